@@ -1,0 +1,109 @@
+# make          .venv/bin/hotplugd, from the pinned requirements
+# make demo     a private LXD, real devices, measured: in under a minute
+# make test     all tests; root is needed for those with real devices
+# make check    style, types, layers
+# make lock     resolve the requirements again (needs the network)
+# make clean    away with everything that was made here
+#
+# What is missing on Debian is installed, and nothing else; the second time nothing happens.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+
+# The newest that works here: it must be able to make virtual environments.
+PYTHON = $$(for python in python3.13 python3.12 python3.11 python3; do \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& command -v "$$python" && break; done || true)
+
+# To build: systemd-python comes as source. To test and show: real servers and real devices, nothing else.
+# udev and systemd are used through their programs; neither becomes the machine's init.
+BUILD_PACKAGES := python3-venv python3-dev gcc pkg-config libsystemd-dev
+LAB_PACKAGES := lxd lxd-client udev libudev1 busybox-static umockdev kmod iproute2 systemd util-linux
+
+# $(call packages,NAMES): installs what is missing of them.
+# Debian's lxd would start, as a socket at least, on a machine that is run by systemd: not ours to decide.
+# So services of a package that is new here are neither started (policy-rc.d) nor enabled.
+define packages
+	if ! command -v dpkg-query >/dev/null; then \
+	  echo "make: this is no Debian; install what these Debian packages have: $(1)" >&2; exit 0; fi; \
+	missing=(); \
+	for name in $(1); do \
+	  [[ $$(dpkg-query -W -f='$${Status}' "$$name" 2>/dev/null) == *"ok installed" ]] || missing+=("$$name"); \
+	done; \
+	if (( $${#missing[@]} == 0 )); then exit 0; fi; \
+	if (( $$(id -u) != 0 )); then \
+	  echo "make: expected these Debian packages, and they are not installed: $${missing[*]}" >&2; \
+	  echo "      as root: apt-get install --no-install-recommends $${missing[*]}" >&2; exit 1; fi; \
+	policy=/usr/sbin/policy-rc.d; \
+	if [[ ! -e $$policy ]]; then \
+	  trap 'rm -f /usr/sbin/policy-rc.d' EXIT; \
+	  printf '#!/bin/sh\nexit 101\n' > $$policy; chmod 0755 $$policy; fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get -q update; \
+	apt-get -q -y install --no-install-recommends "$${missing[@]}"; \
+	if [[ -d /run/systemd/system && " $${missing[*]} " == *" lxd "* ]]; then \
+	  systemctl --quiet disable lxd.socket lxd.service lxd-containers.service; fi
+endef
+
+.PHONY: all lab test demo check lock clean
+
+all: $(BIN)/hotplugd
+
+$(VENV)/bin/python:
+	@$(call packages,$(BUILD_PACKAGES))
+	@python=$(PYTHON); \
+	if [[ -z $$python ]]; then \
+	  echo "make: expected Python 3.11 or newer with venv, and found none" >&2; exit 1; fi; \
+	"$$python" -m venv $(VENV)
+
+# With hashes: what is installed is what was locked, whichever index it comes from. setuptools and wheel
+# go first, since systemd-python is built with them and not with whatever is newest.
+$(STAMPS)/requirements: requirements.lock | $(VENV)/bin/python
+	@mkdir -p $(STAMPS)
+	@awk '/^[a-z]/ { wanted = /^(setuptools|wheel|packaging)==/ } wanted' $< > $(STAMPS)/build.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(STAMPS)/build.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation -r $<
+	@touch $@
+
+$(BIN)/hotplugd: pyproject.toml hotplugd/__init__.py $(STAMPS)/requirements
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(STAMPS)/lab: Makefile | $(BIN)/hotplugd
+	@$(call packages,$(LAB_PACKAGES))
+	@touch $@
+
+lab: $(BIN)/hotplugd $(STAMPS)/lab
+
+test: lab
+	@$(BIN)/python -m pytest -W error
+
+demo: lab
+	@$(BIN)/python -m tests.demo
+
+check: $(BIN)/hotplugd
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# From the public index alone, so that the hashes are everybody's.
+lock: $(VENV)/bin/python
+	@mkdir -p build
+	@$(BIN)/python -c 'import tomllib; all = tomllib.load(open("pyproject.toml", "rb")); \
+	print("\n".join(all["project"]["dependencies"] + all["dependency-groups"]["dev"] \
+	+ all["build-system"]["requires"] + ["wheel"]))' > build/requirements.in
+	@[[ -x build/lock/bin/pip-compile ]] || { $(BIN)/python -m venv build/lock && build/lock/bin/pip install -q pip-tools; }
+	@cd build && env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL -u PIP_INDEX_URL PIP_CONFIG_FILE=/dev/null \
+	CUSTOM_COMPILE_COMMAND="make lock" lock/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
+	--allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate \
+	--output-file=../requirements.lock requirements.in
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,92 @@
+"""The daemon's own configuration: where the server is, where the rules are, where the control socket goes.
+
+Read with the same reader as the rules, so that its errors have their places and hints as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hotplugd.rules import DEFAULT_FOLDERS, Diagnostic
+from hotplugd.rules.diagnostics import quoted
+from hotplugd.rules.files import not_utf8, read
+from hotplugd.rules.forms import Complaint
+from hotplugd.rules.language import Key, Table
+from hotplugd.rules.reader import Reader
+from hotplugd.rules.yaml import Node, Scalar, Source, compose
+
+DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
+CONTROL: Final = Path("/run/hotplugd/control.sock")
+_LONGEST_SOCKET: Final = 107  # unix(7): sun_path
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What config.yaml says. server is `auto`, a socket's path, or an https URL."""
+
+    server: str = "auto"
+    rules: tuple[Path, ...] = DEFAULT_FOLDERS
+    control: Path = CONTROL
+
+
+def _server(text: str) -> Complaint | None:
+    if text == "auto" or text.startswith(("/", "https://")):
+        return None
+    return Complaint(f"'{quoted(text)}' is no server", "auto, a socket's path, or https://host:8443")
+
+
+def _absolute(text: str) -> Complaint | None:
+    if text.startswith("/") and "\0" not in text:
+        return None
+    return Complaint(f"'{quoted(text)}' is not an absolute path", "begin with /")
+
+
+def _socket(text: str) -> Complaint | None:
+    if len(text.encode()) > _LONGEST_SOCKET:
+        return Complaint(f"longer than the {_LONGEST_SOCKET} bytes that a socket's path may have")
+    return _absolute(text)
+
+
+_TABLE: Final = Table(
+    "a configuration",
+    (
+        Key("server", "text", "Where LXD or Incus answers.", text=_server),
+        Key("rules", "texts", "Files and folders of rules.", text=_absolute),
+        Key("control", "text", "The daemon's control socket.", text=_socket),
+    ),
+)
+
+
+def load(path: Path) -> tuple[Config, tuple[Diagnostic, ...]]:
+    """What a file says, and what is wrong with it. At the default place it may be missing."""
+    if path == DEFAULT and not path.exists():
+        return Config(), ()
+    raw = read(path)
+    if isinstance(raw, Diagnostic):
+        return Config(), (raw,)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Config(), (not_utf8(raw, str(path), error),)
+    source = Source.of(str(path), text.removeprefix("\ufeff"))
+    root, wrong = compose(source)
+    reader = Reader(source)
+    config = _read(reader, root)
+    return config, (*wrong, *reader.found)
+
+
+def _read(reader: Reader, root: Node | None) -> Config:
+    config = Config()
+    if root is None or (isinstance(root, Scalar) and root.is_null):
+        return config
+    fields = reader.fields(root, _TABLE)
+    server = reader.text(fields["server"]) if "server" in fields else None
+    rules = reader.texts(fields["rules"]) if "rules" in fields else ()
+    control = reader.text(fields["control"]) if "control" in fields else None
+    return Config(
+        server or config.server,
+        tuple(map(Path, rules)) or config.rules,
+        Path(control) if control else config.control,
+    )

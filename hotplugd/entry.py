@@ -1,0 +1,94 @@
+"""What a device entry of ours looks like in an instance's configuration, and how to tell it from others'.
+
+An entry's name is `hp-` and 16 hex digits: the server removes nodes by a *prefix* of the entry's name
+(LXD: device/device_utils_unix.go, `unixDeviceRemove`), so no name of ours may begin another.
+Its marks are `user.hotplugd.*` keys, which the server keeps and does not read.
+Its source is a slot: a link below `/dev/hotplugd` that only ever meant one enumeration of one device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+from hotplugd.model import Devnum, Entry, InstanceName
+
+SLOTS: Final = "/dev/hotplugd"
+VERSION: Final = "1"
+
+MARK: Final = "user.hotplugd."
+MARK_VERSION: Final = MARK + "version"
+MARK_INSTANCE: Final = MARK + "instance"
+MARK_DEVICE: Final = MARK + "device"
+MARK_RULE: Final = MARK + "rule"
+MARK_SINCE: Final = MARK + "since"
+
+# For people to read. A difference here alone is no reason to take a device out and put it in again,
+# which is what the server does when any key changes.
+_INFORMAL: Final = frozenset({MARK_DEVICE, MARK_RULE, MARK_SINCE})
+
+_NAME = re.compile(r"hp-[0-9a-f]{16}")
+_AGAIN: Final = ".r"
+
+TYPES: Final = {"char": "unix-char", "block": "unix-block"}
+
+
+def name_for(slot: str) -> str:
+    """The entry's name for a device's slot."""
+    return "hp-" + hashlib.sha256(slot.encode()).hexdigest()[:16]
+
+
+def is_ours(entry: Entry) -> bool:
+    """Whether hotplugd made this entry: by its name and by its marks, both."""
+    return (
+        _NAME.fullmatch(entry.name) is not None
+        and MARK_VERSION in entry.config
+        and MARK_INSTANCE in entry.config
+    )
+
+
+def slot_links(slot: str) -> tuple[str, str]:
+    """The two links of a slot. An entry names the first; a repair moves it to the other and back.
+
+    Changing an entry's source is what makes every server take the node out and put it in again.
+    """
+    return f"{SLOTS}/{slot}", f"{SLOTS}/{slot}{_AGAIN}"
+
+
+def slot_of(entry: Entry) -> str:
+    """The slot that an entry of ours names, or empty."""
+    folder, _, name = entry.config.get("source", "").rpartition("/")
+    return name.removesuffix(_AGAIN) if folder == SLOTS else ""
+
+
+def slot_prefix(number: Devnum) -> str:
+    """What the slots of all devices begin with that ever had this number."""
+    return f"{number.kind[0]}-{number.major}-{number.minor}-"
+
+
+def is_for(entry: Entry, number: Devnum) -> bool:
+    """Whether the entry was made for a device with this number, in whichever enumeration."""
+    return slot_of(entry).startswith(slot_prefix(number))
+
+
+def inside_path(entry: Entry) -> str:
+    """Where in the instance the entry's node is, as the server reads it; empty where it has no node."""
+    if not entry.config.get("type", "").startswith("unix-"):
+        return ""
+    path = entry.config.get("path") or entry.config.get("source", "")
+    return "/" + path.strip("/") if path else ""
+
+
+def mark_for(instance: InstanceName) -> str:
+    """The mark that ties an entry to the instance it was made for: a copied entry names another."""
+    return f"{instance.project}/{instance.name}"
+
+
+def same(actual: Entry, wanted: Entry) -> bool:
+    """Whether the server's entry does what the wanted one would, whatever its informal marks say."""
+
+    def binding(entry: Entry) -> dict[str, str]:
+        return {key: value for key, value in entry.config.items() if key not in _INFORMAL}
+
+    return binding(actual) == binding(wanted)

@@ -1,0 +1,60 @@
+"""What the host itself uses: mounts, swap, and disks that other disks are made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from hotplugd.model import Device
+
+_ESCAPES = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
+
+
+def in_use(device: Device) -> str:
+    """Why the host needs this block device: mounted, swapped on, or part of another; empty where it does not.
+
+    A disk is in use when one of its partitions is. Read from proc(5)'s mountinfo and swaps, and from the
+    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache).
+    """
+    mounts, swaps = _mounts(), _swaps()
+    for syspath in (device.syspath, *_partitions(device.syspath)):
+        name = os.path.basename(syspath)
+        with suppress(OSError):
+            number = Path(syspath, "dev").read_text("ascii").strip()
+            if number in mounts:
+                return f"{name} is mounted on {mounts[number]}"
+        if f"/dev/{name}" in swaps:
+            return f"{name} is swap space"
+        with suppress(OSError):
+            for holder in sorted(os.listdir(f"{syspath}/holders")):
+                return f"{name} is part of {holder}"
+    return ""
+
+
+def _partitions(syspath: str) -> Iterator[str]:
+    with suppress(OSError):
+        for below in os.scandir(syspath):
+            if below.is_dir(follow_symlinks=False) and Path(below.path, "partition").exists():
+                yield below.path
+
+
+def _mounts() -> dict[str, str]:
+    """Where each device number, as `major:minor`, is mounted."""
+    found: dict[str, str] = {}
+    with suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
+            fields = line.split(" ")
+            place = fields[4]
+            for escape, character in _ESCAPES.items():
+                place = place.replace(escape, character)
+            found.setdefault(fields[2], place)
+    return found
+
+
+def _swaps() -> set[str]:
+    with suppress(OSError):
+        lines = Path("/proc/swaps").read_text("utf-8", "surrogateescape").splitlines()[1:]
+        return {os.path.realpath(line.split()[0]) for line in lines if line.split()}
+    return set()

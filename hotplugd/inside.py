@@ -1,0 +1,146 @@
+"""What a running container really has, seen through the root of its init.
+
+Everything in there belongs to whoever is in the container. A link planted on the way to a node would lead us
+out to the host, so each step of a path is opened from the one before it, and links are never followed.
+A file system in there may also hang for ever: callers give these functions a thread and a deadline.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from hotplugd.model import Inside, Node
+from hotplugd.slots import devnum_of
+
+_DATABASE_MOST: Final = 1 << 20
+_BLOCKED: Final = (FileNotFoundError, NotADirectoryError)
+
+
+class Lost(Exception):
+    """The container's init is gone, or is no container's init."""
+
+
+class Root:
+    """A running container's file system, held open: process numbers are used again, this is not.
+
+    The pidfd becomes readable when the init ends. The mounts descriptor becomes readable (in the sense
+    of poll(2), POLLPRI: see proc(5), /proc/pid/mounts) when something is mounted or unmounted inside.
+    """
+
+    def __init__(self, pid: int) -> None:
+        """Hold the container whose init is process `pid`, as the host counts. Raises Lost."""
+        opened: list[int] = []
+        try:
+            self.pidfd = os.pidfd_open(pid)
+            opened.append(self.pidfd)
+            self._root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.append(self._root)
+            self._mountinfo = os.open(f"/proc/{pid}/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+            opened.append(self._mountinfo)
+            if not _is_init(pid):
+                raise Lost(f"process {pid} is not the init of a container")  # noqa: TRY301  # closes all
+            signal.pidfd_send_signal(self.pidfd, 0)
+        except (OSError, Lost) as error:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise Lost(f"cannot look inside by process {pid}: {error}") from error
+        # POLLIN would always be true of this file: a poll set of its own asks for the change alone.
+        self.mounts = select.epoll()
+        self.mounts.register(self._mountinfo, select.EPOLLPRI)
+
+    def mounts_changed(self) -> bool:
+        """Whether something was mounted or unmounted inside since the last call."""
+        return bool(self.mounts.poll(0))
+
+    def close(self) -> None:
+        """Let go of the container."""
+        self.mounts.close()
+        for descriptor in (self.pidfd, self._root, self._mountinfo):
+            os.close(descriptor)
+
+    def duplicate(self) -> int:
+        """A descriptor of the root for a thread of its own, which closes it."""
+        return os.dup(self._root)
+
+
+def look(root: int, paths: Iterable[str], users: Iterable[str], groups: Iterable[str]) -> Inside:
+    """What is at `paths`, and the ids of `users` and `groups`, below the directory descriptor `root`.
+
+    Closes `root`. May block for as long as the container likes. Raises nothing but OSError, for what is not
+    the absence of something.
+    """
+    try:
+        return Inside(
+            nodes={path: _node(root, path) for path in paths},
+            users=_ids(root, "/etc/passwd", users),
+            groups=_ids(root, "/etc/group", groups),
+        )
+    finally:
+        os.close(root)
+
+
+def _is_init(pid: int) -> bool:
+    """Whether the process is number 1 in a process namespace below ours (proc(5): NSpid)."""
+    for line in Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines():
+        key, _, value = line.partition(":")
+        if key == "NSpid":
+            numbers = value.split()
+            return len(numbers) > 1 and numbers[-1] == "1"
+    return False
+
+
+def _walk(root: int, parts: Sequence[str], flags: int) -> int:
+    """Open what is at the path of these parts, links not followed. Raises OSError."""
+    here = os.dup(root)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = below
+        return os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+    finally:
+        os.close(here)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".", "..")]
+
+
+def _node(root: int, path: str) -> Node | None:
+    # A link in place of a folder on the way gives ENOTDIR: the node is not there.
+    try:
+        descriptor = _walk(root, _parts(path), os.O_PATH)
+    except _BLOCKED:
+        return None
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    return Node(devnum_of(status), status.st_mode & 0o7777)
+
+
+def _ids(root: int, database: str, names: Iterable[str]) -> dict[str, int | None]:
+    """The numbers of these names in a file of passwd(5) or group(5) form, None for what it lacks."""
+    found: dict[str, int | None] = dict.fromkeys(names)
+    if not found:
+        return found
+    try:
+        descriptor = _walk(root, _parts(database), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return found
+    with os.fdopen(descriptor, "rb") as file:
+        text = b""
+        with suppress(OSError):
+            # A FIFO in its place that somebody holds open gives None.
+            text = file.read(_DATABASE_MOST) or b""
+    for line in text.decode("utf-8", "replace").splitlines():
+        fields = line.split(":")
+        if len(fields) > 2 and found.get(fields[0], 0) is None and fields[2].isdecimal():  # noqa: PLR2004
+            found[fields[0]] = int(fields[2])
+    return found

@@ -1,0 +1,102 @@
+"""Looks into running containers without waiting for any of them, and hears when something changes inside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from hotplugd.inside import Lost, Root, look
+from hotplugd.model import Inside, InstanceName
+from hotplugd.server import Unreachable
+from hotplugd.threads import Threads
+
+# A look takes a fraction of a millisecond; what takes this long hangs.
+_DEADLINE: Final = 2.0
+
+
+class Inspector:
+    """Holds the roots of running containers.
+
+    init     asks the server for the process number of an instance's init, which takes it long
+    changed  called with an instance in which something was mounted or unmounted
+    ended    called with an instance whose init ended
+    """
+
+    def __init__(
+        self,
+        threads: Threads,
+        init: Callable[[InstanceName], Awaitable[int]],
+        changed: Callable[[InstanceName], None],
+        ended: Callable[[InstanceName], None],
+    ) -> None:
+        self._threads = threads
+        self._init = init
+        self._changed = changed
+        self._ended = ended
+        self._roots: dict[InstanceName, Root] = {}
+        self._hanging: set[InstanceName] = set()
+        self._users: frozenset[str] = frozenset()
+        self._groups: frozenset[str] = frozenset()
+
+    def ask_for(self, users: Iterable[str], groups: Iterable[str]) -> None:
+        """From now on rules ask for the ids of these names."""
+        self._users, self._groups = frozenset(users), frozenset(groups)
+
+    async def look(self, name: InstanceName, paths: Sequence[str]) -> Inside:
+        """See `server.Inspector`. Raises any ServerError."""
+        if name in self._hanging:
+            raise Unreachable("an earlier look has not come back: a file system in there hangs")
+        root = self._roots.get(name) or await self._hold(name)
+        work = partial(look, root.duplicate(), paths, self._users, self._groups)
+        self._hanging.add(name)
+
+        def watched() -> Inside:
+            try:
+                return work()
+            finally:
+                self._threads.tell(self._hanging.discard, name)
+
+        try:
+            return await self._threads.call(watched, _DEADLINE)
+        except TimeoutError:
+            raise Unreachable(f"nothing seen in {_DEADLINE:.0f} s: a file system in there hangs") from None
+        except OSError as error:
+            raise Unreachable(str(error)) from error
+
+    def forget(self, name: InstanceName) -> None:
+        """The instance has another init than before, or none."""
+        root = self._roots.pop(name, None)
+        if root is not None:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(root.pidfd)
+            loop.remove_reader(root.mounts.fileno())
+            root.close()
+
+    def close(self) -> None:
+        """Let go of all containers."""
+        for name in list(self._roots):
+            self.forget(name)
+
+    async def _hold(self, name: InstanceName) -> Root:
+        try:
+            root = Root(await self._init(name))
+        except Lost as error:
+            raise Unreachable(str(error)) from error
+        if (other := self._roots.get(name)) is not None:
+            root.close()
+            return other
+        self._roots[name] = root
+        loop = asyncio.get_running_loop()
+        loop.add_reader(root.pidfd, self._on_end, name)
+        loop.add_reader(root.mounts.fileno(), self._on_mounts, name, root)
+        return root
+
+    def _on_end(self, name: InstanceName) -> None:
+        self.forget(name)
+        self._ended(name)
+
+    def _on_mounts(self, name: InstanceName, root: Root) -> None:
+        if root.mounts_changed():
+            self._changed(name)

@@ -1,0 +1,192 @@
+"""The values that everything else speaks of. Frozen, without I/O, importing nothing of ours.
+
+A `Device` is a snapshot that the udev adapter took, an `Instance` one that the LXD adapter took,
+`Inside` is what was seen inside a running container. What is made of them is in `plan`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Kind = Literal["char", "block"]
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Devnum:
+    """What the kernel knows a node by: char or block, major and minor number."""
+
+    kind: Kind
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.major}:{self.minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A udev device as it was when udevd announced it.
+
+    syspath     absolute, below /sys/devices
+    kernel      the kernel's name: `1-4.2`, `ttyUSB0` (udev: KERNEL)
+    node        the device node on the host, or empty
+    devnum      its number, or None where there is no node
+    properties  udev's properties; names are udev's
+    attrs       the sysfs attributes that somebody asked for, whitespace stripped at the end
+    parent      the next device up in sysfs, with a subsystem
+    slot        an id that no other enumeration of this or another device ever had; empty without a node
+    in_use      why the host needs this device itself ("mounted on /srv"), or empty
+    """
+
+    syspath: str
+    subsystem: str
+    kernel: str
+    devtype: str = ""
+    driver: str = ""
+    node: str = ""
+    devnum: Devnum | None = None
+    properties: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    attrs: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    parent: Device | None = None
+    slot: str = ""
+    in_use: str = ""
+
+    def __hash__(self) -> int:
+        return hash(self.syspath)
+
+    def __str__(self) -> str:
+        return self.node or self.syspath
+
+    def ancestors(self) -> Iterator[Device]:
+        """The devices above this one, the nearest first."""
+        above = self.parent
+        while above is not None:
+            yield above
+            above = above.parent
+
+    @property
+    def is_usb_device(self) -> bool:
+        """Whether it is a USB device itself, and not an interface or something above it."""
+        return self.subsystem == "usb" and self.devtype == "usb_device"
+
+    @property
+    def usb(self) -> Device | None:
+        """The USB device that this one is or hangs from."""
+        if self.is_usb_device:
+            return self
+        return next((above for above in self.ancestors() if above.is_usb_device), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One device entry in an instance's own configuration: its name and its keys, as the server has them."""
+
+    name: str
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InstanceName:
+    """Which instance, on the server that we are connected to."""
+
+    project: str
+    name: str
+
+    def __str__(self) -> str:
+        return self.name if self.project == "default" else f"{self.project}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance as the server lists it.
+
+    running   its init exists (a frozen instance runs too)
+    entries   its own device entries by name, ours and others'
+    inherited the device entries that its profiles give it, less those that its own replace
+    here      whether it is on the cluster member whose devices we look after
+    """
+
+    id: InstanceName
+    kind: Literal["container", "virtual-machine"] = "container"
+    running: bool = False
+    description: str = ""
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    inherited: Mapping[str, Entry] = field(default_factory=dict)
+    here: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What is at a path inside a container. devnum is None for what is no device; mode as in chmod(1)."""
+
+    devnum: Devnum | None
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What was seen inside one running container.
+
+    nodes   by path: what is there, None where nothing is; a path that is not a key was not looked at
+    users   numeric ids by name, as the container's own /etc/passwd has them; None where it has none
+    groups  likewise, of /etc/group
+    error   why nothing could be seen, or empty
+    """
+
+    nodes: Mapping[str, Node | None] = field(default_factory=dict)
+    users: Mapping[str, int | None] = field(default_factory=dict)
+    groups: Mapping[str, int | None] = field(default_factory=dict)
+    error: str = ""
+
+
+_LEGAL_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+
+def is_instance_name(text: str) -> bool:
+    """Whether LXD and Incus would take `text` as an instance's name.
+
+    1 to 63 ASCII letters, digits and dashes, not starting with a digit or dash, not ending with a dash
+    (LXD: shared/validate, `IsHostname` and instance `ValidName`).
+    """
+    return _LEGAL_NAME.fullmatch(text) is not None
+
+
+# Every container has these; a mount over one of them breaks the container, not the device.
+_RESERVED = re.compile(
+    r"/dev/(null|zero|full|random|urandom|tty|console|ptmx|fuse|fd|std(in|out|err)|"
+    r"(pts|shm|mqueue|lxd|incus|\.lxd-mounts|\.incus-mounts)(/.*)?)"
+)
+
+
+def is_reserved_path(path: str) -> bool:
+    """Whether the path inside belongs to every container (lxc.container.conf(5), LXD's own mounts)."""
+    return _RESERVED.fullmatch(path) is not None
+
+
+_BACKSLASH = "\\"
+_LAST_BYTE = "\xff"
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\uffff\\]"
+)
+
+
+def printable(text: str) -> str:
+    """`text` with everything escaped that could move a cursor, end a line or turn the reading direction.
+
+    Device strings come from whoever built the device. The result is plain to read and still tells
+    two different strings apart (the backslash is escaped too).
+    """
+
+    def escape(found: re.Match[str]) -> str:
+        if found[0] == _BACKSLASH:
+            return _BACKSLASH * 2
+        code = ord(found[0])
+        return f"\\x{code:02x}" if found[0] <= _LAST_BYTE else f"\\u{code:04x}"
+
+    return _UNPRINTABLE.sub(escape, text)

@@ -1,0 +1,186 @@
+"""Which device should be where, and which instance's writer has to know.
+
+Everything that happens is a call that changes what is known (`device`, `listed_devices`, `refresh`, …) and
+kicks the writers of the instances concerned; see `writer` for what they do. All state belongs to the event
+loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from hotplugd.model import Device, Instance, InstanceName
+from hotplugd.plan import Attachment, Change, Problem, Wants, wants
+from hotplugd.rules import RuleSet
+from hotplugd.writer import Activity, Tools, Writer
+
+
+class Reconciler:
+    """Keeps every instance as the rules, the devices and the instances say it should be.
+
+    Nothing is planned before the devices were listed: without devices, everything would have to go.
+    """
+
+    def __init__(self, tools: Tools, rules: RuleSet) -> None:
+        self._tools = tools
+        self._rules = rules
+        self._loop = asyncio.get_running_loop()
+        self._listed = False
+        self._devices: dict[str, Device] = {}
+        self._since: dict[str, float] = {}
+        self._unsettled: dict[str, Device] = {}
+        self._wants: dict[str, Wants] = {}
+        self._writers: dict[InstanceName, Writer] = {}
+        self._activity = Activity()
+
+    # --- what is known ----------------------------------------------------------------------------------
+
+    def set_rules(self, rules: RuleSet) -> None:
+        """Take these rules from now on."""
+        self._rules = rules
+        for device in self._devices.values():
+            self._claim(device)
+        # The rules may ask for the ids of other names.
+        self._each(Writer.forget_inside)
+
+    def device(self, device: Device) -> None:
+        """Take note of a device that is there, as udevd has it."""
+        before = self._devices.get(device.syspath)
+        if before == device:
+            return
+        if before is not None and before.slot != device.slot:
+            self._unlink(before)
+        self._devices[device.syspath] = device
+        self._since[device.syspath] = self._loop.time()
+        self._claim(device)
+        self._settle(device.syspath)
+
+    def no_device(self, syspath: str) -> None:
+        """Take note that a device is gone."""
+        device = self._devices.pop(syspath, None)
+        self._since.pop(syspath, None)
+        if device is not None:
+            self._unlink(device)
+            self._claim(device, gone=True)
+        self._settle(syspath)
+
+    def listed_devices(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
+        """Take note of all devices there are. Those that udevd has not processed stay what they were."""
+        present = {each.syspath for each in (*devices, *unsettled)}
+        for syspath in [known for known in self._devices if known not in present]:
+            self.no_device(syspath)
+        for device in devices:
+            self.device(device)
+        self._unsettled = {each.syspath: each for each in unsettled if each.syspath not in self._devices}
+        self._listed = True
+        self._each(Writer.kick)
+
+    def listed_instances(self, instances: Iterable[Instance]) -> None:
+        """Take note of all instances there are; the server answers."""
+        found = {instance.id: instance for instance in instances}
+        for name in found.keys() | self._writers.keys():
+            self._writer(name).listed(found.get(name))
+
+    def refresh(self, name: InstanceName) -> None:
+        """Take note that something happened to this instance: the server has to be asked."""
+        self._writer(name).refresh()
+
+    def look_again(self, name: InstanceName) -> None:
+        """Take note that what is inside this instance may have changed."""
+        self._writer(name).look_again()
+
+    def look_everywhere(self) -> None:
+        """Look into every instance once more."""
+        self._each(Writer.look_again)
+
+    def restarted(self, name: InstanceName) -> None:
+        """Take note that the instance has another init than before, or none."""
+        writer = self._writer(name)
+        writer.forget_inside()
+        writer.refresh()
+
+    # --- what came of it --------------------------------------------------------------------------------
+
+    async def settled(self) -> None:
+        """Return once nothing is under way. What waits for its next try does not count."""
+        await self._activity.none()
+
+    @property
+    def devices(self) -> int:
+        """How many devices there are that rules can see."""
+        return len(self._devices)
+
+    @property
+    def wanted(self) -> Iterable[Wants]:
+        """Where each device that a rule takes should go."""
+        return self._wants.values()
+
+    def attachments(self) -> list[Attachment]:
+        """What is attached now, by instance."""
+        return [each for _, writer in sorted(self._writers.items()) for each in writer.plan.attachments]
+
+    def pending(self) -> list[Change]:
+        """What has to change and has not, yet."""
+        return [each for _, writer in sorted(self._writers.items()) for each in writer.plan.changes]
+
+    def problems(self) -> list[Problem]:
+        """Everything that a rule asks for and that is not so, and why."""
+        found = [
+            problem for wanted in self._wants.values() for problem in wanted.problems if not problem.guard
+        ]
+        for _, writer in sorted(self._writers.items()):
+            found += writer.problems()
+        return list(dict.fromkeys(found))
+
+    # --- devices to writers -----------------------------------------------------------------------------
+
+    def _claim(self, device: Device, *, gone: bool = False) -> None:
+        before = self._wants.pop(device.syspath, None)
+        now = Wants(device) if gone else wants(self._rules, device)
+        if now.rule is not None:
+            self._wants[device.syspath] = now
+        for problem in now.problems:
+            if not problem.guard and (before is None or problem not in before.problems):
+                self._tools.log.warning(
+                    "device.problem", device=problem.device, rule=problem.rule, reason=problem.message
+                )
+        if before is not None and before.wants == now.wants:
+            return
+        for name in {want.instance for want in (*(before.wants if before else ()), *now.wants)}:
+            mine = tuple(want for want in now.wants if want.instance == name)
+            self._writer(name).want(device.syspath, mine)
+
+    def _settle(self, syspath: str) -> None:
+        # What an entry of an unprocessed device was kept for is known now, wherever that entry is.
+        if self._unsettled.pop(syspath, None) is not None:
+            self._each(Writer.kick)
+
+    def _unlink(self, device: Device) -> None:
+        if device.devnum is None or device.syspath not in self._wants or self._tools.dry_run:
+            return
+        try:
+            self._tools.slots.remove(device)
+        except OSError as error:
+            self._tools.log.error("slot.problem", device=str(device), reason=str(error))
+
+    def _each(self, what: Callable[[Writer], None]) -> None:
+        for writer in list(self._writers.values()):
+            what(writer)
+
+    def _writer(self, name: InstanceName) -> Writer:
+        if name not in self._writers:
+            self._writers[name] = Writer(
+                name, self._tools, self._activity, self._ready, self._since, self._idle
+            )
+        return self._writers[name]
+
+    def _ready(self) -> Sequence[Device] | None:
+        """The devices that udevd has not processed, or None before the devices were listed."""
+        return tuple(self._unsettled.values()) if self._listed else None
+
+    def _idle(self, writer: Writer) -> None:
+        """Forget the writer of what is no instance, and should not be one for any device."""
+        if writer.actual is None and not writer.wants and writer.is_idle:
+            writer.close()
+            self._writers.pop(writer.name, None)

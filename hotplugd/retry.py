@@ -1,0 +1,121 @@
+"""When something that failed is tried again, and an entry that changes all the time is changed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hotplugd.plan import Change, Problem
+
+NEVER: Final = float("inf")
+LONG_AGO: Final = float("-inf")
+
+# An entry may change this often in a row before it has to wait: a fight over it must not become a storm.
+_FREE_CHANGES: Final = 3
+_CALM: Final = 60.0
+
+
+def delay(tries: int, first: float = 0.5, most: float = 60.0) -> float:
+    """Seconds to wait after the `tries`-th failure in a row (1 or more)."""
+    return min(first * 2.0 ** min(tries - 1, 16), most)
+
+
+@dataclass(slots=True)
+class Retry:
+    """How often something failed in a row, what was said last, and when it may be tried again."""
+
+    tries: int = 0
+    until: float = LONG_AGO
+    message: str = ""
+
+    def reset(self) -> None:
+        """It did not fail."""
+        self.tries, self.until, self.message = 0, LONG_AGO, ""
+
+    def failed(self, message: str, now: float, first: float, most: float) -> tuple[float, bool]:
+        """It failed. Returns the seconds to wait, and whether the message is new."""
+        self.tries += 1
+        pause = delay(self.tries, first, most)
+        self.until = now + pause
+        new, self.message = self.message != message, message
+        return pause, new
+
+
+@dataclass(slots=True)
+class _Record:
+    """What befell one entry lately. alone: it goes in a request of its own, since it spoiled another."""
+
+    tries: int = 0
+    last: float = LONG_AGO
+    until: float = LONG_AGO
+    alone: bool = False
+    problem: Problem | None = None
+
+    def is_over(self, now: float) -> bool:
+        return now - max(self.last, self.until) > _CALM
+
+
+class Records:
+    """What befell the entries of one instance. Times are the event loop's, in seconds."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, _Record] = {}
+
+    def batch(self, changes: Sequence[Change], now: float) -> list[Change]:
+        """What can go as one request now: everything that is ready, or one entry that has to go alone."""
+        ready = [change for change in changes if self._of(change).until <= now]
+        return [change for change in ready if not self._of(change).alone] or ready[:1]
+
+    def spoiled(self, change: Change, now: float) -> None:
+        """A request with this change among others was refused, perhaps for its sake: it goes alone."""
+        self._touch(change, now).alone = True
+
+    def held(self, change: Change, message: str, now: float) -> tuple[float, bool]:
+        """The change alone was refused. Returns the seconds to wait, and whether the problem is new."""
+        record = self._touch(change, now)
+        record.tries += 1
+        record.alone = True
+        pause = delay(record.tries)
+        record.until = now + pause
+        problem = Problem(
+            change.device, change.rule, f"cannot {change.action} in {change.instance}: {message}"
+        )
+        new, record.problem = record.problem != problem, problem
+        return pause, new
+
+    def done(self, change: Change, now: float) -> None:
+        """The change was made."""
+        if change.action == "remove":
+            self._records.pop(change.entry.name, None)
+            return
+        record = self._touch(change, now)
+        record.tries += 1
+        record.alone, record.problem = False, None
+        excess = record.tries - _FREE_CHANGES
+        record.until = now + delay(excess) if excess > 0 else now
+
+    def rest(self, changes: Iterable[Change], now: float) -> Iterator[float]:
+        """These changes are left to make. Yields when each may be made; forgets what is over."""
+        left = {change.entry.name for change in changes}
+        for name, record in list(self._records.items()):
+            if name in left:
+                yield record.until
+                continue
+            record.problem = None
+            if record.is_over(now):
+                del self._records[name]
+
+    def problems(self) -> list[Problem]:
+        """Why changes cannot be made."""
+        return [record.problem for record in self._records.values() if record.problem is not None]
+
+    def _of(self, change: Change) -> _Record:
+        return self._records.get(change.entry.name) or _Record()
+
+    def _touch(self, change: Change, now: float) -> _Record:
+        record = self._records.setdefault(change.entry.name, _Record())
+        if record.is_over(now):
+            record.tries = 0
+        record.last = now
+        return record

@@ -1,0 +1,37 @@
+"""The rule language: YAML text into rules with places, and rules against devices with reasons.
+
+    text     -> Loaded    `load` and `parse`: rules, and all that is wrong, each with file, line and column
+    Device   -> Rule      `RuleSet.decide`: the first rule that matches
+    Device   -> Verdicts  `RuleSet.explain`: the same, with the condition that each other rule fails on
+    template -> text      `render`
+
+Pure, but for `load`, which reads the files it is told to.
+"""
+
+from hotplugd.rules.diagnostics import Diagnostic, Related
+from hotplugd.rules.files import DEFAULT_FOLDERS
+from hotplugd.rules.load import Loaded, load, parse
+from hotplugd.rules.match import Failure, Match
+from hotplugd.rules.ruleset import Attach, Rule, RuleSet, Verdict
+from hotplugd.rules.template import TemplateError, render
+from hotplugd.rules.values import MATCH_KEYS, describe, values
+
+__all__ = [
+    "DEFAULT_FOLDERS",
+    "MATCH_KEYS",
+    "Attach",
+    "Diagnostic",
+    "Failure",
+    "Loaded",
+    "Match",
+    "Related",
+    "Rule",
+    "RuleSet",
+    "TemplateError",
+    "Verdict",
+    "describe",
+    "load",
+    "parse",
+    "render",
+    "values",
+]

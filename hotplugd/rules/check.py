@@ -1,0 +1,171 @@
+"""A document's nodes made into rules.
+
+Goes on after every error, so that all of them are found at once; a rule with an error in it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hotplugd.rules.diagnostics import quoted
+from hotplugd.rules.glob import Glob, GlobError
+from hotplugd.rules.language import ATTACH, FILE, MATCH, RULE
+from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values, with_default_subsystem
+from hotplugd.rules.reader import Field, Reader, first_word, what_is
+from hotplugd.rules.ruleset import Attach, Rule
+from hotplugd.rules.yaml import Broken, Items, Node, Pairs, Place, Scalar, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A rule's name, and where it stands."""
+
+    name: str
+    source: Source
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A rule without errors, and where its name stands."""
+
+    rule: Rule
+    source: Source
+    place: Place
+
+
+class Checker(Reader):
+    """Reads the rules of one document. `names` are those of all its rules, with errors or without."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self.names: list[Named] = []
+
+    def rules(self, root: Node | None) -> Iterator[Written]:
+        """The rules of a document; gathers what is wrong."""
+        if isinstance(root, Broken):
+            return
+        if root is None or (isinstance(root, Scalar) and root.is_null):
+            self.wrong(Place(0, 0, 0, 1), "no rules here", "a rule file begins with `rules:`")
+            return
+        if isinstance(root, Items):
+            self.wrong(
+                root.place, f"expected keys and values, and found {what_is(root)}", "begin with `rules:`"
+            )
+            return
+        fields = self.fields(root, FILE)
+        if "rules" in fields:
+            for item in self.items(fields["rules"], "rules"):
+                written = self._rule(item)
+                if written is not None:
+                    yield written
+
+    def _rule(self, node: Node) -> Written | None:
+        before = len(self.found)
+        fields = self.fields(node, RULE)
+        name = self.text(fields["name"]) if "name" in fields else None
+        if name is not None:
+            self.names.append(Named(name, self.source, fields["name"].value.place))
+        match = self._match(fields["match"].value, fields["match"].name) if "match" in fields else None
+        attach = self._attach(fields["attach"].value, fields["attach"].name) if "attach" in fields else None
+        if "ignore" in fields and self.flag(fields["ignore"]) is False:
+            hint = "leave `ignore` out, or write `ignore: true`"
+            self.wrong(fields["ignore"].value.place, "`ignore: false` says nothing", hint)
+        if "attach" in fields and "ignore" in fields:
+            self.wrong(
+                fields["ignore"].name.place, "a rule either attaches or ignores", "take one of them out"
+            )
+        elif isinstance(node, Pairs) and "attach" not in fields and "ignore" not in fields:
+            complete = {"name", "match"} <= fields.keys() and len(node.pairs) == len(fields)
+            if complete:
+                hint = "say where with `attach: {to: ...}`, or `ignore: true`"
+                self.wrong(first_word(node), "the rule neither attaches nor ignores", hint)
+        if len(self.found) > before or name is None or match is None:
+            return None
+        rule = Rule(name, with_default_subsystem(match), attach, self.source.file, node.place.line + 1)
+        return Written(rule, self.source, fields["name"].value.place)
+
+    def _match(self, node: Node, key: Scalar | None = None) -> Match:
+        """The match that a node is, without what is wrong in it."""
+        if isinstance(node, Pairs) and not node.pairs:
+            hint = "a rule for every device would be a mistake"
+            self.wrong(node.place, "an empty match", hint)
+        tests = (self._test(field) for field in self.fields(node, MATCH, key).values())
+        return Match(tuple(test for group in tests for test in group))
+
+    def _test(self, field: Field) -> tuple[Test, ...]:
+        match field.key.shape:
+            case "match":
+                inner = self._match(field.value, field.name)
+                return (Not(inner),) if field.key.name == "not" else (Parent(inner),)
+            case "matches":
+                items = self.items(field, field.key.name)
+                return (AnyOf(tuple([self._match(item) for item in items])),)
+            case "named patterns":
+                return tuple(self._named(field))
+            case _:
+                return (self._values(field, field.key.name),)
+
+    def _named(self, field: Field) -> Iterator[Test]:
+        if not isinstance(field.value, Pairs):
+            self.wrong_kind(field.value, "names with patterns", field.name)
+            return
+        if not field.value.pairs:
+            self.wrong(field.value.place, f"`{field.key.name}` is empty")
+        seen: dict[str, Scalar] = {}
+        for name, value in field.value.pairs:
+            if name.text in seen:
+                self.twice(name, seen[name.text], field.key.shape)
+                continue
+            seen[name.text] = name
+            self.judged(name, field, field.key.text)
+            yield self._values(Field(field.key, name, value), f"{field.key.name}.{name.text}")
+
+    def _values(self, field: Field, key: str) -> Values:
+        globs: list[Glob] = []
+        for item in self.one_or_more(field):
+            text = self.judged(item, field)
+            if text is None:
+                continue
+            try:
+                glob = Glob.of(text.lower() if field.key.hex else text)
+            except GlobError as error:
+                self.wrong(item.place, f"'{quoted(text)}' is no pattern: {error}")
+                continue
+            complaint = field.key.glob(glob) if field.key.glob is not None else None
+            if complaint is not None:
+                self.wrong(item.place, complaint.message, complaint.hint)
+            globs.append(glob)
+        return Values(key, tuple(globs))
+
+    def _attach(self, node: Node, key: Scalar) -> Attach:
+        """What a node says about where the device goes, without what is wrong in it."""
+        fields = self.fields(node, ATTACH, key)
+        for number, name in (("uid", "user"), ("gid", "group")):
+            if number in fields and name in fields:
+                later = max(fields[number].name, fields[name].name, key=lambda each: _position(each.place))
+                self.wrong(later.place, f"`{number}` and `{name}` say the same thing", "take one of them out")
+        texts = {
+            each: self.text(fields[each])
+            for each in ("project", "path", "uid", "gid", "user", "group", "mode")
+            if each in fields
+        }
+        to = self.texts(fields["to"]) if "to" in fields else ()
+        force = self.flag(fields["force"]) if "force" in fields else None
+        uid, gid, mode = texts.get("uid"), texts.get("gid"), texts.get("mode")
+        return Attach(
+            to=to,
+            project=texts.get("project") or "default",
+            path=texts.get("path"),
+            uid=int(uid) if uid is not None else None,
+            gid=int(gid) if gid is not None else None,
+            user=texts.get("user"),
+            group=texts.get("group"),
+            mode=mode.zfill(4) if mode is not None else None,
+            force=force is True,
+        )
+
+
+def _position(place: Place) -> tuple[int, int]:
+    return place.line, place.column

@@ -1,0 +1,239 @@
+"""Whether a device meets a rule's `match`, condition by condition. The only matcher there is.
+
+A Match is a tuple of tests, all of which must hold. `unmet` finds the first that does not; deciding asks
+no more than that, and explaining has that test say what it wanted and what it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from hotplugd.model import Device, printable
+from hotplugd.rules.glob import Glob
+from hotplugd.rules.values import values
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The first condition that a device does not meet: its key, what the rule wants, what the device has.
+
+    key  dotted where it is nested: `serial`, `property.ID_FS_TYPE`, `parent.driver`, `any`, `not`
+    """
+
+    key: str
+    wanted: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: wants {self.wanted}, has {self.found}"
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """One key, and the patterns of which one must match one of the device's values.
+
+    implied  not written in the rule: the USB device that a rule means when it names no subsystem
+    """
+
+    key: str
+    globs: tuple[Glob, ...]
+    implied: bool = False
+    exact: frozenset[str] = field(init=False, repr=False, compare=False)
+    _wild: tuple[Glob, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        exact = frozenset().union(*(glob.exact for glob in self.globs))
+        object.__setattr__(self, "exact", exact)
+        object.__setattr__(self, "_wild", tuple(glob for glob in self.globs if glob.wild))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether `exact` is all that it matches."""
+        return not self._wild
+
+    def matches(self, value: str) -> bool:
+        """Whether it would take this value."""
+        return value in self.exact or any(glob.matches(value) for glob in self._wild)
+
+    def holds(self, device: Device) -> bool:
+        """Whether the device meets it."""
+        return any(map(self.matches, values(device, self.key)))
+
+    def failure(self, device: Device) -> Failure:
+        """Why not."""
+        wanted = _either(glob.text for glob in self.globs)
+        if self.implied:
+            wanted += ", since the rule names no subsystem"
+        found = values(device, self.key)
+        return Failure(self.key, wanted, _listed(found) if found else "none")
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_either(glob.text for glob in self.globs)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Some device above must meet the match."""
+
+    match: Match
+
+    def holds(self, device: Device) -> bool:
+        """Whether the device meets it."""
+        return any(unmet(self.match, above) is None for above in device.ancestors())
+
+    def failure(self, device: Device) -> Failure:
+        """What the ancestor that came furthest does not meet."""
+        furthest, reason = -1, Failure("parent", f"a device above it with {self.match}", "none above it")
+        for above in device.ancestors():
+            test = unmet(self.match, above)
+            if test is not None and (step := self.match.tests.index(test)) > furthest:
+                inner = test.failure(above)
+                furthest = step
+                reason = Failure(
+                    f"parent.{inner.key}", inner.wanted, f"{inner.found} (of {printable(above.kernel)})"
+                )
+        return reason
+
+    def __str__(self) -> str:
+        return f"parent: {{{self.match}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """One of the matches must be met."""
+
+    branches: tuple[Match, ...]
+
+    def holds(self, device: Device) -> bool:
+        """Whether the device meets it."""
+        return any(unmet(branch, device) is None for branch in self.branches)
+
+    def failure(self, device: Device) -> Failure:
+        """Why not."""
+        failures = [
+            f"{number}. {test.failure(device)}"
+            for number, branch in enumerate(self.branches, 1)
+            if (test := unmet(branch, device)) is not None
+        ]
+        return Failure("any", f"one of {len(self.branches)}", "; ".join(failures))
+
+    def __str__(self) -> str:
+        return f"any: [{', '.join(f'{{{branch}}}' for branch in self.branches)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The match must not be met."""
+
+    match: Match
+
+    def holds(self, device: Device) -> bool:
+        """Whether the device meets it."""
+        return unmet(self.match, device) is not None
+
+    def failure(self, device: Device) -> Failure:
+        """Why not."""
+        found = [
+            f"{test.key} {_listed(values(device, test.key))}"
+            for test in self.match.tests
+            if isinstance(test, Values)
+        ]
+        return Failure("not", f"anything but {{{self.match}}}", ", ".join(found) or "just that")
+
+    def __str__(self) -> str:
+        return f"not: {{{self.match}}}"
+
+
+Test = Values | Parent | AnyOf | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Tests that must all hold, in the order in which the rule has them."""
+
+    tests: tuple[Test, ...]
+
+    def test_of(self, key: str) -> Values | None:
+        """The test of a key that stands in this match itself."""
+        return next((test for test in self.tests if isinstance(test, Values) and test.key == key), None)
+
+    def keys(self) -> Iterator[str]:
+        """Every key that is looked at anywhere in it, dotted for properties and attributes."""
+        for test in self.tests:
+            if isinstance(test, Values):
+                yield test.key
+            elif isinstance(test, AnyOf):
+                for branch in test.branches:
+                    yield from branch.keys()
+            else:
+                yield from test.match.keys()
+
+    def requires(self, key: str) -> bool:
+        """Whether no device meets it that has no value for the key, or whose ancestor has none."""
+        return any(
+            test.key == key
+            if isinstance(test, Values)
+            else test.match.requires(key)
+            if isinstance(test, Parent)
+            else isinstance(test, AnyOf) and all(branch.requires(key) for branch in test.branches)
+            for test in self.tests
+        )
+
+    def has_parent(self) -> bool:
+        """Whether it looks at any ancestor by `parent`."""
+        return any(
+            isinstance(test, Parent)
+            or (isinstance(test, AnyOf) and any(branch.has_parent() for branch in test.branches))
+            or (isinstance(test, Not) and test.match.has_parent())
+            for test in self.tests
+        )
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.tests))
+
+
+def unmet(match: Match, device: Device) -> Test | None:
+    """The first test that the device does not meet; None where it meets them all."""
+    return next((test for test in match.tests if not test.holds(device)), None)
+
+
+_USB = Values("subsystem", (Glob.of("usb"),), implied=True)
+_USB_DEVICE = Values("devtype", (Glob.of("usb_device"),), implied=True)
+
+
+def with_default_subsystem(match: Match, *, has_devtype: bool = False) -> Match:
+    """The match of a rule as it is meant: without `subsystem` it means USB devices.
+
+    Where only branches of `any` name a subsystem, the default goes into the branches that name none.
+    `devtype` alone keeps the subsystem's default and replaces the devtype's.
+    """
+    if match.test_of("subsystem") is not None:
+        return match
+    has_devtype = has_devtype or match.test_of("devtype") is not None
+    if any(isinstance(test, AnyOf) and _names_subsystem(test) for test in match.tests):
+        return Match(
+            tuple(
+                AnyOf(tuple(with_default_subsystem(each, has_devtype=has_devtype) for each in test.branches))
+                if isinstance(test, AnyOf)
+                else test
+                for test in match.tests
+            )
+        )
+    return Match((_USB, *match.tests) if has_devtype else (_USB, _USB_DEVICE, *match.tests))
+
+
+def _names_subsystem(test: AnyOf) -> bool:
+    return any(
+        branch.test_of("subsystem") is not None
+        or any(isinstance(inner, AnyOf) and _names_subsystem(inner) for inner in branch.tests)
+        for branch in test.branches
+    )
+
+
+def _either(texts: Iterator[str]) -> str:
+    return " or ".join(f"'{printable(text)}'" for text in texts)
+
+
+def _listed(found: tuple[str, ...]) -> str:
+    return ", ".join(f"'{printable(value)}'" for value in found)

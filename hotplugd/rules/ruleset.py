@@ -1,0 +1,120 @@
+"""Rules, and which of them takes a device: the first that matches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hotplugd.model import Device
+from hotplugd.rules.index import Index
+from hotplugd.rules.match import Failure, Match, unmet
+from hotplugd.rules.template import parse_template
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Where a device goes, and as what. Everything was checked when it was read.
+
+    to           names of instances, or templates of names
+    project      the project of those instances
+    path         the node's path inside, or a template of it; None for the host's own
+    uid, gid     numbers inside
+    user, group  names, to be looked up inside
+    mode         four octal digits ("0660")
+    force        attach even what a guard rail keeps on the host
+    """
+
+    to: tuple[str, ...]
+    project: str = "default"
+    path: str | None = None
+    uid: int | None = None
+    gid: int | None = None
+    user: str | None = None
+    group: str | None = None
+    mode: str | None = None
+    force: bool = False
+
+    def template_keys(self) -> frozenset[str]:
+        """The match keys that its templates name."""
+        templates = self.to if self.path is None else (*self.to, self.path)
+        return frozenset(
+            part.text for template in templates for part in parse_template(template) if part.is_key
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule, from line `line` of `file`. attach is None where the rule says to ignore the device."""
+
+    name: str
+    match: Match
+    attach: Attach | None
+    file: str
+    line: int
+
+    @property
+    def names_serial(self) -> bool:
+        """Whether only the serial number tells this rule's devices apart, so that it must not come twice.
+
+        That is so when the rule uses the serial (its `match` requires one, at the top, in every branch of
+        some `any`, or of a `parent`; or a template names it) and not the place (no `port` or `path`
+        required likewise, and none in a template).
+        """
+        named = self.attach.template_keys() if self.attach is not None else frozenset()
+
+        def uses(key: str) -> bool:
+            return key in named or self.match.requires(key)
+
+        return uses("serial") and not uses("port") and not uses("path")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a rule says to a device. failed: the first condition that is not met; None: it matches."""
+
+    rule: Rule
+    failed: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """Rules in the order in which they count.
+
+    attrs         the sysfs attributes that any rule looks at
+    users, groups the names that any rule's `attach` uses
+    has_parent    whether any rule looks at ancestors
+    """
+
+    rules: tuple[Rule, ...] = ()
+    attrs: frozenset[str] = field(init=False, repr=False, compare=False)
+    users: frozenset[str] = field(init=False, repr=False, compare=False)
+    groups: frozenset[str] = field(init=False, repr=False, compare=False)
+    has_parent: bool = field(init=False, repr=False, compare=False)
+    index: Index = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        attaches = [rule.attach for rule in self.rules if rule.attach is not None]
+        keys = {key for rule in self.rules for key in rule.match.keys()}  # noqa: SIM118
+        attrs = frozenset(key.removeprefix("attr.") for key in keys if key.startswith("attr."))
+        object.__setattr__(self, "attrs", attrs)
+        object.__setattr__(self, "users", frozenset(each.user for each in attaches if each.user))
+        object.__setattr__(self, "groups", frozenset(each.group for each in attaches if each.group))
+        object.__setattr__(self, "has_parent", any(rule.match.has_parent() for rule in self.rules))
+        object.__setattr__(self, "index", Index.of([rule.match for rule in self.rules]))
+
+    def decide(self, device: Device) -> Rule | None:
+        """The first rule that matches, be it to attach or to ignore; None where none does."""
+        for position in self.index.candidates(device):
+            rule = self.rules[position]
+            if unmet(rule.match, device) is None:
+                return rule
+        return None
+
+    def explain(self, device: Device) -> tuple[Verdict, ...]:
+        """What each rule says, in order, up to the first that matches."""
+        found: list[Verdict] = []
+        for rule in self.rules:
+            test = unmet(rule.match, device)
+            found.append(Verdict(rule, test.failure(device) if test is not None else None))
+            if test is None:
+                break
+        return tuple(found)

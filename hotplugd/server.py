@@ -1,0 +1,59 @@
+"""What the reconciler asks of a container manager, and the ways in which that can fail.
+
+`lxd.py` does it for LXD and Incus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hotplugd.model import Entry, Inside, Instance, InstanceName
+
+
+class ServerError(Exception):
+    """The server did not do what was asked. The text is fit to be shown."""
+
+
+class Unreachable(ServerError):
+    """No answer: the server is away, or hangs. Nothing is known of what it did."""
+
+
+class Busy(ServerError):
+    """Not now: the instance is starting or stopping, or somebody else changed it meanwhile."""
+
+
+class Gone(ServerError):
+    """There is no such instance."""
+
+
+class Refused(ServerError):
+    """The server will not do it as asked, and did none of it.
+
+    entries  the names of the entries that it blames; empty where it does not say
+    """
+
+    def __init__(self, message: str, entries: frozenset[str] = frozenset()) -> None:
+        super().__init__(message)
+        self.entries = entries
+
+
+class Server(Protocol):
+    """The calls of the reconciler. Each may raise any ServerError."""
+
+    async def get(self, name: InstanceName) -> Instance:
+        """The instance as it is now."""
+
+    async def apply(self, instance: Instance, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
+        """Put these entries into the instance and take those names out, in one request, all or nothing.
+
+        Never touches an entry that is not ours, nor anything else of the instance.
+        Returns the instance as it is then.
+        """
+
+
+class Inspector(Protocol):
+    """Looks into running instances."""
+
+    async def look(self, name: InstanceName, paths: Sequence[str]) -> Inside:
+        """What is inside the running instance at these paths, and the ids of the names that rules use."""

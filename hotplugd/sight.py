@@ -1,0 +1,112 @@
+"""What is known of one instance's inside, and when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from hotplugd import entry as entries
+from hotplugd.model import Inside
+from hotplugd.plan import Attachment, Change, Want
+from hotplugd.retry import LONG_AGO, NEVER, Retry
+
+# A busy mount table inside is looked at no more often than this, in seconds.
+_PAUSE: Final = 0.2
+_FAILED_PAUSES: Final = (0.2, 30.0)
+# A user or group that an instance lacks is looked for again after this many seconds.
+_NAME_PAUSE: Final = 10.0
+
+
+class Sight:
+    """What was seen inside, and which nodes should be gone from there.
+
+    inside   None where nothing was seen of the present init
+    """
+
+    def __init__(self) -> None:
+        self.inside: Inside | None = None
+        self._retry = Retry()
+        self._at = LONG_AGO
+        self._leaving: dict[str, Change] = {}
+        # What was seen before `_epoch` counted on is no proof; `_old` only asks for another look.
+        self._epoch = 0
+        self._old = False
+
+    def forget(self) -> None:
+        """Another init, or none, or something else is asked: nothing counts that was seen."""
+        self.inside = None
+        self._epoch += 1
+        self._leaving.clear()
+        self._retry.reset()
+
+    def look_again(self) -> None:
+        """What is inside may have changed."""
+        self._old = True
+
+    def changed(self, paths: Iterable[str]) -> None:
+        """A request is about to change what is at these paths, or did, or tried to."""
+        self._epoch += 1
+        gone = set(paths)
+        # Requests are paced themselves: what they did is looked at without waiting.
+        self._retry.until = LONG_AGO
+        if self.inside is not None:
+            nodes = {path: node for path, node in self.inside.nodes.items() if path not in gone}
+            self.inside = replace(self.inside, nodes=nodes)
+
+    def arrived(self, path: str) -> None:
+        """Something was put at this path."""
+        self._leaving.pop(path, None)
+
+    def left(self, path: str, change: Change) -> None:
+        """The entry was removed whose node was at this path: it should be gone."""
+        self._leaving[path] = change
+
+    def paths(self, attachments: Iterable[Attachment]) -> list[str]:
+        """Where to look, given what is attached."""
+        return sorted({each.want.path for each in attachments} | self._leaving.keys())
+
+    def next(self, attachments: Iterable[Attachment], wants: Iterable[Want]) -> float:
+        """When to look: a time that is past, one to come, or never for all that is known now."""
+        wanted = list(wants)
+        if not wanted and not self._leaving:
+            return NEVER
+        inside = self.inside
+        if inside is None or inside.error or self._old:
+            return self._retry.until
+        if any(path not in inside.nodes for path in self.paths(attachments)):
+            return self._retry.until
+        missing = any(
+            (each.attach.user is not None and inside.users.get(each.attach.user) is None)
+            or (each.attach.group is not None and inside.groups.get(each.attach.group) is None)
+            for each in wanted
+        )
+        return self._at + _NAME_PAUSE if missing else NEVER
+
+    def begin(self) -> int:
+        """A look begins. Returns what `seen` has to be told."""
+        self._old = False
+        return self._epoch
+
+    def seen(self, begun: int, inside: Inside, now: float) -> list[Change]:
+        """Take note of what a look has seen. Returns the removals whose nodes are still there.
+
+        Nothing counts of it if something was changed meanwhile: it may be what was there before.
+        """
+        if begun != self._epoch:
+            self._old = True
+            return []
+        self.inside, self._at = inside, now
+        if inside.error:
+            self._retry.failed(inside.error, now, *_FAILED_PAUSES)
+        else:
+            self._retry.reset()
+            self._retry.until = now + _PAUSE
+        behind: list[Change] = []
+        for path, change in list(self._leaving.items()):
+            if path in inside.nodes:
+                del self._leaving[path]
+                node = inside.nodes[path]
+                if node is not None and node.devnum is not None and entries.is_for(change.entry, node.devnum):
+                    behind.append(change)
+        return behind

@@ -1,0 +1,70 @@
+"""Threads for what may block: requests, and files that somebody else can make hang."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Threads:
+    """Runs blocking calls for one event loop, each in a thread of its own while it lasts.
+
+    A thread that comes back is used again. One that never does costs itself: the executor of the standard
+    library has a fixed number of threads, and waits for all of them at exit.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+
+    async def call(self, work: Callable[[], T], deadline: float) -> T:
+        """The result of `work()`. Raises what it raises, or TimeoutError after `deadline` seconds.
+
+        After a time-out the work goes on, unheard.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        queue = self._idle.pop() if self._idle else self._start()
+
+        def report(result: T | None, error: BaseException | None) -> None:
+            self._idle.append(queue)
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]  # None where T is None
+
+        def job() -> None:
+            result: T | None = None
+            failed: BaseException | None = None
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001  # carried over to whoever called
+                failed = error
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(report, result, failed)
+
+        queue.put(job)
+        async with asyncio.timeout(deadline):
+            return await future
+
+    def tell(self, what: Callable[[T], object], value: T) -> None:
+        """From within a thread: have the loop call `what(value)`."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(what, value)
+
+    def _start(self) -> SimpleQueue[Callable[[], None]]:
+        queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+        def run() -> None:
+            while True:
+                queue.get()()
+
+        threading.Thread(target=run, daemon=True, name="hotplugd-call").start()
+        return queue

@@ -1,0 +1,355 @@
+"""udev: the only file that knows pyudev.
+
+Two groups of the kernel's uevent socket are listened to, before anything is listed:
+
+- udevd's: devices count once udevd has processed them. Before that they lack the properties that rules ask
+  for, and would fall through to a later, broader rule.
+- the kernel's own, for removals alone: they come earlier, and still come when udevd hangs.
+
+The same removal is thus heard twice, and the two groups are not in step. Each uevent carries the kernel's
+sequence number, which tells a late message about a device that is gone from one about its successor.
+
+What was lost (an overflow, a broken socket) is found again by opening new sockets and listing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pyudev
+
+from hotplugd.entry import slot_prefix
+from hotplugd.host import in_use
+from hotplugd.model import Device, Devnum
+
+_BUFFER: Final = 64 << 20
+_ONE_TURN: Final = 128
+# Sockets that break again are opened again no more often than this, in seconds.
+_PAUSE: Final = 0.25
+_ATTRIBUTE_MOST: Final = 4096
+
+# Read of every USB device: none of these takes the device's lock, so none blocks when it is wedged
+# (Linux: drivers/usb/core/sysfs.c).
+_USB_ATTRS: Final = ("idVendor", "idProduct", "serial", "bDeviceClass")
+
+
+class Sink(Protocol):
+    """Who hears of devices."""
+
+    def device(self, device: Device) -> None:
+        """The device is there, as udevd has it."""
+
+    def no_device(self, syspath: str) -> None:
+        """The device is gone."""
+
+    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
+        """All devices there are, and those that udevd has not processed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A device and the sequence number of the last uevent about it."""
+
+    device: Device
+    sequence: int
+
+
+class Udev:
+    """Listens to udev for one event loop. libudev's objects belong to one thread: the loop's.
+
+    attrs     the sysfs attributes that rules ask for
+    overflow  called when messages were lost, with what was the matter
+    """
+
+    def __init__(self, attrs: frozenset[str], sink: Sink, overflow: Callable[[str], None]) -> None:
+        self._attrs = attrs
+        self._sink = sink
+        self._overflow = overflow
+        self._context: Any = pyudev.Context()
+        self._monitors: list[Any] = []
+        self._known: dict[str, _Known] = {}
+        self._gone: dict[str, int] = {}
+        self._above: dict[str, Device] = {}
+        self._restarted = float("-inf")
+        self._again: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Listen, then list. Raises OSError where no uevent socket can be had."""
+        loop = asyncio.get_running_loop()
+        self.stop()
+        self._restarted = time.monotonic()
+        try:
+            for source in ("udev", "kernel"):
+                monitor: Any = pyudev.Monitor.from_netlink(self._context, source)
+                self._monitors.append(monitor)
+                with suppress(OSError):  # without CAP_NET_ADMIN the default has to do
+                    monitor.set_receive_buffer_size(_BUFFER)
+                monitor.start()
+                loop.add_reader(monitor.fileno(), self._read, monitor, source)
+        except OSError:
+            self.stop()
+            raise
+        self.list()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        loop = asyncio.get_running_loop()
+        for monitor in self._monitors:
+            loop.remove_reader(monitor.fileno())
+        self._monitors.clear()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
+    def ask_for(self, attrs: frozenset[str]) -> None:
+        """From now on rules ask for these attributes."""
+        if attrs != self._attrs:
+            self._attrs = attrs
+            self.list()
+
+    def list(self) -> None:
+        """Tell the sink of every device there is."""
+        start = _sequence_now()
+        self._above.clear()
+        known: dict[str, _Known] = {}
+        unsettled: list[Device] = []
+        for found in self._context.list_devices():
+            if not _can_matter(found):
+                continue
+            if found.is_initialized:
+                device = self._snapshot(found, listing=True)
+                known[device.syspath] = _Known(device, start)
+            elif (before := self._known.get(found.sys_path)) is not None and _same_number(
+                found, before.device
+            ):
+                # udevd lost its database: what it said of the device is still so.
+                known[found.sys_path] = replace(before, sequence=start)
+            else:
+                unsettled.append(_bare(found))
+        self._known = known
+        self._gone.clear()
+        self._sink.listed_devices([each.device for each in known.values()], unsettled)
+
+    # --- messages ---------------------------------------------------------------------------------------
+
+    def _read(self, monitor: Any, source: str) -> None:
+        # pyudev answers ENOBUFS with an OSError whose errno is None, before it reads: the socket stays
+        # readable for ever. A message cut short raises ValueError. Either way something was lost.
+        try:
+            for _ in range(_ONE_TURN):
+                message = monitor.poll(0)
+                if message is None:
+                    return
+                if source == "udev":
+                    self._from_udevd(message)
+                elif message.action == "remove":
+                    self._removed(message.sys_path, message.sequence_number, early=True)
+        except (OSError, ValueError, pyudev.DeviceNotFoundError) as error:
+            self._overflow(str(error) or type(error).__name__)
+            self._start_again()
+
+    def _start_again(self) -> None:
+        self.stop()
+        pause = max(0.0, self._restarted + _PAUSE - time.monotonic())
+        self._again = asyncio.get_running_loop().call_later(pause, self._try_again)
+
+    def _try_again(self) -> None:
+        self._again = None
+        try:
+            self.start()
+        except OSError as error:
+            self._overflow(str(error))
+            self._start_again()
+
+    def _from_udevd(self, message: Any) -> None:
+        syspath: str = message.sys_path
+        sequence: int = message.sequence_number
+        if message.action == "remove":
+            self._removed(syspath, sequence, early=False)
+            return
+        if sequence and sequence <= self._gone.get(syspath, -1):
+            return
+        self._gone.pop(syspath, None)
+        if old := message.properties.get("DEVPATH_OLD"):
+            self._removed("/sys" + old, sequence, early=False)
+        above = self._above.pop(syspath, None)
+        if _can_matter(message):
+            device = self._snapshot(message, listing=False)
+            self._known[syspath] = _Known(device, sequence)
+            self._sink.device(device)
+        if above is not None and self._parent(message) != above:
+            self._refresh_below(syspath)
+
+    def _removed(self, syspath: str, sequence: int, *, early: bool) -> None:
+        known = self._known.get(syspath)
+        if known is not None and sequence and sequence < known.sequence:
+            return
+        if early and sequence:
+            # udevd may still be busy with what came before, and tell us of the device once more.
+            self._gone[syspath] = sequence
+        elif not early:
+            self._gone.pop(syspath, None)
+        self._above.pop(syspath, None)
+        if self._known.pop(syspath, None) is not None:
+            self._sink.no_device(syspath)
+
+    def _refresh_below(self, syspath: str) -> None:
+        """Something above these devices changed, which rules may ask for by `parent`."""
+        for below in [each for each in self._known if each.startswith(syspath + "/")]:
+            self._above.pop(below, None)
+            with suppress(pyudev.DeviceNotFoundError):
+                found = pyudev.Devices.from_sys_path(self._context, below)
+                if found.is_initialized:
+                    device = self._snapshot(found, listing=False)
+                    self._known[below] = replace(self._known[below], device=device)
+                    self._sink.device(device)
+
+    # --- snapshots --------------------------------------------------------------------------------------
+
+    def _snapshot(self, found: Any, *, listing: bool) -> Device:
+        above = found.parent
+        bare = _bare(found)
+        properties = dict(found.properties)
+        device = replace(
+            bare,
+            driver=_driver(found, properties),
+            properties=properties,
+            attrs=self._read_attrs(bare),
+            parent=self._parent(above) if above is not None else None,
+            in_use=in_use(bare) if bare.devnum is not None and bare.devnum.kind == "block" else "",
+        )
+        return replace(device, slot=self._slot(device, listing=listing)) if device.devnum else device
+
+    def _parent(self, found: Any) -> Device | None:
+        """The chain of devices from here up, each read once for as long as nothing is heard of it."""
+        syspath: str = found.sys_path
+        if (cached := self._above.get(syspath)) is not None:
+            return cached
+        above = found.parent
+        if not found.subsystem:
+            return self._parent(above) if above is not None else None
+        bare = _bare(found)
+        properties = dict(found.properties)
+        device = replace(
+            bare,
+            driver=_driver(found, properties),
+            properties=properties,
+            attrs=self._read_attrs(bare),
+            parent=self._parent(above) if above is not None else None,
+        )
+        self._above[syspath] = device
+        return device
+
+    def _slot(self, device: Device, *, listing: bool) -> str:
+        """An id for this enumeration of the device, `c-189-3-123456`: the one that our udev rule gave it.
+
+        Without the rule its last part is the time at which udevd first saw the device, in µs since boot.
+        While we hear of it without a gap the device keeps its slot, also if udevd forgets that time.
+        """
+        assert device.devnum is not None
+        prefix = slot_prefix(device.devnum)
+        born = device.properties.get("USEC_INITIALIZED", "")
+        named = device.properties.get("HOTPLUGD_SLOT", "")
+        if not (named.startswith(prefix) and named.removeprefix(prefix).isdecimal()):
+            named = ""
+        before = self._known.get(device.syspath)
+        if before is not None and before.device.devnum == device.devnum:
+            slot = before.device.slot
+            if slot in (named, prefix + born) or not (named or (listing and born)):
+                return slot
+        return named or prefix + (born if born.isdecimal() else f"t{time.time_ns()}")
+
+    def _read_attrs(self, device: Device) -> dict[str, str]:
+        names = {*self._attrs, *_USB_ATTRS} if device.is_usb_device else self._attrs
+        found = {name: text for name in names if (text := _attribute(device.syspath, name)) is not None}
+        if device.is_usb_device and (peer := _peer(device.syspath)):
+            found["peer"] = peer
+        return found
+
+
+def _can_matter(found: Any) -> bool:
+    """Whether a rule could attach it: it has a node, or is a network interface."""
+    return found.device_node is not None or found.subsystem == "net"
+
+
+def _bare(found: Any) -> Device:
+    return Device(
+        syspath=found.sys_path,
+        subsystem=found.subsystem or "",
+        kernel=found.sys_name,
+        devtype=found.device_type or "",
+        node=found.device_node or "",
+        devnum=_devnum(found),
+    )
+
+
+def _devnum(found: Any) -> Devnum | None:
+    number: int = found.device_number
+    if not number or found.device_node is None:
+        return None
+    kind: Any = "block" if found.subsystem == "block" else "char"
+    return Devnum(kind, os.major(number), os.minor(number))
+
+
+def _same_number(found: Any, device: Device) -> bool:
+    return _devnum(found) == device.devnum
+
+
+def _driver(found: Any, properties: dict[str, str]) -> str:
+    return properties.get("DRIVER") or found.driver or ""
+
+
+def _attribute(syspath: str, name: str) -> str | None:
+    """A sysfs attribute as text, or None where there is none to read."""
+    try:
+        with Path(syspath, name).open("rb") as file:
+            raw = file.read(_ATTRIBUTE_MOST)
+    except (OSError, ValueError):
+        return None
+    return raw.decode("utf-8", "surrogateescape").rstrip("\n \t\0")
+
+
+def _peer(syspath: str) -> str:
+    """The name that a device in this physical port has at the other USB speed, or empty.
+
+    `port` links to the hub's port, and `peer` there to the same socket's port on the other hub
+    (Documentation/ABI/testing/sysfs-bus-usb). Ports are called `usb2-port4` or `2-4-port2`.
+    """
+    try:
+        name = os.path.basename(os.readlink(f"{syspath}/port/peer"))
+    except OSError:
+        return ""
+    hub, _, port = name.partition("-port")
+    return f"{hub[3:]}-{port}" if hub.startswith("usb") else f"{hub}.{port}"
+
+
+def _sequence_now() -> int:
+    """The number of the kernel's latest uevent, 0 where it does not say."""
+    with suppress(OSError, ValueError):
+        return int(Path("/sys/kernel/uevent_seqnum").read_text("ascii"))
+    return 0
+
+
+def all_devices(attrs: frozenset[str]) -> Iterator[Device]:
+    """Every device that udevd has processed, once, without listening."""
+    listed: list[Device] = []
+
+    class _Once:
+        def device(self, device: Device) -> None:
+            listed.append(device)
+
+        def no_device(self, syspath: str) -> None: ...
+
+        def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
+            del unsettled
+            listed.extend(devices)
+
+    Udev(attrs, _Once(), lambda _: None).list()
+    return iter(listed)

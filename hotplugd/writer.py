@@ -1,0 +1,389 @@
+"""One instance's writer: what is known of the instance, and how its plan is applied.
+
+A writer plans, sends what is ready as one request, and plans again, until there is nothing to send. What
+arrives meanwhile gathers and goes as the next request. When it rests it looks inside, if there is something
+to see there, and sets an alarm for what has to be tried again. A writer waits for no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd import entry as entries
+from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.plan import Change, Plan, Problem, Want, plan_instance
+from hotplugd.retry import NEVER, Records, Retry
+from hotplugd.server import Busy, Gone, Inspector, Refused, Server, ServerError
+from hotplugd.sight import Sight
+
+_BUSY_PAUSES: Final = (0.1, 5.0)
+_FAILED_PAUSES: Final = (0.1, 30.0)
+
+
+class Slots(Protocol):
+    """The links below /dev/hotplugd."""
+
+    def make(self, device: Device) -> None:
+        """Make the device's links, or see that they are right. Raises OSError."""
+
+    def remove(self, device: Device) -> None:
+        """Take the device's links away, which makes the server take its node out. Raises OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What writers work with.
+
+    log      where what was done is told
+    now      the time of day, as an entry's mark is to tell it
+    dry_run  tell what would be done, and change nothing
+    """
+
+    server: Server
+    inspector: Inspector
+    slots: Slots
+    log: FilteringBoundLogger
+    now: Callable[[], str]
+    dry_run: bool = False
+
+
+class Activity:
+    """How many tasks are under way, and waiting until there are none."""
+
+    def __init__(self) -> None:
+        self._tasks = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def begin(self) -> None:
+        """One more."""
+        self._tasks += 1
+        self._none.clear()
+
+    def end(self) -> None:
+        """One less."""
+        self._tasks -= 1
+        if self._tasks == 0:
+            self._none.set()
+
+    async def none(self) -> None:
+        """Return once nothing is under way. What waits for its next try does not count."""
+        await self._none.wait()
+
+
+class Writer:
+    """Keeps one instance, or the place of one that does not exist (yet), as it should be.
+
+    unsettled   gives the devices that udevd has not processed; None while the devices are not known
+    since       when, in the loop's time, a device (by syspath) came
+    idle        called whenever nothing is under way any more
+    """
+
+    def __init__(
+        self,
+        name: InstanceName,
+        tools: Tools,
+        activity: Activity,
+        unsettled: Callable[[], Sequence[Device] | None],
+        since: Mapping[str, float],
+        idle: Callable[[Writer], None],
+    ) -> None:
+        self.name = name
+        self.actual: Instance | None = None
+        self.wants: dict[str, tuple[Want, ...]] = {}
+        self.plan = Plan()
+        self._tools = tools
+        self._activity = activity
+        self._unsettled = unsettled
+        self._since = since
+        self._idle = idle
+        self._loop = asyncio.get_running_loop()
+        self._sight = Sight()
+        self._records = Records()
+        self._told: set[tuple[str, str]] = set()
+        # kicked: something is new since the last plan. stale: the server has to be asked.
+        self._kicked = False
+        self._stale = False
+        self._retry = Retry()
+        self._working: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = NEVER
+
+    # --- what is known ----------------------------------------------------------------------------------
+
+    def want(self, syspath: str, wants: tuple[Want, ...]) -> None:
+        """From now on this device should be here as these say; nowhere here where there are none."""
+        self.wants.pop(syspath, None)
+        if wants:
+            self.wants[syspath] = wants
+        self.kick()
+
+    def listed(self, actual: Instance | None) -> None:
+        """The server answers, and this is the instance now."""
+        self._retry.reset()
+        if self._working is None:
+            self._learn(actual)
+        else:
+            # A request is under way, and the listing may be older than its answer.
+            self._stale = True
+        self.kick()
+
+    def refresh(self) -> None:
+        """Something happened to the instance: ask the server."""
+        self._stale = True
+        self.kick()
+
+    def look_again(self) -> None:
+        """What was seen inside may no longer be so."""
+        self._sight.look_again()
+        self.kick()
+
+    def forget_inside(self) -> None:
+        """What was seen inside is no longer so, or does not answer what is asked now."""
+        self._sight.forget()
+        self.kick()
+
+    def problems(self) -> list[Problem]:
+        """What is wrong here, and why."""
+        found = list(self.plan.problems)
+        if self._retry.message:
+            found.append(Problem("", "", f"{self.name}: {self._retry.message}"))
+        inside = self._sight.inside
+        if inside is not None and inside.error and self.wants:
+            found.append(Problem("", "", f"cannot look inside {self.name}: {inside.error}"))
+        return found + self._records.problems()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return self._working is None and self._looking is None
+
+    def close(self) -> None:
+        """Try nothing again."""
+        self._set_alarm(NEVER)
+
+    # --- the writer -------------------------------------------------------------------------------------
+
+    def kick(self) -> None:
+        """Something is new: plan again, now or as soon as the request under way is answered."""
+        self._kicked = True
+        if self._working is None:
+            self._activity.begin()
+            self._working = self._loop.create_task(self._work())
+            self._working.add_done_callback(self._worked)
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._working = None
+        if _well(self._loop, task):
+            if self._kicked:
+                self.kick()
+            else:
+                self._rest()
+        self._idle(self)
+        self._activity.end()
+
+    async def _work(self) -> None:
+        """Plan and apply until nothing is ready to be sent."""
+        while True:
+            if self._stale and self._retry.until <= self._loop.time():
+                await self._refresh()
+            self._kicked = False
+            unsettled = self._unsettled()
+            if unsettled is None:
+                return
+            wanted = [want for each in self.wants.values() for want in each]
+            self.plan = plan_instance(self.name, self.actual, wanted, self._sight.inside, unsettled)
+            if self._retry.until > self._loop.time():
+                return
+            batch = self._records.batch(self.plan.changes, self._loop.time())
+            if self._tools.dry_run:
+                self._tell(batch)
+                return
+            linked = self._link(batch)
+            if linked:
+                await self._apply(linked)
+            elif not self._records.batch(self.plan.changes, self._loop.time()):
+                return
+
+    async def _refresh(self) -> None:
+        self._stale = False
+        try:
+            self._learn(await self._tools.server.get(self.name))
+        except Gone:
+            self._learn(None)
+        except ServerError as error:
+            self._back_off(error)
+            return
+        self._retry.reset()
+
+    def _learn(self, actual: Instance | None) -> None:
+        if actual is None or not actual.running:
+            self._sight.forget()
+        self.actual = actual
+
+    def _link(self, batch: Sequence[Change]) -> list[Change]:
+        """The changes whose slots are there."""
+        linked: list[Change] = []
+        for change in batch:
+            try:
+                if change.want is not None:
+                    self._tools.slots.make(change.want.device)
+            except OSError as error:
+                self._hold(change, f"its link in {entries.SLOTS} cannot be made: {error}")
+            else:
+                linked.append(change)
+        return linked
+
+    async def _apply(self, batch: Sequence[Change]) -> None:
+        assert self.actual is not None
+        put = [self._stamped(change.entry) for change in batch if change.action != "remove"]
+        remove = [change.entry.name for change in batch if change.action == "remove"]
+        paths = [entries.inside_path(change.entry) for change in batch]
+        self._sight.changed(paths)
+        try:
+            actual = await self._tools.server.apply(self.actual, put, remove)
+        except Refused as error:
+            self._split(batch, error)
+        except ServerError as error:
+            self._back_off(error)
+        else:
+            self._retry.reset()
+            self._learn(actual)
+            self._done(batch)
+        finally:
+            # Also where it was refused: the server took out what it had put in, and put back what it took.
+            self._sight.changed(paths)
+
+    def _stamped(self, entry: Entry) -> Entry:
+        """The entry with the time since when it is there."""
+        actual = self.actual.entries.get(entry.name) if self.actual else None
+        since = ""
+        if actual and actual.config.get(entries.MARK_INSTANCE) == entry.config[entries.MARK_INSTANCE]:
+            since = actual.config.get(entries.MARK_SINCE, "")
+        return Entry(entry.name, {**entry.config, entries.MARK_SINCE: since or self._tools.now()})
+
+    # --- what came of a request -------------------------------------------------------------------------
+
+    def _split(self, batch: Sequence[Change], error: Refused) -> None:
+        if len(batch) == 1:
+            self._hold(batch[0], str(error))
+            return
+        blamed = [change for change in batch if change.entry.name in error.entries]
+        for change in blamed or batch:
+            self._records.spoiled(change, self._loop.time())
+
+    def _back_off(self, error: ServerError) -> None:
+        self._stale = True
+        pauses = _BUSY_PAUSES if isinstance(error, Busy) else _FAILED_PAUSES
+        pause, new = self._retry.failed(str(error), self._loop.time(), *pauses)
+        if new:
+            self._tools.log.warning(
+                "instance.problem", instance=str(self.name), reason=str(error), retry_in=pause
+            )
+
+    def _hold(self, change: Change, message: str) -> None:
+        """Try this change again later, alone."""
+        pause, new = self._records.held(change, message, self._loop.time())
+        if new:
+            self._tools.log.error("device.problem", **self._fields(change), reason=message, retry_in=pause)
+
+    def _done(self, batch: Sequence[Change]) -> None:
+        now = self._loop.time()
+        put = {entries.inside_path(change.entry) for change in batch if change.action != "remove"}
+        for path in put:
+            self._sight.arrived(path)
+        for change in batch:
+            path = entries.inside_path(change.entry)
+            fields = {**self._fields(change), "path": path, "why": change.why}
+            self._records.done(change, now)
+            if change.action == "remove" and path not in put:
+                self._sight.left(path, change)
+            if change.want is not None and change.action == "add":
+                since = self._since.get(change.want.device.syspath, now)
+                fields["after"] = f"{(now - since) * 1000:.1f} ms"
+            self._tools.log.info(f"device.{change.action}", **fields)
+
+    def _tell(self, batch: Sequence[Change]) -> None:
+        for change in batch:
+            if (change.entry.name, change.action) not in self._told:
+                self._told.add((change.entry.name, change.action))
+                self._tools.log.info("dry-run", **self._fields(change), why=change.why)
+
+    def _fields(self, change: Change) -> dict[str, str]:
+        return {
+            "device": change.device,
+            "rule": change.rule,
+            "instance": str(self.name),
+            "action": change.action,
+        }
+
+    # --- looking inside, and what comes later -----------------------------------------------------------
+
+    def _rest(self) -> None:
+        """There is nothing to send: look inside if there is something to see, and set the alarm."""
+        now = self._loop.time()
+        times = list(self._records.rest(self.plan.changes, now))
+        if self._stale:
+            times.append(self._retry.until)
+        if self.actual is not None and self.actual.running and self._looking is None:
+            wants = [want for each in self.wants.values() for want in each]
+            when = self._sight.next(self.plan.attachments, wants)
+            if when <= now:
+                self._look()
+            times.append(when)
+        self._set_alarm(min((time for time in times if time > now), default=NEVER))
+
+    def _look(self) -> None:
+        self._activity.begin()
+        self._looking = self._loop.create_task(self._look_inside(self._sight.paths(self.plan.attachments)))
+        self._looking.add_done_callback(self._looked)
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._looking = None
+        if _well(self._loop, task):
+            self.kick()
+        self._activity.end()
+
+    async def _look_inside(self, paths: Sequence[str]) -> None:
+        begun = self._sight.begin()
+        try:
+            inside = await self._tools.inspector.look(self.name, paths)
+        except ServerError as error:
+            inside = Inside(error=str(error))
+        for change in self._sight.seen(begun, inside, self._loop.time()):
+            path = entries.inside_path(change.entry)
+            self._tools.log.error(
+                "device.left-behind",
+                **self._fields(change),
+                path=path,
+                reason="its entry is gone, its node is not; restarting the instance takes it away",
+            )
+
+    def _set_alarm(self, when: float) -> None:
+        if self._alarm is not None:
+            if self._alarm_at == when:
+                return
+            self._alarm.cancel()
+            self._alarm = None
+        self._alarm_at = when
+        if when != NEVER:
+            self._alarm = self._loop.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, NEVER
+        self.kick()
+
+
+def _well(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> bool:
+    """Whether a task ended as it should. A defect of ours is handed to the loop, for the daemon to end by."""
+    if task.cancelled():
+        return False
+    if (error := task.exception()) is not None:
+        loop.call_exception_handler({"message": "a writer failed", "exception": error, "task": task})
+    return error is None

@@ -1,0 +1,134 @@
+"""Fixtures: one private LXD and one udevd a session, containers, devices and daemons a test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from signal import Signals
+from typing import Protocol
+
+import pytest
+
+from tests.lab.container import Container
+from tests.lab.daemon import Daemon
+from tests.lab.kernel import Console, Zram
+from tests.lab.server import Server
+from tests.lab.stop import clean_up_when_told_to_end
+from tests.lab.udevd import udevd as real_udevd
+from tests.lab.usb import Usb
+
+
+class StartDaemon(Protocol):
+    """A daemon on the session's server."""
+
+    def __call__(
+        self, rules: str | Mapping[str, str], environment: Mapping[str, str] | None = None
+    ) -> Daemon: ...
+
+
+def pytest_configure() -> None:
+    # Ctrl-C is pytest's own.
+    clean_up_when_told_to_end(Signals.SIGTERM, Signals.SIGHUP)
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """Fails rather than skips: a run that proved nothing should not look like one that did."""
+    if os.geteuid() != 0:
+        pytest.fail("these tests need root: they start LXD and plug devices of the kernel's", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def udevd(root: None) -> Iterator[None]:
+    with real_udevd():
+        yield
+
+
+@pytest.fixture(scope="session")
+def server(root: None, udevd: None) -> Iterator[Server]:
+    with Server() as started:
+        yield started
+
+
+@pytest.fixture
+def own_server(root: None, udevd: None) -> Iterator[Server]:
+    """A server of this test's own, to kill, stop and freeze."""
+    with Server() as started:
+        yield started
+
+
+@pytest.fixture
+def launch(server: Server) -> Iterator[Callable[..., Container]]:
+    """Launches containers; takes the same arguments as Server.launch. All containers go after the test."""
+    yield server.launch
+    for container in server.containers():
+        container.delete()
+
+
+@pytest.fixture
+def container(launch: Callable[..., Container]) -> Container:
+    """One that runs."""
+    return launch()
+
+
+@pytest.fixture
+def containers(launch: Callable[..., Container]) -> tuple[Container, Container]:
+    """Two that run."""
+    return launch(), launch()
+
+
+@pytest.fixture
+def console(root: None, udevd: None) -> Iterator[Console]:
+    """A console that is not plugged yet."""
+    with ExitStack() as undo:
+        one = Console()
+        undo.callback(one.close)
+        yield one
+
+
+@pytest.fixture
+def consoles(root: None, udevd: None) -> Iterator[Callable[[int], list[Console]]]:
+    """Reserves several consoles, not plugged yet."""
+    with ExitStack() as undo:
+
+        def reserve(count: int) -> list[Console]:
+            found = [Console() for _ in range(count)]
+            for each in found:
+                undo.callback(each.close)
+            return found
+
+        yield reserve
+
+
+@pytest.fixture
+def zram(root: None, udevd: None) -> Iterator[Zram]:
+    """A compressed memory disk that is not plugged yet."""
+    disk = Zram()
+    yield disk
+    disk.close()
+
+
+@pytest.fixture
+def usb(root: None) -> Iterator[Usb]:
+    """A made-up USB bus with nothing plugged in."""
+    with Usb() as bus:
+        yield bus
+
+
+@pytest.fixture
+def daemon(server: Server) -> Iterator[StartDaemon]:
+    """Starts daemons, with the rules given; each is ready when the call returns, and ends with the test."""
+    with ExitStack() as undo:
+
+        def start(rules: str | Mapping[str, str], environment: Mapping[str, str] | None = None) -> Daemon:
+            return undo.enter_context(Daemon(server.socket, rules, environment))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The project's folder."""
+    return Path(__file__).parents[1]

@@ -1,0 +1,144 @@
+"""Devices that the kernel makes and takes away on demand on any machine, with real uevents.
+
+Consoles are character devices (subsystem `vc`), compressed memory disks are block devices.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.lab.wait import eventually
+
+_VT_DISALLOCATE = 0x5608  # include/uapi/linux/vt.h
+_FIRST, _LAST = 20, 62  # below that, login programs and X may use them
+_ZRAM = Path("/sys/class/zram-control")
+
+
+class Console:
+    """A virtual console that nobody uses. Plugging it makes vcsN, vcsaN and vcsuN, all of subsystem `vc`.
+
+    It is ours from the first moment on, also against tests that run in another process.
+    """
+
+    def __init__(self) -> None:
+        self.number, self._claim = _reserve()
+        self.nodes = tuple(f"/dev/{name}{self.number}" for name in ("vcs", "vcsa", "vcsu"))
+        self.node = self.nodes[1]
+        self.syspath = f"/sys/devices/virtual/vc/vcsa{self.number}"
+
+    def __enter__(self) -> Self:
+        self.plug()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def plugged(self) -> bool:
+        """Whether the kernel has it now."""
+        return Path(self.syspath).exists()
+
+    def plug(self) -> None:
+        """The kernel has it, and has sent its uevents, when this returns."""
+        os.close(os.open(f"/dev/tty{self.number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+
+    def unplug(self) -> None:
+        """The kernel has it no more when this returns."""
+        if self.plugged:
+            eventually(self._disallocate)
+
+    def close(self) -> None:
+        """Unplug it and let others have its number."""
+        try:
+            self.unplug()
+        finally:
+            self._claim.close()
+
+    def _disallocate(self) -> bool:
+        zero = os.open("/dev/tty0", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(zero, _VT_DISALLOCATE, self.number)
+        except OSError as error:
+            if error.errno == errno.EBUSY:  # somebody looks at it
+                return False
+            raise
+        finally:
+            os.close(zero)
+        return True
+
+
+def _reserve() -> tuple[int, socket.socket]:
+    """The number of a free console, and what holds it: an abstract socket, gone when its owner is."""
+    for number in range(_LAST, _FIRST - 1, -1):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0hotplugd-lab-tty{number}")
+        except OSError:  # another test's
+            claim.close()
+            continue
+        if not Path(f"/sys/class/vc/vcs{number}").exists():
+            return number, claim
+        claim.close()
+    raise AssertionError(f"expected a free virtual console in tty{_FIRST} to tty{_LAST}, and found none")
+
+
+class Zram:
+    """A compressed memory disk: the kernel gives it a number when it is plugged."""
+
+    def __init__(self) -> None:
+        self.number = -1
+
+    def __enter__(self) -> Self:
+        self.plug()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """As the kernel calls it: zram1."""
+        assert self.number >= 0, "this disk was never plugged"
+        return f"zram{self.number}"
+
+    @property
+    def node(self) -> str:
+        return f"/dev/{self.name}"
+
+    @property
+    def syspath(self) -> str:
+        return f"/sys/devices/virtual/block/{self.name}"
+
+    def plug(self) -> None:
+        """The kernel has it, and has sent its uevents, when this returns."""
+        if not _ZRAM.exists():
+            subprocess.run(["modprobe", "zram"], check=True)
+        self.number = int((_ZRAM / "hot_add").read_text())
+
+    def unplug(self) -> None:
+        """The kernel has it no more when this returns. It refuses while udevd still looks at the disk."""
+        if self.number >= 0 and Path(self.syspath).exists():
+            eventually(self._remove)
+
+    def close(self) -> None:
+        self.unplug()
+
+    def _remove(self) -> bool:
+        try:
+            (_ZRAM / "hot_remove").write_text(str(self.number))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return False
+            raise
+        return True

@@ -1,0 +1,212 @@
+"""A private LXD beside whatever runs on the machine: its own folder, socket, pool and image."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import ExitStack, suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.lab import image
+from tests.lab.api import Api, ServerError, metadata_of
+from tests.lab.container import Container
+from tests.lab.wait import ended, eventually
+
+_names = count(1)
+
+
+class Server:
+    """Starts when it is entered; leaves no container, process, mount or file behind.
+
+    folder  short, since a unix socket's path is at most 107 bytes
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="hpl-", dir="/tmp"))
+        self.folder.chmod(0o711)  # an unprivileged container's root passes through
+        self.socket = self.folder / "lxd" / "unix.socket"
+        self.log = self.folder / "lxd.log"
+        self.api = Api(self.socket)
+        self.image = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            (self.folder / "lxd").mkdir()
+            self.start()
+            self._initialise()
+            undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- the process ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the server on its folder, also again after `stop` or `kill`, and wait until it is ready."""
+        assert self._process is None, "the private LXD runs already"
+        lxd = shutil.which("lxd")
+        assert lxd is not None, "lxd is not installed; on Debian: apt-get install lxd lxd-client"
+        with self.log.open("ab") as log:
+            # A session of its own: Ctrl-C is for us, who then take it down in order.
+            self._process = subprocess.Popen(
+                [lxd, "--group", "root"], env=self.environment, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        process = self._process
+
+        def ready() -> bool:
+            code = process.poll()
+            if code is not None:
+                raise RuntimeError(f"the private LXD ended with {code}:\n{self.tail()}")
+            with suppress(OSError, ServerError):
+                self.api.get("/internal/ready")
+                return True
+            return False
+
+        eventually(ready, 60, pause=0.02)
+
+    def stop(self) -> None:
+        """End the server in an orderly way; containers go on running."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server as a crash would; containers go on running."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """Stop the server from doing anything, its socket staying open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `lxc` and `lxd` need to speak to this server."""
+        return {**os.environ, "LXD_DIR": str(self.folder / "lxd")}
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of the server's log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    # --- containers -------------------------------------------------------------------------------------
+
+    def launch(
+        self,
+        name: str = "",
+        *,
+        config: dict[str, str] | None = None,
+        devices: dict[str, dict[str, str]] | None = None,
+        project: str = "default",
+        start: bool = True,
+    ) -> Container:
+        """A new container, started unless told otherwise; a name is made up where none is given."""
+        container = Container(self.api, name or f"t{os.getpid()}-{next(_names)}", project)
+        self.api.request(
+            "POST",
+            f"/1.0/instances?project={project}",
+            {
+                "name": container.name,
+                "source": {"type": "image", "fingerprint": self.image},
+                "config": config or {},
+                "devices": devices or {},
+            },
+        )
+        if start:
+            container.start()
+        return container
+
+    def containers(self) -> list[Container]:
+        """All there are, of all projects."""
+        found = self.api.list("/1.0/instances?all-projects=true&recursion=1")
+        return [Container(self.api, str(each["name"]), str(each["project"])) for each in found]
+
+    def project(self, name: str) -> None:
+        """A new project that shares the images, profiles and pool of `default`."""
+        features = {"features.images": "false", "features.profiles": "false"}
+        self.api.request("POST", "/1.0/projects", {"name": name, "config": features})
+
+    # --- inner workings ---------------------------------------------------------------------------------
+
+    def _initialise(self) -> None:
+        self.api.request("POST", "/1.0/storage-pools", {"name": "default", "driver": "dir"})
+        disk = {"root": {"type": "disk", "path": "/", "pool": "default"}}
+        self.api.request("PATCH", "/1.0/profiles/default", {"devices": disk})
+        done = self.api.request(
+            "POST", "/1.0/images", image.build(), {"Content-Type": "application/octet-stream"}
+        )
+        self.image = str(metadata_of(done)["fingerprint"])
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(number)
+            process.wait(30)
+
+    def close(self) -> None:
+        """Take everything down, also after a crash or half a start."""
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            undo.callback(self._unmount)
+            undo.callback(self._end, signal.SIGKILL)
+            undo.callback(self._end_monitors)
+            undo.callback(self._end_gently)
+            undo.callback(self._delete_containers)
+
+    def _delete_containers(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        self.thaw()
+        with suppress(OSError, ServerError):
+            for container in self.containers():
+                with suppress(ServerError):
+                    container.delete()
+
+    def _end_gently(self) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._end(signal.SIGTERM)
+
+    def _end_monitors(self) -> None:
+        """The processes that hold containers whose server cannot be asked any more, and what runs in them."""
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and self._is_monitor(entry):
+                pid = int(entry.name)
+                with suppress(OSError):
+                    children = (entry / "task" / entry.name / "children").read_text().split()
+                    for child in children:
+                        os.kill(int(child), signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
+                    eventually(partial(ended, pid), 10)
+
+    def _is_monitor(self, entry: Path) -> bool:
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().decode(errors="replace")
+            return words.startswith("[lxc monitor]") and f"{self.folder}/" in words
+        return False
+
+    def _unmount(self) -> None:
+        """What is mounted below our folder, the last first."""
+        places = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for place in reversed(places):
+            if place.startswith(f"{self.folder}/"):
+                subprocess.run(["umount", "--lazy", place], check=False, stderr=subprocess.DEVNULL)

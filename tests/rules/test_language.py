@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hotplugd.rules import Attach, TemplateError, load, parse, render
+from hotplugd.rules.schema import as_text
+from tests.rules.devices import CABLE, CONSOLE, PHONE, usb
+from tests.rules.golden import BAD, GOOD, told
+
+PROJECT = Path(__file__).parents[2]
+EXAMPLES = sorted((PROJECT / "rules").glob("*.yaml"))
+
+
+def name(path: Path) -> str:
+    return path.stem
+
+
+@pytest.mark.parametrize("path", BAD, ids=name)
+def test_a_bad_file_is_told_what_is_wrong(path: Path) -> None:
+    assert told(path) == path.with_suffix(".txt").read_text(encoding="utf-8")
+    assert told(path)
+
+
+@pytest.mark.parametrize("path", GOOD, ids=name)
+def test_nothing_is_wrong_with_a_good_file(path: Path) -> None:
+    loaded = parse(path.read_bytes(), path.name)
+    assert told(path) == ""
+    assert loaded.rules.rules
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=name)
+def test_nothing_is_wrong_with_an_example(path: Path) -> None:
+    assert told(path) == ""
+
+
+def test_the_examples_can_be_used_together() -> None:
+    assert [each.render() for each in load([PROJECT / "rules"]).diagnostics] == []
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=name)
+def test_an_example_names_the_schema_for_editors(path: Path) -> None:
+    first, _, rest = path.read_text().partition("\n")
+    assert first.startswith("# yaml-language-server: $schema=")
+    assert (path.parent / first.partition("=")[2]).resolve() == PROJECT / "hotplugd" / "rules.schema.json"
+    assert rest.startswith("#\n# ")
+
+
+def test_the_schema_is_current() -> None:
+    assert (PROJECT / "hotplugd" / "rules.schema.json").read_text() == as_text()
+
+
+def test_the_schema_knows_every_key() -> None:
+    definitions = json.loads(as_text())["definitions"]
+    assert definitions["match"]["properties"].keys() >= {"serial", "any", "not", "parent", "property"}
+    assert definitions["attach"]["required"] == ["to"]
+
+
+# What `attach` says, and what it means.
+ATTACH = [
+    ("{to: box}", Attach(("box",))),
+    ("{to: [a, 'b-{serial}']}", Attach(("a", "b-{serial}"))),
+    ("{to: box, mode: 660}", Attach(("box",), mode="0660")),
+    ("{to: box, mode: 0660}", Attach(("box",), mode="0660")),
+    ("{to: box, mode: '0660'}", Attach(("box",), mode="0660")),
+    ("{to: box, uid: 0, gid: 20}", Attach(("box",), uid=0, gid=20)),
+    ("{to: box, user: root, group: plugdev}", Attach(("box",), user="root", group="plugdev")),
+    ("{to: box, project: lab, force: true}", Attach(("box",), project="lab", force=True)),
+    ("{to: box, force: false}", Attach(("box",))),
+    ("{to: box, path: '/dev/tty-{port}'}", Attach(("box",), path="/dev/tty-{port}")),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), ATTACH)
+def test_attach_is_read(text: str, expected: Attach) -> None:
+    loaded = parse(f"rules: [{{name: x, match: {{subsystem: tty}}, attach: {text}}}]", "x")
+    assert [rule.attach for rule in loaded.rules.rules] == [expected]
+
+
+@pytest.mark.parametrize("text", ["0403", "1e10", "no", "1050:10", "0x12", "2001-01-01", "1_000", ".5", "+1"])
+def test_values_mean_what_was_written(text: str) -> None:
+    loaded = parse(f"rules: [{{name: x, match: {{serial: {text}}}, ignore: true}}]", "x")
+    assert loaded.rules.decide(usb(serial=text)) is not None
+
+
+def test_rules_know_where_they_come_from() -> None:
+    loaded = parse("rules:\n\n  - match: {serial: a}\n    name: x\n    ignore: true\n", "some.yaml")
+    assert [(rule.file, rule.line) for rule in loaded.rules.rules] == [("some.yaml", 3)]
+
+
+def test_one_error_leaves_no_rules() -> None:
+    good = "  - {name: x, match: {serial: a}, ignore: true}\n"
+    assert parse("rules:\n" + good, "x").rules.rules
+    loaded = parse("rules:\n" + good + "  - {name: y}\n", "x")
+    assert loaded.errors
+    assert loaded.rules.rules == ()
+
+
+def test_warnings_leave_the_rules() -> None:
+    text = "rules: [{name: x, match: {vendor_id: 0403, id: '10c4:0001'}, ignore: true}]"
+    loaded = parse(text, "x")
+    assert [each.severity for each in loaded.diagnostics] == ["warning"]
+    assert not loaded.errors
+    assert len(loaded.rules.rules) == 1
+
+
+def test_a_diagnostic_as_json_has_stable_keys() -> None:
+    (found,) = parse(
+        "rules:\n  - {name: x, name: y, match: {serial: a}, ignore: true}\n", "f.yaml"
+    ).diagnostics
+    assert found.as_json() == {
+        "severity": "error",
+        "file": "f.yaml",
+        "line": 2,
+        "column": 15,
+        "message": "key 'name' stands here a second time",
+        "hint": "",
+        "source": "  - {name: x, name: y, match: {serial: a}, ignore: true}",
+        "width": 4,
+        "related": {
+            "file": "f.yaml",
+            "line": 2,
+            "column": 6,
+            "message": "it stands here first",
+            "source": "  - {name: x, name: y, match: {serial: a}, ignore: true}",
+            "width": 4,
+        },
+    }
+
+
+RENDERED = [
+    ("box", "box"),
+    ("ci-{serial}", "ci-A50285BI"),
+    ("{vendor_id}-{product_id}", "0403-6001"),
+    ("{{{serial}}}", "{A50285BI}"),
+    ("{port}", "1-4"),
+]
+
+
+@pytest.mark.parametrize(("template", "expected"), RENDERED)
+def test_a_template_is_filled_in(template: str, expected: str) -> None:
+    assert render(template, usb("1-4", attrs={"peer": "2-4"})) == expected
+
+
+@pytest.mark.parametrize(
+    "template", ["{", "}", "{}", "{serial.x}", "{serial!r}", "{serial:9}", "{0}", "{a{serial}}"]
+)
+def test_a_template_reaches_nothing_else(template: str) -> None:
+    with pytest.raises(TemplateError):
+        render(template, CABLE)
+
+
+def test_a_device_without_the_value_is_an_error_and_not_an_empty_text() -> None:
+    with pytest.raises(TemplateError, match=r"^the device has no serial, which 'ci-\{serial\}' needs$"):
+        render("ci-{serial}", usb(serial=""))
+    assert render("{driver}", PHONE) == "usb"
+    with pytest.raises(TemplateError, match="no driver"):
+        render("{driver}", CONSOLE)

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hotplugd.rules import DEFAULT_FOLDERS, load, parse
+
+MIB = 1 << 20
+
+
+def rule(name: str) -> str:
+    return f"rules: [{{name: {name}, match: {{serial: {name}}}, ignore: true}}]\n"
+
+
+def names(*paths: Path) -> list[str]:
+    loaded = load(paths)
+    assert [each.render() for each in loaded.diagnostics] == []
+    return [each.name for each in loaded.rules.rules]
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def lib(tmp_path: Path) -> Path:
+    folder = tmp_path / "lib"
+    folder.mkdir()
+    return folder
+
+
+def test_files_of_all_folders_are_sorted_by_base_name(etc: Path, lib: Path) -> None:
+    (etc / "20-b.yaml").write_text(rule("b"))
+    (lib / "10-a.yml").write_text(rule("a"))
+    (lib / "30-c.yaml").write_text(rule("c"))
+    assert names(etc, lib) == ["a", "b", "c"]
+
+
+def test_an_earlier_folder_hides_its_namesakes(etc: Path, lib: Path) -> None:
+    (etc / "10.yaml").write_text(rule("mine"))
+    (lib / "10.yaml").write_text(rule("theirs"))
+    assert names(etc, lib) == ["mine"]
+    assert names(lib, etc) == ["theirs"]
+
+
+def test_a_link_to_null_and_an_empty_file_hide_without_rules(etc: Path, lib: Path) -> None:
+    (etc / "10.yaml").symlink_to("/dev/null")
+    (etc / "20.yaml").touch()
+    for name in ("10", "20", "30"):
+        (lib / f"{name}.yaml").write_text(rule(f"r{name}"))
+    assert names(etc, lib) == ["r30"]
+
+
+def test_other_files_and_hidden_ones_do_not_count(etc: Path) -> None:
+    for name in ("README", "10.yaml.bak", ".10.yaml", "10.yaml~"):
+        (etc / name).write_text("not: rules")
+    assert names(etc) == []
+
+
+def test_files_keep_their_order(etc: Path) -> None:
+    for name in ("b", "a"):
+        (etc / name).write_text(rule(name))
+    assert names(etc / "b", etc / "a") == ["b", "a"]
+
+
+def test_default_folders_may_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("hotplugd.rules.files.DEFAULT_FOLDERS", (tmp_path / "none", tmp_path / "nothing"))
+    assert names(tmp_path / "none", tmp_path / "nothing") == []
+    assert load([tmp_path / "elsewhere"]).errors
+
+
+def test_the_default_folders_are_systemds_hierarchy() -> None:
+    assert [str(each) for each in DEFAULT_FOLDERS] == [
+        f"{root}/hotplugd/rules.d" for root in ("/etc", "/run", "/usr/local/lib", "/usr/lib")
+    ]
+
+
+def test_all_errors_of_all_files_are_shown(etc: Path) -> None:
+    (etc / "1.yaml").write_text("rules: [{name: x, match: {sreial: a, vendor_id: 1}, ignore: true}]")
+    (etc / "2.yaml").write_text("rules: [")
+    (etc / "3.yaml").write_bytes(b"\xff")
+    found = load([etc, etc / "missing"]).errors
+    assert [Path(each.file).name for each in found] == ["1.yaml", "1.yaml", "2.yaml", "3.yaml", "missing"]
+
+
+def test_names_are_unique_across_files(etc: Path) -> None:
+    for name in ("1.yaml", "2.yaml"):
+        (etc / name).write_text(rule("same"))
+    (found,) = load([etc]).errors
+    assert Path(found.file).name == "2.yaml"
+    assert found.related is not None
+    assert Path(found.related.file).name == "1.yaml"
+
+
+def test_what_is_no_file_is_refused_at_once(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (etc / "1.yaml").mkdir()
+    os.mkfifo(etc / "2.yaml")
+    (etc / "3.yaml").symlink_to("/dev/zero")
+    (etc / "4.yaml").symlink_to("nowhere")
+    (etc / "5.yaml").symlink_to("5.yaml")
+    monkeypatch.chdir(etc)
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind("6.yaml")
+    started = time.perf_counter()
+    found = load([etc]).errors
+    assert time.perf_counter() - started < 1
+    assert [each.message for each in found] == [
+        "expected a file, and found a folder",
+        "expected a file, and found a pipe",
+        "expected a file, and found a device",
+        "cannot be read: No such file or directory",
+        "cannot be read: Too many levels of symbolic links",
+        "expected a file, and found a socket",
+    ]
+
+
+def test_what_may_not_be_read_is_an_error(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (etc / "1.yaml").write_text(rule("a"))
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert [each.message for each in load([etc]).errors] == ["cannot be read: Permission denied"]
+
+
+def test_a_path_with_a_nul_is_an_error() -> None:
+    assert [each.message for each in load([Path("a\0b")]).errors] == ["no path can have a NUL in it"]
+
+
+def test_a_file_name_cannot_reach_the_terminal_raw(etc: Path) -> None:
+    path = etc / "\x1b[31m\udcff.yaml"
+    path.write_text("nothing")
+    (found,) = load([path]).errors
+    assert found.render().isprintable() or "\n" in found.render()
+    assert "\x1b" not in found.render()
+    found.render().encode()
+
+
+def test_a_large_file_is_refused_and_not_read(etc: Path) -> None:
+    with (etc / "1.yaml").open("wb") as file:
+        file.truncate(1 << 40)
+    started = time.perf_counter()
+    (found,) = load([etc]).errors
+    assert time.perf_counter() - started < 1
+    assert found.message == "larger than 1 MiB, which no rule file is"
+
+
+BOMBS = {
+    "laughs": "a: &a [x]\n" + "".join(f"b{n}: &b{n} [{', '.join(['*a'] * 9)}]\n" for n in range(50)),
+    "lists": "[" * (MIB - 1),
+    "maps": "{a: " * (MIB // 5),
+    "keys": "? " * (MIB // 3),
+    "unknown keys": "rules:\n  - {" + ", ".join(f"seriall{n}: x" for n in range(MIB // 20)) + "}",
+    "empty rules": "rules: [" + "{}," * (MIB // 4) + "]",
+    "aliases": "rules: [" + "*a," * (MIB // 4) + "]",
+    "tags": "rules: [" + "! a," * (MIB // 5) + "]",
+    "branches": "rules: [{name: x, ignore: true, match: {any: [" + "{serial: a}," * (MIB // 13) + "]}}]",
+    "same rules": "rules: [" + "{name: r, match: {port: '1*'}, ignore: true}," * 20_000 + "]",
+    "one line": "rules: " + "x" * (MIB - 10),
+    "tabs": "\t" * (MIB - 10),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_does_not_go_off(name: str) -> None:
+    assert len(BOMBS[name]) <= MIB
+    started = time.perf_counter()
+    loaded = parse(BOMBS[name], "bomb.yaml")
+    shown = [each.render() for each in loaded.diagnostics]
+    assert time.perf_counter() - started < 8
+    assert len(loaded.diagnostics) <= 301
+    assert sum(map(len, shown)) < 200_000
+
+
+def test_only_so_many_errors_are_shown() -> None:
+    found = parse("rules:\n" + "  - x\n" * 150, "x").errors
+    assert len(found) == 101
+    assert found[-1].message == "50 more errors in this file are not shown"
+
+
+def test_importing_takes_little_time() -> None:
+    def seconds(code: str) -> float:
+        best = 9.0
+        for _ in range(5):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert seconds("import hotplugd.rules") - seconds("pass") < 0.15

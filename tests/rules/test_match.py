@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from hotplugd.model import Device
+from hotplugd.rules import RuleSet, describe, parse, values
+from tests.rules.devices import CABLE, CONSOLE, DISK, HUB, PHONE, tty, usb
+
+
+def rules(*matches: str) -> RuleSet:
+    text = "rules:\n" + "".join(
+        f"  - {{name: r{number}, match: {match}, attach: {{to: box}}}}\n"
+        for number, match in enumerate(matches)
+    )
+    loaded = parse(text, "test.yaml")
+    assert not loaded.errors, loaded.errors[0].render()
+    return loaded.rules
+
+
+MEETS = [
+    ("{vendor_id: 0403}", CABLE),
+    ("{vendor_id: '0403', product_id: 6001}", CABLE),
+    ("{id: '0403:6001'}", CABLE),
+    ("{id: '18D1:4EE7'}", PHONE),
+    ("{vendor_id: 18D1}", PHONE),
+    ("{vendor_id: '18[D]?'}", PHONE),
+    ("{vendor_id: [1050, 18d1]}", PHONE),
+    ("{vendor_id: '1050|18d1'}", PHONE),
+    ("{vendor_id: 18d1}", usb(vendor="0x18D1")),
+    ("{serial: 'A5*'}", CABLE),
+    ("{serial: A50285BI}", Device("/s", "usb", "1-4", devtype="usb_device", attrs={"serial": "A50285BI"})),
+    (
+        "{id: 0403:6001}",
+        Device("/s", "usb", "1", "usb_device", attrs={"idVendor": "0403", "idProduct": "6001"}),
+    ),
+    ("{serial: 'a\\*b'}", usb(serial="a*b")),
+    ("{serial: 'a*b'}", usb(serial="a\n\x1b[31mb")),
+    ("{serial: [no, 0403]}", usb(serial="no")),
+    ("{port: 1-4.2}", CABLE),
+    ("{port: '1-4.*'}", CABLE),
+    ("{port: 2-4}", usb("1-4", attrs={"peer": "2-4"})),
+    ("{port: 1-4}", usb("1-4", attrs={"peer": "2-4"})),
+    ("{subsystem: tty, port: 1-4.2}", CONSOLE),
+    ("{subsystem: tty, serial: A50285BI, id: 0403:6001}", CONSOLE),
+    ("{subsystem: tty, serial: OWN}", tty(CABLE, properties={"ID_SERIAL_SHORT": "OWN"})),
+    ("{path: 'pci-*:1-4.2'}", CABLE),
+    ("{interface: ff:42:01}", PHONE),
+    ("{interface: FF:42:*}", PHONE),
+    ("{interface: 08:06:50}", PHONE),
+    ("{kernel: usb1}", HUB),
+    ("{devtype: usb_device}", CABLE),
+    ("{driver: usb}", CABLE),
+    ("{devtype: usb_interface}", CONSOLE.parent),
+    ("{subsystem: usb, devtype: usb_interface}", CONSOLE.parent),
+    ("{devtype: usb_interface, any: [{driver: ftdi_sio}, {subsystem: tty}]}", CONSOLE.parent),
+    ("{subsystem: '*'}", DISK),
+    ("{subsystem: block, property: {EMPTY: '*'}}", DISK),
+    ("{property: {ID_VENDOR_ID: 0403}}", CABLE),
+    ("{attr: {speed: '480|5000'}}", usb(attrs={"speed": "5000"})),
+    ("{subsystem: tty, parent: {driver: ftdi_sio, attr: {bInterfaceNumber: 01}}}", CONSOLE),
+    ("{subsystem: tty, parent: {kernel: usb1}}", CONSOLE),
+    ("{subsystem: tty, parent: {kernel: 1-4.2, parent: {kernel: usb1}}}", CONSOLE),
+    ("{any: [{serial: nope}, {vendor_id: 0403}]}", CABLE),
+    ("{any: [{serial: nope}, {subsystem: tty, vendor_id: 0403}]}", CONSOLE),
+    ("{any: [{any: [{subsystem: block}]}, {serial: A50285BI}]}", DISK),
+    ("{any: [{any: [{subsystem: block}]}, {serial: A50285BI}]}", CABLE),
+    ("{subsystem: tty, any: [{serial: A50285BI}]}", CONSOLE),
+    ("{not: {vendor_id: 1050}}", CABLE),
+    ("{not: {serial: '*'}}", usb(serial="")),
+    ("{not: {property: {NO_SUCH: '*'}}}", CABLE),
+    ("{not: {subsystem: tty}}", CABLE),
+    ("{vendor_id: 0403, not: {any: [{serial: X}, {serial: Y}]}}", CABLE),
+    ("{subsystem: block, devtype: disk, kernel: 'zram[0-9]'}", DISK),
+]
+
+NO_SUBSYSTEM = "'usb', since the rule names no subsystem"
+
+# The match, the device, the key that is not met, what is wanted and what is found.
+FAILS = [
+    ("{vendor_id: 0403}", PHONE, "vendor_id", "'0403'", "'18d1'"),
+    ("{vendor_id: 0403, serial: X}", CABLE, "serial", "'X'", "'A50285BI'"),
+    ("{serial: X}", usb(serial=""), "serial", "'X'", "none"),
+    ("{serial: x}", usb(serial="X"), "serial", "'x'", "'X'"),
+    ("{serial: X}", usb(serial="\x1b[2J"), "serial", "'X'", "'\\x1b[2J'"),
+    ("{serial: [X, 'Y*']}", CABLE, "serial", "'X' or 'Y*'", "'A50285BI'"),
+    ("{serial: 'A?'}", CABLE, "serial", "'A?'", "'A50285BI'"),
+    ("{vendor_id: 0403}", CONSOLE, "subsystem", NO_SUBSYSTEM, "'tty'"),
+    (
+        "{vendor_id: 0403}",
+        CONSOLE.parent,
+        "devtype",
+        "'usb_device', since the rule names no subsystem",
+        "'usb_interface'",
+    ),
+    ("{not: {subsystem: block}}", CONSOLE, "subsystem", NO_SUBSYSTEM, "'tty'"),
+    ("{parent: {subsystem: usb}}", CONSOLE, "subsystem", NO_SUBSYSTEM, "'tty'"),
+    ("{devtype: disk}", DISK, "subsystem", NO_SUBSYSTEM, "'block'"),
+    ("{port: '3-*'}", usb("1-4", attrs={"peer": "2-4"}), "port", "'3-*'", "'1-4', '2-4'"),
+    ("{interface: '03:*'}", PHONE, "interface", "'03:*'", "'ff:42:01', '08:06:50'"),
+    ("{property: {NO_SUCH: '*'}}", CABLE, "property.NO_SUCH", "'*'", "none"),
+    ("{attr: {a.b: x}}", usb(attrs={"a.b": "y"}), "attr.a.b", "'x'", "'y'"),
+    (
+        "{subsystem: tty, parent: {driver: cp210x}}",
+        CONSOLE,
+        "parent.driver",
+        "'cp210x'",
+        "'ftdi_sio' (of 1-4.2:1.0)",
+    ),
+    (
+        "{subsystem: tty, parent: {kernel: 1-4.2, driver: x}}",
+        CONSOLE,
+        "parent.driver",
+        "'x'",
+        "'usb' (of 1-4.2)",
+    ),
+    (
+        "{subsystem: tty, parent: {kernel: 1-4.2, parent: {driver: y}}}",
+        CONSOLE,
+        "parent.parent.driver",
+        "'y'",
+        "'usb' (of usb1) (of 1-4.2)",
+    ),
+    (
+        "{subsystem: block, parent: {driver: x}}",
+        DISK,
+        "parent",
+        "a device above it with driver: 'x'",
+        "none above it",
+    ),
+    (
+        "{any: [{serial: X}, {vendor_id: 1050}]}",
+        CABLE,
+        "any",
+        "one of 2",
+        "1. serial: wants 'X', has 'A50285BI'; 2. vendor_id: wants '1050', has '0403'",
+    ),
+    ("{not: {vendor_id: 0403}}", CABLE, "not", "anything but {vendor_id: '0403'}", "vendor_id '0403'"),
+    ("{not: {parent: {kernel: usb1}}}", CABLE, "not", "anything but {parent: {kernel: 'usb1'}}", "just that"),
+]
+
+
+@pytest.mark.parametrize(("match", "device"), MEETS)
+def test_a_match_is_met(match: str, device: Device) -> None:
+    found = rules(match)
+    assert found.decide(device) is found.rules[0]
+    (verdict,) = found.explain(device)
+    assert verdict.failed is None
+
+
+@pytest.mark.parametrize(("match", "device", "key", "wanted", "found"), FAILS)
+def test_a_match_is_not_met_and_says_why(
+    match: str, device: Device, key: str, wanted: str, found: str
+) -> None:
+    ruleset = rules(match)
+    assert ruleset.decide(device) is None
+    (verdict,) = ruleset.explain(device)
+    assert verdict.failed is not None
+    assert (verdict.failed.key, verdict.failed.wanted, verdict.failed.found) == (key, wanted, found)
+
+
+def test_the_first_rule_that_matches_decides() -> None:
+    found = rules("{serial: X}", "{vendor_id: 0403}", "{serial: A50285BI}")
+    decided = found.decide(CABLE)
+    assert decided is not None
+    assert decided.name == "r1"
+
+
+def test_explaining_ends_with_the_match() -> None:
+    verdicts = rules("{serial: X}", "{vendor_id: 0403}", "{serial: A50285BI}").explain(CABLE)
+    assert [(each.rule.name, each.failed is None) for each in verdicts] == [("r0", False), ("r1", True)]
+
+
+def test_an_ignore_rule_decides_too() -> None:
+    loaded = parse("rules: [{name: x, match: {vendor_id: 0403}, ignore: true}]", "x")
+    decided = loaded.rules.decide(CABLE)
+    assert decided is not None
+    assert decided.attach is None
+
+
+NAMES_SERIAL = [
+    ("{serial: A1}", "box", True),
+    ("{serial: 'A*', vendor_id: 0403}", "box", True),
+    ("{vendor_id: 0403}", "box", False),
+    ("{vendor_id: 0403}", "ci-{serial}", True),
+    ("{serial: A1, port: 1-4}", "box", False),
+    ("{serial: A1, path: 'pci*'}", "box", False),
+    ("{serial: A1}", "ci-{port}", False),
+    ("{not: {serial: A1}}", "box", False),
+    ("{any: [{serial: A1}, {serial: B2}]}", "box", True),
+    ("{any: [{serial: A1}, {port: 1-4}]}", "box", False),
+    ("{any: [{serial: A1}, {port: 1-4}]}", "ci-{serial}", True),
+    ("{serial: A1, not: {port: 1-4}}", "box", True),
+    ("{subsystem: tty, parent: {serial: A1}}", "box", True),
+]
+
+
+@pytest.mark.parametrize(("match", "to", "expected"), NAMES_SERIAL)
+def test_a_rule_that_relies_on_the_serial_number(match: str, to: str, expected: bool) -> None:
+    loaded = parse(f"rules: [{{name: x, match: {match}, attach: {{to: '{to}'}}}}]", "x")
+    assert [rule.names_serial for rule in loaded.rules.rules] == [expected]
+
+
+def test_a_ruleset_knows_what_its_rules_look_at() -> None:
+    text = """
+    rules:
+      - name: a
+        match: {attr: {speed: x}, any: [{attr: {power/level: x}}, {not: {attr: {a.b: x}}}]}
+        attach: {to: box, user: root, group: dialout}
+      - name: b
+        match: {not: {parent: {attr: {serial: x}}}}
+        attach: {to: box, user: lp}
+    """
+    found = parse(textwrap.dedent(text), "x").rules
+    assert found.attrs == {"speed", "power/level", "a.b", "serial"}
+    assert found.users == {"root", "lp"}
+    assert found.groups == {"dialout"}
+    assert found.has_parent
+    assert not rules("{any: [{serial: x}], not: {serial: y}}").has_parent
+
+
+def test_describing_uses_the_names_of_the_language() -> None:
+    assert describe(PHONE) == {
+        "subsystem": ["usb"],
+        "devtype": ["usb_device"],
+        "kernel": ["1-1"],
+        "driver": ["usb"],
+        "id": ["18d1:4ee7"],
+        "vendor_id": ["18d1"],
+        "product_id": ["4ee7"],
+        "serial": ["1A2B"],
+        "port": ["1-1"],
+        "path": ["pci-0000:00:14.0-usb-0:1-1"],
+        "interface": ["ff:42:01", "08:06:50"],
+    }
+
+
+def test_an_unknown_key_has_no_values() -> None:
+    with pytest.raises(KeyError):
+        values(CABLE, "colour")
+
+
+def test_what_is_described_matches() -> None:
+    for device in (PHONE, CABLE, CONSOLE, DISK):
+        for key, found in describe(device).items():
+            for value in found:
+                where = "" if key == "subsystem" else "subsystem: '*', "
+                assert rules(f"{{{where}{key}: '{value}'}}").decide(device) is not None

@@ -1,0 +1,118 @@
+"""What systemd makes of our unit, drop-in and catalog, and what the daemon makes of its confinement."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hotplugd.systemd import MESSAGE_IDS
+from tests.lab.container import Container
+from tests.lab.daemon import Daemon
+from tests.lab.inside import Seen
+from tests.lab.kernel import Console
+from tests.lab.server import Server
+from tests.lab.wait import eventually
+
+_UNITS = Path("/lib/systemd/system")
+
+
+@pytest.fixture
+def units(tmp_path: Path, project: Path) -> Path:
+    """A root folder with systemd's own units and ours, installed as its documentation says."""
+    shutil.copytree(_UNITS, tmp_path / "usr/lib/systemd/system", symlinks=True)
+    (tmp_path / "lib").symlink_to("usr/lib")
+    for program in ("usr/bin/hotplugd", "bin/kill"):
+        path = tmp_path / program
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("/bin/true", path)
+    ours = tmp_path / "etc/systemd/system"
+    ours.mkdir(parents=True)
+    shutil.copy(project / "systemd/hotplugd.service", ours)
+    return tmp_path
+
+
+def _analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    assert shutil.which("systemd-analyze"), "expected systemd-analyze; on Debian: apt-get install systemd"
+    environment = {**os.environ, "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
+    return subprocess.run(
+        ["systemd-analyze", *words], capture_output=True, text=True, check=False, env=environment
+    )
+
+
+def _verify(root: Path) -> str:
+    done = _analyze(f"--root={root}", "--man=no", "verify", "hotplugd.service")
+    return done.stderr + done.stdout
+
+
+def test_systemd_has_nothing_to_say_about_the_unit(units: Path) -> None:
+    assert _verify(units) == ""
+
+
+def test_nor_about_the_drop_in(units: Path, project: Path) -> None:
+    folder = units / "etc/systemd/system/hotplugd.service.d"
+    folder.mkdir()
+    shutil.copy(project / "systemd/https.conf", folder)
+    assert _verify(units) == ""
+
+
+def test_it_would_say_something_about_a_mistake(units: Path) -> None:
+    unit = units / "etc/systemd/system/hotplugd.service"
+    unit.write_text(unit.read_text().replace("WatchdogSec=30", "WachdogSec=30"))
+    assert "WachdogSec" in _verify(units)
+
+
+def test_the_unit_is_hardened(project: Path) -> None:
+    done = _analyze("security", "--offline=true", "--threshold=30", str(project / "systemd/hotplugd.service"))
+    found = re.search(r"Overall exposure level for hotplugd.service: (\d+\.\d)", done.stdout)
+    assert found is not None, done.stdout + done.stderr
+    assert float(found[1]) <= 3.0, done.stdout
+    assert done.returncode == 0
+
+
+def test_the_catalog_explains_every_message(tmp_path: Path, project: Path) -> None:
+    catalog = project / "systemd/hotplugd.catalog"
+    assert set(re.findall(r"^-- ([0-9a-f]{32})$", catalog.read_text(), re.MULTILINE)) == {
+        *MESSAGE_IDS.values()
+    }
+    folder = tmp_path / "usr/lib/systemd/catalog"
+    folder.mkdir(parents=True)
+    shutil.copy(catalog, folder)
+    (tmp_path / "var/lib/systemd/catalog").mkdir(parents=True)
+    done = subprocess.run(
+        ["journalctl", f"--root={tmp_path}", "--update-catalog"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "var/lib/systemd/catalog/database").stat().st_size > 0
+
+
+def test_the_daemon_needs_no_more_than_the_unit_grants(
+    server: Server, container: Container, console: Console, project: Path
+) -> None:
+    rules = f"""
+rules:
+  - name: console
+    match: {{subsystem: vc, kernel: "vcsa{console.number}"}}
+    attach: {{to: {container.name}, group: dialout, mode: "0660"}}
+"""
+    unit = str(project / "systemd/hotplugd.service")
+    confined = (sys.executable, "-m", "tests.lab.confine", unit)
+    with Daemon(server.socket, rules, within=confined) as daemon:
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+        assert re.search(r"^CapEff:\s+0000000000080004$", status, re.MULTILINE)
+        assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
+        wanted = Seen("char", 7, 128 + console.number, 0o660, 0, 20)
+        for _ in range(3):
+            console.plug()
+            eventually(lambda: container.look(console.node) == wanted)
+            console.unplug()
+            eventually(lambda: container.look(console.node) is None)
+        daemon.reload()
+        assert daemon.status()
+        assert daemon.stop() == 0
+        assert "not permitted" not in daemon.log()
