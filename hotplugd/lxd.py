@@ -69,10 +69,13 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """Something happened to an instance: the server's name for it (`instance-started`), and to which one."""
+    """Something happened: the server's name for it (`instance-started`), and to which instance.
+
+    name  None where it may be several: of a profile, which gives entries to all that use it, or a project
+    """
 
     action: str
-    name: InstanceName
+    name: InstanceName | None
 
 
 def find_server(setting: str, environment: Mapping[str, str]) -> str:
@@ -328,6 +331,8 @@ def _lifecycle(text: str) -> list[Lifecycle]:
     try:
         metadata = json.loads(text)["metadata"]
         action = str(metadata["action"])
+        if action.startswith(("profile-", "project-")):
+            return [Lifecycle(action, None)]
         source = urlsplit(str(metadata["source"]))
         kind, name = source.path.strip("/").split("/")[1:3]
         project = parse_qs(source.query).get("project", ["default"])[0]

@@ -10,6 +10,8 @@ import fcntl
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hotplugd.entry import SLOTS, slot_links
@@ -73,21 +75,24 @@ class Slots:
         return swept
 
 
-def lock(server: str) -> int:
-    """Become the one hotplugd on this host for `server` (an address). Returns the descriptor to keep open.
+@contextmanager
+def lock(server: str) -> Iterator[None]:
+    """Be the one hotplugd on this host for `server` (an address) for as long as the context lasts.
 
     The lock is the kernel's and goes with the process. Its file also keeps the folder from being empty:
     udevd removes an empty folder, and LXD does not notice that.
     Raises AlreadyRunning, or OSError where /dev cannot be written.
     """
     Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
-    name = ".lock-" + hashlib.sha256(server.encode()).hexdigest()[:16]
+    name = ".lock-" + hashlib.sha256(os.path.realpath(server).encode()).hexdigest()[:16]
     descriptor = os.open(Path(SLOTS, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(
+                f"another hotplugd on this host looks after {server} already; `hotplugd status` speaks to it"
+            ) from None
+        yield
+    finally:
         os.close(descriptor)
-        raise AlreadyRunning(
-            f"another hotplugd on this host looks after {server} already; `hotplugd status` speaks to it"
-        ) from None
-    return descriptor

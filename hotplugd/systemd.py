@@ -73,7 +73,7 @@ def logger() -> FilteringBoundLogger:
     """The log: the journal under systemd, colours on a terminal, JSON lines otherwise; on standard error."""
     processors: list[Processor] = [_plain_strings, structlog.processors.add_log_level]
     if _to_journal():
-        processors.append(_Journal())
+        processors += [structlog.processors.format_exc_info, _Journal()]
     elif sys.stderr.isatty():
         colours = not os.environ.get("NO_COLOR")
         processors += [
@@ -82,6 +82,7 @@ def logger() -> FilteringBoundLogger:
         ]
     else:
         processors += [
+            structlog.processors.format_exc_info,
             structlog.processors.TimeStamper("iso", utc=True),
             structlog.processors.JSONRenderer(),
         ]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -337,19 +337,20 @@ def _sequence_now() -> int:
     return 0
 
 
-def all_devices(attrs: frozenset[str]) -> Iterator[Device]:
-    """Every device that udevd has processed, once, without listening."""
-    listed: list[Device] = []
+def listed(attrs: frozenset[str]) -> tuple[tuple[Device, ...], tuple[Device, ...]]:
+    """All devices there are, once: those that udevd has processed, and those that it has not.
+
+    attrs  the sysfs attributes that rules ask for
+    """
+    found: list[tuple[tuple[Device, ...], tuple[Device, ...]]] = []
 
     class _Once:
-        def device(self, device: Device) -> None:
-            listed.append(device)
+        def device(self, device: Device) -> None: ...
 
         def no_device(self, syspath: str) -> None: ...
 
         def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
-            del unsettled
-            listed.extend(devices)
+            found.append((tuple(devices), tuple(unsettled)))
 
     Udev(attrs, _Once(), lambda _: None).list()
-    return iter(listed)
+    return found[0]

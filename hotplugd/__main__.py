@@ -1,0 +1,5 @@
+"""python -m hotplugd"""
+
+from hotplugd.cli import main
+
+main()

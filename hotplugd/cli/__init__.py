@@ -1,0 +1,52 @@
+"""The command line: one file a command, imported only when it is called.
+
+Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status` 3 where no daemon runs; `run` 78 where the
+rules or the configuration have errors.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+from hotplugd import __version__
+
+_COMMANDS: Final = {
+    "run": "Attach devices as they come: the daemon.",
+    "check": "Check rule files and the configuration.",
+    "devices": "List the devices that rules can see.",
+    "plan": "Say what the daemon would change now.",
+    "explain": "Say where a device goes, and why.",
+    "status": "Ask the running daemon how things are.",
+    "detach": "Take everything of ours out of every instance.",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command's module when the command is called, and not for the list of commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"hotplugd.cli.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="hotplugd")
+def main() -> None:
+    """Physical devices into running LXD and Incus containers, by rules, as they are plugged in."""

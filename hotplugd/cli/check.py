@@ -1,0 +1,44 @@
+"""hotplugd check"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hotplugd import config as configuration
+from hotplugd.cli.common import print_json, show, with_config, with_json
+from hotplugd.rules import Diagnostic, load
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@with_config
+@with_json
+def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
+    """Check rule files and folders, or else the configuration and the rules that it names.
+
+    Needs no daemon, no server and no root. Shows every error of every file at once. Exit code 1 if there
+    are errors; warnings alone are fine.
+    """
+    wrong: tuple[Diagnostic, ...] = ()
+    if not paths:
+        found, wrong = configuration.load(config)
+        paths = found.rules
+    loaded = load(paths)
+    diagnostics = (*wrong, *loaded.diagnostics)
+    errors = sum(each.severity == "error" for each in diagnostics)
+    if as_json:
+        rules = [] if errors else [each.name for each in loaded.rules.rules]
+        print_json({"rules": rules, "diagnostics": [each.as_json() for each in diagnostics]})
+    else:
+        show(diagnostics)
+        warnings = len(diagnostics) - errors
+        counts = ", ".join(
+            f"{number} {what}{'' if number == 1 else 's'}"
+            for number, what in ((errors, "error"), (warnings, "warning"))
+            if number
+        )
+        summary = counts or "no errors"
+        click.echo(summary if errors else f"{len(loaded.rules.rules)} rules, {summary}", err=bool(errors))
+    raise SystemExit(1 if errors else 0)

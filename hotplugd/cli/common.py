@@ -1,0 +1,107 @@
+"""What several commands share: options, settings and how they are told off, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import click
+
+from hotplugd.config import DEFAULT
+from hotplugd.model import printable
+from hotplugd.rules import Diagnostic
+
+if TYPE_CHECKING:
+    from hotplugd.daemon import Settings
+    from hotplugd.documents import ProblemJson
+
+F = TypeVar("F", bound=Callable[..., object])
+
+BAD_CONFIGURATION: Final = 78  # sysexits.h: EX_CONFIG
+
+with_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=DEFAULT,
+    show_default=True,
+    metavar="FILE",
+    help="The daemon's configuration.",
+)
+with_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, with keys that stay.")
+
+
+def settings(path: Path, code: int = 1) -> Settings:
+    """The settings of a file. Shows what is wrong with them, and ends with `code` if there are errors."""
+    from hotplugd.daemon import load  # noqa: PLC0415
+
+    found = load(path)
+    show(found.diagnostics)
+    if found.errors:
+        raise SystemExit(code)
+    return found
+
+
+def show(diagnostics: Iterable[Diagnostic]) -> None:
+    """Print diagnostics on standard error, in colours where that is a terminal that wants them."""
+    colours = {"error": "red", "warning": "yellow"}
+    for each in diagnostics:
+        text = each.render()
+        if _has_colours(sys.stderr.isatty()):
+            word = f" {each.severity}: "
+            text = text.replace(word, click.style(word, fg=colours[each.severity], bold=True), 1)
+        click.echo(text, err=True, color=True)
+
+
+def fail(message: object, code: int = 1) -> SystemExit:
+    """Say on standard error why the command ends. To be raised."""
+    click.echo(f"hotplugd: {printable(str(message))}", err=True)
+    return SystemExit(code)
+
+
+def print_json(document: object) -> None:
+    """Print a document on standard output."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def show_problems(problems: Sequence[ProblemJson]) -> None:
+    """Print problems on standard output, each with the device and the rule that it concerns."""
+    for each in problems:
+        about = ", ".join(
+            printable(text)
+            for text in (each["device"], f"rule {each['rule']}" if each["rule"] else "")
+            if text
+        )
+        say(f"problem: {about}{': ' if about else ''}{printable(each['message'])}", "red")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows below a head: as a table on a terminal, else as aligned columns. Escapes what is in them."""
+    cells = [[printable(text) for text in row] for row in rows]
+    if sys.stdout.isatty():
+        from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+        from rich.console import Console  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        grid = Table(*head, box=SIMPLE_HEAD, pad_edge=False)
+        for row in cells:
+            grid.add_row(*map(Text, row))
+        Console(highlight=False).print(grid)
+        return
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    for row in ([text.upper() for text in head], *cells):
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def say(text: str, colour: str | None = None, *, bold: bool = False) -> None:
+    """Print a line, in colour where standard output is a terminal that wants it."""
+    styled = click.style(text, fg=colour, bold=bold) if _has_colours(sys.stdout.isatty()) else text
+    click.echo(styled, color=True)
+
+
+def _has_colours(terminal: bool) -> bool:
+    return terminal and not os.environ.get("NO_COLOR")

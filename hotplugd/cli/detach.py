@@ -1,0 +1,40 @@
+"""hotplugd detach"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from hotplugd.cli.common import fail, say, settings, show_problems, table, with_config
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="From every instance; the only way there is.")
+@with_config
+def command(config: Path, *, everything: bool) -> None:
+    """Take everything of ours out of every instance, for uninstalling. The daemon must not run.
+
+    Entries that hotplugd did not make stay as they are. Exit code 1 if something could not be taken out.
+    """
+    if not everything:
+        raise click.UsageError("expected --all: detach takes everything of ours out of every instance")
+    found = settings(config)
+    from hotplugd.detach import detach  # noqa: PLC0415
+    from hotplugd.documents import problem_json  # noqa: PLC0415
+    from hotplugd.server import ServerError  # noqa: PLC0415
+    from hotplugd.slots import AlreadyRunning  # noqa: PLC0415
+
+    try:
+        changes, problems = asyncio.run(detach(found.config.server))
+    except AlreadyRunning as error:
+        raise fail(f"{error}; end it first, or it attaches everything again") from None
+    except (ServerError, OSError) as error:
+        raise fail(error) from None
+    show_problems([problem_json(each) for each in problems])
+    if changes:
+        rows = [[str(each.instance), each.device, each.rule, each.entry.name] for each in changes]
+        table(("instance", "device", "rule", "entry"), rows)
+    say(f"{len(changes)} entries taken out")
+    raise SystemExit(1 if problems else 0)

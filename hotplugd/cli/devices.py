@@ -1,0 +1,44 @@
+"""hotplugd devices"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hotplugd.cli.common import print_json, say, settings, table, with_config, with_json
+from hotplugd.model import Device
+
+_COLUMNS = ("subsystem", "kernel", "driver", "id", "serial", "port", "path", "interface")
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Also virtual devices, such as consoles and loops.")
+@with_config
+@with_json
+def command(config: Path, *, everything: bool, as_json: bool) -> None:
+    """List the devices that rules can see, with the values that they can match on.
+
+    --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
+    """
+    from hotplugd.documents import device_json  # noqa: PLC0415
+    from hotplugd.rules import describe  # noqa: PLC0415
+    from hotplugd.udev import listed  # noqa: PLC0415
+
+    found = sorted(listed(settings(config).rules.attrs)[0], key=lambda each: each.syspath)
+    shown = [each for each in found if everything or not _is_virtual(each)]
+    if as_json:
+        print_json([device_json(each) for each in shown])
+        return
+    rows = []
+    for each in shown:
+        values = describe(each)
+        rows.append([str(each), *(" ".join(values.get(key, ())) for key in _COLUMNS)])
+    if rows:
+        table(("device", *_COLUMNS), rows)
+    if len(found) > len(shown):
+        say(f"{len(found) - len(shown)} virtual devices are not shown; --all shows them")
+
+
+def _is_virtual(device: Device) -> bool:
+    return device.syspath.startswith("/sys/devices/virtual/")

@@ -1,0 +1,111 @@
+"""hotplugd explain"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from hotplugd.cli.common import fail, print_json, say, settings, show_problems, with_config, with_json
+from hotplugd.model import Device, printable
+from hotplugd.rules import MATCH_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hotplugd.documents import ExplainJson, ProblemJson, StatusJson
+
+
+@click.command()
+@click.argument("device")
+@with_config
+@with_json
+def command(device: str, config: Path, *, as_json: bool) -> None:
+    """Say what each rule makes of DEVICE, where it goes, and what holds it up.
+
+    DEVICE is a node (/dev/ttyUSB0), a path in /sys, or the kernel's name (1-4.2). Needs no daemon; one that
+    runs is asked what it has tried.
+    """
+    found = settings(config)
+    from hotplugd.documents import explain_json, problem_json  # noqa: PLC0415
+    from hotplugd.plan import Problem  # noqa: PLC0415
+    from hotplugd.server import ServerError  # noqa: PLC0415
+    from hotplugd.survey import survey, survey_devices  # noqa: PLC0415
+    from hotplugd.udev import listed  # noqa: PLC0415
+
+    devices, unsettled = listed(found.rules.attrs)
+    one = _find(device, devices, unsettled)
+    if one in unsettled:
+        raise fail(
+            f"{one} is there, but udevd has not processed it (yet); `udevadm trigger {one}` asks for it"
+        )
+    away: list[ProblemJson] = []
+    try:
+        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ)
+    except (ServerError, OSError) as error:
+        seen = survey_devices(found.rules, devices)
+        away.append(problem_json(Problem(str(one), "", f"the server cannot be asked: {error}")))
+    document = explain_json(one, found.rules.explain(one), seen.of(one))
+    tried = _tried(found.config.control, one)
+    document["problems"] += [each for each in (*away, *tried) if each not in document["problems"]]
+    if as_json:
+        print_json(document)
+    else:
+        _show(document)
+
+
+def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> Device:
+    """The device that is meant by a node or a link to one, a path in sysfs, or the kernel's name."""
+    real = os.path.realpath(name) if name.startswith("/") else name
+    found = [each for each in (*devices, *unsettled) if real in (each.node, each.syspath, each.kernel)]
+    if not found:
+        advice = "`hotplugd devices --all` lists them"
+        raise fail(f"no device {name}: expected a node, a path in /sys or the kernel's name; {advice}")
+    if len(found) > 1:
+        paths = ", ".join(each.syspath for each in found)
+        raise fail(f"several devices are called {name}; name one by its path in /sys: {paths}")
+    return found[0]
+
+
+def _tried(control: Path, device: Device) -> Sequence[ProblemJson]:
+    """What the running daemon has to say about the device; nothing where none runs."""
+    from hotplugd.control import ControlError, ask  # noqa: PLC0415
+
+    try:
+        status = cast("StatusJson", ask(control, "status"))
+    except ControlError:
+        return ()
+    return [each for each in status["problems"] if each["device"] in (str(device), "")]
+
+
+def _show(document: ExplainJson) -> None:
+    say(printable(document["device"]), bold=True)
+    for key in ("syspath", "identity", *MATCH_KEYS):
+        value = document.get(key)
+        if value is not None:
+            text = " ".join(value) if isinstance(value, list) else str(value)
+            say(f"  {key}: {printable(text)}")
+    for each in document["rules"]:
+        where = f"{each['name']} ({each['file']}:{each['line']})"
+        failed = each["failed"]
+        if failed is None:
+            say(f"rule {printable(where)}: matches", "green")
+        else:
+            text = f"{failed['key']}: wants {failed['wanted']}, has {failed['found']}"
+            say(f"rule {printable(where)}: no; {text}")
+    if document["rule"] is None:
+        say("no rule takes it")
+    elif document["ignored"]:
+        say(f"rule {document['rule']} ignores it")
+    for want in document["wants"]:
+        say(f"goes to {want['project']}/{want['instance']} as {want['path']}")
+    for attachment in document["attachments"]:
+        seen = {True: "seen inside", False: "not seen inside", None: "which does not run"}
+        place = f"{attachment['project']}/{attachment['instance']}"
+        say(f"attached to {place}, {seen[attachment['verified']]}", "green")
+    for change in document["changes"]:
+        place = f"{change['project']}/{change['instance']}"
+        say(f"to do: {change['action']} in {place}, since {printable(change['why'])}", "yellow")
+    show_problems(document["problems"])

@@ -1,0 +1,38 @@
+"""hotplugd plan"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from hotplugd.cli.common import fail, print_json, say, settings, show_problems, table, with_config, with_json
+
+
+@click.command()
+@with_config
+@with_json
+def command(config: Path, *, as_json: bool) -> None:
+    """Say what the daemon would change now, and why. Changes nothing, and needs no daemon."""
+    found = settings(config)
+    from hotplugd.documents import change_json, problem_json  # noqa: PLC0415
+    from hotplugd.server import ServerError  # noqa: PLC0415
+    from hotplugd.survey import survey  # noqa: PLC0415
+    from hotplugd.udev import listed  # noqa: PLC0415
+
+    try:
+        seen = survey(found.rules, *listed(found.rules.attrs), found.config.server, os.environ)
+    except (ServerError, OSError) as error:
+        raise fail(error) from None
+    changes = [change for _, plan in sorted(seen.plans.items()) for change in plan.changes]
+    problems = [problem_json(each) for each in seen.problems()]
+    if as_json:
+        print_json({"changes": [change_json(each) for each in changes], "problems": problems})
+        return
+    show_problems(problems)
+    if changes:
+        head = ("action", "instance", "device", "rule", "why")
+        table(head, [[each.action, str(each.instance), each.device, each.rule, each.why] for each in changes])
+    else:
+        say("nothing to change")

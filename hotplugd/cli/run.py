@@ -1,0 +1,43 @@
+"""hotplugd run"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from hotplugd.cli.common import BAD_CONFIGURATION, fail, settings, with_config
+
+
+@click.command()
+@with_config
+@click.option("--once", is_flag=True, help="Converge and end: exit code 0 if all is as it should be, else 1.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def command(config: Path, *, once: bool, dry_run: bool) -> None:
+    """Attach devices to running instances as they come, and take them out as they go.
+
+    Runs in the foreground, as root. SIGHUP reloads rules and configuration; SIGTERM ends it and leaves
+    attached devices attached. With --dry-run it listens as usual and logs each change instead of making it.
+    """
+    found = settings(config, BAD_CONFIGURATION)
+    from hotplugd.control import ControlError  # noqa: PLC0415
+    from hotplugd.daemon import Daemon, converge  # noqa: PLC0415
+    from hotplugd.server import ServerError  # noqa: PLC0415
+    from hotplugd.slots import AlreadyRunning  # noqa: PLC0415
+    from hotplugd.systemd import logger  # noqa: PLC0415
+
+    log = logger()
+
+    async def work() -> int:
+        if once:
+            return await converge(found, log, dry_run=dry_run)
+        return await Daemon(config, found, log, dry_run=dry_run).run()
+
+    try:
+        code = asyncio.run(work())
+    except (AlreadyRunning, ControlError, ServerError) as error:
+        raise fail(error) from None
+    except OSError as error:
+        raise fail(f"{error}; it has to run as root, where it can hear the kernel and write /dev") from None
+    raise SystemExit(code)

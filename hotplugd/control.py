@@ -1,0 +1,145 @@
+"""The control socket: other commands ask the daemon, which answers with one JSON document.
+
+A client sends one line with the name of what it asks for and gets `{"answer": …}` or `{"error": "…"}`.
+Only the user who runs the daemon, and root, may connect: by the socket's mode, and by its peer's credentials
+(unix(7), SO_PEERCRED), since a mode says nothing of descriptors that were passed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import stat
+import struct
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+_LINE: Final = 256
+_PATIENCE: Final = 5.0
+_CREDENTIALS: Final = struct.Struct("3i")
+_ANSWER_MOST: Final = 64 << 20
+_CLIENTS: Final = 16
+
+
+class ControlError(Exception):
+    """The socket cannot be had, or nobody answers there as expected. The text is fit to be shown."""
+
+
+class NotRunning(ControlError):
+    """Nobody listens on the socket."""
+
+
+@asynccontextmanager
+async def serve(path: Path, questions: Mapping[str, Callable[[], object]]) -> AsyncIterator[None]:
+    """Answer these questions on a socket at `path`. Raises ControlError where it cannot be made."""
+    listening = _listen(path)
+    inode = os.stat(path).st_ino
+    clients: set[asyncio.Task[None]] = set()
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        clients.add(task)
+        try:
+            if len(clients) <= _CLIENTS:
+                with suppress(TimeoutError, OSError, ValueError):
+                    async with asyncio.timeout(_PATIENCE):
+                        await _answer(reader, writer, questions)
+        finally:
+            clients.discard(task)
+            writer.transport.abort()
+
+    server = await asyncio.start_unix_server(client, sock=listening, limit=_LINE)
+    try:
+        yield
+    finally:
+        server.close()
+        for task in tuple(clients):
+            task.cancel()
+        with suppress(OSError):
+            if os.stat(path).st_ino == inode:
+                os.unlink(path)
+
+
+def ask(path: Path, question: str) -> dict[str, object]:
+    """The daemon's answer. Blocks, for a few seconds at most. Raises NotRunning, ControlError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        channel.settimeout(_PATIENCE)
+        try:
+            channel.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NotRunning(f"no hotplugd answers on {path}") from None
+        except OSError as error:
+            raise ControlError(f"cannot connect to {path}: {error.strerror or error}") from error
+        try:
+            channel.sendall(f"{question}\n".encode())
+            raw = bytearray()
+            while len(raw) < _ANSWER_MOST and (more := channel.recv(1 << 16)):
+                raw += more
+            document = json.loads(raw)
+            answer = document.get("answer")
+        except (OSError, ValueError, AttributeError) as error:
+            raise ControlError(f"hotplugd on {path} did not answer: {error}") from error
+    if not isinstance(answer, dict):
+        raise ControlError(f"hotplugd on {path} answered: {document.get('error', 'something else')}")
+    return answer
+
+
+async def _answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, questions: Mapping[str, Callable[[], object]]
+) -> None:
+    channel = writer.get_extra_info("socket")
+    raw = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(raw)
+    document: dict[str, object]
+    if uid not in (0, os.geteuid()):
+        document = {"error": f"user {uid} may not ask; root may"}
+    else:
+        line = (await reader.readuntil(b"\n")).decode("ascii", "replace").strip()
+        question = questions.get(line)
+        document = (
+            {"answer": question()}
+            if question is not None
+            else {"error": f"unknown question; known: {', '.join(questions)}"}
+        )
+    writer.write(json.dumps(document).encode())
+    writer.write_eof()
+    await writer.drain()
+    while not writer.transport.is_closing() and await reader.read(_LINE):
+        pass
+
+
+def _listen(path: Path) -> socket.socket:
+    """A listening socket of mode 0600, in place of one that nobody listens on any more."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(path.lstat().st_mode):
+                raise ControlError(f"{path} is in the way of the control socket, and no socket; remove it")
+            _see_unused(path)
+            path.unlink()
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        before = os.umask(0o177)
+        try:
+            listening.bind(str(path))
+        finally:
+            os.umask(before)
+    except OSError as error:
+        raise ControlError(f"cannot make the control socket {path}: {error.strerror or error}") from error
+    return listening
+
+
+def _see_unused(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        channel.settimeout(1)
+        try:
+            channel.connect(str(path))
+        except ConnectionRefusedError:
+            return
+    raise ControlError(
+        f"another hotplugd answers on {path}; end it, or give this one another `control` in its configuration"
+    )

@@ -1,0 +1,84 @@
+"""Everything of ours out of every instance: what is left when no rule wants anything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from hotplugd import entry as entries
+from hotplugd.inspector import Inspector
+from hotplugd.lxd import Lxd, find_server
+from hotplugd.model import Instance, InstanceName
+from hotplugd.plan import Change, Problem, plan_instance
+from hotplugd.retry import delay
+from hotplugd.server import Busy, Gone, ServerError
+from hotplugd.slots import lock
+from hotplugd.threads import Threads
+
+_TRIES = 5
+
+
+async def detach(server: str) -> tuple[list[Change], list[Problem]]:
+    """Take all entries of ours out of all instances. Returns what went, and what did not and why.
+
+    server is the configuration's. Raises AlreadyRunning while a daemon looks after it, ServerError where it
+    is away, and OSError where /dev cannot be written.
+    """
+    address = find_server(server, os.environ)
+    threads = Threads()
+    lxd = Lxd(address, threads)
+    inspector = Inspector(threads, lxd.init, _nothing, _nothing)
+    with lock(address):
+        await lxd.connect()
+        try:
+            results = await asyncio.gather(*(_one(lxd, inspector, each) for each in await lxd.list()))
+        finally:
+            inspector.close()
+    return [each for gone, _ in results for each in gone], [each for _, left in results for each in left]
+
+
+async def _one(lxd: Lxd, inspector: Inspector, instance: Instance) -> tuple[list[Change], list[Problem]]:
+    removals = list(plan_instance(instance.id, instance, (), None).changes)
+    if not removals:
+        return [], []
+    try:
+        await _apply(lxd, instance, removals)
+    except Gone:
+        return [], []
+    except ServerError as error:
+        return [], [Problem("", "", f"{instance.id}: {error}")]
+    if not instance.running:
+        return removals, []
+    return removals, await _left_behind(inspector, instance.id, removals)
+
+
+async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> None:
+    for tries in range(1, _TRIES + 1):
+        try:
+            await lxd.apply(instance, (), [each.entry.name for each in removals])
+        except Busy:
+            if tries == _TRIES:
+                raise
+            await asyncio.sleep(delay(tries))
+        else:
+            return
+
+
+async def _left_behind(inspector: Inspector, name: InstanceName, removals: list[Change]) -> list[Problem]:
+    paths = {entries.inside_path(each.entry): each for each in removals}
+    try:
+        inside = await inspector.look(name, sorted(paths))
+    except Gone:
+        return []
+    except ServerError as error:
+        return [Problem("", "", f"cannot see whether the nodes are gone from {name}: {error}")]
+    return [
+        Problem(each.device, each.rule, f"its entry is gone, its node {path} in {name} is not")
+        for path, each in paths.items()
+        if (node := inside.nodes.get(path)) is not None
+        and node.devnum is not None
+        and entries.is_for(each.entry, node.devnum)
+    ]
+
+
+def _nothing(_: InstanceName) -> None: ...

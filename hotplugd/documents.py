@@ -1,0 +1,216 @@
+"""The JSON that commands print. The keys stay: later versions add some, and rename or remove none.
+
+An instance is given by its project and its name. A device is called by its node, or by its syspath where it
+has none. Keys that rules can match on have the rule language's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict, cast
+
+from hotplugd.entry import MARK_SINCE
+from hotplugd.model import Device
+from hotplugd.plan import Attachment, Change, Problem, identity
+from hotplugd.rules import Verdict, describe
+from hotplugd.survey import Fate
+
+
+class ProblemJson(TypedDict):
+    """device and rule are empty where none is concerned."""
+
+    device: str
+    rule: str
+    message: str
+
+
+class ChangeJson(TypedDict):
+    """action: add, update, repair or remove. entry: the device entry's name in the instance."""
+
+    action: str
+    project: str
+    instance: str
+    device: str
+    rule: str
+    entry: str
+    why: str
+
+
+class AttachmentJson(TypedDict):
+    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run."""
+
+    device: str
+    identity: str
+    rule: str
+    project: str
+    instance: str
+    path: str
+    since: str
+    verified: bool | None
+
+
+class ServerJson(TypedDict):
+    """software: `lxd` or `incus`. Empty strings where no server has answered yet."""
+
+    address: str
+    software: str
+    version: str
+    connected: bool
+
+
+class StatusJson(TypedDict):
+    """`status --json`. rules and devices: how many. pending: changes that wait for their next try."""
+
+    ready: bool
+    server: ServerJson
+    rules: int
+    devices: int
+    attachments: list[AttachmentJson]
+    pending: list[ChangeJson]
+    problems: list[ProblemJson]
+    failed_reloads: int
+    lost_events: int
+
+
+def problem_json(problem: Problem) -> ProblemJson:
+    """A problem, as `plan`, `explain` and `status` have it."""
+    return {"device": problem.device, "rule": problem.rule, "message": problem.message}
+
+
+def change_json(change: Change) -> ChangeJson:
+    """A change, as `plan`, `explain` and `status` have it."""
+    return {
+        "action": change.action,
+        "project": change.instance.project,
+        "instance": change.instance.name,
+        "device": change.device,
+        "rule": change.rule,
+        "entry": change.entry.name,
+        "why": change.why,
+    }
+
+
+def attachment_json(attachment: Attachment) -> AttachmentJson:
+    """An attachment, as `explain` and `status` have it."""
+    want = attachment.want
+    return {
+        "device": str(want.device),
+        "identity": identity(want.device),
+        "rule": want.rule.name,
+        "project": want.instance.project,
+        "instance": want.instance.name,
+        "path": want.path,
+        "since": attachment.entry.config.get(MARK_SINCE, ""),
+        "verified": attachment.verified,
+    }
+
+
+class FailedJson(TypedDict):
+    """The first condition of a rule that a device does not meet. key: dotted where it is nested."""
+
+    key: str
+    wanted: str
+    found: str
+
+
+class VerdictJson(TypedDict):
+    """What a rule says to a device. failed: null where it matches."""
+
+    name: str
+    file: str
+    line: int
+    failed: FailedJson | None
+
+
+class PlaceJson(TypedDict):
+    """Where a device should go."""
+
+    project: str
+    instance: str
+    path: str
+
+
+class ValuesJson(TypedDict, total=False):
+    """What a rule can match on, by the rule language's keys; a key without a value is left out."""
+
+    subsystem: str
+    devtype: str
+    kernel: str
+    driver: str
+    id: str
+    vendor_id: str
+    product_id: str
+    serial: str
+    port: list[str]
+    path: str
+    interface: list[str]
+    property: dict[str, str]
+    attr: dict[str, str]
+
+
+class DeviceJson(ValuesJson):
+    """`devices --json` is a list of these. parents: the devices above, the nearest first."""
+
+    device: str
+    identity: str
+    syspath: str
+    parents: list[ValuesJson]
+
+
+class ExplainJson(DeviceJson):
+    """`explain --json`. rules: in order, up to the first that matches, which is `rule`."""
+
+    rules: list[VerdictJson]
+    rule: str | None
+    ignored: bool
+    wants: list[PlaceJson]
+    attachments: list[AttachmentJson]
+    changes: list[ChangeJson]
+    problems: list[ProblemJson]
+
+
+def device_json(device: Device) -> DeviceJson:
+    """A device with every value that a rule can match on."""
+    return {
+        **_values(device),
+        "device": str(device),
+        "identity": identity(device),
+        "syspath": device.syspath,
+        "parents": [_values(above) for above in device.ancestors()],
+    }
+
+
+def explain_json(device: Device, verdicts: Sequence[Verdict], fate: Fate) -> ExplainJson:
+    """What the rules say to a device, and what becomes of it."""
+    rule = fate.wants.rule
+    return {
+        **device_json(device),
+        "rules": [_verdict(each) for each in verdicts],
+        "rule": rule.name if rule is not None else None,
+        "ignored": rule is not None and rule.attach is None,
+        "wants": [
+            {"project": each.instance.project, "instance": each.instance.name, "path": each.path}
+            for each in fate.wants.wants
+        ],
+        "attachments": [attachment_json(each) for each in fate.attachments],
+        "changes": [change_json(each) for each in fate.changes],
+        "problems": [problem_json(each) for each in fate.problems],
+    }
+
+
+def _verdict(verdict: Verdict) -> VerdictJson:
+    failed = verdict.failed
+    return {
+        "name": verdict.rule.name,
+        "file": verdict.rule.file,
+        "line": verdict.rule.line,
+        "failed": None
+        if failed is None
+        else {"key": failed.key, "wanted": failed.wanted, "found": failed.found},
+    }
+
+
+def _values(device: Device) -> ValuesJson:
+    found = {key: each if key in ("port", "interface") else each[0] for key, each in describe(device).items()}
+    groups = {"property": dict(device.properties), "attr": dict(device.attrs)}
+    return cast("ValuesJson", {**found, **groups})

@@ -1,0 +1,164 @@
+"""hotplugd at work with one server: udev and the server's events go in, and the reconciler does the rest.
+
+Devices are listened to and listed before the server is spoken to, and the server's events are listened to
+before its instances are listed, so nothing that happens in between is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.inspector import Inspector
+from hotplugd.lxd import Lifecycle, Lxd, ServerInfo
+from hotplugd.model import InstanceName
+from hotplugd.plan import Problem
+from hotplugd.reconcile import Reconciler
+from hotplugd.retry import Retry
+from hotplugd.rules import RuleSet
+from hotplugd.server import ServerError
+from hotplugd.slots import Slots, lock
+from hotplugd.threads import Threads
+from hotplugd.udev import Udev
+from hotplugd.writer import Tools
+
+# The net below the events: everything is looked at again this often, in seconds.
+_RESYNC: Final = 300.0
+# One instance that hangs does not keep the service from being ready.
+_FIRST_CONVERGENCE: Final = 20.0
+_PAUSES: Final = (0.2, 10.0)
+
+
+class Session:
+    """The devices of one server, at `address`.
+
+    tried        set once the first convergence was tried, whatever came of it
+    server       who answers; None until somebody did
+    connected    whether the server's events are heard
+    lost_events  how often uevents were lost
+    """
+
+    def __init__(
+        self, address: str, rules: RuleSet, log: FilteringBoundLogger, *, dry_run: bool = False
+    ) -> None:
+        self.address = address
+        self.rules = rules
+        self.tried = asyncio.Event()
+        self._answered = asyncio.Event()
+        self.server: ServerInfo | None = None
+        self.connected = False
+        self.lost_events = 0
+        self._log = log
+        self._dry_run = dry_run
+        self._retry = Retry()
+        threads = Threads()
+        self._lxd = Lxd(address, threads)
+        self._inspector = Inspector(threads, self._lxd.init, self._changed_inside, self._ended)
+        self._slots = Slots()
+        tools = Tools(self._lxd, self._inspector, self._slots, log, _now, dry_run)
+        self.reconciler = Reconciler(tools, rules)
+        self._udev = Udev(rules.attrs, self.reconciler, self._lost)
+
+    async def run(self) -> None:
+        """Work until cancelled. A server that is away is waited for.
+
+        Raises AlreadyRunning where another hotplugd does this already, and OSError where uevents cannot be
+        heard or /dev cannot be written.
+        """
+        if self._dry_run:
+            await self._work()
+        else:
+            with lock(self.address):
+                for name in self._slots.sweep():
+                    self._log.info("slot.swept", slot=name)
+                await self._work()
+
+    def set_rules(self, rules: RuleSet) -> None:
+        """Take these rules from now on."""
+        self.rules = rules
+        self._inspector.ask_for(rules.users, rules.groups)
+        self.reconciler.set_rules(rules)
+        self._udev.ask_for(rules.attrs)
+
+    def problems(self) -> list[Problem]:
+        """Everything that is not as it should be."""
+        away = [Problem("", "", self._retry.message)] if self._retry.message else []
+        return away + self.reconciler.problems()
+
+    # --- tasks ------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        self._inspector.ask_for(self.rules.users, self.rules.groups)
+        try:
+            self._udev.start()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen())
+                tasks.create_task(self._resync())
+                tasks.create_task(self._try())
+        finally:
+            self._udev.stop()
+            self._inspector.close()
+
+    async def _listen(self) -> None:
+        """Hear what happens to instances; again and again, since servers end and start."""
+        while True:
+            try:
+                self.server = await self._lxd.connect()
+                async for happened in self._lxd.events():
+                    await self._happened(happened)
+            except ServerError as error:
+                self.connected = False
+                pause, new = self._retry.failed(str(error), asyncio.get_running_loop().time(), *_PAUSES)
+                if new:
+                    self._log.warning("server.away", reason=str(error), retry_in=pause)
+                self.tried.set()
+                await asyncio.sleep(pause)
+
+    async def _happened(self, happened: Lifecycle | None) -> None:
+        if happened is None:
+            self.reconciler.listed_instances(await self._lxd.list())
+            self._retry.reset()
+            self.connected = True
+            self._log.info("server.connected", server=str(self.server))
+            self._answered.set()
+        elif happened.name is None:
+            self.reconciler.listed_instances(await self._lxd.list())
+        else:
+            self.reconciler.refresh(happened.name)
+
+    async def _try(self) -> None:
+        await self._answered.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_CONVERGENCE):
+                await self.reconciler.settled()
+        self.tried.set()
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(_RESYNC)
+            self._udev.list()
+            self.reconciler.look_everywhere()
+            try:
+                self.reconciler.listed_instances(await self._lxd.list())
+            except ServerError as error:
+                self._log.warning("server.away", reason=str(error), retry_in=_RESYNC)
+
+    # --- what is heard ----------------------------------------------------------------------------------
+
+    def _lost(self, reason: str) -> None:
+        self.lost_events += 1
+        self._log.warning("udev.lost-events", reason=reason)
+
+    def _changed_inside(self, name: InstanceName) -> None:
+        self.reconciler.look_again(name)
+
+    def _ended(self, name: InstanceName) -> None:
+        self.reconciler.restarted(name)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

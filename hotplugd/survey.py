@@ -1,0 +1,128 @@
+"""Everything as it is now, once, and the plan for it: what `plan` and `explain` show.
+
+The plan is the daemon's own (`plan.plan_instance`), made from the same three inputs; nothing is changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hotplugd.entry import is_ours, name_for
+from hotplugd.inspector import Inspector
+from hotplugd.lxd import Lxd, find_server
+from hotplugd.model import Device, Inside, Instance, InstanceName
+from hotplugd.plan import Attachment, Change, Plan, Problem, Want, Wants, plan_instance, wants
+from hotplugd.rules import RuleSet
+from hotplugd.server import ServerError
+from hotplugd.threads import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of one device."""
+
+    wants: Wants
+    attachments: tuple[Attachment, ...]
+    changes: tuple[Change, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What should be, and what there is.
+
+    wants   of each device that a rule takes, by syspath
+    plans   of each instance that wants something, or has something of ours
+    """
+
+    wants: Mapping[str, Wants]
+    plans: Mapping[InstanceName, Plan] = field(default_factory=dict)
+
+    def problems(self) -> list[Problem]:
+        """Everything that a rule asks for and that cannot be."""
+        found = [each for wanted in self.wants.values() for each in wanted.problems if not each.guard]
+        found += [each for _, plan in sorted(self.plans.items()) for each in plan.problems]
+        return list(dict.fromkeys(found))
+
+    def of(self, device: Device) -> Fate:
+        """What becomes of one device; here guard rails speak too."""
+        wanted = self.wants.get(device.syspath, Wants(device))
+        plans = [plan for _, plan in sorted(self.plans.items())]
+        entry = name_for(device.slot)
+        return Fate(
+            wanted,
+            tuple(each for plan in plans for each in plan.attachments if each.entry.name == entry),
+            tuple(each for plan in plans for each in plan.changes if each.entry.name == entry),
+            (
+                *wanted.problems,
+                *(each for plan in plans for each in plan.problems if each.device == str(device)),
+            ),
+        )
+
+
+def survey(
+    rules: RuleSet,
+    devices: Sequence[Device],
+    unsettled: Sequence[Device],
+    server: str,
+    environment: Mapping[str, str],
+) -> Survey:
+    """What becomes of these devices, of which udevd has not processed the `unsettled`.
+
+    server is the configuration's. Raises ServerError where it is away.
+    """
+    wanted = survey_devices(rules, devices).wants
+    instances, insides = asyncio.run(_look(rules, wanted, find_server(server, environment)))
+    mine = _by_instance(wanted)
+    ours = {name for name, each in instances.items() if any(map(is_ours, each.entries.values()))}
+    plans = {
+        name: plan_instance(name, instances.get(name), mine.get(name, ()), insides.get(name), unsettled)
+        for name in mine.keys() | ours
+    }
+    return Survey(wanted, plans)
+
+
+def survey_devices(rules: RuleSet, devices: Sequence[Device]) -> Survey:
+    """What should become of these devices, as far as that can be said without a server."""
+    found = {device.syspath: wants(rules, device) for device in devices}
+    return Survey({syspath: each for syspath, each in found.items() if each.rule is not None})
+
+
+def _by_instance(wanted: Mapping[str, Wants]) -> dict[InstanceName, list[Want]]:
+    found: dict[InstanceName, list[Want]] = {}
+    for each in wanted.values():
+        for want in each.wants:
+            found.setdefault(want.instance, []).append(want)
+    return found
+
+
+async def _look(
+    rules: RuleSet, wanted: Mapping[str, Wants], address: str
+) -> tuple[dict[InstanceName, Instance], dict[InstanceName, Inside]]:
+    threads = Threads()
+    lxd = Lxd(address, threads)
+    await lxd.connect()
+    instances = {each.id: each for each in await lxd.list()}
+    inspector = Inspector(threads, lxd.init, _nothing, _nothing)
+    inspector.ask_for(rules.users, rules.groups)
+
+    async def look(name: InstanceName, paths: list[str]) -> tuple[InstanceName, Inside]:
+        try:
+            return name, await inspector.look(name, paths)
+        except ServerError as error:
+            return name, Inside(error=str(error))
+
+    try:
+        looks = [
+            look(name, sorted({want.path for want in each}))
+            for name, each in _by_instance(wanted).items()
+            if (instance := instances.get(name)) is not None and instance.running and instance.here
+        ]
+        return instances, dict(await asyncio.gather(*looks))
+    finally:
+        inspector.close()
+
+
+def _nothing(_: InstanceName) -> None: ...
