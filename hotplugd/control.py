@@ -46,7 +46,7 @@ async def serve(path: Path, questions: Mapping[str, Callable[[], object]]) -> As
         clients.add(task)
         try:
             if len(clients) <= _CLIENTS:
-                with suppress(TimeoutError, OSError, ValueError):
+                with suppress(TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
                     async with asyncio.timeout(_PATIENCE):
                         await _answer(reader, writer, questions)
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from typing import Final
 
 from hotplugd.model import Devnum, Entry, InstanceName
@@ -46,6 +47,12 @@ def is_ours(entry: Entry) -> bool:
         and MARK_VERSION in entry.config
         and MARK_INSTANCE in entry.config
     )
+
+
+def age_of(slot: str) -> int:
+    """A number that is smaller for a slot that is older."""
+    token = slot.rpartition("-")[2]
+    return int(token) if token.isdecimal() else sys.maxsize
 
 
 def slot_links(slot: str) -> tuple[str, str]:

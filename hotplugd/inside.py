@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -29,8 +30,8 @@ class Lost(Exception):
 class Root:
     """A running container's file system, held open: process numbers are used again, this is not.
 
-    The pidfd becomes readable when the init ends. The mounts descriptor becomes readable (in the sense
-    of poll(2), POLLPRI: see proc(5), /proc/pid/mounts) when something is mounted or unmounted inside.
+    The pidfd becomes readable when the init ends. The mounts descriptor is found readable
+    once after something was mounted or unmounted inside (proc(5), /proc/pid/mounts: POLLPRI).
     """
 
     def __init__(self, pid: int) -> None:
@@ -50,13 +51,11 @@ class Root:
             for descriptor in opened:
                 os.close(descriptor)
             raise Lost(f"cannot look inside by process {pid}: {error}") from error
-        # POLLIN would always be true of this file: a poll set of its own asks for the change alone.
+        # POLLIN would always be true of this file: a poll set of its own asks for the change alone. Each look
+        # at the change takes it away (Linux: fs/proc_namespace.c, mounts_poll), so whoever finds this
+        # descriptor readable has had all there is, and must not poll it again to make sure.
         self.mounts = select.epoll()
         self.mounts.register(self._mountinfo, select.EPOLLPRI)
-
-    def mounts_changed(self) -> bool:
-        """Whether something was mounted or unmounted inside since the last call."""
-        return bool(self.mounts.poll(0))
 
     def close(self) -> None:
         """Let go of the container."""
@@ -95,27 +94,24 @@ def _is_init(pid: int) -> bool:
     return False
 
 
-def _walk(root: int, parts: Sequence[str], flags: int) -> int:
-    """Open what is at the path of these parts, links not followed. Raises OSError."""
+def _walk(root: int, path: str) -> int:
+    """A descriptor (O_PATH) of what is at the path, links not followed. Raises OSError."""
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     here = os.dup(root)
     try:
         for part in parts[:-1]:
             below = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
             os.close(here)
             here = below
-        return os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+        return os.open(parts[-1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
     finally:
         os.close(here)
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part not in ("", ".", "..")]
 
 
 def _node(root: int, path: str) -> Node | None:
     # A link in place of a folder on the way gives ENOTDIR: the node is not there.
     try:
-        descriptor = _walk(root, _parts(path), os.O_PATH)
+        descriptor = _walk(root, path)
     except _BLOCKED:
         return None
     try:
@@ -125,20 +121,27 @@ def _node(root: int, path: str) -> Node | None:
     return Node(devnum_of(status), status.st_mode & 0o7777)
 
 
+def _read(root: int, path: str) -> bytes:
+    """The beginning of a regular file; nothing of what is none. Raises OSError."""
+    descriptor = _walk(root, path)
+    try:
+        # To open a device is to do something to it: look first, through a descriptor that opens nothing.
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b""
+        with open(f"/proc/self/fd/{descriptor}", "rb") as file:
+            return file.read(_DATABASE_MOST)
+    finally:
+        os.close(descriptor)
+
+
 def _ids(root: int, database: str, names: Iterable[str]) -> dict[str, int | None]:
     """The numbers of these names in a file of passwd(5) or group(5) form, None for what it lacks."""
     found: dict[str, int | None] = dict.fromkeys(names)
     if not found:
         return found
-    try:
-        descriptor = _walk(root, _parts(database), os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return found
-    with os.fdopen(descriptor, "rb") as file:
-        text = b""
-        with suppress(OSError):
-            # A FIFO in its place that somebody holds open gives None.
-            text = file.read(_DATABASE_MOST) or b""
+    text = b""
+    with suppress(OSError):
+        text = _read(root, database)
     for line in text.decode("utf-8", "replace").splitlines():
         fields = line.split(":")
         if len(fields) > 2 and found.get(fields[0], 0) is None and fields[2].isdecimal():  # noqa: PLR2004

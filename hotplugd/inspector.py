@@ -90,13 +90,9 @@ class Inspector:
         self._roots[name] = root
         loop = asyncio.get_running_loop()
         loop.add_reader(root.pidfd, self._on_end, name)
-        loop.add_reader(root.mounts.fileno(), self._on_mounts, name, root)
+        loop.add_reader(root.mounts.fileno(), self._changed, name)
         return root
 
     def _on_end(self, name: InstanceName) -> None:
         self.forget(name)
         self._ended(name)
-
-    def _on_mounts(self, name: InstanceName, root: Root) -> None:
-        if root.mounts_changed():
-            self._changed(name)

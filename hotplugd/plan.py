@@ -227,27 +227,34 @@ def plan_instance(
         for each in (*instance.inherited.values(), *instance.entries.values())
         if each.name not in ours and (path := entries.inside_path(each))
     }
-    taken: dict[str, Want] = {}
+    waiting = {
+        each.name: each
+        for each in ours.values()
+        if any(device.devnum is not None and entries.is_for(each, device.devnum) for device in unsettled)
+    }
+    taken: dict[str, str] = {
+        entries.inside_path(each): f"the entry '{name}' of a device that udevd has not processed"
+        for name, each in waiting.items()
+    }
     serials: dict[tuple[str, str], Want] = {}
     kept: set[str] = set()
 
-    def precedence(want: Want) -> tuple[bool, str, str]:
-        return (entries.name_for(want.device.slot) not in ours, want.device.slot, want.device.syspath)
+    def precedence(want: Want) -> tuple[bool, int, str]:
+        slot = want.device.slot
+        return (entries.name_for(slot) not in ours, entries.age_of(slot), want.device.syspath)
 
     for want in sorted(wanted, key=precedence):
         message = _in_the_way(want, instance, ours, foreign, taken, serials)
         if message:
             draft.problem(want, message)
             continue
-        taken[want.path] = want
+        taken[want.path] = f"{want.device} (rule '{want.rule.name}')"
         entry = _wanted_entry(want, ours.get(entries.name_for(want.device.slot)), inside, instance, draft)
         kept.add(entries.name_for(want.device.slot))
         if entry is not None:
             _compare(want, entry, ours.get(entry.name), inside if instance.running else None, draft)
     for each in ours.values():
-        if each.name in kept or any(
-            device.devnum is not None and entries.is_for(each, device.devnum) for device in unsettled
-        ):
+        if each.name in kept or each.name in waiting:
             continue
         mark = each.config.get(entries.MARK_INSTANCE, "")
         why = (
@@ -267,7 +274,7 @@ def _in_the_way(
     instance: Instance,
     ours: Mapping[str, Entry],
     foreign: Mapping[str, str],
-    taken: Mapping[str, Want],
+    taken: Mapping[str, str],
     serials: dict[tuple[str, str], Want],
 ) -> str:
     """Why this device cannot be in this instance, or empty. Notes its serial where the rule relies on it."""
@@ -279,7 +286,7 @@ def _in_the_way(
     if other := foreign.get(want.path):
         return f"{want.path} in {instance.id} belongs to its entry '{other}', which is not ours"
     if holder := taken.get(want.path):
-        return f"{want.path} in {instance.id} is taken by {holder.device} (rule '{holder.rule.name}')"
+        return f"{want.path} in {instance.id} is taken by {holder}"
     if want.rule.names_serial:
         anchor = want.device.usb or want.device
         for serial in values(want.device, "serial")[:1]:

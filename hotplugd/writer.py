@@ -209,6 +209,8 @@ class Writer:
             if linked:
                 await self._apply(linked)
             elif not self._records.batch(self.plan.changes, self._loop.time()):
+                # Only here, not after each answer: while it is busy the server still says how things are.
+                self._retry.reset()
                 return
 
     async def _refresh(self) -> None:
@@ -219,8 +221,6 @@ class Writer:
             self._learn(None)
         except ServerError as error:
             self._back_off(error)
-            return
-        self._retry.reset()
 
     def _learn(self, actual: Instance | None) -> None:
         if actual is None or not actual.running:

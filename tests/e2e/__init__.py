@@ -1,0 +1,1 @@
+"""The daemon as a whole, on a real server with real devices."""

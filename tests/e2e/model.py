@@ -1,0 +1,78 @@
+"""What should be where, worked out with none of hotplugd's code: the state machine's yardstick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+RULES = {
+    "one": """\
+rules:
+  - name: first
+    match: {{subsystem: vc, kernel: vcsa{0}}}
+    attach: {{to: ma}}
+  - name: both
+    match: {{subsystem: vc, kernel: vcsa{1}}}
+    attach: {{to: [ma, mb], mode: "0640"}}
+  - name: screen
+    match: {{subsystem: vc, kernel: "vcsa{2}|vcsa{3}"}}
+    attach: {{to: mb, path: /dev/screen}}
+""",
+    "two": """\
+rules:
+  - name: first
+    match: {{subsystem: vc, kernel: vcsa{0}}}
+    attach: {{to: mb, path: "/dev/first-{{kernel}}"}}
+  - name: both
+    match: {{subsystem: vc, kernel: vcsa{1}}}
+    ignore: true
+  - name: screen
+    match: {{subsystem: vc, kernel: "vcsa{2}|vcsa{3}"}}
+    attach: {{to: ma, path: /dev/screen, group: tty, mode: "0620"}}
+""",
+}
+BROKEN = "rules:\n  - name: broken\n    match: {serail: 1}\n    attach: {to: ma}\n"
+
+SCREEN = "/dev/screen"
+
+
+@dataclass(slots=True)
+class Instance:
+    """What the model knows of a container: everything that is not hotplugd's to change."""
+
+    running: bool
+    description: str = ""
+    config: dict[str, str] = field(default_factory=dict)
+    foreign: dict[str, dict[str, str]] = field(default_factory=dict)
+    snapshot: Instance | None = None
+
+    def copy(self) -> Instance:
+        return deepcopy(self)
+
+
+def wanted(rules: str, name: str, plugged: Sequence[int], numbers: Sequence[int]) -> Mapping[str, set[str]]:
+    """By path inside the instance: the device numbers of which one must be there.
+
+    plugged  which of the four consoles are
+    numbers  the consoles' numbers
+    """
+    found: dict[str, set[str]] = {}
+
+    def put(console: int, path: str) -> None:
+        if console in plugged:
+            found.setdefault(path, set()).add(f"c 7:{128 + numbers[console]}")
+
+    if (rules, name) == ("one", "ma"):
+        put(0, f"/dev/vcsa{numbers[0]}")
+        put(1, f"/dev/vcsa{numbers[1]}")
+    elif (rules, name) == ("one", "mb"):
+        put(1, f"/dev/vcsa{numbers[1]}")
+        put(2, SCREEN)
+        put(3, SCREEN)
+    elif (rules, name) == ("two", "mb"):
+        put(0, f"/dev/first-vcsa{numbers[0]}")
+    elif (rules, name) == ("two", "ma"):
+        put(2, SCREEN)
+        put(3, SCREEN)
+    return found

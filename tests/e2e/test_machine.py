@@ -1,0 +1,326 @@
+"""Anything in any order: at rest what is attached is what should be, inside too, and nothing else changed.
+
+A state machine plugs, pulls, starts, stops, copies, renames, restores, edits, unmounts, kills and reloads, on
+a real server with the kernel's own consoles. `HOTPLUGD_SOAK=200` runs so many random examples instead of the
+fixed few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings, strategies
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.e2e.model import BROKEN, RULES, SCREEN, Instance, wanted
+from tests.lab.api import ServerError
+from tests.lab.container import Container
+from tests.lab.daemon import Daemon
+from tests.lab.kernel import Console
+from tests.lab.server import Server
+from tests.lab.wait import eventually
+
+_NAMES = ("ma", "mb", "mc")
+_CONSOLES = 7  # the major number of vcs devices
+_DEADLINE = 40.0
+
+consoles_of = strategies.integers(0, 3)
+names = strategies.sampled_from(_NAMES)
+picks = strategies.integers(0, 99)
+
+
+class Machine(RuleBasedStateMachine):
+    """One daemon, up to three containers, four consoles."""
+
+    def __init__(self, server: Server, consoles: list[Console]) -> None:
+        super().__init__()
+        self.server = server
+        self.consoles = consoles
+        self.numbers = [each.number for each in consoles]
+        self.rules = "one"
+        self.containers: dict[str, Container] = {}
+        self.model: dict[str, Instance] = {}
+        self.daemon = Daemon(server.socket, self.text("one"))
+        self.alive = False
+
+    def text(self, name: str) -> str:
+        return RULES[name].format(*self.numbers)
+
+    @initialize()
+    def begin(self) -> None:
+        self.create("ma")
+        self.create("mb")
+        self.daemon.start()
+        self.alive = True
+
+    # --- devices ----------------------------------------------------------------------------------------
+
+    @rule(number=consoles_of)
+    def plug(self, number: int) -> None:
+        self.consoles[number].plug()
+
+    @rule(number=consoles_of)
+    def unplug(self, number: int) -> None:
+        self.consoles[number].unplug()
+
+    @rule(number=consoles_of)
+    def replug(self, number: int) -> None:
+        self.consoles[number].unplug()
+        self.consoles[number].plug()
+
+    # --- instances --------------------------------------------------------------------------------------
+
+    @rule(name=names)
+    def create(self, name: str) -> None:
+        if name not in self.containers:
+            self.containers[name] = self.server.launch(name)
+            self.model[name] = Instance(running=True)
+
+    @precondition(lambda self: len(self.containers) > 1)
+    @rule(name=names)
+    def delete(self, name: str) -> None:
+        if name in self.containers:
+            self.containers.pop(name).delete()
+            del self.model[name]
+
+    @rule(name=names)
+    def start_or_stop(self, name: str) -> None:
+        if name not in self.containers:
+            return
+        if self.model[name].running:
+            self.patiently(self.containers[name].stop)
+        else:
+            self.patiently(self.containers[name].start)
+        self.model[name].running = not self.model[name].running
+
+    @rule(old=names, new=names)
+    def rename(self, old: str, new: str) -> None:
+        if old not in self.containers or new in self.containers:
+            return
+        was_running = self.model[old].running
+        if was_running:
+            self.patiently(self.containers[old].stop)
+        self.patiently(lambda: self.containers[old].rename(new))
+        self.containers[new] = self.containers.pop(old)
+        self.model[new] = self.model.pop(old)
+        if was_running:
+            self.patiently(self.containers[new].start)
+
+    @rule(old=names, new=names)
+    def copy(self, old: str, new: str) -> None:
+        if old not in self.containers or new in self.containers:
+            return
+        self.containers[new] = self.containers[old].copy(new)
+        self.model[new] = self.model[old].copy()
+        self.patiently(self.containers[new].start)
+        self.model[new].running = True
+
+    @rule(name=names)
+    def snapshot_or_restore(self, name: str) -> None:
+        if name not in self.containers:
+            return
+        model = self.model[name]
+        if model.snapshot is None:
+            self.patiently(lambda: self.containers[name].snapshot("before"))
+            model.snapshot = model.copy()
+        else:
+            self.patiently(lambda: self.containers[name].restore("before"))
+            back = model.snapshot.copy()
+            back.running, back.snapshot = model.running, model.snapshot
+            self.model[name] = back
+
+    # --- other people -----------------------------------------------------------------------------------
+
+    @rule(name=names, word=strategies.sampled_from(("desk", "lab", "")))
+    def describe(self, name: str, word: str) -> None:
+        if name in self.containers:
+            note = {"user.note": word or "-"}
+            self.patiently(lambda: self.containers[name].patch({"description": word, "config": note}))
+            self.model[name].description = word
+            self.model[name].config = note
+
+    @rule(name=names)
+    def foreign_entry(self, name: str) -> None:
+        if name not in self.containers:
+            return
+        foreign = self.model[name].foreign
+        if "cam" in foreign:
+            self.patiently(lambda: self.containers[name].remove_device("cam"))
+            del foreign["cam"]
+        else:
+            entry = {"type": "unix-char", "source": "/dev/zero", "path": "/dev/cam"}
+            self.patiently(lambda: self.containers[name].patch({"devices": {"cam": entry}}))
+            foreign["cam"] = entry
+
+    @rule(name=names, pick=picks)
+    def delete_entry(self, name: str, pick: int) -> None:
+        if entry := self.one_of_ours(name, pick):
+            self.patiently(lambda: self.containers[name].remove_device(entry))
+
+    @rule(name=names, pick=picks, key=strategies.sampled_from(("mode", "path", "user.hotplugd.device")))
+    def edit_entry(self, name: str, pick: int, key: str) -> None:
+        if entry := self.one_of_ours(name, pick):
+            value = {"mode": "0777", "path": "/dev/edited", "user.hotplugd.device": "something else"}[key]
+            config = {**self.containers[name].devices.get(entry, {}), key: value}
+            if "type" in config:
+                self.patiently(lambda: self.containers[name].patch({"devices": {entry: config}}))
+
+    @rule(name=names, pick=picks, also_remove=strategies.booleans())
+    def unmount(self, name: str, pick: int, *, also_remove: bool) -> None:
+        if name not in self.containers or not self.model[name].running:
+            return
+        inside = [path for path, seen in self.containers[name].nodes().items() if seen.major == _CONSOLES]
+        if inside:
+            path = sorted(inside)[pick % len(inside)]
+            self.containers[name].run("umount", path)
+            if also_remove:
+                self.containers[name].run("rm", "-f", path)
+
+    # --- hotplugd and the server ------------------------------------------------------------------------
+
+    @rule()
+    def kill_or_start_hotplugd(self) -> None:
+        if self.alive:
+            self.daemon.kill()
+        else:
+            self.daemon.start()
+        self.alive = not self.alive
+
+    @precondition(lambda self: self.alive)
+    @rule()
+    def stop_and_start_hotplugd(self) -> None:
+        assert self.daemon.stop(5.0) == 0
+        self.daemon.start()
+
+    @rule(rules=strategies.sampled_from(tuple(RULES)))
+    def other_rules(self, rules: str) -> None:
+        self.rules = rules
+        self.daemon.write_rules(self.text(rules))
+        if self.alive:
+            self.daemon.reload()
+
+    @precondition(lambda self: self.alive)
+    @rule()
+    def broken_rules(self) -> None:
+        self.daemon.write_rules(BROKEN)
+        self.daemon.reload()
+        self.daemon.write_rules(self.text(self.rules))
+
+    @rule(how=strategies.sampled_from(("restart", "crash")))
+    def server_goes_and_comes(self, how: str) -> None:
+        if how == "crash":
+            self.server.kill()
+        else:
+            self.server.stop()
+        self.server.start()
+
+    # --- what must hold ---------------------------------------------------------------------------------
+
+    @rule()
+    def rest(self) -> None:
+        if not self.alive:
+            self.daemon.start()
+            self.alive = True
+        eventually(self.converged, _DEADLINE)
+        answer = self.daemon.ask("plan", "--json")
+        assert answer.returncode == 0, answer.stderr
+        assert json.loads(answer.stdout)["changes"] == []
+        assert self.converged()
+
+    def converged(self) -> bool:
+        for name, container in self.containers.items():
+            self.see(name, container)
+        verified = [
+            (each["instance"], each["path"], each["verified"])
+            for each in cast("list[dict[str, object]]", self.daemon.status()["attachments"])
+        ]
+        for name, path, seen in verified:
+            assert seen is (True if self.model[str(name)].running else None), (name, path, seen)
+        return True
+
+    def see(self, name: str, container: Container) -> None:
+        model = self.model[name]
+        plugged = [number for number, console in enumerate(self.consoles) if console.plugged]
+        expected = wanted(self.rules, name, plugged, self.numbers)
+        entries = container.devices
+        ours = {key: each for key, each in entries.items() if key.startswith("hp-")}
+        assert {key: each for key, each in entries.items() if key not in ours} == model.foreign
+        assert container.config["description"] == model.description
+        own = {key: each for key, each in container.own_config.items() if key == "user.note"}
+        assert own == model.config
+        paths = sorted(each["path"] for each in ours.values())
+        assert paths == sorted(expected), f"{name} has entries for {paths}, expected {sorted(expected)}"
+        if not model.running:
+            return
+        container.forget_pid()
+        nodes = {path: seen for path, seen in container.nodes().items() if seen.major == _CONSOLES}
+        assert nodes.keys() == expected.keys(), f"{name} has {sorted(nodes)}, expected {sorted(expected)}"
+        for path, seen in nodes.items():
+            assert seen.number in expected[path], f"{path} in {name} is {seen.number}"
+            if path == SCREEN and self.rules == "two":
+                assert (seen.mode, seen.gid) == (0o620, 5)
+
+    def teardown(self) -> None:
+        try:
+            if self.containers:
+                self.rest()
+        except AssertionError:
+            sys.stderr.write(f"--- hotplugd's log\n{self.daemon.log()}---\n{self.server.tail()}\n")
+            raise
+        finally:
+            self.daemon.close()
+            for container in self.server.containers():
+                container.delete()
+            for console in self.consoles:
+                console.unplug()
+
+    # --- helpers ----------------------------------------------------------------------------------------
+
+    def one_of_ours(self, name: str, pick: int) -> str:
+        if name not in self.containers:
+            return ""
+        ours = sorted(key for key in self.containers[name].devices if key.startswith("hp-"))
+        return ours[pick % len(ours)] if ours else ""
+
+    def patiently(self, what: Callable[[], None]) -> None:
+        """People try again when the server says that somebody else is at it."""
+
+        def done() -> bool:
+            try:
+                what()
+            except ServerError as error:
+                if "busy" in str(error) or "ETag" in str(error):
+                    return False
+                raise
+            return True
+
+        eventually(done, _DEADLINE)
+
+
+@pytest.mark.timeout(0)
+def test_anything_in_any_order(own_server: Server, consoles: Callable[[int], list[Console]]) -> None:
+    soak = int(os.environ.get("HOTPLUGD_SOAK", "0"))
+    four = consoles(4)
+    run_state_machine_as_test(
+        lambda: Machine(own_server, four),
+        settings=settings(
+            max_examples=soak or 8,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=not soak,
+            database=None,
+            phases=(Phase.generate,),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
