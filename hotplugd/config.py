@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hotplugd.model import quoted
 from hotplugd.rules import DEFAULT_FOLDERS, Diagnostic
-from hotplugd.rules.diagnostics import quoted
 from hotplugd.rules.files import not_utf8, read
 from hotplugd.rules.forms import Complaint
 from hotplugd.rules.language import Key, Table

@@ -55,7 +55,7 @@ async def _one(lxd: Lxd, inspector: Inspector, instance: Instance) -> tuple[list
 async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> None:
     for tries in range(1, _TRIES + 1):
         try:
-            await lxd.apply(instance, (), [each.entry.name for each in removals])
+            await lxd.apply(instance.id, (), [each.entry.name for each in removals])
         except Busy:
             if tries == _TRIES:
                 raise

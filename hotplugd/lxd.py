@@ -26,7 +26,7 @@ from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 
 from hotplugd.entry import is_ours
-from hotplugd.model import Entry, Instance, InstanceName, printable
+from hotplugd.model import Entry, Instance, InstanceName, plain
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.threads import Threads
 
@@ -128,11 +128,9 @@ class Lxd:
         """The instance as it is now. Raises Gone."""
         return await self._call(lambda: self._instance(self._get(name)[0]))
 
-    async def apply(self, instance: Instance, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
+    async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
         """Put entries in and take entries of ours out, as one request. See `server.Server`."""
-        if remove:
-            return await self._call(lambda: self._replace(instance.id, put, remove))
-        return await self._call(lambda: self._add(instance, put))
+        return await self._call(lambda: self._apply(name, put, remove))
 
     async def init(self, name: InstanceName) -> int:
         """The process number of the instance's init, as the host counts. Raises Gone where it does not run.
@@ -212,36 +210,27 @@ class Lxd:
         answer = self._api.instances[name.name].get(params={"project": name.project})
         return answer.json()["metadata"], answer.headers.get("ETag", "")
 
-    def _add(self, instance: Instance, put: Sequence[Entry]) -> Instance:
-        self._api.instances[instance.id.name].patch(
-            params={"project": instance.id.project},
-            json={
-                "description": instance.description,
-                "devices": {each.name: dict(each.config) for each in put},
-            },
-        )
-        return replace(instance, entries={**instance.entries, **{each.name: each for each in put}})
-
-    def _replace(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
+    def _apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
+        # Read anew each time: the ETag does not cover the description, and somebody may just have changed it.
         found, etag = self._get(name)
         instance = self._instance(found)
-        theirs = [
-            each.name
-            for each in put
-            if (now := instance.entries.get(each.name)) is not None and not is_ours(now)
-        ]
-        if theirs:
-            raise Busy(f"somebody else made an entry '{theirs[0]}' in {name} meanwhile")
+        for each in put:
+            if (now := instance.entries.get(each.name)) is not None and not is_ours(now):
+                raise Busy(f"somebody else made an entry '{each.name}' in {name} meanwhile")
         gone = {each for each in remove if each in instance.entries and is_ours(instance.entries[each])}
         after = {key: each for key, each in instance.entries.items() if key not in gone}
         after |= {each.name: each for each in put}
-        if after != instance.entries:
+        if after == instance.entries:
+            return instance
+        endpoint = self._api.instances[name.name]
+        request: dict[str, Any] = {"params": {"project": name.project}, "headers": {"If-Match": etag}}
+        if gone:
             body = {key: found[key] for key in _WRITABLE if key in found}
             body["devices"] = {each.name: dict(each.config) for each in after.values()}
-            answer = self._api.instances[name.name].put(
-                params={"project": name.project}, json=body, headers={"If-Match": etag}
-            )
-            self._wait(answer.json()["metadata"]["id"])
+            self._wait(endpoint.put(json=body, **request).json()["metadata"]["id"])
+        else:
+            devices = {each.name: dict(each.config) for each in put}
+            endpoint.patch(json={"description": instance.description, "devices": devices}, **request)
         return replace(instance, entries=after)
 
     def _wait(self, operation: str) -> None:
@@ -365,5 +354,5 @@ def _refusal(message: str) -> ServerError:
 
 
 def _short(error: object) -> str:
-    text = printable(str(error).strip()) or type(error).__name__
+    text = plain(str(error).strip()) or type(error).__name__
     return text if len(text) <= _MESSAGE_MOST else text[: _MESSAGE_MOST - 1] + "…"

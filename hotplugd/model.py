@@ -169,24 +169,41 @@ def is_reserved_path(path: str) -> bool:
     return _RESERVED.fullmatch(path) is not None
 
 
-_BACKSLASH = "\\"
 _LAST_BYTE = "\xff"
+_LAST_SHORT = "\uffff"
+# Controls, and what turns the reading direction, joins, hides or has no meaning (Unicode: Cc, Cf, Cs).
 _UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\uffff\\]"
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\uffff"
+    "\U000e0000-\U000e0fff]"
 )
 
 
-def printable(text: str) -> str:
+def plain(text: str) -> str:
     """`text` with everything escaped that could move a cursor, end a line or turn the reading direction.
 
-    Device strings come from whoever built the device. The result is plain to read and still tells
-    two different strings apart (the backslash is escaped too).
+    For whole messages, in which strings of others may have been escaped by `printable`.
     """
 
     def escape(found: re.Match[str]) -> str:
-        if found[0] == _BACKSLASH:
-            return _BACKSLASH * 2
         code = ord(found[0])
-        return f"\\x{code:02x}" if found[0] <= _LAST_BYTE else f"\\u{code:04x}"
+        if found[0] <= _LAST_BYTE:
+            return f"\\x{code:02x}"
+        return f"\\u{code:04x}" if found[0] <= _LAST_SHORT else f"\\U{code:08x}"
 
     return _UNPRINTABLE.sub(escape, text)
+
+
+def printable(text: str) -> str:
+    """`text` from a device or a file as part of a message: `plain`, and the backslash is escaped too.
+
+    Two different strings stay different.
+    """
+    return plain(text.replace("\\", "\\\\"))
+
+
+_LONGEST_QUOTE = 80
+
+
+def quoted(text: str) -> str:
+    """`text` from a device or a file for a message: printable, and not longer than a message may be."""
+    return printable(text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…")

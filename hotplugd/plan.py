@@ -24,7 +24,7 @@ from hotplugd.model import (
     InstanceName,
     is_instance_name,
     is_reserved_path,
-    printable,
+    quoted,
 )
 from hotplugd.rules import Attach, Rule, RuleSet, TemplateError, render, values
 
@@ -103,10 +103,10 @@ def identity(device: Device) -> str:
     """
     serial = next(iter(values(device, "serial")), "")
     if len(set(serial)) > 1:
-        return f"serial:{printable(serial)}"
+        return f"serial:{quoted(serial)}"
     for key in ("port", "path", "kernel"):
         for value in values(device, key):
-            return f"{key}:{printable(value)}"
+            return f"{key}:{quoted(value)}"
     return f"syspath:{device.syspath}"
 
 
@@ -141,7 +141,7 @@ def wants(rules: RuleSet, device: Device) -> Wants:
         Problem(
             str(device),
             rule.name,
-            f"'{printable(name)}' is no legal instance name "
+            f"'{quoted(name)}' is no legal instance name "
             f"(1 to 63 letters, digits and dashes, a letter first and no dash last)",
         )
         for name in names
@@ -177,9 +177,9 @@ def _bad_path(device: Device, path: str, *, given: bool) -> str:
         return "a USB device keeps its node's path, where libusb looks for it; take `path` out of the rule"
     if "." in path:
         advice = "give another" if given else "give one with `path`"
-        return f"path '{printable(path)}' has a dot, and the server never removes such nodes; {advice}"
+        return f"path '{quoted(path)}' has a dot, and the server never removes such nodes; {advice}"
     if not _PATH.fullmatch(path):
-        return f"path '{printable(path)}' is not below /dev in letters, digits and _ : + @ , = -"
+        return f"path '{quoted(path)}' is not below /dev in letters, digits and _ : + @ , = -"
     if is_reserved_path(path):
         return f"path '{path}' belongs to every container; give another"
     return ""
@@ -260,7 +260,7 @@ def plan_instance(
         why = (
             "no rule puts its device here"
             if mark == entries.mark_for(name)
-            else f"it was made for {printable(mark)}, not for this instance"
+            else f"it was made for {quoted(mark)}, not for this instance"
         )
         device = each.config.get(entries.MARK_DEVICE) or entries.slot_of(each)
         draft.changes.append(
@@ -294,7 +294,7 @@ def _in_the_way(
             there = first.device.usb or first.device
             if there.syspath != anchor.syspath:
                 return (
-                    f"it has the same serial '{printable(serial)}' as {first.device}, "
+                    f"it has the same serial '{quoted(serial)}' as {first.device}, "
                     f"which is in {instance.id} already; tell them apart with `port`"
                 )
     return ""
@@ -365,7 +365,7 @@ def _compare(want: Want, wanted: Entry, actual: Entry | None, inside: Inside | N
             for key in actual.config.keys() | wanted.config.keys()
             if actual.config.get(key) != wanted.config.get(key)
         )
-        change("update", wanted, f"its entry differs in {', '.join(map(printable, keys))}")
+        change("update", wanted, f"its entry differs in {', '.join(map(quoted, keys))}")
     elif inside is None or inside.error or want.path not in inside.nodes:
         draft.attachments.append(Attachment(want, actual, None if inside is None else False))
     else:

@@ -157,7 +157,8 @@ class Reconciler:
             self._each(Writer.kick)
 
     def _unlink(self, device: Device) -> None:
-        if device.devnum is None or device.syspath not in self._wants or self._tools.dry_run:
+        # Whatever the rules say now: an entry from before may be left that names the link.
+        if device.devnum is None or self._tools.dry_run:
             return
         try:
             self._tools.slots.remove(device)

@@ -44,7 +44,7 @@ class Server(Protocol):
     async def get(self, name: InstanceName) -> Instance:
         """The instance as it is now."""
 
-    async def apply(self, instance: Instance, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
+    async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
         """Put these entries into the instance and take those names out, in one request, all or nothing.
 
         Never touches an entry that is not ours, nor anything else of the instance.

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from hotplugd.model import printable
+from hotplugd.model import plain
 
 # What an entry in the journal is about: `journalctl MESSAGE_ID=…`; hotplugd.catalog explains each.
 MESSAGE_IDS: Final[Mapping[str, str]] = {
@@ -96,7 +96,7 @@ def logger() -> FilteringBoundLogger:
 
 def _plain_strings(_: object, __: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
     # What devices, servers and rule files say must not forge lines or move the reader's cursor.
-    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _to_journal() -> bool:

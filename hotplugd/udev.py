@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pyudev
+from pyudev._util import udev_list_iterate
 
 from hotplugd.entry import slot_prefix
 from hotplugd.host import in_use
@@ -34,6 +35,8 @@ _ONE_TURN: Final = 128
 # Sockets that break again are opened again no more often than this, in seconds.
 _PAUSE: Final = 0.25
 _ATTRIBUTE_MOST: Final = 4096
+# What reading one device may raise: it went meanwhile, or its strings are not what strings are.
+_UNREADABLE: Final = (OSError, ValueError, pyudev.DeviceNotFoundError)
 
 # Read of every USB device: none of these takes the device's lock, so none blocks when it is wedged
 # (Linux: drivers/usb/core/sysfs.c).
@@ -65,13 +68,13 @@ class Udev:
     """Listens to udev for one event loop. libudev's objects belong to one thread: the loop's.
 
     attrs     the sysfs attributes that rules ask for
-    overflow  called when messages were lost, with what was the matter
+    lost      called when something was not heard or read, with what was the matter
     """
 
-    def __init__(self, attrs: frozenset[str], sink: Sink, overflow: Callable[[str], None]) -> None:
+    def __init__(self, attrs: frozenset[str], sink: Sink, lost: Callable[[str], None]) -> None:
         self._attrs = attrs
         self._sink = sink
-        self._overflow = overflow
+        self._lost = lost
         self._context: Any = pyudev.Context()
         self._monitors: list[Any] = []
         self._known: dict[str, _Known] = {}
@@ -121,10 +124,17 @@ class Udev:
         known: dict[str, _Known] = {}
         unsettled: list[Device] = []
         for found in self._context.list_devices():
-            if not _can_matter(found):
+            try:
+                if not _can_matter(found):
+                    continue
+                device = self._snapshot(found, listing=True) if found.is_initialized else None
+            except _UNREADABLE as error:
+                self._lost(f"a device that cannot be read: {error}")
+                # If it is gone the kernel says so; if not, what is known of it is still so.
+                if (before := self._known.get(found.sys_path)) is not None:
+                    known[found.sys_path] = before
                 continue
-            if found.is_initialized:
-                device = self._snapshot(found, listing=True)
+            if device is not None:
                 known[device.syspath] = _Known(device, start)
             elif (before := self._known.get(found.sys_path)) is not None and _same_number(
                 found, before.device
@@ -147,13 +157,19 @@ class Udev:
                 message = monitor.poll(0)
                 if message is None:
                     return
-                if source == "udev":
-                    self._from_udevd(message)
-                elif message.action == "remove":
-                    self._removed(message.sys_path, message.sequence_number, early=True)
-        except (OSError, ValueError, pyudev.DeviceNotFoundError) as error:
-            self._overflow(str(error) or type(error).__name__)
+                self._hear(message, source)
+        except (OSError, ValueError) as error:
+            self._lost(str(error) or type(error).__name__)
             self._start_again()
+
+    def _hear(self, message: Any, source: str) -> None:
+        try:
+            if source == "udev":
+                self._from_udevd(message)
+            elif message.action == "remove":
+                self._removed(message.sys_path, message.sequence_number, early=True)
+        except _UNREADABLE as error:
+            self._lost(f"an event of a device that cannot be read: {error}")
 
     def _start_again(self) -> None:
         self.stop()
@@ -165,7 +181,7 @@ class Udev:
         try:
             self.start()
         except OSError as error:
-            self._overflow(str(error))
+            self._lost(str(error))
             self._start_again()
 
     def _from_udevd(self, message: Any) -> None:
@@ -177,7 +193,7 @@ class Udev:
         if sequence and sequence <= self._gone.get(syspath, -1):
             return
         self._gone.pop(syspath, None)
-        if old := message.properties.get("DEVPATH_OLD"):
+        if old := _properties(message).get("DEVPATH_OLD"):
             self._removed("/sys" + old, sequence, early=False)
         above = self._above.pop(syspath, None)
         if _can_matter(message):
@@ -204,7 +220,7 @@ class Udev:
         """Something above these devices changed, which rules may ask for by `parent`."""
         for below in [each for each in self._known if each.startswith(syspath + "/")]:
             self._above.pop(below, None)
-            with suppress(pyudev.DeviceNotFoundError):
+            with suppress(*_UNREADABLE):
                 found = pyudev.Devices.from_sys_path(self._context, below)
                 if found.is_initialized:
                     device = self._snapshot(found, listing=False)
@@ -216,7 +232,7 @@ class Udev:
     def _snapshot(self, found: Any, *, listing: bool) -> Device:
         above = found.parent
         bare = _bare(found)
-        properties = dict(found.properties)
+        properties = _properties(found)
         device = replace(
             bare,
             driver=_driver(found, properties),
@@ -236,7 +252,7 @@ class Udev:
         if not found.subsystem:
             return self._parent(above) if above is not None else None
         bare = _bare(found)
-        properties = dict(found.properties)
+        properties = _properties(found)
         device = replace(
             bare,
             driver=_driver(found, properties),
@@ -288,6 +304,17 @@ def _bare(found: Any) -> Device:
         node=found.device_node or "",
         devnum=_devnum(found),
     )
+
+
+def _properties(found: Any) -> dict[str, str]:
+    """Udev's properties. Bytes that are no UTF-8 come out as surrogates.
+
+    Through pyudev's own binding: its mapping raises UnicodeDecodeError, and devices do put such bytes into
+    their names (input and HID names are cut after so many bytes, not characters).
+    """
+    library = found._libudev  # noqa: SLF001
+    entry = library.udev_device_get_properties_list_entry(found)
+    return {os.fsdecode(name): os.fsdecode(value or b"") for name, value in udev_list_iterate(library, entry)}
 
 
 def _devnum(found: Any) -> Devnum | None:

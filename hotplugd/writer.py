@@ -241,13 +241,12 @@ class Writer:
         return linked
 
     async def _apply(self, batch: Sequence[Change]) -> None:
-        assert self.actual is not None
         put = [self._stamped(change.entry) for change in batch if change.action != "remove"]
         remove = [change.entry.name for change in batch if change.action == "remove"]
         paths = [entries.inside_path(change.entry) for change in batch]
         self._sight.changed(paths)
         try:
-            actual = await self._tools.server.apply(self.actual, put, remove)
+            actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:
             self._split(batch, error)
         except ServerError as error:

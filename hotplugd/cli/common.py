@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from hotplugd.config import DEFAULT
-from hotplugd.model import printable
+from hotplugd.model import plain
 from hotplugd.rules import Diagnostic
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def show(diagnostics: Iterable[Diagnostic]) -> None:
 
 def fail(message: object, code: int = 1) -> SystemExit:
     """Say on standard error why the command ends. To be raised."""
-    click.echo(f"hotplugd: {printable(str(message))}", err=True)
+    click.echo(f"hotplugd: {plain(str(message))}", err=True)
     return SystemExit(code)
 
 
@@ -71,16 +71,14 @@ def show_problems(problems: Sequence[ProblemJson]) -> None:
     """Print problems on standard output, each with the device and the rule that it concerns."""
     for each in problems:
         about = ", ".join(
-            printable(text)
-            for text in (each["device"], f"rule {each['rule']}" if each["rule"] else "")
-            if text
+            plain(text) for text in (each["device"], f"rule {each['rule']}" if each["rule"] else "") if text
         )
-        say(f"problem: {about}{': ' if about else ''}{printable(each['message'])}", "red")
+        say(f"problem: {about}{': ' if about else ''}{plain(each['message'])}", "red")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows below a head: as a table on a terminal, else as aligned columns. Escapes what is in them."""
-    cells = [[printable(text) for text in row] for row in rows]
+    cells = [[plain(text) for text in row] for row in rows]
     if sys.stdout.isatty():
         from rich.box import SIMPLE_HEAD  # noqa: PLC0415
         from rich.console import Console  # noqa: PLC0415

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from hotplugd.cli.common import fail, print_json, say, settings, show_problems, with_config, with_json
-from hotplugd.model import Device, printable
+from hotplugd.model import Device, plain
 from hotplugd.rules import MATCH_KEYS
 
 if TYPE_CHECKING:
@@ -81,20 +81,20 @@ def _tried(control: Path, device: Device) -> Sequence[ProblemJson]:
 
 
 def _show(document: ExplainJson) -> None:
-    say(printable(document["device"]), bold=True)
+    say(plain(document["device"]), bold=True)
     for key in ("syspath", "identity", *MATCH_KEYS):
         value = document.get(key)
         if value is not None:
             text = " ".join(value) if isinstance(value, list) else str(value)
-            say(f"  {key}: {printable(text)}")
+            say(f"  {key}: {plain(text)}")
     for each in document["rules"]:
         where = f"{each['name']} ({each['file']}:{each['line']})"
         failed = each["failed"]
         if failed is None:
-            say(f"rule {printable(where)}: matches", "green")
+            say(f"rule {plain(where)}: matches", "green")
         else:
             text = f"{failed['key']}: wants {failed['wanted']}, has {failed['found']}"
-            say(f"rule {printable(where)}: no; {text}")
+            say(f"rule {plain(where)}: no; {text}")
     if document["rule"] is None:
         say("no rule takes it")
     elif document["ignored"]:
@@ -107,5 +107,5 @@ def _show(document: ExplainJson) -> None:
         say(f"attached to {place}, {seen[attachment['verified']]}", "green")
     for change in document["changes"]:
         place = f"{change['project']}/{change['instance']}"
-        say(f"to do: {change['action']} in {place}, since {printable(change['why'])}", "yellow")
+        say(f"to do: {change['action']} in {place}, since {plain(change['why'])}", "yellow")
     show_problems(document["problems"])

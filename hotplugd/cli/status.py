@@ -9,7 +9,7 @@ import click
 
 from hotplugd import config as configuration
 from hotplugd.cli.common import fail, print_json, say, show, show_problems, table, with_config, with_json
-from hotplugd.model import printable
+from hotplugd.model import plain
 
 if TYPE_CHECKING:
     from hotplugd.documents import StatusJson
@@ -67,5 +67,5 @@ def _show(status: StatusJson) -> None:
         f"{'ready' if status['ready'] else 'starting'}; "
         f"{len(rows)} attached, {len(status['pending'])} pending, {len(status['problems'])} problems; "
         f"{status['rules']} rules, {status['devices']} devices; "
-        f"{printable(who) or 'no server found'}{'' if server['connected'] else ' (away)'}"
+        f"{plain(who) or 'no server found'}{'' if server['connected'] else ' (away)'}"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hotplugd.rules.diagnostics import quoted
+from hotplugd.model import quoted
 from hotplugd.rules.glob import Glob, GlobError
 from hotplugd.rules.language import ATTACH, FILE, MATCH, RULE
 from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values, with_default_subsystem

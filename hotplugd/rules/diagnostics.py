@@ -16,7 +16,6 @@ Severity = Literal["error", "warning"]
 
 _BEFORE: Final = 70
 _COLUMNS: Final = 110
-_LONGEST_QUOTE: Final = 80
 _TAB: Final = "    "
 
 
@@ -88,11 +87,6 @@ class Diagnostic:
             "width": self.width,
             "related": self.related.as_json() if self.related is not None else None,
         }
-
-
-def quoted(text: str) -> str:
-    """Text from a file for a message: printable, and not longer than a message may be."""
-    return printable(text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…")
 
 
 def _head(file: str, line: int, column: int, kind: str, message: str) -> str:

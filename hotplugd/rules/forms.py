@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from hotplugd.model import is_instance_name, is_reserved_path, printable
-from hotplugd.rules.diagnostics import quoted
+from hotplugd.model import is_instance_name, is_reserved_path, printable, quoted
 from hotplugd.rules.glob import Glob
 from hotplugd.rules.template import Part, TemplateError, parse_template
 

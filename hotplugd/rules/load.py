@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
 
+from hotplugd.model import quoted
 from hotplugd.rules.check import Checker, Named, Written
-from hotplugd.rules.diagnostics import Diagnostic, quoted
+from hotplugd.rules.diagnostics import Diagnostic
 from hotplugd.rules.files import LARGEST, drop_ins, is_folder, not_utf8, read, too_large, whole
 from hotplugd.rules.lint import lint
 from hotplugd.rules.reader import MOST_SHOWN

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from hotplugd.rules.diagnostics import Diagnostic, quoted
+from hotplugd.model import quoted
+from hotplugd.rules.diagnostics import Diagnostic
 from hotplugd.rules.forms import Complaint
 from hotplugd.rules.language import BELONGS, CALLED_ELSEWHERE, NEXT_TO, Key, Shape, Table
 from hotplugd.rules.yaml import Broken, Items, Node, Pairs, Place, Scalar, Source

@@ -48,7 +48,7 @@ class Machine(RuleBasedStateMachine):
         self.server = server
         self.consoles = consoles
         self.numbers = [each.number for each in consoles]
-        self.rules = "one"
+        self.ruleset = "one"
         self.containers: dict[str, Container] = {}
         self.model: dict[str, Instance] = {}
         self.daemon = Daemon(server.socket, self.text("one"))
@@ -205,7 +205,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(rules=strategies.sampled_from(tuple(RULES)))
     def other_rules(self, rules: str) -> None:
-        self.rules = rules
+        self.ruleset = rules
         self.daemon.write_rules(self.text(rules))
         if self.alive:
             self.daemon.reload()
@@ -215,7 +215,7 @@ class Machine(RuleBasedStateMachine):
     def broken_rules(self) -> None:
         self.daemon.write_rules(BROKEN)
         self.daemon.reload()
-        self.daemon.write_rules(self.text(self.rules))
+        self.daemon.write_rules(self.text(self.ruleset))
 
     @rule(how=strategies.sampled_from(("restart", "crash")))
     def server_goes_and_comes(self, how: str) -> None:
@@ -245,14 +245,14 @@ class Machine(RuleBasedStateMachine):
             (each["instance"], each["path"], each["verified"])
             for each in cast("list[dict[str, object]]", self.daemon.status()["attachments"])
         ]
-        for name, path, seen in verified:
-            assert seen is (True if self.model[str(name)].running else None), (name, path, seen)
+        for instance, path, seen in verified:
+            assert seen is (True if self.model[str(instance)].running else None), (instance, path, seen)
         return True
 
     def see(self, name: str, container: Container) -> None:
         model = self.model[name]
         plugged = [number for number, console in enumerate(self.consoles) if console.plugged]
-        expected = wanted(self.rules, name, plugged, self.numbers)
+        expected = wanted(self.ruleset, name, plugged, self.numbers)
         entries = container.devices
         ours = {key: each for key, each in entries.items() if key.startswith("hp-")}
         assert {key: each for key, each in entries.items() if key not in ours} == model.foreign
@@ -268,7 +268,7 @@ class Machine(RuleBasedStateMachine):
         assert nodes.keys() == expected.keys(), f"{name} has {sorted(nodes)}, expected {sorted(expected)}"
         for path, seen in nodes.items():
             assert seen.number in expected[path], f"{path} in {name} is {seen.number}"
-            if path == SCREEN and self.rules == "two":
+            if path == SCREEN and self.ruleset == "two":
                 assert (seen.mode, seen.gid) == (0o620, 5)
 
     def teardown(self) -> None:
@@ -313,7 +313,7 @@ def test_anything_in_any_order(own_server: Server, consoles: Callable[[int], lis
     soak = int(os.environ.get("HOTPLUGD_SOAK", "0"))
     four = consoles(4)
     run_state_machine_as_test(
-        lambda: Machine(own_server, four),
+        cast("type[RuleBasedStateMachine]", lambda: Machine(own_server, four)),
         settings=settings(
             max_examples=soak or 8,
             stateful_step_count=30,
