@@ -84,16 +84,28 @@ class Records:
         new, record.problem = record.problem != problem, problem
         return pause, new
 
-    def done(self, change: Change, now: float) -> None:
-        """The change was made."""
-        if change.action == "remove":
-            self._records.pop(change.entry.name, None)
-            return
+    def done(self, change: Change, now: float) -> Problem | None:
+        """The change was made. Returns a problem where it was made so often that the next one has to wait."""
         record = self._touch(change, now)
         record.tries += 1
         record.alone, record.problem = False, None
         excess = record.tries - _FREE_CHANGES
-        record.until = now + delay(excess) if excess > 0 else now
+        record.until = now
+        if excess <= 0:
+            return None
+        record.until += delay(excess)
+        record.problem = Problem(
+            change.device,
+            change.rule,
+            f"its entry in {change.instance} was changed again and again: "
+            f"something else changes it too, or takes its node out",
+        )
+        return record.problem if excess == 1 else None
+
+    def hurry(self) -> None:
+        """What was in the way may have gone: nothing has to wait any more."""
+        for record in self._records.values():
+            record.until = LONG_AGO
 
     def rest(self, changes: Iterable[Change], now: float) -> Iterator[float]:
         """These changes are left to make. Yields when each may be made; forgets what is over."""

@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd import entry as entries
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan import Change, Plan, Problem, Want, plan_instance
-from hotplugd.retry import NEVER, Records, Retry
+from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
 from hotplugd.server import Busy, Gone, Inspector, Refused, Server, ServerError
 from hotplugd.sight import Sight
 
@@ -109,6 +109,8 @@ class Writer:
         # kicked: something is new since the last plan. stale: the server has to be asked.
         self._kicked = False
         self._stale = False
+        # When the present plan was made.
+        self._at = LONG_AGO
         self._retry = Retry()
         self._working: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -147,6 +149,7 @@ class Writer:
     def forget_inside(self) -> None:
         """What was seen inside is no longer so, or does not answer what is asked now."""
         self._sight.forget()
+        self._records.hurry()
         self.kick()
 
     def problems(self) -> list[Problem]:
@@ -161,8 +164,8 @@ class Writer:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way."""
-        return self._working is None and self._looking is None
+        """Whether nothing is under way, nor to be tried again."""
+        return self._working is None and self._looking is None and not self._stale
 
     def close(self) -> None:
         """Try nothing again."""
@@ -191,24 +194,27 @@ class Writer:
     async def _work(self) -> None:
         """Plan and apply until nothing is ready to be sent."""
         while True:
-            if self._stale and self._retry.until <= self._loop.time():
+            self._at = self._loop.time()
+            if self._stale and self._retry.until <= self._at:
                 await self._refresh()
+                self._at = self._loop.time()
             self._kicked = False
             unsettled = self._unsettled()
             if unsettled is None:
                 return
             wanted = [want for each in self.wants.values() for want in each]
             self.plan = plan_instance(self.name, self.actual, wanted, self._sight.inside, unsettled)
-            if self._retry.until > self._loop.time():
+            if self._retry.until > self._at:
                 return
-            batch = self._records.batch(self.plan.changes, self._loop.time())
+            batch = self._records.batch(self.plan.changes, self._at)
             if self._tools.dry_run:
                 self._tell(batch)
+                self._retry.reset()
                 return
             linked = self._link(batch)
             if linked:
                 await self._apply(linked)
-            elif not self._records.batch(self.plan.changes, self._loop.time()):
+            elif not self._records.batch(self.plan.changes, self._at):
                 # Only here, not after each answer: while it is busy the server still says how things are.
                 self._retry.reset()
                 return
@@ -300,7 +306,8 @@ class Writer:
         for change in batch:
             path = entries.inside_path(change.entry)
             fields = {**self._fields(change), "path": path, "why": change.why}
-            self._records.done(change, now)
+            if (fight := self._records.done(change, now)) is not None:
+                self._tools.log.warning("device.problem", **self._fields(change), reason=fight.message)
             if change.action == "remove" and path not in put:
                 self._sight.left(path, change)
             if change.want is not None and change.action == "add":
@@ -335,8 +342,10 @@ class Writer:
             when = self._sight.next(self.plan.attachments, wants)
             if when <= now:
                 self._look()
-            times.append(when)
-        self._set_alarm(min((time for time in times if time > now), default=NEVER))
+            else:
+                times.append(when)
+        # Later than the plan, not than now: what came due in between has not been looked at.
+        self._set_alarm(min((time for time in times if time > self._at), default=NEVER))
 
     def _look(self) -> None:
         self._activity.begin()
