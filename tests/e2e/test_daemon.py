@@ -169,6 +169,35 @@ def test_after_a_crash_it_goes_on_as_if_it_had_lived(
     assert before == {name for name, each in ours(container).items() if each["path"] == stays.node}
 
 
+def test_killed_at_any_point_of_a_storm_it_converges(
+    containers: tuple[Container, Container], consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    one, two = containers
+    some = consoles(6)
+    foreign = {"cam": {"type": "unix-char", "source": "/dev/zero", "path": "/dev/cam"}}
+    one.patch({"devices": foreign})
+    running = daemon(rules(to=f"[{one}, {two}]", kernel=names(*some)))
+    for number in range(8):
+        for each in some[number % 2 :: 2]:
+            each.unplug()
+            each.plug()
+        # Plugging takes long enough for each kill to find it at another point.
+        steadily(lambda: True, 0.004 * number)
+        running.kill()
+        some[number % 6].unplug()
+        running.spawn()
+        running.wait_for("READY=1")
+    plugged = [each for each in some if each.plugged]
+    pulled = [each for each in some if not each.plugged]
+    assert plugged
+    assert pulled
+    both = (one, two)
+    eventually(lambda: all(there(container, each) for each in plugged for container in both))
+    eventually(lambda: not any(container.look(each.node) for each in pulled for container in both))
+    eventually(lambda: all(len(ours(container)) == len(plugged) for container in both))
+    assert {name: each for name, each in one.devices.items() if not name.startswith("hp-")} == foreign
+
+
 def test_a_device_that_is_replugged_while_it_is_down_is_another(
     container: Container, console: Console, daemon: StartDaemon
 ) -> None:
