@@ -19,13 +19,13 @@ from hotplugd.config import Config
 from hotplugd.control import serve
 from hotplugd.documents import StatusJson, attachment_json, change_json, problem_json
 from hotplugd.lxd import find_server
-from hotplugd.plan import Problem
 from hotplugd.retry import Retry
 from hotplugd.rules import Diagnostic, RuleSet
 from hotplugd.rules import load as load_rules
 from hotplugd.server import ServerError
 from hotplugd.session import Session
 from hotplugd.threads import Threads
+from hotplugd.wants import Problem
 
 # How often the service manager is told how things are, in seconds, where it does not ask for more.
 _TICK: Final = 10.0

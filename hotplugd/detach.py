@@ -9,11 +9,12 @@ from hotplugd import entry as entries
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd, find_server
 from hotplugd.model import Instance, InstanceName
-from hotplugd.plan import Change, Problem, plan_instance
+from hotplugd.plan import Change, plan_instance
 from hotplugd.retry import delay
 from hotplugd.server import Busy, Gone, ServerError
 from hotplugd.slots import lock
 from hotplugd.threads import Threads
+from hotplugd.wants import Problem
 
 _TRIES = 5
 

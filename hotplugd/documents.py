@@ -11,9 +11,10 @@ from typing import TypedDict, cast
 
 from hotplugd.entry import MARK_SINCE
 from hotplugd.model import Device
-from hotplugd.plan import Attachment, Change, Problem, identity
+from hotplugd.plan import Attachment, Change
 from hotplugd.rules import Verdict, describe
 from hotplugd.survey import Fate
+from hotplugd.wants import Problem, identity
 
 
 class ProblemJson(TypedDict):

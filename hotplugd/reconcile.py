@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from hotplugd.model import Device, Instance, InstanceName
-from hotplugd.plan import Attachment, Change, Problem, Wants, wants
+from hotplugd.plan import Attachment, Change
 from hotplugd.rules import RuleSet
+from hotplugd.wants import Problem, Wants, wants
 from hotplugd.writer import Activity, Tools, Writer
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hotplugd.plan import Change, Problem
+from hotplugd.plan import Change
+from hotplugd.wants import Problem
 
 NEVER: Final = float("inf")
 LONG_AGO: Final = float("-inf")

@@ -16,7 +16,6 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lifecycle, Lxd, ServerInfo
 from hotplugd.model import InstanceName
-from hotplugd.plan import Problem
 from hotplugd.reconcile import Reconciler
 from hotplugd.retry import Retry
 from hotplugd.rules import RuleSet
@@ -24,6 +23,7 @@ from hotplugd.server import ServerError
 from hotplugd.slots import Slots, lock
 from hotplugd.threads import Threads
 from hotplugd.udev import Udev
+from hotplugd.wants import Problem
 from hotplugd.writer import Tools
 
 # The net below the events: everything is looked at again this often, in seconds.

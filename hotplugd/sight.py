@@ -8,8 +8,9 @@ from typing import Final
 
 from hotplugd import entry as entries
 from hotplugd.model import Inside
-from hotplugd.plan import Attachment, Change, Want
+from hotplugd.plan import Attachment, Change
 from hotplugd.retry import LONG_AGO, NEVER, Retry
+from hotplugd.wants import Problem, Want
 
 # A busy mount table inside is looked at no more often than this, in seconds.
 _PAUSE: Final = 0.2
@@ -29,6 +30,7 @@ class Sight:
         self._retry = Retry()
         self._at = LONG_AGO
         self._leaving: dict[str, Change] = {}
+        self._behind: dict[str, Change] = {}
         # What was seen before `_epoch` counted on is no proof; `_old` only asks for another look.
         self._epoch = 0
         self._old = False
@@ -38,6 +40,7 @@ class Sight:
         self.inside = None
         self._epoch += 1
         self._leaving.clear()
+        self._behind.clear()
         self._retry.reset()
 
     def look_again(self) -> None:
@@ -57,6 +60,7 @@ class Sight:
     def arrived(self, path: str) -> None:
         """Something was put at this path."""
         self._leaving.pop(path, None)
+        self._behind.pop(path, None)
 
     def left(self, path: str, change: Change) -> None:
         """The entry was removed whose node was at this path: it should be gone."""
@@ -64,12 +68,24 @@ class Sight:
 
     def paths(self, attachments: Iterable[Attachment]) -> list[str]:
         """Where to look, given what is attached."""
-        return sorted({each.want.path for each in attachments} | self._leaving.keys())
+        return sorted({each.want.path for each in attachments} | self._leaving.keys() | self._behind.keys())
+
+    def problems(self) -> list[Problem]:
+        """What is wrong inside, as far as it was seen."""
+        return [
+            Problem(
+                change.device,
+                change.rule,
+                f"it has no entry in {change.instance} any more, and its node is still there at {path}; "
+                f"restarting the instance takes it away",
+            )
+            for path, change in self._behind.items()
+        ]
 
     def next(self, attachments: Iterable[Attachment], wants: Iterable[Want]) -> float:
         """When to look: a time that is past, one to come, or never for all that is known now."""
         wanted = list(wants)
-        if not wanted and not self._leaving:
+        if not wanted and not self._leaving and not self._behind:
             return NEVER
         inside = self.inside
         if inside is None or inside.error or self._old:
@@ -89,7 +105,7 @@ class Sight:
         return self._epoch
 
     def seen(self, begun: int, inside: Inside, now: float) -> list[Change]:
-        """Take note of what a look has seen. Returns the removals whose nodes are still there.
+        """Take note of what a look at all `paths` has seen. Returns removals whose nodes turn out to be left.
 
         Nothing counts of it if something was changed meanwhile: it may be what was there before.
         """
@@ -102,11 +118,12 @@ class Sight:
         else:
             self._retry.reset()
             self._retry.until = now + _PAUSE
-        behind: list[Change] = []
-        for path, change in list(self._leaving.items()):
-            if path in inside.nodes:
-                del self._leaving[path]
-                node = inside.nodes[path]
-                if node is not None and node.devnum is not None and entries.is_for(change.entry, node.devnum):
-                    behind.append(change)
-        return behind
+        if inside.error:
+            return []
+        before, self._behind = self._behind, {}
+        for path, change in (before | self._leaving).items():
+            node = inside.nodes.get(path)
+            if node is not None and node.devnum is not None and entries.is_for(change.entry, node.devnum):
+                self._behind[path] = change
+        self._leaving.clear()
+        return [change for path, change in self._behind.items() if path not in before]

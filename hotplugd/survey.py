@@ -13,10 +13,11 @@ from hotplugd.entry import is_ours, name_for
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd, find_server
 from hotplugd.model import Device, Inside, Instance, InstanceName
-from hotplugd.plan import Attachment, Change, Plan, Problem, Want, Wants, plan_instance, wants
+from hotplugd.plan import Attachment, Change, Plan, plan_instance
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError
 from hotplugd.threads import Threads
+from hotplugd.wants import Problem, Want, Wants, wants
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ def notify(state: str) -> None:
     if not address.startswith(("/", "@")):
         return
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        # A service manager that is stuck does not keep us from attaching.
+        channel.settimeout(0.1)
         channel.connect("\0" + address[1:] if address.startswith("@") else address)
         channel.sendall(state.encode("utf-8", "backslashreplace"))
 

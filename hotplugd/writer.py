@@ -16,10 +16,11 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd import entry as entries
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
-from hotplugd.plan import Change, Plan, Problem, Want, plan_instance
+from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
 from hotplugd.server import Busy, Gone, Inspector, Refused, Server, ServerError
 from hotplugd.sight import Sight
+from hotplugd.wants import Problem, Want
 
 _BUSY_PAUSES: Final = (0.1, 5.0)
 _FAILED_PAUSES: Final = (0.1, 30.0)
@@ -160,7 +161,7 @@ class Writer:
         inside = self._sight.inside
         if inside is not None and inside.error and self.wants:
             found.append(Problem("", "", f"cannot look inside {self.name}: {inside.error}"))
-        return found + self._records.problems()
+        return found + self._records.problems() + self._sight.problems()
 
     @property
     def is_idle(self) -> bool:

@@ -30,10 +30,10 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     """
     found = settings(config)
     from hotplugd.documents import explain_json, problem_json  # noqa: PLC0415
-    from hotplugd.plan import Problem  # noqa: PLC0415
     from hotplugd.server import ServerError  # noqa: PLC0415
     from hotplugd.survey import survey, survey_devices  # noqa: PLC0415
     from hotplugd.udev import listed  # noqa: PLC0415
+    from hotplugd.wants import Problem  # noqa: PLC0415
 
     devices, unsettled = listed(found.rules.attrs)
     one = _find(device, devices, unsettled)

@@ -1,0 +1,136 @@
+"""Where one device should go, by the rules alone, and what is in the way of that. Pure.
+
+    RuleSet x Device -> Wants     `wants`
+
+The same function serves the daemon, `hotplugd plan`, `hotplugd explain` and the tests. What becomes of it in
+an instance is `plan`'s business.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from hotplugd.model import Device, InstanceName, is_instance_name, is_reserved_path, quoted
+from hotplugd.rules import Attach, Rule, RuleSet, TemplateError, render, values
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something that a rule asks for is not so. `device` and `rule` may be empty where none is concerned.
+
+    guard  a guard rail did its work: `explain` says so, but nobody has to act
+    """
+
+    device: str
+    rule: str
+    message: str
+    guard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """One device that should be in one instance, and where and how."""
+
+    device: Device
+    rule: Rule
+    attach: Attach
+    instance: InstanceName
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """Where a device should go, by the rule that takes it (None: no rule does), and what is in the way."""
+
+    device: Device
+    rule: Rule | None = None
+    wants: tuple[Want, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def identity(device: Device) -> str:
+    """What stays of a device when it is enumerated again: its serial, or its port, or its path, or its name.
+
+    Serials of one repeated character ("0000000000") are what makers write who number nothing.
+    """
+    serial = next(iter(values(device, "serial")), "")
+    if len(set(serial)) > 1:
+        return f"serial:{quoted(serial)}"
+    for key in ("port", "path", "kernel"):
+        for value in values(device, key):
+            return f"{key}:{quoted(value)}"
+    return f"syspath:{device.syspath}"
+
+
+_PATH: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=-]+)+", re.ASCII)
+
+
+def wants(rules: RuleSet, device: Device) -> Wants:
+    """Where `device` should go by the first rule that matches, and what that asks and cannot have."""
+    rule = rules.decide(device)
+    if rule is None or rule.attach is None:
+        return Wants(device, rule)
+    attach = rule.attach
+
+    def problem(message: str, *, guard: bool = False) -> Wants:
+        return Wants(device, rule, (), (Problem(str(device), rule.name, message, guard),))
+
+    if not attach.force and (held := guard_rail(device)):
+        return problem(f"{held}; `force: true` in the rule attaches it all the same", guard=is_hub(device))
+    if device.devnum is None or not device.slot:
+        return problem("it has no device node, and only devices with a node can be attached so far")
+    try:
+        path = render(attach.path, device) if attach.path else device.node
+        names = list(dict.fromkeys(render(to, device) for to in attach.to))
+    except TemplateError as error:
+        return problem(str(error))
+    if message := _bad_path(device, path, given=attach.path is not None):
+        return problem(message)
+    problems = [
+        Problem(
+            str(device),
+            rule.name,
+            f"'{quoted(name)}' is no legal instance name "
+            f"(1 to 63 letters, digits and dashes, a letter first and no dash last)",
+        )
+        for name in names
+        if not is_instance_name(name)
+    ]
+    found = [
+        Want(device, rule, attach, InstanceName(attach.project, name), path)
+        for name in names
+        if is_instance_name(name)
+    ]
+    return Wants(device, rule, tuple(found), tuple(problems))
+
+
+def is_hub(device: Device) -> bool:
+    """Whether it is a USB hub, by its own class or an interface's (USB class code 09)."""
+    if not device.is_usb_device:
+        return False
+    interfaces = device.properties.get("ID_USB_INTERFACES", "")
+    return device.attrs.get("bDeviceClass") == "09" or ":0900" in interfaces
+
+
+def guard_rail(device: Device) -> str:
+    """Why this device is better left to the host, or empty."""
+    if is_hub(device):
+        return "it is a USB hub, through which the host reaches other devices"
+    if device.in_use:
+        return f"the host uses it: {device.in_use}"
+    return ""
+
+
+def _bad_path(device: Device, path: str, *, given: bool) -> str:
+    if given and device.is_usb_device:
+        return "a USB device keeps its node's path, where libusb looks for it; take `path` out of the rule"
+    if "." in path:
+        advice = "give another" if given else "give one with `path`"
+        return f"path '{quoted(path)}' has a dot, and the server never removes such nodes; {advice}"
+    if not _PATH.fullmatch(path):
+        return f"path '{quoted(path)}' is not below /dev in letters, digits and _ : + @ , = -"
+    if is_reserved_path(path):
+        return f"path '{path}' belongs to every container; give another"
+    return ""

@@ -1,0 +1,103 @@
+"""Made-up devices with nodes, the rules that take them, and the entries that come of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from hotplugd.entry import MARK_DEVICE, MARK_INSTANCE, MARK_RULE, mark_for, name_for, slot_links, slot_prefix
+from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Kind
+from hotplugd.rules import RuleSet, parse
+from hotplugd.wants import Want, identity, wants
+from tests.rules import devices
+
+BOX = InstanceName("default", "box")
+
+
+def plugged(device: Device, major: int, minor: int, born: int = 1, kind: Kind = "char") -> Device:
+    """The device with a node of this number. born tells its enumerations apart."""
+    number = Devnum(kind, major, minor)
+    return replace(device, devnum=number, slot=f"{slot_prefix(number)}{born}")
+
+
+def phone(number: int = 1, serial: str | None = None, born: int = 1) -> Device:
+    """A phone at a port of its own."""
+    made = devices.usb(f"1-{number}", "18d1", "4ee7", f"R5C{number:03}" if serial is None else serial)
+    return plugged(replace(made, node=f"/dev/bus/usb/001/{number:03}"), 189, number, born)
+
+
+def console(number: int = 1, serial: str | None = None, born: int = 1) -> Device:
+    """A serial console on a cable at a port of its own."""
+    cable = devices.usb(f"2-{number}", serial=f"A5{number:03}" if serial is None else serial)
+    return plugged(devices.tty(cable, f"ttyUSB{number}"), 188, number, born)
+
+
+def disk(number: int = 0, born: int = 1) -> Device:
+    """A block device that hangs from nothing."""
+    made = Device(f"/sys/devices/virtual/block/zram{number}", "block", f"zram{number}", "disk")
+    return plugged(replace(made, node=f"/dev/zram{number}"), 252, number, born, "block")
+
+
+def rule(match: str, attach: str | None, name: str = "r") -> str:
+    """One rule in YAML; without `attach` it ignores what it matches."""
+    does = "ignore: true" if attach is None else f"attach: {attach}"
+    return f"  - {{name: {name}, match: {match}, {does}}}\n"
+
+
+def ruleset(*written: str) -> RuleSet:
+    """Rules from YAML."""
+    loaded = parse("rules:\n" + "".join(written), "test.yaml")
+    assert not loaded.errors, loaded.errors[0].render()
+    return loaded.rules
+
+
+# Everything with a node goes to the box.
+ALL = ruleset(rule("{subsystem: '*'}", "{to: box}"))
+
+
+def all_with(attach: str) -> RuleSet:
+    """One rule that takes every device and also says this of where it goes."""
+    return ruleset(rule("{subsystem: '*'}", f"{{to: box, {attach}}}"))
+
+
+def wanted(rules: RuleSet, *found: Device) -> list[Want]:
+    """Where the devices should go; nothing may be in the way."""
+    each = [wants(rules, device) for device in found]
+    assert [problem.message for one in each for problem in one.problems] == []
+    return [want for one in each for want in one.wants]
+
+
+def entry(
+    device: Device,
+    other: Mapping[str, str | None] = MappingProxyType({}),
+    *,
+    instance: InstanceName = BOX,
+    rule: str = "r",
+) -> Entry:
+    """The entry that a rule without options makes of the device. other: keys that differ; None: without."""
+    assert device.devnum is not None
+    keys = {
+        "type": f"unix-{device.devnum.kind}",
+        "source": slot_links(device.slot)[0],
+        "path": device.node,
+        "required": "false",
+        "user.hotplugd.version": "1",
+        MARK_INSTANCE: mark_for(instance),
+        MARK_DEVICE: identity(device),
+        MARK_RULE: rule,
+    }
+    config: dict[str, str | None] = {**keys, **other}
+    return Entry(name_for(device.slot), {key: value for key, value in config.items() if value is not None})
+
+
+def box(
+    entries: Iterable[Entry] = (), inherited: Iterable[Entry] = (), *, running: bool = True, name: str = "box"
+) -> Instance:
+    """A container with these entries."""
+    return Instance(
+        InstanceName("default", name),
+        running=running,
+        entries={each.name: each for each in entries},
+        inherited={each.name: each for each in inherited},
+    )

@@ -1,0 +1,275 @@
+"""Others' entries, two devices that want one thing, and users and groups that have no number yet."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from hotplugd.entry import name_for
+from hotplugd.model import Device, Devnum, Entry, Inside, Node
+from hotplugd.plan import Plan, plan_instance
+from hotplugd.wants import Want
+from tests.devices import ALL, BOX, all_with, box, console, entry, phone, plugged, rule, ruleset, wanted
+from tests.rules import devices
+
+ONE = console(1)
+NAME = name_for(ONE.slot)
+
+
+def said(plan: Plan) -> list[str]:
+    return [f"{each.action} {each.device}" for each in plan.changes]
+
+
+def told(plan: Plan) -> list[str]:
+    return [f"{each.device}: {each.message}" for each in plan.problems]
+
+
+def node(name: str = "theirs", **config: str) -> Entry:
+    return Entry(name, {"type": "unix-char", **config})
+
+
+AT_THE_PATH = {
+    "by path": node(path="/dev/ttyUSB1", source="/dev/ttyS0"),
+    "by source": node(source="/dev/ttyUSB1"),
+    "by path without a slash": node(path="dev/ttyUSB1"),
+    "a block device": Entry("theirs", {"type": "unix-block", "path": "/dev/ttyUSB1"}),
+    "named like ours": node("hp-0123456789abcdef", path="/dev/ttyUSB1"),
+    "marked like ours": Entry("theirs", entry(ONE).config),
+}
+
+
+@pytest.mark.parametrize("theirs", AT_THE_PATH.values(), ids=AT_THE_PATH)
+@pytest.mark.parametrize("inherited", [False, True], ids=["own", "of a profile"])
+def test_a_path_that_belongs_to_others_is_theirs(theirs: Entry, inherited: bool) -> None:
+    found = plan_instance(BOX, box([], [theirs]) if inherited else box([theirs]), wanted(ALL, ONE), None)
+    assert said(found) == []
+    assert told(found) == [
+        f"/dev/ttyUSB1: /dev/ttyUSB1 in box belongs to its entry '{theirs.name}', which is not ours"
+    ]
+
+
+ELSEWHERE = {
+    "another path": node(path="/dev/ttyUSB11", source="/dev/ttyUSB1"),
+    "another source": node(source="/dev/ttyUSB11"),
+    "no node at all": Entry("theirs", {"type": "disk", "source": "/dev/ttyUSB1", "path": "/dev/ttyUSB1"}),
+    "no path": Entry("theirs", {"type": "unix-hotplug", "vendorid": "0403"}),
+    "masked": Entry("theirs", {"type": "none"}),
+}
+
+
+@pytest.mark.parametrize("theirs", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_other_entries_are_in_nobodys_way(theirs: Entry) -> None:
+    found = plan_instance(BOX, box([theirs]), wanted(ALL, ONE), None)
+    assert (said(found), told(found)) == (["add /dev/ttyUSB1"], [])
+
+
+FOREIGN = {
+    "without marks": entry(ONE, {"user.hotplugd.version": None, "user.hotplugd.instance": None}),
+    "without a version": entry(ONE, {"user.hotplugd.version": None}),
+    "without an instance": entry(ONE, {"user.hotplugd.instance": None}),
+    "of another type": Entry(NAME, {"type": "disk"}),
+}
+
+
+@pytest.mark.parametrize("theirs", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("wants", [wanted(ALL, ONE), []], ids=["wanted", "not wanted"])
+def test_an_entry_of_our_name_without_our_marks_is_not_ours(theirs: Entry, wants: list[Want]) -> None:
+    found = plan_instance(BOX, box([theirs]), wants, None)
+    assert said(found) == []
+    assert len(found.problems) == len(wants)
+    assert all(f"entry '{NAME}'" in message and "not ours" in message for message in told(found))
+
+
+def test_a_profile_that_has_an_entry_of_our_name_is_not_overruled() -> None:
+    found = plan_instance(BOX, box([], [entry(ONE)]), wanted(ALL, ONE), None)
+    assert said(found) == []
+    assert f"entry '{NAME}'" in told(found)[0]
+    assert "not ours" in told(found)[0]
+
+
+@pytest.mark.parametrize("name", ["hp-0123456789ABCDEF", "hp-0123", "hp-0123456789abcdef0", "eth0"])
+def test_an_entry_of_another_name_is_not_ours_whatever_its_marks(name: str) -> None:
+    assert said(plan_instance(BOX, box([Entry(name, entry(ONE).config)]), [], None)) == []
+
+
+SEEN = Inside(nodes={ONE.node: Node(ONE.devnum, 0o660)})
+UNSEEN = Inside(nodes={ONE.node: None})
+OTHERS = Inside(nodes={ONE.node: Node(Devnum("char", 4, 64), 0o660)})
+# Whether the instance runs, what is seen at the path, and whether ours stays.
+AT_ONE_PATH: dict[str, tuple[bool, Inside | None, bool]] = {
+    "ours is seen": (True, SEEN, True),
+    "nobody looked": (True, None, True),
+    "nothing is there": (True, UNSEEN, False),
+    "theirs is seen": (True, OTHERS, False),
+    "stopped": (False, None, False),
+}
+
+
+@pytest.mark.parametrize(("running", "inside", "stays"), AT_ONE_PATH.values(), ids=AT_ONE_PATH)
+def test_ours_makes_way_for_what_somebody_put_at_its_path_unless_its_node_is_there(
+    running: bool, inside: Inside | None, stays: bool
+) -> None:
+    there = box([entry(ONE), node(path="/dev/ttyUSB1")], running=running)
+    found = plan_instance(BOX, there, wanted(ALL, ONE), inside)
+    assert said(found) == ([] if stays else ["remove serial:A5001"])
+    assert "belongs to its entry 'theirs'" in told(found)[0]
+    assert len(found.attachments) == (1 if stays else 0)
+
+
+SAME_PATH = all_with("path: /dev/ttyX")
+
+
+def at_x(device: Device) -> Entry:
+    return entry(device, {"path": "/dev/ttyX"})
+
+
+# Which of three devices is attached to their one path, and which has it then.
+HOLDERS: dict[str, tuple[list[Entry], list[str], str]] = {
+    "nobody": ([], ["add /dev/ttyUSB1"], "/dev/ttyUSB1"),
+    "the first": ([at_x(console(1))], [], "/dev/ttyUSB1"),
+    "the second": ([at_x(console(2))], [], "/dev/ttyUSB2"),
+    "the last": ([at_x(console(3))], [], "/dev/ttyUSB3"),
+    "two of them": (
+        [at_x(console(3)), at_x(console(2))],
+        ["remove serial:A5003"],
+        "/dev/ttyUSB2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("there", "changes", "holder"), HOLDERS.values(), ids=HOLDERS)
+def test_of_two_devices_at_one_path_the_attached_stays(
+    there: list[Entry], changes: list[str], holder: str
+) -> None:
+    found = plan_instance(BOX, box(there), wanted(SAME_PATH, console(1), console(2), console(3)), None)
+    assert said(found) == changes
+    assert sorted(told(found)) == [
+        f"{other}: /dev/ttyX in box is taken by {holder} (rule 'r')"
+        for other in ("/dev/ttyUSB1", "/dev/ttyUSB2", "/dev/ttyUSB3")
+        if other != holder
+    ]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_order_in_which_devices_are_told_does_not_matter(order: tuple[int, ...]) -> None:
+    wants = wanted(SAME_PATH, console(1), console(2), console(3))
+    expected = plan_instance(BOX, box([at_x(console(2))]), wants, None)
+    assert plan_instance(BOX, box([at_x(console(2))]), [wants[each] for each in order], None) == expected
+
+
+def test_a_path_is_free_for_the_next_device_in_the_same_plan() -> None:
+    found = plan_instance(BOX, box([at_x(console(1))]), wanted(SAME_PATH, console(2)), None)
+    assert said(found) == ["add /dev/ttyUSB2", "remove serial:A5001"]
+
+
+def test_an_entry_kept_for_an_unprocessed_device_keeps_its_path() -> None:
+    found = plan_instance(BOX, box([at_x(ONE)]), wanted(SAME_PATH, console(2)), None, [ONE])
+    assert said(found) == []
+    assert [each.device for each in found.problems] == ["/dev/ttyUSB2"]
+
+
+def test_an_entry_kept_for_want_of_a_user_keeps_the_path_that_it_has() -> None:
+    rules = ruleset(
+        rule("{subsystem: tty, port: 2-1}", "{to: box, path: /dev/new, user: nobody}", "a"),
+        rule("{subsystem: tty}", "{to: box, path: /dev/old}", "b"),
+    )
+    there = entry(console(1), {"path": "/dev/old", "uid": "7"})
+    inside = Inside(users={"nobody": None})
+    found = plan_instance(BOX, box([there]), wanted(rules, console(1), console(2)), inside)
+    assert said(found) == []
+    assert [each.rule for each in found.problems] == ["a", "b"]
+
+
+SERIAL = {
+    "a match of the serial": (rule("{serial: 'R*'}", "{to: box}"), True),
+    "a template of it": (rule("{vendor_id: 18d1}", "{to: [box, 'ci-{serial}']}"), True),
+    "no word of it": (rule("{vendor_id: 18d1}", "{to: box}"), False),
+    "the port as well": (rule("{serial: 'R*', port: '1-*'}", "{to: box}"), False),
+    "only what it is not": (rule("{not: {serial: X}}", "{to: box}"), False),
+}
+
+
+@pytest.mark.parametrize(("written", "relies"), SERIAL.values(), ids=SERIAL)
+@pytest.mark.parametrize("there", [[], [phone(2, "RX")]], ids=["none attached", "the second attached"])
+def test_one_serial_comes_once_where_a_rule_relies_on_it(
+    written: str, relies: bool, there: list[Device]
+) -> None:
+    both = [phone(1, "RX"), phone(2, "RX")]
+    wants = [each for each in wanted(ruleset(written), *both) if each.instance == BOX]
+    found = plan_instance(BOX, box(map(entry, there)), wants, None)
+    stays = there[0] if there else both[0]
+    comes = next(each for each in both if each != stays)
+    if relies:
+        assert said(found) == ([] if there else [f"add {stays}"])
+        assert [each.device for each in found.problems] == [str(comes)]
+        assert found.problems[0].message == (
+            f"it has the same serial 'RX' as {stays}, which is in box already; tell them apart with `port`"
+        )
+    else:
+        assert said(found) == [f"add {each}" for each in both if each not in there]
+        assert told(found) == []
+
+
+def test_two_nodes_of_one_device_have_one_serial_between_them() -> None:
+    rules = ruleset(rule("{subsystem: '*', serial: R5C1}", "{to: box}"))
+    usb = phone(1, "R5C1")
+    tty = plugged(devices.tty(usb, "ttyACM0"), 166, 0)
+    found = plan_instance(BOX, box(), wanted(rules, usb, tty), None)
+    assert (len(found.changes), told(found)) == (2, [])
+
+
+def test_one_serial_may_come_under_two_rules() -> None:
+    rules = ruleset(rule("{serial: RX, port: 1-1}", "{to: box}", "a"), rule("{serial: RX}", "{to: box}", "b"))
+    found = plan_instance(BOX, box(), wanted(rules, phone(1, "RX"), phone(2, "RX")), None)
+    assert (len(found.changes), told(found)) == (2, [])
+
+
+MISSING = Inside(users={"ci": None}, groups={"dialout": None})
+FOUND = Inside(users={"ci": 7}, groups={"dialout": 8})
+NAMED: dict[str, tuple[str, dict[str, str], bool, Inside | None, list[str], str]] = {
+    "not looked": ("user: ci", {}, True, None, [], "user 'ci' of box could not be looked up yet"),
+    "not looked, stopped": ("user: ci", {}, False, None, [], "user 'ci' of box is looked up when the"),
+    "not asked": ("group: dialout", {}, True, Inside(), [], "group 'dialout' of box could not be looked up"),
+    "no such user": ("user: ci", {}, True, MISSING, [], "box has no user 'ci' in its /etc/passwd; make one"),
+    "no such group": (
+        "group: dialout",
+        {},
+        True,
+        MISSING,
+        [],
+        "box has no group 'dialout' in its /etc/group",
+    ),
+    "one of two": ("user: ci, group: x", {}, True, FOUND, [], "group 'x' of box could not be looked up"),
+    "found": ("user: ci, group: dialout", {}, True, FOUND, ["add"], ""),
+    "as found before": ("user: ci", {"uid": "7"}, True, FOUND, [], ""),
+    "another number now": ("user: ci", {"uid": "6"}, True, FOUND, ["update"], ""),
+    "kept, not looked": ("user: ci", {"uid": "6"}, True, None, [], ""),
+    "kept, stopped": ("group: dialout", {"gid": "6"}, False, None, [], ""),
+    "kept, removed inside": ("user: ci", {"uid": "6"}, True, MISSING, [], "box has no user 'ci' in its"),
+    "a number needs no looking": ("uid: 6", {}, False, None, ["add"], ""),
+    "nothing to keep": ("user: ci", {"gid": "6"}, True, None, [], "user 'ci' of box could not be looked up"),
+}
+
+
+@pytest.mark.parametrize(
+    ("attach", "keys", "running", "inside", "changes", "message"), NAMED.values(), ids=NAMED
+)
+def test_a_name_is_looked_up_inside(
+    attach: str, keys: dict[str, str], running: bool, inside: Inside | None, changes: list[str], message: str
+) -> None:
+    there = [entry(ONE, keys)] if keys else []
+    found = plan_instance(BOX, box(there, running=running), wanted(all_with(attach), ONE), inside)
+    assert [each.action for each in found.changes] == changes
+    assert len(found.problems) == (1 if message else 0)
+    assert all(problem.message.startswith(message) for problem in found.problems)
+
+
+def test_a_device_that_waits_for_a_name_holds_its_path() -> None:
+    rules = ruleset(
+        rule("{subsystem: tty, port: 2-1}", "{to: box, path: /dev/x, user: nobody}", "a"),
+        rule("{subsystem: tty}", "{to: box, path: /dev/x}", "b"),
+    )
+    found = plan_instance(BOX, box(), wanted(rules, console(1), console(2)), None)
+    assert said(found) == []
+    assert [each.rule for each in found.problems] == ["a", "b"]

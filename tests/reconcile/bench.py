@@ -1,0 +1,216 @@
+"""A reconciler in virtual time, and a scripted server that writes down when it was asked for what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from structlog.testing import LogCapture
+
+from hotplugd.entry import inside_path, is_ours, name_for, slot_of
+from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Node
+from hotplugd.reconcile import Reconciler
+from hotplugd.rules import RuleSet
+from hotplugd.server import Gone, Unreachable
+from hotplugd.writer import Tools
+from tests.devices import ALL, BOX, box
+from tests.virtual import later, now
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to change an instance, when it came and which entries it names."""
+
+    at: float
+    instance: str
+    put: tuple[Entry, ...] = ()
+    remove: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset({each.name for each in self.put} | set(self.remove))
+
+
+class Bench:
+    """The world around one reconciler.
+
+    instances  as the server has them; `inside` what their nodes are; both change by requests
+    judge      raises what a request fails with
+    answer     raises what asking for an instance fails with
+    glance     raises what a look fails with
+    applied    called when a request was done, before it is answered
+    takes      how long a request takes, `looking` how long a look takes, in seconds; those of instances in
+               `hanging_requests` and `hanging_looks` never end
+    patience   how many requests may come before it is a defect
+    requests   what the server was asked to change, `gets` when it was asked for which instance
+    looks      when somebody looked into which instance at how many paths
+    links      which slots have links; `unlinkable` and `unmakeable` slots fail
+    """
+
+    def __init__(self, *instances: Instance, rules: RuleSet = ALL, dry_run: bool = False) -> None:
+        self.instances = {each.id: each for each in instances or [box()]}
+        self.inside: dict[InstanceName, dict[str, Node]] = {
+            name: {inside_path(each): _node(each) for each in instance.entries.values() if is_ours(each)}
+            for name, instance in self.instances.items()
+            if instance.running
+        }
+        self.users: dict[str, int | None] = {}
+        self.groups: dict[str, int | None] = {}
+        self.judge: Callable[[Request], None] = lambda _: None
+        self.answer: Callable[[object], None] = lambda _: None
+        self.glance: Callable[[InstanceName], None] = lambda _: None
+        self.applied: Callable[[Request], None] = lambda _: None
+        self.hanging_requests: set[InstanceName] = set()
+        self.hanging_looks: set[InstanceName] = set()
+        self.takes = 0.0
+        self.looking = 0.0
+        self.patience = 1000
+        self.requests: list[Request] = []
+        self.gets: list[tuple[float, str]] = []
+        self.looks: list[tuple[float, str, tuple[str, ...]]] = []
+        self.journal: list[str] = []
+        self.links: set[str] = set()
+        self.unmakeable: set[str] = set()
+        self.unlinkable: set[str] = set()
+        self.logged = LogCapture()
+        self._busy: set[InstanceName] = set()
+        log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
+        self.reconciler = Reconciler(Tools(self, self, self, log, lambda: f"at {now()}", dry_run), rules)
+
+    async def start(self, *devices: Device, unsettled: Sequence[Device] = ()) -> None:
+        """List devices and instances, and let everything settle."""
+        self.reconciler.listed_devices(devices, unsettled)
+        self.reconciler.listed_instances(self.instances.values())
+        await self.reconciler.settled()
+
+    async def plug(self, *devices: Device) -> None:
+        """Plug devices and let everything settle."""
+        for device in devices:
+            self.reconciler.device(device)
+        await self.reconciler.settled()
+
+    # --- what tests do to the world ---------------------------------------------------------------------
+
+    def change(self, name: InstanceName, **changes: Any) -> None:
+        """Somebody else changes the instance."""
+        self.instances[name] = replace(self.instances[name], **changes)
+
+    def unmount(self, device: Device, name: InstanceName = BOX) -> None:
+        """Somebody unmounts the device's node inside; the kernel tells."""
+        del self.inside[name][device.node]
+        self.reconciler.look_again(name)
+
+    # --- what tests look at -----------------------------------------------------------------------------
+
+    @property
+    def times(self) -> list[float]:
+        """When requests came."""
+        return [each.at for each in self.requests]
+
+    @property
+    def sizes(self) -> list[tuple[float, int]]:
+        """When requests came, and how many entries each names."""
+        return [(each.at, len(each.names)) for each in self.requests]
+
+    def ours(self, name: InstanceName = BOX) -> set[str]:
+        """The names of our entries in the instance."""
+        return {each.name for each in self.instances[name].entries.values() if is_ours(each)}
+
+    def verified(self) -> dict[str, bool | None]:
+        """What is attached, and whether it was seen inside."""
+        return {str(each.want.device): each.verified for each in self.reconciler.attachments()}
+
+    def told(self) -> list[str]:
+        """What the reconciler has for problems."""
+        return [each.message for each in self.reconciler.problems()]
+
+    def events(self, *names: str) -> list[Any]:
+        """What was logged under these names."""
+        return [each for each in self.logged.entries if each["event"] in names]
+
+    @staticmethod
+    async def _while(name: InstanceName, hanging: set[InstanceName], seconds: float) -> None:
+        if name in hanging:
+            await asyncio.Event().wait()
+        await later(seconds)
+
+    # --- Server -----------------------------------------------------------------------------------------
+
+    async def get(self, name: InstanceName) -> Instance:
+        self.gets.append((now(), str(name)))
+        await later(self.takes)
+        self.answer(name)
+        if name not in self.instances:
+            raise Gone(f"there is no {name}")
+        return self.instances[name]
+
+    async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
+        request = Request(now(), str(name), tuple(put), tuple(remove))
+        self.requests.append(request)
+        self.journal.append(f"request +{len(put)} -{len(remove)}")
+        assert len(self.requests) <= self.patience, "a busy loop"
+        assert name not in self._busy
+        assert request.names
+        assert all(slot_of(each) in self.links for each in put)
+        self._busy.add(name)
+        try:
+            await self._while(name, self.hanging_requests, self.takes)
+            self.judge(request)
+            if name not in self.instances:
+                raise Gone(f"there is no {name}")
+            self._do(name, request)
+            self.applied(request)
+            return self.instances[name]
+        finally:
+            self._busy.discard(name)
+
+    def _do(self, name: InstanceName, request: Request) -> None:
+        entries = dict(self.instances[name].entries)
+        nodes = self.inside.setdefault(name, {})
+        for gone in entries.keys() & set(request.remove):
+            assert is_ours(entries[gone])
+            nodes.pop(inside_path(entries.pop(gone)), None)
+        for each in request.put:
+            assert each.name not in entries or is_ours(entries[each.name])
+            entries[each.name] = each
+            if self.instances[name].running:
+                nodes[inside_path(each)] = _node(each)
+        self.change(name, entries=entries)
+
+    # --- Inspector --------------------------------------------------------------------------------------
+
+    async def look(self, name: InstanceName, paths: Sequence[str]) -> Inside:
+        self.looks.append((now(), str(name), tuple(paths)))
+        if name not in self.instances or not self.instances[name].running:
+            raise Unreachable("it has no init")
+        seen = {path: self.inside[name].get(path) for path in paths}
+        await self._while(name, self.hanging_looks, self.looking)
+        self.glance(name)
+        return Inside(seen, dict(self.users), dict(self.groups))
+
+    # --- Slots ------------------------------------------------------------------------------------------
+
+    def make(self, device: Device) -> None:
+        if device.slot in self.unmakeable:
+            raise OSError("it leads elsewhere")
+        self.links.add(device.slot)
+
+    def remove(self, device: Device) -> None:
+        if device.slot in self.unlinkable:
+            raise OSError("it cannot be removed")
+        self.journal.append(f"unlink {device.slot}")
+        self.links.discard(device.slot)
+
+
+def names(devices: Iterable[Device]) -> set[str]:
+    """The names of the devices' entries."""
+    return {name_for(each.slot) for each in devices}
+
+
+def _node(of: Entry) -> Node:
+    kind, major, minor, _ = slot_of(of).split("-")
+    devnum = Devnum("block" if kind == "b" else "char", int(major), int(minor))
+    return Node(devnum, int(of.config.get("mode", "0660"), 8))

@@ -1,0 +1,339 @@
+"""What goes to the server again, and when, where something fails."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import pytest
+
+from hotplugd.entry import name_for
+from hotplugd.model import Device, InstanceName
+from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
+from tests.devices import ALL, BOX, box, console, phone, rule, ruleset
+from tests.reconcile.bench import Bench, Request, names
+from tests.virtual import at, clock, in_virtual_time, later, now
+
+ONE, TWO = console(1), console(2)
+FIFTY = [phone(number) for number in range(1, 51)]
+BAD = FIFTY[20]
+OTHER = InstanceName("default", "other")
+
+# Half a second, doubled up to a minute.
+RETRIES = list(accumulate([0.5, 1, 2, 4, 8, 16, 32, 60, 60], initial=0))
+
+
+def refuse(bench: Bench, device: Device, *, blame: bool) -> None:
+    """Have the server refuse every request with this device in it."""
+    name = name_for(device.slot)
+
+    def judge(request: Request) -> None:
+        if name in request.names:
+            raise Refused("it does not fit", frozenset([name]) if blame else frozenset())
+
+    bench.judge = judge
+
+
+def fail(bench: Bench, error: ServerError, *, asking: bool) -> None:
+    """Have every request fail, and also asking for the instance."""
+
+    def judge(_: object) -> None:
+        raise error
+
+    bench.judge = judge
+    if asking:
+        bench.answer = judge
+
+
+def recover(bench: Bench) -> None:
+    bench.judge = lambda _: None
+    bench.answer = lambda _: None
+
+
+@in_virtual_time
+async def test_one_of_fifty_that_is_refused_delays_the_others_by_one_request() -> None:
+    bench = Bench()
+    bench.takes = 0.25
+    refuse(bench, BAD, blame=True)
+    bench.reconciler.listed_instances(bench.instances.values())
+    await at(1)
+    bench.reconciler.listed_devices(FIFTY, [])
+    await at(2)
+    assert bench.sizes[:3] == [(1, 50), (1.25, 49), (1.5, 1)]
+    assert bench.requests[2].names == names([BAD])
+    assert bench.ours() == names(FIFTY) - names([BAD])
+
+
+@in_virtual_time
+async def test_the_one_that_is_refused_is_tried_again_alone_ever_more_rarely() -> None:
+    bench = Bench()
+    refuse(bench, BAD, blame=True)
+    await bench.start(*FIFTY)
+    await at(200)
+    assert bench.sizes[:2] == [(0, 50), (0, 49)]
+    assert [each.names for each in bench.requests[2:]] == [names([BAD])] * len(RETRIES)
+    assert bench.times[2:] == RETRIES
+    assert bench.told() == ["cannot add in box: it does not fit"]
+    assert len(bench.events("device.problem")) == 1
+
+
+@in_virtual_time
+async def test_without_blame_each_goes_alone_once() -> None:
+    bench = Bench()
+    refuse(bench, BAD, blame=False)
+    await bench.start(*FIFTY)
+    await at(0.4)
+    assert bench.sizes == [(0, 50)] + [(0, 1)] * 50
+    assert bench.ours() == names(FIFTY) - names([BAD])
+    recover(bench)
+    await at(1)
+    assert bench.sizes[51:] == [(0.5, 1)]
+    assert bench.ours() == names(FIFTY)
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_two_that_are_blamed_go_alone_each() -> None:
+    bench = Bench()
+    bad = names([ONE, TWO])
+
+    def judge(request: Request) -> None:
+        if blamed := request.names & bad:
+            raise Refused("no", blamed)
+
+    bench.judge = judge
+    await bench.start(ONE, TWO, *FIFTY)
+    await at(0.4)
+    assert [size for _, size in bench.sizes] == [52, 50, 1, 1]
+    assert len(bench.told()) == 2
+
+
+@in_virtual_time
+async def test_an_entry_that_waits_delays_nothing_that_comes() -> None:
+    bench = Bench()
+    refuse(bench, BAD, blame=True)
+    await bench.start(BAD)
+    await at(10)
+    await bench.plug(ONE)
+    assert bench.times[-1] == 10
+    assert bench.requests[-1].names == names([ONE])
+    await at(15.6)
+    assert bench.times[-2:] == [10, 15.5]
+    assert bench.requests[-1].names == names([BAD])
+
+
+@in_virtual_time
+async def test_a_device_that_goes_while_it_waits_is_forgotten() -> None:
+    bench = Bench()
+    refuse(bench, BAD, blame=True)
+    await bench.start(BAD)
+    bench.reconciler.no_device(BAD.syspath)
+    await at(3600)
+    assert bench.times == [0]
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_what_waits_is_tried_at_once_when_rules_are_read_again() -> None:
+    bench = Bench()
+    refuse(bench, BAD, blame=True)
+    await bench.start(BAD)
+    await at(20)
+    recover(bench)
+    bench.reconciler.set_rules(ALL)
+    await bench.reconciler.settled()
+    assert bench.times[-2:] == [15.5, 20]
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_an_entry_that_cannot_be_removed_is_tried_again() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    await at(100)
+    refuse(bench, ONE, blame=False)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(102)
+    assert bench.times == [0, 100, 100.5, 101.5]
+    assert bench.told() == ["cannot remove in box: it does not fit"]
+    recover(bench)
+    await at(104)
+    assert bench.times[4:] == [103.5]
+    assert bench.ours() == set()
+    assert bench.told() == []
+
+
+BACK_OFF = {
+    "busy": (Busy("it starts"), 5.0),
+    "unreachable": (Unreachable("it is away"), 30.0),
+    "gone": (Gone("it is gone"), 30.0),
+    "something else": (ServerError("what?"), 30.0),
+}
+
+
+def doubling(most: float, count: int) -> list[float]:
+    """Times from a tenth of a second on, in pauses that double up to `most`."""
+    pauses = [min(0.1 * 2**each, most) for each in range(count)]
+    return [round(each, 6) for each in accumulate(pauses, initial=0)]
+
+
+@pytest.mark.parametrize(("error", "most"), BACK_OFF.values(), ids=BACK_OFF)
+@in_virtual_time
+async def test_a_request_that_fails_again_and_again_is_sent_ever_more_rarely(
+    error: ServerError, most: float
+) -> None:
+    bench = Bench()
+    fail(bench, error, asking=False)
+    await bench.start(ONE)
+    await at(doubling(most, 12)[-1] - 0.01)
+    assert bench.times == doubling(most, 11)
+    assert bench.told() == [f"box: {error}"]
+    assert len(bench.events("instance.problem")) == 1
+    recover(bench)
+    await at(now() + most)
+    assert bench.ours() == names([ONE])
+    assert bench.told() == []
+
+
+@pytest.mark.parametrize("error", [Busy("it starts"), Unreachable("it is away")], ids=["busy", "unreachable"])
+@in_virtual_time
+async def test_a_server_that_is_away_is_asked_ever_more_rarely(error: ServerError) -> None:
+    most = 5.0 if isinstance(error, Busy) else 30.0
+    bench = Bench()
+    await bench.start()
+    fail(bench, error, asking=True)
+    await at(100)
+    bench.reconciler.device(ONE)
+    await at(100 + doubling(most, 12)[-1] - 0.01)
+    assert bench.times == [100]
+    assert [round(when - 100, 6) for when, _ in bench.gets] == doubling(most, 11)[1:]
+    assert bench.told() == [f"box: {error}"]
+    assert len(bench.events("instance.problem")) == 1
+
+
+@in_virtual_time
+async def test_a_listing_ends_the_waiting() -> None:
+    bench = Bench()
+    await bench.start()
+    fail(bench, Unreachable("it is away"), asking=True)
+    bench.reconciler.device(ONE)
+    await at(59)
+    recover(bench)
+    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.settled()
+    assert bench.times == [0, 59]
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_what_happens_to_an_instance_does_not_end_the_waiting() -> None:
+    bench = Bench()
+    await bench.start()
+    fail(bench, Unreachable("it is away"), asking=True)
+    bench.reconciler.device(ONE)
+    for tenth in range(300):
+        await at(5 + tenth / 10)
+        bench.reconciler.refresh(BOX)
+        bench.reconciler.look_again(BOX)
+    assert len(bench.gets) < 10
+    assert len(bench.requests) == 1
+
+
+@in_virtual_time
+async def test_devices_that_come_and_go_while_the_server_is_away_are_one_request_then() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    fail(bench, Unreachable("it is away"), asking=True)
+    bench.reconciler.no_device(ONE.syspath)
+    for each in FIFTY:
+        await later(1)
+        bench.reconciler.device(each)
+    recover(bench)
+    await at(120)
+    assert bench.requests[-1].names == names([ONE, *FIFTY])
+    assert bench.ours() == names(FIFTY)
+    assert len(bench.requests) == 3
+
+
+@in_virtual_time
+async def test_an_answer_that_never_came_may_have_been_a_yes() -> None:
+    bench = Bench()
+
+    def applied(_: Request) -> None:
+        bench.applied = lambda _: None
+        raise Unreachable("no answer")
+
+    bench.applied = applied
+    await bench.start(ONE)
+    await at(60)
+    assert bench.times == [0]
+    assert bench.verified() == {"/dev/ttyUSB1": True}
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_an_instance_that_is_gone_is_asked_of_nothing_more() -> None:
+    bench = Bench()
+    await bench.start()
+    del bench.instances[BOX]
+    bench.reconciler.device(ONE)
+    await at(3600)
+    assert (len(bench.requests), len(bench.gets)) == (1, 1)
+    assert bench.told() == ["there is no instance 'box' in project 'default'"]
+
+
+@in_virtual_time
+async def test_an_instance_that_hangs_delays_no_other() -> None:
+    bench = Bench(box(), box(name="other"), rules=ruleset(rule("{subsystem: '*'}", "{to: [box, other]}")))
+    bench.reconciler.listed_devices([], [])
+    bench.reconciler.listed_instances(bench.instances.values())
+    bench.hanging_requests.add(BOX)
+    bench.reconciler.device(ONE)
+    await at(10)
+    bench.reconciler.device(TWO)
+    await at(20)
+    assert [(each.at, each.instance) for each in bench.requests if each.instance == "other"] == [
+        (0, "other"),
+        (10, "other"),
+    ]
+    assert bench.ours(OTHER) == names([ONE, TWO])
+
+
+@in_virtual_time
+async def test_a_link_that_cannot_be_made_holds_only_its_device() -> None:
+    bench = Bench()
+    bench.unmakeable.add(ONE.slot)
+    await bench.start(ONE, TWO)
+    await at(10)
+    assert [each.names for each in bench.requests] == [names([TWO])]
+    assert bench.told() == ["cannot add in box: its link in /dev/hotplugd cannot be made: it leads elsewhere"]
+    assert len(bench.events("device.problem")) == 1
+    bench.unmakeable.clear()
+    await at(16)
+    assert bench.sizes == [(0, 1), (15.5, 1)]
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_a_link_that_cannot_be_removed_is_logged_and_the_entry_goes() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.unlinkable.add(ONE.slot)
+    bench.reconciler.no_device(ONE.syspath)
+    await bench.reconciler.settled()
+    assert bench.ours() == set()
+    assert [each["reason"] for each in bench.events("slot.problem")] == ["it cannot be removed"]
+
+
+@in_virtual_time
+async def test_a_defect_reaches_the_loop() -> None:
+    bench = Bench()
+
+    def judge(_: Request) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    bench.judge = judge
+    await bench.start(ONE)
+    assert [str(each) for each in clock().defects] == ["nobody foresaw this"]
+    clock().defects.clear()
+    await at(3600)
+    assert len(bench.requests) == 1

@@ -1,0 +1,313 @@
+"""What goes to the server, and when, where nothing fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hotplugd.entry import slot_links
+from hotplugd.model import InstanceName
+from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset
+from tests.reconcile.bench import Bench, names
+from tests.virtual import at, in_virtual_time, now
+
+ONE, TWO = console(1), console(2)
+FIFTY = [phone(number) for number in range(1, 51)]
+OTHER = InstanceName("default", "other")
+
+
+@in_virtual_time
+async def test_one_device_is_one_request_at_once() -> None:
+    bench = Bench()
+    await bench.start()
+    await at(7)
+    await bench.plug(ONE)
+    assert bench.sizes == [(7, 1)]
+    assert bench.requests[0].put == (entry(ONE, {"user.hotplugd.since": "at 7.0"}),)
+    assert bench.verified() == {"/dev/ttyUSB1": True}
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_what_is_there_at_the_start_is_one_request() -> None:
+    bench = Bench()
+    await bench.start(*FIFTY)
+    assert bench.sizes == [(0, 50)]
+    assert bench.ours() == names(FIFTY)
+
+
+@in_virtual_time
+async def test_a_storm_of_fifty_devices_is_two_requests() -> None:
+    bench = Bench()
+    bench.takes = 0.25
+    await bench.start()
+    begun = now()
+    for number, each in enumerate(FIFTY):
+        await at(begun + number * 0.004)
+        bench.reconciler.device(each)
+    await bench.reconciler.settled()
+    assert bench.sizes == [(begun, 1), (begun + 0.25, 49)]
+    assert bench.ours() == names(FIFTY)
+
+
+@in_virtual_time
+async def test_a_storm_of_removals_is_two_requests() -> None:
+    bench = Bench()
+    bench.takes = 0.25
+    await bench.start(*FIFTY)
+    before = len(bench.requests)
+    begun = now()
+    for number, each in enumerate(FIFTY):
+        await at(begun + number * 0.004)
+        bench.reconciler.no_device(each.syspath)
+    await bench.reconciler.settled()
+    assert bench.sizes[before:] == [(begun, 1), (begun + 0.25, 49)]
+    assert bench.ours() == set()
+
+
+@in_virtual_time
+async def test_nothing_is_sent_before_the_devices_were_listed() -> None:
+    bench = Bench(box([entry(ONE), entry(TWO)]))
+    bench.make(ONE)
+    bench.reconciler.listed_instances(bench.instances.values())
+    bench.reconciler.device(ONE)
+    await at(3600)
+    assert bench.requests == []
+    assert bench.reconciler.attachments() == []
+    bench.reconciler.listed_devices([ONE], [])
+    await bench.reconciler.settled()
+    assert [(each.at, each.remove) for each in bench.requests] == [(3600, (entry(TWO).name,))]
+
+
+@in_virtual_time
+async def test_nothing_is_sent_before_the_instances_were_listed() -> None:
+    bench = Bench()
+    bench.reconciler.listed_devices([ONE], [])
+    await at(3600)
+    assert bench.requests == []
+    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.settled()
+    assert bench.sizes == [(3600, 1)]
+
+
+@in_virtual_time
+async def test_a_link_goes_before_the_request_that_removes_its_entry() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.reconciler.no_device(ONE.syspath)
+    assert bench.journal == ["request +1 -0", f"unlink {ONE.slot}"]
+    await bench.reconciler.settled()
+    assert bench.journal == ["request +1 -0", f"unlink {ONE.slot}", "request +0 -1"]
+
+
+@in_virtual_time
+async def test_a_device_that_rules_let_go_before_it_went_leaves_no_link() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.reconciler.set_rules(ruleset(rule("{vendor_id: 1050}", "{to: box}")))
+    bench.reconciler.no_device(ONE.syspath)
+    await bench.reconciler.settled()
+    assert bench.links == set()
+
+
+@in_virtual_time
+async def test_what_no_listing_has_any_more_is_gone() -> None:
+    bench = Bench()
+    await bench.start(ONE, TWO)
+    bench.reconciler.listed_devices([TWO], [])
+    await bench.reconciler.settled()
+    assert bench.journal[1:] == [f"unlink {ONE.slot}", "request +0 -1"]
+    assert bench.ours() == names([TWO])
+
+
+@in_virtual_time
+async def test_a_replug_that_nobody_saw_is_one_request() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    again = console(1, born=2)
+    bench.reconciler.listed_devices([again], [])
+    await bench.reconciler.settled()
+    assert bench.journal[1:] == [f"unlink {ONE.slot}", "request +1 -1"]
+    assert bench.ours() == names([again])
+
+
+@in_virtual_time
+async def test_a_replug_while_a_request_is_in_flight_ends_in_the_new_device() -> None:
+    bench = Bench()
+    bench.takes = 1
+    await bench.start()
+    bench.reconciler.device(ONE)
+    begun = now()
+    again = console(1, born=2)
+    await at(begun + 0.5)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(begun + 0.75)
+    bench.reconciler.device(again)
+    await bench.reconciler.settled()
+    assert bench.times == [begun, begun + 1]
+    assert [each.names for each in bench.requests] == [names([ONE]), names([ONE, again])]
+    assert bench.links == {again.slot}
+    assert bench.verified() == {"/dev/ttyUSB1": True}
+
+
+@in_virtual_time
+async def test_a_device_that_came_and_went_while_a_request_is_in_flight_is_never_sent() -> None:
+    bench = Bench()
+    bench.takes = 1
+    await bench.start()
+    bench.reconciler.device(ONE)
+    await at(now() + 0.5)
+    bench.reconciler.device(TWO)
+    bench.reconciler.no_device(TWO.syspath)
+    await bench.reconciler.settled()
+    assert [each.names for each in bench.requests] == [names([ONE])]
+
+
+@in_virtual_time
+async def test_the_same_device_told_again_is_nothing_new() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    looks = len(bench.looks)
+    await bench.plug(ONE)
+    bench.reconciler.listed_devices([ONE], [])
+    await bench.reconciler.settled()
+    assert len(bench.requests) == 1
+    assert len(bench.looks) == looks
+
+
+@in_virtual_time
+async def test_hearing_of_our_own_request_asks_once_and_sends_nothing() -> None:
+    bench = Bench()
+    await bench.start()
+    bench.applied = lambda _: bench.reconciler.refresh(BOX)
+    await at(10)
+    await bench.plug(*FIFTY)
+    await at(60)
+    assert bench.times == [10]
+    assert bench.gets == [(10, "box")]
+
+
+@in_virtual_time
+async def test_an_entry_that_somebody_deleted_comes_back() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    await at(10)
+    bench.change(BOX, entries={})
+    bench.reconciler.refresh(BOX)
+    await bench.reconciler.settled()
+    assert bench.sizes == [(0, 1), (10, 1)]
+
+
+@in_virtual_time
+async def test_an_entry_that_somebody_edited_is_put_right_and_keeps_its_time() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    await at(10)
+    edited = entry(ONE, {"mode": "0777", "user.hotplugd.since": "at 0.0"})
+    bench.change(BOX, entries={edited.name: edited})
+    bench.reconciler.refresh(BOX)
+    await bench.reconciler.settled()
+    assert bench.requests[1].put == (entry(ONE, {"user.hotplugd.since": "at 0.0"}),)
+
+
+@in_virtual_time
+async def test_an_edit_that_nobody_told_of_comes_with_the_next_answer() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    edited = entry(ONE, {"mode": "0777"})
+    bench.change(BOX, entries={edited.name: edited})
+    await at(10)
+    await bench.plug(TWO)
+    assert bench.times == [0, 10, 10]
+    assert [each.names for each in bench.requests[1:]] == [names([TWO]), names([ONE])]
+
+
+@in_virtual_time
+async def test_a_copy_takes_over_the_entries_that_its_original_had() -> None:
+    bench = Bench(box(), box([entry(ONE)], name="other"))
+    await bench.start(ONE)
+    assert {(each.instance, len(each.put), each.remove) for each in bench.requests} == {
+        ("box", 1, ()),
+        ("other", 0, (entry(ONE).name,)),
+    }
+
+
+@in_virtual_time
+async def test_a_renamed_instance_loses_what_its_old_name_had() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    renamed = replace(bench.instances.pop(BOX), id=OTHER)
+    bench.instances[OTHER] = renamed
+    bench.inside[OTHER] = bench.inside.pop(BOX)
+    bench.reconciler.refresh(BOX)
+    bench.reconciler.refresh(OTHER)
+    await bench.reconciler.settled()
+    assert bench.ours(OTHER) == set()
+    assert bench.told() == ["there is no instance 'box' in project 'default'"]
+
+
+@in_virtual_time
+async def test_an_instance_that_appears_gets_what_waits_for_it() -> None:
+    bench = Bench(box(name="other"))
+    await bench.start(ONE)
+    assert bench.requests == []
+    bench.instances[BOX], bench.inside[BOX] = box(), {}
+    await at(5)
+    bench.reconciler.refresh(BOX)
+    await bench.reconciler.settled()
+    assert bench.sizes == [(5, 1)]
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_other_rules_take_effect_at_once() -> None:
+    bench = Bench(box(), box(name="other"))
+    await bench.start(ONE, disk())
+    await at(5)
+    bench.reconciler.set_rules(
+        ruleset(rule("{subsystem: tty}", "{to: other}", "a"), rule("{subsystem: block}", "{to: box}", "b"))
+    )
+    await bench.reconciler.settled()
+    assert {(each.at, each.instance, len(each.put), len(each.remove)) for each in bench.requests[1:]} == {
+        (5, "other", 1, 0),
+        (5, "box", 0, 1),
+    }
+    assert bench.ours() == names([disk()])
+
+
+@in_virtual_time
+async def test_the_same_rules_read_again_send_nothing() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.reconciler.set_rules(ALL)
+    await bench.reconciler.settled()
+    assert len(bench.requests) == 1
+
+
+@in_virtual_time
+async def test_another_mode_in_the_rules_is_an_update() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.reconciler.set_rules(all_with("mode: '0600'"))
+    await bench.reconciler.settled()
+    assert [each.config.get("mode") for one in bench.requests for each in one.put] == [None, "0600"]
+    assert bench.verified() == {"/dev/ttyUSB1": True}
+
+
+@in_virtual_time
+async def test_a_stopped_instance_has_its_entries_and_nobody_looks_inside() -> None:
+    bench = Bench(box(running=False))
+    await bench.start(ONE)
+    await at(3600)
+    assert bench.sizes == [(0, 1)]
+    assert bench.looks == []
+    assert bench.verified() == {"/dev/ttyUSB1": None}
+
+
+@in_virtual_time
+async def test_either_link_may_be_the_one_in_use() -> None:
+    second = entry(ONE, {"source": slot_links(ONE.slot)[1]})
+    bench = Bench(box([second]))
+    await bench.start(ONE)
+    bench.reconciler.set_rules(all_with("gid: 5"))
+    await bench.reconciler.settled()
+    assert bench.requests[-1].put[0].config["source"] == slot_links(ONE.slot)[1]

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+
+from hotplugd.model import Device
+from hotplugd.plan import Change, plan_instance
+from hotplugd.retry import LONG_AGO, Records, Retry, delay
+from tests.devices import ALL, BOX, box, console, entry, wanted
+
+DELAYS = [(1, 0.5), (2, 1), (3, 2), (7, 32), (8, 60), (9, 60), (10_000, 60)]
+
+
+@pytest.mark.parametrize(("tries", "seconds"), DELAYS)
+def test_pauses_double_up_to_a_minute(tries: int, seconds: float) -> None:
+    assert delay(tries) == seconds
+
+
+def test_no_pause_is_longer_than_asked_or_shorter_than_the_first() -> None:
+    assert [delay(tries, 0.1, 0.3) for tries in (1, 2, 3, 4)] == [0.1, 0.2, 0.3, 0.3]
+
+
+def test_a_failure_says_when_to_try_again_and_whether_it_is_new() -> None:
+    retry = Retry()
+    told = [retry.failed(message, 10, 1, 4) for message in ("a", "a", "b", "b", "b")]
+    assert told == [(1, True), (2, False), (4, True), (4, False), (4, False)]
+    assert retry.until == 14
+    retry.reset()
+    assert (retry.until, retry.message) == (LONG_AGO, "")
+    assert retry.failed("b", 20, 1, 4) == (1, True)
+
+
+def add(device: Device) -> Change:
+    (change,) = plan_instance(BOX, box(), wanted(ALL, device), None).changes
+    return change
+
+
+def remove(device: Device) -> Change:
+    (change,) = plan_instance(BOX, box([entry(device)]), [], None).changes
+    return change
+
+
+ONE, TWO, THREE = (add(console(number)) for number in (1, 2, 3))
+
+
+def test_everything_that_is_ready_goes_together() -> None:
+    assert Records().batch([ONE, TWO, THREE], 0) == [ONE, TWO, THREE]
+    assert Records().batch([], 0) == []
+
+
+def test_what_spoiled_a_request_goes_alone_after_the_others() -> None:
+    records = Records()
+    records.spoiled(ONE, 0)
+    records.spoiled(TWO, 0)
+    assert records.batch([ONE, TWO, THREE], 0) == [THREE]
+    assert records.batch([ONE, TWO], 0) == [ONE]
+
+
+def test_what_was_held_waits_and_then_goes_alone() -> None:
+    records = Records()
+    assert records.held(ONE, "no", 0) == (0.5, True)
+    assert records.batch([ONE, TWO], 0.4) == [TWO]
+    assert records.batch([ONE], 0.4) == []
+    assert records.batch([ONE, TWO], 0.5) == [TWO]
+    assert records.batch([ONE], 0.5) == [ONE]
+
+
+def test_what_is_held_again_waits_longer_and_is_told_once() -> None:
+    records = Records()
+    assert [records.held(ONE, message, 0) for message in ("no", "no", "never")] == [
+        (0.5, True),
+        (1, False),
+        (2, True),
+    ]
+    assert [each.message for each in records.problems()] == ["cannot add in box: never"]
+
+
+def test_what_was_done_at_last_is_no_problem_and_goes_with_others_again() -> None:
+    records = Records()
+    records.held(ONE, "no", 0)
+    records.done(ONE, 1)
+    assert records.problems() == []
+    assert records.batch([ONE, TWO], 1) == [ONE, TWO]
+
+
+def test_changes_of_one_entry_in_a_row_have_to_wait() -> None:
+    records = Records()
+    when = 0.0
+    waited = []
+    for _ in range(12):
+        records.done(ONE, when)
+        (until,) = records.rest([ONE], when)
+        waited.append(until - when)
+        when = until
+    assert waited == [0, 0, 0, 0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_after_a_calm_minute_changes_are_free_again() -> None:
+    records = Records()
+    for _ in range(8):
+        records.done(ONE, 0)
+    (until,) = records.rest([ONE], 0)
+    assert list(records.rest([], until + 60)) == []
+    records.done(ONE, until + 60)
+    assert list(records.rest([ONE], until + 60)) == [until + 60 + 16]
+    records.done(TWO, 1000)
+    records.done(ONE, 1000)
+    assert list(records.rest([ONE, TWO], 1000)) == [1000, 1000]
+
+
+def test_what_need_not_be_done_any_more_is_no_problem() -> None:
+    records = Records()
+    records.held(ONE, "no", 0)
+    records.held(TWO, "no", 0)
+    assert list(records.rest([TWO], 0)) == [0.5]
+    assert [each.device for each in records.problems()] == ["/dev/ttyUSB2"]
+
+
+def test_nothing_is_kept_of_what_is_long_over() -> None:
+    records = Records()
+    for each in (ONE, TWO, THREE):
+        records.done(each, 0)
+    list(records.rest([], 61))
+    assert records._records == {}
+
+
+def test_the_devices_of_one_instance_do_not_share_pauses() -> None:
+    records = Records()
+    for _ in range(8):
+        records.done(ONE, 0)
+    assert records.batch([ONE, TWO], 0) == [TWO]
+    records.done(remove(console(2)), 0)
+    assert records.batch([ONE, TWO], 0) == [TWO]
