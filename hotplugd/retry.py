@@ -45,13 +45,22 @@ class Retry:
 
 @dataclass(slots=True)
 class _Record:
-    """What befell one entry lately. alone: it goes in a request of its own, since it spoiled another."""
+    """What befell one entry lately.
 
-    tries: int = 0
+    failures  in a row
+    changes   that were made in a row, without a calm in between
+    alone     it goes in a request of its own, since it spoiled another
+    problem   why it cannot be made
+    fight     that it was made too often
+    """
+
+    failures: int = 0
+    changes: int = 0
     last: float = LONG_AGO
     until: float = LONG_AGO
     alone: bool = False
     problem: Problem | None = None
+    fight: Problem | None = None
 
     def is_over(self, now: float) -> bool:
         return now - max(self.last, self.until) > _CALM
@@ -75,9 +84,9 @@ class Records:
     def held(self, change: Change, message: str, now: float) -> tuple[float, bool]:
         """The change alone was refused. Returns the seconds to wait, and whether the problem is new."""
         record = self._touch(change, now)
-        record.tries += 1
+        record.failures += 1
         record.alone = True
-        pause = delay(record.tries)
+        pause = delay(record.failures)
         record.until = now + pause
         problem = Problem(
             change.device, change.rule, f"cannot {change.action} in {change.instance}: {message}"
@@ -88,20 +97,20 @@ class Records:
     def done(self, change: Change, now: float) -> Problem | None:
         """The change was made. Returns a problem where it was made so often that the next one has to wait."""
         record = self._touch(change, now)
-        record.tries += 1
-        record.alone, record.problem = False, None
-        excess = record.tries - _FREE_CHANGES
+        record.changes += 1
+        record.failures, record.alone, record.problem = 0, False, None
+        excess = record.changes - _FREE_CHANGES
         record.until = now
         if excess <= 0:
             return None
         record.until += delay(excess)
-        record.problem = Problem(
+        record.fight = Problem(
             change.device,
             change.rule,
             f"its entry in {change.instance} was changed again and again: "
             f"something else changes it too, or takes its node out",
         )
-        return record.problem if excess == 1 else None
+        return record.fight if excess == 1 else None
 
     def hurry(self) -> None:
         """What was in the way may have gone: nothing has to wait any more."""
@@ -119,9 +128,13 @@ class Records:
             if record.is_over(now):
                 del self._records[name]
 
-    def problems(self) -> list[Problem]:
-        """Why changes cannot be made."""
-        return [record.problem for record in self._records.values() if record.problem is not None]
+    def problems(self, now: float) -> list[Problem]:
+        """Why changes cannot be made, and which were made too often lately."""
+        records = self._records.values()
+        found = [record.problem for record in records if record.problem is not None]
+        return found + [
+            record.fight for record in records if record.fight is not None and not record.is_over(now)
+        ]
 
     def _of(self, change: Change) -> _Record:
         return self._records.get(change.entry.name) or _Record()
@@ -129,6 +142,6 @@ class Records:
     def _touch(self, change: Change, now: float) -> _Record:
         record = self._records.setdefault(change.entry.name, _Record())
         if record.is_over(now):
-            record.tries = 0
+            record.failures, record.changes, record.fight = 0, 0, None
         record.last = now
         return record

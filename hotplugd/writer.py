@@ -161,7 +161,7 @@ class Writer:
         inside = self._sight.inside
         if inside is not None and inside.error and self.wants:
             found.append(Problem("", "", f"cannot look inside {self.name}: {inside.error}"))
-        return found + self._records.problems() + self._sight.problems()
+        return found + self._records.problems(self._loop.time()) + self._sight.problems()
 
     @property
     def is_idle(self) -> bool:
