@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from hotplugd.model import quoted
 from hotplugd.rules import DEFAULT_FOLDERS, Diagnostic
@@ -32,7 +33,16 @@ class Config:
 
 
 def _server(text: str) -> Complaint | None:
-    if text == "auto" or text.startswith(("/", "https://")):
+    if text == "auto":
+        return None
+    if text.startswith("/"):
+        return _absolute(text)
+    try:
+        url = urlsplit(text)
+        known = url.scheme == "https" and bool(url.hostname) and url.port != 0
+    except ValueError:
+        known = False
+    if known:
         return None
     return Complaint(f"'{quoted(text)}' is no server", "auto, a socket's path, or https://host:8443")
 
