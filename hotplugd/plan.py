@@ -163,7 +163,7 @@ class _Planner:
             return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
         if holder := self._taken.get(want.path):
             return f"{want.path} in {who} is taken by {holder}"
-        if want.rule.names_serial:
+        if want.rule.names_serial and want.path not in self._foreign:
             anchor = want.device.usb or want.device
             for serial in values(want.device, "serial")[:1]:
                 first = self._serials.setdefault((want.rule.name, serial), want)

@@ -71,15 +71,31 @@ def test_what_is_held_again_waits_longer_and_is_told_once() -> None:
         (1, False),
         (2, True),
     ]
-    assert [each.message for each in records.problems()] == ["cannot add in box: never"]
+    assert [each.message for each in records.problems(0)] == ["cannot add in box: never"]
 
 
 def test_what_was_done_at_last_is_no_problem_and_goes_with_others_again() -> None:
     records = Records()
     records.held(ONE, "no", 0)
     records.done(ONE, 1)
-    assert records.problems() == []
+    assert records.problems(0) == []
     assert records.batch([ONE, TWO], 1) == [ONE, TWO]
+
+
+def test_failures_before_a_success_do_not_count() -> None:
+    records = Records()
+    for _ in range(5):
+        records.held(ONE, "no", 0)
+    records.done(ONE, 1)
+    assert records.held(ONE, "no", 2) == (0.5, True)
+
+
+def test_a_fight_is_told_of_once_and_remembered_for_a_calm_minute() -> None:
+    records = Records()
+    told = [records.done(ONE, 0) is not None for _ in range(6)]
+    assert told == [False, False, False, True, False, False]
+    (until,) = records.rest([ONE], 0)
+    assert [len(records.problems(until + seconds)) for seconds in (0, 60, 61)] == [1, 1, 0]
 
 
 def test_changes_of_one_entry_in_a_row_have_to_wait() -> None:
@@ -112,7 +128,7 @@ def test_what_need_not_be_done_any_more_is_no_problem() -> None:
     records.held(ONE, "no", 0)
     records.held(TWO, "no", 0)
     assert list(records.rest([TWO], 0)) == [0.5]
-    assert [each.device for each in records.problems()] == ["/dev/ttyUSB2"]
+    assert [each.device for each in records.problems(0)] == ["/dev/ttyUSB2"]
 
 
 def test_nothing_is_kept_of_what_is_long_over() -> None:

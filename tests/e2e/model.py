@@ -42,6 +42,7 @@ class Instance:
     """What the model knows of a container: everything that is not hotplugd's to change."""
 
     running: bool
+    frozen: bool = False
     description: str = ""
     config: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -53,6 +53,7 @@ class Machine(RuleBasedStateMachine):
         self.model: dict[str, Instance] = {}
         self.daemon = Daemon(server.socket, self.text("one"))
         self.alive = False
+        self.ways: list[tuple[str, str]] = []
 
     def text(self, name: str) -> str:
         return RULES[name].format(*self.numbers)
@@ -91,13 +92,23 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names)
     def delete(self, name: str) -> None:
         if name in self.containers:
-            self.containers.pop(name).delete()
+            self.wake(name)
+            container = self.containers.pop(name)
+            self.patiently(container.delete)
             del self.model[name]
+
+    @rule(name=names)
+    def freeze_or_unfreeze(self, name: str) -> None:
+        if name in self.containers and self.model[name].running:
+            frozen = self.model[name].frozen
+            self.patiently(self.containers[name].unfreeze if frozen else self.containers[name].freeze)
+            self.model[name].frozen = not frozen
 
     @rule(name=names)
     def start_or_stop(self, name: str) -> None:
         if name not in self.containers:
             return
+        self.wake(name)
         if self.model[name].running:
             self.patiently(self.containers[name].stop)
         else:
@@ -108,6 +119,7 @@ class Machine(RuleBasedStateMachine):
     def rename(self, old: str, new: str) -> None:
         if old not in self.containers or new in self.containers:
             return
+        self.wake(old)
         was_running = self.model[old].running
         if was_running:
             self.patiently(self.containers[old].stop)
@@ -121,6 +133,7 @@ class Machine(RuleBasedStateMachine):
     def copy(self, old: str, new: str) -> None:
         if old not in self.containers or new in self.containers:
             return
+        self.wake(old)
         self.containers[new] = self.containers[old].copy(new)
         self.model[new] = self.model[old].copy()
         self.patiently(self.containers[new].start)
@@ -130,6 +143,7 @@ class Machine(RuleBasedStateMachine):
     def snapshot_or_restore(self, name: str) -> None:
         if name not in self.containers:
             return
+        self.wake(name)
         model = self.model[name]
         if model.snapshot is None:
             self.patiently(lambda: self.containers[name].snapshot("before"))
@@ -180,12 +194,24 @@ class Machine(RuleBasedStateMachine):
     def unmount(self, name: str, pick: int, *, also_remove: bool) -> None:
         if name not in self.containers or not self.model[name].running:
             return
+        self.wake(name)
         inside = [path for path, seen in self.containers[name].nodes().items() if seen.major == _CONSOLES]
         if inside:
             path = sorted(inside)[pick % len(inside)]
             self.containers[name].run("umount", path)
             if also_remove:
                 self.containers[name].run("rm", "-f", path)
+
+    @rule(name=names, number=consoles_of)
+    def put_in_the_way(self, name: str, number: int) -> None:
+        """A folder where the node should go: the server cannot make it, until somebody clears the way."""
+        if name not in self.containers or not self.model[name].running:
+            return
+        self.wake(name)
+        path = self.consoles[number].node
+        done = self.containers[name].run("sh", "-c", f"mkdir {path} && touch {path}/file")
+        if done.code == 0:
+            self.ways.append((name, path))
 
     # --- hotplugd and the server ------------------------------------------------------------------------
 
@@ -229,6 +255,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def rest(self) -> None:
+        for name in self.containers:
+            self.wake(name)
+        for name, path in self.ways:
+            if name in self.containers and self.model[name].running:
+                self.containers[name].run("sh", "-c", f"test -d {path} && rm -r {path}")
+        self.ways.clear()
         if not self.alive:
             self.daemon.start()
             self.alive = True
@@ -286,6 +318,11 @@ class Machine(RuleBasedStateMachine):
                 console.unplug()
 
     # --- helpers ----------------------------------------------------------------------------------------
+
+    def wake(self, name: str) -> None:
+        if self.model[name].frozen:
+            self.patiently(self.containers[name].unfreeze)
+            self.model[name].frozen = False
 
     def one_of_ours(self, name: str, pick: int) -> str:
         if name not in self.containers:

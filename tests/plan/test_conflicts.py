@@ -82,7 +82,8 @@ def test_an_entry_of_our_name_without_our_marks_is_not_ours(theirs: Entry, wants
 
 
 def test_a_profile_that_has_an_entry_of_our_name_is_not_overruled() -> None:
-    found = plan_instance(BOX, box([], [entry(ONE)]), wanted(ALL, ONE), None)
+    theirs = entry(ONE, {"path": "/dev/elsewhere"})
+    found = plan_instance(BOX, box([], [theirs]), wanted(ALL, ONE), None)
     assert said(found) == []
     assert f"entry '{NAME}'" in told(found)[0]
     assert "not ours" in told(found)[0]
@@ -114,7 +115,12 @@ def test_ours_makes_way_for_what_somebody_put_at_its_path_unless_its_node_is_the
     found = plan_instance(BOX, there, wanted(ALL, ONE), inside)
     assert said(found) == ([] if stays else ["remove serial:A5001"])
     assert "belongs to its entry 'theirs'" in told(found)[0]
-    assert len(found.attachments) == (1 if stays else 0)
+    assert [each.verified for each in found.attachments] == ([inside is SEEN] if stays else [])
+
+
+def test_ours_is_not_left_elsewhere_for_a_path_that_belongs_to_others() -> None:
+    there = box([entry(ONE, {"path": "/dev/elsewhere"}), node(path="/dev/ttyUSB1")])
+    assert said(plan_instance(BOX, there, wanted(ALL, ONE), None)) == ["remove serial:A5001"]
 
 
 SAME_PATH = all_with("path: /dev/ttyX")
@@ -149,6 +155,15 @@ def test_of_two_devices_at_one_path_the_attached_stays(
         for other in ("/dev/ttyUSB1", "/dev/ttyUSB2", "/dev/ttyUSB3")
         if other != holder
     ]
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_of_two_devices_at_one_path_the_older_stays(attached: bool) -> None:
+    old, new = console(2, born=9), console(1, born=10)
+    there = [at_x(new), at_x(old)] if attached else []
+    found = plan_instance(BOX, box(there), wanted(SAME_PATH, new, old), None)
+    assert said(found) == (["remove serial:A5001"] if attached else ["add /dev/ttyUSB2"])
+    assert [each.device for each in found.problems] == ["/dev/ttyUSB1"]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
@@ -209,6 +224,14 @@ def test_one_serial_comes_once_where_a_rule_relies_on_it(
     else:
         assert said(found) == [f"add {each}" for each in both if each not in there]
         assert told(found) == []
+
+
+def test_a_device_that_cannot_be_here_does_not_hold_its_serial() -> None:
+    rules = ruleset(rule("{serial: RX}", "{to: box}"))
+    first, second = phone(1, "RX"), phone(2, "RX")
+    found = plan_instance(BOX, box([node(path=first.node)]), wanted(rules, first, second), None)
+    assert said(found) == [f"add {second}"]
+    assert [each.device for each in found.problems] == [str(first)]
 
 
 def test_two_nodes_of_one_device_have_one_serial_between_them() -> None:

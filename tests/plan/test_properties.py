@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotplugd.entry import inside_path, is_for, is_ours, name_for, slot_links, slot_of
@@ -35,6 +35,8 @@ DEVICES = [
     disk(),
 ]
 BY_SLOT = {device.slot: device for device in DEVICES}
+# Two cores, and other tests beside: how long one example takes says nothing.
+UNTIMED = settings(deadline=None)
 PATHS = ["/dev/shared", "/dev/ttyUSB1", "/dev/x", "/dev/bus/usb/001/001"]
 
 
@@ -136,12 +138,14 @@ def applied(world: World, plan: Plan) -> World:
     )
 
 
+@UNTIMED
 @given(worlds())
 def test_once_a_plan_is_applied_the_next_is_empty(world: World) -> None:
     then = applied(world, world.plan())
     assert then.plan().changes == ()
 
 
+@UNTIMED
 @given(worlds())
 def test_no_change_concerns_what_is_not_ours(world: World) -> None:
     entries = world.instance.entries
@@ -156,6 +160,7 @@ def test_no_change_concerns_what_is_not_ours(world: World) -> None:
     }
 
 
+@UNTIMED
 @given(worlds())
 def test_every_wanted_device_is_attached_or_to_be_or_a_problem(world: World) -> None:
     plan = world.plan()
@@ -167,6 +172,7 @@ def test_every_wanted_device_is_attached_or_to_be_or_a_problem(world: World) -> 
         assert want.device in attached | changed or str(want.device) in held
 
 
+@UNTIMED
 @given(worlds())
 def test_no_path_is_given_to_two(world: World) -> None:
     plan = world.plan()
@@ -177,6 +183,7 @@ def test_no_path_is_given_to_two(world: World) -> None:
             assert there.count(inside_path(change.entry)) == 1
 
 
+@UNTIMED
 @given(worlds())
 def test_what_stays_of_ours_is_wanted_or_waits_for_udevd(world: World) -> None:
     names = {name_for(each.slot) for each in world.devices}
@@ -185,6 +192,7 @@ def test_what_stays_of_ours_is_wanted_or_waits_for_udevd(world: World) -> None:
             assert any(one.devnum and is_for(each, one.devnum) for one in world.unsettled)
 
 
+@UNTIMED
 @given(worlds(), st.randoms())
 def test_the_order_of_what_is_wanted_does_not_matter(world: World, random: Random) -> None:
     shuffled = list(world.wanted)
@@ -193,6 +201,7 @@ def test_the_order_of_what_is_wanted_does_not_matter(world: World, random: Rando
     assert plan_instance(BOX, world.instance, shuffled, inside, world.unsettled) == world.plan()
 
 
+@UNTIMED
 @given(worlds())
 def test_what_is_said_can_be_shown(world: World) -> None:
     plan = world.plan()

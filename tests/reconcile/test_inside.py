@@ -169,6 +169,79 @@ async def test_a_node_that_stays_when_its_entry_goes_is_told() -> None:
     assert len(bench.requests) == 2
 
 
+async def with_a_node_left_behind() -> Bench:
+    """The device is gone, and its node is not."""
+    bench = Bench()
+    await bench.start(ONE)
+    left = bench.inside[BOX][ONE.node]
+    bench.applied = lambda _: bench.inside[BOX].update({ONE.node: left})
+    bench.reconciler.no_device(ONE.syspath)
+    await at(10)
+    assert ["its node is still there at /dev/ttyUSB1" in message for message in bench.told()] == [True]
+    bench.applied = lambda _: None
+    return bench
+
+
+@in_virtual_time
+async def test_a_node_that_stayed_is_a_problem_until_it_is_seen_gone() -> None:
+    bench = await with_a_node_left_behind()
+    bench.reconciler.look_again(BOX)
+    await at(20)
+    assert len(bench.told()) == 1
+    bench.unmount(ONE)
+    await bench.reconciler.settled()
+    assert bench.told() == []
+    assert len(bench.events("device.left-behind")) == 1
+
+
+@in_virtual_time
+async def test_a_node_that_stayed_is_no_problem_once_its_instance_was_stopped() -> None:
+    bench = await with_a_node_left_behind()
+    bench.change(BOX, running=False)
+    bench.reconciler.restarted(BOX)
+    await bench.reconciler.settled()
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_a_node_that_stayed_is_no_problem_once_its_device_is_back() -> None:
+    bench = await with_a_node_left_behind()
+    await bench.plug(console(1, born=2))
+    assert bench.told() == []
+    assert bench.verified() == {"/dev/ttyUSB1": True}
+
+
+@in_virtual_time
+async def test_a_look_that_fails_does_not_clear_a_node_that_should_be_gone() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    left = bench.inside[BOX][ONE.node]
+    bench.applied = lambda _: bench.inside[BOX].update({ONE.node: left})
+
+    def glance(_: InstanceName) -> None:
+        raise Unreachable("a file system in there hangs")
+
+    bench.glance = glance
+    bench.reconciler.no_device(ONE.syspath)
+    await at(10)
+    assert bench.events("device.left-behind") == []
+    bench.glance = lambda _: None
+    await at(60)
+    assert len(bench.events("device.left-behind")) == 1
+
+
+@in_virtual_time
+async def test_what_others_put_where_a_node_was_is_not_left_behind() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    other = Node(Devnum("char", 4, 64), 0o660)
+    bench.applied = lambda _: bench.inside[BOX].update({ONE.node: other})
+    bench.reconciler.no_device(ONE.syspath)
+    await at(10)
+    assert bench.events("device.left-behind") == []
+    assert bench.told() == []
+
+
 @in_virtual_time
 async def test_a_node_that_went_with_its_entry_is_looked_for_once() -> None:
     bench = Bench()
