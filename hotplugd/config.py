@@ -84,7 +84,7 @@ def load(path: Path) -> tuple[Config, tuple[Diagnostic, ...]]:
     root, wrong = compose(source)
     reader = Reader(source)
     config = _read(reader, root)
-    return config, (*wrong, *reader.found)
+    return config, tuple(sorted((*wrong, *reader.found), key=lambda each: (each.line, each.column)))
 
 
 def _read(reader: Reader, root: Node | None) -> Config:

@@ -41,19 +41,23 @@ async def serve(path: Path, questions: Mapping[str, Callable[[], object]]) -> As
     clients: set[asyncio.Task[None]] = set()
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        clients.add(task)
         try:
-            if len(clients) <= _CLIENTS:
-                with suppress(TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
-                    async with asyncio.timeout(_PATIENCE):
-                        await _answer(reader, writer, questions)
+            with suppress(TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
+                async with asyncio.timeout(_PATIENCE):
+                    await _answer(reader, writer, questions)
         finally:
-            clients.discard(task)
             writer.transport.abort()
 
-    server = await asyncio.start_unix_server(client, sock=listening, limit=_LINE)
+    # Not the coroutine itself: asyncio would call it a defect that we cancel its task.
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(clients) >= _CLIENTS:
+            writer.transport.abort()
+            return
+        task = asyncio.get_running_loop().create_task(client(reader, writer))
+        clients.add(task)
+        task.add_done_callback(clients.discard)
+
+    server = await asyncio.start_unix_server(connected, sock=listening, limit=_LINE)
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd import config as configuration
 from hotplugd import systemd
 from hotplugd.config import Config
-from hotplugd.control import serve
+from hotplugd.control import ControlError, serve
 from hotplugd.documents import StatusJson, attachment_json, change_json, problem_json
 from hotplugd.lxd import find_server
 from hotplugd.retry import Retry
@@ -24,6 +24,7 @@ from hotplugd.rules import Diagnostic, RuleSet
 from hotplugd.rules import load as load_rules
 from hotplugd.server import ServerError
 from hotplugd.session import Session
+from hotplugd.slots import AlreadyRunning
 from hotplugd.threads import Threads
 from hotplugd.wants import Problem
 
@@ -66,6 +67,8 @@ class Daemon:
     ) -> None:
         self._path = path
         self._settings = settings
+        # What was in force before the last reload, to go back to.
+        self._before: Settings | None = None
         self._log = log
         self._dry_run = dry_run
         self._session: Session | None = None
@@ -109,14 +112,23 @@ class Daemon:
     async def _sessions(self) -> None:
         while True:
             self._again.clear()
-            config = self._settings.config
-            async with AsyncExitStack() as undo:
-                if not self._dry_run:
-                    await undo.enter_async_context(serve(config.control, {"status": self.status}))
-                address = await self._find(config.server)
-                if address is not None:
-                    await self._one(address)
+            try:
+                await self._by(self._settings.config)
+            except (ControlError, AlreadyRunning) as error:
+                if self._before is None:
+                    raise
+                self._refuse(str(error))
+                self._settings = self._before
             self._session = None
+
+    async def _by(self, config: Config) -> None:
+        """Sessions by one configuration, until it is another."""
+        async with AsyncExitStack() as undo:
+            if not self._dry_run:
+                await undo.enter_async_context(serve(config.control, {"status": self.status}))
+            address = await self._find(config.server)
+            if address is not None:
+                await self._one(address)
 
     async def _find(self, setting: str) -> str | None:
         """The server's address, as soon as there is one; None where other settings came first."""
@@ -191,6 +203,7 @@ class Daemon:
 
     def _take(self, settings: Settings) -> None:
         before, self._settings = self._settings, settings
+        self._before = before
         self._reload_problem = ""
         other = (before.config.server, before.config.control) != (
             settings.config.server,

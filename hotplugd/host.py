@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from glob import glob
 from pathlib import Path
 
 from hotplugd.model import Device
@@ -46,11 +47,24 @@ def _mounts() -> dict[str, str]:
     with suppress(OSError):
         for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
             fields = line.split(" ")
-            place = fields[4]
-            for escape, character in _ESCAPES.items():
-                place = place.replace(escape, character)
+            place = _unescaped(fields[4])
             found.setdefault(fields[2], place)
+            # btrfs and others have a number of their own there: take that of what was mounted, too.
+            source = fields[fields.index("-") + 2]
+            if source.startswith("/dev/"):
+                with suppress(OSError):
+                    number = os.stat(_unescaped(source)).st_rdev
+                    found.setdefault(f"{os.major(number)}:{os.minor(number)}", place)
+    for member in glob("/sys/fs/btrfs/*/devices/*/dev"):
+        with suppress(OSError):
+            found.setdefault(Path(member).read_text("ascii").strip(), "a btrfs of several disks")
     return found
+
+
+def _unescaped(text: str) -> str:
+    for escape, character in _ESCAPES.items():
+        text = text.replace(escape, character)
+    return text
 
 
 def _swaps() -> set[str]:

@@ -8,6 +8,7 @@ A file system in there may also hang for ever: callers give these functions a th
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import stat
@@ -20,6 +21,8 @@ from hotplugd.model import Inside, Node
 from hotplugd.slots import devnum_of
 
 _DATABASE_MOST: Final = 1 << 20
+_ID: Final = re.compile("[0-9]{1,10}")
+_LARGEST_ID: Final = 2**32 - 2
 _BLOCKED: Final = (FileNotFoundError, NotADirectoryError)
 
 
@@ -144,6 +147,6 @@ def _ids(root: int, database: str, names: Iterable[str]) -> dict[str, int | None
         text = _read(root, database)
     for line in text.decode("utf-8", "replace").splitlines():
         fields = line.split(":")
-        if len(fields) > 2 and found.get(fields[0], 0) is None and fields[2].isdecimal():  # noqa: PLR2004
-            found[fields[0]] = int(fields[2])
+        if len(fields) > 2 and found.get(fields[0], 0) is None and _ID.fullmatch(fields[2]):  # noqa: PLR2004
+            found[fields[0]] = int(fields[2]) if int(fields[2]) <= _LARGEST_ID else None
     return found

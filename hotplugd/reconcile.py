@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from hotplugd.model import Device, Instance, InstanceName
 from hotplugd.plan import Attachment, Change
+from hotplugd.retry import NEVER
 from hotplugd.rules import RuleSet
 from hotplugd.wants import Problem, Wants, wants
 from hotplugd.writer import Activity, Tools, Writer
@@ -20,14 +21,16 @@ from hotplugd.writer import Activity, Tools, Writer
 class Reconciler:
     """Keeps every instance as the rules, the devices and the instances say it should be.
 
-    Nothing is planned before the devices were listed: without devices, everything would have to go.
+    Nothing is planned before both were listed: without devices everything would have to go, and without
+    instances no device would have a place.
     """
 
     def __init__(self, tools: Tools, rules: RuleSet) -> None:
         self._tools = tools
         self._rules = rules
         self._loop = asyncio.get_running_loop()
-        self._listed = False
+        self._devices_listed = False
+        self._instances_listed = False
         self._devices: dict[str, Device] = {}
         self._since: dict[str, float] = {}
         self._unsettled: dict[str, Device] = {}
@@ -53,7 +56,8 @@ class Reconciler:
         if before is not None and before.slot != device.slot:
             self._unlink(before)
         self._devices[device.syspath] = device
-        self._since[device.syspath] = self._loop.time()
+        if before is None or before.slot != device.slot:
+            self._since[device.syspath] = self._loop.time()
         self._claim(device)
         self._settle(device.syspath)
 
@@ -74,14 +78,18 @@ class Reconciler:
         for device in devices:
             self.device(device)
         self._unsettled = {each.syspath: each for each in unsettled if each.syspath not in self._devices}
-        self._listed = True
+        self._devices_listed = True
         self._each(Writer.kick)
 
-    def listed_instances(self, instances: Iterable[Instance]) -> None:
-        """Take note of all instances there are; the server answers."""
+    def listed_instances(self, instances: Iterable[Instance], asked: float = NEVER) -> None:
+        """Take note of all instances there are; the server answers.
+
+        asked  when, in the loop's time, the server was asked: what was learned later is newer
+        """
+        self._instances_listed = True
         found = {instance.id: instance for instance in instances}
         for name in found.keys() | self._writers.keys():
-            self._writer(name).listed(found.get(name))
+            self._writer(name).listed(found.get(name), asked)
 
     def refresh(self, name: InstanceName) -> None:
         """Take note that something happened to this instance: the server has to be asked."""
@@ -178,8 +186,9 @@ class Reconciler:
         return self._writers[name]
 
     def _ready(self) -> Sequence[Device] | None:
-        """The devices that udevd has not processed, or None before the devices were listed."""
-        return tuple(self._unsettled.values()) if self._listed else None
+        """The devices that udevd has not processed, or None before everything was listed."""
+        listed = self._devices_listed and self._instances_listed
+        return tuple(self._unsettled.values()) if listed else None
 
     def _idle(self, writer: Writer) -> None:
         """Forget the writer of what is no instance, and should not be one for any device."""

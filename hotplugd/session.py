@@ -120,13 +120,13 @@ class Session:
 
     async def _happened(self, happened: Lifecycle | None) -> None:
         if happened is None:
-            self.reconciler.listed_instances(await self._lxd.list())
+            await self._list()
             self._retry.reset()
             self.connected = True
             self._log.info("server.connected", server=str(self.server))
             self._answered.set()
         elif happened.name is None:
-            self.reconciler.listed_instances(await self._lxd.list())
+            await self._list()
         else:
             self.reconciler.refresh(happened.name)
 
@@ -143,9 +143,13 @@ class Session:
             self._udev.list()
             self.reconciler.look_everywhere()
             try:
-                self.reconciler.listed_instances(await self._lxd.list())
+                await self._list()
             except ServerError as error:
                 self._log.warning("server.away", reason=str(error), retry_in=_RESYNC)
+
+    async def _list(self) -> None:
+        asked = asyncio.get_running_loop().time()
+        self.reconciler.listed_instances(await self._lxd.list(), asked)
 
     # --- what is heard ----------------------------------------------------------------------------------
 

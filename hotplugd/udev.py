@@ -34,6 +34,8 @@ _BUFFER: Final = 64 << 20
 _ONE_TURN: Final = 128
 # Sockets that break again are opened again no more often than this, in seconds.
 _PAUSE: Final = 0.25
+# The kernel tells of a removal while the device is still in sysfs; after so many seconds it is not.
+_ON_ITS_WAY: Final = 1.0
 _ATTRIBUTE_MOST: Final = 4096
 # What reading one device may raise: it went meanwhile, or its strings are not what strings are.
 _UNREADABLE: Final = (OSError, ValueError, pyudev.DeviceNotFoundError)
@@ -143,8 +145,8 @@ class Udev:
                 known[found.sys_path] = replace(before, sequence=start)
             else:
                 unsettled.append(_bare(found))
+        # What is gone stays gone: udevd may still tell of it from before.
         self._known = known
-        self._gone.clear()
         self._sink.listed_devices([each.device for each in known.values()], unsettled)
 
     # --- messages ---------------------------------------------------------------------------------------
@@ -195,7 +197,7 @@ class Udev:
         self._gone.pop(syspath, None)
         if old := _properties(message).get("DEVPATH_OLD"):
             self._removed("/sys" + old, sequence, early=False)
-        above = self._above.pop(syspath, None)
+        above = self._forget_above(syspath)
         if _can_matter(message):
             device = self._snapshot(message, listing=False)
             self._known[syspath] = _Known(device, sequence)
@@ -206,20 +208,33 @@ class Udev:
     def _removed(self, syspath: str, sequence: int, *, early: bool) -> None:
         known = self._known.get(syspath)
         if known is not None and sequence and sequence < known.sequence:
+            # Of an earlier device of that name; or it was on its way out while everything was listed.
+            asyncio.get_running_loop().call_later(_ON_ITS_WAY, self._see_whether_gone, syspath)
             return
         if early and sequence:
             # udevd may still be busy with what came before, and tell us of the device once more.
             self._gone[syspath] = sequence
-        elif not early:
+        elif not early and sequence >= self._gone.get(syspath, 0):
             self._gone.pop(syspath, None)
-        self._above.pop(syspath, None)
+        self._forget_above(syspath)
         if self._known.pop(syspath, None) is not None:
             self._sink.no_device(syspath)
+
+    def _see_whether_gone(self, syspath: str) -> None:
+        if syspath in self._known and not os.path.exists(syspath):
+            del self._known[syspath]
+            self._forget_above(syspath)
+            self._sink.no_device(syspath)
+
+    def _forget_above(self, syspath: str) -> Device | None:
+        """What was kept of a device as one above others is old, and of those between it and them."""
+        for between in [each for each in self._above if each.startswith(syspath + "/")]:
+            del self._above[between]
+        return self._above.pop(syspath, None)
 
     def _refresh_below(self, syspath: str) -> None:
         """Something above these devices changed, which rules may ask for by `parent`."""
         for below in [each for each in self._known if each.startswith(syspath + "/")]:
-            self._above.pop(below, None)
             with suppress(*_UNREADABLE):
                 found = pyudev.Devices.from_sys_path(self._context, below)
                 if found.is_initialized:
@@ -266,7 +281,8 @@ class Udev:
     def _slot(self, device: Device, *, listing: bool) -> str:
         """An id for this enumeration of the device, `c-189-3-123456`: the one that our udev rule gave it.
 
-        Without the rule its last part is the time at which udevd first saw the device, in µs since boot.
+        Without the rule its last part is the time at which udevd first saw the device, in µs since boot, or
+        where it keeps nothing of the device, the number that sysfs gave its folder.
         While we hear of it without a gap the device keeps its slot, also if udevd forgets that time.
         """
         assert device.devnum is not None
@@ -280,7 +296,7 @@ class Udev:
             slot = before.device.slot
             if slot in (named, prefix + born) or not (named or (listing and born)):
                 return slot
-        return named or prefix + (born if born.isdecimal() else f"t{time.time_ns()}")
+        return named or prefix + (born if born.isdecimal() else f"i{_inode(device.syspath)}")
 
     def _read_attrs(self, device: Device) -> dict[str, str]:
         names = {*self._attrs, *_USB_ATTRS} if device.is_usb_device else self._attrs
@@ -331,6 +347,14 @@ def _same_number(found: Any, device: Device) -> bool:
 
 def _driver(found: Any, properties: dict[str, str]) -> str:
     return properties.get("DRIVER") or found.driver or ""
+
+
+def _inode(syspath: str) -> int:
+    """The number of the device's folder: the kernel gives none twice (Linux: fs/kernfs/dir.c)."""
+    try:
+        return os.stat(syspath).st_ino
+    except OSError:
+        return time.time_ns()
 
 
 def _attribute(syspath: str, name: str) -> str | None:

@@ -80,7 +80,7 @@ class Activity:
 class Writer:
     """Keeps one instance, or the place of one that does not exist (yet), as it should be.
 
-    unsettled   gives the devices that udevd has not processed; None while the devices are not known
+    unsettled   gives the devices that udevd has not processed; None while not all is known
     since       when, in the loop's time, a device (by syspath) came
     idle        called whenever nothing is under way any more
     """
@@ -110,7 +110,8 @@ class Writer:
         # kicked: something is new since the last plan. stale: the server has to be asked.
         self._kicked = False
         self._stale = False
-        # When the present plan was made.
+        # When the server's answer came that is in `actual`, and when the present plan was made.
+        self._learned = LONG_AGO
         self._at = LONG_AGO
         self._retry = Retry()
         self._working: asyncio.Task[None] | None = None
@@ -127,13 +128,13 @@ class Writer:
             self.wants[syspath] = wants
         self.kick()
 
-    def listed(self, actual: Instance | None) -> None:
-        """The server answers, and this is the instance now."""
+    def listed(self, actual: Instance | None, asked: float) -> None:
+        """The server answers, and this was the instance at some time after it was asked."""
         self._retry.reset()
-        if self._working is None:
+        if self._working is None and self._learned < asked:
             self._learn(actual)
         else:
-            # A request is under way, and the listing may be older than its answer.
+            # A request is under way or was answered meanwhile: the listing may be older than the answer.
             self._stale = True
         self.kick()
 
@@ -233,6 +234,7 @@ class Writer:
         if actual is None or not actual.running:
             self._sight.forget()
         self.actual = actual
+        self._learned = self._loop.time()
 
     def _link(self, batch: Sequence[Change]) -> list[Change]:
         """The changes whose slots are there."""

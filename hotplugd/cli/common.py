@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., object])
 
 BAD_CONFIGURATION: Final = 78  # sysexits.h: EX_CONFIG
+AS_ROOT: Final = "; this has to be run as root"
 
 with_config = click.option(
     "--config",

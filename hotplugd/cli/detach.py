@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import click
 
-from hotplugd.cli.common import fail, say, settings, show_problems, table, with_config
+from hotplugd.cli.common import AS_ROOT, fail, say, settings, show_problems, table, with_config
 
 
 @click.command()
@@ -31,7 +32,7 @@ def command(config: Path, *, everything: bool) -> None:
     except AlreadyRunning as error:
         raise fail(f"{error}; end it first, or it attaches everything again") from None
     except (ServerError, OSError) as error:
-        raise fail(error) from None
+        raise fail(f"{error}{AS_ROOT}" if os.geteuid() else error) from None
     show_problems([problem_json(each) for each in problems])
     if changes:
         rows = [[str(each.instance), each.device, each.rule, each.entry.name] for each in changes]

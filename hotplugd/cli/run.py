@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import click
 
-from hotplugd.cli.common import BAD_CONFIGURATION, fail, settings, with_config
+from hotplugd.cli.common import AS_ROOT, BAD_CONFIGURATION, fail, settings, with_config
 
 
 @click.command()
@@ -36,8 +37,8 @@ def command(config: Path, *, once: bool, dry_run: bool) -> None:
 
     try:
         code = asyncio.run(work())
-    except (AlreadyRunning, ControlError, ServerError) as error:
+    except AlreadyRunning as error:
         raise fail(error) from None
-    except OSError as error:
-        raise fail(f"{error}; it has to run as root, where it can hear the kernel and write /dev") from None
+    except (ControlError, ServerError, OSError) as error:
+        raise fail(f"{error}{AS_ROOT}" if os.geteuid() else error) from None
     raise SystemExit(code)

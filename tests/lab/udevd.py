@@ -135,7 +135,7 @@ def _tidy_slots(*, existed: bool) -> None:
             if not path.exists():
                 path.unlink(missing_ok=True)
             continue
-        with path.open("rb") as file, suppress(BlockingIOError):
+        with suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
     if not existed:
