@@ -1,7 +1,7 @@
 # make          .venv/bin/hotplugd, from the pinned requirements
 # make demo     a private LXD, real devices, measured: in under a minute
 # make test     all tests; root is needed for those with real devices
-# make check    style, types, layers
+# make check    style, types, layers, the example rules and configuration
 # make lock     resolve the requirements again (needs the network)
 # make clean    away with everything that was made here
 #
@@ -92,6 +92,8 @@ check: $(BIN)/hotplugd
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hotplugd check rules
+	$(BIN)/hotplugd check --config config.example.yaml
 
 # From the public index alone, so that the hashes are everybody's.
 lock: $(VENV)/bin/python

@@ -32,6 +32,7 @@ class ChangeJson(TypedDict):
     project: str
     instance: str
     device: str
+    identity: str
     rule: str
     entry: str
     why: str
@@ -85,6 +86,7 @@ def change_json(change: Change) -> ChangeJson:
         "project": change.instance.project,
         "instance": change.instance.name,
         "device": change.device,
+        "identity": change.identity,
         "rule": change.rule,
         "entry": change.entry.name,
         "why": change.why,

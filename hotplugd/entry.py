@@ -22,12 +22,13 @@ MARK: Final = "user.hotplugd."
 MARK_VERSION: Final = MARK + "version"
 MARK_INSTANCE: Final = MARK + "instance"
 MARK_DEVICE: Final = MARK + "device"
+MARK_NODE: Final = MARK + "node"
 MARK_RULE: Final = MARK + "rule"
 MARK_SINCE: Final = MARK + "since"
 
 # For people to read. A difference here alone is no reason to take a device out and put it in again,
 # which is what the server does when any key changes.
-_INFORMAL: Final = frozenset({MARK_DEVICE, MARK_RULE, MARK_SINCE})
+_INFORMAL: Final = frozenset({MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE})
 
 _NAME = re.compile(r"hp-[0-9a-f]{16}")
 _AGAIN: Final = ".r"

@@ -8,7 +8,7 @@ small plan. The daemon, `hotplugd plan`, `hotplugd explain` and the tests all ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +22,10 @@ Action = Literal["add", "update", "repair", "remove"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing to do to one instance's entries. For `remove` the entry is the one that goes."""
+    """One thing to do to one instance's entries. For `remove` the entry is the one that goes.
+
+    device  its node on the host; of what goes, the one that it had
+    """
 
     action: Action
     instance: InstanceName
@@ -31,6 +34,11 @@ class Change:
     rule: str
     why: str
     want: Want | None = None
+
+    @property
+    def identity(self) -> str:
+        """The device's identity, as the entry has it."""
+        return self.entry.config.get(entries.MARK_DEVICE, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ def plan_instance(
     wanted: Iterable[Want],
     inside: Inside | None,
     unsettled: Sequence[Device] = (),
+    present: Container[str] = (),
 ) -> Plan:
     """What has to change in one instance.
 
@@ -65,6 +74,7 @@ def plan_instance(
     inside     what was seen in it since the last change; None where nothing was
     unsettled  devices that exist and that udevd has not processed (yet, or any more): an entry for one of
                them stays as it is until udevd says what the device is
+    present    the slots of all devices that exist, to say why an entry goes
     """
     if instance is None:
         message = f"there is no instance '{name.name}' in project '{name.project}'"
@@ -73,7 +83,7 @@ def plan_instance(
         return Plan()
     planner = _Planner(instance, inside, unsettled)
     planner.place(wanted)
-    planner.clear()
+    planner.clear(present)
     return Plan(tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems))
 
 
@@ -135,18 +145,19 @@ class _Planner:
                 else:
                     self._compare(want, entry, actual)
 
-    def clear(self) -> None:
+    def clear(self, present: Container[str]) -> None:
         """Take out what is ours and has no reason to be here."""
         for each in self._ours.values():
             if each.name in self._kept:
                 continue
             mark = each.config.get(entries.MARK_INSTANCE, "")
-            why = (
-                "no rule puts its device here"
-                if mark == entries.mark_for(self._instance.id)
-                else f"it was made for {quoted(mark)}, not for this instance"
-            )
-            device = each.config.get(entries.MARK_DEVICE) or entries.slot_of(each)
+            if mark != entries.mark_for(self._instance.id):
+                why = f"it was made for {quoted(mark)}, not for this instance"
+            elif entries.slot_of(each) in present:
+                why = "no rule puts its device here any more"
+            else:
+                why = "its device is gone"
+            device = each.config.get(entries.MARK_NODE) or entries.slot_of(each)
             rule = each.config.get(entries.MARK_RULE, "")
             self.changes.append(Change("remove", self._instance.id, each, device, rule, why))
 
@@ -209,6 +220,7 @@ class _Planner:
             entries.MARK_VERSION: entries.VERSION,
             entries.MARK_INSTANCE: entries.mark_for(want.instance),
             entries.MARK_DEVICE: identity(device),
+            entries.MARK_NODE: device.node,
             entries.MARK_RULE: want.rule.name,
         }
         if attach.mode is not None:

@@ -33,6 +33,7 @@ class Reconciler:
         self._instances_listed = False
         self._devices: dict[str, Device] = {}
         self._since: dict[str, float] = {}
+        self._slots: set[str] = set()
         self._unsettled: dict[str, Device] = {}
         self._wants: dict[str, Wants] = {}
         self._writers: dict[InstanceName, Writer] = {}
@@ -55,9 +56,11 @@ class Reconciler:
             return
         if before is not None and before.slot != device.slot:
             self._unlink(before)
-        self._devices[device.syspath] = device
+            self._slots.discard(before.slot)
         if before is None or before.slot != device.slot:
             self._since[device.syspath] = self._loop.time()
+        self._devices[device.syspath] = device
+        self._slots.add(device.slot)
         self._claim(device)
         self._settle(device.syspath)
 
@@ -66,6 +69,7 @@ class Reconciler:
         device = self._devices.pop(syspath, None)
         self._since.pop(syspath, None)
         if device is not None:
+            self._slots.discard(device.slot)
             self._unlink(device)
             self._claim(device, gone=True)
         self._settle(syspath)
@@ -76,7 +80,12 @@ class Reconciler:
         for syspath in [known for known in self._devices if known not in present]:
             self.no_device(syspath)
         for device in devices:
-            self.device(device)
+            if device.syspath not in self._devices:
+                self.device(device)
+                # Nobody knows since when it is there.
+                self._since.pop(device.syspath, None)
+            else:
+                self.device(device)
         self._unsettled = {each.syspath: each for each in unsettled if each.syspath not in self._devices}
         self._devices_listed = True
         self._each(Writer.kick)
@@ -181,7 +190,7 @@ class Reconciler:
     def _writer(self, name: InstanceName) -> Writer:
         if name not in self._writers:
             self._writers[name] = Writer(
-                name, self._tools, self._activity, self._ready, self._since, self._idle
+                name, self._tools, self._activity, self._ready, self._slots, self._since, self._idle
             )
         return self._writers[name]
 

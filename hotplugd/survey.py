@@ -77,9 +77,12 @@ def survey(
     wanted = survey_devices(rules, devices).wants
     instances, insides = asyncio.run(_look(rules, wanted, find_server(server, environment)))
     mine = _by_instance(wanted)
+    present = {device.slot for device in devices}
     ours = {name for name, each in instances.items() if any(map(is_ours, each.entries.values()))}
     plans = {
-        name: plan_instance(name, instances.get(name), mine.get(name, ()), insides.get(name), unsettled)
+        name: plan_instance(
+            name, instances.get(name), mine.get(name, ()), insides.get(name), unsettled, present
+        )
         for name in mine.keys() | ours
     }
     return Survey(wanted, plans)

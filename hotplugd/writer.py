@@ -8,7 +8,7 @@ to see there, and sets an alarm for what has to be tried again. A writer waits f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -81,6 +81,7 @@ class Writer:
     """Keeps one instance, or the place of one that does not exist (yet), as it should be.
 
     unsettled   gives the devices that udevd has not processed; None while not all is known
+    present     the slots of all devices that exist
     since       when, in the loop's time, a device (by syspath) came
     idle        called whenever nothing is under way any more
     """
@@ -91,6 +92,7 @@ class Writer:
         tools: Tools,
         activity: Activity,
         unsettled: Callable[[], Sequence[Device] | None],
+        present: Container[str],
         since: Mapping[str, float],
         idle: Callable[[Writer], None],
     ) -> None:
@@ -101,6 +103,7 @@ class Writer:
         self._tools = tools
         self._activity = activity
         self._unsettled = unsettled
+        self._present = present
         self._since = since
         self._idle = idle
         self._loop = asyncio.get_running_loop()
@@ -205,7 +208,9 @@ class Writer:
             if unsettled is None:
                 return
             wanted = [want for each in self.wants.values() for want in each]
-            self.plan = plan_instance(self.name, self.actual, wanted, self._sight.inside, unsettled)
+            self.plan = plan_instance(
+                self.name, self.actual, wanted, self._sight.inside, unsettled, self._present
+            )
             if self._retry.until > self._at:
                 return
             batch = self._records.batch(self.plan.changes, self._at)
@@ -314,19 +319,22 @@ class Writer:
             if change.action == "remove" and path not in put:
                 self._sight.left(path, change)
             if change.want is not None and change.action == "add":
-                since = self._since.get(change.want.device.syspath, now)
-                fields["after"] = f"{(now - since) * 1000:.1f} ms"
+                since = self._since.get(change.want.device.syspath)
+                if since is not None:
+                    fields["after_plug"] = f"{(now - since) * 1000:.1f} ms"
             self._tools.log.info(f"device.{change.action}", **fields)
 
     def _tell(self, batch: Sequence[Change]) -> None:
         for change in batch:
             if (change.entry.name, change.action) not in self._told:
                 self._told.add((change.entry.name, change.action))
-                self._tools.log.info("dry-run", **self._fields(change), why=change.why)
+                path = entries.inside_path(change.entry)
+                self._tools.log.info("dry-run", **self._fields(change), path=path, why=change.why)
 
     def _fields(self, change: Change) -> dict[str, str]:
         return {
             "device": change.device,
+            "identity": change.identity,
             "rule": change.rule,
             "instance": str(self.name),
             "action": change.action,

@@ -23,7 +23,7 @@ from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console, Zram
 from tests.lab.server import Server
-from tests.lab.stop import clean_up_when_told_to_end
+from tests.lab.stop import clean_up_when_told_to_end, finish_undisturbed
 from tests.lab.udevd import udevd
 from tests.lab.usb import FASTBOOT, SERIAL, Phone, Plugged, Usb
 from tests.lab.wait import NotInTime, eventually, steadily
@@ -116,6 +116,7 @@ def main() -> int:
             rows += _kernel(server, containers)
             rows += _phones(server, containers)
             _say("clean-up")
+            finish_undisturbed(Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP)
     except KeyboardInterrupt:
         _say("stopped; everything is cleaned up")
         return 130

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from hotplugd.entry import MARK_DEVICE, MARK_INSTANCE, MARK_RULE, mark_for, name_for, slot_links, slot_prefix
+from hotplugd.entry import (
+    MARK_DEVICE,
+    MARK_INSTANCE,
+    MARK_NODE,
+    MARK_RULE,
+    mark_for,
+    name_for,
+    slot_links,
+    slot_prefix,
+)
 from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Kind
 from hotplugd.rules import RuleSet, parse
 from hotplugd.wants import Want, identity, wants
@@ -85,6 +94,7 @@ def entry(
         "user.hotplugd.version": "1",
         MARK_INSTANCE: mark_for(instance),
         MARK_DEVICE: identity(device),
+        MARK_NODE: device.node,
         MARK_RULE: rule,
     }
     config: dict[str, str | None] = {**keys, **other}

@@ -27,6 +27,8 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
         paths = found.rules
     loaded = load(paths)
     diagnostics = (*wrong, *loaded.diagnostics)
+    if not loaded.rules.rules and not diagnostics:
+        click.echo(f"warning: no rules in {', '.join(map(str, paths))}", err=True)
     errors = sum(each.severity == "error" for each in diagnostics)
     if as_json:
         rules = [] if errors else [each.name for each in loaded.rules.rules]

@@ -64,7 +64,7 @@ class Daemon:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
+        if kind is not None and kind is not KeyboardInterrupt:
             sys.stderr.write(f"--- hotplugd's log\n{self.log()}---\n")
         self.close()
 

@@ -19,3 +19,9 @@ def clean_up_when_told_to_end(*numbers: signal.Signals) -> None:
 
     for each in numbers:
         signal.signal(each, interrupt)
+
+
+def finish_undisturbed(*numbers: signal.Signals) -> None:
+    """From now on these signals are ignored: what is left to do is the clean-up."""
+    for each in numbers:
+        signal.signal(each, signal.SIG_IGN)

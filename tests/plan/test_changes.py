@@ -17,7 +17,9 @@ RUNNING = Inside(nodes={ONE.node: Node(ONE.devnum, 0o660)}, users={"ci": 1000}, 
 
 
 def said(plan: Plan) -> list[str]:
-    return [f"{each.action} {each.device}" for each in plan.changes]
+    return [
+        f"{each.action} {each.identity if each.action == 'remove' else each.device}" for each in plan.changes
+    ]
 
 
 def plan(
@@ -87,7 +89,8 @@ INFORMAL: dict[str, dict[str, str | None]] = {
     "rule": {"user.hotplugd.rule": "older"},
     "device": {"user.hotplugd.device": "serial:other"},
     "since": {"user.hotplugd.since": "2020-01-01"},
-    "none": {"user.hotplugd.rule": None, "user.hotplugd.device": None},
+    "node": {"user.hotplugd.node": "/dev/other"},
+    "none": {"user.hotplugd.rule": None, "user.hotplugd.device": None, "user.hotplugd.node": None},
 }
 
 
@@ -176,7 +179,7 @@ def test_an_entry_whose_device_should_not_be_here_is_removed() -> None:
     gone = entry(phone(1), rule="phones")
     found = plan("", [entry(ONE), gone])
     assert [(each.action, each.entry, each.rule, each.why) for each in found.changes] == [
-        ("remove", gone, "phones", "no rule puts its device here")
+        ("remove", gone, "phones", "its device is gone")
     ]
     assert [each.want.device for each in found.attachments] == [ONE]
 
@@ -193,6 +196,11 @@ def test_a_device_that_was_enumerated_again_has_a_new_entry() -> None:
 def test_an_entry_that_was_copied_with_another_instance_is_removed() -> None:
     found = plan_instance(BOX, box([entry(ONE, instance=InstanceName("lab", "o\x1b"))]), [], None)
     assert [each.why for each in found.changes] == ["it was made for lab/o\\x1b, not for this instance"]
+
+
+def test_an_entry_that_no_rule_wants_any_more_goes_for_that_reason() -> None:
+    found = plan_instance(BOX, box([entry(ONE)]), [], RUNNING, (), {ONE.slot})
+    assert [each.why for each in found.changes] == ["no rule puts its device here any more"]
 
 
 def test_an_entry_without_marks_for_people_is_removed_too() -> None:

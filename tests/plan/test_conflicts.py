@@ -18,7 +18,9 @@ NAME = name_for(ONE.slot)
 
 
 def said(plan: Plan) -> list[str]:
-    return [f"{each.action} {each.device}" for each in plan.changes]
+    return [
+        f"{each.action} {each.identity if each.action == 'remove' else each.device}" for each in plan.changes
+    ]
 
 
 def told(plan: Plan) -> list[str]:

@@ -164,7 +164,7 @@ async def test_a_node_that_stays_when_its_entry_goes_is_told() -> None:
     bench.reconciler.no_device(ONE.syspath)
     await at(HOUR)
     assert [(each["device"], each["path"]) for each in bench.events("device.left-behind")] == [
-        ("serial:A5001", "/dev/ttyUSB1")
+        ("/dev/ttyUSB1", "/dev/ttyUSB1")
     ]
     assert len(bench.requests) == 2
 

@@ -97,7 +97,7 @@ async def test_a_dry_run_tells_each_change_once_and_does_nothing() -> None:
     assert bench.journal == []
     assert [(each["action"], each["device"]) for each in bench.events("dry-run")] == [
         ("add", "/dev/ttyUSB1"),
-        ("remove", "serial:A5002"),
+        ("remove", "/dev/ttyUSB2"),
     ]
     assert [each.action for each in bench.reconciler.pending()] == ["add", "remove"]
 
@@ -183,11 +183,11 @@ async def test_what_was_done_is_logged_with_how_long_it_took() -> None:
     bench.reconciler.no_device(ONE.syspath)
     await bench.reconciler.settled()
     assert [
-        (each["event"], each["device"], each["instance"], each["path"], each.get("after"))
+        (each["event"], each["device"], each["instance"], each["path"], each.get("after_plug"))
         for each in bench.events("device.add", "device.remove")
     ] == [
         ("device.add", "/dev/ttyUSB1", "box", "/dev/ttyUSB1", "250.0 ms"),
-        ("device.remove", "serial:A5001", "box", "/dev/ttyUSB1", None),
+        ("device.remove", "/dev/ttyUSB1", "box", "/dev/ttyUSB1", None),
     ]
 
 
