@@ -12,7 +12,7 @@ from typing import TypedDict, cast
 from hotplugd.entry import MARK_SINCE
 from hotplugd.model import Device
 from hotplugd.plan import Attachment, Change
-from hotplugd.rules import Verdict, describe
+from hotplugd.rules import Rule, Verdict, describe
 from hotplugd.survey import Fate
 from hotplugd.wants import Problem, identity
 
@@ -152,9 +152,14 @@ class ValuesJson(TypedDict, total=False):
 
 
 class DeviceJson(ValuesJson):
-    """`devices --json` is a list of these. parents: the devices above, the nearest first."""
+    """`devices --json` is a list of these.
+
+    rule: the one that takes the device, be it to ignore it; null where none does. parents: the devices above,
+    the nearest first.
+    """
 
     device: str
+    rule: str | None
     identity: str
     syspath: str
     parents: list[ValuesJson]
@@ -164,7 +169,6 @@ class ExplainJson(DeviceJson):
     """`explain --json`. rules: in order, up to the first that matches, which is `rule`."""
 
     rules: list[VerdictJson]
-    rule: str | None
     ignored: bool
     wants: list[PlaceJson]
     attachments: list[AttachmentJson]
@@ -172,11 +176,12 @@ class ExplainJson(DeviceJson):
     problems: list[ProblemJson]
 
 
-def device_json(device: Device) -> DeviceJson:
-    """A device with every value that a rule can match on."""
+def device_json(device: Device, rule: Rule | None) -> DeviceJson:
+    """A device with every value that a rule can match on, and the rule that takes it."""
     return {
         **_values(device),
         "device": str(device),
+        "rule": rule.name if rule is not None else None,
         "identity": identity(device),
         "syspath": device.syspath,
         "parents": [_values(above) for above in device.ancestors()],
@@ -187,9 +192,8 @@ def explain_json(device: Device, verdicts: Sequence[Verdict], fate: Fate) -> Exp
     """What the rules say to a device, and what becomes of it."""
     rule = fate.wants.rule
     return {
-        **device_json(device),
+        **device_json(device, rule),
         "rules": [_verdict(each) for each in verdicts],
-        "rule": rule.name if rule is not None else None,
         "ignored": rule is not None and rule.attach is None,
         "wants": [
             {"project": each.instance.project, "instance": each.instance.name, "path": each.path}

@@ -14,8 +14,9 @@ from hotplugd.model import Device, Instance, InstanceName
 from hotplugd.plan import Attachment, Change
 from hotplugd.retry import NEVER
 from hotplugd.rules import RuleSet
+from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Wants, wants
-from hotplugd.writer import Activity, Tools, Writer
+from hotplugd.writer import Writer
 
 
 class Reconciler:

@@ -22,9 +22,9 @@ from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError
 from hotplugd.slots import Slots, lock
 from hotplugd.threads import Threads
+from hotplugd.tools import Tools
 from hotplugd.udev import Udev
 from hotplugd.wants import Problem
-from hotplugd.writer import Tools
 
 # The net below the events: everything is looked at again this often, in seconds.
 _RESYNC: Final = 300.0

@@ -20,12 +20,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pyudev
 from pyudev._util import udev_list_iterate
 
+from hotplugd import sysfs
 from hotplugd.entry import slot_prefix
 from hotplugd.host import in_use
 from hotplugd.model import Device, Devnum
@@ -36,7 +36,6 @@ _ONE_TURN: Final = 128
 _PAUSE: Final = 0.25
 # The kernel tells of a removal while the device is still in sysfs; after so many seconds it is not.
 _ON_ITS_WAY: Final = 1.0
-_ATTRIBUTE_MOST: Final = 4096
 # What reading one device may raise: it went meanwhile, or its strings are not what strings are.
 _UNREADABLE: Final = (OSError, ValueError, pyudev.DeviceNotFoundError)
 
@@ -121,7 +120,7 @@ class Udev:
 
     def list(self) -> None:
         """Tell the sink of every device there is."""
-        start = _sequence_now()
+        start = sysfs.sequence_now()
         self._above.clear()
         known: dict[str, _Known] = {}
         unsettled: list[Device] = []
@@ -296,12 +295,12 @@ class Udev:
             slot = before.device.slot
             if slot in (named, prefix + born) or not (named or (listing and born)):
                 return slot
-        return named or prefix + (born if born.isdecimal() else f"i{_inode(device.syspath)}")
+        return named or prefix + (born if born.isdecimal() else f"i{sysfs.inode(device.syspath)}")
 
     def _read_attrs(self, device: Device) -> dict[str, str]:
         names = {*self._attrs, *_USB_ATTRS} if device.is_usb_device else self._attrs
-        found = {name: text for name in names if (text := _attribute(device.syspath, name)) is not None}
-        if device.is_usb_device and (peer := _peer(device.syspath)):
+        found = {name: text for name in names if (text := sysfs.attribute(device.syspath, name)) is not None}
+        if device.is_usb_device and (peer := sysfs.peer(device.syspath)):
             found["peer"] = peer
         return found
 
@@ -347,45 +346,6 @@ def _same_number(found: Any, device: Device) -> bool:
 
 def _driver(found: Any, properties: dict[str, str]) -> str:
     return properties.get("DRIVER") or found.driver or ""
-
-
-def _inode(syspath: str) -> int:
-    """The number of the device's folder: the kernel gives none twice (Linux: fs/kernfs/dir.c)."""
-    try:
-        return os.stat(syspath).st_ino
-    except OSError:
-        return time.time_ns()
-
-
-def _attribute(syspath: str, name: str) -> str | None:
-    """A sysfs attribute as text, or None where there is none to read."""
-    try:
-        with Path(syspath, name).open("rb") as file:
-            raw = file.read(_ATTRIBUTE_MOST)
-    except (OSError, ValueError):
-        return None
-    return raw.decode("utf-8", "surrogateescape").rstrip("\n \t\0")
-
-
-def _peer(syspath: str) -> str:
-    """The name that a device in this physical port has at the other USB speed, or empty.
-
-    `port` links to the hub's port, and `peer` there to the same socket's port on the other hub
-    (Documentation/ABI/testing/sysfs-bus-usb). Ports are called `usb2-port4` or `2-4-port2`.
-    """
-    try:
-        name = os.path.basename(os.readlink(f"{syspath}/port/peer"))
-    except OSError:
-        return ""
-    hub, _, port = name.partition("-port")
-    return f"{hub[3:]}-{port}" if hub.startswith("usb") else f"{hub}.{port}"
-
-
-def _sequence_now() -> int:
-    """The number of the kernel's latest uevent, 0 where it does not say."""
-    with suppress(OSError, ValueError):
-        return int(Path("/sys/kernel/uevent_seqnum").read_text("ascii"))
-    return 0
 
 
 def listed(attrs: frozenset[str]) -> tuple[tuple[Device, ...], tuple[Device, ...]]:

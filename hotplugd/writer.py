@@ -9,72 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
-
-from structlog.typing import FilteringBoundLogger
+from typing import Final
 
 from hotplugd import entry as entries
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
-from hotplugd.server import Busy, Gone, Inspector, Refused, Server, ServerError
+from hotplugd.server import Busy, Gone, Refused, ServerError
 from hotplugd.sight import Sight
+from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Want
 
 _BUSY_PAUSES: Final = (0.1, 5.0)
 _FAILED_PAUSES: Final = (0.1, 30.0)
-
-
-class Slots(Protocol):
-    """The links below /dev/hotplugd."""
-
-    def make(self, device: Device) -> None:
-        """Make the device's links, or see that they are right. Raises OSError."""
-
-    def remove(self, device: Device) -> None:
-        """Take the device's links away, which makes the server take its node out. Raises OSError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What writers work with.
-
-    log      where what was done is told
-    now      the time of day, as an entry's mark is to tell it
-    dry_run  tell what would be done, and change nothing
-    """
-
-    server: Server
-    inspector: Inspector
-    slots: Slots
-    log: FilteringBoundLogger
-    now: Callable[[], str]
-    dry_run: bool = False
-
-
-class Activity:
-    """How many tasks are under way, and waiting until there are none."""
-
-    def __init__(self) -> None:
-        self._tasks = 0
-        self._none = asyncio.Event()
-        self._none.set()
-
-    def begin(self) -> None:
-        """One more."""
-        self._tasks += 1
-        self._none.clear()
-
-    def end(self) -> None:
-        """One less."""
-        self._tasks -= 1
-        if self._tasks == 0:
-            self._none.set()
-
-    async def none(self) -> None:
-        """Return once nothing is under way. What waits for its next try does not count."""
-        await self._none.wait()
+# Whoever stops an instance, or makes one, is often about to do more (restore, rename, start), and is refused
+# while the server carries out an update of ours. Nothing is urgent in what does not run.
+_HANDS_OFF: Final = 1.0
 
 
 class Writer:
@@ -109,12 +59,15 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._sight = Sight()
         self._records = Records()
+        self._logged: frozenset[Problem] = frozenset()
         self._told: set[tuple[str, str]] = set()
         # kicked: something is new since the last plan. stale: the server has to be asked.
         self._kicked = False
         self._stale = False
         # When the server's answer came that is in `actual`, and when the present plan was made.
         self._learned = LONG_AGO
+        # Nothing is sent before.
+        self._hands_off = LONG_AGO
         self._at = LONG_AGO
         self._retry = Retry()
         self._working: asyncio.Task[None] | None = None
@@ -211,7 +164,7 @@ class Writer:
             self.plan = plan_instance(
                 self.name, self.actual, wanted, self._sight.inside, unsettled, self._present
             )
-            if self._retry.until > self._at:
+            if max(self._retry.until, self._hands_off) > self._at:
                 return
             batch = self._records.batch(self.plan.changes, self._at)
             if self._tools.dry_run:
@@ -238,6 +191,10 @@ class Writer:
     def _learn(self, actual: Instance | None) -> None:
         if actual is None or not actual.running:
             self._sight.forget()
+        was_missing = self.actual is None and self._learned > LONG_AGO
+        was_running = self.actual is not None and self.actual.running
+        if actual is not None and not actual.running and (was_missing or was_running):
+            self._hands_off = self._loop.time() + _HANDS_OFF
         self.actual = actual
         self._learned = self._loop.time()
 
@@ -348,6 +305,8 @@ class Writer:
         times = list(self._records.rest(self.plan.changes, now))
         if self._stale:
             times.append(self._retry.until)
+        if self.plan.changes:
+            times.append(self._hands_off)
         if self.actual is not None and self.actual.running and self._looking is None:
             wants = [want for each in self.wants.values() for want in each]
             when = self._sight.next(self.plan.attachments, wants)
@@ -355,8 +314,23 @@ class Writer:
                 self._look()
             else:
                 times.append(when)
+        if self._looking is None:  # which may settle some of them
+            self._log_problems()
         # Later than the plan, not than now: what came due in between has not been looked at.
         self._set_alarm(min((time for time in times if time > self._at), default=NEVER))
+
+    def _log_problems(self) -> None:
+        """Log what the plan could not have, once for as long as it is so."""
+        for problem in self.plan.problems:
+            if problem not in self._logged:
+                self._tools.log.warning(
+                    "device.problem",
+                    device=problem.device,
+                    rule=problem.rule,
+                    instance=str(self.name),
+                    reason=problem.message,
+                )
+        self._logged = frozenset(self.plan.problems)
 
     def _look(self) -> None:
         self._activity.begin()

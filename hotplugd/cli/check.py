@@ -12,7 +12,7 @@ from hotplugd.rules import Diagnostic, load
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[PATH]...")
 @with_config
 @with_json
 def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:

@@ -26,7 +26,7 @@ AS_ROOT: Final = "; this has to be run as root"
 
 with_config = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default=DEFAULT,
     show_default=True,
     metavar="FILE",

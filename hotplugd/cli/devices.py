@@ -17,7 +17,7 @@ _COLUMNS = ("subsystem", "kernel", "driver", "id", "serial", "port", "path", "in
 @with_config
 @with_json
 def command(config: Path, *, everything: bool, as_json: bool) -> None:
-    """List the devices that rules can see, with the values that they can match on.
+    """List the devices that rules can see, the rule that takes each, and the values that rules can match on.
 
     --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
     """
@@ -25,17 +25,20 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
     from hotplugd.rules import describe  # noqa: PLC0415
     from hotplugd.udev import listed  # noqa: PLC0415
 
-    found = sorted(listed(settings(config).rules.attrs)[0], key=lambda each: each.syspath)
+    rules = settings(config).rules
+    found = sorted(listed(rules.attrs)[0], key=lambda each: each.syspath)
     shown = [each for each in found if everything or not _is_virtual(each)]
     if as_json:
-        print_json([device_json(each) for each in shown])
+        print_json([device_json(each, rules.decide(each)) for each in shown])
         return
     rows = []
     for each in shown:
         values = describe(each)
-        rows.append([str(each), *(" ".join(values.get(key, ())) for key in _COLUMNS)])
+        rule = rules.decide(each)
+        taken = rule.name if rule is not None else ""
+        rows.append([str(each), taken, *(" ".join(values.get(key, ())) for key in _COLUMNS)])
     if rows:
-        table(("device", *_COLUMNS), rows)
+        table(("device", "rule", *_COLUMNS), rows)
     if len(found) > len(shown):
         say(f"{len(found) - len(shown)} virtual devices are not shown; --all shows them")
 

@@ -10,7 +10,8 @@ import click
 
 from hotplugd.cli.common import fail, print_json, say, settings, show_problems, with_config, with_json
 from hotplugd.model import Device, plain
-from hotplugd.rules import MATCH_KEYS
+from hotplugd.rules import MATCH_KEYS, values
+from hotplugd.wants import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 def command(device: str, config: Path, *, as_json: bool) -> None:
     """Say what each rule makes of DEVICE, where it goes, and what holds it up.
 
-    DEVICE is a node (/dev/ttyUSB0), a path in /sys, or the kernel's name (1-4.2). Needs no daemon; one that
-    runs is asked what it has tried.
+    DEVICE is a node (/dev/ttyUSB0), a path in /sys, the kernel's name (1-4.2), a serial number, or an
+    identity as `status` shows it (serial:…). Needs no daemon; one that runs is asked what it has tried.
     """
     found = settings(config)
     from hotplugd.documents import explain_json, problem_json  # noqa: PLC0415
@@ -59,10 +60,13 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
 def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> Device:
     """The device that is meant by a node or a link to one, a path in sysfs, or the kernel's name."""
     real = os.path.realpath(name) if name.startswith("/") else name
-    found = [each for each in (*devices, *unsettled) if real in (each.node, each.syspath, each.kernel)]
+    everything = (*devices, *unsettled)
+    found = [each for each in everything if real in (each.node, each.syspath, each.kernel)]
+    found = found or [each for each in everything if name in (identity(each), *values(each, "serial"))]
     if not found:
+        expected = "expected a node, a path in /sys, the kernel's name or a serial number"
         advice = "`hotplugd devices --all` lists them"
-        raise fail(f"no device {name}: expected a node, a path in /sys or the kernel's name; {advice}")
+        raise fail(f"no device {name}: {expected}; {advice}")
     if len(found) > 1:
         paths = ", ".join(each.syspath for each in found)
         raise fail(f"several devices are called {name}; name one by its path in /sys: {paths}")

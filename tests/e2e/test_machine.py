@@ -150,6 +150,9 @@ class Machine(RuleBasedStateMachine):
             model.snapshot = model.copy()
         else:
             self.patiently(lambda: self.containers[name].restore("before"))
+            # A restore that the server breaks off half-way leaves it stopped, and the next one leaves it so.
+            if model.running and self.containers[name].config["status"] != "Running":
+                self.patiently(self.containers[name].start)
             back = model.snapshot.copy()
             back.running, back.snapshot = model.running, model.snapshot
             self.model[name] = back
@@ -337,7 +340,8 @@ class Machine(RuleBasedStateMachine):
             try:
                 what()
             except ServerError as error:
-                if "busy" in str(error) or "ETag" in str(error):
+                # To be deleted it has to be stopped, which it is not while it is busy.
+                if any(word in str(error) for word in ("busy", "ETag", "Instance is running")):
                     return False
                 raise
             return True

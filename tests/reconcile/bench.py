@@ -15,7 +15,7 @@ from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName
 from hotplugd.reconcile import Reconciler
 from hotplugd.rules import RuleSet
 from hotplugd.server import Gone, Unreachable
-from hotplugd.writer import Tools
+from hotplugd.tools import Tools
 from tests.devices import ALL, BOX, box
 from tests.virtual import later, now
 
