@@ -1,0 +1,152 @@
+"""What a configuration may say, and what is said to the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hotplugd import config
+from hotplugd.config import CONTROL, DEFAULT, Config
+from hotplugd.rules import DEFAULT_FOLDERS, Diagnostic
+
+_LONG = "x" * 107
+_WIDE = "ä" * 54
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def place(found: Diagnostic) -> str:
+    return f"{found.line}:{found.column}"
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "null\n", "{}\n", "\ufeff", "---\n"])
+def test_every_key_is_optional(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert config.load(file) == (Config("auto", DEFAULT_FOLDERS, CONTROL), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("server: auto", Config()),
+        ("server: /run/incus/unix.socket", Config("/run/incus/unix.socket")),
+        ("server: 'https://lxd.example:8443'", Config("https://lxd.example:8443")),
+        ("rules: /etc/rules", Config(rules=(Path("/etc/rules"),))),
+        ("rules: [/b.yaml, /a]", Config(rules=(Path("/b.yaml"), Path("/a")))),
+        ("control: /run/other.sock", Config(control=Path("/run/other.sock"))),
+        (f"control: /{_LONG[:106]}", Config(control=Path(f"/{_LONG[:106]}"))),
+        ("server: /s\nrules: [/r]\ncontrol: /c", Config("/s", (Path("/r"),), Path("/c"))),
+        ("\ufeffserver: /s", Config("/s")),
+    ],
+)
+def test_what_it_says_counts(file: Path, text: str, expected: Config) -> None:
+    file.write_text(text, encoding="utf-8")
+    assert config.load(file) == (expected, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "message", "hint"),
+    [
+        ("sever: auto", "1:1", "unknown key 'sever'", "did you mean 'server'?"),
+        ("Server: auto", "1:1", "unknown key 'Server'", "did you mean 'server'?"),
+        ("socket: /a", "1:1", "unknown key 'socket'", "keys: server, rules, control"),
+        ("server: lxd", "1:9", "'lxd' is no server", "auto, a socket's path, or https://host:8443"),
+        ("server: http://a", "1:9", "'http://a' is no server", "https://host:8443"),
+        ("server: Auto", "1:9", "'Auto' is no server", "auto"),
+        ('server: "\\e[31m"', "1:9", "'\\x1b[31m' is no server", "auto"),
+        ("server: [/a]", "1:9", "expected a value, and found a list", ""),
+        ("server: {a: b}", "1:10", "expected a value, and found keys and values", ""),
+        ("server:", "1:1", "`server` has no value", "give it one, or take the key out"),
+        ("server: ''", "1:1", "`server` has no value", "give it one, or take the key out"),
+        ("server: ~", "1:9", "`server` has no value", 'in quotes it is a text: "~"'),
+        ("rules: rules.d", "1:8", "'rules.d' is not an absolute path", "begin with /"),
+        ("rules: [/a, b]", "1:13", "'b' is not an absolute path", "begin with /"),
+        ("rules:\n  - /a\n  - [/b]", "3:5", "expected a value, and found a list", ""),
+        ('rules: ["/a\\0"]', "1:9", "'/a\\x00' is not an absolute path", "begin with /"),
+        ("rules: []", "1:8", "`rules` is an empty list", ""),
+        ("control: run.sock", "1:10", "'run.sock' is not an absolute path", "begin with /"),
+        (f"control: /{_LONG}", "1:10", "longer than the 107 bytes that a socket's path may have", ""),
+        (f"control: /{_WIDE}", "1:10", "longer than the 107 bytes that a socket's path may have", ""),
+        ("- server", "1:1", "expected keys and values, and found a list", ""),
+        ("auto", "1:1", "expected keys and values, and found 'auto'", ""),
+        ("server: auto\nserver: /a", "2:1", "key 'server' stands here a second time", ""),
+        ("server: auto\n---\nserver: /a", "2:1", "a second document in one file", ""),
+        ("\tserver: auto", "1:1", "not YAML: found character that cannot start any token", "not with tabs"),
+        ("server: 'auto", "1:14", "not YAML: found unexpected end of stream", "is a quote missing?"),
+        ("server: !x auto", "1:9", "tags are not supported: !x", "leave it out"),
+        ("server: &x auto", "1:9", "anchors are not supported", ""),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(
+    file: Path, text: str, where: str, message: str, hint: str
+) -> None:
+    file.write_text(text, encoding="utf-8")
+    (found,) = config.load(file)[1]
+    assert (found.severity, found.file, place(found), found.message) == ("error", str(file), where, message)
+    assert hint in found.hint
+
+
+def test_everything_that_is_wrong_is_told_at_once_from_top_to_bottom(file: Path) -> None:
+    file.write_text("server: lxd\nextra: e\nrules: [a, /b, c]\ncontrol: d\n")
+    found = config.load(file)[1]
+    assert list(map(place, found)) == ["1:9", "2:1", "3:9", "3:16", "4:10"]
+
+
+def test_a_key_that_stands_twice_is_shown_in_both_places(file: Path) -> None:
+    file.write_text("control: /a\ncontrol: /b\n")
+    (found,) = config.load(file)[1]
+    assert found.related is not None
+    assert (found.related.line, found.related.source) == (1, "control: /a")
+
+
+def test_a_socket_with_a_nul_is_no_server(file: Path) -> None:
+    file.write_text('server: "/a\\0b"\n')
+    (found,) = config.load(file)[1]
+    assert place(found) == "1:9"
+
+
+@pytest.mark.parametrize("address", ["https://", "https:///path", "https://[::1", "https://:8443"])
+def test_an_address_without_a_host_is_no_server(file: Path, address: str) -> None:
+    file.write_text(f"server: '{address}'\n")
+    (found,) = config.load(file)[1]
+    assert (place(found), address in found.message) == ("1:9", True)
+
+
+def test_bytes_that_are_no_text_are_told(file: Path) -> None:
+    file.write_bytes(b"rules: /a\nserver: \xff\n")
+    (found,) = config.load(file)[1]
+    assert (place(found), found.message) == ("2:9", "byte 0xff at offset 18 is not UTF-8")
+
+
+def test_a_file_that_is_far_too_large_is_not_read(file: Path) -> None:
+    file.write_bytes(b"#" * (10 << 20))
+    (found,) = config.load(file)[1]
+    assert found.message.startswith("larger than 1 MiB")
+
+
+def test_a_folder_in_its_place_is_an_error(tmp_path: Path) -> None:
+    (found,) = config.load(tmp_path)[1]
+    assert found.message == "expected a file, and found a folder"
+
+
+def test_a_file_that_is_missing_is_an_error(file: Path) -> None:
+    (found,) = config.load(file)[1]
+    assert found.message == "cannot be read: No such file or directory"
+
+
+def test_at_the_default_place_it_may_be_missing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "DEFAULT", file)
+    assert config.load(file) == (Config(), ())
+    file.write_text("server: lxd\n")
+    assert len(config.load(file)[1]) == 1
+
+
+def test_the_example_says_what_holds_without_it(project: Path) -> None:
+    found, wrong = config.load(project / "config.example.yaml")
+    assert wrong == ()
+    assert (found.server, found.control) == (Config().server, Config().control)
+    assert str(DEFAULT) in (project / "README.md").read_text()

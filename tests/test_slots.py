@@ -1,0 +1,220 @@
+"""Links below /dev/hotplugd, and the lock beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hotplugd import entry, slots
+from hotplugd.entry import slot_links
+from hotplugd.model import Device, Devnum
+from hotplugd.slots import AlreadyRunning, SlotError, Slots, devnum_of, lock
+
+_HOLDER = """
+import sys
+from hotplugd.slots import lock
+with lock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+pytestmark = pytest.mark.usefixtures("root")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the place of /dev/hotplugd, which does not exist yet."""
+    place = tmp_path / "hotplugd"
+    for module in (entry, slots):
+        monkeypatch.setattr(module, "SLOTS", str(place))
+    return place
+
+
+def null(slot: str = "c-1-3-5") -> Device:
+    return Device(
+        "/sys/devices/virtual/mem/null",
+        "mem",
+        "null",
+        node="/dev/null",
+        devnum=Devnum("char", 1, 3),
+        slot=slot,
+    )
+
+
+def zero(slot: str) -> Device:
+    return Device(
+        "/sys/devices/virtual/mem/zero",
+        "mem",
+        "zero",
+        node="/dev/zero",
+        devnum=Devnum("char", 1, 5),
+        slot=slot,
+    )
+
+
+class TestLinks:
+    def test_both_links_lead_to_the_node_and_go_again(self) -> None:
+        device = null(f"c-7-250-{time.time_ns()}")
+        links = [Path(link) for link in slot_links(device.slot)]
+        try:
+            Slots().make(device)
+            assert [os.readlink(link) for link in links] == ["/dev/null"] * 2
+            assert [devnum_of(link.stat()) for link in links] == [device.devnum] * 2
+        finally:
+            Slots().remove(device)
+        assert not any(os.path.lexists(link) for link in links)
+
+    def test_a_missing_folder_is_made_and_can_be_entered_by_all(self, folder: Path) -> None:
+        Slots().make(null())
+        assert sorted(os.listdir(folder)) == ["c-1-3-5", "c-1-3-5.r"]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+    @pytest.mark.usefixtures("folder")
+    def test_links_that_are_right_stay_as_they_are(self) -> None:
+        device = null()
+        Slots().make(device)
+        before = [os.lstat(link) for link in slot_links(device.slot)]
+        Slots().make(device)
+        assert [os.lstat(link) for link in slot_links(device.slot)] == before
+
+    def test_links_of_our_udev_rule_are_right_whatever_way_they_lead(self, folder: Path) -> None:
+        folder.mkdir()
+        for link in slot_links("c-1-3-5"):
+            Path(link).symlink_to("../../../../../../../../../dev/null")
+        Slots().make(null())
+        assert {os.readlink(link) for link in slot_links("c-1-3-5")} == {
+            "../../../../../../../../../dev/null"
+        }
+
+    @pytest.mark.usefixtures("folder")
+    def test_the_one_link_that_is_missing_is_made(self) -> None:
+        device = null()
+        Slots().make(device)
+        Path(slot_links(device.slot)[1]).unlink()
+        Slots().make(device)
+        assert [os.readlink(link) for link in slot_links(device.slot)] == ["/dev/null"] * 2
+
+    @pytest.mark.usefixtures("folder")
+    def test_a_link_to_another_device_is_refused_and_left_alone(self) -> None:
+        Slots().make(zero("c-1-3-5"))
+        with pytest.raises(SlotError, match=r"c-1-3-5 should lead to char 1:3 and leads to char 1:5"):
+            Slots().make(null())
+        assert {os.readlink(link) for link in slot_links("c-1-3-5")} == {"/dev/zero"}
+
+    def test_a_file_in_the_place_of_a_link_is_refused_and_left_alone(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "c-1-3-5.r").write_text("mine")
+        with pytest.raises(SlotError, match="leads to None"):
+            Slots().make(null())
+        assert (folder / "c-1-3-5.r").read_text() == "mine"
+
+    def test_a_link_that_leads_nowhere_is_an_error_and_not_taken_for_right(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "c-1-3-5").symlink_to("/dev/no-such-node")
+        with pytest.raises(OSError, match="c-1-3-5"):
+            Slots().make(null())
+
+    def test_removing_takes_what_is_left_and_no_other_slots_links(self, folder: Path) -> None:
+        one, other = null("c-1-3-5"), null("c-1-3-55")
+        for device in (one, other):
+            Slots().make(device)
+        Path(slot_links(one.slot)[0]).unlink()
+        Slots().remove(one)
+        Slots().remove(one)
+        assert sorted(os.listdir(folder)) == ["c-1-3-55", "c-1-3-55.r"]
+
+
+class TestSweep:
+    def test_links_that_lead_nowhere_go_and_nothing_else_does(self, folder: Path) -> None:
+        Slots().make(null())
+        (folder / "c-9-9-1").symlink_to("/dev/no-such-node")
+        (folder / "c-9-9-1.r").symlink_to("c-9-9-1")
+        (folder / ".lock-1").touch()
+        (folder / "folder").mkdir()
+        assert sorted(Slots().sweep()) == ["c-9-9-1", "c-9-9-1.r"]
+        assert sorted(os.listdir(folder)) == [".lock-1", "c-1-3-5", "c-1-3-5.r", "folder"]
+        assert Slots().sweep() == []
+
+    @pytest.mark.usefixtures("folder")
+    def test_a_folder_that_is_not_there_is_said(self) -> None:
+        with pytest.raises(FileNotFoundError):
+            Slots().sweep()
+
+
+class TestLock:
+    @pytest.fixture
+    def address(self, tmp_path: Path) -> Iterator[str]:
+        """A server's address that is this test's alone; its lock files go with it."""
+        address = str(tmp_path / "unix.socket")
+        yield address
+        for each in (address, f"{address}-other"):
+            name = hashlib.sha256(each.encode()).hexdigest()[:16]
+            Path(f"/dev/hotplugd/.lock-{name}").unlink(missing_ok=True)
+
+    def test_the_second_one_is_told_which_server_has_one_already(self, address: str) -> None:
+        with lock(address), pytest.raises(AlreadyRunning, match=address), lock(address):
+            pytest.fail("two hold one lock")
+
+    def test_another_name_of_the_same_socket_is_the_same_server(self, address: str) -> None:
+        os.symlink(address, f"{address}-alias")
+        with lock(address), pytest.raises(AlreadyRunning), lock(f"{address}-alias"):
+            pytest.fail("two hold one lock")
+
+    def test_another_server_has_a_lock_of_its_own(self, address: str) -> None:
+        other = f"{address}-other"
+        with lock(address), lock(other):
+            for each in (address, other):
+                with pytest.raises(AlreadyRunning), lock(each):
+                    pytest.fail("two hold one lock")
+
+    def test_it_is_free_again_afterwards(self, address: str) -> None:
+        for _ in range(3):
+            with lock(address):
+                pass
+
+    def test_it_is_free_again_after_an_error(self, address: str) -> None:
+        with pytest.raises(ZeroDivisionError), lock(address):
+            raise ZeroDivisionError
+        with lock(address):
+            pass
+
+    def test_it_is_free_again_when_its_holder_was_killed(self, address: str) -> None:
+        with subprocess.Popen(
+            [sys.executable, "-c", _HOLDER, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(AlreadyRunning), lock(address):
+                pytest.fail("two hold one lock")
+            holder.kill()
+        with lock(address):
+            pass
+
+    def test_nobody_but_root_can_take_it(self, folder: Path, tmp_path: Path) -> None:
+        with lock(str(tmp_path)):
+            (name,) = os.listdir(folder)
+            assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+
+    def test_a_link_planted_in_its_place_is_not_followed(self, folder: Path, tmp_path: Path) -> None:
+        with lock(str(tmp_path)):
+            (name,) = os.listdir(folder)
+        (folder / name).unlink()
+        (folder / name).symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(OSError, match="symbolic links"), lock(str(tmp_path)):
+            pytest.fail("a planted link was followed")
+        assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_number_of_a_node_and_of_what_is_none(tmp_path: Path) -> None:
+    assert devnum_of(os.stat("/dev/zero")) == Devnum("char", 1, 5)
+    assert devnum_of(tmp_path.stat()) is None
+    os.mknod(tmp_path / "disk", stat.S_IFBLK | 0o600, os.makedev(300, 70000))
+    assert devnum_of((tmp_path / "disk").stat()) == Devnum("block", 300, 70000)
