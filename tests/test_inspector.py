@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
@@ -20,44 +18,10 @@ from hotplugd.model import Devnum, Inside, InstanceName, Node
 from hotplugd.server import Gone, Unreachable
 from hotplugd.threads import Threads
 from tests.lab.container import Container
+from tests.lab.fuse import hanging
 from tests.lab.server import Server
 
 _NULL = Inside(nodes={"/dev/null": Node(Devnum("char", 1, 3), 0o666)})
-
-# Mounts a file system over /mnt of a process's mount namespace, and answers none of its requests.
-_FUSE = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-def must(result):
-    assert result == 0, os.strerror(ctypes.get_errno())
-pid, *spaces = sys.argv[1:]
-opened = [os.open(f"/proc/{pid}/ns/{space}", os.O_RDONLY) for space in spaces]
-for space, descriptor in zip(spaces, opened):
-    if space == "mnt":
-        fuse = os.open("/dev/fuse", os.O_RDWR)
-    must(libc.setns(descriptor, 0))
-    if space == "user":
-        os.setgid(0)
-        os.setuid(0)
-options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other"
-must(libc.mount(b"hang", b"/mnt", b"fuse", 0, options.encode()))
-print("mounted", flush=True)
-sys.stdin.read()
-"""
-
-
-@contextmanager
-def hanging(container: Container, *spaces: str) -> Iterator[Callable[[], None]]:
-    """At /mnt in there, a file system hangs. Gives what ends its server, and with it whoever waits for it."""
-    words = [sys.executable, "-c", _FUSE, str(container.pid), *spaces]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            assert server.stdout.readline() == "mounted\n"
-            yield server.kill
-        finally:
-            server.kill()
-            container.run("umount", "-l", "/mnt")
 
 
 class Bench:

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
+from tests.lab.fuse import hanging
 from tests.lab.inside import Seen
 from tests.lab.kernel import Console, Zram
 from tests.lab.server import Server
@@ -331,6 +332,38 @@ def _is_a_problem(running: Daemon) -> bool:
     status = running.status()
     attached = cast("list[dict[str, object]]", status["attachments"])
     return bool(status["problems"]) or not all(each["verified"] for each in attached)
+
+
+def test_a_file_system_that_hangs_inside_holds_up_no_other_instance(
+    containers: tuple[Container, Container], consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    one, two = containers
+    stuck, other, late = consoles(3)
+    stuck.plug()
+    text = rules(to=str(one), kernel=names(stuck), more=", path: /dev/lab/screen")
+    text += (
+        rules(to=str(two), kernel=names(other, late))
+        .replace("name: one", "name: two")
+        .removeprefix("rules:\n")
+    )
+    running = daemon(text)
+    assert there(one, stuck, "/dev/lab/screen")
+    with hanging(one, "user", "mnt", place="/dev/lab"):
+        eventually(lambda: "cannot look inside" in str(running.status()["problems"]))
+        start = time.monotonic()
+        other.plug()
+        eventually(lambda: there(two, other))
+        late.plug()
+        eventually(lambda: there(two, late))
+        other.unplug()
+        eventually(lambda: two.look(other.node) is None)
+        assert time.monotonic() - start < 2.0
+        verified = {
+            each["instance"]: each["verified"]
+            for each in cast("list[dict[str, object]]", running.status()["attachments"])
+        }
+        assert verified == {str(one): False, str(two): True}
+    eventually(lambda: not running.status()["problems"], 60)
 
 
 def test_who_takes_a_node_out_again_and_again_does_not_keep_it_busy(
