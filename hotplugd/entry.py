@@ -93,10 +93,7 @@ def mark_for(instance: InstanceName) -> str:
     return f"{instance.project}/{instance.name}"
 
 
-def same(actual: Entry, wanted: Entry) -> bool:
-    """Whether the server's entry does what the wanted one would, whatever its informal marks say."""
-
-    def binding(entry: Entry) -> dict[str, str]:
-        return {key: value for key, value in entry.config.items() if key not in _INFORMAL}
-
-    return binding(actual) == binding(wanted)
+def differing(actual: Entry, wanted: Entry) -> list[str]:
+    """The keys in which the actual entry does not do what the wanted one would. Informal marks do nothing."""
+    keys = (actual.config.keys() | wanted.config.keys()) - _INFORMAL
+    return sorted(key for key in keys if actual.config.get(key) != wanted.config.get(key))

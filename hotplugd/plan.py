@@ -8,7 +8,7 @@ small plan. The daemon, `hotplugd plan`, `hotplugd explain` and the tests all ca
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -244,8 +244,7 @@ class _Planner:
     def _compare(self, want: Want, wanted: Entry, actual: Entry) -> None:
         """Set the wanted entry against the actual one, and against what was seen inside."""
         inside = self._inside if self._instance.running else None
-        if not entries.same(actual, wanted):
-            keys = _differing(actual.config, wanted.config)
+        if keys := entries.differing(actual, wanted):
             self._change("update", want, wanted, f"its entry differs in {', '.join(map(quoted, keys))}")
         elif inside is None or inside.error or want.path not in inside.nodes:
             self.attachments.append(Attachment(want, actual, None if inside is None else False))
@@ -261,10 +260,6 @@ class _Planner:
             if message:
                 self.problems.append(_problem(want, message))
             self.attachments.append(Attachment(want, actual, verified=not message))
-
-
-def _differing(actual: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
-    return sorted(key for key in actual.keys() | wanted.keys() if actual.get(key) != wanted.get(key))
 
 
 def _no_such(key: str, who: str, instance: Instance, *, known: bool) -> str:

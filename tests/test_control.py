@@ -150,7 +150,10 @@ class TestMisbehaviour:
             assert b"answer" not in said(path, raw)
             assert ask(path, "status") == {"ready": True}
 
-    def test_a_line_without_end_is_hung_up_on(self, path: Path) -> None:
+    def test_a_line_without_end_is_hung_up_on_at_once(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(control, "_PATIENCE", 60)
         with serving(path):
             assert said(path, b"status" * (1 << 18), end=False) == b""
             assert ask(path, "status") == {"ready": True}

@@ -36,7 +36,7 @@ sys.stdin.read()
 
 @contextmanager
 def hanging(container: Container, *spaces: str, place: str = "/mnt") -> Iterator[Callable[[], None]]:
-    """At this place in there, a file system hangs. Gives what ends its server, and with it who waits for it."""
+    """At this place in there, a file system hangs. Gives what ends its server, and so all waiting for it."""
     words = [sys.executable, "-c", _FUSE, str(container.pid), place, *spaces]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -87,7 +87,7 @@ class Usb:
     """
 
     def __init__(self, bus: int = 0) -> None:
-        self.bus = bus or 500 + os.getpid() % 400
+        self.bus = bus or _free_bus()
         self._devnum = 0
         self._there: dict[str, Plugged] = {}
         self._properties: dict[str, dict[str, str]] = {}
@@ -284,6 +284,13 @@ class Usb:
             raise RuntimeError(f"the made-up USB tree's process ended with {self._bed.wait(10)}")
         answer: object = json.loads(line)
         return answer
+
+
+def _free_bus() -> int:
+    """The number of a bus that neither the machine nor another test has."""
+    first = os.getpid() % 400
+    numbers = (500 + (first + offset) % 400 for offset in range(400))
+    return next(number for number in numbers if not Path(f"{_NODES}/{number:03}").exists())
 
 
 def _remove_empty(folder: Path) -> None:

@@ -103,9 +103,9 @@ class TestOverflow:
 
     def test_one_after_another_is_listed_four_times_a_second_at_most(self, consoles: Consoles) -> None:
         async def script(udev: Udev, heard: Heard) -> None:
-            udev.start()
             flood = consoles(8)
             start = time.monotonic()
+            udev.start()
             while heard.listings < 4:
                 if udev._monitors:
                     shrink(udev)

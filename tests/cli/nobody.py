@@ -1,0 +1,28 @@
+"""Commands as somebody who is not root."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+# Where Python and this code are may be closed to others: everything is loaded before root is given up.
+_RUN = """
+import importlib, os, pkgutil, sys
+import click.testing, hotplugd
+for module in pkgutil.walk_packages(hotplugd.__path__, "hotplugd."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+from hotplugd.cli import main
+main(prog_name="hotplugd")
+"""
+
+
+def as_nobody(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run a hotplugd command as `nobody`, without any capability."""
+    return subprocess.run(
+        [sys.executable, "-c", _RUN, *map(str, words)], cwd="/", capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
