@@ -246,6 +246,8 @@ class Lxd:
         def guarded() -> T:
             try:
                 return work()
+            except requests.Timeout as error:
+                raise Unreachable(f"{self.address} has not answered within {_READ:.0f} s") from error
             except (requests.RequestException, ClientConnectionFailed) as error:
                 raise Unreachable(f"{self.address} does not answer: {_short(error)}") from error
             except LXDAPIException as error:

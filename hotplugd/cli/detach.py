@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from hotplugd.cli.common import AS_ROOT, fail, say, settings, show_problems, table, with_config
+from hotplugd import config as configuration
+from hotplugd.cli.common import AS_ROOT, fail, say, show, show_problems, table, with_config
 
 
 @click.command()
@@ -21,14 +22,18 @@ def command(config: Path, *, everything: bool) -> None:
     """
     if not everything:
         raise click.UsageError("expected --all: detach takes everything of ours out of every instance")
-    found = settings(config)
+    # Not the rules: whoever uninstalls need not mend them first.
+    found, wrong = configuration.load(config)
+    if wrong:
+        show(wrong)
+        raise SystemExit(1)
     from hotplugd.detach import detach  # noqa: PLC0415
     from hotplugd.documents import problem_json  # noqa: PLC0415
     from hotplugd.server import ServerError  # noqa: PLC0415
     from hotplugd.slots import AlreadyRunning  # noqa: PLC0415
 
     try:
-        changes, problems = asyncio.run(detach(found.config.server))
+        changes, problems = asyncio.run(detach(found.server))
     except AlreadyRunning as error:
         raise fail(f"{error}; end it first, or it attaches everything again") from None
     except (ServerError, OSError) as error:

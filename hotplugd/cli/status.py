@@ -12,7 +12,7 @@ from hotplugd.cli.common import fail, print_json, say, show, show_problems, tabl
 from hotplugd.model import plain
 
 if TYPE_CHECKING:
-    from hotplugd.documents import StatusJson
+    from hotplugd.documents import AttachmentJson, ChangeJson, StatusJson
 
 _NOT_RUNNING: Final = 3
 _VERIFIED: Final = {True: "yes", False: "no", None: "not running"}
@@ -52,7 +52,7 @@ def _show(status: StatusJson) -> None:
             each["device"],
             each["identity"],
             each["rule"],
-            each["instance"] if each["project"] == "default" else f"{each['project']}/{each['instance']}",
+            _instance(each),
             each["path"],
             each["since"][:19].replace("T", " "),
             _VERIFIED[each["verified"]],
@@ -61,6 +61,14 @@ def _show(status: StatusJson) -> None:
     ]
     if rows:
         table(("device", "identity", "rule", "instance", "path", "since (UTC)", "verified"), rows)
+    if status["pending"]:
+        table(
+            ("pending", "instance", "device", "rule", "why"),
+            [
+                [each["action"], _instance(each), each["device"], each["rule"], each["why"]]
+                for each in status["pending"]
+            ],
+        )
     server = status["server"]
     who = " ".join(each for each in (server["software"], server["version"], server["address"]) if each)
     say(
@@ -69,3 +77,7 @@ def _show(status: StatusJson) -> None:
         f"{status['rules']} rules, {status['devices']} devices; "
         f"{plain(who) or 'no server found'}{'' if server['connected'] else ' (away)'}"
     )
+
+
+def _instance(each: AttachmentJson | ChangeJson) -> str:
+    return each["instance"] if each["project"] == "default" else f"{each['project']}/{each['instance']}"

@@ -191,18 +191,18 @@ class Server:
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal() and self._is_monitor(entry):
                 pid = int(entry.name)
+                name = _command_line(entry).rpartition(" ")[2]
                 with suppress(OSError):
                     children = (entry / "task" / entry.name / "children").read_text().split()
                     for child in children:
                         os.kill(int(child), signal.SIGKILL)
                     os.kill(pid, signal.SIGKILL)
                     eventually(partial(ended, pid), 10)
+                _remove_cgroups(name)
 
     def _is_monitor(self, entry: Path) -> bool:
-        with suppress(OSError):
-            words = (entry / "cmdline").read_bytes().decode(errors="replace")
-            return words.startswith("[lxc monitor]") and f"{self.folder}/" in words
-        return False
+        words = _command_line(entry)
+        return words.startswith("[lxc monitor]") and f"{self.folder}/" in words
 
     def _unmount(self) -> None:
         """What is mounted below our folder, the last first."""
@@ -210,3 +210,17 @@ class Server:
         for place in reversed(places):
             if place.startswith(f"{self.folder}/"):
                 subprocess.run(["umount", "--lazy", place], check=False, stderr=subprocess.DEVNULL)
+
+
+def _command_line(process: Path) -> str:
+    with suppress(OSError):
+        return (process / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").replace("\0", " ")
+    return ""
+
+
+def _remove_cgroups(container: str) -> None:
+    """What liblxc's monitor would have taken away of a container's control groups."""
+    for folder in Path("/sys/fs/cgroup").glob(f"**/lxc.*.{container}"):
+        for below in sorted(folder.glob("**/"), reverse=True):
+            with suppress(OSError):  # somebody else's of that name, in use
+                below.rmdir()
