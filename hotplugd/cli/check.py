@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hotplugd import config as configuration
-from hotplugd.cli.common import print_json, show, with_config, with_json
+from hotplugd.cli.common import count, print_json, show, with_config, with_json
 from hotplugd.rules import Diagnostic, load
 
 
@@ -36,11 +36,9 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
     else:
         show(diagnostics)
         warnings = len(diagnostics) - errors
-        counts = ", ".join(
-            f"{number} {what}{'' if number == 1 else 's'}"
-            for number, what in ((errors, "error"), (warnings, "warning"))
-            if number
-        )
-        summary = counts or "no errors"
-        click.echo(summary if errors else f"{len(loaded.rules.rules)} rules, {summary}", err=bool(errors))
+        counts = [count(errors, "error")] if errors else []
+        counts += [count(warnings, "warning")] if warnings else []
+        summary = ", ".join(counts) or "no errors"
+        total = count(len(loaded.rules.rules), "rule")
+        click.echo(summary if errors else f"{total}, {summary}", err=bool(errors))
     raise SystemExit(1 if errors else 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hotplugd import config as configuration
-from hotplugd.cli.common import AS_ROOT, fail, say, show, show_problems, table, with_config
+from hotplugd.cli.common import AS_ROOT, count, fail, say, show, show_problems, table, with_config
 
 
 @click.command()
@@ -42,5 +42,5 @@ def command(config: Path, *, everything: bool) -> None:
     if changes:
         rows = [[str(each.instance), each.device, each.rule, each.entry.name] for each in changes]
         table(("instance", "device", "rule", "entry"), rows)
-    say(f"{len(changes)} entries taken out")
+    say(f"{count(len(changes), 'entry')} taken out")
     raise SystemExit(1 if problems else 0)
