@@ -341,7 +341,10 @@ class Machine(RuleBasedStateMachine):
                 what()
             except ServerError as error:
                 # To be deleted it has to be stopped, which it is not while it is busy.
-                if any(word in str(error) for word in ("busy", "ETag", "Instance is running")):
+                if any(
+                    word in str(error)
+                    for word in ("busy", "ETag", "Instance is running", "operation has now")
+                ):
                     return False
                 raise
             return True
