@@ -44,6 +44,7 @@ _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles"
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
 _BUSY: Final = re.compile(r"[Ii]nstance is busy|Failed to create instance \w+ operation|database is locked")
 _BLAMED: Final = re.compile(r'"(hp-[0-9a-f]{16})"')
+_NOT_LXD: Final = "something that is not in LXD's API"
 _MESSAGE_MOST: Final = 400
 
 _SOCKETS: Final = (
@@ -252,10 +253,8 @@ class Lxd:
                 raise Unreachable(f"{self.address} does not answer: {_short(error)}") from error
             except LXDAPIException as error:
                 raise _failure(error) from error
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise Unreachable(
-                    f"{self.address} answered something that is not in its API: {_short(error)}"
-                ) from error
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                raise Unreachable(f"{self.address} answered {_NOT_LXD}: {_short(error)}") from error
 
         try:
             return await self._threads.call(guarded, _CALL)
@@ -340,6 +339,8 @@ def _failure(error: Any) -> ServerError:
     """The error of ours that an API error of pylxd means."""
     message = _short(error)
     status = error.response.status_code
+    if status < requests.codes.bad_request:
+        return Unreachable(f"the server answered {_NOT_LXD}: {message}")
     if isinstance(error, NotFound):
         return Gone(message)
     if status in (requests.codes.conflict, requests.codes.precondition_failed):

@@ -1,0 +1,306 @@
+"""The adapter to LXD, on a real server; and on one that answers nonsense."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from hotplugd import lxd as adapter
+from hotplugd.entry import is_ours
+from hotplugd.lxd import Lifecycle, Lxd, find_server
+from hotplugd.model import Entry, Instance, InstanceName
+from hotplugd.server import Busy, Gone, Refused, Unreachable
+from hotplugd.threads import Threads
+from tests.lab.container import Container
+from tests.lab.server import Server
+from tests.lab.wait import eventually
+
+T = TypeVar("T")
+
+_FOREIGN = {"type": "unix-char", "source": "/dev/zero", "path": "/dev/cam"}
+
+
+def entry(name: str = "hp-00000000000000aa", **config: str) -> Entry:
+    marks = {"user.hotplugd.version": "1", "user.hotplugd.instance": "default/x"}
+    plain = {"type": "unix-char", "source": "/dev/null", "path": "/dev/lab", "required": "false"}
+    return Entry(name, {**plain, **marks, **config})
+
+
+def name_of(container: Container) -> InstanceName:
+    return InstanceName(container.project, container.name)
+
+
+def run(server: Server | Path, work: Callable[[Lxd], Awaitable[T]]) -> T:
+    """What comes of work with a connected adapter."""
+
+    async def main() -> T:
+        address = server.socket if isinstance(server, Server) else server
+        lxd = Lxd(str(address), Threads())
+        await lxd.connect()
+        return await work(lxd)
+
+    return asyncio.run(main())
+
+
+class TestFindingTheServer:
+    def test_the_environment_comes_first(self, tmp_path: Path) -> None:
+        for name in ("lxd", "incus"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "unix.socket").touch()
+        both = {"LXD_DIR": str(tmp_path / "lxd"), "INCUS_DIR": str(tmp_path / "incus")}
+        assert find_server("auto", both) == str(tmp_path / "lxd/unix.socket")
+        assert find_server("auto", {"INCUS_DIR": str(tmp_path / "incus")}) == str(
+            tmp_path / "incus/unix.socket"
+        )
+
+    def test_what_is_named_is_taken(self) -> None:
+        assert find_server("/some/socket", {"LXD_DIR": "/elsewhere"}) == "/some/socket"
+
+    def test_where_there_is_none_it_says_where_it_looked(self, tmp_path: Path) -> None:
+        with pytest.raises(Unreachable, match=rf"looked for {tmp_path}/unix.socket; install one"):
+            find_server("auto", {"LXD_DIR": str(tmp_path)})
+
+
+class TestSeeing:
+    def test_who_answers(self, server: Server) -> None:
+        info = run(server, lambda lxd: lxd.connect())
+        assert info.software == "lxd"
+        assert info.version.startswith("5.")
+        assert info.member == ""
+
+    def test_instances_of_all_projects_with_all_their_entries(
+        self, server: Server, launch: Callable[..., Container]
+    ) -> None:
+        server.project("seeing")
+        runs = launch(devices={"cam": _FOREIGN})
+        stopped = launch(project="seeing", start=False)
+        found = {each.id: each for each in run(server, lambda lxd: lxd.list())}
+        one, two = found[name_of(runs)], found[name_of(stopped)]
+        assert (one.running, two.running) == (True, False)
+        assert one.entries == {"cam": Entry("cam", _FOREIGN)}
+        assert set(one.inherited) == set(two.inherited) == {"root"}
+        assert one.here
+
+    def test_one_instance(self, server: Server, container: Container) -> None:
+        container.patch({"description": "mine"})
+        found = run(server, lambda lxd: lxd.get(name_of(container)))
+        assert (found.description, found.kind, found.running) == ("mine", "container", True)
+
+    def test_none_of_that_name(self, server: Server) -> None:
+        with pytest.raises(Gone):
+            run(server, lambda lxd: lxd.get(InstanceName("default", "nobody")))
+
+    def test_the_init(self, server: Server, container: Container) -> None:
+        assert run(server, lambda lxd: lxd.init(name_of(container))) == container.pid
+        container.stop()
+        with pytest.raises(Gone, match="does not run"):
+            run(server, lambda lxd: lxd.init(name_of(container)))
+
+
+class TestChanging:
+    def test_entries_go_in_and_nothing_else_changes(self, server: Server, container: Container) -> None:
+        container.patch({"description": "mine", "config": {"user.note": "x"}, "devices": {"cam": _FOREIGN}})
+        before = container.config
+        made = entry()
+        after = run(server, lambda lxd: lxd.apply(name_of(container), [made], []))
+        assert after.entries == {"cam": Entry("cam", _FOREIGN), made.name: made}
+        assert container.devices == {"cam": _FOREIGN, made.name: dict(made.config)}
+        assert container.look("/dev/lab") is not None
+        now = container.config
+        assert (now["description"], now["profiles"]) == (before["description"], before["profiles"])
+        assert container.own_config["user.note"] == "x"
+
+    def test_entries_go_out_and_nothing_else_changes(self, server: Server, container: Container) -> None:
+        made, stays = entry(), entry("hp-00000000000000bb", path="/dev/stays")
+        run(server, lambda lxd: lxd.apply(name_of(container), [made, stays], []))
+        container.patch({"description": "mine", "config": {"user.note": "x"}, "devices": {"cam": _FOREIGN}})
+        after = run(server, lambda lxd: lxd.apply(name_of(container), [], [made.name]))
+        assert set(after.entries) == set(container.devices) == {"cam", stays.name}
+        assert container.config["description"] == "mine"
+        assert container.own_config["user.note"] == "x"
+        assert container.look("/dev/lab") is None
+        assert container.look("/dev/stays") is not None
+
+    def test_what_is_not_ours_is_neither_taken_out_nor_written_over(
+        self, server: Server, launch: Callable[..., Container]
+    ) -> None:
+        unmarked = {**_FOREIGN, "path": "/dev/lab"}
+        container = launch(devices={"hp-00000000000000aa": unmarked, "cam": _FOREIGN})
+        run(server, lambda lxd: lxd.apply(name_of(container), [], ["hp-00000000000000aa", "cam"]))
+        assert container.devices == {"hp-00000000000000aa": unmarked, "cam": _FOREIGN}
+        with pytest.raises(Busy, match="somebody else made an entry"):
+            run(server, lambda lxd: lxd.apply(name_of(container), [entry()], []))
+        assert container.devices["hp-00000000000000aa"] == unmarked
+
+    def test_what_is_there_already_asks_for_nothing(self, server: Server, container: Container) -> None:
+        run(server, lambda lxd: lxd.apply(name_of(container), [entry()], []))
+        before = container.config
+        after = run(server, lambda lxd: lxd.apply(name_of(container), [entry()], ["hp-00000000000000cc"]))
+        assert set(after.entries) == {entry().name}
+        assert container.config == before
+
+    @pytest.mark.parametrize("remove", [False, True], ids=["put", "remove"])
+    def test_somebody_who_is_faster_is_not_overruled(
+        self, server: Server, container: Container, monkeypatch: pytest.MonkeyPatch, *, remove: bool
+    ) -> None:
+        made = entry()
+        run(server, lambda lxd: lxd.apply(name_of(container), [made], []))
+        get: Any = Lxd._get
+
+        def slow(lxd: Lxd, name: InstanceName) -> Any:
+            answer = get(lxd, name)
+            container.patch({"config": {"user.note": "faster"}, "devices": {"cam": _FOREIGN}})
+            return answer
+
+        monkeypatch.setattr(Lxd, "_get", slow)
+        put = [] if remove else [entry("hp-00000000000000bb", path="/dev/other")]
+        with pytest.raises(Busy, match="somebody else changed it"):
+            run(server, lambda lxd: lxd.apply(name_of(container), put, [made.name] if remove else []))
+        assert container.own_config["user.note"] == "faster"
+        assert set(container.devices) == {"cam", made.name}
+
+    def test_the_entry_that_is_to_blame_is_named_and_none_goes_in(
+        self, server: Server, container: Container
+    ) -> None:
+        container.run("sh", "-c", "mkdir /dev/filled && touch /dev/filled/file")
+        bad = entry("hp-00000000000000bb", path="/dev/filled")
+        with pytest.raises(Refused) as refused:
+            run(server, lambda lxd: lxd.apply(name_of(container), [entry(), bad], []))
+        assert refused.value.entries == {bad.name}
+        assert container.devices == {}
+        assert container.look("/dev/lab") is None
+
+    def test_an_instance_that_is_gone(self, server: Server) -> None:
+        with pytest.raises(Gone):
+            run(server, lambda lxd: lxd.apply(InstanceName("default", "nobody"), [entry()], []))
+
+
+class TestHearing:
+    def test_what_happens_after_the_beginning_is_heard(self, own_server: Server) -> None:
+        async def work(lxd: Lxd) -> list[Lifecycle]:
+            heard: list[Lifecycle] = []
+            async for happened in lxd.events():
+                if happened is None:
+                    await asyncio.to_thread(self._live, own_server)
+                else:
+                    heard.append(happened)
+                    if happened.action == "instance-deleted":
+                        break
+            return heard
+
+        heard = run(own_server, work)
+        old, new = InstanceName("default", "first"), InstanceName("default", "second")
+        for action in ("instance-created", "instance-started", "instance-updated", "instance-stopped"):
+            assert Lifecycle(action, old) in heard
+        assert {each.name for each in heard if each.action == "instance-renamed"} == {old, new}
+        assert Lifecycle("profile-updated", None) in heard
+
+    @staticmethod
+    def _live(server: Server) -> None:
+        container = server.launch("first")
+        container.patch({"config": {"user.note": "x"}})
+        profile = server.api.get("/1.0/profiles/default")
+        server.api.request("PUT", "/1.0/profiles/default", {**profile, "description": "x"})
+        container.stop()
+        container.rename("second")
+        container.delete()
+
+    def test_a_server_that_ends_is_away(self, own_server: Server) -> None:
+        async def work(lxd: Lxd) -> None:
+            async for happened in lxd.events():
+                assert happened is None
+                await asyncio.to_thread(own_server.kill)
+
+        with pytest.raises(Unreachable):
+            run(own_server, work)
+
+    def test_where_no_server_is(self, tmp_path: Path) -> None:
+        with pytest.raises(Unreachable, match="does not exist; is the server running"):
+            run(tmp_path / "unix.socket", lambda lxd: lxd.list())
+
+
+@contextmanager
+def answering(path: Path, answer: bytes) -> Iterator[None]:
+    """Something that answers every request in the same way."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(path))
+        listening.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    channel, _ = listening.accept()
+                except OSError:
+                    return
+                with channel:
+                    channel.recv(1 << 16)
+                    channel.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+
+
+def http(body: str, code: str = "200 OK") -> bytes:
+    raw = body.encode()
+    head = f"HTTP/1.1 {code}\r\nContent-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
+    return head.encode() + raw
+
+
+NONSENSE = {
+    "no http": b"hello\r\n",
+    "nothing": b"",
+    "no json": http("<html>"),
+    "no object": http("[]"),
+    "null": http("null"),
+    "no metadata": http("{}"),
+    "metadata of another kind": http('{"type": "sync", "metadata": 7}'),
+    "an error of nobody's": http('{"type": "error"}', "503 Service Unavailable"),
+    "cut short": http('{"type": "sync", "metadata": {}}')[:-9],
+    "deeply nested": http("[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_is_a_server_that_is_away(tmp_path: Path, answer: bytes) -> None:
+    with answering(tmp_path / "s", answer), pytest.raises(Unreachable):
+        run(tmp_path / "s", lambda lxd: lxd.list())
+
+
+def test_a_server_that_does_not_trust_us_is_said_to(tmp_path: Path) -> None:
+    body = '{"type": "sync", "status_code": 200, "metadata": {"auth": "untrusted", "environment": {}}}'
+    with answering(tmp_path / "s", http(body)), pytest.raises(Refused, match="does not trust us"):
+        run(tmp_path / "s", lambda lxd: lxd.list())
+
+
+def test_a_server_that_hangs_is_given_up(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "_READ", 0.3)
+    container = own_server.launch(start=False)
+
+    async def work(lxd: Lxd) -> Instance:
+        own_server.freeze()
+        return await lxd.get(name_of(container))
+
+    try:
+        with pytest.raises(Unreachable, match="has not answered within"):
+            run(own_server, work)
+    finally:
+        own_server.thaw()
+    eventually(lambda: container.config["status"] == "Stopped")
+
+
+def test_entries_of_ours_are_known_by_name_and_marks() -> None:
+    assert is_ours(entry())
+    assert not is_ours(entry("hp-short"))
+    assert not is_ours(Entry(entry().name, _FOREIGN))
