@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.model import is_instance_name, is_reserved_path, printable, quoted
-from hotplugd.rules.glob import Glob
+from hotplugd.rules.glob import Chars, Glob
 from hotplugd.rules.template import Part, TemplateError, parse_template
 
 _HEX: Final = "0123456789abcdef"
@@ -16,6 +16,8 @@ _NUMBER: Final = (_HEX,) * 4
 _ID: Final = (*_NUMBER, ":", *_NUMBER)
 _INTERFACE: Final = (_HEX, _HEX, ":", _HEX, _HEX, ":", _HEX, _HEX)
 
+_PORT: Final = re.compile(r"[1-9][0-9]*-[1-9][0-9]*(\.[1-9][0-9]*)*|usb[1-9][0-9]*", re.ASCII)
+_IN_PORTS: Final = frozenset("0123456789-.usb")
 _MODE: Final = re.compile(r"0?[0-7]{3}")
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 _LARGEST_ID: Final = 2**32 - 2
@@ -68,6 +70,21 @@ def interface(glob: Glob) -> Complaint | None:
     if found := re.fullmatch(r":?([0-9a-f]{2})[:/]?([0-9a-f]{2})[:/]?([0-9a-f]{2}):?", glob.text):
         hint = f"did you mean '{found[1]}:{found[2]}:{found[3]}'?"
     return Complaint(f"'{quoted(glob.text)}' is no class:subclass:protocol of two hex digits each", hint)
+
+
+def port(glob: Glob) -> Complaint | None:
+    """A USB device's name by its port, `1-4.2`, or a root hub's, `usb1` (Linux: drivers/usb/core/usb.c)."""
+    wild = {each.literal for alternative in glob.wild for each in alternative if isinstance(each, Chars)}
+    if all(map(_PORT.fullmatch, glob.exact)) and wild - {None} <= _IN_PORTS:
+        return None
+    hint = "bus-port, and .port for each hub between: 1-4.2; `hotplugd devices` shows it"
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)*", glob.text):
+        hint = f"with the bus first, such as 1-{glob.text}, or *-{glob.text} for any"
+    elif glob.text.startswith("/dev/"):
+        hint = "a node's number changes at each plug; `hotplugd devices` shows the port"
+    elif glob.text.startswith("pci-"):
+        hint = "that is udev's ID_PATH: write `path`"
+    return Complaint(f"'{quoted(glob.text)}' is no USB port", hint)
 
 
 def attribute(name: str) -> Complaint | None:

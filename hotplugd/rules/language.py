@@ -119,7 +119,12 @@ MATCH: Final = Table(
             json="^([0-9A-Fa-f]{4}|.*[*?\\[|].*)$",
         ),
         Key("serial", "patterns", "The serial number, of the device or the USB device that it hangs from."),
-        Key("port", "patterns", "The USB port: 1-4.2. It stays when the device is replugged there."),
+        Key(
+            "port",
+            "patterns",
+            "The USB port: 1-4.2. It stays when the device is replugged there.",
+            glob=forms.port,
+        ),
         Key("path", "patterns", "udev's ID_PATH: where the device is connected."),
         Key(
             "interface",

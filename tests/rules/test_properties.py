@@ -46,7 +46,10 @@ def quoted(strategy: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 KEYS = st.one_of(
-    st.tuples(st.sampled_from(["serial", "port", "kernel", "driver"]), quoted(PATTERNS)),
+    st.tuples(st.sampled_from(["serial", "kernel", "driver"]), quoted(PATTERNS)),
+    st.tuples(
+        st.just("port"), quoted(st.sampled_from(["1-4.2", "1-*", "*.2", "?-4*", "1-[24]", "2-1", "*"]))
+    ),
     st.tuples(st.sampled_from(["vendor_id", "product_id"]), quoted(NUMBERS)),
     st.tuples(st.just("id"), quoted(st.sampled_from(["0403:18d1", "18d1:0403", "*", "0403:*"]))),
     st.tuples(st.just("subsystem"), quoted(st.sampled_from(["usb", "tty", "block", "*"]))),
