@@ -64,7 +64,7 @@ $(VENV)/bin/python:
 
 # With hashes: what is installed is what was locked, whichever index it comes from. setuptools and wheel
 # go first, since systemd-python is built with them and not with whatever is newest.
-$(STAMPS)/requirements: requirements.lock | $(VENV)/bin/python
+$(STAMPS)/requirements: requirements-dev.lock | $(VENV)/bin/python
 	@mkdir -p $(STAMPS)
 	@awk '/^[a-z]/ { wanted = /^(setuptools|wheel|packaging)==/ } wanted' $< > $(STAMPS)/build.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(STAMPS)/build.lock
@@ -99,13 +99,15 @@ check: $(BIN)/hotplugd
 lock: $(VENV)/bin/python
 	@mkdir -p build
 	@$(BIN)/python -c 'import tomllib; all = tomllib.load(open("pyproject.toml", "rb")); \
-	print("\n".join(all["project"]["dependencies"] + all["dependency-groups"]["dev"] \
-	+ all["build-system"]["requires"] + ["wheel"]))' > build/requirements.in
+	print("\n".join(all["project"]["dependencies"] + all["build-system"]["requires"] + ["wheel"]))' \
+	> build/requirements.in
+	@$(BIN)/python -c 'import tomllib; all = tomllib.load(open("pyproject.toml", "rb")); \
+	print("\n".join(["-r requirements.in"] + all["dependency-groups"]["dev"]))' > build/requirements-dev.in
 	@[[ -x build/lock/bin/pip-compile ]] || { $(BIN)/python -m venv build/lock && build/lock/bin/pip install -q pip-tools; }
-	@cd build && env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL -u PIP_INDEX_URL PIP_CONFIG_FILE=/dev/null \
+	@cd build && for name in requirements requirements-dev; do env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL -u PIP_INDEX_URL PIP_CONFIG_FILE=/dev/null \
 	CUSTOM_COMPILE_COMMAND="make lock" lock/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
 	--allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate \
-	--output-file=../requirements.lock requirements.in
+	--output-file=../$$name.lock $$name.in; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -290,7 +290,7 @@ async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bo
             await work
         problems = session.problems()
         for each in problems:
-            log.error("problem", device=each.device, rule=each.rule, reason=each.message)
+            log.error("device.problem", device=each.device, rule=each.rule, reason=each.message)
         left = [] if dry_run else session.reconciler.pending()
         return 1 if problems or left else 0
     finally:

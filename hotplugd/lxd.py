@@ -1,7 +1,7 @@
 """LXD and Incus: the only file that knows pylxd, and what differs between servers.
 
 Requests go through pylxd's low-level tree, since its models know no ETags and put back every attribute they
-once read. Facts about the server that this file leans on, each measured on LXD 5.0.2 and Incus 6.0.4:
+once read. Facts about the server that this file leans on, each measured by hand on LXD 5.0.2 and Incus 6.0.4:
 
 - PATCH is synchronous, merges `devices` by name, and empties `description` when it is left out.
 - PATCH cannot delete a device there, so removals are GET and PUT with If-Match. A PUT is an operation.
@@ -183,15 +183,13 @@ class Lxd:
             # pylxd would take the missing path for a URL.
             raise Unreachable(f"{self.address} does not exist; is the server running?")
         if socket:
-            endpoint = self.address
             session = get_session_for_url("http+unix://")
         else:
-            endpoint = self.address
-            pinned = str(_pinned(endpoint))
-            session = get_session_for_url(endpoint, verify=pinned, cert=tuple(DEFAULT_CERTS))
+            pinned = str(_pinned(self.address))
+            session = get_session_for_url(self.address, verify=pinned, cert=tuple(DEFAULT_CERTS))
         # Proxies and certificate bundles of the environment are not for this connection.
         session.trust_env = False
-        client = Client(endpoint=endpoint, session=session, timeout=(_CONNECT, _READ))
+        client = Client(endpoint=self.address, session=session, timeout=(_CONNECT, _READ))
         info = client.host_info
         if info.get("auth") != "trusted":
             raise Refused(

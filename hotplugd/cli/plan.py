@@ -14,7 +14,10 @@ from hotplugd.cli.common import fail, print_json, say, settings, show_problems, 
 @with_config
 @with_json
 def command(config: Path, *, as_json: bool) -> None:
-    """Say what the daemon would change now, and why. Changes nothing, and needs no daemon."""
+    """Say what the daemon would change now, and why. Changes nothing, and needs no daemon.
+
+    Goes by the files on disk, which a running daemon may not have reloaded yet.
+    """
     found = settings(config)
     from hotplugd.documents import change_json, problem_json  # noqa: PLC0415
     from hotplugd.server import ServerError  # noqa: PLC0415

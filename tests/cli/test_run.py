@@ -93,7 +93,7 @@ class TestOnce:
         console.plug()
         done = configure(rules(console, "nobody")).ask("run", "--once")
         assert done.returncode == 1
-        (problem,) = named(done.stderr, "problem")
+        (problem,) = named(done.stderr, "device.problem")
         assert (problem["device"], problem["rule"]) == (console.node, "screen")
         assert problem["reason"] == "there is no instance 'nobody' in project 'default'"
 
@@ -106,7 +106,7 @@ class TestOnce:
         made.config.write_text(f"server: {made.folder}/none\nrules: {made.rules}\n")
         done = made.ask("run", *words)
         assert done.returncode == 1
-        assert [each["reason"] for each in named(done.stderr, "problem")] == [
+        assert [each["reason"] for each in named(done.stderr, "device.problem")] == [
             f"{made.folder}/none does not exist; is the server running?"
         ]
 
