@@ -289,8 +289,10 @@ async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bo
         if work.done():
             await work
         problems = session.problems()
+        # Those of a device were logged when they were met.
         for each in problems:
-            log.error("device.problem", device=each.device, rule=each.rule, reason=each.message)
+            if not each.device:
+                log.error("instance.problem", reason=each.message)
         left = [] if dry_run else session.reconciler.pending()
         return 1 if problems or left else 0
     finally:

@@ -106,7 +106,8 @@ class TestOnce:
         made.config.write_text(f"server: {made.folder}/none\nrules: {made.rules}\n")
         done = made.ask("run", *words)
         assert done.returncode == 1
-        assert [each["reason"] for each in named(done.stderr, "device.problem")] == [
+        assert named(done.stderr, "device.problem") == []
+        assert [each["reason"] for each in named(done.stderr, "instance.problem")] == [
             f"{made.folder}/none does not exist; is the server running?"
         ]
 
