@@ -25,7 +25,7 @@ from pylxd import Client
 from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 
-from hotplugd.entry import is_ours
+from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for
 from hotplugd.model import Entry, Instance, InstanceName, plain
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.threads import Threads
@@ -43,6 +43,8 @@ _EVENT_MOST: Final = 1 << 20
 _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
 _BUSY: Final = re.compile(r"[Ii]nstance is busy|Failed to create instance \w+ operation|database is locked")
+_LEFT_BEHIND: Final = re.compile(r"Failed to create device .*: file exists")
+_NOWHERE: Final = f"{SLOTS}/.nowhere"
 _BLAMED: Final = re.compile(r'"(hp-[0-9a-f]{16})"')
 _NOT_LXD: Final = "something that is not in LXD's API"
 _MESSAGE_MOST: Final = 400
@@ -131,7 +133,18 @@ class Lxd:
 
     async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
         """Put entries in and take entries of ours out, as one request. See `server.Server`."""
-        return await self._call(lambda: self._apply(name, put, remove))
+
+        def work() -> Instance:
+            try:
+                return self._apply(name, put, remove)
+            except (LXDAPIException, Refused) as error:
+                refused = error if isinstance(error, Refused) else _failure(error)
+                if isinstance(refused, Refused) and _LEFT_BEHIND.search(str(error)):
+                    self._clear(name, refused.entries)
+                    raise Busy(f"it had left something of an earlier try behind: {refused}") from error
+                raise
+
+        return await self._call(work)
 
     async def init(self, name: InstanceName) -> int:
         """The process number of the instance's init, as the host counts. Raises Gone where it does not run.
@@ -231,6 +244,20 @@ class Lxd:
             devices = {each.name: dict(each.config) for each in put}
             endpoint.patch(json={"description": instance.description, "devices": devices}, **request)
         return replace(instance, entries=after)
+
+    def _clear(self, name: InstanceName, blamed: frozenset[str]) -> None:
+        """Have the server take away what it left of these entries when it crashed while putting them in.
+
+        It makes a node's file before it writes the entry down, and refuses for ever to make one that exists.
+        With an entry all its files go: so the entry goes in with a source that is not there, and out again.
+        """
+        bare = {"type": "unix-char", "source": _NOWHERE, "path": "/dev/hotplugd-clear", "required": "false"}
+        marks = {MARK_VERSION: VERSION, MARK_INSTANCE: mark_for(name)}
+        known = self._instance(self._get(name)[0]).entries
+        absent = [each for each in sorted(blamed) if each not in known]
+        for each in absent:
+            self._apply(name, [Entry(each, {**bare, **marks})], [])
+        self._apply(name, [], absent)
 
     def _wait(self, operation: str) -> None:
         answer = self._api.operations[operation].wait.get(params={"timeout": int(_READ - _CONNECT)})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import stat
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -176,6 +178,22 @@ class TestChanging:
         assert refused.value.entries == {bad.name}
         assert container.devices == {}
         assert container.look("/dev/lab") is None
+
+    def test_what_a_crash_of_the_server_left_is_cleared_away(
+        self, server: Server, container: Container
+    ) -> None:
+        made, other = entry(), entry("hp-00000000000000bb", path="/dev/other")
+        left = server.folder / "lxd/devices" / container.name / f"unix.{made.name.replace('-', '--')}.dev-lab"
+        left.parent.mkdir(parents=True, exist_ok=True)
+        os.mknod(left, stat.S_IFCHR | 0o660, os.makedev(1, 3))
+        with pytest.raises(Busy, match="left something of an earlier try behind"):
+            run(server, lambda lxd: lxd.apply(name_of(container), [made, other], []))
+        assert container.devices == {}
+        run(server, lambda lxd: lxd.apply(name_of(container), [made, other], []))
+        assert set(container.devices) == {made.name, other.name}
+        seen = container.look("/dev/lab")
+        assert seen is not None
+        assert seen.number == "c 1:3"
 
     def test_an_instance_that_is_gone(self, server: Server) -> None:
         with pytest.raises(Gone):

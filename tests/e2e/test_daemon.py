@@ -238,6 +238,23 @@ def test_a_server_that_was_away_is_caught_up_with(
         eventually(lambda: not running.status()["problems"])
 
 
+def test_a_server_that_crashes_at_any_point_of_a_request_is_caught_up_with(
+    own_server: Server, console: Console
+) -> None:
+    container = own_server.launch()
+    with Daemon(own_server.socket, rules(to=str(container), kernel=names(console))) as running:
+        for number in range(8):
+            console.unplug()
+            console.plug()
+            # Plugging takes long enough for each crash to find it at another point.
+            steadily(lambda: True, 0.003 * number)
+            own_server.kill()
+            own_server.start()
+            eventually(lambda: there(container, console), 30)
+        eventually(lambda: not running.status()["problems"])
+        eventually(lambda: len(ours(container)) == 1)
+
+
 def test_it_ends_in_time_while_the_server_hangs(own_server: Server, console: Console) -> None:
     container = own_server.launch()
     with Daemon(own_server.socket, rules(to=str(container), kernel=names(console))) as running:

@@ -159,13 +159,20 @@ class Machine(RuleBasedStateMachine):
 
     # --- other people -----------------------------------------------------------------------------------
 
+    @rule(name=names, word=strategies.sampled_from(("desk", "lab")))
+    def note(self, name: str, word: str) -> None:
+        if name in self.containers:
+            note = {"user.note": word}
+            self.patiently(lambda: self.containers[name].patch({"config": note}))
+            self.model[name].config = note
+
     @rule(name=names, word=strategies.sampled_from(("desk", "lab", "")))
     def describe(self, name: str, word: str) -> None:
+        # At rest alone: no ETag covers descriptions, and one of just before a request may be put back.
         if name in self.containers:
-            note = {"user.note": word or "-"}
-            self.patiently(lambda: self.containers[name].patch({"description": word, "config": note}))
+            self.rest()
+            self.patiently(lambda: self.containers[name].patch({"description": word}))
             self.model[name].description = word
-            self.model[name].config = note
 
     @rule(name=names)
     def foreign_entry(self, name: str) -> None:

@@ -79,7 +79,10 @@ def _rule() -> Iterator[None]:
     try:
         fcntl.flock(users, fcntl.LOCK_SH)
         _FOR_THE_TIME.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(RULE, _FOR_THE_TIME)
+        # At once: udevd may read it for somebody else's event while it is being written.
+        fresh = _FOR_THE_TIME.with_suffix(f".{os.getpid()}")
+        shutil.copy(RULE, fresh)
+        fresh.replace(_FOR_THE_TIME)
         eventually(_carried_out, pause=0.1)
         trigger(*_NODES)
         yield
