@@ -244,36 +244,33 @@ class Udev:
     # --- snapshots --------------------------------------------------------------------------------------
 
     def _snapshot(self, found: Any, *, listing: bool) -> Device:
+        device = self._described(found)
+        if device.devnum is None:
+            return device
+        used = in_use(device) if device.devnum.kind == "block" else ""
+        return replace(device, in_use=used, slot=self._slot(device, listing=listing))
+
+    def _described(self, found: Any) -> Device:
         above = found.parent
         bare = _bare(found)
         properties = _properties(found)
-        device = replace(
+        return replace(
             bare,
             driver=_driver(found, properties),
             properties=properties,
             attrs=self._read_attrs(bare),
             parent=self._parent(above) if above is not None else None,
-            in_use=in_use(bare) if bare.devnum is not None and bare.devnum.kind == "block" else "",
         )
-        return replace(device, slot=self._slot(device, listing=listing)) if device.devnum else device
 
     def _parent(self, found: Any) -> Device | None:
         """The chain of devices from here up, each read once for as long as nothing is heard of it."""
         syspath: str = found.sys_path
         if (cached := self._above.get(syspath)) is not None:
             return cached
-        above = found.parent
         if not found.subsystem:
+            above = found.parent
             return self._parent(above) if above is not None else None
-        bare = _bare(found)
-        properties = _properties(found)
-        device = replace(
-            bare,
-            driver=_driver(found, properties),
-            properties=properties,
-            attrs=self._read_attrs(bare),
-            parent=self._parent(above) if above is not None else None,
-        )
+        device = self._described(found)
         self._above[syspath] = device
         return device
 
