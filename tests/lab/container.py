@@ -69,7 +69,7 @@ class Container:
             "source": {"type": "copy", "source": self.name, "project": self.project},
             # As the `lxc copy` client does.
             "config": {key: config[key] for key in config if not key.startswith("volatile.")},
-            **{key: before[key] for key in ("devices", "profiles", "ephemeral")},
+            **{key: before[key] for key in ("devices", "profiles", "ephemeral", "description")},
         }
         self.api.request("POST", f"/1.0/instances?project={self.project}", body)
         return Container(self.api, name, self.project)
