@@ -155,6 +155,7 @@ class Machine(RuleBasedStateMachine):
                 self.patiently(self.containers[name].start)
             back = model.snapshot.copy()
             back.running, back.snapshot = model.running, model.snapshot
+            back.description = ""  # snapshots have descriptions of their own
             self.model[name] = back
 
     # --- other people -----------------------------------------------------------------------------------
