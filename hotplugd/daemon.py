@@ -118,7 +118,8 @@ class Daemon:
                 if self._before is None:
                     raise
                 self._refuse(str(error))
-                self._settings = self._before
+                # Once: when the old ones cannot be had either, there is nothing to go back to.
+                self._settings, self._before = self._before, None
             self._session = None
 
     async def _by(self, config: Config) -> None:

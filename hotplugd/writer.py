@@ -14,6 +14,7 @@ from typing import Final
 from hotplugd import entry as entries
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan import Change, Plan, plan_instance
+from hotplugd.report import Report
 from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
 from hotplugd.server import Busy, Gone, Refused, ServerError
 from hotplugd.sight import Sight
@@ -59,8 +60,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._sight = Sight()
         self._records = Records()
-        self._logged: frozenset[Problem] = frozenset()
-        self._told: set[tuple[str, str]] = set()
+        self._report = Report(name, tools.log)
         # kicked: something is new since the last plan. stale: the server has to be asked.
         self._kicked = False
         self._stale = False
@@ -160,15 +160,14 @@ class Writer:
             unsettled = self._unsettled()
             if unsettled is None:
                 return
-            wanted = [want for each in self.wants.values() for want in each]
             self.plan = plan_instance(
-                self.name, self.actual, wanted, self._sight.inside, unsettled, self._present
+                self.name, self.actual, self._wanted(), self._sight.inside, unsettled, self._present
             )
             if max(self._retry.until, self._hands_off) > self._at:
                 return
             batch = self._records.batch(self.plan.changes, self._at)
             if self._tools.dry_run:
-                self._tell(batch)
+                self._report.would(batch)
                 self._retry.reset()
                 return
             linked = self._link(batch)
@@ -178,6 +177,9 @@ class Writer:
                 # Only here, not after each answer: while it is busy the server still says how things are.
                 self._retry.reset()
                 return
+
+    def _wanted(self) -> list[Want]:
+        return [want for each in self.wants.values() for want in each]
 
     async def _refresh(self) -> None:
         self._stale = False
@@ -253,15 +255,13 @@ class Writer:
         pauses = _BUSY_PAUSES if isinstance(error, Busy) else _FAILED_PAUSES
         pause, new = self._retry.failed(str(error), self._loop.time(), *pauses)
         if new:
-            self._tools.log.warning(
-                "instance.problem", instance=str(self.name), reason=str(error), retry_in=pause
-            )
+            self._report.refused(str(error), pause)
 
     def _hold(self, change: Change, message: str) -> None:
         """Try this change again later, alone."""
         pause, new = self._records.held(change, message, self._loop.time())
         if new:
-            self._tools.log.error("device.problem", **self._fields(change), reason=message, retry_in=pause)
+            self._report.held(change, message, pause)
 
     def _done(self, batch: Sequence[Change]) -> None:
         now = self._loop.time()
@@ -270,32 +270,12 @@ class Writer:
             self._sight.arrived(path)
         for change in batch:
             path = entries.inside_path(change.entry)
-            fields = {**self._fields(change), "path": path, "why": change.why}
             if (fight := self._records.done(change, now)) is not None:
-                self._tools.log.warning("device.problem", **self._fields(change), reason=fight.message)
+                self._report.fight(change, fight.message)
             if change.action == "remove" and path not in put:
                 self._sight.left(path, change)
-            if change.want is not None and change.action == "add":
-                since = self._since.get(change.want.device.syspath)
-                if since is not None:
-                    fields["after_plug"] = f"{(now - since) * 1000:.1f} ms"
-            self._tools.log.info(f"device.{change.action}", **fields)
-
-    def _tell(self, batch: Sequence[Change]) -> None:
-        for change in batch:
-            if (change.entry.name, change.action) not in self._told:
-                self._told.add((change.entry.name, change.action))
-                path = entries.inside_path(change.entry)
-                self._tools.log.info("dry-run", **self._fields(change), path=path, why=change.why)
-
-    def _fields(self, change: Change) -> dict[str, str]:
-        return {
-            "device": change.device,
-            "identity": change.identity,
-            "rule": change.rule,
-            "instance": str(self.name),
-            "action": change.action,
-        }
+            plugged = self._since.get(change.want.device.syspath) if change.want is not None else None
+            self._report.done(change, now - plugged if plugged is not None else None)
 
     # --- looking inside, and what comes later -----------------------------------------------------------
 
@@ -308,29 +288,15 @@ class Writer:
         if self.plan.changes:
             times.append(self._hands_off)
         if self.actual is not None and self.actual.running and self._looking is None:
-            wants = [want for each in self.wants.values() for want in each]
-            when = self._sight.next(self.plan.attachments, wants)
+            when = self._sight.next(self.plan.attachments, self._wanted())
             if when <= now:
                 self._look()
             else:
                 times.append(when)
         if self._looking is None:  # which may settle some of them
-            self._log_problems()
+            self._report.problems(self.plan.problems)
         # Later than the plan, not than now: what came due in between has not been looked at.
         self._set_alarm(min((time for time in times if time > self._at), default=NEVER))
-
-    def _log_problems(self) -> None:
-        """Log what the plan could not have, once for as long as it is so."""
-        for problem in self.plan.problems:
-            if problem not in self._logged:
-                self._tools.log.warning(
-                    "device.problem",
-                    device=problem.device,
-                    rule=problem.rule,
-                    instance=str(self.name),
-                    reason=problem.message,
-                )
-        self._logged = frozenset(self.plan.problems)
 
     def _look(self) -> None:
         self._activity.begin()
@@ -350,13 +316,7 @@ class Writer:
         except ServerError as error:
             inside = Inside(error=str(error))
         for change in self._sight.seen(begun, inside, self._loop.time()):
-            path = entries.inside_path(change.entry)
-            self._tools.log.error(
-                "device.left-behind",
-                **self._fields(change),
-                path=path,
-                reason="its entry is gone, its node is not; restarting the instance takes it away",
-            )
+            self._report.left_behind(change)
 
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:

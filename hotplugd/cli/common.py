@@ -37,7 +37,7 @@ with_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, wi
 
 def settings(path: Path, code: int = 1) -> Settings:
     """The settings of a file. Shows what is wrong with them, and ends with `code` if there are errors."""
-    from hotplugd.daemon import load  # noqa: PLC0415
+    from hotplugd.daemon import load
 
     found = load(path)
     show(found.diagnostics)
@@ -81,10 +81,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows below a head: as a table on a terminal, else as aligned columns. Escapes what is in them."""
     cells = [[plain(text) for text in row] for row in rows]
     if sys.stdout.isatty():
-        from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-        from rich.console import Console  # noqa: PLC0415
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
 
         grid = Table(*head, box=SIMPLE_HEAD, pad_edge=False)
         for row in cells:

@@ -27,10 +27,10 @@ def command(config: Path, *, everything: bool) -> None:
     if wrong:
         show(wrong)
         raise SystemExit(1)
-    from hotplugd.detach import detach  # noqa: PLC0415
-    from hotplugd.documents import problem_json  # noqa: PLC0415
-    from hotplugd.server import ServerError  # noqa: PLC0415
-    from hotplugd.slots import AlreadyRunning  # noqa: PLC0415
+    from hotplugd.detach import detach
+    from hotplugd.documents import problem_json
+    from hotplugd.server import ServerError
+    from hotplugd.slots import AlreadyRunning
 
     try:
         changes, problems = asyncio.run(detach(found.server))

@@ -30,11 +30,11 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     identity as `status` shows it (serial:…). Needs no daemon; one that runs is asked what it has tried.
     """
     found = settings(config)
-    from hotplugd.documents import explain_json, problem_json  # noqa: PLC0415
-    from hotplugd.server import ServerError  # noqa: PLC0415
-    from hotplugd.survey import survey, survey_devices  # noqa: PLC0415
-    from hotplugd.udev import listed  # noqa: PLC0415
-    from hotplugd.wants import Problem  # noqa: PLC0415
+    from hotplugd.documents import explain_json, problem_json
+    from hotplugd.server import ServerError
+    from hotplugd.survey import survey, survey_devices
+    from hotplugd.udev import listed
+    from hotplugd.wants import Problem
 
     devices, unsettled = listed(found.rules.attrs)
     one = _find(device, devices, unsettled)
@@ -75,7 +75,7 @@ def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> 
 
 def _tried(control: Path, device: Device) -> Sequence[ProblemJson]:
     """What the running daemon has to say about the device; nothing where none runs."""
-    from hotplugd.control import ControlError, ask  # noqa: PLC0415
+    from hotplugd.control import ControlError, ask
 
     try:
         status = cast("StatusJson", ask(control, "status"))

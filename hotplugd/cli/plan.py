@@ -19,10 +19,10 @@ def command(config: Path, *, as_json: bool) -> None:
     Goes by the files on disk, which a running daemon may not have reloaded yet.
     """
     found = settings(config)
-    from hotplugd.documents import change_json, problem_json  # noqa: PLC0415
-    from hotplugd.server import ServerError  # noqa: PLC0415
-    from hotplugd.survey import survey  # noqa: PLC0415
-    from hotplugd.udev import listed  # noqa: PLC0415
+    from hotplugd.documents import change_json, problem_json
+    from hotplugd.server import ServerError
+    from hotplugd.survey import survey
+    from hotplugd.udev import listed
 
     try:
         seen = survey(found.rules, *listed(found.rules.attrs), found.config.server, os.environ)

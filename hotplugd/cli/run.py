@@ -22,11 +22,11 @@ def command(config: Path, *, once: bool, dry_run: bool) -> None:
     attached devices attached. With --dry-run it listens as usual and logs each change instead of making it.
     """
     found = settings(config, BAD_CONFIGURATION)
-    from hotplugd.control import ControlError  # noqa: PLC0415
-    from hotplugd.daemon import Daemon, converge  # noqa: PLC0415
-    from hotplugd.server import ServerError  # noqa: PLC0415
-    from hotplugd.slots import AlreadyRunning  # noqa: PLC0415
-    from hotplugd.systemd import logger  # noqa: PLC0415
+    from hotplugd.control import ControlError
+    from hotplugd.daemon import Daemon, converge
+    from hotplugd.server import ServerError
+    from hotplugd.slots import AlreadyRunning
+    from hotplugd.systemd import logger
 
     log = logger()
 

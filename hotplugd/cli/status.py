@@ -26,7 +26,7 @@ def command(config: Path, *, as_json: bool) -> None:
 
     Exit code 0 if all is well, 1 if there are problems, 3 if no daemon runs.
     """
-    from hotplugd.control import ControlError, NotRunning, ask  # noqa: PLC0415
+    from hotplugd.control import ControlError, NotRunning, ask
 
     found, wrong = configuration.load(config)
     if wrong:

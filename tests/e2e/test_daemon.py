@@ -442,6 +442,20 @@ class TestReload:
         eventually(lambda: running.control.exists() and not old.exists())
         assert there(container, console)
 
+    def test_a_control_socket_that_cannot_be_had_leaves_the_old_settings_in_force(
+        self, container: Container, console: Console, daemon: StartDaemon
+    ) -> None:
+        running = daemon(rules(to=str(container), kernel=names(console)))
+        good = running.config.read_text()
+        running.config.write_text(good.replace(str(running.control), "/proc/nowhere/control.sock"))
+        running.reload()
+        eventually(lambda: running.control.exists() and "/proc/nowhere" in running.log())
+        running.config.write_text(good)
+        status = eventually(running.status)
+        assert status["failed_reloads"] == 1
+        console.plug()
+        eventually(lambda: there(container, console))
+
 
 class TestTwoDaemons:
     def test_the_second_says_so_and_ends(

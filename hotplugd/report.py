@@ -1,0 +1,81 @@
+"""What a writer did and could not do, told to the log: each thing once for as long as it is so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.entry import inside_path
+from hotplugd.model import InstanceName
+from hotplugd.plan import Change
+from hotplugd.wants import Problem
+
+
+class Report:
+    """Tells of one instance."""
+
+    def __init__(self, name: InstanceName, log: FilteringBoundLogger) -> None:
+        self._instance = str(name)
+        self._log = log
+        self._problems: frozenset[Problem] = frozenset()
+        self._would: set[tuple[str, str]] = set()
+
+    def done(self, change: Change, after_plug: float | None) -> None:
+        """A change was made. after_plug: seconds since the device came, where that is known."""
+        fields = {**self._fields(change), "path": inside_path(change.entry), "why": change.why}
+        if change.action == "add" and after_plug is not None:
+            fields["after_plug"] = f"{after_plug * 1000:.1f} ms"
+        self._log.info(f"device.{change.action}", **fields)
+
+    def would(self, changes: Iterable[Change]) -> None:
+        """These changes would be made, were it not a dry run."""
+        for change in changes:
+            if (change.entry.name, change.action) not in self._would:
+                self._would.add((change.entry.name, change.action))
+                path = inside_path(change.entry)
+                self._log.info("dry-run", **self._fields(change), path=path, why=change.why)
+
+    def held(self, change: Change, reason: str, pause: float) -> None:
+        """A change cannot be made, and is tried again after so many seconds."""
+        self._log.error("device.problem", **self._fields(change), reason=reason, retry_in=pause)
+
+    def fight(self, change: Change, reason: str) -> None:
+        """A change was made too often."""
+        self._log.warning("device.problem", **self._fields(change), reason=reason)
+
+    def refused(self, reason: str, pause: float) -> None:
+        """The server does nothing for the instance, and is asked again after so many seconds."""
+        self._log.warning("instance.problem", instance=self._instance, reason=reason, retry_in=pause)
+
+    def problems(self, problems: Iterable[Problem]) -> None:
+        """The plan has these problems."""
+        now = tuple(problems)
+        for each in now:
+            if each not in self._problems:
+                self._log.warning(
+                    "device.problem",
+                    device=each.device,
+                    rule=each.rule,
+                    instance=self._instance,
+                    reason=each.message,
+                )
+        self._problems = frozenset(now)
+
+    def left_behind(self, change: Change) -> None:
+        """An entry was removed, and its node is still there."""
+        self._log.error(
+            "device.left-behind",
+            **self._fields(change),
+            path=inside_path(change.entry),
+            reason="its entry is gone, its node is not; restarting the instance takes it away",
+        )
+
+    def _fields(self, change: Change) -> dict[str, str]:
+        return {
+            "device": change.device,
+            "identity": change.identity,
+            "rule": change.rule,
+            "instance": self._instance,
+            "action": change.action,
+        }
