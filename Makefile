@@ -1,6 +1,7 @@
 # make          .venv/bin/hotplugd, from the pinned requirements
 # make demo     a private LXD, real devices, measured: in under a minute
 # make test     all tests; root is needed for those with real devices
+# make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them
 # make check    style, types, layers, the example rules and configuration
 # make lock     resolve the requirements again (needs the network)
 # make clean    away with everything that was made here
@@ -25,6 +26,9 @@ PYTHON = $$(for python in python3.13 python3.12 python3.11 python3; do \
 # udev and systemd are used through their programs; neither becomes the machine's init.
 BUILD_PACKAGES := python3-venv python3-dev gcc pkg-config libsystemd-dev
 LAB_PACKAGES := lxd lxd-client udev libudev1 busybox-static umockdev kmod iproute2 systemd util-linux
+
+# The virtual machine is made of Debian's packages too; the disk of a reboot is formatted here.
+VM_PACKAGES := qemu-system-x86 mmdebstrap squashfs-tools kmod busybox-static e2fsprogs util-linux
 
 # $(call packages,NAMES): installs what is missing of them.
 # Debian's lxd would start, as a socket at least, on a machine that is run by systemd: not ours to decide.
@@ -51,7 +55,7 @@ define packages
 	  systemctl --quiet disable lxd.socket lxd.service lxd-containers.service; fi
 endef
 
-.PHONY: all lab test demo check lock clean
+.PHONY: all lab test demo e2e check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -86,6 +90,13 @@ test: lab
 
 demo: lab
 	@$(BIN)/python -m tests.demo
+
+$(STAMPS)/vm: Makefile | $(BIN)/hotplugd
+	@$(call packages,$(VM_PACKAGES))
+	@touch $@
+
+e2e: $(STAMPS)/vm
+	@$(BIN)/python -m tests.vm $(CASES)
 
 check: $(BIN)/hotplugd
 	$(BIN)/ruff check .

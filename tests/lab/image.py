@@ -39,6 +39,8 @@ def build() -> bytes:
         _file(tar, "rootfs/bin/busybox", Path(busybox).read_bytes(), 0o755)
         for applet in sorted({*applets, "init"} - {"busybox"}):
             _link(tar, f"rootfs/bin/{applet}", "busybox")
+        for name in ("lib", "lib64"):  # for programs of a /usr that is bound in
+            _link(tar, f"rootfs/{name}", f"usr/{name}")
         for name in ("init", "reboot", "poweroff", "halt"):
             _link(tar, f"rootfs/sbin/{name}", "../bin/busybox")
     return buffer.getvalue()

@@ -22,8 +22,62 @@ from tests.lab.wait import ended, eventually
 _names = count(1)
 
 
-class Server:
-    """Starts when it is entered; leaves no container, process, mount or file behind.
+class Manager:
+    """A server that runs, whoever started it: what is done in it."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.api = Api(socket)
+        self.image = ""
+
+    def initialise(self) -> None:
+        """Give a new server a pool and the image."""
+        self.api.request("POST", "/1.0/storage-pools", {"name": "default", "driver": "dir"})
+        disk = {"root": {"type": "disk", "path": "/", "pool": "default"}}
+        self.api.request("PATCH", "/1.0/profiles/default", {"devices": disk})
+        done = self.api.request(
+            "POST", "/1.0/images", image.build(), {"Content-Type": "application/octet-stream"}
+        )
+        self.image = str(metadata_of(done)["fingerprint"])
+
+    def launch(
+        self,
+        name: str = "",
+        *,
+        config: dict[str, str] | None = None,
+        devices: dict[str, dict[str, str]] | None = None,
+        project: str = "default",
+        start: bool = True,
+    ) -> Container:
+        """A new container, started unless told otherwise; a name is made up where none is given."""
+        container = Container(self.api, name or f"t{os.getpid()}-{next(_names)}", project)
+        self.api.request(
+            "POST",
+            f"/1.0/instances?project={project}",
+            {
+                "name": container.name,
+                "source": {"type": "image", "fingerprint": self.image},
+                "config": config or {},
+                "devices": devices or {},
+            },
+        )
+        if start:
+            container.start()
+        return container
+
+    def containers(self) -> list[Container]:
+        """All there are, of all projects."""
+        found = self.api.list("/1.0/instances?all-projects=true&recursion=1")
+        return [Container(self.api, str(each["name"]), str(each["project"])) for each in found]
+
+    def project(self, name: str) -> None:
+        """A new project that shares the images, profiles and pool of `default`."""
+        features = {"features.images": "false", "features.profiles": "false"}
+        self.api.request("POST", "/1.0/projects", {"name": name, "config": features})
+
+
+class Server(Manager):
+    """A private one. Starts when it is entered; leaves no container, process, mount or file behind.
 
     folder  short, since a unix socket's path is at most 107 bytes
     """
@@ -31,10 +85,8 @@ class Server:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="hpl-", dir="/tmp"))
         self.folder.chmod(0o711)  # an unprivileged container's root passes through
-        self.socket = self.folder / "lxd" / "unix.socket"
+        super().__init__(self.folder / "lxd" / "unix.socket")
         self.log = self.folder / "lxd.log"
-        self.api = Api(self.socket)
-        self.image = ""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -42,7 +94,7 @@ class Server:
             undo.callback(self.close)
             (self.folder / "lxd").mkdir()
             self.start()
-            self._initialise()
+            self.initialise()
             undo.pop_all()
         return self
 
@@ -109,53 +161,7 @@ class Server:
         """The end of the server's log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    # --- containers -------------------------------------------------------------------------------------
-
-    def launch(
-        self,
-        name: str = "",
-        *,
-        config: dict[str, str] | None = None,
-        devices: dict[str, dict[str, str]] | None = None,
-        project: str = "default",
-        start: bool = True,
-    ) -> Container:
-        """A new container, started unless told otherwise; a name is made up where none is given."""
-        container = Container(self.api, name or f"t{os.getpid()}-{next(_names)}", project)
-        self.api.request(
-            "POST",
-            f"/1.0/instances?project={project}",
-            {
-                "name": container.name,
-                "source": {"type": "image", "fingerprint": self.image},
-                "config": config or {},
-                "devices": devices or {},
-            },
-        )
-        if start:
-            container.start()
-        return container
-
-    def containers(self) -> list[Container]:
-        """All there are, of all projects."""
-        found = self.api.list("/1.0/instances?all-projects=true&recursion=1")
-        return [Container(self.api, str(each["name"]), str(each["project"])) for each in found]
-
-    def project(self, name: str) -> None:
-        """A new project that shares the images, profiles and pool of `default`."""
-        features = {"features.images": "false", "features.profiles": "false"}
-        self.api.request("POST", "/1.0/projects", {"name": name, "config": features})
-
     # --- inner workings ---------------------------------------------------------------------------------
-
-    def _initialise(self) -> None:
-        self.api.request("POST", "/1.0/storage-pools", {"name": "default", "driver": "dir"})
-        disk = {"root": {"type": "disk", "path": "/", "pool": "default"}}
-        self.api.request("PATCH", "/1.0/profiles/default", {"devices": disk})
-        done = self.api.request(
-            "POST", "/1.0/images", image.build(), {"Content-Type": "application/octet-stream"}
-        )
-        self.image = str(metadata_of(done)["fingerprint"])
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None

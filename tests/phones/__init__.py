@@ -1,0 +1,19 @@
+"""Virtual USB devices that a real kernel enumerates: phones, a serial cable, an accelerator.
+
+`vhci_hcd` is a host controller whose ports are sockets (Documentation/usb/usbip_protocol.rst). Whoever holds
+the other end is the device.
+
+usbip.py        requests and answers on the socket
+gadget.py       what a device says of itself, and how it answers what every device is asked
+hub.py          the controller's ports: plug, pull, and come back as something else
+phone.py        a phone in its modes; adb.py and fastboot.py are what it speaks
+cable.py        a serial cable
+accelerator.py  a device that is another one once its firmware is loaded
+"""
+
+from tests.phones.accelerator import Accelerator
+from tests.phones.cable import Cable
+from tests.phones.hub import Hub
+from tests.phones.phone import Mode, Phone
+
+__all__ = ["Accelerator", "Cable", "Hub", "Mode", "Phone"]

@@ -1,0 +1,93 @@
+"""Runs the cases in a virtual machine: `python -m tests.vm [GROUP...]`; all groups where none is named."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.vm.guest import SCRIPT, SYSTEMD, Outcome, boot, make_disk
+from tests.vm.image import PROJECT, Image, image
+
+_RESULTS: Final = PROJECT / "build" / "e2e"
+_TAIL: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cases that share a guest: what each boot is to run, one boot after the other with the same disk.
+
+    boots     pytest's arguments, for each
+    deadline  of each boot, in seconds
+    """
+
+    boots: tuple[tuple[str, ...], ...]
+    init: str = SCRIPT
+    deadline: float = 360.0
+    disk: bool = False
+
+
+_CASES: Final = "tests/vm/cases"
+GROUPS: Final = {
+    "plain": Group(((_CASES, "-m", "not first_boot and not second_boot"),)),
+    "systemd": Group(
+        (
+            (f"{_CASES}/case_service.py", "-m", "first_boot"),
+            (f"{_CASES}/case_service.py", "-m", "second_boot"),
+        ),
+        init=SYSTEMD,
+        disk=True,
+    ),
+}
+
+
+def main(names: Sequence[str]) -> int:
+    """Run these groups. Returns the exit status: 0 where every case passed."""
+    unknown = [name for name in names if name not in GROUPS]
+    if unknown:
+        print(f"vm: expected groups of {', '.join(GROUPS)}, and found {', '.join(unknown)}", file=sys.stderr)
+        return 2
+    status = 0
+    with image() as made:
+        for name in names or GROUPS:
+            status = _run(made, name, GROUPS[name]) or status
+    return status
+
+
+def _run(made: Image, name: str, group: Group) -> int:
+    disk = _RESULTS / f"{name}.disk" if group.disk else None
+    if disk is not None:
+        make_disk(disk)
+    status = 0
+    for number, arguments in enumerate(group.boots, 1):
+        title = name if len(group.boots) == 1 else f"{name}-{number}"
+        folder = _RESULTS / title
+        print(f"\n=== {title}", flush=True)
+        begun = time.monotonic()
+        outcome = boot(made, folder, arguments, init=group.init, deadline=group.deadline, disk=disk)
+        status = _tell(outcome, folder, time.monotonic() - begun) or status
+        if outcome.code is None:
+            break
+    if disk is not None:
+        disk.unlink()
+    return status
+
+
+def _tell(outcome: Outcome, folder: Path, seconds: float) -> int:
+    """Print what came of a boot. Returns its exit status."""
+    for case in outcome.cases:
+        print(f"{case.outcome:8} {case.seconds:6.1f} s  {case.name}  {case.text.partition(chr(10))[0]}")
+    status = outcome.code if outcome.code is not None else 1
+    if status:
+        console = (folder / "console.txt").read_text(errors="replace").splitlines()
+        sys.stdout.write("\n".join(["--- the end of its console", *console[-_TAIL:], "---", ""]))
+    what = outcome.problem or f"the suite's exit code is {outcome.code}"
+    print(f"=== {seconds:.0f} s; {what}; its logs are in {folder}", flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,105 @@
+"""Phones into containers, as adb and fastboot in there see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.conftest import StartDaemon
+from tests.lab.container import Container
+from tests.lab.wait import eventually
+from tests.phones import Hub, Mode, Phone
+from tests.vm.cases.tools import DEADLINE, adb, adb_devices, arrives, fastboot_devices, leaves, usb_nodes
+
+Launch = Callable[..., Container]
+
+BY_SERIAL = """
+rules:
+  - name: first
+    match: {serial: AAA1}
+    attach: {to: c1}
+  - name: second
+    match: {serial: BBB2}
+    attach: {to: c2}
+"""
+
+
+def test_a_phone_by_vendor_product_and_serial(hub: Hub, launch: Launch, daemon: StartDaemon) -> None:
+    here, elsewhere = launch("c1"), launch("c2")
+    daemon("""
+        rules:
+          - name: pixel
+            match: {id: "18d1:4ee7", serial: AAA1}
+            attach: {to: c1}
+    """)
+    phone = Phone("AAA1")
+    node = arrives(here, hub.plug(phone))
+    eventually(lambda: adb_devices(here) == {"AAA1": "device"}, DEADLINE, pause=0.2)
+    assert adb_devices(elsewhere) == {}
+    assert usb_nodes(elsewhere) == set()
+    assert adb(here, "-s", "AAA1", "shell", "getprop", "ro.serialno") == "AAA1\n"
+    assert phone.commands == ["getprop ro.serialno"]
+    hub.unplug(phone)
+    leaves(here, node)
+    eventually(lambda: adb_devices(here) == {}, DEADLINE, pause=0.2)
+
+
+def test_two_of_one_model_and_each_container_only_ever_sees_its_own(
+    hub: Hub, launch: Launch, daemon: StartDaemon
+) -> None:
+    homes = {"AAA1": launch("c1"), "BBB2": launch("c2")}
+    daemon(BY_SERIAL)
+    phones = {serial: Phone(serial) for serial in homes}
+    seen: dict[str, set[str]] = {serial: set() for serial in homes}
+    own: dict[str, set[str]] = {serial: set() for serial in homes}
+    for cycle in range(20):
+        order = list(homes) if cycle % 2 else list(reversed(homes))
+        ports = {serial: hub.plug(phones[serial]) for serial in order}
+        for serial, port in ports.items():
+            own[serial].add(arrives(homes[serial], port))
+            seen[serial] |= usb_nodes(homes[serial])
+        if cycle % 10 == 0:
+            for serial, home in homes.items():
+                expected = {serial: "device"}
+                eventually(lambda home=home, expected=expected: adb_devices(home) == expected, DEADLINE)
+        for serial in order:
+            hub.unplug(phones[serial])
+        for home in homes.values():
+            eventually(lambda home=home: usb_nodes(home) == set(), DEADLINE, pause=0.02)
+    assert seen == own
+
+
+def test_adb_to_the_bootloader_and_back(hub: Hub, launch: Launch, daemon: StartDaemon) -> None:
+    home = launch("c1")
+    launch("c2")
+    daemon(BY_SERIAL)
+    port = hub.plug(Phone("AAA1"))
+    before = arrives(home, port)
+    eventually(lambda: adb_devices(home) == {"AAA1": "device"}, DEADLINE, pause=0.2)
+    adb(home, "reboot", "bootloader")
+    eventually(lambda: fastboot_devices(home) == {"AAA1"}, DEADLINE, pause=0.2)
+    assert before not in usb_nodes(home)
+    assert home.run("/usr/bin/fastboot", "reboot").code == 0
+    eventually(lambda: adb_devices(home) == {"AAA1": "device"}, DEADLINE, pause=0.2)
+    adb(home, "reboot")
+    eventually(lambda: adb_devices(home) == {"AAA1": "device"}, DEADLINE, pause=0.2)
+
+
+def test_a_composite_phone(hub: Hub, launch: Launch, daemon: StartDaemon) -> None:
+    home = launch("c1")
+    daemon(BY_SERIAL.replace("c2", "c1"))
+    phone = Phone("AAA1", Mode.MTP_ADB)
+    arrives(home, hub.plug(phone))
+    eventually(lambda: adb_devices(home) == {"AAA1": "device"}, DEADLINE, pause=0.2)
+    phone.switch(Mode.MTP)
+    eventually(lambda: adb_devices(home) == {}, DEADLINE, pause=0.2)
+    eventually(lambda: len(usb_nodes(home)) == 1, DEADLINE)
+
+
+def test_one_that_is_authorised_later(hub: Hub, launch: Launch, daemon: StartDaemon) -> None:
+    home = launch("c1")
+    daemon(BY_SERIAL.replace("c2", "c1"))
+    phone = Phone("AAA1", authorised=False)
+    arrives(home, hub.plug(phone))
+    eventually(lambda: adb_devices(home) == {"AAA1": "unauthorized"}, DEADLINE, pause=0.2)
+    phone.authorise()
+    eventually(lambda: adb_devices(home) == {"AAA1": "device"}, DEADLINE, pause=0.2)

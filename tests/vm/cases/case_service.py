@@ -1,0 +1,177 @@
+"""The unit as shipped, under a real systemd: installed as the README says, reloaded, hung, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from signal import Signals
+from typing import cast
+
+import pytest
+
+from tests.lab.api import Json
+from tests.lab.container import Container
+from tests.lab.inside import Seen
+from tests.lab.kernel import Console
+from tests.lab.server import Manager
+from tests.lab.wait import eventually
+
+PROJECT = Path(__file__).parents[3]
+SOCKET = Path("/var/lib/lxd/unix.socket")
+RULES = Path("/etc/hotplugd/rules.d/50-test.yaml")
+BOX = "box"
+# One console by number, and the first login terminal's, which is there from the first moment of each boot.
+RULE = """
+rules:
+  - name: console
+    match: {{subsystem: vc, kernel: {kernel}}}
+    attach: {{to: box}}
+  - name: first
+    match: {{subsystem: vc, kernel: vcsa1}}
+    attach: {{to: box}}
+"""
+
+
+@pytest.fixture(scope="module")
+def box() -> Container:
+    return Container(Manager(SOCKET).api, BOX)
+
+
+@pytest.fixture
+def console() -> Iterator[Console]:
+    one = Console()
+    yield one
+    one.close()
+
+
+def run(*words: str) -> str:
+    """A program that must succeed; its output."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=110)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def of_unit(name: str) -> str:
+    return run("systemctl", "show", "hotplugd", "--property", name, "--value").strip()
+
+
+def status() -> Json:
+    done = subprocess.run(["hotplugd", "status", "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return cast("Json", json.loads(done.stdout))
+
+
+def has(box: Container, path: str) -> Seen | None:
+    box.forget_pid()
+    return box.look(path)
+
+
+def write_rules(kernel: str) -> None:
+    RULES.parent.mkdir(parents=True, exist_ok=True)
+    RULES.write_text(RULE.format(kernel=kernel))
+
+
+@pytest.mark.first_boot
+class TestFirstBoot:
+    """In this order: what an operator does on the first day."""
+
+    def test_as_the_readme_installs_it(self, box: Container) -> None:
+        server = Manager(SOCKET)
+        server.initialise()
+        server.launch(BOX, config={"boot.autostart": "true"})
+        write_rules("vcsa60")
+        text = (PROJECT / "README.md").read_text()
+        begin = text.index("    sudo install -D -m644 rules/60-hotplugd.rules")
+        block = text[begin : text.index("\n\n", text.index("enable --now hotplugd", begin))]
+        commands = "\n".join(line.strip() for line in block.splitlines()).replace("sudo ", "")
+        Path("/usr/local/bin/hotplugd").symlink_to("/opt/hotplugd/bin/hotplugd")
+        subprocess.run(["sh", "-exc", commands], cwd=PROJECT, check=True, timeout=110)
+        assert of_unit("ActiveState") == "active"
+        assert eventually(lambda: has(box, "/dev/vcsa1"))
+
+    def test_the_unit_is_the_shipped_one_and_its_hardening_holds(self) -> None:
+        shipped = (PROJECT / "systemd" / "hotplugd.service").read_text()
+        assert Path("/etc/systemd/system/hotplugd.service").read_text() == shipped
+        assert of_unit("DropInPaths") == ""
+        process = Path("/proc", of_unit("MainPID"), "status").read_text()
+        found = dict(re.findall(r"(?m)^(CapBnd|CapEff|NoNewPrivs|Seccomp):\s+(\S+)", process))
+        # CAP_DAC_READ_SEARCH is 2, CAP_SYS_PTRACE 19.
+        allowed = f"{1 << 2 | 1 << 19:016x}"
+        assert found == {"CapBnd": allowed, "CapEff": allowed, "NoNewPrivs": "1", "Seccomp": "2"}
+
+    def test_a_device_comes_and_goes(self, box: Container, console: Console) -> None:
+        write_rules(Path(console.syspath).name)
+        run("systemctl", "reload", "hotplugd")
+        console.plug()
+        assert eventually(lambda: has(box, console.node))
+        console.unplug()
+        assert eventually(lambda: has(box, console.node) is None)
+
+    def test_a_reload_with_bad_rules_keeps_the_old_ones(self, box: Container, console: Console) -> None:
+        write_rules(Path(console.syspath).name)
+        run("systemctl", "reload", "hotplugd")
+        good = RULES.read_text()
+        try:
+            RULES.write_text("rules:\n  - name: broken\n    mach: {}\n")
+            run("systemctl", "reload", "hotplugd")
+            assert of_unit("ActiveState") == "active"
+            eventually(lambda: cast("int", status()["failed_reloads"]) == 1)
+            assert any("reload failed" in str(each) for each in cast("list[object]", status()["problems"]))
+            console.plug()
+            assert eventually(lambda: has(box, console.node))
+        finally:
+            RULES.write_text(good)
+        run("systemctl", "reload", "hotplugd")
+        assert status()["problems"] == []
+
+    def test_one_that_hangs_is_killed_and_its_successor_converges(
+        self, box: Container, console: Console
+    ) -> None:
+        write_rules(Path(console.syspath).name)
+        run("systemctl", "reload", "hotplugd")
+        console.plug()
+        assert eventually(lambda: has(box, console.node))
+        pid = of_unit("MainPID")
+        os.kill(int(pid), Signals.SIGSTOP)
+        console.unplug()
+        eventually(lambda: of_unit("MainPID") not in (pid, "0"), 100, pause=0.5)
+        eventually(lambda: of_unit("ActiveState") == "active", 60, pause=0.5)
+        assert "watchdog" in run("journalctl", "--boot", "--unit=hotplugd", "--no-pager").lower()
+        eventually(lambda: len(box.devices) == 1)
+        console.plug()
+        assert eventually(lambda: has(box, console.node))
+
+    def test_to_stop_it_leaves_devices_in_place(self, box: Container) -> None:
+        eventually(lambda: len(box.devices) == 1)
+        before = box.devices
+        run("systemctl", "stop", "hotplugd")
+        assert of_unit("Result") == "success"
+        assert box.devices == before
+        assert has(box, "/dev/vcsa1")
+        run("systemctl", "start", "hotplugd")
+        assert box.devices == before
+        assert status()["problems"] == []
+
+
+@pytest.mark.second_boot
+class TestSecondBoot:
+    """The machine was switched off without a word, and starts again."""
+
+    def test_it_runs_after_the_server_and_the_device_is_there(self, box: Container) -> None:
+        assert RULES.exists(), "the disk did not survive"
+        assert of_unit("ActiveState") == "active"
+        assert box.config["name"] == BOX, "the server's database did not survive"
+        eventually(lambda: str(box.config["status"]) == "Running", 60)
+        assert eventually(lambda: has(box, "/dev/vcsa1"))
+        eventually(lambda: status()["problems"] == [])
+
+    def test_it_was_started_after_the_server_socket(self) -> None:
+        def since(unit: str) -> int:
+            text = run("systemctl", "show", unit, "--property=ActiveEnterTimestampMonotonic", "--value")
+            return int(text)
+
+        assert 0 < since("lxd.socket") < since("hotplugd.service")

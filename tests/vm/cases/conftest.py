@@ -1,0 +1,65 @@
+"""Fixtures of the guest: phones on a real bus, and containers with the host's programs in them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.lab.container import Container
+from tests.lab.daemon import Daemon
+from tests.lab.server import Server
+from tests.phones import Hub
+
+RESULTS = Path("/results")
+# adb and all else of the guest's, in a container that is nothing but busybox.
+PROGRAMS = {"usr": {"type": "disk", "source": "/usr", "path": "/usr", "readonly": "true"}}
+
+
+@pytest.fixture(scope="session")
+def server(root: None, udevd: None) -> Iterator[Server]:
+    with Server() as started:
+        yield started
+        shutil.copy(started.log, RESULTS / "server.txt")
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """The ports, all free."""
+    with Hub() as ports:
+        yield ports
+
+
+@pytest.fixture
+def launch(server: Server) -> Iterator[Callable[..., Container]]:
+    """Launches containers with the guest's programs in them. All go after the test."""
+
+    def start(name: str = "", *, config: dict[str, str] | None = None) -> Container:
+        return server.launch(name, config=config, devices=PROGRAMS)
+
+    yield start
+    for container in server.containers():
+        container.delete()
+
+
+@pytest.fixture
+def daemon(server: Server, request: pytest.FixtureRequest) -> Iterator[StartDaemon]:
+    """Starts daemons, with the rules given; what they log is kept."""
+    with ExitStack() as undo:
+
+        def start(rules: str | Mapping[str, str], environment: Mapping[str, str] | None = None) -> Daemon:
+            one = undo.enter_context(Daemon(server.socket, rules, environment))
+            undo.callback(keep, one)
+            return one
+
+        def keep(one: Daemon) -> None:
+            folder = RESULTS / "hotplugd"
+            folder.mkdir(exist_ok=True)
+            with (folder / f"{request.node.name}.txt").open("a") as file:
+                file.write(one.log())
+
+        yield start

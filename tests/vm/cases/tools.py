@@ -1,0 +1,69 @@
+"""What a user has in a container: adb, fastboot, and a look at the nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.lab.container import Container
+from tests.lab.wait import eventually
+from tests.phones.hub import syspath
+
+# Enumeration under emulation takes half a second; what is waited for is no figure.
+DEADLINE = 30.0
+
+
+def adb(container: Container, *words: str) -> str:
+    """The output of adb in there, which must succeed."""
+    done = container.run("/usr/bin/env", "HOME=/root", "/usr/bin/adb", *words)
+    assert done.code == 0, f"adb {' '.join(words)} in {container}: {done.code}: {done.output}"
+    return done.output
+
+
+def adb_devices(container: Container) -> dict[str, str]:
+    """What `adb devices` lists in there: states by serial number."""
+    lines = adb(container, "devices").splitlines()
+    rows = [line.split("\t") for line in lines[lines.index("List of devices attached") + 1 :]]
+    return {row[0]: row[1] for row in rows if len(row) == 2}
+
+
+def fastboot_devices(container: Container) -> set[str]:
+    """The serial numbers that `fastboot devices` lists in there."""
+    done = container.run("/usr/bin/env", "HOME=/root", "/usr/bin/fastboot", "devices")
+    assert done.code == 0, f"fastboot in {container}: {done.code}: {done.output}"
+    return {line.split()[0] for line in done.output.splitlines() if line.endswith("fastboot")}
+
+
+def usb_nodes(container: Container) -> set[str]:
+    """The USB nodes in there."""
+    return {path for path in container.nodes() if path.startswith("/dev/bus/usb/")}
+
+
+def node_of(port: str) -> str:
+    """The node of what is on this port, once the kernel has enumerated it."""
+
+    def node() -> str:
+        folder = syspath(port)
+        try:
+            bus, number = ((folder / name).read_text().strip() for name in ("busnum", "devnum"))
+        except FileNotFoundError:
+            return ""
+        path = f"/dev/bus/usb/{int(bus):03}/{int(number):03}"
+        return path if Path(path).exists() else ""
+
+    return eventually(node, DEADLINE, pause=0.05)
+
+
+def arrives(container: Container, port: str) -> str:
+    """Wait until what is on this port is in there, under the right number. Returns its node."""
+    path = node_of(port)
+    eventually(lambda: path in usb_nodes(container), DEADLINE, pause=0.05)
+    seen = container.look(path)
+    number = (syspath(port) / "dev").read_text().strip()
+    assert seen is not None
+    assert seen.number == f"c {number}"
+    return path
+
+
+def leaves(container: Container, path: str) -> None:
+    """Wait until this node is not in there any more."""
+    eventually(lambda: path not in usb_nodes(container), DEADLINE, pause=0.05)

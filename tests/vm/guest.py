@@ -1,0 +1,133 @@
+"""One life of the guest: from the kernel's first line to its last, and what came of it."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from tests.vm.image import Image
+
+SCRIPT: Final = "/opt/e2e/tests/vm/start"
+SYSTEMD: Final = "/sbin/init"
+_MEMORY: Final = 1536
+_DISK: Final = 1 << 30
+_KERNEL: Final = (
+    "console=ttyS0", "quiet", "panic=-1", "oops=panic",
+    # One server a guest: the other's package is there too.
+    "systemd.mask=incus.service", "systemd.mask=incus.socket", "systemd.mask=incus-startup.service",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case: its name, `passed`, `failed` or `skipped`, how long it took in seconds, and what it said."""
+
+    name: str
+    outcome: str
+    seconds: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one boot.
+
+    code     the suite's exit code; None where it never wrote one
+    problem  why there is none
+    """
+
+    code: int | None
+    problem: str
+    cases: tuple[Case, ...]
+
+
+def boot(
+    image: Image,
+    folder: Path,
+    arguments: Sequence[str],
+    *,
+    init: str = SCRIPT,
+    deadline: float,
+    disk: Path | None = None,
+) -> Outcome:
+    """Boot once, run pytest with these arguments in there, and leave all logs in `folder`.
+
+    init      the first process
+    deadline  in seconds; a guest that takes longer is ended
+    disk      a file system image in which everything that the guest writes outlives it
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "init").write_text(init)
+    (folder / "arguments").write_text(shlex.join(arguments))
+    console = folder / "console.txt"
+    problem = ""
+    try:
+        with console.open("wb") as output:
+            subprocess.run(
+                _command(image, folder, disk), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                check=True, timeout=deadline,
+            )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        problem = f"the guest did not switch itself off within {deadline:.0f} s"
+    except subprocess.CalledProcessError as error:
+        problem = f"QEMU ended with {error.returncode}"
+    code = _code(folder)
+    if code is None and not problem:
+        problem = "the guest ended without the suite's exit code: see its console for a panic"
+    return Outcome(None if problem else code, problem, _cases(folder / "junit.xml"))
+
+
+def make_disk(path: Path) -> None:
+    """An empty disk with a file system, for what has to outlive a guest."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with path.open("wb") as file:
+        file.truncate(_DISK)
+    subprocess.run(["mkfs.ext4", "-q", "-F", path], check=True)
+
+
+def _command(image: Image, folder: Path, disk: Path | None) -> list[str]:
+    drives = [(image.base, "on"), (image.project, "on")]
+    if disk is not None:
+        drives.append((disk, "off"))
+    return [
+        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max",
+        "-smp", "2", "-m", str(_MEMORY), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+        "-serial", "stdio", "-nic", "none",
+        "-kernel", str(image.kernel), "-initrd", str(image.initial),
+        "-append", " ".join(_KERNEL),
+        *(word for path, readonly in drives
+          for word in ("-drive", f"file={path},format=raw,if=virtio,readonly={readonly}")),
+        "-virtfs", f"local,path={folder},mount_tag=results,security_model=none",
+    ]  # fmt: skip
+
+
+def _code(folder: Path) -> int | None:
+    path = folder / "code"
+    text = path.read_text().strip() if path.exists() else ""
+    return int(text) if text.isdecimal() else None
+
+
+def _cases(report: Path) -> tuple[Case, ...]:
+    """The cases of a JUnit report; none where there is no report."""
+    if not report.exists():
+        return ()
+    return tuple(_case(element) for element in ET.parse(report).iter("testcase"))
+
+
+def _case(element: ET.Element) -> Case:
+    name = f"{element.get('classname', '').rpartition('.')[2]}::{element.get('name', '')}"
+    seconds = float(element.get("time", "0"))
+    for tag, outcome in (("failure", "failed"), ("error", "failed"), ("skipped", "skipped")):
+        found = element.find(tag)
+        if found is not None:
+            # What pytest says of an expected failure comes as a skip.
+            return Case(name, outcome, seconds, found.get("message", ""))
+    return Case(name, "passed", seconds, "")

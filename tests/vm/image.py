@@ -1,0 +1,307 @@
+"""What is booted: a kernel, an initial file system, Debian with all that the cases need, and the project.
+
+Everything comes from Debian's packages and from the wheels that the lock files name. What does not change
+with the project is kept in the user's cache folder, by a key of what it was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PROJECT: Final = Path(__file__).parents[2]
+_RELEASE: Final = "bookworm"
+_PYTHON: Final = "3.11"  # that release's
+_PACKAGES: Final = (
+    "systemd", "systemd-sysv", "dbus", "udev", "kmod", "util-linux", "procps", "iproute2", "e2fsprogs",
+    "lxd", "lxd-client", f"incus-base/{_RELEASE}-backports", f"incus-client/{_RELEASE}-backports",
+    "python3", "python3-venv", "python3-systemd", "busybox-static", "ca-certificates",
+    "adb", "fastboot", "libusb-1.0-0",
+)  # fmt: skip
+# Hundreds of megabytes of drivers for what the guest does not have.
+_LEFT_OUT: Final = (
+    "drivers/comedi", "drivers/iio", "drivers/infiniband", "drivers/media", "drivers/staging",
+    "drivers/gpu/drm/amd", "drivers/gpu/drm/i915", "drivers/gpu/drm/nouveau", "drivers/gpu/drm/radeon",
+    "drivers/net/ethernet", "drivers/net/wireless", "sound",
+)  # fmt: skip
+_FIRST_MODULES: Final = (
+    "virtio_pci",
+    "virtio_blk",
+    "9pnet_virtio",
+    "9p",
+    "overlay",
+    "squashfs",
+    "crc32c_generic",
+    "ext4",
+)
+# What of the development lock runs the cases; systemd-python is Debian's, since it comes as source.
+_TEST_WHEELS: Final = ("pytest", "pytest-timeout", "iniconfig", "pluggy", "packaging", "pygments")
+_NOT_WHEELS: Final = ("systemd-python", "setuptools", "wheel")
+_PLATFORMS: Final = tuple(f"manylinux{each}_x86_64" for each in ("_2_34", "_2_28", "_2_17", "2014"))
+_KEPT_DAYS: Final = 14
+_UNIT: Final = "suite.service"
+
+# The kernel gives it what it needs to find the rest; see guest.py for the disks and shares.
+_FIRST: Final = """\
+#!/bin/busybox sh
+set -e
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+for module in {modules}; do modprobe $module; done
+mount -t squashfs -o ro /dev/vda /base
+mount -t squashfs -o ro /dev/vdb /project
+if [ -e /dev/vdc ]; then mount -t ext4 /dev/vdc /rw; else mount -t tmpfs -o size=80% rw /rw; fi
+mkdir -p /rw/upper /rw/work
+mount -t overlay -o lowerdir=/project:/base,upperdir=/rw/upper,workdir=/rw/work overlay /root
+mkdir -p /root/results
+mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 results /root/results
+umount /proc /sys /dev
+exec switch_root /root "$(busybox cat /root/results/init)"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Files to boot from. project is of this call, and goes with `folder`; the others are kept."""
+
+    kernel: Path
+    initial: Path
+    base: Path
+    project: Path
+
+
+@contextmanager
+def image() -> Iterator[Image]:
+    """Build what is missing; the project itself is packed each time. Raises CalledProcessError."""
+    base = _base()
+    with tempfile.TemporaryDirectory(prefix="hpv-", dir=base) as folder:
+        project = _project(base, Path(folder))
+        yield Image(base / "vmlinux", base / "initial.cpio", base / "base.squashfs", project)
+
+
+# --- what is kept -------------------------------------------------------------------------------------------
+
+
+def _base() -> Path:
+    """The folder with everything that does not change with the project."""
+    locks = [PROJECT / name for name in ("requirements.lock", "requirements-dev.lock")]
+    key = hashlib.sha256(b"\0".join(path.read_bytes() for path in (Path(__file__), *locks))).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hotplugd" / "vm"
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / key
+    if not folder.exists():
+        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=cache))
+        try:
+            fresh.chmod(0o755)
+            _build(fresh)
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    os.utime(folder)
+    for other in cache.iterdir():
+        if time.time() - other.stat().st_mtime > _KEPT_DAYS * 86400:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
+
+
+def _build(folder: Path) -> None:
+    root = folder / "root"
+    sources = folder / "sources.list"
+    sources.write_text(_sources())
+    print("vm: Debian's packages", flush=True)
+    _run(
+        "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(_PACKAGES)}",
+        *(f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in ("man", "locale", "doc")),
+        _RELEASE, root, sources,
+    )  # fmt: skip
+    print("vm: Python's packages", flush=True)
+    _wheels(folder, root)
+    print("vm: the kernel", flush=True)
+    _kernel(folder, root)
+    print("vm: the image", flush=True)
+    _squash(root, folder / "base.squashfs")
+
+
+def _sources() -> str:
+    """This machine's own sources of the release, and its backports. Raises SystemExit where it has none."""
+    form = "--format=$(REPO_URI) $(RELEASE)"
+    found = _lines("apt-get", "indextargets", form, "Created-By: Packages", "Component: main")
+    if not any(line.endswith(f" {_RELEASE}") for line in found):
+        raise SystemExit(
+            f"vm: expected a source of Debian's {_RELEASE} in /etc/apt, and found none: "
+            f"the machine is built from its packages"
+        )
+    wanted = {line for line in found if line.split()[1].partition("-")[0] == _RELEASE}
+    wanted |= {f"{line}-backports" for line in found if line.endswith(f" {_RELEASE}")}
+    return "".join(f"deb {line} main\n" for line in sorted(wanted))
+
+
+def _wheels(folder: Path, root: Path) -> None:
+    """A virtual environment in the image with what the locks name, but not the project."""
+    wanted = folder / "wheels.lock"
+    runtime = _pinned(PROJECT / "requirements.lock")
+    tests = _pinned(PROJECT / "requirements-dev.lock")
+    chosen = {name: text for name, text in runtime.items() if name not in _NOT_WHEELS}
+    chosen |= {name: tests[name] for name in _TEST_WHEELS}
+    wanted.write_text("".join(chosen.values()))
+    wheels = root / "tmp" / "wheels"
+    _run(
+        sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--require-hashes",
+        "--no-deps", "--only-binary=:all:", f"--python-version={_PYTHON}", "--implementation=cp",
+        "--abi=cp311", "--abi=abi3", "--abi=none",
+        *(f"--platform={each}" for each in _PLATFORMS), f"--dest={wheels}", f"--requirement={wanted}",
+    )  # fmt: skip
+    _run("chroot", root, "python3", "-m", "venv", "--system-site-packages", "/opt/hotplugd")
+    inside = "/tmp/wheels"
+    names = [f"{inside}/{each.name}" for each in wheels.iterdir()]
+    pip = ("/opt/hotplugd/bin/python", "-m", "pip", "install", "--quiet", "--no-index", "--no-deps")
+    _run("chroot", root, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *pip, *names)
+    shutil.rmtree(wheels)
+
+
+def _pinned(lock: Path) -> dict[str, str]:
+    """The text of each requirement of a lock file, hashes and all, by name."""
+    blocks = re.split(r"(?m)^(?=[A-Za-z0-9])", lock.read_text())
+    return {block.partition("==")[0]: block for block in blocks if "==" in block.partition("\n")[0]}
+
+
+def _kernel(folder: Path, root: Path) -> None:
+    """Debian's kernel, its modules in the image, and an initial file system with the first of them."""
+    unpacked = folder / "kernel"
+    depends = _lines("apt-cache", "depends", "linux-image-amd64")
+    name = next(line.split()[-1] for line in depends if "Depends: linux-image-" in line)
+    downloads = folder / "downloads"
+    downloads.mkdir()
+    _run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, cwd=downloads)
+    _run("dpkg", "-x", next(downloads.iterdir()), unpacked)
+    modules = next((unpacked / "lib" / "modules").iterdir())
+    for each in _LEFT_OUT:
+        shutil.rmtree(modules / "kernel" / each)
+    (folder / "vmlinux").write_bytes(_uncompressed(next((unpacked / "boot").glob("vmlinuz-*")).read_bytes()))
+    version = modules.name
+    target = root / "lib" / "modules" / version
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(modules, target)
+    _run("depmod", "-b", root, version)
+    _initial(folder, root, target)
+    shutil.rmtree(unpacked)
+    shutil.rmtree(downloads)
+
+
+def _uncompressed(kernel: bytes) -> bytes:
+    """The ELF file in a bzImage (Documentation/x86/boot.rst: payload_offset); it boots in half the time."""
+    setup = (kernel[0x1F1] or 4) + 1
+    start = setup * 512 + int.from_bytes(kernel[0x248:0x24C], "little")
+    length = int.from_bytes(kernel[0x24C:0x250], "little")
+    # The last four bytes are the length of what comes out.
+    return lzma.LZMADecompressor().decompress(kernel[start : start + length - 4])
+
+
+def _initial(folder: Path, root: Path, modules: Path) -> None:
+    """An initial file system: busybox, the modules that reach the disks, and a script."""
+    tree = folder / "initial"
+    for each in ("bin", "dev", "proc", "sys", "base", "project", "rw", "root"):
+        (tree / each).mkdir(parents=True)
+    shutil.copy(root / "usr" / "bin" / "busybox", tree / "bin" / "busybox")
+    wanted = _lines("modprobe", "-d", root, "-S", modules.name, "-a", "--show-depends", *_FIRST_MODULES)
+    for line in wanted:
+        source = Path(line.split()[1]) if line.startswith("insmod ") else None
+        if source is not None:
+            target = tree / "lib" / "modules" / source.relative_to(modules.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    for name in ("modules.order", "modules.builtin"):
+        shutil.copy(modules / name, tree / "lib" / "modules" / modules.name)
+    _run("depmod", "-b", tree, modules.name)
+    init = tree / "init"
+    init.write_text(_FIRST.format(modules=" ".join(_FIRST_MODULES)))
+    init.chmod(0o755)
+    names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
+    packed = subprocess.run(
+        ["busybox", "cpio", "-o", "-H", "newc"],
+        cwd=tree,
+        input=names.encode(),
+        check=True,
+        capture_output=True,
+    ).stdout
+    (folder / "initial.cpio").write_bytes(packed)
+    shutil.rmtree(tree)
+
+
+# --- what is of the project ---------------------------------------------------------------------------------
+
+
+def _project(base: Path, folder: Path) -> Path:
+    """A layer over the image: the project's wheel, installed as anybody would, and the tests beside it."""
+    layer, work, whole = (folder / name for name in ("layer", "work", "whole"))
+    for each in (layer, work, whole):
+        each.mkdir(mode=0o755)
+    _run(
+        sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
+        "--no-build-isolation", f"--wheel-dir={folder}", PROJECT,
+    )  # fmt: skip
+    wheel = next(folder.glob("*.whl"))
+    # In a mount namespace of its own, which takes the mount with it whatever happens.
+    script = (
+        'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"; cp "$5" "$4/tmp"; '
+        'exec chroot "$4" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin '
+        '/opt/hotplugd/bin/python -m pip install --quiet --no-index --no-deps "/tmp/${5##*/}"'
+    )
+    _run("unshare", "--mount", "sh", "-ec", script, "sh", base / "root", layer, work, whole, wheel)
+    shutil.rmtree(layer / "tmp")
+    tree = layer / "opt" / "e2e"
+    # Not the package itself: what is tested is what was installed.
+    for name in ("tests", "rules", "systemd"):
+        shutil.copytree(PROJECT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "config.example.yaml", "README.md"):
+        shutil.copy(PROJECT / name, tree)
+    units = layer / "etc" / "systemd" / "system"
+    wanted = units / "multi-user.target.wants"
+    wanted.mkdir(parents=True)
+    shutil.copy(PROJECT / "tests" / "vm" / _UNIT, units)
+    (wanted / _UNIT).symlink_to(f"../{_UNIT}")
+    # Without one systemd takes each boot for the first, and enables whatever is installed.
+    (layer / "etc" / "machine-id").write_text(f"{'5eed' * 8}\n")
+    packed = folder / "project.squashfs"
+    _squash(layer, packed)
+    return packed
+
+
+# --- programs -----------------------------------------------------------------------------------------------
+
+
+def _squash(tree: Path, packed: Path) -> None:
+    _run(
+        "mksquashfs",
+        tree,
+        packed,
+        "-comp",
+        "zstd",
+        "-Xcompression-level",
+        "3",
+        "-noappend",
+        "-quiet",
+        "-no-progress",
+    )
+
+
+def _run(*words: str | Path, cwd: Path | None = None) -> None:
+    subprocess.run(words, check=True, stdin=subprocess.DEVNULL, cwd=cwd)
+
+
+def _lines(*words: str | Path) -> Sequence[str]:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
