@@ -128,6 +128,7 @@ class Gadget:
         self._ready: dict[int, deque[bytes]] = {}
         self._waiting: dict[int, deque[Submit]] = {}
         self._connection: socket.socket | None = None
+        self._leaving = False
 
     def hold(self, connection: socket.socket) -> None:
         """From now on the device is at the other end of this socket."""
@@ -160,6 +161,12 @@ class Gadget:
             self._ready.setdefault(endpoint, deque()).append(data)
             self._match(endpoint)
 
+    def leave_in_order(self) -> None:
+        """Off the bus as soon as the host has had everything that was sent to it."""
+        with self._lock:
+            self._leaving = True
+            self._leave_if_done()
+
     def leave(self) -> None:
         """Off the bus: as when the cable is pulled."""
         if self._connection is not None:
@@ -175,6 +182,11 @@ class Gadget:
             if len(data) > request.length:
                 ready.appendleft(data[request.length :])
             self._send(usbip.answer(request, OK, data))
+        self._leave_if_done()
+
+    def _leave_if_done(self) -> None:
+        if self._leaving and not any(self._ready.values()):
+            self.leave()
 
     def _unlink(self, request: Unlink) -> None:
         with self._lock:

@@ -101,7 +101,7 @@ class Phone:
         self.mode = mode
         self.returns = True
         assert self._present is not None, "the phone is not plugged in"
-        self._present.leave()
+        self._present.leave_in_order()
 
     def _reboot(self, where: str) -> None:
         self.switch(Mode.FASTBOOT if where == "bootloader" else self._usual)

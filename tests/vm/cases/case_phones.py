@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
@@ -21,6 +22,14 @@ rules:
     match: {serial: BBB2}
     attach: {to: c2}
 """
+
+
+def lists(container: Container, expected: dict[str, str]) -> bool:
+    return adb_devices(container) == expected
+
+
+def holds(container: Container, expected: set[str]) -> bool:
+    return usb_nodes(container) == expected
 
 
 def test_a_phone_by_vendor_product_and_serial(hub: Hub, launch: Launch, daemon: StartDaemon) -> None:
@@ -59,12 +68,11 @@ def test_two_of_one_model_and_each_container_only_ever_sees_its_own(
             seen[serial] |= usb_nodes(homes[serial])
         if cycle % 10 == 0:
             for serial, home in homes.items():
-                expected = {serial: "device"}
-                eventually(lambda home=home, expected=expected: adb_devices(home) == expected, DEADLINE)
+                eventually(partial(lists, home, {serial: "device"}), DEADLINE, pause=0.2)
         for serial in order:
             hub.unplug(phones[serial])
         for home in homes.values():
-            eventually(lambda home=home: usb_nodes(home) == set(), DEADLINE, pause=0.02)
+            eventually(partial(holds, home, set()), DEADLINE, pause=0.02)
     assert seen == own
 
 

@@ -39,7 +39,10 @@ def launch(server: Server) -> Iterator[Callable[..., Container]]:
     """Launches containers with the guest's programs in them. All go after the test."""
 
     def start(name: str = "", *, config: dict[str, str] | None = None) -> Container:
-        return server.launch(name, config=config, devices=PROGRAMS)
+        one = server.launch(name, config=config, devices=PROGRAMS)
+        # Where adb's own server listens; nobody else in there brings it up.
+        assert one.run("ip", "link", "set", "lo", "up").code == 0
+        return one
 
     yield start
     for container in server.containers():

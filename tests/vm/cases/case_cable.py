@@ -1,0 +1,75 @@
+"""A serial cable whose tty goes in under a name that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import StartDaemon
+from tests.lab.container import Container
+from tests.lab.wait import eventually
+from tests.phones import Cable, Hub
+from tests.phones.hub import syspath
+from tests.vm.cases.tools import DEADLINE
+
+Launch = Callable[..., Container]
+
+CONSOLE = "/dev/ttyConsole"
+RULE = f"""
+rules:
+  - name: console
+    match: {{subsystem: tty, id: "0403:6001", serial: A50285BI}}
+    attach: {{to: c1, path: {CONSOLE}, group: dialout, mode: "0660"}}
+"""
+
+
+def tty_number(port: str) -> str:
+    """The number of the tty on this port, once there is one, as `c 188:0`."""
+
+    def number() -> str:
+        found = [path.read_text().strip() for path in syspath(port).glob("*/ttyUSB*/tty/ttyUSB*/dev")]
+        return f"c {found[0]}" if found else ""
+
+    return eventually(number, DEADLINE, pause=0.05)
+
+
+def is_there(container: Container, number: str) -> bool:
+    seen = container.look(CONSOLE)
+    return seen is not None and (seen.number, seen.mode, seen.gid) == (number, 0o660, 20)
+
+
+def test_its_tty_has_a_fixed_name_wherever_it_is_plugged(
+    hub: Hub, launch: Launch, daemon: StartDaemon
+) -> None:
+    home = launch("c1")
+    running = daemon(RULE)
+    cable, other = Cable(), Cable("SOMEBODYS")
+    hub.plug(cable, 3)
+    eventually(lambda: is_there(home, tty_number("1-4")), DEADLINE, pause=0.05)
+    assert home.run("sh", "-c", f"printf hello > {CONSOLE}").code == 0
+    hub.unplug(cable)
+    eventually(lambda: home.look(CONSOLE) is None, DEADLINE, pause=0.05)
+    # Another cable takes the number that the first one had, and the first one comes back elsewhere.
+    assert tty_number(hub.plug(other)) == "c 188:0"
+    assert hub.plug(cable, 7) == "1-8"
+    eventually(lambda: is_there(home, "c 188:1"), DEADLINE, pause=0.05)
+    assert running.status()["problems"] == []
+
+
+def test_a_tty_number_that_is_reused_while_the_daemon_is_away(
+    hub: Hub, launch: Launch, daemon: StartDaemon
+) -> None:
+    home = launch("c1")
+    running = daemon(RULE)
+    cable, other = Cable(), Cable("SOMEBODYS")
+    port = hub.plug(cable)
+    number = tty_number(port)
+    eventually(lambda: is_there(home, number), DEADLINE, pause=0.05)
+    running.kill()
+    hub.unplug(cable)
+    assert tty_number(hub.plug(other)) == number
+    eventually(lambda: list(Path("/dev/hotplugd").glob("*ttyUSB*")), DEADLINE, pause=0.05)
+    eventually(lambda: home.look(CONSOLE) is None, DEADLINE, pause=0.05)
+    running.start()
+    assert home.look(CONSOLE) is None
+    assert home.devices.keys() == {"usr"}
