@@ -79,11 +79,11 @@ class Manager:
 class Server(Manager):
     """A private one. Starts when it is entered; leaves no container, process, mount or file behind.
 
-    folder  short, since a unix socket's path is at most 107 bytes
+    folder  short, since a unix socket's path is at most 107 bytes; a new one where it is left out
     """
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="hpl-", dir="/tmp"))
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="hpl-", dir="/tmp"))
         self.folder.chmod(0o711)  # an unprivileged container's root passes through
         super().__init__(self.folder / "lxd" / "unix.socket")
         self.log = self.folder / "lxd.log"

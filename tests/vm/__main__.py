@@ -32,7 +32,12 @@ class Group:
 
 _CASES: Final = "tests/vm/cases"
 GROUPS: Final = {
-    "plain": Group(((_CASES, "-m", "not first_boot and not second_boot"),)),
+    "plain": Group(((_CASES, "-m", "not first_boot and not second_boot and not crashes"),)),
+    "crashes": Group(((_CASES, "-m", "crashes"),), deadline=600.0),
+    "reboot": Group(
+        ((f"{_CASES}/case_reboot.py", "-m", "first_boot"), (f"{_CASES}/case_reboot.py", "-m", "second_boot")),
+        disk=True,
+    ),
     "systemd": Group(
         (
             (f"{_CASES}/case_service.py", "-m", "first_boot"),
