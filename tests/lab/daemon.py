@@ -52,7 +52,10 @@ class Daemon:
         self._notify.bind(str(self.folder / "notify"))
         self.rules.mkdir()
         self.write_rules(rules)
-        self.config.write_text(f"server: {server}\nrules: [{self.rules}]\ncontrol: {self.control}\n")
+        self.inject = self.folder / "inject.sock"
+        self.config.write_text(
+            f"server: {server}\nrules: [{self.rules}]\ncontrol: {self.control}\ninject: {self.inject}\n"
+        )
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
