@@ -32,10 +32,12 @@ _HEADER: Final = struct.Struct("=8s4sIII4s4sQ")
 _BIG_ENDIAN: Final = struct.Struct(">I")
 _MAGIC: Final = 0xFEEDCAFE
 _KEY: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-# True of the host's node, links, udevd, service manager and of ours; nothing of it is inside.
-_HOSTS: Final = frozenset(
-    {"DEVLINKS", "TAGS", "CURRENT_TAGS", "DEVMODE", "DEVUID", "DEVGID", "DEVPATH_OLD", "SEQNUM"}
+# What says which device it is: told once, and never as others have it.
+_NAMES: Final = frozenset(
+    {"ACTION", "DEVPATH", "SUBSYSTEM", "MAJOR", "MINOR", "DEVNAME", "DEVTYPE", "SEQNUM"}
 )
+# True of the host's node, links, udevd, service manager and of ours; nothing of it is inside.
+_HOSTS: Final = frozenset({"DEVLINKS", "TAGS", "CURRENT_TAGS", "DEVMODE", "DEVUID", "DEVGID", "DEVPATH_OLD"})
 _HOSTS_OWN: Final = ("HOTPLUGD_", "SYSTEMD_", "SYNTH_")
 _BITS: Final = 0xFFFFFFFF
 
@@ -147,6 +149,7 @@ def _is_fit(key: str, value: str) -> bool:
     """Whether a property may be told. Bytes that are no UTF-8 are surrogates here, and not printable."""
     return (
         _KEY.fullmatch(key) is not None
+        and key not in _NAMES
         and key not in _HOSTS
         and not key.startswith(_HOSTS_OWN)
         and value.isprintable()

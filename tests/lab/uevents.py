@@ -17,9 +17,10 @@ from tests.lab.container import Container
 from tests.lab.wait import eventually
 
 KERNEL, LIBUDEV = 1, 2
+ROOT = 700000
 
-# Hears both groups and prints what comes, with who it is from as those inside see it, and when it came.
-_EAR = """
+# Goes where a process is, as its root.
+ENTER = """
 import ctypes, json, os, socket, struct, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 spaces = [(os.open(f"/proc/{sys.argv[1]}/ns/{name}", os.O_RDONLY), name) for name in ("user", "net")]
@@ -28,6 +29,10 @@ for there, name in spaces:
         assert libc.setns(there, 0) == 0, os.strerror(ctypes.get_errno())
         if name == "user":
             os.setgid(0), os.setuid(0)
+"""
+# Hears both groups and prints what comes, with who it is from as those inside see it, and when it came.
+_EAR = f"""
+{ENTER}
 ear = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)
 ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
 ear.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -42,7 +47,7 @@ while True:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message: the group it came to, its sender's port and user, when, all of it, its properties in order."""
+    """A message: the group it came to, its sender's port and user, when, all of it, and its properties."""
 
     group: int
     port: int
@@ -118,6 +123,21 @@ def parse(group: int, raw: bytes) -> list[tuple[str, str]]:
         properties = raw[start:].decode("utf-8", "surrogateescape").split("\0")
     assert properties.pop() == ""
     return [(key, value) for key, equals, value in (each.partition("=") for each in properties) if equals]
+
+
+@contextmanager
+def namespaces() -> Iterator[int]:
+    """A process in a user and a network namespace of its own. Its root is user `ROOT` here."""
+    words = ["unshare", "--user", "--net", "sh", "-c", "echo; exec sleep infinity"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"\n"
+            for name in ("uid_map", "gid_map"):
+                Path(f"/proc/{process.pid}/{name}").write_text(f"0 {ROOT} 1000\n")
+            yield process.pid
+        finally:
+            process.kill()
 
 
 @contextmanager
