@@ -24,7 +24,7 @@ PYTHON = $$(for python in python3.13 python3.12 python3.11 python3; do \
 # To build: systemd-python comes as source. To test and show: real servers and real devices, nothing else.
 # udev and systemd are used through their programs; neither becomes the machine's init.
 BUILD_PACKAGES := python3-venv python3-dev gcc pkg-config libsystemd-dev
-LAB_PACKAGES := lxd lxd-client udev libudev1 busybox-static umockdev kmod iproute2 systemd util-linux
+LAB_PACKAGES := lxd lxd-client udev libudev1 libusb-1.0-0 busybox-static umockdev kmod iproute2 systemd util-linux
 
 # $(call packages,NAMES): installs what is missing of them.
 # Debian's lxd would start, as a socket at least, on a machine that is run by systemd: not ours to decide.
