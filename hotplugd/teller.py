@@ -47,7 +47,6 @@ class Teller:
         self._facts = None
         self._due.clear()
         self._unfit.clear()
-        self._retry.reset()
         self._rest()
 
     def paths(self, instance: Instance | None) -> frozenset[str]:

@@ -137,7 +137,6 @@ class Writer:
     def close(self) -> None:
         """Try nothing again."""
         self._set_alarm(NEVER)
-        self._teller.forget()
 
     # --- the writer -------------------------------------------------------------------------------------
 
