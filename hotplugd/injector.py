@@ -61,6 +61,7 @@ class Injector:
         self._turn = asyncio.Lock()
         self._program: _Program | None = None
         self._reading: set[str] = set()
+        self._over = False
 
     async def inject(self, name: InstanceName, uevent: Uevent) -> Uevent:
         """See `server.Injector`."""
@@ -72,6 +73,7 @@ class Injector:
             raise Unfit(str(error)) from error
         try:
             async with self._turn:
+                self._see_whether_over()
                 if (network := self._network(name)) is None:
                     return uevent  # those inside hear what the host's kernel and udevd say
                 try:
@@ -83,10 +85,22 @@ class Injector:
         return uevent
 
     def close(self) -> None:
-        """Let go of the program."""
+        """Let go of the program. What is under way is cancelled."""
+        self._over = True
+        if self._program is not None and self._turn.locked():
+            # The loop listens to the channel: closed under its hands, its number may be another's next.
+            self._program.channel.shutdown(socket.SHUT_RDWR)
+        else:
+            self._drop()
+
+    def _drop(self) -> None:
         if self._program is not None:
             self._program.end()
             self._program = None
+
+    def _see_whether_over(self) -> None:
+        if self._over:
+            raise asyncio.CancelledError
 
     async def _read(self, syspath: str) -> str:
         """What sysfs says of the device in its `uevent`; nothing where that takes too long or is no more."""
@@ -112,6 +126,7 @@ class Injector:
         kept = self._program
         try:
             answer = await self._exchange(request, descriptor)
+            self._see_whether_over()
             if not answer and kept is not None:
                 # It ended while nobody needed it, perhaps because it was installed anew.
                 answer = await self._exchange(request, descriptor)
@@ -139,8 +154,8 @@ class Injector:
                     loop = asyncio.get_running_loop()
                     answer = await loop.sock_recv(self._program.channel, inject.ANSWER_MOST)
         finally:
-            if not answer:  # an answer that comes late is not the next one's
-                self.close()
+            if not answer:  # one that comes late is not the next one's
+                self._drop()
         return answer
 
     def _connect(self) -> _Program | None:

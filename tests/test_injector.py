@@ -177,6 +177,22 @@ class TestChild:
 
         run(script)
 
+    def test_what_is_under_way_at_the_end_is_cancelled(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            await bench.tell()
+            process = bench.process
+            process.send_signal(signal.SIGSTOP)
+            waiting = [asyncio.ensure_future(bench.injector.inject(BOX, ADD)) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            start = time.monotonic()
+            bench.injector.close()
+            done = await asyncio.gather(*waiting, return_exceptions=True)
+            assert {type(each) for each in done} == {asyncio.CancelledError}
+            assert time.monotonic() - start < 1
+            eventually(lambda: ended(process.pid))
+
+        run(script)
+
     def test_many_at_once_are_told_one_after_the_other(self, run: Callable[[Script], None]) -> None:
         async def script(bench: Bench) -> None:
             await asyncio.gather(*(bench.injector.inject(BOX, ADD) for _ in range(50)))
