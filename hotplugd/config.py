@@ -1,4 +1,4 @@
-"""The daemon's own configuration: where the server is, where the rules are, where the control socket goes.
+"""The daemon's own configuration: where the server is, where the rules are, where sockets are.
 
 Read with the same reader as the rules, so that its errors have their places and hints as well.
 """
@@ -20,6 +20,7 @@ from hotplugd.rules.yaml import Node, Scalar, Source, compose
 
 DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
 CONTROL: Final = Path("/run/hotplugd/control.sock")
+INJECT: Final = Path("/run/hotplugd-inject.sock")
 _LONGEST_SOCKET: Final = 107  # unix(7): sun_path
 
 
@@ -30,6 +31,7 @@ class Config:
     server: str = "auto"
     rules: tuple[Path, ...] = DEFAULT_FOLDERS
     control: Path = CONTROL
+    inject: Path = INJECT
 
 
 def _server(text: str) -> Complaint | None:
@@ -65,6 +67,7 @@ _TABLE: Final = Table(
         Key("server", "text", "Where LXD or Incus answers.", text=_server),
         Key("rules", "texts", "Files and folders of rules.", text=_absolute),
         Key("control", "text", "The daemon's control socket.", text=_socket),
+        Key("inject", "text", "The socket of the program that injects uevents.", text=_socket),
     ),
 )
 
@@ -95,8 +98,10 @@ def _read(reader: Reader, root: Node | None) -> Config:
     server = reader.text(fields["server"]) if "server" in fields else None
     rules = reader.texts(fields["rules"]) if "rules" in fields else ()
     control = reader.text(fields["control"]) if "control" in fields else None
+    inject = reader.text(fields["inject"]) if "inject" in fields else None
     return Config(
         server or config.server,
         tuple(map(Path, rules)) or config.rules,
         Path(control) if control else config.control,
+        Path(inject) if inject else config.inject,
     )

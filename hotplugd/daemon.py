@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -152,7 +152,8 @@ class Daemon:
 
     async def _one(self, address: str) -> None:
         """One session, until it fails or other settings ask for another."""
-        session = Session(address, self._settings.rules, self._log, dry_run=self._dry_run)
+        config = self._settings.config
+        session = Session(address, self._settings.rules, self._log, config.inject, dry_run=self._dry_run)
         self._session = session
         loop = asyncio.get_running_loop()
         work = loop.create_task(session.run())
@@ -206,11 +207,7 @@ class Daemon:
         before, self._settings = self._settings, settings
         self._before = before
         self._reload_problem = ""
-        other = (before.config.server, before.config.control) != (
-            settings.config.server,
-            settings.config.control,
-        )
-        if other:
+        if replace(before.config, rules=()) != replace(settings.config, rules=()):
             self._again.set()
         elif self._session is not None:
             self._session.set_rules(settings.rules)
@@ -282,7 +279,9 @@ async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bo
 
     Raises ServerError where no server is found, and what `Session.run` raises.
     """
-    session = Session(find_server(settings.config.server, os.environ), settings.rules, log, dry_run=dry_run)
+    config = settings.config
+    address = find_server(config.server, os.environ)
+    session = Session(address, settings.rules, log, config.inject, dry_run=dry_run)
     loop = asyncio.get_running_loop()
     work, tried = loop.create_task(session.run()), loop.create_task(session.tried.wait())
     try:

@@ -14,6 +14,7 @@ import signal
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,18 @@ class Lost(Exception):
     """The container's init is gone, or is no container's init."""
 
 
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A container's network namespace, by a descriptor that has to be closed soon, and who is root there.
+
+    Whoever holds a dead container's namespace keeps its interfaces from coming back to the host.
+    The root is given as the host counts users.
+    """
+
+    descriptor: int
+    user: int
+
+
 class Root:
     """A running container's file system, held open: process numbers are used again, this is not.
 
@@ -43,9 +56,11 @@ class Root:
         try:
             self.pidfd = os.pidfd_open(pid)
             opened.append(self.pidfd)
-            self._root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.append(self._process)
+            self._root = self._open("root", os.O_PATH | os.O_DIRECTORY)
             opened.append(self._root)
-            self._mountinfo = os.open(f"/proc/{pid}/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+            self._mountinfo = self._open("mountinfo")
             opened.append(self._mountinfo)
             if not _is_init(pid):
                 raise Lost(f"process {pid} is not the init of a container")  # noqa: TRY301  # closes all
@@ -63,12 +78,29 @@ class Root:
     def close(self) -> None:
         """Let go of the container."""
         self.mounts.close()
-        for descriptor in (self.pidfd, self._root, self._mountinfo):
+        for descriptor in (self.pidfd, self._process, self._root, self._mountinfo):
             os.close(descriptor)
 
     def duplicate(self) -> int:
         """A descriptor of the root for a thread of its own, which closes it."""
         return os.dup(self._root)
+
+    def network(self) -> Network | None:
+        """Its network namespace; None where it has none but the host's. Raises Lost."""
+        try:
+            with open(self._open("uid_map"), encoding="ascii") as file:
+                user = _root_of(file)
+            descriptor = self._open("ns/net")
+        except OSError as error:
+            raise Lost(f"cannot have its network namespace: {error}") from error
+        if os.path.samestat(os.fstat(descriptor), os.stat("/proc/self/ns/net")):
+            os.close(descriptor)
+            return None
+        return Network(descriptor, user)
+
+    def _open(self, name: str, flags: int = os.O_RDONLY) -> int:
+        # By the process that is held, not by its number.
+        return os.open(name, flags | os.O_CLOEXEC, dir_fd=self._process)
 
 
 def look(root: int, paths: Iterable[str], users: Iterable[str], groups: Iterable[str]) -> Inside:
@@ -95,6 +127,15 @@ def _is_init(pid: int) -> bool:
             numbers = value.split()
             return len(numbers) > 1 and numbers[-1] == "1"
     return False
+
+
+def _root_of(uid_map: Iterable[str]) -> int:
+    """Who is user 0 in a user namespace, as we count (user_namespaces(7)). Raises Lost where nobody is."""
+    for line in uid_map:
+        first, outside, _ = map(int, line.split())
+        if first == 0:
+            return outside
+    raise Lost("its user namespace has no root")
 
 
 def _walk(root: int, path: str) -> int:

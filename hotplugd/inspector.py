@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from hotplugd.inside import Lost, Root, look
+from hotplugd.inside import Lost, Network, Root, look
 from hotplugd.model import Inside, InstanceName
 from hotplugd.server import Unreachable
 from hotplugd.threads import Threads
@@ -64,6 +64,12 @@ class Inspector:
             raise Unreachable(f"nothing seen in {_DEADLINE:.0f} s: a file system in there hangs") from None
         except OSError as error:
             raise Unreachable(str(error)) from error
+
+    def network(self, name: InstanceName) -> Network | None:
+        """See `Root.network`, of an instance that was looked into. Raises Lost."""
+        if name not in self._roots:
+            raise Lost(f"{name} has no init any more")
+        return self._roots[name].network()
 
     def forget(self, name: InstanceName) -> None:
         """The instance has another init than before, or none."""

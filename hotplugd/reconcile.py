@@ -115,9 +115,7 @@ class Reconciler:
 
     def restarted(self, name: InstanceName) -> None:
         """Take note that the instance has another init than before, or none."""
-        writer = self._writer(name)
-        writer.forget_inside()
-        writer.refresh()
+        self._writer(name).restarted()
 
     # --- what came of it --------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.entry import inside_path
 from hotplugd.model import InstanceName
 from hotplugd.plan import Change
+from hotplugd.told import Telling
 from hotplugd.wants import Problem
 
 
@@ -69,6 +70,19 @@ class Report:
             **self._fields(change),
             path=inside_path(change.entry),
             reason="its entry is gone, its node is not; restarting the instance takes it away",
+        )
+
+    def untold(self, telling: Telling, reason: str, pause: float | None = None) -> None:
+        """Those inside could not be told of a device. pause: seconds until it is tried again, if it is."""
+        self._log.warning(
+            "device.untold",
+            device=str(telling.uevent.device),
+            rule=telling.rule,
+            instance=self._instance,
+            action=telling.uevent.action,
+            path=telling.uevent.path,
+            reason=reason,
+            **({"retry_in": pause} if pause is not None else {}),
         )
 
     def _fields(self, change: Change) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""What the reconciler asks of a container manager, and the ways in which that can fail.
+"""What the reconciler asks of a container manager and of others, and the ways in which that can fail.
 
-`lxd.py` does it for LXD and Incus.
+`lxd.py` does it for LXD and Incus, `inspector.py` and `injector.py` for containers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hotplugd.model import Entry, Inside, Instance, InstanceName
+from hotplugd.uevents import Uevent
 
 
 class ServerError(Exception):
@@ -57,3 +58,21 @@ class Inspector(Protocol):
 
     async def look(self, name: InstanceName, paths: Sequence[str]) -> Inside:
         """What is inside the running instance at these paths, and the ids of the names that rules use."""
+
+
+class Untold(Exception):
+    """A uevent did not reach those inside. The text is fit to be shown."""
+
+
+class Unfit(Untold):
+    """What the device is called cannot be told; what others are called can."""
+
+
+class Injector(Protocol):
+    """Tells those inside running instances of devices."""
+
+    async def inject(self, name: InstanceName, uevent: Uevent) -> Uevent:
+        """Have those inside the instance hear this. Raises Untold.
+
+        Returns what was told: for `add`, `kernel` is what the kernel says of the device now.
+        """

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lifecycle, Lxd, ServerInfo
 from hotplugd.model import InstanceName
@@ -36,6 +38,7 @@ _PAUSES: Final = (0.2, 10.0)
 class Session:
     """The devices of one server, at `address`.
 
+    inject       where systemd listens for the program that injects uevents
     tried        set once the first convergence was tried, whatever came of it
     server       who answers; None until somebody did
     connected    whether the server's events are heard
@@ -43,7 +46,7 @@ class Session:
     """
 
     def __init__(
-        self, address: str, rules: RuleSet, log: FilteringBoundLogger, *, dry_run: bool = False
+        self, address: str, rules: RuleSet, log: FilteringBoundLogger, inject: Path, *, dry_run: bool = False
     ) -> None:
         self.address = address
         self.rules = rules
@@ -59,7 +62,8 @@ class Session:
         self._lxd = Lxd(address, threads)
         self._inspector = Inspector(threads, self._lxd.init, self._changed_inside, self._ended)
         self._slots = Slots()
-        tools = Tools(self._lxd, self._inspector, self._slots, log, _now, dry_run)
+        self._injector = Injector(threads, self._inspector.network, inject)
+        tools = Tools(self._lxd, self._inspector, self._injector, self._slots, log, _now, dry_run)
         self.reconciler = Reconciler(tools, rules)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost)
 
@@ -102,6 +106,7 @@ class Session:
         finally:
             self._udev.stop()
             self._inspector.close()
+            self._injector.close()
 
     async def _listen(self) -> None:
         """Hear what happens to instances; again and again, since servers end and start."""

@@ -23,10 +23,12 @@ class Sight:
     """What was seen inside, and which nodes should be gone from there.
 
     inside   None where nothing was seen of the present init
+    also     further paths at which somebody wants to know what is there
     """
 
     def __init__(self) -> None:
         self.inside: Inside | None = None
+        self.also: frozenset[str] = frozenset()
         self._retry = Retry()
         self._at = LONG_AGO
         self._leaving: dict[str, Change] = {}
@@ -68,7 +70,8 @@ class Sight:
 
     def paths(self, attachments: Iterable[Attachment]) -> list[str]:
         """Where to look, given what is attached."""
-        return sorted({each.want.path for each in attachments} | self._leaving.keys() | self._behind.keys())
+        attached = {each.want.path for each in attachments}
+        return sorted(attached | self._leaving.keys() | self._behind.keys() | self.also)
 
     def problems(self) -> list[Problem]:
         """What is wrong inside, as far as it was seen."""
@@ -85,7 +88,7 @@ class Sight:
     def next(self, attachments: Iterable[Attachment], wants: Iterable[Want]) -> float:
         """When to look: a time that is past, one to come, or never for all that is known now."""
         wanted = list(wants)
-        if not wanted and not self._leaving and not self._behind:
+        if not wanted and not self._leaving and not self._behind and not self.also:
             return NEVER
         inside = self.inside
         if inside is None or inside.error or self._old:

@@ -33,6 +33,7 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "reload.failed": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd10d",
     "ready": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd10e",
     "stopping": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd10f",
+    "device.untold": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd110",
 }
 _FIELDS: Final = {
     "device": "DEVICE",

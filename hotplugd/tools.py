@@ -10,7 +10,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model import Device
-from hotplugd.server import Inspector, Server
+from hotplugd.server import Injector, Inspector, Server
 
 
 class Slots(Protocol):
@@ -34,6 +34,7 @@ class Tools:
 
     server: Server
     inspector: Inspector
+    injector: Injector
     slots: Slots
     log: FilteringBoundLogger
     now: Callable[[], str]
@@ -62,3 +63,12 @@ class Activity:
     async def none(self) -> None:
         """Return once nothing is under way. What waits for its next try does not count."""
         await self._none.wait()
+
+
+def ended_well(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> bool:
+    """Whether a task ended as it should. A defect of ours is handed to the loop, for the daemon to end by."""
+    if task.cancelled():
+        return False
+    if (error := task.exception()) is not None:
+        loop.call_exception_handler({"message": "a writer failed", "exception": error, "task": task})
+    return error is None

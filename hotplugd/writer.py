@@ -18,7 +18,8 @@ from hotplugd.report import Report
 from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
 from hotplugd.server import Busy, Gone, Refused, ServerError
 from hotplugd.sight import Sight
-from hotplugd.tools import Activity, Tools
+from hotplugd.teller import Teller
+from hotplugd.tools import Activity, Tools, ended_well
 from hotplugd.wants import Problem, Want
 
 _BUSY_PAUSES: Final = (0.1, 5.0)
@@ -61,6 +62,7 @@ class Writer:
         self._sight = Sight()
         self._records = Records()
         self._report = Report(name, tools.log)
+        self._teller = Teller(name, tools, activity, self._report)
         # kicked: something is new since the last plan. stale: the server has to be asked.
         self._kicked = False
         self._stale = False
@@ -110,6 +112,12 @@ class Writer:
         self._records.hurry()
         self.kick()
 
+    def restarted(self) -> None:
+        """The instance has another init than before, or none."""
+        self._teller.forget()
+        self.forget_inside()
+        self.refresh()
+
     def problems(self) -> list[Problem]:
         """What is wrong here, and why."""
         found = list(self.plan.problems)
@@ -118,7 +126,8 @@ class Writer:
         inside = self._sight.inside
         if inside is not None and inside.error and self.wants:
             found.append(Problem("", "", f"cannot look inside {self.name}: {inside.error}"))
-        return found + self._records.problems(self._loop.time()) + self._sight.problems()
+        found += self._records.problems(self._loop.time())
+        return found + self._sight.problems() + self._teller.problems()
 
     @property
     def is_idle(self) -> bool:
@@ -141,7 +150,7 @@ class Writer:
 
     def _worked(self, task: asyncio.Task[None]) -> None:
         self._working = None
-        if _well(self._loop, task):
+        if ended_well(self._loop, task):
             if self._kicked:
                 self.kick()
             else:
@@ -193,6 +202,7 @@ class Writer:
     def _learn(self, actual: Instance | None) -> None:
         if actual is None or not actual.running:
             self._sight.forget()
+            self._teller.forget()
         was_missing = self.actual is None and self._learned > LONG_AGO
         was_running = self.actual is not None and self.actual.running
         if actual is not None and not actual.running and (was_missing or was_running):
@@ -288,11 +298,14 @@ class Writer:
         if self.plan.changes:
             times.append(self._hands_off)
         if self.actual is not None and self.actual.running and self._looking is None:
+            self._sight.also = self._teller.paths(self.actual)
             when = self._sight.next(self.plan.attachments, self._wanted())
             if when <= now:
                 self._look()
             else:
                 times.append(when)
+        if self.actual is not None:
+            self._teller.tell(self.plan, self.actual, self._sight.inside)
         if self._looking is None:  # which may settle some of them
             self._report.problems(self.plan.problems)
         # Later than the plan, not than now: what came due in between has not been looked at.
@@ -305,7 +318,7 @@ class Writer:
 
     def _looked(self, task: asyncio.Task[None]) -> None:
         self._looking = None
-        if _well(self._loop, task):
+        if ended_well(self._loop, task):
             self.kick()
         self._activity.end()
 
@@ -331,12 +344,3 @@ class Writer:
     def _ring(self) -> None:
         self._alarm, self._alarm_at = None, NEVER
         self.kick()
-
-
-def _well(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> bool:
-    """Whether a task ended as it should. A defect of ours is handed to the loop, for the daemon to end by."""
-    if task.cancelled():
-        return False
-    if (error := task.exception()) is not None:
-        loop.call_exception_handler({"message": "a writer failed", "exception": error, "task": task})
-    return error is None

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.inside import Lost, Root, look
+from hotplugd.inside import Lost, Network, Root, look
 from hotplugd.model import Devnum, Inside, Node
-from tests.lab.container import Container
+from tests.lab.container import HOSTS_NETWORK, Container
 from tests.lab.server import Server
 from tests.lab.wait import eventually
 
@@ -269,3 +269,41 @@ class TestMounts:
     def test_what_is_mounted_elsewhere_is_not_told(self, own: Container, told: Callable[[], bool]) -> None:
         shell(own, "mount -t tmpfs none /mnt")
         assert not told()
+
+
+class TestNetwork:
+    def test_it_is_the_containers_and_so_is_the_user(self, box: Container) -> None:
+        before = descriptors()
+        with closing(Root(box.pid)) as root:
+            network = root.network()
+            assert isinstance(network, Network)
+            with closing(os.fdopen(network.descriptor)) as held:
+                assert os.path.samestat(os.fstat(held.fileno()), os.stat(f"/proc/{box.pid}/ns/net"))
+            assert network.user == os.stat(f"/proc/{box.pid}/root/root").st_uid
+            assert network.user > 0
+        assert descriptors() == before
+
+    def test_root_of_a_privileged_container_is_root(self, server: Server) -> None:
+        container = server.launch(config={"security.privileged": "true"})
+        with closing(Root(container.pid)) as root:
+            network = root.network()
+            assert network is not None
+            os.close(network.descriptor)
+            assert network.user == 0
+        container.delete()
+
+    def test_a_container_on_the_hosts_network_has_none(self, server: Server) -> None:
+        container = server.launch(config=HOSTS_NETWORK)
+        with closing(Root(container.pid)) as root:
+            before = descriptors()
+            assert root.network() is None
+            assert descriptors() == before
+        container.delete()
+
+    def test_one_that_ended_has_none_either(self, own: Container) -> None:
+        with closing(Root(own.pid)) as root:
+            own.stop()
+            before = descriptors()
+            with pytest.raises(Lost, match="cannot have its network namespace"):
+                root.network()
+            assert descriptors() == before

@@ -13,10 +13,11 @@ import pytest
 
 from hotplugd.systemd import MESSAGE_IDS
 from tests.lab.container import Container
-from tests.lab.daemon import Daemon
+from tests.lab.daemon import Daemon, command
 from tests.lab.inside import Seen
 from tests.lab.kernel import Console
 from tests.lab.server import Server
+from tests.lab.uevents import listening, socket_unit
 from tests.lab.wait import eventually
 
 _UNITS = Path("/lib/systemd/system")
@@ -33,7 +34,8 @@ def units(tmp_path: Path, project: Path) -> Path:
         shutil.copy("/bin/true", path)
     ours = tmp_path / "etc/systemd/system"
     ours.mkdir(parents=True)
-    shutil.copy(project / "systemd/hotplugd.service", ours)
+    for name in ("hotplugd.service", "hotplugd-inject.socket", "hotplugd-inject@.service"):
+        shutil.copy(project / "systemd" / name, ours)
     return tmp_path
 
 
@@ -45,12 +47,15 @@ def _analyze(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+_OURS = ("hotplugd.service", "hotplugd-inject.socket", "hotplugd-inject@1.service")
+
+
 def _verify(root: Path) -> str:
-    done = _analyze(f"--root={root}", "--man=no", "verify", "hotplugd.service")
+    done = _analyze(f"--root={root}", "--man=no", "verify", *_OURS)
     return done.stderr + done.stdout
 
 
-def test_systemd_has_nothing_to_say_about_the_unit(units: Path) -> None:
+def test_systemd_has_nothing_to_say_about_the_units(units: Path) -> None:
     assert _verify(units) == ""
 
 
@@ -61,15 +66,24 @@ def test_nor_about_the_drop_in(units: Path, project: Path) -> None:
     assert _verify(units) == ""
 
 
-def test_it_would_say_something_about_a_mistake(units: Path) -> None:
-    unit = units / "etc/systemd/system/hotplugd.service"
-    unit.write_text(unit.read_text().replace("WatchdogSec=30", "WachdogSec=30"))
-    assert "WachdogSec" in _verify(units)
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("hotplugd.service", "WatchdogSec"),
+        ("hotplugd-inject.socket", "SocketMode"),
+        ("hotplugd-inject@.service", "StandardInput"),
+    ],
+)
+def test_it_would_say_something_about_a_mistake(units: Path, name: str, line: str) -> None:
+    unit = units / "etc/systemd/system" / name
+    unit.write_text(unit.read_text().replace(f"{line}=", f"{line[1:]}="))
+    assert line[1:] in _verify(units)
 
 
-def test_the_unit_is_hardened(project: Path) -> None:
-    done = _analyze("security", "--offline=true", "--threshold=30", str(project / "systemd/hotplugd.service"))
-    found = re.search(r"Overall exposure level for hotplugd.service: (\d+\.\d)", done.stdout)
+@pytest.mark.parametrize("name", ["hotplugd.service", "hotplugd-inject@.service"])
+def test_the_units_are_hardened(project: Path, name: str) -> None:
+    done = _analyze("security", "--offline=true", "--threshold=30", str(project / "systemd" / name))
+    found = re.search(r"Overall exposure level for \S+.service: (\d+\.\d)", done.stdout)
     assert found is not None, done.stdout + done.stderr
     assert float(found[1]) <= 3.0, done.stdout
     assert done.returncode == 0
@@ -92,7 +106,7 @@ def test_the_catalog_explains_every_message(tmp_path: Path, project: Path) -> No
 
 
 def test_the_daemon_needs_no_more_than_the_unit_grants(
-    server: Server, container: Container, console: Console, project: Path
+    server: Server, container: Container, console: Console, project: Path, tmp_path: Path
 ) -> None:
     rules = f"""
 rules:
@@ -100,9 +114,14 @@ rules:
     match: {{subsystem: vc, kernel: "vcsa{console.number}"}}
     attach: {{to: {container.name}, group: dialout, mode: "0660"}}
 """
-    unit = str(project / "systemd/hotplugd.service")
-    confined = (sys.executable, "-m", "tests.lab.confine", unit)
-    with Daemon(server.socket, rules, within=confined) as daemon:
+    confined = (sys.executable, "-m", "tests.lab.confine")
+    inject = (*confined, str(project / "systemd/hotplugd-inject@.service"), *command(), "inject")
+    unit = (*confined, str(project / "systemd/hotplugd.service"))
+    with (
+        socket_unit(tmp_path / "inject", *inject) as programs,
+        listening(container.pid) as ear,
+        Daemon(server.socket, rules, within=unit, inject=tmp_path / "inject") as daemon,
+    ):
         status = Path(f"/proc/{daemon.pid}/status").read_text()
         assert re.search(r"^CapEff:\s+0000000000080004$", status, re.MULTILINE)
         assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
@@ -110,9 +129,35 @@ rules:
         for _ in range(3):
             console.plug()
             eventually(lambda: container.look(console.node) == wanted)
+            eventually(lambda: ear.actions(console.node)[-1:] == ["add libudev"])
             console.unplug()
             eventually(lambda: container.look(console.node) is None)
+            eventually(lambda: ear.actions(console.node)[-1:] == ["remove libudev"])
+        heard = ["add kernel", "add libudev", "remove kernel", "remove libudev"]
+        assert ear.actions(console.node) == heard * 3
+        (program,) = programs
+        status = Path(f"/proc/{program.pid}/status").read_text()
+        assert re.search(r"^CapEff:\s+0000000000201080$", status, re.MULTILINE)
+        assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
         daemon.reload()
-        assert daemon.status()
+        assert not daemon.status()["problems"]
         assert daemon.stop() == 0
         assert "not permitted" not in daemon.log()
+
+
+def test_without_the_socket_the_confined_daemon_says_what_is_missing(
+    server: Server, container: Container, console: Console, project: Path
+) -> None:
+    rules = f"""
+rules:
+  - name: console
+    match: {{subsystem: vc, kernel: "vcsa{console.number}"}}
+    attach: {{to: {container.name}}}
+"""
+    unit = (sys.executable, "-m", "tests.lab.confine", str(project / "systemd/hotplugd.service"))
+    with Daemon(server.socket, rules, within=unit) as daemon:
+        console.plug()
+        eventually(lambda: container.look(console.node))
+        said = "Operation not permitted; under systemd, hotplugd-inject.socket has to be there"
+        eventually(lambda: said in str(daemon.status()["problems"]))
+        assert daemon.log().count("device.untold") == 1

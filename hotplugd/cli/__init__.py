@@ -22,6 +22,8 @@ _COMMANDS: Final = {
     "status": "Ask the running daemon how things are.",
     "detach": "Take everything of ours out of every instance.",
 }
+# Nobody types these.
+_HIDDEN: Final = ("inject",)
 
 
 class _Lazy(click.Group):
@@ -33,7 +35,7 @@ class _Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in (*_COMMANDS, *_HIDDEN):
             return None
         module = importlib.import_module(f"hotplugd.cli.{cmd_name}")
         command = module.command

@@ -1,8 +1,8 @@
 """Run a program as our unit confines it, where no systemd does: `python -m tests.lab.confine UNIT PROGRAM …`.
 
-Capabilities, system calls, address families, no new privileges, no writable and executable memory: what can
-be put on one process. The unit's mounts cannot, and are not. Sets such as @system-service are expanded by
-systemd itself.
+Capabilities, system calls, address families, namespaces, no new privileges, no writable and executable
+memory: what can be put on one process. The unit's mounts cannot, and are not. Sets such as @system-service
+are expanded by systemd itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from typing import Any, Final
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_MDWE: Final = 65
-_CAPABILITIES: Final = {"CAP_DAC_READ_SEARCH": 2, "CAP_SYS_PTRACE": 19}
+_CAPABILITIES: Final = {
+    "CAP_DAC_READ_SEARCH": 2,
+    "CAP_SETUID": 7,
+    "CAP_NET_ADMIN": 12,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_ADMIN": 21,
+}
+_NAMESPACES: Final = {"net": 0x40000000}
 _LAST_CAPABILITY: Final = 63
 _ALLOW: Final = 0x7FFF0000
 _REFUSE: Final = 0x00050000
@@ -51,7 +58,9 @@ def main() -> None:
     assert libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     if "yes" in settings["MemoryDenyWriteExecute"]:
         libc.prctl(_PR_SET_MDWE, 1, 0, 0, 0)  # Linux 6.3; systemd has another way before that
-    _filter(_allowed(settings["SystemCallFilter"]), " ".join(settings["RestrictAddressFamilies"]).split())
+    families = [getattr(socket, name) for name in " ".join(settings["RestrictAddressFamilies"]).split()]
+    spaces = [_NAMESPACES[name] for name in " ".join(settings["RestrictNamespaces"]).split() if name != "yes"]
+    _filter(_allowed(settings["SystemCallFilter"]), families, spaces)
     os.execvp(program[0], program)
 
 
@@ -85,8 +94,8 @@ def _members(word: str) -> frozenset[str]:
     return frozenset(call for each in lines if each and not each.startswith("#") for call in _members(each))
 
 
-def _filter(calls: set[str], families: list[str]) -> None:
-    """Refuse every other system call, and sockets of every other family."""
+def _filter(calls: set[str], families: list[int], spaces: list[int]) -> None:
+    """Refuse every other system call, sockets of every other family, and to enter every other namespace."""
     library: Any = ctypes.CDLL("libseccomp.so.2")
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_rule_add_array.argtypes = [
@@ -94,14 +103,16 @@ def _filter(calls: set[str], families: list[str]) -> None:
     ]  # fmt: skip
     library.seccomp_load.argtypes = [ctypes.c_void_p]
     context = library.seccomp_init(_REFUSE | errno.EPERM)
-    for name in calls - {"socket"}:
+    # Nothing here makes namespaces; clone would have to be told apart by its flags.
+    for name in calls - {"socket", "setns", "unshare"}:
         number = library.seccomp_syscall_resolve_name(name.encode())
         if number >= 0:  # another architecture's otherwise
             assert library.seccomp_rule_add_array(context, _ALLOW, number, 0, None) == 0, name
-    number = library.seccomp_syscall_resolve_name(b"socket")
-    for family in families:
-        only = _Comparison(0, _EQUAL, getattr(socket, family), 0)
-        assert library.seccomp_rule_add_array(context, _ALLOW, number, 1, ctypes.byref(only)) == 0, family
+    for name, argument, values in (("socket", 0, families), ("setns", 1, spaces)):
+        number = library.seccomp_syscall_resolve_name(name.encode())
+        for value in values:
+            only = _Comparison(argument, _EQUAL, value, 0)
+            assert library.seccomp_rule_add_array(context, _ALLOW, number, 1, ctypes.byref(only)) == 0, name
     assert library.seccomp_load(context) == 0
 
 

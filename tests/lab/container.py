@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from typing import cast
 
 from tests.lab import inside
 from tests.lab.api import Api, Json, ServerError, metadata_of
+
+# A container without a network namespace of its own.
+HOSTS_NETWORK = {"security.privileged": "true", "raw.lxc": f"lxc.namespace.share.net={os.getpid()}"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class Daemon:
     rules        the text of one rule file, or of several by name
     environment  what it is started with; the tests' own where it is left out
     within       words before the command, such as of a program that confines it
+    inject       where the program that injects uevents is; where nothing is, the daemon starts one
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Daemon:
         rules: str | Mapping[str, str],
         environment: Mapping[str, str] | None = None,
         within: Sequence[str] = (),
+        inject: Path | None = None,
     ) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="hpd-", dir="/tmp")
         self.folder = Path(self._files.name)
@@ -52,7 +54,10 @@ class Daemon:
         self._notify.bind(str(self.folder / "notify"))
         self.rules.mkdir()
         self.write_rules(rules)
-        self.config.write_text(f"server: {server}\nrules: [{self.rules}]\ncontrol: {self.control}\n")
+        inject = inject or self.folder / "inject.sock"
+        self.config.write_text(
+            f"server: {server}\nrules: [{self.rules}]\ncontrol: {self.control}\ninject: {inject}\n"
+        )
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:

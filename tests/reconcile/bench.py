@@ -16,6 +16,7 @@ from hotplugd.reconcile import Reconciler
 from hotplugd.rules import RuleSet
 from hotplugd.server import Gone, Unreachable
 from hotplugd.tools import Tools
+from hotplugd.uevents import Uevent
 from tests.devices import ALL, BOX, box
 from tests.virtual import later, now
 
@@ -41,12 +42,15 @@ class Bench:
     judge      raises what a request fails with
     answer     raises what asking for an instance fails with
     glance     raises what a look fails with
+    deaf       raises what a telling fails with
     applied    called when a request was done, before it is answered
-    takes      how long a request takes, `looking` how long a look takes, in seconds; those of instances in
-               `hanging_requests` and `hanging_looks` never end
+    takes      how long a request takes, `looking` how long a look and `telling` how long a telling takes, in
+               seconds; those of instances in `hanging_requests`, `hanging_looks` and `hanging_tellings` never
+               end
     patience   how many requests may come before it is a defect
     requests   what the server was asked to change, `gets` when it was asked for which instance
     looks      when somebody looked into which instance at how many paths
+    heard      what those inside were told: when it was asked for, where, and of which path and slot
     links      which slots have links; `unlinkable` and `unmakeable` slots fail
     """
 
@@ -63,6 +67,10 @@ class Bench:
         self.answer: Callable[[object], None] = lambda _: None
         self.glance: Callable[[InstanceName], None] = lambda _: None
         self.applied: Callable[[Request], None] = lambda _: None
+        self.deaf: Callable[[Uevent], None] = lambda _: None
+        self.hanging_tellings: set[InstanceName] = set()
+        self.telling = 0.0
+        self.heard: list[tuple[float, str, str, str, str]] = []
         self.hanging_requests: set[InstanceName] = set()
         self.hanging_looks: set[InstanceName] = set()
         self.takes = 0.0
@@ -78,7 +86,9 @@ class Bench:
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
         log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
-        self.reconciler = Reconciler(Tools(self, self, self, log, lambda: f"at {now()}", dry_run), rules)
+        self.reconciler = Reconciler(
+            Tools(self, self, self, self, log, lambda: f"at {now()}", dry_run), rules
+        )
 
     async def start(self, *devices: Device, unsettled: Sequence[Device] = ()) -> None:
         """List devices and instances, and let everything settle."""
@@ -190,6 +200,16 @@ class Bench:
         await self._while(name, self.hanging_looks, self.looking)
         self.glance(name)
         return Inside(seen, dict(self.users), dict(self.groups))
+
+    # --- Injector ---------------------------------------------------------------------------------------
+
+    async def inject(self, name: InstanceName, uevent: Uevent) -> Uevent:
+        assert self.instances[name].running
+        asked = now()
+        await self._while(name, self.hanging_tellings, self.telling)
+        self.deaf(uevent)
+        self.heard.append((asked, str(name), uevent.action, uevent.path, uevent.device.slot))
+        return replace(uevent, kernel=f"kernel of {uevent.device.slot}") if uevent.action == "add" else uevent
 
     # --- Slots ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,143 @@
+"""The program that injects uevents into network namespaces: the one with privileges that only this needs.
+
+Standard input is a connected SOCK_SEQPACKET socket. A request is one message, made by `request`, with one
+descriptor beside it: the network namespace. The answer is one message, `DONE` or what went wrong. The
+program ends when the other side closes. It imports the standard library alone: `python -I -S inject.py` runs
+it.
+
+What it needs, and why (Linux: net/netlink/af_netlink.c, lib/kobject_uevent.c, net/core/scm.c):
+
+- CAP_SYS_ADMIN to enter the namespace, and for the kernel to send a uevent on.
+- CAP_NET_ADMIN to send to a group, as udevd does.
+- CAP_SETUID to have the messages come from the container's own root. Those who hear them believe no other
+  user, and the host's root is nobody in there.
+
+LXD forks a process that enters the container's user namespace. A user named in the message (unix(7),
+SCM_CREDENTIALS) does the same without: nothing of ours ever has a container's privileges, and there is
+nothing that cannot be undone, so one process with one thread serves all. A namespace given as a descriptor
+needs no CAP_SYS_PTRACE and cannot turn out to be that of a process which got the number meanwhile.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import sys
+from contextlib import suppress
+from typing import Final
+
+DONE: Final = b"done"
+ANSWER_MOST: Final = 4096
+_REQUEST: Final = struct.Struct("=II")
+_REQUEST_MOST: Final = 32 << 10
+_ROOM: Final = socket.CMSG_SPACE(4 * array.array("i").itemsize)
+
+_NETWORK: Final = 0x40000000  # linux/sched.h: CLONE_NEWNET
+_KIND: Final = 0xB703  # linux/nsfs.h: NS_GET_NSTYPE
+_UEVENTS: Final = 15  # linux/netlink.h: NETLINK_KOBJECT_UEVENT
+_KERNEL: Final = (0, 0)
+_LIBUDEV: Final = (0, 2)
+# linux/netlink.h: nlmsghdr, and nlmsgerr behind it in an answer. The kernel takes any type from 16 on.
+_HEADER: Final = struct.Struct("=IHHII")
+_ERROR: Final = struct.Struct("=IHHIIi")
+_TYPE: Final = 16
+_REQUEST_WITH_ANSWER: Final = 1 | 4
+_USER: Final = struct.Struct("=iII")
+
+
+def request(user: int, kernel: bytes, libudev: bytes) -> bytes:
+    """A request. user: the container's root, as the host counts. kernel, libudev: the uevent's two forms."""
+    return _REQUEST.pack(user, len(kernel)) + kernel + libudev
+
+
+def main() -> int:
+    """Serve standard input. Returns the exit code."""
+    try:
+        channel = socket.socket(fileno=os.dup(0))
+    except OSError:
+        channel = None
+    if channel is None or (channel.family, channel.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+        sys.stderr.write("hotplugd inject: standard input is no socket; hotplugd or systemd starts this\n")
+        return 2
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    with channel, suppress(BrokenPipeError, ConnectionResetError):  # nobody waits any more
+        while _serve(channel, own):
+            pass
+    return 0
+
+
+def _serve(channel: socket.socket, own: int) -> bool:
+    """Serve one request. Returns whether there was one."""
+    message, beside, flags, _ = channel.recvmsg(_REQUEST_MOST, _ROOM, socket.MSG_CMSG_CLOEXEC)
+    descriptors = array.array("i")
+    for level, kind, data in beside:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    try:
+        if not message:
+            return False
+        try:
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(descriptors) != 1:
+                raise ValueError("not a request")  # noqa: TRY301  # answered like all others
+            _inject(descriptors[0], own, message)
+            answer = DONE
+        except (OSError, ValueError) as error:
+            answer = str(error).encode()[:ANSWER_MOST]
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    channel.send(answer)
+    return True
+
+
+def _inject(network: int, own: int, message: bytes) -> None:
+    if len(message) < _REQUEST.size:
+        raise ValueError("not a request")
+    user, length = _REQUEST.unpack_from(message)
+    forms = message[_REQUEST.size :]
+    kernel, libudev = forms[:length], forms[length:]
+    if not kernel or not libudev or len(kernel) != length:
+        raise ValueError("not a request")
+    if fcntl.ioctl(network, _KIND) != _NETWORK:
+        raise ValueError("not a network namespace")
+    if os.path.samestat(os.fstat(network), os.fstat(own)):
+        raise ValueError("the network namespace is the host's, whose udevd is not to hear of this")
+    sender = [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, _USER.pack(os.getpid(), user, 0))]
+    with _socket_in(network, own) as uevents:
+        head = _HEADER.pack(_HEADER.size + len(kernel), _TYPE, _REQUEST_WITH_ANSWER, 1, 0)
+        uevents.sendmsg([head, kernel], sender, 0, _KERNEL)
+        # The answer is there: the kernel does this within the call.
+        answer = uevents.recv(ANSWER_MOST, socket.MSG_DONTWAIT)
+        *_, error = _ERROR.unpack_from(answer)
+        if error:
+            raise OSError(-error, os.strerror(-error))
+        uevents.sendmsg([libudev], sender, 0, _LIBUDEV)
+
+
+def _socket_in(network: int, own: int) -> socket.socket:
+    """A socket for uevents that belongs to this namespace."""
+    _enter(network)
+    try:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _UEVENTS)
+    finally:
+        try:
+            _enter(own)
+        except OSError as error:
+            # Whoever started us starts another, which is where it should be.
+            raise SystemExit(f"hotplugd inject: cannot leave a network namespace: {error}") from error
+
+
+def _enter(network: int) -> None:
+    # os.setns came with Python 3.12. The kind is named, as RestrictNamespaces= of systemd.exec(5) wants it.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(network, _NETWORK) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

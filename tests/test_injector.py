@@ -1,0 +1,339 @@
+"""Uevents by way of a program that dies, hangs, refuses, is systemd's or ours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hotplugd import inject, injector
+from hotplugd.injector import Injector
+from hotplugd.inside import Lost, Network
+from hotplugd.model import InstanceName
+from hotplugd.server import Unfit, Untold
+from hotplugd.threads import Threads
+from hotplugd.uevents import Uevent
+from tests.devices import phone
+from tests.lab.uevents import ROOT, Ear, listening, namespaces, socket_unit
+from tests.lab.wait import ended, eventually, steadily
+
+BOX = InstanceName("default", "box")
+PATH = "/dev/phone"
+ADD = Uevent("add", phone(), PATH)
+HEARD = ["add kernel", "add libudev"]
+PROGRAM = (sys.executable, "-I", "-S", inject.__file__)
+
+
+class Bench:
+    """An injector for one instance, and what is heard there."""
+
+    def __init__(self, space: int, ear: Ear, path: Path) -> None:
+        self.ear = ear
+        self.space = space
+        self.shared = False
+        self.injector = Injector(Threads(), self.network, path)
+
+    def network(self, name: InstanceName) -> Network | None:
+        if name != BOX:
+            raise Lost(f"{name} has no init any more")
+        return None if self.shared else Network(os.open(f"/proc/{self.space}/ns/net", os.O_RDONLY), ROOT)
+
+    async def tell(self, count: int = 1, uevent: Uevent = ADD) -> None:
+        """Have it heard so many times more."""
+        before = len(self.ear.messages)
+        for _ in range(count):
+            await self.injector.inject(BOX, uevent)
+        eventually(lambda: len(self.ear.messages) == before + 2 * count)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        program = self.injector._program
+        assert program is not None
+        assert program.process is not None
+        return program.process
+
+
+Script = Callable[[Bench], Awaitable[None]]
+
+
+@pytest.fixture
+def run(root: None, tmp_path: Path) -> Iterator[Callable[[Script], None]]:
+    """Runs a script, and sees that nothing is left of it."""
+
+    async def work(bench: Bench, script: Script) -> None:
+        try:
+            await script(bench)
+        finally:
+            bench.injector.close()
+
+    with namespaces() as space, listening(space) as ear:
+        before = len(os.listdir("/proc/self/fd"))
+
+        def start(script: Script) -> None:
+            async def all_of_it() -> None:
+                await work(Bench(space, ear, tmp_path / "inject"), script)
+
+            asyncio.run(all_of_it())
+            eventually(lambda: len(os.listdir("/proc/self/fd")) == before)
+            eventually(lambda: not waiters())
+
+        yield start
+
+
+def environment(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def waiters() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "hotplugd-inject"]
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(injector, "_DEADLINE", seconds)
+        yield
+
+
+class TestChild:
+    def test_one_program_serves_all(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            await bench.tell()
+            first = bench.process
+            await bench.tell(20)
+            assert bench.process is first
+            assert bench.ear.actions(PATH) == HEARD * 21
+            assert environment(first.pid) == b""
+            bench.injector.close()
+            eventually(lambda: ended(first.pid))
+
+        run(script)
+
+    def test_one_that_died_is_replaced_and_nobody_notices(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            await bench.tell()
+            for _ in range(3):
+                before = bench.process
+                before.kill()
+                eventually(partial(ended, before.pid))
+                await bench.tell()
+                assert bench.process.pid != before.pid
+
+        run(script)
+
+    def test_one_that_hangs_is_ended_and_replaced(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            await bench.tell()
+            before = bench.process
+            before.send_signal(signal.SIGSTOP)
+            start = time.monotonic()
+            with patience(0.3), pytest.raises(Untold, match="does not answer within 0 s"):
+                await bench.injector.inject(BOX, ADD)
+            assert 0.25 < time.monotonic() - start < 2
+            eventually(lambda: ended(before.pid))
+            await bench.tell()
+
+        run(script)
+
+    def test_while_it_hangs_the_loop_goes_on(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            await bench.tell()
+            bench.process.send_signal(signal.SIGSTOP)
+            with patience(0.5):
+                stuck = asyncio.ensure_future(bench.injector.inject(BOX, ADD))
+                longest, last = 0.0, time.monotonic()
+                while not stuck.done():
+                    await asyncio.sleep(0.001)
+                    longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            assert isinstance(stuck.exception(), Untold)
+            assert longest < 0.2
+
+        run(script)
+
+    def test_an_answer_that_comes_late_is_nobody_elses(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            await bench.tell()
+            before = bench.process
+            before.send_signal(signal.SIGSTOP)
+            waiting = asyncio.ensure_future(bench.injector.inject(BOX, ADD))
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await bench.tell()
+            assert bench.process.pid != before.pid
+
+        run(script)
+
+    def test_what_is_under_way_at_the_end_is_cancelled(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            await bench.tell()
+            process = bench.process
+            process.send_signal(signal.SIGSTOP)
+            waiting = [asyncio.ensure_future(bench.injector.inject(BOX, ADD)) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            start = time.monotonic()
+            bench.injector.close()
+            done = await asyncio.gather(*waiting, return_exceptions=True)
+            assert {type(each) for each in done} == {asyncio.CancelledError}
+            assert time.monotonic() - start < 1
+            eventually(lambda: ended(process.pid))
+
+        run(script)
+
+    def test_many_at_once_are_told_one_after_the_other(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            await asyncio.gather(*(bench.injector.inject(BOX, ADD) for _ in range(50)))
+            eventually(lambda: bench.ear.actions(PATH) == HEARD * 50)
+
+        run(script)
+
+    def test_one_that_does_not_start_is_said(
+        self, run: Callable[[Script], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def script(bench: Bench) -> None:
+            monkeypatch.setattr(injector, "_PROGRAM", ("/nonexistent",))
+            with pytest.raises(Untold, match=r"cannot be reached: .*No such file"):
+                await bench.injector.inject(BOX, ADD)
+            monkeypatch.setattr(injector, "_PROGRAM", ("/bin/true",))
+            with pytest.raises(Untold, match="ended"):
+                await bench.injector.inject(BOX, ADD)
+            monkeypatch.setattr(injector, "_PROGRAM", PROGRAM)
+            await bench.tell()
+
+        run(script)
+
+    def test_one_without_privileges_says_what_would_have_them(
+        self, run: Callable[[Script], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(injector, "_PROGRAM", ("setpriv", "--bounding-set=-sys_admin", *PROGRAM))
+
+        async def script(bench: Bench) -> None:
+            message = f"not permitted; under systemd, hotplugd-inject.socket has to be there \\({tmp_path}"
+            with pytest.raises(Untold, match=message):
+                await bench.injector.inject(BOX, ADD)
+
+        run(script)
+
+
+class TestSocket:
+    def test_the_program_behind_the_socket_is_asked(
+        self, run: Callable[[Script], None], tmp_path: Path
+    ) -> None:
+        async def script(bench: Bench) -> None:
+            with socket_unit(tmp_path / "inject", *PROGRAM) as programs:
+                await bench.tell(5)
+                assert len(programs) == 1
+                assert bench.injector._program is not None
+                assert bench.injector._program.process is None
+                programs[0].kill()
+                programs[0].wait(10)
+                await bench.tell()
+                assert len(programs) == 2
+                bench.injector.close()
+                assert programs[1].wait(10) == 0
+
+        run(script)
+
+    def test_a_socket_where_nobody_listens_is_said(
+        self, run: Callable[[Script], None], tmp_path: Path
+    ) -> None:
+        async def script(bench: Bench) -> None:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
+                stale.bind(str(tmp_path / "inject"))
+            with pytest.raises(Untold, match="Connection refused"):
+                await bench.injector.inject(BOX, ADD)
+
+        run(script)
+
+    def test_one_behind_which_nobody_answers_is_said(
+        self, run: Callable[[Script], None], tmp_path: Path
+    ) -> None:
+        async def script(bench: Bench) -> None:
+            with socket_unit(tmp_path / "inject", "sleep", "60"):
+                with patience(0.2), pytest.raises(Untold, match="does not answer"):
+                    await bench.injector.inject(BOX, ADD)
+                bench.injector.close()
+
+        run(script)
+
+
+class TestTelling:
+    def test_what_the_kernel_says_is_read_for_an_add_and_handed_back(
+        self, run: Callable[[Script], None]
+    ) -> None:
+        null = replace(phone(), syspath="/sys/devices/virtual/mem/null")
+
+        async def script(bench: Bench) -> None:
+            told = await bench.injector.inject(BOX, Uevent("add", null, PATH))
+            assert told.kernel == "MAJOR=1\nMINOR=3\nDEVNAME=null\nDEVMODE=0666"
+            gone = replace(told, action="remove", kernel="BUSNUM=001")
+            assert await bench.injector.inject(BOX, gone) == gone
+            eventually(lambda: len(bench.ear.messages) == 4)
+            assert bench.ear.messages[2]["BUSNUM"] == "001"
+
+        run(script)
+
+    def test_a_device_that_is_gone_is_told_with_what_is_known(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            assert (await bench.injector.inject(BOX, ADD)).kernel == ""
+            eventually(lambda: bench.ear.actions(PATH) == HEARD)
+
+        run(script)
+
+    def test_a_device_whose_sysfs_hangs_is_told_without_and_costs_one_thread(
+        self, run: Callable[[Script], None], tmp_path: Path
+    ) -> None:
+        wedged = replace(phone(), syspath=f"{tmp_path}/wedged")
+        os.mkdir(wedged.syspath)
+        os.mkfifo(f"{wedged.syspath}/uevent")
+
+        async def script(bench: Bench) -> None:
+            with patience(0.2):
+                await bench.tell(uevent=Uevent("add", wedged, PATH))
+                start = time.monotonic()
+                await bench.tell(uevent=Uevent("add", wedged, PATH))
+            assert time.monotonic() - start < 0.15
+            assert bench.injector._reading == {wedged.syspath}
+            os.close(os.open(f"{wedged.syspath}/uevent", os.O_WRONLY))
+            while bench.injector._reading:
+                await asyncio.sleep(0.001)
+
+        run(script)
+
+    def test_a_container_on_the_hosts_network_is_told_nothing(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            bench.shared = True
+            with listening(os.getpid()) as host:
+                await bench.injector.inject(BOX, ADD)
+                steadily(lambda: not host.of(PATH), 0.1)
+            assert bench.injector._program is None
+
+        run(script)
+
+    def test_an_instance_that_is_gone_is_not_told(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            with pytest.raises(Untold, match="other has no init any more"):
+                await bench.injector.inject(InstanceName("default", "other"), ADD)
+
+        run(script)
+
+    def test_a_device_without_a_fit_name_is_unfit(self, run: Callable[[Script], None]) -> None:
+        async def script(bench: Bench) -> None:
+            with pytest.raises(Unfit, match="SUBSYSTEM"):
+                await bench.injector.inject(BOX, replace(ADD, device=replace(phone(), subsystem="\n")))
+            await bench.tell()
+
+        run(script)
