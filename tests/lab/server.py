@@ -1,4 +1,4 @@
-"""A private LXD beside whatever runs on the machine: its own folder, socket, pool and image."""
+"""A private LXD, or Incus, beside whatever runs on the machine: its own folder, socket, pool and image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Literal, Self
 
 from tests.lab import image
 from tests.lab.api import Api, ServerError, metadata_of
@@ -20,6 +20,10 @@ from tests.lab.container import Container
 from tests.lab.wait import ended, eventually
 
 _names = count(1)
+
+Software = Literal["lxd", "incus"]
+# The daemon's name, and the Debian packages that it is in; Debian keeps incusd out of the path.
+_PROGRAMS: Final = {"lxd": ("lxd", "lxd lxd-client"), "incus": ("incusd", "incus-base incus-client")}
 
 
 class Manager:
@@ -82,17 +86,18 @@ class Server(Manager):
     folder  short, since a unix socket's path is at most 107 bytes; a new one where it is left out
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, software: Software = "lxd") -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="hpl-", dir="/tmp"))
         self.folder.chmod(0o711)  # an unprivileged container's root passes through
-        super().__init__(self.folder / "lxd" / "unix.socket")
-        self.log = self.folder / "lxd.log"
+        super().__init__(self.folder / software / "unix.socket")
+        self.log = self.folder / f"{software}.log"
+        self._software = software
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             undo.callback(self.close)
-            (self.folder / "lxd").mkdir()
+            (self.folder / self._software).mkdir()
             self.start()
             self.initialise()
             undo.pop_all()
@@ -108,12 +113,13 @@ class Server(Manager):
     def start(self) -> None:
         """Start the server on its folder, also again after `stop` or `kill`, and wait until it is ready."""
         assert self._process is None, "the private LXD runs already"
-        lxd = shutil.which("lxd")
-        assert lxd is not None, "lxd is not installed; on Debian: apt-get install lxd lxd-client"
+        name, packages = _PROGRAMS[self._software]
+        program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/libexec/incus")
+        assert program is not None, f"{name} is not installed; on Debian: apt-get install {packages}"
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C is for us, who then take it down in order.
             self._process = subprocess.Popen(
-                [lxd, "--group", "root"], env=self.environment, stdin=subprocess.DEVNULL,
+                [program, "--group", "root"], env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         process = self._process
@@ -154,8 +160,8 @@ class Server(Manager):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What `lxc` and `lxd` need to speak to this server."""
-        return {**os.environ, "LXD_DIR": str(self.folder / "lxd")}
+        """What `lxc` and `lxd`, or `incus` and `incusd`, need to speak to this server."""
+        return {**os.environ, f"{self._software.upper()}_DIR": str(self.folder / self._software)}
 
     def tail(self, lines: int = 40) -> str:
         """The end of the server's log."""

@@ -21,11 +21,13 @@ class Group:
     """Cases that share a guest: what each boot is to run, one boot after the other with the same disk.
 
     boots     pytest's arguments, for each
+    server    whose it is that the cases start
     deadline  of each boot, in seconds
     """
 
     boots: tuple[tuple[str, ...], ...]
     init: str = SCRIPT
+    server: str = "lxd"
     deadline: float = 360.0
     disk: bool = False
 
@@ -34,6 +36,10 @@ _CASES: Final = "tests/vm/cases"
 GROUPS: Final = {
     "plain": Group(((_CASES, "-m", "not first_boot and not second_boot and not crashes"),)),
     "crashes": Group(((_CASES, "-m", "crashes"),), deadline=600.0),
+    "incus": Group(
+        ((*(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents")),),),
+        server="incus",
+    ),
     "reboot": Group(
         ((f"{_CASES}/case_reboot.py", "-m", "first_boot"), (f"{_CASES}/case_reboot.py", "-m", "second_boot")),
         disk=True,
@@ -72,7 +78,9 @@ def _run(made: Image, name: str, group: Group) -> int:
         folder = _RESULTS / title
         print(f"\n=== {title}", flush=True)
         begun = time.monotonic()
-        outcome = boot(made, folder, arguments, init=group.init, deadline=group.deadline, disk=disk)
+        outcome = boot(
+            made, folder, arguments, server=group.server, init=group.init, deadline=group.deadline, disk=disk
+        )
         status = _tell(outcome, folder, time.monotonic() - begun) or status
         if outcome.code is None:
             break

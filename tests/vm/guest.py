@@ -52,12 +52,14 @@ def boot(
     folder: Path,
     arguments: Sequence[str],
     *,
+    server: str = "lxd",
     init: str = SCRIPT,
     deadline: float,
     disk: Path | None = None,
 ) -> Outcome:
     """Boot once, run pytest with these arguments in there, and leave all logs in `folder`.
 
+    server    `lxd` or `incus`, for the cases that start one
     init      the first process
     deadline  in seconds; a guest that takes longer is ended
     disk      a file system image in which everything that the guest writes outlives it
@@ -65,6 +67,7 @@ def boot(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "init").write_text(init)
+    (folder / "server").write_text(server)
     (folder / "arguments").write_text(shlex.join(arguments))
     console = folder / "console.txt"
     problem = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
-from tests.lab.server import Server
+from tests.lab.server import Server, Software
 from tests.phones import Hub
 
 RESULTS = Path("/results")
@@ -20,9 +21,15 @@ RESULTS = Path("/results")
 PROGRAMS = {"usr": {"type": "disk", "source": "/usr", "path": "/usr", "readonly": "true"}}
 
 
+def software(name: str) -> Software:
+    """Whose server the cases are to run with."""
+    assert name in ("lxd", "incus")
+    return "incus" if name == "incus" else "lxd"
+
+
 @pytest.fixture(scope="session")
 def server(root: None, udevd: None) -> Iterator[Server]:
-    with Server() as started:
+    with Server(software=software(os.environ.get("HOTPLUGD_SERVER", "lxd"))) as started:
         yield started
         shutil.copy(started.log, RESULTS / "server.txt")
 
