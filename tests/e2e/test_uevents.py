@@ -124,14 +124,16 @@ def test_the_next_life_of_a_container_is_told(
     container: Container, console: Console, daemon: StartDaemon
 ) -> None:
     console.plug()
-    daemon(attach(console, container))
+    running = daemon(attach(console, container))
     container.stop()
+    # So that somebody listens by the time it is told.
+    running.send(signal.SIGSTOP)
     container.start()
-    # Listening begins after the init: what was told by then is told again after hotplugd's own start.
     with listening(container.pid) as ear:
-        eventually(lambda: there(container, console, SCREEN))
+        running.send(signal.SIGCONT)
+        eventually(lambda: ear.actions(SCREEN) == ADD)
         console.unplug()
-        eventually(lambda: ear.actions(SCREEN)[-2:] == REMOVE)
+        eventually(lambda: ear.actions(SCREEN) == ADD + REMOVE)
 
 
 def test_a_device_that_is_replugged_goes_and_comes_in_this_order(
