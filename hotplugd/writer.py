@@ -162,10 +162,11 @@ class Writer:
         """Plan and apply until nothing is ready to be sent."""
         while True:
             self._at = self._loop.time()
+            # Before the server is asked: what happens while it answers may not be in the answer.
+            self._kicked = False
             if self._stale and self._retry.until <= self._at:
                 await self._refresh()
                 self._at = self._loop.time()
-            self._kicked = False
             unsettled = self._unsettled()
             if unsettled is None:
                 return

@@ -151,11 +151,12 @@ class Bench:
 
     async def get(self, name: InstanceName) -> Instance:
         self.gets.append((now(), str(name)))
+        when_asked = self.instances.get(name)
         await later(self.takes)
         self.answer(name)
-        if name not in self.instances:
+        if when_asked is None:
             raise Gone(f"there is no {name}")
-        return self.instances[name]
+        return when_asked
 
     async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
         request = Request(now(), str(name), tuple(put), tuple(remove))

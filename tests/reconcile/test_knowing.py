@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hotplugd.model import InstanceName
+from hotplugd.model import InstanceName, Node
 from hotplugd.server import Unreachable
 from tests.devices import BOX, box, console, disk, entry, phone, rule, ruleset
 from tests.reconcile.bench import Bench, names
@@ -73,6 +73,23 @@ async def test_a_listing_older_than_an_answer_is_not_believed() -> None:
     assert bench.times == [10]
     assert bench.gets == [(11, "box")]
     assert bench.ours() == names([ONE])
+
+
+@in_virtual_time
+async def test_what_happens_while_the_server_answers_is_asked_for_once_more() -> None:
+    bench = Bench(box(running=False))
+    await bench.start(ONE)
+    bench.takes = 1
+    await at(10)
+    bench.reconciler.refresh(BOX)
+    await at(10.5)
+    bench.change(BOX, running=True)
+    bench.inside[BOX] = {ONE.node: Node(ONE.devnum, 0o660)}
+    bench.reconciler.refresh(BOX)
+    await at(100)
+    assert bench.gets[-2:] == [(10, "box"), (11, "box")]
+    assert bench.looks == [(12, "box", (ONE.node,))]
+    assert bench.verified() == {str(ONE): True}
 
 
 @in_virtual_time
