@@ -32,7 +32,7 @@ class Adb:
     banner      what the phone says of itself
     authorised  whether its owner trusts this host; set by `authorise`
     send        takes one transfer for the host
-    shell       answers a command
+    shell       answers a command, or with None for one that goes on for ever
     reboot      is told where to: `bootloader`, or nothing
     """
 
@@ -40,7 +40,7 @@ class Adb:
         self,
         banner: str,
         send: Callable[[bytes], None],
-        shell: Callable[[str], str],
+        shell: Callable[[str], str | None],
         reboot: Callable[[str], None],
         *,
         authorised: bool,
@@ -95,7 +95,9 @@ class Adb:
         name, _, rest = service.partition(":")
         if name == "shell":
             self._say(_OKAY, ours, theirs)
-            self._say(_WRTE, ours, theirs, self._shell(rest).encode()[:_MOST])
+            answer = self._shell(rest)
+            if answer is not None:
+                self._say(_WRTE, ours, theirs, answer.encode()[:_MOST])
         elif name == "reboot":
             self._say(_OKAY, ours, theirs)
             self._reboot(rest)

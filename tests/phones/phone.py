@@ -106,8 +106,10 @@ class Phone:
     def _reboot(self, where: str) -> None:
         self.switch(Mode.FASTBOOT if where == "bootloader" else self._usual)
 
-    def _shell(self, command: str) -> str:
+    def _shell(self, command: str) -> str | None:
         self.commands.append(command)
+        if command == "hang":
+            return None
         word, _, rest = command.partition(" ")
         if word == "echo":
             return f"{rest}\n"

@@ -9,7 +9,7 @@ from tests.lab.container import Container
 from tests.lab.server import Server
 from tests.lab.wait import eventually
 from tests.phones import Hub, Phone
-from tests.vm.cases.tools import DEADLINE, arrives, leaves, node_of, usb_nodes
+from tests.vm.cases.tools import DEADLINE, arrives, leaves, node_of, once_it_is_free, usb_nodes
 
 Launch = Callable[..., Container]
 
@@ -68,7 +68,7 @@ def test_plugged_while_the_container_is_stopped(hub: Hub, launch: Launch, daemon
     home.stop()
     port = hub.plug(Phone("AAA1"))
     eventually(lambda: len(home.devices) == 2, DEADLINE)
-    home.start()
+    once_it_is_free(home.start)
     assert node_of(port) in usb_nodes(home), "expected it there as soon as the container runs"
 
 
@@ -79,13 +79,13 @@ def test_the_container_is_restarted_made_again_and_renamed(
     daemon(RULE)
     port = hub.plug(Phone("AAA1"))
     node = arrives(home, port)
-    home.restart()
+    once_it_is_free(home.restart)
     arrives(home, port)
-    home.delete()
+    once_it_is_free(home.delete)
     home = launch("c1")
     arrives(home, port)
-    home.stop()
-    home.rename("other")
-    home.start()
+    once_it_is_free(home.stop)
+    once_it_is_free(lambda: home.rename("other"))
+    once_it_is_free(home.start)
     leaves(home, node)
     arrives(launch("c1"), port)

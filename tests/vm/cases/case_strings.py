@@ -28,6 +28,9 @@ rules:
     attach: {to: "box-{serial}"}
 """
 
+# By its built-in usb_id: what is no plain character becomes an underscore, and white space one in all.
+AS_UDEV_HAS_IT = {"é": "é", "A B": "A_B", "../../etc": ".._.._etc", "A\nB\x1b[2J": "A_B__2J"}
+
 
 def test_those_without_a_serial_of_their_own_are_told_apart_by_port(
     hub: Hub, launch: Launch, daemon: StartDaemon
@@ -52,13 +55,27 @@ def test_a_serial_that_names_no_container_is_a_problem_that_can_be_read(
     running = daemon(TEMPLATE)
     nasty = ("é", "A B", "../../etc", "A\nB\x1b[2J", "A\u202eB", "\udc00", "x" * 126)
     ports = [hub.plug(Phone(serial)) for serial in nasty]
-    for port in ports:
-        node_of(port)
+    nodes = [node_of(port) for port in ports]
     arrives(homes[0], hub.plug(Phone("a")))
     settle()
     problems = str(running.status()["problems"])
-    assert [port for port in ports if port not in problems] == []
+    assert [node for node in nodes if node not in problems] == []
     assert problems.isprintable()
     assert [len(usb_nodes(home)) for home in homes] == [1, 0]
     assert "Traceback" not in running.log()
     assert "\x1b" not in running.log()
+
+
+def test_a_rule_takes_a_nasty_serial_as_udev_has_it(hub: Hub, launch: Launch, daemon: StartDaemon) -> None:
+    home, other = launch("c1"), launch("c2")
+    rules = [
+        f"  - {{name: '{at}', match: {{serial: '{each}'}}, attach: {{to: c1}}}}"
+        for at, each in enumerate(AS_UDEV_HAS_IT.values())
+    ]
+    running = daemon("rules:\n" + "\n".join(rules))
+    nodes = {arrives(home, hub.plug(Phone(serial))) for serial in AS_UDEV_HAS_IT}
+    node_of(hub.plug(Phone("../../other")))
+    settle()
+    assert usb_nodes(home) == nodes
+    assert usb_nodes(other) == set()
+    assert running.status()["problems"] == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from tests.lab.api import ServerError
 from tests.lab.container import Container
 from tests.lab.wait import eventually
 from tests.phones.hub import syspath
@@ -67,3 +69,18 @@ def arrives(container: Container, port: str) -> str:
 def leaves(container: Container, path: str) -> None:
     """Wait until this node is not in there any more."""
     eventually(lambda: path not in usb_nodes(container), DEADLINE, pause=0.05)
+
+
+def once_it_is_free(act: Callable[[], None]) -> None:
+    """Do this to a container as soon as the server lets us: it refuses while it updates the container."""
+
+    def done() -> bool:
+        try:
+            act()
+        except ServerError as error:
+            if "busy" not in str(error):
+                raise
+            return False
+        return True
+
+    eventually(done, DEADLINE, pause=0.1)
