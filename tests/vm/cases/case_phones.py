@@ -119,12 +119,12 @@ def test_one_that_is_pulled_while_it_is_used(hub: Hub, launch: Launch, daemon: S
     phone = Phone("AAA1")
     node = arrives(home, hub.plug(phone))
     eventually(lambda: adb_devices(home) == {"AAA1": "device"}, DEADLINE, pause=0.2)
-    hanging = "HOME=/root /usr/bin/adb shell hang >/dev/null 2>&1 </dev/null; echo $? >/tmp/code"
+    hanging = "HOME=/root /usr/bin/adb shell hang >/dev/null 2>&1 </dev/null; echo it ended >/tmp/said"
     assert home.run("sh", "-c", f"({hanging}) >/dev/null 2>&1 </dev/null &").code == 0
     eventually(lambda: phone.commands == ["hang"], DEADLINE)
     hub.unplug(phone)
     leaves(home, node)
-    eventually(lambda: home.run("cat", "/tmp/code").output.strip() not in ("", "0"), DEADLINE, pause=0.2)
+    eventually(lambda: home.run("cat", "/tmp/said").output == "it ended\n", DEADLINE, pause=0.2)
     arrives(home, hub.plug(phone))
     eventually(lambda: adb_devices(home) == {"AAA1": "device"}, DEADLINE, pause=0.2)
     assert running.status()["problems"] == []
