@@ -32,12 +32,11 @@ def test_a_phone_is_attached_when_the_power_goes(hub: Hub, udevd: None) -> None:
     server.start()
     server.initialise()
     home = server.launch("c1", config={"boot.autostart": "true"}, devices=PROGRAMS)
-    running = Daemon(server.socket, RULE)
-    running.start()
-    NODE.write_text(arrives(home, hub.plug(Phone("AAA1"), PORT)))
-    # All at once: nobody puts anything in order.
-    running.kill()
-    server.kill()
+    with Daemon(server.socket, RULE) as running:
+        NODE.write_text(arrives(home, hub.plug(Phone("AAA1"), PORT)))
+        # All at once: nobody puts anything in order.
+        running.kill()
+        server.kill()
 
 
 @pytest.mark.second_boot
