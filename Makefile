@@ -1,5 +1,6 @@
 # make          .venv/bin/hotplugd, from the pinned requirements
 # make demo     a private LXD, real devices, measured: in under a minute
+# make demo-phones   virtual phones, and adb in containers: in a virtual machine, or with HOST=1 here
 # make test     all tests; root is needed for those with real devices
 # make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them
 # make check    style, types, layers, the example rules and configuration
@@ -30,6 +31,9 @@ LAB_PACKAGES := lxd lxd-client udev libudev1 libusb-1.0-0 busybox-static umockde
 # The virtual machine is made of Debian's packages too; the disk of a reboot is formatted here.
 VM_PACKAGES := qemu-system-x86 mmdebstrap squashfs-tools kmod busybox-static e2fsprogs util-linux
 
+# What containers of this host show of phones on its own bus.
+PHONE_PACKAGES := adb fastboot
+
 # $(call packages,NAMES): installs what is missing of them.
 # Debian's lxd would start, as a socket at least, on a machine that is run by systemd: not ours to decide.
 # So services of a package that is new here are neither started (policy-rc.d) nor enabled.
@@ -55,7 +59,7 @@ define packages
 	  systemctl --quiet disable lxd.socket lxd.service lxd-containers.service; fi
 endef
 
-.PHONY: all lab test demo e2e check lock clean
+.PHONY: all lab test demo demo-phones e2e check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -90,6 +94,13 @@ test: lab
 
 demo: lab
 	@$(BIN)/python -m tests.demo
+
+$(STAMPS)/phones: Makefile | $(STAMPS)/lab
+	@$(call packages,$(PHONE_PACKAGES))
+	@touch $@
+
+demo-phones: $(if $(HOST),lab $(STAMPS)/phones,$(STAMPS)/vm)
+	@$(BIN)/python -m $(if $(HOST),tests.demo_phones,tests.vm.show)
 
 $(STAMPS)/vm: Makefile | $(BIN)/hotplugd
 	@$(call packages,$(VM_PACKAGES))

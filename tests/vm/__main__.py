@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.vm.guest import SCRIPT, SYSTEMD, Outcome, boot, make_disk
-from tests.vm.image import PROJECT, Image, image
+from tests.vm.guest import RESULTS, SCRIPT, SYSTEMD, Outcome, boot, make_disk
+from tests.vm.image import Image, image
 
-_RESULTS: Final = PROJECT / "build" / "e2e"
 _TAIL: Final = 60
 
 
@@ -32,6 +31,10 @@ class Group:
     disk: bool = False
 
 
+_PYTEST: Final = (
+    "python", "-m", "pytest", "-v", "--color=no", "-o", "python_files=case_*.py",
+    "-o", "cache_dir=/tmp/pytest", "--junitxml=/results/junit.xml",
+)  # fmt: skip
 _CASES: Final = "tests/vm/cases"
 GROUPS: Final = {
     "plain": Group(((_CASES, "-m", "not first_boot and not second_boot and not crashes"),)),
@@ -69,17 +72,23 @@ def main(names: Sequence[str]) -> int:
 
 
 def _run(made: Image, name: str, group: Group) -> int:
-    disk = _RESULTS / f"{name}.disk" if group.disk else None
+    disk = RESULTS / f"{name}.disk" if group.disk else None
     if disk is not None:
         make_disk(disk)
     status = 0
     for number, arguments in enumerate(group.boots, 1):
         title = name if len(group.boots) == 1 else f"{name}-{number}"
-        folder = _RESULTS / title
+        folder = RESULTS / title
         print(f"\n=== {title}", flush=True)
         begun = time.monotonic()
         outcome = boot(
-            made, folder, arguments, server=group.server, init=group.init, deadline=group.deadline, disk=disk
+            made,
+            folder,
+            (*_PYTEST, *arguments),
+            server=group.server,
+            init=group.init,
+            deadline=group.deadline,
+            disk=disk,
         )
         status = _tell(outcome, folder, time.monotonic() - begun) or status
         if outcome.code is None:

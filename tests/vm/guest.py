@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from tests.vm.image import Image
+from tests.vm.image import PROJECT, Image
 
+# The logs of each guest, in a folder of its own.
+RESULTS: Final = PROJECT / "build" / "e2e"
 SCRIPT: Final = "/opt/e2e/tests/vm/start"
 SYSTEMD: Final = "/sbin/init"
 _MEMORY: Final = 1536
@@ -50,15 +52,16 @@ class Outcome:
 def boot(
     image: Image,
     folder: Path,
-    arguments: Sequence[str],
+    command: Sequence[str],
     *,
     server: str = "lxd",
     init: str = SCRIPT,
     deadline: float,
     disk: Path | None = None,
 ) -> Outcome:
-    """Boot once, run pytest with these arguments in there, and leave all logs in `folder`.
+    """Boot once, run a command in there, and leave all logs in `folder`.
 
+    command   its exit code is the outcome's; what it writes to /dev/ttyS1 is shown here
     server    `lxd` or `incus`, for the cases that start one
     init      the first process
     deadline  in seconds; a guest that takes longer is ended
@@ -68,15 +71,10 @@ def boot(
     folder.mkdir(parents=True)
     (folder / "init").write_text(init)
     (folder / "server").write_text(server)
-    (folder / "arguments").write_text(shlex.join(arguments))
-    console = folder / "console.txt"
+    (folder / "command").write_text(shlex.join(command))
     problem = ""
     try:
-        with console.open("wb") as output:
-            subprocess.run(
-                _command(image, folder, disk), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                check=True, timeout=deadline,
-            )  # fmt: skip
+        subprocess.run(_machine(image, folder, disk), stdin=subprocess.DEVNULL, check=True, timeout=deadline)
     except subprocess.TimeoutExpired:
         problem = f"the guest did not switch itself off within {deadline:.0f} s"
     except subprocess.CalledProcessError as error:
@@ -96,14 +94,14 @@ def make_disk(path: Path) -> None:
     subprocess.run(["mkfs.ext4", "-q", "-F", path], check=True)
 
 
-def _command(image: Image, folder: Path, disk: Path | None) -> list[str]:
+def _machine(image: Image, folder: Path, disk: Path | None) -> list[str]:
     drives = [(image.base, "on"), (image.project, "on")]
     if disk is not None:
         drives.append((disk, "off"))
     return [
         "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max",
         "-smp", "2", "-m", str(_MEMORY), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-        "-serial", "stdio", "-nic", "none",
+        "-serial", f"file:{folder / 'console.txt'}", "-serial", "stdio", "-nic", "none",
         "-kernel", str(image.kernel), "-initrd", str(image.initial),
         "-append", " ".join(_KERNEL),
         *(word for path, readonly in drives

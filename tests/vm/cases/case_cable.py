@@ -9,8 +9,7 @@ from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.wait import eventually
 from tests.phones import Cable, Hub
-from tests.phones.hub import syspath
-from tests.vm.cases.tools import DEADLINE
+from tests.phones.containers import DEADLINE, tty_number
 
 Launch = Callable[..., Container]
 
@@ -21,16 +20,6 @@ rules:
     match: {{subsystem: tty, id: "0403:6001", serial: A50285BI}}
     attach: {{to: c1, path: {CONSOLE}, group: dialout, mode: "0660"}}
 """
-
-
-def tty_number(port: str) -> str:
-    """The number of the tty on this port, once there is one, as `c 188:0`."""
-
-    def number() -> str:
-        found = [path.read_text().strip() for path in syspath(port).glob("*/ttyUSB*/tty/ttyUSB*/dev")]
-        return f"c {found[0]}" if found else ""
-
-    return eventually(number, DEADLINE, pause=0.05)
 
 
 def is_there(container: Container, number: str) -> bool:

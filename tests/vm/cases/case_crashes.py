@@ -12,7 +12,7 @@ from tests.lab.container import Container
 from tests.lab.server import Server
 from tests.lab.wait import eventually
 from tests.phones import Hub, Phone
-from tests.vm.cases.tools import DEADLINE, node_of, usb_nodes
+from tests.phones.containers import DEADLINE, node_of, usb_nodes
 
 Launch = Callable[..., Container]
 

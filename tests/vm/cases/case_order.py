@@ -9,7 +9,7 @@ from tests.lab.container import Container
 from tests.lab.server import Server
 from tests.lab.wait import eventually
 from tests.phones import Hub, Phone
-from tests.vm.cases.tools import DEADLINE, arrives, leaves, node_of, once_it_is_free, usb_nodes
+from tests.phones.containers import DEADLINE, arrives, leaves, node_of, once_it_is_free, usb_nodes
 
 Launch = Callable[..., Container]
 

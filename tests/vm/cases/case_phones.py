@@ -9,7 +9,7 @@ from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.wait import eventually
 from tests.phones import Hub, Mode, Phone
-from tests.vm.cases.tools import DEADLINE, adb, adb_devices, arrives, fastboot_devices, leaves, usb_nodes
+from tests.phones.containers import DEADLINE, adb, adb_devices, arrives, fastboot_devices, leaves, usb_nodes
 
 Launch = Callable[..., Container]
 

@@ -10,8 +10,7 @@ from tests.lab.daemon import Daemon
 from tests.lab.server import Server
 from tests.lab.wait import eventually, steadily
 from tests.phones import Hub, Phone
-from tests.vm.cases.conftest import PROGRAMS
-from tests.vm.cases.tools import DEADLINE, arrives, node_of, usb_nodes
+from tests.phones.containers import DEADLINE, PROGRAMS, arrives, node_of, usb_nodes
 
 FOLDER = Path("/srv/lab")
 NODE = FOLDER / "node"

@@ -8,7 +8,7 @@ from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.udevd import settle
 from tests.phones import Hub, Phone
-from tests.vm.cases.tools import arrives, leaves, node_of, usb_nodes
+from tests.phones.containers import arrives, leaves, node_of, usb_nodes
 
 Launch = Callable[..., Container]
 

@@ -11,7 +11,7 @@ from tests.lab.container import Container
 from tests.lab.uevents import monitor
 from tests.lab.wait import eventually
 from tests.phones import Accelerator, Hub
-from tests.vm.cases.tools import DEADLINE, arrives
+from tests.phones.containers import DEADLINE, arrives
 
 Launch = Callable[..., Container]
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,9 @@ from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.server import Server, Software
-from tests.phones import Hub
+from tests.phones import Hub, containers
 
 RESULTS = Path("/results")
-# adb and all else of the guest's, in a container that is nothing but busybox.
-PROGRAMS = {"usr": {"type": "disk", "source": "/usr", "path": "/usr", "readonly": "true"}}
 
 
 def software(name: str) -> Software:
@@ -45,13 +44,7 @@ def hub() -> Iterator[Hub]:
 def launch(server: Server) -> Iterator[Callable[..., Container]]:
     """Launches containers with the guest's programs in them. All go after the test."""
 
-    def start(name: str = "", *, config: dict[str, str] | None = None) -> Container:
-        one = server.launch(name, config=config, devices=PROGRAMS)
-        # Where adb's own server listens; nobody else in there brings it up.
-        assert one.run("ip", "link", "set", "lo", "up").code == 0
-        return one
-
-    yield start
+    yield partial(containers.launch, server)
     for container in server.containers():
         container.delete()
 

@@ -1,4 +1,4 @@
-"""What a user has in a container: adb, fastboot, and a look at the nodes."""
+"""Containers with the host's programs in them: what adb and fastboot say there, and which nodes they have."""
 
 from __future__ import annotations
 
@@ -7,16 +7,30 @@ from pathlib import Path
 
 from tests.lab.api import ServerError
 from tests.lab.container import Container
+from tests.lab.server import Manager
 from tests.lab.wait import eventually
 from tests.phones.hub import syspath
 
 # Enumeration under emulation takes half a second; what is waited for is no figure.
 DEADLINE = 30.0
+# adb and all else of the host's, in a container that is nothing but busybox.
+PROGRAMS = {"usr": {"type": "disk", "source": "/usr", "path": "/usr", "readonly": "true"}}
+
+ADB = ("/usr/bin/env", "HOME=/root", "/usr/bin/adb")
+FASTBOOT = ("/usr/bin/env", "HOME=/root", "/usr/bin/fastboot")
+
+
+def launch(server: Manager, name: str = "", *, config: dict[str, str] | None = None) -> Container:
+    """A new container in which adb runs."""
+    one = server.launch(name, config=config, devices=PROGRAMS)
+    # Where adb's own server listens; nobody else in there brings it up.
+    assert one.run("ip", "link", "set", "lo", "up").code == 0
+    return one
 
 
 def adb(container: Container, *words: str) -> str:
     """The output of adb in there, which must succeed."""
-    done = container.run("/usr/bin/env", "HOME=/root", "/usr/bin/adb", *words)
+    done = container.run(*ADB, *words)
     assert done.code == 0, f"adb {' '.join(words)} in {container}: {done.code}: {done.output}"
     return done.output
 
@@ -30,7 +44,7 @@ def adb_devices(container: Container) -> dict[str, str]:
 
 def fastboot_devices(container: Container) -> set[str]:
     """The serial numbers that `fastboot devices` lists in there."""
-    done = container.run("/usr/bin/env", "HOME=/root", "/usr/bin/fastboot", "devices")
+    done = container.run(*FASTBOOT, "devices")
     assert done.code == 0, f"fastboot in {container}: {done.code}: {done.output}"
     return {line.split()[0] for line in done.output.splitlines() if line.endswith("fastboot")}
 
@@ -53,6 +67,16 @@ def node_of(port: str) -> str:
         return path if Path(path).exists() else ""
 
     return eventually(node, DEADLINE, pause=0.05)
+
+
+def tty_number(port: str) -> str:
+    """The number of the tty on this port, once there is one, as `c 188:0`."""
+
+    def number() -> str:
+        found = [path.read_text().strip() for path in syspath(port).glob("*/ttyUSB*/tty/ttyUSB*/dev")]
+        return f"c {found[0]}" if found else ""
+
+    return eventually(number, DEADLINE, pause=0.05)
 
 
 def arrives(container: Container, port: str) -> str:
