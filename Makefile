@@ -59,7 +59,7 @@ define packages
 	  systemctl --quiet disable lxd.socket lxd.service lxd-containers.service; fi
 endef
 
-.PHONY: all lab test demo demo-phones e2e check lock clean
+.PHONY: all lab vm test demo demo-phones e2e check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -99,14 +99,16 @@ $(STAMPS)/phones: Makefile | $(STAMPS)/lab
 	@$(call packages,$(PHONE_PACKAGES))
 	@touch $@
 
-demo-phones: $(if $(HOST),lab $(STAMPS)/phones,$(STAMPS)/vm)
+demo-phones: $(if $(HOST),lab $(STAMPS)/phones,vm)
 	@$(BIN)/python -m $(if $(HOST),tests.demo_phones,tests.vm.show)
 
 $(STAMPS)/vm: Makefile | $(BIN)/hotplugd
 	@$(call packages,$(VM_PACKAGES))
 	@touch $@
 
-e2e: $(STAMPS)/vm
+vm: $(STAMPS)/vm
+
+e2e: vm
 	@$(BIN)/python -m tests.vm $(CASES)
 
 check: $(BIN)/hotplugd
