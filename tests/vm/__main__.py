@@ -40,7 +40,7 @@ GROUPS: Final = {
     "plain": Group(((_CASES, "-m", "not first_boot and not second_boot and not crashes"),)),
     "crashes": Group(((_CASES, "-m", "crashes"),), deadline=600.0),
     "incus": Group(
-        ((*(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents")),),),
+        ((*(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents", "server")),),),
         server="incus",
     ),
     "reboot": Group(

@@ -18,6 +18,7 @@ from tests.lab.container import Container
 from tests.lab.inside import Seen
 from tests.lab.kernel import Console
 from tests.lab.server import Manager
+from tests.lab.uevents import listening
 from tests.lab.wait import eventually
 
 PROJECT = Path(__file__).parents[3]
@@ -106,10 +107,14 @@ class TestFirstBoot:
     def test_a_device_comes_and_goes(self, box: Container, console: Console) -> None:
         write_rules(Path(console.syspath).name)
         run("systemctl", "reload", "hotplugd")
-        console.plug()
-        assert eventually(lambda: has(box, console.node))
-        console.unplug()
-        assert eventually(lambda: has(box, console.node) is None)
+        with listening(box.pid) as ear:
+            console.plug()
+            assert eventually(lambda: has(box, console.node))
+            eventually(lambda: ear.actions(console.node) == ["add kernel", "add libudev"])
+            console.unplug()
+            assert eventually(lambda: has(box, console.node) is None)
+            eventually(lambda: ear.actions(console.node)[2:] == ["remove kernel", "remove libudev"])
+        assert status()["problems"] == []
 
     def test_a_reload_with_bad_rules_keeps_the_old_ones(self, box: Container, console: Console) -> None:
         write_rules(Path(console.syspath).name)
