@@ -25,6 +25,7 @@ class Change:
     """One thing to do to one instance's entries. For `remove` the entry is the one that goes.
 
     device  its node on the host; of what goes, the one that it had
+    frees   the path inside at which the entry's node is no more once this was done, or empty
     """
 
     action: Action
@@ -34,6 +35,7 @@ class Change:
     rule: str
     why: str
     want: Want | None = None
+    frees: str = ""
 
     @property
     def identity(self) -> str:
@@ -159,10 +161,11 @@ class _Planner:
                 why = "its device is gone"
             device = each.config.get(entries.MARK_NODE) or entries.slot_of(each)
             rule = each.config.get(entries.MARK_RULE, "")
-            self.changes.append(Change("remove", self._instance.id, each, device, rule, why))
+            path = entries.inside_path(each)
+            self.changes.append(Change("remove", self._instance.id, each, device, rule, why, frees=path))
 
-    def _change(self, action: Action, want: Want, entry: Entry, why: str) -> None:
-        change = Change(action, self._instance.id, entry, str(want.device), want.rule.name, why, want)
+    def _change(self, action: Action, want: Want, entry: Entry, why: str, frees: str = "") -> None:
+        change = Change(action, self._instance.id, entry, str(want.device), want.rule.name, why, want, frees)
         self.changes.append(change)
 
     def _in_the_way(self, want: Want, name: str) -> str:
@@ -245,7 +248,9 @@ class _Planner:
         """Set the wanted entry against the actual one, and against what was seen inside."""
         inside = self._inside if self._instance.running else None
         if keys := entries.differing(actual, wanted):
-            self._change("update", want, wanted, f"its entry differs in {', '.join(map(quoted, keys))}")
+            before = entries.inside_path(actual)
+            why = f"its entry differs in {', '.join(map(quoted, keys))}"
+            self._change("update", want, wanted, why, frees=before if before != want.path else "")
         elif inside is None or inside.error or want.path not in inside.nodes:
             self.attachments.append(Attachment(want, actual, None if inside is None else False))
         elif not self._is_there(want):

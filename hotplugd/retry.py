@@ -73,9 +73,18 @@ class Records:
         self._records: dict[str, _Record] = {}
 
     def batch(self, changes: Sequence[Change], now: float) -> list[Change]:
-        """What can go as one request now: everything that is ready, or one entry that has to go alone."""
+        """What can go as one request now: everything that is ready, or one entry that has to go alone.
+
+        What goes to a path at which another entry of ours still is goes with that one's change or after it:
+        of two entries at one path the server mounts the first alone, and says nothing.
+        """
         ready = [change for change in changes if self._of(change).until <= now]
-        return [change for change in ready if not self._of(change).alone] or ready[:1]
+        together = _with_room([change for change in ready if not self._of(change).alone], changes)
+        if together:
+            return together
+        alone = next((change for change in ready if _with_room([change], changes)), None)
+        # Those that only change places with each other have to begin somewhere.
+        return [alone] if alone is not None else _with_room(ready, changes)[:1]
 
     def spoiled(self, change: Change, now: float) -> None:
         """A request with this change among others was refused, perhaps for its sake: it goes alone."""
@@ -145,3 +154,14 @@ class Records:
             record.failures, record.changes, record.fight = 0, 0, None
         record.last = now
         return record
+
+
+def _with_room(chosen: list[Change], changes: Sequence[Change]) -> list[Change]:
+    """Those of the chosen whose paths are free once the chosen were done."""
+    while True:
+        names = {change.entry.name for change in chosen}
+        occupied = {change.frees for change in changes if change.frees and change.entry.name not in names}
+        fit = [change for change in chosen if change.want is None or change.want.path not in occupied]
+        if len(fit) == len(chosen):
+            return chosen
+        chosen = fit

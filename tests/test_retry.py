@@ -5,7 +5,7 @@ import pytest
 from hotplugd.model import Device
 from hotplugd.plan import Change, plan_instance
 from hotplugd.retry import LONG_AGO, Records, Retry, delay
-from tests.devices import ALL, BOX, box, console, entry, wanted
+from tests.devices import ALL, BOX, all_with, box, console, entry, wanted
 
 DELAYS = [(1, 0.5), (2, 1), (3, 2), (7, 32), (8, 60), (9, 60), (10_000, 60)]
 
@@ -146,3 +146,48 @@ def test_the_devices_of_one_instance_do_not_share_pauses() -> None:
     assert records.batch([ONE, TWO], 0) == [TWO]
     records.done(remove(console(2)), 0)
     assert records.batch([ONE, TWO], 0) == [TWO]
+
+
+def move(device: Device, path: str) -> Change:
+    """Its entry is elsewhere, and goes to this path."""
+    rules = all_with(f"path: {path}")
+    (change,) = plan_instance(BOX, box([entry(device)]), wanted(rules, device), None).changes
+    return change
+
+
+OLD, NEW = remove(console(1)), add(console(1, born=2))
+
+
+def test_what_goes_to_a_taken_path_goes_with_what_leaves_it_or_later() -> None:
+    records = Records()
+    assert records.batch([NEW, OLD, TWO], 0) == [NEW, OLD, TWO]
+    assert records.batch([NEW], 0) == [NEW]
+    records.held(OLD, "no", 0)
+    assert records.batch([NEW, OLD, TWO], 0.1) == [TWO]
+    assert records.batch([NEW, OLD], 0.1) == []
+    assert records.batch([NEW, OLD], 0.5) == [OLD]
+
+
+def test_of_two_that_go_alone_the_one_that_leaves_a_path_goes_first() -> None:
+    records = Records()
+    for each in (NEW, OLD):
+        records.spoiled(each, 0)
+    assert records.batch([NEW, OLD], 0) == [OLD]
+
+
+def test_what_waits_for_a_path_keeps_others_from_the_path_that_it_leaves() -> None:
+    records = Records()
+    along, after = move(console(2), "/dev/ttyUSB1"), add(console(2, born=2))
+    assert (along.frees, after.frees) == ("/dev/ttyUSB2", "")
+    records.held(OLD, "no", 0)
+    assert records.batch([along, after, OLD, THREE], 0) == [THREE]
+    assert records.batch([along, after, THREE], 0) == [along, after, THREE]
+
+
+def test_two_that_change_places_and_have_to_go_alone_go_one_after_the_other() -> None:
+    records = Records()
+    places = [move(console(1), "/dev/ttyUSB2"), move(console(2), "/dev/ttyUSB1")]
+    assert records.batch(places, 0) == places
+    for each in places:
+        records.spoiled(each, 0)
+    assert records.batch(places, 0) == places[:1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -14,23 +13,17 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
-from tests.lab.server import Server, Software
+from tests.lab.server import Server
 from tests.phones import Hub, containers
 
 RESULTS = Path("/results")
 
 
-def software(name: str) -> Software:
-    """Whose server the cases are to run with."""
-    assert name in ("lxd", "incus")
-    return "incus" if name == "incus" else "lxd"
-
-
 @pytest.fixture(scope="session")
-def server(root: None, udevd: None) -> Iterator[Server]:
-    with Server(software=software(os.environ.get("HOTPLUGD_SERVER", "lxd"))) as started:
-        yield started
-        shutil.copy(started.log, RESULTS / "server.txt")
+def log(server: Server) -> Iterator[None]:
+    """What the server logged is kept."""
+    yield
+    shutil.copy(server.log, RESULTS / "server.txt")
 
 
 @pytest.fixture
@@ -41,9 +34,8 @@ def hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-def launch(server: Server) -> Iterator[Callable[..., Container]]:
+def launch(server: Server, log: None) -> Iterator[Callable[..., Container]]:
     """Launches containers with the guest's programs in them. All go after the test."""
-
     yield partial(containers.launch, server)
     for container in server.containers():
         container.delete()
