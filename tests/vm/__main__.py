@@ -7,8 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from typing import Final
 
+from tests.lab.stop import clean_up_when_told_to_end
 from tests.vm.guest import RESULTS, SCRIPT, SYSTEMD, Outcome, boot, make_disk
 from tests.vm.image import Image, image
 
@@ -69,16 +71,29 @@ def main(names: Sequence[str]) -> int:
         print(f"vm: expected groups of {', '.join(GROUPS)}, and found {', '.join(unknown)}", file=sys.stderr)
         return 2
     status = 0
-    with image() as made:
-        for name in names or GROUPS:
-            status = _run(made, name, GROUPS[name]) or status
+    clean_up_when_told_to_end(Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP)
+    try:
+        with image() as made:
+            for name in names or GROUPS:
+                status = _run(made, name, GROUPS[name]) or status
+    except KeyboardInterrupt:
+        print("stopped; nothing is left running", file=sys.stderr)
+        return 130
     return status
 
 
 def _run(made: Image, name: str, group: Group) -> int:
-    disk = RESULTS / f"{name}.disk" if group.disk else None
-    if disk is not None:
+    if not group.disk:
+        return _boots(made, name, group, None)
+    disk = RESULTS / f"{name}.disk"
+    try:
         make_disk(disk)
+        return _boots(made, name, group, disk)
+    finally:
+        disk.unlink(missing_ok=True)
+
+
+def _boots(made: Image, name: str, group: Group, disk: Path | None) -> int:
     status = 0
     for number, arguments in enumerate(group.boots, 1):
         title = name if len(group.boots) == 1 else f"{name}-{number}"
@@ -97,8 +112,6 @@ def _run(made: Image, name: str, group: Group) -> int:
         status = _tell(outcome, folder, time.monotonic() - begun) or status
         if outcome.code is None:
             break
-    if disk is not None:
-        disk.unlink()
     return status
 
 
