@@ -17,6 +17,8 @@ Launch = Callable[..., Container]
 Consoles = Callable[[int], list[Console]]
 
 INSIDE = "/dev/lab"
+# What a server's watch is tried with is not plugged for it: of several events at once it loses some.
+ZERO = "c 1:5"
 
 
 @pytest.fixture
@@ -47,17 +49,16 @@ def of(console: Console) -> str:
     return f"c 7:{128 + console.number}"
 
 
-def test_a_link_comes_and_goes_and_the_node_with_it(launch: Launch, console: Console, folder: Path) -> None:
+def test_a_link_comes_and_goes_and_the_node_with_it(launch: Launch, folder: Path) -> None:
     home, link = launch("c1"), folder / "slot"
-    console.plug()
-    link.symlink_to(console.node)
+    link.symlink_to("/dev/zero")
     add(home, one=entry(link))
-    assert number(home) == of(console)
+    assert number(home) == ZERO
     link.unlink()
     eventually(lambda: number(home) == "")
     assert "one" in home.devices
-    link.symlink_to(console.node)
-    eventually(lambda: number(home) == of(console))
+    link.symlink_to("/dev/zero")
+    eventually(lambda: number(home) == ZERO)
 
 
 def test_a_link_that_changes_under_it_is_not_noticed_and_another_source_is(
@@ -79,17 +80,14 @@ def test_a_link_that_changes_under_it_is_not_noticed_and_another_source_is(
     assert number(home) == of(second)
 
 
-def test_an_entry_whose_link_is_missing_waits_for_it_over_a_restart(
-    launch: Launch, console: Console, folder: Path
-) -> None:
+def test_an_entry_whose_link_is_missing_waits_for_it_over_a_restart(launch: Launch, folder: Path) -> None:
     home, link = launch("c1"), folder / "slot"
     add(home, one=entry(link))
     assert number(home) == ""
     once_it_is_free(home.restart)
     assert number(home) == ""
-    console.plug()
-    link.symlink_to(console.node)
-    eventually(lambda: number(home) == of(console))
+    link.symlink_to("/dev/zero")
+    eventually(lambda: number(home) == ZERO)
 
 
 def test_an_entry_of_a_stopped_container_is_there_when_it_starts(
