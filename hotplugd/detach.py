@@ -66,7 +66,7 @@ async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> None:
 
 
 async def _left_behind(inspector: Inspector, name: InstanceName, removals: list[Change]) -> list[Problem]:
-    paths = {entries.inside_path(each.entry): each for each in removals}
+    paths = {entries.place_of(each.entry): each for each in removals}
     try:
         inside = await inspector.look(name, sorted(paths))
     except Gone:

@@ -102,7 +102,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "rule": want.rule.name,
         "project": want.instance.project,
         "instance": want.instance.name,
-        "path": want.path,
+        "path": want.place,
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
     }
@@ -196,7 +196,7 @@ def explain_json(device: Device, verdicts: Sequence[Verdict], fate: Fate) -> Exp
         "rules": [_verdict(each) for each in verdicts],
         "ignored": rule is not None and rule.attach is None,
         "wants": [
-            {"project": each.instance.project, "instance": each.instance.name, "path": each.path}
+            {"project": each.instance.project, "instance": each.instance.name, "path": each.place}
             for each in fate.wants.wants
         ],
         "attachments": [attachment_json(each) for each in fate.attachments],

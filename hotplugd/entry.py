@@ -3,7 +3,8 @@
 An entry's name is `hp-` and 16 hex digits: the server removes nodes by a *prefix* of the entry's name
 (LXD: device/device_utils_unix.go, `unixDeviceRemove`), so no name of ours may begin another.
 Its marks are `user.hotplugd.*` keys, which the server keeps and does not read.
-Its source is a slot: a link below `/dev/hotplugd` that only ever meant one enumeration of one device.
+A node's source is a slot: a link below `/dev/hotplugd` that only ever meant one enumeration of one device.
+What goes in without a node has its slot as a mark.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ MARK_DEVICE: Final = MARK + "device"
 MARK_NODE: Final = MARK + "node"
 MARK_RULE: Final = MARK + "rule"
 MARK_SINCE: Final = MARK + "since"
+MARK_SLOT: Final = MARK + "slot"
+MARK_SEEN: Final = MARK + "seen"
 
 # For people to read. A difference here alone is no reason to take a device out and put it in again,
 # which is what the server does when any key changes.
-_INFORMAL: Final = frozenset({MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE})
+_INFORMAL: Final = frozenset({MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, MARK_SEEN})
 
 _NAME = re.compile(r"hp-[0-9a-f]{16}")
 _AGAIN: Final = ".r"
-
-TYPES: Final = {"char": "unix-char", "block": "unix-block"}
 
 
 def name_for(slot: str) -> str:
@@ -67,7 +68,7 @@ def slot_links(slot: str) -> tuple[str, str]:
 def slot_of(entry: Entry) -> str:
     """The slot that an entry of ours names, or empty."""
     folder, _, name = entry.config.get("source", "").rpartition("/")
-    return name.removesuffix(_AGAIN) if folder == SLOTS else ""
+    return name.removesuffix(_AGAIN) if folder == SLOTS else entry.config.get(MARK_SLOT, "")
 
 
 def slot_prefix(number: Devnum) -> str:
@@ -80,9 +81,19 @@ def is_for(entry: Entry, number: Devnum) -> bool:
     return slot_of(entry).startswith(slot_prefix(number))
 
 
-def inside_path(entry: Entry) -> str:
-    """Where in the instance the entry's node is, as the server reads it; empty where it has no node."""
-    if not entry.config.get("type", "").startswith("unix-"):
+def is_path(place: str) -> bool:
+    """Whether a place inside is a node's path; else it is a network interface's name."""
+    return place.startswith("/")
+
+
+def place_of(entry: Entry) -> str:
+    """Where in the instance the entry's device is, as the server reads it: its node's path, or a network
+    interface's name. Empty where it has neither, or the server chooses.
+    """
+    kind = entry.config.get("type", "")
+    if kind == "nic":
+        return entry.config.get("name", "")
+    if not kind.startswith("unix-"):
         return ""
     path = entry.config.get("path") or entry.config.get("source", "")
     return "/" + path.strip("/") if path else ""

@@ -81,9 +81,9 @@ class Root:
         for descriptor in (self.pidfd, self._process, self._root, self._mountinfo):
             os.close(descriptor)
 
-    def duplicate(self) -> int:
-        """A descriptor of the root for a thread of its own, which closes it."""
-        return os.dup(self._root)
+    def duplicate(self) -> tuple[int, int]:
+        """Descriptors of the root and of its init in /proc, for a thread of its own, which closes them."""
+        return os.dup(self._root), os.dup(self._process)
 
     def network(self) -> Network | None:
         """Its network namespace; None where it has none but the host's. Raises Lost."""
@@ -103,10 +103,13 @@ class Root:
         return os.open(name, flags | os.O_CLOEXEC, dir_fd=self._process)
 
 
-def look(root: int, paths: Iterable[str], users: Iterable[str], groups: Iterable[str]) -> Inside:
-    """What is at `paths`, and the ids of `users` and `groups`, below the directory descriptor `root`.
+def look(
+    root: int, process: int, paths: Iterable[str], users: Iterable[str], groups: Iterable[str]
+) -> Inside:
+    """What is at `paths`, and the ids of `users` and `groups`, below the directory descriptor `root`, and the
+    network interfaces of `process`, a descriptor of its folder in /proc.
 
-    Closes `root`. May block for as long as the container likes. Raises nothing but OSError, for what is not
+    Closes both. May block for as long as the container likes. Raises nothing but OSError, for what is not
     the absence of something.
     """
     try:
@@ -114,9 +117,24 @@ def look(root: int, paths: Iterable[str], users: Iterable[str], groups: Iterable
             nodes={path: _node(root, path) for path in paths},
             users=_ids(root, "/etc/passwd", users),
             groups=_ids(root, "/etc/group", groups),
+            interfaces=_interfaces(process),
         )
     finally:
         os.close(root)
+        os.close(process)
+
+
+def _interfaces(process: int) -> frozenset[str] | None:
+    """The names of the process's network interfaces (proc(5), /proc/pid/net/dev: two lines of head).
+
+    None where the process is gone.
+    """
+    try:
+        descriptor = os.open("net/dev", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+        with open(descriptor, encoding="utf-8", errors="replace") as file:
+            return frozenset(line.partition(":")[0].strip() for line in file.read().splitlines()[2:])
+    except OSError:
+        return None
 
 
 def _is_init(pid: int) -> bool:

@@ -26,8 +26,8 @@ from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 
 from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for
-from hotplugd.model import Entry, Instance, InstanceName, plain
-from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
+from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
+from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
 from hotplugd.threads import Threads
 
 T = TypeVar("T")
@@ -44,10 +44,18 @@ _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles"
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
 _BUSY: Final = re.compile(r"[Ii]nstance is busy|Failed to create instance \w+ operation|database is locked")
 _LEFT_BEHIND: Final = re.compile(r"Failed to create device .*: file exists")
+# A network interface whose hardware went while it was inside (LXD: device/nic_physical.go, postStop).
+_STUCK: Final = re.compile(r'Failed to stop device "[^"]*": .*(bring down|link property)')
 _NOWHERE: Final = f"{SLOTS}/.nowhere"
 _BLAMED: Final = re.compile(r'"(hp-[0-9a-f]{16})"')
 _NOT_LXD: Final = "something that is not in LXD's API"
 _MESSAGE_MOST: Final = 400
+
+# Servers differ by version and by name; what they say they can is asked, and here alone.
+_ABILITIES: Final[Mapping[str, Ability]] = {
+    "device_usb_serial": "usb-number",
+    "pci_hotplug": "pci-hotplug",
+}
 
 _SOCKETS: Final = (
     "/var/lib/lxd/unix.socket",
@@ -59,12 +67,13 @@ _SOCKETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """Who answers. member is its name in a cluster, empty where there is none."""
+    """Who answers. member: its name in a cluster, or empty. can: what not every server can."""
 
     address: str
     software: str
     version: str
     member: str
+    can: frozenset[Ability] = frozenset()
 
     def __str__(self) -> str:
         return f"{self.software} {self.version} at {self.address}"
@@ -216,6 +225,7 @@ class Lxd:
             str(environment.get("server", "lxd")),
             str(environment.get("server_version", "?")),
             str(environment.get("server_name", "")) if clustered else "",
+            frozenset(_ABILITIES[each] for each in info["api_extensions"] if each in _ABILITIES),
         )
 
     def _get(self, name: InstanceName) -> tuple[dict[str, Any], str]:
@@ -302,6 +312,7 @@ class Lxd:
                 name: each for name, each in _entries(found["expanded_devices"]).items() if name not in own
             },
             here=not member or location == member,
+            can=self._info.can if self._info else frozenset(),
         )
 
     def _event_stream(self) -> tuple[str, aiohttp.BaseConnector]:
@@ -377,6 +388,11 @@ def _failure(error: Any) -> ServerError:
 def _refusal(message: str) -> ServerError:
     if _BUSY.search(message):
         return Busy(_short(message))
+    if _STUCK.search(message):
+        remedy = (
+            "its hardware went while it was inside; stop the instance, and start it once the entry is gone"
+        )
+        return Stuck(f"{remedy} ({_short(message)})", frozenset(_BLAMED.findall(message)))
     return Refused(_short(message), frozenset(_BLAMED.findall(message)))
 
 

@@ -14,6 +14,10 @@ from typing import Literal
 
 Kind = Literal["char", "block"]
 
+Ability = Literal["usb-number", "pci-hotplug"]
+"""What not every server can: `usb` entries that name one device by its bus and device number, and PCI devices
+for virtual machines that run."""
+
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -40,8 +44,10 @@ class Device:
     properties  udev's properties; names are udev's
     attrs       the sysfs attributes that somebody asked for, whitespace stripped at the end
     parent      the next device up in sysfs, with a subsystem
-    slot        an id that no other enumeration of this or another device ever had; empty without a node
+    slot        an id that no other enumeration of this or another device ever had; empty where nothing
+                can be attached
     in_use      why the host needs this device itself ("mounted on /srv"), or empty
+    away        it is not on the host, since it is in an instance: network interfaces move
     """
 
     syspath: str
@@ -56,12 +62,13 @@ class Device:
     parent: Device | None = None
     slot: str = ""
     in_use: str = ""
+    away: bool = False
 
     def __hash__(self) -> int:
         return hash(self.syspath)
 
     def __str__(self) -> str:
-        return self.node or self.syspath
+        return self.node or (self.kernel if self.subsystem in ("net", "pci") else self.syspath)
 
     def ancestors(self) -> Iterator[Device]:
         """The devices above this one, the nearest first."""
@@ -74,6 +81,15 @@ class Device:
     def is_usb_device(self) -> bool:
         """Whether it is a USB device itself, and not an interface or something above it."""
         return self.subsystem == "usb" and self.devtype == "usb_device"
+
+    @property
+    def pci(self) -> Device | None:
+        """The PCI device that this one is, or is a function of; none where a USB bus is between."""
+        if self.subsystem == "pci":
+            return self
+        if self.usb is not None:
+            return None
+        return next((above for above in self.ancestors() if above.subsystem == "pci"), None)
 
     @property
     def usb(self) -> Device | None:
@@ -110,6 +126,7 @@ class Instance:
     entries   its own device entries by name, ours and others'
     inherited the device entries that its profiles give it, less those that its own replace
     here      whether it is on the cluster member whose devices we look after
+    can       what its server can do that not every server can
     """
 
     id: InstanceName
@@ -119,6 +136,7 @@ class Instance:
     entries: Mapping[str, Entry] = field(default_factory=dict)
     inherited: Mapping[str, Entry] = field(default_factory=dict)
     here: bool = True
+    can: frozenset[Ability] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +152,7 @@ class Inside:
     """What was seen inside one running container.
 
     nodes   by path: what is there, None where nothing is; a path that is not a key was not looked at
+    interfaces  the names of its network interfaces; None where nobody looked
     users   numeric ids by name, as the container's own /etc/passwd has them; None where it has none
     groups  likewise, of /etc/group
     error   why nothing could be seen, or empty
@@ -142,6 +161,7 @@ class Inside:
     nodes: Mapping[str, Node | None] = field(default_factory=dict)
     users: Mapping[str, int | None] = field(default_factory=dict)
     groups: Mapping[str, int | None] = field(default_factory=dict)
+    interfaces: frozenset[str] | None = None
     error: str = ""
 
 

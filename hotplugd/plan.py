@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hotplugd import entry as entries
-from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, quoted
+from hotplugd import form
+from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, quoted
 from hotplugd.rules import values
-from hotplugd.wants import Problem, Want, identity
+from hotplugd.wants import Problem, Want
 
 Action = Literal["add", "update", "repair", "remove"]
 
@@ -25,7 +26,7 @@ class Change:
     """One thing to do to one instance's entries. For `remove` the entry is the one that goes.
 
     device  its node on the host; of what goes, the one that it had
-    frees   the path inside at which the entry's node is no more once this was done, or empty
+    frees   the place inside at which the entry's device is no more once this was done, or empty
     """
 
     action: Action
@@ -106,7 +107,7 @@ class _Planner:
         self._foreign = {
             path: each.name
             for each in (*instance.inherited.values(), *instance.entries.values())
-            if each.name not in self._ours and (path := entries.inside_path(each))
+            if each.name not in self._ours and (path := entries.place_of(each))
         }
         waiting = {
             each.name: each
@@ -115,37 +116,52 @@ class _Planner:
         }
         self._kept = set(waiting)
         self._taken = {
-            entries.inside_path(each): f"the entry '{name}' of a device that udevd has not processed"
+            entries.place_of(each): f"the entry '{name}' of a device that udevd has not processed"
             for name, each in waiting.items()
         }
         self._serials: dict[tuple[str, str], Want] = {}
 
     def place(self, wanted: Iterable[Want]) -> None:
-        """Find what each wanted device needs. Those that are attached go first, then the older."""
+        """Find what each wanted device needs. Those that are attached go first, then the older.
+
+        Several may be one entry: a GPU's card and its render node.
+        """
 
         def precedence(want: Want) -> tuple[bool, int, str]:
-            slot = want.device.slot
-            return (entries.name_for(slot) not in self._ours, entries.age_of(slot), want.device.syspath)
+            return (
+                entries.name_for(want.slot) not in self._ours,
+                entries.age_of(want.slot),
+                want.device.syspath,
+            )
 
+        by_entry: dict[str, list[Want]] = {}
         for want in sorted(wanted, key=precedence):
-            name = entries.name_for(want.device.slot)
-            actual = self._ours.get(name)
-            if message := self._in_the_way(want, name):
-                self.problems.append(_problem(want, message))
-            elif other := self._foreign.get(want.path):
-                self._share(want, actual, other)
+            by_entry.setdefault(entries.name_for(want.slot), []).append(want)
+        for name, wants in by_entry.items():
+            self._place_entry(name, wants)
+
+    def _place_entry(self, name: str, wants: Sequence[Want]) -> None:
+        first, actual = wants[0], self._ours.get(name)
+        if first.device.away and actual is None:
+            # It is in another instance, and on the host again once it was taken out of there.
+            return
+        if message := next(filter(None, (self._in_the_way(want, name) for want in wants)), ""):
+            self.problems.append(_problem(first, message))
+        elif other := next(filter(None, (self._foreign.get(want.place) for want in wants)), ""):
+            self._share(first, actual, other)
+        else:
+            for want in filter(lambda each: each.place, wants):
+                self._taken[want.place] = f"{want.device} (rule '{want.rule.name}')"
+            self._kept.add(name)
+            entry = form.entry_for(first, self._instance, self._inside, actual)
+            if isinstance(entry, str):
+                self.problems.append(_problem(first, entry))
+                if actual is not None and (place := entries.place_of(actual)):
+                    self._taken[place] = f"the entry '{name}' of {first.device}"
+            elif actual is None:
+                self._change("add", first, entry, "it is not attached")
             else:
-                self._taken[want.path] = f"{want.device} (rule '{want.rule.name}')"
-                self._kept.add(name)
-                entry = self._wanted_entry(want, actual)
-                if isinstance(entry, Problem):
-                    self.problems.append(entry)
-                    if actual is not None:
-                        self._taken[entries.inside_path(actual)] = f"the entry '{name}' of {want.device}"
-                elif actual is None:
-                    self._change("add", want, entry, "it is not attached")
-                else:
-                    self._compare(want, entry, actual)
+                self._compare(wants, entry, actual)
 
     def clear(self, present: Container[str]) -> None:
         """Take out what is ours and has no reason to be here."""
@@ -159,10 +175,13 @@ class _Planner:
                 why = "no rule puts its device here any more"
             else:
                 why = "its device is gone"
-            device = each.config.get(entries.MARK_NODE) or entries.slot_of(each)
-            rule = each.config.get(entries.MARK_RULE, "")
-            path = entries.inside_path(each)
-            self.changes.append(Change("remove", self._instance.id, each, device, rule, why, frees=path))
+            self._remove(each, why)
+
+    def _remove(self, entry: Entry, why: str) -> None:
+        device = entry.config.get(entries.MARK_NODE) or entries.slot_of(entry)
+        rule = entry.config.get(entries.MARK_RULE, "")
+        place = entries.place_of(entry)
+        self.changes.append(Change("remove", self._instance.id, entry, device, rule, why, frees=place))
 
     def _change(self, action: Action, want: Want, entry: Entry, why: str, frees: str = "") -> None:
         change = Change(action, self._instance.id, entry, str(want.device), want.rule.name, why, want, frees)
@@ -171,13 +190,13 @@ class _Planner:
     def _in_the_way(self, want: Want, name: str) -> str:
         """Why this device cannot be in this instance, or empty. Notes its serial where it counts."""
         who = self._instance.id
-        if self._instance.kind != "container":
-            return f"{who} is a virtual machine, and device nodes can go into containers alone"
+        if message := form.barred(want, self._instance, self._ours.get(name)):
+            return message
         if (name in self._instance.entries and name not in self._ours) or name in self._instance.inherited:
             return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
-        if holder := self._taken.get(want.path):
-            return f"{want.path} in {who} is taken by {holder}"
-        if want.rule.names_serial and want.path not in self._foreign:
+        if holder := self._taken.get(want.place):
+            return f"{want.place} in {who} is taken by {holder}"
+        if want.rule.names_serial and want.place not in self._foreign:
             anchor = want.device.usb or want.device
             for serial in values(want.device, "serial")[:1]:
                 first = self._serials.setdefault((want.rule.name, serial), want)
@@ -195,97 +214,58 @@ class _Planner:
         The server mounts the first of two at one path, and leaves its node there when that goes (measured):
         taking ours out would leave a node of nobody's, and give the other nothing.
         """
-        message = f"{want.path} in {self._instance.id} belongs to its entry '{other}', which is not ours"
+        message = f"{want.place} in {self._instance.id} belongs to its entry '{other}', which is not ours"
         self.problems.append(_problem(want, message))
-        if actual is None or not self._instance.running or entries.inside_path(actual) != want.path:
+        if actual is None or not self._instance.running or entries.place_of(actual) != want.place:
             return
-        seen = self._inside is not None and want.path in self._inside.nodes
-        if not seen or self._is_there(want):
+        unlike = form.unlike(want, self._instance, self._inside)
+        if not unlike:
             self._kept.add(actual.name)
-            self.attachments.append(Attachment(want, actual, verified=seen))
+            self.attachments.append(Attachment(want, actual, verified=unlike == ""))
 
-    def _is_there(self, want: Want) -> bool:
-        node = self._inside.nodes.get(want.path) if self._inside is not None else None
-        return node is not None and node.devnum == want.device.devnum
-
-    def _wanted_entry(self, want: Want, actual: Entry | None) -> Entry | Problem:
-        """The entry as it should be, or why it cannot be written yet: a user or group in it has no number."""
-        device, attach, inside = want.device, want.attach, self._inside
-        assert device.devnum is not None
-        first, second = entries.slot_links(device.slot)
-        source = second if actual is not None and actual.config.get("source") == second else first
-        config = {
-            "type": entries.TYPES[device.devnum.kind],
-            "source": source,
-            "path": want.path,
-            # A required device that is absent keeps the instance from starting.
-            "required": "false",
-            entries.MARK_VERSION: entries.VERSION,
-            entries.MARK_INSTANCE: entries.mark_for(want.instance),
-            entries.MARK_DEVICE: identity(device),
-            entries.MARK_NODE: device.node,
-            entries.MARK_RULE: want.rule.name,
-        }
-        if attach.mode is not None:
-            config["mode"] = attach.mode
-        for key, number, who, known in (
-            ("uid", attach.uid, attach.user, inside.users if inside else {}),
-            ("gid", attach.gid, attach.group, inside.groups if inside else {}),
-        ):
-            if number is not None:
-                config[key] = str(number)
-            elif who is not None:
-                found = known.get(who)
-                if found is not None:
-                    config[key] = str(found)
-                elif actual is not None and key in actual.config and who not in known:
-                    config[key] = actual.config[key]
-                else:
-                    return _problem(want, _no_such(key, who, self._instance, known=who in known))
-        return Entry(entries.name_for(device.slot), config)
-
-    def _compare(self, want: Want, wanted: Entry, actual: Entry) -> None:
+    def _compare(self, wants: Sequence[Want], wanted: Entry, actual: Entry) -> None:
         """Set the wanted entry against the actual one, and against what was seen inside."""
-        inside = self._inside if self._instance.running else None
+        first = wants[0]
         if keys := entries.differing(actual, wanted):
-            before = entries.inside_path(actual)
+            before = entries.place_of(actual)
             why = f"its entry differs in {', '.join(map(quoted, keys))}"
-            self._change("update", want, wanted, why, frees=before if before != want.path else "")
-        elif inside is None or inside.error or want.path not in inside.nodes:
-            self.attachments.append(Attachment(want, actual, None if inside is None else False))
-        elif not self._is_there(want):
-            first, second = entries.slot_links(want.device.slot)
-            source = first if actual.config["source"] == second else second
-            node = inside.nodes[want.path]
-            seen = _seen(node.devnum if node else None, missing=node is None)
-            why = f"inside, {want.path} is {seen}, not {want.device.devnum}"
-            self._change("repair", want, Entry(actual.name, {**wanted.config, "source": source}), why)
+            self._change("update", first, wanted, why, frees=before if before != first.place else "")
+            return
+        unlike = [(want, form.unlike(want, self._instance, self._inside)) for want in wants]
+        wrong = next(((want, found) for want, found in unlike if found), None)
+        if wrong is None or wrong[0].device.away:
+            for want, found in unlike:
+                self._attached(want, actual, found)
+        elif (again := form.moved(wanted, actual, first.slot)) is not None:
+            why = f"inside, {wrong[0].place} is {wrong[1]}, not {wrong[0].device.devnum}"
+            self._change("repair", first, again, why)
         else:
-            message = _wrong_mode(want, inside)
-            if message:
-                self.problems.append(_problem(want, message))
-            self.attachments.append(Attachment(want, actual, verified=not message))
+            self._remove(actual, f"inside, {wrong[0].place} is {wrong[1]}, and it has to be put in anew")
+
+    def _attached(self, want: Want, actual: Entry, unlike: str | None) -> None:
+        if unlike:
+            self.problems.append(
+                _problem(
+                    want,
+                    f"there is no interface {want.place} in {want.instance}, and it is not on the host: it "
+                    f"was renamed inside, or its hardware is gone; stopping the instance brings back what "
+                    f"there is",
+                )
+            )
+        message = _wrong_mode(want, self._inside) if unlike == "" else ""
+        if message:
+            self.problems.append(_problem(want, message))
+        verified: bool | None = unlike == "" and not message
+        if unlike is None and (self._inside is None or not self._instance.running or not want.place):
+            verified = None
+        self.attachments.append(Attachment(want, actual, verified))
 
 
-def _no_such(key: str, who: str, instance: Instance, *, known: bool) -> str:
-    what, file = ("user", "/etc/passwd") if key == "uid" else ("group", "/etc/group")
-    if known:
-        return (
-            f"{instance.id} has no {what} '{who}' in its {file}; make one there, or use `{key}` in the rule"
-        )
-    when = "could not be looked up yet" if instance.running else "is looked up when the instance runs"
-    return f"{what} '{who}' of {instance.id} {when}"
-
-
-def _wrong_mode(want: Want, inside: Inside) -> str:
-    node = inside.nodes[want.path]
+def _wrong_mode(want: Want, inside: Inside | None) -> str:
+    node = inside.nodes.get(want.place) if inside is not None else None
     if want.attach.mode is None or node is None or node.mode == int(want.attach.mode, 8):
         return ""
     return (
-        f"{want.path} in {want.instance} has mode {node.mode:04o}, the rule says {want.attach.mode}: "
+        f"{want.place} in {want.instance} has mode {node.mode:04o}, the rule says {want.attach.mode}: "
         f"something inside changed it"
     )
-
-
-def _seen(devnum: Devnum | None, *, missing: bool) -> str:
-    return "missing" if missing else str(devnum) if devnum else "no device node"

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
+from hotplugd.entry import is_ours, slot_of
+from hotplugd.memory import recall
 from hotplugd.model import Device, Instance, InstanceName
 from hotplugd.plan import Attachment, Change
 from hotplugd.retry import NEVER
@@ -36,6 +39,8 @@ class Reconciler:
         self._since: dict[str, float] = {}
         self._slots: set[str] = set()
         self._unsettled: dict[str, Device] = {}
+        # Where a device that is away was last on the host, by its slot.
+        self._away: dict[str, str] = {}
         self._wants: dict[str, Wants] = {}
         self._writers: dict[InstanceName, Writer] = {}
         self._activity = Activity()
@@ -52,6 +57,7 @@ class Reconciler:
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
+        self._is_back(device)
         before = self._devices.get(device.syspath)
         if before == device:
             return
@@ -67,19 +73,23 @@ class Reconciler:
 
     def no_device(self, syspath: str) -> None:
         """Take note that a device is gone."""
-        device = self._devices.pop(syspath, None)
-        self._since.pop(syspath, None)
-        if device is not None:
-            self._slots.discard(device.slot)
-            self._unlink(device)
-            self._claim(device, gone=True)
+        for slot in [slot for slot, away in self._away.items() if away.startswith(syspath + "/")]:
+            self._gone(self._away[slot])
+        device = self._devices.get(syspath)
+        if device is not None and device.subsystem == "net" and self._holders(device.slot):
+            self._leaves(device)
+        else:
+            self._gone(syspath)
         self._settle(syspath)
 
     def listed_devices(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
         """Take note of all devices there are. Those that udevd has not processed stay what they were."""
         present = {each.syspath for each in (*devices, *unsettled)}
         for syspath in [known for known in self._devices if known not in present]:
-            self.no_device(syspath)
+            if not self._devices[syspath].away:
+                self.no_device(syspath)
+            elif self._tools.restore(self._devices[syspath]) is None:
+                self._gone(syspath)
         for device in devices:
             if device.syspath not in self._devices:
                 self.device(device)
@@ -89,6 +99,9 @@ class Reconciler:
                 self.device(device)
         self._unsettled = {each.syspath: each for each in unsettled if each.syspath not in self._devices}
         self._devices_listed = True
+        for writer in list(self._writers.values()):
+            if writer.actual is not None:
+                self._learned(writer.actual)
         self._each(Writer.kick)
 
     def listed_instances(self, instances: Iterable[Instance], asked: float = NEVER) -> None:
@@ -150,6 +163,47 @@ class Reconciler:
             found += writer.problems()
         return list(dict.fromkeys(found))
 
+    # --- what moves into instances ----------------------------------------------------------------------
+
+    def _holders(self, slot: str) -> list[Writer]:
+        return [each for each in self._writers.values() if each.holds(slot)]
+
+    def _leaves(self, device: Device) -> None:
+        """An interface has left the host: for an instance that has our entry for it, so it is still there."""
+        away = replace(device, away=True, in_use="")
+        self._away[device.slot] = device.syspath
+        self._devices[device.syspath] = away
+        self._claim(away)
+
+    def _is_back(self, device: Device) -> None:
+        """An interface is on the host, perhaps under another name than it had when it left."""
+        was = self._away.pop(device.slot, "") if device.slot else ""
+        if was and was != device.syspath:
+            self._gone(was)
+
+    def _gone(self, syspath: str) -> None:
+        device = self._devices.pop(syspath, None)
+        self._since.pop(syspath, None)
+        if device is not None:
+            if self._away.get(device.slot) == syspath:
+                del self._away[device.slot]
+            self._slots.discard(device.slot)
+            self._unlink(device)
+            self._claim(device, gone=True)
+
+    def _learned(self, instance: Instance) -> None:
+        """An instance may have an interface inside that nobody has seen on the host since we started."""
+        if not instance.running or not instance.here or not self._devices_listed:
+            return
+        for entry in instance.entries.values():
+            if entry.config.get("type") != "nic" or not is_ours(entry) or slot_of(entry) in self._slots:
+                continue
+            remembered = recall(entry)
+            device = self._tools.restore(remembered) if remembered is not None else None
+            if device is not None and device.syspath not in self._devices:
+                self._slots.add(device.slot)
+                self._leaves(device)
+
     # --- devices to writers -----------------------------------------------------------------------------
 
     def _claim(self, device: Device, *, gone: bool = False) -> None:
@@ -189,7 +243,14 @@ class Reconciler:
     def _writer(self, name: InstanceName) -> Writer:
         if name not in self._writers:
             self._writers[name] = Writer(
-                name, self._tools, self._activity, self._ready, self._slots, self._since, self._idle
+                name,
+                self._tools,
+                self._activity,
+                self._ready,
+                self._slots,
+                self._since,
+                self._learned,
+                self._idle,
             )
         return self._writers[name]
 
@@ -199,7 +260,10 @@ class Reconciler:
         return tuple(self._unsettled.values()) if listed else None
 
     def _idle(self, writer: Writer) -> None:
-        """Forget the writer of what is no instance, and should not be one for any device."""
+        """See what no instance holds any more; forget the writer of what is none and should not be one."""
+        for slot, syspath in list(self._away.items()):
+            if not self._holders(slot):
+                self._gone(syspath)
         if writer.actual is None and not writer.wants and writer.is_idle:
             writer.close()
             self._writers.pop(writer.name, None)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.entry import inside_path
+from hotplugd.entry import place_of
 from hotplugd.model import InstanceName
 from hotplugd.plan import Change
 from hotplugd.told import Telling
@@ -24,7 +24,7 @@ class Report:
 
     def done(self, change: Change, after_plug: float | None) -> None:
         """A change was made. after_plug: seconds since the device came, where that is known."""
-        fields = {**self._fields(change), "path": inside_path(change.entry), "why": change.why}
+        fields = {**self._fields(change), "path": place_of(change.entry), "why": change.why}
         if change.action == "add" and after_plug is not None:
             fields["after_plug"] = f"{after_plug * 1000:.1f} ms"
         self._log.info(f"device.{change.action}", **fields)
@@ -34,12 +34,13 @@ class Report:
         for change in changes:
             if (change.entry.name, change.action) not in self._would:
                 self._would.add((change.entry.name, change.action))
-                path = inside_path(change.entry)
+                path = place_of(change.entry)
                 self._log.info("dry-run", **self._fields(change), path=path, why=change.why)
 
-    def held(self, change: Change, reason: str, pause: float) -> None:
-        """A change cannot be made, and is tried again after so many seconds."""
-        self._log.error("device.problem", **self._fields(change), reason=reason, retry_in=pause)
+    def held(self, change: Change, reason: str, pause: float | None) -> None:
+        """A change cannot be made; it is tried again after so many seconds; None: once the instance stops."""
+        when = {} if pause is None else {"retry_in": pause}
+        self._log.error("device.problem", **self._fields(change), reason=reason, **when)
 
     def fight(self, change: Change, reason: str) -> None:
         """A change was made too often."""
@@ -68,7 +69,7 @@ class Report:
         self._log.error(
             "device.left-behind",
             **self._fields(change),
-            path=inside_path(change.entry),
+            path=place_of(change.entry),
             reason="its entry is gone, its node is not; restarting the instance takes it away",
         )
 

@@ -103,6 +103,12 @@ class Records:
         new, record.problem = record.problem != problem, problem
         return pause, new
 
+    def stuck(self, change: Change, message: str, now: float) -> bool:
+        """The change cannot be made before there is another init. Returns whether the problem is new."""
+        _, new = self.held(change, message, now)
+        self._touch(change, now).until = NEVER
+        return new
+
     def done(self, change: Change, now: float) -> Problem | None:
         """The change was made. Returns a problem where it was made so often that the next one has to wait."""
         record = self._touch(change, now)
@@ -161,7 +167,7 @@ def _with_room(chosen: list[Change], changes: Sequence[Change]) -> list[Change]:
     while True:
         names = {change.entry.name for change in chosen}
         occupied = {change.frees for change in changes if change.frees and change.entry.name not in names}
-        fit = [change for change in chosen if change.want is None or change.want.path not in occupied]
+        fit = [change for change in chosen if change.want is None or change.want.place not in occupied]
         if len(fit) == len(chosen):
             return chosen
         chosen = fit

@@ -39,6 +39,10 @@ class Refused(ServerError):
         self.entries = entries
 
 
+class Stuck(Refused):
+    """The server will not take these entries out for as long as the instance has its present init."""
+
+
 class Server(Protocol):
     """The calls of the reconciler. Each may raise any ServerError."""
 

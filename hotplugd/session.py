@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lifecycle, Lxd, ServerInfo
-from hotplugd.model import InstanceName
+from hotplugd.model import Device, InstanceName
 from hotplugd.reconcile import Reconciler
 from hotplugd.retry import Retry
 from hotplugd.rules import RuleSet
@@ -63,7 +63,9 @@ class Session:
         self._inspector = Inspector(threads, self._lxd.init, self._changed_inside, self._ended)
         self._slots = Slots()
         self._injector = Injector(threads, self._inspector.network, inject)
-        tools = Tools(self._lxd, self._inspector, self._injector, self._slots, log, _now, dry_run)
+        tools = Tools(
+            self._lxd, self._inspector, self._injector, self._slots, self._restore, log, _now, dry_run
+        )
         self.reconciler = Reconciler(tools, rules)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost)
 
@@ -155,6 +157,9 @@ class Session:
     async def _list(self) -> None:
         asked = asyncio.get_running_loop().time()
         self.reconciler.listed_instances(await self._lxd.list(), asked)
+
+    def _restore(self, device: Device) -> Device | None:
+        return self._udev.restore(device)
 
     # --- what is heard ----------------------------------------------------------------------------------
 

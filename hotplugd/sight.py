@@ -49,15 +49,16 @@ class Sight:
         """What is inside may have changed."""
         self._old = True
 
-    def changed(self, paths: Iterable[str]) -> None:
-        """A request is about to change what is at these paths, or did, or tried to."""
+    def changed(self, places: Iterable[str]) -> None:
+        """A request is about to change what is at these places, or did, or tried to."""
         self._epoch += 1
-        gone = set(paths)
+        gone = set(places)
         # Requests are paced themselves: what they did is looked at without waiting.
         self._retry.until = LONG_AGO
         if self.inside is not None:
             nodes = {path: node for path, node in self.inside.nodes.items() if path not in gone}
-            self.inside = replace(self.inside, nodes=nodes)
+            interfaces = self.inside.interfaces if all(map(entries.is_path, gone)) else None
+            self.inside = replace(self.inside, nodes=nodes, interfaces=interfaces)
 
     def arrived(self, path: str) -> None:
         """Something was put at this path."""
@@ -66,11 +67,12 @@ class Sight:
 
     def left(self, path: str, change: Change) -> None:
         """The entry was removed whose node was at this path: it should be gone."""
-        self._leaving[path] = change
+        if entries.is_path(path):
+            self._leaving[path] = change
 
     def paths(self, attachments: Iterable[Attachment]) -> list[str]:
         """Where to look, given what is attached."""
-        attached = {each.want.path for each in attachments}
+        attached = {each.want.place for each in attachments if entries.is_path(each.want.place)}
         return sorted(attached | self._leaving.keys() | self._behind.keys() | self.also)
 
     def problems(self) -> list[Problem]:
@@ -93,7 +95,10 @@ class Sight:
         inside = self.inside
         if inside is None or inside.error or self._old:
             return self._retry.until
-        if any(path not in inside.nodes for path in self.paths(attachments)):
+        found = list(attachments)
+        if any(path not in inside.nodes for path in self.paths(found)):
+            return self._retry.until
+        if inside.interfaces is None and any(each.want.what == "nic" for each in found):
             return self._retry.until
         missing = any(
             (each.attach.user is not None and inside.users.get(each.attach.user) is None)

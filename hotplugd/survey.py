@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hotplugd.entry import is_ours, name_for
+from hotplugd.entry import is_ours, is_path, name_for
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd, find_server
 from hotplugd.model import Device, Inside, Instance, InstanceName
@@ -120,7 +120,7 @@ async def _look(
 
     try:
         looks = [
-            look(name, sorted({want.path for want in each}))
+            look(name, sorted({want.place for want in each if is_path(want.place)}))
             for name, each in _by_instance(wanted).items()
             if (instance := instances.get(name)) is not None and instance.running and instance.here
         ]

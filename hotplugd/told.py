@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from hotplugd.entry import inside_path
+from hotplugd.entry import place_of
 from hotplugd.model import Devnum, Inside, Instance
 from hotplugd.plan import Attachment
 from hotplugd.uevents import Uevent
@@ -51,7 +51,7 @@ class Told:
 
     def leaving(self, instance: Instance) -> list[Telling]:
         """Of which devices those inside know that the instance has no entry for any more."""
-        there = {(each.name, inside_path(each)) for each in instance.entries.values()}
+        there = {(each.name, place_of(each)) for each in instance.entries.values()}
         return [telling for key, telling in self._told.items() if key not in there]
 
     def due(self, instance: Instance, attachments: Iterable[Attachment], inside: Inside) -> list[Telling]:
@@ -60,9 +60,9 @@ class Told:
         inside  what was seen since the last change of each path
         """
         here = {
-            each.want.path: each
+            each.want.place: each
             for each in attachments
-            if _has(inside, each.want.path, each.want.device.devnum)
+            if _has(inside, each.want.place, each.want.device.devnum)
         }
         gone = [
             replace(each, uevent=replace(each.uevent, action="remove"))

@@ -27,6 +27,7 @@ class Slots(Protocol):
 class Tools:
     """What writers work with.
 
+    restore  an interface that is away, with the devices above it as they are; None where they are gone
     log      where what was done is told
     now      the time of day, as an entry's mark is to tell it
     dry_run  tell what would be done, and change nothing
@@ -36,6 +37,7 @@ class Tools:
     inspector: Inspector
     injector: Injector
     slots: Slots
+    restore: Callable[[Device], Device | None]
     log: FilteringBoundLogger
     now: Callable[[], str]
     dry_run: bool = False

@@ -25,11 +25,12 @@ from typing import Any, Final, Protocol
 import pyudev
 from pyudev._util import udev_list_iterate
 
-from hotplugd import sysfs
-from hotplugd.entry import slot_prefix
+from hotplugd import nic, sysfs
+from hotplugd.entry import age_of, slot_prefix
 from hotplugd.host import in_use
 from hotplugd.model import Device, Devnum
 
+_VIRTUAL: Final = "/sys/devices/virtual"
 _BUFFER: Final = 64 << 20
 _ONE_TURN: Final = 128
 # Sockets that break again are opened again no more often than this, in seconds.
@@ -42,6 +43,7 @@ _UNREADABLE: Final = (OSError, ValueError, pyudev.DeviceNotFoundError)
 # Read of every USB device: none of these takes the device's lock, so none blocks when it is wedged
 # (Linux: drivers/usb/core/sysfs.c).
 _USB_ATTRS: Final = ("idVendor", "idProduct", "serial", "bDeviceClass")
+_NET_ATTRS: Final = ("address", "type")
 
 
 class Sink(Protocol):
@@ -148,6 +150,18 @@ class Udev:
         self._known = known
         self._sink.listed_devices([each.device for each in known.values()], unsettled)
 
+    def restore(self, device: Device) -> Device | None:
+        """An interface that is away, with the devices above it as they are; None where they are gone."""
+        above = os.path.dirname(os.path.dirname(device.syspath))
+        if above.startswith(_VIRTUAL):
+            return device
+        if sysfs.inode(above) != age_of(device.slot):
+            return None
+        try:
+            return replace(device, parent=self._parent(pyudev.Devices.from_sys_path(self._context, above)))
+        except _UNREADABLE:
+            return None
+
     # --- messages ---------------------------------------------------------------------------------------
 
     def _read(self, monitor: Any, source: str) -> None:
@@ -245,6 +259,8 @@ class Udev:
 
     def _snapshot(self, found: Any, *, listing: bool) -> Device:
         device = self._described(found)
+        if device.subsystem == "net":
+            return replace(device, slot=_net_slot(device))
         if device.devnum is None:
             return device
         used = in_use(device) if device.devnum.kind == "block" else ""
@@ -256,6 +272,7 @@ class Udev:
         properties = _properties(found)
         return replace(
             bare,
+            slot=f"p-{bare.kernel}-{sysfs.inode(bare.syspath)}" if bare.subsystem == "pci" else "",
             driver=_driver(found, properties),
             properties=properties,
             attrs=self._read_attrs(bare),
@@ -295,16 +312,33 @@ class Udev:
         return named or prefix + (born if born.isdecimal() else f"i{sysfs.inode(device.syspath)}")
 
     def _read_attrs(self, device: Device) -> dict[str, str]:
-        names = {*self._attrs, *_USB_ATTRS} if device.is_usb_device else self._attrs
+        more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()
+        names = {*self._attrs, *more} if more else self._attrs
         found = {name: text for name in names if (text := sysfs.attribute(device.syspath, name)) is not None}
         if device.is_usb_device and (peer := sysfs.peer(device.syspath)):
             found["peer"] = peer
+        if device.subsystem == "net" and (address := nic.permanent_address(device.kernel)):
+            found["permanent_address"] = address
         return found
 
 
 def _can_matter(found: Any) -> bool:
-    """Whether a rule could attach it: it has a node, or is a network interface."""
-    return found.device_node is not None or found.subsystem == "net"
+    """Whether a rule could attach it: it has a node, or is a network interface or a PCI device."""
+    return found.device_node is not None or found.subsystem in ("net", "pci")
+
+
+def _net_slot(device: Device) -> str:
+    """An id for this enumeration of an interface, which stays while it is in an instance and when it is back.
+
+    By its address and the number of the folder of the device that it belongs to: the kernel gives that to no
+    other until it boots. An interface that belongs to none keeps its own folder wherever it is.
+    """
+    if not nic.can_move(device.syspath):
+        return ""
+    address = device.attrs.get("permanent_address") or device.attrs.get("address", "")
+    above = os.path.dirname(os.path.dirname(device.syspath))
+    number = sysfs.inode(device.syspath if above.startswith(_VIRTUAL) else above)
+    return f"n-{address.replace(':', '')}-{number}"
 
 
 def _bare(found: Any) -> Device:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.model import Device, InstanceName, is_instance_name, is_reserved_path, quoted
-from hotplugd.rules import Attach, Rule, RuleSet, TemplateError, render, values
+from hotplugd.rules import Attach, Rule, RuleSet, TemplateError, What, render, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,21 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """One device that should be in one instance, and where and how."""
+    """One device that should be in one instance, and where and how.
+
+    what   what it goes in as
+    place  where it is inside: its node's path, or a network interface's name; empty for what has neither
+    slot   the id of the enumeration that its entry is for: the device's own, or a GPU's PCI device's, by
+           which its card and its render node are one
+    """
 
     device: Device
     rule: Rule
     attach: Attach
     instance: InstanceName
-    path: str
+    what: What
+    place: str
+    slot: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +59,14 @@ class Wants:
 
 
 def identity(device: Device) -> str:
-    """What stays of a device when it is enumerated again: its serial, or its port, or its path, or its name.
+    """What stays of a device when it is enumerated again: its serial, its port, its path or its name.
+
+    A network interface's is its permanent address.
 
     Serials of one repeated character ("0000000000") are what makers write who number nothing.
     """
+    for mac in values(device, "mac"):
+        return f"mac:{quoted(mac)}"
     serial = next(iter(values(device, "serial")), "")
     if len(set(serial)) > 1:
         return f"serial:{quoted(serial)}"
@@ -79,15 +91,21 @@ def wants(rules: RuleSet, device: Device) -> Wants:
 
     if not attach.force and (held := guard_rail(device)):
         return problem(f"{held}; `force: true` in the rule attaches it all the same", guard=is_hub(device))
-    if device.devnum is None or not device.slot:
-        return problem("it has no device node, and only devices with a node can be attached so far")
+    what = attach.what or _what(device)
     try:
-        path = render(attach.path, device) if attach.path else device.node
+        place = _place(device, what, attach)
         names = list(dict.fromkeys(render(to, device) for to in attach.to))
     except TemplateError as error:
         return problem(str(error))
-    if message := _bad_path(device, path, given=attach.path is not None):
+    message = _unfit(device, what, attach)
+    if not message and what == "node":
+        message = _bad_path(device, place, given=attach.path is not None)
+    if not message and len(names) > 1:
+        message = _alone(device, what, attach)
+    if message:
         return problem(message)
+    pci = device.pci
+    slot = pci.slot if what in ("gpu", "pci") and pci is not None else device.slot
     problems = [
         Problem(
             str(device),
@@ -99,11 +117,71 @@ def wants(rules: RuleSet, device: Device) -> Wants:
         if not is_instance_name(name)
     ]
     found = [
-        Want(device, rule, attach, InstanceName(attach.project, name), path)
+        Want(device, rule, attach, InstanceName(attach.project, name), what, place, slot)
         for name in names
         if is_instance_name(name)
     ]
     return Wants(device, rule, tuple(found), tuple(problems))
+
+
+def _what(device: Device) -> What:
+    """What a device goes in as where the rule does not say."""
+    if device.subsystem == "net":
+        return "nic"
+    if device.subsystem == "pci":
+        return "pci"
+    return "gpu" if device.subsystem == "drm" and device.pci is not None else "node"
+
+
+def _unfit(device: Device, what: What, attach: Attach) -> str:
+    """Why the device cannot go in as that, or with what the rule says besides; empty where it can."""
+    faults = (
+        (
+            what == "node" and (device.devnum is None or not device.slot),
+            "it has no device node; only network interfaces, GPUs and PCI devices go in without",
+        ),
+        (
+            what == "nic" and device.subsystem != "net",
+            f"`as: nic` is for network interfaces, and it is of subsystem '{quoted(device.subsystem)}'",
+        ),
+        (
+            what == "nic" and not device.slot,
+            "the kernel keeps such an interface on the host: loopback, bridges, bonds, wireless",
+        ),
+        (
+            what in ("gpu", "pci") and (device.pci is None or not device.pci.slot),
+            f"`as: {what}` is for what is a PCI device or a function of one, and it is none",
+        ),
+        (
+            what != "node" and attach.path is not None,
+            f"a {what} has no `path` inside; take it out of the rule",
+        ),
+        (
+            what != "nic" and attach.name is not None,
+            "`name` is for network interfaces; take it out of the rule",
+        ),
+    )
+    return next((message for wrong, message in faults if wrong), "")
+
+
+def _place(device: Device, what: What, attach: Attach) -> str:
+    if what == "nic":
+        return attach.name or device.kernel
+    return render(attach.path, device) if attach.path else device.node
+
+
+def _alone(device: Device, what: What, attach: Attach) -> str:
+    """Why the device cannot be in several instances at once; empty where it can."""
+    if what in ("nic", "pci"):
+        return f"a {what} can be in one instance at a time, and `to` names several"
+    if attach.share is False:
+        return "`to` names several instances, and the rule says `share: false`"
+    if device.subsystem == "block" and attach.share is None:
+        return (
+            "`to` names several instances, and what two of them write at once to a disk destroys its file "
+            "systems; `share: true` in the rule attaches it all the same"
+        )
+    return ""
 
 
 def is_hub(device: Device) -> bool:

@@ -16,7 +16,7 @@ from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.report import Report
 from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
-from hotplugd.server import Busy, Gone, Refused, ServerError
+from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck
 from hotplugd.sight import Sight
 from hotplugd.teller import Teller
 from hotplugd.tools import Activity, Tools, ended_well
@@ -35,6 +35,7 @@ class Writer:
     unsettled   gives the devices that udevd has not processed; None while not all is known
     present     the slots of all devices that exist
     since       when, in the loop's time, a device (by syspath) came
+    learned     called with the instance whenever the server said how it is
     idle        called whenever nothing is under way any more
     """
 
@@ -46,6 +47,7 @@ class Writer:
         unsettled: Callable[[], Sequence[Device] | None],
         present: Container[str],
         since: Mapping[str, float],
+        learned: Callable[[Instance], None],
         idle: Callable[[Writer], None],
     ) -> None:
         self.name = name
@@ -57,6 +59,7 @@ class Writer:
         self._unsettled = unsettled
         self._present = present
         self._since = since
+        self._tell_learned = learned
         self._idle = idle
         self._loop = asyncio.get_running_loop()
         self._sight = Sight()
@@ -72,6 +75,8 @@ class Writer:
         self._hands_off = LONG_AGO
         self._at = LONG_AGO
         self._retry = Retry()
+        # The names of the entries in the request that is under way.
+        self._sending: frozenset[str] = frozenset()
         self._working: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -133,6 +138,13 @@ class Writer:
     def is_idle(self) -> bool:
         """Whether nothing is under way, nor to be tried again."""
         return self._working is None and self._looking is None and not self._stale
+
+    def holds(self, slot: str) -> bool:
+        """Whether the device with this slot is in the instance, or on its way there or back."""
+        name = entries.name_for(slot)
+        return name in self._sending or (
+            self.actual is not None and self.actual.running and name in self.actual.entries
+        )
 
     def close(self) -> None:
         """Try nothing again."""
@@ -210,13 +222,15 @@ class Writer:
             self._hands_off = self._loop.time() + _HANDS_OFF
         self.actual = actual
         self._learned = self._loop.time()
+        if actual is not None:
+            self._tell_learned(actual)
 
     def _link(self, batch: Sequence[Change]) -> list[Change]:
         """The changes whose slots are there."""
         linked: list[Change] = []
         for change in batch:
             try:
-                if change.want is not None:
+                if change.want is not None and "source" in change.entry.config:
                     self._tools.slots.make(change.want.device)
             except OSError as error:
                 self._hold(change, f"its link in {entries.SLOTS} cannot be made: {error}")
@@ -227,8 +241,9 @@ class Writer:
     async def _apply(self, batch: Sequence[Change]) -> None:
         put = [self._stamped(change.entry) for change in batch if change.action != "remove"]
         remove = [change.entry.name for change in batch if change.action == "remove"]
-        paths = [entries.inside_path(change.entry) for change in batch]
+        paths = [entries.place_of(change.entry) for change in batch]
         self._sight.changed(paths)
+        self._sending = frozenset(change.entry.name for change in batch)
         try:
             actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:
@@ -242,6 +257,7 @@ class Writer:
         finally:
             # Also where it was refused: the server took out what it had put in, and put back what it took.
             self._sight.changed(paths)
+            self._sending = frozenset()
 
     def _stamped(self, entry: Entry) -> Entry:
         """The entry with the time since when it is there."""
@@ -254,6 +270,10 @@ class Writer:
     # --- what came of a request -------------------------------------------------------------------------
 
     def _split(self, batch: Sequence[Change], error: Refused) -> None:
+        if len(batch) == 1 and isinstance(error, Stuck):
+            if self._records.stuck(batch[0], str(error), self._loop.time()):
+                self._report.held(batch[0], str(error), None)
+            return
         if len(batch) == 1:
             self._hold(batch[0], str(error))
             return
@@ -276,11 +296,11 @@ class Writer:
 
     def _done(self, batch: Sequence[Change]) -> None:
         now = self._loop.time()
-        put = {entries.inside_path(change.entry) for change in batch if change.action != "remove"}
+        put = {entries.place_of(change.entry) for change in batch if change.action != "remove"}
         for path in put:
             self._sight.arrived(path)
         for change in batch:
-            path = entries.inside_path(change.entry)
+            path = entries.place_of(change.entry)
             if (fight := self._records.done(change, now)) is not None:
                 self._report.fight(change, fight.message)
             if change.action == "remove" and path not in put:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console, Zram
+from tests.lab.kernel import Console, Veth, Zram
 from tests.lab.server import Server, Software
 from tests.lab.stop import clean_up_when_told_to_end
 from tests.lab.udevd import udevd as real_udevd
@@ -115,6 +115,14 @@ def zram(root: None, udevd: None) -> Iterator[Zram]:
     disk = Zram()
     yield disk
     disk.close()
+
+
+@pytest.fixture
+def veth(root: None, udevd: None) -> Iterator[Veth]:
+    """A network interface that is not plugged yet."""
+    interface = Veth()
+    yield interface
+    interface.close()
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ from tests.lab.container import HOSTS_NETWORK, Container
 from tests.lab.server import Server
 from tests.lab.wait import eventually
 
+# A container without a network of its own making.
+ALONE = frozenset({"lo"})
+
 
 @pytest.fixture(scope="module")
 def box(server: Server) -> Iterator[Container]:
@@ -38,7 +41,7 @@ def see(
     container: Container, *paths: str, users: tuple[str, ...] = (), groups: tuple[str, ...] = ()
 ) -> Inside:
     with closing(Root(container.pid)) as root:
-        return look(root.duplicate(), paths, users, groups)
+        return look(*root.duplicate(), paths, users, groups)
 
 
 def shell(container: Container, script: str) -> None:
@@ -146,13 +149,13 @@ class TestNames:
     def test_no_name_is_known_where_the_file_is_none(self, box: Container, plant: str) -> None:
         shell(box, plant)
         assert see(box, users=("root", "video"), groups=("root",)) == Inside(
-            users={"root": None, "video": None}, groups={"root": 0}
+            interfaces=ALONE, users={"root": None, "video": None}, groups={"root": 0}
         )
 
     def test_a_linked_folder_gives_no_names_of_ours(self, own: Container) -> None:
         shell(own, "mv /etc /etc.away; ln -s /proc/1/root/etc.away /etc; cat /etc/passwd")
         assert see(own, users=("root",), groups=("root",)) == Inside(
-            users={"root": None}, groups={"root": None}
+            interfaces=ALONE, users={"root": None}, groups={"root": None}
         )
 
     @pytest.mark.parametrize(
@@ -229,7 +232,7 @@ class TestRoot:
             with pytest.raises(Lost):
                 Root(pid)
             own.start()
-            assert look(root.duplicate(), ["/dev/earlier"], (), ()).nodes["/dev/earlier"] is not None
+            assert look(*root.duplicate(), ["/dev/earlier"], (), ()).nodes["/dev/earlier"] is not None
             assert see(own, "/dev/earlier").nodes == {"/dev/earlier": None}
 
 

@@ -12,7 +12,7 @@ from hotplugd.rules.diagnostics import Diagnostic, Related
 from hotplugd.rules.files import DEFAULT_FOLDERS
 from hotplugd.rules.load import Loaded, load, parse
 from hotplugd.rules.match import Failure, Match
-from hotplugd.rules.ruleset import Attach, Rule, RuleSet, Verdict
+from hotplugd.rules.ruleset import Attach, Rule, RuleSet, Verdict, What
 from hotplugd.rules.template import TemplateError, render
 from hotplugd.rules.values import MATCH_KEYS, describe, values
 
@@ -29,6 +29,7 @@ __all__ = [
     "RuleSet",
     "TemplateError",
     "Verdict",
+    "What",
     "describe",
     "load",
     "parse",

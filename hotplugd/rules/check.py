@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from hotplugd.model import quoted
 from hotplugd.rules.glob import Glob, GlobError
 from hotplugd.rules.language import ATTACH, FILE, MATCH, RULE
 from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values, with_default_subsystem
 from hotplugd.rules.reader import Field, Reader, first_word, what_is
-from hotplugd.rules.ruleset import Attach, Rule
+from hotplugd.rules.ruleset import Attach, Rule, What
 from hotplugd.rules.yaml import Broken, Items, Node, Pairs, Place, Scalar, Source
 
 
@@ -148,22 +149,26 @@ class Checker(Reader):
                 self.wrong(later.place, f"`{number}` and `{name}` say the same thing", "take one of them out")
         texts = {
             each: self.text(fields[each])
-            for each in ("project", "path", "uid", "gid", "user", "group", "mode")
+            for each in ("project", "path", "as", "name", "uid", "gid", "user", "group", "mode")
             if each in fields
         }
         to = self.texts(fields["to"]) if "to" in fields else ()
         force = self.flag(fields["force"]) if "force" in fields else None
+        share = self.flag(fields["share"]) if "share" in fields else None
         uid, gid, mode = texts.get("uid"), texts.get("gid"), texts.get("mode")
         return Attach(
             to=to,
             project=texts.get("project") or "default",
             path=texts.get("path"),
+            what=cast("What | None", texts.get("as")),
+            name=texts.get("name"),
             uid=int(uid) if uid is not None else None,
             gid=int(gid) if gid is not None else None,
             user=texts.get("user"),
             group=texts.get("group"),
             mode=mode.zfill(4) if mode is not None else None,
             force=force is True,
+            share=share,
         )
 
 

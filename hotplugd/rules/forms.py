@@ -15,6 +15,7 @@ _HEX: Final = "0123456789abcdef"
 _NUMBER: Final = (_HEX,) * 4
 _ID: Final = (*_NUMBER, ":", *_NUMBER)
 _INTERFACE: Final = (_HEX, _HEX, ":", _HEX, _HEX, ":", _HEX, _HEX)
+_MAC: Final = (_HEX, _HEX, *(":", _HEX, _HEX) * 5)
 
 _PORT: Final = re.compile(r"[1-9][0-9]*-[1-9][0-9]*(\.[1-9][0-9]*)*|usb[1-9][0-9]*", re.ASCII)
 _IN_PORTS: Final = frozenset("0123456789-.usb")
@@ -27,7 +28,10 @@ _PATH_PART: Final = re.compile(r"[A-Za-z0-9_:+@,=/-]*", re.ASCII)
 _PROJECT: Final = re.compile(r"""[^\s/_'"*?#&%\\\x00-\x1f\x7f]{1,63}""")
 _LONGEST_INSTANCE: Final = 63
 _LONGEST_RULE: Final = 64
-_NEVER_A_NAME: Final = frozenset({"id", "interface"})
+_NEVER_A_NAME: Final = frozenset({"id", "interface", "mac"})
+# Linux: net/core/dev.c, dev_valid_name; LXD takes less: shared/validate, IsInterfaceName.
+_INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{2,15}", re.ASCII)
+WHATS: Final = ("node", "nic", "gpu", "pci")
 
 MODE_JSON: Final = "^0?[0-7]{3}$"
 NUMBER_JSON: Final = "^(0|[1-9][0-9]{0,9})$"
@@ -70,6 +74,32 @@ def interface(glob: Glob) -> Complaint | None:
     if found := re.fullmatch(r":?([0-9a-f]{2})[:/]?([0-9a-f]{2})[:/]?([0-9a-f]{2}):?", glob.text):
         hint = f"did you mean '{found[1]}:{found[2]}:{found[3]}'?"
     return Complaint(f"'{quoted(glob.text)}' is no class:subclass:protocol of two hex digits each", hint)
+
+
+def mac(glob: Glob) -> Complaint | None:
+    """A hardware address of six bytes. The pattern is in lower case."""
+    if glob.may_match(_MAC):
+        return None
+    digits = re.sub("[:.-]", "", glob.text)
+    hint = "six pairs of hex digits, such as 00:e0:4c:68:01:02; `hotplugd devices` shows it"
+    if re.fullmatch(r"[0-9a-f]{12}", digits):
+        hint = f"did you mean '{':'.join(re.findall('..', digits))}'?"
+    return Complaint(f"'{quoted(glob.text)}' is no hardware address", hint)
+
+
+def what(text: str) -> Complaint | None:
+    """What a device goes in as."""
+    if text in WHATS:
+        return None
+    return Complaint(f"'{quoted(text)}' is nothing that a device can go in as", f"one of {', '.join(WHATS)}")
+
+
+def interface_name(text: str) -> Complaint | None:
+    """A network interface's name."""
+    if _INTERFACE_NAME.fullmatch(text) and text not in ("..", "lo"):
+        return None
+    hint = "2 to 15 letters, digits, _ . and -, such as eth0"
+    return Complaint(f"'{quoted(text)}' is no name for a network interface", hint)
 
 
 def port(glob: Glob) -> Complaint | None:

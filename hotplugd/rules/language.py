@@ -127,6 +127,14 @@ MATCH: Final = Table(
         ),
         Key("path", "patterns", "udev's ID_PATH: where the device is connected."),
         Key(
+            "mac",
+            "patterns",
+            "A network interface's permanent hardware address: 00:e0:4c:68:01:02.",
+            glob=forms.mac,
+            hex=True,
+            json="^([0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}|.*[*?\\[|].*)$",
+        ),
+        Key(
             "interface",
             "patterns",
             "class:subclass:protocol of any of the USB device's interfaces, in hex: ff:42:01.",
@@ -160,12 +168,30 @@ ATTACH: Final = Table(
             text=forms.node_path,
             json="^/dev/[^.]+$",
         ),
+        Key(
+            "as",
+            "text",
+            "What goes in: node, nic, gpu or pci. Left out, it follows from the subsystem.",
+            text=forms.what,
+            json="^(node|nic|gpu|pci)$",
+        ),
+        Key(
+            "name",
+            "text",
+            "The name of the network interface inside. Left out, it is the host's.",
+            text=forms.interface_name,
+        ),
         Key("uid", "text", "The owner's number inside.", text=forms.uid, json=forms.NUMBER_JSON),
         Key("gid", "text", "The group's number inside.", text=forms.gid, json=forms.NUMBER_JSON),
         Key("user", "text", "The owner's name, looked up inside.", text=forms.user),
         Key("group", "text", "The group's name, looked up inside.", text=forms.group),
         Key("mode", "text", 'Permissions in octal: "0660".', text=forms.mode, json=forms.MODE_JSON),
-        Key("force", "flag", "Attach what is otherwise kept on the host: hubs, and disks in use."),
+        Key("force", "flag", "Attach what is otherwise kept on the host: hubs, and what it uses itself."),
+        Key(
+            "share",
+            "flag",
+            "Whether the device may be in several instances at once. Left out, a GPU may.",
+        ),
     ),
 )
 
@@ -181,7 +207,12 @@ BELONGS: Final[dict[str, str]] = {
     **{key.name: "under `attach`" for key in ATTACH.keys},
     **{key.name: "under `match`" for key in MATCH.keys if key.name != "path"},
     "path": "under `match` or `attach`",
-    **{key.name: "in a rule, that is, in an item of the list `rules`" for key in RULE.keys},
+    "name": "in a rule, or under `attach` for a network interface",
+    **{
+        key.name: "in a rule, that is, in an item of the list `rules`"
+        for key in RULE.keys
+        if key.name != "name"
+    },
 }
 
 CALLED_ELSEWHERE: Final[dict[str, str]] = {
@@ -216,5 +247,10 @@ CALLED_ELSEWHERE: Final[dict[str, str]] = {
     "target": "to",
     "owner": "user",
     "permissions": "mode",
+    "macaddress": "mac",
+    "address": "mac",
+    "hwaddr": "mac",
+    "shared": "share",
+    "type": "as",
 }
 """What other programs and udev call a key, in lower case."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from hotplugd.model import Device
 from hotplugd.rules.index import Index
 from hotplugd.rules.match import Failure, Match, unmet
 from hotplugd.rules.template import parse_template
+
+What = Literal["node", "nic", "gpu", "pci"]
+"""What a device goes in as: its node, a network interface, a GPU, a PCI device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +21,27 @@ class Attach:
     to           names of instances, or templates of names
     project      the project of those instances
     path         the node's path inside, or a template of it; None for the host's own
+    what         what the device goes in as; None where that follows from the device
+    name         a network interface's name inside; None for the host's own
     uid, gid     numbers inside
     user, group  names, to be looked up inside
     mode         four octal digits ("0660")
     force        attach even what a guard rail keeps on the host
+    share        whether it may be in several instances at once; None where that follows from the device
     """
 
     to: tuple[str, ...]
     project: str = "default"
     path: str | None = None
+    what: What | None = None
+    name: str | None = None
     uid: int | None = None
     gid: int | None = None
     user: str | None = None
     group: str | None = None
     mode: str | None = None
     force: bool = False
+    share: bool | None = None
 
     def template_keys(self) -> frozenset[str]:
         """The match keys that its templates name."""
@@ -56,15 +66,15 @@ class Rule:
         """Whether only the serial number tells this rule's devices apart, so that it must not come twice.
 
         That is so when the rule uses the serial (its `match` requires one, at the top, in every branch of
-        some `any`, or of a `parent`; or a template names it) and not the place (no `port` or `path`
-        required likewise, and none in a template).
+        some `any`, or of a `parent`; or a template names it) and not the place (no `port`, `path` or
+        `mac` required likewise, and none in a template).
         """
         named = self.attach.template_keys() if self.attach is not None else frozenset()
 
         def uses(key: str) -> bool:
             return key in named or self.match.requires(key)
 
-        return uses("serial") and not uses("port") and not uses("path")
+        return uses("serial") and not uses("port") and not uses("path") and not uses("mac")
 
 
 @dataclass(frozen=True, slots=True)

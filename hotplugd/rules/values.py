@@ -66,6 +66,13 @@ def _interface(device: Device) -> tuple[str, ...]:
     return tuple(f"{each[:2]}:{each[2:4]}:{each[4:]}" for each in found.split(":") if len(each) == 6)  # noqa: PLR2004
 
 
+def _mac(device: Device) -> tuple[str, ...]:
+    """The permanent address; the present one of an interface that has no other."""
+    if device.subsystem != "net":
+        return ()
+    return ((device.attrs.get("permanent_address") or device.attrs.get("address", "")).lower(),)
+
+
 def _own_or_usb(device: Device, name: str) -> str:
     """A property of the device, or else of the USB device that it hangs from."""
     own = device.properties.get(name, "")
@@ -91,6 +98,7 @@ _VALUES: Final[Mapping[str, Callable[[Device], tuple[str, ...]]]] = MappingProxy
         "port": _port,
         "path": lambda device: (device.properties.get("ID_PATH", ""),),
         "interface": _interface,
+        "mac": _mac,
     }
 )
 _GROUPS: Final[Mapping[str, Callable[[Device], Mapping[str, str]]]] = MappingProxyType(

@@ -1,6 +1,7 @@
 """Devices that the kernel makes and takes away on demand on any machine, with real uevents.
 
-Consoles are character devices (subsystem `vc`), compressed memory disks are block devices.
+Consoles are character devices (subsystem `vc`), compressed memory disks are block devices, and of a pair of
+virtual Ethernet interfaces (veth(4)) one is for instances and the other stays, as the far end of its cable.
 """
 
 from __future__ import annotations
@@ -89,6 +90,66 @@ def _reserve() -> tuple[int, socket.socket]:
             return number, claim
         claim.close()
     raise AssertionError(f"expected a free virtual console in tty{_FIRST} to tty{_LAST}, and found none")
+
+
+class Veth:
+    """A virtual Ethernet interface that is not plugged yet, and the far end of its cable."""
+
+    def __init__(self) -> None:
+        self.name, self.far, self._claim = _reserve_interface()
+        self.mac = "02:" + ":".join(f"{each:02x}" for each in os.urandom(5))
+        self.syspath = f"/sys/devices/virtual/net/{self.name}"
+
+    def __enter__(self) -> Self:
+        self.plug()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the host has it now."""
+        return Path(self.syspath).exists()
+
+    def plug(self) -> None:
+        """The kernel has it, and has sent its uevents, when this returns."""
+        peer = ["peer", "name", self.far]
+        _ip("link", "add", self.name, "address", self.mac, "type", "veth", *peer)
+        _ip("link", "set", self.far, "up")
+
+    def unplug(self) -> None:
+        """The kernel has it no more when this returns, wherever it was."""
+        if Path(f"/sys/class/net/{self.far}").exists():
+            _ip("link", "del", self.far)
+
+    def close(self) -> None:
+        """Unplug it and let others have its name."""
+        try:
+            self.unplug()
+        finally:
+            self._claim.close()
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+def _reserve_interface() -> tuple[str, str, socket.socket]:
+    """The names of a free pair, and what holds them: an abstract socket, gone when its owner is."""
+    for number in range(1000):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0hotplugd-lab-veth{number}")
+        except OSError:  # another test's
+            claim.close()
+            continue
+        if not Path(f"/sys/class/net/hpfar{number}").exists():
+            return f"hpnic{number}", f"hpfar{number}", claim
+        claim.close()
+    raise AssertionError("expected a free pair of interfaces in hpnic0 to hpnic999, and found none")
 
 
 class Zram:

@@ -263,7 +263,10 @@ def test_nodes_do_not_go_into_a_virtual_machine() -> None:
     found = plan_instance(BOX, machine, wanted(ALL, ONE), None)
     assert said(found) == ["remove serial:R5C001"]
     assert [each.message for each in found.problems] == [
-        "box is a virtual machine, and device nodes can go into containers alone"
+        (
+            "box is a virtual machine, and of device nodes only those of USB devices can go into one; "
+            "give it the USB or PCI device that this one belongs to"
+        )
     ]
 
 

@@ -10,7 +10,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotplugd.entry import inside_path, is_for, is_ours, name_for, slot_links, slot_of
+from hotplugd.entry import is_for, is_ours, name_for, place_of, slot_links, slot_of
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, Node
 from hotplugd.plan import Plan, plan_instance
 from hotplugd.rules import RuleSet
@@ -107,7 +107,7 @@ def worlds(draw: st.DrawFn) -> World:
         entries={each.name: each for each in own},
         inherited={each.name: each for each in inherited if each.name not in {one.name for one in own}},
     )
-    nodes = {want.path: None for device in devices for want in wants(RULES[0], device).wants}
+    nodes = {want.place: None for device in devices for want in wants(RULES[0], device).wants}
     inside = Inside(
         nodes={path: draw(SEEN) for path in (*nodes, *PATHS)},
         users={"ci": draw(IDS)},
@@ -122,13 +122,13 @@ def applied(world: World, plan: Plan) -> World:
     nodes = dict(world.inside.nodes)
     for change in plan.changes:
         if change.action == "remove":
-            nodes[inside_path(entries.pop(change.entry.name))] = None
+            nodes[place_of(entries.pop(change.entry.name))] = None
     for change in plan.changes:
         if change.action != "remove":
             assert change.action == "add" or entries[change.entry.name] != change.entry
             entries[change.entry.name] = change.entry
             device = BY_SLOT[slot_of(change.entry)]
-            nodes[inside_path(change.entry)] = Node(
+            nodes[place_of(change.entry)] = Node(
                 device.devnum, int(change.entry.config.get("mode", "0660"), 8)
             )
     return replace(
@@ -177,10 +177,10 @@ def test_every_wanted_device_is_attached_or_to_be_or_a_problem(world: World) -> 
 def test_no_path_is_given_to_two(world: World) -> None:
     plan = world.plan()
     after = applied(world, plan).instance
-    there = [inside_path(each) for each in (*after.entries.values(), *after.inherited.values())]
+    there = [place_of(each) for each in (*after.entries.values(), *after.inherited.values())]
     for change in plan.changes:
         if change.action != "remove":
-            assert there.count(inside_path(change.entry)) == 1
+            assert there.count(place_of(change.entry)) == 1
 
 
 @UNTIMED

@@ -28,7 +28,7 @@ def test_the_identity_is_the_most_lasting_thing_that_a_device_has(device: Device
 
 
 def places(found: tuple[Want, ...]) -> list[str]:
-    return [f"{want.instance}:{want.path}" for want in found]
+    return [f"{want.instance}:{want.place}" for want in found]
 
 
 # What `attach` says, the device, and where it goes.

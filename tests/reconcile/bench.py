@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from structlog.testing import LogCapture
 
-from hotplugd.entry import inside_path, is_ours, name_for, slot_of
+from hotplugd.entry import is_ours, is_path, name_for, place_of, slot_of
 from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Node
 from hotplugd.reconcile import Reconciler
 from hotplugd.rules import RuleSet
@@ -51,13 +51,14 @@ class Bench:
     requests   what the server was asked to change, `gets` when it was asked for which instance
     looks      when somebody looked into which instance at how many paths
     heard      what those inside were told: when it was asked for, where, and of which path and slot
+    pulled     the slots of interfaces whose hardware went while they were in an instance
     links      which slots have links; `unlinkable` and `unmakeable` slots fail
     """
 
     def __init__(self, *instances: Instance, rules: RuleSet = ALL, dry_run: bool = False) -> None:
         self.instances = {each.id: each for each in instances or [box()]}
         self.inside: dict[InstanceName, dict[str, Node]] = {
-            name: {inside_path(each): _node(each) for each in instance.entries.values() if is_ours(each)}
+            name: {place_of(each): _node(each) for each in instance.entries.values() if is_ours(each)}
             for name, instance in self.instances.items()
             if instance.running
         }
@@ -83,11 +84,12 @@ class Bench:
         self.links: set[str] = set()
         self.unmakeable: set[str] = set()
         self.unlinkable: set[str] = set()
+        self.pulled: set[str] = set()
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
         log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
         self.reconciler = Reconciler(
-            Tools(self, self, self, self, log, lambda: f"at {now()}", dry_run), rules
+            Tools(self, self, self, self, self.restore, log, lambda: f"at {now()}", dry_run), rules
         )
 
     async def start(self, *devices: Device, unsettled: Sequence[Device] = ()) -> None:
@@ -101,6 +103,10 @@ class Bench:
         for device in devices:
             self.reconciler.device(device)
         await self.reconciler.settled()
+
+    def restore(self, device: Device) -> Device | None:
+        """An interface that is away, where its hardware is still there."""
+        return device if device.slot not in self.pulled else None
 
     # --- what tests do to the world ---------------------------------------------------------------------
 
@@ -165,7 +171,7 @@ class Bench:
         assert len(self.requests) <= self.patience, "a busy loop"
         assert name not in self._busy
         assert request.names
-        assert all(slot_of(each) in self.links for each in put)
+        assert all(slot_of(each) in self.links for each in put if "source" in each.config)
         self._busy.add(name)
         try:
             await self._while(name, self.hanging_requests, self.takes)
@@ -183,12 +189,12 @@ class Bench:
         nodes = self.inside.setdefault(name, {})
         for gone in entries.keys() & set(request.remove):
             assert is_ours(entries[gone])
-            nodes.pop(inside_path(entries.pop(gone)), None)
+            nodes.pop(place_of(entries.pop(gone)), None)
         for each in request.put:
             assert each.name not in entries or is_ours(entries[each.name])
             entries[each.name] = each
             if self.instances[name].running:
-                nodes[inside_path(each)] = _node(each)
+                nodes[place_of(each)] = _node(each)
         self.change(name, entries=entries)
 
     # --- Inspector --------------------------------------------------------------------------------------
@@ -200,7 +206,8 @@ class Bench:
         seen = {path: self.inside[name].get(path) for path in paths}
         await self._while(name, self.hanging_looks, self.looking)
         self.glance(name)
-        return Inside(seen, dict(self.users), dict(self.groups))
+        interfaces = frozenset(place for place in self.inside[name] if not is_path(place))
+        return Inside(seen, dict(self.users), dict(self.groups), interfaces)
 
     # --- Injector ---------------------------------------------------------------------------------------
 
@@ -232,6 +239,8 @@ def names(devices: Iterable[Device]) -> set[str]:
 
 
 def _node(of: Entry) -> Node:
+    if "source" not in of.config:
+        return Node(None, 0)
     kind, major, minor, _ = slot_of(of).split("-")
     devnum = Devnum("block" if kind == "b" else "char", int(major), int(minor))
     return Node(devnum, int(of.config.get("mode", "0660"), 8))

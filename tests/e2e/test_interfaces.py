@@ -1,0 +1,181 @@
+"""Network interfaces: they leave the host for the instance, and come back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
+
+from tests.conftest import StartDaemon
+from tests.lab.api import ServerError
+from tests.lab.container import Container
+from tests.lab.daemon import Daemon
+from tests.lab.kernel import Veth
+from tests.lab.wait import eventually, steadily
+
+
+def rules(veth: Veth, *, to: str, more: str = "") -> str:
+    """One rule that knows the interface by its address."""
+    return (
+        "rules:\n"
+        f"  - name: port\n    match: {{subsystem: net, mac: '{veth.mac}'}}\n"
+        f"    attach: {{to: {to}{more}}}\n"
+    )
+
+
+def interfaces(container: Container) -> set[str]:
+    return set(container.run("ls", "/sys/class/net").output.split())
+
+
+def mac(container: Container, name: str) -> str:
+    return container.run("cat", f"/sys/class/net/{name}/address").output.strip()
+
+
+def ours(container: Container) -> dict[str, dict[str, str]]:
+    return {name: each for name, each in container.devices.items() if name.startswith("hp-")}
+
+
+def done(running: Daemon) -> list[str]:
+    """What the daemon says it did."""
+    events = [str(json.loads(line)["event"]) for line in running.log().splitlines()]
+    return [each for each in events if each in ACTIONS]
+
+
+ACTIONS = ("device.add", "device.remove", "device.update", "device.repair")
+
+
+def take(running: Daemon, text: str) -> None:
+    """Have the daemon take these rules."""
+    running.write_rules(text)
+    running.reload()
+
+
+def nothing(veth: Veth) -> str:
+    return f"rules:\n  - {{name: off, match: {{subsystem: net, mac: '{veth.mac}'}}, ignore: true}}\n"
+
+
+def verified(running: Daemon) -> list[object]:
+    attachments = cast("list[dict[str, object]]", running.status()["attachments"])
+    return [each["verified"] for each in attachments]
+
+
+def starts(container: Container) -> bool:
+    """The server refuses while an update of ours is under way."""
+    with suppress(ServerError):
+        container.start()
+        return True
+    return False
+
+
+def test_an_interface_goes_in_under_its_name_and_comes_back_under_the_old_one(
+    container: Container, veth: Veth, daemon: StartDaemon
+) -> None:
+    running = daemon(rules(veth, to=str(container), more=", name: lan0"))
+    veth.plug()
+    eventually(lambda: "lan0" in interfaces(container))
+    assert mac(container, "lan0") == veth.mac
+    eventually(lambda: verified(running) == [True])
+    take(running, nothing(veth))
+    eventually(lambda: veth.on_host)
+    assert "lan0" not in interfaces(container)
+    assert not ours(container)
+
+
+def test_once_inside_nothing_is_asked_of_the_server_any_more(
+    container: Container, veth: Veth, daemon: StartDaemon
+) -> None:
+    running = daemon(rules(veth, to=str(container)))
+    veth.plug()
+    eventually(lambda: veth.name in interfaces(container))
+    eventually(lambda: verified(running) == [True])
+    before = container.config
+    steadily(lambda: done(running) == ["device.add"] and veth.name in interfaces(container), 3)
+    assert container.config == before
+    assert not running.status()["problems"]
+
+
+def test_a_daemon_that_starts_finds_what_is_inside_already(
+    container: Container, veth: Veth, daemon: StartDaemon
+) -> None:
+    veth.plug()
+    first = daemon(rules(veth, to=str(container)))
+    eventually(lambda: verified(first) == [True])
+    first.kill()
+    second = daemon(rules(veth, to=str(container)))
+    eventually(lambda: verified(second) == [True])
+    steadily(lambda: not done(second), 1)
+    take(second, nothing(veth))
+    eventually(lambda: veth.on_host)
+
+
+def test_it_is_there_again_after_a_restart_and_on_the_host_in_between(
+    container: Container, veth: Veth, daemon: StartDaemon
+) -> None:
+    running = daemon(rules(veth, to=str(container), more=", name: lan0"))
+    veth.plug()
+    eventually(lambda: verified(running) == [True])
+    container.stop()
+    assert veth.on_host
+    eventually(lambda: verified(running) == [None])
+    assert list(ours(container))
+    container.start()
+    assert "lan0" in interfaces(container)
+    eventually(lambda: verified(running) == [True])
+    container.restart()
+    assert "lan0" in interfaces(container)
+    eventually(lambda: verified(running) == [True])
+    assert done(running) == ["device.add"]
+
+
+def test_another_rule_takes_it_from_one_instance_to_the_other(
+    containers: tuple[Container, Container], veth: Veth, daemon: StartDaemon
+) -> None:
+    one, other = containers
+    veth.plug()
+    running = daemon(rules(veth, to=str(one)))
+    eventually(lambda: veth.name in interfaces(one))
+    take(running, rules(veth, to=str(other)))
+    eventually(lambda: veth.name in interfaces(other))
+    assert veth.name not in interfaces(one)
+    assert not ours(one)
+    eventually(lambda: verified(running) == [True])
+
+
+def test_one_that_is_pulled_while_it_is_inside_is_a_problem_with_a_remedy_and_not_tried_for_ever(
+    container: Container, veth: Veth, daemon: StartDaemon
+) -> None:
+    running = daemon(rules(veth, to=str(container)))
+    veth.plug()
+    eventually(lambda: verified(running) == [True])
+    veth.unplug()
+    take(running, nothing(veth))
+    eventually(lambda: "stop the instance" in str(running.status()["problems"]))
+    said = running.log()
+    steadily(lambda: running.log() == said, 3)
+    container.stop()
+    eventually(lambda: not ours(container))
+    eventually(lambda: starts(container))
+    eventually(lambda: not running.status()["problems"])
+
+
+def test_a_list_of_instances_is_refused_for_what_can_be_in_one_alone(
+    containers: tuple[Container, Container], veth: Veth, daemon: StartDaemon
+) -> None:
+    veth.plug()
+    running = daemon(rules(veth, to=f"[{containers[0]}, {containers[1]}]"))
+    assert "one instance at a time" in str(running.status()["problems"])
+    assert veth.on_host
+
+
+def test_it_waits_for_the_instance_and_follows_a_rename_on_the_host(
+    launch: Callable[..., Container], veth: Veth, daemon: StartDaemon
+) -> None:
+    veth.plug()
+    stopped = launch(start=False)
+    running = daemon(rules(veth, to=str(stopped), more=", name: lan0"))
+    eventually(lambda: len(ours(stopped)) == 1)
+    assert veth.on_host
+    stopped.start()
+    assert "lan0" in interfaces(stopped)
+    eventually(lambda: verified(running) == [True])
