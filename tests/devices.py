@@ -111,3 +111,38 @@ def box(
         entries={each.name: each for each in entries},
         inherited={each.name: each for each in inherited},
     )
+
+
+def interface(number: int = 1, born: int = 1, above: Device | None = None) -> Device:
+    """A network interface on a PCI device of its own."""
+    card = above or pci(number, born)
+    mac = f"00:e0:4c:00:00:{number:02x}"
+    return Device(
+        f"{card.syspath}/net/enp{number}s0",
+        "net",
+        f"enp{number}s0",
+        attrs={"address": mac, "permanent_address": mac, "type": "1"},
+        properties={"INTERFACE": f"enp{number}s0"},
+        parent=card,
+        slot=f"n-{mac.replace(':', '')}-{born}",
+    )
+
+
+def pci(number: int = 1, born: int = 1) -> Device:
+    """A PCI device."""
+    address = f"0000:0{number}:00.0"
+    syspath = f"/sys/devices/pci0000:00/{address}"
+    return Device(syspath, "pci", address, driver="some", slot=f"p-{address}-{born}")
+
+
+def gpu(number: int = 1, born: int = 1) -> tuple[Device, Device]:
+    """A GPU's card and its render node."""
+    above = pci(number, born)
+
+    def node(kernel: str, minor: int) -> Device:
+        device = Device(
+            f"{above.syspath}/drm/{kernel}", "drm", kernel, "drm_minor", node=f"/dev/dri/{kernel}"
+        )
+        return plugged(replace(device, parent=above), 226, minor, born)
+
+    return node(f"card{number}", number), node(f"renderD{127 + number}", 127 + number)

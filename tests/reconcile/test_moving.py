@@ -1,0 +1,197 @@
+"""Network interfaces, which are in an instance or on the host, and never on both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hotplugd.model import Device
+from hotplugd.server import Stuck
+from tests.devices import ALL, BOX, box, interface, rule, ruleset
+from tests.reconcile.bench import Bench, Request
+from tests.virtual import at, in_virtual_time
+
+NIC = interface()
+NOWHERE = ruleset(rule("{subsystem: '*'}", None))
+
+
+def moves(bench: Bench, device: Device = NIC) -> None:
+    """Have the interface leave the host when its entry is put in, and come back when it is taken out."""
+
+    def applied(request: Request) -> None:
+        if request.put:
+            bench.reconciler.no_device(device.syspath)
+        else:
+            bench.reconciler.device(device)
+
+    bench.applied = applied
+
+
+def pull(bench: Bench) -> None:
+    """Its hardware is gone, while it is inside."""
+    assert NIC.parent is not None
+    bench.applied = lambda _: None
+    bench.pulled.add(NIC.slot)
+    bench.reconciler.no_device(NIC.parent.syspath)
+
+
+async def inside(*, born: int = 1) -> Bench:
+    """A bench with the interface inside, ten seconds later."""
+    bench = Bench()
+    moves(bench, interface(born=born))
+    await bench.start(interface(born=born))
+    await at(10)
+    assert bench.verified() == {"enp1s0": True}
+    return bench
+
+
+@in_virtual_time
+async def test_its_leaving_is_no_unplug() -> None:
+    bench = await inside()
+    await at(70)
+    assert len(bench.requests) == 1
+    assert bench.verified() == {"enp1s0": True}
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_it_may_leave_only_after_the_server_answered() -> None:
+    bench = Bench()
+    await bench.start(NIC)
+    bench.reconciler.no_device(NIC.syspath)
+    await at(70)
+    assert len(bench.requests) == 1
+    assert bench.verified() == {"enp1s0": True}
+
+
+@in_virtual_time
+async def test_one_that_the_server_did_not_take_and_that_goes_is_gone() -> None:
+    bench = Bench()
+
+    def judge(_: Request) -> None:
+        bench.reconciler.no_device(NIC.syspath)
+        raise Stuck("there is no such parent")
+
+    bench.judge = judge
+    await bench.start(NIC)
+    await at(70)
+    assert bench.reconciler.devices == 0
+    assert len(bench.requests) == 1
+
+
+@in_virtual_time
+async def test_other_rules_take_it_out() -> None:
+    bench = await inside()
+    bench.reconciler.set_rules(NOWHERE)
+    await bench.reconciler.settled()
+    assert bench.ours() == set()
+    assert bench.reconciler.devices == 1
+
+
+@in_virtual_time
+async def test_a_listing_without_it_changes_nothing_while_its_hardware_is_there() -> None:
+    bench = await inside()
+    bench.reconciler.listed_devices([], [])
+    await at(20)
+    assert len(bench.requests) == 1
+    bench.pulled.add(NIC.slot)
+    bench.applied = lambda _: None
+    bench.reconciler.listed_devices([], [])
+    await at(30)
+    assert bench.ours() == set()
+
+
+@in_virtual_time
+async def test_when_its_hardware_is_pulled_its_entry_goes() -> None:
+    bench = await inside()
+    pull(bench)
+    await at(20)
+    assert bench.ours() == set()
+
+
+@in_virtual_time
+async def test_what_the_server_cannot_take_out_is_asked_for_once_a_life() -> None:
+    bench = await inside()
+
+    def judge(request: Request) -> None:
+        if request.remove:
+            raise Stuck("stop the instance", frozenset(request.remove))
+
+    bench.judge = judge
+    pull(bench)
+    await at(7200)
+    assert len(bench.requests) == 2
+    assert "stop the instance" in bench.told()[0]
+    bench.change(BOX, running=False)
+    bench.judge = lambda _: None
+    bench.reconciler.restarted(BOX)
+    await at(7300)
+    assert bench.ours() == set()
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_a_daemon_that_starts_knows_what_is_inside_by_its_entry() -> None:
+    before = await inside()
+    bench = Bench(*before.instances.values())
+    bench.inside = before.inside
+    await bench.start()
+    assert bench.requests == []
+    assert bench.verified() == {"enp1s0": True}
+    bench.reconciler.set_rules(NOWHERE)
+    await bench.reconciler.settled()
+    assert bench.ours() == set()
+
+
+@in_virtual_time
+async def test_a_daemon_that_starts_takes_out_what_is_gone() -> None:
+    before = await inside()
+    bench = Bench(*before.instances.values())
+    bench.pulled.add(NIC.slot)
+    await bench.start()
+    assert bench.ours() == set()
+
+
+@in_virtual_time
+async def test_an_instance_that_stops_gives_it_back_and_keeps_its_entry() -> None:
+    bench = await inside()
+    bench.change(BOX, running=False)
+    bench.reconciler.device(NIC)
+    bench.reconciler.restarted(BOX)
+    await at(20)
+    assert bench.verified() == {"enp1s0": None}
+    bench.change(BOX, running=True)
+    bench.reconciler.restarted(BOX)
+    bench.reconciler.no_device(NIC.syspath)
+    await at(40)
+    assert bench.verified() == {"enp1s0": True}
+    assert len(bench.requests) == 1
+
+
+@in_virtual_time
+async def test_back_on_the_host_under_another_name_it_is_the_same_one() -> None:
+    bench = await inside()
+    renamed = replace(NIC, kernel="lan7", syspath=NIC.syspath.replace("enp1s0", "lan7"))
+    bench.change(BOX, running=False)
+    bench.reconciler.restarted(BOX)
+    bench.reconciler.device(renamed)
+    await at(20)
+    assert bench.reconciler.devices == 1
+    assert bench.verified() == {"lan7": None}
+
+
+@in_virtual_time
+async def test_it_goes_from_one_instance_to_another() -> None:
+    bench = Bench(box(), box(name="other"))
+    moves(bench)
+    await bench.start(NIC)
+    bench.reconciler.set_rules(ruleset(rule("{subsystem: '*'}", "{to: other}")))
+    await bench.reconciler.settled()
+    assert [(each.instance, len(each.put), len(each.remove)) for each in bench.requests] == [
+        ("box", 1, 0),
+        ("box", 0, 1),
+        ("other", 1, 0),
+    ]
+
+
+def test_the_rules_of_these_tests_take_it() -> None:
+    assert ALL.decide(NIC) is not None
