@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from hotplugd.claims import Claims, withheld
 from hotplugd.entry import is_ours, slot_of
 from hotplugd.memory import recall
 from hotplugd.model import Device, Instance, InstanceName
@@ -43,6 +44,7 @@ class Reconciler:
         self._away: dict[str, str] = {}
         self._wants: dict[str, Wants] = {}
         self._writers: dict[InstanceName, Writer] = {}
+        self._claims = Claims()
         self._activity = Activity()
 
     # --- what is known ----------------------------------------------------------------------------------
@@ -101,7 +103,7 @@ class Reconciler:
         self._devices_listed = True
         for writer in list(self._writers.values()):
             if writer.actual is not None:
-                self._learned(writer.actual)
+                self._restore(writer.actual)
         self._each(Writer.kick)
 
     def listed_instances(self, instances: Iterable[Instance], asked: float = NEVER) -> None:
@@ -191,7 +193,14 @@ class Reconciler:
             self._unlink(device)
             self._claim(device, gone=True)
 
-    def _learned(self, instance: Instance) -> None:
+    def _learned(self, name: InstanceName, instance: Instance | None) -> None:
+        if self._claims.learned(name, instance):
+            for device in list(self._devices.values()):
+                self._claim(device)
+        if instance is not None:
+            self._restore(instance)
+
+    def _restore(self, instance: Instance) -> None:
         """An instance may have an interface inside that nobody has seen on the host since we started."""
         if not instance.running or not instance.here or not self._devices_listed:
             return
@@ -208,7 +217,7 @@ class Reconciler:
 
     def _claim(self, device: Device, *, gone: bool = False) -> None:
         before = self._wants.pop(device.syspath, None)
-        now = Wants(device) if gone else wants(self._rules, device)
+        now = Wants(device) if gone else self._wanted(device)
         if now.rule is not None:
             self._wants[device.syspath] = now
         for problem in now.problems:
@@ -221,6 +230,16 @@ class Reconciler:
         for name in {want.instance for want in (*(before.wants if before else ()), *now.wants)}:
             mine = tuple(want for want in now.wants if want.instance == name)
             self._writer(name).want(device.syspath, mine)
+
+    def _wanted(self, device: Device) -> Wants:
+        found = wants(self._rules, device)
+        if any(
+            self._writers[each.instance].has_entry(each.slot)
+            for each in found.wants
+            if each.instance in self._writers
+        ):
+            return found
+        return withheld(found, self._claims)
 
     def _settle(self, syspath: str) -> None:
         # What an entry of an unprocessed device was kept for is known now, wherever that entry is.

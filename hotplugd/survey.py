@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hotplugd.claims import Claims, withheld
 from hotplugd.entry import is_ours, is_path, name_for
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd, find_server
@@ -51,11 +52,11 @@ class Survey:
         """What becomes of one device; here guard rails speak too."""
         wanted = self.wants.get(device.syspath, Wants(device))
         plans = [plan for _, plan in sorted(self.plans.items())]
-        entry = name_for(device.slot)
+        entries = {name_for(device.slot), *(name_for(each.slot) for each in wanted.wants)}
         return Fate(
             wanted,
-            tuple(each for plan in plans for each in plan.attachments if each.entry.name == entry),
-            tuple(each for plan in plans for each in plan.changes if each.entry.name == entry),
+            tuple(each for plan in plans for each in plan.attachments if each.entry.name in entries),
+            tuple(each for plan in plans for each in plan.changes if each.entry.name in entries),
             (
                 *wanted.problems,
                 *(each for plan in plans for each in plan.problems if each.device == str(device)),
@@ -76,6 +77,13 @@ def survey(
     """
     wanted = survey_devices(rules, devices).wants
     instances, insides = asyncio.run(_look(rules, wanted, find_server(server, environment)))
+    claims = Claims()
+    for name, instance in instances.items():
+        claims.learned(name, instance)
+    wanted = {
+        syspath: each if _is_attached(each, instances) else withheld(each, claims)
+        for syspath, each in wanted.items()
+    }
     mine = _by_instance(wanted)
     present = {device.slot for device in devices}
     ours = {name for name, each in instances.items() if any(map(is_ours, each.entries.values()))}
@@ -92,6 +100,13 @@ def survey_devices(rules: RuleSet, devices: Sequence[Device]) -> Survey:
     """What should become of these devices, as far as that can be said without a server."""
     found = {device.syspath: wants(rules, device) for device in devices}
     return Survey({syspath: each for syspath, each in found.items() if each.rule is not None})
+
+
+def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> bool:
+    return any(
+        (instance := instances.get(each.instance)) is not None and name_for(each.slot) in instance.entries
+        for each in wanted.wants
+    )
 
 
 def _by_instance(wanted: Mapping[str, Wants]) -> dict[InstanceName, list[Want]]:

@@ -35,7 +35,7 @@ class Writer:
     unsettled   gives the devices that udevd has not processed; None while not all is known
     present     the slots of all devices that exist
     since       when, in the loop's time, a device (by syspath) came
-    learned     called with the instance whenever the server said how it is
+    learned     called whenever the server said how the instance is, with None where there is none
     idle        called whenever nothing is under way any more
     """
 
@@ -47,7 +47,7 @@ class Writer:
         unsettled: Callable[[], Sequence[Device] | None],
         present: Container[str],
         since: Mapping[str, float],
-        learned: Callable[[Instance], None],
+        learned: Callable[[InstanceName, Instance | None], None],
         idle: Callable[[Writer], None],
     ) -> None:
         self.name = name
@@ -141,10 +141,12 @@ class Writer:
 
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
-        name = entries.name_for(slot)
-        return name in self._sending or (
-            self.actual is not None and self.actual.running and name in self.actual.entries
-        )
+        running = self.actual is not None and self.actual.running
+        return entries.name_for(slot) in self._sending or (running and self.has_entry(slot))
+
+    def has_entry(self, slot: str) -> bool:
+        """Whether the instance has an entry for the device with this slot."""
+        return self.actual is not None and entries.name_for(slot) in self.actual.entries
 
     def close(self) -> None:
         """Try nothing again."""
@@ -222,8 +224,7 @@ class Writer:
             self._hands_off = self._loop.time() + _HANDS_OFF
         self.actual = actual
         self._learned = self._loop.time()
-        if actual is not None:
-            self._tell_learned(actual)
+        self._tell_learned(self.name, actual)
 
     def _link(self, batch: Sequence[Change]) -> list[Change]:
         """The changes whose slots are there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hotplugd.entry import slot_links
-from hotplugd.model import InstanceName
+from hotplugd.model import Entry, InstanceName
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset
 from tests.reconcile.bench import Bench, names
 from tests.virtual import at, in_virtual_time, now
@@ -311,3 +311,31 @@ async def test_either_link_may_be_the_one_in_use() -> None:
     bench.reconciler.set_rules(all_with("gid: 5"))
     await bench.reconciler.settled()
     assert bench.requests[-1].put[0].config["source"] == slot_links(ONE.slot)[1]
+
+
+THEIRS = Entry("theirs", {"type": "unix-char", "source": "/dev/ttyUSB1", "path": "/dev/theirs"})
+
+
+@in_virtual_time
+async def test_what_belongs_to_another_by_an_entry_of_theirs_goes_in_once_it_is_free() -> None:
+    bench = Bench(box(), box([THEIRS], name="other"))
+    await bench.start(console(1))
+    assert bench.requests == []
+    assert bench.told() == []
+    other = InstanceName("default", "other")
+    bench.change(other, entries={})
+    bench.reconciler.refresh(other)
+    await bench.reconciler.settled()
+    assert len(bench.ours()) == 1
+
+
+@in_virtual_time
+async def test_what_is_in_already_stays_when_somebody_else_makes_an_entry_for_it() -> None:
+    bench = Bench(box(), box(name="other"))
+    await bench.start(console(1))
+    other = InstanceName("default", "other")
+    bench.change(other, entries={"theirs": THEIRS})
+    bench.reconciler.refresh(other)
+    await at(20)
+    assert len(bench.ours()) == 1
+    assert len(bench.requests) == 1
