@@ -100,12 +100,12 @@ def _claims(instance: Instance) -> dict[Claim, Holder]:
 def _made(entry: Entry) -> Iterator[Claim]:
     config = entry.config
     kind = config.get("type", "")
-    if kind in ("unix-char", "unix-block", "disk"):
-        if path := config.get("source") or (config.get("path", "") if kind != "disk" else ""):
-            if path.startswith("/dev/"):
-                yield ("node", path)
-        elif config.get("major") and config.get("minor"):
-            yield ("number", kind.removeprefix("unix-"), config["major"], config["minor"])
+    if kind in ("unix-char", "unix-block") and config.get("major") and config.get("minor"):
+        yield ("number", kind.removeprefix("unix-"), config["major"], config["minor"])
+    elif kind in ("unix-char", "unix-block"):
+        yield ("node", config.get("source") or config.get("path", ""))
+    elif kind == "disk":
+        yield ("node", config.get("source", ""))
     elif kind in {"usb", "unix-hotplug"}:
         yield (
             kind,
