@@ -147,6 +147,7 @@ class ValuesJson(TypedDict, total=False):
     port: list[str]
     path: str
     interface: list[str]
+    mac: str
     property: dict[str, str]
     attr: dict[str, str]
 
@@ -166,9 +167,13 @@ class DeviceJson(ValuesJson):
 
 
 class ExplainJson(DeviceJson):
-    """`explain --json`. rules: in order, up to the first that matches, which is `rule`."""
+    """`explain --json`. rules: in order, up to the first that matches, which is `rule`.
+
+    along: the device above that it goes along with, by `with` in that one's rule, which is `rule`; or null.
+    """
 
     rules: list[VerdictJson]
+    along: str | None
     ignored: bool
     wants: list[PlaceJson]
     attachments: list[AttachmentJson]
@@ -194,6 +199,7 @@ def explain_json(device: Device, verdicts: Sequence[Verdict], fate: Fate) -> Exp
     return {
         **device_json(device, rule),
         "rules": [_verdict(each) for each in verdicts],
+        "along": str(fate.wants.anchor) if fate.wants.anchor is not None else None,
         "ignored": rule is not None and rule.attach is None,
         "wants": [
             {"project": each.instance.project, "instance": each.instance.name, "path": each.place}

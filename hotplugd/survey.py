@@ -6,18 +6,20 @@ The plan is the daemon's own (`plan.plan_instance`), made from the same three in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hotplugd.claims import Claims, withheld
-from hotplugd.entry import is_ours, is_path, name_for
+from hotplugd.entry import is_ours, is_path, name_for, slot_of
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd, find_server
+from hotplugd.memory import recall
 from hotplugd.model import Device, Inside, Instance, InstanceName
 from hotplugd.plan import Attachment, Change, Plan, plan_instance
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError
 from hotplugd.threads import Threads
+from hotplugd.udev import restored
 from hotplugd.wants import Problem, Want, Wants, wants
 
 
@@ -36,11 +38,13 @@ class Survey:
     """What should be, and what there is.
 
     wants   of each device that a rule takes, by syspath
+    away    the devices that are in an instance, and not on the host therefore
     plans   of each instance that wants something, or has something of ours
     """
 
     wants: Mapping[str, Wants]
     plans: Mapping[InstanceName, Plan] = field(default_factory=dict)
+    away: Sequence[Device] = ()
 
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that cannot be."""
@@ -75,8 +79,9 @@ def survey(
 
     server is the configuration's. Raises ServerError where it is away.
     """
+    instances, insides, away = asyncio.run(_look(rules, devices, find_server(server, environment)))
+    devices = (*devices, *away)
     wanted = survey_devices(rules, devices).wants
-    instances, insides = asyncio.run(_look(rules, wanted, find_server(server, environment)))
     claims = Claims()
     for name, instance in instances.items():
         claims.learned(name, instance)
@@ -93,13 +98,26 @@ def survey(
         )
         for name in mine.keys() | ours
     }
-    return Survey(wanted, plans)
+    return Survey(wanted, plans, away)
 
 
 def survey_devices(rules: RuleSet, devices: Sequence[Device]) -> Survey:
     """What should become of these devices, as far as that can be said without a server."""
     found = {device.syspath: wants(rules, device) for device in devices}
     return Survey({syspath: each for syspath, each in found.items() if each.rule is not None})
+
+
+def _away(rules: RuleSet, devices: Iterable[Device], instances: Iterable[Instance]) -> list[Device]:
+    present = {device.slot for device in devices}
+    remembered = [
+        recall(entry)
+        for instance in instances
+        if instance.running and instance.here
+        for entry in instance.entries.values()
+        if is_ours(entry) and entry.config.get("type") == "nic" and slot_of(entry) not in present
+    ]
+    found = [restored(rules.attrs, each) for each in remembered if each is not None]
+    return [each for each in found if each is not None]
 
 
 def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> bool:
@@ -118,12 +136,15 @@ def _by_instance(wanted: Mapping[str, Wants]) -> dict[InstanceName, list[Want]]:
 
 
 async def _look(
-    rules: RuleSet, wanted: Mapping[str, Wants], address: str
-) -> tuple[dict[InstanceName, Instance], dict[InstanceName, Inside]]:
+    rules: RuleSet, devices: Sequence[Device], address: str
+) -> tuple[dict[InstanceName, Instance], dict[InstanceName, Inside], list[Device]]:
+    """The instances, what is inside those that devices go to, and the devices that only instances have."""
     threads = Threads()
     lxd = Lxd(address, threads)
     await lxd.connect()
     instances = {each.id: each for each in await lxd.list()}
+    away = _away(rules, devices, instances.values())
+    wanted = survey_devices(rules, (*devices, *away)).wants
     inspector = Inspector(threads, lxd.init, _nothing, _nothing)
     inspector.ask_for(rules.users, rules.groups)
 
@@ -139,7 +160,7 @@ async def _look(
             for name, each in _by_instance(wanted).items()
             if (instance := instances.get(name)) is not None and instance.running and instance.here
         ]
-        return instances, dict(await asyncio.gather(*looks))
+        return instances, dict(await asyncio.gather(*looks)), away
     finally:
         inspector.close()
 

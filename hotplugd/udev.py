@@ -288,6 +288,8 @@ class Udev:
             above = found.parent
             return self._parent(above) if above is not None else None
         device = self._described(found)
+        if device.subsystem == "block":
+            device = replace(device, in_use=in_use(device))
         self._above[syspath] = device
         return device
 
@@ -379,6 +381,21 @@ def _driver(found: Any, properties: dict[str, str]) -> str:
     return properties.get("DRIVER") or found.driver or ""
 
 
+class _Nobody:
+    """Who only looks, and hears nothing."""
+
+    def device(self, device: Device) -> None: ...
+
+    def no_device(self, syspath: str) -> None: ...
+
+    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None: ...
+
+
+def restored(attrs: frozenset[str], device: Device) -> Device | None:
+    """See `Udev.restore`."""
+    return Udev(attrs, _Nobody(), lambda _: None).restore(device)
+
+
 def listed(attrs: frozenset[str]) -> tuple[tuple[Device, ...], tuple[Device, ...]]:
     """All devices there are, once: those that udevd has processed, and those that it has not.
 
@@ -386,11 +403,7 @@ def listed(attrs: frozenset[str]) -> tuple[tuple[Device, ...], tuple[Device, ...
     """
     found: list[tuple[tuple[Device, ...], tuple[Device, ...]]] = []
 
-    class _Once:
-        def device(self, device: Device) -> None: ...
-
-        def no_device(self, syspath: str) -> None: ...
-
+    class _Once(_Nobody):
         def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
             found.append((tuple(devices), tuple(unsettled)))
 

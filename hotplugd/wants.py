@@ -9,7 +9,7 @@ an instance is `plan`'s business.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hotplugd.model import Device, InstanceName, is_instance_name, is_reserved_path, quoted
@@ -50,12 +50,16 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """Where a device should go, by the rule that takes it (None: no rule does), and what is in the way."""
+    """Where a device should go, by the rule that takes it (None: no rule does), and what is in the way.
+
+    anchor  the device above that it goes along with, where the rule is about that one
+    """
 
     device: Device
     rule: Rule | None = None
     wants: tuple[Want, ...] = ()
     problems: tuple[Problem, ...] = ()
+    anchor: Device | None = None
 
 
 def identity(device: Device) -> str:
@@ -81,28 +85,31 @@ _PATH: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=-]+)+", re.ASCII)
 
 def wants(rules: RuleSet, device: Device) -> Wants:
     """Where `device` should go by the first rule that matches, and what that asks and cannot have."""
-    rule = rules.decide(device)
-    if rule is None or rule.attach is None:
-        return Wants(device, rule)
-    attach = rule.attach
+    taken = rules.decide(device)
+    if taken is None or taken.rule.attach is None:
+        return Wants(device, taken.rule if taken is not None else None)
+    rule, anchor = taken.rule, taken.anchor
+    attach = taken.rule.attach
+    if taken.companion is not None:
+        attach = replace(attach, path=taken.companion.path, what=None, name=None)
 
     def problem(message: str, *, guard: bool = False) -> Wants:
-        return Wants(device, rule, (), (Problem(str(device), rule.name, message, guard),))
+        return Wants(device, rule, (), (Problem(str(device), rule.name, message, guard),), anchor)
 
-    if not attach.force and (held := guard_rail(device)):
-        return problem(f"{held}; `force: true` in the rule attaches it all the same", guard=is_hub(device))
+    if not attach.force and (held := _held(device, anchor)):
+        way = "`force: true` in the rule attaches it all the same"
+        return problem(f"{held}; {way}", guard=is_hub(device))
+    if attach.companions and anchor is None and attach.what is None and device.devnum is None:
+        # The rule is about what is below it: a capture card's nodes, a tape drive's.
+        return Wants(device, rule)
     what = attach.what or _what(device)
     try:
         place = _place(device, what, attach)
-        names = list(dict.fromkeys(render(to, device) for to in attach.to))
+        # What goes along goes where the device goes that the rule is about.
+        names = list(dict.fromkeys(render(to, anchor or device) for to in attach.to))
     except TemplateError as error:
         return problem(str(error))
-    message = _unfit(device, what, attach)
-    if not message and what == "node":
-        message = _bad_path(device, place, given=attach.path is not None)
-    if not message and len(names) > 1:
-        message = _alone(device, what, attach)
-    if message:
+    if message := _wrong(device, what, attach, place, several=len(names) > 1):
         return problem(message)
     pci = device.pci
     slot = pci.slot if what in ("gpu", "pci") and pci is not None else device.slot
@@ -121,7 +128,7 @@ def wants(rules: RuleSet, device: Device) -> Wants:
         for name in names
         if is_instance_name(name)
     ]
-    return Wants(device, rule, tuple(found), tuple(problems))
+    return Wants(device, rule, tuple(found), tuple(problems), anchor)
 
 
 def _what(device: Device) -> What:
@@ -131,6 +138,25 @@ def _what(device: Device) -> What:
     if device.subsystem == "pci":
         return "pci"
     return "gpu" if device.subsystem == "drm" and device.pci is not None else "node"
+
+
+def _held(device: Device, anchor: Device | None) -> str:
+    """Why it, or the device that it would go along with, is better left to the host; or empty."""
+    if held := guard_rail(device):
+        return held
+    if anchor is not None and (held := guard_rail(anchor)):
+        return f"{anchor}, with which it would go, is kept: {held}"
+    return ""
+
+
+def _wrong(device: Device, what: What, attach: Attach, place: str, *, several: bool) -> str:
+    """Why the device cannot go in as the rule says; empty where it can."""
+    message = _unfit(device, what, attach)
+    if not message and what == "node":
+        message = _bad_path(device, place, given=attach.path is not None)
+    if not message and several:
+        message = _alone(device, what, attach)
+    return message
 
 
 def _unfit(device: Device, what: What, attach: Attach) -> str:

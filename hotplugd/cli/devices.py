@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hotplugd.cli.common import print_json, say, settings, table, with_config, with_json
 from hotplugd.model import Device
 
-_COLUMNS = ("subsystem", "kernel", "driver", "id", "serial", "port", "path", "interface")
+if TYPE_CHECKING:
+    from hotplugd.rules import Rule, RuleSet
+
+_COLUMNS = ("subsystem", "kernel", "driver", "id", "serial", "port", "path", "interface", "mac")
 
 
 @click.command()
@@ -29,18 +33,23 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
     found = sorted(listed(rules.attrs)[0], key=lambda each: each.syspath)
     shown = [each for each in found if everything or not _is_virtual(each)]
     if as_json:
-        print_json([device_json(each, rules.decide(each)) for each in shown])
+        print_json([device_json(each, _rule(rules, each)) for each in shown])
         return
     rows = []
     for each in shown:
         values = describe(each)
-        rule = rules.decide(each)
+        rule = _rule(rules, each)
         taken = rule.name if rule is not None else ""
         rows.append([str(each), taken, *(" ".join(values.get(key, ())) for key in _COLUMNS)])
     if rows:
         table(("device", "rule", *_COLUMNS), rows)
     if len(found) > len(shown):
         say(f"{len(found) - len(shown)} virtual devices are not shown; --all shows them")
+
+
+def _rule(rules: RuleSet, device: Device) -> Rule | None:
+    taken = rules.decide(device)
+    return taken.rule if taken is not None else None
 
 
 def _is_virtual(device: Device) -> bool:

@@ -37,17 +37,18 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     from hotplugd.wants import Problem
 
     devices, unsettled = listed(found.rules.attrs)
-    one = _find(device, devices, unsettled)
-    if one in unsettled:
-        raise fail(
-            f"{one} is there, but udevd has not processed it (yet); `udevadm trigger {one}` asks for it"
-        )
-    away: list[ProblemJson] = []
+    unasked = ""
     try:
         seen = survey(found.rules, devices, unsettled, found.config.server, os.environ)
     except (ServerError, OSError) as error:
         seen = survey_devices(found.rules, devices)
-        away.append(problem_json(Problem(str(one), "", f"the server cannot be asked: {error}")))
+        unasked = f"the server cannot be asked: {error}"
+    one = _find(device, (*devices, *seen.away), unsettled)
+    if one in unsettled:
+        raise fail(
+            f"{one} is there, but udevd has not processed it (yet); `udevadm trigger {one}` asks for it"
+        )
+    away = [problem_json(Problem(str(one), "", unasked))] if unasked else []
     document = explain_json(one, found.rules.explain(one), seen.of(one))
     tried = _tried(found.config.control, one)
     document["problems"] += [each for each in (*away, *tried) if each not in document["problems"]]
@@ -99,10 +100,7 @@ def _show(document: ExplainJson) -> None:
         else:
             text = f"{failed['key']}: wants {failed['wanted']}, has {failed['found']}"
             say(f"rule {plain(where)}: no; {text}")
-    if document["rule"] is None:
-        say("no rule takes it")
-    elif document["ignored"]:
-        say(f"rule {document['rule']} ignores it")
+    _show_rule(document)
     for want in document["wants"]:
         say(f"goes to {want['project']}/{want['instance']} as {want['path']}")
     for attachment in document["attachments"]:
@@ -113,3 +111,12 @@ def _show(document: ExplainJson) -> None:
         place = f"{change['project']}/{change['instance']}"
         say(f"to do: {change['action']} in {place}, since {plain(change['why'])}", "yellow")
     show_problems(document["problems"])
+
+
+def _show_rule(document: ExplainJson) -> None:
+    if document["along"] is not None:
+        say(f"goes along with {plain(document['along'])}, by `with` in rule {document['rule']}", "green")
+    elif document["rule"] is None:
+        say("no rule takes it")
+    elif document["ignored"]:
+        say(f"rule {document['rule']} ignores it")

@@ -1,7 +1,7 @@
 """The rule language: YAML text into rules with places, and rules against devices with reasons.
 
     text     -> Loaded    `load` and `parse`: rules, and all that is wrong, each with file, line and column
-    Device   -> Rule      `RuleSet.decide`: the first rule that matches
+    Device   -> Taken     `RuleSet.decide`: the first rule that matches, or takes it along
     Device   -> Verdicts  `RuleSet.explain`: the same, with the condition that each other rule fails on
     template -> text      `render`
 
@@ -12,7 +12,7 @@ from hotplugd.rules.diagnostics import Diagnostic, Related
 from hotplugd.rules.files import DEFAULT_FOLDERS
 from hotplugd.rules.load import Loaded, load, parse
 from hotplugd.rules.match import Failure, Match
-from hotplugd.rules.ruleset import Attach, Rule, RuleSet, Verdict, What
+from hotplugd.rules.ruleset import Attach, Companion, Rule, RuleSet, Taken, Verdict, What
 from hotplugd.rules.template import TemplateError, render
 from hotplugd.rules.values import MATCH_KEYS, describe, values
 
@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_FOLDERS",
     "MATCH_KEYS",
     "Attach",
+    "Companion",
     "Diagnostic",
     "Failure",
     "Loaded",
@@ -27,6 +28,7 @@ __all__ = [
     "Related",
     "Rule",
     "RuleSet",
+    "Taken",
     "TemplateError",
     "Verdict",
     "What",

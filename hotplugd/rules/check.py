@@ -11,10 +11,10 @@ from typing import cast
 
 from hotplugd.model import quoted
 from hotplugd.rules.glob import Glob, GlobError
-from hotplugd.rules.language import ATTACH, FILE, MATCH, RULE
+from hotplugd.rules.language import ATTACH, COMPANION, FILE, MATCH, RULE
 from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values, with_default_subsystem
 from hotplugd.rules.reader import Field, Reader, first_word, what_is
-from hotplugd.rules.ruleset import Attach, Rule, What
+from hotplugd.rules.ruleset import Attach, Companion, Rule, What
 from hotplugd.rules.yaml import Broken, Items, Node, Pairs, Place, Scalar, Source
 
 
@@ -169,7 +169,26 @@ class Checker(Reader):
             mode=mode.zfill(4) if mode is not None else None,
             force=force is True,
             share=share,
+            companions=tuple(self._companions(fields["with"])) if "with" in fields else (),
         )
+
+    def _companions(self, field: Field) -> Iterator[Companion]:
+        """The items of `with`, without those that something is wrong with."""
+        for item in self.one_or_more(field):
+            if isinstance(item, Pairs):
+                fields = self.fields(item, COMPANION)
+                path = self.text(fields["path"]) if "path" in fields else None
+                if "match" in fields:
+                    yield Companion(self._match(fields["match"].value, fields["match"].name), path)
+            elif (text := self.judged(item, field)) is not None:
+                yield Companion(_below(text))
+
+
+def _below(word: str) -> Match:
+    """What a word in `with` means: the devices of a subsystem, or a disk's partitions."""
+    if word == "partition":
+        return Match((Values("subsystem", (Glob.of("block"),)), Values("devtype", (Glob.of("partition"),))))
+    return Match((Values("subsystem", (Glob.of(word),)),))
 
 
 def _position(place: Place) -> tuple[int, int]:

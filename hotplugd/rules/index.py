@@ -18,6 +18,7 @@ from hotplugd.rules.values import values
 
 _TELLING: Final = (
     "serial",
+    "mac",
     "port",
     "path",
     "id",

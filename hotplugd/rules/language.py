@@ -18,7 +18,18 @@ from hotplugd.rules import forms
 from hotplugd.rules.forms import Complaint
 from hotplugd.rules.glob import Glob
 
-Shape = Literal["text", "texts", "flag", "patterns", "named patterns", "match", "matches", "attach", "rules"]
+Shape = Literal[
+    "text",
+    "texts",
+    "flag",
+    "patterns",
+    "named patterns",
+    "match",
+    "matches",
+    "attach",
+    "companions",
+    "rules",
+]
 """What kind of value a key takes; "texts" and "patterns" are one or a list."""
 
 
@@ -192,6 +203,25 @@ ATTACH: Final = Table(
             "flag",
             "Whether the device may be in several instances at once. Left out, a GPU may.",
         ),
+        Key(
+            "with",
+            "companions",
+            "Devices below this one that go along: subsystems, `partition`, or items with match and path.",
+        ),
+    ),
+)
+
+COMPANION: Final = Table(
+    "an item of `with`",
+    (
+        Key("match", "match", "Which devices below this one go along.", required=True),
+        Key(
+            "path",
+            "text",
+            "The node's path inside, as under `attach`.",
+            text=forms.node_path,
+            json="^/dev/[^.]+$",
+        ),
     ),
 )
 
@@ -252,5 +282,7 @@ CALLED_ELSEWHERE: Final[dict[str, str]] = {
     "hwaddr": "mac",
     "shared": "share",
     "type": "as",
+    "along": "with",
+    "children": "with",
 }
 """What other programs and udev call a key, in lower case."""

@@ -15,6 +15,14 @@ What = Literal["node", "nic", "gpu", "pci"]
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """Devices below the one that a rule takes and that go along with it. path: as in `Attach`."""
+
+    match: Match
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Attach:
     """Where a device goes, and as what. Everything was checked when it was read.
 
@@ -28,6 +36,7 @@ class Attach:
     mode         four octal digits ("0660")
     force        attach even what a guard rail keeps on the host
     share        whether it may be in several instances at once; None where that follows from the device
+    companions   which devices below it go along (`with`)
     """
 
     to: tuple[str, ...]
@@ -42,10 +51,12 @@ class Attach:
     mode: str | None = None
     force: bool = False
     share: bool | None = None
+    companions: tuple[Companion, ...] = ()
 
     def template_keys(self) -> frozenset[str]:
         """The match keys that its templates name."""
-        templates = self.to if self.path is None else (*self.to, self.path)
+        paths = (self.path, *(each.path for each in self.companions))
+        templates = (*self.to, *(path for path in paths if path is not None))
         return frozenset(
             part.text for template in templates for part in parse_template(template) if part.is_key
         )
@@ -86,12 +97,27 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """The rule that takes a device, be it to attach or to ignore it.
+
+    anchor     the device above that the rule is about and that this one goes along with; None where the rule
+               is about the device itself
+    companion  what in the rule's `with` lets it go along; None likewise
+    """
+
+    rule: Rule
+    anchor: Device | None = None
+    companion: Companion | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
     """Rules in the order in which they count.
 
     attrs         the sysfs attributes that any rule looks at
     users, groups the names that any rule's `attach` uses
     has_parent    whether any rule looks at ancestors
+    has_with      whether any rule takes devices along
     """
 
     rules: tuple[Rule, ...] = ()
@@ -99,24 +125,47 @@ class RuleSet:
     users: frozenset[str] = field(init=False, repr=False, compare=False)
     groups: frozenset[str] = field(init=False, repr=False, compare=False)
     has_parent: bool = field(init=False, repr=False, compare=False)
+    has_with: bool = field(init=False, repr=False, compare=False)
     index: Index = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         attaches = [rule.attach for rule in self.rules if rule.attach is not None]
-        keys = {key for rule in self.rules for key in rule.match.keys()}  # noqa: SIM118
+        matches = [rule.match for rule in self.rules]
+        below = [each.match for attach in attaches for each in attach.companions]
+        keys = {key for match in (*matches, *below) for key in match.keys()}  # noqa: SIM118
         attrs = frozenset(key.removeprefix("attr.") for key in keys if key.startswith("attr."))
         object.__setattr__(self, "attrs", attrs)
         object.__setattr__(self, "users", frozenset(each.user for each in attaches if each.user))
         object.__setattr__(self, "groups", frozenset(each.group for each in attaches if each.group))
         object.__setattr__(self, "has_parent", any(rule.match.has_parent() for rule in self.rules))
-        object.__setattr__(self, "index", Index.of([rule.match for rule in self.rules]))
+        object.__setattr__(self, "has_with", bool(below))
+        object.__setattr__(self, "index", Index.of(matches))
 
-    def decide(self, device: Device) -> Rule | None:
-        """The first rule that matches, be it to attach or to ignore; None where none does."""
+    def decide(self, device: Device) -> Taken | None:
+        """What takes the device: the first rule that matches it, or that takes it along; None: none does.
+
+        A device goes along where one above it goes, unless an earlier rule is about the device itself.
+        """
+        first = self._first(device)
+        taken = None if first is None else Taken(self.rules[first])
+        if not self.has_with:
+            return taken
+        best = len(self.rules) if first is None else first
+        for above in device.ancestors():
+            position = self._first(above)
+            if position is None or position >= best:
+                continue
+            attach = self.rules[position].attach
+            for companion in attach.companions if attach is not None else ():
+                if unmet(companion.match, device) is None:
+                    best, taken = position, Taken(self.rules[position], above, companion)
+                    break
+        return taken
+
+    def _first(self, device: Device) -> int | None:
         for position in self.index.candidates(device):
-            rule = self.rules[position]
-            if unmet(rule.match, device) is None:
-                return rule
+            if unmet(self.rules[position].match, device) is None:
+                return position
         return None
 
     def explain(self, device: Device) -> tuple[Verdict, ...]:

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Final
 
-from hotplugd.rules.language import ATTACH, FILE, MATCH, RULE, Key, Table
+from hotplugd.rules.language import ATTACH, COMPANION, FILE, MATCH, RULE, Key, Table
 
 Json = dict[str, object]
 
@@ -49,7 +49,7 @@ def _mapping(table: Table) -> Json:
     return found
 
 
-def _value(key: Key) -> Json:
+def _value(key: Key) -> Json:  # noqa: PLR0911  # one for each shape
     match key.shape:
         case "text":
             return _scalar(key)
@@ -62,6 +62,8 @@ def _value(key: Key) -> Json:
             return {"const": True} if key.name == "ignore" else {"type": "boolean"}
         case "match" | "attach":
             return _defined(key.shape)
+        case "companions":
+            return _some({"anyOf": [_anything(), _mapping(COMPANION)]})
         case "matches" | "rules":
             return _some(_defined("match" if key.shape == "matches" else "rule"))
 

@@ -165,7 +165,7 @@ class TestFate:
         document = explained(made, console.node)
         names = {
             "subsystem", "kernel", "property", "attr", "device", "identity", "syspath", "parents",
-            "rules", "rule", "ignored", "wants", "attachments", "changes", "problems",
+            "rules", "rule", "along", "ignored", "wants", "attachments", "changes", "problems",
         }  # fmt: skip
         assert names == set(document)
         assert [each["instance"] for each in document["wants"]] == [str(container), "lost"]

@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from hotplugd.model import Device
-from hotplugd.rules import RuleSet, describe, parse, values
+from hotplugd.rules import RuleSet, Taken, describe, parse, values
 from tests.rules.devices import CABLE, CONSOLE, DISK, HUB, PHONE, tty, usb
 
 
@@ -144,7 +144,7 @@ FAILS = [
 @pytest.mark.parametrize(("match", "device"), MEETS)
 def test_a_match_is_met(match: str, device: Device) -> None:
     found = rules(match)
-    assert found.decide(device) is found.rules[0]
+    assert found.decide(device) == Taken(found.rules[0])
     (verdict,) = found.explain(device)
     assert verdict.failed is None
 
@@ -164,7 +164,7 @@ def test_the_first_rule_that_matches_decides() -> None:
     found = rules("{serial: X}", "{vendor_id: 0403}", "{serial: A50285BI}")
     decided = found.decide(CABLE)
     assert decided is not None
-    assert decided.name == "r1"
+    assert decided.rule.name == "r1"
 
 
 def test_explaining_ends_with_the_match() -> None:
@@ -176,7 +176,7 @@ def test_an_ignore_rule_decides_too() -> None:
     loaded = parse("rules: [{name: x, match: {vendor_id: 0403}, ignore: true}]", "x")
     decided = loaded.rules.decide(CABLE)
     assert decided is not None
-    assert decided.attach is None
+    assert decided.rule.attach is None
 
 
 NAMES_SERIAL = [

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hotplugd.model import Device
-from hotplugd.rules import Loaded, RuleSet, parse
+from hotplugd.rules import Loaded, RuleSet, Taken, parse
 from hotplugd.rules.match import unmet
 from tests.rules.devices import EVERY, tty, usb
 from tests.rules.golden import BAD, GOOD
@@ -140,7 +140,7 @@ def test_no_text_makes_it_raise(text: str) -> None:
 def test_the_index_changes_no_decision(matches: list[str], device: Device) -> None:
     rules = loaded(matches).rules
     decided = rules.decide(device)
-    assert (decided.name if decided is not None else "") == first(rules, device)
+    assert (decided.rule.name if decided is not None else "") == first(rules, device)
 
 
 @given(st.lists(MATCHES, min_size=1, max_size=6), devices())
@@ -148,7 +148,7 @@ def test_explaining_decides_the_same(matches: list[str], device: Device) -> None
     rules = loaded(matches).rules
     verdicts = rules.explain(device)
     decided = rules.decide(device)
-    assert [each.rule for each in verdicts if each.failed is None] == ([decided] if decided else [])
+    assert [each.rule for each in verdicts if each.failed is None] == ([decided.rule] if decided else [])
     assert len(verdicts) == len(rules.rules) or verdicts[-1].failed is None
 
 
@@ -157,7 +157,7 @@ def test_a_rule_that_is_warned_about_never_decides(matches: list[str], device: D
     found = loaded(matches)
     warned = [each.message.split("'")[1] for each in found.diagnostics if "can never" in each.message]
     decided = found.rules.decide(device)
-    assert decided is None or decided.name not in warned
+    assert decided is None or decided.rule.name not in warned
 
 
 def test_many_rules_cost_what_few_do() -> None:
@@ -165,7 +165,7 @@ def test_many_rules_cost_what_few_do() -> None:
         values = [f"{n:04x}:0001" if key == "id" else f"S{n}" for n in range(count)]
         rules = loaded([f"{{{key}: '{value}'}}" for value in values]).rules
         device = usb(vendor=f"{count - 1:04x}", product="0001", serial=f"S{count - 1}")
-        assert rules.decide(device) is rules.rules[-1]
+        assert rules.decide(device) == Taken(rules.rules[-1])
         best = 9.0
         for _ in range(20):
             started = time.perf_counter()

@@ -33,7 +33,7 @@ def forget(usb: Usb, plugged: Plugged) -> None:
 
 def taken_by(rules: RuleSet, device: Device) -> str:
     found = rules.decide(device)
-    return found.name if found is not None else ""
+    return found.rule.name if found is not None else ""
 
 
 class TestPhones:
