@@ -50,6 +50,10 @@ async def _one(lxd: Lxd, inspector: Inspector, instance: Instance) -> tuple[list
         return [], [Problem("", "", f"{instance.id}: {error}")]
     if not instance.running:
         return removals, []
+    try:
+        await _unlink(lxd, inspector, instance.id, removals)
+    except ServerError as error:
+        return removals, [Problem("", "", f"{instance.id}: its links were not taken away: {error}")]
     return removals, await _left_behind(inspector, instance.id, removals)
 
 
@@ -63,6 +67,18 @@ async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> None:
             await asyncio.sleep(delay(tries))
         else:
             return
+
+
+async def _unlink(lxd: Lxd, inspector: Inspector, name: InstanceName, removals: list[Change]) -> None:
+    """Take away the links inside that led to what went. Raises any ServerError."""
+    links = {link: entries.place_of(each.entry) for each in removals for link in entries.links_of(each.entry)}
+    if not links:
+        return
+    inside = await inspector.look(name, sorted(links))
+    for link, place in links.items():
+        node = inside.nodes.get(link)
+        if node is not None and node.target == place:
+            await lxd.link(name, link, "")
 
 
 async def _left_behind(inspector: Inspector, name: InstanceName, removals: list[Change]) -> list[Problem]:

@@ -28,6 +28,7 @@ MARK_RULE: Final = MARK + "rule"
 MARK_SINCE: Final = MARK + "since"
 MARK_SLOT: Final = MARK + "slot"
 MARK_SEEN: Final = MARK + "seen"
+MARK_LINKS: Final = MARK + "links"
 
 # For people to read. A difference here alone is no reason to take a device out and put it in again,
 # which is what the server does when any key changes.
@@ -97,6 +98,12 @@ def place_of(entry: Entry) -> str:
         return ""
     path = entry.config.get("path") or entry.config.get("source", "")
     return "/" + path.strip("/") if path else ""
+
+
+def links_of(entry: Entry) -> tuple[str, ...]:
+    """The links inside that an entry of ours has. Marks can be edited: only what is below /dev."""
+    found = entry.config.get(MARK_LINKS, "").split()
+    return tuple(each for each in found if each.startswith("/dev/") and ".." not in each.split("/"))
 
 
 def mark_for(instance: InstanceName) -> str:

@@ -60,24 +60,34 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
         config[entries.MARK_SEEN] = remember(want.device)
     if want.what not in ("node", "gpu") or instance.kind != "container":
         return Entry(entries.name_for(want.slot), config)
-    attach = want.attach
-    if attach.mode is not None:
-        config["mode"] = attach.mode
+    if want.links:
+        config[entries.MARK_LINKS] = " ".join(want.links)
+    if want.attach.mode is not None:
+        config["mode"] = want.attach.mode
+    owner = _owner(want, instance, inside, actual)
+    return owner if isinstance(owner, str) else Entry(entries.name_for(want.slot), config | owner)
+
+
+def _owner(
+    want: Want, instance: Instance, inside: Inside | None, actual: Entry | None
+) -> dict[str, str] | str:
+    """The numbers of the node's owner, or why one is not known."""
+    attach, found = want.attach, dict[str, str]()
     for key, number, who, known in (
         ("uid", attach.uid, attach.user, inside.users if inside else {}),
         ("gid", attach.gid, attach.group, inside.groups if inside else {}),
     ):
         if number is not None:
-            config[key] = str(number)
+            found[key] = str(number)
         elif who is not None:
-            found = known.get(who)
-            if found is not None:
-                config[key] = str(found)
+            looked_up = known.get(who)
+            if looked_up is not None:
+                found[key] = str(looked_up)
             elif actual is not None and key in actual.config and who not in known:
-                config[key] = actual.config[key]
+                found[key] = actual.config[key]
             else:
                 return _no_such(key, who, instance, known=who in known)
-    return Entry(entries.name_for(want.slot), config)
+    return found
 
 
 def moved(entry: Entry, actual: Entry, slot: str) -> Entry | None:

@@ -178,9 +178,11 @@ def _node(root: int, path: str) -> Node | None:
         return None
     try:
         status = os.fstat(descriptor)
+        # readlink(2): an empty path is the link that the descriptor holds.
+        target = os.readlink("", dir_fd=descriptor) if stat.S_ISLNK(status.st_mode) else ""
     finally:
         os.close(descriptor)
-    return Node(devnum_of(status), status.st_mode & 0o7777)
+    return Node(devnum_of(status), status.st_mode & 0o7777, target)
 
 
 def _read(root: int, path: str) -> bytes:

@@ -14,6 +14,7 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -154,6 +155,24 @@ class Lxd:
                 raise
 
         return await self._call(work)
+
+    async def link(self, name: InstanceName, path: str, target: str) -> None:
+        """Make or take away a link inside. See `server.Server`."""
+
+        def work() -> None:
+            files = self._api.instances[name.name].files
+            where = {"project": name.project}
+            with suppress(NotFound):
+                files.delete(params={**where, "path": path})
+            if not target:
+                return
+            above = path.split("/")[2:-1]
+            for depth in range(len(above)):
+                folder = "/".join(("/dev", *above[: depth + 1]))
+                files.post(params={**where, "path": folder}, headers=_file("directory"))
+            files.post(params={**where, "path": path}, headers=_file("symlink"), data=target.encode())
+
+        await self._call(work)
 
     async def init(self, name: InstanceName) -> int:
         """The process number of the instance's init, as the host counts. Raises Gone where it does not run.
@@ -326,6 +345,12 @@ class Lxd:
         context.load_verify_locations(cadata=pinned)
         context.load_cert_chain(*DEFAULT_CERTS)
         return self.address.rstrip("/") + query, aiohttp.TCPConnector(ssl=context)
+
+
+def _file(kind: str) -> dict[str, str]:
+    """What a file of root's is called in the headers of a request (LXD and Incus: doc/rest-api)."""
+    own = {"type": kind, "uid": "0", "gid": "0", "mode": "0755"}
+    return {f"X-{server}-{key}": text for server in ("LXD", "Incus") for key, text in own.items()}
 
 
 def _pinned(address: str) -> Path:

@@ -141,10 +141,14 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What is at a path inside a container. devnum is None for what is no device; mode as in chmod(1)."""
+    """What is at a path inside a container.
+
+    devnum is None for what is no device; mode as in chmod(1); target is what a symbolic link says, or empty.
+    """
 
     devnum: Devnum | None
     mode: int
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,8 @@ class _Planner:
             self._share(first, actual, other)
         else:
             for want in filter(lambda each: each.place, wants):
-                self._taken[want.place] = f"{want.device} (rule '{want.rule.name}')"
+                for place in (want.place, *want.links):
+                    self._taken[place] = f"{want.device} (rule '{want.rule.name}')"
             self._kept.add(name)
             entry = form.entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
@@ -196,6 +197,9 @@ class _Planner:
             return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
         if holder := self._taken.get(want.place):
             return f"{want.place} in {who} is taken by {holder}"
+        for link in want.links:
+            if holder := self._taken.get(link) or self._foreign.get(link):
+                return f"the link {link} in {who} is where {holder} is"
         if want.rule.names_serial and want.place not in self._foreign:
             anchor = want.device.usb or want.device
             for serial in values(want.device, "serial")[:1]:

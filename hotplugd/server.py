@@ -56,6 +56,11 @@ class Server(Protocol):
         Returns the instance as it is then.
         """
 
+    async def link(self, name: InstanceName, path: str, target: str) -> None:
+        """Make a symbolic link inside the running instance, in place of a link that is there, and the folders
+        above it; an empty target takes the link away. Both are paths inside.
+        """
+
 
 class Inspector(Protocol):
     """Looks into running instances."""

@@ -9,6 +9,7 @@ an instance is `plan`'s business.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -35,6 +36,7 @@ class Want:
 
     what   what it goes in as
     place  where it is inside: its node's path, or a network interface's name; empty for what has neither
+    links  the paths of links inside that lead to its node
     slot   the id of the enumeration that its entry is for: the device's own, or a GPU's PCI device's, by
            which its card and its render node are one
     """
@@ -46,6 +48,7 @@ class Want:
     what: What
     place: str
     slot: str
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def wants(rules: RuleSet, device: Device) -> Wants:
     rule, anchor = taken.rule, taken.anchor
     attach = taken.rule.attach
     if taken.companion is not None:
-        attach = replace(attach, path=taken.companion.path, what=None, name=None)
+        attach = replace(attach, path=taken.companion.path, links=taken.companion.links, what=None, name=None)
 
     def problem(message: str, *, guard: bool = False) -> Wants:
         return Wants(device, rule, (), (Problem(str(device), rule.name, message, guard),), anchor)
@@ -105,11 +108,12 @@ def wants(rules: RuleSet, device: Device) -> Wants:
     what = attach.what or _what(device)
     try:
         place = _place(device, what, attach)
+        links = tuple(dict.fromkeys(render(link, device) for link in attach.links))
         # What goes along goes where the device goes that the rule is about.
         names = list(dict.fromkeys(render(to, anchor or device) for to in attach.to))
     except TemplateError as error:
         return problem(str(error))
-    if message := _wrong(device, what, attach, place, several=len(names) > 1):
+    if message := _wrong(device, what, attach, place, links, several=len(names) > 1):
         return problem(message)
     pci = device.pci
     slot = pci.slot if what in ("gpu", "pci") and pci is not None else device.slot
@@ -124,7 +128,7 @@ def wants(rules: RuleSet, device: Device) -> Wants:
         if not is_instance_name(name)
     ]
     found = [
-        Want(device, rule, attach, InstanceName(attach.project, name), what, place, slot)
+        Want(device, rule, attach, InstanceName(attach.project, name), what, place, slot, links)
         for name in names
         if is_instance_name(name)
     ]
@@ -149,11 +153,15 @@ def _held(device: Device, anchor: Device | None) -> str:
     return ""
 
 
-def _wrong(device: Device, what: What, attach: Attach, place: str, *, several: bool) -> str:
+def _wrong(
+    device: Device, what: What, attach: Attach, place: str, links: Sequence[str], *, several: bool
+) -> str:
     """Why the device cannot go in as the rule says; empty where it can."""
     message = _unfit(device, what, attach)
     if not message and what == "node":
         message = _bad_path(device, place, given=attach.path is not None)
+    if not message:
+        message = next((found for link in links if (found := _bad_link(link, place))), "")
     if not message and several:
         message = _alone(device, what, attach)
     return message
@@ -181,6 +189,10 @@ def _unfit(device: Device, what: What, attach: Attach) -> str:
         (
             what != "node" and attach.path is not None,
             f"a {what} has no `path` inside; take it out of the rule",
+        ),
+        (
+            what in ("nic", "pci") and bool(attach.links),
+            f"a {what} has no node that a `link` could lead to; take it out of the rule",
         ),
         (
             what != "nic" and attach.name is not None,
@@ -237,4 +249,17 @@ def _bad_path(device: Device, path: str, *, given: bool) -> str:
         return f"path '{quoted(path)}' is not below /dev in letters, digits and _ : + @ , = -"
     if is_reserved_path(path):
         return f"path '{path}' belongs to every container; give another"
+    return ""
+
+
+_LINK: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=.-]+)+", re.ASCII)
+
+
+def _bad_link(link: str, place: str) -> str:
+    if not _LINK.fullmatch(link) or any(part in (".", "..") for part in link.split("/")):
+        return f"link '{quoted(link)}' is not below /dev in letters, digits and _ : + @ , = . -"
+    if link == place or link.startswith(place + "/"):
+        return f"link '{link}' is where the node itself is; give another, or take it out"
+    if is_reserved_path(link):
+        return f"link '{link}' belongs to every container; give another"
     return ""

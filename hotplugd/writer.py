@@ -8,10 +8,11 @@ to see there, and sets an alarm for what has to be tried again. A writer waits f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final
 
 from hotplugd import entry as entries
+from hotplugd.linker import Linker
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.report import Report
@@ -65,6 +66,7 @@ class Writer:
         self._sight = Sight()
         self._records = Records()
         self._report = Report(name, tools.log)
+        self._linker = Linker(name, tools, activity, self._linked)
         self._teller = Teller(name, tools, activity, self._report)
         # kicked: something is new since the last plan. stale: the server has to be asked.
         self._kicked = False
@@ -120,6 +122,7 @@ class Writer:
     def restarted(self) -> None:
         """The instance has another init than before, or none."""
         self._teller.forget()
+        self._linker.forget()
         self.forget_inside()
         self.refresh()
 
@@ -132,7 +135,7 @@ class Writer:
         if inside is not None and inside.error and self.wants:
             found.append(Problem("", "", f"cannot look inside {self.name}: {inside.error}"))
         found += self._records.problems(self._loop.time())
-        return found + self._sight.problems() + self._teller.problems()
+        return found + self._sight.problems() + self._linker.problems() + self._teller.problems()
 
     @property
     def is_idle(self) -> bool:
@@ -218,6 +221,7 @@ class Writer:
         if actual is None or not actual.running:
             self._sight.forget()
             self._teller.forget()
+            self._linker.forget()
         was_missing = self.actual is None and self._learned > LONG_AGO
         was_running = self.actual is not None and self.actual.running
         if actual is not None and not actual.running and (was_missing or was_running):
@@ -253,6 +257,10 @@ class Writer:
             self._back_off(error)
         else:
             self._retry.reset()
+            before = self.actual.entries if self.actual is not None else {}
+            for change in batch:
+                if (old := before.get(change.entry.name)) is not None:
+                    self._linker.removed(old)
             self._learn(actual)
             self._done(batch)
         finally:
@@ -309,6 +317,11 @@ class Writer:
             plugged = self._since.get(change.want.device.syspath) if change.want is not None else None
             self._report.done(change, now - plugged if plugged is not None else None)
 
+    def _linked(self, links: Iterable[str]) -> None:
+        """Links were made or taken away: what was seen there is no longer so."""
+        self._sight.changed(links)
+        self.kick()
+
     # --- looking inside, and what comes later -----------------------------------------------------------
 
     def _rest(self) -> None:
@@ -320,13 +333,15 @@ class Writer:
         if self.plan.changes:
             times.append(self._hands_off)
         if self.actual is not None and self.actual.running and self._looking is None:
-            self._sight.also = self._teller.paths(self.actual)
+            links = self._linker.paths(self.plan.attachments)
+            self._sight.also = self._teller.paths(self.actual) | links
             when = self._sight.next(self.plan.attachments, self._wanted())
             if when <= now:
                 self._look()
             else:
                 times.append(when)
         if self.actual is not None:
+            self._linker.link(self.plan.attachments, self._sight.inside)
             self._teller.tell(self.plan, self.actual, self._sight.inside)
         if self._looking is None:  # which may settle some of them
             self._report.problems(self.plan.problems)

@@ -160,6 +160,7 @@ class Checker(Reader):
             to=to,
             project=texts.get("project") or "default",
             path=texts.get("path"),
+            links=self.texts(fields["link"]) if "link" in fields else (),
             what=cast("What | None", texts.get("as")),
             name=texts.get("name"),
             uid=int(uid) if uid is not None else None,
@@ -178,8 +179,9 @@ class Checker(Reader):
             if isinstance(item, Pairs):
                 fields = self.fields(item, COMPANION)
                 path = self.text(fields["path"]) if "path" in fields else None
+                links = self.texts(fields["link"]) if "link" in fields else ()
                 if "match" in fields:
-                    yield Companion(self._match(fields["match"].value, fields["match"].name), path)
+                    yield Companion(self._match(fields["match"].value, fields["match"].name), path, links)
             elif (text := self.judged(item, field)) is not None:
                 yield Companion(_below(text))
 

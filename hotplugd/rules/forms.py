@@ -25,6 +25,7 @@ _LARGEST_ID: Final = 2**32 - 2
 _USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,254}\$?", re.ASCII)
 _NAME_PART: Final = re.compile(r"[A-Za-z0-9-]*", re.ASCII)
 _PATH_PART: Final = re.compile(r"[A-Za-z0-9_:+@,=/-]*", re.ASCII)
+_LINK_PART: Final = re.compile(r"[A-Za-z0-9_:+@,=./-]*", re.ASCII)
 _PROJECT: Final = re.compile(r"""[^\s/_'"*?#&%\\\x00-\x1f\x7f]{1,63}""")
 _LONGEST_INSTANCE: Final = 63
 _LONGEST_RULE: Final = 64
@@ -227,6 +228,20 @@ def node_path(text: str) -> Complaint | None:
         return parts
     fixed = "".join("x" if part.is_key else part.text for part in parts)
     return next((complaint for wrong, complaint in _path_faults(fixed, quoted(text)) if wrong), None)
+
+
+def link(text: str) -> Complaint | None:
+    """A path for a link below /dev, or a template that can become one."""
+    parts = _parts(text)
+    if isinstance(parts, Complaint):
+        return parts
+    fixed = "".join("x" if part.is_key else part.text for part in parts)
+    if any(part in (".", "..") for part in fixed.split("/")):
+        return Complaint(f"'{quoted(text)}' leads back by '.' or '..'", "write the path as it is")
+    if _LINK_PART.fullmatch(fixed) is None:
+        return Complaint(f"'{quoted(text)}' is not made of letters, digits and _ : + @ , = . - alone")
+    faults = _path_faults(fixed.replace(".", "x"), quoted(text))
+    return next((complaint for wrong, complaint in faults if wrong), None)
 
 
 def _path_faults(fixed: str, shown: str) -> Iterator[tuple[bool, Complaint]]:

@@ -161,6 +161,14 @@ MATCH: Final = Table(
     ),
 )
 
+_LINK: Final = Key(
+    "link",
+    "texts",
+    "A link inside that leads to the node, or several: below /dev, dots allowed; may be templates.",
+    text=forms.link,
+    json="^/dev/.+$",
+)
+
 ATTACH: Final = Table(
     "`attach`",
     (
@@ -179,6 +187,7 @@ ATTACH: Final = Table(
             text=forms.node_path,
             json="^/dev/[^.]+$",
         ),
+        _LINK,
         Key(
             "as",
             "text",
@@ -222,6 +231,7 @@ COMPANION: Final = Table(
             text=forms.node_path,
             json="^/dev/[^.]+$",
         ),
+        _LINK,
     ),
 )
 
@@ -283,6 +293,8 @@ CALLED_ELSEWHERE: Final[dict[str, str]] = {
     "shared": "share",
     "type": "as",
     "along": "with",
+    "symlink": "link",
+    "links": "link",
     "children": "with",
 }
 """What other programs and udev call a key, in lower case."""

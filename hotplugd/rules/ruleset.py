@@ -16,10 +16,11 @@ What = Literal["node", "nic", "gpu", "pci"]
 
 @dataclass(frozen=True, slots=True)
 class Companion:
-    """Devices below the one that a rule takes and that go along with it. path: as in `Attach`."""
+    """Devices below the one that a rule takes and that go along with it. path, links: as in `Attach`."""
 
     match: Match
     path: str | None = None
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Attach:
     to           names of instances, or templates of names
     project      the project of those instances
     path         the node's path inside, or a template of it; None for the host's own
+    links        the paths of links inside that lead to the node, or templates of them
     what         what the device goes in as; None where that follows from the device
     name         a network interface's name inside; None for the host's own
     uid, gid     numbers inside
@@ -42,6 +44,7 @@ class Attach:
     to: tuple[str, ...]
     project: str = "default"
     path: str | None = None
+    links: tuple[str, ...] = ()
     what: What | None = None
     name: str | None = None
     uid: int | None = None
@@ -55,8 +58,9 @@ class Attach:
 
     def template_keys(self) -> frozenset[str]:
         """The match keys that its templates name."""
-        paths = (self.path, *(each.path for each in self.companions))
-        templates = (*self.to, *(path for path in paths if path is not None))
+        places: tuple[Attach | Companion, ...] = (self, *self.companions)
+        paths = [each.path for each in places if each.path is not None]
+        templates = (*self.to, *paths, *(link for each in places for link in each.links))
         return frozenset(
             part.text for template in templates for part in parse_template(template) if part.is_key
         )

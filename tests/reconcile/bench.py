@@ -52,6 +52,8 @@ class Bench:
     looks      when somebody looked into which instance at how many paths
     heard      what those inside were told: when it was asked for, where, and of which path and slot
     pulled     the slots of interfaces whose hardware went while they were in an instance
+    nowhere    links that are somewhere else once they were made
+    unlinked   raises what making or taking away a link inside fails with
     links      which slots have links; `unlinkable` and `unmakeable` slots fail
     """
 
@@ -84,6 +86,8 @@ class Bench:
         self.links: set[str] = set()
         self.unmakeable: set[str] = set()
         self.unlinkable: set[str] = set()
+        self.nowhere: set[str] = set()
+        self.unlinked: Callable[[str], None] = lambda _: None
         self.pulled: set[str] = set()
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
@@ -183,6 +187,13 @@ class Bench:
             return self.instances[name]
         finally:
             self._busy.discard(name)
+
+    async def link(self, name: InstanceName, path: str, target: str) -> None:
+        self.journal.append(f"link {path} -> {target}")
+        self.unlinked(path)
+        self.inside[name].pop(path, None)
+        if target and path not in self.nowhere:
+            self.inside[name][path] = Node(None, 0o777, target)
 
     def _do(self, name: InstanceName, request: Request) -> None:
         entries = dict(self.instances[name].entries)

@@ -1,0 +1,161 @@
+"""Makes the links of one instance inside, and takes them away, once its nodes were seen: one after the other.
+
+Nothing waits for this: a link that cannot be made is tried again later, and is a problem until then. An entry
+has its links as a mark, so that they go with it also where another hotplugd made them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from hotplugd.entry import links_of, place_of
+from hotplugd.model import Entry, Inside, InstanceName, Node, quoted
+from hotplugd.plan import Attachment
+from hotplugd.retry import Retry
+from hotplugd.server import ServerError
+from hotplugd.tools import Activity, Tools, ended_well
+from hotplugd.wants import Problem
+
+_PAUSES: Final = (0.5, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A link to make, or to take away: then target is empty. device and rule are for problems."""
+
+    path: str
+    target: str
+    device: str = ""
+    rule: str = ""
+
+
+class Linker:
+    """The links of one instance. changed is called when one was made or taken away."""
+
+    def __init__(
+        self, name: InstanceName, tools: Tools, activity: Activity, changed: Callable[[Iterable[str]], None]
+    ) -> None:
+        self._name = name
+        self._tools = tools
+        self._activity = activity
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._leaving: dict[str, str] = {}
+        self._due: list[Task] = []
+        self._wrong: list[Problem] = []
+        # Made, and not seen since.
+        self._made: set[Task] = set()
+        self._retry = Retry()
+        self._task: asyncio.Task[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def forget(self) -> None:
+        """There is another init, or none: its /dev is new."""
+        self._leaving.clear()
+        self._due.clear()
+        self._wrong.clear()
+
+    def removed(self, entry: Entry) -> None:
+        """An entry was taken out: its links should go."""
+        self._leaving |= dict.fromkeys(links_of(entry), place_of(entry))
+
+    def paths(self, attachments: Iterable[Attachment]) -> frozenset[str]:
+        """Where to look for links."""
+        return frozenset(link for each in attachments for link in each.want.links) | self._leaving.keys()
+
+    def link(self, attachments: Iterable[Attachment], inside: Inside | None) -> None:
+        """Make what is missing, where this is attached and that was seen inside."""
+        if inside is None or inside.error or self._tools.dry_run or self._task is not None:
+            return
+        self._find(attachments, inside)
+        self._rest()
+
+    def problems(self) -> list[Problem]:
+        """Which links could not be made."""
+        waiting = self._due if self._retry.message else []
+        return self._wrong + [
+            Problem(each.device, each.rule, f"cannot make {each.path} in {self._name}: {self._retry.message}")
+            for each in waiting
+        ]
+
+    def _find(self, attachments: Iterable[Attachment], inside: Inside) -> None:
+        wanted = {
+            link: Task(link, each.want.place, str(each.want.device), each.want.rule.name)
+            for each in attachments
+            if each.verified
+            for link in each.want.links
+        }
+        self._due, self._wrong = [], []
+        for path, target in list(self._leaving.items()):
+            node = inside.nodes.get(path)
+            if path in wanted or (path in inside.nodes and (node is None or node.target != target)):
+                del self._leaving[path]
+            elif node is not None:
+                self._due.append(Task(path, ""))
+        for path, task in wanted.items():
+            if path not in inside.nodes:
+                continue
+            node = inside.nodes[path]
+            if node is not None and not node.target.startswith("/dev/"):
+                self._wrong.append(_in_the_way(self._name, task, node))
+            elif node is None or node.target != task.target:
+                self._due.append(task)
+        self._doubt(self._made & set(self._due))
+        self._made = {each for each in self._made if each.path not in inside.nodes}
+
+    def _doubt(self, unseen: set[Task]) -> None:
+        """These were made, or taken away, and that is not to be seen: not again at once."""
+        for task in sorted(unseen, key=lambda each: each.path)[:1]:
+            reason = (
+                "it was done, and is not to be seen: a folder on the way is a link, or something undoes it"
+            )
+            self._failed(task, reason)
+
+    def _rest(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if not self._due:
+            if not self._made:
+                self._retry.reset()
+        elif self._retry.until > self._loop.time():
+            self._alarm = self._loop.call_at(self._retry.until, self._rest)
+        elif self._task is None:
+            self._activity.begin()
+            self._task = self._loop.create_task(self._work())
+            self._task.add_done_callback(self._worked)
+
+    async def _work(self) -> None:
+        while self._due:
+            task = self._due[0]
+            try:
+                await self._tools.server.link(self._name, task.path, task.target)
+            except ServerError as error:
+                self._failed(task, str(error))
+                return
+            self._due = [each for each in self._due if each is not task]
+            self._made.add(task)
+            self._changed([task.path])
+
+    def _failed(self, task: Task, reason: str) -> None:
+        pause, new = self._retry.failed(reason, self._loop.time(), *_PAUSES)
+        if new:
+            who = str(self._name)
+            self._tools.log.warning(
+                "link.problem", instance=who, path=task.path, reason=reason, retry_in=pause
+            )
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if ended_well(self._loop, task):
+            self._rest()
+        self._activity.end()
+
+
+def _in_the_way(name: InstanceName, task: Task, node: Node) -> Problem:
+    what = f"a link to {quoted(node.target)}" if node.target else "no link"
+    message = f"{task.path} in {name} is there already, and is {what}; take it away, or give another `link`"
+    return Problem(task.device, task.rule, message)

@@ -1,0 +1,75 @@
+"""Links inside that lead to a device's node, whatever that is called today."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.conftest import StartDaemon
+from tests.lab.container import Container
+from tests.lab.kernel import Console
+from tests.lab.wait import eventually
+
+LINK = "/dev/serial/by-id/usb-some.board-if00"
+
+
+def rules(container: Container, console: Console) -> str:
+    return (
+        "rules:\n"
+        f"  - name: one\n    match: {{subsystem: vc, kernel: {console.node.removeprefix('/dev/')}}}\n"
+        f"    attach: {{to: {container}, link: ['{LINK}', /dev/board]}}\n"
+    )
+
+
+def target(container: Container, link: str = LINK) -> str:
+    return container.run("readlink", link).output.strip()
+
+
+def test_they_come_and_go_with_the_device(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    running = daemon(rules(container, console))
+    console.plug()
+    eventually(lambda: target(container) == console.node)
+    eventually(lambda: target(container, "/dev/board") == console.node)
+    container.restart()
+    eventually(lambda: target(container) == console.node)
+    console.unplug()
+    eventually(lambda: not target(container) and not target(container, "/dev/board"))
+    assert not running.status()["problems"]
+
+
+def test_what_is_there_already_is_left_and_said(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    container.run("sh", "-c", "mkdir -p /dev/serial/by-id; echo mine > " + LINK)
+    running = daemon(rules(container, console))
+    console.plug()
+    eventually(lambda: target(container, "/dev/board") == console.node)
+    assert f"{LINK} in {container} is there already" in str(running.status()["problems"])
+    assert container.run("cat", LINK).output == "mine\n"
+
+
+def test_detaching_everything_takes_them_away(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    running = daemon(rules(container, console))
+    console.plug()
+    eventually(lambda: target(container) == console.node)
+    eventually(lambda: target(container, "/dev/board") == console.node)
+    running.stop()
+    done = running.ask("detach", "--all")
+    assert done.returncode == 0, done.stderr
+    assert not target(container)
+    assert not target(container, "/dev/board")
+
+
+def test_a_folder_that_is_a_link_inside_leads_nowhere_outside(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    name = f"hotplugd-test-{os.getpid()}"
+    container.run("sh", "-c", "ln -s /tmp /dev/serial")
+    running = daemon(rules(container, console).replace(LINK, f"/dev/serial/{name}"))
+    console.plug()
+    eventually(lambda: "a folder on the way is a link" in str(running.status()["problems"]))
+    assert not Path("/tmp", name).is_symlink()
