@@ -1,4 +1,4 @@
-"""What the host itself uses: mounts, swap, and disks that other disks are made of."""
+"""What the host itself uses: mounts, swap, disks that other disks or pools are made of, the console's GPU."""
 
 from __future__ import annotations
 
@@ -7,18 +7,55 @@ from collections.abc import Iterator
 from contextlib import suppress
 from glob import glob
 from pathlib import Path
+from typing import Final
 
+from hotplugd import nic
 from hotplugd.model import Device
 
 _ESCAPES = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
 
 
-def in_use(device: Device) -> str:
-    """Why the host needs this block device: mounted, swapped on, or part of another; empty where it does not.
+_ZFS: Final = "/proc/spl/kstat/zfs"
 
-    A disk is in use when one of its partitions is. Read from proc(5)'s mountinfo and swaps, and from the
-    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache).
+
+def in_use(device: Device) -> str:
+    """Why the host needs this device itself; empty where it does not. See the functions for each kind."""
+    match device.subsystem:
+        case "block":
+            return _disk(device)
+        case "net":
+            return nic.in_use(device.kernel, device.syspath)
+        case "drm" | "pci":
+            return _gpu(device)
+        case _:
+            return ""
+
+
+def _gpu(device: Device) -> str:
+    """Whether the console is on this GPU: its framebuffer's device is it, or the one that it is a part of.
+
+    Read from sysfs: /sys/class/graphics/fb*/device, and vtconsole for whether the console is on framebuffers.
     """
+    if not any("frame buffer" in _text(each) for each in glob("/sys/class/vtconsole/vtcon*/name")):
+        return ""
+    for framebuffer in sorted(glob("/sys/class/graphics/fb*")):
+        owner = os.path.realpath(f"{framebuffer}/device")
+        if device.syspath == owner or device.syspath.startswith(owner + "/"):
+            return f"the console is on it, by {os.path.basename(framebuffer)}"
+    return ""
+
+
+def _disk(device: Device) -> str:
+    """Whether it is mounted, swapped on, or part of another disk or a pool.
+
+    A disk is in use when one of its partitions is. Read from proc(5)'s mountinfo and swaps, from the
+    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache), and for ZFS, which holds its disks in no
+    such way, from the pools that are imported: a member's label is its pool's name (blkid(8)).
+    """
+    if device.properties.get("ID_FS_TYPE") == "zfs_member":
+        pool = device.properties.get("ID_FS_LABEL", "")
+        if pool and "/" not in pool and os.path.isdir(f"{_ZFS}/{pool}"):
+            return f"{device.kernel} is part of the ZFS pool {pool}"
     mounts, swaps = _mounts(), _swaps()
     for syspath in (device.syspath, *_partitions(device.syspath)):
         name = os.path.basename(syspath)
@@ -31,6 +68,12 @@ def in_use(device: Device) -> str:
         with suppress(OSError):
             for holder in sorted(os.listdir(f"{syspath}/holders")):
                 return f"{name} is part of {holder}"
+    return ""
+
+
+def _text(path: str) -> str:
+    with suppress(OSError):
+        return Path(path).read_text("utf-8", "replace")
     return ""
 
 

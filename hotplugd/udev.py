@@ -259,11 +259,11 @@ class Udev:
 
     def _snapshot(self, found: Any, *, listing: bool) -> Device:
         device = self._described(found)
+        used = in_use(device)
         if device.subsystem == "net":
-            return replace(device, slot=_net_slot(device))
+            return replace(device, in_use=used, slot=_net_slot(device))
         if device.devnum is None:
-            return device
-        used = in_use(device) if device.devnum.kind == "block" else ""
+            return replace(device, in_use=used)
         return replace(device, in_use=used, slot=self._slot(device, listing=listing))
 
     def _described(self, found: Any) -> Device:
@@ -288,7 +288,7 @@ class Udev:
             above = found.parent
             return self._parent(above) if above is not None else None
         device = self._described(found)
-        if device.subsystem == "block":
+        if device.subsystem in ("block", "pci"):
             device = replace(device, in_use=in_use(device))
         self._above[syspath] = device
         return device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
@@ -188,3 +189,34 @@ def test_explain_knows_what_is_inside(container: Container, veth: Veth, daemon: 
     answer = running.ask("explain", veth.name)
     assert f"attached to default/{container}, seen inside" in answer.stdout, answer.stdout + answer.stderr
     assert "nothing to change" in running.ask("plan").stdout
+
+
+def test_one_that_the_host_uses_is_kept_and_explain_says_why(
+    container: Container, veth: Veth, daemon: StartDaemon
+) -> None:
+    veth.plug()
+    subprocess.run(["ip", "link", "set", veth.name, "up"], check=True)
+    subprocess.run(["ip", "route", "add", "default", "dev", veth.name, "metric", "9999"], check=True)
+    running = daemon(rules(veth, to=str(container)))
+    why = "the host uses it: it has the default route; `force: true` in the rule attaches it all the same"
+    assert why in running.ask("explain", veth.name).stdout
+    assert veth.on_host
+    take(running, rules(veth, to=str(container), more=", force: true"))
+    eventually(lambda: veth.name in interfaces(container))
+
+
+def test_one_that_belongs_to_another_instance_is_left_alone(
+    containers: tuple[Container, Container], veth: Veth, daemon: StartDaemon
+) -> None:
+    one, other = containers
+    veth.plug()
+    theirs = {"type": "nic", "nictype": "physical", "parent": veth.name, "name": "theirs"}
+    one.patch({"devices": {"theirs": theirs}})
+    one.stop()
+    running = daemon(rules(veth, to=str(other)))
+    assert veth.on_host
+    said = f"it belongs to {one} by its entry 'theirs', which is not ours"
+    assert said in running.ask("explain", veth.name).stdout
+    assert not running.status()["problems"]
+    eventually(lambda: starts(one))
+    assert "theirs" in interfaces(one)
