@@ -43,7 +43,7 @@ GROUPS: Final = {
     "crashes": Group(((_CASES, "-m", "crashes"),), deadline=900.0),
     "incus": Group(
         (
-            tuple(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents")),
+            tuple(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents", "hardware")),
             # What runs with the builder's LXD elsewhere.
             ("tests/test_server.py", "tests/e2e/test_daemon.py"),
         ),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from tests.vm.hands import hands
 from tests.vm.image import PROJECT, Image
 
 # The logs of each guest, in a folder of its own.
@@ -74,7 +75,9 @@ def boot(
     (folder / "command").write_text(shlex.join(command))
     problem = ""
     try:
-        subprocess.run(_machine(image, folder, disk), stdin=subprocess.DEVNULL, check=True, timeout=deadline)
+        with hands() as (options, inherited):
+            words = [*_machine(image, folder, disk), *options]
+            subprocess.run(words, stdin=subprocess.DEVNULL, check=True, timeout=deadline, pass_fds=inherited)
     except subprocess.TimeoutExpired:
         problem = f"the guest did not switch itself off within {deadline:.0f} s"
     except subprocess.CalledProcessError as error:

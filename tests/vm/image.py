@@ -36,6 +36,8 @@ _LEFT_OUT: Final = (
     "drivers/gpu/drm/amd", "drivers/gpu/drm/i915", "drivers/gpu/drm/nouveau", "drivers/gpu/drm/radeon",
     "drivers/net/ethernet", "drivers/net/wireless", "sound",
 )  # fmt: skip
+# What is plugged into it (hands.py) all the same.
+_NOT_LEFT_OUT: Final = ("drivers/net/ethernet/intel/e1000e",)
 _FIRST_MODULES: Final = (
     "virtio_pci",
     "virtio_blk",
@@ -183,14 +185,20 @@ def _kernel(folder: Path, root: Path) -> None:
     """Debian's kernel, its modules in the image, and an initial file system with the first of them."""
     unpacked = folder / "kernel"
     depends = _lines("apt-cache", "depends", "linux-image-amd64")
-    name = next(line.split()[-1] for line in depends if "Depends: linux-image-" in line)
+    package = next(line.split()[-1] for line in depends if "Depends: linux-image-" in line)
     downloads = folder / "downloads"
     downloads.mkdir()
-    _run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, cwd=downloads)
+    _run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=downloads)
     _run("dpkg", "-x", next(downloads.iterdir()), unpacked)
     modules = next((unpacked / "lib" / "modules").iterdir())
-    for each in _LEFT_OUT:
-        shutil.rmtree(modules / "kernel" / each)
+    kept = [modules / "kernel" / each for each in _NOT_LEFT_OUT]
+    for each in kept:
+        each.rename(unpacked / each.name)
+    for name in _LEFT_OUT:
+        shutil.rmtree(modules / "kernel" / name)
+    for each in kept:
+        each.parent.mkdir(parents=True)
+        (unpacked / each.name).rename(each)
     (folder / "vmlinux").write_bytes(_uncompressed(next((unpacked / "boot").glob("vmlinuz-*")).read_bytes()))
     version = modules.name
     target = root / "lib" / "modules" / version

@@ -15,6 +15,7 @@ from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.server import Server
 from tests.phones import Hub, containers
+from tests.vm.machine import Machine
 
 RESULTS = Path("/results")
 
@@ -31,6 +32,13 @@ def hub() -> Iterator[Hub]:
     """The ports, all free."""
     with Hub() as ports:
         yield ports
+
+
+@pytest.fixture
+def machine(udevd: None) -> Iterator[Machine]:
+    """What hardware is plugged into; all of it is pulled after the test."""
+    with Machine() as one:
+        yield one
 
 
 @pytest.fixture
