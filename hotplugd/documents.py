@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TypedDict, cast
 
 from hotplugd.entry import MARK_SINCE
+from hotplugd.holders import Holder
 from hotplugd.model import Device
 from hotplugd.plan import Attachment, Change
 from hotplugd.rules import Rule, Verdict, describe
@@ -166,6 +167,14 @@ class DeviceJson(ValuesJson):
     parents: list[ValuesJson]
 
 
+class HolderJson(TypedDict):
+    """A process that has the node open. instance: the container that it runs in; empty: the host."""
+
+    pid: int
+    command: str
+    instance: str
+
+
 class ExplainJson(DeviceJson):
     """`explain --json`. rules: in order, up to the first that matches, which is `rule`.
 
@@ -179,6 +188,7 @@ class ExplainJson(DeviceJson):
     attachments: list[AttachmentJson]
     changes: list[ChangeJson]
     problems: list[ProblemJson]
+    holders: list[HolderJson]
 
 
 def device_json(device: Device, rule: Rule | None) -> DeviceJson:
@@ -193,7 +203,9 @@ def device_json(device: Device, rule: Rule | None) -> DeviceJson:
     }
 
 
-def explain_json(device: Device, verdicts: Sequence[Verdict], fate: Fate) -> ExplainJson:
+def explain_json(
+    device: Device, verdicts: Sequence[Verdict], fate: Fate, holding: Sequence[Holder]
+) -> ExplainJson:
     """What the rules say to a device, and what becomes of it."""
     rule = fate.wants.rule
     return {
@@ -208,6 +220,9 @@ def explain_json(device: Device, verdicts: Sequence[Verdict], fate: Fate) -> Exp
         "attachments": [attachment_json(each) for each in fate.attachments],
         "changes": [change_json(each) for each in fate.changes],
         "problems": [problem_json(each) for each in fate.problems],
+        "holders": [
+            {"pid": each.pid, "command": each.command, "instance": each.instance} for each in holding
+        ],
     }
 
 

@@ -31,6 +31,7 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     """
     found = settings(config)
     from hotplugd.documents import explain_json, problem_json
+    from hotplugd.holders import holders
     from hotplugd.server import ServerError
     from hotplugd.survey import survey, survey_devices
     from hotplugd.udev import listed
@@ -49,7 +50,8 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
             f"{one} is there, but udevd has not processed it (yet); `udevadm trigger {one}` asks for it"
         )
     away = [problem_json(Problem(str(one), "", unasked))] if unasked else []
-    document = explain_json(one, found.rules.explain(one), seen.of(one))
+    holding = holders(one.devnum) if one.devnum is not None else []
+    document = explain_json(one, found.rules.explain(one), seen.of(one), holding)
     tried = _tried(found.config.control, one)
     document["problems"] += [each for each in (*away, *tried) if each not in document["problems"]]
     if as_json:
@@ -110,6 +112,10 @@ def _show(document: ExplainJson) -> None:
     for change in document["changes"]:
         place = f"{change['project']}/{change['instance']}"
         say(f"to do: {change['action']} in {place}, since {plain(change['why'])}", "yellow")
+    for holder in document["holders"]:
+        who = f"{plain(holder['command'])}, process {holder['pid']}"
+        where = f" in {plain(holder['instance'])}" if holder["instance"] else " of the host"
+        say(f"open in {who}{where}", None if holder["instance"] else "yellow")
     show_problems(document["problems"])
 
 

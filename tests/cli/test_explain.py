@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ class TestFate:
         document = explained(made, console.node)
         names = {
             "subsystem", "kernel", "property", "attr", "device", "identity", "syspath", "parents",
-            "rules", "rule", "along", "ignored", "wants", "attachments", "changes", "problems",
+            "rules", "rule", "along", "ignored", "wants", "attachments", "changes", "problems", "holders",
         }  # fmt: skip
         assert names == set(document)
         assert [each["instance"] for each in document["wants"]] == [str(container), "lost"]
@@ -210,3 +211,23 @@ class TestFate:
         assert str(container) in problem["message"]
         other = explained(running, "/dev/null" if os.path.exists("/sys/class/mem/null") else "/dev/zero")
         assert other["problems"] == []
+
+
+class TestHolders:
+    def test_who_has_the_node_open_is_named(
+        self, container: Container, console: Console, configure: Configure
+    ) -> None:
+        console.plug()
+        made = configure(rules(takes(console, str(container))))
+        with subprocess.Popen(["tail", "-f", console.node], stdout=subprocess.DEVNULL) as holder:
+            try:
+                path = f"/proc/{holder.pid}/fd"
+                opened = [f"{path}/{each}" for each in range(3, 9)]
+                eventually(lambda: any(os.path.realpath(each) == console.node for each in opened))
+                document = explained(made, console.node)
+                assert document["holders"] == [{"pid": holder.pid, "command": "tail", "instance": ""}]
+                shown = made.ask("explain", console.node).stdout
+                assert f"open in tail, process {holder.pid} of the host" in shown
+            finally:
+                holder.kill()
+        assert explained(made, console.node)["holders"] == []
