@@ -39,7 +39,7 @@ _PYTEST: Final = (
 )  # fmt: skip
 _CASES: Final = "tests/vm/cases"
 GROUPS: Final = {
-    "plain": Group(((_CASES, "-m", "not first_boot and not second_boot and not crashes"),)),
+    "plain": Group(((_CASES, "-m", "not first_boot and not second_boot and not crashes"),), deadline=900.0),
     "crashes": Group(((_CASES, "-m", "crashes"),), deadline=900.0),
     "incus": Group(
         (
