@@ -45,7 +45,7 @@ _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles"
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
 _BUSY: Final = re.compile(r"[Ii]nstance is busy|Failed to create instance \w+ operation|database is locked")
 _LEFT_BEHIND: Final = re.compile(r"Failed to create device .*: file exists")
-# A network interface whose hardware went while it was inside (LXD: device/nic_physical.go, postStop).
+# A network interface that was renamed inside, or went while it was there (LXD: device/nic_physical.go).
 _STUCK: Final = re.compile(r'Failed to stop device "[^"]*": .*(bring down|link property)')
 _NOWHERE: Final = f"{SLOTS}/.nowhere"
 _BLAMED: Final = re.compile(r'"(hp-[0-9a-f]{16})"')
@@ -414,9 +414,7 @@ def _refusal(message: str) -> ServerError:
     if _BUSY.search(message):
         return Busy(_short(message))
     if _STUCK.search(message):
-        remedy = (
-            "its hardware went while it was inside; stop the instance, and start it once the entry is gone"
-        )
+        remedy = "it is not where the server put it; stop the instance until the entry is gone"
         return Stuck(f"{remedy} ({_short(message)})", frozenset(_BLAMED.findall(message)))
     return Refused(_short(message), frozenset(_BLAMED.findall(message)))
 

@@ -16,7 +16,7 @@ from hotplugd import entry as entries
 from hotplugd import form
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, quoted
 from hotplugd.rules import values
-from hotplugd.wants import Problem, Want
+from hotplugd.wants import Problem, Want, identity
 
 Action = Literal["add", "update", "repair", "remove"]
 
@@ -68,7 +68,7 @@ def plan_instance(
     wanted: Iterable[Want],
     inside: Inside | None,
     unsettled: Sequence[Device] = (),
-    present: Container[str] = (),
+    present: Container[str] | None = None,
 ) -> Plan:
     """What has to change in one instance.
 
@@ -77,7 +77,7 @@ def plan_instance(
     inside     what was seen in it since the last change; None where nothing was
     unsettled  devices that exist and that udevd has not processed (yet, or any more): an entry for one of
                them stays as it is until udevd says what the device is
-    present    the slots of all devices that exist, to say why an entry goes
+    present    the slots of all devices that exist; None where nobody knows, and an entry goes if unwanted
     """
     if instance is None:
         message = f"there is no instance '{name.name}' in project '{name.project}'"
@@ -85,9 +85,25 @@ def plan_instance(
     if not instance.here:
         return Plan()
     planner = _Planner(instance, inside, unsettled)
-    planner.place(wanted)
-    planner.clear(present)
+    mine = list(wanted)
+    if present is not None:
+        planner.bury(present, mine)
+    planner.place(mine)
+    planner.clear(present or ())
     return Plan(tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems))
+
+
+def _is_again(entry: Entry, want: Want) -> bool:
+    """Whether this is the interface that the entry was for, plugged in again under the same name.
+
+    Under another's name it would be another that the server gives the dead one's address (measured).
+    """
+    return (
+        want.what == "nic"
+        and not want.device.away
+        and want.device.kernel == entry.config.get("parent")
+        and identity(want.device) == entry.config.get(entries.MARK_DEVICE)
+    )
 
 
 def _problem(want: Want, message: str) -> Problem:
@@ -120,6 +136,30 @@ class _Planner:
             for name, each in waiting.items()
         }
         self._serials: dict[tuple[str, str], Want] = {}
+
+    def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
+        """Leave the entries of network interfaces whose hardware went while they were inside.
+
+        The server cannot take them out, and a try makes it forget what it would need for that later (LXD:
+        device/nic_physical.go, postStop looks for the interface on the host under its old name).
+        """
+        who, mark = self._instance.id, entries.mark_for(self._instance.id)
+        for name, each in self._ours.items():
+            lives = each.config.get("type") != "nic" or entries.slot_of(each) in present
+            if lives or not self._instance.running or each.config.get(entries.MARK_INSTANCE) != mark:
+                continue
+            if any(_is_again(each, want) for want in wanted):
+                continue
+            parent = quoted(each.config.get("parent", ""))
+            message = (
+                f"its hardware went while it was in {who}, and the server can take its entry out only once "
+                f"it is back as {parent}, or while {who} is stopped: plug it in again, or stop {who} until "
+                f"the entry is gone"
+            )
+            device, rule = each.config.get(entries.MARK_NODE, ""), each.config.get(entries.MARK_RULE, "")
+            self.problems.append(Problem(device, rule, message))
+            self._kept.add(name)
+            self._taken[entries.place_of(each)] = f"the entry '{name}' of an interface that is gone"
 
     def place(self, wanted: Iterable[Want]) -> None:
         """Find what each wanted device needs. Those that are attached go first, then the older.

@@ -246,9 +246,11 @@ class Writer:
     async def _apply(self, batch: Sequence[Change]) -> None:
         put = [self._stamped(change.entry) for change in batch if change.action != "remove"]
         remove = [change.entry.name for change in batch if change.action == "remove"]
-        paths = [entries.place_of(change.entry) for change in batch]
-        self._sight.changed(paths)
         self._sending = frozenset(change.entry.name for change in batch)
+        paths = [entries.place_of(change.entry) for change in batch]
+        # A GPU's entry does not say where its nodes are.
+        paths += [want.place for want in self._wanted() if entries.name_for(want.slot) in self._sending]
+        self._sight.changed(paths)
         try:
             actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:

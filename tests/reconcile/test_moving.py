@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from hotplugd.model import Device
 from hotplugd.server import Stuck
-from tests.devices import ALL, BOX, box, interface, rule, ruleset
+from tests.devices import ALL, BOX, box, interface, pci, rule, ruleset
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, in_virtual_time
 
 NIC = interface()
+DEAD = "its hardware went while it was in box"
 NOWHERE = ruleset(rule("{subsystem: '*'}", None))
 
 
@@ -97,15 +98,46 @@ async def test_a_listing_without_it_changes_nothing_while_its_hardware_is_there(
     bench.applied = lambda _: None
     bench.reconciler.listed_devices([], [])
     await at(30)
-    assert bench.ours() == set()
+    assert len(bench.requests) == 1
+    assert DEAD in bench.told()[0]
 
 
 @in_virtual_time
-async def test_when_its_hardware_is_pulled_its_entry_goes() -> None:
+async def test_when_its_hardware_is_pulled_nothing_is_sent_until_the_instance_stops() -> None:
     bench = await inside()
     pull(bench)
-    await at(20)
+    await at(7200)
+    assert len(bench.requests) == 1
+    assert DEAD in bench.told()[0]
+    assert bench.verified() == {}
+    bench.change(BOX, running=False)
+    bench.reconciler.restarted(BOX)
+    await at(7300)
     assert bench.ours() == set()
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_plugged_in_again_it_changes_places_with_its_dead_self_in_one_request() -> None:
+    bench = await inside()
+    pull(bench)
+    again = interface(born=2)
+    moves(bench, again)
+    await bench.plug(again)
+    assert [(len(each.put), len(each.remove)) for each in bench.requests] == [(1, 0), (1, 1)]
+    await at(100)
+    assert bench.verified() == {"enp1s0": True}
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_another_one_under_its_name_does_not_take_its_place() -> None:
+    bench = await inside()
+    pull(bench)
+    other = interface(2)
+    await bench.plug(replace(other, kernel="enp1s0", syspath=f"{pci(2).syspath}/net/enp1s0"))
+    assert len(bench.requests) == 1
+    assert "is taken by the entry" in str(bench.told())
 
 
 @in_virtual_time
@@ -113,11 +145,10 @@ async def test_what_the_server_cannot_take_out_is_asked_for_once_a_life() -> Non
     bench = await inside()
 
     def judge(request: Request) -> None:
-        if request.remove:
-            raise Stuck("stop the instance", frozenset(request.remove))
+        raise Stuck("stop the instance", frozenset(request.remove))
 
     bench.judge = judge
-    pull(bench)
+    bench.reconciler.set_rules(NOWHERE)
     await at(7200)
     assert len(bench.requests) == 2
     assert "stop the instance" in bench.told()[0]
@@ -143,12 +174,14 @@ async def test_a_daemon_that_starts_knows_what_is_inside_by_its_entry() -> None:
 
 
 @in_virtual_time
-async def test_a_daemon_that_starts_takes_out_what_is_gone() -> None:
+async def test_a_daemon_that_starts_says_what_is_gone() -> None:
     before = await inside()
     bench = Bench(*before.instances.values())
+    bench.inside = before.inside
     bench.pulled.add(NIC.slot)
     await bench.start()
-    assert bench.ours() == set()
+    assert bench.requests == []
+    assert DEAD in bench.told()[0]
 
 
 @in_virtual_time
