@@ -21,17 +21,24 @@ from hotplugd.rules.yaml import Node, Scalar, Source, compose
 DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
 CONTROL: Final = Path("/run/hotplugd/control.sock")
 INJECT: Final = Path("/run/hotplugd-inject.sock")
+UDEV_RULES: Final = Path("/run/udev/rules.d")
+_NOWHERE: Final = "none"
 _LONGEST_SOCKET: Final = 107  # unix(7): sun_path
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What config.yaml says. server is `auto`, a socket's path, or an https URL."""
+    """What config.yaml says.
+
+    server is `auto`, a socket's path, or an https URL. udev_rules: where to write what tells the host's
+    software to leave alone what goes into instances; None for nowhere.
+    """
 
     server: str = "auto"
     rules: tuple[Path, ...] = DEFAULT_FOLDERS
     control: Path = CONTROL
     inject: Path = INJECT
+    udev_rules: Path | None = UDEV_RULES
 
 
 def _server(text: str) -> Complaint | None:
@@ -61,6 +68,10 @@ def _socket(text: str) -> Complaint | None:
     return _absolute(text)
 
 
+def _folder(text: str) -> Complaint | None:
+    return None if text == _NOWHERE else _absolute(text)
+
+
 _TABLE: Final = Table(
     "a configuration",
     (
@@ -68,6 +79,7 @@ _TABLE: Final = Table(
         Key("rules", "texts", "Files and folders of rules.", text=_absolute),
         Key("control", "text", "The daemon's control socket.", text=_socket),
         Key("inject", "text", "The socket of the program that injects uevents.", text=_socket),
+        Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
     ),
 )
 
@@ -99,9 +111,11 @@ def _read(reader: Reader, root: Node | None) -> Config:
     rules = reader.texts(fields["rules"]) if "rules" in fields else ()
     control = reader.text(fields["control"]) if "control" in fields else None
     inject = reader.text(fields["inject"]) if "inject" in fields else None
+    folder = reader.text(fields["udev_rules"]) if "udev_rules" in fields else None
     return Config(
         server or config.server,
         tuple(map(Path, rules)) or config.rules,
         Path(control) if control else config.control,
         Path(inject) if inject else config.inject,
+        None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
     )

@@ -153,7 +153,7 @@ class Daemon:
     async def _one(self, address: str) -> None:
         """One session, until it fails or other settings ask for another."""
         config = self._settings.config
-        session = Session(address, self._settings.rules, self._log, config.inject, dry_run=self._dry_run)
+        session = Session(address, self._settings.rules, self._log, config, dry_run=self._dry_run)
         self._session = session
         loop = asyncio.get_running_loop()
         work = loop.create_task(session.run())
@@ -281,7 +281,7 @@ async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bo
     """
     config = settings.config
     address = find_server(config.server, os.environ)
-    session = Session(address, settings.rules, log, config.inject, dry_run=dry_run)
+    session = Session(address, settings.rules, log, config, dry_run=dry_run)
     loop = asyncio.get_running_loop()
     work, tried = loop.create_task(session.run()), loop.create_task(session.tried.wait())
     try:

@@ -29,8 +29,9 @@ def permanent_address(name: str) -> str:
     """The address of the hardware of interface `name`, `00:e0:4c:68:01:02`; empty where it has none."""
     buffer = bytearray(struct.pack("II", _GPERMADDR, _LONGEST) + bytes(_LONGEST))
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
-            # struct ethtool_perm_addr is written through the pointer in struct ifreq (netdevice(7)).
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+            # Any socket will do. struct ethtool_perm_addr is written through the pointer in struct ifreq
+            # (netdevice(7)).
             address = _address_of(buffer)
             request = struct.pack(f"{_NAME}sP", name.encode("utf-8", "surrogateescape")[: _NAME - 1], address)
             fcntl.ioctl(control, _SIOCETHTOOL, request.ljust(40, b"\0"))

@@ -19,7 +19,7 @@ from hotplugd.plan import Attachment, Change
 from hotplugd.retry import NEVER
 from hotplugd.rules import RuleSet
 from hotplugd.tools import Activity, Tools
-from hotplugd.wants import Problem, Wants, wants
+from hotplugd.wants import Problem, Wants, guard_rail, wants
 from hotplugd.writer import Writer
 
 
@@ -147,6 +147,17 @@ class Reconciler:
     def wanted(self) -> Iterable[Wants]:
         """Where each device that a rule takes should go."""
         return self._wants.values()
+
+    def kept(self) -> list[str]:
+        """The syspaths of devices that a guard rail keeps on the host, though a rule takes them."""
+        return [
+            syspath
+            for syspath, each in self._wants.items()
+            if each.rule is not None
+            and each.rule.attach is not None
+            and not each.rule.attach.force
+            and guard_rail(each.device)
+        ]
 
     def attachments(self) -> list[Attachment]:
         """What is attached now, by instance."""

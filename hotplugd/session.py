@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd.config import Config
 from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
+from hotplugd.leave import write
 from hotplugd.lxd import Lifecycle, Lxd, ServerInfo
 from hotplugd.model import Device, InstanceName
 from hotplugd.reconcile import Reconciler
@@ -38,7 +39,7 @@ _PAUSES: Final = (0.2, 10.0)
 class Session:
     """The devices of one server, at `address`.
 
-    inject       where systemd listens for the program that injects uevents
+    config       where others listen and look; its server and rules were found and read already
     tried        set once the first convergence was tried, whatever came of it
     server       who answers; None until somebody did
     connected    whether the server's events are heard
@@ -46,7 +47,13 @@ class Session:
     """
 
     def __init__(
-        self, address: str, rules: RuleSet, log: FilteringBoundLogger, inject: Path, *, dry_run: bool = False
+        self,
+        address: str,
+        rules: RuleSet,
+        log: FilteringBoundLogger,
+        config: Config,
+        *,
+        dry_run: bool = False,
     ) -> None:
         self.address = address
         self.rules = rules
@@ -56,13 +63,14 @@ class Session:
         self.connected = False
         self.lost_events = 0
         self._log = log
+        self._leave = config.udev_rules
         self._dry_run = dry_run
         self._retry = Retry()
         threads = Threads()
         self._lxd = Lxd(address, threads)
         self._inspector = Inspector(threads, self._lxd.init, self._changed_inside, self._ended)
         self._slots = Slots()
-        self._injector = Injector(threads, self._inspector.network, inject)
+        self._injector = Injector(threads, self._inspector.network, config.inject)
         tools = Tools(
             self._lxd, self._inspector, self._injector, self._slots, self._restore, log, _now, dry_run
         )
@@ -89,6 +97,7 @@ class Session:
         self._inspector.ask_for(rules.users, rules.groups)
         self.reconciler.set_rules(rules)
         self._udev.ask_for(rules.attrs)
+        self._tell_others()
 
     def problems(self) -> list[Problem]:
         """Everything that is not as it should be."""
@@ -101,6 +110,7 @@ class Session:
         self._inspector.ask_for(self.rules.users, self.rules.groups)
         try:
             self._udev.start()
+            self._tell_others()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
                 tasks.create_task(self._resync())
@@ -157,6 +167,16 @@ class Session:
     async def _list(self) -> None:
         asked = asyncio.get_running_loop().time()
         self.reconciler.listed_instances(await self._lxd.list(), asked)
+
+    def _tell_others(self) -> None:
+        """Have the host's software leave alone what rules take, where this is the host's udevd."""
+        if self._dry_run or self._leave is None:
+            return
+        try:
+            if write(self.rules, self.reconciler.kept(), self._leave):
+                self._log.info("leave-alone.written", folder=str(self._leave))
+        except OSError as error:
+            self._log.warning("leave-alone.problem", reason=str(error))
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)

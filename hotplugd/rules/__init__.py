@@ -10,6 +10,7 @@ Pure, but for `load`, which reads the files it is told to.
 
 from hotplugd.rules.diagnostics import Diagnostic, Related
 from hotplugd.rules.files import DEFAULT_FOLDERS
+from hotplugd.rules.leave import leave_alone
 from hotplugd.rules.load import Loaded, load, parse
 from hotplugd.rules.match import Failure, Match
 from hotplugd.rules.ruleset import Attach, Companion, Rule, RuleSet, Taken, Verdict, What
@@ -33,6 +34,7 @@ __all__ = [
     "Verdict",
     "What",
     "describe",
+    "leave_alone",
     "load",
     "parse",
     "render",

@@ -57,6 +57,7 @@ class Daemon:
         inject = inject or self.folder / "inject.sock"
         self.config.write_text(
             f"server: {server}\nrules: [{self.rules}]\ncontrol: {self.control}\ninject: {inject}\n"
+            f"udev_rules: {self.folder / 'udev'}\n"
         )
 
     def __enter__(self) -> Self:

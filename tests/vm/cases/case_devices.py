@@ -13,6 +13,7 @@ from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.wait import eventually, steadily
+from tests.phones.containers import once_it_is_free
 from tests.vm.machine import (
     DEADLINE,
     Adapter,
@@ -82,7 +83,7 @@ def test_an_adapter_goes_in_by_its_address_and_is_back_when_the_instance_stops(
     assert told(running) == "[]"
     container.stop()
     soon(lambda: adapter.interface not in ("", "lan0"))
-    container.start()
+    once_it_is_free(container.start)
     soon(lambda: interfaces(container) == {"lan0"})
     running.write_rules(rule("{subsystem: net, mac: '00:00:00:00:00:01'}", "{to: c1}"))
     running.reload()
@@ -110,7 +111,7 @@ def test_one_that_is_pulled_while_it_is_inside_is_said_and_goes_in_again(
     adapter.unplug()
     container.stop()
     soon(lambda: not ours(container))
-    container.start()
+    once_it_is_free(container.start)
     soon(lambda: told(running) == "[]")
 
 

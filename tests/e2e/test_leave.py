@@ -1,0 +1,69 @@
+"""The host's software is told, by the real udevd, to leave alone what rules take."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.lab.container import Container
+from tests.lab.kernel import Veth, Zram
+from tests.lab.wait import eventually
+
+_RULES = Path("/run/udev/rules.d")
+
+
+def properties(syspath: str) -> dict[str, str]:
+    done = subprocess.run(
+        ["udevadm", "info", "--query=property", syspath], capture_output=True, text=True, check=False
+    )
+    return dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+
+
+@pytest.fixture
+def lent() -> Iterator[list[Path]]:
+    """Files that udevd reads for the time of a test."""
+    files: list[Path] = []
+    yield files
+    for each in files:
+        each.unlink(missing_ok=True)
+    subprocess.run(["udevadm", "control", "--reload"], check=True)
+
+
+def test_udevd_says_it_of_what_is_taken_and_of_nothing_else(
+    container: Container, zram: Zram, veth: Veth, daemon: StartDaemon, lent: list[Path]
+) -> None:
+    running = daemon(
+        "rules:\n"
+        f"  - {{name: nic, match: {{subsystem: net, mac: '{veth.mac}'}}, attach: {{to: {container}}}}}\n"
+        f"  - {{name: disk, match: {{subsystem: block, kernel: nothing}}, attach: {{to: {container}}}}}\n"
+    )
+    for made in sorted((running.folder / "udev").iterdir()):
+        _RULES.mkdir(parents=True, exist_ok=True)
+        lent.append(_RULES / made.name.replace("-leave", f"-leave-{container}"))
+        lent[-1].write_text(made.read_text())
+    assert len(lent) == 2
+    subprocess.run(["udevadm", "control", "--reload"], check=True)
+    running.stop()
+    veth.plug()
+    zram.plug()
+    eventually(lambda: "USEC_INITIALIZED" in properties(zram.syspath))
+    eventually(lambda: properties(veth.syspath).get("NM_UNMANAGED") == "1")
+    assert properties(veth.syspath)["UDISKS_IGNORE"] == "1"
+    assert "UDISKS_IGNORE" not in properties(zram.syspath)
+
+
+def test_new_rules_are_written_when_they_are_read(
+    container: Container, veth: Veth, daemon: StartDaemon
+) -> None:
+    first = f"{{name: nic, match: {{subsystem: net, mac: '{veth.mac}'}}, attach: {{to: {container}}}}}"
+    running = daemon(f"rules:\n  - {first}\n")
+    path = running.folder / "udev" / "90-hotplugd-leave.rules"
+    assert veth.mac in path.read_text()
+    running.write_rules("rules:\n  - {name: nic, match: {subsystem: net, kernel: none}, ignore: true}\n")
+    running.reload()
+    assert veth.mac not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o644

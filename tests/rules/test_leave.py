@@ -1,0 +1,109 @@
+"""What the host's software is told to leave alone: never more than a rule takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from hotplugd.rules import leave_alone
+from tests.devices import rule, ruleset
+
+TO = "{to: box}"
+
+
+def lines(*written: str, usb: bool = True, kept: tuple[str, ...] = ()) -> list[str]:
+    """The rules that tell, or skip; without the frame, and what is told in short."""
+    text = leave_alone(ruleset(*written), kept, usb=usb)
+    assert text.endswith('LABEL="hotplugd_leave_end"\n')
+    told = (
+        'ENV{ID_MM_DEVICE_IGNORE}="1", ENV{ID_MM_PORT_IGNORE}="1", ENV{UDISKS_IGNORE}="1", '
+        'ENV{NM_UNMANAGED}="1", ENV{MTP_NO_PROBE}="1", GOTO="hotplugd_leave_end"'
+    )
+    frame = ("#", "ACTION", "LABEL")
+    each = [line for line in text.splitlines() if line and not line.startswith(frame)][1:]
+    return [line.replace(told, "TOLD").replace('GOTO="hotplugd_leave_end"', "SKIP") for line in each]
+
+
+USB = 'SUBSYSTEM=="usb", ENV{DEVTYPE}=="usb_device"'
+
+SAID: dict[str, tuple[str, list[str]]] = {
+    "ids": (
+        "{id: ['18d1:4ee7', '04e8:6860']}",
+        [
+            f'{USB}, ENV{{ID_VENDOR_ID}}=="18d1|0x18d1", ENV{{ID_MODEL_ID}}=="4ee7|0x4ee7", TOLD',
+            f'{USB}, ENV{{ID_VENDOR_ID}}=="04e8|0x04e8", ENV{{ID_MODEL_ID}}=="6860|0x6860", TOLD',
+        ],
+    ),
+    "a vendor and serials": (
+        "{vendor_id: 18D1, serial: ['1A*', 'R5[CD]?']}",
+        [f'{USB}, ENV{{ID_VENDOR_ID}}=="18d1|0x18d1", ENV{{ID_SERIAL_SHORT}}=="1A*|R5[CD]?", TOLD'],
+    ),
+    "a port": ("{port: '1-4.*'}", [f'{USB}, KERNEL=="1-4.*", TOLD']),
+    "an interface": ("{interface: 'ff:42:01'}", [f'{USB}, ENV{{ID_USB_INTERFACES}}=="*:ff4201:*", TOLD']),
+    "a property": ("{property: {ID_MODEL: 'Pixel*'}}", [f'{USB}, ENV{{ID_MODEL}}=="Pixel*", TOLD']),
+    "any": (
+        "{any: [{serial: A}, {port: 1-2}]}",
+        [f'{USB}, ENV{{ID_SERIAL_SHORT}}=="A", TOLD', f'{USB}, KERNEL=="1-2", TOLD'],
+    ),
+    "a branch that cannot be said": (
+        "{any: [{serial: A}, {parent: {driver: x}}]}",
+        [f'{USB}, ENV{{ID_SERIAL_SHORT}}=="A", TOLD'],
+    ),
+    "a tty": (
+        "{subsystem: tty, serial: A}",
+        ['SUBSYSTEM=="tty", ENV{ID_SERIAL_SHORT}=="A", TOLD'],
+    ),
+    "an interface's address": (
+        "{subsystem: net, mac: '00:E0:4C:00:00:01'}",
+        ['SUBSYSTEM=="net", ATTR{address}=="00:e0:4c:00:00:01", TOLD'],
+    ),
+}
+
+
+@pytest.mark.parametrize(("match", "expected"), SAID.values(), ids=SAID)
+def test_what_a_rule_takes_is_told(match: str, expected: list[str]) -> None:
+    assert lines(rule(match, TO)) == expected
+
+
+UNSAID = [
+    "{parent: {driver: x}}",
+    "{not: {serial: A}}",
+    "{serial: A, not: {port: 1-2}}",
+    "{subsystem: tty, port: 1-2}",
+    "{serial: 'a\"b'}",
+    "{serial: 'a\\b'}",
+    "{serial: '$env{x}'}",
+    "{serial: '[a|b]'}",
+    "{attr: {power/level: x}}",
+    '{serial: "a\\nb"}',
+]
+
+
+@pytest.mark.parametrize("match", UNSAID)
+def test_what_udev_cannot_say_is_left_out(match: str) -> None:
+    assert lines(rule(match, TO)) == []
+
+
+def test_what_an_earlier_rule_ignores_is_skipped_rather_too_widely() -> None:
+    ignoring = rule("{subsystem: hidraw, vendor_id: 1050}", None, name="keys")
+    assert lines(ignoring, rule("{subsystem: hidraw}", TO)) == [
+        'SUBSYSTEM=="hidraw", SKIP',
+        'SUBSYSTEM=="hidraw", TOLD',
+    ]
+
+
+def test_what_the_host_keeps_is_skipped_first() -> None:
+    kept = ("/sys/devices/pci0000:00/net/eth0", '/sys/x"y', "/sys/x*")
+    assert lines(rule("{subsystem: net}", TO), usb=False, kept=kept) == [
+        'DEVPATH=="/devices/pci0000:00/net/eth0", SKIP',
+        'SUBSYSTEM=="net", TOLD',
+    ]
+
+
+def test_the_files_share_the_devices_out() -> None:
+    assert 'SUBSYSTEM!="usb", GOTO' in leave_alone(ruleset(rule("{serial: A}", TO)), usb=True)
+    assert 'SUBSYSTEM=="usb", GOTO' in leave_alone(ruleset(rule("{serial: A}", TO)), usb=False)
+
+
+def test_too_many_alternatives_are_left_out() -> None:
+    many = "[" + ", ".join(f"{{serial: S{n}}}" for n in range(65)) + "]"
+    assert lines(rule(f"{{any: {many}}}", TO)) == []
