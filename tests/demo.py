@@ -21,7 +21,7 @@ from typing import TextIO
 
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console, Zram
+from tests.lab.kernel import Console, Veth, Zram
 from tests.lab.server import Server
 from tests.lab.stop import clean_up_when_told_to_end, finish_undisturbed
 from tests.lab.udevd import udevd
@@ -50,6 +50,14 @@ rules:
       not: {{kernel: "{disks}"}}          # those that are here already
     attach: {{to: c2}}
 """
+
+_NET_RULES = """\
+rules:
+  - name: network-port
+    match: {{subsystem: net, mac: "{mac}"}}
+    {does}
+"""
+_NET_TAKEN = "attach: {to: c1, name: lan0}"
 
 _USB_RULES = """\
 rules:
@@ -114,6 +122,7 @@ def main() -> int:
             _say("two containers: c1, c2")
             containers = (server.launch("c1"), server.launch("c2"))
             rows += _kernel(server, containers)
+            rows.append(_interface(server, containers))
             rows += _phones(server, containers)
             _say("clean-up")
             finish_undisturbed(Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP)
@@ -155,6 +164,45 @@ def _kernel(server: Server, containers: tuple[Container, Container]) -> list[Row
         parts.append(Part("memory disk (zram)", "disks", c2, _disk(disk), disk.unplug))
         _say("hotplugd, with devices of the kernel's own")
         return _run(server, rules, None, parts, containers)
+
+
+def _interface(server: Server, containers: tuple[Container, Container]) -> Row:
+    """A network interface, plugged in while a rule takes it, and given back when no rule does any more."""
+    home, other = containers
+    row = Row("network interface (given back)", "network-port", str(home))
+    came, went = [], []
+    with Veth() as veth:
+        veth.unplug()
+        taken, ignored = (_NET_RULES.format(mac=veth.mac, does=does) for does in (_NET_TAKEN, "ignore: true"))
+        _say("hotplugd, with a network interface")
+        with Daemon(server.socket, taken) as daemon:
+            try:
+                for _ in range(_ROUNDS):
+                    start = time.perf_counter()
+                    veth.plug()
+                    eventually(lambda: "lan0" in _interfaces(home), _DEADLINE, pause=_PAUSE)
+                    came.append((time.perf_counter() - start) * 1000)
+                    if veth.on_host or "lan0" in _interfaces(other):
+                        return replace(row, wrong="it is in two places")
+                    daemon.write_rules(ignored)
+                    start = time.perf_counter()
+                    daemon.send(Signals.SIGHUP)
+                    eventually(lambda: veth.on_host, _DEADLINE, pause=_PAUSE)
+                    went.append((time.perf_counter() - start) * 1000)
+                    if "lan0" in _interfaces(home):
+                        return replace(row, wrong="it is in two places")
+                    daemon.wait_for("READY=1")
+                    veth.unplug()
+                    daemon.write_rules(taken)
+                    daemon.reload()
+            except NotInTime as error:
+                return replace(row, wrong=str(error))
+    return replace(row, came=median(came), went=median(went))
+
+
+def _interfaces(container: Container) -> set[str]:
+    text = Path(f"/proc/{container.pid}/net/dev").read_text(encoding="ascii")
+    return {line.partition(":")[0].strip() for line in text.splitlines()[2:]}
 
 
 def _phones(server: Server, containers: tuple[Container, Container]) -> list[Row]:

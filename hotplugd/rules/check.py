@@ -82,6 +82,8 @@ class Checker(Reader):
             if complete:
                 hint = "say where with `attach: {to: ...}`, or `ignore: true`"
                 self.wrong(first_word(node), "the rule neither attaches nor ignores", hint)
+        if attach is not None and match is not None and (kind := _alone(match, attach)):
+            self.wrong(fields["attach"].name.place, *kind)
         if len(self.found) > before or name is None or match is None:
             return None
         rule = Rule(name, with_default_subsystem(match), attach, self.source.file, node.place.line + 1)
@@ -184,6 +186,20 @@ class Checker(Reader):
                     yield Companion(self._match(fields["match"].value, fields["match"].name), path, links)
             elif (text := self.judged(item, field)) is not None:
                 yield Companion(_below(text))
+
+
+def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
+    """What is wrong with several instances, as far as the rule says what it is about."""
+    subsystem = match.test_of("subsystem")
+    if len(attach.to) == 1 or subsystem is None or not subsystem.is_exact:
+        return None
+    only = subsystem.exact
+    if attach.what in ("nic", "pci") or (attach.what is None and only <= {"net", "pci"}):
+        return "`to` names several instances, and such a device can be in one at a time", "name one"
+    if only == {"block"} and attach.share is None:
+        hint = "`share: true` attaches it all the same; what two write at once destroys file systems"
+        return "`to` names several instances for a disk", hint
+    return None
 
 
 def _below(word: str) -> Match:
