@@ -29,6 +29,7 @@ MARK_SINCE: Final = MARK + "since"
 MARK_SLOT: Final = MARK + "slot"
 MARK_SEEN: Final = MARK + "seen"
 MARK_LINKS: Final = MARK + "links"
+MARK_MEMBER: Final = MARK + "member"
 
 # For people to read. A difference here alone is no reason to take a device out and put it in again,
 # which is what the server does when any key changes.

@@ -54,6 +54,8 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
         entries.MARK_NODE: want.device.node or want.device.kernel,
         entries.MARK_RULE: want.rule.name,
     }
+    if instance.location:
+        config[entries.MARK_MEMBER] = instance.location
     if "source" not in config:
         config[entries.MARK_SLOT] = want.slot
     if want.what == "nic":

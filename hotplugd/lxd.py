@@ -81,6 +81,20 @@ class ServerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a cluster. status: `Online`, `Offline` or another word of the server's; message: why."""
+
+    name: str
+    status: str
+    message: str
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it answers the others."""
+        return self.status.lower() == "online"
+
+
+@dataclass(frozen=True, slots=True)
 class Lifecycle:
     """Something happened: the server's name for it (`instance-started`), and to which instance.
 
@@ -128,12 +142,27 @@ class Lxd:
         self._info = await self._call(self._connect)
         return self._info
 
+    async def members(self) -> list[Member]:
+        """The members of the cluster; none where the server is in no cluster."""
+
+        def work() -> list[Member]:
+            if not self._member():
+                return []
+            found = self._api.cluster.members.get(params={"recursion": 1}).json()["metadata"]
+            return [
+                Member(str(each["server_name"]), str(each["status"]), plain(str(each.get("message", ""))))
+                for each in found
+            ]
+
+        return await self._call(work)
+
     async def list(self) -> list[Instance]:
         """All instances of all projects."""
 
         def work() -> list[Instance]:
             answer = self._api.instances.get(params={"recursion": 1, "all-projects": "true"})
-            return [self._instance(each) for each in answer.json()["metadata"] if _is_known(each)]
+            found = answer.json()["metadata"]
+            return [self._instance(each) if _is_known(each) else self._stub(each) for each in found]
 
         return await self._call(work)
 
@@ -319,8 +348,8 @@ class Lxd:
 
     def _instance(self, found: Mapping[str, Any]) -> Instance:
         own = _entries(found["devices"])
-        location = found.get("location") or "none"
-        member = self._info.member if self._info else ""
+        location = _location(found)
+        member = self._member(location)
         return Instance(
             id=InstanceName(str(found.get("project") or "default"), str(found["name"])),
             kind="virtual-machine" if found.get("type") == "virtual-machine" else "container",
@@ -332,7 +361,22 @@ class Lxd:
             },
             here=not member or location == member,
             can=self._info.can if self._info else frozenset(),
+            location=location,
         )
+
+    def _stub(self, found: Mapping[str, Any]) -> Instance:
+        """What is listed of an instance whose member is away: that says nothing of its devices."""
+        name = InstanceName(str(found.get("project") or "default"), str(found["name"]))
+        return Instance(name, here=False, location=_location(found), known=False)
+
+    def _member(self, location: str = "") -> str:
+        """The name of the member that we speak to, empty without a cluster.
+
+        location  where an instance is, which tells that the server has become a member of a cluster
+        """
+        if self._info is None or (location and not self._info.member):
+            self._info = self._connect()
+        return self._info.member
 
     def _event_stream(self) -> tuple[str, aiohttp.BaseConnector]:
         query = "/1.0/events?type=lifecycle&all-projects=true"
@@ -364,8 +408,12 @@ def _pinned(address: str) -> Path:
     return path
 
 
+def _location(found: Mapping[str, Any]) -> str:
+    location = str(found.get("location") or "none")
+    return "" if location == "none" else location
+
+
 def _is_known(found: Mapping[str, Any]) -> bool:
-    # Instances of a cluster member that is away are listed as stubs: that says nothing of their devices.
     return str(found.get("status", "")).lower() != "error" and "devices" in found
 
 

@@ -127,6 +127,8 @@ class Instance:
     inherited the device entries that its profiles give it, less those that its own replace
     here      whether it is on the cluster member whose devices we look after
     can       what its server can do that not every server can
+    location  the cluster member that it is on; empty without a cluster
+    known     whether its server could say how it is: it cannot where the member is away
     """
 
     id: InstanceName
@@ -137,6 +139,8 @@ class Instance:
     inherited: Mapping[str, Entry] = field(default_factory=dict)
     here: bool = True
     can: frozenset[Ability] = frozenset()
+    location: str = ""
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def plan_instance(
         message = f"there is no instance '{name.name}' in project '{name.project}'"
         return Plan(problems=tuple(_problem(want, message) for want in wanted))
     if not instance.here:
-        return Plan()
+        return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
     planner = _Planner(instance, inside, unsettled)
     mine = list(wanted)
     if present is not None:
@@ -104,6 +104,12 @@ def _is_again(entry: Entry, want: Want) -> bool:
         and want.device.kernel == entry.config.get("parent")
         and identity(want.device) == entry.config.get(entries.MARK_DEVICE)
     )
+
+
+def _elsewhere(want: Want, instance: Instance) -> Problem:
+    """Of no concern where all members have the same rules: only `explain` says it."""
+    message = f"{instance.id} is on the cluster member {instance.location}, and the device is here"
+    return Problem(str(want.device), want.rule.name, message, guard=True)
 
 
 def _problem(want: Want, message: str) -> Problem:
@@ -147,6 +153,8 @@ class _Planner:
         for name, each in self._ours.items():
             lives = each.config.get("type") != "nic" or entries.slot_of(each) in present
             if lives or not self._instance.running or each.config.get(entries.MARK_INSTANCE) != mark:
+                continue
+            if each.config.get(entries.MARK_MEMBER, "") != self._instance.location:
                 continue
             if any(_is_again(each, want) for want in wanted):
                 continue
@@ -210,8 +218,11 @@ class _Planner:
             if each.name in self._kept:
                 continue
             mark = each.config.get(entries.MARK_INSTANCE, "")
+            member = each.config.get(entries.MARK_MEMBER, "")
             if mark != entries.mark_for(self._instance.id):
                 why = f"it was made for {quoted(mark)}, not for this instance"
+            elif member != self._instance.location:
+                why = f"its device is on the cluster member {quoted(member) or 'of another time'}"
             elif entries.slot_of(each) in present:
                 why = "no rule puts its device here any more"
             else:

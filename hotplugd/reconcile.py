@@ -173,7 +173,7 @@ class Reconciler:
             problem for wanted in self._wants.values() for problem in wanted.problems if not problem.guard
         ]
         for _, writer in sorted(self._writers.items()):
-            found += writer.problems()
+            found += [problem for problem in writer.problems() if not problem.guard]
         return list(dict.fromkeys(found))
 
     # --- what moves into instances ----------------------------------------------------------------------

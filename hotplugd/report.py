@@ -52,7 +52,7 @@ class Report:
 
     def problems(self, problems: Iterable[Problem]) -> None:
         """The plan has these problems."""
-        now = tuple(problems)
+        now = tuple(each for each in problems if not each.guard)
         for each in now:
             if each not in self._problems:
                 self._log.warning(

@@ -49,7 +49,8 @@ class Survey:
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that cannot be."""
         found = [each for wanted in self.wants.values() for each in wanted.problems if not each.guard]
-        found += [each for _, plan in sorted(self.plans.items()) for each in plan.problems]
+        told = [each for _, plan in sorted(self.plans.items()) for each in plan.problems]
+        found += [each for each in told if not each.guard]
         return list(dict.fromkeys(found))
 
     def of(self, device: Device) -> Fate:

@@ -34,6 +34,8 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "ready": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd10e",
     "stopping": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd10f",
     "device.untold": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd110",
+    "link.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd111",
+    "leave-alone.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd112",
 }
 _FIELDS: Final = {
     "device": "DEVICE",

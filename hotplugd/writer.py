@@ -218,7 +218,7 @@ class Writer:
             self._back_off(error)
 
     def _learn(self, actual: Instance | None) -> None:
-        if actual is None or not actual.running:
+        if actual is None or not actual.running or not actual.here:
             self._sight.forget()
             self._teller.forget()
             self._linker.forget()
@@ -334,7 +334,9 @@ class Writer:
             times.append(self._retry.until)
         if self.plan.changes:
             times.append(self._hands_off)
-        if self.actual is not None and self.actual.running and self._looking is None:
+        # Of another cluster member's instance the init's number would be one of that host's.
+        inside = self.actual is not None and self.actual.running and self.actual.here
+        if self.actual is not None and inside and self._looking is None:
             links = self._linker.paths(self.plan.attachments)
             self._sight.also = self._teller.paths(self.actual) | links
             when = self._sight.next(self.plan.attachments, self._wanted())
@@ -342,7 +344,7 @@ class Writer:
                 self._look()
             else:
                 times.append(when)
-        if self.actual is not None:
+        if self.actual is not None and inside:
             self._linker.link(self.plan.attachments, self._sight.inside)
             self._teller.tell(self.plan, self.actual, self._sight.inside)
         if self._looking is None:  # which may settle some of them

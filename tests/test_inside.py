@@ -73,8 +73,8 @@ class TestNodes:
 
     def test_a_link_to_a_node_is_no_node(self, box: Container) -> None:
         shell(box, "ln -s /dev/null /dev/absolute; ln -s null /dev/relative; ln -s /dev/loop /dev/loop")
-        paths = ("/dev/absolute", "/dev/relative", "/dev/loop")
-        assert see(box, *paths).nodes == dict.fromkeys(paths, Node(None, 0o777))
+        links = {"/dev/absolute": "/dev/null", "/dev/relative": "null", "/dev/loop": "/dev/loop"}
+        assert see(box, *links).nodes == {path: Node(None, 0o777, to) for path, to in links.items()}
 
     @pytest.mark.parametrize("target", ["/dev", "../dev", "/proc/1/root/dev"])
     def test_a_linked_folder_on_the_way_leads_nowhere(self, box: Container, target: str) -> None:

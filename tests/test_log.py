@@ -21,7 +21,7 @@ from hotplugd.systemd import MESSAGE_IDS
 
 # Whoever looks for one of these by its id has nothing to gain: each goes along with one that has an id,
 # or is for whoever tries hotplugd out.
-_WITHOUT_ID = {"defect", "dry-run", "reload.error", "reload.warning", "slot.swept"}
+_WITHOUT_ID = {"defect", "dry-run", "leave-alone.written", "reload.error", "reload.warning", "slot.swept"}
 _HOSTILE = "1A\x1b[2J\n\u202eevil\udc80"
 _TAME = "1A\\x1b[2J\\x0a\\u202eevil\\udc80"
 _WRITE = """

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import click
 
 from hotplugd import config as configuration
-from hotplugd.cli.common import fail, print_json, say, show, show_problems, table, with_config, with_json
+from hotplugd.cli.common import (
+    count,
+    fail,
+    print_json,
+    say,
+    show,
+    show_problems,
+    table,
+    with_config,
+    with_json,
+)
 from hotplugd.model import plain
 
 if TYPE_CHECKING:
-    from hotplugd.documents import AttachmentJson, ChangeJson, StatusJson
+    from hotplugd.documents import AttachmentJson, ChangeJson, ClusterJson, HeldJson, StatusJson
 
 _NOT_RUNNING: Final = 3
 _VERIFIED: Final = {True: "yes", False: "no", None: "not running"}
 
 
 @click.command()
+@click.option("--cluster", "everywhere", is_flag=True, help="What all cluster members have attached.")
 @with_config
 @with_json
-def command(config: Path, *, as_json: bool) -> None:
+def command(config: Path, *, everywhere: bool, as_json: bool) -> None:
     """Ask the running daemon how things are: problems first, then what is attached.
 
-    Exit code 0 if all is well, 1 if there are problems, 3 if no daemon runs.
+    With --cluster the server is asked instead, what is attached on all of its members; no daemon is needed.
+
+    Exit code 0 if all is well, 1 if there are problems or a member is away, 3 if no daemon runs.
     """
     from hotplugd.control import ControlError, NotRunning, ask
 
@@ -32,6 +46,9 @@ def command(config: Path, *, as_json: bool) -> None:
     if wrong:
         show(wrong)
         raise SystemExit(1)
+    if everywhere:
+        _cluster(found.server, as_json=as_json)
+        return
     try:
         status = cast("StatusJson", ask(found.control, "status"))
     except NotRunning as error:
@@ -43,6 +60,46 @@ def command(config: Path, *, as_json: bool) -> None:
     else:
         _show(status)
     raise SystemExit(1 if status["problems"] else 0)
+
+
+def _cluster(server: str, *, as_json: bool) -> None:
+    from hotplugd.cluster import cluster
+    from hotplugd.documents import cluster_json
+    from hotplugd.server import ServerError
+
+    try:
+        found = cluster(server, os.environ)
+    except (ServerError, OSError) as error:
+        raise fail(error) from None
+    document = cluster_json(found)
+    if as_json:
+        print_json(document)
+    else:
+        _show_cluster(document)
+    raise SystemExit(0 if all(each.is_online for each in found.members) else 1)
+
+
+def _show_cluster(document: ClusterJson) -> None:
+    for each in document["members"]:
+        unknown = f"; nobody knows what {', '.join(each['unknown'])} has" if each["unknown"] else ""
+        if each["status"].lower() != "online":
+            say(plain(f"{each['name']} is {each['status'].lower()}: {each['message']}{unknown}"), "red")
+    rows = [
+        [
+            each["member"],
+            _instance(each),
+            each["device"],
+            each["identity"],
+            each["rule"],
+            each["path"],
+            each["since"][:19].replace("T", " "),
+        ]
+        for each in document["attachments"]
+    ]
+    if rows:
+        table(("member", "instance", "device", "identity", "rule", "path", "since (UTC)"), rows)
+    where = f" on {count(len(document['members']), 'member')}" if document["members"] else ", no cluster"
+    say(f"{len(rows)} attached{where}")
 
 
 def _show(status: StatusJson) -> None:
@@ -79,5 +136,5 @@ def _show(status: StatusJson) -> None:
     )
 
 
-def _instance(each: AttachmentJson | ChangeJson) -> str:
+def _instance(each: AttachmentJson | ChangeJson | HeldJson) -> str:
     return each["instance"] if each["project"] == "default" else f"{each['project']}/{each['instance']}"

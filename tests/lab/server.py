@@ -148,6 +148,11 @@ class Server(Manager):
         self.stop()
         self.start()
 
+    def start_again(self) -> None:
+        """Start the server if it was stopped."""
+        if self._process is None:
+            self.start()
+
     def freeze(self) -> None:
         """Stop the server from doing anything, its socket staying open."""
         assert self._process is not None

@@ -242,7 +242,10 @@ def test_what_udevd_has_not_processed_is_not_added() -> None:
 
 NO_PLACE: dict[str, tuple[Instance | None, list[str]]] = {
     "none of that name": (None, ["there is no instance 'box' in project 'default'"]),
-    "on another member": (replace(box([entry(phone(9))]), here=False), []),
+    "on another member": (
+        replace(box([entry(phone(9))]), here=False, location="m2"),
+        ["box is on the cluster member m2, and the device is here"],
+    ),
 }
 
 

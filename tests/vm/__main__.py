@@ -38,12 +38,18 @@ _PYTEST: Final = (
     "-o", "cache_dir=/tmp/pytest", "--junitxml=/results/junit.xml",
 )  # fmt: skip
 _CASES: Final = "tests/vm/cases"
+_HARDWARE: Final = (f"{_CASES}/case_hardware.py", f"{_CASES}/case_devices.py")
+_UNMARKED: Final = "not first_boot and not second_boot and not crashes"
 GROUPS: Final = {
-    "plain": Group(((_CASES, "-m", "not first_boot and not second_boot and not crashes"),), deadline=900.0),
+    "plain": Group(
+        ((_CASES, *(f"--ignore={each}" for each in _HARDWARE), "-m", _UNMARKED),),
+    ),
+    "hardware": Group((_HARDWARE,)),
     "crashes": Group(((_CASES, "-m", "crashes"),), deadline=900.0),
     "incus": Group(
         (
-            tuple(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents", "hardware")),
+            tuple(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents")),
+            _HARDWARE,
             # What runs with the builder's LXD elsewhere.
             ("tests/test_server.py", "tests/e2e/test_daemon.py"),
         ),
