@@ -26,7 +26,7 @@ PYTHON = $$(for python in python3.13 python3.12 python3.11 python3; do \
 # To build: systemd-python comes as source. To test and show: real servers and real devices, nothing else.
 # udev and systemd are used through their programs; neither becomes the machine's init.
 BUILD_PACKAGES := python3-venv python3-dev gcc pkg-config libsystemd-dev
-LAB_PACKAGES := lxd lxd-client udev libudev1 libusb-1.0-0 busybox-static umockdev kmod iproute2 systemd util-linux
+LAB_PACKAGES := lxd lxd-client udev libudev1 libusb-1.0-0 busybox-static umockdev kmod iproute2 systemd util-linux openssl
 
 # The virtual machine is made of Debian's packages too; the disk of a reboot is formatted here.
 VM_PACKAGES := qemu-system-x86 mmdebstrap squashfs-tools kmod busybox-static e2fsprogs util-linux

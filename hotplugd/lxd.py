@@ -10,23 +10,21 @@ once read. Facts about the server that this file leans on, each measured by hand
 
 from __future__ import annotations
 
-import json
 import re
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
 
-import aiohttp
 import requests
 from pylxd import Client
 from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 
 from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for
+from hotplugd.lifecycle import Identity, Lifecycle, lifecycle
 from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
 from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
 from hotplugd.threads import Threads
@@ -37,9 +35,6 @@ T = TypeVar("T")
 _CONNECT: Final = 5.0
 _READ: Final = 30.0
 _CALL: Final = 45.0
-# The server pings an event stream every 10 s: three missed pings mean that it is gone.
-_SILENCE: Final = 35.0
-_EVENT_MOST: Final = 1 << 20
 
 _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
@@ -94,17 +89,6 @@ class Member:
         return self.status.lower() == "online"
 
 
-@dataclass(frozen=True, slots=True)
-class Lifecycle:
-    """Something happened: the server's name for it (`instance-started`), and to which instance.
-
-    name  None where it may be several: of a profile, which gives entries to all that use it, or a project
-    """
-
-    action: str
-    name: InstanceName | None
-
-
 def find_server(setting: str, environment: Mapping[str, str]) -> str:
     """The address behind the configuration's `server`: a socket's path or an https URL.
 
@@ -136,6 +120,8 @@ class Lxd:
         self._threads = threads
         self._client: Any = None
         self._info: ServerInfo | None = None
+        # Those that our certificate is restricted to; None for all.
+        self._projects: Sequence[str] | None = None
 
     async def connect(self) -> ServerInfo:
         """Open a connection and say who answers. Raises Unreachable, or Refused where we are not trusted."""
@@ -157,11 +143,17 @@ class Lxd:
         return await self._call(work)
 
     async def list(self) -> list[Instance]:
-        """All instances of all projects."""
+        """All instances of all projects that we may see."""
 
         def work() -> list[Instance]:
-            answer = self._api.instances.get(params={"recursion": 1, "all-projects": "true"})
-            found = answer.json()["metadata"]
+            scopes = [{"all-projects": "true"}]
+            if self._projects is not None:
+                scopes = [{"project": each} for each in self._projects]
+            found = [
+                each
+                for scope in scopes
+                for each in self._api.instances.get(params={"recursion": 1, **scope}).json()["metadata"]
+            ]
             return [self._instance(each) if _is_known(each) else self._stub(each) for each in found]
 
         return await self._call(work)
@@ -223,21 +215,11 @@ class Lxd:
 
         Ends by Unreachable when the server goes away, or falls silent.
         """
-        url, connector = self._event_stream()
-        timeout = aiohttp.ClientWSTimeout(ws_receive=_SILENCE, ws_close=1.0)
-        try:
-            async with (
-                aiohttp.ClientSession(connector=connector) as session,
-                session.ws_connect(url, timeout=timeout, max_msg_size=_EVENT_MOST) as stream,
-            ):
-                yield None
-                async for message in stream:
-                    if message.type is aiohttp.WSMsgType.TEXT:
-                        for happened in _lifecycle(message.data):
-                            yield happened
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unreachable(f"no events from {self.address}: {str(error) or 'it fell silent'}") from error
-        raise Unreachable(f"{self.address} closed the event stream")
+        over_https = not self.address.startswith("/")
+        identity = Identity(_pinned(self.address), *DEFAULT_CERTS) if over_https else None
+        projects = self._projects
+        async for happened in lifecycle(self.address, identity, projects):
+            yield happened
 
     # --- requests, in a thread --------------------------------------------------------------------------
 
@@ -267,6 +249,7 @@ class Lxd:
             )
         environment = info["environment"]
         self._client = client
+        self._projects = _projects(client.api)
         clustered = environment.get("server_clustered", False)
         return ServerInfo(
             self.address,
@@ -378,23 +361,24 @@ class Lxd:
             self._info = self._connect()
         return self._info.member
 
-    def _event_stream(self) -> tuple[str, aiohttp.BaseConnector]:
-        query = "/1.0/events?type=lifecycle&all-projects=true"
-        if self.address.startswith("/"):
-            return f"http://localhost{query}", aiohttp.UnixConnector(self.address)
-        pinned = ssl.PEM_cert_to_DER_cert(_pinned(self.address).read_text("ascii"))
-        # This certificate alone is trusted, whatever name is in it, and no authority of the system's.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.load_verify_locations(cadata=pinned)
-        context.load_cert_chain(*DEFAULT_CERTS)
-        return self.address.rstrip("/") + query, aiohttp.TCPConnector(ssl=context)
-
 
 def _file(kind: str) -> dict[str, str]:
     """What a file of root's is called in the headers of a request (LXD and Incus: doc/rest-api)."""
     own = {"type": kind, "uid": "0", "gid": "0", "mode": "0755"}
     return {f"X-{server}-{key}": text for server in ("LXD", "Incus") for key, text in own.items()}
+
+
+def _projects(api: Any) -> list[str] | None:
+    """The projects that a restricted certificate may see; None for one that may see all."""
+    try:
+        api.instances.get(params={"all-projects": "true"})
+    except LXDAPIException as error:
+        if error.response.status_code != requests.codes.forbidden:
+            raise
+        return sorted(
+            str(each["name"]) for each in api.projects.get(params={"recursion": 1}).json()["metadata"]
+        )
+    return None
 
 
 def _pinned(address: str) -> Path:
@@ -422,25 +406,6 @@ def _entries(found: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Entry]:
         str(name): Entry(str(name), {str(key): str(value) for key, value in config.items()})
         for name, config in (found or {}).items()
     }
-
-
-def _lifecycle(text: str) -> list[Lifecycle]:
-    """The instances that an event speaks of. What is no lifecycle event of an instance gives none."""
-    try:
-        metadata = json.loads(text)["metadata"]
-        action = str(metadata["action"])
-        if action.startswith(("profile-", "project-")):
-            return [Lifecycle(action, None)]
-        source = urlsplit(str(metadata["source"]))
-        kind, name = source.path.strip("/").split("/")[1:3]
-        project = parse_qs(source.query).get("project", ["default"])[0]
-        old = (metadata.get("context") or {}).get("old_name")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return []
-    if not action.startswith("instance-") or kind not in ("instances", "containers", "virtual-machines"):
-        return []
-    names = [unquote(name), *([str(old)] if old else [])]
-    return [Lifecycle(action, InstanceName(project, each)) for each in names]
 
 
 def _failure(error: Any) -> ServerError:

@@ -17,7 +17,8 @@ from hotplugd.config import Config
 from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
 from hotplugd.leave import write
-from hotplugd.lxd import Lifecycle, Lxd, ServerInfo
+from hotplugd.lifecycle import Lifecycle
+from hotplugd.lxd import Lxd, ServerInfo
 from hotplugd.model import Device, InstanceName
 from hotplugd.reconcile import Reconciler
 from hotplugd.retry import Retry

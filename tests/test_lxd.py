@@ -16,7 +16,8 @@ import pytest
 
 from hotplugd import lxd as adapter
 from hotplugd.entry import is_ours
-from hotplugd.lxd import Lifecycle, Lxd, find_server
+from hotplugd.lifecycle import Lifecycle
+from hotplugd.lxd import Lxd, find_server
 from hotplugd.model import Entry, Instance, InstanceName
 from hotplugd.server import Busy, Gone, Refused, Unreachable
 from hotplugd.threads import Threads

@@ -1,0 +1,120 @@
+"""What happens to instances, as an LXD or Incus server tells it: its event stream, and what events mean."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import aiohttp
+
+from hotplugd.model import InstanceName
+from hotplugd.server import Unreachable
+
+# The server pings an event stream every 10 s: three missed pings mean that it is gone.
+_SILENCE: Final = 35.0
+_MOST: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """Something happened: the server's name for it (`instance-started`), and to which instance.
+
+    name  None where it may be several: of a profile, which gives entries to all that use it, or a project
+    """
+
+    action: str
+    name: InstanceName | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How to speak to a server over https: its certificate, our own and our key, all of them PEM files."""
+
+    server: Path
+    cert: str
+    key: str
+
+
+async def lifecycle(
+    address: str, identity: Identity | None, projects: Sequence[str] | None
+) -> AsyncIterator[Lifecycle | None]:
+    """What happens to instances, as it happens. The first item is None: from here on nothing is missed.
+
+    address   a socket's path, or an https URL: then `identity` says who is who
+    projects  those that we may see; None for all
+    Ends by Unreachable when the server goes away, or falls silent.
+    """
+    session = aiohttp.ClientSession(connector=_connector(address, identity))
+    base = "http://localhost" if identity is None else address.rstrip("/")
+    scopes = ["all-projects=true"] if projects is None else [f"project={quote(each)}" for each in projects]
+    timeout = aiohttp.ClientWSTimeout(ws_receive=_SILENCE, ws_close=1.0)
+    heard: asyncio.Queue[str | None] = asyncio.Queue()
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        async with session:
+            for scope in scopes:
+                stream = await session.ws_connect(
+                    f"{base}/1.0/events?type=lifecycle&{scope}", timeout=timeout, max_msg_size=_MOST
+                )
+                tasks.append(asyncio.create_task(_hear(stream, heard)))
+            yield None
+            while tasks and (text := await heard.get()) is not None:
+                for happened in meaning(text):
+                    yield happened
+            for task in tasks:
+                if task.done():
+                    task.result()
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise Unreachable(f"no events from {address}: {str(error) or 'it fell silent'}") from error
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    raise Unreachable(f"{address} closed the event stream")
+
+
+async def _hear(stream: aiohttp.ClientWebSocketResponse, heard: asyncio.Queue[str | None]) -> None:
+    """Pass on what a stream says, and None once it ends in whatever way."""
+    try:
+        async for message in stream:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                heard.put_nowait(message.data)
+    finally:
+        heard.put_nowait(None)
+
+
+def _connector(address: str, identity: Identity | None) -> aiohttp.BaseConnector:
+    if identity is None:
+        return aiohttp.UnixConnector(address)
+    pinned = ssl.PEM_cert_to_DER_cert(identity.server.read_text("ascii"))
+    # This certificate alone is trusted, whatever name is in it, and no authority of the system's.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cadata=pinned)
+    context.load_cert_chain(identity.cert, identity.key)
+    return aiohttp.TCPConnector(ssl=context)
+
+
+def meaning(text: str) -> list[Lifecycle]:
+    """The instances that an event speaks of. What is no lifecycle event of an instance gives none."""
+    try:
+        metadata = json.loads(text)["metadata"]
+        action = str(metadata["action"])
+        if action.startswith(("profile-", "project-")):
+            return [Lifecycle(action, None)]
+        source = urlsplit(str(metadata["source"]))
+        kind, name = source.path.strip("/").split("/")[1:3]
+        project = parse_qs(source.query).get("project", ["default"])[0]
+        old = (metadata.get("context") or {}).get("old_name")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
+    if not action.startswith("instance-") or kind not in ("instances", "containers", "virtual-machines"):
+        return []
+    names = [unquote(name), *([str(old)] if old else [])]
+    return [Lifecycle(action, InstanceName(project, each)) for each in names]
