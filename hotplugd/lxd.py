@@ -315,6 +315,11 @@ class Lxd:
                 return work()
             except requests.Timeout as error:
                 raise Unreachable(f"{self.address} has not answered within {_READ:.0f} s") from error
+            except requests.exceptions.SSLError as error:
+                raise Unreachable(
+                    f"{self.address} shows another certificate than the one in {_pinned(self.address)}; if it "
+                    f"was renewed, put the new one there, as `lxc remote add` does: {_short(error)}"
+                ) from error
             except (requests.RequestException, ClientConnectionFailed) as error:
                 raise Unreachable(f"{self.address} does not answer: {_short(error)}") from error
             except LXDAPIException as error:
