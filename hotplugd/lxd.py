@@ -177,6 +177,10 @@ class Lxd:
 
         return await self._call(work)
 
+    async def clear(self, name: InstanceName, entries: frozenset[str]) -> None:
+        """Take away what a crash of the server left of these entries. See `server.Server`."""
+        await self._call(lambda: self._clear(name, entries))
+
     async def link(self, name: InstanceName, path: str, target: str) -> None:
         """Make or take away a link inside. See `server.Server`."""
 
@@ -315,12 +319,15 @@ class Lxd:
                 return work()
             except requests.Timeout as error:
                 raise Unreachable(f"{self.address} has not answered within {_READ:.0f} s") from error
-            except requests.exceptions.SSLError as error:
-                raise Unreachable(
-                    f"{self.address} shows another certificate than the one in {_pinned(self.address)}; if it "
-                    f"was renewed, put the new one there, as `lxc remote add` does: {_short(error)}"
-                ) from error
             except (requests.RequestException, ClientConnectionFailed) as error:
+                # pylxd raises its own in place of what failed.
+                if isinstance(error, requests.exceptions.SSLError) or isinstance(
+                    error.__context__, requests.exceptions.SSLError
+                ):
+                    raise Unreachable(
+                        f"{self.address} shows another certificate than the one in {_pinned(self.address)}; "
+                        f"if it was renewed, put the new one there, as `lxc remote add` does: {_short(error)}"
+                    ) from error
                 raise Unreachable(f"{self.address} does not answer: {_short(error)}") from error
             except LXDAPIException as error:
                 raise _failure(error) from error

@@ -17,7 +17,7 @@ from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.report import Report
 from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
-from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck
+from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
 from hotplugd.sight import Sight
 from hotplugd.teller import Teller
 from hotplugd.tools import Activity, Tools, ended_well
@@ -77,6 +77,8 @@ class Writer:
         self._hands_off = LONG_AGO
         self._at = LONG_AGO
         self._retry = Retry()
+        # What was being put in when the server went away: it may have left nodes of them inside.
+        self._doubtful: dict[str, Change] = {}
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
         self._working: asyncio.Task[None] | None = None
@@ -192,6 +194,9 @@ class Writer:
             )
             if max(self._retry.until, self._hands_off) > self._at:
                 return
+            if self._doubtful and not self._stale:
+                await self._clear_up()
+                continue
             batch = self._records.batch(self.plan.changes, self._at)
             if self._tools.dry_run:
                 self._report.would(batch)
@@ -256,6 +261,8 @@ class Writer:
         except Refused as error:
             self._split(batch, error)
         except ServerError as error:
+            if isinstance(error, Unreachable):
+                self._doubtful |= {each.entry.name: each for each in batch if each.action == "add"}
             self._back_off(error)
         else:
             self._retry.reset()
@@ -269,6 +276,30 @@ class Writer:
             # Also where it was refused: the server took out what it had put in, and put back what it took.
             self._sight.changed(paths)
             self._sending = frozenset()
+
+    async def _clear_up(self) -> None:
+        """Have taken away what may be left of entries that are not there, and that nobody wants any more.
+
+        Those that are still wanted are put in again, which finds what is left of them.
+        """
+        wanted = {entries.name_for(want.slot) for want in self._wanted()}
+        there = self.actual.entries.keys() if self.actual is not None else set()
+        left = {name: each for name, each in self._doubtful.items() if name not in wanted | there}
+        self._doubtful = {} if self.actual is None or not self.actual.running else left
+        if not self._doubtful:
+            return
+        try:
+            await self._tools.server.clear(self.name, frozenset(left))
+        except Refused as error:
+            self._report.refused(str(error), 0.0)
+        except ServerError as error:
+            self._back_off(error)
+            return
+        self._doubtful = {}
+        for change in left.values():
+            place = entries.place_of(change.entry)
+            self._sight.changed([place])
+            self._sight.left(place, change)
 
     def _stamped(self, entry: Entry) -> Entry:
         """The entry with the time since when it is there."""

@@ -16,6 +16,7 @@ from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console, Zram
 from tests.lab.server import Server
 from tests.lab.wait import eventually
+from tests.phones.containers import once_it_is_free
 
 _PORT: Final = 18445
 
@@ -91,7 +92,7 @@ def test_it_is_as_over_the_socket(
     console.plug()
     eventually(lambda: container.look(console.node))
     # Its events are heard, too.
-    container.restart()
+    once_it_is_free(container.restart)
     eventually(lambda: container.look(console.node))
     console.unplug()
     eventually(lambda: container.look(console.node) is None)
@@ -109,9 +110,9 @@ def test_a_restricted_certificate_is_enough_for_its_project(
     over_https.start()
     console.plug()
     eventually(lambda: lab.look(console.node))
-    lab.stop()
+    once_it_is_free(lab.stop)
     eventually(lambda: "not running" in over_https.ask("status").stdout)
-    lab.start()
+    once_it_is_free(lab.start)
     eventually(lambda: lab.look(console.node))
     eventually(lambda: "forbidden" in str(over_https.status()["problems"]))
     console.unplug()

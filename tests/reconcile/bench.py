@@ -52,6 +52,7 @@ class Bench:
     looks      when somebody looked into which instance at how many paths
     heard      what those inside were told: when it was asked for, where, and of which path and slot
     pulled     the slots of interfaces whose hardware went while they were in an instance
+    halves     nodes inside of entries that the server did not get to write down, by path
     nowhere    links that are somewhere else once they were made
     unlinked   raises what making or taking away a link inside fails with
     links      which slots have links; `unlinkable` and `unmakeable` slots fail
@@ -86,6 +87,7 @@ class Bench:
         self.links: set[str] = set()
         self.unmakeable: set[str] = set()
         self.unlinkable: set[str] = set()
+        self.halves: dict[str, tuple[str, Node]] = {}
         self.nowhere: set[str] = set()
         self.unlinked: Callable[[str], None] = lambda _: None
         self.pulled: set[str] = set()
@@ -187,6 +189,13 @@ class Bench:
             return self.instances[name]
         finally:
             self._busy.discard(name)
+
+    async def clear(self, name: InstanceName, entries: frozenset[str]) -> None:
+        self.journal.append(f"clear {len(entries)}")
+        self.answer(name)
+        for each in [path for path, (entry, _) in self.halves.items() if entry in entries]:
+            self.inside[name].pop(each, None)
+            del self.halves[each]
 
     async def link(self, name: InstanceName, path: str, target: str) -> None:
         self.journal.append(f"link {path} -> {target}")

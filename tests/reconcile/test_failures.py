@@ -6,8 +6,8 @@ from itertools import accumulate
 
 import pytest
 
-from hotplugd.entry import name_for
-from hotplugd.model import Device, InstanceName
+from hotplugd.entry import name_for, place_of
+from hotplugd.model import Device, Devnum, InstanceName, Node
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
 from tests.devices import ALL, BOX, box, console, phone, rule, ruleset
 from tests.reconcile.bench import Bench, Request, names
@@ -337,3 +337,60 @@ async def test_a_defect_reaches_the_loop() -> None:
     clock().defects.clear()
     await at(3600)
     assert len(bench.requests) == 1
+
+
+def crash_amid(bench: Bench) -> None:
+    """Have the server end while it puts things in: the nodes are inside, the entries nowhere."""
+
+    def judge(request: Request) -> None:
+        for each in request.put:
+            node = Node(Devnum("char", 188, 1), 0o660)
+            bench.halves[place_of(each)] = (each.name, node)
+            bench.inside[BOX][place_of(each)] = node
+        raise Unreachable("it has ended")
+
+    bench.judge = judge
+
+
+@in_virtual_time
+async def test_what_the_server_was_putting_in_when_it_ended_does_not_stay_when_the_device_went() -> None:
+    bench = Bench()
+    await bench.start()
+    crash_amid(bench)
+    bench.reconciler.device(ONE)
+    await later(0.05)
+    bench.reconciler.no_device(ONE.syspath)
+    recover(bench)
+    await at(100)
+    assert bench.inside[BOX] == {}
+    assert bench.told() == []
+    assert bench.journal.count("clear 1") == 1
+
+
+@in_virtual_time
+async def test_what_it_was_putting_in_and_is_still_there_is_put_in_again() -> None:
+    bench = Bench()
+    await bench.start()
+    crash_amid(bench)
+    bench.reconciler.device(ONE)
+    await later(0.05)
+    recover(bench)
+    await at(100)
+    assert bench.verified() == {str(ONE): True}
+    assert "clear 1" not in bench.journal
+
+
+@in_virtual_time
+async def test_clearing_up_is_tried_until_the_server_answers() -> None:
+    bench = Bench()
+    await bench.start()
+    crash_amid(bench)
+    bench.reconciler.device(ONE)
+    await later(0.05)
+    bench.reconciler.no_device(ONE.syspath)
+    fail(bench, Unreachable("away"), asking=True)
+    await at(600)
+    assert ONE.node in bench.inside[BOX]
+    recover(bench)
+    await at(1200)
+    assert bench.inside[BOX] == {}
