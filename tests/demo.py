@@ -192,6 +192,8 @@ def _interface(server: Server, containers: tuple[Container, Container]) -> Row:
                     if "lan0" in _interfaces(home):
                         return replace(row, wrong="it is in two places")
                     daemon.wait_for("READY=1")
+                    # The server has more to do with it than to give it back.
+                    eventually(lambda: not any(name.startswith("hp-") for name in home.devices), _DEADLINE)
                     veth.unplug()
                     daemon.write_rules(taken)
                     daemon.reload()
