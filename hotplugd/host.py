@@ -25,10 +25,24 @@ def in_use(device: Device) -> str:
             return _disk(device)
         case "net":
             return nic.in_use(device.kernel, device.syspath)
-        case "drm" | "pci":
+        case "drm":
             return _gpu(device)
+        case "pci":
+            return _gpu(device) or _below(device)
         case _:
             return ""
+
+
+def _below(device: Device) -> str:
+    """Whether the host uses a disk or a network interface of this PCI device."""
+    for subsystem in ("block", "net"):
+        for link in sorted(glob(f"/sys/class/{subsystem}/*")):
+            syspath = os.path.realpath(link)
+            if syspath.startswith(device.syspath + "/"):
+                name = os.path.basename(link)
+                if used := in_use(Device(syspath, subsystem, name)):
+                    return used if name in used else f"{name}: {used}"
+    return ""
 
 
 def _gpu(device: Device) -> str:
@@ -54,7 +68,7 @@ def _disk(device: Device) -> str:
     """
     if device.properties.get("ID_FS_TYPE") == "zfs_member":
         pool = device.properties.get("ID_FS_LABEL", "")
-        if pool and "/" not in pool and os.path.isdir(f"{_ZFS}/{pool}"):
+        if pool.strip(".") and "/" not in pool and os.path.isdir(f"{_ZFS}/{pool}"):
             return f"{device.kernel} is part of the ZFS pool {pool}"
     mounts, swaps = _mounts(), _swaps()
     for syspath in (device.syspath, *_partitions(device.syspath)):

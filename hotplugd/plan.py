@@ -93,6 +93,16 @@ def plan_instance(
     return Plan(tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems))
 
 
+def _may_be_for(entry: Entry, device: Device) -> bool:
+    """Whether the entry may have been made for a device of which nothing but this is known yet."""
+    if device.devnum is not None and entries.is_for(entry, device.devnum):
+        return True
+    if entry.config.get("type") == "nic":
+        return device.subsystem == "net" and device.kernel == entry.config.get("parent")
+    address = entry.config.get("pci") or entry.config.get("address")
+    return address is not None and address in device.syspath.split("/")
+
+
 def _is_again(entry: Entry, want: Want) -> bool:
     """Whether this is the interface that the entry was for, plugged in again under the same name.
 
@@ -134,7 +144,7 @@ class _Planner:
         waiting = {
             each.name: each
             for each in self._ours.values()
-            if any(device.devnum is not None and entries.is_for(each, device.devnum) for device in unsettled)
+            if any(_may_be_for(each, device) for device in unsettled)
         }
         self._kept = set(waiting)
         self._taken = {

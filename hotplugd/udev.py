@@ -288,7 +288,7 @@ class Udev:
             above = found.parent
             return self._parent(above) if above is not None else None
         device = self._described(found)
-        if device.subsystem in ("block", "pci"):
+        if device.subsystem == "block":
             device = replace(device, in_use=in_use(device))
         self._above[syspath] = device
         return device

@@ -6,10 +6,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hotplugd import host
 from hotplugd.host import in_use
 from hotplugd.model import Device
 from tests.lab.kernel import Zram
@@ -70,6 +72,31 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_nobody_uses_is_free(disk: Device, loop: Device) -> None:
     assert (in_use(disk), in_use(loop), in_use(block(f"{loop.kernel}p1"))) == ("", "", "")
+
+
+def test_a_member_of_an_imported_pool_is_in_use(
+    disk: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No kernel here has ZFS: only what its module shows of a pool is made up.
+    monkeypatch.setattr(host, "_ZFS", str(tmp_path))
+    member = replace(disk, properties={"ID_FS_TYPE": "zfs_member", "ID_FS_LABEL": "tank"})
+    assert in_use(member) == ""
+    (tmp_path / "tank").mkdir()
+    assert in_use(member) == f"{disk.kernel} is part of the ZFS pool tank"
+    for label in ("", "..", "a/b"):
+        assert in_use(replace(member, properties={**member.properties, "ID_FS_LABEL": label})) == ""
+
+
+def test_the_pci_device_of_what_the_host_uses_is_in_use() -> None:
+    routes = Path("/proc/net/route").read_text().splitlines()[1:]
+    name = next(line.split()[0] for line in routes if line.split()[1] == "00000000")
+    path = Path(os.path.realpath(f"/sys/class/net/{name}"))
+    above = [each for each in path.parents if (each / "subsystem").resolve().name == "pci"]
+    if not above:  # an interface of a machine without PCI: the path above it is none of its devices
+        assert in_use(Device(str(path), "net", name)) == "it has the default route"
+        return
+    found = in_use(Device(str(above[0]), "pci", above[0].name))
+    assert found == f"{name}: it has the default route"
 
 
 def test_a_mounted_disk_is_in_use_until_it_is_unmounted(disk: Device, place: Path) -> None:

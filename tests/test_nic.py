@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,19 @@ def plugged(veth: Veth) -> Veth:
     veth.plug()
     ip("link", "set", veth.name, "up")
     return veth
+
+
+def connected(server: socket.socket) -> socket.socket:
+    """A connection, as soon as the kernel has the way there: that is when the link is found to be up."""
+
+    def attempt() -> socket.socket | None:
+        with suppress(OSError):
+            return socket.create_connection(server.getsockname()[:2], timeout=5)
+        return None
+
+    found = eventually(attempt)
+    assert found is not None
+    return found
 
 
 def used(veth: Veth) -> str:
@@ -78,7 +91,7 @@ def test_one_by_whose_address_somebody_speaks_is_in_use(
     why = f"its address {address} is in use by a connection or a server of the host"
     with socket.create_server((address, 0), family=family) as server:
         assert used(plugged) == why
-        with closing(socket.create_connection(server.getsockname()[:2])) as client:
+        with closing(connected(server)) as client:
             accepted, _ = server.accept()
             server.close()
             assert used(plugged) == why

@@ -17,7 +17,12 @@ _COLUMNS = ("subsystem", "kernel", "driver", "id", "serial", "port", "path", "in
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="Also virtual devices, such as consoles and loops.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also virtual devices, such as consoles and loops, and PCI devices.",
+)
 @with_config
 @with_json
 def command(config: Path, *, everything: bool, as_json: bool) -> None:
@@ -31,7 +36,7 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
 
     rules = settings(config).rules
     found = sorted(listed(rules.attrs)[0], key=lambda each: each.syspath)
-    shown = [each for each in found if everything or not _is_virtual(each)]
+    shown = [each for each in found if everything or not _is_many(each)]
     if as_json:
         print_json([device_json(each, _rule(rules, each)) for each in shown])
         return
@@ -44,7 +49,7 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
     if rows:
         table(("device", "rule", *_COLUMNS), rows)
     if len(found) > len(shown):
-        say(f"{len(found) - len(shown)} virtual devices are not shown; --all shows them")
+        say(f"{len(found) - len(shown)} virtual and PCI devices are not shown; --all shows them")
 
 
 def _rule(rules: RuleSet, device: Device) -> Rule | None:
@@ -52,5 +57,6 @@ def _rule(rules: RuleSet, device: Device) -> Rule | None:
     return taken.rule if taken is not None else None
 
 
-def _is_virtual(device: Device) -> bool:
-    return device.syspath.startswith("/sys/devices/virtual/")
+def _is_many(device: Device) -> bool:
+    """Whether it is of a kind that every host has dozens of."""
+    return device.subsystem == "pci" or device.syspath.startswith("/sys/devices/virtual/")

@@ -211,6 +211,13 @@ class TestGpu:
             ("remove", "inside, /dev/dri/renderD128 is missing, and it has to be put in anew")
         ]
 
+    def test_its_entry_waits_while_udevd_has_not_said_what_it_is(self) -> None:
+        instance = box([self.entry()])
+        bare = replace(CARD, parent=None, slot="", devnum=None)
+        assert plan_instance(BOX, instance, [], None, [bare], set()).changes == ()
+        other = replace(bare, syspath=bare.syspath.replace("01:00.0", "02:00.0"))
+        assert len(plan_instance(BOX, instance, [], None, [other], set()).changes) == 1
+
     def test_two_of_them_are_two_entries(self) -> None:
         found = plan(box(), *gpu(1), *gpu(2))
         assert [body(each.entry)["pci"] for each in found.changes] == ["0000:01:00.0", "0000:02:00.0"]
@@ -235,6 +242,12 @@ class TestInterfaces:
     def test_one_that_is_on_the_host_though_it_should_be_inside_is_put_in_anew(self) -> None:
         found = plan(box([self.ENTRY]), NIC, inside=Inside(interfaces=frozenset({"lo"})))
         assert [each.action for each in found.changes] == ["remove"]
+
+    def test_its_entry_waits_while_udevd_has_not_said_what_it_is(self) -> None:
+        stopped = box([self.ENTRY], running=False)
+        bare = replace(NIC, slot="", parent=None)
+        assert plan_instance(BOX, stopped, [], None, [bare], set()).changes == ()
+        assert len(plan_instance(BOX, stopped, [], None, [], set()).changes) == 1
 
     def test_nothing_is_said_before_somebody_looked(self) -> None:
         found = plan(box([self.ENTRY]), NIC, inside=Inside())
