@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from hotplugd.claims import Claims, withheld
 from hotplugd.entry import is_ours, slot_of
@@ -21,6 +22,9 @@ from hotplugd.rules import RuleSet
 from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Wants, guard_rail, wants
 from hotplugd.writer import Writer
+
+# An interface that has left the host and is in no instance that runs is gone after so many seconds.
+_UNHELD: Final = 10.0
 
 
 class Reconciler:
@@ -40,8 +44,9 @@ class Reconciler:
         self._since: dict[str, float] = {}
         self._slots: set[str] = set()
         self._unsettled: dict[str, Device] = {}
-        # Where a device that is away was last on the host, by its slot.
+        # Where a device that is away was last on the host, by its slot; and those that no instance holds.
         self._away: dict[str, str] = {}
+        self._unheld: dict[str, asyncio.TimerHandle] = {}
         self._wants: dict[str, Wants] = {}
         self._writers: dict[InstanceName, Writer] = {}
         self._claims = Claims()
@@ -78,7 +83,7 @@ class Reconciler:
         for slot in [slot for slot, away in self._away.items() if away.startswith(syspath + "/")]:
             self._gone(self._away[slot])
         device = self._devices.get(syspath)
-        if device is not None and device.subsystem == "net" and self._holders(device.slot):
+        if device is not None and device.subsystem == "net" and self._may_be_inside(device.slot):
             self._leaves(device)
         else:
             self._gone(syspath)
@@ -181,16 +186,40 @@ class Reconciler:
     def _holders(self, slot: str) -> list[Writer]:
         return [each for each in self._writers.values() if each.holds(slot)]
 
+    def _may_be_inside(self, slot: str) -> bool:
+        """Whether an instance has, or may be about to have, what has left the host: one that starts takes it
+        before anybody says that it runs.
+        """
+        return any(each.holds(slot) or each.has_entry(slot) for each in self._writers.values())
+
+    def _watch_unheld(self) -> None:
+        """What no instance that runs has any more is back on the host soon, or in an instance that starts."""
+        for slot in self._away:
+            if self._holders(slot):
+                if (timer := self._unheld.pop(slot, None)) is not None:
+                    timer.cancel()
+            elif slot not in self._unheld:
+                self._unheld[slot] = self._loop.call_later(_UNHELD, self._give_up, slot)
+
+    def _give_up(self, slot: str) -> None:
+        self._unheld.pop(slot, None)
+        syspath = self._away.get(slot)
+        if syspath is not None and not self._holders(slot):
+            self._gone(syspath)
+
     def _leaves(self, device: Device) -> None:
         """An interface has left the host: for an instance that has our entry for it, so it is still there."""
         away = replace(device, away=True, in_use="")
         self._away[device.slot] = device.syspath
         self._devices[device.syspath] = away
         self._claim(away)
+        self._watch_unheld()
 
     def _is_back(self, device: Device) -> None:
         """An interface is on the host, perhaps under another name than it had when it left."""
         was = self._away.pop(device.slot, "") if device.slot else ""
+        if (timer := self._unheld.pop(device.slot, None)) is not None:
+            timer.cancel()
         if was and was != device.syspath:
             self._gone(was)
 
@@ -291,9 +320,7 @@ class Reconciler:
 
     def _idle(self, writer: Writer) -> None:
         """See what no instance holds any more; forget the writer of what is none and should not be one."""
-        for slot, syspath in list(self._away.items()):
-            if not self._holders(slot):
-                self._gone(syspath)
+        self._watch_unheld()
         if writer.actual is None and not writer.wants and writer.is_idle:
             writer.close()
             self._writers.pop(writer.name, None)

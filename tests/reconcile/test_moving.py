@@ -201,6 +201,39 @@ async def test_an_instance_that_stops_gives_it_back_and_keeps_its_entry() -> Non
 
 
 @in_virtual_time
+async def test_an_instance_that_starts_takes_it_before_anybody_says_that_it_runs() -> None:
+    bench = await inside()
+    bench.change(BOX, running=False)
+    bench.reconciler.device(NIC)
+    bench.reconciler.restarted(BOX)
+    await at(20)
+    bench.reconciler.no_device(NIC.syspath)
+    bench.reconciler.refresh(BOX)
+    await at(25)
+    bench.change(BOX, running=True)
+    bench.reconciler.restarted(BOX)
+    await at(60)
+    assert len(bench.requests) == 1
+    assert bench.verified() == {"enp1s0": True}
+
+
+@in_virtual_time
+async def test_one_that_goes_while_its_instance_is_stopped_takes_its_entry_along() -> None:
+    bench = await inside()
+    bench.change(BOX, running=False)
+    bench.reconciler.device(NIC)
+    bench.reconciler.restarted(BOX)
+    await at(20)
+    bench.applied = lambda _: None
+    bench.reconciler.no_device(NIC.syspath)
+    await at(29)
+    assert len(bench.ours()) == 1
+    await at(40)
+    assert bench.ours() == set()
+    assert bench.reconciler.devices == 0
+
+
+@in_virtual_time
 async def test_back_on_the_host_under_another_name_it_is_the_same_one() -> None:
     bench = await inside()
     renamed = replace(NIC, kernel="lan7", syspath=NIC.syspath.replace("enp1s0", "lan7"))
