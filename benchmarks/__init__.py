@@ -1,0 +1,1 @@
+"""What hotplugd costs, as ratios to something that runs beside it in the same run."""
