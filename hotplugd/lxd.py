@@ -6,14 +6,16 @@ once read. Facts about the server that this file leans on, each measured by hand
 - PATCH is synchronous, merges `devices` by name, and empties `description` when it is left out.
 - PATCH cannot delete a device there, so removals are GET and PUT with If-Match. A PUT is an operation.
 - A request is all or nothing; its refusal names the entry to blame in double quotes.
+- An instance read by itself and in a listing is the same. Its ETag covers all that an update writes down, but
+  not the description; every update is told by an event.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -59,6 +61,19 @@ _SOCKETS: Final = (
     "/run/incus/unix.socket",
     "/var/lib/incus/unix.socket",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An instance as the server has it.
+
+    raw   in the server's own words; empty after an update of ours, which is not answered with them
+    etag  of that, and empty likewise
+    """
+
+    instance: Instance
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +137,8 @@ class Lxd:
         self._info: ServerInfo | None = None
         # Those that our certificate is restricted to; None for all.
         self._projects: Sequence[str] | None = None
+        # What the next update can start from without asking first: whatever changes it is told by an event.
+        self._found: dict[InstanceName, _Found] = {}
 
     async def connect(self) -> ServerInfo:
         """Open a connection and say who answers. Raises Unreachable, or Refused where we are not trusted."""
@@ -145,7 +162,7 @@ class Lxd:
     async def list(self) -> list[Instance]:
         """All instances of all projects that we may see."""
 
-        def work() -> list[Instance]:
+        def work() -> list[tuple[Instance, Mapping[str, Any]]]:
             scopes = [{"all-projects": "true"}]
             if self._projects is not None:
                 scopes = [{"project": each} for each in self._projects]
@@ -154,20 +171,27 @@ class Lxd:
                 for scope in scopes
                 for each in self._api.instances.get(params={"recursion": 1, **scope}).json()["metadata"]
             ]
-            return [self._instance(each) if _is_known(each) else self._stub(each) for each in found]
+            return [(self._instance(each) if _is_known(each) else self._stub(each), each) for each in found]
 
-        return await self._call(work)
+        listed = await self._call(work)
+        same = {each.id for each, raw in listed if each.id in self._found and self._found[each.id].raw == raw}
+        self._found = {name: each for name, each in self._found.items() if name in same}
+        return [each for each, _ in listed]
 
     async def get(self, name: InstanceName) -> Instance:
         """The instance as it is now. Raises Gone."""
-        return await self._call(lambda: self._instance(self._get(name)[0]))
+        self._found.pop(name, None)
+        found = await self._call(lambda: self._get(name))
+        self._found[name] = found
+        return found.instance
 
     async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
         """Put entries in and take entries of ours out, as one request. See `server.Server`."""
+        known = self._found.pop(name, None)
 
-        def work() -> Instance:
+        def work() -> _Found:
             try:
-                return self._apply(name, put, remove)
+                return self._apply(name, put, remove, known)
             except (LXDAPIException, Refused) as error:
                 refused = error if isinstance(error, Refused) else _failure(error)
                 if isinstance(refused, Refused) and _LEFT_BEHIND.search(str(error)):
@@ -175,7 +199,9 @@ class Lxd:
                     raise Busy(f"it had left something of an earlier try behind: {refused}") from error
                 raise
 
-        return await self._call(work)
+        found = await self._call(work)
+        self._found[name] = found
+        return found.instance
 
     async def clear(self, name: InstanceName, entries: frozenset[str]) -> None:
         """Take away what a crash of the server left of these entries. See `server.Server`."""
@@ -214,7 +240,7 @@ class Lxd:
 
         return await self._call(work)
 
-    async def events(self) -> AsyncIterator[Lifecycle | None]:
+    async def events(self) -> AsyncGenerator[Lifecycle | None, None]:
         """What happens to instances, as it happens. The first item is None: from here on nothing is missed.
 
         Ends by Unreachable when the server goes away, or falls silent.
@@ -222,8 +248,12 @@ class Lxd:
         over_https = not self.address.startswith("/")
         identity = Identity(_pinned(self.address), *DEFAULT_CERTS) if over_https else None
         projects = self._projects
-        async for happened in lifecycle(self.address, identity, projects):
-            yield happened
+        try:
+            async for happened in lifecycle(self.address, identity, projects):
+                yield happened
+        finally:
+            # Nobody tells any more what changes.
+            self._found.clear()
 
     # --- requests, in a thread --------------------------------------------------------------------------
 
@@ -263,14 +293,28 @@ class Lxd:
             frozenset(_ABILITIES[each] for each in info["api_extensions"] if each in _ABILITIES),
         )
 
-    def _get(self, name: InstanceName) -> tuple[dict[str, Any], str]:
+    def _get(self, name: InstanceName) -> _Found:
         answer = self._api.instances[name.name].get(params={"project": name.project})
-        return answer.json()["metadata"], answer.headers.get("ETag", "")
+        raw = answer.json()["metadata"]
+        return _Found(self._instance(raw), raw, answer.headers.get("ETag", ""))
 
-    def _apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
-        # Read anew each time: the ETag does not cover the description, and somebody may just have changed it.
-        found, etag = self._get(name)
-        instance = self._instance(found)
+    def _apply(
+        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: _Found | None = None
+    ) -> _Found:
+        # What goes out goes by PUT, which writes down everything else too.
+        if known is not None and (known.etag or not remove):
+            try:
+                return self._update(name, put, remove, known)
+            except LXDAPIException as error:
+                # It is another by now, and the event that says so is still on its way.
+                if error.response.status_code != requests.codes.precondition_failed:
+                    raise
+        return self._update(name, put, remove, self._get(name))
+
+    def _update(
+        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: _Found
+    ) -> _Found:
+        instance = known.instance
         for each in put:
             if (now := instance.entries.get(each.name)) is not None and not is_ours(now):
                 raise Busy(f"somebody else made an entry '{each.name}' in {name} meanwhile")
@@ -278,17 +322,19 @@ class Lxd:
         after = {key: each for key, each in instance.entries.items() if key not in gone}
         after |= {each.name: each for each in put}
         if after == instance.entries:
-            return instance
+            return known
         endpoint = self._api.instances[name.name]
-        request: dict[str, Any] = {"params": {"project": name.project}, "headers": {"If-Match": etag}}
+        request: dict[str, Any] = {"params": {"project": name.project}}
+        if known.etag:
+            request["headers"] = {"If-Match": known.etag}
         if gone:
-            body = {key: found[key] for key in _WRITABLE if key in found}
+            body = {key: known.raw[key] for key in _WRITABLE if key in known.raw}
             body["devices"] = {each.name: dict(each.config) for each in after.values()}
             self._wait(endpoint.put(json=body, **request).json()["metadata"]["id"])
         else:
             devices = {each.name: dict(each.config) for each in put}
             endpoint.patch(json={"description": instance.description, "devices": devices}, **request)
-        return replace(instance, entries=after)
+        return _Found(replace(instance, entries=after))
 
     def _clear(self, name: InstanceName, blamed: frozenset[str]) -> None:
         """Have the server take away what it left of these entries when it crashed while putting them in.
@@ -298,7 +344,7 @@ class Lxd:
         """
         bare = {"type": "unix-char", "source": _NOWHERE, "path": "/dev/hotplugd-clear", "required": "false"}
         marks = {MARK_VERSION: VERSION, MARK_INSTANCE: mark_for(name)}
-        known = self._instance(self._get(name)[0]).entries
+        known = self._get(name).instance.entries
         absent = [each for each in sorted(blamed) if each not in known]
         for each in absent:
             self._apply(name, [Entry(each, {**bare, **marks})], [])

@@ -125,6 +125,10 @@ class Reconciler:
         """Take note that something happened to this instance: the server has to be asked."""
         self._writer(name).refresh()
 
+    def updated(self, name: InstanceName) -> None:
+        """Take note that this instance's configuration was updated, perhaps by us."""
+        self._writer(name).updated()
+
     def look_again(self, name: InstanceName) -> None:
         """Take note that what is inside this instance may have changed."""
         self._writer(name).look_again()

@@ -7,7 +7,7 @@ before its instances are listed, so nothing that happens in between is missed.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -126,8 +126,9 @@ class Session:
         while True:
             try:
                 self.server = await self._lxd.connect()
-                async for happened in self._lxd.events():
-                    await self._happened(happened)
+                async with aclosing(self._lxd.events()) as events:
+                    async for happened in events:
+                        await self._happened(happened)
             except ServerError as error:
                 self.connected = False
                 pause, new = self._retry.failed(str(error), asyncio.get_running_loop().time(), *_PAUSES)
@@ -145,6 +146,8 @@ class Session:
             self._answered.set()
         elif happened.name is None:
             await self._list()
+        elif happened.action == "instance-updated":
+            self.reconciler.updated(happened.name)
         else:
             self.reconciler.refresh(happened.name)
 

@@ -68,9 +68,13 @@ class Writer:
         self._report = Report(name, tools.log)
         self._linker = Linker(name, tools, activity, self._linked)
         self._teller = Teller(name, tools, activity, self._report)
-        # kicked: something is new since the last plan. stale: the server has to be asked.
+        # kicked: something is new since the last plan. stale: the server has to be asked before the next.
         self._kicked = False
         self._stale = False
+        # How many updates of ours the server has still to tell of, and whether it told of one: it has to be
+        # asked then, too, but what waits to be sent comes first.
+        self._echoes = 0
+        self._echoed = False
         # When the server's answer came that is in `actual`, and when the present plan was made.
         self._learned = LONG_AGO
         # Nothing is sent before.
@@ -108,6 +112,15 @@ class Writer:
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
         self._stale = True
+        self.kick()
+
+    def updated(self) -> None:
+        """The instance's configuration was updated: by us, or by somebody else."""
+        if self._echoes:
+            self._echoes -= 1
+            self._echoed = True
+        else:
+            self._stale = True
         self.kick()
 
     def look_again(self) -> None:
@@ -198,6 +211,9 @@ class Writer:
                 await self._clear_up()
                 continue
             batch = self._records.batch(self.plan.changes, self._at)
+            if self._echoed and not batch:
+                self._stale = True
+                continue
             if self._tools.dry_run:
                 self._report.would(batch)
                 self._retry.reset()
@@ -214,7 +230,8 @@ class Writer:
         return [want for each in self.wants.values() for want in each]
 
     async def _refresh(self) -> None:
-        self._stale = False
+        self._stale = self._echoed = False
+        self._echoes = 0
         try:
             self._learn(await self._tools.server.get(self.name))
         except Gone:
@@ -256,9 +273,11 @@ class Writer:
         # A GPU's entry does not say where its nodes are.
         paths += [want.place for want in self._wanted() if entries.name_for(want.slot) in self._sending]
         self._sight.changed(paths)
+        self._echoes += 1
         try:
             actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:
+            self._echoes = 0
             self._split(batch, error)
         except ServerError as error:
             if isinstance(error, Unreachable):

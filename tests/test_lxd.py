@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
@@ -34,6 +34,10 @@ def entry(name: str = "hp-00000000000000aa", **config: str) -> Entry:
     marks = {"user.hotplugd.version": "1", "user.hotplugd.instance": "default/x"}
     plain = {"type": "unix-char", "source": "/dev/null", "path": "/dev/lab", "required": "false"}
     return Entry(name, {**plain, **marks, **config})
+
+
+def nobody_asks(lxd: Lxd, name: InstanceName) -> NoReturn:
+    raise AssertionError(f"{name} is known: it is asked for all the same")
 
 
 def name_of(container: Container) -> InstanceName:
@@ -168,6 +172,86 @@ class TestChanging:
             run(server, lambda lxd: lxd.apply(name_of(container), put, [made.name] if remove else []))
         assert container.own_config["user.note"] == "faster"
         assert set(container.devices) == {"cam", made.name}
+
+    @pytest.mark.parametrize("remove", [False, True], ids=["put", "remove"])
+    def test_what_was_just_read_is_not_asked_for_again(
+        self, server: Server, container: Container, monkeypatch: pytest.MonkeyPatch, *, remove: bool
+    ) -> None:
+        container.patch({"description": "mine", "devices": {"cam": _FOREIGN}})
+        made, other = entry(), entry("hp-00000000000000bb", path="/dev/other")
+
+        async def work(lxd: Lxd) -> Instance:
+            await lxd.apply(name_of(container), [made], [])
+            await lxd.get(name_of(container))
+            await lxd.list()
+            with monkeypatch.context() as patched:
+                patched.setattr(Lxd, "_get", nobody_asks)
+                return await lxd.apply(name_of(container), [other], [made.name] if remove else [])
+
+        after = run(server, work)
+        assert set(after.entries) == {"cam", other.name} | (set() if remove else {made.name})
+        assert container.devices == {name: dict(each.config) for name, each in after.entries.items()}
+        assert container.config["description"] == "mine"
+
+    def test_one_update_follows_another_without_asking(
+        self, server: Server, container: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made, other = entry(), entry("hp-00000000000000bb", path="/dev/other")
+
+        async def work(lxd: Lxd) -> None:
+            await lxd.apply(name_of(container), [made], [])
+            with monkeypatch.context() as patched:
+                patched.setattr(Lxd, "_get", nobody_asks)
+                await lxd.apply(name_of(container), [other], [])
+            # What goes out goes by PUT, and that needs all of it.
+            after = await lxd.apply(name_of(container), [], [made.name])
+            assert after.inherited.keys() == {"root"}
+
+        container.patch({"description": "mine"})
+        run(server, work)
+        assert set(container.devices) == {other.name}
+        assert container.config["description"] == "mine"
+
+    @pytest.mark.parametrize("remove", [False, True], ids=["put", "remove"])
+    def test_what_somebody_changed_since_it_was_read_is_read_again(
+        self, server: Server, container: Container, *, remove: bool
+    ) -> None:
+        made, other = entry(), entry("hp-00000000000000bb", path="/dev/other")
+
+        async def work(lxd: Lxd) -> Instance:
+            await lxd.apply(name_of(container), [made], [])
+            await lxd.get(name_of(container))
+            change = {"description": "theirs", "config": {"user.note": "x"}, "devices": {"cam": _FOREIGN}}
+            await asyncio.to_thread(
+                container.api.request, "PATCH", f"/1.0/instances/{container.name}", change
+            )
+            return await lxd.apply(name_of(container), [other], [made.name] if remove else [])
+
+        after = run(server, work)
+        assert set(after.entries) == {"cam", other.name} | (set() if remove else {made.name})
+        assert set(container.devices) == set(after.entries)
+        assert container.own_config["user.note"] == "x"
+        assert container.config["description"] == "theirs"
+
+    @pytest.mark.parametrize("how", ["listed", "deaf"])
+    def test_a_description_that_may_be_another_by_now_is_read_again(
+        self, server: Server, container: Container, how: str
+    ) -> None:
+        async def work(lxd: Lxd) -> None:
+            heard = lxd.events()
+            assert await anext(heard) is None
+            await lxd.get(name_of(container))
+            await asyncio.to_thread(container.patch, {"description": "theirs"})
+            # Either it is seen to be another, or nobody would tell if it was.
+            if how == "listed":
+                await lxd.list()
+            else:
+                await heard.aclose()
+            await lxd.apply(name_of(container), [entry()], [])
+
+        container.patch({"description": "mine"})
+        run(server, work)
+        assert container.config["description"] == "theirs"
 
     def test_the_entry_that_is_to_blame_is_named_and_none_goes_in(
         self, server: Server, container: Container

@@ -1,4 +1,4 @@
-"""The script that people write in an afternoon, at work: `benchmarks/script.py`."""
+"""What hotplugd is compared with, at work: `benchmarks/script.py` and `benchmarks/floor.py`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-_SCRIPT: Final = Path(__file__).parents[2] / "benchmarks" / "script.py"
+_PROGRAMS: Final = Path(__file__).parents[2] / "benchmarks"
 
 
 class Script:
     """Runs while its context lasts, or until it fails.
 
     places  the instance of each device, by its serial number, or by the kernel's name of one without
+    name    which of them: `script`, which people write in an afternoon, or `floor`
     """
 
     def __init__(
-        self, server: Path, places: Mapping[str, str], environment: Mapping[str, str] | None = None
+        self,
+        server: Path,
+        places: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
+        name: str = "script",
     ) -> None:
         words = [f"{name}={instance}" for name, instance in places.items()]
         self.process = subprocess.Popen(
-            [sys.executable, str(_SCRIPT), str(server), *words], env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            [sys.executable, str(_PROGRAMS / f"{name}.py"), str(server), *words], env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -38,6 +44,8 @@ class Script:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and not self.running:
+            sys.stderr.write(f"--- the script's last words\n{self.error}---\n")
         self.close()
 
     @property

@@ -1,0 +1,58 @@
+"""The floor: a bare pyudev listener that knows beforehand what it will send.
+
+    python benchmarks/floor.py SOCKET WHICH=INSTANCE …
+
+At an `add` it sends one ready-made PATCH over a connection that is open; at a `remove` it does what no PATCH
+can: GET, PUT without the entry, and the wait for the server. WHICH is the kernel's name of a device.
+"""
+
+import http.client
+import json
+import socket
+import sys
+
+import pyudev
+
+HEADERS = {"Content-Type": "application/json"}
+
+connection = http.client.HTTPConnection("lxd")
+connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+connection.sock.connect(sys.argv[1])
+
+
+def ask(method: str, url: str, body: bytes = b"", etag: str = "") -> tuple[dict[str, dict[str, object]], str]:
+    """One request: the answer, and its ETag."""
+    connection.request(method, url, body, HEADERS | ({"If-Match": etag} if etag else {}))
+    response = connection.getresponse()
+    if response.status >= 400:
+        sys.exit(f"{method} {url}: {response.status} {response.read()!r}")
+    return json.loads(response.read()), response.headers.get("ETag", "")
+
+
+ready: dict[str, tuple[str, bytes]] = {}
+for word in sys.argv[2:]:
+    which, instance = word.split("=")
+    node = f"/dev/{which}"
+    entry = {"type": "unix-char", "source": node, "path": node, "required": "false"}
+    ready[which] = (f"/1.0/instances/{instance}", json.dumps({"devices": {which: entry}}).encode())
+
+# LXD accepts no other connection for as long as a new one has said nothing.
+ask("GET", "/1.0")
+monitor = pyudev.Monitor.from_netlink(pyudev.Context())
+monitor.start()
+print("ready", flush=True)
+while True:
+    device = monitor.poll()
+    name = device.sys_name
+    if name not in ready:
+        continue
+    url, patch = ready[name]
+    if device.action == "add":
+        ask("PATCH", url, patch)
+    elif device.action == "remove":
+        found, etag = ask("GET", url)
+        devices = found["metadata"]["devices"]
+        assert isinstance(devices, dict)
+        devices.pop(name, None)
+        done, _ = ask("PUT", url, json.dumps(found["metadata"]).encode(), etag)
+        ask("GET", f"/1.0/operations/{done['metadata']['id']}/wait")
