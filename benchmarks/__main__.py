@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import startup
+from benchmarks import plans, startup
 from benchmarks.figure import Figure, machine, table
 
-FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (("startup", startup.figures),)
+FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
+    ("plans", plans.figures),
+    ("startup", startup.figures),
+)
 
 
 def main(words: list[str]) -> int:
