@@ -7,6 +7,7 @@ to it, numbers, USB ids, the name of a network interface, a PCI address.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -38,21 +39,21 @@ class Claims:
         self._by_instance: dict[InstanceName, Mapping[Claim, Holder]] = {}
         self._all: dict[Claim, list[Holder]] = {}
 
-    def learned(self, name: InstanceName, instance: Instance | None) -> bool:
-        """Take note of an instance as it is, None where it is gone. Returns whether its claims changed."""
+    def learned(self, name: InstanceName, instance: Instance | None) -> frozenset[Claim]:
+        """Take note of an instance as it is, None where it is gone. Returns the claims that changed."""
         now = _claims(instance) if instance is not None and instance.here else {}
         before = self._by_instance.pop(name, {})
         if now:
             self._by_instance[name] = now
         if now == before:
-            return False
+            return frozenset()
         for claim, holder in before.items():
             self._all[claim].remove(holder)
             if not self._all[claim]:
                 del self._all[claim]
         for claim, holder in now.items():
             self._all.setdefault(claim, []).append(holder)
-        return True
+        return frozenset(claim for claim, _ in now.items() ^ before.items())
 
     def holder(self, device: Device) -> Holder | None:
         """To whom the device belongs, if it does."""
@@ -62,6 +63,11 @@ class Claims:
             for holder in self._all.get(claim, ()):
                 return holder
         return None
+
+
+def meets(device: Device, claims: AbstractSet[Claim]) -> bool:
+    """Whether any of the claims is one to the device."""
+    return not claims.isdisjoint(_of(device))
 
 
 def withheld(found: Wants, claims: Claims) -> Wants:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from hotplugd.claims import Claims, withheld
+from hotplugd.claims import Claim, Claims, meets, withheld
 from hotplugd.entry import is_ours, slot_of
 from hotplugd.memory import recall
 from hotplugd.model import Device, Instance, InstanceName
@@ -50,6 +50,9 @@ class Reconciler:
         self._wants: dict[str, Wants] = {}
         self._writers: dict[InstanceName, Writer] = {}
         self._claims = Claims()
+        # Claims that changed and that no device was judged by yet; while instances are listed they gather.
+        self._disputed: set[Claim] = set()
+        self._listing = False
         self._activity = Activity()
 
     # --- what is known ----------------------------------------------------------------------------------
@@ -118,8 +121,11 @@ class Reconciler:
         """
         self._instances_listed = True
         found = {instance.id: instance for instance in instances}
+        self._listing = True
         for name in found.keys() | self._writers.keys():
             self._writer(name).listed(found.get(name), asked)
+        self._listing = False
+        self._judge()
 
     def refresh(self, name: InstanceName) -> None:
         """Take note that something happened to this instance: the server has to be asked."""
@@ -238,11 +244,17 @@ class Reconciler:
             self._claim(device, gone=True)
 
     def _learned(self, name: InstanceName, instance: Instance | None) -> None:
-        if self._claims.learned(name, instance):
-            for device in list(self._devices.values()):
-                self._claim(device)
+        self._disputed |= self._claims.learned(name, instance)
+        if not self._listing:
+            self._judge()
         if instance is not None:
             self._restore(instance)
+
+    def _judge(self) -> None:
+        """Look again at the devices that others' entries claim now, or did."""
+        claims, self._disputed = self._disputed, set()
+        for device in [each for each in self._devices.values() if claims and meets(each, claims)]:
+            self._claim(device)
 
     def _restore(self, instance: Instance) -> None:
         """An instance may have an interface inside that nobody has seen on the host since we started."""

@@ -179,7 +179,7 @@ class Usb:
                     assert bed.stdin is not None
                     with suppress(BrokenPipeError):
                         bed.stdin.close()
-                    bed.wait(10)
+                    bed.wait(60)  # a thousand devices take a while to go
                 if self.root != Path():
                     shutil.rmtree(self.root, ignore_errors=True)
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
+import pytest
+
+from hotplugd import reconcile
 from hotplugd.entry import slot_links
-from hotplugd.model import Entry, InstanceName
+from hotplugd.model import Device, Entry, InstanceName
+from hotplugd.rules import RuleSet
+from hotplugd.wants import Wants, wants
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset
 from tests.reconcile.bench import Bench, names
 from tests.virtual import at, in_virtual_time, now
@@ -327,6 +333,40 @@ async def test_what_belongs_to_another_by_an_entry_of_theirs_goes_in_once_it_is_
     bench.reconciler.refresh(other)
     await bench.reconciler.settled()
     assert len(bench.ours()) == 1
+
+
+@pytest.mark.parametrize("devices_first", [True, False])
+def test_no_device_is_judged_again_for_entries_that_are_not_about_it(
+    monkeypatch: pytest.MonkeyPatch, *, devices_first: bool
+) -> None:
+    judged: list[str] = []
+
+    def judge(rules: RuleSet, device: Device) -> Wants:
+        judged.append(device.kernel)
+        return wants(rules, device)
+
+    monkeypatch.setattr(reconcile, "wants", judge)
+    disk = Entry("root", {"type": "disk", "path": "/", "pool": "default"})
+    theirs = [
+        box([replace(THEIRS, config={**THEIRS.config, "source": f"/dev/ttyUSB{number}"})], [disk], name=name)
+        for number, name in ((1, "one"), (70, "two"), (80, "three"))
+    ]
+
+    @in_virtual_time
+    async def run() -> None:
+        bench = Bench(box([], [disk]), *theirs)
+        known = bench.reconciler
+        if devices_first:
+            known.listed_devices([*FIFTY, ONE], [])
+        known.listed_instances(bench.instances.values())
+        if not devices_first:
+            known.listed_devices([*FIFTY, ONE], [])
+        await known.settled()
+        assert bench.requests[0].instance == "box"
+        assert entry(ONE).name not in bench.ours()
+
+    run()
+    assert Counter(judged) == Counter([each.kernel for each in [*FIFTY, ONE, *([ONE] * devices_first)]])
 
 
 @in_virtual_time
