@@ -84,8 +84,8 @@ def plan_instance(
         return Plan(problems=tuple(_problem(want, message) for want in wanted))
     if not instance.here:
         return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
-    planner = _Planner(instance, inside, unsettled)
     mine = list(wanted)
+    planner = _Planner(instance, inside, unsettled, {entries.name_for(want.slot) for want in mine})
     if present is not None:
         planner.bury(present, mine)
     planner.place(mine)
@@ -129,7 +129,9 @@ def _problem(want: Want, message: str) -> Problem:
 class _Planner:
     """A plan in the making, for one instance."""
 
-    def __init__(self, instance: Instance, inside: Inside | None, unsettled: Sequence[Device]) -> None:
+    def __init__(
+        self, instance: Instance, inside: Inside | None, unsettled: Sequence[Device], wanted: Container[str]
+    ) -> None:
         self.changes: list[Change] = []
         self.attachments: list[Attachment] = []
         self.problems: list[Problem] = []
@@ -150,6 +152,8 @@ class _Planner:
         self._taken = {
             entries.place_of(each): f"the entry '{name}' of a device that udevd has not processed"
             for name, each in waiting.items()
+            # By its name it is a device's that is known: whatever else it says was edited, and is put right.
+            if name not in wanted
         }
         self._serials: dict[tuple[str, str], Want] = {}
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from hotplugd.entry import name_for
+from hotplugd.entry import name_for, slot_links
 from hotplugd.model import Device, Devnum, Entry, Inside, Node
 from hotplugd.plan import Plan, plan_instance
 from hotplugd.wants import Want
@@ -184,6 +184,15 @@ def test_an_entry_kept_for_an_unprocessed_device_keeps_its_path() -> None:
     found = plan_instance(BOX, box([at_x(ONE)]), wanted(SAME_PATH, console(2)), None, [ONE])
     assert said(found) == []
     assert [each.device for each in found.problems] == ["/dev/ttyUSB2"]
+
+
+def test_an_entry_whose_source_was_edited_to_be_an_unprocessed_devices_is_its_own_devices() -> None:
+    rules = ruleset(
+        rule("{port: 1-1}", "{to: box}"), rule("{subsystem: tty}", "{to: box, path: /dev/x}", "x")
+    )
+    edited = entry(phone(1), {"source": slot_links(ONE.slot)[0], "path": "/dev/x"})
+    found = plan_instance(BOX, box([edited]), wanted(rules, phone(1), console(2)), None, [ONE])
+    assert said(found) == ["update /dev/bus/usb/001/001", "add /dev/ttyUSB2"]
 
 
 def test_an_entry_kept_for_want_of_a_user_keeps_the_path_that_it_has() -> None:
