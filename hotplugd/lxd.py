@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from sys import intern
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -461,7 +462,8 @@ def _is_known(found: Mapping[str, Any]) -> bool:
 
 def _entries(found: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Entry]:
     return {
-        str(name): Entry(str(name), {str(key): str(value) for key, value in config.items()})
+        # Entries say the same as each other, and as their devices: it is kept once.
+        str(name): Entry(str(name), {intern(str(key)): intern(str(value)) for key, value in config.items()})
         for name, config in (found or {}).items()
     }
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from sys import intern
 from typing import Any, Final, Protocol
 
 import pyudev
@@ -316,7 +317,11 @@ class Udev:
     def _read_attrs(self, device: Device) -> dict[str, str]:
         more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()
         names = {*self._attrs, *more} if more else self._attrs
-        found = {name: text for name in names if (text := sysfs.attribute(device.syspath, name)) is not None}
+        found = {
+            name: intern(text)
+            for name in names
+            if (text := sysfs.attribute(device.syspath, name)) is not None
+        }
         if device.is_usb_device and (peer := sysfs.peer(device.syspath)):
             found["peer"] = peer
         if device.subsystem == "net" and (address := nic.permanent_address(device.kernel)):
@@ -345,11 +350,11 @@ def _net_slot(device: Device) -> str:
 
 def _bare(found: Any) -> Device:
     return Device(
-        syspath=found.sys_path,
-        subsystem=found.subsystem or "",
-        kernel=found.sys_name,
-        devtype=found.device_type or "",
-        node=found.device_node or "",
+        syspath=intern(found.sys_path),
+        subsystem=intern(found.subsystem or ""),
+        kernel=intern(found.sys_name),
+        devtype=intern(found.device_type or ""),
+        node=intern(found.device_node or ""),
         devnum=_devnum(found),
     )
 
@@ -362,7 +367,11 @@ def _properties(found: Any) -> dict[str, str]:
     """
     library = found._libudev  # noqa: SLF001
     entry = library.udev_device_get_properties_list_entry(found)
-    return {os.fsdecode(name): os.fsdecode(value or b"") for name, value in udev_list_iterate(library, entry)}
+    # Many devices say the same: it is kept once.
+    return {
+        intern(os.fsdecode(name)): intern(os.fsdecode(value or b""))
+        for name, value in udev_list_iterate(library, entry)
+    }
 
 
 def _devnum(found: Any) -> Devnum | None:
@@ -378,7 +387,7 @@ def _same_number(found: Any, device: Device) -> bool:
 
 
 def _driver(found: Any, properties: dict[str, str]) -> str:
-    return properties.get("DRIVER") or found.driver or ""
+    return properties.get("DRIVER") or intern(found.driver or "")
 
 
 class _Nobody:
