@@ -7,21 +7,28 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+
+# More threads than these end when they have nothing to do: after a storm each would keep its stack.
+_KEPT: Final = 8
+
+_Jobs = SimpleQueue[Callable[[], None] | None]
+"""What a thread has to do; None ends it."""
 
 
 class Threads:
     """Runs blocking calls for one event loop, each in a thread of its own while it lasts.
 
-    A thread that comes back is used again. One that never does costs itself: the executor of the standard
-    library has a fixed number of threads, and waits for all of them at exit.
+    A thread that comes back is used again, or ends where enough others wait. One that never does costs
+    itself: the executor of the standard library has a fixed number of threads, and waits for all of them at
+    exit.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+        self._idle: list[_Jobs] = []
 
     async def call(self, work: Callable[[], T], deadline: float) -> T:
         """The result of `work()`. Raises what it raises, or TimeoutError after `deadline` seconds.
@@ -32,7 +39,10 @@ class Threads:
         queue = self._idle.pop() if self._idle else self._start()
 
         def report(result: T | None, error: BaseException | None) -> None:
-            self._idle.append(queue)
+            if len(self._idle) < _KEPT:
+                self._idle.append(queue)
+            else:
+                queue.put(None)
             if future.done():
                 return
             if error is not None:
@@ -59,12 +69,12 @@ class Threads:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(what, value)
 
-    def _start(self) -> SimpleQueue[Callable[[], None]]:
-        queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    def _start(self) -> _Jobs:
+        queue: _Jobs = SimpleQueue()
 
         def run() -> None:
-            while True:
-                queue.get()()
+            while (job := queue.get()) is not None:
+                job()
 
         threading.Thread(target=run, daemon=True, name="hotplugd-call").start()
         return queue

@@ -134,6 +134,19 @@ def test_a_hanging_call_holds_up_no_other(hanging: Hanging) -> None:
     in_loop(run())
 
 
+def test_a_storm_of_calls_leaves_a_few_threads(hanging: Hanging) -> None:
+    async def run() -> None:
+        threads = Threads()
+        calls = [asyncio.ensure_future(threads.call(hanging, _ENOUGH)) for _ in range(40)]
+        await eventually_in_loop(lambda: len(hanging.threads) == 40)
+        hanging.let_go()
+        await asyncio.gather(*calls)
+        await eventually_in_loop(lambda: sum(each.is_alive() for each in hanging.threads) == 8)
+        assert await threads.call(lambda: "still", _ENOUGH) == "still"
+
+    in_loop(run())
+
+
 def test_a_thread_that_comes_back_after_its_deadline_is_used_again(hanging: Hanging) -> None:
     async def run() -> None:
         threads = Threads()
