@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import plans, startup
+from benchmarks import idle, memory, plans, startup
 from benchmarks.figure import Figure, machine, table
 
 FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
     ("plans", plans.figures),
+    ("idle", idle.figures),
+    ("memory", memory.figures),
     ("startup", startup.figures),
 )
 
