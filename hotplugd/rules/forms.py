@@ -240,6 +240,8 @@ def link(text: str) -> Complaint | None:
         return Complaint(f"'{quoted(text)}' leads back by '.' or '..'", "write the path as it is")
     if _LINK_PART.fullmatch(fixed) is None:
         return Complaint(f"'{quoted(text)}' is not made of letters, digits and _ : + @ , = . - alone")
+    if is_reserved_path(fixed):
+        return Complaint(f"'{quoted(text)}' is there in every container", "give another")
     faults = _path_faults(fixed.replace(".", "x"), quoted(text))
     return next((complaint for wrong, complaint in faults if wrong), None)
 
