@@ -139,7 +139,7 @@ def _value(test: Values, *, is_usb: bool) -> Condition | None:
         return f'KERNEL=="{pattern}"' if is_usb else None
     if key == "interface":
         return _interface(test.globs)
-    return f'{_KEYS[key]}=="{pattern}"' if key in _KEYS else None
+    return f'{_KEYS[key]}=="{pattern}"'
 
 
 def _number(name: str, pattern: str) -> Condition:
