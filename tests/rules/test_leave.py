@@ -33,13 +33,22 @@ SAID: dict[str, tuple[str, list[str]]] = {
             f'{USB}, ENV{{ID_VENDOR_ID}}=="04e8|0x04e8", ENV{{ID_MODEL_ID}}=="6860|0x6860", TOLD',
         ],
     ),
+    "products": (
+        "{product_id: [4EE7, '68*']}",
+        [f'{USB}, ENV{{ID_MODEL_ID}}=="4ee7|0x4ee7|68*|0x68*", TOLD'],
+    ),
     "a vendor and serials": (
         "{vendor_id: 18D1, serial: ['1A*', 'R5[CD]?']}",
         [f'{USB}, ENV{{ID_VENDOR_ID}}=="18d1|0x18d1", ENV{{ID_SERIAL_SHORT}}=="1A*|R5[CD]?", TOLD'],
     ),
     "a port": ("{port: '1-4.*'}", [f'{USB}, KERNEL=="1-4.*", TOLD']),
     "an interface": ("{interface: 'ff:42:01'}", [f'{USB}, ENV{{ID_USB_INTERFACES}}=="*:ff4201:*", TOLD']),
+    "interfaces": (
+        "{interface: ['ff:42:01', '08:*']}",
+        [f'{USB}, ENV{{ID_USB_INTERFACES}}=="*:ff4201:*|*:08*:*", TOLD'],
+    ),
     "a property": ("{property: {ID_MODEL: 'Pixel*'}}", [f'{USB}, ENV{{ID_MODEL}}=="Pixel*", TOLD']),
+    "an attribute": ("{attr: {bMaxPower: 500mA}}", [f'{USB}, ATTR{{bMaxPower}}=="500mA", TOLD']),
     "any": (
         "{any: [{serial: A}, {port: 1-2}]}",
         [f'{USB}, ENV{{ID_SERIAL_SHORT}}=="A", TOLD', f'{USB}, KERNEL=="1-2", TOLD'],
@@ -69,6 +78,12 @@ UNSAID = [
     "{not: {serial: A}}",
     "{serial: A, not: {port: 1-2}}",
     "{subsystem: tty, port: 1-2}",
+    "{subsystem: usb, devtype: 'usb_*', port: 1-2}",
+    "{subsystem: usb, devtype: usb_interface, port: 1-2}",
+    "{subsystem: tty, kernel: usb_device, port: 1-2}",
+    "{id: '18d1*'}",
+    "{id: '04[0:]3:6001'}",
+    "{id: '18d1:4ee\\7'}",
     "{serial: 'a\"b'}",
     "{serial: 'a\\b'}",
     "{serial: '$env{x}'}",
@@ -92,8 +107,9 @@ def test_what_an_earlier_rule_ignores_is_skipped_rather_too_widely() -> None:
 
 
 def test_what_the_host_keeps_is_skipped_first() -> None:
-    kept = ("/sys/devices/pci0000:00/net/eth0", '/sys/x"y', "/sys/x*")
+    kept = ("/sys/devices/pci0000:00/net/eth0", "/sys/devices/LNXSYSTM:00", '/sys/x"y', "/sys/x*")
     assert lines(rule("{subsystem: net}", TO), usb=False, kept=kept) == [
+        'DEVPATH=="/devices/LNXSYSTM:00", SKIP',
         'DEVPATH=="/devices/pci0000:00/net/eth0", SKIP',
         'SUBSYSTEM=="net", TOLD',
     ]
@@ -105,5 +121,11 @@ def test_the_files_share_the_devices_out() -> None:
 
 
 def test_too_many_alternatives_are_left_out() -> None:
-    many = "[" + ", ".join(f"{{serial: S{n}}}" for n in range(65)) + "]"
-    assert lines(rule(f"{{any: {many}}}", TO)) == []
+    def said(branches: int, other: str) -> int:
+        many = ", ".join(f"{{serial: S{n}}}" for n in range(branches))
+        return len(lines(rule(f"{{any: [{many}], {other}}}", TO)))
+
+    assert said(64, "property: {P: x}") == 64
+    assert said(65, "property: {P: x}") == 0
+    assert said(32, "id: ['18d1:4ee7', '04e8:6860']") == 64
+    assert said(33, "id: ['18d1:4ee7', '04e8:6860']") == 0

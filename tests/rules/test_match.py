@@ -137,6 +137,20 @@ FAILS = [
         "1. serial: wants 'X', has 'A50285BI'; 2. vendor_id: wants '1050', has '0403'",
     ),
     ("{not: {vendor_id: 0403}}", CABLE, "not", "anything but {vendor_id: '0403'}", "vendor_id '0403'"),
+    (
+        "{not: {vendor_id: 0403, product_id: '60*'}}",
+        CABLE,
+        "not",
+        "anything but {vendor_id: '0403', product_id: '60*'}",
+        "vendor_id '0403', product_id '6001'",
+    ),
+    (
+        "{not: {any: [{serial: A50285BI}, {port: 1-1, not: {driver: x}}]}}",
+        CABLE,
+        "not",
+        "anything but {any: [{serial: 'A50285BI'}, {port: '1-1', not: {driver: 'x'}}]}",
+        "just that",
+    ),
     ("{not: {parent: {kernel: usb1}}}", CABLE, "not", "anything but {parent: {kernel: 'usb1'}}", "just that"),
 ]
 
