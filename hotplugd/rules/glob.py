@@ -136,28 +136,23 @@ def _compile(alternative: Alternative) -> re.Pattern[str]:
 
 
 def _may_match(alternative: Alternative, shape: Sequence[str]) -> bool:
+    end = len(alternative)
+
     def with_stars(positions: set[int]) -> set[int]:
-        todo = list(positions)
-        while todo:
-            at = todo.pop()
-            if at < len(alternative) and alternative[at] is None and at + 1 not in positions:
-                positions.add(at + 1)
-                todo.append(at + 1)
-        return positions
+        # Two stars never stand together.
+        return positions | {at + 1 for at in positions - {end} if alternative[at] is None}
 
     reached = with_stars({0})
     for allowed in shape:
         after = set()
-        for at in reached:
-            if at == len(alternative):
-                continue
+        for at in reached - {end}:
             chars = alternative[at]
             if chars is None:
                 after.add(at)
             elif any(map(chars.has, allowed)):
                 after.add(at + 1)
         reached = with_stars(after)
-    return len(alternative) in reached
+    return end in reached
 
 
 def _alternatives(text: str) -> Iterator[Alternative]:

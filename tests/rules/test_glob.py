@@ -27,10 +27,16 @@ TABLE = [
     ("[a-c]x", "bx", True),
     ("[]]", "]", True),
     ("[!]]", "]", False),
+    ("[!a]", "!", True),
+    ("[!a]", "[", True),
     ("[a-]", "-", True),
+    ("[a-]x", "-x", True),
     ("[\\]]", "]", True),
     ("[[:digit:]]", "7", True),
     ("[[:digit:]x]", "x", True),
+    ("[[:digit:][:upper:]]", "7", True),
+    ("[[:digit:][:upper:]]", "Q", True),
+    (":][[:digit:]]", ":]7", True),
     ("[[]", "[", True),
     ("a|b", "b", True),
     ("a|b", "a|b", False),
@@ -52,7 +58,9 @@ def test_a_pattern_matches(pattern: str, value: str, expected: bool) -> None:
     assert Glob.of(pattern).matches(value) is expected
 
 
-@pytest.mark.parametrize("pattern", ["[", "[]", "a[b", "[z-a]", "[[:nope:]]", "a|", "|", "a||b", "\\"])
+@pytest.mark.parametrize(
+    "pattern", ["[", "[]", "a[b", "[z-a]", "[[:nope:]]", "[[::]]", "[a-", "a|", "|", "a||b", "\\"]
+)
 def test_nonsense_is_refused(pattern: str) -> None:
     with pytest.raises(GlobError):
         Glob.of(pattern)
@@ -99,12 +107,15 @@ HEX = ["0123456789abcdef"] * 4
 
 
 @pytest.mark.parametrize(
-    "pattern", ["0403", "04*", "*", "????", "[0-9]*", "*****", "0403|10c4", "04[!g]3", "*3"]
+    "pattern",
+    ["0403", "04*", "*", "????", "[0-9]*", "*****", "0403|10c4", "04[!g]3", "*3", "*0*", "0*3*", "*a*b*c*d*"],
 )
 def test_what_can_be_four_hex_digits(pattern: str) -> None:
     assert Glob.of(pattern).may_match(HEX)
 
 
-@pytest.mark.parametrize("pattern", ["403", "04033", "g*", "?????", "0403|1", "*g*", "04[g-z]3", "04\\*"])
+@pytest.mark.parametrize(
+    "pattern", ["403", "04033", "g*", "?????", "0403|1", "*g*", "04[g-z]3", "04\\*", "*a*b*c*d*e"]
+)
 def test_what_cannot_be_four_hex_digits(pattern: str) -> None:
     assert not Glob.of(pattern).may_match(HEX)
