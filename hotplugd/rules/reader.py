@@ -143,13 +143,13 @@ def first_word(node: Node) -> Place:
     return node.pairs[0][0].place if isinstance(node, Pairs) and node.pairs else node.place
 
 
-def what_is(node: Node) -> str:
+def what_is(node: Scalar | Items | Pairs) -> str:
     """A node in a few words."""
     if isinstance(node, Items):
         return "a list"
     if isinstance(node, Pairs):
         return "keys and values"
-    return f"'{quoted(node.text)}'" if isinstance(node, Scalar) else "something else"
+    return f"'{quoted(node.text)}'"
 
 
 def _instead_of(name: str, table: Table) -> str:
