@@ -153,8 +153,11 @@ def test_a_template_reaches_nothing_else(template: str) -> None:
 
 
 def test_a_device_without_the_value_is_an_error_and_not_an_empty_text() -> None:
-    with pytest.raises(TemplateError, match=r"^the device has no serial, which 'ci-\{serial\}' needs$"):
+    with pytest.raises(
+        TemplateError, match=r"^the device has no serial, which 'ci-\{serial\}' needs$"
+    ) as found:
         render("ci-{serial}", usb(serial=""))
+    assert found.value.hint == ""
     assert render("{driver}", PHONE) == "usb"
     with pytest.raises(TemplateError, match="no driver"):
         render("{driver}", CONSOLE)

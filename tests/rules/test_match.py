@@ -250,6 +250,10 @@ def test_describing_uses_the_names_of_the_language() -> None:
     }
 
 
+def test_half_an_id_is_none() -> None:
+    assert values(usb(product=""), "id") == values(usb(vendor=""), "id") == ()
+
+
 def test_an_unknown_key_has_no_values() -> None:
     with pytest.raises(KeyError):
         values(CABLE, "colour")
