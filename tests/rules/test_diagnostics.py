@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from hotplugd.rules import Diagnostic, parse
+from hotplugd.rules.yaml import Place, Source
 
 
 def shown(source: str, column: int, *, width: int = 1, hint: str = "") -> list[str]:
@@ -29,6 +30,14 @@ def test_columns_count_and_not_characters() -> None:
     assert shown("名" * 60, 60) == ["…" + "名" * 36, " " * 71 + "^~"]
     assert shown("\t" * 28, 28) == ["…" + "    " * 18, " " * 69 + "^~~~"]
     assert shown("\x1b" * 30, 2) == ["\\x1b" * 27 + "…", "    ^~~~"]
+
+
+def test_a_place_after_the_end_is_the_end() -> None:
+    for text in ("a\nbc", "a\nbc\n", "a\nbc\n \n"):
+        found = Source.of("f", text).error(Place(9, 4, 9, 5), "m")
+        assert (found.line, found.column, found.source, found.width) == (2, 3, "bc", 1)
+    found = Source.of("f", "").error(Place(0, 0, 0, 1), "m")
+    assert (found.line, found.column, found.source, found.width, found.hint) == (1, 1, "", 1, "")
 
 
 # What PyYAML may raise, and the line, the column, the message and the hint that are shown.

@@ -22,6 +22,8 @@ TABLE = [
     ("*ab", "aab", True),
     ("a*a", "a", False),
     ("[abc]", "b", True),
+    ("[abc]", "X", False),
+    ("[!abc]", "X", True),
     ("[!abc]", "b", False),
     ("[^abc]", "d", True),
     ("[a-c]x", "bx", True),
