@@ -195,7 +195,7 @@ class Lxd:
                 return self._apply(name, put, remove, known)
             except (LXDAPIException, Refused) as error:
                 refused = error if isinstance(error, Refused) else _failure(error)
-                if isinstance(refused, Refused) and _LEFT_BEHIND.search(str(error)):
+                if isinstance(refused, Refused) and _LEFT_BEHIND.search(_text(error)):
                     self._clear(name, refused.entries)
                     raise Busy(f"it had left something of an earlier try behind: {refused}") from error
                 raise
@@ -472,7 +472,7 @@ def _failure(error: Any) -> ServerError:
     """The error of ours that an API error of pylxd means."""
     message = _short(error)
     status = error.response.status_code
-    if status < requests.codes.bad_request:
+    if status < requests.codes.bad_request or not _text(error):
         return Unreachable(f"the server answered {_NOT_LXD}: {message}")
     if isinstance(error, NotFound):
         return Gone(message)
@@ -492,6 +492,14 @@ def _refusal(message: str) -> ServerError:
     return Refused(_short(message), frozenset(_BLAMED.findall(message)))
 
 
+def _text(error: object) -> str:
+    """What an error says. pylxd takes that from the answer, and fails where the answer is not LXD's."""
+    try:
+        return str(error)
+    except (TypeError, ValueError, RecursionError):
+        return ""
+
+
 def _short(error: object) -> str:
-    text = plain(str(error).strip()) or type(error).__name__
+    text = plain(_text(error).strip()) or type(error).__name__
     return text if len(text) <= _MESSAGE_MOST else text[: _MESSAGE_MOST - 1] + "…"

@@ -370,6 +370,11 @@ NONSENSE = {
     "no metadata": http("{}"),
     "metadata of another kind": http('{"type": "sync", "metadata": 7}'),
     "an error of nobody's": http('{"type": "error"}', "503 Service Unavailable"),
+    "an error that is no text": http('{"error": 7}', "500 Internal Server Error"),
+    "an error that is no object": http("null", "500 Internal Server Error"),
+    "an error that is deeply nested": http("[" * 100_000, "500 Internal Server Error"),
+    "an error in another encoding": http("~", "502 Bad Gateway").replace(b"~", b"\xe9"),
+    "an error without a word": http("", "502 Bad Gateway"),
     "cut short": http('{"type": "sync", "metadata": {}}')[:-9],
     "deeply nested": http("[" * 100_000),
 }
