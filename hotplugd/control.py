@@ -13,6 +13,7 @@ import os
 import socket
 import stat
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -72,6 +73,7 @@ async def serve(path: Path, questions: Mapping[str, Callable[[], object]]) -> As
 def ask(path: Path, question: str) -> dict[str, object]:
     """The daemon's answer. Blocks, for a few seconds at most. Raises NotRunning, ControlError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        until = time.monotonic() + _PATIENCE
         channel.settimeout(_PATIENCE)
         try:
             channel.connect(str(path))
@@ -84,9 +86,11 @@ def ask(path: Path, question: str) -> dict[str, object]:
             raw = bytearray()
             while len(raw) < _ANSWER_MOST and (more := channel.recv(1 << 16)):
                 raw += more
+                # For the whole answer: one that comes byte by byte would be waited for as long.
+                channel.settimeout(max(until - time.monotonic(), 0.001))
             document = json.loads(raw)
             answer = document.get("answer")
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise ControlError(f"hotplugd on {path} did not answer: {error}") from error
     if not isinstance(answer, dict):
         raise ControlError(f"hotplugd on {path} answered: {document.get('error', 'something else')}")

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -286,7 +286,9 @@ class TestItsPlace:
 
 
 class TestWhoAsks:
-    @pytest.mark.parametrize("reply", [b"", b"not json", b"[]", b"{}", b'{"answer": 1}', b"\xff"])
+    @pytest.mark.parametrize(
+        "reply", [b"", b"not json", b"[]", b"{}", b'{"answer": 1}', b"\xff", b"[" * 100_000]
+    )
     def test_an_answer_that_is_none_is_told(self, path: Path, reply: bytes) -> None:
         with socket.socket(socket.AF_UNIX) as other, ThreadPoolExecutor(1) as pool:
             other.bind(str(path))
@@ -298,6 +300,27 @@ class TestWhoAsks:
                 client.sendall(reply)
             with pytest.raises(ControlError, match="hotplugd on"):
                 asked.result(10)
+
+    @pytest.mark.usefixtures("impatient")
+    def test_nobody_waits_for_ever_for_an_answer_that_comes_byte_by_byte(self, path: Path) -> None:
+        told = threading.Event()
+
+        def drip() -> None:
+            client, _ = slow.accept()
+            with client, suppress(BrokenPipeError):
+                while not told.wait(0.05):
+                    client.sendall(b" ")
+
+        with socket.socket(socket.AF_UNIX) as slow, ThreadPoolExecutor(1) as pool:
+            slow.bind(str(path))
+            slow.listen()
+            dripping = pool.submit(drip)
+            try:
+                with pytest.raises(ControlError, match="did not answer: timed out"):
+                    ask(path, "status")
+            finally:
+                told.set()
+            dripping.result(5)
 
     @pytest.mark.usefixtures("impatient")
     def test_nobody_waits_for_an_answer_for_ever(self, path: Path) -> None:
