@@ -77,17 +77,17 @@ def watchdog_interval() -> float | None:
 def logger() -> FilteringBoundLogger:
     """The log: the journal under systemd, colours on a terminal, JSON lines otherwise; on standard error."""
     processors: list[Processor] = [_plain_strings, structlog.processors.add_log_level]
+    processors.append(_traceback)
     if _to_journal():
-        processors += [structlog.processors.format_exc_info, _Journal()]
+        processors.append(_Journal())
     elif sys.stderr.isatty():
         colours = not os.environ.get("NO_COLOR")
         processors += [
             structlog.processors.TimeStamper("%H:%M:%S.%f", utc=False),
-            structlog.dev.ConsoleRenderer(colors=colours),
+            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback),
         ]
     else:
         processors += [
-            structlog.processors.format_exc_info,
             structlog.processors.TimeStamper("iso", utc=True),
             structlog.processors.JSONRenderer(),
         ]
@@ -102,6 +102,14 @@ def logger() -> FilteringBoundLogger:
 def _plain_strings(_: object, __: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
     # What devices, servers and rule files say must not forge lines or move the reader's cursor.
     return {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _traceback(log: object, method: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
+    # What an exception says may be what a device says; its lines begin no event.
+    made = structlog.processors.format_exc_info(log, method, event)
+    if isinstance(text := made.get("exception"), str):
+        made["exception"] = "\n    ".join(map(plain, text.split("\n")))
+    return made
 
 
 def _to_journal() -> bool:
