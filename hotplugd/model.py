@@ -199,10 +199,12 @@ def is_reserved_path(path: str) -> bool:
 
 _LAST_BYTE = "\xff"
 _LAST_SHORT = "\uffff"
-# Controls, and what turns the reading direction, joins, hides or has no meaning (Unicode: Cc, Cf, Cs).
+# Controls, and what ends a line, turns the reading direction, joins, hides or has no meaning (Unicode: Cc,
+# Cf, Cs, Zl, Zp).
 _UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\uffff"
-    "\U000e0000-\U000e0fff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\uffff\U000110bd\U000110cd\U00013430-\U0001345f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 
