@@ -41,7 +41,7 @@ _AGAIN: Final = ".r"
 
 def name_for(slot: str) -> str:
     """The entry's name for a device's slot."""
-    return "hp-" + hashlib.sha256(slot.encode()).hexdigest()[:16]
+    return "hp-" + hashlib.sha256(slot.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def is_ours(entry: Entry) -> bool:

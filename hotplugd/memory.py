@@ -6,6 +6,7 @@ A network interface moves: while it is in an instance the host's udev knows noth
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -44,7 +45,7 @@ def recall(entry: Entry) -> Device | None:
     if not all(isinstance(each, str) for each in texts) or not all(map(_is_texts, maps)):
         return None
     syspath = str(found["syspath"])
-    if not syspath.startswith("/sys/devices/") or "/../" in syspath or "\0" in syspath:
+    if not syspath.startswith("/sys/devices/") or ".." in syspath.split("/") or not _is_a_path(syspath):
         return None
     return Device(
         syspath=syspath,
@@ -61,6 +62,14 @@ def recall(entry: Entry) -> Device | None:
 
 def _kept(texts: Mapping[str, str]) -> dict[str, str]:
     return {key: text for key, text in texts.items() if key not in _PASSING and text.isprintable()}
+
+
+def _is_a_path(text: str) -> bool:
+    """Whether the system can be asked for it: JSON can have halves of characters, which are no bytes."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_texts(found: object) -> bool:

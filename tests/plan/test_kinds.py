@@ -264,6 +264,9 @@ class TestInterfaces:
         assert found.changes == ()
         assert "belongs to its entry 'eth', which is not ours" in found.problems[0].message
 
+    def test_a_slot_of_halves_of_characters_has_a_name_like_any_other(self) -> None:
+        assert name_for("n-\ud800-7") != name_for("n-\ud801-7")
+
     def test_what_is_remembered_is_what_was(self) -> None:
         assert self.ENTRY.config[MARK_SEEN] == remember(NIC)
         found = recall(self.ENTRY)
@@ -282,6 +285,9 @@ class TestInterfaces:
             "[" * 100_000,
             remember(replace(NIC, syspath="/etc/passwd")),
             remember(replace(NIC, syspath="/sys/devices/../../etc")),
+            remember(replace(NIC, syspath="/sys/devices/net/..")),
+            remember(replace(NIC, syspath="/sys/devices/a\0b")),
+            remember(replace(NIC, syspath="/sys/devices/\ud800")),
             remember(NIC).replace('"attrs":{', '"attrs":[').replace("}}", "]}"),
             remember(NIC).replace('"1"', "1"),
         ],
