@@ -160,6 +160,8 @@ def _wrong(
     message = _unfit(device, what, attach)
     if not message and what == "node":
         message = _bad_path(device, place, given=attach.path is not None)
+    if not message and what == "nic":
+        message = _bad_name(device)
     if not message:
         message = next((found for link in links if (found := _bad_link(link, place))), "")
     if not message and several:
@@ -250,6 +252,19 @@ def _bad_path(device: Device, path: str, *, given: bool) -> str:
     if is_reserved_path(path):
         return f"path '{path}' belongs to every container; give another"
     return ""
+
+
+_NIC_NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{1,14}", re.ASCII)
+
+
+def _bad_name(device: Device) -> str:
+    """Why an interface's name on the host is no good; whoever had it last may have given it any."""
+    if _NIC_NAME.fullmatch(device.kernel):
+        return ""
+    return (
+        f"its name '{quoted(device.kernel)}' is not made of 2 to 15 letters, digits, _ . and -, with no dash "
+        f"first, and the server takes no other; rename it on the host"
+    )
 
 
 _LINK: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=.-]+)+", re.ASCII)

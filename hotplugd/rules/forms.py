@@ -31,7 +31,7 @@ _LONGEST_INSTANCE: Final = 63
 _LONGEST_RULE: Final = 64
 _NEVER_A_NAME: Final = frozenset({"id", "interface", "mac"})
 # Linux: net/core/dev.c, dev_valid_name; LXD takes less: shared/validate, IsInterfaceName.
-_INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{2,15}", re.ASCII)
+_INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{1,14}", re.ASCII)
 WHATS: Final = ("node", "nic", "gpu", "pci")
 
 MODE_JSON: Final = "^0?[0-7]{3}$"
@@ -99,7 +99,7 @@ def interface_name(text: str) -> Complaint | None:
     """A network interface's name."""
     if _INTERFACE_NAME.fullmatch(text) and text not in ("..", "lo"):
         return None
-    hint = "2 to 15 letters, digits, _ . and -, such as eth0"
+    hint = "2 to 15 letters, digits, _ . and -, no dash first, such as eth0"
     return Complaint(f"'{quoted(text)}' is no name for a network interface", hint)
 
 

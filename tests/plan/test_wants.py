@@ -6,7 +6,7 @@ import pytest
 
 from hotplugd.model import Device, InstanceName
 from hotplugd.wants import Want, identity, wants
-from tests.devices import ALL, all_with, console, disk, phone, plugged, rule, ruleset
+from tests.devices import ALL, all_with, console, disk, interface, phone, plugged, rule, ruleset
 from tests.rules import devices
 
 IDENTITIES = {
@@ -101,6 +101,11 @@ def test_one_name_that_is_not_legal_hurts_no_other() -> None:
     assert [problem.message.split(" is")[0] for problem in found.problems] == ["'ci-a b'"]
 
 
+def interface_called(name: str) -> Device:
+    """As whoever had it inside could leave it."""
+    return replace(interface(), kernel=name)
+
+
 # What `attach` says besides `to: box`, the device, and what the problem says.
 HELD = {
     "path of a USB device": ("path: /dev/phone", phone(1), "keeps its node's path"),
@@ -122,6 +127,9 @@ HELD = {
     "a node elsewhere": ("mode: '0660'", replace(console(1), node="/run/x"), "is not below /dev"),
     "no node": ("mode: '0660'", devices.CABLE, "it has no device node"),
     "no slot": ("mode: '0660'", replace(console(1), slot=""), "it has no device node"),
+    "an interface's name of dashes": ("mode: '0660'", interface_called("--help"), "no dash first"),
+    "an interface's name that moves the cursor": ("name: eth0", interface_called("a\x1b[2J"), "'a\\x1b[2J'"),
+    "an interface's name of one letter": ("mode: '0660'", interface_called("a"), "2 to 15 letters"),
     "a disk in use": ("mode: '0660'", replace(disk(), in_use="mounted on /srv"), "uses it: mounted on /srv"),
 }
 
