@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hotplugd.entry import is_ours
-from hotplugd.model import Device, Entry, Instance, InstanceName
+from hotplugd.model import Device, Entry, Instance, InstanceName, quoted
 from hotplugd.rules import values
 from hotplugd.wants import Problem, Want, Wants
 
@@ -82,7 +82,7 @@ def withheld(found: Wants, claims: Claims) -> Wants:
         if found.wants[0].what in ("nic", "pci")
         else "; `share: true` in the rule attaches it all the same"
     )
-    message = f"it belongs to {holder.instance} by its entry '{holder.entry}', which is not ours{way}"
+    message = f"it belongs to {holder.instance} by its entry '{quoted(holder.entry)}', which is not ours{way}"
     problem = Problem(str(found.device), found.rule.name, message, guard=True)
     return replace(found, wants=(), problems=(*found.problems, problem))
 

@@ -283,7 +283,9 @@ class _Planner:
         The server mounts the first of two at one path, and leaves its node there when that goes (measured):
         taking ours out would leave a node of nobody's, and give the other nothing.
         """
-        message = f"{want.place} in {self._instance.id} belongs to its entry '{other}', which is not ours"
+        message = (
+            f"{want.place} in {self._instance.id} belongs to its entry '{quoted(other)}', which is not ours"
+        )
         self.problems.append(_problem(want, message))
         if actual is None or not self._instance.running or entries.place_of(actual) != want.place:
             return

@@ -76,6 +76,12 @@ def test_what_belongs_to_somebody_is_left_alone(
     assert found.problems[0].guard
 
 
+def test_whatever_others_call_their_entry_can_be_shown() -> None:
+    theirs = Entry("\x1b[2J\n", {"type": "unix-char", "source": "/dev/ttyUSB1"})
+    found = withheld(wants(ALL, CABLE), claims(box([theirs], name="other")))
+    assert "'\\x1b[2J\\x0a'" in found.problems[0].message
+
+
 @pytest.mark.parametrize(("device", "config"), FREE.values(), ids=FREE)
 def test_what_belongs_to_nobody_goes_where_the_rule_says(device: Device, config: dict[str, str]) -> None:
     instance = other(config)

@@ -96,6 +96,11 @@ def test_an_entry_of_another_name_is_not_ours_whatever_its_marks(name: str) -> N
     assert said(plan_instance(BOX, box([Entry(name, entry(ONE).config)]), [], None)) == []
 
 
+def test_whatever_others_call_their_entry_can_be_shown() -> None:
+    found = plan_instance(BOX, box([node("\x1b[2J\n", path="/dev/ttyUSB1")]), wanted(ALL, ONE), None)
+    assert "entry '\\x1b[2J\\x0a'" in told(found)[0]
+
+
 SEEN = Inside(nodes={ONE.node: Node(ONE.devnum, 0o660)})
 UNSEEN = Inside(nodes={ONE.node: None})
 OTHERS = Inside(nodes={ONE.node: Node(Devnum("char", 4, 64), 0o660)})
@@ -282,6 +287,7 @@ NAMED: dict[str, tuple[str, dict[str, str], bool, Inside | None, list[str], str]
     "kept, stopped": ("group: dialout", {"gid": "6"}, False, None, [], ""),
     "kept, removed inside": ("user: ci", {"uid": "6"}, True, MISSING, [], "box has no user 'ci' in its"),
     "a number needs no looking": ("uid: 6", {}, False, None, ["add"], ""),
+    "no number to keep": ("user: ci", {"uid": "0; reboot"}, True, None, [], "user 'ci' of box could not be"),
     "nothing to keep": ("user: ci", {"gid": "6"}, True, None, [], "user 'ci' of box could not be looked up"),
 }
 
