@@ -99,19 +99,23 @@ def _excerpt(of: Diagnostic | Related, hint: str = "") -> list[str]:
         return [f"    {hint}"] if hint else []
     at = min(of.column - 1, len(of.source))
     before = [_shown(char) for char in of.source[max(0, at - _COLUMNS) : at]]
-    while not _fits(of.source) and sum(map(_width, before)) > _BEFORE:
-        del before[0]
-    left = ("…" if len(before) < at else "") + "".join(before)
+    over = 0 if _fits(of.source) else _width("".join(before)) - _BEFORE
+    cut = 0
+    while over > 0:
+        over -= _width(before[cut])
+        cut += 1
+    left = ("…" if len(before) - cut < at else "") + "".join(before[cut:])
     meant = of.source[at : at + of.width]
     room = _COLUMNS - _width(left)
-    right, underlined = "", 0
+    right, width, underlined = "", 0, 0
     for position, char in enumerate(of.source[at : at + _COLUMNS]):
         shown = _shown(char)
-        if _width(right) + _width(shown) > room:
+        if width + _width(shown) > room:
             break
         right += shown
+        width += _width(shown)
         if position < len(meant):
-            underlined = _width(right)
+            underlined = width
     if _raw_is_longer(of.source, at, right):
         right += "…"
     caret = "^" + "~" * (underlined - 1)
