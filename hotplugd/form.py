@@ -85,7 +85,7 @@ def _owner(
             looked_up = known.get(who)
             if looked_up is not None:
                 found[key] = str(looked_up)
-            elif actual is not None and key in actual.config and who not in known:
+            elif actual is not None and _is_number(actual.config.get(key, "")) and who not in known:
                 found[key] = actual.config[key]
             else:
                 return _no_such(key, who, instance, known=who in known)
@@ -157,7 +157,12 @@ def _body(want: Want, instance: Instance, actual: Entry | None) -> dict[str, str
 
 def _number(device: Device, key: str) -> str:
     """A bus or device number as LXD takes it: without leading zeros."""
-    return device.properties.get(key, "").lstrip("0") or "0"
+    found = device.properties.get(key, "").lstrip("0")
+    return found if _is_number(found) else "0"
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def _no_such(key: str, who: str, instance: Instance, *, known: bool) -> str:

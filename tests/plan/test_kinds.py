@@ -80,6 +80,12 @@ BODIES: dict[str, tuple[Device, Instance, str, dict[str, str]]] = {
         "",
         {"type": "usb", "busnum": "1", "devnum": "17", "required": "false"},
     ),
+    "a USB device whose number is none": (
+        replace(usb(), properties={"BUSNUM": "-1", "DEVNUM": "--flag"}),
+        machine(),
+        "",
+        {"type": "usb", "busnum": "0", "devnum": "0", "required": "false"},
+    ),
     "a PCI device in a machine": (pci(), machine(), "", {"type": "pci", "address": "0000:01:00.0"}),
     "a PCI device in a machine that does not run": (
         pci(),
