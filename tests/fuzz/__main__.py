@@ -1,0 +1,86 @@
+"""`python -m tests.fuzz [--cases N] [--seconds S] [TARGET…]`: fuzzes with atheris, and prints a table.
+
+N is for all targets together, S for each of them. Exit code 1 where something was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.fuzz.targets import TARGETS
+
+_HEAD = ("target", "cases", "seconds", "cases/s", "MiB at 10 %", "MiB at the end", "slowest ms")
+
+
+def main() -> int:
+    """Run the targets, one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("--cases", type=int, default=1_000_000, help="of all targets together")
+    parser.add_argument("--seconds", type=float, default=900, help="of each target at the most")
+    parser.add_argument("target", nargs="*", choices=[*TARGETS, []], help="all, if none is named")
+    options = parser.parse_args()
+    if importlib.util.find_spec("atheris") is None:
+        sys.stderr.write(
+            "python -m tests.fuzz: atheris is not installed; it has wheels for Python 3.11 to 3.13\n"
+        )
+        return 2
+    names = options.target or list(TARGETS)
+    shares = sum(TARGETS[name].share for name in names)
+    _say(_line(_HEAD))
+    total, found = 0, False
+    for name in names:
+        cases = -(-options.cases * TARGETS[name].share // shares)
+        done = _one(name, cases, options.seconds)
+        total += int(done["cases"])
+        seconds = max(float(done["seconds"]), 0.001)
+        _say(
+            _line(
+                (
+                    name, str(done["cases"]), f"{seconds:.0f}", f"{int(done['cases']) / seconds:.0f}",
+                    f"{int(done['first']) / 1024:.0f}", f"{int(done['last']) / 1024:.0f}",
+                    f"{float(done['slowest']) * 1000:.0f}",
+                )
+            )
+        )  # fmt: skip
+        if done["finding"]:
+            found = True
+            _say(f"  {done['finding']}\n  bytes.fromhex({done['data']!r})")
+    _say(f"{total} cases, {'with findings' if found else 'nothing found'}")
+    return 1 if found else 0
+
+
+def _one(name: str, cases: int, seconds: float) -> dict[str, str | int | float]:
+    with tempfile.TemporaryDirectory(prefix="hpf-") as folder:
+        report = Path(folder, "report")
+        words = [sys.executable, "-m", "tests.fuzz.child", name, str(cases), str(seconds), str(report)]
+        try:
+            ended = subprocess.run(words, capture_output=True, check=False, timeout=seconds + 120)
+            said = ended.stderr.decode("utf-8", "replace")[-500:]
+        except subprocess.TimeoutExpired:
+            said = "it did not end"
+        if report.exists():
+            done: dict[str, str | int | float] = json.loads(report.read_text())
+            return done
+        return {"cases": 0, "seconds": 0, "slowest": 0, "first": 0, "last": 0, "finding": said, "data": ""}
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    first, *rest = cells
+    return "  ".join(
+        (first.ljust(16), *(cell.rjust(len(head)) for cell, head in zip(rest, _HEAD[1:], strict=True)))
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""The control socket from both ends, the injecting program, and what containers have in their files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from hotplugd import inject, inside
+from hotplugd.control import ControlError, ask, serve
+from hotplugd.inside import Lost
+from tests.fuzz.feed import HOSTILE, Feed, as_json
+
+# In memory, where there is such a place: some thousand files a second are written.
+_FAST: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+_STATUS: Final = {"ready": True}
+_KNOWN: Final = {b"status": {"answer": _STATUS}}
+
+
+class _Daemon:
+    """A control socket that is served in another thread, as long as this process lives."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="hpf-", dir=_FAST), "control.sock")
+        self.defects: list[object] = []
+        ready = threading.Event()
+
+        async def run() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: self.defects.append(context))
+            async with serve(self.path, {"status": lambda: _STATUS}):
+                ready.set()
+                await asyncio.Event().wait()
+
+        threading.Thread(target=lambda: asyncio.run(run()), daemon=True).start()
+        ready.wait(10)
+
+
+_daemon = cache(_Daemon)
+
+
+def requests(data: bytes) -> None:
+    """Any bytes to the control socket: an answer to a question that it knows, and else none."""
+    daemon = _daemon()
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(5)
+        channel.connect(str(daemon.path))
+        answer = b""
+        try:
+            channel.sendall(data)
+            channel.shutdown(socket.SHUT_WR)
+            while more := channel.recv(1 << 16):
+                answer += more
+        except (BrokenPipeError, ConnectionResetError):
+            answer = b""
+    line, end, _ = data.partition(b"\n")
+    if answer:
+        assert end
+        document = json.loads(answer)
+        asked = line.decode("ascii", "replace").strip().encode("utf-8")
+        if asked in _KNOWN:
+            assert document == _KNOWN[asked]
+        else:
+            assert document.keys() == {"error"}
+    assert daemon.defects == []
+
+
+class _Liar:
+    """Somebody at the socket's place who answers anything."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="hpf-", dir=_FAST), "control.sock")
+        self.answer = b""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(self.path))
+        self._socket.listen(16)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            channel, _ = self._socket.accept()
+            with channel:
+                channel.recv(256)
+                try:
+                    channel.sendall(self.answer)
+                except OSError:
+                    continue
+
+
+_liar = cache(_Liar)
+
+
+def replies(data: bytes) -> None:
+    """Any bytes, or nearly a proper document, as the daemon's answer."""
+    liar = _liar()
+    feed = Feed(data[1:])
+    liar.answer = data[1:] if data[:1] < b"\x80" else as_json(feed.warped({"answer": {"ready": feed.json()}}))
+    with suppress(ControlError):
+        assert isinstance(ask(liar.path, "status"), dict)
+
+
+def injections(data: bytes) -> None:
+    """Any message with any descriptors to the program that has privileges: always one answer, and no harm."""
+    feed = Feed(data)
+    own = _own_network()
+    makers: tuple[Callable[[], int], ...] = (
+        lambda: os.open("/proc/self/ns/net", os.O_RDONLY),
+        lambda: os.open("/proc/self/ns/user", os.O_RDONLY),
+        lambda: os.open("/dev/null", os.O_RDWR),
+        lambda: os.memfd_create("fuzz"),
+        lambda: os.dup(own),
+    )
+    given = [feed.pick(makers)() for _ in range(feed.pick((1, 1, 1, 0, 2, 6)))]
+    kernel, libudev = feed.raw(60), feed.raw(60)
+    message = inject.request(feed.pick((0, 1000, 0xFFFFFFFF)), kernel, libudev)
+    message = feed.pick(
+        (message, message[: feed.byte()], feed.rest(), message[:4] + b"\xff" * 4 + message[8:])
+    )
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    before = os.stat("/proc/thread-self/ns/net").st_ino
+    with ours, theirs:
+        socket.send_fds(ours, [message], given)
+        for each in given:
+            os.close(each)
+        held = _descriptors()
+        served = inject._serve(theirs, own)
+        assert _descriptors() == held, "a descriptor was left open"
+        assert served == bool(message)
+        if served:
+            answer = ours.recv(1 << 16, socket.MSG_DONTWAIT)
+            assert 0 < len(answer) <= inject.ANSWER_MOST
+            assert answer != inject.DONE, "it spoke into the host's own namespace"
+    assert os.stat("/proc/thread-self/ns/net").st_ino == before
+
+
+@cache
+def _own_network() -> int:
+    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+class _Container:
+    """A folder that is a container's root, with a file of users that the container wrote."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="hpf-", dir=_FAST))
+        (self.path / "etc").mkdir()
+        self.file = os.open(self.path / "etc" / "passwd", os.O_RDWR | os.O_CREAT)
+        self.root = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
+
+
+_container = cache(_Container)
+
+
+def users(data: bytes) -> None:
+    """Any bytes as a container's file of users, and as the map of them."""
+    box = _container()
+    os.ftruncate(box.file, 0)
+    os.pwrite(box.file, data, 0)
+    found = inside._ids(box.root, "/etc/passwd", ["root", "ci", "a.b"])
+    assert found.keys() == {"root", "ci", "a.b"}
+    assert all(number is None or 0 <= number < 2**32 - 1 for number in found.values())
+    lines = re.findall(r"[0-9]{1,9} [0-9]{1,9} [0-9]{1,9}", data.decode("ascii", "ignore"))
+    try:
+        assert inside._root_of(lines) >= 0
+    except Lost:
+        assert not any(line.split()[0].strip("0") == "" for line in lines)
+
+
+REQUEST_SEEDS: Final = (
+    b"status\n", b"status", b"other\n", b"status\nstatus\n", b" status \n", b"s" * 300, b"\xff\n", b"\n",
+)  # fmt: skip
+REPLY_SEEDS: Final = (
+    *(
+        b"\0" + each
+        for each in (b'{"answer": {}}', b'{"error": "no"}', b"[]", b"7", b"[" * 3000, b'{"answer": ' * 900)
+    ),
+    *(b"\0" + json.dumps({"error": each}).encode() for each in HOSTILE),
+)
+USER_SEEDS: Final = (
+    b"root:x:0:0:root:/root:/bin/sh\nci:x:1000:1000::/:/bin/sh\n", b"root:x:99999999999:0\n",
+    b"a.b:x:4294967295:\n",
+    b"0 100000 65536\n", b"1 2 3\n0 4294967295 1\n", b":::::\n" * 50,
+)  # fmt: skip

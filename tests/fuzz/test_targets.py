@@ -1,0 +1,85 @@
+"""Every target, with what it starts from and with bytes of Hypothesis's; and whether it finds anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hotplugd import entry, inject, inside, lxd, memory, systemd, uevents, wants
+from hotplugd.rules import match, ruleset
+from tests.fuzz.targets import TARGETS
+
+_EXAMPLES = 150
+_MOST = 4000
+# How long one takes says nothing on a machine that others use too.
+_SETTINGS = settings(
+    max_examples=_EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_must_hold_holds_for_what_it_starts_from(name: str) -> None:
+    for seed in TARGETS[name].seeds:
+        TARGETS[name].run(seed)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_must_hold_holds_for_any_bytes(name: str) -> None:
+    @_SETTINGS
+    @given(st.binary(max_size=500))
+    def check(data: bytes) -> None:
+        TARGETS[name].run(data)
+
+    check()
+
+
+def test_the_shares_are_percents_of_all() -> None:
+    assert sum(each.share for each in TARGETS.values()) == 100
+
+
+def _run_all(name: str, cases: Iterable[bytes]) -> None:
+    for case in cases:
+        TARGETS[name].run(case)
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def _always(*_: object) -> bool:
+    return True
+
+
+# A defect, put in by hand, and who has to find it.
+DEFECTS: dict[str, tuple[str, object, str, object]] = {
+    "a pattern's text is shown as it is": ("rule-words", match, "printable", _same),
+    "a device's text is shown as it is": ("devices", match, "printable", _same),
+    "any name is an instance's": ("devices", wants, "is_instance_name", _always),
+    "any path is a node's": ("devices", wants, "_bad_path", lambda *_, **__: ""),
+    "any path is a link's": ("devices", wants, "_bad_link", lambda *_: ""),
+    "any name is an interface's": ("devices", wants, "_bad_name", lambda *_: ""),
+    "the matcher and the explanation differ": ("rule-bytes", ruleset.RuleSet, "explain", lambda *_: ()),
+    "every entry is ours": ("plans", entry, "is_ours", _always),
+    "every entry of the server's is ours": ("answers", lxd, "is_ours", _always),
+    "an error's text is taken for one": ("answers", lxd, "_text", str),
+    "any property is told": ("uevents", uevents, "_is_fit", _always),
+    "any path is remembered": ("plans", memory, "_is_a_path", _always),
+    "a log's fields are logged as they are": ("log", systemd, "plain", _same),
+    "the host's own namespace is spoken into": ("injections", inject, "_inject", lambda *_: None),
+    "any number is a user's": ("users", inside, "_LARGEST_ID", 1 << 40),
+}
+
+
+@pytest.mark.parametrize(("name", "where", "what", "instead"), DEFECTS.values(), ids=DEFECTS)
+def test_a_defect_is_found(
+    name: str, where: object, what: str, instead: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, what, instead)
+    random = Random(1)
+    cases = (*TARGETS[name].seeds, *(random.randbytes(300) for _ in range(_MOST)))
+    with pytest.raises((AssertionError, TypeError, ValueError, UnicodeError, RecursionError)):
+        _run_all(name, cases)
