@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import cast
+
+from tests.lab.container import Container
+from tests.lab.inside import Seen
 
 RULES = {
     "one": """\
@@ -35,6 +39,7 @@ rules:
 BROKEN = "rules:\n  - name: broken\n    match: {serail: 1}\n    attach: {to: ma}\n"
 
 SCREEN = "/dev/screen"
+CONSOLES = 7  # the major number of vcs devices
 
 
 @dataclass(slots=True)
@@ -77,3 +82,30 @@ def wanted(rules: str, name: str, plugged: Sequence[int], numbers: Sequence[int]
         put(2, SCREEN)
         put(3, SCREEN)
     return found
+
+
+def see(container: Container, model: Instance, expected: Mapping[str, set[str]]) -> Mapping[str, Seen]:
+    """See that what is attached is what should be, inside too, and that what is not ours is as it was.
+
+    expected  as `wanted` returns it
+    Returns the nodes of consoles that were seen inside; none where it does not run.
+    """
+    found = container.config
+    entries = cast("Mapping[str, Mapping[str, str]]", found["devices"])
+    settings = cast("Mapping[str, str]", found["config"])
+    ours = {key: each for key, each in entries.items() if key.startswith("hp-")}
+    foreign = {key: each for key, each in entries.items() if key not in ours}
+    assert foreign == model.foreign, f"{container} has entries {foreign}, expected {model.foreign}"
+    assert found["description"] == model.description
+    own = {key: each for key, each in settings.items() if key.startswith("user.")}
+    assert own == model.config, f"{container} has settings {own}, expected {model.config}"
+    paths = sorted(each["path"] for each in ours.values())
+    assert paths == sorted(expected), f"{container} has entries for {paths}, expected {sorted(expected)}"
+    if not model.running:
+        return {}
+    container.forget_pid()
+    nodes = {path: seen for path, seen in container.nodes().items() if seen.major == CONSOLES}
+    assert nodes.keys() == expected.keys(), f"{container} has {sorted(nodes)}, expected {sorted(expected)}"
+    for path, seen in nodes.items():
+        assert seen.number in expected[path], f"{path} in {container} is {seen.number}"
+    return nodes

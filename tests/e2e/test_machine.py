@@ -23,16 +23,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.e2e.model import BROKEN, RULES, SCREEN, Instance, wanted
-from tests.lab.api import ServerError
+from tests.e2e.model import BROKEN, CONSOLES, RULES, SCREEN, Instance, see, wanted
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
+from tests.lab.patience import patiently
 from tests.lab.server import Server
 from tests.lab.wait import eventually
 
 _NAMES = ("ma", "mb", "mc")
-_CONSOLES = 7  # the major number of vcs devices
 _DEADLINE = 40.0
 
 consoles_of = strategies.integers(0, 3)
@@ -94,14 +93,14 @@ class Machine(RuleBasedStateMachine):
         if name in self.containers:
             self.wake(name)
             container = self.containers.pop(name)
-            self.patiently(container.delete)
+            patiently(container.delete)
             del self.model[name]
 
     @rule(name=names)
     def freeze_or_unfreeze(self, name: str) -> None:
         if name in self.containers and self.model[name].running:
             frozen = self.model[name].frozen
-            self.patiently(self.containers[name].unfreeze if frozen else self.containers[name].freeze)
+            patiently(self.containers[name].unfreeze if frozen else self.containers[name].freeze)
             self.model[name].frozen = not frozen
 
     @rule(name=names)
@@ -110,9 +109,9 @@ class Machine(RuleBasedStateMachine):
             return
         self.wake(name)
         if self.model[name].running:
-            self.patiently(self.containers[name].stop)
+            patiently(self.containers[name].stop)
         else:
-            self.patiently(self.containers[name].start)
+            patiently(self.containers[name].start)
         self.model[name].running = not self.model[name].running
 
     @rule(old=names, new=names)
@@ -122,12 +121,12 @@ class Machine(RuleBasedStateMachine):
         self.wake(old)
         was_running = self.model[old].running
         if was_running:
-            self.patiently(self.containers[old].stop)
-        self.patiently(lambda: self.containers[old].rename(new))
+            patiently(self.containers[old].stop)
+        patiently(lambda: self.containers[old].rename(new))
         self.containers[new] = self.containers.pop(old)
         self.model[new] = self.model.pop(old)
         if was_running:
-            self.patiently(self.containers[new].start)
+            patiently(self.containers[new].start)
 
     @rule(old=names, new=names)
     def copy(self, old: str, new: str) -> None:
@@ -136,7 +135,7 @@ class Machine(RuleBasedStateMachine):
         self.wake(old)
         self.containers[new] = self.containers[old].copy(new)
         self.model[new] = self.model[old].copy()
-        self.patiently(self.containers[new].start)
+        patiently(self.containers[new].start)
         self.model[new].running = True
 
     @rule(name=names)
@@ -146,13 +145,13 @@ class Machine(RuleBasedStateMachine):
         self.wake(name)
         model = self.model[name]
         if model.snapshot is None:
-            self.patiently(lambda: self.containers[name].snapshot("before"))
+            patiently(lambda: self.containers[name].snapshot("before"))
             model.snapshot = model.copy()
         else:
-            self.patiently(lambda: self.containers[name].restore("before"))
+            patiently(lambda: self.containers[name].restore("before"))
             # A restore that the server breaks off half-way leaves it stopped, and the next one leaves it so.
             if model.running and self.containers[name].config["status"] != "Running":
-                self.patiently(self.containers[name].start)
+                patiently(self.containers[name].start)
             back = model.snapshot.copy()
             back.running, back.snapshot = model.running, model.snapshot
             back.description = ""  # snapshots have descriptions of their own
@@ -164,7 +163,7 @@ class Machine(RuleBasedStateMachine):
     def note(self, name: str, word: str) -> None:
         if name in self.containers:
             note = {"user.note": word}
-            self.patiently(lambda: self.containers[name].patch({"config": note}))
+            patiently(lambda: self.containers[name].patch({"config": note}))
             self.model[name].config = note
 
     @rule(name=names, word=strategies.sampled_from(("desk", "lab", "")))
@@ -172,7 +171,7 @@ class Machine(RuleBasedStateMachine):
         # At rest alone: no ETag covers descriptions, and one of just before a request may be put back.
         if name in self.containers:
             self.rest()
-            self.patiently(lambda: self.containers[name].patch({"description": word}))
+            patiently(lambda: self.containers[name].patch({"description": word}))
             self.model[name].description = word
 
     @rule(name=names)
@@ -181,17 +180,17 @@ class Machine(RuleBasedStateMachine):
             return
         foreign = self.model[name].foreign
         if "cam" in foreign:
-            self.patiently(lambda: self.containers[name].remove_device("cam"))
+            patiently(lambda: self.containers[name].remove_device("cam"))
             del foreign["cam"]
         else:
             entry = {"type": "unix-char", "source": "/dev/zero", "path": "/dev/cam"}
-            self.patiently(lambda: self.containers[name].patch({"devices": {"cam": entry}}))
+            patiently(lambda: self.containers[name].patch({"devices": {"cam": entry}}))
             foreign["cam"] = entry
 
     @rule(name=names, pick=picks)
     def delete_entry(self, name: str, pick: int) -> None:
         if entry := self.one_of_ours(name, pick):
-            self.patiently(lambda: self.containers[name].remove_device(entry))
+            patiently(lambda: self.containers[name].remove_device(entry))
 
     @rule(name=names, pick=picks, key=strategies.sampled_from(("mode", "path", "user.hotplugd.device")))
     def edit_entry(self, name: str, pick: int, key: str) -> None:
@@ -199,14 +198,14 @@ class Machine(RuleBasedStateMachine):
             value = {"mode": "0777", "path": "/dev/edited", "user.hotplugd.device": "something else"}[key]
             config = {**self.containers[name].devices.get(entry, {}), key: value}
             if "type" in config:
-                self.patiently(lambda: self.containers[name].patch({"devices": {entry: config}}))
+                patiently(lambda: self.containers[name].patch({"devices": {entry: config}}))
 
     @rule(name=names, pick=picks, also_remove=strategies.booleans())
     def unmount(self, name: str, pick: int, *, also_remove: bool) -> None:
         if name not in self.containers or not self.model[name].running:
             return
         self.wake(name)
-        inside = [path for path, seen in self.containers[name].nodes().items() if seen.major == _CONSOLES]
+        inside = [path for path, seen in self.containers[name].nodes().items() if seen.major == CONSOLES]
         if inside:
             path = sorted(inside)[pick % len(inside)]
             self.containers[name].run("umount", path)
@@ -296,21 +295,7 @@ class Machine(RuleBasedStateMachine):
         model = self.model[name]
         plugged = [number for number, console in enumerate(self.consoles) if console.plugged]
         expected = wanted(self.ruleset, name, plugged, self.numbers)
-        entries = container.devices
-        ours = {key: each for key, each in entries.items() if key.startswith("hp-")}
-        assert {key: each for key, each in entries.items() if key not in ours} == model.foreign
-        assert container.config["description"] == model.description
-        own = {key: each for key, each in container.own_config.items() if key == "user.note"}
-        assert own == model.config
-        paths = sorted(each["path"] for each in ours.values())
-        assert paths == sorted(expected), f"{name} has entries for {paths}, expected {sorted(expected)}"
-        if not model.running:
-            return
-        container.forget_pid()
-        nodes = {path: seen for path, seen in container.nodes().items() if seen.major == _CONSOLES}
-        assert nodes.keys() == expected.keys(), f"{name} has {sorted(nodes)}, expected {sorted(expected)}"
-        for path, seen in nodes.items():
-            assert seen.number in expected[path], f"{path} in {name} is {seen.number}"
+        for path, seen in see(container, model, expected).items():
             if path == SCREEN and self.ruleset == "two":
                 assert (seen.mode, seen.gid) == (0o620, 5)
 
@@ -332,7 +317,7 @@ class Machine(RuleBasedStateMachine):
 
     def wake(self, name: str) -> None:
         if self.model[name].frozen:
-            self.patiently(self.containers[name].unfreeze)
+            patiently(self.containers[name].unfreeze)
             self.model[name].frozen = False
 
     def one_of_ours(self, name: str, pick: int) -> str:
@@ -340,24 +325,6 @@ class Machine(RuleBasedStateMachine):
             return ""
         ours = sorted(key for key in self.containers[name].devices if key.startswith("hp-"))
         return ours[pick % len(ours)] if ours else ""
-
-    def patiently(self, what: Callable[[], None]) -> None:
-        """People try again when the server says that somebody else is at it."""
-
-        def done() -> bool:
-            try:
-                what()
-            except ServerError as error:
-                # To be deleted it has to be stopped, which it is not while it is busy.
-                if any(
-                    word in str(error)
-                    for word in ("busy", "ETag", "Instance is running", "operation has now")
-                ):
-                    return False
-                raise
-            return True
-
-        eventually(done, _DEADLINE)
 
 
 @pytest.mark.timeout(0)

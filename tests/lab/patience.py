@@ -1,0 +1,27 @@
+"""People who change instances try again when the server says that somebody else is at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tests.lab.api import ServerError
+from tests.lab.wait import eventually
+
+# To be deleted an instance has to be stopped, which it is not while it is busy.
+_PASSES: Final = ("busy", "ETag", "Instance is running", "operation has now")
+
+
+def patiently(what: Callable[[], object], deadline: float = 40.0) -> None:
+    """Do it, again and again as long as the server is at something else."""
+
+    def done() -> bool:
+        try:
+            what()
+        except ServerError as error:
+            if any(word in str(error) for word in _PASSES):
+                return False
+            raise
+        return True
+
+    eventually(done, deadline)

@@ -1,0 +1,71 @@
+"""What a process costs, and whether that stays the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One process at one moment. plugs: how many it has lived through; rss, pss: memory, in KiB."""
+
+    plugs: int
+    descriptors: int
+    threads: int
+    rss: int
+    pss: int
+
+
+# What is allowed to be more at the end: connections and threads that are kept for the next request come and
+# go, and memory is had from the kernel in blocks.
+_SPARE: Final = Figures(0, 4, 4, 3072, 3072)
+
+
+def measure(pid: int, plugs: int) -> Figures:
+    """The figures of a process that runs."""
+    process = Path("/proc", str(pid))
+    return Figures(
+        plugs,
+        len(os.listdir(process / "fd")),
+        _number(process / "status", "Threads"),
+        _number(process / "status", "VmRSS"),
+        _number(process / "smaps_rollup", "Pss"),
+    )
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def middle(several: Sequence[Figures]) -> Figures:
+    """The median of each figure."""
+    return Figures(
+        *(
+            int(median(getattr(each, name) for each in several))
+            for name in ("plugs", "descriptors", "threads", "rss", "pss")
+        )
+    )
+
+
+def growth(first: Figures, last: Figures) -> list[str]:
+    """What is more at last than at first, in words; nothing where it is flat."""
+    return [
+        f"{name} grew from {before} to {now}"
+        for name in ("descriptors", "threads", "rss", "pss")
+        if (now := getattr(last, name)) > (before := getattr(first, name)) + getattr(_SPARE, name)
+    ]
+
+
+def _number(file: Path, key: str) -> int:
+    for line in file.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == key:
+            return int(value.split()[0])
+    raise AssertionError(f"expected {key} in {file}")

@@ -1,0 +1,82 @@
+"""What a soak says: a table at its end, and everything there is to find a reason where it fails."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from tests.soak.figures import Figures, growth, middle
+from tests.soak.scene import Scene
+from tests.soak.soak import Outcome, Quiet
+
+_BUILD: Final = Path(__file__).parents[2] / "build" / "soak"
+_LAST: Final = 40
+_HEAD: Final = "plugs           quiet points   converged, s       fds   threads   RSS, MiB   PSS, MiB"
+
+
+class Diary:
+    """What was done, line by line."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._start = time.monotonic()
+
+    def say(self, line: str) -> None:
+        self.lines.append(f"{time.monotonic() - self._start:8.2f} {line}")
+
+
+def growth_of(outcome: Outcome, every: int) -> list[str]:
+    """What is more in the last `every` plugs than in the first."""
+    parts = _parts(outcome, every)
+    return growth(_figures(parts[0]), _figures(parts[-1]))
+
+
+def table(outcome: Outcome, every: int) -> str:
+    """The figures of each `every` plugs: the median of its quiet points."""
+    lines = [_HEAD]
+    for number, part in enumerate(_parts(outcome, every)):
+        figures, took = _figures(part), [each.took for each in part]
+        plugs = f"{number * every + 1:,}-{(number + 1) * every:,}"
+        lines.append(
+            f"{plugs:<15} {len(part):>12}   {median(took):>5.1f} at most {max(took):>4.1f}"
+            f" {figures.descriptors:>6} {figures.threads:>9}"
+            f" {figures.rss / 1024:>10.1f} {figures.pss / 1024:>10.1f}"
+        )
+    return "\n".join(lines)
+
+
+def told(scene: Scene) -> Counter[str]:
+    """How often hotplugd has told what in its log."""
+    return Counter(
+        str(json.loads(line)["event"]) for line in scene.daemon.log().splitlines() if line[:1] == "{"
+    )
+
+
+def keep(scene: Scene, diary: Diary) -> str:
+    """Keep the logs, and return the ends of them."""
+    _BUILD.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "diary": "\n".join(diary.lines),
+        "hotplugd.log": scene.daemon.log(),
+        "server.log": scene.server.tail(1_000_000),
+    }
+    ends = []
+    for name, text in texts.items():
+        (_BUILD / name).write_text(text)
+        ends += [f"--- {name} (all of it: {_BUILD / name})", *text.splitlines()[-_LAST:]]
+    return "\n".join(ends)
+
+
+def _parts(outcome: Outcome, every: int) -> list[list[Quiet]]:
+    found: dict[int, list[Quiet]] = {}
+    for each in outcome.quiet:
+        found.setdefault((each.plugs - 1) // every, []).append(each)
+    return [found[number] for number in sorted(found)]
+
+
+def _figures(part: list[Quiet]) -> Figures:
+    return middle([each.figures for each in part])

@@ -1,0 +1,163 @@
+"""A server, four containers, a daemon and consoles; what should be where; and whether it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, cast
+
+from tests.e2e.model import Instance, see
+from tests.lab.container import Container
+from tests.lab.daemon import Daemon
+from tests.lab.kernel import Console
+from tests.lab.server import Server
+from tests.lab.wait import ended, eventually
+
+# The first four are in the rules; what is called otherwise gets nothing.
+NAMES: Final = ("soak-a", "soak-b", "soak-c", "soak-d", "soak-e", "soak-f")
+_IN_RULES: Final = 4
+_DEADLINE: Final = 90.0
+_LINKS: Final = Path("/dev/hotplugd")
+
+
+class Scene:
+    """Everything that a soak plays with.
+
+    model   what is true of each container that is not hotplugd's to change
+    starts  how often a daemon was started
+    """
+
+    def __init__(self, consoles: int) -> None:
+        self.consoles: list[Console] = []
+        self.containers: dict[str, Container] = {}
+        self.model: dict[str, Instance] = {}
+        self.starts = 0
+        self._ready = False
+        self._count = consoles
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            for _ in range(self._count):
+                self.consoles.append(Console())
+                undo.callback(self.consoles[-1].close)
+            self.server = undo.enter_context(Server())
+            self.daemon = Daemon(self.server.socket, self._rules())
+            undo.callback(self.daemon.close)
+            self._undo = undo.pop_all()
+        for name in NAMES[:_IN_RULES]:
+            self.create(name)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._undo.close()
+
+    def create(self, name: str) -> None:
+        """A new container that runs."""
+        self.containers[name] = self.server.launch(name)
+        self.model[name] = Instance(running=True)
+
+    def home(self, place: int) -> Container | None:
+        """The container that the console at this place is for, if it runs."""
+        name = NAMES[place % _IN_RULES]
+        return self.containers[name] if name in self.model and self.model[name].running else None
+
+    # --- the daemon -------------------------------------------------------------------------------------
+
+    def spawn(self) -> None:
+        """Start hotplugd and wait for nothing."""
+        self.daemon.spawn()
+        self.starts += 1
+        self._ready = False
+
+    def be_ready(self) -> None:
+        """Wait until hotplugd is ready, if nobody has since it was started."""
+        if not self._ready:
+            self.daemon.wait_for("READY=1", _DEADLINE)
+            self._ready = True
+
+    def crash(self) -> None:
+        """Kill hotplugd, which must not have ended by itself."""
+        assert not ended(self.daemon.pid), "hotplugd has ended by itself"
+        self.daemon.kill()
+
+    # --- what must hold ---------------------------------------------------------------------------------
+
+    def see_rest(self) -> None:
+        """See that everything becomes as it should be, and then stays so. Raises AssertionError."""
+        self.be_ready()
+        eventually(self._right, _DEADLINE, pause=0.05)
+        answer = self.daemon.ask("plan", "--json")
+        assert answer.returncode == 0, answer.stderr
+        assert json.loads(answer.stdout)["changes"] == [], answer.stdout
+        assert self._right()
+
+    def _right(self) -> bool:
+        assert not ended(self.daemon.pid), "hotplugd has ended by itself"
+        for console in self.consoles:
+            self._see_links(console)
+        for name, container in self.containers.items():
+            see(container, self.model[name], self._wanted(name))
+            self._see_files(container)
+        status = self.daemon.status()
+        for each in cast("list[dict[str, object]]", status["attachments"]):
+            running = self.model[str(each["instance"])].running
+            assert each["verified"] is (True if running else None), each
+        missing = tuple(f"no instance '{name}'" for name in NAMES if name not in self.containers)
+        for problem in cast("list[dict[str, str]]", status["problems"]):
+            assert any(each in problem["message"] for each in missing), problem
+        assert status["pending"] == []
+        return True
+
+    def _see_links(self, console: Console) -> None:
+        """Each node of a plugged console has one pair of links, and nothing else of it is there."""
+        for node, minor in zip(console.nodes, _minors(console), strict=True):
+            found = [each.name for each in _LINKS.glob(f"c-7-{minor}-*")]
+            pairs = {each.removesuffix(".r") for each in found}
+            assert len(pairs) == console.plugged, f"{node} has the links {found}"
+            for each in found:
+                number = os.stat(_LINKS / each).st_rdev
+                assert number == os.makedev(7, minor), f"{each} leads elsewhere"
+
+    def _see_files(self, container: Container) -> None:
+        """The server keeps no node of an entry that is no more (LXD: unix.<entry>.<path>, with - as --)."""
+        entries = container.devices
+        folder = self.server.socket.parent / "devices" / container.name
+        kept = {each.name.split(".")[1].replace("--", "-") for each in folder.glob("unix.hp-*")}
+        assert kept <= entries.keys(), f"{folder} has {kept}, and {container} has {sorted(entries)}"
+
+    # --- rules, and the same without hotplugd's code ----------------------------------------------------
+
+    def _rules(self) -> str:
+        lines = ["rules:"]
+        both = f'{{to: [{NAMES[0]}, {NAMES[1]}], mode: "0640"}}'
+        for place, console in enumerate(self.consoles):
+            number = console.number
+            match, to = "{subsystem: vc, kernel: ", NAMES[place % _IN_RULES]
+            lines += [
+                f"  - {{name: own-{number}, match: {match}vcsa{number}}}, attach: {{to: {to}}}}}",
+                f"  - {{name: both-{number}, match: {match}vcs{number}}}, attach: {both}}}",
+            ]
+        return "\n".join(lines) + "\n"
+
+    def _wanted(self, name: str) -> Mapping[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for place, console in enumerate(self.consoles):
+            if console.plugged:
+                plain, attributes, _ = _minors(console)
+                if NAMES[place % _IN_RULES] == name:
+                    found[f"/dev/vcsa{console.number}"] = {f"c 7:{attributes}"}
+                if name in NAMES[:2]:
+                    found[f"/dev/vcs{console.number}"] = {f"c 7:{plain}"}
+        return found
+
+
+def _minors(console: Console) -> tuple[int, int, int]:
+    """Of vcs, vcsa and vcsu (Linux: Documentation/admin-guide/devices.txt)."""
+    return console.number, 128 + console.number, 64 + console.number

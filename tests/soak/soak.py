@@ -1,0 +1,152 @@
+"""Plugs at full speed, people and crashes in between, and quiet points at which all must be right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from tests.lab.wait import PAUSE
+from tests.soak.figures import Figures, measure
+from tests.soak.people import People
+from tests.soak.scene import Scene
+
+# A plug that is waited for is waited for so long: its container may not run, or not be there.
+_PATIENCE: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much of what. In plugs: all of them; when people do something; how long a daemon lives (0: to the
+    end); how long a server; how old a daemon is at its quiet points.
+    """
+
+    plugs: int
+    people: int
+    daemon: int
+    server: int
+    quiet: int
+
+
+@dataclass(slots=True)
+class Quiet:
+    """A quiet point. plugs: so far; took: seconds until everything was right and had been looked at twice."""
+
+    plugs: int
+    took: float
+    figures: Figures
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was done, and how it was at the quiet points."""
+
+    plugs: int = 0
+    unplugs: int = 0
+    kills: int = 0
+    servers: int = 0
+    people: int = 0
+    quiet: list[Quiet] = field(default_factory=list)
+
+
+class Soak:
+    """One soak by a plan. The same die gives the same things in the same order."""
+
+    def __init__(self, scene: Scene, plan: Plan, die: Random, say: Callable[[str], None]) -> None:
+        self.outcome = Outcome()
+        self._scene = scene
+        self._plan = plan
+        self._die = die
+        self._say = say
+        self._people = People(scene, die, say)
+        self._born = 0
+
+    def run(self) -> None:
+        """Do all of it. Raises AssertionError where something is not as it should be."""
+        self._spawn()
+        while self.outcome.plugs < self._plan.plugs:
+            self._storm()
+        self._rest()
+        self._say("pull everything")
+        for console in self._scene.consoles:
+            console.unplug()
+        self._scene.see_rest()
+        self._scene.crash()
+
+    # --- devices ----------------------------------------------------------------------------------------
+
+    def _storm(self) -> None:
+        """Some plugs and unplugs, as fast as the kernel goes or each waited for."""
+        length, patient = self._die.choice((1, 3, 10, 30)), self._die.random() < 0.3
+        self._say(f"storm of {length}{', each waited for' if patient else ''}")
+        for _ in range(length):
+            place = self._die.randrange(len(self._scene.consoles))
+            console = self._scene.consoles[place]
+            if console.plugged:
+                console.unplug()
+                self.outcome.unplugs += 1
+                continue
+            console.plug()
+            if patient:
+                self._wait_for(place)
+            self.outcome.plugs += 1
+            self._count()
+            if self.outcome.plugs == self._plan.plugs:
+                return
+
+    def _wait_for(self, place: int) -> None:
+        """Until the device is inside, or for a while where it has no place."""
+        console = self._scene.consoles[place]
+        container = self._scene.home(place)
+        end = time.monotonic() + _PATIENCE
+        while container is not None and container.look(console.node) is None and time.monotonic() < end:
+            time.sleep(PAUSE)
+
+    def _count(self) -> None:
+        """What is due after so many plugs."""
+        plugs, plan = self.outcome.plugs, self._plan
+        if plugs % plan.people == 0:
+            self._people.do_something()
+            self.outcome.people += 1
+        if (plugs - self._born) % plan.quiet == 0 and plugs != self._born:
+            self._rest()
+        if plan.server and plugs % plan.server == 0:
+            self._other_server()
+        if plan.daemon and plugs % plan.daemon == 0:
+            self._say("kill hotplugd")
+            self._scene.crash()
+            self.outcome.kills += 1
+            self._spawn()
+
+    # --- crashes ----------------------------------------------------------------------------------------
+
+    def _spawn(self) -> None:
+        self._born = self.outcome.plugs
+        self._scene.spawn()
+
+    def _other_server(self) -> None:
+        """The server crashes, or is stopped, and starts again."""
+        crashes = self.outcome.servers % 2 == 0
+        self._say(f"{'kill' if crashes else 'restart'} the server")
+        if crashes:
+            self._scene.server.kill()
+        else:
+            self._scene.server.stop()
+        self.outcome.servers += 1
+        self._scene.server.start()
+
+    # --- quiet points -----------------------------------------------------------------------------------
+
+    def _rest(self) -> None:
+        """Nothing happens any more: all must become right, and be so."""
+        self._say("rest")
+        self._people.wake_all()
+        start = time.monotonic()
+        self._scene.see_rest()
+        took = time.monotonic() - start
+        age = self.outcome.plugs - self._born
+        self.outcome.quiet.append(Quiet(self.outcome.plugs, took, measure(self._scene.daemon.pid, age)))
+        self._people.describe_all()
+        self._say(f"go on: it took {took:.1f} s")
