@@ -135,6 +135,7 @@ class Lxd:
         self.address = address
         self._threads = threads
         self._client: Any = None
+        self._session: requests.Session | None = None
         self._info: ServerInfo | None = None
         # Those that our certificate is restricted to; None for all.
         self._projects: Sequence[str] | None = None
@@ -283,7 +284,10 @@ class Lxd:
                 f"{self.address} does not trust us; add our certificate, or run as root on its host"
             )
         environment = info["environment"]
-        self._client = client
+        if self._session is not None:
+            # Else its connections would stay open until somebody collects garbage.
+            self._session.close()
+        self._client, self._session = client, session
         self._projects = _projects(client.api)
         clustered = environment.get("server_clustered", False)
         return ServerInfo(

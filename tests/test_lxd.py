@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import stat
@@ -73,6 +74,23 @@ class TestFindingTheServer:
     def test_where_there_is_none_it_says_where_it_looked(self, tmp_path: Path) -> None:
         with pytest.raises(Unreachable, match=rf"looked for {tmp_path}/unix.socket; install one"):
             find_server("auto", {"LXD_DIR": str(tmp_path)})
+
+
+def test_connecting_again_closes_the_connections_of_before(server: Server) -> None:
+    async def work(lxd: Lxd) -> list[int]:
+        opened = []
+        for _ in range(5):
+            await lxd.connect()
+            await lxd.list()
+            opened.append(len(os.listdir("/proc/self/fd")))
+        return opened
+
+    gc.disable()
+    try:
+        opened = run(server, work)
+    finally:
+        gc.enable()
+    assert max(opened) == opened[0]
 
 
 class TestSeeing:
