@@ -32,6 +32,7 @@ from hotplugd.wants import Problem
 _TICK: Final = 10.0
 _LOAD: Final = 60.0
 _PAUSES: Final = (0.2, 10.0)
+_CALM: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._reloads = asyncio.Queue[None](1)
         self._defect = False
+        self._short_at = float("-inf")
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit code.
@@ -216,6 +218,10 @@ class Daemon:
     def _on_defect(self, _: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
         """Something failed that nobody foresaw: end, loudly, and let the service manager start us afresh."""
         error = context.get("exception")
+        if "socket" in context and isinstance(error, OSError):
+            # Nobody can connect to the control socket now; asyncio tries again every second.
+            self._say_short(str(error))
+            return
         self._log.critical(
             "defect",
             reason=str(context.get("message")),
@@ -223,6 +229,13 @@ class Daemon:
         )
         self._defect = True
         self._stop.set()
+
+    def _say_short(self, reason: str) -> None:
+        # Once for as long as it lasts: asyncio says so a hundred times a second.
+        now = asyncio.get_running_loop().time()
+        if now - self._short_at > _CALM:
+            self._log.warning("control.problem", reason=reason)
+        self._short_at = now
 
     # --- what others are told ---------------------------------------------------------------------------
 

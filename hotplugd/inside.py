@@ -65,6 +65,7 @@ class Root:
             if not _is_init(pid):
                 raise Lost(f"process {pid} is not the init of a container")  # noqa: TRY301  # closes all
             signal.pidfd_send_signal(self.pidfd, 0)
+            self.mounts = select.epoll()
         except (OSError, Lost) as error:
             for descriptor in opened:
                 os.close(descriptor)
@@ -72,7 +73,6 @@ class Root:
         # POLLIN would always be true of this file: a poll set of its own asks for the change alone. Each look
         # at the change takes it away (Linux: fs/proc_namespace.c, mounts_poll), so whoever finds this
         # descriptor readable has had all there is, and must not poll it again to make sure.
-        self.mounts = select.epoll()
         self.mounts.register(self._mountinfo, select.EPOLLPRI)
 
     def close(self) -> None:
@@ -82,8 +82,16 @@ class Root:
             os.close(descriptor)
 
     def duplicate(self) -> tuple[int, int]:
-        """Descriptors of the root and of its init in /proc, for a thread of its own, which closes them."""
-        return os.dup(self._root), os.dup(self._process)
+        """Descriptors of the root and of its init in /proc, for a thread of its own, which closes them.
+
+        Raises OSError where there are none to be had.
+        """
+        root = os.dup(self._root)
+        try:
+            return root, os.dup(self._process)
+        except OSError:
+            os.close(root)
+            raise
 
     def network(self) -> Network | None:
         """Its network namespace; None where it has none but the host's. Raises Lost."""

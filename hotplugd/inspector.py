@@ -49,7 +49,11 @@ class Inspector:
         if name in self._hanging:
             raise Unreachable("an earlier look has not come back: a file system in there hangs")
         root = self._roots.get(name) or await self._hold(name)
-        work = partial(look, *root.duplicate(), paths, self._users, self._groups)
+        try:
+            held = root.duplicate()
+        except OSError as error:
+            raise Unreachable(str(error)) from error
+        work = partial(look, *held, paths, self._users, self._groups)
         self._hanging.add(name)
 
         def watched() -> Inside:

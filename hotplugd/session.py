@@ -161,7 +161,7 @@ class Session:
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(_RESYNC)
-            self._udev.list()
+            self._udev.refresh()
             self.reconciler.look_everywhere()
             try:
                 await self._list()

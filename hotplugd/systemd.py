@@ -36,6 +36,7 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "device.untold": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd110",
     "link.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd111",
     "leave-alone.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd112",
+    "control.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd113",
 }
 _FIELDS: Final = {
     "device": "DEVICE",

@@ -85,6 +85,7 @@ class Udev:
         self._gone: dict[str, int] = {}
         self._above: dict[str, Device] = {}
         self._restarted = float("-inf")
+        self._short = False
         self._again: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -103,7 +104,7 @@ class Udev:
         except OSError:
             self.stop()
             raise
-        self.list()
+        self.refresh()
 
     def stop(self) -> None:
         """Listen no more."""
@@ -119,15 +120,26 @@ class Udev:
         """From now on rules ask for these attributes."""
         if attrs != self._attrs:
             self._attrs = attrs
+            self.refresh()
+
+    def refresh(self) -> None:
+        """List all devices, now or as soon as they can be read."""
+        try:
             self.list()
+        except OSError as error:
+            self._list_later(f"the devices cannot be listed: {error}")
+        else:
+            self._short = False
 
     def list(self) -> None:
-        """Tell the sink of every device there is."""
+        """Tell the sink of every device there is. Raises OSError, and tells nothing, where files run out."""
+        sysfs.see_room()
         start = sysfs.sequence_now()
         self._above.clear()
         known: dict[str, _Known] = {}
         unsettled: list[Device] = []
         for found in self._context.list_devices():
+            sysfs.see_room()
             try:
                 if not _can_matter(found):
                     continue
@@ -187,6 +199,17 @@ class Udev:
         except _UNREADABLE as error:
             self._lost(f"an event of a device that cannot be read: {error}")
 
+    def _list_later(self, reason: str) -> None:
+        if not self._short:
+            self._short = True
+            self._lost(reason)
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(_PAUSE, self._list_again)
+
+    def _list_again(self) -> None:
+        self._again = None
+        self.refresh()
+
     def _start_again(self) -> None:
         self.stop()
         pause = max(0.0, self._restarted + _PAUSE - time.monotonic())
@@ -207,6 +230,11 @@ class Udev:
             self._removed(syspath, sequence, early=False)
             return
         if sequence and sequence <= self._gone.get(syspath, -1):
+            return
+        try:
+            sysfs.see_room()
+        except OSError as error:
+            self._list_later(f"an event of {syspath} cannot be judged: {error}")
             return
         self._gone.pop(syspath, None)
         if old := _properties(message).get("DEVPATH_OLD"):

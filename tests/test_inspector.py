@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import pytest
@@ -20,6 +20,7 @@ from hotplugd.threads import Threads
 from tests.lab.container import Container
 from tests.lab.fuse import hanging
 from tests.lab.server import Server
+from tests.lab.shortage import no_more_descriptors
 
 _ALONE = frozenset({"lo"})
 _NULL = Inside(nodes={"/dev/null": Node(Devnum("char", 1, 3), 0o666)}, interfaces=_ALONE)
@@ -109,6 +110,42 @@ def own(server: Server) -> Iterator[Container]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspector, "_DEADLINE", 0.1)
+
+
+class TestNoDescriptors:
+    def test_a_look_fails_as_any_other_and_leaves_nothing_open(
+        self, boxes: tuple[Container, Container]
+    ) -> None:
+        async def script(bench: Bench) -> None:
+            held, new = boxes
+            for _ in range(2):
+                for each in (new, held):
+                    bench.inspector.forget(name(each))
+                await bench.look(held, "/dev/null")
+                pid = new.pid
+                before = descriptors()
+                for spare in range(7):
+                    reserve = [os.dup(0) for _ in range(spare)]
+                    with no_more_descriptors():
+                        for descriptor in reserve:
+                            os.close(descriptor)
+                        for each in boxes:
+                            with suppress(Unreachable):
+                                await bench.look(each, "/dev/null")
+                    bench.inspector.forget(name(new))
+                    assert len(descriptors()) <= len(before)
+                assert new.pid == pid
+            assert [await bench.look(each, "/dev/null") for each in boxes] == [_NULL] * 2
+
+        with_bench(script, *boxes)
+
+    def test_it_says_so(self, boxes: tuple[Container, Container]) -> None:
+        async def script(bench: Bench) -> None:
+            await bench.look(boxes[0], "/dev/null")
+            with no_more_descriptors(), pytest.raises(Unreachable, match="Too many open files"):
+                await bench.look(boxes[0], "/dev/null")
+
+        with_bench(script, *boxes)
 
 
 class TestHolding:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from hotplugd.udev import Udev
 from tests.lab.kernel import Console
+from tests.lab.shortage import no_more_descriptors
 from tests.lab.udevd import settle
 from tests.udev.bench import Heard, until, with_udev
 
@@ -29,19 +28,6 @@ def shrink(udev: Udev) -> None:
     for monitor in udev._monitors:
         with socket.socket(fileno=os.dup(monitor.fileno())) as same:
             same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-
-
-@contextmanager
-def no_more_descriptors() -> Iterator[None]:
-    """Nothing can be opened meanwhile."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.fixture
@@ -193,6 +179,48 @@ class TestBrokenSocket:
             await asyncio.sleep(0.4)
             assert heard.listings == 1
             assert not udev._monitors
+
+        with_udev(script)
+
+
+class TestNoDescriptors:
+    """libudev takes what it cannot open for what is not there, and says nothing."""
+
+    def test_a_listing_waits_and_takes_nothing_away(self) -> None:
+        async def script(udev: Udev, heard: Heard) -> None:
+            udev.start()
+            before = dict(heard.devices)
+            with no_more_descriptors():
+                udev.refresh()
+                await asyncio.sleep(0.6)
+                assert (heard.listings, heard.devices) == (1, before)
+                with pytest.raises(OSError, match="Too many open files"):
+                    udev.list()
+            assert len(heard.lost) == 1
+            await until(lambda: heard.listings == 2)
+            assert before.keys() <= heard.devices.keys()
+            udev.refresh()
+            assert heard.listings == 3
+
+        with_udev(script)
+
+    def test_what_comes_waits_and_what_goes_is_gone(self, consoles: Consoles) -> None:
+        went, came = consoles(2)
+        went.plug()
+        settle()
+
+        async def script(udev: Udev, heard: Heard) -> None:
+            udev.start()
+            went.unplug()
+            came.plug()
+            settle()
+            with no_more_descriptors():
+                await until(lambda: went.syspath not in heard.devices)
+                await until(lambda: heard.lost)
+                assert came.syspath not in heard.devices
+            await until(lambda: came.syspath in heard.devices)
+            assert heard.devices[came.syspath].properties["SUBSYSTEM"] == "vc"
+            assert len(heard.lost) == 1
 
         with_udev(script)
 
