@@ -90,6 +90,7 @@ class Daemon:
     def spawn(self) -> None:
         """Start it and wait for nothing."""
         assert self._process is None, "the daemon runs already"
+        self._hear()  # what an earlier one said is not this one's
         self.states.clear()
         environment = {**self._environment, "NOTIFY_SOCKET": str(self.folder / "notify")}
         with self.stderr.open("ab") as stderr:

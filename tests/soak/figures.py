@@ -23,7 +23,7 @@ class Figures:
 
 # What is allowed to be more at the end: connections and threads that are kept for the next request come and
 # go, and memory is had from the kernel in blocks.
-_SPARE: Final = Figures(0, 4, 4, 3072, 3072)
+_SPARE: Final = Figures(0, 10, 4, 3072, 3072)
 
 
 def measure(pid: int, plugs: int) -> Figures:

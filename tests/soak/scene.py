@@ -29,6 +29,7 @@ class Scene:
 
     model   what is true of each container that is not hotplugd's to change
     starts  how often a daemon was started
+    waited_for  what was not right yet when last it was not
     """
 
     def __init__(self, consoles: int) -> None:
@@ -36,6 +37,7 @@ class Scene:
         self.containers: dict[str, Container] = {}
         self.model: dict[str, Instance] = {}
         self.starts = 0
+        self.waited_for = ""
         self._ready = False
         self._count = consoles
         self._undo = ExitStack()
@@ -92,11 +94,19 @@ class Scene:
     def see_rest(self) -> None:
         """See that everything becomes as it should be, and then stays so. Raises AssertionError."""
         self.be_ready()
-        eventually(self._right, _DEADLINE, pause=0.05)
+        self.waited_for = ""
+        eventually(self._right_by_now, _DEADLINE, pause=0.05)
         answer = self.daemon.ask("plan", "--json")
         assert answer.returncode == 0, answer.stderr
         assert json.loads(answer.stdout)["changes"] == [], answer.stdout
         assert self._right()
+
+    def _right_by_now(self) -> bool:
+        try:
+            return self._right()
+        except AssertionError as error:
+            self.waited_for = str(error)
+            raise
 
     def _right(self) -> bool:
         assert not ended(self.daemon.pid), "hotplugd has ended by itself"
@@ -122,8 +132,8 @@ class Scene:
             pairs = {each.removesuffix(".r") for each in found}
             assert len(pairs) == console.plugged, f"{node} has the links {found}"
             for each in found:
-                number = os.stat(_LINKS / each).st_rdev
-                assert number == os.makedev(7, minor), f"{each} leads elsewhere"
+                leads = (_LINKS / each).exists() and os.stat(_LINKS / each).st_rdev == os.makedev(7, minor)
+                assert leads, f"{each} leads elsewhere"
 
     def _see_files(self, container: Container) -> None:
         """The server keeps no node of an entry that is no more (LXD: unix.<entry>.<path>, with - as --)."""

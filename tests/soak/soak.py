@@ -149,4 +149,4 @@ class Soak:
         age = self.outcome.plugs - self._born
         self.outcome.quiet.append(Quiet(self.outcome.plugs, took, measure(self._scene.daemon.pid, age)))
         self._people.describe_all()
-        self._say(f"go on: it took {took:.1f} s")
+        self._say(f"go on: it took {took:.1f} s, at last for this: {self._scene.waited_for or 'nothing'}")
