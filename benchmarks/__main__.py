@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import idle, memory, plans, startup
+from benchmarks import idle, live, memory, plans, startup, storm
 from benchmarks.figure import Figure, machine, table
 
 FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
+    ("live", live.figures),
+    ("storm", storm.figures),
     ("plans", plans.figures),
     ("idle", idle.figures),
     ("memory", memory.figures),

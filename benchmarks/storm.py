@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from statistics import median
 
+from benchmarks.figure import Figure
 from benchmarks.live import rules
 from benchmarks.watch import Watch
 from tests.lab.container import Container
@@ -14,6 +16,7 @@ from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
 from tests.lab.script import Script
 from tests.lab.server import Server
+from tests.lab.udevd import udevd
 from tests.lab.wait import eventually
 
 _ROUNDS = 7
@@ -35,6 +38,30 @@ class Storms:
 
 
 Contender = Callable[[Server, dict[str, Container]], AbstractContextManager[object]]
+
+
+def figures() -> list[Figure]:
+    """How much sooner hotplugd is done, and what is lost on the way."""
+    with udevd(), Server() as server:
+        found = compare(server)
+    ours, script, alone = found["hotplugd"], found["script"], found["server alone"]
+    into = f"{median(ours.into):.2f} s against {median(script.into):.2f} s"
+    out = f"{median(ours.out):.2f} s against {median(script.out):.2f} s"
+    lost = f"LXD alone: {median(alone.lost):.0f} never there, {median(alone.stuck):.0f} never gone"
+    return [
+        Figure(
+            f"{_DEVICES} devices into {_CONTAINERS} containers", "script, one save() an event", "≥", 4,
+            median(script.into) / median(ours.into), "times faster", into,
+        ),
+        Figure(
+            f"{_DEVICES} devices out", "script, one save() an event", "≥", 3,
+            median(script.out) / median(ours.out), "times faster", out,
+        ),
+        Figure(
+            f"of {_DEVICES} devices in and out, {_ROUNDS} times", "LXD alone, static entries", "≤", 0,
+            sum(ours.lost) + sum(ours.stuck), "lost or stuck", lost,
+        ),
+    ]  # fmt: skip
 
 
 def compare(server: Server, rounds: int = _ROUNDS) -> dict[str, Storms]:
