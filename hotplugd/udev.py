@@ -29,11 +29,14 @@ from pyudev._util import udev_list_iterate
 from hotplugd import nic, sysfs
 from hotplugd.entry import age_of, slot_prefix
 from hotplugd.host import in_use
+from hotplugd.hush import hush
 from hotplugd.model import Device, Devnum
 
 _VIRTUAL: Final = "/sys/devices/virtual"
 _BUFFER: Final = 64 << 20
 _ONE_TURN: Final = 128
+# Of the kernel's own uevents removals alone are read; these are most of the others.
+_UNHEARD: Final = ("add", "change", "bind")
 # Sockets that break again are opened again no more often than this, in seconds.
 _PAUSE: Final = 0.25
 # The kernel tells of a removal while the device is still in sysfs; after so many seconds it is not.
@@ -99,6 +102,8 @@ class Udev:
                 self._monitors.append(monitor)
                 with suppress(OSError):  # without CAP_NET_ADMIN the default has to do
                     monitor.set_receive_buffer_size(_BUFFER)
+                if source == "kernel":
+                    hush(monitor.fileno(), _UNHEARD)
                 monitor.start()
                 loop.add_reader(monitor.fileno(), self._read, monitor, source)
         except OSError:
