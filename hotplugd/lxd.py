@@ -16,6 +16,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from sys import intern
 from typing import Any, Final, TypeVar
@@ -68,8 +69,8 @@ _SOCKETS: Final = (
 class _Found:
     """An instance as the server has it.
 
-    raw   in the server's own words; empty after an update of ours, which is not answered with them
-    etag  of that, and empty likewise
+    raw   in the server's own words
+    etag  of that. Both are empty where it was not read by itself: after a listing, or an update of ours
     """
 
     instance: Instance
@@ -141,6 +142,9 @@ class Lxd:
         self._projects: Sequence[str] | None = None
         # What the next update can start from without asking first: whatever changes it is told by an event.
         self._found: dict[InstanceName, _Found] = {}
+        # When each was asked for, in turns: a listing that was asked for before may be older.
+        self._asked: dict[InstanceName, int] = {}
+        self._turns = count(1)
 
     async def connect(self) -> ServerInfo:
         """Open a connection and say who answers. Raises Unreachable, or Refused where we are not trusted."""
@@ -175,14 +179,21 @@ class Lxd:
             ]
             return [(self._instance(each) if _is_known(each) else self._stub(each), each) for each in found]
 
+        asked = next(self._turns)
         listed = await self._call(work)
-        same = {each.id for each, raw in listed if each.id in self._found and self._found[each.id].raw == raw}
-        self._found = {name: each for name, each in self._found.items() if name in same}
+        before, self._found = self._found, {}
+        for instance, raw in listed:
+            if (found := before.get(instance.id)) is not None and found.raw == raw:
+                self._found[instance.id] = found
+            elif instance.known and self._asked.get(instance.id, 0) < asked:
+                self._found[instance.id] = _Found(instance)
+                self._asked[instance.id] = asked
         return [each for each, _ in listed]
 
     async def get(self, name: InstanceName) -> Instance:
         """The instance as it is now. Raises Gone."""
         self._found.pop(name, None)
+        self._asked[name] = next(self._turns)
         found = await self._call(lambda: self._get(name))
         self._found[name] = found
         return found.instance
@@ -190,6 +201,7 @@ class Lxd:
     async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
         """Put entries in and take entries of ours out, as one request. See `server.Server`."""
         known = self._found.pop(name, None)
+        self._asked[name] = next(self._turns)
 
         def work() -> _Found:
             try:

@@ -211,6 +211,46 @@ class TestChanging:
         assert container.devices == {name: dict(each.config) for name, each in after.entries.items()}
         assert container.config["description"] == "mine"
 
+    def test_what_was_listed_is_not_asked_for_before_something_goes_in(
+        self, server: Server, container: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def work(lxd: Lxd) -> None:
+            await lxd.list()
+            with monkeypatch.context() as patched:
+                patched.setattr(Lxd, "_get", nobody_asks)
+                await lxd.apply(name_of(container), [entry()], [])
+
+        container.patch({"description": "mine", "devices": {"cam": _FOREIGN}})
+        run(server, work)
+        assert set(container.devices) == {"cam", entry().name}
+        assert container.config["description"] == "mine"
+
+    def test_a_listing_that_may_be_older_than_what_was_read_meanwhile_counts_for_nothing(
+        self, server: Server, container: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def work(lxd: Lxd) -> None:
+            listed = asyncio.create_task(lxd.list())
+            await asyncio.to_thread(asked.wait, 20)
+            await asyncio.to_thread(container.patch, {"description": "theirs"})
+            await lxd.get(name_of(container))
+            go_on.set()
+            await listed
+            await lxd.apply(name_of(container), [entry()], [])
+
+        asked, go_on = threading.Event(), threading.Event()
+        instance: Any = Lxd._instance
+
+        def slow(lxd: Lxd, found: Any) -> Any:
+            if not asked.is_set():
+                asked.set()
+                assert go_on.wait(20)
+            return instance(lxd, found)
+
+        container.patch({"description": "mine"})
+        monkeypatch.setattr(Lxd, "_instance", slow)
+        run(server, work)
+        assert container.config["description"] == "theirs"
+
     def test_one_update_follows_another_without_asking(
         self, server: Server, container: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
