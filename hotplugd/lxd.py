@@ -188,6 +188,9 @@ class Lxd:
             elif instance.known and self._asked.get(instance.id, 0) < asked:
                 self._found[instance.id] = _Found(instance)
                 self._asked[instance.id] = asked
+        self._asked = {
+            name: turn for name, turn in self._asked.items() if turn > asked or name in self._found
+        }
         return [each for each, _ in listed]
 
     async def get(self, name: InstanceName) -> Instance:

@@ -242,7 +242,9 @@ class Udev:
             self._list_later(f"an event of {syspath} cannot be judged: {error}")
             return
         self._gone.pop(syspath, None)
-        if old := _properties(message).get("DEVPATH_OLD"):
+        # All that is said of a device is read once, in its snapshot, but for what may have had another name.
+        moved = message.action == "move" or message.subsystem == "net"
+        if moved and (old := _properties(message).get("DEVPATH_OLD")):
             self._removed("/sys" + old, sequence, early=False)
         above = self._forget_above(syspath)
         if _can_matter(message):
