@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from sys import intern
 from types import MappingProxyType
-from typing import Literal
+from typing import ClassVar, Final, Literal
 
 Kind = Literal["char", "block"]
 
@@ -19,6 +20,48 @@ Ability = Literal["usb-number", "pci-hotplug"]
 for virtual machines that run."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+# As many as there are kinds of devices; one that invents names does not fill the memory with them.
+_MOST_KINDS: Final = 1024
+
+
+class Texts(Mapping[str, str]):
+    """Texts by name, kept small: names and texts that many such have are kept once."""
+
+    __slots__ = ("_places", "_texts")
+
+    _KNOWN: ClassVar[dict[tuple[str, ...], dict[str, int]]] = {}
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        names = tuple(map(intern, texts))
+        if names not in self._KNOWN:
+            if len(self._KNOWN) >= _MOST_KINDS:
+                self._KNOWN.clear()
+            self._KNOWN[names] = {name: place for place, name in enumerate(names)}
+        self._places = self._KNOWN[names]
+        self._texts = tuple(map(intern, texts.values()))
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[self._places[name]]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Texts) and other._places is self._places:
+            return self._texts == other._texts
+        return dict(self) == other if isinstance(other, dict) else super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a dict
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 @dataclass(frozen=True, slots=True)

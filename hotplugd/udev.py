@@ -30,7 +30,7 @@ from hotplugd import nic, sysfs
 from hotplugd.entry import age_of, slot_prefix
 from hotplugd.host import in_use
 from hotplugd.hush import hush
-from hotplugd.model import Device, Devnum
+from hotplugd.model import Device, Devnum, Texts
 
 _VIRTUAL: Final = "/sys/devices/virtual"
 _BUFFER: Final = 64 << 20
@@ -310,7 +310,7 @@ class Udev:
             bare,
             slot=f"p-{bare.kernel}-{sysfs.inode(bare.syspath)}" if bare.subsystem == "pci" else "",
             driver=_driver(found, properties),
-            properties=properties,
+            properties=Texts(properties),
             attrs=self._read_attrs(bare),
             parent=self._parent(above) if above is not None else None,
         )
@@ -349,19 +349,15 @@ class Udev:
                 return slot
         return named or prefix + (born if born.isdecimal() else f"i{sysfs.inode(device.syspath)}")
 
-    def _read_attrs(self, device: Device) -> dict[str, str]:
+    def _read_attrs(self, device: Device) -> Texts:
         more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()
         names = {*self._attrs, *more} if more else self._attrs
-        found = {
-            name: intern(text)
-            for name in names
-            if (text := sysfs.attribute(device.syspath, name)) is not None
-        }
+        found = {name: text for name in names if (text := sysfs.attribute(device.syspath, name)) is not None}
         if device.is_usb_device and (peer := sysfs.peer(device.syspath)):
             found["peer"] = peer
         if device.subsystem == "net" and (address := nic.permanent_address(device.kernel)):
             found["permanent_address"] = address
-        return found
+        return Texts(found)
 
 
 def _can_matter(found: Any) -> bool:
@@ -385,11 +381,11 @@ def _net_slot(device: Device) -> str:
 
 def _bare(found: Any) -> Device:
     return Device(
-        syspath=intern(found.sys_path),
+        syspath=found.sys_path,
         subsystem=intern(found.subsystem or ""),
-        kernel=intern(found.sys_name),
+        kernel=found.sys_name,
         devtype=intern(found.device_type or ""),
-        node=intern(found.device_node or ""),
+        node=found.device_node or "",
         devnum=_devnum(found),
     )
 
@@ -402,11 +398,7 @@ def _properties(found: Any) -> dict[str, str]:
     """
     library = found._libudev  # noqa: SLF001
     entry = library.udev_device_get_properties_list_entry(found)
-    # Many devices say the same: it is kept once.
-    return {
-        intern(os.fsdecode(name)): intern(os.fsdecode(value or b""))
-        for name, value in udev_list_iterate(library, entry)
-    }
+    return {os.fsdecode(name): os.fsdecode(value or b"") for name, value in udev_list_iterate(library, entry)}
 
 
 def _devnum(found: Any) -> Devnum | None:

@@ -1,0 +1,54 @@
+"""What devices say, as it is kept: equal to the dict that it was made of in everything but its size."""
+
+from __future__ import annotations
+
+from sys import getsizeof, intern
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotplugd import model
+from hotplugd.model import Texts
+
+WORDS = {"ID_VENDOR_ID": "18d1", "ID_SERIAL_SHORT": "1A0021", "EMPTY": "", "\udce4": "\udcf6"}
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_texts_are_the_dict_that_they_were_made_of(words: dict[str, str]) -> None:
+    texts = Texts(words)
+    assert dict(texts) == words
+    assert list(texts.items()) == list(words.items())
+    assert texts == words
+    assert words == texts
+    assert texts == Texts(dict(reversed(words.items())))
+    assert len(texts) == len(words)
+    assert all(name in texts and texts[name] == texts.get(name) == text for name, text in words.items())
+
+
+def test_what_is_not_there_is_not_there() -> None:
+    texts = Texts(WORDS)
+    assert "ID_MODEL_ID" not in texts
+    assert texts.get("ID_MODEL_ID", "none") == "none"
+    with pytest.raises(KeyError):
+        texts["ID_MODEL_ID"]
+
+
+@pytest.mark.parametrize("other", [{**WORDS, "EMPTY": "x"}, {**WORDS, "MORE": ""}, {"EMPTY": ""}, {}])
+def test_texts_that_differ_are_not_equal(other: dict[str, str]) -> None:
+    assert Texts(WORDS) != Texts(other)
+    assert Texts(WORDS) != other
+
+
+def test_what_many_have_alike_is_kept_once() -> None:
+    one, two = (Texts({name.lower(): str(text + number) for name, text in WORDS.items()}) for number in "11")
+    assert all(one[name] is two[name] is intern(one[name]) for name in one)
+    assert [id(each) for each in one] == [id(each) for each in two]
+    many = {f"NAME{number}": "x" for number in range(35)}
+    assert getsizeof(Texts(many)) + getsizeof(tuple(many)) < getsizeof(many) / 2
+
+
+def test_devices_that_invent_names_fill_no_memory() -> None:
+    for number in range(5000):
+        assert Texts({f"NAME{number}": "x"}) == {f"NAME{number}": "x"}
+    assert len(Texts._KNOWN) <= model._MOST_KINDS
