@@ -7,6 +7,7 @@ before its instances are listed, so nothing that happens in between is missed.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -171,6 +172,7 @@ class Session:
     async def _list(self) -> None:
         asked = asyncio.get_running_loop().time()
         self.reconciler.listed_instances(await self._lxd.list(), asked)
+        _trim()
 
     def _tell_others(self) -> None:
         """Have the host's software leave alone what rules take, where this is the host's udevd."""
@@ -196,6 +198,12 @@ class Session:
 
     def _ended(self, name: InstanceName) -> None:
         self.reconciler.restarted(name)
+
+
+def _trim() -> None:
+    """What listings of devices and instances needed goes back to the system; glibc would keep it."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _now() -> str:
