@@ -14,8 +14,11 @@ _MOST: Final = 4096
 def attribute(syspath: str, name: str) -> str | None:
     """A sysfs attribute as text, or None where there is none to read."""
     try:
-        with Path(syspath, name).open("rb") as file:
-            raw = file.read(_MOST)
+        file = os.open(f"{syspath}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            raw = os.read(file, _MOST)
+        finally:
+            os.close(file)
     except (OSError, ValueError):
         return None
     return raw.decode("utf-8", "surrogateescape").rstrip("\n \t\0")
