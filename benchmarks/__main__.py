@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import idle, live, memory, plans, startup, storm
+from benchmarks import idle, live, matching, memory, plans, startup, storm
 from benchmarks.figure import Figure, machine, table
 
 FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
     ("live", live.figures),
     ("storm", storm.figures),
     ("plans", plans.figures),
+    ("matching", matching.figures),
     ("idle", idle.figures),
     ("memory", memory.figures),
     ("startup", startup.figures),
