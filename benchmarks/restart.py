@@ -14,11 +14,9 @@ from tests.lab.usb import Phone, Usb
 from tests.lab.wait import eventually
 
 _CONTAINERS: Final = 4
-# Long enough for what would be written late.
-_REST: Final = 5.0
 
 
-def figures(devices: int = 40) -> list[Figure]:
+def figures(devices: int = 40, rest: float = 5.0) -> list[Figure]:
     """The requests of a daemon that starts again."""
     with ExitStack() as undo:
         server = undo.enter_context(Server())
@@ -39,7 +37,7 @@ def figures(devices: int = 40) -> list[Figure]:
         assert _writes(before) >= _CONTAINERS, "a relay that sees no writes proves nothing"
         daemon.start()
         eventually(lambda: _verified(daemon) == devices, 60)
-        time.sleep(_REST)
+        time.sleep(rest)  # long enough for what would be written late
         asked = relay.requests() - before
     return [
         Figure(
