@@ -10,6 +10,7 @@ from signal import Signals
 from typing import Protocol
 
 import pytest
+from hypothesis import settings
 
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
@@ -18,6 +19,9 @@ from tests.lab.server import Server, Software
 from tests.lab.stop import clean_up_when_told_to_end
 from tests.lab.udevd import udevd as real_udevd
 from tests.lab.usb import Usb
+
+# For `make mutants`: the same few examples for every mutant.
+settings.register_profile("mutants", max_examples=25, derandomize=True, database=None, deadline=None)
 
 
 class StartDaemon(Protocol):
