@@ -200,6 +200,7 @@ NAMES_SERIAL = [
     ("{vendor_id: 0403}", "ci-{serial}", True),
     ("{serial: A1, port: 1-4}", "box", False),
     ("{serial: A1, path: 'pci*'}", "box", False),
+    ("{serial: A1, mac: '00:e0:4c:00:00:01'}", "box", False),
     ("{serial: A1}", "ci-{port}", False),
     ("{not: {serial: A1}}", "box", False),
     ("{any: [{serial: A1}, {serial: B2}]}", "box", True),
