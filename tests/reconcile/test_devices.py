@@ -129,6 +129,49 @@ async def test_the_link_of_an_enumeration_goes_when_the_next_is_told_of() -> Non
     assert bench.links == {again.slot}
     assert bench.reconciler.devices == 1
     assert {slot_of(each) for each in bench.instances[BOX].entries.values()} == {again.slot}
+    assert [each["why"] for each in bench.events("device.remove")] == ["its device is gone"]
+
+
+@in_virtual_time
+async def test_what_is_logged_counts_from_the_plug() -> None:
+    bench = Bench()
+    here = bench.instances.pop(BOX)
+    await bench.start(TWO)
+    await at(5)
+    await bench.plug(ONE)
+    await at(8)
+    await bench.plug(replace(ONE, properties={"A": "b"}))
+    await at(10)
+    bench.instances[BOX] = here
+    bench.reconciler.refresh(BOX)
+    await at(12)
+    await bench.plug(console(1, born=2))
+    added = [(each["device"], each.get("after_plug")) for each in bench.events("device.add")]
+    # Nobody knows since when what was listed is there.
+    assert sorted(added[:2]) == [("/dev/ttyUSB1", "5000.0 ms"), ("/dev/ttyUSB2", None)]
+    assert added[2:] == [("/dev/ttyUSB1", "0.0 ms")]
+
+
+@in_virtual_time
+async def test_an_interface_that_comes_back_and_leaves_again_has_its_ten_seconds_anew() -> None:
+    bench = Bench()
+    bench.applied = lambda _: bench.reconciler.no_device(NIC.syspath)
+    await bench.start(NIC)
+    await at(10)
+    bench.applied = lambda _: None
+    bench.change(BOX, running=False)
+    bench.reconciler.device(NIC)
+    bench.reconciler.restarted(BOX)
+    await at(20)
+    bench.reconciler.no_device(NIC.syspath)
+    await at(25)
+    bench.reconciler.device(NIC)
+    await at(26)
+    bench.reconciler.no_device(NIC.syspath)
+    await at(35)
+    assert bench.reconciler.devices == 1
+    await at(37)
+    assert bench.reconciler.devices == 0
 
 
 @in_virtual_time
