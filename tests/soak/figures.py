@@ -21,9 +21,9 @@ class Figures:
     pss: int
 
 
-# What is allowed to be more at the end: connections and threads that are kept for the next request come and
-# go, and memory is had from the kernel in blocks.
-_SPARE: Final = Figures(0, 10, 4, 3072, 3072)
+# What is allowed to be more at the end: pylxd keeps a connection for each of the last 25 addresses, threads are
+# kept for the next request, and memory is had from the kernel in blocks.
+_SPARE: Final = Figures(0, 25, 4, 3072, 3072)
 
 
 def measure(pid: int, plugs: int) -> Figures:

@@ -46,6 +46,8 @@ def table(outcome: Outcome, every: int) -> str:
             f" {figures.descriptors:>6} {figures.threads:>9}"
             f" {figures.rss / 1024:>10.1f} {figures.pss / 1024:>10.1f}"
         )
+    slow = max(outcome.quiet, key=lambda each: each.took)
+    lines.append(f"the slowest, after {slow.plugs:,}: {slow.took:.1f} s, at last for this: {slow.waited_for}")
     return "\n".join(lines)
 
 

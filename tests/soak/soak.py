@@ -32,10 +32,11 @@ class Plan:
 
 @dataclass(slots=True)
 class Quiet:
-    """A quiet point. plugs: so far; took: seconds until everything was right and had been looked at twice."""
+    """A quiet point, after so many plugs: seconds until all was right and seen twice, and for what at last."""
 
     plugs: int
     took: float
+    waited_for: str
     figures: Figures
 
 
@@ -146,7 +147,8 @@ class Soak:
         start = time.monotonic()
         self._scene.see_rest()
         took = time.monotonic() - start
-        age = self.outcome.plugs - self._born
-        self.outcome.quiet.append(Quiet(self.outcome.plugs, took, measure(self._scene.daemon.pid, age)))
+        waited_for = self._scene.waited_for or "nothing"
+        figures = measure(self._scene.daemon.pid, self.outcome.plugs - self._born)
+        self.outcome.quiet.append(Quiet(self.outcome.plugs, took, waited_for, figures))
         self._people.describe_all()
-        self._say(f"go on: it took {took:.1f} s, at last for this: {self._scene.waited_for or 'nothing'}")
+        self._say(f"go on: it took {took:.1f} s, at last for this: {waited_for}")

@@ -1,0 +1,58 @@
+"""SIGHUP again and again, as by a script of somebody's that reloads all services in a loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from signal import Signals
+
+from tests.conftest import StartDaemon
+from tests.faults.host import rules, there
+from tests.lab.container import Container
+from tests.lab.kernel import Console
+from tests.lab.script import Script
+from tests.lab.server import Server
+from tests.lab.wait import eventually, steadily
+from tests.soak.figures import growth, measure
+
+_A_SECOND = 100
+_SECONDS = 4.0
+
+
+def test_a_hundred_a_second_lose_nothing_and_leave_nothing(
+    container: Container, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    some = consoles(6)
+    running = daemon(rules(str(container), *some))
+    for each in some:
+        each.plug()
+    eventually(lambda: all(there(container, each) for each in some))
+    running.reload()
+    before = measure(running.pid, 0)
+    end, sent = time.monotonic() + _SECONDS, 0
+    while time.monotonic() < end:
+        running.send(Signals.SIGHUP)
+        sent += 1
+        if sent % 20 == 0:
+            console = some[sent // 20 % len(some)]
+            console.unplug() if console.plugged else console.plug()
+        steadily(lambda: True, 1 / _A_SECOND)
+    eventually(lambda: all(there(container, each) == each.plugged for each in some))
+    # Those that came while one was under way were one more.
+    running.reload()
+    status = running.status()
+    assert status["ready"]
+    assert status["problems"] == []
+    assert running.log().count('"reload.done"') > _SECONDS
+    assert growth(before, measure(running.pid, 0)) == []
+
+
+def test_the_script_that_people_write_ends_at_the_first(
+    server: Server, container: Container, consoles: Callable[[int], list[Console]]
+) -> None:
+    (one,) = consoles(1)
+    with Script(server.socket, {f"vcsa{one.number}": str(container)}) as script:
+        script.process.send_signal(Signals.SIGHUP)
+        assert script.process.wait(10) == -Signals.SIGHUP
+    one.plug()
+    assert not there(container, one)
