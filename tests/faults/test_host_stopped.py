@@ -45,8 +45,8 @@ def test_what_changed_meanwhile_is_caught_up_with(
         comes.plug()
         again.unplug()
         again.plug()
-        for each, console in ((container, stays), (scripted, other)):
-            delete_entry(each, console)
+        delete_entry(container, stays)
+        delete_entry(scripted, other)
         patiently(container.restart)
         own_server.restart()
         settle()

@@ -26,8 +26,8 @@ from tests.soak.scene import Scene
 from tests.soak.soak import Plan, Soak
 
 _CONSOLES: Final = 8
-_CRASHES: Final = Plan(plugs=10_000, people=20, daemon=200, server=1_000, quiet=100)
-_ONE_LIFE: Final = Plan(plugs=2_500, people=20, daemon=0, server=1_000, quiet=125)
+_CRASHES: Final = Plan(plugs=10_000, people=20, daemon=200, server=1_000, quiet=110)
+_ONE_LIFE: Final = Plan(plugs=2_500, people=20, daemon=0, server=1_000, quiet=130)
 _DEFECTS: Final = ("defect", "stopping")
 
 

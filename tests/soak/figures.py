@@ -21,8 +21,8 @@ class Figures:
     pss: int
 
 
-# What is allowed to be more at the end: pylxd keeps a connection for each of the last 25 addresses, threads are
-# kept for the next request, and memory is had from the kernel in blocks.
+# What is allowed to be more at the end: pylxd keeps a connection for each of the last 25 addresses, threads
+# are kept for the next request, and memory is had from the kernel in blocks.
 _SPARE: Final = Figures(0, 25, 4, 3072, 3072)
 
 

@@ -32,7 +32,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Quiet:
-    """A quiet point, after so many plugs: seconds until all was right and seen twice, and for what at last."""
+    """A quiet point, after so many plugs: the seconds until all was right, and for what at last."""
 
     plugs: int
     took: float
