@@ -13,12 +13,16 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import aiohttp
 
-from hotplugd.model import InstanceName
+from hotplugd.model import InstanceName, is_instance_name
 from hotplugd.server import Unreachable
 
 # The server pings an event stream every 10 s: three missed pings mean that it is gone.
 _SILENCE: Final = 35.0
+# To begin with it has no more time than for any other answer.
+_GREETING: Final = 30.0
 _MOST: Final = 1 << 20
+# Whoever has not heard of more than these is better off to look at everything.
+_MOST_HEARD: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +58,19 @@ async def lifecycle(
     base = "http://localhost" if identity is None else address.rstrip("/")
     scopes = ["all-projects=true"] if projects is None else [f"project={quote(each)}" for each in projects]
     timeout = aiohttp.ClientWSTimeout(ws_receive=_SILENCE, ws_close=1.0)
-    heard: asyncio.Queue[str | None] = asyncio.Queue()
+    heard = _Heard()
     tasks: list[asyncio.Task[None]] = []
     try:
         async with session:
             for scope in scopes:
-                stream = await session.ws_connect(
-                    f"{base}/1.0/events?type=lifecycle&{scope}", timeout=timeout, max_msg_size=_MOST
-                )
+                async with asyncio.timeout(_GREETING):
+                    stream = await session.ws_connect(
+                        f"{base}/1.0/events?type=lifecycle&{scope}", timeout=timeout, max_msg_size=_MOST
+                    )
                 tasks.append(asyncio.create_task(_hear(stream, heard)))
             yield None
-            while tasks and (text := await heard.get()) is not None:
-                for happened in meaning(text):
+            while tasks and (some := await heard.take()):
+                for happened in some:
                     yield happened
             for task in tasks:
                 if task.done():
@@ -79,14 +84,43 @@ async def lifecycle(
     raise Unreachable(f"{address} closed the event stream")
 
 
-async def _hear(stream: aiohttp.ClientWebSocketResponse, heard: asyncio.Queue[str | None]) -> None:
-    """Pass on what a stream says, and None once it ends in whatever way."""
+class _Heard:
+    """What was heard and not taken yet: each thing once, since it only says where to look."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Lifecycle, None] = {}
+        self._news = asyncio.Event()
+        self._ended = False
+
+    def put(self, happened: Lifecycle) -> None:
+        """It was heard."""
+        if len(self._waiting) >= _MOST_HEARD:
+            self._waiting = {Lifecycle("too-much", None): None}
+        self._waiting[happened] = None
+        self._news.set()
+
+    def end(self) -> None:
+        """Nothing more is heard."""
+        self._ended = True
+        self._news.set()
+
+    async def take(self) -> list[Lifecycle]:
+        """What was heard, as soon as there is something; nothing once it has ended."""
+        await self._news.wait()
+        self._news.clear()
+        waiting, self._waiting = self._waiting, {}
+        return [] if self._ended else list(waiting)
+
+
+async def _hear(stream: aiohttp.ClientWebSocketResponse, heard: _Heard) -> None:
+    """Pass on what a stream says, until it ends in whatever way."""
     try:
         async for message in stream:
             if message.type is aiohttp.WSMsgType.TEXT:
-                heard.put_nowait(message.data)
+                for happened in meaning(message.data):
+                    heard.put(happened)
     finally:
-        heard.put_nowait(None)
+        heard.end()
 
 
 def _connector(address: str, identity: Identity | None) -> aiohttp.BaseConnector:
@@ -117,4 +151,5 @@ def meaning(text: str) -> list[Lifecycle]:
     if not action.startswith("instance-") or kind not in ("instances", "containers", "virtual-machines"):
         return []
     names = [unquote(name), *([str(old)] if old else [])]
-    return [Lifecycle(action, InstanceName(project, each)) for each in names]
+    # Names are parts of the addresses that are asked for.
+    return [Lifecycle(action, InstanceName(project, each)) for each in names if is_instance_name(each)]

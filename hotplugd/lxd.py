@@ -27,6 +27,7 @@ from pylxd import Client
 from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 
+from hotplugd.answers import bound
 from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for
 from hotplugd.lifecycle import Identity, Lifecycle, lifecycle
 from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
@@ -50,6 +51,8 @@ _NOWHERE: Final = f"{SLOTS}/.nowhere"
 _BLAMED: Final = re.compile(r'"(hp-[0-9a-f]{16})"')
 _NOT_LXD: Final = "something that is not in LXD's API"
 _MESSAGE_MOST: Final = 400
+# Linux: include/linux/threads.h, PID_MAX_LIMIT.
+_PID_MOST: Final = 1 << 22
 
 # Servers differ by version and by name; what they say they can is asked, and here alone.
 _ABILITIES: Final[Mapping[str, Ability]] = {
@@ -175,7 +178,7 @@ class Lxd:
             found = [
                 each
                 for scope in scopes
-                for each in self._api.instances.get(params={"recursion": 1, **scope}).json()["metadata"]
+                for each in _listed(self._api.instances.get(params={"recursion": 1, **scope}))
             ]
             return [(self._instance(each) if _is_known(each) else self._stub(each), each) for each in found]
 
@@ -211,7 +214,8 @@ class Lxd:
                 return self._apply(name, put, remove, known)
             except (LXDAPIException, Refused) as error:
                 refused = error if isinstance(error, Refused) else _failure(error)
-                if isinstance(refused, Refused) and _LEFT_BEHIND.search(_text(error)):
+                said = str(error) if isinstance(error, Refused) else _said(error)
+                if isinstance(refused, Refused) and _LEFT_BEHIND.search(said or ""):
                     self._clear(name, refused.entries)
                     raise Busy(f"it had left something of an earlier try behind: {refused}") from error
                 raise
@@ -253,6 +257,8 @@ class Lxd:
             pid = answer.json()["metadata"]["pid"]
             if not isinstance(pid, int) or pid <= 1:
                 raise Gone(f"{name} does not run")
+            if pid > _PID_MOST:
+                raise Unreachable(f"{self.address} answered {_NOT_LXD}: {name} has an init {pid}")
             return pid
 
         return await self._call(work)
@@ -292,6 +298,7 @@ class Lxd:
             session = get_session_for_url(self.address, verify=pinned, cert=tuple(DEFAULT_CERTS))
         # Proxies and certificate bundles of the environment are not for this connection.
         session.trust_env = False
+        bound(session, _CALL)
         client = Client(endpoint=self.address, session=session, timeout=(_CONNECT, _READ))
         info = client.host_info
         if info.get("auth") != "trusted":
@@ -315,8 +322,11 @@ class Lxd:
 
     def _get(self, name: InstanceName) -> _Found:
         answer = self._api.instances[name.name].get(params={"project": name.project})
-        raw = answer.json()["metadata"]
-        return _Found(self._instance(raw), raw, answer.headers.get("ETag", ""))
+        raw, etag = answer.json()["metadata"], answer.headers.get("ETag", "")
+        if raw["name"] != name.name or not etag:
+            # An empty If-Match is none: what was read of one instance would be written over another.
+            raise TypeError(f"expected {name.name} with an ETag, and found {raw['name']}, {etag or 'none'}")
+        return _Found(self._instance(raw), raw, etag)
 
     def _apply(
         self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: _Found | None = None
@@ -350,10 +360,11 @@ class Lxd:
         if gone:
             body = {key: known.raw[key] for key in _WRITABLE if key in known.raw}
             body["devices"] = {each.name: dict(each.config) for each in after.values()}
-            self._wait(endpoint.put(json=body, **request).json()["metadata"]["id"])
+            self._finish(endpoint.put(json=body, **request))
         else:
             devices = {each.name: dict(each.config) for each in put}
-            endpoint.patch(json={"description": instance.description, "devices": devices}, **request)
+            body = {"description": instance.description, "devices": devices}
+            self._finish(endpoint.patch(json=body, **request))
         return _Found(replace(instance, entries=after))
 
     def _clear(self, name: InstanceName, blamed: frozenset[str]) -> None:
@@ -369,6 +380,12 @@ class Lxd:
         for each in absent:
             self._apply(name, [Entry(each, {**bare, **marks})], [])
         self._apply(name, [], absent)
+
+    def _finish(self, answer: Any) -> None:
+        """Return once the update is done that was answered so: at once, or by an operation."""
+        done = answer.json()
+        if done["type"] == "async":
+            self._wait(done["metadata"]["id"])
 
     def _wait(self, operation: str) -> None:
         answer = self._api.operations[operation].wait.get(params={"timeout": int(_READ - _CONNECT)})
@@ -475,6 +492,14 @@ def _location(found: Mapping[str, Any]) -> str:
     return "" if location == "none" else location
 
 
+def _listed(answer: Any) -> list[Any]:
+    """A list that was asked for. Raises TypeError for anything else, which must not pass for an empty one."""
+    found = answer.json()["metadata"]
+    if not isinstance(found, list):
+        raise TypeError(f"expected a list, and found {type(found).__name__}")
+    return found
+
+
 def _is_known(found: Mapping[str, Any]) -> bool:
     return str(found.get("status", "")).lower() != "error" and "devices" in found
 
@@ -489,10 +514,12 @@ def _entries(found: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Entry]:
 
 def _failure(error: Any) -> ServerError:
     """The error of ours that an API error of pylxd means."""
-    message = _short(error)
     status = error.response.status_code
-    if status < requests.codes.bad_request or not _text(error):
-        return Unreachable(f"the server answered {_NOT_LXD}: {message}")
+    said = _said(error)
+    if status < requests.codes.bad_request or said is None:
+        # Also where the status is one of LXD's: what is between us and it does not know what it has.
+        return Unreachable(f"the server answered {_NOT_LXD}, with status {status}")
+    message = _short(said)
     if isinstance(error, NotFound):
         return Gone(message)
     if status in (requests.codes.conflict, requests.codes.precondition_failed):
@@ -500,6 +527,18 @@ def _failure(error: Any) -> ServerError:
     if status == requests.codes.service_unavailable:
         return Unreachable(message)
     return _refusal(message)
+
+
+def _said(error: Any) -> str | None:
+    """What the server gives as the reason of an API error; None where it is not in LXD's words.
+
+    Not `str(error)`, which raises whatever it meets in an answer of another shape.
+    """
+    try:
+        found = error.response.json()["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _refusal(message: str) -> ServerError:
@@ -511,14 +550,6 @@ def _refusal(message: str) -> ServerError:
     return Refused(_short(message), frozenset(_BLAMED.findall(message)))
 
 
-def _text(error: object) -> str:
-    """What an error says. pylxd takes that from the answer, and fails where the answer is not LXD's."""
-    try:
-        return str(error)
-    except (TypeError, ValueError, RecursionError):
-        return ""
-
-
 def _short(error: object) -> str:
-    text = plain(_text(error).strip()) or type(error).__name__
+    text = plain(str(error).strip()) or type(error).__name__
     return text if len(text) <= _MESSAGE_MOST else text[: _MESSAGE_MOST - 1] + "…"

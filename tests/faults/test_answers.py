@@ -1,0 +1,250 @@
+"""Whatever a server answers, and however: an error of ours, in time, and nothing that grows."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import TypeVar, cast
+
+import pytest
+
+from hotplugd import lifecycle as events
+from hotplugd import lxd as adapter
+from hotplugd.lifecycle import Lifecycle
+from hotplugd.lxd import Lxd
+from hotplugd.model import Entry, InstanceName
+from hotplugd.server import ServerError, Unreachable
+from hotplugd.threads import Threads
+from tests.lab.container import Container
+from tests.lab.faults import Drip, Endless, Frames, Hang, Say, Twist, answer, document, frame
+from tests.lab.proxy import Fault, Proxy
+from tests.lab.server import Server
+
+T = TypeVar("T")
+
+
+def redirect(to: str) -> bytes:
+    return answer(b"", 302, "Found", more=f"Location: {to}\r\n")
+
+
+NONSENSE = {
+    "error in a list": answer(b"[]", 500),
+    "error null": answer(b"null", 500),
+    "error a number": answer(b'{"error": 5}', 500),
+    "error in no text": answer(b"\xff\xfe", 500),
+    "error deeply nested": answer(b"[" * 100_000, 500),
+    "not found by somebody else": answer(b"<html>", 404),
+    "conflict with nobody": answer(b"[]", 409),
+    "a page": answer(b"<html>"),
+    "nothing": answer(b""),
+    "another kind": answer(b'{"type": "error"}'),
+    "an operation without a name": document(None, "async"),
+    "elsewhere": redirect("http://localhost/1.0"),
+    "nowhere": redirect("http://[::"),
+    "no length": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{}",
+    "bad chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "not packed": answer(b"hello", more="Content-Encoding: gzip\r\n"),
+    "long line": b"HTTP/1.1 200 " + b"x" * 70_000,
+    "many lines": b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500 + b"\r\n",
+    "long number": answer(b'{"type": "sync", "metadata": ' + b"9" * 10_000 + b"}"),
+}
+ENTRY = "hp-00000000000000aa"
+CALLS: dict[str, tuple[str, Callable[[Lxd, InstanceName], Awaitable[object]]]] = {
+    "connect": ("GET /1.0 ", lambda lxd, _: lxd.connect()),
+    "list": (r"GET /1.0/instances\?", lambda lxd, _: lxd.list()),
+    "get": (r"GET /1.0/instances/", lambda lxd, name: lxd.get(name)),
+    "init": (r"GET .*/state", lambda lxd, name: lxd.init(name)),
+    "put": ("PATCH", lambda lxd, name: lxd.apply(name, [entry(name)], [])),
+    "clear": ("PATCH", lambda lxd, name: lxd.clear(name, frozenset([ENTRY]))),
+    "events": ("GET /1.0/events", lambda lxd, _: begin(lxd)),
+}
+
+
+async def begin(lxd: Lxd) -> None:
+    """Hear the beginning of the events."""
+    async with aclosing(cast("AsyncGenerator[Lifecycle | None]", lxd.events())) as stream:
+        assert await anext(stream) is None
+
+
+def entry(name: InstanceName) -> Entry:
+    config = {"type": "unix-char", "source": "/dev/null", "path": "/dev/lab", "required": "false"}
+    marks = {"user.hotplugd.version": "1", "user.hotplugd.instance": str(name)}
+    return Entry(ENTRY, {**config, **marks})
+
+
+@pytest.fixture
+def proxy(server: Server, tmp_path: Path) -> Iterator[Proxy]:
+    with Proxy(tmp_path / "p", server.socket) as one:
+        yield one
+
+
+def run(proxy: Proxy, work: Callable[[Lxd, Threads], Awaitable[T]]) -> T:
+    """What comes of work with a connected adapter."""
+
+    async def main() -> T:
+        threads = Threads()
+        lxd = Lxd(str(proxy.socket), threads)
+        await lxd.connect()
+        return await work(lxd, threads)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_nonsense_is_an_error_of_ours(proxy: Proxy, container: Container, call: str) -> None:
+    to, do = CALLS[call]
+
+    async def work(lxd: Lxd, _: Threads) -> None:
+        name = InstanceName("default", container.name)
+        for words, raw in NONSENSE.items():
+            with proxy.fault(Fault(Say(raw), to)) as (fault,):
+                try:
+                    await do(lxd, name)
+                except ServerError:
+                    pass
+                else:
+                    pytest.fail(f"{words} was taken for an answer")
+                assert fault.met, words
+        await do(lxd, name)
+
+    run(proxy, work)
+    assert container.devices.keys() <= {ENTRY}
+
+
+@pytest.mark.parametrize("found", [None, {}, "", 0, {"x": 1}])
+def test_what_is_no_list_is_not_an_empty_one(proxy: Proxy, found: object) -> None:
+    with (
+        proxy.fault(Fault(Say(document(found)), r"GET /1.0/instances\?recursion")),
+        pytest.raises(Unreachable, match="not in LXD's API"),
+    ):
+        run(proxy, lambda lxd, _: lxd.list())
+
+
+@pytest.mark.parametrize("pid", [1 << 40, 10**30])
+def test_no_process_has_such_a_number(proxy: Proxy, container: Container, pid: int) -> None:
+    with (
+        proxy.fault(Fault(Twist(lambda found: {**found, "pid": pid}), ".*/state")),
+        pytest.raises(Unreachable, match="has an init"),
+    ):
+        run(proxy, lambda lxd, _: lxd.init(InstanceName("default", container.name)))
+
+
+@pytest.mark.parametrize("unlike", ["name", "etag"])
+def test_what_is_not_surely_of_this_instance_is_not_written_over_it(
+    proxy: Proxy, container: Container, unlike: str
+) -> None:
+    name = InstanceName("default", container.name)
+    raw = document({**container.config, "name": "other"}) if unlike == "name" else document(container.config)
+    with proxy.fault(Fault(Say(raw), f"GET /1.0/instances/{container}")), pytest.raises(Unreachable):
+        run(proxy, lambda lxd, _: lxd.apply(name, [entry(name)], []))
+    assert not proxy.count("PATCH|PUT")
+
+
+def test_a_cookie_is_not_kept(proxy: Proxy, container: Container) -> None:
+    more = "Set-Cookie: \x01;;=;\r\n"
+
+    async def work(lxd: Lxd, _: Threads) -> None:
+        with proxy.fault(Fault(Say(answer(b"{}", more=more)), "GET")), pytest.raises(Unreachable):
+            await lxd.list()
+        # LXD answers 400 to such a cookie.
+        await lxd.list()
+
+    run(proxy, work)
+
+
+class TestBounds:
+    def test_an_answer_without_end_is_broken_off(self, proxy: Proxy) -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with (
+            proxy.fault(Fault(Endless(), r"GET /1.0/instances\?recursion")),
+            pytest.raises(Unreachable, match="more than 64 MB"),
+        ):
+            run(proxy, lambda lxd, _: lxd.list())
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 250_000
+
+    def test_an_answer_that_drips_is_broken_off_and_costs_no_thread(
+        self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(adapter, "_CALL", 0.4)
+
+        async def work(lxd: Lxd, threads: Threads) -> None:
+            with proxy.fault(Fault(Drip(), r"GET /1.0/instances\?recursion")):
+                for _ in range(3):
+                    with pytest.raises(Unreachable):
+                        await lxd.list()
+                    await asyncio.sleep(0.2)
+            assert len(threads._idle) == 1
+
+        run(proxy, work)
+
+
+class TestEvents:
+    def test_a_stream_that_does_not_begin_is_given_up(
+        self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(events, "_GREETING", 0.3)
+        with proxy.fault(Fault(Hang(), "GET /1.0/events")), pytest.raises(Unreachable, match="fell silent"):
+            run(proxy, lambda lxd, _: begin(lxd))
+
+    def test_what_is_said_again_and_again_is_heard_once(self, proxy: Proxy) -> None:
+        text = b'{"metadata": {"action": "instance-updated", "source": "/1.0/instances/c1"}}'
+
+        async def work(lxd: Lxd, _: Threads) -> int:
+            heard = 0
+            with proxy.fault(Fault(Frames(frame(text) * 20_000, ends=True), "GET /1.0/events")):
+                stream = lxd.events()
+                assert await anext(stream) is None
+                await asyncio.sleep(0.5)
+                with suppress(Unreachable):
+                    async for happened in stream:
+                        assert happened == Lifecycle("instance-updated", InstanceName("default", "c1"))
+                        heard += 1
+            return heard
+
+        start = time.monotonic()
+        assert run(proxy, work) < 100
+        assert time.monotonic() - start < 10
+
+    def test_of_too_much_it_is_heard_that_something_happened(self) -> None:
+        heard = events._Heard()
+
+        async def work() -> list[Lifecycle]:
+            for number in range(50_000):
+                heard.put(Lifecycle("instance-updated", InstanceName("default", f"c{number}")))
+            return await heard.take()
+
+        found = asyncio.run(work())
+        assert len(found) <= 10_000
+        assert found[0].name is None
+
+    @pytest.mark.parametrize("name", ["..", "c1/state", "a%2Fb", "c1?x", "c%0a1", "", "1c", "x" * 64, "c%e2"])
+    def test_names_that_no_instance_has_are_not_asked_for(self, name: str) -> None:
+        text = f'{{"metadata": {{"action": "instance-updated", "source": "/1.0/instances/{name}"}}}}'
+        assert {str(each.name) for each in events.meaning(text)} <= {"c1"}
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            frame(b"\xff\xfe"),
+            frame(b"[" * 100_000),
+            frame(b"x" * 100, opcode=2),
+            frame(b"x", length=1 << 40),
+            frame(b"x", opcode=7),
+            b"\0" * 100,
+            frame(b"", length=1000),
+        ],
+        ids=["no text", "nested", "binary", "huge", "unknown", "no frame", "half"],
+    )
+    def test_a_stream_of_nonsense_ends_or_is_passed_over(self, proxy: Proxy, raw: bytes) -> None:
+        async def work(lxd: Lxd, _: Threads) -> None:
+            with proxy.fault(Fault(Frames(raw, ends=True), "GET /1.0/events")):
+                stream = lxd.events()
+                assert await anext(stream) is None
+                with pytest.raises(Unreachable):
+                    await anext(stream)
+
+        run(proxy, work)
