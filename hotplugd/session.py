@@ -22,7 +22,7 @@ from hotplugd.lifecycle import Lifecycle
 from hotplugd.lxd import Lxd, ServerInfo
 from hotplugd.model import Device, InstanceName
 from hotplugd.reconcile import Reconciler
-from hotplugd.retry import Retry
+from hotplugd.retry import LONG_AGO, Retry
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError
 from hotplugd.slots import Slots, lock
@@ -36,6 +36,10 @@ _RESYNC: Final = 300.0
 # One instance that hangs does not keep the service from being ready.
 _FIRST_CONVERGENCE: Final = 20.0
 _PAUSES: Final = (0.2, 10.0)
+# A server that ends sooner after it was found is as one that was not found: it is tried less and less often.
+_STEADY: Final = 10.0
+# So many requests at a time: an event of a profile concerns all instances that use it.
+_REQUESTS: Final = 100
 
 
 class Session:
@@ -68,8 +72,11 @@ class Session:
         self._leave = config.udev_rules
         self._dry_run = dry_run
         self._retry = Retry()
+        # When, in the loop's time, the server's events were heard at last.
+        self._since = LONG_AGO
         threads = Threads()
-        self._lxd = Lxd(address, threads)
+        # Its own: what hangs in containers takes nothing away from what is asked of the server.
+        self._lxd = Lxd(address, Threads(_REQUESTS))
         self._inspector = Inspector(threads, self._lxd.init, self._changed_inside, self._ended)
         self._slots = Slots()
         self._injector = Injector(threads, self._inspector.network, config.inject)
@@ -131,8 +138,11 @@ class Session:
                     async for happened in events:
                         await self._happened(happened)
             except ServerError as error:
+                now = asyncio.get_running_loop().time()
+                if self.connected and now - self._since > _STEADY:
+                    self._retry.reset()
                 self.connected = False
-                pause, new = self._retry.failed(str(error), asyncio.get_running_loop().time(), *_PAUSES)
+                pause, new = self._retry.failed(str(error), now, *_PAUSES)
                 if new:
                     self._log.warning("server.away", reason=str(error), retry_in=pause)
                 self.tried.set()
@@ -141,8 +151,8 @@ class Session:
     async def _happened(self, happened: Lifecycle | None) -> None:
         if happened is None:
             await self._list()
-            self._retry.reset()
-            self.connected = True
+            self._retry.message = ""
+            self.connected, self._since = True, asyncio.get_running_loop().time()
             self._log.info("server.connected", server=str(self.server))
             self._answered.set()
         elif happened.name is None:

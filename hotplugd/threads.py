@@ -24,10 +24,13 @@ class Threads:
     A thread that comes back is used again, or ends where enough others wait. One that never does costs
     itself: the executor of the standard library has a fixed number of threads, and waits for all of them at
     exit.
+
+    most  so many calls at a time, those included that were given up and have not come back; 0 for any number
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Semaphore(most) if most else None
         self._idle: list[_Jobs] = []
 
     async def call(self, work: Callable[[], T], deadline: float) -> T:
@@ -35,6 +38,17 @@ class Threads:
 
         After a time-out the work goes on, unheard.
         """
+        async with asyncio.timeout(deadline):
+            if self._room is not None:
+                await self._room.acquire()
+            return await self._call(work)
+
+    def tell(self, what: Callable[[T], object], value: T) -> None:
+        """From within a thread: have the loop call `what(value)`."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(what, value)
+
+    def _call(self, work: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()
         queue = self._idle.pop() if self._idle else self._start()
 
@@ -43,6 +57,8 @@ class Threads:
                 self._idle.append(queue)
             else:
                 queue.put(None)
+            if self._room is not None:
+                self._room.release()
             if future.done():
                 return
             if error is not None:
@@ -61,13 +77,7 @@ class Threads:
                 self._loop.call_soon_threadsafe(report, result, failed)
 
         queue.put(job)
-        async with asyncio.timeout(deadline):
-            return await future
-
-    def tell(self, what: Callable[[T], object], value: T) -> None:
-        """From within a thread: have the loop call `what(value)`."""
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(what, value)
+        return future
 
     def _start(self) -> _Jobs:
         queue: _Jobs = SimpleQueue()
