@@ -16,7 +16,7 @@ from hotplugd.linker import Linker
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.report import Report
-from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
+from hotplugd.retry import LONG_AGO, NEVER, Records, Retry, delay
 from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
 from hotplugd.sight import Sight
 from hotplugd.teller import Teller
@@ -28,6 +28,12 @@ _FAILED_PAUSES: Final = (0.1, 30.0)
 # Whoever stops an instance, or makes one, is often about to do more (restore, rename, start), and is refused
 # while the server carries out an update of ours. Nothing is urgent in what does not run.
 _HANDS_OFF: Final = 1.0
+# Events make us ask the server this often in a row, and then no more often than that: who is root inside can
+# have the server send events without end (LXD: devlxd, PATCH /1.0).
+_FREE_QUESTIONS: Final = 10
+_QUESTION: Final = 0.1
+# An instance that is gone without a word is asked for so many times more, in half a minute.
+_DOUBTS: Final = 6
 
 
 class Writer:
@@ -81,6 +87,9 @@ class Writer:
         self._hands_off = LONG_AGO
         self._at = LONG_AGO
         self._retry = Retry()
+        # When the questions asked so far are paid for, and how often an instance that we knew was not found.
+        self._asked = LONG_AGO
+        self._doubts = 0
         # What was being put in when the server went away: it may have left nodes of them inside.
         self._doubtful: dict[str, Change] = {}
         # The names of the entries in the request that is under way.
@@ -196,7 +205,7 @@ class Writer:
             self._at = self._loop.time()
             # Before the server is asked: what happens while it answers may not be in the answer.
             self._kicked = False
-            if self._stale and self._retry.until <= self._at:
+            if self._stale and self._ask_at() <= self._at:
                 await self._refresh()
                 self._at = self._loop.time()
             unsettled = self._unsettled()
@@ -229,13 +238,22 @@ class Writer:
     def _wanted(self) -> list[Want]:
         return [want for each in self.wants.values() for want in each]
 
+    def _ask_at(self) -> float:
+        """When the server may be asked how the instance is."""
+        return max(self._retry.until, self._asked - _FREE_QUESTIONS * _QUESTION)
+
     async def _refresh(self) -> None:
         self._stale = self._echoed = False
         self._echoes = 0
+        self._asked = max(self._asked, self._at) + _QUESTION
         try:
             self._learn(await self._tools.server.get(self.name))
         except Gone:
+            known = self.actual is not None or self._doubts > 0
             self._learn(None)
+            if known and self.wants and self._doubts < _DOUBTS:
+                self._doubts += 1
+                self._stale, self._retry.until = True, self._loop.time() + delay(self._doubts)
         except ServerError as error:
             self._back_off(error)
 
@@ -249,6 +267,8 @@ class Writer:
         if actual is not None and not actual.running and (was_missing or was_running):
             self._hands_off = self._loop.time() + _HANDS_OFF
         self.actual = actual
+        if actual is not None:
+            self._doubts = 0
         self._learned = self._loop.time()
         self._tell_learned(self.name, actual)
 
@@ -381,7 +401,7 @@ class Writer:
         now = self._loop.time()
         times = list(self._records.rest(self.plan.changes, now))
         if self._stale:
-            times.append(self._retry.until)
+            times.append(self._ask_at())
         if self.plan.changes:
             times.append(self._hands_off)
         # Of another cluster member's instance the init's number would be one of that host's.

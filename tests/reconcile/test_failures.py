@@ -277,8 +277,42 @@ async def test_an_instance_that_is_gone_is_asked_of_nothing_more() -> None:
     del bench.instances[BOX]
     bench.reconciler.device(ONE)
     await at(3600)
-    assert (len(bench.requests), len(bench.gets)) == (1, 1)
+    assert len(bench.requests) == 1
+    # It went without a word, so that was not believed at once.
+    assert [when < 60 for when, _ in bench.gets] == [True] * 7
     assert bench.told() == ["there is no instance 'box' in project 'default'"]
+
+
+@in_virtual_time
+async def test_an_instance_that_the_server_does_not_find_for_a_while_is_asked_for_again() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    missing = bench.instances.pop(BOX)
+    bench.reconciler.refresh(BOX)
+    await at(10)
+    assert bench.told() == ["there is no instance 'box' in project 'default'"]
+    bench.instances[BOX] = missing
+    await at(40)
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_events_without_end_do_not_make_it_ask_without_end() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    before = len(bench.gets)
+    for number in range(1000):
+        bench.reconciler.refresh(BOX)
+        await at(10 + number / 100)
+    assert len(bench.gets) - before < 10 + 10 * 10 + 5
+    # What is plugged meanwhile goes in at once, and what was said last is heard.
+    bench.reconciler.device(TWO)
+    bench.change(BOX, description="last")
+    bench.reconciler.refresh(BOX)
+    await at(20.05)
+    assert bench.ours() == names([ONE, TWO])
+    await at(21)
+    assert bench.reconciler._writers[BOX].actual == bench.instances[BOX]
 
 
 @in_virtual_time
