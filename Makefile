@@ -3,6 +3,11 @@
 # make demo-phones   virtual phones, and adb in containers: in a virtual machine, or with HOST=1 here
 # make test     all tests; root is needed for those with real devices
 # make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them
+# make bench    what it costs, beside others; FIGURES="live storm" for some of it
+# make soak     ten thousand plugs, with crashes and people in between: up to 20 minutes
+# make fuzz     a million hostile cases
+# make mutants  changes the code, and sees whether the tests notice: an hour and more
+# make coverage what the tests reach
 # make check    style, types, layers, the example rules and configuration
 # make lock     resolve the requirements again (needs the network)
 # make clean    away with everything that was made here
@@ -59,7 +64,7 @@ define packages
 	  systemctl --quiet disable lxd.socket lxd.service lxd-containers.service; fi
 endef
 
-.PHONY: all lab vm test demo demo-phones e2e check lock clean
+.PHONY: all lab vm test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -108,6 +113,18 @@ $(STAMPS)/vm: Makefile | $(BIN)/hotplugd
 
 vm: $(STAMPS)/vm
 
+# labgrid in an environment of its own: it wants other versions of what we have.
+$(STAMPS)/labgrid: requirements-bench.lock | $(BIN)/hotplugd
+	"$(VENV)/bin/python" -m venv build/labgrid
+	build/labgrid/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench: lab $(STAMPS)/labgrid
+	@$(BIN)/python -m benchmarks $(FIGURES)
+
+soak: lab
+	@$(BIN)/python -m tests.soak
+
 e2e: vm
 	@$(BIN)/python -m tests.vm $(CASES)
 
@@ -127,8 +144,10 @@ lock: $(VENV)/bin/python
 	> build/requirements.in
 	@$(BIN)/python -c 'import tomllib; all = tomllib.load(open("pyproject.toml", "rb")); \
 	print("\n".join(["-r requirements.in"] + all["dependency-groups"]["dev"]))' > build/requirements-dev.in
+	@$(BIN)/python -c 'import tomllib; all = tomllib.load(open("pyproject.toml", "rb")); \
+	print("\n".join(all["dependency-groups"]["bench"]))' > build/requirements-bench.in
 	@[[ -x build/lock/bin/pip-compile ]] || { $(BIN)/python -m venv build/lock && build/lock/bin/pip install -q pip-tools; }
-	@cd build && for name in requirements requirements-dev; do env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL -u PIP_INDEX_URL PIP_CONFIG_FILE=/dev/null \
+	@cd build && for name in requirements requirements-dev requirements-bench; do env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL -u PIP_INDEX_URL PIP_CONFIG_FILE=/dev/null \
 	CUSTOM_COMPILE_COMMAND="make lock" lock/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
 	--allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate \
 	--output-file=../$$name.lock $$name.in; done

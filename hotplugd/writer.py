@@ -221,7 +221,7 @@ class Writer:
                 continue
             batch = self._records.batch(self.plan.changes, self._at)
             if self._echoed and not batch:
-                self._stale = True
+                self._stale, self._echoed = True, False
                 continue
             if self._tools.dry_run:
                 self._report.would(batch)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import pytest
 
@@ -66,7 +66,7 @@ CALLS: dict[str, tuple[str, Callable[[Lxd, InstanceName], Awaitable[object]]]] =
 
 async def begin(lxd: Lxd) -> None:
     """Hear the beginning of the events."""
-    async with aclosing(cast("AsyncGenerator[Lifecycle | None]", lxd.events())) as stream:
+    async with aclosing(lxd.events()) as stream:
         assert await anext(stream) is None
 
 

@@ -57,6 +57,19 @@ async def test_one_that_comes_late_is_asked_after_too() -> None:
 
 
 @in_virtual_time
+async def test_many_in_a_row_are_asked_after_as_often_as_others() -> None:
+    bench = Bench()
+    bench.takes = 0.001
+    bench.applied = lambda _: bench.reconciler.updated(BOX)
+    await bench.start()
+    for number in range(1, 41):
+        await bench.plug(console(number))
+    await at(60)
+    assert len(bench.ours()) == 40
+    assert 10 < len(bench.gets) < 40
+
+
+@in_virtual_time
 async def test_of_what_was_refused_it_tells_nothing() -> None:
     bench = Bench()
     bench.takes = 1.0
