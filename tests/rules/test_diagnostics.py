@@ -26,7 +26,14 @@ def test_a_longer_line_is_cut_before_and_after_the_caret() -> None:
     assert shown("x" * 300, 150, width=9) == ["…" + "x" * 109 + "…", " " * 71 + "^" + "~" * 8]
 
 
+def test_without_a_line_the_hint_stands_alone() -> None:
+    assert shown("", 1, hint="h") == ["    h"]
+    assert shown("", 1) == []
+
+
 def test_columns_count_and_not_characters() -> None:
+    # An accent, a circle around it, and a sign that is not seen take no column.
+    assert shown("e\u0301\u20dd\u0600x", 5) == ["e\u0301\u20dd\u0600x", " ^"]
     assert shown("名" * 60, 60) == ["…" + "名" * 36, " " * 71 + "^~"]
     assert shown("\t" * 28, 28) == ["…" + "    " * 18, " " * 69 + "^~~~"]
     assert shown("\x1b" * 30, 2) == ["\\x1b" * 27 + "…", "    ^~~~"]

@@ -70,6 +70,10 @@ ATTACH = [
     ("{to: box, project: lab, force: true}", Attach(("box",), project="lab", force=True)),
     ("{to: box, force: false}", Attach(("box",))),
     ("{to: box, path: '/dev/tty-{port}'}", Attach(("box",), path="/dev/tty-{port}")),
+    ("{to: box, link: /dev/a.b}", Attach(("box",), links=("/dev/a.b",))),
+    ("{to: box, link: [/dev/a, '/dev/{port}/.b']}", Attach(("box",), links=("/dev/a", "/dev/{port}/.b"))),
+    ("{to: [a, b], as: node, share: true}", Attach(("a", "b"), what="node", share=True)),
+    ("{to: box, as: nic, name: lan0, share: false}", Attach(("box",), what="nic", name="lan0", share=False)),
 ]
 
 
@@ -77,6 +81,17 @@ ATTACH = [
 def test_attach_is_read(text: str, expected: Attach) -> None:
     loaded = parse(f"rules: [{{name: x, match: {{subsystem: tty}}, attach: {text}}}]", "x")
     assert [rule.attach for rule in loaded.rules.rules] == [expected]
+
+
+def test_what_goes_along_is_read() -> None:
+    item = "{match: {subsystem: net, driver: x}, path: /dev/x, link: [/dev/y, /dev/z]}"
+    loaded = parse(f"rules: [{{name: x, match: {{serial: a}}, attach: {{to: b, with: [tty, {item}]}}}}]", "x")
+    (rule,) = loaded.rules.rules
+    assert rule.attach is not None
+    assert [(str(each.match), each.path, each.links) for each in rule.attach.companions] == [
+        ("subsystem: 'tty'", None, ()),
+        ("subsystem: 'net', driver: 'x'", "/dev/x", ("/dev/y", "/dev/z")),
+    ]
 
 
 @pytest.mark.parametrize("text", ["0403", "1e10", "no", "1050:10", "0x12", "2001-01-01", "1_000", ".5", "+1"])

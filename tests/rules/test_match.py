@@ -251,6 +251,16 @@ def test_describing_uses_the_names_of_the_language() -> None:
     }
 
 
+def test_an_address_is_the_permanent_one_of_an_interface() -> None:
+    def mac(subsystem: str, **attrs: str) -> tuple[str, ...]:
+        return values(Device("/s", subsystem, "x", attrs=attrs), "mac")
+
+    assert mac("net", permanent_address="00:E0", address="aa:bb") == ("00:e0",)
+    assert mac("net", address="AA:bb") == ("aa:bb",)
+    assert mac("net", permanent_address="", address="aa:bb") == ("aa:bb",)
+    assert mac("net") == mac("block", permanent_address="00:e0", address="aa:bb") == ()
+
+
 def test_half_an_id_is_none() -> None:
     assert values(usb(product=""), "id") == values(usb(vendor=""), "id") == ()
 
