@@ -1,6 +1,6 @@
 """The outcome of `mutmut run`, by file: which changes of the code no test noticed. `make mutants` prints it.
 
-Ends with 1 where fewer than nine in ten were noticed, or where some were not tried.
+Ends with 1 where fewer than nine in ten of those that were tried were noticed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 ENOUGH: Final = 90
-COLUMNS: Final = ("killed", "timeout", "survived", "no tests")
+COLUMNS: Final = ("killed", "timeout", "survived", "no tests", "not checked")
 
 
 def outcomes() -> dict[str, Counter[str]]:
@@ -32,29 +32,26 @@ def outcomes() -> dict[str, Counter[str]]:
 
 def row(name: str, counts: Counter[str]) -> tuple[str, ...]:
     """A line of the table. What ran out of time is not counted as killed."""
-    known = [counts[each] for each in COLUMNS]
-    other = counts.total() - sum(known)
-    return (name, *map(str, (counts.total(), *known, other)), f"{percent(counts):.1f}")
+    return (name, *map(str, (counts.total(), *(counts[each] for each in COLUMNS))), f"{percent(counts):.1f}")
 
 
 def percent(counts: Counter[str]) -> float:
-    return 100 * counts["killed"] / max(counts.total(), 1)
+    """How many of those that were tried were noticed."""
+    return 100 * counts["killed"] / max(counts.total() - counts["not checked"], 1)
 
 
 def main() -> int:
     found = outcomes()
     everything = sum(found.values(), Counter[str]())
-    table = Table(box=None)
-    table.add_column("file")
-    for column in ("mutants", "killed", "timed out", "survived", "no tests", "other", "% killed"):
+    table = Table("file", box=None)
+    for column in ("mutants", "killed", "timed out", "survived", "no tests", "not tried", "% killed"):
         table.add_column(column, justify="right")
     for name, counts in found.items():
         table.add_row(*row(name, counts))
     table.add_section()
     table.add_row(*row("all", everything))
-    Console(width=120).print(table)
-    untried = everything["not checked"] + everything["check was interrupted by user"]
-    return 0 if percent(everything) >= ENOUGH and not untried else 1
+    Console(width=110).print(table)
+    return 0 if percent(everything) >= ENOUGH else 1
 
 
 if __name__ == "__main__":
