@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.entry import MARK_INSTANCE, MARK_MEMBER
+from hotplugd.entry import MARK_INSTANCE, MARK_MEMBER, MARK_NODE, MARK_RULE, name_for
 from hotplugd.model import Device, Entry, Inside, Instance, Node
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.wants import Problem, wants
@@ -141,16 +141,42 @@ def test_what_the_server_cannot_take_out_is_left(instance: Instance, stays: bool
     )
 
 
+def nic_entry_of(device: Device, **more: str) -> Entry:
+    (change,) = plan_instance(BOX, box(), wants(ALL, device).wants, None).changes
+    return Entry(change.entry.name, {**change.entry.config, **more})
+
+
 def test_one_that_cannot_be_taken_out_does_not_hide_the_next() -> None:
     nic, tty = nic_entry(box()), entry(ONE)
     for entries in ([tty, nic], [nic, tty]):
         found = plan_instance(BOX, box(entries), [], None, (), set())
         assert [(each.action, each.entry) for each in found.changes] == [("remove", tty)]
         assert len(found.problems) == 1
-    second = interface(2)
-    (change,) = plan_instance(BOX, box(), wants(ALL, second).wants, None).changes
-    assert len(plan_instance(BOX, box([nic, change.entry]), [], None, (), set()).problems) == 2
-    assert len(plan_instance(BOX, box([change.entry, nic]), [], None, (), {NIC.slot}).problems) == 1
+    again = interface(1, born=2)
+    # What is before it lives, was made for another instance or member, is plugged in again, or is dead too.
+    for first, living, problems in (
+        (nic_entry_of(interface(2)), {interface(2).slot}, 1),
+        (nic_entry_of(interface(2), **{MARK_INSTANCE: "lab/box"}), set(), 1),
+        (nic_entry_of(interface(2), **{MARK_MEMBER: "two"}), set(), 1),
+        (nic_entry_of(interface(2)), set(), 2),
+    ):
+        assert len(plan_instance(BOX, box([first, nic]), [], None, (), living).problems) == problems
+    dead = nic_entry_of(interface(2))
+    found = plan_instance(BOX, box([nic, dead]), wants(ALL, again).wants, None, (), {again.slot})
+    assert [(each.action, each.entry.name) for each in found.changes] == [
+        ("add", name_for(again.slot)),
+        ("remove", nic.name),
+    ]
+    assert [each.device for each in found.problems] == ["enp2s0"]
+
+
+def test_one_whose_entry_lost_its_parent_and_marks_is_said_all_the_same() -> None:
+    lost = ("parent", MARK_NODE, MARK_RULE)
+    bare = {key: value for key, value in nic_entry(box()).config.items() if key not in lost}
+    found = plan_instance(BOX, box([Entry(nic_entry(box()).name, bare)]), [], None, (), set())
+    (problem,) = found.problems
+    assert (problem.device, problem.rule) == ("", "")
+    assert "only once it is back as , or while box is stopped" in problem.message
 
 
 # What the entry's marks say, where the instance is, which slots there are, and why the entry goes.
