@@ -385,7 +385,7 @@ def _bare(found: Any) -> Device:
         subsystem=intern(found.subsystem or ""),
         kernel=found.sys_name,
         devtype=intern(found.device_type or ""),
-        node=found.device_node or "",
+        node=intern(found.device_node or ""),
         devnum=_devnum(found),
     )
 
