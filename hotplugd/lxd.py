@@ -47,6 +47,8 @@ _BUSY: Final = re.compile(r"[Ii]nstance is busy|Failed to create instance \w+ op
 _LEFT_BEHIND: Final = re.compile(r"Failed to create device .*: file exists")
 # A network interface that was renamed inside, or went while it was there (LXD: device/nic_physical.go).
 _STUCK: Final = re.compile(r'Failed to stop device "[^"]*": .*(bring down|link property)')
+# Where it cannot write it can neither put a node in nor take it back (LXD: forkfile's PID, backup.yaml).
+_HALF: Final = re.compile(r"no space left on device|Failed to stop device")
 _NOWHERE: Final = f"{SLOTS}/.nowhere"
 _BLAMED: Final = re.compile(r'"(hp-[0-9a-f]{16})"')
 _NOT_LXD: Final = "something that is not in LXD's API"
@@ -547,7 +549,8 @@ def _refusal(message: str) -> ServerError:
     if _STUCK.search(message):
         remedy = "it is not where the server put it; stop the instance until the entry is gone"
         return Stuck(f"{remedy} ({_short(message)})", frozenset(_BLAMED.findall(message)))
-    return Refused(_short(message), frozenset(_BLAMED.findall(message)))
+    half = _HALF.search(message) is not None
+    return Refused(_short(message), frozenset(_BLAMED.findall(message)), half=half)
 
 
 def _short(error: object) -> str:

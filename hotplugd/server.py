@@ -32,11 +32,13 @@ class Refused(ServerError):
     """The server will not do it as asked, and did none of it.
 
     entries  the names of the entries that it blames; empty where it does not say
+    half     it could not take back all that it had done: nodes may be left inside without an entry
     """
 
-    def __init__(self, message: str, entries: frozenset[str] = frozenset()) -> None:
+    def __init__(self, message: str, entries: frozenset[str] = frozenset(), *, half: bool = False) -> None:
         super().__init__(message)
         self.entries = entries
+        self.half = half
 
 
 class Stuck(Refused):

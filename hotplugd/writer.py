@@ -90,7 +90,7 @@ class Writer:
         # When the questions asked so far are paid for, and how often an instance that we knew was not found.
         self._asked = LONG_AGO
         self._doubts = 0
-        # What was being put in when the server went away: it may have left nodes of them inside.
+        # What was being put in when the server failed over it: it may have left nodes of them inside.
         self._doubtful: dict[str, Change] = {}
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
@@ -216,8 +216,8 @@ class Writer:
             )
             if max(self._retry.until, self._hands_off) > self._at:
                 return
-            if self._doubtful and not self._stale:
-                await self._clear_up()
+            if not self._stale and (left := self._left()):
+                await self._clear_up(left)
                 continue
             batch = self._records.batch(self.plan.changes, self._at)
             if self._echoed and not batch:
@@ -298,10 +298,14 @@ class Writer:
             actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:
             self._echoes = 0
+            if error.half:
+                # Nobody knows what it has written down, either.
+                self._doubt(batch)
+                self._stale = True
             self._split(batch, error)
         except ServerError as error:
             if isinstance(error, Unreachable):
-                self._doubtful |= {each.entry.name: each for each in batch if each.action == "add"}
+                self._doubt(batch)
             self._back_off(error)
         else:
             self._retry.reset()
@@ -316,25 +320,34 @@ class Writer:
             self._sight.changed(paths)
             self._sending = frozenset()
 
-    async def _clear_up(self) -> None:
-        """Have taken away what may be left of entries that are not there, and that nobody wants any more.
+    def _doubt(self, batch: Sequence[Change]) -> None:
+        self._doubtful |= {each.entry.name: each for each in batch if each.action == "add"}
+
+    def _left(self) -> dict[str, Change]:
+        """What may be left of entries that are not there, and that nobody wants any more.
 
         Those that are still wanted are put in again, which finds what is left of them.
         """
+        if self.actual is None or not self.actual.running:
+            self._doubtful = {}
+        if not self._doubtful or self.actual is None:
+            return {}
+        there = self.actual.entries.keys()
+        self._doubtful = {name: each for name, each in self._doubtful.items() if name not in there}
         wanted = {entries.name_for(want.slot) for want in self._wanted()}
-        there = self.actual.entries.keys() if self.actual is not None else set()
-        left = {name: each for name, each in self._doubtful.items() if name not in wanted | there}
-        self._doubtful = {} if self.actual is None or not self.actual.running else left
-        if not self._doubtful:
-            return
+        return {name: each for name, each in self._doubtful.items() if name not in wanted}
+
+    async def _clear_up(self, left: Mapping[str, Change]) -> None:
+        """Have taken away what is left of these."""
         try:
             await self._tools.server.clear(self.name, frozenset(left))
-        except Refused as error:
-            self._report.refused(str(error), 0.0)
         except ServerError as error:
-            self._back_off(error)
-            return
-        self._doubtful = {}
+            if not isinstance(error, Refused) or error.half:
+                self._back_off(error)
+                return
+            self._report.refused(str(error), 0.0)
+        for name in left:
+            self._doubtful.pop(name, None)
         for change in left.values():
             place = entries.place_of(change.entry)
             self._sight.changed([place])

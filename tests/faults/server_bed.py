@@ -1,0 +1,158 @@
+"""A real server behind a proxy, with hotplugd and the script that people write in front of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, cast
+
+from hotplugd.control import ask
+from tests.lab.container import Container
+from tests.lab.daemon import Daemon
+from tests.lab.kernel import Console
+from tests.lab.proxy import Proxy
+from tests.lab.script import Script
+from tests.lab.server import Server
+from tests.lab.wait import eventually
+
+_CLOCK_TICKS: Final = 100  # a second, as /proc/PID/stat counts (proc(5), sysconf(_SC_CLK_TCK))
+# With a watchdog of a second hotplugd feeds it twice in one.
+_WATCHDOG: Final = {"WATCHDOG_USEC": "1000000"}
+
+
+def there(container: Container, console: Console) -> bool:
+    """Whether the console's node is inside, with its number."""
+    seen = container.look(console.node)
+    return seen is not None and seen.number == f"c 7:{128 + console.number}"
+
+
+def ours(container: Container) -> list[str]:
+    """The names of our entries."""
+    return [name for name in container.devices if name.startswith("hp-")]
+
+
+def rules(places: dict[str, str]) -> str:
+    """Consoles by their kernel's name, each to an instance."""
+    return "rules:\n" + "".join(
+        f"  - {{name: {kernel}, match: {{subsystem: vc, kernel: {kernel}}}, attach: {{to: {instance}}}}}\n"
+        for kernel, instance in places.items()
+    )
+
+
+class Bed:
+    """What stays the same from fault to fault.
+
+    hurt, well    instances of hotplugd, which the faults are about and not about
+    theirs, idle  the same for the script
+    one … four    a console for each
+    """
+
+    def __init__(self, server: Server, folder: Path, names: str) -> None:
+        self.server = server
+        self.proxy = Proxy(folder / "proxy", server.socket)
+        self._undo = ExitStack()
+        self._names = names
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.enter_context(self.proxy)
+            self.one, self.two, self.three, self.four = [self._console(undo) for _ in range(4)]
+            words = ("hurt", "well", "theirs", "idle")
+            self.hurt, self.well, self.theirs, self.idle = [
+                self.server.launch(f"{self._names}-{each}") for each in words
+            ]
+            undo.callback(self._delete)
+            text = rules({self.kernel(self.one): self.hurt.name, self.kernel(self.two): self.well.name})
+            self.daemon = undo.enter_context(
+                Daemon(self.proxy.socket, text, {**os.environ, **_WATCHDOG}),
+            )
+            self._next = self._script()
+            undo.callback(self._close_script)
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._undo.close()
+
+    @staticmethod
+    def kernel(console: Console) -> str:
+        """The kernel's name."""
+        return f"vcsa{console.number}"
+
+    @contextmanager
+    def script(self) -> Iterator[Script]:
+        """The script at work; it was started a while ago, since that takes it long."""
+        try:
+            with self._next as script:
+                yield script
+        finally:
+            self._next = self._script()
+
+    def status(self) -> dict[str, object]:
+        """What hotplugd says of itself."""
+        return ask(self.daemon.control, "status")
+
+    @property
+    def connected(self) -> bool:
+        """Whether hotplugd hears the server's events."""
+        return cast("dict[str, bool]", self.status()["server"])["connected"]
+
+    def told(self) -> str:
+        """What hotplugd says is wrong, or has still to be done."""
+        status = self.status()
+        return str((status["problems"], status["pending"]))
+
+    def pace(self, pattern: str, cpu: float = 0.2, seconds: float = 0.8) -> None:
+        """See for a while that hotplugd lives, feeds its watchdog, and is not busy."""
+        start, before = time.monotonic(), self._cpu()
+        while (passed := time.monotonic() - start) < seconds:
+            self.daemon.wait_for("WATCHDOG=1", 5)
+        assert self._cpu() - before < cpu * passed, "it is busy"
+        requests = self.proxy.count(pattern, since=start)
+        assert requests < 12 * passed, f"{requests} requests in {passed:.1f} s"
+
+    def settled(self, deadline: float = 12.0) -> None:
+        """Wait until nothing is left to do or to be told of."""
+        eventually(lambda: not (status := self.status())["problems"] and not status["pending"], deadline)
+        eventually(lambda: self.connected, deadline)
+
+    def clean(self) -> None:
+        """Pull everything, and see that nothing is left in hotplugd's instances."""
+        for each in (self.one, self.two, self.three, self.four):
+            each.unplug()
+        eventually(lambda: not ours(self.hurt) and not ours(self.well))
+        assert self.hurt.look(self.one.node) is None
+        assert self.well.look(self.two.node) is None
+        self.settled()
+        for container in (self.theirs, self.idle):
+            for name in container.devices:
+                container.remove_device(name)
+
+    # --- inner workings ---------------------------------------------------------------------------------
+
+    def _console(self, undo: ExitStack) -> Console:
+        console = Console()
+        undo.callback(console.close)
+        return console
+
+    def _script(self) -> Script:
+        places = {self.kernel(self.three): self.theirs.name, self.kernel(self.four): self.idle.name}
+        return Script(self.proxy.socket, places)
+
+    def _close_script(self) -> None:
+        self._next.close()
+
+    def _delete(self) -> None:
+        for container in self.server.containers():
+            if container.name.startswith(f"{self._names}-"):
+                container.delete()
+
+    def _cpu(self) -> float:
+        fields = Path(f"/proc/{self.daemon.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
