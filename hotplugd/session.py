@@ -37,7 +37,7 @@ _RESYNC: Final = 300.0
 _FIRST_CONVERGENCE: Final = 20.0
 _PAUSES: Final = (0.2, 10.0)
 # A server that ends sooner after it was found is as one that was not found: it is tried less and less often.
-_STEADY: Final = 10.0
+_STEADY: Final = 1.0
 # So many requests at a time: an event of a profile concerns all instances that use it.
 _REQUESTS: Final = 100
 

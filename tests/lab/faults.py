@@ -149,17 +149,18 @@ class Twist:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """A websocket on which these bytes come first, after which it passes everything on, or ends."""
+    """A websocket on which these bytes come first, perhaps often; then it passes everything on, or ends."""
 
     raw: bytes
     ends: bool = False
     times: int = 1
+    pause: float = 0.0
 
     def __call__(self, exchange: Exchange) -> bool:
         greeting: Message = exchange.ask()
         exchange.answer(greeting.head)
         for _ in range(self.times):
-            if exchange.over.is_set():
+            if exchange.over.wait(self.pause):
                 break
             exchange.answer(self.raw)
         if not self.ends:

@@ -285,6 +285,15 @@ class Proxy:
             _shut(listening)
         self.cut()
 
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Its socket is not there while the context lasts."""
+        self.vanish()
+        try:
+            yield
+        finally:
+            self.appear()
+
     def cut(self) -> None:
         """Every connection ends."""
         with self._lock:

@@ -1,0 +1,171 @@
+"""Faults in what is asked of one instance: hotplugd serves the others meanwhile, and this one afterwards.
+
+The script does the same at the same proxy, with instances of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import pytest
+
+from tests.faults.server_bed import Bed, ours, there
+from tests.lab.faults import (
+    Endless,
+    Half,
+    HalfRequest,
+    Hang,
+    Lost,
+    Refuse,
+    Say,
+    Slow,
+    Twist,
+    answer,
+    document,
+)
+from tests.lab.proxy import Act, Fault
+from tests.lab.script import Script
+from tests.lab.server import Server
+from tests.lab.wait import eventually
+
+_WRITE: Final = r"(PATCH|PUT) /1.0/instances/{}\b"
+_READ: Final = r"GET /1.0/instances/{}[? ]"
+_WAIT: Final = r"GET /1.0/operations/[^/]+/wait"
+
+
+@pytest.fixture(scope="module")
+def shared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    with Bed(server, tmp_path_factory.mktemp("p"), "in") as one:
+        yield one
+
+
+@pytest.fixture
+def bed(shared: Bed) -> Iterator[Bed]:
+    """With nothing plugged, and in the end nothing that is left over."""
+    yield shared
+    shared.clean()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fault, and what is made of it.
+
+    to       a pattern of the requests, with the instance's name to be filled in
+    script   what becomes of the script
+    served   hotplugd gets the device in nevertheless
+    within   seconds after the fault until all is as it should be
+    cpu      how much of a processor it may take
+    """
+
+    act: Act
+    to: str = _WRITE
+    script: Literal["fails", "stands still", "goes on"] = "fails"
+    served: bool = False
+    within: float = 4.0
+    cpu: float = 0.2
+
+    def on(self, *names: str) -> list[Fault]:
+        return [Fault(self.act, self.to.format(each)) for each in names]
+
+
+_HTML: Final = answer(b"<html><body>Bad gateway</body></html>")
+_DEEP: Final = answer(b"[" * 200_000)
+_HUGE: Final = answer(b'{"type": "sync", "metadata": "' + b"x" * 100_000_000 + b'"}')
+_UNKNOWN_ERROR: Final = answer(b"\xff\xfe<html>", 502, "Bad Gateway")
+
+PLUGS: Final = {
+    "write-500": Case(Refuse(500)),
+    "write-503": Case(Refuse(503)),
+    "write-404": Case(Refuse(404)),
+    "write-412": Case(Refuse(412)),
+    "write-502-of-nobody-s": Case(Say(_UNKNOWN_ERROR)),
+    "write-half-an-answer": Case(Half(), served=True),
+    "write-half-a-request": Case(HalfRequest()),
+    "write-no-answer": Case(Lost(), served=True),
+    "write-no-http": Case(Say(b"\0garbage\r\n\r\n")),
+    "write-a-page": Case(Say(_HTML)),
+    "write-wrong-length": Case(Say(answer(b"{}", length=5000))),
+    "write-hangs": Case(Hang(), script="stands still"),
+    "write-slow": Case(Slow(0.5), script="goes on", served=True),
+    "write-endless-answer": Case(Endless(), script="stands still", cpu=0.8),
+    "read-500": Case(Refuse(500), _READ),
+    "read-404": Case(Refuse(404), _READ),
+    "read-hangs": Case(Hang(), _READ, script="stands still"),
+    "read-null": Case(Say(document(None)), _READ),
+    "read-list": Case(Say(document([])), _READ),
+    "read-devices-a-list": Case(Twist(lambda found: {**found, "devices": ["x"]}), _READ),
+    "read-numbers": Case(Twist(lambda found: {**found, "devices": {"x": {"type": 7}}}), _READ, served=True),
+    "read-another-instance": Case(Twist(lambda found: {**found, "name": "other"}), _READ, script="goes on"),
+    "read-deep": Case(Say(_DEEP), _READ),
+    "read-huge": Case(Say(_HUGE), _READ, cpu=0.8),
+}
+
+
+PULLS: Final = {
+    "write-500": Case(Refuse(500)),
+    "write-no-answer": Case(Lost(), served=True),
+    "operation-fails": Case(Twist(lambda found: {**found, "status_code": 400, "err": "no"}), _WAIT),
+    "operation-never-ends": Case(Twist(lambda found: {**found, "status_code": 103, "err": ""}), _WAIT),
+    "operation-is-forgotten": Case(Refuse(404), _WAIT),
+    "operation-hangs": Case(Hang(), _WAIT, script="stands still"),
+}
+
+
+@pytest.mark.parametrize("case", PLUGS.values(), ids=PLUGS)
+def test_a_device_is_plugged(bed: Bed, case: Case) -> None:
+    with bed.script() as script:
+        with bed.proxy.fault(*case.on(bed.hurt.name, bed.theirs.name)) as (fault, theirs):
+            bed.three.plug()
+            bed.one.plug()
+            bed.two.plug()
+            eventually(lambda: there(bed.well, bed.two))
+            eventually(lambda: theirs.met)
+            bed.four.plug()
+            if case.served:
+                eventually(lambda: there(bed.hurt, bed.one))
+            bed.pace(f".*/instances/{bed.hurt}", case.cpu)
+            assert fault.met
+            assert case.served or not there(bed.hurt, bed.one)
+            assert case.served or bed.hurt.name in bed.told()
+            bed.two.unplug()
+            eventually(lambda: bed.well.look(bed.two.node) is None)
+            see(case, bed, script)
+        eventually(lambda: there(bed.hurt, bed.one), case.within)
+        bed.settled()
+        if case.script == "fails":
+            assert not there(bed.idle, bed.four), "it lives"
+
+
+@pytest.mark.parametrize("case", PULLS.values(), ids=PULLS)
+def test_a_device_is_pulled(bed: Bed, case: Case) -> None:
+    with bed.script() as script:
+        bed.one.plug()
+        bed.three.plug()
+        eventually(lambda: there(bed.hurt, bed.one) and there(bed.theirs, bed.three))
+        bed.settled()
+        with bed.proxy.fault(*case.on(bed.hurt.name, bed.theirs.name)) as faults:
+            bed.three.unplug()
+            bed.one.unplug()
+            bed.two.plug()
+            eventually(lambda: there(bed.well, bed.two))
+            bed.four.plug()
+            bed.pace(f".*/instances/{bed.hurt}", case.cpu)
+            assert any(each.met for each in faults)
+            # The server takes the node out by itself, since its link is gone; the entry is left.
+            eventually(lambda: bed.hurt.look(bed.one.node) is None)
+            see(case, bed, script)
+        eventually(lambda: not ours(bed.hurt), case.within)
+        bed.settled()
+        if case.script == "fails":
+            assert not there(bed.idle, bed.four), "it lives"
+
+
+def see(case: Case, bed: Bed, script: Script) -> None:
+    """What became of the script."""
+    if case.script == "fails":
+        eventually(lambda: not script.running)
+    elif case.script == "stands still":
+        assert script.running
+        assert not there(bed.idle, bed.four), "it serves others meanwhile"
