@@ -147,6 +147,24 @@ def test_a_storm_of_calls_leaves_a_few_threads(hanging: Hanging) -> None:
     in_loop(run())
 
 
+def test_no_more_calls_run_at_a_time_than_are_allowed_and_lost_ones_count(hanging: Hanging) -> None:
+    async def run() -> None:
+        threads = Threads(3)
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await threads.call(hanging, 0.02)
+        # There is no room before one of those comes back.
+        with pytest.raises(TimeoutError):
+            await threads.call(lambda: "never", 0.1)
+        waiting = asyncio.ensure_future(threads.call(lambda: "in time", _ENOUGH))
+        hanging.let_go()
+        assert await waiting == "in time"
+        calls = [threads.call(threading.get_ident, _ENOUGH) for _ in range(100)]
+        assert set(await asyncio.gather(*calls)) <= {each.ident for each in hanging.threads}
+
+    in_loop(run())
+
+
 def test_a_thread_that_comes_back_after_its_deadline_is_used_again(hanging: Hanging) -> None:
     async def run() -> None:
         threads = Threads()

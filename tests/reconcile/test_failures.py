@@ -373,15 +373,15 @@ async def test_a_defect_reaches_the_loop() -> None:
     assert len(bench.requests) == 1
 
 
-def crash_amid(bench: Bench) -> None:
-    """Have the server end while it puts things in: the nodes are inside, the entries nowhere."""
+def crash_amid(bench: Bench, error: ServerError | None = None) -> None:
+    """Have the server fail while it puts things in: the nodes are inside, the entries nowhere."""
 
     def judge(request: Request) -> None:
         for each in request.put:
             node = Node(Devnum("char", 188, 1), 0o660)
             bench.halves[place_of(each)] = (each.name, node)
             bench.inside[BOX][place_of(each)] = node
-        raise Unreachable("it has ended")
+        raise error or Unreachable("it has ended")
 
     bench.judge = judge
 
@@ -428,3 +428,34 @@ async def test_clearing_up_is_tried_until_the_server_answers() -> None:
     recover(bench)
     await at(1200)
     assert bench.inside[BOX] == {}
+
+
+@in_virtual_time
+async def test_what_the_server_refused_and_could_not_take_back_does_not_stay_when_the_device_went() -> None:
+    bench = Bench()
+    await bench.start()
+    full = Refused("no space left on device", half=True)
+    crash_amid(bench, full)
+    bench.reconciler.device(ONE)
+    await at(100)
+    assert bench.told() == ["cannot add in box: no space left on device"]
+    fail(bench, full, asking=True)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(200)
+    assert ONE.node in bench.inside[BOX]
+    recover(bench)
+    await at(300)
+    assert bench.inside[BOX] == {}
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_what_the_server_refused_and_took_back_is_not_cleared_up() -> None:
+    bench = Bench()
+    await bench.start()
+    refuse(bench, ONE, blame=True)
+    bench.reconciler.device(ONE)
+    await at(10)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(100)
+    assert "clear 1" not in bench.journal
