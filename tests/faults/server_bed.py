@@ -108,7 +108,7 @@ class Bed:
         status = self.status()
         return str((status["problems"], status["pending"]))
 
-    def pace(self, pattern: str, cpu: float = 0.2, seconds: float = 0.8) -> None:
+    def pace(self, pattern: str, cpu: float = 0.2, seconds: float = 0.5) -> None:
         """See for a while that hotplugd lives, feeds its watchdog, and is not busy."""
         start, before = time.monotonic(), self._cpu()
         while (passed := time.monotonic() - start) < seconds:
@@ -121,6 +121,10 @@ class Bed:
         """Wait until nothing is left to do or to be told of."""
         eventually(lambda: not (status := self.status())["problems"] and not status["pending"], deadline)
         eventually(lambda: self.connected, deadline)
+
+    def launch_again(self) -> None:
+        """Instances anew, of the names of those that the faults are about."""
+        self.hurt, self.theirs = [self.server.launch(each.name) for each in (self.hurt, self.theirs)]
 
     def clean(self) -> None:
         """Pull everything, and see that nothing is left in hotplugd's instances."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import pytest
 
 from tests.faults.server_bed import Bed, ours, there
+from tests.lab.api import Json
 from tests.lab.faults import (
     Endless,
     Half,
@@ -70,35 +71,33 @@ class Case:
         return [Fault(self.act, self.to.format(each)) for each in names]
 
 
+def numbers(found: Json) -> object:
+    """The same with an entry that has a number where text belongs."""
+    devices = cast("Json", found["devices"])
+    return {**found, "devices": {**devices, "x": {"type": "none", "user.x": 7}}}
+
+
 _HTML: Final = answer(b"<html><body>Bad gateway</body></html>")
-_DEEP: Final = answer(b"[" * 200_000)
 _HUGE: Final = answer(b'{"type": "sync", "metadata": "' + b"x" * 100_000_000 + b'"}')
-_UNKNOWN_ERROR: Final = answer(b"\xff\xfe<html>", 502, "Bad Gateway")
 
 PLUGS: Final = {
     "write-500": Case(Refuse(500)),
-    "write-503": Case(Refuse(503)),
     "write-404": Case(Refuse(404)),
     "write-412": Case(Refuse(412)),
-    "write-502-of-nobody-s": Case(Say(_UNKNOWN_ERROR)),
     "write-half-an-answer": Case(Half(), served=True),
     "write-half-a-request": Case(HalfRequest()),
     "write-no-answer": Case(Lost(), served=True),
     "write-no-http": Case(Say(b"\0garbage\r\n\r\n")),
     "write-a-page": Case(Say(_HTML)),
-    "write-wrong-length": Case(Say(answer(b"{}", length=5000))),
     "write-hangs": Case(Hang(), script="stands still"),
     "write-slow": Case(Slow(0.5), script="goes on", served=True),
     "write-endless-answer": Case(Endless(), script="stands still", cpu=0.8),
-    "read-500": Case(Refuse(500), _READ),
     "read-404": Case(Refuse(404), _READ),
     "read-hangs": Case(Hang(), _READ, script="stands still"),
     "read-null": Case(Say(document(None)), _READ),
-    "read-list": Case(Say(document([])), _READ),
     "read-devices-a-list": Case(Twist(lambda found: {**found, "devices": ["x"]}), _READ),
-    "read-numbers": Case(Twist(lambda found: {**found, "devices": {"x": {"type": 7}}}), _READ, served=True),
+    "read-numbers": Case(Twist(numbers), _READ, served=True),
     "read-another-instance": Case(Twist(lambda found: {**found, "name": "other"}), _READ, script="goes on"),
-    "read-deep": Case(Say(_DEEP), _READ),
     "read-huge": Case(Say(_HUGE), _READ, cpu=0.8),
 }
 
@@ -160,6 +159,37 @@ def test_a_device_is_pulled(bed: Bed, case: Case) -> None:
         bed.settled()
         if case.script == "fails":
             assert not there(bed.idle, bed.four), "it lives"
+
+
+def test_somebody_edits_it_in_the_middle(bed: Bed) -> None:
+    with bed.script():
+        with bed.proxy.fault(*Case(Hang()).on(bed.hurt.name, bed.theirs.name)) as (fault, theirs):
+            bed.one.plug()
+            bed.three.plug()
+            eventually(lambda: fault.met and theirs.met)
+            bed.hurt.patch({"config": {"user.note": "kept"}})
+            bed.theirs.patch({"config": {"user.note": "lost"}})
+        eventually(lambda: there(bed.hurt, bed.one) and there(bed.theirs, bed.three))
+        bed.settled()
+        assert bed.hurt.own_config["user.note"] == "kept"
+        assert "user.note" not in bed.theirs.own_config, "the script writes back all that it once read"
+
+
+def test_somebody_deletes_it_in_the_middle(bed: Bed) -> None:
+    with bed.script() as script:
+        with bed.proxy.fault(*Case(Hang()).on(bed.hurt.name, bed.theirs.name)) as (fault, theirs):
+            bed.one.plug()
+            bed.three.plug()
+            eventually(lambda: fault.met and theirs.met)
+            bed.hurt.delete()
+            bed.theirs.delete()
+        eventually(lambda: not script.running)
+        eventually(lambda: "there is no instance" in bed.told())
+        bed.two.plug()
+        eventually(lambda: there(bed.well, bed.two))
+        bed.launch_again()
+        eventually(lambda: there(bed.hurt, bed.one))
+        bed.settled()
 
 
 def see(case: Case, bed: Bed, script: Script) -> None:

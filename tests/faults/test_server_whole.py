@@ -37,7 +37,6 @@ def bed(shared: Bed) -> Iterator[Bed]:
 
 EVERYTHING: Final[dict[str, Act]] = {
     "503": Refuse(503, "LXD is starting"),
-    "garbage": Say(b"\0garbage\r\n\r\n"),
     "a-page": Say(answer(b"<html>", 502, "Bad Gateway")),
     "hangs": Hang(),
 }
@@ -85,9 +84,6 @@ LISTS: Final[dict[str, Act]] = {
     "500": Refuse(500),
     "half": Half(),
     "an-object": Say(document({})),
-    "null": Say(document(None)),
-    "of-nothing": Say(document([{}])),
-    "of-text": Say(document(["/1.0/instances/x"])),
 }
 
 
@@ -125,12 +121,8 @@ _NEWS: Final = (
 )
 STREAMS: Final = {
     "ends": b"",
-    "no-text": frame(b"\xff\xfe"),
     "no-json": frame(b"{"),
-    "binary": frame(b"x" * 1000, opcode=2),
     "huge": frame(b"x", length=1 << 40),
-    "half": frame(b"", length=1000),
-    "no-frame": b"\xff" * 100,
 }
 
 
