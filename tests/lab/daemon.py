@@ -47,7 +47,7 @@ class Daemon:
         self.control = self.folder / "control.sock"
         self.stderr = self.folder / "stderr"
         self.states: list[str] = []
-        self._environment = dict(environment if environment is not None else os.environ)
+        self.environment = dict(environment if environment is not None else os.environ)
         self._within = tuple(within)
         self._process: subprocess.Popen[bytes] | None = None
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -92,7 +92,7 @@ class Daemon:
         assert self._process is None, "the daemon runs already"
         self._hear()  # what an earlier one said is not this one's
         self.states.clear()
-        environment = {**self._environment, "NOTIFY_SOCKET": str(self.folder / "notify")}
+        environment = {**self.environment, "NOTIFY_SOCKET": str(self.folder / "notify")}
         with self.stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
                 [*self._within, *command(), "run", "--config", str(self.config)], env=environment,
@@ -173,7 +173,7 @@ class Daemon:
         """Run another hotplugd command with this daemon's configuration."""
         name, *rest = words
         return subprocess.run(
-            [*command(), name, "--config", str(self.config), *rest], env=self._environment,
+            [*command(), name, "--config", str(self.config), *rest], env=self.environment,
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
 

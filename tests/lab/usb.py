@@ -163,12 +163,17 @@ class Usb:
         self._take_node(plugged)
         self._ask("remove", plugged.syspath)
 
-    def change(self, plugged: Plugged, **properties: str) -> None:
+    def change(self, plugged: Plugged, action: str = "change", /, **properties: str) -> None:
         """udevd has processed the device again and has these properties besides, or has them anew."""
         known = self._properties[plugged.syspath]
         known.update(properties)
         self._database(plugged.major, plugged.minor, known)
-        self._ask("change", plugged.syspath, known)
+        self._ask("change", plugged.syspath, known, action)
+
+    def says(self, plugged: Plugged, attr: str, raw: bytes) -> None:
+        """The kernel has these very bytes in a sysfs attribute of the device, and tells of a change."""
+        Path(f"{self.root}{plugged.syspath}", attr).write_bytes(raw)
+        self.change(plugged)
 
     def close(self) -> None:
         """Take the tree, its nodes and its entries in udev's database away."""
@@ -261,7 +266,7 @@ class Usb:
         for root in (Path("/"), self.root):
             path = root / _DATABASE / f"c{major}:{minor}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(lines))
+            path.write_bytes(os.fsencode("".join(lines)))
             self._undo.callback(path.unlink, missing_ok=True)
 
     def _take_node(self, plugged: Plugged) -> None:

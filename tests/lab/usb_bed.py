@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-_KEPT_ON_REMOVAL: Final = frozenset({"DEVTYPE", "DEVNAME", "MAJOR", "MINOR", "BUSNUM", "DEVNUM", "PRODUCT"})
+_KEPT_ON_REMOVAL: Final = frozenset(
+    {b"DEVTYPE", b"DEVNAME", b"MAJOR", b"MINOR", b"BUSNUM", b"DEVNUM", b"PRODUCT"}
+)
 
 
 def _library() -> Any:
@@ -59,22 +62,23 @@ class _Bed:
     def remove(self, syspath: str) -> None:
         """A device goes. Its last uevent carries what the kernel knows and nothing of udev's, as in life."""
         uevent = Path(syspath, "uevent")
-        lines = uevent.read_text().splitlines(keepends=True)
-        uevent.write_text("".join(line for line in lines if line.partition("=")[0] in _KEPT_ON_REMOVAL))
+        lines = uevent.read_bytes().splitlines(keepends=True)
+        uevent.write_bytes(b"".join(each for each in lines if each.partition(b"=")[0] in _KEPT_ON_REMOVAL))
         self._library.umockdev_testbed_uevent(self._bed, syspath.encode(), b"remove")
         self._library.umockdev_testbed_remove_device(self._bed, syspath.encode())
 
-    def change(self, syspath: str, properties: Mapping[str, str]) -> None:
+    def change(self, syspath: str, properties: Mapping[str, str], action: str) -> None:
         """udev has new properties for a device, and says so."""
-        Path(syspath, "uevent").write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
-        self._library.umockdev_testbed_uevent(self._bed, syspath.encode(), b"change")
+        lines = "".join(f"{key}={value}\n" for key, value in properties.items())
+        Path(syspath, "uevent").write_bytes(os.fsencode(lines))
+        self._library.umockdev_testbed_uevent(self._bed, syspath.encode(), action.encode())
 
     def close(self) -> None:
         self._library.g_object_unref(self._bed)
 
 
 def _strings(pairs: Mapping[str, str]) -> Any:
-    flat = [text.encode() for pair in pairs.items() for text in pair]
+    flat = [os.fsencode(text) for pair in pairs.items() for text in pair]
     return (ctypes.c_char_p * (len(flat) + 1))(*flat, None)
 
 
