@@ -185,7 +185,10 @@ class Checker(Reader):
                 if "match" in fields:
                     yield Companion(self._match(fields["match"].value, fields["match"].name), path, links)
             elif (text := self.judged(item, field)) is not None:
-                yield Companion(_below(text))
+                try:
+                    yield Companion(_below(text))
+                except GlobError as error:
+                    self.wrong(item.place, f"'{quoted(text)}' is no pattern: {error}")
 
 
 def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
