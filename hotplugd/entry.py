@@ -37,6 +37,7 @@ _INFORMAL: Final = frozenset({MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, MAR
 
 _NAME = re.compile(r"hp-[0-9a-f]{16}")
 _AGAIN: Final = ".r"
+_LONGEST_AGE: Final = 20
 
 
 def name_for(slot: str) -> str:
@@ -56,7 +57,8 @@ def is_ours(entry: Entry) -> bool:
 def age_of(slot: str) -> int:
     """A number that is smaller for a slot that is older."""
     token = slot.rpartition("-")[2]
-    return int(token) if token.isdecimal() else sys.maxsize
+    # Marks can be edited: Python makes no number of some thousand digits.
+    return int(token) if token.isdecimal() and len(token) <= _LONGEST_AGE else sys.maxsize
 
 
 def slot_links(slot: str) -> tuple[str, str]:

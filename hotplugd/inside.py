@@ -7,6 +7,7 @@ A file system in there may also hang for ever: callers give these functions a th
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
@@ -166,7 +167,7 @@ def _root_of(uid_map: Iterable[str]) -> int:
 
 def _walk(root: int, path: str) -> int:
     """A descriptor (O_PATH) of what is at the path, links not followed. Raises OSError."""
-    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")] or ["."]
     here = os.dup(root)
     try:
         for part in parts[:-1]:
@@ -184,6 +185,11 @@ def _node(root: int, path: str) -> Node | None:
         descriptor = _walk(root, path)
     except _BLOCKED:
         return None
+    except (ValueError, OSError) as error:
+        # Nothing has a name that is none, or too long. An entry's marks, which say where to look, can be edited.
+        if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
     try:
         status = os.fstat(descriptor)
         # readlink(2): an empty path is the link that the descriptor holds.

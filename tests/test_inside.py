@@ -111,6 +111,13 @@ class TestNodes:
         seen = see(box, f"/../../../../../../..{tmp_path}/ours", "/dev/../../../dev/null", "//dev/./null")
         assert list(seen.nodes.values()) == [None, None, Node(Devnum("char", 1, 3), 0o666)]
 
+    @pytest.mark.parametrize(
+        "path", ["/dev/a\0b", "/dev/\ud800", "/dev/" + "x" * 300, "/dev" + "/x" * 3000, "/", "", "/../.."]
+    )
+    def test_no_node_has_a_name_that_is_none(self, box: Container, path: str) -> None:
+        node = see(box, path, "/dev/null").nodes[path]
+        assert node is None or node.devnum is None
+
     def test_looking_leaves_no_descriptor_open(self, box: Container) -> None:
         shell(box, "ln -sf /dev /mnt/leak")
         before = descriptors()

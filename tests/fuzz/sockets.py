@@ -164,8 +164,13 @@ _container = cache(_Container)
 
 
 def users(data: bytes) -> None:
-    """Any bytes as a container's file of users, and as the map of them."""
+    """Any bytes as a container's file of users and as the map of them, and any text as a path inside."""
     box = _container()
+    paths = Feed(data).several(Feed(data[1:]).text, 3)
+    process = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
+    seen = inside.look(os.dup(box.root), process, [*paths, "/etc/passwd"], [], [])
+    assert {path: node for path, node in seen.nodes.items() if node is not None and node.devnum} == {}
+    assert seen.nodes["/etc/passwd"] is not None
     os.ftruncate(box.file, 0)
     os.pwrite(box.file, data, 0)
     found = inside._ids(box.root, "/etc/passwd", ["root", "ci", "a.b"])

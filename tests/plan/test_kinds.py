@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.entry import MARK_SEEN, name_for
+from hotplugd.entry import MARK_SEEN, age_of, name_for
 from hotplugd.memory import recall, remember
 from hotplugd.model import Ability, Device, Entry, Inside, Instance, Node
 from hotplugd.plan import Plan, plan_instance
@@ -269,6 +269,10 @@ class TestInterfaces:
         found = plan(box([theirs]), NIC)
         assert found.changes == ()
         assert "belongs to its entry 'eth', which is not ours" in found.problems[0].message
+
+    @pytest.mark.parametrize("age", ["9" * 5000, "x", ""])
+    def test_a_slot_without_an_age_is_the_youngest(self, age: str) -> None:
+        assert age_of(f"n-1-{age}") >= age_of("n-1-" + "9" * 18)
 
     def test_a_slot_of_halves_of_characters_has_a_name_like_any_other(self) -> None:
         assert name_for("n-\ud800-7") != name_for("n-\ud801-7")
