@@ -186,7 +186,7 @@ def _node(root: int, path: str) -> Node | None:
     except _BLOCKED:
         return None
     except (ValueError, OSError) as error:
-        # Nothing has a name that is none, or too long. An entry's marks, which say where to look, can be edited.
+        # Nothing has such a name. Marks of entries, which say where to look, can be edited.
         if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
             return None
         raise
