@@ -1,6 +1,7 @@
-"""`python -m tests.fuzz [--cases N] [--seconds S] [TARGET…]`: fuzzes with atheris, and prints a table.
+"""`python -m tests.fuzz [--cases N] [--seconds S] [--seed X] [TARGET…]`: fuzzes with atheris.
 
-N is for all targets together, S for each of them. Exit code 1 where something was found.
+N is for all targets together, S for each of them; another X makes other cases.
+Prints a table. Exit code 1 where something was found.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--cases", type=int, default=1_000_000, help="of all targets together")
     parser.add_argument("--seconds", type=float, default=900, help="of each target at the most")
+    parser.add_argument("--seed", type=int, default=7, help="of the choices")
     parser.add_argument("target", nargs="*", choices=[*TARGETS, []], help="all, if none is named")
     options = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:
@@ -36,7 +38,7 @@ def main() -> int:
     total, found = 0, False
     for name in names:
         cases = -(-options.cases * TARGETS[name].share // shares)
-        done = _one(name, cases, options.seconds)
+        done = _one(name, cases, options.seconds, options.seed)
         total += int(done["cases"])
         seconds = max(float(done["seconds"]), 0.001)
         _say(
@@ -55,10 +57,11 @@ def main() -> int:
     return 1 if found else 0
 
 
-def _one(name: str, cases: int, seconds: float) -> dict[str, str | int | float]:
+def _one(name: str, cases: int, seconds: float, seed: int) -> dict[str, str | int | float]:
     with tempfile.TemporaryDirectory(prefix="hpf-") as folder:
         report = Path(folder, "report")
-        words = [sys.executable, "-m", "tests.fuzz.child", name, str(cases), str(seconds), str(report)]
+        words = [sys.executable, "-m", "tests.fuzz.child", name]
+        words += [str(cases), str(seconds), str(seed), str(report)]
         try:
             ended = subprocess.run(words, capture_output=True, check=False, timeout=seconds + 120)
             said = ended.stderr.decode("utf-8", "replace")[-500:]

@@ -1,6 +1,6 @@
 """One target under atheris, in a process of its own: libFuzzer ends the process when it is done.
 
-`python -m tests.fuzz.child TARGET CASES SECONDS REPORT`: writes what came of it to the file REPORT, as JSON.
+`python -m tests.fuzz.child TARGET CASES SECONDS SEED REPORT`: writes what came of it there as JSON.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _Watch:
 
 def main() -> None:
     """Run one target."""
-    name, cases, seconds, report = sys.argv[1:]
+    name, cases, seconds, seed, report = sys.argv[1:]
     atheris = cast("_Atheris", importlib.import_module("atheris"))
     with atheris.instrument_imports(include=["hotplugd", "yaml"]):
         targets = importlib.import_module("tests.fuzz.targets")
@@ -98,14 +98,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="hpf-") as folder:
         corpus = Path(folder, "corpus")
         corpus.mkdir()
-        for number, seed in enumerate(target.seeds):
-            (corpus / str(number)).write_bytes(seed)
+        for number, start in enumerate(target.seeds):
+            (corpus / str(number)).write_bytes(start)
         options = [
             f"-max_len={_LONGEST}",
             f"-timeout={_HANGS}",
             "-rss_limit_mb=1024",
             "-len_control=10",
-            "-seed=7",
+            f"-seed={seed}",
         ]
         options += [f"-artifact_prefix={folder}/", "-verbosity=0", "-print_final_stats=0"]
         if target.words:
