@@ -25,8 +25,17 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 _MOST_KINDS: Final = 1024
 
 
+# What no two devices say alike: to look for another that does would cost more than it saves.
+_OWN: Final = frozenset(
+    {
+        "DEVNAME", "DEVPATH", "DEVLINKS", "DEVNUM", "MINOR", "SEQNUM", "USEC_INITIALIZED", "HOTPLUGD_SLOT",
+        "ID_PATH", "ID_PATH_TAG", "ID_SERIAL", "ID_SERIAL_SHORT", "ID_NET_NAME_MAC", "serial", "address",
+    }
+)  # fmt: skip
+
+
 class Texts(Mapping[str, str]):
-    """Texts by name, kept small: names and texts that many such have are kept once."""
+    """Texts by name, kept small: names, and texts that many such have, are kept once."""
 
     __slots__ = ("_places", "_texts")
 
@@ -39,7 +48,7 @@ class Texts(Mapping[str, str]):
                 self._KNOWN.clear()
             self._KNOWN[names] = {name: place for place, name in enumerate(names)}
         self._places = self._KNOWN[names]
-        self._texts = tuple(map(intern, texts.values()))
+        self._texts = tuple(text if name in _OWN else intern(text) for name, text in texts.items())
 
     def __getitem__(self, name: str) -> str:
         return self._texts[self._places[name]]

@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from sys import intern
 from typing import Any, Final, Protocol
 
@@ -63,14 +63,6 @@ class Sink(Protocol):
         """All devices there are, and those that udevd has not processed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A device and the sequence number of the last uevent about it."""
-
-    device: Device
-    sequence: int
-
-
 class Udev:
     """Listens to udev for one event loop. libudev's objects belong to one thread: the loop's.
 
@@ -84,7 +76,10 @@ class Udev:
         self._lost = lost
         self._context: Any = pyudev.Context()
         self._monitors: list[Any] = []
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Device] = {}
+        # The sequence number of the last uevent about each, and at the last listing for those not heard of.
+        self._heard: dict[str, int] = {}
+        self._listed = 0
         self._gone: dict[str, int] = {}
         self._above: dict[str, Device] = {}
         self._restarted = float("-inf")
@@ -141,7 +136,7 @@ class Udev:
         sysfs.see_room()
         start = sysfs.sequence_now()
         self._above.clear()
-        known: dict[str, _Known] = {}
+        known: dict[str, Device] = {}
         unsettled: list[Device] = []
         for found in self._context.list_devices():
             sysfs.see_room()
@@ -156,17 +151,17 @@ class Udev:
                     known[found.sys_path] = before
                 continue
             if device is not None:
-                known[device.syspath] = _Known(device, start)
-            elif (before := self._known.get(found.sys_path)) is not None and _same_number(
-                found, before.device
-            ):
+                known[device.syspath] = device
+            elif (before := self._known.get(found.sys_path)) is not None and _same_number(found, before):
                 # udevd lost its database: what it said of the device is still so.
-                known[found.sys_path] = replace(before, sequence=start)
+                known[found.sys_path] = before
             else:
                 unsettled.append(_bare(found))
         # What is gone stays gone: udevd may still tell of it from before.
         self._known = known
-        self._sink.listed_devices([each.device for each in known.values()], unsettled)
+        self._heard.clear()
+        self._listed = start
+        self._sink.listed_devices(list(known.values()), unsettled)
 
     def restore(self, device: Device) -> Device | None:
         """An interface that is away, with the devices above it as they are; None where they are gone."""
@@ -249,14 +244,14 @@ class Udev:
         above = self._forget_above(syspath)
         if _can_matter(message):
             device = self._snapshot(message, listing=False)
-            self._known[syspath] = _Known(device, sequence)
+            self._known[syspath] = device
+            self._heard[syspath] = sequence
             self._sink.device(device)
         if above is not None and self._parent(message) != above:
             self._refresh_below(syspath)
 
     def _removed(self, syspath: str, sequence: int, *, early: bool) -> None:
-        known = self._known.get(syspath)
-        if known is not None and sequence and sequence < known.sequence:
+        if syspath in self._known and sequence and sequence < self._heard.get(syspath, self._listed):
             # Of an earlier device of that name; or it was on its way out while everything was listed.
             asyncio.get_running_loop().call_later(_ON_ITS_WAY, self._see_whether_gone, syspath)
             return
@@ -266,12 +261,14 @@ class Udev:
         elif not early and sequence >= self._gone.get(syspath, 0):
             self._gone.pop(syspath, None)
         self._forget_above(syspath)
+        self._heard.pop(syspath, None)
         if self._known.pop(syspath, None) is not None:
             self._sink.no_device(syspath)
 
     def _see_whether_gone(self, syspath: str) -> None:
         if syspath in self._known and not os.path.exists(syspath):
             del self._known[syspath]
+            self._heard.pop(syspath, None)
             self._forget_above(syspath)
             self._sink.no_device(syspath)
 
@@ -288,7 +285,7 @@ class Udev:
                 found = pyudev.Devices.from_sys_path(self._context, below)
                 if found.is_initialized:
                     device = self._snapshot(found, listing=False)
-                    self._known[below] = replace(self._known[below], device=device)
+                    self._known[below] = device
                     self._sink.device(device)
 
     # --- snapshots --------------------------------------------------------------------------------------
@@ -308,6 +305,8 @@ class Udev:
         properties = _properties(found)
         return replace(
             bare,
+            # One text, and not two that are equal.
+            node=properties.get("DEVNAME", bare.node) if bare.node else "",
             slot=f"p-{bare.kernel}-{sysfs.inode(bare.syspath)}" if bare.subsystem == "pci" else "",
             driver=_driver(found, properties),
             properties=Texts(properties),
@@ -343,8 +342,8 @@ class Udev:
         if not (named.startswith(prefix) and named.removeprefix(prefix).isdecimal()):
             named = ""
         before = self._known.get(device.syspath)
-        if before is not None and before.device.devnum == device.devnum:
-            slot = before.device.slot
+        if before is not None and before.devnum == device.devnum:
+            slot = before.slot
             if slot in (named, prefix + born) or not (named or (listing and born)):
                 return slot
         return named or prefix + (born if born.isdecimal() else f"i{sysfs.inode(device.syspath)}")
@@ -385,7 +384,7 @@ def _bare(found: Any) -> Device:
         subsystem=intern(found.subsystem or ""),
         kernel=found.sys_name,
         devtype=intern(found.device_type or ""),
-        node=intern(found.device_node or ""),
+        node=found.device_node or "",
         devnum=_devnum(found),
     )
 

@@ -64,7 +64,7 @@ def test_a_plug_wakes_the_adapter_by_udevd_alone(console: Console, monkeypatch: 
         console.plug()
         await until(lambda: console.syspath in heard.devices)
         console.unplug()
-        await until(lambda: messages[-1] == ("udev", "remove"))
-        assert messages == [("udev", "add"), ("kernel", "remove"), ("udev", "remove")]
+        await until(lambda: ("udev", "remove") in messages)
+        assert {action for source, action in messages if source == "kernel"} == {"remove"}
 
     with_udev(script)

@@ -189,11 +189,13 @@ class TestNoDescriptors:
     def test_a_listing_waits_and_takes_nothing_away(self) -> None:
         async def script(udev: Udev, heard: Heard) -> None:
             udev.start()
-            before = dict(heard.devices)
+            # Other tests plug and unplug what is virtual.
+            before = {each for each in heard.devices if "/virtual/" not in each}
             with no_more_descriptors():
                 udev.refresh()
                 await asyncio.sleep(0.6)
-                assert (heard.listings, heard.devices) == (1, before)
+                assert heard.listings == 1
+                assert before <= heard.devices.keys()
                 with pytest.raises(OSError, match="Too many open files"):
                     udev.list()
             assert len(heard.lost) == 1
