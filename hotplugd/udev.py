@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from sys import intern
@@ -310,7 +310,7 @@ class Udev:
             slot=f"p-{bare.kernel}-{sysfs.inode(bare.syspath)}" if bare.subsystem == "pci" else "",
             driver=_driver(found, properties),
             properties=Texts(properties),
-            attrs=self._read_attrs(bare),
+            attrs=self._read_attrs(bare, properties),
             parent=self._parent(above) if above is not None else None,
         )
 
@@ -348,10 +348,12 @@ class Udev:
                 return slot
         return named or prefix + (born if born.isdecimal() else f"i{sysfs.inode(device.syspath)}")
 
-    def _read_attrs(self, device: Device) -> Texts:
+    def _read_attrs(self, device: Device, properties: Mapping[str, str]) -> Texts:
         more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()
         names = {*self._attrs, *more} if more else self._attrs
         found = {name: text for name in names if (text := sysfs.attribute(device.syspath, name)) is not None}
+        if found.get("serial") == (serial := properties.get("ID_SERIAL_SHORT", "")):
+            found["serial"] = serial  # one text, and not two that are equal
         if device.is_usb_device and (peer := sysfs.peer(device.syspath)):
             found["peer"] = peer
         if device.subsystem == "net" and (address := nic.permanent_address(device.kernel)):
