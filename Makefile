@@ -125,6 +125,19 @@ bench: lab $(STAMPS)/labgrid
 soak: lab
 	@$(BIN)/python -m tests.soak
 
+fuzz: $(BIN)/hotplugd
+	@$(BIN)/python -m tests.fuzz
+
+# What was found before is not tried again; the table tells how many were.
+mutants: $(BIN)/hotplugd
+	@$(BIN)/mutmut run --max-children 2 || true
+	@$(BIN)/python -m tests.mutants
+
+# What needs no server and no root. For information: no line is a goal.
+coverage: $(BIN)/hotplugd
+	@$(BIN)/coverage run --branch --source=hotplugd -m pytest -q -W error tests/rules tests/plan tests/reconcile
+	@$(BIN)/coverage report --skip-covered
+
 e2e: vm
 	@$(BIN)/python -m tests.vm $(CASES)
 
