@@ -205,7 +205,8 @@ class Writer:
             self._at = self._loop.time()
             # Before the server is asked: what happens while it answers may not be in the answer.
             self._kicked = False
-            if self._stale and self._ask_at() <= self._at:
+            waits = self._stale and self._ask_at() > self._at
+            if self._stale and not waits:
                 await self._refresh()
                 self._at = self._loop.time()
             unsettled = self._unsettled()
@@ -214,7 +215,9 @@ class Writer:
             self.plan = plan_instance(
                 self.name, self.actual, self._wanted(), self._sight.inside, unsettled, self._present
             )
-            if max(self._retry.until, self._hands_off) > self._at:
+            # What is to be asked first is asked soon. What became so during the answer does not count: where
+            # events never end nothing would ever be sent.
+            if waits or max(self._retry.until, self._hands_off) > self._at:
                 return
             if not self._stale and (left := self._left()):
                 await self._clear_up(left)

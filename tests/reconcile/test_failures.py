@@ -316,6 +316,22 @@ async def test_events_without_end_do_not_make_it_ask_without_end() -> None:
 
 
 @in_virtual_time
+async def test_where_events_never_end_nothing_is_sent_by_what_is_old() -> None:
+    bench = Bench()
+    bench.takes = 0.02
+    await bench.start(ONE)
+    for number in range(1000):
+        if number == 755:
+            bench.reconciler.device(TWO)
+        bench.reconciler.refresh(BOX)
+        await at(10 + number / 100)
+    assert bench.ours() == names([ONE, TWO])
+    plugged, sent = 17.54, bench.times[-1]
+    assert any(plugged <= asked <= sent - bench.takes for asked, _ in bench.gets)
+    assert sent < plugged + 0.2
+
+
+@in_virtual_time
 async def test_an_instance_that_hangs_delays_no_other() -> None:
     bench = Bench(box(), box(name="other"), rules=ruleset(rule("{subsystem: '*'}", "{to: [box, other]}")))
     bench.reconciler.listed_devices([], [])
