@@ -25,7 +25,7 @@ from hotplugd.rules import load as load_rules
 from hotplugd.server import ServerError
 from hotplugd.session import Session
 from hotplugd.slots import AlreadyRunning
-from hotplugd.threads import Threads
+from hotplugd.threads import NoThread, Threads
 from hotplugd.wants import Problem
 
 # How often the service manager is told how things are, in seconds, where it does not ask for more.
@@ -184,6 +184,8 @@ class Daemon:
             systemd.notify(systemd.reloading())
             try:
                 settings = await threads.call(lambda: load(self._path), _LOAD)
+            except NoThread as error:
+                self._refuse(f"the files cannot be read: {error}")
             except TimeoutError:
                 self._refuse(f"the files took longer than {_LOAD:.0f} s to read")
             else:

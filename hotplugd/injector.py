@@ -22,7 +22,7 @@ from hotplugd import inject, sysfs
 from hotplugd.inside import Lost, Network
 from hotplugd.model import InstanceName
 from hotplugd.server import Unfit, Untold
-from hotplugd.threads import Threads
+from hotplugd.threads import NoThread, Threads
 from hotplugd.uevents import Uevent, kernel_form, libudev_form
 
 # A uevent takes a fraction of a millisecond, and the program some tens to start.
@@ -116,6 +116,9 @@ class Injector:
 
         try:
             return await self._threads.call(work, _DEADLINE)
+        except NoThread:
+            self._reading.discard(syspath)
+            return ""
         except TimeoutError:
             return ""
 

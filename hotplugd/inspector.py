@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from hotplugd.inside import Lost, Network, Root, look
 from hotplugd.model import Inside, InstanceName
 from hotplugd.server import Unreachable
-from hotplugd.threads import Threads
+from hotplugd.threads import NoThread, Threads
 
 # A look takes a fraction of a millisecond; what takes this long hangs.
 _DEADLINE: Final = 2.0
@@ -64,6 +65,11 @@ class Inspector:
 
         try:
             return await self._threads.call(watched, _DEADLINE)
+        except NoThread as error:
+            self._hanging.discard(name)
+            for descriptor in held:
+                os.close(descriptor)
+            raise Unreachable(str(error)) from error
         except TimeoutError:
             raise Unreachable(f"nothing seen in {_DEADLINE:.0f} s: a file system in there hangs") from None
         except OSError as error:

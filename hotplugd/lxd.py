@@ -32,7 +32,7 @@ from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours,
 from hotplugd.lifecycle import Identity, Lifecycle, lifecycle
 from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
 from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
-from hotplugd.threads import Threads
+from hotplugd.threads import NoThread, Threads
 
 T = TypeVar("T")
 
@@ -421,6 +421,8 @@ class Lxd:
 
         try:
             return await self._threads.call(guarded, _CALL)
+        except NoThread as error:
+            raise Unreachable(f"{self.address} cannot be asked: {error}") from error
         except TimeoutError as error:
             raise Unreachable(f"{self.address} did not finish its answer in {_CALL:.0f} s") from error
 

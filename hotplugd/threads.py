@@ -18,6 +18,10 @@ _Jobs = SimpleQueue[Callable[[], None] | None]
 """What a thread has to do; None ends it."""
 
 
+class NoThread(OSError):
+    """The system has no thread left for a call, and the call was not begun."""
+
+
 class Threads:
     """Runs blocking calls for one event loop, each in a thread of its own while it lasts.
 
@@ -34,7 +38,7 @@ class Threads:
         self._idle: list[_Jobs] = []
 
     async def call(self, work: Callable[[], T], deadline: float) -> T:
-        """The result of `work()`. Raises what it raises, or TimeoutError after `deadline` seconds.
+        """The result of `work()`. Raises what it raises, NoThread, or TimeoutError after `deadline` seconds.
 
         After a time-out the work goes on, unheard.
         """
@@ -50,7 +54,12 @@ class Threads:
 
     def _call(self, work: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()
-        queue = self._idle.pop() if self._idle else self._start()
+        try:
+            queue = self._idle.pop() if self._idle else self._start()
+        except RuntimeError as error:  # as threading says it
+            if self._room is not None:
+                self._room.release()
+            raise NoThread(str(error)) from error
 
         def report(result: T | None, error: BaseException | None) -> None:
             if len(self._idle) < _KEPT:

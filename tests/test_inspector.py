@@ -16,7 +16,7 @@ from hotplugd import inspector
 from hotplugd.inspector import Inspector
 from hotplugd.model import Devnum, Inside, InstanceName, Node
 from hotplugd.server import Gone, Unreachable
-from hotplugd.threads import Threads
+from hotplugd.threads import NoThread, Threads
 from tests.lab.container import Container
 from tests.lab.fuse import hanging
 from tests.lab.server import Server
@@ -138,6 +138,27 @@ class TestNoDescriptors:
             assert [await bench.look(each, "/dev/null") for each in boxes] == [_NULL] * 2
 
         with_bench(script, *boxes)
+
+
+def test_a_look_without_a_thread_fails_as_any_other_and_the_next_one_does_not(
+    boxes: tuple[Container, Container], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, _ = boxes
+
+    async def none_left(*_: object) -> None:
+        raise NoThread("can't start new thread")
+
+    async def script(bench: Bench) -> None:
+        assert await bench.look(box, "/dev/null") == _NULL
+        before = descriptors()
+        with monkeypatch.context() as patched:
+            patched.setattr(Threads, "call", none_left)
+            with pytest.raises(Unreachable, match="can't start"):
+                await bench.look(box, "/dev/null")
+        assert len(descriptors()) == len(before)
+        assert await bench.look(box, "/dev/null") == _NULL
+
+    with_bench(script, box)
 
     def test_it_says_so(self, boxes: tuple[Container, Container]) -> None:
         async def script(bench: Bench) -> None:

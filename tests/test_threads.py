@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from hotplugd.threads import Threads
+from hotplugd.threads import NoThread, Threads
 from tests.lab.wait import eventually, steadily
 
 T = TypeVar("T")
@@ -161,6 +161,24 @@ def test_no_more_calls_run_at_a_time_than_are_allowed_and_lost_ones_count(hangin
         assert await waiting == "in time"
         calls = [threads.call(threading.get_ident, _ENOUGH) for _ in range(100)]
         assert set(await asyncio.gather(*calls)) <= {each.ident for each in hanging.threads}
+
+    in_loop(run())
+
+
+def test_where_no_thread_can_be_had_the_call_is_not_begun_and_later_ones_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> None:
+        threads = Threads(1)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", none_left)
+            for _ in range(3):
+                with pytest.raises(NoThread, match="can't start"):
+                    await threads.call(lambda: "begun", _ENOUGH)
+        assert await threads.call(lambda: "begun", _ENOUGH) == "begun"
 
     in_loop(run())
 
