@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.entry import MARK_INSTANCE, MARK_MEMBER, MARK_NODE, MARK_RULE, name_for
+from hotplugd.entry import MARK_INSTANCE, MARK_MEMBER, MARK_NODE, MARK_RULE, name_for, slot_links
 from hotplugd.model import Device, Entry, Inside, Instance, Node
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.wants import Problem, wants
@@ -244,3 +244,13 @@ def test_an_interface_that_is_nowhere_is_said_in_full() -> None:
             "hardware is gone; stopping the instance brings back what there is",
         ),
     )
+
+
+def test_a_change_says_what_where_by_which_rule_and_why() -> None:
+    added = Change("add", BOX, entry(ONE), "/dev/ttyUSB1", "r", "it is not attached", WANT)
+    assert planned(box(), ONE).changes == (added,)
+    why = "inside, /dev/ttyUSB1 is missing, not char 188:1"
+    again = entry(ONE, {"source": slot_links(ONE.slot)[1]})
+    repaired = Change("repair", BOX, again, "/dev/ttyUSB1", "r", why, WANT)
+    assert planned(box([entry(ONE)]), ONE, inside=Inside({ONE.node: None})).changes == (repaired,)
+    assert repaired.identity == added.identity == "serial:A5001"
