@@ -10,7 +10,21 @@ from hotplugd.entry import MARK_INSTANCE, MARK_MEMBER, MARK_NODE, MARK_RULE, nam
 from hotplugd.model import Device, Entry, Inside, Instance, Node
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.wants import Problem, wants
-from tests.devices import ALL, BOX, all_with, box, console, disk, entry, interface, pci, phone, rule, ruleset
+from tests.devices import (
+    ALL,
+    BOX,
+    all_with,
+    box,
+    console,
+    disk,
+    entry,
+    gpu,
+    interface,
+    pci,
+    phone,
+    rule,
+    ruleset,
+)
 
 ONE = console(1)
 NIC = interface()
@@ -254,3 +268,34 @@ def test_a_change_says_what_where_by_which_rule_and_why() -> None:
     repaired = Change("repair", BOX, again, "/dev/ttyUSB1", "r", why, WANT)
     assert planned(box([entry(ONE)]), ONE, inside=Inside({ONE.node: None})).changes == (repaired,)
     assert repaired.identity == added.identity == "serial:A5001"
+
+
+def test_what_has_no_place_inside_takes_none_from_the_next() -> None:
+    machine = replace(box(running=False), kind="virtual-machine")
+    found = planned(machine, pci(1), pci(2))
+    assert ([each.action for each in found.changes], found.problems) == (["add", "add"], ())
+
+
+def test_what_is_in_a_machine_already_is_in_nobodys_way_though_it_could_not_be_added_now() -> None:
+    card = gpu()[0]
+    stopped = replace(box(running=False), kind="virtual-machine")
+    (change,) = planned(stopped, card).changes
+    running = replace(stopped, running=True, entries={change.entry.name: change.entry})
+    assert planned(running, card).problems == ()
+    assert len(planned(replace(running, entries={}), card).problems) == 1
+
+
+def test_serials_are_told_apart_whatever_hangs_from_the_device() -> None:
+    rules = ruleset(rule("{subsystem: '*', serial: 'R5*'}", "{to: box}"))
+
+    def problems(*plugged: Device) -> int:
+        found = [want for each in plugged for want in wants(rules, each).wants]
+        return len(plan_instance(BOX, box(), found, None).problems)
+
+    cable = console(1, "R5A")
+    second = replace(console(2, "R5A"), parent=cable.parent)
+    disks = [replace(disk(number), properties={"ID_SERIAL_SHORT": "R5D"}) for number in (1, 2)]
+    assert problems(phone(1, "R5A"), phone(2, "R5B")) == 0
+    assert problems(phone(1, "R5A"), phone(2, "R5A")) == 1
+    assert problems(cable, second) == 0
+    assert problems(*disks) == 1

@@ -12,6 +12,7 @@ from tests.rules import devices
 IDENTITIES = {
     "a serial": (phone(1, "R5C1"), "serial:R5C1"),
     "the serial of the USB device above": (console(1, "A5X"), "serial:A5X"),
+    "a serial of two characters": (phone(1, "AB"), "serial:AB"),
     "no serial": (phone(1, ""), "port:1-1"),
     "a serial of one repeated character": (phone(1, "0000000"), "port:1-1"),
     "a serial of one character": (phone(1, "0"), "port:1-1"),
