@@ -112,6 +112,27 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspector, "_DEADLINE", 0.1)
 
 
+def test_a_look_without_a_thread_fails_as_any_other_and_the_next_one_does_not(
+    boxes: tuple[Container, Container], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, _ = boxes
+
+    async def none_left(*_: object) -> None:
+        raise NoThread("can't start new thread")
+
+    async def script(bench: Bench) -> None:
+        assert await bench.look(box, "/dev/null") == _NULL
+        before = descriptors()
+        with monkeypatch.context() as patched:
+            patched.setattr(Threads, "call", none_left)
+            with pytest.raises(Unreachable, match="can't start"):
+                await bench.look(box, "/dev/null")
+        assert len(descriptors()) == len(before)
+        assert await bench.look(box, "/dev/null") == _NULL
+
+    with_bench(script, box)
+
+
 class TestNoDescriptors:
     def test_a_look_fails_as_any_other_and_leaves_nothing_open(
         self, boxes: tuple[Container, Container]
@@ -138,27 +159,6 @@ class TestNoDescriptors:
             assert [await bench.look(each, "/dev/null") for each in boxes] == [_NULL] * 2
 
         with_bench(script, *boxes)
-
-
-def test_a_look_without_a_thread_fails_as_any_other_and_the_next_one_does_not(
-    boxes: tuple[Container, Container], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    box, _ = boxes
-
-    async def none_left(*_: object) -> None:
-        raise NoThread("can't start new thread")
-
-    async def script(bench: Bench) -> None:
-        assert await bench.look(box, "/dev/null") == _NULL
-        before = descriptors()
-        with monkeypatch.context() as patched:
-            patched.setattr(Threads, "call", none_left)
-            with pytest.raises(Unreachable, match="can't start"):
-                await bench.look(box, "/dev/null")
-        assert len(descriptors()) == len(before)
-        assert await bench.look(box, "/dev/null") == _NULL
-
-    with_bench(script, box)
 
     def test_it_says_so(self, boxes: tuple[Container, Container]) -> None:
         async def script(bench: Bench) -> None:
