@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hotplugd.address import find_server
 from hotplugd.entry import MARK_INSTANCE, is_ours, mark_for
-from hotplugd.lxd import Lxd, Member, find_server
+from hotplugd.lxd import Lxd
 from hotplugd.model import Entry, InstanceName
+from hotplugd.server import Member
 from hotplugd.threads import Threads
 
 

@@ -15,10 +15,10 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd import config as configuration
 from hotplugd import systemd
+from hotplugd.address import find_server
 from hotplugd.config import Config
 from hotplugd.control import ControlError, serve
 from hotplugd.documents import StatusJson, attachment_json, change_json, problem_json
-from hotplugd.lxd import find_server
 from hotplugd.retry import Retry
 from hotplugd.rules import Diagnostic, RuleSet
 from hotplugd.rules import load as load_rules

@@ -6,8 +6,9 @@ import asyncio
 import os
 
 from hotplugd import entry as entries
+from hotplugd.address import find_server
 from hotplugd.inspector import Inspector
-from hotplugd.lxd import Lxd, find_server
+from hotplugd.lxd import Lxd
 from hotplugd.model import Instance, InstanceName
 from hotplugd.plan import Change, plan_instance
 from hotplugd.retry import delay

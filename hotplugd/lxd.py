@@ -12,7 +12,6 @@ once read. Facts about the server that this file leans on, each measured by hand
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -31,7 +30,8 @@ from hotplugd.answers import bound
 from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for
 from hotplugd.lifecycle import Identity, Lifecycle, lifecycle
 from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
-from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
+from hotplugd.refusals import NOT_LXD, failure, is_left_behind, refusal, short
+from hotplugd.server import Busy, Gone, Member, Refused, ServerError, ServerInfo, Unreachable
 from hotplugd.threads import NoThread, Threads
 
 T = TypeVar("T")
@@ -43,16 +43,7 @@ _CALL: Final = 45.0
 
 _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
-_BUSY: Final = re.compile(r"[Ii]nstance is busy|Failed to create instance \w+ operation|database is locked")
-_LEFT_BEHIND: Final = re.compile(r"Failed to create device .*: file exists")
-# A network interface that was renamed inside, or went while it was there (LXD: device/nic_physical.go).
-_STUCK: Final = re.compile(r'Failed to stop device "[^"]*": .*(bring down|link property)')
-# Where it cannot write it can neither put a node in nor take it back (LXD: forkfile's PID, backup.yaml).
-_HALF: Final = re.compile(r"no space left on device|Failed to stop device")
 _NOWHERE: Final = f"{SLOTS}/.nowhere"
-_BLAMED: Final = re.compile(r'"(hp-[0-9a-f]{16})"')
-_NOT_LXD: Final = "something that is not in LXD's API"
-_MESSAGE_MOST: Final = 400
 # Linux: include/linux/threads.h, PID_MAX_LIMIT.
 _PID_MOST: Final = 1 << 22
 
@@ -61,13 +52,6 @@ _ABILITIES: Final[Mapping[str, Ability]] = {
     "device_usb_serial": "usb-number",
     "pci_hotplug": "pci-hotplug",
 }
-
-_SOCKETS: Final = (
-    "/var/lib/lxd/unix.socket",
-    "/var/snap/lxd/common/lxd/unix.socket",
-    "/run/incus/unix.socket",
-    "/var/lib/incus/unix.socket",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,57 +65,6 @@ class _Found:
     instance: Instance
     raw: Mapping[str, Any] = field(default_factory=dict)
     etag: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """Who answers. member: its name in a cluster, or empty. can: what not every server can."""
-
-    address: str
-    software: str
-    version: str
-    member: str
-    can: frozenset[Ability] = frozenset()
-
-    def __str__(self) -> str:
-        return f"{self.software} {self.version} at {self.address}"
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member of a cluster. status: `Online`, `Offline` or another word of the server's; message: why."""
-
-    name: str
-    status: str
-    message: str
-
-    @property
-    def is_online(self) -> bool:
-        """Whether it answers the others."""
-        return self.status.lower() == "online"
-
-
-def find_server(setting: str, environment: Mapping[str, str]) -> str:
-    """The address behind the configuration's `server`: a socket's path or an https URL.
-
-    `auto` takes LXD_DIR, INCUS_SOCKET and INCUS_DIR from the environment first, then the sockets of
-    distribution LXD, snap LXD and Incus, the first that exists. Raises Unreachable where none does.
-    """
-    if setting != "auto":
-        return setting
-    named = [
-        *(f"{environment[key]}/unix.socket" for key in ("LXD_DIR",) if environment.get(key)),
-        *(environment[key] for key in ("INCUS_SOCKET",) if environment.get(key)),
-        *(f"{environment[key]}/unix.socket" for key in ("INCUS_DIR",) if environment.get(key)),
-    ]
-    candidates = named or _SOCKETS
-    for path in candidates:
-        if Path(path).exists():
-            return path
-    raise Unreachable(
-        f"no LXD or Incus found: looked for {', '.join(candidates)}; "
-        f"install one, or name its socket in `server`"
-    )
 
 
 class Lxd:
@@ -217,7 +150,7 @@ class Lxd:
             except (LXDAPIException, Refused) as error:
                 refused = error if isinstance(error, Refused) else _failure(error)
                 said = str(error) if isinstance(error, Refused) else _said(error)
-                if isinstance(refused, Refused) and _LEFT_BEHIND.search(said or ""):
+                if isinstance(refused, Refused) and is_left_behind(said or ""):
                     self._clear(name, refused.entries)
                     raise Busy(f"it had left something of an earlier try behind: {refused}") from error
                 raise
@@ -260,7 +193,7 @@ class Lxd:
             if not isinstance(pid, int) or pid <= 1:
                 raise Gone(f"{name} does not run")
             if pid > _PID_MOST:
-                raise Unreachable(f"{self.address} answered {_NOT_LXD}: {name} has an init {pid}")
+                raise Unreachable(f"{self.address} answered {NOT_LXD}: {name} has an init {pid}")
             return pid
 
         return await self._call(work)
@@ -396,7 +329,7 @@ class Lxd:
             return
         if done["status_code"] < requests.codes.ok:
             raise Unreachable(f"the server has not finished the update after {_READ - _CONNECT:.0f} s")
-        raise _refusal(str(done.get("err") or done["status"]))
+        raise refusal(str(done.get("err") or done["status"]))
 
     async def _call(self, work: Callable[[], T]) -> T:
         def guarded() -> T:
@@ -411,13 +344,13 @@ class Lxd:
                 ):
                     raise Unreachable(
                         f"{self.address} shows another certificate than the one in {_pinned(self.address)}; "
-                        f"if it was renewed, put the new one there, as `lxc remote add` does: {_short(error)}"
+                        f"if it was renewed, put the new one there, as `lxc remote add` does: {short(error)}"
                     ) from error
-                raise Unreachable(f"{self.address} does not answer: {_short(error)}") from error
+                raise Unreachable(f"{self.address} does not answer: {short(error)}") from error
             except LXDAPIException as error:
                 raise _failure(error) from error
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                raise Unreachable(f"{self.address} answered {_NOT_LXD}: {_short(error)}") from error
+                raise Unreachable(f"{self.address} answered {NOT_LXD}: {short(error)}") from error
 
         try:
             return await self._threads.call(guarded, _CALL)
@@ -517,20 +450,7 @@ def _entries(found: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Entry]:
 
 
 def _failure(error: Any) -> ServerError:
-    """The error of ours that an API error of pylxd means."""
-    status = error.response.status_code
-    said = _said(error)
-    if status < requests.codes.bad_request or said is None:
-        # Also where the status is one of LXD's: what is between us and it does not know what it has.
-        return Unreachable(f"the server answered {_NOT_LXD}, with status {status}")
-    message = _short(said)
-    if isinstance(error, NotFound):
-        return Gone(message)
-    if status in (requests.codes.conflict, requests.codes.precondition_failed):
-        return Busy(f"somebody else changed it at the same time: {message}")
-    if status == requests.codes.service_unavailable:
-        return Unreachable(message)
-    return _refusal(message)
+    return failure(error.response.status_code, _said(error))
 
 
 def _said(error: Any) -> str | None:
@@ -543,18 +463,3 @@ def _said(error: Any) -> str | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return found if isinstance(found, str) else None
-
-
-def _refusal(message: str) -> ServerError:
-    if _BUSY.search(message):
-        return Busy(_short(message))
-    if _STUCK.search(message):
-        remedy = "it is not where the server put it; stop the instance until the entry is gone"
-        return Stuck(f"{remedy} ({_short(message)})", frozenset(_BLAMED.findall(message)))
-    half = _HALF.search(message) is not None
-    return Refused(_short(message), frozenset(_BLAMED.findall(message)), half=half)
-
-
-def _short(error: object) -> str:
-    text = plain(str(error).strip()) or type(error).__name__
-    return text if len(text) <= _MESSAGE_MOST else text[: _MESSAGE_MOST - 1] + "…"

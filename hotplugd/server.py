@@ -6,10 +6,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from hotplugd.model import Entry, Inside, Instance, InstanceName
+from hotplugd.model import Ability, Entry, Inside, Instance, InstanceName
 from hotplugd.uevents import Uevent
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """Who answers. member: its name in a cluster, or empty. can: what not every server can."""
+
+    address: str
+    software: str
+    version: str
+    member: str
+    can: frozenset[Ability] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.software} {self.version} at {self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a cluster. status: `Online`, `Offline` or another word of the server's; message: why."""
+
+    name: str
+    status: str
+    message: str
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it answers the others."""
+        return self.status.lower() == "online"
 
 
 class ServerError(Exception):

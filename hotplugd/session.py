@@ -19,12 +19,12 @@ from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
 from hotplugd.leave import write
 from hotplugd.lifecycle import Lifecycle
-from hotplugd.lxd import Lxd, ServerInfo
+from hotplugd.lxd import Lxd
 from hotplugd.model import Device, InstanceName
 from hotplugd.reconcile import Reconciler
 from hotplugd.retry import LONG_AGO, Retry
 from hotplugd.rules import RuleSet
-from hotplugd.server import ServerError
+from hotplugd.server import ServerError, ServerInfo
 from hotplugd.slots import Slots, lock
 from hotplugd.threads import Threads
 from hotplugd.tools import Tools

@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hotplugd.address import find_server
 from hotplugd.claims import Claims, withheld
 from hotplugd.entry import is_ours, is_path, name_for, slot_of
 from hotplugd.inspector import Inspector
-from hotplugd.lxd import Lxd, find_server
+from hotplugd.lxd import Lxd
 from hotplugd.memory import recall
 from hotplugd.model import Device, Inside, Instance, InstanceName
 from hotplugd.plan import Attachment, Change, Plan, plan_instance

@@ -16,9 +16,10 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 
 from hotplugd import lxd as adapter
+from hotplugd.address import find_server
 from hotplugd.entry import is_ours
 from hotplugd.lifecycle import Lifecycle
-from hotplugd.lxd import Lxd, find_server
+from hotplugd.lxd import Lxd
 from hotplugd.model import Entry, Instance, InstanceName
 from hotplugd.server import Busy, Gone, Refused, Unreachable
 from hotplugd.threads import Threads

@@ -16,9 +16,9 @@ from requests.adapters import BaseAdapter
 
 from hotplugd.entry import is_ours
 from hotplugd.lifecycle import meaning
-from hotplugd.lxd import Lxd, ServerInfo
+from hotplugd.lxd import Lxd
 from hotplugd.model import Entry, Instance
-from hotplugd.server import Refused, ServerError
+from hotplugd.server import Refused, ServerError, ServerInfo
 from hotplugd.threads import Threads
 from tests.fuzz import holds, made
 from tests.fuzz.feed import HOSTILE, Feed, as_json

@@ -65,7 +65,7 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "the matcher and the explanation differ": ("rule-bytes", ruleset.RuleSet, "explain", lambda *_: ()),
     "every entry is ours": ("plans", entry, "is_ours", _always),
     "every entry of the server's is ours": ("answers", lxd, "is_ours", _always),
-    "an error's text is taken for one": ("answers", lxd, "_text", str),
+    "an error's text is taken for one": ("answers", lxd, "_said", str),
     "any property is told": ("uevents", uevents, "_is_fit", _always),
     "any path is remembered": ("plans", memory, "_is_a_path", _always),
     "a log's fields are logged as they are": ("log", systemd, "plain", _same),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hotplugd import config as configuration
-from hotplugd.lxd import find_server
+from hotplugd.address import find_server
 from hotplugd.rules import leave_alone, parse
 from hotplugd.server import Unreachable
 from tests.fuzz import holds, made
