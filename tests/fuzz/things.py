@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
+from typing import Final
 
 from hotplugd.claims import Claims, withheld
 from hotplugd.cli import common, explain, status
@@ -23,6 +24,9 @@ from hotplugd.wants import Wants, identity, wants
 from tests.fuzz import holds, made
 from tests.fuzz.feed import Feed
 from tests.lab.uevents import KERNEL, LIBUDEV, parse
+
+# One for all: click keeps each stream that it has ever written to.
+_SCREEN: Final = StringIO()
 
 
 def devices(data: bytes) -> None:
@@ -131,7 +135,9 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
     fate = Fate(found, attached, changes, problems)
     name = device.properties.get("NAME", "sh")
     document = explain_json(device, verdicts, fate, [Holder(7, name, "box")])
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
+    _SCREEN.seek(0)
+    _SCREEN.truncate()
+    with redirect_stdout(_SCREEN), redirect_stderr(_SCREEN):
         explain._show(document)
         common.print_json(document)
         rows = [[str(each.instance), each.device, each.rule, each.why] for each in changes]
@@ -145,7 +151,7 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
                 "problems": [problem_json(each) for each in problems],
             }
         )  # fmt: skip
-    shown = out.getvalue()
+    shown = _SCREEN.getvalue()
     holds.can_be_shown(shown, lines=True)
     shown.encode()
     json.loads(json.dumps(document))
