@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import re
+import shutil
 import socket
 import tempfile
 import threading
@@ -20,17 +22,22 @@ from hotplugd.control import ControlError, ask, serve
 from hotplugd.inside import Lost
 from tests.fuzz.feed import HOSTILE, Feed, as_json
 
-# In memory, where there is such a place: some thousand files a second are written.
-_FAST: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 _STATUS: Final = {"ready": True}
 _KNOWN: Final = {b"status": {"answer": _STATUS}}
+
+
+def _folder() -> str:
+    """One for as long as this process lives."""
+    path = tempfile.mkdtemp(prefix="hpf-")
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 class _Daemon:
     """A control socket that is served in another thread, as long as this process lives."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="hpf-", dir=_FAST), "control.sock")
+        self.path = Path(_folder(), "control.sock")
         self.defects: list[object] = []
         ready = threading.Event()
 
@@ -77,7 +84,7 @@ class _Liar:
     """Somebody at the socket's place who answers anything."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="hpf-", dir=_FAST), "control.sock")
+        self.path = Path(_folder(), "control.sock")
         self.answer = b""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(self.path))
@@ -154,7 +161,7 @@ class _Container:
     """A folder that is a container's root, with a file of users that the container wrote."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="hpf-", dir=_FAST))
+        self.path = Path(_folder())
         (self.path / "etc").mkdir()
         self.file = os.open(self.path / "etc" / "passwd", os.O_RDWR | os.O_CREAT)
         self.root = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
