@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import requests
 from requests.adapters import BaseAdapter
+from urllib3 import HTTPResponse
 
 from hotplugd.entry import is_ours
 from hotplugd.lifecycle import meaning
@@ -67,13 +68,15 @@ class _Fed(BaseAdapter):
             self._errors.append(body.decode("utf-8", "replace"))
         elif path.startswith("/instances/box?"):
             self._said = body
+        elif path.startswith("/instances?"):
+            self._said = _of_box(body) or self._said
         elif path.startswith("/operations"):
             self._errors.append(body.decode("utf-8", "replace"))
         answer = requests.Response()
         answer.request, answer.url = request, request.url or ""
         answer.status_code = 200 if self.calm or not self.feed.chance(4) else self.feed.pick(_STATUS)
         answer.headers["ETag"] = self.feed.pick(("abc", ""))
-        answer.raw = BytesIO(body)
+        answer.raw = HTTPResponse(BytesIO(body), preload_content=False)
         return answer
 
     def close(self) -> None: ...
@@ -109,6 +112,15 @@ class _Fed(BaseAdapter):
             metadata = [{"name": "default"}]
         found = {"type": "sync", "status_code": 200, "metadata": metadata}
         return found | {"error": self.feed.pick((*_ERRORS, self.feed.text())), "error_code": 500}
+
+
+def _of_box(body: bytes) -> bytes:
+    """What a listing says of the instance, as if it had been asked for alone; empty if it says nothing."""
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
+        for each in json.loads(body)["metadata"]:
+            if each["name"] == "box":
+                return as_json({"metadata": each})
+    return b""
 
 
 _ERRORS: Final = (
