@@ -161,6 +161,7 @@ GOES: dict[str, tuple[Device, str, tuple[str, str, str]]] = {
     "an interface": (NIC, "", ("nic", "enp1s0", NIC.slot)),
     "an interface with a name": (NIC, "name: lan0", ("nic", "lan0", NIC.slot)),
     "a PCI device": (pci(), "", ("pci", "", pci().slot)),
+    "the PCI device of an interface": (NIC, "as: pci", ("pci", "", pci().slot)),
     "a GPU's node": (CARD, "", ("gpu", "/dev/dri/card1", pci().slot)),
     "a GPU's node as such": (CARD, "as: node", ("node", "/dev/dri/card1", CARD.slot)),
     "a GPU's node with a link": (CARD, "link: /dev/card", ("gpu", "/dev/dri/card1", pci().slot)),

@@ -133,6 +133,18 @@ async def test_the_link_of_an_enumeration_goes_when_the_next_is_told_of() -> Non
 
 
 @in_virtual_time
+async def test_nothing_is_sent_before_the_instances_were_listed() -> None:
+    bench = Bench()
+    bench.reconciler.listed_devices([ONE], [])
+    bench.reconciler.refresh(BOX)
+    await at(100)
+    assert (bench.requests, bench.told()) == ([], [])
+    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.settled()
+    assert bench.sizes == [(100, 1)]
+
+
+@in_virtual_time
 async def test_what_is_logged_counts_from_the_plug() -> None:
     bench = Bench()
     here = bench.instances.pop(BOX)

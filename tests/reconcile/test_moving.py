@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hotplugd.model import Device
+from hotplugd.entry import MARK_SEEN, name_for
+from hotplugd.model import Device, Entry
 from hotplugd.server import Stuck
-from tests.devices import ALL, BOX, box, interface, pci, rule, ruleset
+from tests.devices import ALL, BOX, box, console, entry, interface, pci, rule, ruleset
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, in_virtual_time
 
@@ -182,6 +183,32 @@ async def test_a_daemon_that_starts_says_what_is_gone() -> None:
     await bench.start()
     assert bench.requests == []
     assert DEAD in bench.told()[0]
+
+
+@in_virtual_time
+async def test_a_daemon_that_starts_finds_it_behind_other_entries() -> None:
+    before = await inside()
+    (ours,) = before.instances[BOX].entries.values()
+    lost = Entry(
+        name_for("n-00e04c000002-1"), {**ours.config, MARK_SEEN: "", "name": "lan9", "parent": "lan9"}
+    )
+    bench = Bench(box([entry(console()), lost, ours]))
+    bench.inside[BOX]["enp1s0"] = before.inside[BOX]["enp1s0"]
+    await bench.start(console())
+    assert bench.verified() == {"/dev/ttyUSB1": True, "enp1s0": True}
+    assert bench.reconciler.devices == 2
+
+
+@in_virtual_time
+async def test_only_an_instance_that_runs_here_has_it_inside() -> None:
+    before = await inside()
+    for elsewhere in (
+        replace(before.instances[BOX], running=False),
+        replace(before.instances[BOX], here=False, location="two"),
+    ):
+        bench = Bench(elsewhere)
+        await bench.start()
+        assert bench.reconciler.devices == 0
 
 
 @in_virtual_time
