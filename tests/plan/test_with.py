@@ -85,6 +85,12 @@ def test_a_later_rule_about_it_does_not() -> None:
     assert goes(wants(ruleset(*taking("[tty]"), later), TTY)) == ["box:/dev/ttyACM0"]
 
 
+def test_a_rule_that_is_about_both_takes_it_for_itself() -> None:
+    rules = ruleset(*taking("[tty]", match="{subsystem: '*'}"))
+    assert wants(rules, TTY).anchor is None
+    assert goes(wants(rules, TTY)) == ["box:/dev/ttyACM0"]
+
+
 def test_it_stays_where_the_device_above_is_ignored() -> None:
     ignoring = rule(FARM, None, name="no")
     assert wants(ruleset(*taking("[tty]", ignoring)), TTY) == Wants(TTY)
