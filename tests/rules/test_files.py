@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.rules import Diagnostic, load
+from hotplugd.rules import Diagnostic, load, parse
 
 MIB = 1 << 20
 RULE = "rules: [{name: a, match: {serial: a}, ignore: true}]\n"
@@ -107,3 +107,23 @@ def test_what_is_not_utf8_is_shown_with_its_line(tmp_path: Path, raw: bytes, exp
     assert found.file == str(path)
     assert {**found.as_json(), "file": ""} == expected.as_json()
     assert found.as_json()["related"] is None
+
+
+def test_a_hundred_errors_of_a_file_are_shown_and_no_more() -> None:
+    assert len(parse("rules:\n" + "  - x\n" * 100, "f").errors) == 100
+    found = parse("rules:\n" + "  - x\n" * 101, "f").errors
+    assert [*found[100:]] == about(Path("f"), "1 more errors in this file are not shown")
+
+
+def test_a_text_that_is_too_large_names_its_file() -> None:
+    found = parse("#" * (MIB + 1), "f").errors
+    assert [*found] == about(Path("f"), "larger than 1 MiB, which no rule file is", "split it into several")
+
+
+def test_a_value_may_have_so_many_characters() -> None:
+    def errors(count: int) -> list[tuple[str, int, int]]:
+        text = f"rules: [{{name: x, match: {{serial: {'s' * count}}}, ignore: true}}]"
+        return [(each.message, each.line, each.column) for each in parse(text, "f").errors]
+
+    assert errors(4096) == []
+    assert errors(4097) == [("a value of 4097 characters; 4096 is the most", 1, 35)]
