@@ -37,6 +37,12 @@ def test_what_was_not_heard_is_found_and_it_rests_afterwards(
         each.plug()
     running = daemon(rules(str(container), *some[:4]))
     eventually(lambda: there(container, goes))
+    goes.unplug()
+    eventually(lambda: container.look(goes.node) is None)
+    plugged = time.monotonic()
+    goes.plug()
+    eventually(lambda: there(container, goes))
+    plain = time.monotonic() - plugged
     with Script(server.socket, {f"vcsa{other.number}": str(scripted)}) as script:
         assert shrink(running.pid) == 2
         assert shrink(script.process.pid) == 1
@@ -56,7 +62,8 @@ def test_what_was_not_heard_is_found_and_it_rests_afterwards(
         eventually(lambda: ours(container) == sorted([stays.node, comes.node]))
         eventually(lambda: there(container, comes) and there(container, stays))
         eventually(lambda: container.look(goes.node) is None)
-        assert time.monotonic() - woken < 2.0
+        # Two seconds, or where the machine is busy with other things, what twenty plugs take.
+        assert time.monotonic() - woken < max(2.0, 20 * plain)
         eventually(lambda: not script.running)
         assert "OSError" in script.error
     assert not there(scripted, other)

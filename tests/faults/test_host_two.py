@@ -43,7 +43,7 @@ def test_the_second_says_so_and_ends_while_the_first_goes_on_in_a_storm(
 def test_of_two_of_the_script_that_people_write_one_ends_by_the_other(
     server: Server, container: Container, consoles: Callable[[int], list[Console]]
 ) -> None:
-    some = consoles(8)
+    some = consoles(5)
     places = {f"vcsa{each.number}": str(container) for each in some}
     with Script(server.socket, places) as one, Script(server.socket, places) as other:
 

@@ -27,6 +27,8 @@ from tests.lab.wait import NotInTime, eventually, steadily
 _WATCHED: Final = {**os.environ, "WATCHDOG_USEC": "400000"}
 _LONG: Final = 2.0  # five times what the watchdog would wait
 _LEAST_PIPE: Final = 4096
+# What failed for long is tried again after 30 s at most.
+_AFTERWARDS: Final = 60.0
 
 
 def fed(running: Daemon) -> bool:
@@ -78,7 +80,7 @@ def test_it_is_not_fed_while_no_file_can_be_opened(
             assert not fed(running)
         assert fed(running)
         one.plug()
-        eventually(lambda: there(container, one))
+        eventually(lambda: there(container, one), _AFTERWARDS)
 
 
 def test_it_is_not_fed_while_the_loop_is_stuck(

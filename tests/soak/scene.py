@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from subprocess import CalledProcessError
 from types import TracebackType
 from typing import Final, Self, cast
 
@@ -17,7 +16,7 @@ from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
 from tests.lab.patience import patiently
 from tests.lab.server import Server
-from tests.lab.udevd import settle
+from tests.lab.udevd import trigger
 from tests.lab.wait import ended, eventually
 
 # The first four are in the rules; what is called otherwise gets nothing.
@@ -98,9 +97,11 @@ class Scene:
     def see_rest(self) -> None:
         """See that everything becomes as it should be, and then stays so. Raises AssertionError."""
         self.be_ready()
-        # A device that was pulled and is back looks right before anybody has heard of either.
-        with suppress(CalledProcessError):  # others keep it busy
-            settle()
+        # A device that was pulled and is back looks right before anybody has heard of either. udevd goes
+        # through the events of each device in order.
+        plugged = [Path(node).name for each in self.consoles if each.plugged for node in each.nodes]
+        if plugged:
+            trigger("--action=change", *(f"/sys/class/vc/{name}" for name in plugged))
         self.waited_for = ""
         eventually(self._right_by_now, _DEADLINE, pause=0.05)
         answer = self.daemon.ask("plan", "--json")
