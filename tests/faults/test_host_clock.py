@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -16,12 +17,19 @@ from tests.conftest import StartDaemon
 from tests.faults.host import rules, there
 from tests.lab.clock import Clock
 from tests.lab.container import Container
+from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
 from tests.lab.wait import eventually, steadily
 from tests.soak.figures import cpu
 
 _YEAR: Final = 365 * 24 * 3600
 _IDLE: Final = 2.0
+
+
+def since(running: Daemon, path: str) -> datetime | None:
+    """Since when something is attached at this path, by its entry's mark."""
+    attached = cast("list[dict[str, str]]", running.status()["attachments"])
+    return next((datetime.fromisoformat(each["since"]) for each in attached if each["path"] == path), None)
 
 
 @pytest.mark.parametrize("years", [(10, -10), (-20, 0)])
@@ -44,14 +52,8 @@ def test_nothing_waits_for_the_time_of_day(
         some[number + 1].plug()
         eventually(lambda: all(there(container, each) == each.plugged for each in some))
         (node,) = [each.node for each in some if each.plugged]
-        (attached,) = eventually(
-            lambda: [
-                each
-                for each in cast("list[dict[str, str]]", running.status()["attachments"])
-                if each["path"] == node
-            ]
-        )
-        shown = datetime.fromisoformat(attached["since"])
+        shown = eventually(partial(since, running, node))
+        assert shown is not None
         assert abs((shown - datetime.now(UTC)).total_seconds() - jump * _YEAR) < 60
         # What is to happen again and again does.
         running.wait_for("WATCHDOG=1", 5)

@@ -11,7 +11,14 @@ from tests.lab.wait import eventually
 # To be deleted an instance has to be stopped, which it is not while it is busy. LXD 5.0 refuses to start one
 # that has got an entry in the middle of a restart, since it watches that entry's source already; then it
 # forgets the watch.
-_PASSES: Final = ("busy", "ETag", "Instance is running", "operation has now", "Watch already exists")
+_PASSES: Final = (
+    "busy",
+    "ETag",
+    "Instance is running",
+    "operation has now",
+    "timed out",
+    "Watch already exists",
+)
 
 
 def patiently(what: Callable[[], object], deadline: float = 40.0) -> None:

@@ -71,7 +71,7 @@ def _soak(title: str, plan: Plan, seed: int, every: int) -> bool:
             if each:
                 _print(f"WRONG after {done.plugs} plugs with seed {seed}: {each}")
         if wrong or grown or defects:
-            _print(keep(scene, diary))
+            _print(keep(scene, diary, "crashes" if plan.daemon else "one-life"))
     return not (wrong or grown or defects)
 
 

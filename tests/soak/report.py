@@ -58,9 +58,10 @@ def told(scene: Scene) -> Counter[str]:
     )
 
 
-def keep(scene: Scene, diary: Diary) -> str:
-    """Keep the logs, and return the ends of them."""
-    _BUILD.mkdir(parents=True, exist_ok=True)
+def keep(scene: Scene, diary: Diary, part: str = "short") -> str:
+    """Keep the logs of this part, and return the ends of them."""
+    folder = _BUILD / part
+    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "diary": "\n".join(diary.lines),
         "hotplugd.log": scene.daemon.log(),
@@ -68,8 +69,8 @@ def keep(scene: Scene, diary: Diary) -> str:
     }
     ends = []
     for name, text in texts.items():
-        (_BUILD / name).write_text(text)
-        ends += [f"--- {name} (all of it: {_BUILD / name})", *text.splitlines()[-_LAST:]]
+        (folder / name).write_text(text)
+        ends += [f"--- {name} (all of it: {folder / name})", *text.splitlines()[-_LAST:]]
     return "\n".join(ends)
 
 
