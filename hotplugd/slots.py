@@ -1,7 +1,6 @@
 """The links below /dev/hotplugd, one pair for each enumeration of each device that is attached.
 
-Our udev rule makes the same links and takes them away with the device, also while no daemon runs. Where the
-rule is not installed the daemon does both itself.
+They go with the device: we take them away, or our udev rule while no daemon runs.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hotplugd.entry import SLOTS, slot_links
+from hotplugd.entry import MADE, SLOTS, slot_links, slot_made
 from hotplugd.model import Device, Devnum
 
 
@@ -43,11 +42,13 @@ class Slots:
 
         Raises SlotError where a link of that name leads to another device, else OSError.
         """
+        try:
+            _touch(slot_made(device.slot))
+        except FileNotFoundError:
+            Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
+            _touch(slot_made(device.slot))
         for link in slot_links(device.slot):
             try:
-                os.symlink(device.node, link)
-            except FileNotFoundError:
-                Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
                 os.symlink(device.node, link)
             except FileExistsError:
                 found = devnum_of(os.stat(link))
@@ -56,31 +57,40 @@ class Slots:
 
     def remove(self, device: Device) -> None:
         """Take the device's links away. Raises OSError."""
-        for link in slot_links(device.slot):
+        for path in (*slot_links(device.slot), slot_made(device.slot)):
             try:
-                os.unlink(link)
+                os.unlink(path)
             except FileNotFoundError:
                 continue
 
     def sweep(self) -> list[str]:
-        """Take away links that lead nowhere. Returns their names. Raises OSError.
+        """Take away links that lead nowhere, and their marks. Returns the links' names. Raises OSError.
 
         They are left over from devices that went while neither we nor our udev rule looked.
         """
         swept: list[str] = []
-        for link in os.scandir(SLOTS):
-            if link.is_symlink() and not Path(link.path).exists():
-                Path(link.path).unlink(missing_ok=True)
-                swept.append(link.name)
+        made: list[str] = []
+        for path in os.scandir(SLOTS):
+            if path.is_symlink() and not Path(path.path).exists():
+                Path(path.path).unlink(missing_ok=True)
+                swept.append(path.name)
+            elif path.name.endswith(MADE):
+                made.append(path.name.removesuffix(MADE))
+        for slot in made:
+            if not any(os.path.lexists(link) for link in slot_links(slot)):
+                Path(slot_made(slot)).unlink(missing_ok=True)
         return swept
+
+
+def _touch(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
 
 @contextmanager
 def lock(server: str) -> Iterator[None]:
     """Be the one hotplugd on this host for `server` (an address) for as long as the context lasts.
 
-    The lock is the kernel's and goes with the process. Its file also keeps the folder from being empty:
-    udevd removes an empty folder, and LXD does not notice that.
+    The lock is the kernel's and goes with the process.
     Raises AlreadyRunning, or OSError where /dev cannot be written.
     """
     Path(SLOTS).mkdir(mode=0o755, exist_ok=True)

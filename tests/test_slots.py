@@ -74,7 +74,7 @@ class TestLinks:
 
     def test_a_missing_folder_is_made_and_can_be_entered_by_all(self, folder: Path) -> None:
         Slots().make(null())
-        assert sorted(os.listdir(folder)) == ["c-1-3-5", "c-1-3-5.r"]
+        assert sorted(os.listdir(folder)) == ["c-1-3-5", "c-1-3-5.made", "c-1-3-5.r"]
         assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
     @pytest.mark.usefixtures("folder")
@@ -85,7 +85,7 @@ class TestLinks:
         Slots().make(device)
         assert [os.lstat(link) for link in slot_links(device.slot)] == before
 
-    def test_links_of_our_udev_rule_are_right_whatever_way_they_lead(self, folder: Path) -> None:
+    def test_links_are_right_whatever_way_they_lead(self, folder: Path) -> None:
         folder.mkdir()
         for link in slot_links("c-1-3-5"):
             Path(link).symlink_to("../../../../../../../../../dev/null")
@@ -129,7 +129,7 @@ class TestLinks:
         Path(slot_links(one.slot)[0]).unlink()
         Slots().remove(one)
         Slots().remove(one)
-        assert sorted(os.listdir(folder)) == ["c-1-3-55", "c-1-3-55.r"]
+        assert sorted(os.listdir(folder)) == ["c-1-3-55", "c-1-3-55.made", "c-1-3-55.r"]
 
 
 class TestSweep:
@@ -137,10 +137,11 @@ class TestSweep:
         Slots().make(null())
         (folder / "c-9-9-1").symlink_to("/dev/no-such-node")
         (folder / "c-9-9-1.r").symlink_to("c-9-9-1")
+        (folder / "c-9-9-1.made").touch()
         (folder / ".lock-1").touch()
         (folder / "folder").mkdir()
         assert sorted(Slots().sweep()) == ["c-9-9-1", "c-9-9-1.r"]
-        assert sorted(os.listdir(folder)) == [".lock-1", "c-1-3-5", "c-1-3-5.r", "folder"]
+        assert sorted(os.listdir(folder)) == [".lock-1", "c-1-3-5", "c-1-3-5.made", "c-1-3-5.r", "folder"]
         assert Slots().sweep() == []
 
     @pytest.mark.usefixtures("folder")

@@ -109,7 +109,9 @@ def test_entries_and_links_have_names_of_ours_alone(scene: Scene) -> None:
         assert re.fullmatch("/dev/bus/usb/[0-9]{3}/[0-9]{3}", config["path"])
         can_be_shown(*config.values())
     for link in Path("/dev/hotplugd").iterdir():
-        assert re.fullmatch(r"[bc]-[0-9]+-[0-9]+-i?[0-9]+(\.r)?|\.lock-[0-9a-f]{16}|\.[a-z]+", link.name)
+        assert re.fullmatch(
+            r"[bc]-[0-9]+-[0-9]+-i?[0-9]+(\.r|\.made)?|\.lock-[0-9a-f]{16}|\.[a-z]+", link.name
+        )
 
 
 def test_inside_there_is_nothing_but_their_nodes(scene: Scene) -> None:

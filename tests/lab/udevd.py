@@ -129,7 +129,7 @@ def _is_master(entry: Path) -> bool:
 def _tidy_slots(*, existed: bool) -> None:
     """The daemon leaves its folder and a lock file, on purpose; the tests leave nothing.
 
-    What leads somewhere, or is locked, is in use.
+    What leads somewhere, is beside what does, or is locked, is in use.
     """
     if not SLOTS.exists():
         return
@@ -137,6 +137,8 @@ def _tidy_slots(*, existed: bool) -> None:
         if path.is_symlink():
             if not path.exists():
                 path.unlink(missing_ok=True)
+            continue
+        if path.suffix == ".made" and path.with_suffix("").exists():
             continue
         with suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
