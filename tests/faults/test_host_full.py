@@ -1,7 +1,6 @@
 """There is no room in /dev for one more link.
 
-hotplugd has a /dev/hotplugd of its own here, so small that a few files fill it. The server sees the host's,
-where our udev rule makes the same links.
+hotplugd, and the server with it, has a /dev/hotplugd of its own here, so small that a few files fill it.
 
 The script that people write does not fail here: it makes no links, and hands over whatever has a device's
 number by the time the server looks.
@@ -14,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import pytest
+
+from tests.conftest import software
 from tests.faults.host import rules, there
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
@@ -49,13 +51,24 @@ def full(pid: int) -> Iterator[None]:
             each.unlink()
 
 
+@pytest.fixture
+def crammed(root: None, udevd: None) -> Iterator[Server]:
+    """A server for which there is room for so few files."""
+    with Server(software=software(), within=within(20)) as started:
+        yield started
+        for each in started.containers():
+            each.delete()
+
+
 def test_what_gets_no_link_is_a_problem_until_there_is_room(
-    server: Server, container: Container, consoles: Callable[[int], list[Console]]
+    crammed: Server, consoles: Callable[[int], list[Console]]
 ) -> None:
+    container = crammed.launch()
     before, meanwhile, goes = some = consoles(3)
     for each in (before, goes):
         each.plug()
-    with Daemon(server.socket, rules(str(container), *some), within=within(20)) as running:
+    beside = ("nsenter", f"--mount=/proc/{crammed.pid}/ns/mnt")
+    with Daemon(crammed.socket, rules(str(container), *some), within=beside) as running:
         eventually(lambda: there(container, before) and there(container, goes))
         with full(running.pid):
             meanwhile.plug()

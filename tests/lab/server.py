@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import count
@@ -84,14 +85,18 @@ class Server(Manager):
     """A private one. Starts when it is entered; leaves no container, process, mount or file behind.
 
     folder  short, since a unix socket's path is at most 107 bytes; a new one where it is left out
+    within  words before the command, such as of a program that gives it another /dev
     """
 
-    def __init__(self, folder: Path | None = None, software: Software = "lxd") -> None:
+    def __init__(
+        self, folder: Path | None = None, software: Software = "lxd", within: Sequence[str] = ()
+    ) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="hpl-", dir="/tmp"))
         self.folder.chmod(0o711)  # an unprivileged container's root passes through
         super().__init__(self.folder / software / "unix.socket")
         self.log = self.folder / f"{software}.log"
         self._software = software
+        self._within = tuple(within)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -119,7 +124,7 @@ class Server(Manager):
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C is for us, who then take it down in order.
             self._process = subprocess.Popen(
-                [program, "--group", "root"], env=self.environment, stdin=subprocess.DEVNULL,
+                [*self._within, program, "--group", "root"], env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         process = self._process
@@ -162,6 +167,12 @@ class Server(Manager):
         """Let a frozen server go on."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def pid(self) -> int:
+        """Its process; it must run."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def environment(self) -> dict[str, str]:
