@@ -10,6 +10,7 @@ from typing import cast
 
 from tests.lab import inside
 from tests.lab.api import Api, Json, ServerError, metadata_of
+from tests.lab.patience import patiently
 
 # A container without a network namespace of its own.
 HOSTS_NETWORK = {"security.privileged": "true", "raw.lxc": f"lxc.namespace.share.net={os.getpid()}"}
@@ -55,7 +56,10 @@ class Container:
 
     def delete(self) -> None:
         """Away with it, running or not."""
-        with suppress(ServerError):  # it is stopped
+        patiently(self._away)
+
+    def _away(self) -> None:
+        with suppress(ServerError):  # it is stopped, or busy
             self.stop()
         self.api.request("DELETE", self._url())
 
