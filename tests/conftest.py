@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from signal import Signals
 from typing import Protocol
 
 import pytest
-from hypothesis import settings
 
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
@@ -20,8 +20,12 @@ from tests.lab.stop import clean_up_when_told_to_end
 from tests.lab.udevd import udevd as real_udevd
 from tests.lab.usb import Usb
 
-# For `make mutants`: the same few examples for every mutant.
-settings.register_profile("mutants", max_examples=25, derandomize=True, database=None, deadline=None)
+# Not in the virtual machine.
+if find_spec("hypothesis") is not None:
+    from hypothesis import settings
+
+    # For `make mutants`: the same few examples for every mutant.
+    settings.register_profile("mutants", max_examples=25, derandomize=True, database=None, deadline=None)
 
 
 class StartDaemon(Protocol):
