@@ -23,6 +23,8 @@ _GREETING: Final = 30.0
 _MOST: Final = 1 << 20
 # Whoever has not heard of more than these is better off to look at everything.
 _MOST_HEARD: Final = 10_000
+# More updates than we have under way at a time are others' all the same.
+_MOST_TIMES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +87,18 @@ async def lifecycle(
 
 
 class _Heard:
-    """What was heard and not taken yet: each thing once, since it only says where to look."""
+    """What was heard and not taken yet, each thing kept once, with how often it was heard."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Lifecycle, None] = {}
+        self._waiting: dict[Lifecycle, int] = {}
         self._news = asyncio.Event()
         self._ended = False
 
     def put(self, happened: Lifecycle) -> None:
         """It was heard."""
         if len(self._waiting) >= _MOST_HEARD:
-            self._waiting = {Lifecycle("too-much", None): None}
-        self._waiting[happened] = None
+            self._waiting = {Lifecycle("too-much", None): 1}
+        self._waiting[happened] = min(self._waiting.get(happened, 0) + 1, _MOST_TIMES)
         self._news.set()
 
     def end(self) -> None:
@@ -109,7 +111,7 @@ class _Heard:
         await self._news.wait()
         self._news.clear()
         waiting, self._waiting = self._waiting, {}
-        return [] if self._ended else list(waiting)
+        return [] if self._ended else [each for each, times in waiting.items() for _ in range(times)]
 
 
 async def _hear(stream: aiohttp.ClientWebSocketResponse, heard: _Heard) -> None:

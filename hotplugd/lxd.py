@@ -78,8 +78,9 @@ class Lxd:
         self._info: ServerInfo | None = None
         # Those that our certificate is restricted to; None for all.
         self._projects: Sequence[str] | None = None
-        # What the next update can start from without asking first: whatever changes it is told by an event.
+        # What the next update can start from without asking first, while events tell of whatever changes it.
         self._found: dict[InstanceName, _Found] = {}
+        self._told = False
         # When each was asked for, in turns: a listing that was asked for before may be older.
         self._asked: dict[InstanceName, int] = {}
         self._turns = count(1)
@@ -124,7 +125,7 @@ class Lxd:
             if (found := before.get(instance.id)) is not None and found.raw == raw:
                 self._found[instance.id] = found
             elif instance.known and self._asked.get(instance.id, 0) < asked:
-                self._found[instance.id] = _Found(instance)
+                self._keep(instance.id, _Found(instance))
                 self._asked[instance.id] = asked
         self._asked = {
             name: turn for name, turn in self._asked.items() if turn > asked or name in self._found
@@ -136,7 +137,7 @@ class Lxd:
         self._found.pop(name, None)
         self._asked[name] = next(self._turns)
         found = await self._call(lambda: self._get(name))
-        self._found[name] = found
+        self._keep(name, found)
         return found.instance
 
     async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
@@ -156,7 +157,7 @@ class Lxd:
                 raise
 
         found = await self._call(work)
-        self._found[name] = found
+        self._keep(name, found)
         return found.instance
 
     async def clear(self, name: InstanceName, entries: frozenset[str]) -> None:
@@ -208,10 +209,15 @@ class Lxd:
         projects = self._projects
         try:
             async for happened in lifecycle(self.address, identity, projects):
+                self._told = True
                 yield happened
         finally:
-            # Nobody tells any more what changes.
+            self._told = False
             self._found.clear()
+
+    def _keep(self, name: InstanceName, found: _Found) -> None:
+        if self._told:
+            self._found[name] = found
 
     # --- requests, in a thread --------------------------------------------------------------------------
 

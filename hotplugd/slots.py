@@ -54,6 +54,8 @@ class Slots:
                 found = devnum_of(os.stat(link))
                 if found != device.devnum:
                     raise SlotError(f"{link} should lead to {device.devnum} and leads to {found}") from None
+        # Once more: another hotplugd, for another server, may just have swept it away.
+        _touch(slot_made(device.slot))
 
     def remove(self, device: Device) -> None:
         """Take the device's links away. Raises OSError."""

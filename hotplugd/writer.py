@@ -121,6 +121,9 @@ class Writer:
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
         self._stale = True
+        if self._doubts:
+            # It is not for us to wait any more: there is word of it.
+            self._retry.until = LONG_AGO
         self.kick()
 
     def updated(self) -> None:
@@ -128,9 +131,9 @@ class Writer:
         if self._echoes:
             self._echoes -= 1
             self._echoed = True
+            self.kick()
         else:
-            self._stale = True
-        self.kick()
+            self.refresh()
 
     def look_again(self) -> None:
         """What was seen inside may no longer be so."""
@@ -233,7 +236,7 @@ class Writer:
             linked = self._link(batch)
             if linked:
                 await self._apply(linked)
-            elif not self._records.batch(self.plan.changes, self._at):
+            elif not (self._echoed or self._records.batch(self.plan.changes, self._at)):
                 # Only here, not after each answer: while it is busy the server still says how things are.
                 self._retry.reset()
                 return

@@ -297,6 +297,20 @@ async def test_an_instance_that_the_server_does_not_find_for_a_while_is_asked_fo
 
 
 @in_virtual_time
+async def test_an_instance_that_is_made_anew_is_asked_for_as_soon_as_there_is_word_of_it() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    del bench.instances[BOX]
+    bench.reconciler.refresh(BOX)
+    await at(8)
+    bench.instances[BOX] = box()
+    bench.reconciler.refresh(BOX)
+    await bench.reconciler.settled()
+    assert bench.times[-1] == 8
+    assert bench.ours() == names([ONE])
+
+
+@in_virtual_time
 async def test_events_without_end_do_not_make_it_ask_without_end() -> None:
     bench = Bench()
     await bench.start(ONE)
