@@ -198,6 +198,8 @@ class Writer:
             if self._kicked:
                 self.kick()
             else:
+                # An echo that was lost, or that is late, is not to hide what somebody else does from now on.
+                self._echoes = 0
                 self._rest()
         self._idle(self)
         self._activity.end()

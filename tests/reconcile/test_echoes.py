@@ -57,6 +57,20 @@ async def test_one_that_comes_late_is_asked_after_too() -> None:
 
 
 @in_virtual_time
+async def test_one_that_never_came_hides_nobody_elses() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.takes = 1.0
+    bench.gets.clear()
+    begun = now()
+    bench.reconciler.updated(BOX)
+    bench.reconciler.device(TWO)
+    await bench.reconciler.settled()
+    assert bench.gets[0] == (begun, str(BOX))
+    assert bench.times[-1] == begun + 1
+
+
+@in_virtual_time
 async def test_many_in_a_row_are_asked_after_as_often_as_others() -> None:
     bench = Bench()
     bench.takes = 0.001
