@@ -113,9 +113,7 @@ class Soak:
             self.outcome.people += 1
         if (plugs - self._born) % plan.quiet == 0 and plugs != self._born:
             self._rest()
-        # Half-way between two, and not just as hotplugd is killed: what the server was putting in then nobody
-        # knows any more (README, known limits).
-        if plan.server and plugs % plan.server == plan.server // 2:
+        if plan.server and plugs % plan.server == 0:
             self._other_server()
         if plan.daemon and plugs % plan.daemon == 0:
             self._say("kill hotplugd")
