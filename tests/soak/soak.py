@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from tests.lab.wait import PAUSE
+from tests.lab.wait import NotInTime, eventually
 from tests.soak.figures import Figures, measure
 from tests.soak.people import People
 from tests.soak.scene import Scene
@@ -101,9 +102,9 @@ class Soak:
         """Until the device is inside, or for a while where it has no place."""
         console = self._scene.consoles[place]
         container = self._scene.home(place)
-        end = time.monotonic() + _PATIENCE
-        while container is not None and container.look(console.node) is None and time.monotonic() < end:
-            time.sleep(PAUSE)
+        if container is not None:
+            with suppress(NotInTime):
+                eventually(lambda: container.look(console.node), _PATIENCE)
 
     def _count(self) -> None:
         """What is due after so many plugs."""
