@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from sys import intern
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,7 +26,7 @@ from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 
 from hotplugd.answers import bound
-from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for
+from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, read, written
 from hotplugd.lifecycle import Identity, Lifecycle, lifecycle
 from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
 from hotplugd.refusals import NOT_LXD, failure, is_left_behind, refusal, short
@@ -300,10 +299,12 @@ class Lxd:
             request["headers"] = {"If-Match": known.etag}
         if gone:
             body = {key: known.raw[key] for key in _WRITABLE if key in known.raw}
-            body["devices"] = {each.name: dict(each.config) for each in after.values()}
+            before = known.raw["devices"] or {}
+            others = {key: config for key, config in before.items() if key not in gone}
+            body["devices"] = others | {each.name: written(each) for each in put}
             self._finish(endpoint.put(json=body, **request))
         else:
-            devices = {each.name: dict(each.config) for each in put}
+            devices = {each.name: written(each) for each in put}
             body = {"description": instance.description, "devices": devices}
             self._finish(endpoint.patch(json=body, **request))
         return _Found(replace(instance, entries=after))
@@ -448,11 +449,7 @@ def _is_known(found: Mapping[str, Any]) -> bool:
 
 
 def _entries(found: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Entry]:
-    return {
-        # Entries say the same as each other, and as their devices: it is kept once.
-        str(name): Entry(str(name), {intern(str(key)): intern(str(value)) for key, value in config.items()})
-        for name, config in (found or {}).items()
-    }
+    return {str(name): read(str(name), config) for name, config in (found or {}).items()}
 
 
 def _failure(error: Any) -> ServerError:

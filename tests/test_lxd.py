@@ -17,7 +17,7 @@ import pytest
 
 from hotplugd import lxd as adapter
 from hotplugd.address import find_server
-from hotplugd.entry import is_ours
+from hotplugd.entry import is_ours, written
 from hotplugd.lifecycle import Lifecycle
 from hotplugd.lxd import Lxd
 from hotplugd.model import Entry, Instance, InstanceName
@@ -148,7 +148,7 @@ class TestChanging:
         made = entry()
         after = run(server, lambda lxd: lxd.apply(name_of(container), [made], []))
         assert after.entries == {"cam": Entry("cam", _FOREIGN), made.name: made}
-        assert container.devices == {"cam": _FOREIGN, made.name: dict(made.config)}
+        assert container.devices == {"cam": _FOREIGN, made.name: written(made)}
         assert container.look("/dev/lab") is not None
         now = container.config
         assert (now["description"], now["profiles"]) == (before["description"], before["profiles"])
@@ -175,6 +175,33 @@ class TestChanging:
         with pytest.raises(Busy, match="somebody else made an entry"):
             run(server, lambda lxd: lxd.apply(name_of(container), [entry()], []))
         assert container.devices["hp-00000000000000aa"] == unmarked
+
+    def test_marks_are_one_key_of_the_servers(self, server: Server, container: Container) -> None:
+        made = run(server, lambda lxd: lxd.apply(name_of(container), [entry()], [])).entries[entry().name]
+        assert made == entry()
+        assert container.devices[made.name].keys() == {"type", "source", "path", "required", "user.hotplugd"}
+        assert run(server, lambda lxd: lxd.get(name_of(container))).entries == {made.name: made}
+
+    def test_marks_apart_are_marks_too(self, server: Server, launch: Callable[..., Container]) -> None:
+        container = launch(devices={entry().name: dict(entry().config)})
+        found = run(server, lambda lxd: lxd.get(name_of(container)))
+        assert found.entries == {entry().name: entry()}
+        run(server, lambda lxd: lxd.apply(name_of(container), [], [entry().name]))
+        assert container.devices == {}
+
+    @pytest.mark.parametrize(
+        "marks", ["", "{", "[" * 100_000, "[]", '"version"', '{"version": 1, "instance": {}}']
+    )
+    def test_broken_marks_are_none(
+        self, server: Server, launch: Callable[..., Container], marks: str
+    ) -> None:
+        broken = {**_FOREIGN, "user.hotplugd": marks}
+        container = launch(devices={entry().name: broken})
+        other = entry("hp-00000000000000bb", path="/dev/other")
+        run(server, lambda lxd: lxd.apply(name_of(container), [other], []))
+        after = run(server, lambda lxd: lxd.apply(name_of(container), [], [entry().name, other.name]))
+        assert not is_ours(after.entries[entry().name])
+        assert container.devices == {entry().name: {key: text for key, text in broken.items() if text}}
 
     def test_what_is_there_already_asks_for_nothing(self, server: Server, container: Container) -> None:
         run(server, lambda lxd: lxd.apply(name_of(container), [entry()], []))
@@ -220,7 +247,7 @@ class TestChanging:
 
         after = run_told(server, work)
         assert set(after.entries) == {"cam", other.name} | (set() if remove else {made.name})
-        assert container.devices == {name: dict(each.config) for name, each in after.entries.items()}
+        assert container.devices == {name: written(each) for name, each in after.entries.items()}
         assert container.config["description"] == "mine"
 
     def test_what_was_listed_is_not_asked_for_before_something_goes_in(

@@ -54,7 +54,7 @@ def ours(container: Container) -> list[dict[str, str]]:
 
 def members(container: Container) -> list[str]:
     """On which members the container's entries were made."""
-    return [each["user.hotplugd.member"] for each in ours(container)]
+    return [json.loads(each["user.hotplugd"])["member"] for each in ours(container)]
 
 
 def everywhere(daemon: Daemon) -> dict[str, Any]:

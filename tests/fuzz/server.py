@@ -15,10 +15,10 @@ import requests
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
-from hotplugd.entry import is_ours
+from hotplugd.entry import MARKS, is_ours, read, written
 from hotplugd.lifecycle import meaning
 from hotplugd.lxd import Lxd
-from hotplugd.model import Entry, Instance
+from hotplugd.model import Instance
 from hotplugd.server import Refused, ServerError, ServerInfo
 from hotplugd.threads import Threads
 from tests.fuzz import holds, made
@@ -144,7 +144,12 @@ def answers(data: bytes) -> None:
     """Connect, list, ask and change, with a server that answers anything."""
     feed = Feed(data)
     box = made.instance(feed)
-    devices: object = {each.name: dict(each.config) for each in box.entries.values()}
+    devices: object = {
+        each.name: dict(each.config)
+        if feed.chance(3)
+        else written(each) | feed.pick(({}, {MARKS: feed.text()}))
+        for each in box.entries.values()
+    }
     if feed.chance(8):
         devices = feed.json()
     found = {
@@ -203,11 +208,7 @@ def _only_ours_change(changes: Sequence[_Asked], put: set[str], remove: set[str]
     """Whatever is asked of the server, what is not ours stays as the server has just said that it is."""
     for each in changes:
         before = each.said["metadata"]["devices"] or {}
-        before = {
-            str(name): {str(key): str(text) for key, text in config.items()}
-            for name, config in before.items()
-        }
-        ours = {name for name, config in before.items() if is_ours(Entry(name, config))}
+        ours = {name for name, config in before.items() if is_ours(read(name, config))}
         after = each.body["devices"]
         if each.method == "PUT":
             # But for what it takes away of a crash of the server's, which then is ours.
@@ -219,7 +220,7 @@ def _only_ours_change(changes: Sequence[_Asked], put: set[str], remove: set[str]
             if before.get(name) != config:
                 assert name in put | _named_by(each.errors)
                 assert name in ours or name not in before
-                assert is_ours(Entry(name, config))
+                assert is_ours(read(name, config))
 
 
 def _named_by(errors: Sequence[str]) -> set[str]:
