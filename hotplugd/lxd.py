@@ -25,8 +25,8 @@ from pylxd import Client
 from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 
-from hotplugd.answers import bound
 from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, read, written
+from hotplugd.http import Http
 from hotplugd.lifecycle import Identity, Lifecycle, lifecycle
 from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
 from hotplugd.refusals import NOT_LXD, failure, is_left_behind, refusal, short
@@ -39,6 +39,7 @@ T = TypeVar("T")
 _CONNECT: Final = 5.0
 _READ: Final = 30.0
 _CALL: Final = 45.0
+_CONNECTIONS: Final = 100
 
 _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
@@ -231,14 +232,11 @@ class Lxd:
         if socket and not Path(self.address).exists():
             # pylxd would take the missing path for a URL.
             raise Unreachable(f"{self.address} does not exist; is the server running?")
-        if socket:
-            session = get_session_for_url("http+unix://")
-        else:
-            pinned = str(_pinned(self.address))
-            session = get_session_for_url(self.address, verify=pinned, cert=tuple(DEFAULT_CERTS))
-        # Proxies and certificate bundles of the environment are not for this connection.
-        session.trust_env = False
-        bound(session, _CALL)
+        session = Http(self.address if socket else "", _CONNECTIONS, _CALL)
+        if not socket:
+            session.verify, session.cert = str(_pinned(self.address)), tuple(DEFAULT_CERTS)
+            by_pin = get_session_for_url(self.address, verify=session.verify)
+            session.mount(self.address, by_pin.get_adapter(self.address))
         client = Client(endpoint=self.address, session=session, timeout=(_CONNECT, _READ))
         info = client.host_info
         if info.get("auth") != "trusted":

@@ -43,18 +43,11 @@ class Slots:
         Raises SlotError where a link of that name leads to another device, else OSError.
         """
         try:
-            _touch(slot_made(device.slot))
+            _link(device)
         except FileNotFoundError:
             Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
-            _touch(slot_made(device.slot))
-        for link in slot_links(device.slot):
-            try:
-                os.symlink(device.node, link)
-            except FileExistsError:
-                found = devnum_of(os.stat(link))
-                if found != device.devnum:
-                    raise SlotError(f"{link} should lead to {device.devnum} and leads to {found}") from None
-        # Once more: another hotplugd, for another server, may just have swept it away.
+            _link(device)
+        # After the links: a mark without is swept away by another hotplugd, for another server.
         _touch(slot_made(device.slot))
 
     def remove(self, device: Device) -> None:
@@ -82,6 +75,16 @@ class Slots:
             if not any(os.path.lexists(link) for link in slot_links(slot)):
                 Path(slot_made(slot)).unlink(missing_ok=True)
         return swept
+
+
+def _link(device: Device) -> None:
+    for link in slot_links(device.slot):
+        try:
+            os.symlink(device.node, link)
+        except FileExistsError:
+            found = devnum_of(os.stat(link))
+            if found != device.devnum:
+                raise SlotError(f"{link} should lead to {device.devnum} and leads to {found}") from None
 
 
 def _touch(path: str) -> None:

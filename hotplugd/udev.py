@@ -178,11 +178,11 @@ class Udev:
     # --- messages ---------------------------------------------------------------------------------------
 
     def _read(self, monitor: Any, source: str) -> None:
-        # pyudev answers ENOBUFS with an OSError whose errno is None, before it reads: the socket stays
-        # readable for ever. A message cut short raises ValueError. Either way something was lost.
+        # Not `poll`, which makes a poll object for each message, and answers ENOBUFS without reading: the
+        # socket would stay readable for ever. A message cut short raises ValueError: something was lost.
         try:
             for _ in range(_ONE_TURN):
-                message = monitor.poll(0)
+                message = monitor._receive_device()  # noqa: SLF001
                 if message is None:
                     return
                 self._hear(message, source)

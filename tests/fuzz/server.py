@@ -16,6 +16,7 @@ from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
 from hotplugd.entry import MARKS, is_ours, read, written
+from hotplugd.http import Http
 from hotplugd.lifecycle import meaning
 from hotplugd.lxd import Lxd
 from hotplugd.model import Instance
@@ -248,13 +249,13 @@ def _done(work: Coroutine[object, object, T]) -> T:
 def _speaking_to(fed: _Fed) -> Iterator[None]:
     """The adapter's sessions speak to this."""
 
-    def session(*_: object, **__: object) -> requests.Session:
-        made_up = requests.Session()
+    def session(socket: str, most: int, longest: float) -> Http:
+        made_up = Http(socket, most, longest)
         made_up.adapters.clear()
         made_up.mount("http+unix://", fed)
         return made_up
 
-    with patch("hotplugd.lxd.get_session_for_url", session):
+    with patch("hotplugd.lxd.Http", session):
         yield
 
 

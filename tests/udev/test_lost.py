@@ -111,7 +111,7 @@ class Broken:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def poll(self, _: float) -> None:
+    def _receive_device(self) -> None:
         raise self._error
 
 
