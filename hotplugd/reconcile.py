@@ -122,7 +122,7 @@ class Reconciler:
         self._instances_listed = True
         found = {instance.id: instance for instance in instances}
         self._listing = True
-        for name in found.keys() | self._writers.keys():
+        for name in found.keys() | self._writers.keys() | set(self._tools.notes.names()):
             self._writer(name).listed(found.get(name), asked)
         self._listing = False
         self._judge()

@@ -25,7 +25,7 @@ from hotplugd.reconcile import Reconciler
 from hotplugd.retry import LONG_AGO, Retry
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError, ServerInfo
-from hotplugd.slots import Slots, lock
+from hotplugd.slots import Notes, Slots, lock
 from hotplugd.threads import Threads
 from hotplugd.tools import Tools
 from hotplugd.udev import Udev
@@ -72,6 +72,8 @@ class Session:
         self._leave = config.udev_rules
         self._dry_run = dry_run
         self._retry = Retry()
+        # Set while instances are to be listed again.
+        self._unlisted = asyncio.Event()
         # When, in the loop's time, the server's events were heard at last.
         self._since = LONG_AGO
         threads = Threads()
@@ -79,9 +81,18 @@ class Session:
         self._lxd = Lxd(address, Threads(_REQUESTS))
         self._inspector = Inspector(threads, self._lxd.init, self._changed_inside, self._ended)
         self._slots = Slots()
+        self._notes = Notes(address)
         self._injector = Injector(threads, self._inspector.network, config.inject)
         tools = Tools(
-            self._lxd, self._inspector, self._injector, self._slots, self._restore, log, _now, dry_run
+            self._lxd,
+            self._inspector,
+            self._injector,
+            self._slots,
+            self._notes,
+            self._restore,
+            log,
+            _now,
+            dry_run,
         )
         self.reconciler = Reconciler(tools, rules)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost)
@@ -98,6 +109,7 @@ class Session:
             with lock(self.address):
                 for name in self._slots.sweep():
                     self._log.info("slot.swept", slot=name)
+                self._notes.read()
                 await self._work()
 
     def set_rules(self, rules: RuleSet) -> None:
@@ -123,6 +135,7 @@ class Session:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
                 tasks.create_task(self._resync())
+                tasks.create_task(self._list_again())
                 tasks.create_task(self._try())
         finally:
             self._udev.stop()
@@ -156,7 +169,7 @@ class Session:
             self._log.info("server.connected", server=str(self.server))
             self._answered.set()
         elif happened.name is None:
-            await self._list()
+            self._unlisted.set()
         elif happened.action == "instance-updated":
             self.reconciler.updated(happened.name)
         else:
@@ -174,10 +187,23 @@ class Session:
             await asyncio.sleep(_RESYNC)
             self._udev.refresh()
             self.reconciler.look_everywhere()
+            self._unlisted.set()
+
+    async def _list_again(self) -> None:
+        """List instances where several may have changed; what is heard of one does not wait for it."""
+        retry = Retry()
+        while True:
+            await self._unlisted.wait()
+            self._unlisted.clear()
             try:
                 await self._list()
+                retry.reset()
             except ServerError as error:
-                self._log.warning("server.away", reason=str(error), retry_in=_RESYNC)
+                pause, new = retry.failed(str(error), asyncio.get_running_loop().time(), *_PAUSES)
+                if new:
+                    self._log.warning("server.away", reason=str(error), retry_in=pause)
+                self._unlisted.set()
+                await asyncio.sleep(pause)
 
     async def _list(self) -> None:
         asked = asyncio.get_running_loop().time()

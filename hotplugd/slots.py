@@ -1,20 +1,24 @@
-"""The links below /dev/hotplugd, one pair for each enumeration of each device that is attached.
+"""Below /dev/hotplugd: a pair of links for each enumeration of each device that is attached, and notes.
 
-They go with the device: we take them away, or our udev rule while no daemon runs.
+The links go with the device: we take them away, or our udev rule while no daemon runs.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
-from hotplugd.entry import MADE, SLOTS, slot_links, slot_made
-from hotplugd.model import Device, Devnum
+from hotplugd.entry import MADE, SLOTS, mark_for, read, slot_links, slot_made, written
+from hotplugd.model import Device, Devnum, Entry, InstanceName
+
+_OWN: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class AlreadyRunning(Exception):
@@ -32,6 +36,55 @@ def devnum_of(status: os.stat_result) -> Devnum | None:
     if stat.S_ISBLK(status.st_mode):
         return Devnum("block", os.major(status.st_rdev), os.minor(status.st_rdev))
     return None
+
+
+class Notes:
+    """What is put into the instances of one server, and what may be left of it: a file for each instance,
+    beside the links, so that it is gone after a boot, as what is inside is.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._start = f".adding-{_short(os.path.realpath(server))}-"
+        self._before: dict[InstanceName, dict[str, Entry]] = {}
+
+    def read(self) -> None:
+        """Read what there is from before. Raises OSError. What is broken was not followed by a request."""
+        for path in Path(SLOTS).glob(self._start + "*"):
+            try:
+                found = json.loads(path.read_bytes())
+                name = InstanceName(str(found["project"]), str(found["name"]))
+                entries = {str(key): read(str(key), config) for key, config in found["entries"].items()}
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                path.unlink(missing_ok=True)
+            else:
+                self._before[name] = entries
+
+    def names(self) -> list[InstanceName]:
+        """See `tools.Notes`."""
+        return list(self._before)
+
+    def take(self, name: InstanceName) -> Mapping[str, Entry]:
+        """See `tools.Notes`."""
+        return self._before.pop(name, {})
+
+    def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
+        """See `tools.Notes`. Without room for a note a device goes in all the same."""
+        path = f"{SLOTS}/{self._start}{_short(mark_for(name))}"
+        if not entries:
+            with suppress(OSError):
+                os.unlink(path)
+            return
+        found = {
+            "project": name.project,
+            "name": name.name,
+            "entries": {each.name: written(each) for each in entries},
+        }
+        with suppress(OSError):
+            file = os.open(path, _OWN, 0o600)
+            try:
+                os.write(file, json.dumps(found).encode())
+            finally:
+                os.close(file)
 
 
 class Slots:
@@ -88,7 +141,11 @@ def _link(device: Device) -> None:
 
 
 def _touch(path: str) -> None:
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    os.close(os.open(path, _OWN, 0o600))
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @contextmanager
@@ -99,7 +156,7 @@ def lock(server: str) -> Iterator[None]:
     Raises AlreadyRunning, or OSError where /dev cannot be written.
     """
     Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
-    name = ".lock-" + hashlib.sha256(os.path.realpath(server).encode()).hexdigest()[:16]
+    name = ".lock-" + _short(os.path.realpath(server))
     descriptor = os.open(Path(SLOTS, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:

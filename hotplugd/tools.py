@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model import Device
+from hotplugd.model import Device, Entry, InstanceName
 from hotplugd.server import Injector, Inspector, Server
 
 
@@ -21,6 +21,19 @@ class Slots(Protocol):
 
     def remove(self, device: Device) -> None:
         """Take the device's links away, which makes the server take its node out. Raises OSError."""
+
+
+class Notes(Protocol):
+    """What is kept over a crash of ours, and not over a boot: what was being put into instances."""
+
+    def names(self) -> Iterable[InstanceName]:
+        """The instances of which there is a note from before that nobody took yet."""
+
+    def take(self, name: InstanceName) -> Mapping[str, Entry]:
+        """What was being put into this instance when we ended, by the entries' names."""
+
+    def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
+        """These are being put in; no note where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,7 @@ class Tools:
     inspector: Inspector
     injector: Injector
     slots: Slots
+    notes: Notes
     restore: Callable[[Device], Device | None]
     log: FilteringBoundLogger
     now: Callable[[], str]

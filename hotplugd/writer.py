@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final
 
 from hotplugd import entry as entries
+from hotplugd.doubts import Doubts
 from hotplugd.linker import Linker
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan import Change, Plan, plan_instance
@@ -33,7 +34,7 @@ _HANDS_OFF: Final = 1.0
 _FREE_QUESTIONS: Final = 10
 _QUESTION: Final = 0.1
 # An instance that is gone without a word is asked for so many times more, in half a minute.
-_DOUBTS: Final = 6
+_SEARCHES: Final = 6
 
 
 class Writer:
@@ -89,9 +90,8 @@ class Writer:
         self._retry = Retry()
         # When the questions asked so far are paid for, and how often an instance that we knew was not found.
         self._asked = LONG_AGO
-        self._doubts = 0
-        # What was being put in when the server failed over it: it may have left nodes of them inside.
-        self._doubtful: dict[str, Change] = {}
+        self._missed = 0
+        self._doubts = Doubts(name, tools.notes)
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
         self._working: asyncio.Task[None] | None = None
@@ -121,7 +121,7 @@ class Writer:
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
         self._stale = True
-        if self._doubts:
+        if self._missed:
             # It is not for us to wait any more: there is word of it.
             self._retry.until = LONG_AGO
         self.kick()
@@ -224,7 +224,7 @@ class Writer:
             # events never end nothing would ever be sent.
             if waits or max(self._retry.until, self._hands_off) > self._at:
                 return
-            if not self._stale and (left := self._left()):
+            if not self._stale and (left := self._doubts.left(self.actual, self._wanted())):
                 await self._clear_up(left)
                 continue
             batch = self._records.batch(self.plan.changes, self._at)
@@ -257,11 +257,11 @@ class Writer:
         try:
             self._learn(await self._tools.server.get(self.name))
         except Gone:
-            known = self.actual is not None or self._doubts > 0
+            known = self.actual is not None or self._missed > 0
             self._learn(None)
-            if known and self.wants and self._doubts < _DOUBTS:
-                self._doubts += 1
-                self._stale, self._retry.until = True, self._loop.time() + delay(self._doubts)
+            if known and self.wants and self._missed < _SEARCHES:
+                self._missed += 1
+                self._stale, self._retry.until = True, self._loop.time() + delay(self._missed)
         except ServerError as error:
             self._back_off(error)
 
@@ -276,7 +276,7 @@ class Writer:
             self._hands_off = self._loop.time() + _HANDS_OFF
         self.actual = actual
         if actual is not None:
-            self._doubts = 0
+            self._missed = 0
         self._learned = self._loop.time()
         self._tell_learned(self.name, actual)
 
@@ -302,20 +302,26 @@ class Writer:
         paths += [want.place for want in self._wanted() if entries.name_for(want.slot) in self._sending]
         self._sight.changed(paths)
         self._echoes += 1
+        self._doubts.begin(batch)
         try:
             actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:
             self._echoes = 0
             if error.half:
                 # Nobody knows what it has written down, either.
-                self._doubt(batch)
+                self._doubts.unknown()
                 self._stale = True
+            else:
+                self._doubts.undone()
             self._split(batch, error)
         except ServerError as error:
             if isinstance(error, Unreachable):
-                self._doubt(batch)
+                self._doubts.unknown()
+            else:
+                self._doubts.undone()
             self._back_off(error)
         else:
+            self._doubts.done()
             self._retry.reset()
             before = self.actual.entries if self.actual is not None else {}
             for change in batch:
@@ -328,35 +334,17 @@ class Writer:
             self._sight.changed(paths)
             self._sending = frozenset()
 
-    def _doubt(self, batch: Sequence[Change]) -> None:
-        self._doubtful |= {each.entry.name: each for each in batch if each.action == "add"}
-
-    def _left(self) -> dict[str, Change]:
-        """What may be left of entries that are not there, and that nobody wants any more.
-
-        Those that are still wanted are put in again, which finds what is left of them.
-        """
-        if self.actual is None or not self.actual.running:
-            self._doubtful = {}
-        if not self._doubtful or self.actual is None:
-            return {}
-        there = self.actual.entries.keys()
-        self._doubtful = {name: each for name, each in self._doubtful.items() if name not in there}
-        wanted = {entries.name_for(want.slot) for want in self._wanted()}
-        return {name: each for name, each in self._doubtful.items() if name not in wanted}
-
-    async def _clear_up(self, left: Mapping[str, Change]) -> None:
+    async def _clear_up(self, left: Sequence[Change]) -> None:
         """Have taken away what is left of these."""
         try:
-            await self._tools.server.clear(self.name, frozenset(left))
+            await self._tools.server.clear(self.name, frozenset(each.entry.name for each in left))
         except ServerError as error:
             if not isinstance(error, Refused) or error.half:
                 self._back_off(error)
                 return
             self._report.refused(str(error), 0.0)
-        for name in left:
-            self._doubtful.pop(name, None)
-        for change in left.values():
+        self._doubts.cleared(left)
+        for change in left:
             place = entries.place_of(change.entry)
             self._sight.changed([place])
             self._sight.left(place, change)

@@ -15,8 +15,8 @@ import pytest
 
 from hotplugd import entry, slots
 from hotplugd.entry import slot_links
-from hotplugd.model import Device, Devnum
-from hotplugd.slots import AlreadyRunning, SlotError, Slots, devnum_of, lock
+from hotplugd.model import Device, Devnum, Entry, InstanceName
+from hotplugd.slots import AlreadyRunning, Notes, SlotError, Slots, devnum_of, lock
 
 _HOLDER = """
 import sys
@@ -219,3 +219,61 @@ def test_the_number_of_a_node_and_of_what_is_none(tmp_path: Path) -> None:
     assert devnum_of(tmp_path.stat()) is None
     os.mknod(tmp_path / "disk", stat.S_IFBLK | 0o600, os.makedev(300, 70000))
     assert devnum_of((tmp_path / "disk").stat()) == Devnum("block", 300, 70000)
+
+
+class TestNotes:
+    BOX = InstanceName("lab", "box")
+
+    def entry(self, name: str = "hp-00000000000000aa") -> Entry:
+        return Entry(
+            name, {"type": "unix-char", "user.hotplugd.instance": "lab/box", "user.hotplugd.rule": "é"}
+        )
+
+    def again(self, server: str = "/a") -> Notes:
+        """As another hotplugd finds them."""
+        notes = Notes(server)
+        notes.read()
+        return notes
+
+    @pytest.fixture(autouse=True)
+    def made(self, folder: Path) -> Path:
+        folder.mkdir()
+        return folder
+
+    def test_they_are_found_again(self) -> None:
+        one, two = self.entry(), self.entry("hp-00000000000000bb")
+        Notes("/a").note(self.BOX, (one,))
+        Notes("/a").note(self.BOX, (one, two))
+        found = self.again()
+        assert found.names() == [self.BOX]
+        assert found.take(self.BOX) == {one.name: one, two.name: two}
+        assert found.names() == []
+        assert found.take(self.BOX) == {}
+        assert self.again().names() == [self.BOX]
+
+    def test_they_are_gone_where_nothing_is_put_in(self, made: Path) -> None:
+        Notes("/a").note(self.BOX, (self.entry(),))
+        Notes("/a").note(self.BOX, ())
+        assert list(made.iterdir()) == []
+        Notes("/a").note(self.BOX, ())
+
+    def test_another_servers_are_not_ours(self) -> None:
+        Notes("/a").note(self.BOX, (self.entry(),))
+        assert self.again("/b").names() == []
+        assert Slots().sweep() == []
+        assert self.again("/a").names() == [self.BOX]
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", "{}", '{"project": "a", "name": "b", "entries": [1]}', "[" * 9999]
+    )
+    def test_a_broken_one_is_none(self, made: Path, text: str) -> None:
+        Notes("/a").note(self.BOX, (self.entry(),))
+        (path,) = made.iterdir()
+        path.write_text(text)
+        assert self.again().names() == []
+        assert not path.exists()
+
+    def test_without_room_there_is_none(self, made: Path) -> None:
+        made.rmdir()
+        Notes("/a").note(self.BOX, (self.entry(),))
+        assert self.again().names() == []

@@ -494,6 +494,25 @@ def test_what_is_attached_stays_when_it_ends(
     assert not running.control.exists()
 
 
+def test_a_device_that_is_pulled_after_both_were_killed_over_it_does_not_stay(
+    own_server: Server, console: Console
+) -> None:
+    container = own_server.launch()
+    with Daemon(own_server.socket, rules(to=str(container), kernel=names(console))) as running:
+        for _ in range(4):
+            console.plug()
+            eventually(lambda: container.look(console.node), pause=0.0003)
+            own_server.kill()
+            running.kill()
+            console.unplug()
+            own_server.start()
+            running.start()
+            eventually(lambda: container.look(console.node) is None, 40)
+            eventually(lambda: not ours(container))
+        assert running.status()["problems"] == []
+    assert not list(Path("/dev/hotplugd").glob(".adding-*"))
+
+
 def test_a_device_that_is_pulled_after_the_server_was_killed_over_it_does_not_stay(
     own_server: Server, console: Console
 ) -> None:

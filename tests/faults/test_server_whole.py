@@ -104,6 +104,22 @@ def test_its_list_of_instances(bed: Bed, act: Act) -> None:
     bed.settled()
 
 
+def test_a_list_that_a_profile_asks_for_keeps_nobody_waiting(bed: Bed) -> None:
+    bed.one.plug()
+    eventually(lambda: there(bed.hurt, bed.one))
+    bed.hurt.delete()
+    bed.theirs.delete()
+    eventually(lambda: "there is no instance" in bed.told())
+    with bed.proxy.fault(Fault(Hang(), _LIST)) as (fault,):
+        bed.server.api.request("PATCH", "/1.0/profiles/default", {"description": "edited"})
+        eventually(lambda: fault.met)
+        bed.launch_again()
+        eventually(lambda: there(bed.hurt, bed.one), 10)
+        bed.pace(".*")
+        assert fault.met == 1
+    bed.settled()
+
+
 def test_a_list_without_any_instance_takes_nothing_out(bed: Bed) -> None:
     bed.one.plug()
     eventually(lambda: there(bed.hurt, bed.one))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,6 +55,7 @@ class Bench:
     halves     nodes inside of entries that the server did not get to write down, by path
     nowhere    links that are somewhere else once they were made
     unlinked   raises what making or taking away a link inside fails with
+    before     what was being put in when another ended, and `notes` the names of what is, by instance
     links      which slots have links; `unlinkable` and `unmakeable` slots fail
     """
 
@@ -91,11 +92,13 @@ class Bench:
         self.nowhere: set[str] = set()
         self.unlinked: Callable[[str], None] = lambda _: None
         self.pulled: set[str] = set()
+        self.before: dict[InstanceName, dict[str, Entry]] = {}
+        self.notes: dict[InstanceName, set[str]] = {}
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
         log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
         self.reconciler = Reconciler(
-            Tools(self, self, self, self, self.restore, log, lambda: f"at {now()}", dry_run), rules
+            Tools(self, self, self, self, self, self.restore, log, lambda: f"at {now()}", dry_run), rules
         )
 
     async def start(self, *devices: Device, unsettled: Sequence[Device] = ()) -> None:
@@ -251,6 +254,17 @@ class Bench:
             raise OSError("it cannot be removed")
         self.journal.append(f"unlink {device.slot}")
         self.links.discard(device.slot)
+
+    # --- Notes ------------------------------------------------------------------------------------------
+
+    def names(self) -> list[InstanceName]:
+        return list(self.before)
+
+    def take(self, name: InstanceName) -> Mapping[str, Entry]:
+        return self.before.pop(name, {})
+
+    def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
+        self.notes[name] = {each.name for each in entries}
 
 
 def names(devices: Iterable[Device]) -> set[str]:

@@ -7,9 +7,9 @@ from itertools import accumulate
 import pytest
 
 from hotplugd.entry import name_for, place_of
-from hotplugd.model import Device, Devnum, InstanceName, Node
+from hotplugd.model import Device, Devnum, Entry, InstanceName, Node
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
-from tests.devices import ALL, BOX, box, console, phone, rule, ruleset
+from tests.devices import ALL, BOX, box, console, entry, phone, rule, ruleset
 from tests.reconcile.bench import Bench, Request, names
 from tests.virtual import at, clock, in_virtual_time, later, now
 
@@ -488,4 +488,93 @@ async def test_what_the_server_refused_and_took_back_is_not_cleared_up() -> None
     await at(10)
     bench.reconciler.no_device(ONE.syspath)
     await at(100)
+    assert "clear 1" not in bench.journal
+
+
+@in_virtual_time
+async def test_what_is_being_put_in_is_noted_until_it_is_known_what_became_of_it() -> None:
+    bench = Bench()
+    await bench.start()
+    seen: list[set[str]] = []
+    bench.applied = lambda _: seen.append(bench.notes[BOX])
+    await bench.plug(ONE)
+    assert seen == [{name_for(ONE.slot)}]
+    assert bench.notes[BOX] == set()
+    refuse(bench, TWO, blame=True)
+    await bench.plug(TWO)
+    assert bench.notes[BOX] == set()
+    fail(bench, Unreachable("away"), asking=True)
+    bench.reconciler.device(BAD)
+    await later(0.05)
+    assert bench.notes[BOX] == {name_for(BAD.slot)}
+    recover(bench)
+    await at(100)
+    assert bench.notes[BOX] == set()
+
+
+@in_virtual_time
+async def test_what_was_in_doubt_stays_so_when_the_next_try_is_refused() -> None:
+    bench = Bench()
+    await bench.start()
+    crash_amid(bench)
+    bench.reconciler.device(ONE)
+    await later(0.05)
+    refuse(bench, ONE, blame=True)
+    await at(10)
+    bench.reconciler.no_device(ONE.syspath)
+    recover(bench)
+    await at(100)
+    assert bench.inside[BOX] == {}
+    assert bench.notes[BOX] == set()
+
+
+def noted(bench: Bench) -> Entry:
+    """An entry that was being put in when another hotplugd ended, and that the server did not write down."""
+    one = entry(ONE)
+    bench.before[BOX] = {one.name: one}
+    bench.notes[BOX] = {one.name}
+    node = Node(ONE.devnum, 0o660)
+    bench.halves[place_of(one)] = (one.name, node)
+    bench.inside.setdefault(BOX, {})[place_of(one)] = node
+    return one
+
+
+@in_virtual_time
+async def test_what_was_being_put_in_when_we_ended_too_does_not_stay() -> None:
+    bench = Bench()
+    noted(bench)
+    await bench.start()
+    assert bench.inside[BOX] == {}
+    assert bench.notes[BOX] == set()
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_what_the_server_finished_after_we_ended_is_known_by_its_entry() -> None:
+    bench = Bench()
+    one = noted(bench)
+    bench.change(BOX, entries={one.name: one})
+    await bench.start(ONE)
+    assert bench.requests == []
+    assert "clear 1" not in bench.journal
+    assert bench.notes[BOX] == set()
+
+
+@in_virtual_time
+async def test_what_was_being_put_in_and_is_wanted_still_is_put_in_again() -> None:
+    bench = Bench()
+    noted(bench)
+    await bench.start(ONE)
+    assert bench.verified() == {str(ONE): True}
+    assert "clear 1" not in bench.journal
+    assert bench.notes[BOX] == set()
+
+
+@pytest.mark.parametrize("there", [True, False])
+@in_virtual_time
+async def test_a_note_of_an_instance_that_does_not_run_or_is_none_goes(*, there: bool) -> None:
+    bench = Bench(box(running=False) if there else box(name="other"))
+    noted(bench)
+    await bench.start()
+    assert bench.notes[BOX] == set()
     assert "clear 1" not in bench.journal

@@ -1,0 +1,79 @@
+"""What may be left inside an instance of entries that it does not have.
+
+A server that ends while it puts something in may have made a node and not have written down why. Whoever
+asked for it knows; and so that this is known after a crash of ours, too, a note is kept until it is certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from hotplugd.entry import MARK_NODE, MARK_RULE, name_for, place_of, slot_of
+from hotplugd.model import Entry, Instance, InstanceName
+from hotplugd.plan import Change
+from hotplugd.tools import Notes
+from hotplugd.wants import Want
+
+
+class Doubts:
+    """Of one instance: what is being put in, and what was when the server failed over it."""
+
+    def __init__(self, name: InstanceName, notes: Notes) -> None:
+        self._name = name
+        self._notes = notes
+        self._doubtful = dict(notes.take(name))
+        self._sent: dict[str, Entry] = {}
+
+    def begin(self, batch: Iterable[Change]) -> None:
+        """A request with these changes is about to be sent."""
+        self._sent = {each.entry.name: each.entry for each in batch if each.action == "add"}
+        if self._sent:
+            self._note()
+
+    def done(self) -> None:
+        """The request was carried out."""
+        self._forget(self._sent)
+
+    def undone(self) -> None:
+        """Nothing of the request was."""
+        if self._sent:
+            self._sent = {}
+            self._note()
+
+    def unknown(self) -> None:
+        """Nobody knows."""
+        self._doubtful |= self._sent
+        self._sent = {}
+
+    def cleared(self, changes: Iterable[Change]) -> None:
+        """Nothing is left of these any more."""
+        self._forget({each.entry.name for each in changes})
+
+    def left(self, actual: Instance | None, wanted: Iterable[Want]) -> list[Change]:
+        """What should be cleared up: as if these entries had been taken out.
+
+        Not what is wanted: that is put in again, which finds what is left of it.
+        """
+        if not self._doubtful:
+            return []
+        if actual is None or not actual.running:
+            self._forget(self._doubtful)
+            return []
+        self._forget(actual.entries)
+        names = {name_for(each.slot) for each in wanted}
+        return [self._gone(each) for name, each in self._doubtful.items() if name not in names]
+
+    def _gone(self, entry: Entry) -> Change:
+        device, rule = entry.config.get(MARK_NODE) or slot_of(entry), entry.config.get(MARK_RULE, "")
+        why = "the server failed while it was put in"
+        return Change("remove", self._name, entry, device, rule, why, frees=place_of(entry))
+
+    def _forget(self, names: Container[str]) -> None:
+        known = self._doubtful | self._sent
+        self._doubtful = {name: each for name, each in self._doubtful.items() if name not in names}
+        self._sent = {}
+        if known != self._doubtful:
+            self._note()
+
+    def _note(self) -> None:
+        self._notes.note(self._name, tuple((self._doubtful | self._sent).values()))
