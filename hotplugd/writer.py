@@ -1,26 +1,25 @@
 """One instance's writer: what is known of the instance, and how its plan is applied.
 
 A writer plans, sends what is ready as one request, and plans again, until there is nothing to send. What
-arrives meanwhile gathers and goes as the next request. When it rests it looks inside, if there is something
-to see there, and sets an alarm for what has to be tried again. A writer waits for no other.
+arrives meanwhile gathers and goes as the next request. When it rests it has the inside seen to (`interior`),
+and sets an alarm for what has to be tried again. A writer waits for no other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final
 
 from hotplugd import entry as entries
+from hotplugd.asking import Asking
 from hotplugd.doubts import Doubts
-from hotplugd.linker import Linker
-from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.interior import Interior
+from hotplugd.model import Device, Entry, Instance, InstanceName
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.report import Report
-from hotplugd.retry import LONG_AGO, NEVER, Records, Retry, delay
+from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
 from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
-from hotplugd.sight import Sight
-from hotplugd.teller import Teller
 from hotplugd.tools import Activity, Tools, ended_well
 from hotplugd.wants import Problem, Want
 
@@ -29,12 +28,6 @@ _FAILED_PAUSES: Final = (0.1, 30.0)
 # Whoever stops an instance, or makes one, is often about to do more (restore, rename, start), and is refused
 # while the server carries out an update of ours. Nothing is urgent in what does not run.
 _HANDS_OFF: Final = 1.0
-# Events make us ask the server this often in a row, and then no more often than that: who is root inside can
-# have the server send events without end (LXD: devlxd, PATCH /1.0).
-_FREE_QUESTIONS: Final = 10
-_QUESTION: Final = 0.1
-# An instance that is gone without a word is asked for so many times more, in half a minute.
-_SEARCHES: Final = 6
 
 
 class Writer:
@@ -70,32 +63,22 @@ class Writer:
         self._tell_learned = learned
         self._idle = idle
         self._loop = asyncio.get_running_loop()
-        self._sight = Sight()
         self._records = Records()
         self._report = Report(name, tools.log)
-        self._linker = Linker(name, tools, activity, self._linked)
-        self._teller = Teller(name, tools, activity, self._report)
-        # kicked: something is new since the last plan. stale: the server has to be asked before the next.
+        self._interior = Interior(name, tools, activity, self._report, self.kick)
+        self._asking = Asking()
+        # Something is new since the last plan.
         self._kicked = False
-        self._stale = False
-        # How many updates of ours the server has still to tell of, and whether it told of one: it has to be
-        # asked then, too, but what waits to be sent comes first.
-        self._echoes = 0
-        self._echoed = False
         # When the server's answer came that is in `actual`, and when the present plan was made.
         self._learned = LONG_AGO
         # Nothing is sent before.
         self._hands_off = LONG_AGO
         self._at = LONG_AGO
         self._retry = Retry()
-        # When the questions asked so far are paid for, and how often an instance that we knew was not found.
-        self._asked = LONG_AGO
-        self._missed = 0
         self._doubts = Doubts(name, tools.notes)
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
         self._working: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = NEVER
 
@@ -115,41 +98,38 @@ class Writer:
             self._learn(actual)
         else:
             # A request is under way or was answered meanwhile: the listing may be older than the answer.
-            self._stale = True
+            self._asking.stale = True
         self.kick()
 
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
-        self._stale = True
-        if self._missed:
+        self._asking.stale = True
+        if self._asking.missed:
             # It is not for us to wait any more: there is word of it.
             self._retry.until = LONG_AGO
         self.kick()
 
     def updated(self) -> None:
         """The instance's configuration was updated: by us, or by somebody else."""
-        if self._echoes:
-            self._echoes -= 1
-            self._echoed = True
+        if self._asking.is_echo():
             self.kick()
         else:
             self.refresh()
 
     def look_again(self) -> None:
         """What was seen inside may no longer be so."""
-        self._sight.look_again()
+        self._interior.look_again()
         self.kick()
 
     def forget_inside(self) -> None:
         """What was seen inside is no longer so, or does not answer what is asked now."""
-        self._sight.forget()
+        self._interior.forget_sight()
         self._records.hurry()
         self.kick()
 
     def restarted(self) -> None:
         """The instance has another init than before, or none."""
-        self._teller.forget()
-        self._linker.forget()
+        self._interior.forget()
         self.forget_inside()
         self.refresh()
 
@@ -158,16 +138,13 @@ class Writer:
         found = list(self.plan.problems)
         if self._retry.message:
             found.append(Problem("", "", f"{self.name}: {self._retry.message}"))
-        inside = self._sight.inside
-        if inside is not None and inside.error and self.wants:
-            found.append(Problem("", "", f"cannot look inside {self.name}: {inside.error}"))
         found += self._records.problems(self._loop.time())
-        return found + self._sight.problems() + self._linker.problems() + self._teller.problems()
+        return found + self._interior.problems(wanted=bool(self.wants))
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way, nor to be tried again."""
-        return self._working is None and self._looking is None and not self._stale
+        return self._working is None and not self._interior.is_looked_at and not self._asking.stale
 
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
@@ -198,8 +175,7 @@ class Writer:
             if self._kicked:
                 self.kick()
             else:
-                # An echo that was lost, or that is late, is not to hide what somebody else does from now on.
-                self._echoes = 0
+                self._asking.expect_nothing()
                 self._rest()
         self._idle(self)
         self._activity.end()
@@ -210,26 +186,26 @@ class Writer:
             self._at = self._loop.time()
             # Before the server is asked: what happens while it answers may not be in the answer.
             self._kicked = False
-            waits = self._stale and self._ask_at() > self._at
-            if self._stale and not waits:
+            waits = self._asking.stale and self._ask_at() > self._at
+            if self._asking.stale and not waits:
                 await self._refresh()
                 self._at = self._loop.time()
             unsettled = self._unsettled()
             if unsettled is None:
                 return
             self.plan = plan_instance(
-                self.name, self.actual, self._wanted(), self._sight.inside, unsettled, self._present
+                self.name, self.actual, self._wanted(), self._interior.seen, unsettled, self._present
             )
             # What is to be asked first is asked soon. What became so during the answer does not count: where
             # events never end nothing would ever be sent.
             if waits or max(self._retry.until, self._hands_off) > self._at:
                 return
-            if not self._stale and (left := self._doubts.left(self.actual, self._wanted())):
+            if not self._asking.stale and (left := self._doubts.left(self.actual, self._wanted())):
                 await self._clear_up(left)
                 continue
             batch = self._records.batch(self.plan.changes, self._at)
-            if self._echoed and not batch:
-                self._stale, self._echoed = True, False
+            if self._asking.echoed and not batch:
+                self._asking.stale, self._asking.echoed = True, False
                 continue
             if self._tools.dry_run:
                 self._report.would(batch)
@@ -238,7 +214,7 @@ class Writer:
             linked = self._link(batch)
             if linked:
                 await self._apply(linked)
-            elif not (self._echoed or self._records.batch(self.plan.changes, self._at)):
+            elif not (self._asking.echoed or self._records.batch(self.plan.changes, self._at)):
                 # Only here, not after each answer: while it is busy the server still says how things are.
                 self._retry.reset()
                 return
@@ -248,35 +224,30 @@ class Writer:
 
     def _ask_at(self) -> float:
         """When the server may be asked how the instance is."""
-        return max(self._retry.until, self._asked - _FREE_QUESTIONS * _QUESTION)
+        return max(self._retry.until, self._asking.due())
 
     async def _refresh(self) -> None:
-        self._stale = self._echoed = False
-        self._echoes = 0
-        self._asked = max(self._asked, self._at) + _QUESTION
+        self._asking.begin(self._at)
         try:
             self._learn(await self._tools.server.get(self.name))
         except Gone:
-            known = self.actual is not None or self._missed > 0
+            known = self.actual is not None or self._asking.missed > 0
             self._learn(None)
-            if known and self.wants and self._missed < _SEARCHES:
-                self._missed += 1
-                self._stale, self._retry.until = True, self._loop.time() + delay(self._missed)
+            if known and self.wants and (pause := self._asking.is_missing()) is not None:
+                self._retry.until = self._loop.time() + pause
         except ServerError as error:
             self._back_off(error)
 
     def _learn(self, actual: Instance | None) -> None:
         if actual is None or not actual.running or not actual.here:
-            self._sight.forget()
-            self._teller.forget()
-            self._linker.forget()
+            self._interior.forget()
         was_missing = self.actual is None and self._learned > LONG_AGO
         was_running = self.actual is not None and self.actual.running
         if actual is not None and not actual.running and (was_missing or was_running):
             self._hands_off = self._loop.time() + _HANDS_OFF
         self.actual = actual
         if actual is not None:
-            self._missed = 0
+            self._asking.missed = 0
         self._learned = self._loop.time()
         self._tell_learned(self.name, actual)
 
@@ -300,17 +271,17 @@ class Writer:
         paths = [entries.place_of(change.entry) for change in batch]
         # A GPU's entry does not say where its nodes are.
         paths += [want.place for want in self._wanted() if entries.name_for(want.slot) in self._sending]
-        self._sight.changed(paths)
-        self._echoes += 1
+        self._interior.changed(paths)
+        self._asking.sent()
         self._doubts.begin(batch)
         try:
             actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:
-            self._echoes = 0
+            self._asking.expect_nothing()
             if error.half:
                 # Nobody knows what it has written down, either.
                 self._doubts.unknown()
-                self._stale = True
+                self._asking.stale = True
             else:
                 self._doubts.undone()
             self._split(batch, error)
@@ -326,12 +297,12 @@ class Writer:
             before = self.actual.entries if self.actual is not None else {}
             for change in batch:
                 if (old := before.get(change.entry.name)) is not None:
-                    self._linker.removed(old)
+                    self._interior.removed(old)
             self._learn(actual)
             self._done(batch)
         finally:
             # Also where it was refused: the server took out what it had put in, and put back what it took.
-            self._sight.changed(paths)
+            self._interior.changed(paths)
             self._sending = frozenset()
 
     async def _clear_up(self, left: Sequence[Change]) -> None:
@@ -346,8 +317,8 @@ class Writer:
         self._doubts.cleared(left)
         for change in left:
             place = entries.place_of(change.entry)
-            self._sight.changed([place])
-            self._sight.left(place, change)
+            self._interior.changed([place])
+            self._interior.left(place, change)
 
     def _stamped(self, entry: Entry) -> Entry:
         """The entry with the time since when it is there."""
@@ -372,7 +343,7 @@ class Writer:
             self._records.spoiled(change, self._loop.time())
 
     def _back_off(self, error: ServerError) -> None:
-        self._stale = True
+        self._asking.stale = True
         pauses = _BUSY_PAUSES if isinstance(error, Busy) else _FAILED_PAUSES
         pause, new = self._retry.failed(str(error), self._loop.time(), *pauses)
         if new:
@@ -388,68 +359,33 @@ class Writer:
         now = self._loop.time()
         put = {entries.place_of(change.entry) for change in batch if change.action != "remove"}
         for path in put:
-            self._sight.arrived(path)
+            self._interior.arrived(path)
         for change in batch:
             path = entries.place_of(change.entry)
             if (fight := self._records.done(change, now)) is not None:
                 self._report.fight(change, fight.message)
             if change.action == "remove" and path not in put:
-                self._sight.left(path, change)
+                self._interior.left(path, change)
             plugged = self._since.get(change.want.device.syspath) if change.want is not None else None
             self._report.done(change, now - plugged if plugged is not None else None)
 
-    def _linked(self, links: Iterable[str]) -> None:
-        """Links were made or taken away: what was seen there is no longer so."""
-        self._sight.changed(links)
-        self.kick()
-
-    # --- looking inside, and what comes later -----------------------------------------------------------
+    # --- what comes later -------------------------------------------------------------------------------
 
     def _rest(self) -> None:
-        """There is nothing to send: look inside if there is something to see, and set the alarm."""
+        """There is nothing to send: see to the inside, and set the alarm."""
         now = self._loop.time()
         times = list(self._records.rest(self.plan.changes, now))
-        if self._stale:
+        if self._asking.stale:
             times.append(self._ask_at())
         if self.plan.changes:
             times.append(self._hands_off)
         # Of another cluster member's instance the init's number would be one of that host's.
-        inside = self.actual is not None and self.actual.running and self.actual.here
-        if self.actual is not None and inside and self._looking is None:
-            links = self._linker.paths(self.plan.attachments)
-            self._sight.also = self._teller.paths(self.actual) | links
-            when = self._sight.next(self.plan.attachments, self._wanted())
-            if when <= now:
-                self._look()
-            else:
-                times.append(when)
-        if self.actual is not None and inside:
-            self._linker.link(self.plan.attachments, self._sight.inside)
-            self._teller.tell(self.plan, self.actual, self._sight.inside)
-        if self._looking is None:  # which may settle some of them
+        if self.actual is not None and self.actual.running and self.actual.here:
+            times.append(self._interior.rest(self.plan, self.actual, self._wanted()))
+        if not self._interior.is_looked_at:  # which may settle some of them
             self._report.problems(self.plan.problems)
         # Later than the plan, not than now: what came due in between has not been looked at.
         self._set_alarm(min((time for time in times if time > self._at), default=NEVER))
-
-    def _look(self) -> None:
-        self._activity.begin()
-        self._looking = self._loop.create_task(self._look_inside(self._sight.paths(self.plan.attachments)))
-        self._looking.add_done_callback(self._looked)
-
-    def _looked(self, task: asyncio.Task[None]) -> None:
-        self._looking = None
-        if ended_well(self._loop, task):
-            self.kick()
-        self._activity.end()
-
-    async def _look_inside(self, paths: Sequence[str]) -> None:
-        begun = self._sight.begin()
-        try:
-            inside = await self._tools.inspector.look(self.name, paths)
-        except ServerError as error:
-            inside = Inside(error=str(error))
-        for change in self._sight.seen(begun, inside, self._loop.time()):
-            self._report.left_behind(change)
 
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:

@@ -1,0 +1,69 @@
+"""When the server has to be asked how one instance is, since what is known of it may be old. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hotplugd.retry import LONG_AGO, delay
+
+# Events make us ask the server this often in a row, and then no more often than that: who is root inside can
+# have the server send events without end (LXD: devlxd, PATCH /1.0).
+_FREE_QUESTIONS: Final = 10
+_QUESTION: Final = 0.1
+# An instance that is gone without a word is asked for so many times more, in half a minute.
+_SEARCHES: Final = 6
+
+
+class Asking:
+    """What calls for a question about one instance. Times are the event loop's, in seconds.
+
+    stale   it has to be asked before anything else
+    echoed  it has to be asked once nothing waits to be sent: the server told of an update of ours
+    missed  how often the instance, which was known, was not found
+    """
+
+    def __init__(self) -> None:
+        self.stale = False
+        self.echoed = False
+        self.missed = 0
+        # How many updates of ours the server has still to tell of.
+        self._echoes = 0
+        # When the questions asked so far are paid for.
+        self._paid = LONG_AGO
+
+    def sent(self) -> None:
+        """An update of ours was sent, of which the server will tell if it is carried out."""
+        self._echoes += 1
+
+    def is_echo(self) -> bool:
+        """Whether the update that the server tells of may be one of ours."""
+        if not self._echoes:
+            return False
+        self._echoes -= 1
+        self.echoed = True
+        return True
+
+    def expect_nothing(self) -> None:
+        """An update that the server tells of from now on is somebody else's.
+
+        An echo that was lost, or that is late, is not to hide what others do.
+        """
+        self._echoes = 0
+
+    def due(self) -> float:
+        """When the server may be asked, if it has to be."""
+        return self._paid - _FREE_QUESTIONS * _QUESTION
+
+    def begin(self, now: float) -> None:
+        """It is asked."""
+        self.stale = self.echoed = False
+        self._echoes = 0
+        self._paid = max(self._paid, now) + _QUESTION
+
+    def is_missing(self) -> float | None:
+        """There is none, though there was: in how many seconds to ask once more, if at all."""
+        if self.missed >= _SEARCHES:
+            return None
+        self.missed += 1
+        self.stale = True
+        return delay(self.missed)

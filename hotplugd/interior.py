@@ -1,0 +1,133 @@
+"""What is inside one instance: it is looked at, linked and told of once there is nothing to send for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from hotplugd.linker import Linker
+from hotplugd.model import Entry, Inside, Instance, InstanceName
+from hotplugd.plan import Change, Plan
+from hotplugd.report import Report
+from hotplugd.retry import NEVER
+from hotplugd.server import ServerError
+from hotplugd.sight import Sight
+from hotplugd.teller import Teller
+from hotplugd.tools import Activity, Tools, ended_well
+from hotplugd.wants import Problem, Want
+
+
+class Interior:
+    """One instance's inside, as far as it was seen. learned is called when more of it was."""
+
+    def __init__(
+        self,
+        name: InstanceName,
+        tools: Tools,
+        activity: Activity,
+        report: Report,
+        learned: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._tools = tools
+        self._activity = activity
+        self._report = report
+        self._learned = learned
+        self._loop = asyncio.get_running_loop()
+        self._sight = Sight()
+        self._linker = Linker(name, tools, activity, self._linked)
+        self._teller = Teller(name, tools, activity, report)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def seen(self) -> Inside | None:
+        """What was seen since the last change; None where nothing was."""
+        return self._sight.inside
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether a look is under way."""
+        return self._task is not None
+
+    def problems(self, *, wanted: bool) -> list[Problem]:
+        """What is wrong inside. wanted: whether anything should be there."""
+        found: list[Problem] = []
+        if self.seen is not None and self.seen.error and wanted:
+            found.append(Problem("", "", f"cannot look inside {self._name}: {self.seen.error}"))
+        return found + self._sight.problems() + self._linker.problems() + self._teller.problems()
+
+    # --- what happened ----------------------------------------------------------------------------------
+
+    def look_again(self) -> None:
+        """What was seen may no longer be so."""
+        self._sight.look_again()
+
+    def forget_sight(self) -> None:
+        """What was seen is no longer so, or does not answer what is asked now."""
+        self._sight.forget()
+
+    def forget(self) -> None:
+        """There is another init, or none."""
+        self._sight.forget()
+        self._teller.forget()
+        self._linker.forget()
+
+    def changed(self, places: Iterable[str]) -> None:
+        """A request is about to change what is at these places, or did, or tried to."""
+        self._sight.changed(places)
+
+    def arrived(self, place: str) -> None:
+        """Something was put there."""
+        self._sight.arrived(place)
+
+    def left(self, place: str, change: Change) -> None:
+        """What was there should be gone by this change."""
+        self._sight.left(place, change)
+
+    def removed(self, entry: Entry) -> None:
+        """An entry is gone, or is another now: its links should go."""
+        self._linker.removed(entry)
+
+    # --- once there is nothing to send ------------------------------------------------------------------
+
+    def rest(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
+        """See to the inside of an instance that runs here: look, if there is something to see, link and tell.
+
+        Returns when to look the next time; never for all that is known now.
+        """
+        when = NEVER
+        if self._task is None:
+            links = self._linker.paths(plan.attachments)
+            self._sight.also = self._teller.paths(instance) | links
+            when = self._sight.next(plan.attachments, wanted)
+            if when <= self._loop.time():
+                when = NEVER
+                self._look(self._sight.paths(plan.attachments))
+        self._linker.link(plan.attachments, self.seen)
+        self._teller.tell(plan, instance, self.seen)
+        return when
+
+    def _look(self, paths: Sequence[str]) -> None:
+        self._activity.begin()
+        self._task = self._loop.create_task(self._look_at(paths))
+        self._task.add_done_callback(self._looked)
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if ended_well(self._loop, task):
+            self._learned()
+        self._activity.end()
+
+    async def _look_at(self, paths: Sequence[str]) -> None:
+        begun = self._sight.begin()
+        try:
+            inside = await self._tools.inspector.look(self._name, paths)
+        except ServerError as error:
+            inside = Inside(error=str(error))
+        for change in self._sight.seen(begun, inside, self._loop.time()):
+            self._report.left_behind(change)
+
+    def _linked(self, links: Iterable[str]) -> None:
+        """Links were made or taken away: what was seen there is no longer so."""
+        self._sight.changed(links)
+        self._learned()
