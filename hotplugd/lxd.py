@@ -25,7 +25,8 @@ from pylxd import Client
 from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 
-from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, read, written
+from hotplugd import answers
+from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, written
 from hotplugd.http import Http
 from hotplugd.lifecycle import Identity, Lifecycle, lifecycle
 from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
@@ -42,7 +43,6 @@ _CALL: Final = 45.0
 _CONNECTIONS: Final = 100
 
 _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
-_RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
 _NOWHERE: Final = f"{SLOTS}/.nowhere"
 # Linux: include/linux/threads.h, PID_MAX_LIMIT.
 _PID_MOST: Final = 1 << 22
@@ -114,9 +114,12 @@ class Lxd:
             found = [
                 each
                 for scope in scopes
-                for each in _listed(self._api.instances.get(params={"recursion": 1, **scope}))
+                for each in answers.listed(self._api.instances.get(params={"recursion": 1, **scope}))
             ]
-            return [(self._instance(each) if _is_known(each) else self._stub(each), each) for each in found]
+            return [
+                (self._instance(each) if answers.is_known(each) else answers.unknown(each), each)
+                for each in found
+            ]
 
         asked = next(self._turns)
         listed = await self._call(work)
@@ -367,27 +370,8 @@ class Lxd:
     # --- answers ----------------------------------------------------------------------------------------
 
     def _instance(self, found: Mapping[str, Any]) -> Instance:
-        own = _entries(found["devices"])
-        location = _location(found)
-        member = self._member(location)
-        return Instance(
-            id=InstanceName(str(found.get("project") or "default"), str(found["name"])),
-            kind="virtual-machine" if found.get("type") == "virtual-machine" else "container",
-            running=str(found["status"]).lower() in _RUNNING,
-            description=str(found.get("description") or ""),
-            entries=own,
-            inherited={
-                name: each for name, each in _entries(found["expanded_devices"]).items() if name not in own
-            },
-            here=not member or location == member,
-            can=self._info.can if self._info else frozenset(),
-            location=location,
-        )
-
-    def _stub(self, found: Mapping[str, Any]) -> Instance:
-        """What is listed of an instance whose member is away: that says nothing of its devices."""
-        name = InstanceName(str(found.get("project") or "default"), str(found["name"]))
-        return Instance(name, here=False, location=_location(found), known=False)
+        member = self._member(answers.location(found))
+        return answers.instance(found, member, self._info.can if self._info else frozenset())
 
     def _member(self, location: str = "") -> str:
         """The name of the member that we speak to, empty without a cluster.
@@ -427,27 +411,6 @@ def _pinned(address: str) -> Path:
             f"the certificate of {address} is not known; put it in {path}, as `lxc remote add` does"
         )
     return path
-
-
-def _location(found: Mapping[str, Any]) -> str:
-    location = str(found.get("location") or "none")
-    return "" if location == "none" else location
-
-
-def _listed(answer: Any) -> list[Any]:
-    """A list that was asked for. Raises TypeError for anything else, which must not pass for an empty one."""
-    found = answer.json()["metadata"]
-    if not isinstance(found, list):
-        raise TypeError(f"expected a list, and found {type(found).__name__}")
-    return found
-
-
-def _is_known(found: Mapping[str, Any]) -> bool:
-    return str(found.get("status", "")).lower() != "error" and "devices" in found
-
-
-def _entries(found: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Entry]:
-    return {str(name): read(str(name), config) for name, config in (found or {}).items()}
 
 
 def _failure(error: Any) -> ServerError:
