@@ -11,6 +11,8 @@ import fcntl
 import os
 import socket
 import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,7 +24,28 @@ _FIRST, _LAST = 20, 62  # below that, login programs and X may use them
 _ZRAM = Path("/sys/class/zram-control")
 
 
-class Console:
+class _Thing(ABC):
+    """Is plugged while its context lasts."""
+
+    def __enter__(self) -> Self:
+        self.plug()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def plug(self) -> None:
+        """The kernel has it, and has sent its uevents, when this returns."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Unplug it and let others have what it was called."""
+
+
+class Console(_Thing):
     """A virtual console that nobody uses. Plugging it makes vcsN, vcsaN and vcsuN, all of subsystem `vc`.
 
     It is ours from the first moment on, also against tests that run in another process.
@@ -33,15 +56,6 @@ class Console:
         self.nodes = tuple(f"/dev/{name}{self.number}" for name in ("vcs", "vcsa", "vcsu"))
         self.node = self.nodes[1]
         self.syspath = f"/sys/devices/virtual/vc/vcsa{self.number}"
-
-    def __enter__(self) -> Self:
-        self.plug()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def plugged(self) -> bool:
@@ -78,36 +92,33 @@ class Console:
 
 
 def _reserve() -> tuple[int, socket.socket]:
-    """The number of a free console, and what holds it: an abstract socket, gone when its owner is."""
-    for number in range(_LAST, _FIRST - 1, -1):
-        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            claim.bind(f"\0hotplugd-lab-tty{number}")
-        except OSError:  # another test's
-            claim.close()
-            continue
+    """The number of a free console, and what holds it."""
+    for number, claim in _claims("tty", range(_LAST, _FIRST - 1, -1)):
         if not Path(f"/sys/class/vc/vcs{number}").exists():
             return number, claim
         claim.close()
     raise AssertionError(f"expected a free virtual console in tty{_FIRST} to tty{_LAST}, and found none")
 
 
-class Veth:
+def _claims(what: str, numbers: Iterable[int]) -> Iterator[tuple[int, socket.socket]]:
+    """Those that no other test has, each with what holds it: an abstract socket, gone when its owner is."""
+    for number in numbers:
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0hotplugd-lab-{what}{number}")
+        except OSError:
+            claim.close()
+        else:
+            yield number, claim
+
+
+class Veth(_Thing):
     """A virtual Ethernet interface that is not plugged yet, and the far end of its cable."""
 
     def __init__(self) -> None:
         self.name, self.far, self._claim = _reserve_interface()
         self.mac = "02:" + ":".join(f"{each:02x}" for each in os.urandom(5))
         self.syspath = f"/sys/devices/virtual/net/{self.name}"
-
-    def __enter__(self) -> Self:
-        self.plug()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def on_host(self) -> bool:
@@ -138,34 +149,19 @@ def _ip(*words: str) -> None:
 
 
 def _reserve_interface() -> tuple[str, str, socket.socket]:
-    """The names of a free pair, and what holds them: an abstract socket, gone when its owner is."""
-    for number in range(1000):
-        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            claim.bind(f"\0hotplugd-lab-veth{number}")
-        except OSError:  # another test's
-            claim.close()
-            continue
+    """The names of a free pair, and what holds them."""
+    for number, claim in _claims("veth", range(1000)):
         if not Path(f"/sys/class/net/hpfar{number}").exists():
             return f"hpnic{number}", f"hpfar{number}", claim
         claim.close()
     raise AssertionError("expected a free pair of interfaces in hpnic0 to hpnic999, and found none")
 
 
-class Zram:
+class Zram(_Thing):
     """A compressed memory disk: the kernel gives it a number when it is plugged."""
 
     def __init__(self) -> None:
         self.number = -1
-
-    def __enter__(self) -> Self:
-        self.plug()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def name(self) -> str:
