@@ -109,9 +109,27 @@ class _Pool(HTTPConnectionPool):
 
 
 class _Connection(HTTPConnection):
+    """Sends a request as one piece: between its head and its body a thread has to give way to others."""
+
     def __init__(self, path: str) -> None:
         super().__init__("localhost")
         self._path = path
+        self._pieces: list[bytes] | None = None
+
+    def request(self, *words: Any, **options: Any) -> None:
+        self._pieces = []
+        try:
+            super().request(*words, **options)
+            whole = b"".join(self._pieces)
+        finally:
+            self._pieces = None
+        self.send(whole)
+
+    def send(self, data: Any) -> None:
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

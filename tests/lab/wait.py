@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -33,10 +34,15 @@ def eventually(check: Callable[[], T], deadline: float = 20.0, *, pause: float =
         if answer:
             return answer
         if time.monotonic() - start > deadline:
-            last = f"it failed with: {failed}" if failed is not None else f"it answered {answer!r}"
+            last = f"it failed with: {_words(failed)}" if failed is not None else f"it answered {answer!r}"
             name = getattr(check, "__qualname__", repr(check))
             raise NotInTime(f"{name} did not hold within {deadline} s; at last {last}") from failed
         time.sleep(pause)
+
+
+def _words(failed: AssertionError) -> str:
+    """What it says, or which line it is of."""
+    return str(failed) or str(traceback.extract_tb(failed.__traceback__)[-1].line)
 
 
 def ended(pid: int) -> bool:
