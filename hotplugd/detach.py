@@ -7,13 +7,14 @@ import os
 
 from hotplugd import entry as entries
 from hotplugd.address import find_server
+from hotplugd.doubts import Doubts
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd
 from hotplugd.model import Instance, InstanceName
 from hotplugd.plan import Change, plan_instance
 from hotplugd.retry import delay
 from hotplugd.server import Busy, Gone, ServerError
-from hotplugd.slots import lock
+from hotplugd.slots import Notes, lock
 from hotplugd.threads import Threads
 from hotplugd.wants import Problem
 
@@ -30,25 +31,39 @@ async def detach(server: str) -> tuple[list[Change], list[Problem]]:
     threads = Threads()
     lxd = Lxd(address, threads)
     inspector = Inspector(threads, lxd.init, _nothing, _nothing)
+    notes = Notes(address)
     with lock(address):
+        notes.read()
         await lxd.connect()
         try:
-            results = await asyncio.gather(*(_one(lxd, inspector, each) for each in await lxd.list()))
+            results = await asyncio.gather(*(_one(lxd, inspector, notes, each) for each in await lxd.list()))
         finally:
             inspector.close()
+        for name in notes.names():
+            # There is no such instance any more.
+            notes.note(name, ())
     return [each for gone, _ in results for each in gone], [each for _, left in results for each in left]
 
 
-async def _one(lxd: Lxd, inspector: Inspector, instance: Instance) -> tuple[list[Change], list[Problem]]:
+async def _one(
+    lxd: Lxd, inspector: Inspector, notes: Notes, instance: Instance
+) -> tuple[list[Change], list[Problem]]:
     removals = list(plan_instance(instance.id, instance, (), None).changes)
-    if not removals:
+    doubts = Doubts(instance.id, notes)
+    half = doubts.left(instance, ())
+    if not removals and not half:
         return [], []
     try:
-        await _apply(lxd, instance, removals)
+        if removals:
+            await _apply(lxd, instance, removals)
+        if half:
+            await lxd.clear(instance.id, frozenset(each.entry.name for each in half))
     except Gone:
         return [], []
     except ServerError as error:
         return [], [Problem("", "", f"{instance.id}: {error}")]
+    doubts.cleared(half)
+    removals += half
     if not instance.running:
         return removals, []
     try:

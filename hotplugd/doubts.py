@@ -24,6 +24,9 @@ class Doubts:
         self._doubtful = dict(notes.take(name))
         self._sent: dict[str, Entry] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._doubtful)
+
     def begin(self, batch: Iterable[Change]) -> None:
         """A request with these changes is about to be sent."""
         self._sent = {each.entry.name: each.entry for each in batch if each.action == "add"}
@@ -54,7 +57,7 @@ class Doubts:
 
         Not what is wanted: that is put in again, which finds what is left of it.
         """
-        if not self._doubtful:
+        if not self._doubtful or (actual is not None and not (actual.known and actual.here)):
             return []
         if actual is None or not actual.running:
             self._forget(self._doubtful)

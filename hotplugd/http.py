@@ -87,6 +87,8 @@ class _UnixAdapter(HTTPAdapter):
 
     def __init__(self, path: str, most: int) -> None:
         super().__init__()
+        self._path = path
+        self._most = most
         self._pool = _Pool(path, most)
 
     def get_connection_with_tls_context(self, *_: object, **__: object) -> HTTPConnectionPool:
@@ -96,7 +98,9 @@ class _UnixAdapter(HTTPAdapter):
         return request.path_url
 
     def close(self) -> None:
-        self._pool.close()
+        # For whoever is in the middle of something there is a new one.
+        before, self._pool = self._pool, _Pool(self._path, self._most)
+        before.close()
 
 
 class _Pool(HTTPConnectionPool):

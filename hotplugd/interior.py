@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from hotplugd.linker import Linker
 from hotplugd.model import Entry, Inside, Instance, InstanceName
@@ -13,12 +14,16 @@ from hotplugd.retry import NEVER
 from hotplugd.server import ServerError
 from hotplugd.sight import Sight
 from hotplugd.teller import Teller
-from hotplugd.tools import Activity, Tools, ended_well
+from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Want
 
 
 class Interior:
-    """One instance's inside, as far as it was seen. learned is called when more of it was."""
+    """One instance's inside, as far as it was seen.
+
+    learned       called when more of it was seen
+    is_looked_at  whether a look is under way
+    """
 
     def __init__(
         self,
@@ -37,17 +42,12 @@ class Interior:
         self._sight = Sight()
         self._linker = Linker(name, tools, activity, self._linked)
         self._teller = Teller(name, tools, activity, report)
-        self._task: asyncio.Task[None] | None = None
+        self.is_looked_at = False
 
     @property
     def seen(self) -> Inside | None:
         """What was seen since the last change; None where nothing was."""
         return self._sight.inside
-
-    @property
-    def is_looked_at(self) -> bool:
-        """Whether a look is under way."""
-        return self._task is not None
 
     def problems(self, *, wanted: bool) -> list[Problem]:
         """What is wrong inside. wanted: whether anything should be there."""
@@ -96,7 +96,7 @@ class Interior:
         Returns when to look the next time; never for all that is known now.
         """
         when = NEVER
-        if self._task is None:
+        if not self.is_looked_at:
             links = self._linker.paths(plan.attachments)
             self._sight.also = self._teller.paths(instance) | links
             when = self._sight.next(plan.attachments, wanted)
@@ -108,15 +108,13 @@ class Interior:
         return when
 
     def _look(self, paths: Sequence[str]) -> None:
-        self._activity.begin()
-        self._task = self._loop.create_task(self._look_at(paths))
-        self._task.add_done_callback(self._looked)
+        self.is_looked_at = True
+        self._activity.start(partial(self._look_at, paths), self._looked)
 
-    def _looked(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if ended_well(self._loop, task):
+    def _looked(self, fine: bool) -> None:  # as Activity calls it
+        self.is_looked_at = False
+        if fine:
             self._learned()
-        self._activity.end()
 
     async def _look_at(self, paths: Sequence[str]) -> None:
         begun = self._sight.begin()

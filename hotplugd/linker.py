@@ -16,7 +16,7 @@ from hotplugd.model import Entry, Inside, InstanceName, Node, quoted
 from hotplugd.plan import Attachment
 from hotplugd.retry import Retry
 from hotplugd.server import ServerError
-from hotplugd.tools import Activity, Tools, ended_well
+from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem
 
 _PAUSES: Final = (0.5, 30.0)
@@ -49,7 +49,7 @@ class Linker:
         # Made, and not seen since.
         self._made: set[Task] = set()
         self._retry = Retry()
-        self._task: asyncio.Task[None] | None = None
+        self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
 
     def forget(self) -> None:
@@ -68,7 +68,7 @@ class Linker:
 
     def link(self, attachments: Iterable[Attachment], inside: Inside | None) -> None:
         """Make what is missing, where this is attached and that was seen inside."""
-        if inside is None or inside.error or self._tools.dry_run or self._task is not None:
+        if inside is None or inside.error or self._tools.dry_run or self._busy:
             return
         self._find(attachments, inside)
         self._rest()
@@ -123,10 +123,9 @@ class Linker:
                 self._retry.reset()
         elif self._retry.until > self._loop.time():
             self._alarm = self._loop.call_at(self._retry.until, self._rest)
-        elif self._task is None:
-            self._activity.begin()
-            self._task = self._loop.create_task(self._work())
-            self._task.add_done_callback(self._worked)
+        elif not self._busy:
+            self._busy = True
+            self._activity.start(self._work, self._worked)
 
     async def _work(self) -> None:
         while self._due:
@@ -148,11 +147,10 @@ class Linker:
                 "link.problem", instance=who, path=task.path, reason=reason, retry_in=pause
             )
 
-    def _worked(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if ended_well(self._loop, task):
+    def _worked(self, fine: bool) -> None:  # as Activity calls it
+        self._busy = False
+        if fine:
             self._rest()
-        self._activity.end()
 
 
 def _in_the_way(name: InstanceName, task: Task, node: Node) -> Problem:

@@ -247,10 +247,10 @@ class Lxd:
                 f"{self.address} does not trust us; add our certificate, or run as root on its host"
             )
         environment = info["environment"]
-        if self._session is not None:
+        before, self._client, self._session = self._session, client, session
+        if before is not None:
             # Else its connections would stay open until somebody collects garbage.
-            self._session.close()
-        self._client, self._session = client, session
+            before.close()
         self._projects = _projects(client.api)
         clustered = environment.get("server_clustered", False)
         return ServerInfo(

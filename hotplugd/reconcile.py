@@ -17,7 +17,7 @@ from hotplugd.entry import is_ours, slot_of
 from hotplugd.memory import recall
 from hotplugd.model import Device, Instance, InstanceName
 from hotplugd.plan import Attachment, Change
-from hotplugd.retry import NEVER
+from hotplugd.retry import LONG_AGO, NEVER
 from hotplugd.rules import RuleSet
 from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Wants, guard_rail, wants
@@ -53,6 +53,8 @@ class Reconciler:
         # Claims that changed and that no device was judged by yet; while instances are listed they gather.
         self._disputed: set[Claim] = set()
         self._listing = False
+        # When an instance was found to be none at last.
+        self._forgotten = LONG_AGO
         self._activity = Activity()
 
     # --- what is known ----------------------------------------------------------------------------------
@@ -123,7 +125,11 @@ class Reconciler:
         found = {instance.id: instance for instance in instances}
         self._listing = True
         for name in found.keys() | self._writers.keys() | set(self._tools.notes.names()):
+            new = name not in self._writers
             self._writer(name).listed(found.get(name), asked)
+            if new and asked < self._forgotten:
+                # It may be the one that was found to be gone meanwhile.
+                self._writer(name).refresh()
         self._listing = False
         self._judge()
 
@@ -146,6 +152,12 @@ class Reconciler:
     def restarted(self, name: InstanceName) -> None:
         """Take note that the instance has another init than before, or none."""
         self._writer(name).restarted()
+
+    def close(self) -> None:
+        """End what is under way, and do nothing any more: another may look after these instances."""
+        self._activity.close()
+        for timer in self._unheld.values():
+            timer.cancel()
 
     # --- what came of it --------------------------------------------------------------------------------
 
@@ -339,4 +351,5 @@ class Reconciler:
         self._watch_unheld()
         if writer.actual is None and not writer.wants and writer.is_idle:
             writer.close()
+            self._forgotten = self._loop.time()
             self._writers.pop(writer.name, None)

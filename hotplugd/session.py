@@ -139,6 +139,7 @@ class Session:
                 tasks.create_task(self._try())
         finally:
             self._udev.stop()
+            self.reconciler.close()
             self._inspector.close()
             self._injector.close()
 

@@ -44,7 +44,7 @@ class Notes:
     """
 
     def __init__(self, server: str) -> None:
-        self._start = f".adding-{_short(os.path.realpath(server))}-"
+        self._start = f".adding-{_of(server)}-"
         self._before: dict[InstanceName, dict[str, Entry]] = {}
 
     def read(self) -> None:
@@ -70,6 +70,7 @@ class Notes:
     def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
         """See `tools.Notes`. Without room for a note a device goes in all the same."""
         path = f"{SLOTS}/{self._start}{_short(mark_for(name))}"
+        new = path.replace(".adding-", ".new-")
         if not entries:
             with suppress(OSError):
                 os.unlink(path)
@@ -80,11 +81,14 @@ class Notes:
             "entries": {each.name: written(each) for each in entries},
         }
         with suppress(OSError):
-            file = os.open(path, _OWN, 0o600)
+            file = os.open(new, _OWN, 0o600)
             try:
-                os.write(file, json.dumps(found).encode())
+                whole = json.dumps(found).encode()
+                complete = os.write(file, whole) == len(whole)
             finally:
                 os.close(file)
+            if complete:
+                os.replace(new, path)
 
 
 class Slots:
@@ -144,6 +148,11 @@ def _touch(path: str) -> None:
     os.close(os.open(path, _OWN, 0o600))
 
 
+def _of(server: str) -> str:
+    """What is in the names of a server's files, however its socket is reached."""
+    return _short(os.path.realpath(server) if server.startswith("/") else server)
+
+
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -156,7 +165,7 @@ def lock(server: str) -> Iterator[None]:
     Raises AlreadyRunning, or OSError where /dev cannot be written.
     """
     Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
-    name = ".lock-" + _short(os.path.realpath(server))
+    name = f".lock-{_of(server)}"
     descriptor = os.open(Path(SLOTS, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:

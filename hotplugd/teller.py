@@ -14,7 +14,7 @@ from hotplugd.report import Report
 from hotplugd.retry import Retry
 from hotplugd.server import Unfit, Untold
 from hotplugd.told import Telling, Told
-from hotplugd.tools import Activity, Tools, ended_well
+from hotplugd.tools import Activity, Tools
 from hotplugd.uevents import Uevent
 from hotplugd.wants import Problem
 
@@ -37,7 +37,7 @@ class Teller:
         self._retry = Retry()
         self._life = 0
         self._facts: tuple[Plan, Instance, Inside] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
 
     def forget(self) -> None:
@@ -60,7 +60,7 @@ class Teller:
         if inside is None or inside.error or self._tools.dry_run:
             return
         self._facts = (plan, instance, inside)
-        if self._task is None:
+        if not self._busy:
             self._rest()
 
     def problems(self) -> list[Problem]:
@@ -79,9 +79,8 @@ class Teller:
         elif self._retry.until > self._loop.time():
             self._alarm = self._loop.call_at(self._retry.until, self._rest)
         else:
-            self._activity.begin()
-            self._task = self._loop.create_task(self._work())
-            self._task.add_done_callback(self._worked)
+            self._busy = True
+            self._activity.start(self._work, self._worked)
 
     def _find(self) -> None:
         if self._facts is not None:
@@ -112,11 +111,10 @@ class Teller:
             self._unfit[telling.key] = wrong
             self._report.untold(telling, wrong.message)
 
-    def _worked(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if ended_well(self._loop, task):
+    def _worked(self, fine: bool) -> None:  # as Activity calls it
+        self._busy = False
+        if fine:
             self._rest()
-        self._activity.end()
 
     def _failed(self, telling: Telling, message: str) -> None:
         pause, new = self._retry.failed(message, self._loop.time(), *_PAUSES)

@@ -20,7 +20,7 @@ from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.report import Report
 from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
 from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
-from hotplugd.tools import Activity, Tools, ended_well
+from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Want
 
 _BUSY_PAUSES: Final = (0.1, 5.0)
@@ -78,7 +78,7 @@ class Writer:
         self._doubts = Doubts(name, tools.notes)
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
-        self._working: asyncio.Task[None] | None = None
+        self._working = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = NEVER
 
@@ -94,7 +94,7 @@ class Writer:
     def listed(self, actual: Instance | None, asked: float) -> None:
         """The server answers, and this was the instance at some time after it was asked."""
         self._retry.reset()
-        if self._working is None and self._learned < asked:
+        if not self._working and self._learned < asked:
             self._learn(actual)
         else:
             # A request is under way or was answered meanwhile: the listing may be older than the answer.
@@ -143,8 +143,9 @@ class Writer:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way, nor to be tried again."""
-        return self._working is None and not self._interior.is_looked_at and not self._asking.stale
+        """Whether nothing is under way, in doubt or to be tried again."""
+        busy = self._working or self._interior.is_looked_at
+        return not busy and not self._asking.stale and not self._doubts
 
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
@@ -164,21 +165,18 @@ class Writer:
     def kick(self) -> None:
         """Something is new: plan again, now or as soon as the request under way is answered."""
         self._kicked = True
-        if self._working is None:
-            self._activity.begin()
-            self._working = self._loop.create_task(self._work())
-            self._working.add_done_callback(self._worked)
+        if not self._working:
+            self._working = True
+            self._activity.start(self._work, self._worked)
 
-    def _worked(self, task: asyncio.Task[None]) -> None:
-        self._working = None
-        if ended_well(self._loop, task):
-            if self._kicked:
-                self.kick()
-            else:
-                self._asking.expect_nothing()
-                self._rest()
+    def _worked(self, fine: bool) -> None:  # as Activity calls it
+        self._working = False
+        if fine and self._kicked:
+            self.kick()
+        elif fine:
+            self._asking.expect_nothing()
+            self._rest()
         self._idle(self)
-        self._activity.end()
 
     async def _work(self) -> None:
         """Plan and apply until nothing is ready to be sent."""

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from hotplugd.slots import Notes
 from tests.cli.conftest import Configure
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
 from tests.lab.server import Server
+from tests.lab.wait import eventually
 
 _FOREIGN = {"type": "unix-char", "source": "/dev/zero", "path": "/dev/other"}
 # The name of one of ours, without our marks.
@@ -113,3 +115,23 @@ def test_a_server_that_is_away_is_told(console: Console, configure: Configure) -
     done = made.ask("detach", "--all")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"hotplugd: {made.folder}/none does not exist; is the server running?\n"
+
+
+def test_what_was_half_put_in_when_both_ended_goes_too(own_server: Server, console: Console) -> None:
+    container = own_server.launch()
+    with Daemon(own_server.socket, rules(console, container)) as running:
+        for _ in range(4):
+            console.plug()
+            eventually(lambda: container.look(console.node), pause=0.0003)
+            own_server.kill()
+            running.kill()
+            console.unplug()
+            own_server.start()
+            done = running.ask("detach", "--all")
+            assert (done.returncode, done.stderr) == (0, "")
+            assert container.devices == {}
+            assert container.look(console.node) is None
+            running.start()
+    notes = Notes(str(own_server.socket))
+    notes.read()
+    assert notes.names() == []

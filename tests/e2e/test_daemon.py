@@ -495,6 +495,27 @@ def test_what_is_attached_stays_when_it_ends(
     assert not running.control.exists()
 
 
+def test_whoever_looked_after_the_instances_before_a_reload_does_nothing_any_more(
+    container: Container, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    one, two = consoles(2)
+    # Somebody that an instance lacks is looked for every 10 s.
+    text = rules(to=str(container), kernel=names(one))
+    text += rules(to=str(container), kernel=names(two), more=", user: nobody-has-it").partition("rules:\n")[2]
+    one.plug()
+    two.plug()
+    running = daemon(text.replace("name: one", "name: two", 1))
+    eventually(lambda: there(container, one))
+    running.config.write_text(
+        running.config.read_text().replace("udev_rules: ", "udev_rules: /run/nowhere #")
+    )
+    running.reload()
+    one.unplug()
+    eventually(lambda: not ours(container))
+    steadily(lambda: not ours(container), 12)
+    assert "device.repair" not in running.log()
+
+
 @pytest.mark.parametrize("both", [False, True], ids=["the server", "both"])
 def test_a_device_that_is_pulled_after_they_were_killed_over_it_does_not_stay(
     own_server: Server, console: Console, *, both: bool

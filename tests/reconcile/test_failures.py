@@ -578,3 +578,31 @@ async def test_a_note_of_an_instance_that_does_not_run_or_is_none_goes(*, there:
     await bench.start()
     assert bench.notes[BOX] == set()
     assert "clear 1" not in bench.journal
+
+
+@in_virtual_time
+async def test_a_note_is_kept_over_a_device_that_goes_before_the_server_is_back() -> None:
+    bench = Bench()
+    noted(bench)
+    bench.reconciler.listed_devices([ONE], [])
+    await bench.reconciler.settled()
+    bench.reconciler.no_device(ONE.syspath)
+    await bench.reconciler.settled()
+    bench.reconciler.listed_instances(bench.instances.values())
+    await at(10)
+    assert bench.inside[BOX] == {}
+    assert bench.notes[BOX] == set()
+
+
+@in_virtual_time
+async def test_a_note_is_kept_while_nobody_can_say_how_the_instance_is() -> None:
+    bench = Bench()
+    noted(bench)
+    bench.change(BOX, known=False, here=False, running=False)
+    await bench.start()
+    assert bench.notes[BOX] != set()
+    bench.change(BOX, known=True, here=True, running=True)
+    bench.reconciler.listed_instances(bench.instances.values())
+    await at(10)
+    assert bench.inside[BOX] == {}
+    assert bench.notes[BOX] == set()

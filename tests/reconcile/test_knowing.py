@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hotplugd.model import InstanceName, Node
+from hotplugd.model import Entry, InstanceName, Node
 from hotplugd.server import Unreachable
 from tests.devices import BOX, box, console, disk, entry, phone, rule, ruleset
 from tests.reconcile.bench import Bench, names
@@ -250,3 +250,35 @@ async def test_an_instance_that_could_not_be_asked_for_is_not_forgotten() -> Non
     bench.answer = lambda _: None
     await at(60)
     assert bench.ours(OTHER) == set()
+
+
+@in_virtual_time
+async def test_an_instance_that_was_deleted_after_the_server_was_asked_for_all_is_none() -> None:
+    other = box([Entry("theirs", {"type": "unix-char", "source": ONE.node, "path": ONE.node})], name="other")
+    bench = Bench(box(), other)
+    await bench.start()
+    before = list(bench.instances.values())
+    await at(2)
+    del bench.instances[OTHER]
+    bench.reconciler.refresh(OTHER)
+    await bench.reconciler.settled()
+    bench.reconciler.listed_instances(before, asked=1.0)
+    await bench.plug(ONE)
+    assert bench.verified() == {str(ONE): True}
+
+
+@in_virtual_time
+async def test_once_closed_nothing_is_done_any_more() -> None:
+    bench = Bench(rules=ruleset(rule("{subsystem: tty}", "{to: box, user: nobody}")))
+    bench.takes = 1.0
+    await bench.start(ONE)
+    bench.users["nobody"] = 7
+    await at(10.5)
+    bench.reconciler.close()
+    asked = len(bench.requests), len(bench.looks), len(bench.gets)
+    bench.reconciler.no_device(ONE.syspath)
+    bench.reconciler.refresh(BOX)
+    bench.reconciler.look_everywhere()
+    await at(1000)
+    assert (len(bench.requests), len(bench.looks), len(bench.gets)) == asked
+    await bench.reconciler.settled()
