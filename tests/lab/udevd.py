@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ RULE = Path(__file__).parents[2] / "rules" / "60-hotplugd.rules"
 SLOTS = Path("/dev/hotplugd")
 # Network interfaces have none, and those of other namespaces would never be heard of.
 _NODES = ("--subsystem-nomatch=net",)
+_JUST_NOW = 60.0
 _PROBE = "/sys/class/vc/vcs1"
 _PROGRAMS = ("/lib/systemd/systemd-udevd", "/usr/lib/systemd/systemd-udevd", "/sbin/udevd")
 _INSTALLED = (
@@ -129,7 +131,7 @@ def _is_master(entry: Path) -> bool:
 def _tidy_slots(*, existed: bool) -> None:
     """The daemon leaves its folder and a lock file, on purpose; the tests leave nothing.
 
-    What leads somewhere, is beside what does, or is locked, is in use.
+    What leads somewhere, is beside what does, is locked, or was noted just now, is in use.
     """
     if not SLOTS.exists():
         return
@@ -140,6 +142,10 @@ def _tidy_slots(*, existed: bool) -> None:
             continue
         if path.suffix == ".made" and path.with_suffix("").exists():
             continue
+        with suppress(FileNotFoundError):
+            # Another test's, between a crash and the next start.
+            if path.name.startswith(".adding-") and time.time() - path.stat().st_mtime < _JUST_NOW:
+                continue
         with suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
