@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ from hotplugd.wants import Problem
 
 # How often the service manager is told how things are, in seconds, where it does not ask for more.
 _TICK: Final = 10.0
+# Seconds after which Python's threads give way to each other; by itself it is 5 ms.
+_SWITCH: Final = 0.0001
 _LOAD: Final = 60.0
 _PAUSES: Final = (0.2, 10.0)
 _CALM: Final = 10.0
@@ -88,6 +91,8 @@ class Daemon:
 
         Raises what `Session.run` raises, and ControlError where the control socket cannot be had.
         """
+        # A thread that has a request to send does not wait for the loop to be done with the next event.
+        sys.setswitchinterval(_SWITCH)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_defect)
         for number in (signal.SIGTERM, signal.SIGINT):
