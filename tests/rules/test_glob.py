@@ -19,6 +19,8 @@ TABLE = [
     ("a?c", "ac", False),
     ("a*b*c", "a--b--b--c", True),
     ("a*b*c", "a--c--b", False),
+    ("a*b*c*d", "a--b--c--d", True),
+    ("a*b*c*d", "a--c--b--d", False),
     ("*ab", "aab", True),
     ("a*a", "a", False),
     ("[abc]", "b", True),
