@@ -6,6 +6,7 @@ import pytest
 
 from hotplugd.rules import Match, parse
 from hotplugd.rules.lint import implies
+from hotplugd.rules.reader import MOST_SHOWN
 from tests.devices import rule, ruleset
 
 
@@ -109,3 +110,7 @@ def test_what_takes_all_is_found_under_whichever_key_it_is_filed(earlier: str) -
     later = "{serial: A, id: '0403:6001'}"
     assert warnings(earlier, later) == ["rule 'r1' can never be reached: rule 'r0' takes all its devices"]
     assert len(warnings("{serial: [A, B]}", "{any: [{serial: A}, {serial: B}]}")) == 1
+
+
+def test_so_many_warnings_are_shown_and_no_more() -> None:
+    assert len(warnings(*["{serial: A}"] * (MOST_SHOWN + 2))) == MOST_SHOWN
