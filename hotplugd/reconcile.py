@@ -170,6 +170,11 @@ class Reconciler:
         """How many devices there are that rules can see."""
         return len(self._devices)
 
+    def is_of_another(self, slot: str) -> bool:
+        """Whether a device has the number that this slot's device had, and another slot."""
+        number = slot.rpartition("-")[0]
+        return slot not in self._slots and any(each.rpartition("-")[0] == number for each in self._slots)
+
     @property
     def wanted(self) -> Iterable[Wants]:
         """Where each device that a rule takes should go."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+from collections.abc import Iterable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -107,10 +108,9 @@ class Session:
             await self._work()
         else:
             with lock(self.address):
-                for name in self._slots.sweep():
-                    self._log.info("slot.swept", slot=name)
                 self._notes.read()
-                await self._work()
+                # Those of before devices are listed: a device that had one then is listed, or gone.
+                await self._work(self._slots.names())
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on."""
@@ -127,10 +127,14 @@ class Session:
 
     # --- tasks ------------------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
+    async def _work(self, before: Iterable[str] = ()) -> None:
         self._inspector.ask_for(self.rules.users, self.rules.groups)
         try:
             self._udev.start()
+            for slot in before:
+                if self._slots.leads_nowhere(slot) or self.reconciler.is_of_another(slot):
+                    self._slots.sweep(slot)
+                    self._log.info("slot.swept", slot=slot)
             self._tell_others()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())

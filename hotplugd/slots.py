@@ -9,15 +9,17 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from hotplugd.entry import MADE, SLOTS, mark_for, read, slot_links, slot_made, written
+from hotplugd.entry import SLOTS, mark_for, read, slot_links, slot_made, written
 from hotplugd.model import Device, Devnum, Entry, InstanceName
 
+_SLOT: Final = re.compile(r"[cb]-\d+-\d+-i?\d+", re.ASCII)
 _OWN: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -92,7 +94,7 @@ class Notes:
 
 
 class Slots:
-    """Makes and removes links. folder is /dev/hotplugd, which is made where it is missing."""
+    """Makes and removes links in /dev/hotplugd, which is made where it is missing."""
 
     def make(self, device: Device) -> None:
         """Make the device's links, or see that they are right.
@@ -109,29 +111,25 @@ class Slots:
 
     def remove(self, device: Device) -> None:
         """Take the device's links away. Raises OSError."""
-        for path in (*slot_links(device.slot), slot_made(device.slot)):
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                continue
+        self.sweep(device.slot)
 
-    def sweep(self) -> list[str]:
-        """Take away links that lead nowhere, and their marks. Returns the links' names. Raises OSError.
+    def names(self) -> set[str]:
+        """The slots of which there is a link or a mark. Raises OSError."""
+        found = (_SLOT.match(path.name) for path in os.scandir(SLOTS))
+        return {each[0] for each in found if each is not None}
 
-        They are left over from devices that went while neither we nor our udev rule looked.
+    def leads_nowhere(self, slot: str) -> bool:
+        """Whether the slot's device is gone, and no other has its node."""
+        return not any(os.path.exists(link) for link in slot_links(slot))
+
+    def sweep(self, slot: str) -> None:
+        """Take away the links of a slot that is no device's any more. Raises OSError.
+
+        They are left over where we were killed in the moment in which they were made and the device went.
+        They may lead to a device of today, which has the number of the one that went.
         """
-        swept: list[str] = []
-        made: list[str] = []
-        for path in os.scandir(SLOTS):
-            if path.is_symlink() and not Path(path.path).exists():
-                Path(path.path).unlink(missing_ok=True)
-                swept.append(path.name)
-            elif path.name.endswith(MADE):
-                made.append(path.name.removesuffix(MADE))
-        for slot in made:
-            if not any(os.path.lexists(link) for link in slot_links(slot)):
-                Path(slot_made(slot)).unlink(missing_ok=True)
-        return swept
+        for path in (*slot_links(slot), slot_made(slot)):
+            Path(path).unlink(missing_ok=True)
 
 
 def _link(device: Device) -> None:

@@ -133,21 +133,33 @@ class TestLinks:
 
 
 class TestSweep:
-    def test_links_that_lead_nowhere_go_and_nothing_else_does(self, folder: Path) -> None:
+    def test_those_of_before_are_found_and_nothing_else(self, folder: Path) -> None:
+        Slots().make(null())
+        (folder / "c-9-9-1.made").touch()
+        (folder / "b-9-9-i2.r").symlink_to("/dev/null")
+        (folder / ".lock-1").touch()
+        (folder / ".adding-c-1-2-3").touch()
+        (folder / "folder").mkdir()
+        assert Slots().names() == {"c-1-3-5", "c-9-9-1", "b-9-9-i2"}
+
+    def test_one_goes_with_its_mark_and_no_other(self, folder: Path) -> None:
+        Slots().make(null())
+        Slots().make(null("c-1-3-55"))
+        Slots().sweep("c-1-3-5")
+        Slots().sweep("c-1-3-5")
+        assert sorted(os.listdir(folder)) == ["c-1-3-55", "c-1-3-55.made", "c-1-3-55.r"]
+
+    def test_whether_it_leads_nowhere(self, folder: Path) -> None:
         Slots().make(null())
         (folder / "c-9-9-1").symlink_to("/dev/no-such-node")
-        (folder / "c-9-9-1.r").symlink_to("c-9-9-1")
-        (folder / "c-9-9-1.made").touch()
-        (folder / ".lock-1").touch()
-        (folder / "folder").mkdir()
-        assert sorted(Slots().sweep()) == ["c-9-9-1", "c-9-9-1.r"]
-        assert sorted(os.listdir(folder)) == [".lock-1", "c-1-3-5", "c-1-3-5.made", "c-1-3-5.r", "folder"]
-        assert Slots().sweep() == []
+        assert Slots().leads_nowhere("c-9-9-1")
+        assert Slots().leads_nowhere("c-9-9-2")
+        assert not Slots().leads_nowhere("c-1-3-5")
 
     @pytest.mark.usefixtures("folder")
     def test_a_folder_that_is_not_there_is_said(self) -> None:
         with pytest.raises(FileNotFoundError):
-            Slots().sweep()
+            Slots().names()
 
 
 class TestLock:
@@ -260,7 +272,7 @@ class TestNotes:
     def test_another_servers_are_not_ours(self) -> None:
         Notes("/a").note(self.BOX, (self.entry(),))
         assert self.again("/b").names() == []
-        assert Slots().sweep() == []
+        assert Slots().names() == set()
         assert self.again("/a").names() == [self.BOX]
 
     @pytest.mark.parametrize(

@@ -495,6 +495,26 @@ def test_what_is_attached_stays_when_it_ends(
     assert not running.control.exists()
 
 
+def test_links_that_a_crash_left_behind_go_also_where_another_device_has_the_number_now(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    console.plug()
+    left = Path(f"/dev/hotplugd/c-7-{128 + console.number}-1")
+    nowhere = left.with_name("c-7-9999-1")
+    left.parent.mkdir(exist_ok=True)
+    for link, node in ((left, console.node), (nowhere, "/dev/no-such-node")):
+        link.symlink_to(node)
+        link.with_name(f"{link.name}.r").symlink_to(node)
+        link.with_name(f"{link.name}.made").touch()
+    running = daemon(rules(to=str(container), kernel=names(console)))
+    eventually(lambda: there(container, console))
+    found = {each.name for each in left.parent.glob(f"c-7-{128 + console.number}-*")}
+    assert len(found) == 3
+    assert not [each for each in found if each.startswith(left.name + ".") or each == left.name]
+    assert not list(left.parent.glob("c-7-9999-*"))
+    assert running.log().count('"slot.swept"') == 2
+
+
 def test_whoever_looked_after_the_instances_before_a_reload_does_nothing_any_more(
     container: Container, consoles: Callable[[int], list[Console]], daemon: StartDaemon
 ) -> None:

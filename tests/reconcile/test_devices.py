@@ -257,3 +257,15 @@ async def test_one_that_an_instance_takes_meanwhile_is_not_given_up_though_nobod
     await at(60)
     assert bench.reconciler.devices == 1
     assert len(bench.ours()) == 1
+
+
+@in_virtual_time
+async def test_a_slot_of_before_is_of_another_where_a_device_has_its_number() -> None:
+    bench = Bench()
+    before, now_there, other = console(1), console(1, born=2), console(2)
+    assert not bench.reconciler.is_of_another(before.slot)
+    await bench.start(other)
+    assert not bench.reconciler.is_of_another(before.slot)
+    await bench.plug(now_there)
+    assert bench.reconciler.is_of_another(before.slot)
+    assert not bench.reconciler.is_of_another(now_there.slot)
