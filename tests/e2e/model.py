@@ -96,7 +96,8 @@ def see(container: Container, model: Instance, expected: Mapping[str, set[str]])
     ours = {key: each for key, each in entries.items() if key.startswith("hp-")}
     foreign = {key: each for key, each in entries.items() if key not in ours}
     assert foreign == model.foreign, f"{container} has entries {foreign}, expected {model.foreign}"
-    assert found["description"] == model.description
+    described = found["description"]
+    assert described == model.description, f"{container} is {described!r}, expected {model.description!r}"
     own = {key: each for key, each in settings.items() if key.startswith("user.")}
     assert own == model.config, f"{container} has settings {own}, expected {model.config}"
     paths = sorted(each["path"] for each in ours.values())

@@ -46,6 +46,12 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def times(pid: int) -> tuple[int, int]:
+    """The ns for which a process's threads ran, and waited to run (Documentation/scheduler/sched-stats.rst)."""
+    threads = [each.read_text().split() for each in Path("/proc", str(pid), "task").glob("*/schedstat")]
+    return sum(int(each[0]) for each in threads), sum(int(each[1]) for each in threads)
+
+
 def middle(several: Sequence[Figures]) -> Figures:
     """The median of each figure."""
     return Figures(

@@ -10,12 +10,14 @@ from random import Random
 from typing import Final
 
 from tests.lab.wait import NotInTime, eventually
-from tests.soak.figures import Figures, measure
+from tests.soak.figures import Figures, measure, times
 from tests.soak.people import People
 from tests.soak.scene import Scene
 
 # A plug that is waited for is waited for so long: its container may not run, or not be there.
 _PATIENCE: Final = 0.3
+# Whoever has done nothing for so long has nothing to do.
+_WHILE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Soak:
         self._say = say
         self._people = People(scene, die, say)
         self._born = 0
+        self._times: tuple[int, int] | None = None
 
     def run(self) -> None:
         """Do all of it. Raises AssertionError where something is not as it should be."""
@@ -139,6 +142,11 @@ class Soak:
         self.outcome.servers += 1
         self._scene.server.start()
 
+    def _sleeps(self) -> bool:
+        """Whether hotplugd neither ran nor waited for a processor since this was asked before."""
+        before, self._times = self._times, times(self._scene.daemon.pid)
+        return before == self._times
+
     # --- quiet points -----------------------------------------------------------------------------------
 
     def _rest(self) -> None:
@@ -152,4 +160,6 @@ class Soak:
         figures = measure(self._scene.daemon.pid, self.outcome.plugs - self._born)
         self.outcome.quiet.append(Quiet(self.outcome.plugs, took, waited_for, figures))
         self._people.describe_all()
+        # It has read them: what it has not heard of by a request it may write over (README, known limits).
+        eventually(self._sleeps, pause=_WHILE)
         self._say(f"go on: it took {took:.1f} s, at last for this: {waited_for}")
