@@ -47,7 +47,7 @@ def cpu(pid: int) -> float:
 
 
 def times(pid: int) -> tuple[int, int]:
-    """The ns for which a process's threads ran, and waited to run (Documentation/scheduler/sched-stats.rst)."""
+    """The ns for which a process's threads ran, and waited to run (Linux: scheduler/sched-stats.rst)."""
     threads = [each.read_text().split() for each in Path("/proc", str(pid), "task").glob("*/schedstat")]
     return sum(int(each[0]) for each in threads), sum(int(each[1]) for each in threads)
 
