@@ -229,11 +229,7 @@ class Daemon:
             # Nobody can connect to the control socket now; asyncio tries again every second.
             self._say_short(str(error))
             return
-        self._log.critical(
-            "defect",
-            reason=str(context.get("message")),
-            exc_info=error if isinstance(error, BaseException) else None,
-        )
+        _tell_defect(self._log, context)
         self._defect = True
         self._stop.set()
 
@@ -294,6 +290,12 @@ class Daemon:
         }
 
 
+def _tell_defect(log: FilteringBoundLogger, context: Mapping[str, object]) -> None:
+    error = context.get("exception")
+    reason = str(context.get("message"))
+    log.critical("defect", reason=reason, exc_info=error if isinstance(error, BaseException) else None)
+
+
 async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bool = False) -> int:
     """Do once what the daemon does all the time. Returns 0 where all is as it should be then, else 1.
 
@@ -303,6 +305,13 @@ async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bo
     address = find_server(config.server, os.environ)
     session = Session(address, settings.rules, log, config, dry_run=dry_run)
     loop = asyncio.get_running_loop()
+    defects: list[Mapping[str, object]] = []
+
+    def on_defect(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+        _tell_defect(log, context)
+        defects.append(context)
+
+    loop.set_exception_handler(on_defect)
     work, tried = loop.create_task(session.run()), loop.create_task(session.tried.wait())
     try:
         await asyncio.wait({work, tried}, return_when=asyncio.FIRST_COMPLETED)
@@ -314,7 +323,7 @@ async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bo
             if not each.device:
                 log.error("instance.problem", reason=each.message)
         left = [] if dry_run else session.reconciler.pending()
-        return 1 if problems or left else 0
+        return 1 if problems or left or defects else 0
     finally:
         work.cancel()
         tried.cancel()

@@ -40,8 +40,12 @@ async def detach(server: str) -> tuple[list[Change], list[Problem]]:
         finally:
             inspector.close()
         for name in notes.names():
-            # There is no such instance any more.
-            notes.note(name, ())
+            try:
+                await lxd.get(name)
+            except Gone:
+                notes.note(name, ())
+            except ServerError:
+                continue  # it is none that we may see
     return [each for gone, _ in results for each in gone], [each for _, left in results for each in left]
 
 

@@ -202,6 +202,12 @@ class Lxd:
 
         return await self._call(work)
 
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        if self._session is not None:
+            self._session.close()
+        self._threads.close()
+
     async def events(self) -> AsyncGenerator[Lifecycle | None, None]:
         """What happens to instances, as it happens. The first item is None: from here on nothing is missed.
 

@@ -354,6 +354,9 @@ class Reconciler:
     def _idle(self, writer: Writer) -> None:
         """See what no instance holds any more; forget the writer of what is none and should not be one."""
         self._watch_unheld()
+        if self._writers.get(writer.name) is not writer:
+            # It was forgotten, and what it had under way has ended.
+            return
         if writer.actual is None and not writer.wants and writer.is_idle:
             writer.close()
             self._forgotten = self._loop.time()

@@ -26,7 +26,7 @@ from hotplugd.reconcile import Reconciler
 from hotplugd.retry import LONG_AGO, Retry
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError, ServerInfo
-from hotplugd.slots import Notes, Slots, lock
+from hotplugd.slots import Notes, Slots, is_alone, lock
 from hotplugd.threads import Threads
 from hotplugd.tools import Tools
 from hotplugd.udev import Udev
@@ -77,13 +77,13 @@ class Session:
         self._unlisted = asyncio.Event()
         # When, in the loop's time, the server's events were heard at last.
         self._since = LONG_AGO
-        threads = Threads()
+        self._threads = Threads()
         # Its own: what hangs in containers takes nothing away from what is asked of the server.
         self._lxd = Lxd(address, Threads(_REQUESTS))
-        self._inspector = Inspector(threads, self._lxd.init, self._changed_inside, self._ended)
+        self._inspector = Inspector(self._threads, self._lxd.init, self._changed_inside, self._ended)
         self._slots = Slots()
         self._notes = Notes(address)
-        self._injector = Injector(threads, self._inspector.network, config.inject)
+        self._injector = Injector(self._threads, self._inspector.network, config.inject)
         tools = Tools(
             self._lxd,
             self._inspector,
@@ -131,10 +131,7 @@ class Session:
         self._inspector.ask_for(self.rules.users, self.rules.groups)
         try:
             self._udev.start()
-            for slot in before:
-                if self._slots.leads_nowhere(slot) or self.reconciler.is_of_another(slot):
-                    self._slots.sweep(slot)
-                    self._log.info("slot.swept", slot=slot)
+            self._sweep(before)
             self._tell_others()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
@@ -146,6 +143,8 @@ class Session:
             self.reconciler.close()
             self._inspector.close()
             self._injector.close()
+            self._lxd.close()
+            self._threads.close()
 
     async def _listen(self) -> None:
         """Hear what happens to instances; again and again, since servers end and start."""
@@ -214,6 +213,18 @@ class Session:
         asked = asyncio.get_running_loop().time()
         self.reconciler.listed_instances(await self._lxd.list(), asked)
         _trim()
+
+    def _sweep(self, before: Iterable[str]) -> None:
+        """Take away links that are left over. Another hotplugd may still know a device by its older slot."""
+        alone = is_alone(self.address)
+        for slot in before:
+            if self._slots.leads_nowhere(slot) or (alone and self.reconciler.is_of_another(slot)):
+                try:
+                    self._slots.sweep(slot)
+                except OSError as error:
+                    self._log.error("slot.problem", device=slot, reason=str(error))
+                else:
+                    self._log.info("slot.swept", slot=slot)
 
     def _tell_others(self) -> None:
         """Have the host's software leave alone what rules take, where this is the host's udevd."""

@@ -19,6 +19,7 @@ from typing import Final
 from hotplugd.entry import SLOTS, mark_for, read, slot_links, slot_made, written
 from hotplugd.model import Device, Devnum, Entry, InstanceName
 
+_LOCK: Final = ".lock-"
 _SLOT: Final = re.compile(r"[cb]-\d+-\d+-i?\d+", re.ASCII)
 _OWN: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -146,6 +147,18 @@ def _touch(path: str) -> None:
     os.close(os.open(path, _OWN, 0o600))
 
 
+def is_alone(server: str) -> bool:
+    """Whether no hotplugd looks after another server on this host. Raises OSError."""
+    for path in Path(SLOTS).glob(f"{_LOCK}*"):
+        if path.name != _LOCK + _of(server):
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+    return True
+
+
 def _of(server: str) -> str:
     """What is in the names of a server's files, however its socket is reached."""
     return _short(os.path.realpath(server) if server.startswith("/") else server)
@@ -163,7 +176,7 @@ def lock(server: str) -> Iterator[None]:
     Raises AlreadyRunning, or OSError where /dev cannot be written.
     """
     Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
-    name = f".lock-{_of(server)}"
+    name = _LOCK + _of(server)
     descriptor = os.open(Path(SLOTS, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:

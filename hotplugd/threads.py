@@ -36,6 +36,7 @@ class Threads:
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(most) if most else None
         self._idle: list[_Jobs] = []
+        self._kept = _KEPT
 
     async def call(self, work: Callable[[], T], deadline: float) -> T:
         """The result of `work()`. Raises what it raises, NoThread, or TimeoutError after `deadline` seconds.
@@ -52,6 +53,12 @@ class Threads:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(what, value)
 
+    def close(self) -> None:
+        """End each thread, now or when it comes back."""
+        self._kept = 0
+        while self._idle:
+            self._idle.pop().put(None)
+
     def _call(self, work: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()
         try:
@@ -62,7 +69,7 @@ class Threads:
             raise NoThread(str(error)) from error
 
         def report(result: T | None, error: BaseException | None) -> None:
-            if len(self._idle) < _KEPT:
+            if len(self._idle) < self._kept:
                 self._idle.append(queue)
             else:
                 queue.put(None)
@@ -94,6 +101,8 @@ class Threads:
         def run() -> None:
             while (job := queue.get()) is not None:
                 job()
+                # Else what it was about would be kept for as long as there is nothing else to do.
+                del job
 
         threading.Thread(target=run, daemon=True, name="hotplugd-call").start()
         return queue

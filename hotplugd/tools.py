@@ -98,9 +98,11 @@ class Activity:
             self._loop.call_exception_handler(
                 {"message": "a writer failed", "exception": error, "task": task}
             )
-        if not self._closed:
-            then(error is None and not task.cancelled())
-        # Only now: what follows at once belongs to it.
-        self._tasks.discard(task)
-        if not self._tasks:
-            self._none.set()
+        try:
+            if not self._closed:
+                then(error is None and not task.cancelled())
+        finally:
+            # Only now: what follows at once belongs to it.
+            self._tasks.discard(task)
+            if not self._tasks:
+                self._none.set()

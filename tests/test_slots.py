@@ -16,7 +16,7 @@ import pytest
 from hotplugd import entry, slots
 from hotplugd.entry import slot_links
 from hotplugd.model import Device, Devnum, Entry, InstanceName
-from hotplugd.slots import AlreadyRunning, Notes, SlotError, Slots, devnum_of, lock
+from hotplugd.slots import AlreadyRunning, Notes, SlotError, Slots, devnum_of, is_alone, lock
 
 _HOLDER = """
 import sys
@@ -187,6 +187,15 @@ class TestLock:
             for each in (address, other):
                 with pytest.raises(AlreadyRunning), lock(each):
                     pytest.fail("two hold one lock")
+
+    @pytest.mark.usefixtures("folder")
+    def test_whether_another_server_is_looked_after(self, address: str) -> None:
+        with lock(address):
+            assert is_alone(address)
+            with lock(f"{address}-other"):
+                assert not is_alone(address)
+                assert not is_alone(f"{address}-other")
+            assert is_alone(address)
 
     def test_it_is_free_again_afterwards(self, address: str) -> None:
         for _ in range(3):

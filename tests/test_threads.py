@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from typing import Any, TypeVar
@@ -268,3 +269,24 @@ def test_a_hanging_call_does_not_keep_the_process_from_ending(hanging: Hanging) 
     eventually(lambda: hanging.threads)
     assert hanging.threads[0].is_alive()
     assert hanging.threads[0].daemon
+
+
+def test_closed_it_keeps_neither_threads_nor_what_they_did() -> None:
+    class Thing:
+        def work(self) -> int:
+            return 1
+
+    async def run() -> None:
+        before = threading.active_count()
+        threads, thing, held = Threads(), Thing(), threading.Event()
+        late = asyncio.ensure_future(threads.call(lambda: held.wait(_ENOUGH), _ENOUGH))
+        assert await threads.call(thing.work, _ENOUGH) == 1
+        gone = weakref.ref(thing)
+        del thing
+        eventually(lambda: gone() is None)
+        threads.close()
+        held.set()
+        assert await late
+        eventually(lambda: threading.active_count() == before)
+
+    in_loop(run())

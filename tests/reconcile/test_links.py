@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hotplugd.model import Node
+import asyncio
+
+from hotplugd.model import InstanceName, Node
 from hotplugd.server import Refused
 from tests.devices import BOX, box, console, rule, ruleset
 from tests.reconcile.bench import Bench
@@ -132,3 +134,39 @@ async def test_one_that_is_made_and_never_seen_is_a_problem_and_no_storm() -> No
     await at(200)
     assert bench.told() == []
     assert target(bench) == ONE.node
+
+
+class _Slow(Bench):
+    """Taking away a link takes until somebody lets it; then there is no such instance, or file."""
+
+    def __init__(self) -> None:
+        super().__init__(rules=RULES)
+        self.let = asyncio.Event()
+
+    async def link(self, name: InstanceName, path: str, target: str) -> None:
+        if target:
+            await super().link(name, path, target)
+        else:
+            await self.let.wait()
+
+
+@in_virtual_time
+async def test_what_was_under_way_when_an_instance_was_deleted_is_nothing_to_the_next_of_its_name() -> None:
+    bench = _Slow()
+    await bench.start(ONE)
+    await at(10)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(20)
+    del bench.instances[BOX]
+    bench.reconciler.refresh(BOX)
+    await at(30)
+    bench.instances[BOX], bench.inside[BOX] = box(), {}
+    again = console(3, serial="A5001")
+    bench.reconciler.device(again)
+    bench.reconciler.refresh(BOX)
+    await at(40)
+    bench.let.set()
+    await at(50)
+    bench.reconciler.listed_instances(bench.instances.values(), 50.0)
+    await at(100)
+    assert bench.verified() == {str(again): True}
