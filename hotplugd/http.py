@@ -20,8 +20,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-# Four thousand instances with 30 KB of cloud-init each, which is told twice, are listed in some 250 MB.
-_MOST: Final = 1 << 28
+_MOST: Final = 1 << 26
 _CHUNK: Final = 1 << 16
 _ADDRESSES: Final = 1024
 
@@ -52,9 +51,10 @@ class Http(requests.Session):
         json: object = None,
         headers: Mapping[str, str] | None = None,
         timeout: tuple[float, float] | None = None,
+        most: int = _MOST,
         **_others: object,
     ) -> requests.Response:
-        """Ask, and read the answer. Raises requests.RequestException, also for more than 256 MB."""
+        """Ask, and read the answer. Raises requests.RequestException, also for more bytes than `most`."""
         request = requests.PreparedRequest()
         request.method = method
         request.url = _whole(url, tuple((params or {}).items()))
@@ -69,7 +69,7 @@ class Http(requests.Session):
         until = time.monotonic() + self._longest
         adapter, verify = self.get_adapter(request.url), self.verify is not None and self.verify
         response = adapter.send(request, stream=True, timeout=timeout, verify=verify, cert=self.cert)
-        response.raw = _Bounded(response.raw, until)
+        response.raw = _Bounded(response.raw, most, until)
         # Read now, and the connection let go.
         _ = response.content
         return response
@@ -144,19 +144,20 @@ class _Connection(HTTPConnection):
 class _Bounded:
     """What requests reads a body by of urllib3's response, and nothing that it takes cookies by."""
 
-    def __init__(self, raw: Any, until: float) -> None:
+    def __init__(self, raw: Any, most: int, until: float) -> None:
         self._raw = raw
+        self._most = most
         self._until = until
 
     def stream(self, _: int, decode_content: bool | None = None) -> Iterator[bytes]:
         """The body, as it comes."""
-        left = _MOST
+        left = self._most
         # Not `read`, which waits until it has as much as it was asked for.
         while chunk := self._raw.read1(_CHUNK, decode_content=decode_content):
             left -= len(chunk)
             if left < 0 or time.monotonic() > self._until:
                 self._raw.close()
-                much = f"more than {_MOST >> 20} MB" if left < 0 else "no end in time"
+                much = f"more than {self._most >> 20} MB" if left < 0 else "no end in time"
                 raise requests.exceptions.ContentDecodingError(f"the answer has {much}")
             yield chunk
 

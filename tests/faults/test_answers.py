@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import pytest
 
-from hotplugd import http
 from hotplugd import lifecycle as events
 from hotplugd import lxd as adapter
 from hotplugd.lifecycle import Lifecycle
@@ -161,7 +160,7 @@ def test_a_cookie_is_not_kept(proxy: Proxy, container: Container) -> None:
 
 class TestBounds:
     def test_an_answer_without_end_is_broken_off(self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(http, "_MOST", 64 << 20)
+        monkeypatch.setattr(adapter, "_LISTING", 64 << 20)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with (
             proxy.fault(Fault(Endless(), r"GET /1.0/instances\?recursion")),

@@ -8,6 +8,7 @@ from signal import Signals
 from typing import Final
 
 from tests.e2e.model import CONSOLES
+from tests.lab.api import ServerError
 from tests.lab.container import Container
 from tests.lab.patience import patiently
 from tests.soak.scene import NAMES, Scene
@@ -81,7 +82,14 @@ class People:
         was_running = scene.model[old].running
         if was_running:
             self._stop_or_start(old, 0)
-        patiently(lambda: scene.containers[old].rename(new))
+        try:
+            patiently(lambda: scene.containers[old].rename(new))
+        except ServerError as error:
+            # Of one that was deleted: LXD leaves its folder now and then.
+            if "file exists" not in str(error):
+                raise
+            self._say(f"{new} has left a folder behind")
+            new = old
         scene.containers[new] = scene.containers.pop(old)
         scene.model[new] = scene.model.pop(old)
         if was_running:
