@@ -54,7 +54,9 @@ def test_a_tty_number_that_is_reused_while_the_daemon_is_away(
     port = hub.plug(cable)
     number = tty_number(port)
     eventually(lambda: is_there(home, number), DEADLINE, pause=0.05)
-    (source,) = (Path(each["source"]) for name, each in home.devices.items() if name.startswith("hp-"))
+    # The server writes an entry down after it has made the node.
+    entry = eventually(lambda: [each for name, each in home.devices.items() if name.startswith("hp-")])
+    source = Path(entry[0]["source"])
     assert source.exists()
     running.kill()
     hub.unplug(cable)
