@@ -132,6 +132,7 @@ class Session:
         try:
             self._udev.start()
             self._sweep(before)
+            del before
             self._tell_others()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())

@@ -130,7 +130,8 @@ class Slots:
         They may lead to a device of today, which has the number of the one that went.
         """
         for path in (*slot_links(slot), slot_made(slot)):
-            Path(path).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 def _link(device: Device) -> None:
