@@ -43,7 +43,7 @@ _INFORMAL: Final = frozenset({MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, MAR
 
 _NAME = re.compile(r"hp-[0-9a-f]{16}")
 _AGAIN: Final = ".r"
-MADE: Final = ".made"
+_MADE: Final = ".made"
 _LONGEST_AGE: Final = 20
 
 
@@ -101,7 +101,7 @@ def slot_links(slot: str) -> tuple[str, str]:
 
 def slot_made(slot: str) -> str:
     """The file beside a slot's links, for as long as there may be any: our udev rule cannot see those."""
-    return f"{SLOTS}/{slot}{MADE}"
+    return f"{SLOTS}/{slot}{_MADE}"
 
 
 def slot_of(entry: Entry) -> str:

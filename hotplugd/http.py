@@ -7,11 +7,11 @@ is prepared once, and all requests share their connections: 0.3 ms from the call
 
 from __future__ import annotations
 
-import json as text
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from json import dumps
 from typing import Any, Final
 
 import requests
@@ -20,6 +20,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
+# Bytes of one answer, unless whoever asks expects more.
 _MOST: Final = 1 << 26
 _CHUNK: Final = 1 << 16
 _ADDRESSES: Final = 1024
@@ -29,17 +30,17 @@ class Http(requests.Session):
     """A session for one server. Nobody is sent elsewhere, and no cookie is kept: one that the server rejects
     would spoil what follows. Proxies and certificates of the environment are not for it.
 
-    socket   the path of the server's socket, empty where it is spoken to over https
+    path     where the server's socket is, empty where it is spoken to over https
     most     so many connections are kept
     longest  no answer takes longer than so many seconds and one read; the time-out is one between two bytes
     """
 
-    def __init__(self, socket: str, most: int, longest: float) -> None:
+    def __init__(self, path: str, most: int, longest: float) -> None:
         super().__init__()
         self.trust_env = False
         self._longest = longest
-        if socket:
-            self.mount("http+unix://", _UnixAdapter(socket, most))
+        if path:
+            self.mount("http+unix://", _UnixAdapter(path, most))
 
     def request(  # type: ignore[override]  # what pylxd gives, and no more
         self,
@@ -60,7 +61,7 @@ class Http(requests.Session):
         request.url = _whole(url, tuple((params or {}).items()))
         request.headers = CaseInsensitiveDict({"User-Agent": "hotplugd", "Accept": "application/json"})
         if json is not None:
-            data = text.dumps(json).encode()
+            data = dumps(json).encode()
             request.headers["Content-Type"] = "application/json"
         if data is not None or method not in ("GET", "HEAD"):
             request.headers["Content-Length"] = str(len(data or b""))

@@ -111,7 +111,7 @@ class Interior:
         self.is_looked_at = True
         self._activity.start(partial(self._look_at, paths), self._looked)
 
-    def _looked(self, fine: bool) -> None:  # as Activity calls it
+    def _looked(self, fine: bool) -> None:
         self.is_looked_at = False
         if fine:
             self._learned()

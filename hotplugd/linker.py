@@ -147,7 +147,7 @@ class Linker:
                 "link.problem", instance=who, path=task.path, reason=reason, retry_in=pause
             )
 
-    def _worked(self, fine: bool) -> None:  # as Activity calls it
+    def _worked(self, fine: bool) -> None:
         self._busy = False
         if fine:
             self._rest()

@@ -111,7 +111,7 @@ class Teller:
             self._unfit[telling.key] = wrong
             self._report.untold(telling, wrong.message)
 
-    def _worked(self, fine: bool) -> None:  # as Activity calls it
+    def _worked(self, fine: bool) -> None:
         self._busy = False
         if fine:
             self._rest()

@@ -169,7 +169,7 @@ class Writer:
             self._working = True
             self._activity.start(self._work, self._worked)
 
-    def _worked(self, fine: bool) -> None:  # as Activity calls it
+    def _worked(self, fine: bool) -> None:
         self._working = False
         if fine and self._kicked:
             self.kick()

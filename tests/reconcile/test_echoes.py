@@ -10,6 +10,17 @@ from tests.virtual import at, in_virtual_time, now
 ONE, TWO = console(1), console(2)
 
 
+async def is_asked_before_the_next_request(bench: Bench) -> None:
+    """An update that the server tells of now is somebody else's. A question takes a second."""
+    bench.gets.clear()
+    begun = now()
+    bench.reconciler.updated(BOX)
+    bench.reconciler.device(TWO)
+    await bench.reconciler.settled()
+    assert bench.gets[0] == (begun, str(BOX))
+    assert bench.times[-1] == begun + 1
+
+
 @in_virtual_time
 async def test_what_waits_to_be_sent_comes_first() -> None:
     bench = Bench()
@@ -61,13 +72,7 @@ async def test_one_that_never_came_hides_nobody_elses() -> None:
     bench = Bench()
     await bench.start(ONE)
     bench.takes = 1.0
-    bench.gets.clear()
-    begun = now()
-    bench.reconciler.updated(BOX)
-    bench.reconciler.device(TWO)
-    await bench.reconciler.settled()
-    assert bench.gets[0] == (begun, str(BOX))
-    assert bench.times[-1] == begun + 1
+    await is_asked_before_the_next_request(bench)
 
 
 @in_virtual_time
@@ -116,10 +121,4 @@ async def test_once_the_server_was_asked_nothing_is_expected_any_more() -> None:
     await bench.start(ONE)
     bench.reconciler.refresh(BOX)
     await bench.reconciler.settled()
-    bench.gets.clear()
-    begun = now()
-    bench.reconciler.updated(BOX)
-    bench.reconciler.device(TWO)
-    await bench.reconciler.settled()
-    assert bench.gets[0] == (begun, str(BOX))
-    assert bench.times[-1] == begun + 1
+    await is_asked_before_the_next_request(bench)
