@@ -42,13 +42,15 @@ class Texts(Mapping[str, str]):
     _KNOWN: ClassVar[dict[tuple[str, ...], dict[str, int]]] = {}
 
     def __init__(self, texts: Mapping[str, str]) -> None:
-        names = tuple(map(intern, texts))
+        # By way of a list: `tuple` of an iterator takes a longer one and cuts it, so that it never uses again
+        # the 2,000 of each length that CPython keeps (Objects/tupleobject.c), 170 bytes each.
+        names = (*map(intern, texts),)
         if names not in self._KNOWN:
             if len(self._KNOWN) >= _MOST_KINDS:
                 self._KNOWN.clear()
             self._KNOWN[names] = {name: place for place, name in enumerate(names)}
         self._places = self._KNOWN[names]
-        self._texts = tuple(text if name in _OWN else intern(text) for name, text in texts.items())
+        self._texts = (*(text if name in _OWN else intern(text) for name, text in texts.items()),)
 
     def __getitem__(self, name: str) -> str:
         return self._texts[self._places[name]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from sys import getsizeof, intern
 
 import pytest
@@ -52,3 +53,17 @@ def test_devices_that_invent_names_fill_no_memory() -> None:
     for number in range(5000):
         assert Texts({f"NAME{number}": "x"}) == {f"NAME{number}": "x"}
     assert len(Texts._KNOWN) <= model._MOST_KINDS
+
+
+def test_texts_that_went_leave_nothing() -> None:
+    words = {f"NAME_{number}": "text" for number in range(17)}
+    Texts(words)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(500):
+            Texts(words)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 10 * getsizeof(tuple(words))

@@ -23,7 +23,7 @@ def values(device: Device, key: str) -> tuple[str, ...]:
     if dot:
         found = _GROUPS[group](device).get(name)
         return () if found is None else (found,)
-    return tuple(value for value in _VALUES[key](device) if value)
+    return (*filter(None, _VALUES[key](device)),)
 
 
 def describe(device: Device) -> dict[str, list[str]]:
