@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Final
 
+from hotplugd.away import Away
 from hotplugd.claims import Claim, Claims, meets, withheld
 from hotplugd.entry import is_ours, slot_of
 from hotplugd.memory import recall
@@ -22,9 +21,6 @@ from hotplugd.rules import RuleSet
 from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Wants, guard_rail, wants
 from hotplugd.writer import Writer
-
-# An interface that has left the host and is in no instance that runs is gone after so many seconds.
-_UNHELD: Final = 10.0
 
 
 class Reconciler:
@@ -44,9 +40,7 @@ class Reconciler:
         self._since: dict[str, float] = {}
         self._slots: set[str] = set()
         self._unsettled: dict[str, Device] = {}
-        # Where a device that is away was last on the host, by its slot; and those that no instance holds.
-        self._away: dict[str, str] = {}
-        self._unheld: dict[str, asyncio.TimerHandle] = {}
+        self._away = Away(self._held, self._gone)
         self._wants: dict[str, Wants] = {}
         self._writers: dict[InstanceName, Writer] = {}
         self._claims = Claims()
@@ -74,6 +68,7 @@ class Reconciler:
         if before == device:
             return
         if before is not None and before.slot != device.slot:
+            self._away.end(before)
             self._unlink(before)
             self._slots.discard(before.slot)
         if before is None or before.slot != device.slot:
@@ -85,8 +80,8 @@ class Reconciler:
 
     def no_device(self, syspath: str) -> None:
         """Take note that a device is gone."""
-        for slot in [slot for slot, away in self._away.items() if away.startswith(syspath + "/")]:
-            self._gone(self._away[slot])
+        for below in self._away.below(syspath):
+            self._gone(below)
         device = self._devices.get(syspath)
         if device is not None and device.subsystem == "net" and self._may_be_inside(device.slot):
             self._leaves(device)
@@ -156,8 +151,7 @@ class Reconciler:
     def close(self) -> None:
         """End what is under way, and do nothing any more: another may look after these instances."""
         self._activity.close()
-        for timer in self._unheld.values():
-            timer.cancel()
+        self._away.close()
 
     # --- what came of it --------------------------------------------------------------------------------
 
@@ -210,8 +204,8 @@ class Reconciler:
 
     # --- what moves into instances ----------------------------------------------------------------------
 
-    def _holders(self, slot: str) -> list[Writer]:
-        return [each for each in self._writers.values() if each.holds(slot)]
+    def _held(self, slot: str) -> bool:
+        return any(each.holds(slot) for each in self._writers.values())
 
     def _may_be_inside(self, slot: str) -> bool:
         """Whether an instance has, or may be about to have, what has left the host: one that starts takes it
@@ -219,34 +213,15 @@ class Reconciler:
         """
         return any(each.holds(slot) or each.has_entry(slot) for each in self._writers.values())
 
-    def _watch_unheld(self) -> None:
-        """What no instance that runs has any more is back on the host soon, or in an instance that starts."""
-        for slot in self._away:
-            if self._holders(slot):
-                if (timer := self._unheld.pop(slot, None)) is not None:
-                    timer.cancel()
-            elif slot not in self._unheld:
-                self._unheld[slot] = self._loop.call_later(_UNHELD, self._give_up, slot)
-
-    def _give_up(self, slot: str) -> None:
-        self._unheld.pop(slot, None)
-        syspath = self._away.get(slot)
-        if syspath is not None and not self._holders(slot):
-            self._gone(syspath)
-
     def _leaves(self, device: Device) -> None:
         """An interface has left the host: for an instance that has our entry for it, so it is still there."""
-        away = replace(device, away=True, in_use="")
-        self._away[device.slot] = device.syspath
+        away = self._away.leave(device)
         self._devices[device.syspath] = away
         self._claim(away)
-        self._watch_unheld()
+        self._away.watch()
 
     def _is_back(self, device: Device) -> None:
-        """An interface is on the host, perhaps under another name than it had when it left."""
-        was = self._away.pop(device.slot, "") if device.slot else ""
-        if (timer := self._unheld.pop(device.slot, None)) is not None:
-            timer.cancel()
+        was = self._away.back(device)
         if was and was != device.syspath:
             self._gone(was)
 
@@ -254,8 +229,7 @@ class Reconciler:
         device = self._devices.pop(syspath, None)
         self._since.pop(syspath, None)
         if device is not None:
-            if self._away.get(device.slot) == syspath:
-                del self._away[device.slot]
+            self._away.end(device)
             self._slots.discard(device.slot)
             self._unlink(device)
             self._claim(device, gone=True)
@@ -353,7 +327,7 @@ class Reconciler:
 
     def _idle(self, writer: Writer) -> None:
         """See what no instance holds any more; forget the writer of what is none and should not be one."""
-        self._watch_unheld()
+        self._away.watch()
         if self._writers.get(writer.name) is not writer:
             # It was forgotten, and what it had under way has ended.
             return

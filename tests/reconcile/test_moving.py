@@ -273,6 +273,20 @@ async def test_back_on_the_host_under_another_name_it_is_the_same_one() -> None:
 
 
 @in_virtual_time
+async def test_another_that_has_its_name_on_the_host_does_not_go_with_it() -> None:
+    bench = await inside()
+    other = replace(NIC, attrs={"address": "00:e0:4c:00:00:09"}, slot="n-00e04c000009-1")
+    bench.applied = lambda _: None
+    bench.reconciler.device(other)
+    bench.change(BOX, running=False)
+    bench.reconciler.restarted(BOX)
+    await at(40)
+    renamed = replace(NIC, kernel="lan7", syspath=NIC.syspath.replace("enp1s0", "lan7"))
+    bench.reconciler.device(renamed)
+    assert bench.reconciler.devices == 2
+
+
+@in_virtual_time
 async def test_it_goes_from_one_instance_to_another() -> None:
     bench = Bench(box(), box(name="other"))
     moves(bench)
