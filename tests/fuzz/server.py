@@ -69,7 +69,7 @@ class _Fed(BaseAdapter):
             self._errors.append(body.decode("utf-8", "replace"))
         elif path.startswith("/instances/box?"):
             self._said = body
-        elif path.startswith("/instances?"):
+        elif path.startswith("/instances?recursion="):  # else it is asked which there are, not how they are
             self._said = _of_box(body) or self._said
         elif path.startswith("/operations"):
             self._errors.append(body.decode("utf-8", "replace"))
