@@ -1,7 +1,7 @@
 """`python -m tests.fuzz [--cases N] [--seconds S] [--seed X] [TARGET…]`: fuzzes with atheris.
 
 N is for all targets together, S for each of them; another X makes other cases.
-Prints a table. Exit code 1 where something was found.
+Prints a table. Exit code 1 where something was found, or where time ran out before so many cases.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> int:
     names = options.target or list(TARGETS)
     shares = sum(TARGETS[name].share for name in names)
     _say(_line(_HEAD))
-    total, found = 0, False
+    total, found, short = 0, False, list[str]()
     for name in names:
         cases = -(-options.cases * TARGETS[name].share // shares)
         done = _one(name, cases, options.seconds, options.seed)
@@ -55,8 +55,12 @@ def main() -> int:
         if done["finding"]:
             found = True
             _say(f"  {done['finding']}\n  bytes.fromhex({done['data']!r})")
+        elif int(done["cases"]) < cases:
+            short.append(f"{name} ran {done['cases']} of {cases} cases")
     _say(f"{total} cases, {'with findings' if found else 'nothing found'}")
-    return 1 if found else 0
+    if short:
+        _say(f"{options.seconds:.0f} s for each were too few: {'; '.join(short)}")
+    return 1 if found or short else 0
 
 
 def _one(name: str, cases: int, seconds: float, seed: int) -> dict[str, str | int | float]:

@@ -54,22 +54,26 @@ class _Watch:
         self._first = 0
 
     def __call__(self, data: bytes) -> None:
-        began, worked = time.monotonic(), time.process_time()
-        try:
-            self._run(data)
-        except Exception:  # noqa: BLE001  # that there is none is what is tested
-            self._end(traceback.format_exc(), data)
-        # What others on this machine do is no hang of ours.
-        took = min(time.monotonic() - began, time.process_time() - worked)
-        if took > self._slowest:
-            self._slowest = took
-            if took > _LIMIT:
-                self._end(f"a case took {took:.1f} s", data)
+        took = self._timed(data)
+        if took > _LIMIT:
+            # A machine that others keep busy does so once. What blocks takes no time of the processor.
+            took = min(took, self._timed(data))
+        self._slowest = max(self._slowest, took)
+        if took > _LIMIT:
+            self._end(f"a case took {took:.1f} s, and again", data)
         self._count += 1
         if self._count == max(1, self._cases // 10):
             self._first = memory()
         if self._count >= self._cases or time.monotonic() > self._until:
             self._end()
+
+    def _timed(self, data: bytes) -> float:
+        began = time.monotonic()
+        try:
+            self._run(data)
+        except Exception:  # noqa: BLE001  # that there is none is what is tested
+            self._end(traceback.format_exc(), data)
+        return time.monotonic() - began
 
     def _end(self, finding: str = "", data: bytes = b"") -> None:
         last = memory()

@@ -12,7 +12,6 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -110,8 +109,12 @@ def replies(data: bytes) -> None:
     liar = _liar()
     feed = Feed(data[1:])
     liar.answer = data[1:] if data[:1] < b"\x80" else as_json(feed.warped({"answer": {"ready": feed.json()}}))
-    with suppress(ControlError):
+    failed: ControlError | None = None
+    try:
         assert isinstance(ask(liar.path, "status"), dict)
+    except ControlError as error:
+        failed = error
+    assert failed is None or not isinstance(failed.__cause__, TimeoutError), "it waited in vain"
 
 
 def injections(data: bytes) -> None:
