@@ -55,7 +55,11 @@ class Http(requests.Session):
         most: int = _MOST,
         **_others: object,
     ) -> requests.Response:
-        """Ask, and read the answer. Raises requests.RequestException, also for more bytes than `most`."""
+        """Ask, and read the answer. Raises requests.RequestException, also for more bytes than `most`.
+
+        JSON is UTF-8: what is not raises ValueError. requests would guess, and what others wrote would be put
+        back as it was guessed.
+        """
         request = requests.PreparedRequest()
         request.method = method
         request.url = _whole(url, tuple((params or {}).items()))
@@ -72,7 +76,8 @@ class Http(requests.Session):
         response = adapter.send(request, stream=True, timeout=timeout, verify=verify, cert=self.cert)
         response.raw = _Bounded(response.raw, most, until)
         # Read now, and the connection let go.
-        _ = response.content
+        response.content.decode()
+        response.encoding = "utf-8"
         return response
 
 

@@ -486,6 +486,12 @@ def test_nonsense_is_a_server_that_is_away(tmp_path: Path, answer: bytes) -> Non
         run(tmp_path / "s", lambda lxd: lxd.list())
 
 
+def test_what_is_no_utf_8_is_not_guessed_at(tmp_path: Path) -> None:
+    answer = http('{"metadata": {"auth": "trusted", "environment": {"server": "~"}, "api_extensions": []}}')
+    with answering(tmp_path / "s", answer.replace(b"~", b"\xe9")), pytest.raises(Unreachable, match="utf-8"):
+        run(tmp_path / "s", lambda lxd: lxd.list())
+
+
 def test_a_server_that_does_not_trust_us_is_said_to(tmp_path: Path) -> None:
     body = '{"type": "sync", "status_code": 200, "metadata": {"auth": "untrusted", "environment": {}}}'
     with answering(tmp_path / "s", http(body)), pytest.raises(Refused, match="does not trust us"):

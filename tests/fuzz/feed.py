@@ -116,4 +116,7 @@ class Feed:
 
 def as_json(value: object) -> bytes:
     """JSON as servers send it, raw where it can be."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
