@@ -25,7 +25,7 @@ _STATUS: Final = {"ready": True}
 _KNOWN: Final = {b"status": {"answer": _STATUS}}
 
 
-def _folder() -> str:
+def folder() -> str:
     """One for as long as this process lives."""
     path = tempfile.mkdtemp(prefix="hpf-")
     atexit.register(shutil.rmtree, path, ignore_errors=True)
@@ -36,7 +36,7 @@ class _Daemon:
     """A control socket that is served in another thread, as long as this process lives."""
 
     def __init__(self) -> None:
-        self.path = Path(_folder(), "control.sock")
+        self.path = Path(folder(), "control.sock")
         self.defects: list[object] = []
         ready = threading.Event()
 
@@ -83,7 +83,7 @@ class _Liar:
     """Somebody at the socket's place who answers anything."""
 
     def __init__(self) -> None:
-        self.path = Path(_folder(), "control.sock")
+        self.path = Path(folder(), "control.sock")
         self.answer = b""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(self.path))
@@ -164,7 +164,7 @@ class _Container:
     """A folder that is a container's root, with a file of users that the container wrote."""
 
     def __init__(self) -> None:
-        self.path = Path(_folder())
+        self.path = Path(folder())
         (self.path / "etc").mkdir()
         self.file = os.open(self.path / "etc" / "passwd", os.O_RDWR | os.O_CREAT)
         self.root = os.open(self.path, os.O_PATH | os.O_DIRECTORY)

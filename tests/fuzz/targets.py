@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from tests.fuzz import said, server, sockets, text, things
+from tests.fuzz import heard, said, server, sockets, text, things
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,11 @@ TARGETS: Final[dict[str, Target]] = {
     "rule-words": Target(text.rule_words, 4, _some(20)),
     "config": Target(text.config_bytes, 6, (*text.CONFIG_SEEDS, *(b"\xff" + each for each in _some(10)))),
     "devices": Target(things.devices, 8, _some(40)),
-    "plans": Target(things.plans, 14, _some(40)),
-    "uevents": Target(things.uevents, 14, _some(20)),
+    "device-bytes": Target(heard.device_bytes, 6, _some(40)),
+    "plans": Target(things.plans, 12, _some(40)),
+    "uevents": Target(things.uevents, 12, _some(20)),
     "answers": Target(server.answers, 4, _some(40)),
-    "events": Target(server.events, 12, server.EVENT_SEEDS),
+    "events": Target(server.events, 10, server.EVENT_SEEDS),
     "control-requests": Target(sockets.requests, 6, sockets.REQUEST_SEEDS),
     "control-replies": Target(sockets.replies, 6, sockets.REPLY_SEEDS),
     "injections": Target(sockets.injections, 4, _some(20)),

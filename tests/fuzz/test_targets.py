@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd import entry, inject, inside, lxd, memory, systemd, uevents, wants
+from hotplugd import entry, inject, inside, lxd, memory, sysfs, systemd, udev, uevents, wants
+from hotplugd.model import Device
 from hotplugd.rules import match, ruleset
 from tests.fuzz.targets import TARGETS
 
@@ -54,6 +58,18 @@ def _always(*_: object) -> bool:
     return True
 
 
+def _any_slot(_: object, device: Device, *, listing: bool) -> str:
+    return device.properties.get("HOTPLUGD_SLOT", "")
+
+
+_STRICT = {**vars(os), "fsdecode": bytes.decode}
+
+
+def _attribute(syspath: str, name: str) -> str | None:
+    path = Path(syspath, name)
+    return path.read_text("utf-8").rstrip() if path.is_file() else None
+
+
 # A defect, put in by hand, and who has to find it.
 DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "a pattern's text is shown as it is": ("rule-words", match, "printable", _same),
@@ -63,6 +79,10 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "any path is a link's": ("devices", wants, "_bad_link", lambda *_: ""),
     "any name is an interface's": ("devices", wants, "_bad_name", lambda *_: ""),
     "the matcher and the explanation differ": ("rule-bytes", ruleset.RuleSet, "explain", lambda *_: ()),
+    "any text is a slot": ("device-bytes", udev.Udev, "_slot", _any_slot),
+    "a property has to be UTF-8": ("device-bytes", udev, "os", SimpleNamespace(**_STRICT)),
+    "an attribute has to be UTF-8": ("device-bytes", sysfs, "attribute", _attribute),
+    "what cannot be read is empty": ("device-bytes", sysfs, "attribute", lambda *_: ""),
     "every entry is ours": ("plans", entry, "is_ours", _always),
     "every entry of the server's is ours": ("answers", lxd, "is_ours", _always),
     "an error's text is taken for one": ("answers", lxd, "_said", str),

@@ -16,7 +16,7 @@ from hotplugd.holders import Holder
 from hotplugd.memory import recall
 from hotplugd.model import Device, Entry, Instance, is_instance_name
 from hotplugd.plan import Plan, plan_instance
-from hotplugd.rules import Verdict
+from hotplugd.rules import RuleSet, Verdict
 from hotplugd.survey import Fate
 from hotplugd.udev import restored
 from hotplugd.uevents import Uevent, kernel_form, libudev_form
@@ -32,7 +32,11 @@ _SCREEN: Final = StringIO()
 def devices(data: bytes) -> None:
     """A device under rules that use what it says; the entries that come of that, and how it is shown."""
     feed = Feed(data)
-    rules, device = made.ruleset(feed), made.device(feed)
+    judge(feed, made.ruleset(feed), made.device(feed))
+
+
+def judge(feed: Feed, rules: RuleSet, device: Device) -> None:
+    """What comes of a device, in instances of all kinds."""
     holds.agree(rules, device)
     holds.can_be_shown(identity(device))
     found = wants(rules, device)
