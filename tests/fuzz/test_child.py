@@ -74,6 +74,18 @@ def test_a_case_that_takes_long_once_is_none(watched: Callable[[list[float]], di
     assert (found["finding"], found["cases"], found["slowest"]) == ("", 3, pytest.approx(0.2))
 
 
+@pytest.mark.parametrize(("most", "finding"), [(97, ""), (99, "it grew from 92160 to 101376 KiB")])
+def test_memory_that_grows_is_a_finding(
+    watched: Callable[[list[float]], dict[str, object]],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    finding: str,
+) -> None:
+    memory = iter([90 << 10, most << 10])
+    monkeypatch.setattr(child, "memory", lambda: next(memory))
+    assert watched([])["finding"] == finding
+
+
 def test_an_answer_that_is_waited_for_in_vain_is_a_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
