@@ -20,8 +20,7 @@ from tests.lab.server import Server
 from tests.lab.wait import eventually
 
 _CLOCK_TICKS: Final = 100  # a second, as /proc/PID/stat counts (proc(5), sysconf(_SC_CLK_TCK))
-# With a watchdog of a second hotplugd feeds it twice in one.
-_WATCHDOG: Final = {"WATCHDOG_USEC": "1000000"}
+_WATCHDOG: Final = 1.0  # hotplugd feeds it twice in that
 
 
 def there(container: Container, console: Console) -> bool:
@@ -68,7 +67,7 @@ class Bed:
             undo.callback(self._delete)
             text = rules({self.kernel(self.one): self.hurt.name, self.kernel(self.two): self.well.name})
             self.daemon = undo.enter_context(
-                Daemon(self.proxy.socket, text, {**os.environ, **_WATCHDOG}),
+                Daemon(self.proxy.socket, text, {**os.environ, "WATCHDOG_USEC": f"{_WATCHDOG * 1e6:.0f}"}),
             )
             self._next = self._script()
             undo.callback(self._close_script)
@@ -108,11 +107,14 @@ class Bed:
         status = self.status()
         return str((status["problems"], status["pending"]))
 
-    def pace(self, pattern: str, cpu: float = 0.2, seconds: float = 0.5) -> None:
-        """See for a while that hotplugd lives, feeds its watchdog, and is not busy."""
+    def pace(self, pattern: str, cpu: float = 0.2, seconds: float = 1.2) -> None:
+        """See for a while that hotplugd lives, feeds its watchdog in time, and is not busy."""
+        self.daemon.unfed(watched := time.time())
         start, before = time.monotonic(), self._cpu()
         while (passed := time.monotonic() - start) < seconds:
             self.daemon.wait_for("WATCHDOG=1", 5)
+        unfed = self.daemon.unfed(watched)
+        assert unfed <= _WATCHDOG, f"its watchdog hungered for {unfed:.1f} s"
         assert self._cpu() - before < cpu * passed, "it is busy"
         requests = self.proxy.count(pattern, since=start)
         assert requests < 10 + 12 * passed, f"{requests} requests in {passed:.1f} s"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,20 +25,28 @@ from tests.lab.server import Server
 from tests.lab.shortage import no_more_descriptors
 from tests.lab.wait import NotInTime, eventually, steadily
 
-_WATCHED: Final = {**os.environ, "WATCHDOG_USEC": "400000"}
-_LONG: Final = 2.0  # five times what the watchdog would wait
+_WATCHDOG: Final = 1.0
+_WATCHED: Final = {**os.environ, "WATCHDOG_USEC": f"{_WATCHDOG * 1e6:.0f}"}
+_LONG: Final = 2.5 * _WATCHDOG
 _LEAST_PIPE: Final = 4096
 # What failed for long is tried again after 30 s at most.
 _AFTERWARDS: Final = 60.0
 
 
 def fed(running: Daemon) -> bool:
-    """Whether the watchdog has heard from it in a while that starts now."""
-    running._hear()
-    running.states.clear()
+    """Whether the watchdog would leave it be in a while that starts now."""
+    return unfed(running) <= _WATCHDOG
+
+
+def silent(running: Daemon) -> bool:
+    """Whether the watchdog hears nothing for twice what it would wait, in a while that starts now."""
+    return unfed(running) >= 2 * _WATCHDOG
+
+
+def unfed(running: Daemon) -> float:
+    running.unfed(start := time.time())
     steadily(lambda: True, _LONG)
-    running._hear()
-    return "WATCHDOG=1" in running.states
+    return running.unfed(start)
 
 
 @contextmanager
@@ -77,7 +86,7 @@ def test_it_is_not_fed_while_no_file_can_be_opened(
     (one,) = consoles(1)
     with Daemon(server.socket, rules(str(container), one), _WATCHED) as running:
         with no_more_descriptors(running.pid):
-            assert not fed(running)
+            assert silent(running)
         assert fed(running)
         one.plug()
         eventually(lambda: there(container, one), _AFTERWARDS)
@@ -103,7 +112,7 @@ def test_it_is_not_fed_while_the_loop_is_stuck(
                         break
                     finally:
                         one.unplug()
-                return not fed(running)
+                return silent(running)
 
             eventually(stuck, 60)
             one.plug()

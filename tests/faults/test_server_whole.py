@@ -32,7 +32,7 @@ def shared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def bed(shared: Bed) -> Iterator[Bed]:
     """With nothing plugged, and in the end nothing that is left over."""
     # Found for so long, a server that was lost often is forgiven.
-    shared.pace(".*", seconds=1.2)
+    shared.pace(".*")
     yield shared
     shared.clean()
 
@@ -152,7 +152,7 @@ def test_its_events_are_garbage_and_end(bed: Bed, raw: bytes) -> None:
         start = time.monotonic()
         bed.one.plug()
         eventually(lambda: there(bed.hurt, bed.one))
-        bed.pace(".*", seconds=1.2)
+        bed.pace(".*")
         # It found the server each time, and was let down: that is no reason to hurry.
         passed = time.monotonic() - start
         assert bed.proxy.count(_EVENTS, since=start) <= 3 + passed

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 from pathlib import Path
 from signal import Signals
 from types import TracebackType
-from typing import Self, cast
+from typing import Final, Self, cast
 
 from tests.lab.api import Json
 from tests.lab.wait import eventually
+
+_SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h
+_TIMESPEC: Final = struct.Struct("ll")
 
 
 class NotReady(AssertionError):
@@ -47,10 +53,12 @@ class Daemon:
         self.control = self.folder / "control.sock"
         self.stderr = self.folder / "stderr"
         self.states: list[str] = []
+        self._feeds: list[float] = []
         self.environment = dict(environment if environment is not None else os.environ)
         self._within = tuple(within)
         self._process: subprocess.Popen[bytes] | None = None
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._notify.bind(str(self.folder / "notify"))
         self.rules.mkdir()
         self.write_rules(rules)
@@ -119,6 +127,15 @@ class Daemon:
                 f"expected {state} from hotplugd, and heard {self.states}; its log:\n{self.log()}"
             ) from None
         del self.states[: self.states.index(state) + 1]
+
+    def unfed(self, since: float) -> float:
+        """The longest time for which it has not fed its watchdog since then (of time.time).
+
+        The kernel keeps ten messages that are not read yet: ask once at the beginning as well.
+        """
+        self._hear()
+        moments = [since, *(each for each in self._feeds if each > since), time.time()]
+        return max(later - earlier for earlier, later in pairwise(moments))
 
     def reload(self) -> None:
         """SIGHUP, and wait until it says that it is ready again."""
@@ -192,10 +209,13 @@ class Daemon:
     def _hear(self) -> None:
         while True:
             try:
-                message = self._notify.recv(1 << 16, socket.MSG_DONTWAIT)
+                message, more, *_ = self._notify.recvmsg(1 << 16, 256, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            self.states += message.decode(errors="replace").splitlines()
+            told = message.decode(errors="replace").splitlines()
+            self.states += told
+            if "WATCHDOG=1" in told:
+                self._feeds.append(_when(more))
 
     def _end(self, number: Signals, deadline: float) -> int:
         process = self._process
@@ -204,6 +224,13 @@ class Daemon:
         code = process.wait(deadline)
         self._process = None
         return code
+
+
+def _when(more: Sequence[tuple[int, int, bytes]]) -> float:
+    """When the kernel took a message, by what it says beside it (socket(7), SO_TIMESTAMPNS)."""
+    (raw,) = [raw for _, kind, raw in more if kind == _SO_TIMESTAMPNS]
+    seconds, nanoseconds = cast("tuple[int, int]", _TIMESPEC.unpack(raw))
+    return seconds + nanoseconds / 1e9
 
 
 def command() -> list[str]:
