@@ -22,6 +22,7 @@ from tests.soak.figures import cpu
 _EVENTS = 5_000
 _A_PLUG_AND_UNPLUG = 6  # three devices come, three go
 _IDLE = 3.0
+_SOON = 2.0
 
 
 def test_what_was_not_heard_is_found_and_it_rests_afterwards(
@@ -37,12 +38,6 @@ def test_what_was_not_heard_is_found_and_it_rests_afterwards(
         each.plug()
     running = daemon(rules(str(container), *some[:4]))
     eventually(lambda: there(container, goes))
-    goes.unplug()
-    eventually(lambda: container.look(goes.node) is None)
-    plugged = time.monotonic()
-    goes.plug()
-    eventually(lambda: there(container, goes))
-    plain = time.monotonic() - plugged
     with Script(server.socket, {f"vcsa{other.number}": str(scripted)}) as script:
         assert shrink(running.pid) == 2
         assert shrink(script.process.pid) == 1
@@ -62,8 +57,8 @@ def test_what_was_not_heard_is_found_and_it_rests_afterwards(
         eventually(lambda: ours(container) == sorted([stays.node, comes.node]))
         eventually(lambda: there(container, comes) and there(container, stays))
         eventually(lambda: container.look(goes.node) is None)
-        # Two seconds, or where the machine is busy with other things, what twenty plugs take.
-        assert time.monotonic() - woken < max(2.0, 20 * plain)
+        took = time.monotonic() - woken
+        assert took < _SOON, f"it took {took:.1f} s"
         eventually(lambda: not script.running)
         assert "OSError" in script.error
     assert not there(scripted, other)
