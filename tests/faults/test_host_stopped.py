@@ -61,17 +61,28 @@ def test_what_changed_meanwhile_is_caught_up_with(
 
 
 def test_a_long_queue_of_uevents_is_read_afterwards(
-    container: Container, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+    server: Server,
+    containers: tuple[Container, Container],
+    consoles: Callable[[int], list[Console]],
+    daemon: StartDaemon,
 ) -> None:
-    one, storm = some = consoles(2)
-    running = daemon(rules(str(container), *some))
-    running.send(Signals.SIGSTOP)
-    for _ in range(_PLUGS):
-        storm.plug()
-        storm.unplug()
-    one.plug()
-    settle()
-    running.send(Signals.SIGCONT)
+    """The script survives this: libudev gives a socket of root's much room, and it reads all of them too."""
+    container, scripted = containers
+    one, storm, other = consoles(3)
+    running = daemon(rules(str(container), one, storm))
+    with Script(server.socket, {f"vcsa{other.number}": str(scripted)}) as script:
+        for pid in (running.pid, script.process.pid):
+            os.kill(pid, Signals.SIGSTOP)
+        for _ in range(_PLUGS):
+            storm.plug()
+            storm.unplug()
+        one.plug()
+        other.plug()
+        settle()
+        for pid in (running.pid, script.process.pid):
+            os.kill(pid, Signals.SIGCONT)
+        eventually(lambda: there(scripted, other))
+        assert script.running
     eventually(lambda: there(container, one) and ours(container) == [one.node])
     assert running.status()["lost_events"] == 0
 

@@ -3,7 +3,7 @@
 It is fed by the loop that does the work. A server that hangs does not hang the loop: requests have threads
 and deadlines, what needs no server goes on, and starting hotplugd anew would not make the server answer.
 
-The script that people write has no watchdog.
+The script that people write feeds none: nobody hears when it is stuck, so nobody can start it anew then.
 """
 
 from __future__ import annotations

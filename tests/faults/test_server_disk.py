@@ -6,6 +6,7 @@ import errno
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -97,18 +98,24 @@ def test_its_disk_is_full(small: Path, tmp_path: Path) -> None:
 
 
 def test_what_it_could_neither_write_down_nor_take_back_does_not_stay(small: Path, tmp_path: Path) -> None:
+    """With the script it does: LXD knows of no such entry, and the script has ended."""
     with ExitStack() as undo:
         server = undo.enter_context(Server(small))
         bed = undo.enter_context(Bed(server, tmp_path, "half"))
         pad(server, bed.hurt)
+        pad(server, bed.theirs)
         bed.settled()
-        with filled(small):
+        with bed.script() as script, filled(small):
             bed.one.plug()
+            bed.three.plug()
             eventually(lambda: _FULL in bed.told())
-            # It refused the entry, and the node is inside.
-            eventually(lambda: bed.hurt.look(bed.one.node) is not None)
-            bed.one.unplug()
+            eventually(lambda: not script.running)
+            # It refused the entries, and the nodes are inside.
+            for container, console in ((bed.hurt, bed.one), (bed.theirs, bed.three)):
+                eventually(partial(there, container, console))
+                console.unplug()
             bed.pace(f".*/instances/{bed.hurt}")
         eventually(lambda: bed.hurt.look(bed.one.node) is None, 8)
         bed.settled()
         assert not ours(bed.hurt)
+        assert there(bed.theirs, bed.three)
