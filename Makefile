@@ -4,7 +4,7 @@
 # make test     all tests; root is needed for those with real devices
 # make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them
 # make bench    what it costs, beside others; FIGURES="live storm" for some of it
-# make soak     ten thousand plugs, with crashes and people in between: 20 minutes
+# make soak     ten thousand plugs, with crashes and people in between: 20 minutes at most
 # make fuzz     a million hostile cases
 # make mutants  changes the code, and sees whether the tests notice: an hour and more
 # make coverage what the tests reach
