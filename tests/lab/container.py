@@ -111,12 +111,14 @@ class Container:
         """Change what is named. The description is sent along, since the server forgets it otherwise."""
         self.api.request("PATCH", self._url(), {"description": self.config["description"], **body})
 
-    def remove_device(self, name: str) -> None:
-        """Take a device entry away, as `lxc config device remove` does."""
+    def remove_device(self, name: str) -> bool:
+        """Take a device entry away, as `lxc config device remove` does. Returns whether it was there."""
         before = self.config
-        devices = {each: entry for each, entry in self.devices.items() if each != name}
+        entries = self.devices
+        devices = {each: entry for each, entry in entries.items() if each != name}
         kept = ("architecture", "config", "description", "ephemeral", "profiles")
         self.api.request("PUT", self._url(), {**{key: before[key] for key in kept}, "devices": devices})
+        return name in entries
 
     # --- inside -----------------------------------------------------------------------------------------
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from tests.lab.api import ServerError
 from tests.lab.wait import eventually
+
+T = TypeVar("T")
 
 # To be deleted an instance has to be stopped, which it is not while it is busy. LXD 5.0 refuses to start one
 # that has got an entry in the middle of a restart, since it watches that entry's source already; then it
@@ -21,16 +23,15 @@ _PASSES: Final = (
 )
 
 
-def patiently(what: Callable[[], object], deadline: float = 40.0) -> None:
-    """Do it, again and again as long as the server is at something else."""
+def patiently(what: Callable[[], T], deadline: float = 40.0) -> T:
+    """Do it, again and again as long as the server is at something else. Returns what it returns."""
 
-    def done() -> bool:
+    def done() -> list[T]:
         try:
-            what()
+            return [what()]
         except ServerError as error:
             if any(word in str(error) for word in _PASSES):
-                return False
+                return []
             raise
-        return True
 
-    eventually(done, deadline)
+    return eventually(done, deadline)[0]

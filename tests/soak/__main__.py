@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from random import Random
 from signal import Signals
 from typing import Final
@@ -64,21 +65,28 @@ def _soak(title: str, plan: Plan, seed: int, every: int) -> bool:
         except (AssertionError, ServerError, RuntimeError, OSError) as error:
             wrong = f"{type(error).__name__}: {error}"
         done, log = soak.outcome, told(scene)
-        grown = growth_of(done, every) if done.quiet else []
-        defects = [each for each in _DEFECTS if log[each]]
         _print(table(done, every) if done.quiet else "no quiet point was reached")
         _print(
             f"{done.plugs:,} plugs and {done.unplugs:,} unplugs in {time.monotonic() - begin:.0f} s; "
             f"{done.kills} times hotplugd was killed, {done.servers} times LXD was killed or restarted, "
-            f"{done.people} times people did something\n"
-            f"hotplugd told: {', '.join(f'{count} {name}' for name, count in sorted(log.items()))}"
+            f"people did {_counts(done.people)}\n"
+            f"hotplugd told: {_counts(log)}"
         )
-        for each in (wrong, *grown, *(f"the log has {name!r}" for name in defects)):
-            if each:
-                _print(f"WRONG after {done.plugs} plugs with seed {seed}: {each}")
-        if wrong or grown or defects:
+        all_wrong = [
+            *([wrong] if wrong else []),
+            *growth_of(done, every),
+            *(f"the log has {each!r}" for each in _DEFECTS if log[each]),
+            *(f"people never did {kind}" for kind, count in done.people.items() if not count),
+        ]
+        for each in all_wrong:
+            _print(f"WRONG after {done.plugs} plugs with seed {seed}: {each}")
+        if all_wrong:
             _print(keep(scene, diary, "crashes" if plan.daemon else "one-life"))
-    return not (wrong or grown or defects)
+    return not all_wrong
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(found.items()))
 
 
 def _print(text: str) -> None:

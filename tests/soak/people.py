@@ -18,13 +18,16 @@ _EDITS: Final = {"mode": "0777", "path": "/dev/edited", "user.hotplugd.device": 
 
 
 class People:
-    """They do one thing after the other, by a die."""
+    """They do every kind of thing once, in order, and then one thing after the other, by a die.
+
+    done  how often each kind of thing was done, and did something
+    """
 
     def __init__(self, scene: Scene, die: Random, say: Callable[[str], None]) -> None:
         self._scene = scene
         self._die = die
         self._say = say
-        self._known: tuple[Callable[[str, int], None], ...] = (
+        self._known: tuple[Callable[[str, int], bool], ...] = (
             self._restart,
             self._stop_or_start,
             self._rename,
@@ -36,13 +39,21 @@ class People:
             self._unmount,
             self._reload,
         )
+        self.done = dict.fromkeys(map(_kind, self._known), 0)
 
     def do_something(self) -> None:
-        """One thing, to one container. The die is thrown as often whatever comes of it."""
+        """One thing, to the first container where it does something; what was never done comes before the
+        rest. The die is thrown as often whatever comes of it.
+        """
         what, pick = self._die.choice(self._known), self._die.randrange(1000)
-        name = sorted(self._scene.containers)[pick % len(self._scene.containers)]
-        self._say(f"{what.__name__.strip('_')} {name} {pick}")
-        what(name, pick // 4)
+        what = next((each for each in self._known if not self.done[_kind(each)]), what)
+        names = sorted(self._scene.containers)
+        first = pick % len(names)
+        for name in names[first:] + names[:first]:
+            self._say(f"{_kind(what)} {name} {pick}")
+            if what(name, pick // 4):
+                self.done[_kind(what)] += 1
+                return
 
     def wake_all(self) -> None:
         """Every container runs."""
@@ -58,24 +69,28 @@ class People:
             self._patch(container, {"description": word})
             self._scene.model[name].description = word
 
+    # Each returns whether there was something to do, and it was done.
+
     # --- instances --------------------------------------------------------------------------------------
 
-    def _restart(self, name: str, _: int) -> None:
-        container = self._scene.containers[name]
+    def _restart(self, name: str, _: int) -> bool:
+        container, was_running = self._scene.containers[name], self._scene.model[name].running
 
         # One that the server breaks off half-way leaves it stopped.
         def restart_or_start() -> None:
             (container.restart if container.config["status"] == "Running" else container.start)()
 
-        if self._scene.model[name].running:
+        if was_running:
             patiently(restart_or_start)
+        return was_running
 
-    def _stop_or_start(self, name: str, _: int) -> None:
+    def _stop_or_start(self, name: str, _: int) -> bool:
         container, model = self._scene.containers[name], self._scene.model[name]
         patiently(container.stop if model.running else container.start)
         model.running = not model.running
+        return True
 
-    def _rename(self, old: str, pick: int) -> None:
+    def _rename(self, old: str, pick: int) -> bool:
         scene = self._scene
         free = [each for each in NAMES if each not in scene.containers]
         new = free[pick % len(free)]
@@ -94,22 +109,27 @@ class People:
         scene.model[new] = scene.model.pop(old)
         if was_running:
             self._stop_or_start(new, 0)
+        return new != old
 
-    def _make_anew(self, old: str, pick: int) -> None:
+    def _make_anew(self, old: str, pick: int) -> bool:
         scene = self._scene
         patiently(scene.containers.pop(old).delete)
         del scene.model[old]
         free = [each for each in NAMES if each not in scene.containers]
         scene.create(free[pick % len(free)])
+        return True
 
     # --- what is not ours -------------------------------------------------------------------------------
 
-    def _note(self, name: str, pick: int) -> None:
-        note = {"user.note": str(pick)}
+    def _note(self, name: str, pick: int) -> bool:
+        model, note = self._scene.model[name], {"user.note": str(pick)}
+        if model.config == note:
+            return False
         self._patch(self._scene.containers[name], {"config": note})
-        self._scene.model[name].config = note
+        model.config = note
+        return True
 
-    def _foreign_entry(self, name: str, _: int) -> None:
+    def _foreign_entry(self, name: str, _: int) -> bool:
         container, foreign = self._scene.containers[name], self._scene.model[name].foreign
         if "cam" in foreign:
             patiently(lambda: container.remove_device("cam"))
@@ -117,30 +137,34 @@ class People:
         else:
             self._patch(container, {"devices": {"cam": _FOREIGN}})
             foreign["cam"] = dict(_FOREIGN)
+        return True
 
     # --- what is ours -----------------------------------------------------------------------------------
 
-    def _delete_entry(self, name: str, pick: int) -> None:
-        if entry := self._one_of_ours(name, pick):
-            patiently(lambda: self._scene.containers[name].remove_device(entry))
+    def _delete_entry(self, name: str, pick: int) -> bool:
+        entry = self._one_of_ours(name, pick)
+        return bool(entry) and patiently(lambda: self._scene.containers[name].remove_device(entry))
 
-    def _edit_entry(self, name: str, pick: int) -> None:
+    def _edit_entry(self, name: str, pick: int) -> bool:
         container, key = self._scene.containers[name], sorted(_EDITS)[pick % len(_EDITS)]
-        if entry := self._one_of_ours(name, pick):
-            config = {**container.devices.get(entry, {}), key: _EDITS[key]}
-            if "type" in config:  # it is still there
-                self._patch(container, {"devices": {entry: config}})
+        entry = self._one_of_ours(name, pick)
+        before = container.devices.get(entry)
+        if before is None or before.get(key) == _EDITS[key]:
+            return False
+        self._patch(container, {"devices": {entry: {**before, key: _EDITS[key]}}})
+        return True
 
-    def _unmount(self, name: str, pick: int) -> None:
+    def _unmount(self, name: str, pick: int) -> bool:
         container = self._scene.containers[name]
-        if self._scene.model[name].running:
-            inside = sorted(path for path, seen in container.nodes().items() if seen.major == CONSOLES)
-            if inside:
-                container.run("umount", inside[pick % len(inside)])
+        if not self._scene.model[name].running:
+            return False
+        inside = sorted(path for path, seen in container.nodes().items() if seen.major == CONSOLES)
+        return bool(inside) and container.run("umount", inside[pick % len(inside)]).code == 0
 
-    def _reload(self, _: str, __: int) -> None:
+    def _reload(self, _: str, __: int) -> bool:
         self._scene.be_ready()
         self._scene.daemon.send(Signals.SIGHUP)
+        return True
 
     # --- helpers ----------------------------------------------------------------------------------------
 
@@ -150,3 +174,7 @@ class People:
 
     def _patch(self, container: Container, body: dict[str, object]) -> None:
         patiently(lambda: container.patch(body))
+
+
+def _kind(what: Callable[[str, int], bool]) -> str:
+    return what.__name__.strip("_")

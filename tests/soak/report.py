@@ -32,7 +32,7 @@ class Diary:
 def growth_of(outcome: Outcome, every: int) -> list[str]:
     """What is more in the last `every` plugs than in the first."""
     parts = _parts(outcome, every)
-    return growth(_figures(parts[0]), _figures(parts[-1]))
+    return growth(_figures(parts[0]), _figures(parts[-1])) if parts else []
 
 
 def table(outcome: Outcome, every: int) -> str:

@@ -45,13 +45,13 @@ class Quiet:
 
 @dataclass(slots=True)
 class Outcome:
-    """What was done, and how it was at the quiet points."""
+    """What was done, and how it was at the quiet points. people: how often they did each kind of thing."""
 
     plugs: int = 0
     unplugs: int = 0
     kills: int = 0
     servers: int = 0
-    people: int = 0
+    people: dict[str, int] = field(default_factory=dict)
     quiet: list[Quiet] = field(default_factory=list)
 
 
@@ -59,12 +59,12 @@ class Soak:
     """One soak by a plan. The same die gives the same things in the same order."""
 
     def __init__(self, scene: Scene, plan: Plan, die: Random, say: Callable[[str], None]) -> None:
-        self.outcome = Outcome()
         self._scene = scene
         self._plan = plan
         self._die = die
         self._say = say
         self._people = People(scene, die, say)
+        self.outcome = Outcome(people=self._people.done)
         self._born = 0
         self._times: tuple[int, int] | None = None
 
@@ -114,7 +114,6 @@ class Soak:
         plugs, plan = self.outcome.plugs, self._plan
         if plugs % plan.people == 0:
             self._people.do_something()
-            self.outcome.people += 1
         if (plugs - self._born) % plan.quiet == 0 and plugs != self._born:
             self._rest()
         if plan.server and plugs % plan.server == 0:

@@ -10,7 +10,7 @@ from tests.soak.report import Diary, keep
 from tests.soak.scene import Scene
 from tests.soak.soak import Plan, Soak
 
-_PLAN = Plan(plugs=150, people=15, daemon=50, server=75, quiet=40)
+_PLAN = Plan(plugs=150, people=10, daemon=50, server=75, quiet=40)
 
 
 @pytest.mark.timeout(300)
@@ -25,4 +25,5 @@ def test_all_is_right_at_each_quiet_point() -> None:
             error.add_note(keep(scene, diary))
             raise
         assert (soak.outcome.kills, soak.outcome.servers, len(soak.outcome.quiet)) == (3, 2, 4)
+        assert all(soak.outcome.people.values()), soak.outcome.people
         assert '"defect"' not in scene.daemon.log()
