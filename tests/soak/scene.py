@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,8 +24,12 @@ from tests.lab.wait import ended, eventually
 # The first four are in the rules; what is called otherwise gets nothing.
 NAMES: Final = ("soak-a", "soak-b", "soak-c", "soak-d", "soak-e", "soak-f")
 _IN_RULES: Final = 4
+# Of a console: vcs and vcsa, not vcsu.
+_TAKEN: Final = 2
 _DEADLINE: Final = 90.0
 _LINKS: Final = Path("/dev/hotplugd")
+# What may be there of other tests: a lock, a note of what is put in, a link or the mark of one.
+_KNOWN: Final = re.compile(r"\.(lock-|(adding|new)-\w{16}-)\w{16}|[cb]-\d+-\d+-i?\d+(\.r|\.made)?", re.ASCII)
 
 
 class Scene:
@@ -50,6 +56,7 @@ class Scene:
                 self.consoles.append(Console())
                 undo.callback(self.consoles[-1].close)
             self.server = undo.enter_context(Server())
+            self._before = _links()
             self.daemon = Daemon(self.server.socket, self._rules())
             undo.callback(self.daemon.close)
             self._undo = undo.pop_all()
@@ -117,8 +124,7 @@ class Scene:
             raise
 
     def _right(self) -> bool:
-        for console in self.consoles:
-            self._see_links(console)
+        self._see_links()
         assert not ended(self.daemon.pid), "hotplugd has ended by itself"
         for name, container in self.containers.items():
             see(container, self.model[name], self._wanted(name))
@@ -137,15 +143,20 @@ class Scene:
         assert status["pending"] == []
         return True
 
-    def _see_links(self, console: Console) -> None:
-        """Each node of a plugged console has one pair of links at most, and nothing else of it is there."""
-        for node, minor in zip(console.nodes, _minors(console), strict=True):
-            found = {each.name for each in _LINKS.glob(f"c-7-{minor}-*")}
-            slots = {each.removesuffix(".r").removesuffix(".made") for each in found}
-            assert len(slots) <= console.plugged, f"{node} has the links {found}"
-            for each in found - {f"{slot}.made" for slot in slots}:
-                leads = (_LINKS / each).exists() and os.stat(_LINKS / each).st_rdev == os.makedev(7, minor)
-                assert leads, f"{each} leads elsewhere"
+    def _see_links(self) -> None:
+        """Each node that a rule takes has one pair of links at most, with its mark; nothing else is there of
+        this server or these consoles, or of a form that nothing should have.
+        """
+        found = _links()
+        server = hashlib.sha256(os.path.realpath(self.server.socket).encode()).hexdigest()[:16]
+        strange = {each for each in found - self._before if not _KNOWN.fullmatch(each)}
+        left = strange | {each for each in found if server in each}
+        for console in self.consoles:
+            for place, minor in enumerate(_minors(console)):
+                of_node = {each for each in found if each.startswith(f"c-7-{minor}-")}
+                if not (console.plugged and place < _TAKEN and _is_pair(of_node, minor)):
+                    left |= of_node
+        assert left == {f".lock-{server}"}, f"{_LINKS} has {sorted(left)}"
 
     def _see_files(self, container: Container) -> None:
         """The server keeps no node of an entry that is no more (LXD: unix.<entry>.<path>, with - as --)."""
@@ -178,6 +189,18 @@ class Scene:
                 if name in NAMES[:2]:
                     found[f"/dev/vcs{console.number}"] = {f"c 7:{plain}"}
         return found
+
+
+def _links() -> set[str]:
+    return set(os.listdir(_LINKS)) if _LINKS.exists() else set()
+
+
+def _is_pair(names: set[str], minor: int) -> bool:
+    """Whether these are a slot's two links, which lead to the device of this number, and its mark."""
+    slot = min(names, default="")
+    links = [_LINKS / slot, _LINKS / f"{slot}.r"]
+    right = names == {*(each.name for each in links), f"{slot}.made"}
+    return right and all(each.exists() and os.stat(each).st_rdev == os.makedev(7, minor) for each in links)
 
 
 def _minors(console: Console) -> tuple[int, int, int]:
