@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -93,6 +94,8 @@ class Daemon:
         """
         # A thread that has a request to send does not wait for the loop to be done with the next event.
         sys.setswitchinterval(_SWITCH)
+        # What was imported stays, and is most of what there is: garbage is looked for among the rest.
+        gc.freeze()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_defect)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -62,7 +62,9 @@ class Http(requests.Session):
         """
         request = requests.PreparedRequest()
         request.method = method
-        request.url = _whole(url, tuple((params or {}).items()))
+        # An operation is asked for once.
+        find = _prepared if "/1.0/operations/" in url else _whole
+        request.url = find(url, tuple((params or {}).items()))
         request.headers = CaseInsensitiveDict({"User-Agent": "hotplugd", "Accept": "application/json"})
         if json is not None:
             data = dumps(json).encode()
@@ -81,11 +83,13 @@ class Http(requests.Session):
         return response
 
 
-@lru_cache(_ADDRESSES)
-def _whole(url: str, params: tuple[tuple[str, Any], ...]) -> str:
+def _prepared(url: str, params: tuple[tuple[str, Any], ...]) -> str:
     found = requests.Request("GET", url, params=dict(params)).prepare().url
     assert found is not None
     return found
+
+
+_whole: Final = lru_cache(_ADDRESSES)(_prepared)
 
 
 class _UnixAdapter(HTTPAdapter):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 from collections.abc import Iterable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
@@ -254,7 +255,12 @@ class Session:
 
 
 def _trim() -> None:
-    """What listings of devices and instances needed goes back to the system; glibc would keep it."""
+    """What listings of devices and instances needed goes back to the system; glibc would keep it.
+
+    So does what is left in cycles of a server or instances that are gone: Python itself would look for it
+    after some thousand plugs.
+    """
+    gc.collect()
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
