@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from signal import Signals
+from typing import cast
 
 from tests.conftest import StartDaemon
 from tests.faults.host import rules, there
 from tests.lab.container import Container
+from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
 from tests.lab.script import Script
 from tests.lab.server import Server
@@ -34,6 +36,8 @@ def test_a_hundred_a_second_lose_nothing_and_leave_nothing(
         each.plug()
     eventually(lambda: all(there(container, each) for each in some))
     running.reload()
+    # It has looked inside, and holds what it needs for that.
+    eventually(lambda: _verified(running))
     before = measure(running.pid, 0)
     start = time.monotonic()
     for sent in range(1, _SIGNALS + 1):
@@ -52,6 +56,10 @@ def test_a_hundred_a_second_lose_nothing_and_leave_nothing(
     assert status["problems"] == []
     assert running.log().count('"reload.done"') > _SIGNALS / _A_SECOND
     assert growth(before, measure(running.pid, 0)) == []
+
+
+def _verified(daemon: Daemon) -> bool:
+    return all(each["verified"] for each in cast("list[dict[str, object]]", daemon.status()["attachments"]))
 
 
 def test_the_script_that_people_write_ends_at_the_first(

@@ -12,7 +12,9 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One process at one moment. plugs: how many it has lived through; rss, pss: memory, in KiB."""
+    """One process at one moment. plugs: how many it has lived through; descriptors: without those that each
+    container takes; rss, pss: memory, in KiB.
+    """
 
     plugs: int
     descriptors: int
@@ -23,17 +25,19 @@ class Figures:
 
 # PSS is for information: it is more when others end that shared some of our memory.
 _JUDGED: Final = ("descriptors", "threads", "rss")
-# What is allowed to be more at the end: pylxd keeps a connection for each of the last 25 addresses, threads
-# are kept for the next request, and memory is had from the kernel in blocks.
-_SPARE: Final = Figures(0, 25, 4, 3072, 0)
+# What is allowed to be more at the end: connections and threads are kept for as many requests as there were
+# at a time, and memory is had from the kernel in blocks.
+_SPARE: Final = Figures(0, 4, 4, 1024, 0)
+# Of a container that is looked into: its root, what is in /proc of its init, and what tells of both.
+_OF_CONTAINER: Final = 5
 
 
-def measure(pid: int, plugs: int) -> Figures:
-    """The figures of a process that runs."""
+def measure(pid: int, plugs: int, containers: int = 0) -> Figures:
+    """The figures of a process that runs. containers: how many hotplugd looks into."""
     process = Path("/proc", str(pid))
     return Figures(
         plugs,
-        len(os.listdir(process / "fd")),
+        len(os.listdir(process / "fd")) - containers * _OF_CONTAINER,
         _number(process / "status", "Threads"),
         _number(process / "status", "VmRSS"),
         _number(process / "smaps_rollup", "Pss"),

@@ -80,6 +80,11 @@ class Scene:
         name = NAMES[place % _IN_RULES]
         return self.containers[name] if name in self.model and self.model[name].running else None
 
+    @property
+    def looked_into(self) -> int:
+        """How many containers hotplugd has a reason to look into."""
+        return sum(model.running and name in NAMES[:_IN_RULES] for name, model in self.model.items())
+
     # --- the daemon -------------------------------------------------------------------------------------
 
     def spawn(self) -> None:
