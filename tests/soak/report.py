@@ -15,7 +15,7 @@ from tests.soak.soak import Outcome, Quiet
 
 _BUILD: Final = Path(__file__).parents[2] / "build" / "soak"
 _LAST: Final = 40
-_HEAD: Final = "plugs           quiet points   converged, s       fds   threads   RSS, MiB   PSS, MiB"
+_HEAD: Final = "plugs             quiet points   converged, s       fds   threads   RSS, MiB   PSS, MiB"
 
 
 class Diary:
@@ -30,19 +30,20 @@ class Diary:
 
 
 def growth_of(outcome: Outcome, every: int) -> list[str]:
-    """What is more in the last `every` plugs than in the first."""
+    """What is more in the last `every` plugs than in the first: in the rows that `table` marks."""
     parts = _parts(outcome, every)
     return growth(_figures(parts[0]), _figures(parts[-1])) if parts else []
 
 
 def table(outcome: Outcome, every: int) -> str:
-    """The figures of each `every` plugs: the median of its quiet points."""
-    lines = [_HEAD]
-    for number, part in enumerate(_parts(outcome, every)):
+    """The medians of the quiet points of each `every` plugs. A star is at the rows that are judged."""
+    lines, parts = [_HEAD], _parts(outcome, every)
+    for number, part in enumerate(parts):
         figures, took = _figures(part), [each.took for each in part]
+        judged = "*" if part in (parts[0], parts[-1]) else " "
         plugs = f"{number * every + 1:,}-{(number + 1) * every:,}"
         lines.append(
-            f"{plugs:<15} {len(part):>12}   {median(took):>5.1f} at most {max(took):>4.1f}"
+            f"{plugs:<15} {judged} {len(part):>12}   {median(took):>5.1f} at most {max(took):>4.1f}"
             f" {figures.descriptors:>6} {figures.threads:>9}"
             f" {figures.rss / 1024:>10.1f} {figures.pss / 1024:>10.1f}"
         )
