@@ -7,7 +7,7 @@ import os
 import pty
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.lab.server import Server
 from tests.lab.usb import Phone, Plugged, Usb
 from tests.lab.wait import eventually
 
-_CANARY = Path("/dev/shm/hotplugd-canary")
+_CANARY = Path("/dev/shm/hp-canary")
 # What udev's properties can have in them: no NUL, and no line's end where they come from a file.
 STRINGS = {
     "a path": "../../../../dev/null",
@@ -32,7 +32,7 @@ STRINGS = {
     "a flag": "--flag",
     "a sequence": "\x1b[2J\x1b]0;title\x07\x9b31m",
     "the other direction": "\u202egnirts\u2066",
-    "code units": "\U0001f600" * 63,
+    "code units": "\U0001f600" * 62 + "\U0001f601",
     "half a character": "A\udced\udca0\udc80B\udcff",
     "a line of JSON": '","event":"forged"}',
     "an assignment": "A ENV{HOTPLUGD_SLOT}=x",
@@ -41,27 +41,45 @@ STRINGS = {
 }
 # Of sysfs, where udev has no serial number of the device.
 RAW = {"a NUL": b"A\0B", "lines": b"A\n12:00:00 forged\r\nB", "bytes": b"\xff\xfe\x1b[2J\xed\xa0\x80"}
-# As the name of a link these are harmless.
-LINKED = {"a flag", "an entry's name"}
-VENDORS = ("18d1", "1d6d", "1d6e", "1d6f")
+TEXTS = STRINGS | {name: raw.decode("utf-8", "surrogateescape") for name, raw in RAW.items()}
+# As the name of a link or a node these are harmless.
+HARMLESS = {"a flag", "an entry's name"}
+VENDORS = {"flag": "1d6d", "named": "1d6e", "linked": "1d6f", "placed": "1d70", "inside": "18d1"}
+# A USB device keeps its path, so the one with another is a tty below. Without a serial none goes in.
 RULES = """
 rules:
   - {{name: flag, match: {{vendor_id: "1d6d"}}, attach: {{to: "{{serial}}"}}}}
   - {{name: named, match: {{vendor_id: "1d6e"}}, attach: {{to: "{box}-{{serial}}"}}}}
   - {{name: linked, match: {{vendor_id: "1d6f"}}, attach: {{to: {box}, link: "/dev/by-id/{{serial}}"}}}}
-  - {{name: inside, match: {{vendor_id: "18d1"}}, attach: {{to: {box}}}}}
+  - name: placed
+    match: {{vendor_id: "1d70", subsystem: tty}}
+    attach: {{to: {box}, path: "/dev/by-serial/{{serial}}"}}
+  - {{name: inside, match: {{vendor_id: "18d1", serial: "*"}}, attach: {{to: {box}}}}}
 """
+# What the strings that do the most look like where they are shown.
+SHOWN = ("\\x1b[2J", "\\x07", "\\x9b", "\\u202e", "\\udced", "\\x00", "\\x0a12:00:00 forged\\x0d")
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A daemon and nasty phones: inside are those of which a rule asks for no string."""
+    """A daemon and what is plugged, by the rule that takes it and the name of its string."""
 
     running: Daemon
     container: Container
-    inside: Sequence[Plugged]
-    held: Sequence[Plugged]
+    plugged: Mapping[tuple[str, str], Plugged]
     before: frozenset[str]
+
+    @property
+    def inside(self) -> list[Plugged]:
+        return [each for key, each in self.plugged.items() if goes_in(*key)]
+
+    @property
+    def held(self) -> list[Plugged]:
+        return [each for key, each in self.plugged.items() if not goes_in(*key)]
+
+
+def goes_in(rule: str, name: str) -> bool:
+    return rule == "inside" or (rule in ("linked", "placed") and name in HARMLESS)
 
 
 def below_dev(container: Container) -> frozenset[str]:
@@ -79,34 +97,78 @@ def scene(server: Server) -> Iterator[Scene]:
         usb = undo.enter_context(Usb())
         running = undo.enter_context(Daemon(server.socket, RULES.format(box=container), usb.environment))
         before = below_dev(container)
-        inside, held = [], []
-        for at, (name, text) in enumerate(STRINGS.items(), 1):
-            more = {"ID_MODEL": text, "ID_VENDOR_FROM_DATABASE": text, "NAME": text}
-            phones = [Phone(vendor, serial=text, properties=more) for vendor in VENDORS]
-            plugged = [usb.plug(phone, str(10 * at + kind)) for kind, phone in enumerate(phones)]
-            inside.append(plugged[0])
-            held += plugged[1:-1]
-            (inside if name in LINKED else held).append(plugged[-1])
-        for at, raw in enumerate(RAW.values(), 1):
-            phone = usb.plug(Phone(), str(at))
-            usb.says(phone, "serial", raw)
-            inside.append(phone)
-        eventually(lambda: all(container.look(each.node) for each in inside))
-        eventually(lambda: problems(running) >= {each.node for each in held})
-        yield Scene(running, container, inside, held, before)
+        plugged = {
+            (rule, name): plug(usb, rule, name, 10 * at + kind)
+            for at, name in enumerate(TEXTS, 1)
+            for kind, rule in enumerate(VENDORS)
+        }
+        scene = Scene(running, container, plugged, before)
+        everything = {each.node for each in plugged.values()}
+        eventually(lambda: attached(running).keys() | problems(running).keys() == everything)
+        eventually(lambda: not any("has no serial" in each for each in problems(running).values()))
+        yield scene
     assert not _CANARY.exists()
 
 
-def problems(running: Daemon) -> set[str]:
+def plug(usb: Usb, rule: str, name: str, port: int) -> Plugged:
+    """A device that the rule takes, with the string of this name."""
+    text = STRINGS.get(name, "")
+    more = dict.fromkeys(("ID_MODEL", "ID_VENDOR_FROM_DATABASE", "NAME"), text)
+    phone = Phone(VENDORS[rule], serial=text, properties=more)
+    if rule == "placed":
+        whole = usb.plug_serial(phone, str(port), f"ttyUSB{1000 * usb.bus + port}")
+    else:
+        whole = usb.plug(phone, str(port))
+    if name in RAW:
+        usb.says(whole, "serial", RAW[name])
+    return whole.below[0] if whole.below else whole
+
+
+def problems(running: Daemon) -> dict[str, str]:
+    """What the daemon says, by device."""
     found = cast("list[dict[str, str]]", running.status()["problems"])
-    return {each["device"] for each in found}
+    return {each["device"]: each["message"] for each in found}
+
+
+def attached(running: Daemon) -> dict[str, str]:
+    """The identity of what was seen inside, by device."""
+    found = cast("list[dict[str, str]]", running.status()["attachments"])
+    return {each["device"]: each["identity"] for each in found if each["verified"]}
+
+
+def unescaped(text: str) -> str:
+    """What a device said, by what is shown of it."""
+    return text.encode("ascii", "backslashreplace").decode("unicode_escape")
+
+
+def test_every_string_arrives_as_it_is(scene: Scene) -> None:
+    identities = attached(scene.running)
+    assert identities.keys() == {each.node for each in scene.inside}
+    for name, text in TEXTS.items():
+        assert unescaped(identities[scene.plugged["inside", name].node]) == f"serial:{text}"
+
+
+def test_every_string_meets_every_template(scene: Scene) -> None:
+    said = problems(scene.running)
+    assert said.keys() == {each.node for each in scene.held}
+    for (_, name), each in scene.plugged.items():
+        if each in scene.held:
+            can_be_shown(said[each.node])
+            # A message is not longer than messages may be.
+            assert TEXTS[name][:40] in unescaped(said[each.node])
+
+
+def named(folder: str) -> set[str]:
+    """The paths inside that harmless strings make."""
+    return {f"{folder}/{TEXTS[name]}" for name in HARMLESS}
 
 
 def test_entries_and_links_have_names_of_ours_alone(scene: Scene) -> None:
     for name, config in scene.container.devices.items():
         assert re.fullmatch("hp-[0-9a-f]{16}", name)
-        assert re.fullmatch(r"/dev/hotplugd/c-189-[0-9]+-[0-9]+(\.r)?", config["source"])
-        assert re.fullmatch("/dev/bus/usb/[0-9]{3}/[0-9]{3}", config["path"])
+        assert re.fullmatch(r"/dev/hotplugd/c-18[89]-[0-9]+-[0-9]+(\.r)?", config["source"])
+        if config["path"] not in named("/dev/by-serial"):
+            assert re.fullmatch("/dev/bus/usb/[0-9]{3}/[0-9]{3}", config["path"])
         can_be_shown(*config.values())
     for link in Path("/dev/hotplugd").iterdir():
         assert re.fullmatch(
@@ -117,54 +179,71 @@ def test_entries_and_links_have_names_of_ours_alone(scene: Scene) -> None:
 
 def test_inside_there_is_nothing_but_their_nodes(scene: Scene) -> None:
     more = below_dev(scene.container) - scene.before
-    nodes = {each.node for each in scene.inside}
-    assert {path for path in more if re.fullmatch("/dev/bus/usb/[0-9]{3}/[0-9]{3}", path)} >= nodes
-    links = {"/dev/by-id", *(f"/dev/by-id/{STRINGS[name]}" for name in LINKED)}
-    assert all(re.fullmatch("/dev/bus(/usb(/[0-9]{3}(/[0-9]{3})?)?)?", path) for path in more - links)
+    nodes = {each.node for each in scene.inside if each.node.startswith("/dev/bus/")}
+    links, places = named("/dev/by-id"), named("/dev/by-serial")
+    assert more >= nodes | links | places
+    ways = more - nodes - links - places - {"/dev/by-id", "/dev/by-serial"}
+    assert all(re.fullmatch("/dev/bus(/usb(/[0-9]{3})?)?", path) for path in ways)
     for each in scene.held:
         assert scene.container.look(each.node) is None
+    for name in HARMLESS:
+        seen = scene.container.look(f"/dev/by-serial/{TEXTS[name]}")
+        assert seen is not None
+        assert seen.number == scene.plugged["placed", name].number
 
 
 def test_the_log_is_one_event_a_line(scene: Scene) -> None:
     scene.running.reload()
     lines = scene.running.log().splitlines()
-    assert len(lines) == scene.running.log().count("\n") > len(STRINGS)
+    assert len(lines) == scene.running.log().count("\n") > len(TEXTS)
+    told = {}
     for line in lines:
         can_be_shown(line)
         event = json.loads(line)
         assert event["event"] in {*MESSAGE_IDS, "leave-alone.written", "slot.swept"}
         for value in event.values():
             can_be_shown(str(value))
+        told[event.get("device")] = unescaped(event.get("reason", ""))
+    for (_, name), each in scene.plugged.items():
+        assert each in scene.inside or TEXTS[name][:40] in told[each.node]
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["piped", "on a terminal"])
 def test_what_commands_print_moves_no_cursor(scene: Scene, terminal: bool) -> None:
-    # `devices` and `status` show all of them; one whose strings are udev's, and one with the kernel's alone.
-    nodes = [scene.inside[4].node, scene.inside[-1].node]
-    commands = [["devices", "--all"], ["status"], ["plan"], *(["explain", node] for node in nodes)]
-    for words in commands:
-        shown = _on_a_terminal(scene.running, words) if terminal else _piped(scene.running, words)
+    run = _on_a_terminal if terminal else _piped
+    for words in (["devices", "--all"], ["status"], ["plan"]):
+        shown = run(scene.running, words)
         can_be_shown(shown, lines=True)
-        assert len(shown) > 10
+        assert [each for each in SHOWN if each not in shown] == []
+    # Those that a terminal would not show as they are; piped it lacks the colours alone.
+    odd = [name for name, text in TEXTS.items() if not (text.isascii() and text.isprintable())]
+    for name in odd if terminal else ("a sequence", "lines"):
+        shown = run(scene.running, ["explain", scene.plugged["inside", name].node])
+        can_be_shown(shown, lines=True)
+        (serial,) = re.findall("^  serial: (.*)$", shown, re.MULTILINE)
+        assert unescaped(serial) == TEXTS[name]
 
 
 def test_what_commands_print_as_json_is_json_of_plain_characters(scene: Scene) -> None:
-    serials = set()
-    for each in json.loads(_piped(scene.running, ["devices", "--json"])):
-        serials.add(each.get("serial"))
-    assert serials >= set(STRINGS.values())
-    for words in (["status", "--json"], ["plan", "--json"], ["explain", scene.inside[0].node, "--json"]):
-        shown = _piped(scene.running, words)
-        assert shown.isascii()
-        can_be_shown(shown, lines=True)
-        json.loads(shown)
+    one = scene.plugged["inside", "bytes"].node
+    commands = (["devices"], ["status"], ["plan"], ["explain", one])
+    shown = [_piped(scene.running, [*words, "--json"]) for words in commands]
+    for each in shown:
+        assert each.isascii()
+        can_be_shown(each, lines=True)
+    devices, status, plan, explained = map(json.loads, shown)
+    assert {each.get("serial") for each in devices} >= set(TEXTS.values())
+    assert explained["serial"] == TEXTS["bytes"]
+    for document in (status, plan):
+        messages = unescaped(" ".join(each["message"] for each in document["problems"]))
+        assert [name for name, text in TEXTS.items() if text[:40] not in messages] == []
 
 
 def test_what_udevd_is_told_has_nothing_of_theirs(scene: Scene) -> None:
     (files,) = [list((scene.running.folder / "udev").iterdir())]
     text = "".join(each.read_text() for each in files)
     can_be_shown(text, lines=True)
-    assert [each for each in STRINGS.values() if each in text] == []
+    assert [each for each in TEXTS.values() if each in text] == []
 
 
 def _piped(running: Daemon, words: Sequence[str]) -> str:
@@ -178,7 +257,7 @@ def _on_a_terminal(running: Daemon, words: Sequence[str]) -> str:
     """What a command writes on a terminal, but for colours and the terminal's own carriage returns."""
     name, *rest = words
     parent, child = pty.openpty()
-    environment = {**running.environment, "TERM": "xterm-256color", "COLUMNS": "200"}
+    environment = {**running.environment, "TERM": "xterm-256color", "COLUMNS": "1000"}
     with os.fdopen(parent, "rb", buffering=0) as screen:
         with subprocess.Popen(
             [*command(), name, "--config", str(running.config), *rest],
