@@ -53,6 +53,9 @@ def figures(seconds: float = 60.0) -> list[Figure]:
         time.sleep(seconds)
         after, after_beside = _spent(daemon.pid), _spent(beside.pid)
         took = time.monotonic() - begun
+        # One that has ended wakes never.
+        assert _verified(daemon) == _DEVICES
+        assert beside.poll() is None
     woke, woke_beside = after.wakes - before.wakes, after_beside.wakes - before_beside.wakes
     busy = (after.seconds - before.seconds) / took
     there = f"{_DEVICES} devices in {_CONTAINERS} containers, {took:.0f} s"
