@@ -131,7 +131,7 @@ fuzz: $(BIN)/hotplugd
 # Those that were tried before are not tried again.
 mutants: $(BIN)/hotplugd
 	@nice -n 10 timeout --foreground 4h $(BIN)/mutmut run $(if $(ONLY),'$(ONLY)') || true
-	@$(BIN)/python -m tests.mutants
+	@$(BIN)/python -m tests.mutants $(if $(ONLY),'$(ONLY)')
 
 # For information: no line is a goal. Tests that measure time may fail while they are watched.
 coverage: lab
