@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -32,12 +33,17 @@ _SPARE: Final = Figures(0, 4, 4, 1024, 0)
 _OF_CONTAINER: Final = 5
 
 
-def measure(pid: int, plugs: int, containers: int = 0) -> Figures:
-    """The figures of a process that runs. containers: how many hotplugd looks into."""
+def looked_into(pid: int) -> int:
+    """How many containers a hotplugd looks into: of each it holds the mount table."""
+    return sum(each.endswith("/mountinfo") for each in _descriptors(pid))
+
+
+def measure(pid: int, plugs: int) -> Figures:
+    """The figures of a process that runs."""
     process = Path("/proc", str(pid))
     return Figures(
         plugs,
-        len(os.listdir(process / "fd")) - containers * _OF_CONTAINER,
+        len(_descriptors(pid)) - looked_into(pid) * _OF_CONTAINER,
         _number(process / "status", "Threads"),
         _number(process / "status", "VmRSS"),
         _number(process / "smaps_rollup", "Pss"),
@@ -73,6 +79,15 @@ def growth(first: Figures, last: Figures) -> list[str]:
         for name in _JUDGED
         if (now := getattr(last, name)) > (before := getattr(first, name)) + getattr(_SPARE, name)
     ]
+
+
+def _descriptors(pid: int) -> list[str]:
+    """What each descriptor is; it may be closed meanwhile."""
+    found = []
+    for each in Path("/proc", str(pid), "fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(each))
+    return found
 
 
 def _number(file: Path, key: str) -> int:

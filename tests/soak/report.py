@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -30,9 +31,9 @@ class Diary:
 
 
 def growth_of(outcome: Outcome, every: int) -> list[str]:
-    """What is more in the last `every` plugs than in the first: in the rows that `table` marks."""
+    """What is more in the last of the rows that `table` marks than in the first."""
     parts = _parts(outcome, every)
-    return growth(_figures(parts[0]), _figures(parts[-1])) if parts else []
+    return growth(*(_figures(parts[each]) for each in _judged(parts))) if parts else []
 
 
 def table(outcome: Outcome, every: int) -> str:
@@ -40,7 +41,7 @@ def table(outcome: Outcome, every: int) -> str:
     lines, parts = [_HEAD], _parts(outcome, every)
     for number, part in enumerate(parts):
         figures, took = _figures(part), [each.took for each in part]
-        judged = "*" if part in (parts[0], parts[-1]) else " "
+        judged = "*" if number in _judged(parts) else " "
         plugs = f"{number * every + 1:,}-{(number + 1) * every:,}"
         lines.append(
             f"{plugs:<15} {judged} {len(part):>12}   {median(took):>5.1f} at most {max(took):>4.1f}"
@@ -80,6 +81,11 @@ def _parts(outcome: Outcome, every: int) -> list[list[Quiet]]:
     for each in outcome.quiet:
         found.setdefault((each.plugs - 1) // every, []).append(each)
     return [found[number] for number in sorted(found)]
+
+
+def _judged(parts: Sequence[list[Quiet]]) -> tuple[int, int]:
+    """The second and the last, if there are as many: in the first a daemon warms up."""
+    return min(1, len(parts) - 1), len(parts) - 1
 
 
 def _figures(part: list[Quiet]) -> Figures:

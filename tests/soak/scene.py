@@ -20,6 +20,7 @@ from tests.lab.patience import patiently
 from tests.lab.server import Server
 from tests.lab.udevd import trigger
 from tests.lab.wait import ended, eventually
+from tests.soak.figures import looked_into
 
 # The first four are in the rules; what is called otherwise gets nothing.
 NAMES: Final = ("soak-a", "soak-b", "soak-c", "soak-d", "soak-e", "soak-f")
@@ -80,11 +81,6 @@ class Scene:
         name = NAMES[place % _IN_RULES]
         return self.containers[name] if name in self.model and self.model[name].running else None
 
-    @property
-    def looked_into(self) -> int:
-        """How many containers hotplugd has a reason to look into."""
-        return sum(model.running and name in NAMES[:_IN_RULES] for name, model in self.model.items())
-
     # --- the daemon -------------------------------------------------------------------------------------
 
     def spawn(self) -> None:
@@ -134,6 +130,8 @@ class Scene:
         for name, container in self.containers.items():
             see(container, self.model[name], self._wanted(name))
             self._see_files(container)
+        held, running = looked_into(self.daemon.pid), sum(each.running for each in self.model.values())
+        assert held <= running, f"hotplugd looks into {held} containers, and {running} run"
         status = self.daemon.status()
         for each in cast("list[dict[str, object]]", status["attachments"]):
             running = self.model[str(each["instance"])].running

@@ -156,12 +156,7 @@ class Soak:
         self._scene.see_rest()
         took = time.monotonic() - start
         waited_for = self._scene.waited_for or "nothing"
-        pid, age, containers = (
-            self._scene.daemon.pid,
-            self.outcome.plugs - self._born,
-            self._scene.looked_into,
-        )
-        figures = measure(pid, age, containers)
+        figures = measure(self._scene.daemon.pid, self.outcome.plugs - self._born)
         self.outcome.quiet.append(Quiet(self.outcome.plugs, took, waited_for, figures))
         self._people.describe_all()
         # It has read them: what it has not heard of by a request it may write over (README, known limits).
