@@ -200,6 +200,23 @@ async def test_a_daemon_that_starts_finds_it_behind_other_entries() -> None:
 
 
 @in_virtual_time
+async def test_a_daemon_that_starts_looks_for_nothing_that_is_on_the_host_under_another_name() -> None:
+    before = await inside()
+    bench = Bench(*before.instances.values())
+    await bench.start(replace(NIC, kernel="lan7", syspath=NIC.syspath.replace("enp1s0", "lan7")))
+    assert bench.reconciler.devices == 1
+
+
+@in_virtual_time
+async def test_a_daemon_that_starts_believes_no_entry_under_a_name_that_is_not_ours() -> None:
+    before = await inside()
+    (ours,) = before.instances[BOX].entries.values()
+    bench = Bench(box([Entry("mine", ours.config)]))
+    await bench.start()
+    assert bench.reconciler.devices == 0
+
+
+@in_virtual_time
 async def test_only_an_instance_that_runs_here_has_it_inside() -> None:
     before = await inside()
     for elsewhere in (
@@ -261,6 +278,20 @@ async def test_one_that_goes_while_its_instance_is_stopped_takes_its_entry_along
 
 
 @in_virtual_time
+async def test_each_stop_gives_it_the_whole_time_to_be_back() -> None:
+    bench = await inside()
+    for when, running in ((20, False), (25, True), (27, False)):
+        await at(when)
+        bench.change(BOX, running=running)
+        bench.reconciler.restarted(BOX)
+    await at(36)
+    bench.reconciler.device(NIC)
+    await at(60)
+    assert len(bench.requests) == 1
+    assert bench.verified() == {"enp1s0": None}
+
+
+@in_virtual_time
 async def test_back_on_the_host_under_another_name_it_is_the_same_one() -> None:
     bench = await inside()
     renamed = replace(NIC, kernel="lan7", syspath=NIC.syspath.replace("enp1s0", "lan7"))
@@ -298,6 +329,8 @@ async def test_it_goes_from_one_instance_to_another() -> None:
         ("box", 0, 1),
         ("other", 1, 0),
     ]
+    # It was there before, and that it is back is no plug.
+    assert [each for each in bench.events("device.add") if "after_plug" in each] == []
 
 
 def test_the_rules_of_these_tests_take_it() -> None:
