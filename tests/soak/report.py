@@ -33,7 +33,7 @@ class Diary:
 def growth_of(outcome: Outcome, every: int) -> list[str]:
     """What is more in the last of the rows that `table` marks than in the first."""
     parts = _parts(outcome, every)
-    return growth(*(_figures(parts[each]) for each in _judged(parts))) if parts else []
+    return growth(*(_figures(parts[each]) for each in _judged(outcome, parts))) if parts else []
 
 
 def table(outcome: Outcome, every: int) -> str:
@@ -41,7 +41,7 @@ def table(outcome: Outcome, every: int) -> str:
     lines, parts = [_HEAD], _parts(outcome, every)
     for number, part in enumerate(parts):
         figures, took = _figures(part), [each.took for each in part]
-        judged = "*" if number in _judged(parts) else " "
+        judged = "*" if number in _judged(outcome, parts) else " "
         plugs = f"{number * every + 1:,}-{(number + 1) * every:,}"
         lines.append(
             f"{plugs:<15} {judged} {len(part):>12}   {median(took):>5.1f} at most {max(took):>4.1f}"
@@ -83,9 +83,9 @@ def _parts(outcome: Outcome, every: int) -> list[list[Quiet]]:
     return [found[number] for number in sorted(found)]
 
 
-def _judged(parts: Sequence[list[Quiet]]) -> tuple[int, int]:
-    """The second and the last, if there are as many: in the first a daemon warms up."""
-    return min(1, len(parts) - 1), len(parts) - 1
+def _judged(outcome: Outcome, parts: Sequence[list[Quiet]]) -> tuple[int, int]:
+    """The first and the last; of one life the second and the last, since in the first a daemon warms up."""
+    return min(0 if outcome.kills else 1, len(parts) - 1), len(parts) - 1
 
 
 def _figures(part: list[Quiet]) -> Figures:
