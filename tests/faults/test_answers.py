@@ -1,12 +1,17 @@
-"""Whatever a server answers, and however: an error of ours, in time, and nothing that grows."""
+"""Whatever a server answers, and however: an error of ours, in time, and nothing that grows.
+
+The script that people write lists nothing, asks for no instance's process and hears no events: what a server
+answers to those is no fault for it. What it does under the others is below.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,10 +24,15 @@ from hotplugd.lxd import Lxd
 from hotplugd.model import Entry, InstanceName
 from hotplugd.server import ServerError, Unreachable
 from hotplugd.threads import Threads
+from tests.faults.host import there
 from tests.lab.container import Container
 from tests.lab.faults import Drip, Endless, Frames, Hang, Say, Twist, answer, document, frame
-from tests.lab.proxy import Fault, Proxy
+from tests.lab.kernel import Console
+from tests.lab.proxy import Act, Fault, Proxy
+from tests.lab.script import Script
 from tests.lab.server import Server
+from tests.lab.wait import eventually, steadily
+from tests.soak.figures import measure
 
 T = TypeVar("T")
 
@@ -251,3 +261,89 @@ class TestEvents:
                     await anext(stream)
 
         run(proxy, work)
+
+
+class TestScript:
+    """The script that people write, under the same."""
+
+    @pytest.mark.parametrize("method", ["GET", "PUT"])
+    def test_it_ends_by_any_nonsense(
+        self, server: Server, tmp_path: Path, container: Container, console: Console, method: str
+    ) -> None:
+        to = f"{method} /1.0/instances/{container}"
+        with ExitStack() as undo:
+            scripts: dict[str, Script] = {}
+            for number, (words, raw) in enumerate(NONSENSE.items()):
+                proxy = undo.enter_context(Proxy(tmp_path / f"p{number}", server.socket))
+                undo.enter_context(proxy.fault(Fault(Say(raw), to)))
+                scripts[words] = Script(proxy.socket, {name(console): str(container)})
+                undo.callback(scripts[words].close)
+            for script in scripts.values():
+                undo.enter_context(script)
+            console.plug()
+            eventually(lambda: [words for words, each in scripts.items() if each.running] == [])
+        assert not there(container, console)
+
+    def test_what_is_of_another_instance_it_writes_over_that(
+        self, proxy: Proxy, containers: tuple[Container, Container], console: Console
+    ) -> None:
+        container, other = containers
+        container.patch({"config": {"user.note": "one's"}})
+        other.patch({"config": {"user.note": "the other's"}})
+        with scripted(proxy, Twist(lambda found: {**found, "name": other.name}), container, console):
+            eventually(lambda: there(other, console))
+        assert other.own_config["user.note"] == "one's"
+
+    def test_what_is_not_so_any_more_it_writes_back(
+        self, proxy: Proxy, container: Container, console: Console
+    ) -> None:
+        old = document(container.config)
+        container.patch({"config": {"user.note": "lost"}})
+        with scripted(proxy, Say(old), container, console):
+            eventually(lambda: there(container, console))
+        assert "user.note" not in container.own_config
+
+    def test_it_sends_a_cookie_back_and_ends_by_that(
+        self, proxy: Proxy, container: Container, console: Console
+    ) -> None:
+        found = json.dumps({"type": "sync", "metadata": container.config}).encode()
+        act = Say(answer(found, more="Set-Cookie: \x01;;=;\r\n"))
+        with scripted(proxy, act, container, console) as (script, _):
+            eventually(lambda: not script.running)
+        assert proxy.count("PUT") == 1
+        assert not there(container, console)
+
+    def test_over_an_answer_without_end_it_grows(
+        self, proxy: Proxy, container: Container, console: Console
+    ) -> None:
+        with scripted(proxy, Endless(), container, console) as (script, before):
+            eventually(lambda: measure(script.process.pid, 0).rss > before + 250_000)
+
+    def test_over_an_answer_that_drips_it_stands_still(
+        self, proxy: Proxy, containers: tuple[Container, Container], consoles: Callable[[int], list[Console]]
+    ) -> None:
+        (container, other), (one, two) = containers, consoles(2)
+        with scripted(proxy, Drip(), container, one, {name(two): str(other)}) as (script, _):
+            two.plug()
+            steadily(lambda: script.running and not there(other, two), 1.0)
+
+
+def name(console: Console) -> str:
+    """The kernel's."""
+    return f"vcsa{console.number}"
+
+
+@contextmanager
+def scripted(
+    proxy: Proxy, act: Act, container: Container, console: Console, more: Mapping[str, str] | None = None
+) -> Iterator[tuple[Script, int]]:
+    """A script whose question for this container was met by the fault, and its KiB of memory before that.
+
+    more  further places of its
+    """
+    places = {name(console): str(container), **(more or {})}
+    with Script(proxy.socket, places) as script, proxy.fault(Fault(act, f"GET .*/{container}")) as (fault,):
+        before = measure(script.process.pid, 0).rss
+        console.plug()
+        eventually(lambda: fault.met)
+        yield script, before
