@@ -50,9 +50,8 @@ def location(found: Mapping[str, Any]) -> str:
     return "" if where == "none" else where
 
 
-def listed(answer: Any) -> list[Any]:
+def listed(found: object) -> list[Any]:
     """A list that was asked for. Raises TypeError for anything else, which must not pass for an empty one."""
-    found = answer.json()["metadata"]
     if not isinstance(found, list):
         raise TypeError(f"expected a list, and found {type(found).__name__}")
     return found

@@ -27,6 +27,7 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -81,9 +82,7 @@ def _serve(channel: socket.socket, own: int) -> bool:
         if not message:
             return False
         try:
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(descriptors) != 1:
-                raise ValueError("not a request")  # noqa: TRY301  # answered like all others
-            _inject(descriptors[0], own, message)
+            _inject(_only(descriptors, flags), own, message)
             answer = DONE
         except (OSError, ValueError) as error:
             answer = str(error).encode()[:ANSWER_MOST]
@@ -92,6 +91,12 @@ def _serve(channel: socket.socket, own: int) -> bool:
             os.close(descriptor)
     channel.send(answer)
     return True
+
+
+def _only(descriptors: Sequence[int], flags: int) -> int:
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(descriptors) != 1:
+        raise ValueError("not a request")
+    return descriptors[0]
 
 
 def _inject(network: int, own: int, message: bytes) -> None:

@@ -63,8 +63,7 @@ class Root:
             opened.append(self._root)
             self._mountinfo = self._open("mountinfo")
             opened.append(self._mountinfo)
-            if not _is_init(pid):
-                raise Lost(f"process {pid} is not the init of a container")  # noqa: TRY301  # closes all
+            _see_that_is_init(pid)
             signal.pidfd_send_signal(self.pidfd, 0)
             self.mounts = select.epoll()
         except (OSError, Lost) as error:
@@ -146,14 +145,15 @@ def _interfaces(process: int) -> frozenset[str] | None:
         return None
 
 
-def _is_init(pid: int) -> bool:
-    """Whether the process is number 1 in a process namespace below ours (proc(5): NSpid)."""
+def _see_that_is_init(pid: int) -> None:
+    """Raises Lost where the process is not number 1 in a process namespace below ours (proc(5): NSpid)."""
     for line in Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines():
         key, _, value = line.partition(":")
         if key == "NSpid":
             numbers = value.split()
-            return len(numbers) > 1 and numbers[-1] == "1"
-    return False
+            if len(numbers) > 1 and numbers[-1] == "1":
+                return
+    raise Lost(f"process {pid} is not the init of a container")
 
 
 def _root_of(uid_map: Iterable[str]) -> int:
@@ -221,7 +221,7 @@ def _ids(root: int, database: str, names: Iterable[str]) -> dict[str, int | None
     with suppress(OSError):
         text = _read(root, database)
     for line in text.decode("utf-8", "replace").splitlines():
-        fields = line.split(":")
-        if len(fields) > 2 and found.get(fields[0], 0) is None and _ID.fullmatch(fields[2]):  # noqa: PLR2004
-            found[fields[0]] = int(fields[2]) if int(fields[2]) <= _LARGEST_ID else None
+        match line.split(":"):
+            case [name, _, number, *_] if found.get(name, 0) is None and _ID.fullmatch(number):
+                found[name] = int(number) if int(number) <= _LARGEST_ID else None
     return found

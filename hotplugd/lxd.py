@@ -117,7 +117,9 @@ class Lxd:
                 each
                 for scope in scopes
                 for each in answers.listed(
-                    self._api.instances.get(params={"recursion": 1, **scope}, most=_LISTING)
+                    self._api.instances.get(params={"recursion": 1, **scope}, most=_LISTING).json()[
+                        "metadata"
+                    ]
                 )
             ]
             return [
