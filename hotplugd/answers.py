@@ -12,6 +12,9 @@ from hotplugd.entry import read
 from hotplugd.model import Ability, Entry, Instance, InstanceName
 
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
+# Set at the end of making an instance until it is started, and from then on (LXD: lxd/storage/backend_lxd.go,
+# DeferTemplateApply; doc/instances.md, volatile.last_state.power).
+_MADE: Final = frozenset({"volatile.apply_template", "volatile.last_state.power"})
 
 
 def instance(found: Mapping[str, Any], member: str, can: frozenset[Ability]) -> Instance:
@@ -25,6 +28,7 @@ def instance(found: Mapping[str, Any], member: str, can: frozenset[Ability]) -> 
         id=_name(found),
         kind="virtual-machine" if found.get("type") == "virtual-machine" else "container",
         running=str(found["status"]).lower() in _RUNNING,
+        made=not _MADE.isdisjoint(found["config"] or ()),
         description=str(found.get("description") or ""),
         entries=own,
         inherited={key: each for key, each in _entries(found["expanded_devices"]).items() if key not in own},

@@ -177,6 +177,7 @@ class Instance:
     """An instance as the server lists it.
 
     running   its init exists (a frozen instance runs too)
+    made      its server has finished making it, and says so
     entries   its own device entries by name, ours and others'
     inherited the device entries that its profiles give it, less those that its own replace
     here      whether it is on the cluster member whose devices we look after
@@ -188,6 +189,7 @@ class Instance:
     id: InstanceName
     kind: Literal["container", "virtual-machine"] = "container"
     running: bool = False
+    made: bool = True
     description: str = ""
     entries: Mapping[str, Entry] = field(default_factory=dict)
     inherited: Mapping[str, Entry] = field(default_factory=dict)

@@ -20,14 +20,13 @@ from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.report import Report
 from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
 from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
+from hotplugd.stopped import HANDS_OFF, Stopped
 from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Want
 
 _BUSY_PAUSES: Final = (0.1, 5.0)
 _FAILED_PAUSES: Final = (0.1, 30.0)
-# Whoever stops an instance, or makes one, is often about to do more (restore, rename, start), and is refused
-# while the server carries out an update of ours. Nothing is urgent in what does not run.
-_HANDS_OFF: Final = 1.0
+_STOPPED_PAUSES: Final = (HANDS_OFF, 5.0)
 
 
 class Writer:
@@ -71,10 +70,11 @@ class Writer:
         self._kicked = False
         # When the server's answer came that is in `actual`, and when the present plan was made.
         self._learned = LONG_AGO
-        # Nothing is sent before.
-        self._hands_off = LONG_AGO
+        self._stopped = Stopped()
         self._at = LONG_AGO
         self._retry = Retry()
+        # Whether what failed last did because of what somebody else had under way.
+        self._was_busy = False
         self._doubts = Doubts(name, tools.notes)
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
@@ -94,6 +94,7 @@ class Writer:
     def listed(self, actual: Instance | None, asked: float) -> None:
         """The server answers, and this was the instance at some time after it was asked."""
         self._retry.reset()
+        self._stopped.listed()
         if not self._working and self._learned < asked:
             self._learn(actual)
         else:
@@ -104,7 +105,7 @@ class Writer:
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
         self._asking.stale = True
-        if self._asking.missed:
+        if self._asking.missed or self._was_busy:
             # It is not for us to wait any more: there is word of it.
             self._retry.until = LONG_AGO
         self.kick()
@@ -184,10 +185,7 @@ class Writer:
             self._at = self._loop.time()
             # Before the server is asked: what happens while it answers may not be in the answer.
             self._kicked = False
-            waits = self._asking.stale and self._ask_at() > self._at
-            if self._asking.stale and not waits:
-                await self._refresh()
-                self._at = self._loop.time()
+            waits = not await self._find_out()
             unsettled = self._unsettled()
             if unsettled is None:
                 return
@@ -196,7 +194,7 @@ class Writer:
             )
             # What is to be asked first is asked soon. What became so during the answer does not count: where
             # events never end nothing would ever be sent.
-            if waits or max(self._retry.until, self._hands_off) > self._at:
+            if waits or max(self._retry.until, self._stopped.until) > self._at:
                 return
             if not self._asking.stale and (left := self._doubts.left(self.actual, self._wanted())):
                 await self._clear_up(left)
@@ -224,6 +222,17 @@ class Writer:
         """When the server may be asked how the instance is."""
         return max(self._retry.until, self._asking.due())
 
+    async def _find_out(self) -> bool:
+        """Ask the server how the instance is, if that has to be. Returns False where it must not be yet."""
+        if self._stopped.look_at() <= self._at:
+            self._asking.stale = True
+        if self._asking.stale:
+            if self._ask_at() > self._at:
+                return False
+            await self._refresh()
+            self._at = self._loop.time()
+        return True
+
     async def _refresh(self) -> None:
         self._asking.begin(self._at)
         try:
@@ -239,14 +248,11 @@ class Writer:
     def _learn(self, actual: Instance | None) -> None:
         if actual is None or not actual.running or not actual.here:
             self._interior.forget()
-        was_missing = self.actual is None and self._learned > LONG_AGO
-        was_running = self.actual is not None and self.actual.running
-        if actual is not None and not actual.running and (was_missing or was_running):
-            self._hands_off = self._loop.time() + _HANDS_OFF
+        self._learned = self._loop.time()
+        self._stopped.learned(self.actual, actual, self._learned)
         self.actual = actual
         if actual is not None:
             self._asking.missed = 0
-        self._learned = self._loop.time()
         self._tell_learned(self.name, actual)
 
     def _link(self, batch: Sequence[Change]) -> list[Change]:
@@ -342,7 +348,11 @@ class Writer:
 
     def _back_off(self, error: ServerError) -> None:
         self._asking.stale = True
-        pauses = _BUSY_PAUSES if isinstance(error, Busy) else _FAILED_PAUSES
+        self._was_busy = isinstance(error, Busy)
+        pauses = _FAILED_PAUSES
+        if self._was_busy:
+            runs = self.actual is None or self.actual.running
+            pauses = _BUSY_PAUSES if runs else _STOPPED_PAUSES
         pause, new = self._retry.failed(str(error), self._loop.time(), *pauses)
         if new:
             self._report.refused(str(error), pause)
@@ -376,7 +386,7 @@ class Writer:
         if self._asking.stale:
             times.append(self._ask_at())
         if self.plan.changes:
-            times.append(self._hands_off)
+            times.append(self._stopped.look_at())
         # Of another cluster member's instance the init's number would be one of that host's.
         if self.actual is not None and self.actual.running and self.actual.here:
             times.append(self._interior.rest(self.plan, self.actual, self._wanted()))

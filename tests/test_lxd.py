@@ -117,10 +117,12 @@ class TestSeeing:
     ) -> None:
         server.project("seeing")
         runs = launch(devices={"cam": _FOREIGN})
-        stopped = launch(project="seeing", start=False)
+        stopped, used = launch(project="seeing", start=False), launch(project="seeing")
+        used.stop()
         found = {each.id: each for each in run(server, lambda lxd: lxd.list())}
         one, two = found[name_of(runs)], found[name_of(stopped)]
         assert (one.running, two.running) == (True, False)
+        assert all(each.made for each in (one, two, found[name_of(used)]))
         assert one.entries == {"cam": Entry("cam", _FOREIGN)}
         assert set(one.inherited) == set(two.inherited) == {"root"}
         assert one.here

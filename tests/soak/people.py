@@ -91,7 +91,14 @@ class People:
 
     def _stop_or_start(self, name: str, _: int) -> bool:
         container, model = self._scene.containers[name], self._scene.model[name]
-        patiently(container.stop if model.running else container.start)
+        wanted = "Stopped" if model.running else "Running"
+
+        # What the server gave up waiting for may be done nevertheless.
+        def stop_or_start() -> None:
+            if container.config["status"] != wanted:
+                (container.stop if model.running else container.start)()
+
+        patiently(stop_or_start)
         model.running = not model.running
         return True
 
