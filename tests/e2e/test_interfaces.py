@@ -176,7 +176,9 @@ def test_it_waits_for_the_instance_and_follows_a_rename_on_the_host(
     veth.plug()
     stopped = launch(start=False)
     running = daemon(rules(veth, to=str(stopped), more=", name: lan0"))
-    eventually(lambda: len(ours(stopped)) == 1)
+    # Once the request is answered: until then the server refuses others.
+    eventually(lambda: verified(running) == [None])
+    assert len(ours(stopped)) == 1
     assert veth.on_host
     stopped.start()
     assert "lan0" in interfaces(stopped)
