@@ -12,9 +12,10 @@ from hotplugd.model import Instance
 from hotplugd.retry import LONG_AGO, NEVER
 
 HANDS_OFF: Final = 1.0
-# The server tells of an instance when it begins to make it, and of nothing when it is done. What is never
-# said to be made is taken for made after that.
-_MAKING: Final = 60.0
+# The server tells of an instance when it begins to make it, and not when it is done. It refuses updates
+# meanwhile, but for 30 s alone (LXD: lxd/instance/operationlock). What it never says to be made is taken for
+# made in the end.
+_MAKING: Final = 600.0
 
 
 class Stopped:
@@ -26,7 +27,7 @@ class Stopped:
     def __init__(self) -> None:
         self.until = LONG_AGO
         self._learned = LONG_AGO
-        # What is heard of and was not known was made just now.
+        # What is heard of, was not known and is made was made just now.
         self._new = True
 
     def listed(self) -> None:
@@ -35,10 +36,12 @@ class Stopped:
 
     def learned(self, before: Instance | None, actual: Instance | None, now: float) -> None:
         """The instance is now like this, and was like that when it was looked at before."""
-        if actual is None or actual.running:
+        if actual is None or actual.running or not actual.known:
             self.until = LONG_AGO
-        elif self._new or (before is not None and (before.running or before.made != actual.made)):
-            self.until = now + (HANDS_OFF if actual.made else _MAKING)
+        elif before is None and not actual.made:
+            self.until = now + _MAKING
+        elif self._new if before is None else before.running or before.made != actual.made:
+            self.until = now + HANDS_OFF
         self._learned, self._new = now, actual is None
 
     def look_at(self) -> float:

@@ -73,8 +73,6 @@ class Writer:
         self._stopped = Stopped()
         self._at = LONG_AGO
         self._retry = Retry()
-        # Whether what failed last did because of what somebody else had under way.
-        self._was_busy = False
         self._doubts = Doubts(name, tools.notes)
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
@@ -105,7 +103,7 @@ class Writer:
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
         self._asking.stale = True
-        if self._asking.missed or self._was_busy:
+        if self._asking.missed:
             # It is not for us to wait any more: there is word of it.
             self._retry.until = LONG_AGO
         self.kick()
@@ -348,12 +346,13 @@ class Writer:
 
     def _back_off(self, error: ServerError) -> None:
         self._asking.stale = True
-        self._was_busy = isinstance(error, Busy)
-        pauses = _FAILED_PAUSES
-        if self._was_busy:
-            runs = self.actual is None or self.actual.running
-            pauses = _BUSY_PAUSES if runs else _STOPPED_PAUSES
+        busy = isinstance(error, Busy)
+        held = busy and self.actual is not None and not self.actual.running
+        pauses = _STOPPED_PAUSES if held else _BUSY_PAUSES if busy else _FAILED_PAUSES
         pause, new = self._retry.failed(str(error), self._loop.time(), *pauses)
+        if held:
+            # Unless it starts, of which there will be word.
+            self._stopped.until, self._retry.until = self._retry.until, LONG_AGO
         if new:
             self._report.refused(str(error), pause)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from hotplugd.server import Busy
 from tests.devices import BOX, box, console, entry
@@ -87,8 +90,8 @@ async def test_what_is_made_and_started_gets_its_devices_at_once() -> None:
 async def test_what_is_never_said_to_be_made_gets_its_devices_in_the_end() -> None:
     bench = await without_instance()
     await make(bench, made=False)
-    await at(100)
-    assert bench.times == [60]
+    await at(700)
+    assert bench.times == [600]
 
 
 @in_virtual_time
@@ -118,3 +121,81 @@ async def test_while_others_are_at_it_is_tried_again_after_a_second_or_when_it_s
     bench.judge = lambda _: None
     await happens(bench, running=True)
     assert bench.times == [0, 1, 3, 4]
+
+
+@in_virtual_time
+async def test_what_a_listing_finds_in_the_making_is_left_alone() -> None:
+    bench = await without_instance()
+    await later(10)
+    bench.instances[BOX] = replace(box(running=False), made=False)
+    bench.reconciler.listed_instances(bench.instances.values())
+    await at(17.5)
+    bench.change(BOX, made=True)
+    await at(30)
+    assert bench.times == [19]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@in_virtual_time
+async def test_a_listing_during_the_first_question_changes_nothing(known: bool) -> None:
+    bench = Bench(box(name="other"))
+    bench.takes = 0.1
+    await bench.start()
+    bench.instances[BOX] = replace(box(running=False), made=False)
+    bench.reconciler.device(ONE)
+    bench.reconciler.refresh(BOX)
+    await later(0.05)
+    others = [each for name, each in bench.instances.items() if known or name != BOX]
+    bench.reconciler.listed_instances(others, asked=now())
+    await at(20)
+    assert bench.times == []
+
+
+@in_virtual_time
+async def test_what_is_in_the_making_when_we_start_is_left_alone() -> None:
+    bench = Bench(replace(box(running=False), made=False))
+    await bench.start(ONE)
+    await at(7.5)
+    bench.change(BOX, made=True)
+    await at(30)
+    assert bench.times == [9]
+
+
+@in_virtual_time
+async def test_what_was_made_and_failed_to_start_is_left_alone_for_a_second() -> None:
+    bench = Bench(box(running=False))
+    await bench.start()
+    await happens(bench, made=False)
+    bench.reconciler.device(ONE)
+    await at(5)
+    assert bench.times == [1]
+
+
+@in_virtual_time
+async def test_what_nobody_can_tell_of_is_not_asked_for() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.change(BOX, known=False, here=False, running=False)
+    bench.reconciler.listed_instances(bench.instances.values())
+    await at(10)
+    asked = len(bench.gets)
+    bench.reconciler.look_everywhere()
+    await at(100)
+    assert len(bench.gets) == asked
+
+
+@pytest.mark.parametrize("running", [True, False])
+@in_virtual_time
+async def test_events_without_end_of_what_is_busy_are_no_storm_of_requests(running: bool) -> None:
+    bench = Bench(box(running=running))
+
+    def busy(_: Request) -> None:
+        raise Busy("it stops")
+
+    bench.judge = busy
+    await bench.start(ONE)
+    while now() < 30:
+        await later(0.02)
+        bench.reconciler.refresh(BOX)
+    await bench.reconciler.settled()
+    assert len(bench.requests) < 40
