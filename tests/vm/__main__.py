@@ -29,7 +29,7 @@ class Group:
     boots: tuple[tuple[str, ...], ...]
     init: str = SCRIPT
     server: str = "lxd"
-    deadline: float = 600.0
+    deadline: float = 1200.0
     disk: bool = False
 
 
@@ -45,7 +45,7 @@ GROUPS: Final = {
         ((_CASES, *(f"--ignore={each}" for each in _HARDWARE), "-m", _UNMARKED),),
     ),
     "hardware": Group((_HARDWARE,)),
-    "crashes": Group(((_CASES, "-m", "crashes"),), deadline=900.0),
+    "crashes": Group(((_CASES, "-m", "crashes"),)),
     "incus": Group(
         (
             tuple(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents")),
