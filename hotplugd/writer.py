@@ -73,6 +73,10 @@ class Writer:
         self._stopped = Stopped()
         self._at = LONG_AGO
         self._retry = Retry()
+        # What failed last did for what others do to the instance; and there is word of that since, for which
+        # the question does not wait.
+        self._theirs = False
+        self._heard = False
         self._doubts = Doubts(name, tools.notes)
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
@@ -102,7 +106,7 @@ class Writer:
 
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
-        self._asking.stale = True
+        self._asking.stale, self._heard = True, self._theirs
         if self._asking.missed:
             # It is not for us to wait any more: there is word of it.
             self._retry.until = LONG_AGO
@@ -218,7 +222,7 @@ class Writer:
 
     def _ask_at(self) -> float:
         """When the server may be asked how the instance is."""
-        return max(self._retry.until, self._asking.due())
+        return max(LONG_AGO if self._heard else self._retry.until, self._asking.due())
 
     async def _find_out(self) -> bool:
         """Ask the server how the instance is, if that has to be. Returns False where it must not be yet."""
@@ -233,10 +237,12 @@ class Writer:
 
     async def _refresh(self) -> None:
         self._asking.begin(self._at)
+        self._heard = False
         try:
             self._learn(await self._tools.server.get(self.name))
         except Gone:
             known = self.actual is not None or self._asking.missed > 0
+            self._retry.reset()
             self._learn(None)
             if known and self.wants and (pause := self._asking.is_missing()) is not None:
                 self._retry.until = self._loop.time() + pause
@@ -346,6 +352,7 @@ class Writer:
 
     def _back_off(self, error: ServerError) -> None:
         self._asking.stale = True
+        self._theirs, self._heard = isinstance(error, Busy | Gone), isinstance(error, Gone)
         busy = isinstance(error, Busy)
         held = busy and self.actual is not None and not self.actual.running
         pauses = _STOPPED_PAUSES if held else _BUSY_PAUSES if busy else _FAILED_PAUSES
@@ -384,8 +391,8 @@ class Writer:
         times = list(self._records.rest(self.plan.changes, now))
         if self._asking.stale:
             times.append(self._ask_at())
-        if self.plan.changes:
-            times.append(self._stopped.look_at())
+        if self.plan.changes or self._doubts:
+            times += [self._stopped.look_at(), self._retry.until]
         # Of another cluster member's instance the init's number would be one of that host's.
         if self.actual is not None and self.actual.running and self.actual.here:
             times.append(self._interior.rest(self.plan, self.actual, self._wanted()))

@@ -539,6 +539,26 @@ def noted(bench: Bench) -> Entry:
     return one
 
 
+@pytest.mark.parametrize("error", [Busy("it stops"), Gone("not found"), Unreachable("it is away")])
+@in_virtual_time
+async def test_clearing_up_alone_is_tried_again_whatever_was_in_its_way(error: ServerError) -> None:
+    bench = Bench()
+    noted(bench)
+    failed: list[int] = []
+
+    def fail_thrice(_: object) -> None:
+        tries = bench.journal.count("clear 1")
+        if len(failed) < min(tries, 3):
+            failed.append(tries)
+            raise error
+
+    bench.answer = fail_thrice
+    await bench.start()
+    await at(100)
+    assert bench.inside[BOX] == {}
+    assert bench.journal.count("clear 1") == 4
+
+
 @in_virtual_time
 async def test_what_was_being_put_in_when_we_ended_too_does_not_stay() -> None:
     bench = Bench()
@@ -606,3 +626,41 @@ async def test_a_note_is_kept_while_nobody_can_say_how_the_instance_is() -> None
     await at(10)
     assert bench.inside[BOX] == {}
     assert bench.notes[BOX] == set()
+
+
+@in_virtual_time
+async def test_one_that_is_made_anew_after_it_was_busy_gets_its_devices_as_soon_as_it_runs() -> None:
+    bench = Bench()
+    refusals: list[ServerError] = [*[Busy("it stops")] * 7, Gone("Instance not found")]
+
+    def judge(_: Request) -> None:
+        if refusals:
+            raise refusals.pop(0)
+
+    bench.judge = judge
+    await bench.start(ONE)
+    while refusals:
+        await later(0.1)
+    del bench.instances[BOX]
+    bench.reconciler.refresh(BOX)
+    await bench.reconciler.settled()
+    start = now()
+    bench.instances[BOX] = box()
+    bench.reconciler.refresh(BOX)
+    await bench.reconciler.settled()
+    assert bench.verified() == {ONE.node: True}
+    assert now() - start < 0.1
+
+
+@in_virtual_time
+async def test_what_is_said_to_be_none_and_is_there_is_tried_ever_more_rarely() -> None:
+    bench = Bench()
+
+    def judge(_: Request) -> None:
+        raise Gone("Storage volume not found")
+
+    bench.judge = judge
+    await bench.start(ONE)
+    await at(60)
+    assert len(bench.requests) < 12
+    assert any("Storage volume not found" in each for each in bench.told())
