@@ -388,11 +388,12 @@ class Writer:
     def _rest(self) -> None:
         """There is nothing to send: see to the inside, and set the alarm."""
         now = self._loop.time()
-        times = list(self._records.rest(self.plan.changes, now))
+        # What failed is told of until it would be tried again.
+        times = [self._retry.until, *self._records.rest(self.plan.changes, now)]
         if self._asking.stale:
             times.append(self._ask_at())
-        if self.plan.changes or self._doubts:
-            times += [self._stopped.look_at(), self._retry.until]
+        if self.plan.changes or self._doubts or self._retry.message:
+            times.append(self._stopped.look_at())
         # Of another cluster member's instance the init's number would be one of that host's.
         if self.actual is not None and self.actual.running and self.actual.here:
             times.append(self._interior.rest(self.plan, self.actual, self._wanted()))

@@ -664,3 +664,20 @@ async def test_what_is_said_to_be_none_and_is_there_is_tried_ever_more_rarely() 
     await at(60)
     assert len(bench.requests) < 12
     assert any("Storage volume not found" in each for each in bench.told())
+
+
+@in_virtual_time
+async def test_what_was_done_though_the_server_says_that_there_is_none_is_soon_no_problem() -> None:
+    bench = Bench()
+
+    def applied(_: Request) -> None:
+        bench.applied = lambda _: None
+        raise Gone("the operation is forgotten")
+
+    bench.applied = applied
+    await bench.start(ONE)
+    assert len(bench.told()) == 1
+    await at(0.2)
+    assert bench.told() == []
+    assert len(bench.requests) == 1
+    assert bench.verified() == {str(ONE): True}

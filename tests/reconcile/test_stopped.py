@@ -199,3 +199,18 @@ async def test_events_without_end_of_what_is_busy_are_no_storm_of_requests(runni
         bench.reconciler.refresh(BOX)
     await bench.reconciler.settled()
     assert len(bench.requests) < 40
+
+
+@in_virtual_time
+async def test_that_it_was_busy_is_no_problem_any_more_once_nothing_is_to_be_done() -> None:
+    bench = Bench(box(running=False))
+
+    def busy(_: Request) -> None:
+        raise Busy("it is busy")
+
+    bench.judge = busy
+    await bench.start(ONE)
+    await later(0.5)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(5)
+    assert bench.told() == []
