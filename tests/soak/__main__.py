@@ -3,7 +3,7 @@
 A private LXD with four containers, and consoles of the kernel's that come and go: some as fast as the kernel
 makes them, some each waited for. hotplugd is killed every 200 plugs and LXD killed or restarted every 1,000;
 instances are restarted, stopped, renamed, deleted and made; entries of hotplugd's and of others are edited.
-Then 1,200 plugs in one daemon's life. At each quiet point all must be right, inside too, with nothing left
+Then 3,000 plugs in one daemon's life. At each quiet point all must be right, inside too, with nothing left
 over and nothing touched that is not hotplugd's; and what the daemon takes of the machine must not grow.
 
 Exit code 0 if all of this holds within 20 minutes, else 1, with what was done last and the logs.
@@ -28,7 +28,7 @@ from tests.soak.soak import Plan, Soak
 
 _CONSOLES: Final = 8
 _CRASHES: Final = Plan(plugs=10_000, people=20, daemon=200, server=1_000, quiet=110)
-_ONE_LIFE: Final = Plan(plugs=1_200, people=20, daemon=0, server=1_000, quiet=130)
+_ONE_LIFE: Final = Plan(plugs=3_000, people=20, daemon=0, server=1_000, quiet=130)
 _DEFECTS: Final = ("defect", "stopping")
 # In seconds, for as many plugs as there are where nobody asks for more.
 _LONGEST: Final = 1_200
@@ -45,7 +45,7 @@ def main() -> int:
     crashes = Plan(options.plugs, _CRASHES.people, _CRASHES.daemon, _CRASHES.server, _CRASHES.quiet)
     with udevd():
         fine = _soak("hotplugd killed every 200 plugs, LXD every 1,000", crashes, options.seed, 1_000)
-        fine = _soak("one life of hotplugd", _ONE_LIFE, options.seed, 400) and fine
+        fine = _soak("one life of hotplugd", _ONE_LIFE, options.seed, 1_000) and fine
     took = time.monotonic() - begin
     if took > _LONGEST and options.plugs <= _CRASHES.plugs:
         _print(f"WRONG: it took {took:.0f} s, expected at most {_LONGEST:,}")
