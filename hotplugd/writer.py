@@ -73,9 +73,9 @@ class Writer:
         self._stopped = Stopped()
         self._at = LONG_AGO
         self._retry = Retry()
-        # What failed last did for what others do to the instance; and there is word of that since, for which
-        # the question does not wait.
-        self._theirs = False
+        # What the last request failed with; and whether there is word of the instance since, for which the
+        # question does not wait.
+        self._failure: ServerError | None = None
         self._heard = False
         self._doubts = Doubts(name, tools.notes)
         # The names of the entries in the request that is under way.
@@ -106,7 +106,7 @@ class Writer:
 
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
-        self._asking.stale, self._heard = True, self._theirs
+        self._asking.stale, self._heard = True, isinstance(self._failure, Busy | Gone)
         if self._asking.missed:
             # It is not for us to wait any more: there is word of it.
             self._retry.until = LONG_AGO
@@ -243,11 +243,12 @@ class Writer:
         except Gone:
             known = self.actual is not None or self._asking.missed > 0
             self._retry.reset()
+            self._records.hurry()
             self._learn(None)
             if known and self.wants and (pause := self._asking.is_missing()) is not None:
                 self._retry.until = self._loop.time() + pause
         except ServerError as error:
-            self._back_off(error)
+            self._back_off(error, asking=True)
 
     def _learn(self, actual: Instance | None) -> None:
         if actual is None or not actual.running or not actual.here:
@@ -350,12 +351,15 @@ class Writer:
         for change in blamed or batch:
             self._records.spoiled(change, self._loop.time())
 
-    def _back_off(self, error: ServerError) -> None:
+    def _back_off(self, error: ServerError, *, asking: bool = False) -> None:
         self._asking.stale = True
-        self._theirs, self._heard = isinstance(error, Busy | Gone), isinstance(error, Gone)
-        busy = isinstance(error, Busy)
-        held = busy and self.actual is not None and not self.actual.running
+        busy, self._heard = isinstance(error, Busy), isinstance(error, Gone)
+        held = busy and not asking and self.actual is not None and not self.actual.running
         pauses = _STOPPED_PAUSES if held else _BUSY_PAUSES if busy else _FAILED_PAUSES
+        if self._heard and not isinstance(self._failure, Gone):
+            # However often something else failed before, there may be one of that name again.
+            pauses = _BUSY_PAUSES[:1] * 2
+        self._failure = None if asking else error
         pause, new = self._retry.failed(str(error), self._loop.time(), *pauses)
         if held:
             # Unless it starts, of which there will be word.

@@ -653,6 +653,39 @@ async def test_one_that_is_made_anew_after_it_was_busy_gets_its_devices_as_soon_
 
 
 @in_virtual_time
+async def test_one_that_was_made_anew_before_anybody_asked_gets_its_devices_soon() -> None:
+    bench = Bench()
+    refusals: list[ServerError] = [*[Busy("it stops")] * 8, Gone("Instance not found")]
+
+    def judge(_: Request) -> None:
+        if refusals:
+            raise refusals.pop(0)
+
+    bench.judge = judge
+    await bench.start(ONE)
+    while refusals:
+        await later(0.1)
+    await later(0.3)
+    assert bench.verified() == {ONE.node: True}
+
+
+@in_virtual_time
+async def test_one_that_is_made_anew_does_not_wait_for_what_was_refused_to_the_one_before() -> None:
+    bench = Bench()
+    refuse(bench, ONE, blame=True)
+    await bench.start(ONE)
+    await at(60)
+    bench.judge = lambda _: None
+    there = bench.instances.pop(BOX)
+    bench.reconciler.refresh(BOX)
+    await bench.reconciler.settled()
+    bench.instances[BOX] = there
+    bench.reconciler.refresh(BOX)
+    await bench.reconciler.settled()
+    assert bench.verified() == {ONE.node: True}
+
+
+@in_virtual_time
 async def test_what_is_said_to_be_none_and_is_there_is_tried_ever_more_rarely() -> None:
     bench = Bench()
 

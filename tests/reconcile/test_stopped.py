@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hotplugd.server import Busy
+from hotplugd.server import Busy, ServerError
 from tests.devices import BOX, box, console, entry
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, in_virtual_time, later, now
@@ -213,4 +213,22 @@ async def test_that_it_was_busy_is_no_problem_any_more_once_nothing_is_to_be_don
     await later(0.5)
     bench.reconciler.no_device(ONE.syspath)
     await at(5)
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_a_question_that_fails_while_it_is_left_alone_is_asked_again() -> None:
+    bench = Bench(box(running=False))
+    refusals: list[ServerError] = [Busy("it is busy"), Busy("database is locked")]
+
+    def busy(_: object) -> None:
+        if refusals:
+            raise refusals.pop(0)
+
+    bench.judge = bench.answer = busy
+    await bench.start()
+    await at(100)
+    bench.reconciler.device(ONE)
+    await at(105)
+    assert bench.verified() == {ONE.node: None}
     assert bench.told() == []
