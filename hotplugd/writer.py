@@ -27,6 +27,8 @@ from hotplugd.wants import Problem, Want
 _BUSY_PAUSES: Final = (0.1, 5.0)
 _FAILED_PAUSES: Final = (0.1, 30.0)
 _STOPPED_PAUSES: Final = (HANDS_OFF, 5.0)
+# However often something else failed before: there may be another of that name.
+_GONE_PAUSES: Final = (0.1, 0.1)
 
 
 class Writer:
@@ -353,13 +355,12 @@ class Writer:
 
     def _back_off(self, error: ServerError, *, asking: bool = False) -> None:
         self._asking.stale = True
-        busy, self._heard = isinstance(error, Busy), isinstance(error, Gone)
+        busy, gone = isinstance(error, Busy), isinstance(error, Gone)
         held = busy and not asking and self.actual is not None and not self.actual.running
         pauses = _STOPPED_PAUSES if held else _BUSY_PAUSES if busy else _FAILED_PAUSES
-        if self._heard and not isinstance(self._failure, Gone):
-            # However often something else failed before, there may be one of that name again.
-            pauses = _BUSY_PAUSES[:1] * 2
-        self._failure = None if asking else error
+        if gone and not isinstance(self._failure, Gone):
+            pauses = _GONE_PAUSES
+        self._failure, self._heard = None if asking else error, gone
         pause, new = self._retry.failed(str(error), self._loop.time(), *pauses)
         if held:
             # Unless it starts, of which there will be word.

@@ -628,19 +628,24 @@ async def test_a_note_is_kept_while_nobody_can_say_how_the_instance_is() -> None
     assert bench.notes[BOX] == set()
 
 
-@in_virtual_time
-async def test_one_that_is_made_anew_after_it_was_busy_gets_its_devices_as_soon_as_it_runs() -> None:
-    bench = Bench()
-    refusals: list[ServerError] = [*[Busy("it stops")] * 7, Gone("Instance not found")]
+async def refused(bench: Bench, *errors: ServerError) -> None:
+    """A device comes, and the requests for it fail with these, one after the other."""
+    left = list(errors)
 
     def judge(_: Request) -> None:
-        if refusals:
-            raise refusals.pop(0)
+        if left:
+            raise left.pop(0)
 
     bench.judge = judge
     await bench.start(ONE)
-    while refusals:
+    while left:
         await later(0.1)
+
+
+@in_virtual_time
+async def test_one_that_is_made_anew_after_it_was_busy_gets_its_devices_as_soon_as_it_runs() -> None:
+    bench = Bench()
+    await refused(bench, *[Busy("it stops")] * 7, Gone("Instance not found"))
     del bench.instances[BOX]
     bench.reconciler.refresh(BOX)
     await bench.reconciler.settled()
@@ -655,16 +660,7 @@ async def test_one_that_is_made_anew_after_it_was_busy_gets_its_devices_as_soon_
 @in_virtual_time
 async def test_one_that_was_made_anew_before_anybody_asked_gets_its_devices_soon() -> None:
     bench = Bench()
-    refusals: list[ServerError] = [*[Busy("it stops")] * 8, Gone("Instance not found")]
-
-    def judge(_: Request) -> None:
-        if refusals:
-            raise refusals.pop(0)
-
-    bench.judge = judge
-    await bench.start(ONE)
-    while refusals:
-        await later(0.1)
+    await refused(bench, *[Busy("it stops")] * 8, Gone("Instance not found"))
     await later(0.3)
     assert bench.verified() == {ONE.node: True}
 

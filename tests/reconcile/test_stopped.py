@@ -28,6 +28,11 @@ async def make(bench: Bench, **how: Any) -> None:
     await happens(bench, **how)
 
 
+def busy(_: Request) -> None:
+    """What every request fails with."""
+    raise Busy("it is busy")
+
+
 async def without_instance() -> Bench:
     bench = Bench()
     del bench.instances[BOX]
@@ -110,10 +115,6 @@ async def test_a_copy_is_left_alone_for_a_second_though_nothing_should_be_in_it(
 @in_virtual_time
 async def test_while_others_are_at_it_is_tried_again_after_a_second_or_when_it_starts() -> None:
     bench = Bench(box(running=False))
-
-    def busy(_: Request) -> None:
-        raise Busy("it is busy")
-
     bench.judge = busy
     await bench.start(ONE)
     await at(4)
@@ -188,10 +189,6 @@ async def test_what_nobody_can_tell_of_is_not_asked_for() -> None:
 @in_virtual_time
 async def test_events_without_end_of_what_is_busy_are_no_storm_of_requests(running: bool) -> None:
     bench = Bench(box(running=running))
-
-    def busy(_: Request) -> None:
-        raise Busy("it stops")
-
     bench.judge = busy
     await bench.start(ONE)
     while now() < 30:
@@ -204,10 +201,6 @@ async def test_events_without_end_of_what_is_busy_are_no_storm_of_requests(runni
 @in_virtual_time
 async def test_that_it_was_busy_is_no_problem_any_more_once_nothing_is_to_be_done() -> None:
     bench = Bench(box(running=False))
-
-    def busy(_: Request) -> None:
-        raise Busy("it is busy")
-
     bench.judge = busy
     await bench.start(ONE)
     await later(0.5)
@@ -221,11 +214,11 @@ async def test_a_question_that_fails_while_it_is_left_alone_is_asked_again() -> 
     bench = Bench(box(running=False))
     refusals: list[ServerError] = [Busy("it is busy"), Busy("database is locked")]
 
-    def busy(_: object) -> None:
+    def fail(_: object) -> None:
         if refusals:
             raise refusals.pop(0)
 
-    bench.judge = bench.answer = busy
+    bench.judge = bench.answer = fail
     await bench.start()
     await at(100)
     bench.reconciler.device(ONE)
