@@ -160,7 +160,7 @@ def test_a_cookie_is_not_kept(proxy: Proxy, container: Container) -> None:
     more = "Set-Cookie: \x01;;=;\r\n"
 
     async def work(lxd: Lxd, _: Threads) -> None:
-        with proxy.fault(Fault(Say(answer(b"{}", more=more)), "GET")), pytest.raises(Unreachable):
+        with proxy.fault(Fault(Say(answer(b"{}", more=more), ends=False), "GET")), pytest.raises(Unreachable):
             await lxd.list()
         # LXD answers 400 to such a cookie.
         await lxd.list()
@@ -299,7 +299,7 @@ class TestScript:
     ) -> None:
         old = document(container.config)
         container.patch({"config": {"user.note": "lost"}})
-        with scripted(proxy, Say(old), container, console):
+        with scripted(proxy, Say(old, ends=False), container, console):
             eventually(lambda: there(container, console))
         assert "user.note" not in container.own_config
 
@@ -307,7 +307,7 @@ class TestScript:
         self, proxy: Proxy, container: Container, console: Console
     ) -> None:
         found = json.dumps({"type": "sync", "metadata": container.config}).encode()
-        act = Say(answer(found, more="Set-Cookie: \x01;;=;\r\n"))
+        act = Say(answer(found, more="Set-Cookie: \x01;;=;\r\n"), ends=False)
         with scripted(proxy, act, container, console) as (script, _):
             eventually(lambda: not script.running)
         assert proxy.count("PUT") == 1

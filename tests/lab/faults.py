@@ -70,13 +70,17 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """These bytes come in place of an answer, and the end."""
+    """These bytes come in place of an answer, and the end, unless the client is to go on.
+
+    A client may send its next request before it notices that end.
+    """
 
     raw: bytes
+    ends: bool = True
 
     def __call__(self, exchange: Exchange) -> bool:
         exchange.answer(self.raw)
-        return False
+        return not self.ends
 
 
 @dataclass(frozen=True, slots=True)
