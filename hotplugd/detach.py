@@ -61,7 +61,7 @@ async def _one(
         if removals:
             await _apply(lxd, instance, removals)
         if half:
-            await lxd.clear(instance.id, frozenset(each.entry.name for each in half))
+            await lxd.clear(instance.id, [each.entry for each in half])
     except Gone:
         return [], []
     except ServerError as error:

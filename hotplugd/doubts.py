@@ -1,14 +1,15 @@
 """What may be left inside an instance of entries that it does not have.
 
-A server that ends while it puts something in may have made a node and not have written down why. Whoever
-asked for it knows; and so that this is known after a crash of ours, too, a note is kept until it is certain.
+A server that ends while it puts something in may have made a node and not have written down why, and of two
+updates that overlap it may forget what one wrote down, and not what it did. Whoever asked for it knows; and
+so that this is known after a crash of ours, too, a note is kept until it is certain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from hotplugd.entry import MARK_NODE, MARK_RULE, name_for, place_of, slot_of
+from hotplugd.entry import MARK_NODE, MARK_RULE, is_ours, name_for, place_of, slot_of
 from hotplugd.model import Entry, Instance, InstanceName
 from hotplugd.plan import Change
 from hotplugd.tools import Notes
@@ -16,7 +17,7 @@ from hotplugd.wants import Want
 
 
 class Doubts:
-    """Of one instance: what is being put in, and what was when the server failed over it."""
+    """Of one instance: what is being put in, and what may be inside though it has no entry."""
 
     def __init__(self, name: InstanceName, notes: Notes) -> None:
         self._name = name
@@ -32,6 +33,20 @@ class Doubts:
         self._sent = {each.entry.name: each.entry for each in batch if each.action == "add"}
         if self._sent:
             self._note()
+
+    def learned(self, before: Instance | None, after: Instance | None, ours: Container[str]) -> None:
+        """The instance is as it is after now. ours: the names of the entries that we sent, or took out.
+
+        Of two updates that overlap the server may forget one, and not what it did inside.
+        """
+        if before is None or after is None or not before.running:
+            return
+        gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
+        self._doubt(each for each in gone if each.name not in ours and is_ours(each))
+
+    def found(self, left: Iterable[Change]) -> None:
+        """The nodes are there of what these changes have taken out."""
+        self._doubt(each.entry for each in left)
 
     def done(self) -> None:
         """The request was carried out."""
@@ -68,8 +83,13 @@ class Doubts:
 
     def _gone(self, entry: Entry) -> Change:
         device, rule = entry.config.get(MARK_NODE) or slot_of(entry), entry.config.get(MARK_RULE, "")
-        why = "the server failed while it was put in"
+        why = "the server left it behind"
         return Change("remove", self._name, entry, device, rule, why, frees=place_of(entry))
+
+    def _doubt(self, entries: Iterable[Entry]) -> None:
+        if new := {each.name: each for each in entries}:
+            self._doubtful |= new
+            self._note()
 
     def _forget(self, names: Container[str]) -> None:
         known = self._doubtful | self._sent

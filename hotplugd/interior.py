@@ -12,7 +12,7 @@ from hotplugd.plan import Change, Plan
 from hotplugd.report import Report
 from hotplugd.retry import NEVER
 from hotplugd.server import ServerError
-from hotplugd.sight import Sight
+from hotplugd.sight import Left, Sight
 from hotplugd.teller import Teller
 from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Want
@@ -21,6 +21,7 @@ from hotplugd.wants import Problem, Want
 class Interior:
     """One instance's inside, as far as it was seen.
 
+    behind        called with what has left its node behind, which the server may be asked to take away
     learned       called when more of it was seen
     is_looked_at  whether a look is under way
     """
@@ -31,12 +32,14 @@ class Interior:
         tools: Tools,
         activity: Activity,
         report: Report,
+        behind: Callable[[Iterable[Change]], None],
         learned: Callable[[], None],
     ) -> None:
         self._name = name
         self._tools = tools
         self._activity = activity
         self._report = report
+        self._behind = behind
         self._learned = learned
         self._loop = asyncio.get_running_loop()
         self._sight = Sight()
@@ -80,9 +83,9 @@ class Interior:
         """Something was put there."""
         self._sight.arrived(place)
 
-    def left(self, place: str, change: Change) -> None:
-        """What was there should be gone by this change."""
-        self._sight.left(place, change)
+    def left(self, change: Change, *, cleared: bool = False) -> None:
+        """What an entry had inside should be gone by this change. cleared: the server was asked once more."""
+        self._sight.left(Left(change, cleared))
 
     def removed(self, entry: Entry) -> None:
         """An entry is gone, or is another now: its links should go."""
@@ -122,8 +125,10 @@ class Interior:
             inside = await self._tools.inspector.look(self._name, paths)
         except ServerError as error:
             inside = Inside(error=str(error))
-        for change in self._sight.seen(begun, inside, self._loop.time()):
-            self._report.left_behind(change)
+        found = self._sight.seen(begun, inside, self._loop.time())
+        for each in found:
+            self._report.left_behind(each)
+        self._behind(each.change for each in found if not each.cleared)
 
     def _linked(self, links: Iterable[str]) -> None:
         """Links were made or taken away: what was seen there is no longer so."""

@@ -26,7 +26,16 @@ from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 
 from hotplugd import answers
-from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, written
+from hotplugd.entry import (
+    MARK_INSTANCE,
+    MARK_VERSION,
+    VERSION,
+    is_ours,
+    mark_for,
+    slot_links,
+    slot_of,
+    written,
+)
 from hotplugd.http import Http
 from hotplugd.lifecycle import Identity, Lifecycle, lifecycle
 from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
@@ -45,7 +54,8 @@ _CONNECTIONS: Final = 100
 _LISTING: Final = 1 << 28
 
 _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
-_NOWHERE: Final = f"{SLOTS}/.nowhere"
+# Character device 0:0 is none (Linux: overlayfs makes such nodes for what was deleted).
+_NO_DEVICE: Final = {"type": "unix-char", "major": "0", "minor": "0", "mode": "0000", "required": "true"}
 # Linux: include/linux/threads.h, PID_MAX_LIMIT.
 _PID_MOST: Final = 1 << 22
 
@@ -161,7 +171,7 @@ class Lxd:
                 refused = error if isinstance(error, Refused) else _failure(error)
                 said = str(error) if isinstance(error, Refused) else _said(error)
                 if isinstance(refused, Refused) and is_left_behind(said or ""):
-                    self._clear(name, refused.entries)
+                    self._clear(name, [each for each in put if each.name in refused.entries])
                     raise Busy(f"it had left something of an earlier try behind: {refused}") from error
                 raise
 
@@ -169,9 +179,9 @@ class Lxd:
         self._keep(name, found)
         return found.instance
 
-    async def clear(self, name: InstanceName, entries: frozenset[str]) -> None:
-        """Take away what a crash of the server left of these entries. See `server.Server`."""
-        await self._call(lambda: self._clear(name, entries))
+    async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
+        """Take away what the server left of these entries. See `server.Server`."""
+        await self._call(lambda: self._clear(name, left))
 
     async def link(self, name: InstanceName, path: str, target: str) -> None:
         """Make or take away a link inside. See `server.Server`."""
@@ -322,19 +332,25 @@ class Lxd:
             self._finish(endpoint.patch(json=body, **request))
         return _Found(replace(instance, entries=after))
 
-    def _clear(self, name: InstanceName, blamed: frozenset[str]) -> None:
-        """Have the server take away what it left of these entries when it crashed while putting them in.
+    def _clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
+        """Have the server take away what it left of these entries: by a crash, or another's update.
 
         It makes a node's file before it writes the entry down, and refuses for ever to make one that exists.
-        With an entry all its files go: so the entry goes in with a source that is not there, and out again.
+        It watches for the source, and refuses to watch it twice, after which it leaves the node for ever.
+        When an entry goes all its files go, and the watch of its source. So each goes in as a device that
+        there is not, from each source that it may have had, and out again. What is required is not watched,
+        and with a number the source need not be there (measured; LXD: device/unix_common.go).
         """
-        bare = {"type": "unix-char", "source": _NOWHERE, "path": "/dev/hotplugd-clear", "required": "false"}
-        marks = {MARK_VERSION: VERSION, MARK_INSTANCE: mark_for(name)}
         known = self._get(name).instance.entries
-        absent = [each for each in sorted(blamed) if each not in known]
-        for each in absent:
-            self._apply(name, [Entry(each, {**bare, **marks})], [])
-        self._apply(name, [], absent)
+        absent = {each.name: slot_links(slot_of(each)) for each in left if each.name not in known}
+        marks = {MARK_VERSION: VERSION, MARK_INSTANCE: mark_for(name)}
+        for which in range(2):
+            bare = [
+                Entry(each, {**_NO_DEVICE, **marks, "source": links[which], "path": f"/dev/{each}"})
+                for each, links in absent.items()
+            ]
+            self._apply(name, bare, [])
+        self._apply(name, [], list(absent))
 
     def _finish(self, answer: Any) -> None:
         """Return once the update is done that was answered so: at once, or by an operation."""

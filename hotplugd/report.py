@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.entry import place_of
 from hotplugd.model import InstanceName
 from hotplugd.plan import Change
+from hotplugd.sight import Left
 from hotplugd.told import Telling
 from hotplugd.wants import Problem
 
@@ -64,14 +65,10 @@ class Report:
                 )
         self._problems = frozenset(now)
 
-    def left_behind(self, change: Change) -> None:
+    def left_behind(self, left: Left) -> None:
         """An entry was removed, and its node is still there."""
-        self._log.error(
-            "device.left-behind",
-            **self._fields(change),
-            path=place_of(change.entry),
-            reason="its entry is gone, its node is not; restarting the instance takes it away",
-        )
+        tell = self._log.error if left.cleared else self._log.warning
+        tell("device.left-behind", **self._fields(left.change), path=left.path, reason=str(left))
 
     def untold(self, telling: Telling, reason: str, pause: float | None = None) -> None:
         """Those inside could not be told of a device. pause: seconds until it is tried again, if it is."""

@@ -87,8 +87,8 @@ class Server(Protocol):
         Returns the instance as it is then.
         """
 
-    async def clear(self, name: InstanceName, entries: frozenset[str]) -> None:
-        """Take away what the server left of entries that it was putting in when it ended, if it did."""
+    async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
+        """Take away what the server may have left of these entries, which it does not have any more."""
 
     async def link(self, name: InstanceName, path: str, target: str) -> None:
         """Make a symbolic link inside the running instance, in place of a link that is there, and the folders

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hotplugd import entry as entries
-from hotplugd.model import Inside
+from hotplugd.model import Inside, Node
 from hotplugd.plan import Attachment, Change
 from hotplugd.retry import LONG_AGO, NEVER, Retry
 from hotplugd.wants import Problem, Want
@@ -17,6 +17,34 @@ _PAUSE: Final = 0.2
 _FAILED_PAUSES: Final = (0.2, 30.0)
 # A user or group that an instance lacks is looked for again after this many seconds.
 _NAME_PAUSE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An entry that has gone, whose node should be gone, too.
+
+    cleared  the server was asked once more to take it away
+    """
+
+    change: Change
+    cleared: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where its node was, or empty."""
+        place = entries.place_of(self.change.entry)
+        return place if entries.is_path(place) else ""
+
+    def __str__(self) -> str:
+        """What is wrong where the node is still there."""
+        what = "its entry is gone, and its node is still there"
+        return f"{what}; " + (
+            "restarting the instance takes it away" if self.cleared else "the server is asked to take it away"
+        )
+
+    def is_at(self, node: Node | None) -> bool:
+        """Whether what was seen at its path is its node."""
+        return node is not None and node.devnum is not None and entries.is_for(self.change.entry, node.devnum)
 
 
 class Sight:
@@ -31,8 +59,8 @@ class Sight:
         self.also: frozenset[str] = frozenset()
         self._retry = Retry()
         self._at = LONG_AGO
-        self._leaving: dict[str, Change] = {}
-        self._behind: dict[str, Change] = {}
+        self._leaving: dict[str, Left] = {}
+        self._behind: dict[str, Left] = {}
         # What was seen before `_epoch` counted on is no proof; `_old` only asks for another look.
         self._epoch = 0
         self._old = False
@@ -65,10 +93,10 @@ class Sight:
         self._leaving.pop(path, None)
         self._behind.pop(path, None)
 
-    def left(self, path: str, change: Change) -> None:
-        """The entry was removed whose node was at this path: it should be gone."""
-        if entries.is_path(path):
-            self._leaving[path] = change
+    def left(self, entry: Left) -> None:
+        """An entry was removed: its node should be gone."""
+        if entry.path:
+            self._leaving[entry.path] = entry
 
     def paths(self, attachments: Iterable[Attachment]) -> list[str]:
         """Where to look, given what is attached."""
@@ -78,13 +106,8 @@ class Sight:
     def problems(self) -> list[Problem]:
         """What is wrong inside, as far as it was seen."""
         return [
-            Problem(
-                change.device,
-                change.rule,
-                f"it has no entry in {change.instance} any more, and its node is still there at {path}; "
-                f"restarting the instance takes it away",
-            )
-            for path, change in self._behind.items()
+            Problem(each.change.device, each.change.rule, f"{each.change.instance}, {path}: {each}")
+            for path, each in self._behind.items()
         ]
 
     def next(self, attachments: Iterable[Attachment], wants: Iterable[Want]) -> float:
@@ -112,8 +135,8 @@ class Sight:
         self._old = False
         return self._epoch
 
-    def seen(self, begun: int, inside: Inside, now: float) -> list[Change]:
-        """Take note of what a look at all `paths` has seen. Returns removals whose nodes turn out to be left.
+    def seen(self, begun: int, inside: Inside, now: float) -> list[Left]:
+        """Take note of what a look at all `paths` has seen. Returns whose nodes turn out to be there still.
 
         Nothing counts of it if something was changed meanwhile: it may be what was there before.
         """
@@ -129,9 +152,8 @@ class Sight:
         if inside.error:
             return []
         before, self._behind = self._behind, {}
-        for path, change in (before | self._leaving).items():
-            node = inside.nodes.get(path)
-            if node is not None and node.devnum is not None and entries.is_for(change.entry, node.devnum):
-                self._behind[path] = change
+        for path, left in (before | self._leaving).items():
+            if left.is_at(inside.nodes.get(path)):
+                self._behind[path] = left
         self._leaving.clear()
-        return [change for path, change in self._behind.items() if path not in before]
+        return [left for path, left in self._behind.items() if before.get(path) != left]

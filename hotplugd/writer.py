@@ -66,7 +66,8 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._records = Records()
         self._report = Report(name, tools.log)
-        self._interior = Interior(name, tools, activity, self._report, self.kick)
+        self._doubts = Doubts(name, tools.notes)
+        self._interior = Interior(name, tools, activity, self._report, self._doubts.found, self.kick)
         self._asking = Asking()
         # Something is new since the last plan.
         self._kicked = False
@@ -79,7 +80,6 @@ class Writer:
         # question does not wait.
         self._failure: ServerError | None = None
         self._heard = False
-        self._doubts = Doubts(name, tools.notes)
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
         self._working = False
@@ -200,7 +200,8 @@ class Writer:
             # events never end nothing would ever be sent.
             if waits or max(self._retry.until, self._stopped.until) > self._at:
                 return
-            if not self._asking.stale and (left := self._doubts.left(self.actual, self._wanted())):
+            doubtful = not self._asking.stale and not self._tools.dry_run
+            if doubtful and (left := self._doubts.left(self.actual, self._wanted())):
                 await self._clear_up(left)
                 continue
             batch = self._records.batch(self.plan.changes, self._at)
@@ -257,6 +258,7 @@ class Writer:
             self._interior.forget()
         self._learned = self._loop.time()
         self._stopped.learned(self.actual, actual, self._learned)
+        self._doubts.learned(self.actual, actual, self._sending)
         self.actual = actual
         if actual is not None:
             self._asking.missed = 0
@@ -319,7 +321,7 @@ class Writer:
     async def _clear_up(self, left: Sequence[Change]) -> None:
         """Have taken away what is left of these."""
         try:
-            await self._tools.server.clear(self.name, frozenset(each.entry.name for each in left))
+            await self._tools.server.clear(self.name, [each.entry for each in left])
         except ServerError as error:
             if not isinstance(error, Refused) or error.half:
                 self._back_off(error)
@@ -327,9 +329,8 @@ class Writer:
             self._report.refused(str(error), 0.0)
         self._doubts.cleared(left)
         for change in left:
-            place = entries.place_of(change.entry)
-            self._interior.changed([place])
-            self._interior.left(place, change)
+            self._interior.changed([entries.place_of(change.entry)])
+            self._interior.left(change, cleared=True)
 
     def _stamped(self, entry: Entry) -> Entry:
         """The entry with the time since when it is there."""
@@ -384,7 +385,7 @@ class Writer:
             if (fight := self._records.done(change, now)) is not None:
                 self._report.fight(change, fight.message)
             if change.action == "remove" and path not in put:
-                self._interior.left(path, change)
+                self._interior.left(change)
             plugged = self._since.get(change.want.device.syspath) if change.want is not None else None
             self._report.done(change, now - plugged if plugged is not None else None)
 

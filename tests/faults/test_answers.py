@@ -69,7 +69,7 @@ CALLS: dict[str, tuple[str, Callable[[Lxd, InstanceName], Awaitable[object]]]] =
     "get": (r"GET /1.0/instances/", lambda lxd, name: lxd.get(name)),
     "init": (r"GET .*/state", lambda lxd, name: lxd.init(name)),
     "put": ("PATCH", lambda lxd, name: lxd.apply(name, [entry(name)], [])),
-    "clear": ("PATCH", lambda lxd, name: lxd.clear(name, frozenset([ENTRY]))),
+    "clear": ("PATCH", lambda lxd, name: lxd.clear(name, [entry(name)])),
     "events": ("GET /1.0/events", lambda lxd, _: begin(lxd)),
 }
 

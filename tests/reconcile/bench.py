@@ -14,7 +14,7 @@ from hotplugd.entry import is_ours, is_path, name_for, place_of, slot_of
 from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Node
 from hotplugd.reconcile import Reconciler
 from hotplugd.rules import RuleSet
-from hotplugd.server import Gone, Unreachable
+from hotplugd.server import Gone, Refused, ServerError, Unreachable
 from hotplugd.tools import Tools
 from hotplugd.uevents import Uevent
 from tests.devices import ALL, BOX, box
@@ -193,10 +193,11 @@ class Bench:
         finally:
             self._busy.discard(name)
 
-    async def clear(self, name: InstanceName, entries: frozenset[str]) -> None:
-        self.journal.append(f"clear {len(entries)}")
+    async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
+        self.journal.append(f"clear {len(left)}")
         self.answer(name)
-        for each in [path for path, (entry, _) in self.halves.items() if entry in entries]:
+        names = {each.name for each in left}
+        for each in [path for path, (entry, _) in self.halves.items() if entry in names]:
             self.inside[name].pop(each, None)
             del self.halves[each]
 
@@ -265,6 +266,34 @@ class Bench:
 
     def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
         self.notes[name] = {each.name for each in entries}
+
+
+def refuse(bench: Bench, device: Device, *, blame: bool) -> None:
+    """Have the server refuse every request with this device in it."""
+    name = name_for(device.slot)
+
+    def judge(request: Request) -> None:
+        if name in request.names:
+            raise Refused("it does not fit", frozenset([name]) if blame else frozenset())
+
+    bench.judge = judge
+
+
+def fail(bench: Bench, error: ServerError, *, asking: bool) -> None:
+    """Have every request fail, and also asking for the instance."""
+
+    def judge(_: object) -> None:
+        raise error
+
+    bench.judge = judge
+    if asking:
+        bench.answer = judge
+
+
+def recover(bench: Bench) -> None:
+    """Have nothing fail any more."""
+    bench.judge = lambda _: None
+    bench.answer = lambda _: None
 
 
 def names(devices: Iterable[Device]) -> set[str]:

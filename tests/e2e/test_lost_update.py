@@ -1,0 +1,143 @@
+"""What LXD forgets when an update overlaps one of ours: an entry, not its node, nor that it watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from signal import Signals
+
+import pytest
+
+from tests.lab.container import Container
+from tests.lab.daemon import Daemon
+from tests.lab.kernel import Console
+from tests.lab.server import Server
+from tests.lab.wait import eventually
+
+_PLACE = "/dev/lab"
+_FIRST_MINOR = 128  # of the vcsa devices (Linux: drivers/tty/vt/vc_screen.c)
+
+
+def rules(*places: tuple[Console, Container]) -> str:
+    lines = [
+        f"  - {{name: r{one.number}, match: {{subsystem: vc, kernel: vcsa{one.number}}},"
+        f" attach: {{to: {to}, path: {_PLACE}}}}}\n"
+        for one, to in places
+    ]
+    return "rules:\n  - {name: none, match: {subsystem: tty, kernel: none}, attach: {to: none}}\n" + "".join(
+        lines
+    )
+
+
+def ours(container: Container) -> list[str]:
+    return [name for name in container.devices if name.startswith("hp-")]
+
+
+def is_inside(container: Container, console: Console) -> bool:
+    seen = container.look(_PLACE)
+    return seen is not None and seen.minor == _FIRST_MINOR + console.number
+
+
+def is_calm(running: Daemon) -> bool:
+    status = running.status()
+    return not status["pending"] and not status["problems"]
+
+
+def is_right(running: Daemon, container: Container, console: Console) -> bool:
+    return is_inside(container, console) and len(ours(container)) == 1 and is_calm(running)
+
+
+def is_empty(running: Daemon, container: Container) -> bool:
+    return not container.look(_PLACE) and not ours(container) and is_calm(running)
+
+
+def forget(server: Server, container: Container) -> None:
+    """What LXD does to an update when it loses it. Nothing is told."""
+    (entry,) = ours(container)
+    forgotten = f"DELETE FROM instances_devices WHERE name = '{entry}'"
+    server.api.request("POST", "/internal/sql", {"database": "global", "query": forgotten})
+    assert not ours(container)
+    assert container.look(_PLACE)
+
+
+def overlap(server: Server, container: Container) -> None:
+    """An update of somebody else's, of which the server tells, has ours forgotten."""
+    forget(server, container)
+    container.patch({"config": {"user.note": "x"}})
+
+
+def test_what_is_still_wanted_is_put_in_again(server: Server, container: Container, console: Console) -> None:
+    console.plug()
+    with Daemon(server.socket, rules((console, container))) as running:
+        eventually(lambda: is_right(running, container, console))
+        overlap(server, container)
+        eventually(lambda: is_right(running, container, console))
+        container.restart()
+        eventually(lambda: is_right(running, container, console))
+        overlap(server, container)
+        eventually(lambda: is_right(running, container, console))
+        console.unplug()
+        eventually(lambda: not container.look(_PLACE) and not ours(container))
+
+
+def test_what_was_repaired_before_is_put_in_again(
+    server: Server, container: Container, console: Console
+) -> None:
+    console.plug()
+    with Daemon(server.socket, rules((console, container))) as running:
+        eventually(lambda: is_right(running, container, console))
+        assert container.run("umount", _PLACE).code == 0
+        eventually(lambda: is_right(running, container, console))
+        overlap(server, container)
+        eventually(lambda: is_right(running, container, console))
+
+
+def test_what_no_rule_wants_any_more_goes(server: Server, container: Container, console: Console) -> None:
+    console.plug()
+    with Daemon(server.socket, rules((console, container))) as running:
+        eventually(lambda: is_right(running, container, console))
+        # Nobody is told before the request that is to take it out.
+        forget(server, container)
+        running.write_rules(rules())
+        running.reload()
+        eventually(lambda: is_empty(running, container))
+        running.write_rules(rules((console, container)))
+        running.reload()
+        eventually(lambda: is_right(running, container, console))
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["nothing", "another device"])
+def test_what_was_forgotten_before_the_rules_changed_goes(
+    server: Server, container: Container, consoles: Callable[[int], list[Console]], other: bool
+) -> None:
+    one, two = consoles(2)
+    one.plug()
+    two.plug()
+    with Daemon(server.socket, rules((one, container))) as running:
+        eventually(lambda: is_right(running, container, one))
+        running.send(Signals.SIGSTOP)
+        overlap(server, container)
+        running.write_rules(rules((two, container)) if other else rules())
+        running.send(Signals.SIGHUP)
+        running.send(Signals.SIGCONT)
+        if other:
+            eventually(lambda: is_right(running, container, two))
+        else:
+            eventually(lambda: is_empty(running, container))
+        running.write_rules(rules((one, container)))
+        running.reload()
+        eventually(lambda: is_right(running, container, one))
+
+
+def test_what_was_forgotten_goes_with_its_device(
+    server: Server, container: Container, console: Console
+) -> None:
+    console.plug()
+    with Daemon(server.socket, rules((console, container))) as running:
+        eventually(lambda: is_right(running, container, console))
+        running.send(Signals.SIGSTOP)
+        overlap(server, container)
+        console.unplug()
+        running.send(Signals.SIGCONT)
+        eventually(lambda: is_empty(running, container))
+        console.plug()
+        eventually(lambda: is_right(running, container, console))
