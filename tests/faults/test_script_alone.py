@@ -189,6 +189,6 @@ def test_killed_and_started_again_it_has_lost_what_happened_meanwhile(bed: Bed) 
     with bed.script() as script:
         bed.later.plug()
         eventually(lambda: there(bed.container, bed.later))
-        assert bed.container.devices.keys() == {name(bed.one), name(bed.later)}
+        eventually(lambda: bed.container.devices.keys() == {name(bed.one), name(bed.later)})
         assert not there(bed.container, bed.meanwhile)
         assert script.running

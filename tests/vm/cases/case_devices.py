@@ -213,7 +213,7 @@ def test_a_gpu_goes_into_two_containers_with_both_its_nodes_and_comes_out(
         for _ in range(2):
             renderer.plug()
             soon(lambda: all(has(each, node, node) for each in both for node in renderer.nodes))
-            assert [len(ours(each)) for each in both] == [1, 1]
+            soon(lambda: [len(ours(each)) for each in both] == [1, 1])
             assert told(running) == "[]"
             renderer.unplug()
             soon(lambda: not any(nodes(each, "/dev/dri/") or ours(each) for each in both))
