@@ -54,7 +54,7 @@ async def _one(
 ) -> tuple[list[Change], list[Problem]]:
     removals = list(plan_instance(instance.id, instance, (), None).changes)
     doubts = Doubts(instance.id, notes)
-    half = doubts.left(instance, ())
+    half = doubts.left(instance)
     if not removals and not half:
         return [], []
     try:
@@ -79,12 +79,14 @@ async def _one(
 
 async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> None:
     for tries in range(1, _TRIES + 1):
+        names = [each.entry.name for each in removals if each.entry.name in instance.entries]
         try:
-            await lxd.apply(instance.id, (), [each.entry.name for each in removals])
+            await lxd.apply(instance.id, (), names)
         except Busy:
             if tries == _TRIES:
                 raise
             await asyncio.sleep(delay(tries))
+            instance = await lxd.get(instance.id)
         else:
             return
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from hotplugd.entry import MARK_NODE, MARK_RULE, is_ours, name_for, place_of, slot_of
+from hotplugd.entry import MARK_NODE, MARK_RULE, is_ours, place_of, slot_of
 from hotplugd.model import Entry, Instance, InstanceName
 from hotplugd.plan import Change
 from hotplugd.tools import Notes
-from hotplugd.wants import Want
 
 
 class Doubts:
@@ -30,7 +29,7 @@ class Doubts:
 
     def begin(self, batch: Iterable[Change]) -> None:
         """A request with these changes is about to be sent."""
-        self._sent = {each.entry.name: each.entry for each in batch if each.action == "add"}
+        self._sent = _by_name(each.entry for each in batch if each.action == "add")
         if self._sent:
             self._note()
 
@@ -39,7 +38,7 @@ class Doubts:
 
         Of two updates that overlap the server may forget one, and not what it did inside.
         """
-        if before is None or after is None or not before.running:
+        if before is None or after is None or not (before.running and before.here and after.here):
             return
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
         self._doubt(each for each in gone if each.name not in ours and is_ours(each))
@@ -67,19 +66,19 @@ class Doubts:
         """Nothing is left of these any more."""
         self._forget({each.entry.name for each in changes})
 
-    def left(self, actual: Instance | None, wanted: Iterable[Want]) -> list[Change]:
-        """What should be cleared up: as if these entries had been taken out.
+    def left(self, actual: Instance | None) -> list[Change]:
+        """What should be cleared up, before anything is put in: as if these entries had been taken out.
 
-        Not what is wanted: that is put in again, which finds what is left of it.
+        Also what is to be put in again: elsewhere in the instance it would not find what is left of it, and
+        what another has left at its own place would stay there in its stead.
         """
         if not self._doubtful or (actual is not None and not (actual.known and actual.here)):
             return []
-        if actual is None or not actual.running:
+        if actual is None or not actual.running or actual.kind != "container":
             self._forget(self._doubtful)
             return []
         self._forget(actual.entries)
-        names = {name_for(each.slot) for each in wanted}
-        return [self._gone(each) for name, each in self._doubtful.items() if name not in names]
+        return [self._gone(each) for each in self._doubtful.values()]
 
     def _gone(self, entry: Entry) -> Change:
         device, rule = entry.config.get(MARK_NODE) or slot_of(entry), entry.config.get(MARK_RULE, "")
@@ -87,7 +86,7 @@ class Doubts:
         return Change("remove", self._name, entry, device, rule, why, frees=place_of(entry))
 
     def _doubt(self, entries: Iterable[Entry]) -> None:
-        if new := {each.name: each for each in entries}:
+        if new := _by_name(entries):
             self._doubtful |= new
             self._note()
 
@@ -100,3 +99,8 @@ class Doubts:
 
     def _note(self) -> None:
         self._notes.note(self._name, tuple((self._doubtful | self._sent).values()))
+
+
+def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Those of which nodes may be left: of what else an entry may be the server keeps no files."""
+    return {each.name: each for each in entries if each.config.get("type", "").startswith(("unix-", "gpu"))}

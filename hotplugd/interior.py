@@ -99,6 +99,7 @@ class Interior:
         Returns when to look the next time; never for all that is known now.
         """
         when = NEVER
+        self._sight.has(instance)
         if not self.is_looked_at:
             links = self._linker.paths(plan.attachments)
             self._sight.also = self._teller.paths(instance) | links

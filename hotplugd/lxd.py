@@ -26,16 +26,7 @@ from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 
 from hotplugd import answers
-from hotplugd.entry import (
-    MARK_INSTANCE,
-    MARK_VERSION,
-    VERSION,
-    is_ours,
-    mark_for,
-    slot_links,
-    slot_of,
-    written,
-)
+from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, written
 from hotplugd.http import Http
 from hotplugd.lifecycle import Identity, Lifecycle, lifecycle
 from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
@@ -55,7 +46,10 @@ _LISTING: Final = 1 << 28
 
 _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
 # Character device 0:0 is none (Linux: overlayfs makes such nodes for what was deleted).
-_NO_DEVICE: Final = {"type": "unix-char", "major": "0", "minor": "0", "mode": "0000", "required": "true"}
+_NO_DEVICE: Final = {
+    "type": "unix-char", "source": f"{SLOTS}/.nowhere", "major": "0", "minor": "0", "mode": "0000",
+    "required": "true",
+}  # fmt: skip
 # Linux: include/linux/threads.h, PID_MAX_LIMIT.
 _PID_MOST: Final = 1 << 22
 
@@ -311,7 +305,10 @@ class Lxd:
         for each in put:
             if (now := instance.entries.get(each.name)) is not None and not is_ours(now):
                 raise Busy(f"somebody else made an entry '{each.name}' in {name} meanwhile")
-        gone = {each for each in remove if each in instance.entries and is_ours(instance.entries[each])}
+        if absent := [each for each in remove if each not in instance.entries]:
+            # Whoever asked for this is to know that it was not this request that took it out.
+            raise Busy(f"{name} has lost its entry '{absent[0]}' meanwhile")
+        gone = {each for each in remove if is_ours(instance.entries[each])}
         after = {key: each for key, each in instance.entries.items() if key not in gone}
         after |= {each.name: each for each in put}
         if after == instance.entries:
@@ -336,21 +333,16 @@ class Lxd:
         """Have the server take away what it left of these entries: by a crash, or another's update.
 
         It makes a node's file before it writes the entry down, and refuses for ever to make one that exists.
-        It watches for the source, and refuses to watch it twice, after which it leaves the node for ever.
-        When an entry goes all its files go, and the watch of its source. So each goes in as a device that
-        there is not, from each source that it may have had, and out again. What is required is not watched,
-        and with a number the source need not be there (measured; LXD: device/unix_common.go).
+        It watches for the source, and refuses to watch for an entry twice, and leaves the node for ever then.
+        With an entry all its files go, and its watch: so each goes in as a device that there is not, and out
+        again. What is required is not watched, and what has a number needs no source (measured; LXD:
+        device/unix_common.go).
         """
         known = self._get(name).instance.entries
-        absent = {each.name: slot_links(slot_of(each)) for each in left if each.name not in known}
-        marks = {MARK_VERSION: VERSION, MARK_INSTANCE: mark_for(name)}
-        for which in range(2):
-            bare = [
-                Entry(each, {**_NO_DEVICE, **marks, "source": links[which], "path": f"/dev/{each}"})
-                for each, links in absent.items()
-            ]
-            self._apply(name, bare, [])
-        self._apply(name, [], list(absent))
+        absent = [each.name for each in left if each.name not in known]
+        bare = {**_NO_DEVICE, MARK_VERSION: VERSION, MARK_INSTANCE: mark_for(name)}
+        self._apply(name, [Entry(each, {**bare, "path": f"/dev/{each}"}) for each in absent], [])
+        self._apply(name, [], absent)
 
     def _finish(self, answer: Any) -> None:
         """Return once the update is done that was answered so: at once, or by an operation."""

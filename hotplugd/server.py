@@ -83,7 +83,8 @@ class Server(Protocol):
     async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
         """Put these entries into the instance and take those names out, in one request, all or nothing.
 
-        Never touches an entry that is not ours, nor anything else of the instance.
+        Never touches an entry that is not ours, nor anything else of the instance. Raises Busy where an entry
+        that is to go has gone by itself.
         Returns the instance as it is then.
         """
 

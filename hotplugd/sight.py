@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hotplugd import entry as entries
-from hotplugd.model import Inside, Node
+from hotplugd.model import Inside, Instance, Node
 from hotplugd.plan import Attachment, Change
 from hotplugd.retry import LONG_AGO, NEVER, Retry
 from hotplugd.wants import Problem, Want
@@ -92,6 +92,12 @@ class Sight:
         """Something was put at this path."""
         self._leaving.pop(path, None)
         self._behind.pop(path, None)
+
+    def has(self, instance: Instance) -> None:
+        """The instance has these entries: what is at their places is theirs, whatever was there before."""
+        if self._leaving or self._behind:
+            for each in (*instance.entries.values(), *instance.inherited.values()):
+                self.arrived(entries.place_of(each))
 
     def left(self, entry: Left) -> None:
         """An entry was removed: its node should be gone."""

@@ -9,26 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Final
 
 from hotplugd import entry as entries
 from hotplugd.asking import Asking
 from hotplugd.doubts import Doubts
 from hotplugd.interior import Interior
 from hotplugd.model import Device, Entry, Instance, InstanceName
+from hotplugd.pause import Pause
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.report import Report
-from hotplugd.retry import LONG_AGO, NEVER, Records, Retry
+from hotplugd.retry import LONG_AGO, NEVER, Records
 from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
-from hotplugd.stopped import HANDS_OFF, Stopped
+from hotplugd.stopped import Stopped
 from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Want
-
-_BUSY_PAUSES: Final = (0.1, 5.0)
-_FAILED_PAUSES: Final = (0.1, 30.0)
-_STOPPED_PAUSES: Final = (HANDS_OFF, 5.0)
-# However often something else failed before: there may be another of that name.
-_GONE_PAUSES: Final = (0.1, 0.1)
 
 
 class Writer:
@@ -75,11 +69,7 @@ class Writer:
         self._learned = LONG_AGO
         self._stopped = Stopped()
         self._at = LONG_AGO
-        self._retry = Retry()
-        # What the last request failed with; and whether there is word of the instance since, for which the
-        # question does not wait.
-        self._failure: ServerError | None = None
-        self._heard = False
+        self._pause = Pause()
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
         self._working = False
@@ -97,7 +87,7 @@ class Writer:
 
     def listed(self, actual: Instance | None, asked: float) -> None:
         """The server answers, and this was the instance at some time after it was asked."""
-        self._retry.reset()
+        self._pause.reset()
         self._stopped.listed()
         if not self._working and self._learned < asked:
             self._learn(actual)
@@ -108,10 +98,11 @@ class Writer:
 
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
-        self._asking.stale, self._heard = True, isinstance(self._failure, Busy | Gone)
+        self._asking.stale = True
+        self._pause.heard()
         if self._asking.missed:
             # It is not for us to wait any more: there is word of it.
-            self._retry.until = LONG_AGO
+            self._pause.end()
         self.kick()
 
     def updated(self) -> None:
@@ -141,8 +132,8 @@ class Writer:
     def problems(self) -> list[Problem]:
         """What is wrong here, and why."""
         found = list(self.plan.problems)
-        if self._retry.message:
-            found.append(Problem("", "", f"{self.name}: {self._retry.message}"))
+        if self._pause.message:
+            found.append(Problem("", "", f"{self.name}: {self._pause.message}"))
         found += self._records.problems(self._loop.time())
         return found + self._interior.problems(wanted=bool(self.wants))
 
@@ -198,10 +189,9 @@ class Writer:
             )
             # What is to be asked first is asked soon. What became so during the answer does not count: where
             # events never end nothing would ever be sent.
-            if waits or max(self._retry.until, self._stopped.until) > self._at:
+            if waits or max(self._pause.until, self._stopped.until) > self._at:
                 return
-            doubtful = not self._asking.stale and not self._tools.dry_run
-            if doubtful and (left := self._doubts.left(self.actual, self._wanted())):
+            if not self._asking.stale and (left := self._doubts.left(self.actual)):
                 await self._clear_up(left)
                 continue
             batch = self._records.batch(self.plan.changes, self._at)
@@ -210,14 +200,14 @@ class Writer:
                 continue
             if self._tools.dry_run:
                 self._report.would(batch)
-                self._retry.reset()
+                self._pause.reset()
                 return
             linked = self._link(batch)
             if linked:
                 await self._apply(linked)
             elif not (self._asking.echoed or self._records.batch(self.plan.changes, self._at)):
                 # Only here, not after each answer: while it is busy the server still says how things are.
-                self._retry.reset()
+                self._pause.reset()
                 return
 
     def _wanted(self) -> list[Want]:
@@ -225,7 +215,7 @@ class Writer:
 
     def _ask_at(self) -> float:
         """When the server may be asked how the instance is."""
-        return max(LONG_AGO if self._heard else self._retry.until, self._asking.due())
+        return max(self._pause.asks_at, self._asking.due())
 
     async def _find_out(self) -> bool:
         """Ask the server how the instance is, if that has to be. Returns False where it must not be yet."""
@@ -240,16 +230,16 @@ class Writer:
 
     async def _refresh(self) -> None:
         self._asking.begin(self._at)
-        self._heard = False
+        self._pause.asked()
         try:
             self._learn(await self._tools.server.get(self.name))
         except Gone:
             known = self.actual is not None or self._asking.missed > 0
-            self._retry.reset()
+            self._pause.reset()
             self._records.hurry()
             self._learn(None)
             if known and self.wants and (pause := self._asking.is_missing()) is not None:
-                self._retry.until = self._loop.time() + pause
+                self._pause.wait(self._loop.time() + pause)
         except ServerError as error:
             self._back_off(error, asking=True)
 
@@ -258,7 +248,8 @@ class Writer:
             self._interior.forget()
         self._learned = self._loop.time()
         self._stopped.learned(self.actual, actual, self._learned)
-        self._doubts.learned(self.actual, actual, self._sending)
+        if not self._tools.dry_run:
+            self._doubts.learned(self.actual, actual, self._sending)
         self.actual = actual
         if actual is not None:
             self._asking.missed = 0
@@ -306,7 +297,7 @@ class Writer:
             self._back_off(error)
         else:
             self._doubts.done()
-            self._retry.reset()
+            self._pause.reset()
             before = self.actual.entries if self.actual is not None else {}
             for change in batch:
                 if (old := before.get(change.entry.name)) is not None:
@@ -356,16 +347,13 @@ class Writer:
 
     def _back_off(self, error: ServerError, *, asking: bool = False) -> None:
         self._asking.stale = True
-        busy, gone = isinstance(error, Busy), isinstance(error, Gone)
-        held = busy and not asking and self.actual is not None and not self.actual.running
-        pauses = _STOPPED_PAUSES if held else _BUSY_PAUSES if busy else _FAILED_PAUSES
-        if gone and not isinstance(self._failure, Gone):
-            pauses = _GONE_PAUSES
-        self._failure, self._heard = None if asking else error, gone
-        pause, new = self._retry.failed(str(error), self._loop.time(), *pauses)
+        runs = self.actual is None or self.actual.running
+        held = isinstance(error, Busy) and not asking and not runs
+        pause, new = self._pause.failed(error, self._loop.time(), asking=asking, stopped=held)
         if held:
             # Unless it starts, of which there will be word.
-            self._stopped.until, self._retry.until = self._retry.until, LONG_AGO
+            self._stopped.until = self._pause.until
+            self._pause.end()
         if new:
             self._report.refused(str(error), pause)
 
@@ -395,10 +383,10 @@ class Writer:
         """There is nothing to send: see to the inside, and set the alarm."""
         now = self._loop.time()
         # What failed is told of until it would be tried again.
-        times = [self._retry.until, *self._records.rest(self.plan.changes, now)]
+        times = [self._pause.until, *self._records.rest(self.plan.changes, now)]
         if self._asking.stale:
             times.append(self._ask_at())
-        if self.plan.changes or self._doubts or self._retry.message:
+        if self.plan.changes or self._doubts or self._pause.message:
             times.append(self._stopped.look_at())
         # Of another cluster member's instance the init's number would be one of that host's.
         if self.actual is not None and self.actual.running and self.actual.here:

@@ -14,7 +14,7 @@ from hotplugd.entry import is_ours, is_path, name_for, place_of, slot_of
 from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Node
 from hotplugd.reconcile import Reconciler
 from hotplugd.rules import RuleSet
-from hotplugd.server import Gone, Refused, ServerError, Unreachable
+from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.tools import Tools
 from hotplugd.uevents import Uevent
 from tests.devices import ALL, BOX, box
@@ -195,6 +195,8 @@ class Bench:
 
     async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
         self.journal.append(f"clear {len(left)}")
+        assert len(self.journal) <= self.patience, "a busy loop"
+        assert self.instances[name].here
         self.answer(name)
         names = {each.name for each in left}
         for each in [path for path, (entry, _) in self.halves.items() if entry in names]:
@@ -210,8 +212,10 @@ class Bench:
 
     def _do(self, name: InstanceName, request: Request) -> None:
         entries = dict(self.instances[name].entries)
+        if not entries.keys() >= set(request.remove):
+            raise Busy(f"{name} has lost an entry meanwhile")
         nodes = self.inside.setdefault(name, {})
-        for gone in entries.keys() & set(request.remove):
+        for gone in request.remove:
             assert is_ours(entries[gone])
             nodes.pop(place_of(entries.pop(gone)), None)
         for each in request.put:

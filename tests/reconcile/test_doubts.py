@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
-from hotplugd.entry import name_for, place_of
-from hotplugd.model import Device, Devnum, Entry, Node
+from hotplugd.entry import name_for, place_of, slot_of
+from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Node
+from hotplugd.rules import RuleSet
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
-from tests.devices import BOX, box, console, entry
+from tests.devices import ALL, BOX, all_with, box, console, entry, interface, phone, rule, ruleset
 from tests.reconcile.bench import Bench, Request, fail, recover, refuse
 from tests.virtual import at, in_virtual_time, later
 
@@ -52,7 +56,8 @@ async def test_what_it_was_putting_in_and_is_still_there_is_put_in_again() -> No
     recover(bench)
     await at(100)
     assert bench.verified() == {str(ONE): True}
-    assert "clear 1" not in bench.journal
+    assert bench.journal.count("clear 1") == 1
+    assert bench.told() == []
 
 
 @in_virtual_time
@@ -80,11 +85,7 @@ async def test_what_the_server_refused_and_could_not_take_back_does_not_stay_whe
     bench.reconciler.device(ONE)
     await at(100)
     assert bench.told() == ["cannot add in box: no space left on device"]
-    fail(bench, full, asking=True)
     bench.reconciler.no_device(ONE.syspath)
-    await at(200)
-    assert ONE.node in bench.inside[BOX]
-    recover(bench)
     await at(300)
     assert bench.inside[BOX] == {}
     assert bench.told() == []
@@ -197,7 +198,7 @@ async def test_what_was_being_put_in_and_is_wanted_still_is_put_in_again() -> No
     noted(bench)
     await bench.start(ONE)
     assert bench.verified() == {str(ONE): True}
-    assert "clear 1" not in bench.journal
+    assert bench.journal == ["clear 1", "request +1 -0"]
     assert bench.notes[BOX] == set()
 
 
@@ -239,23 +240,71 @@ async def test_a_note_is_kept_while_nobody_can_say_how_the_instance_is() -> None
     assert bench.notes[BOX] == set()
 
 
-def left_inside(bench: Bench, device: Device) -> None:
+class Files(Bench):
+    """Knows which entries have files of nodes at which paths: of two at one path the server mounts the first
+    alone, and unmounts with the last; it makes no file twice, nor watches for an entry twice.
+
+    (LXD: device/device_utils_unix.go, `unixDeviceSetup` and `unixDeviceRemove`.)
+    """
+
+    def __init__(self, *instances: Instance, rules: RuleSet = ALL, dry_run: bool = False) -> None:
+        super().__init__(*instances, rules=rules, dry_run=dry_run)
+        self.files: set[tuple[str, str]] = set()
+
+    def _do(self, name: InstanceName, request: Request) -> None:
+        before = dict(self.inside[name])
+        old = {each.name for each in request.put} & self.instances[name].entries.keys()
+        super()._do(name, request)
+        self.inside[name] = before
+        self._away({*request.remove, *old})
+        for each in request.put:
+            assert not any(entry == each.name for entry, _ in self.files), "watch already exists"
+            mounted = any(path == place_of(each) for _, path in self.files)
+            self.files.add((each.name, place_of(each)))
+            if not mounted:
+                self.inside[name][place_of(each)] = Node(devnum_of(each), 0o660)
+
+    async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
+        await super().clear(name, left)
+        self._away({each.name for each in left})
+
+    def _away(self, names: set[str]) -> None:
+        gone = {(entry, path) for entry, path in self.files if entry in names}
+        self.files -= gone
+        for path in {path for _, path in gone} - {path for _, path in self.files}:
+            self.inside[BOX].pop(path, None)
+
+
+def devnum_of(of: Entry) -> Devnum:
+    _, major, minor, _ = slot_of(of).split("-")
+    return Devnum("char", int(major), int(minor))
+
+
+def forget(bench: Bench, device: Device) -> None:
     """Have the server forget the device's entry, and not its node, nor tell of it."""
     entries = dict(bench.instances[BOX].entries)
-    gone = entries.pop(name_for(device.slot))
+    del entries[name_for(device.slot)]
     bench.change(BOX, entries=entries)
-    bench.halves[place_of(gone)] = (gone.name, bench.inside[BOX][place_of(gone)])
 
 
 def overlap(bench: Bench, device: Device) -> None:
     """Have an update of somebody else's do that."""
-    left_inside(bench, device)
+    forget(bench, device)
     bench.reconciler.updated(BOX)
+
+
+def one_at(number: int, place: str) -> RuleSet:
+    """The rule that this console goes there."""
+    return ruleset(rule(f"{{subsystem: tty, kernel: ttyUSB{number}}}", f"{{to: box, path: {place}}}"))
+
+
+def nodes(bench: Bench) -> dict[str, str]:
+    return {path: str(node.devnum) for path, node in bench.inside[BOX].items()}
 
 
 @in_virtual_time
 async def test_what_the_server_forgot_and_no_rule_wants_is_taken_away() -> None:
-    bench = Bench()
+    bench = Files()
     await bench.start(ONE, TWO)
     await at(10)
     bench.takes = 1
@@ -272,25 +321,63 @@ async def test_what_the_server_forgot_and_no_rule_wants_is_taken_away() -> None:
 
 @in_virtual_time
 async def test_what_the_server_forgot_and_is_wanted_is_put_in_again() -> None:
-    bench = Bench()
+    bench = Files()
     await bench.start(ONE, TWO)
     await at(10)
     overlap(bench, ONE)
     await at(20)
     assert bench.verified() == {ONE.node: True, TWO.node: True}
-    assert [each.names for each in bench.requests[1:]] == [{name_for(ONE.slot)}]
-    assert "clear 1" not in bench.journal
+    assert bench.journal == ["request +2 -0", "clear 1", "request +1 -0"]
+    assert bench.notes[BOX] == set()
+
+
+@in_virtual_time
+async def test_what_the_server_forgot_goes_from_where_it_was() -> None:
+    bench = Files(rules=one_at(1, "/dev/old"))
+    await bench.start(ONE)
+    await at(10)
+    overlap(bench, ONE)
+    bench.reconciler.set_rules(one_at(1, "/dev/new"))
+    await at(20)
+    assert nodes(bench) == {"/dev/new": str(ONE.devnum)}
+    assert bench.told() == []
+
+
+@pytest.mark.parametrize("told", [True, False])
+@in_virtual_time
+async def test_what_the_server_forgot_makes_room_for_another(*, told: bool) -> None:
+    bench = Files(rules=one_at(1, "/dev/lab"))
+    await bench.start(ONE, TWO)
+    await at(10)
+    (overlap if told else forget)(bench, ONE)
+    bench.reconciler.set_rules(one_at(2, "/dev/lab"))
+    await at(20)
+    assert nodes(bench) == {"/dev/lab": str(TWO.devnum)}
+    assert bench.verified() == {TWO.node: True}
+    assert bench.told() == []
+    assert bench.journal.count("clear 1") == 1
+
+
+@in_virtual_time
+async def test_what_the_server_forgot_and_another_gets_the_place_of_goes() -> None:
+    bench = Files(rules=all_with("path: /dev/modem"))
+    await bench.start(TWO)
+    await at(10)
+    await bench.plug(ONE)
+    overlap(bench, TWO)
+    await at(3600)
+    assert nodes(bench) == {"/dev/modem": str(ONE.devnum)}
+    assert bench.verified() == {ONE.node: True}
+    assert len(bench.requests) == 2
     assert bench.notes[BOX] == set()
 
 
 @in_virtual_time
 async def test_what_the_server_forgot_before_we_took_it_out_is_taken_away() -> None:
-    bench = Bench()
+    bench = Files()
     await bench.start(ONE)
     await at(10)
-    left_inside(bench, ONE)
-    node = bench.inside[BOX][ONE.node]
-    bench.applied = lambda _: bench.inside[BOX].update({ONE.node: node})
+    forget(bench, ONE)
     bench.reconciler.no_device(ONE.syspath)
     await at(20)
     assert bench.inside[BOX] == {}
@@ -299,7 +386,7 @@ async def test_what_the_server_forgot_before_we_took_it_out_is_taken_away() -> N
 
 @in_virtual_time
 async def test_what_we_have_taken_out_is_in_no_doubt() -> None:
-    bench = Bench()
+    bench = Files()
     await bench.start(ONE, TWO)
     await at(10)
     bench.reconciler.no_device(ONE.syspath)
@@ -321,13 +408,69 @@ async def test_what_others_make_and_take_out_is_in_no_doubt() -> None:
     bench.change(BOX, entries=entries)
     bench.reconciler.updated(BOX)
     await at(20)
-    assert not [each for each in bench.journal if each.startswith("clear")]
+    assert bench.journal == ["request +1 -0"]
 
 
 @in_virtual_time
-async def test_in_a_dry_run_nothing_is_taken_away() -> None:
-    bench = Bench(dry_run=True)
-    noted(bench)
-    await bench.start()
+async def test_what_others_have_put_in_its_place_is_not_left_behind() -> None:
+    bench = Files()
+    await bench.start(ONE)
     await at(10)
+    theirs = Entry("mine", {"type": "unix-char", "source": ONE.node})
+    bench.change(BOX, entries={"mine": theirs})
+    bench.reconciler.updated(BOX)
+    await at(11)
+    bench.inside[BOX][ONE.node] = Node(ONE.devnum, 0o660)
+    bench.reconciler.look_again(BOX)
+    await at(20)
+    assert bench.events("device.left-behind") == []
+    assert not [each for each in bench.told() if "still there" in each]
+
+
+@pytest.mark.parametrize("how", [{"here": False}, {"known": False, "here": False}, {"running": False}])
+@in_virtual_time
+async def test_elsewhere_and_where_nothing_runs_nothing_is_in_doubt(how: dict[str, bool]) -> None:
+    bench = Files()
+    await bench.start(ONE)
+    await at(10)
+    bench.change(BOX, **how)
+    bench.files.clear()
+    bench.reconciler.refresh(BOX)
+    await bench.reconciler.settled()
+    for _ in range(3):
+        overlap(bench, ONE) if bench.instances[BOX].entries else bench.reconciler.updated(BOX)
+        await bench.reconciler.settled()
+    await at(100)
+    assert bench.notes[BOX] == set()
+    assert "clear 1" not in bench.journal
+
+
+@in_virtual_time
+async def test_where_an_entry_has_no_nodes_nothing_is_in_doubt() -> None:
+    machine = replace(box(), kind="virtual-machine", can=frozenset({"usb-number"}))
+    numbers = {"BUSNUM": "001", "DEVNUM": "017"}
+    usb = replace(phone(), properties={**phone().properties, **numbers})
+    for instance, device in ((machine, usb), (box(), interface())):
+        bench = Bench(instance)
+        bench.hanging_looks.add(BOX)
+        bench.reconciler.listed_devices([device], [])
+        bench.reconciler.listed_instances([instance])
+        await later(1)
+        assert bench.ours()
+        forget(bench, device)
+        bench.reconciler.no_device(device.syspath)
+        await later(1)
+        assert not [each for each in bench.journal if each.startswith("clear")]
+        assert bench.notes.get(BOX, set()) == set()
+
+
+@in_virtual_time
+async def test_in_a_dry_run_nothing_is_noted_or_taken_away() -> None:
+    bench = Files(box([entry(ONE)]), dry_run=True)
+    await bench.start(ONE)
+    await at(10)
+    overlap(bench, ONE)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(20)
     assert bench.journal == []
+    assert bench.notes == {}
