@@ -11,11 +11,12 @@ from hotplugd.entry import name_for, place_of, slot_of
 from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Node
 from hotplugd.rules import RuleSet
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
-from tests.devices import ALL, BOX, all_with, box, console, entry, interface, phone, rule, ruleset
+from tests.devices import ALL, BOX, all_with, box, console, entry, interface, rule, ruleset
 from tests.reconcile.bench import Bench, Request, fail, recover, refuse
 from tests.virtual import at, in_virtual_time, later
 
 ONE, TWO, BAD = console(1), console(2), console(3)
+NOBODY = ruleset(rule("{subsystem: '*'}", None))
 
 
 def crash_amid(bench: Bench, error: ServerError | None = None) -> None:
@@ -418,11 +419,10 @@ async def test_what_others_have_put_in_its_place_is_not_left_behind() -> None:
     await at(10)
     theirs = Entry("mine", {"type": "unix-char", "source": ONE.node})
     bench.change(BOX, entries={"mine": theirs})
+    bench.files.add(("mine", ONE.node))
     bench.reconciler.updated(BOX)
-    await at(11)
-    bench.inside[BOX][ONE.node] = Node(ONE.devnum, 0o660)
-    bench.reconciler.look_again(BOX)
     await at(20)
+    assert nodes(bench) == {ONE.node: str(ONE.devnum)}
     assert bench.events("device.left-behind") == []
     assert not [each for each in bench.told() if "still there" in each]
 
@@ -446,22 +446,27 @@ async def test_elsewhere_and_where_nothing_runs_nothing_is_in_doubt(how: dict[st
 
 
 @in_virtual_time
-async def test_where_an_entry_has_no_nodes_nothing_is_in_doubt() -> None:
-    machine = replace(box(), kind="virtual-machine", can=frozenset({"usb-number"}))
-    numbers = {"BUSNUM": "001", "DEVNUM": "017"}
-    usb = replace(phone(), properties={**phone().properties, **numbers})
-    for instance, device in ((machine, usb), (box(), interface())):
-        bench = Bench(instance)
-        bench.hanging_looks.add(BOX)
-        bench.reconciler.listed_devices([device], [])
-        bench.reconciler.listed_instances([instance])
-        await later(1)
-        assert bench.ours()
-        forget(bench, device)
-        bench.reconciler.no_device(device.syspath)
-        await later(1)
-        assert not [each for each in bench.journal if each.startswith("clear")]
-        assert bench.notes.get(BOX, set()) == set()
+async def test_of_an_interface_nothing_is_in_doubt() -> None:
+    bench = Bench()
+    await bench.start(interface())
+    await at(10)
+    overlap(bench, interface())
+    bench.reconciler.set_rules(NOBODY)
+    await at(20)
+    assert bench.journal == ["request +1 -0"]
+    assert bench.notes.get(BOX, set()) == set()
+
+
+@in_virtual_time
+async def test_in_a_virtual_machine_nothing_is_in_doubt() -> None:
+    bench = Bench(replace(box(), kind="virtual-machine"))
+    noted(bench)
+    bench.hanging_looks.add(BOX)
+    bench.reconciler.listed_devices([], [])
+    bench.reconciler.listed_instances(bench.instances.values())
+    await at(20)
+    assert bench.journal == []
+    assert bench.notes[BOX] == set()
 
 
 @in_virtual_time
