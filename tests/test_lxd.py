@@ -208,8 +208,16 @@ class TestChanging:
     def test_what_is_there_already_asks_for_nothing(self, server: Server, container: Container) -> None:
         run(server, lambda lxd: lxd.apply(name_of(container), [entry()], []))
         before = container.config
-        after = run(server, lambda lxd: lxd.apply(name_of(container), [entry()], ["hp-00000000000000cc"]))
+        after = run(server, lambda lxd: lxd.apply(name_of(container), [entry()], []))
         assert set(after.entries) == {entry().name}
+        assert container.config == before
+
+    def test_who_wants_out_what_went_by_itself_hears_of_it(
+        self, server: Server, container: Container
+    ) -> None:
+        before = container.config
+        with pytest.raises(Busy, match="has lost its entry 'hp-00000000000000aa' meanwhile"):
+            run(server, lambda lxd: lxd.apply(name_of(container), [], [entry().name]))
         assert container.config == before
 
     @pytest.mark.parametrize("remove", [False, True], ids=["put", "remove"])

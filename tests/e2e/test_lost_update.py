@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from signal import Signals
 
@@ -9,32 +10,28 @@ import pytest
 
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
+from tests.lab.kernel import Console, Zram
 from tests.lab.server import Server
 from tests.lab.wait import eventually
 
 _PLACE = "/dev/lab"
-_FIRST_MINOR = 128  # of the vcsa devices (Linux: drivers/tty/vt/vc_screen.c)
 
 
-def rules(*places: tuple[Console, Container]) -> str:
-    lines = [
-        f"  - {{name: r{one.number}, match: {{subsystem: vc, kernel: vcsa{one.number}}},"
-        f" attach: {{to: {to}, path: {_PLACE}}}}}\n"
-        for one, to in places
-    ]
-    return "rules:\n  - {name: none, match: {subsystem: tty, kernel: none}, attach: {to: none}}\n" + "".join(
-        lines
-    )
+def rules(*places: tuple[Console | Zram, Container], path: str = _PLACE) -> str:
+    lines = ["rules:", "  - {name: none, match: {subsystem: tty, kernel: none}, attach: {to: none}}"]
+    for one, to in places:
+        match = f"{{subsystem: '*', kernel: {one.node.removeprefix('/dev/')}}}"
+        lines.append(f"  - {{name: r{one.number}, match: {match}, attach: {{to: {to}, path: {path}}}}}")
+    return "\n".join(lines)
 
 
 def ours(container: Container) -> list[str]:
     return [name for name in container.devices if name.startswith("hp-")]
 
 
-def is_inside(container: Container, console: Console) -> bool:
-    seen = container.look(_PLACE)
-    return seen is not None and seen.minor == _FIRST_MINOR + console.number
+def is_inside(container: Container, device: Console | Zram, path: str = _PLACE) -> bool:
+    seen, host = container.look(path), os.stat(device.node).st_rdev
+    return seen is not None and (seen.major, seen.minor) == (os.major(host), os.minor(host))
 
 
 def is_calm(running: Daemon) -> bool:
@@ -42,8 +39,8 @@ def is_calm(running: Daemon) -> bool:
     return not status["pending"] and not status["problems"]
 
 
-def is_right(running: Daemon, container: Container, console: Console) -> bool:
-    return is_inside(container, console) and len(ours(container)) == 1 and is_calm(running)
+def is_right(running: Daemon, container: Container, device: Console | Zram) -> bool:
+    return is_inside(container, device) and len(ours(container)) == 1 and is_calm(running)
 
 
 def is_empty(running: Daemon, container: Container) -> bool:
@@ -77,6 +74,33 @@ def test_what_is_still_wanted_is_put_in_again(server: Server, container: Contain
         eventually(lambda: is_right(running, container, console))
         console.unplug()
         eventually(lambda: not container.look(_PLACE) and not ours(container))
+
+
+def test_a_disk_is_put_in_again(server: Server, container: Container, zram: Zram) -> None:
+    zram.plug()
+    with Daemon(server.socket, rules((zram, container))) as running:
+        eventually(lambda: is_right(running, container, zram))
+        overlap(server, container)
+        eventually(lambda: is_right(running, container, zram))
+        forget(server, container)
+        running.write_rules(rules())
+        running.reload()
+        eventually(lambda: is_empty(running, container))
+
+
+def test_what_goes_elsewhere_in_the_container_leaves_nothing(
+    server: Server, container: Container, console: Console
+) -> None:
+    console.plug()
+    with Daemon(server.socket, rules((console, container))) as running:
+        eventually(lambda: is_right(running, container, console))
+        running.send(Signals.SIGSTOP)
+        overlap(server, container)
+        running.write_rules(rules((console, container), path="/dev/other"))
+        running.send(Signals.SIGHUP)
+        running.send(Signals.SIGCONT)
+        eventually(lambda: is_inside(container, console, "/dev/other") and not container.look(_PLACE))
+        eventually(lambda: is_calm(running) and len(ours(container)) == 1)
 
 
 def test_what_was_repaired_before_is_put_in_again(

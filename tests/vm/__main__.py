@@ -51,7 +51,7 @@ GROUPS: Final = {
             tuple(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents")),
             _HARDWARE,
             # What runs with the builder's LXD elsewhere.
-            ("tests/test_server.py", "tests/e2e/test_daemon.py"),
+            ("tests/test_server.py", "tests/e2e/test_daemon.py", "tests/e2e/test_lost_update.py"),
         ),
         server="incus",
     ),
