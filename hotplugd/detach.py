@@ -54,13 +54,12 @@ async def _one(
 ) -> tuple[list[Change], list[Problem]]:
     removals = list(plan_instance(instance.id, instance, (), None).changes)
     doubts = Doubts(instance.id, notes)
-    half = doubts.left(instance)
-    if not removals and not half:
-        return [], []
     try:
         if removals:
-            await _apply(lxd, instance, removals)
-        if half:
+            instance, lost = await _apply(lxd, instance, removals)
+            removals = [each for each in removals if each not in lost]
+            doubts.looked((), lost)
+        if half := doubts.left(instance, asyncio.get_running_loop().time()):
             await lxd.clear(instance.id, [each.entry for each in half])
     except Gone:
         return [], []
@@ -68,7 +67,7 @@ async def _one(
         return [], [Problem("", "", f"{instance.id}: {error}")]
     doubts.cleared(half)
     removals += half
-    if not instance.running:
+    if not removals or not instance.running:
         return removals, []
     try:
         await _unlink(lxd, inspector, instance.id, removals)
@@ -77,18 +76,24 @@ async def _one(
     return removals, await _left_behind(inspector, instance.id, removals)
 
 
-async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> None:
-    for tries in range(1, _TRIES + 1):
-        names = [each.entry.name for each in removals if each.entry.name in instance.entries]
+async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> tuple[Instance, list[Change]]:
+    """Returns the instance as it is then, and those whose entries had gone by themselves.
+
+    Raises any ServerError.
+    """
+    tries = 1
+    while True:
+        there = [each for each in removals if each.entry.name in instance.entries]
         try:
-            await lxd.apply(instance.id, (), names)
+            after = await lxd.apply(instance.id, (), [each.entry.name for each in there])
         except Busy:
             if tries == _TRIES:
                 raise
             await asyncio.sleep(delay(tries))
+            tries += 1
             instance = await lxd.get(instance.id)
         else:
-            return
+            return after, [each for each in removals if each not in there]
 
 
 async def _unlink(lxd: Lxd, inspector: Inspector, name: InstanceName, removals: list[Change]) -> None:

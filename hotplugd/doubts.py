@@ -7,12 +7,17 @@ so that this is known after a crash of ours, too, a note is kept until it is cer
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
+from typing import Final
 
 from hotplugd.entry import MARK_NODE, MARK_RULE, is_ours, place_of, slot_of
 from hotplugd.model import Entry, Instance, InstanceName
 from hotplugd.plan import Change
+from hotplugd.retry import Retry
 from hotplugd.tools import Notes
+
+# Seconds: the first pause after a refusal, and the longest.
+_REFUSED: Final = (1.0, 60.0)
 
 
 class Doubts:
@@ -23,6 +28,10 @@ class Doubts:
         self._notes = notes
         self._doubtful = dict(notes.take(name))
         self._sent: dict[str, Entry] = {}
+        # What the server will not take away now.
+        self._held: dict[str, Retry] = {}
+        # What has lost its entry, be it that somebody took it out, and is still to be looked for.
+        self._lost: dict[str, Entry] = {}
 
     def __bool__(self) -> bool:
         return bool(self._doubtful)
@@ -33,19 +42,42 @@ class Doubts:
         if self._sent:
             self._note()
 
-    def learned(self, before: Instance | None, after: Instance | None, ours: Container[str]) -> None:
-        """The instance is as it is after now. ours: the names of the entries that we sent, or took out.
+    def learned(self, before: Instance | None, after: Instance | None, sent: Container[str]) -> list[Change]:
+        """The instance is as it is after now. sent: the names of the entries that we put in or took out.
 
-        Of two updates that overlap the server may forget one, and not what it did inside.
+        Returns what lost its entry otherwise and should be looked for. Somebody may have taken it out; but of
+        two updates that overlap the server may forget one, and not what it did inside.
         """
-        if before is None or after is None or not (before.running and before.here and after.here):
-            return
+        if after is None or not after.running or not after.here or before is None or not before.running:
+            self._lost.clear()
+            return []
+        self._lost = {name: each for name, each in self._lost.items() if name not in after.entries}
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
-        self._doubt(each for each in gone if each.name not in ours and is_ours(each))
+        lost = _by_name(each for each in gone if each.name not in sent and is_ours(each))
+        self._lost |= lost
+        return [self._gone(each) for each in lost.values()]
 
-    def found(self, left: Iterable[Change]) -> None:
-        """The nodes are there of what these changes have taken out."""
-        self._doubt(each.entry for each in left)
+    def looked(self, gone: Iterable[Change], left: Iterable[Change]) -> None:
+        """Nothing is at the places of those that are gone, and of the others the nodes are there."""
+        there = _by_name(each.entry for each in left)
+        for name in {each.entry.name for each in gone} | there.keys():
+            self._lost.pop(name, None)
+        if there:
+            self._doubtful |= there
+            self._note()
+
+    def in_the_way(self, batch: Iterable[Change]) -> list[Change]:
+        """Of what lost its entry, and was not looked for yet, what may be where these would put something.
+
+        At its own place it would be found. Elsewhere in the instance the server would not make the node, and
+        of two at one place it mounts the first alone.
+        """
+        put = [(each.entry.name, place_of(each.entry)) for each in batch if each.action != "remove"]
+        return [
+            self._gone(each)
+            for each in self._lost.values()
+            if any((name == each.name) != (place == place_of(each)) for name, place in put)
+        ]
 
     def done(self) -> None:
         """The request was carried out."""
@@ -62,11 +94,27 @@ class Doubts:
         self._doubtful |= self._sent
         self._sent = {}
 
-    def cleared(self, changes: Iterable[Change]) -> None:
+    def cleared(self, changes: Collection[Change]) -> None:
         """Nothing is left of these any more."""
+        for each in changes:
+            self._lost.pop(each.entry.name, None)
         self._forget({each.entry.name for each in changes})
 
-    def left(self, actual: Instance | None) -> list[Change]:
+    def refused(self, change: Change, message: str, now: float) -> tuple[float, bool]:
+        """The server does not take away what is left of this one.
+
+        Returns the seconds until it is asked again, and whether the message is new.
+        """
+        self._lost.pop(change.entry.name, None)
+        self._doubtful[change.entry.name] = change.entry
+        self._note()
+        return self._held.setdefault(change.entry.name, Retry()).failed(message, now, *_REFUSED)
+
+    def due(self) -> Iterable[float]:
+        """When the server is asked again for what it did not take away."""
+        return [each.until for each in self._held.values()]
+
+    def left(self, actual: Instance | None, now: float) -> list[Change]:
         """What should be cleared up, before anything is put in: as if these entries had been taken out.
 
         Also what is to be put in again: elsewhere in the instance it would not find what is left of it, and
@@ -78,21 +126,18 @@ class Doubts:
             self._forget(self._doubtful)
             return []
         self._forget(actual.entries)
-        return [self._gone(each) for each in self._doubtful.values()]
+        held = {name for name, each in self._held.items() if each.until > now}
+        return [self._gone(each) for name, each in self._doubtful.items() if name not in held]
 
     def _gone(self, entry: Entry) -> Change:
         device, rule = entry.config.get(MARK_NODE) or slot_of(entry), entry.config.get(MARK_RULE, "")
         why = "the server left it behind"
         return Change("remove", self._name, entry, device, rule, why, frees=place_of(entry))
 
-    def _doubt(self, entries: Iterable[Entry]) -> None:
-        if new := _by_name(entries):
-            self._doubtful |= new
-            self._note()
-
     def _forget(self, names: Container[str]) -> None:
         known = self._doubtful | self._sent
         self._doubtful = {name: each for name, each in self._doubtful.items() if name not in names}
+        self._held = {name: each for name, each in self._held.items() if name in self._doubtful}
         self._sent = {}
         if known != self._doubtful:
             self._note()

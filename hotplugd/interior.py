@@ -21,7 +21,7 @@ from hotplugd.wants import Problem, Want
 class Interior:
     """One instance's inside, as far as it was seen.
 
-    behind        called with what has left its node behind, which the server may be asked to take away
+    looked        called with what is gone of what should be gone, and with what is not
     learned       called when more of it was seen
     is_looked_at  whether a look is under way
     """
@@ -32,14 +32,14 @@ class Interior:
         tools: Tools,
         activity: Activity,
         report: Report,
-        behind: Callable[[Iterable[Change]], None],
+        looked: Callable[[Iterable[Change], Iterable[Change]], None],
         learned: Callable[[], None],
     ) -> None:
         self._name = name
         self._tools = tools
         self._activity = activity
         self._report = report
-        self._behind = behind
+        self._looked_for = looked
         self._learned = learned
         self._loop = asyncio.get_running_loop()
         self._sight = Sight()
@@ -126,10 +126,10 @@ class Interior:
             inside = await self._tools.inspector.look(self._name, paths)
         except ServerError as error:
             inside = Inside(error=str(error))
-        found = self._sight.seen(begun, inside, self._loop.time())
-        for each in found:
+        gone, behind = self._sight.seen(begun, inside, self._loop.time())
+        for each in behind:
             self._report.left_behind(each)
-        self._behind(each.change for each in found if not each.cleared)
+        self._looked_for([each.change for each in gone], [each.change for each in behind if not each.cleared])
 
     def _linked(self, links: Iterable[str]) -> None:
         """Links were made or taken away: what was seen there is no longer so."""

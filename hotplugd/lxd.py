@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -45,10 +46,9 @@ _CONNECTIONS: Final = 100
 _LISTING: Final = 1 << 28
 
 _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
-# Character device 0:0 is none (Linux: overlayfs makes such nodes for what was deleted).
+# No device has this number (Linux: overlayfs makes such nodes for what was deleted).
 _NO_DEVICE: Final = {
-    "type": "unix-char", "source": f"{SLOTS}/.nowhere", "major": "0", "minor": "0", "mode": "0000",
-    "required": "true",
+    "source": f"{SLOTS}/.nowhere", "major": "0", "minor": "0", "mode": "0000", "required": "true",
 }  # fmt: skip
 # Linux: include/linux/threads.h, PID_MAX_LIMIT.
 _PID_MOST: Final = 1 << 22
@@ -175,6 +175,8 @@ class Lxd:
 
     async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
         """Take away what the server left of these entries. See `server.Server`."""
+        self._found.pop(name, None)
+        self._asked[name] = next(self._turns)
         await self._call(lambda: self._clear(name, left))
 
     async def link(self, name: InstanceName, path: str, target: str) -> None:
@@ -339,10 +341,19 @@ class Lxd:
         device/unix_common.go).
         """
         known = self._get(name).instance.entries
-        absent = [each.name for each in left if each.name not in known]
+        absent = [each for each in left if each.name not in known]
         bare = {**_NO_DEVICE, MARK_VERSION: VERSION, MARK_INSTANCE: mark_for(name)}
-        self._apply(name, [Entry(each, {**bare, "path": f"/dev/{each}"}) for each in absent], [])
-        self._apply(name, [], absent)
+        # Where it ended over such a node before, there is one.
+        token = token_hex(4)
+        self._apply(
+            name,
+            [
+                Entry(each.name, {**bare, "type": _kind(each), "path": f"/dev/{each.name}-{token}"})
+                for each in absent
+            ],
+            [],
+        )
+        self._apply(name, [], [each.name for each in absent])
 
     def _finish(self, answer: Any) -> None:
         """Return once the update is done that was answered so: at once, or by an operation."""
@@ -401,6 +412,11 @@ class Lxd:
         if self._info is None or (location and not self._info.member):
             self._info = self._connect()
         return self._info.member
+
+
+def _kind(entry: Entry) -> str:
+    """The type of an entry for a node in place of this one's: a project may forbid others."""
+    return "unix-block" if entry.config.get("type") == "unix-block" else "unix-char"
 
 
 def _file(kind: str) -> dict[str, str]:

@@ -19,7 +19,10 @@ _LEFT_BEHIND: Final = re.compile(r"Failed to create device .*: file exists")
 # A network interface that was renamed inside, or went while it was there (LXD: device/nic_physical.go).
 _STUCK: Final = re.compile(r'Failed to stop device "[^"]*": .*(bring down|link property)')
 # Where it cannot write it can neither put a node in nor take it back (LXD: forkfile's PID, backup.yaml).
-_HALF: Final = re.compile(r"no space left on device|Failed to stop device")
+# Over a watch that it has already it leaves what it has mounted (LXD: fsmonitor, ErrWatchExists).
+_HALF: Final = re.compile(
+    r"no space left on device|disk quota exceeded|disk is full|Failed to stop device|Watch already exists"
+)
 _BLAMED: Final = re.compile(r'"(hp-[0-9a-f]{16})"')
 _MESSAGE_MOST: Final = 400
 

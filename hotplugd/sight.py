@@ -141,14 +141,15 @@ class Sight:
         self._old = False
         return self._epoch
 
-    def seen(self, begun: int, inside: Inside, now: float) -> list[Left]:
-        """Take note of what a look at all `paths` has seen. Returns whose nodes turn out to be there still.
+    def seen(self, begun: int, inside: Inside, now: float) -> tuple[list[Left], list[Left]]:
+        """Take note of what a look at all `paths` has seen. Returns what has left no node, and what turns out
+        to have left one.
 
         Nothing counts of it if something was changed meanwhile: it may be what was there before.
         """
         if begun != self._epoch:
             self._old = True
-            return []
+            return [], []
         self.inside, self._at = inside, now
         if inside.error:
             self._retry.failed(inside.error, now, *_FAILED_PAUSES)
@@ -156,10 +157,11 @@ class Sight:
             self._retry.reset()
             self._retry.until = now + _PAUSE
         if inside.error:
-            return []
+            return [], []
         before, self._behind = self._behind, {}
         for path, left in (before | self._leaving).items():
             if left.is_at(inside.nodes.get(path)):
                 self._behind[path] = left
+        gone = [left for path, left in self._leaving.items() if path not in self._behind]
         self._leaving.clear()
-        return [left for path, left in self._behind.items() if before.get(path) != left]
+        return gone, [left for path, left in self._behind.items() if before.get(path) != left]

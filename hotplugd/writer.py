@@ -61,7 +61,7 @@ class Writer:
         self._records = Records()
         self._report = Report(name, tools.log)
         self._doubts = Doubts(name, tools.notes)
-        self._interior = Interior(name, tools, activity, self._report, self._doubts.found, self.kick)
+        self._interior = Interior(name, tools, activity, self._report, self._doubts.looked, self.kick)
         self._asking = Asking()
         # Something is new since the last plan.
         self._kicked = False
@@ -191,12 +191,15 @@ class Writer:
             # events never end nothing would ever be sent.
             if waits or max(self._pause.until, self._stopped.until) > self._at:
                 return
-            if not self._asking.stale and (left := self._doubts.left(self.actual)):
+            if not self._asking.stale and (left := self._doubts.left(self.actual, self._at)):
                 await self._clear_up(left)
                 continue
             batch = self._records.batch(self.plan.changes, self._at)
             if self._asking.echoed and not batch:
                 self._asking.stale, self._asking.echoed = True, False
+                continue
+            if lost := self._doubts.in_the_way(batch):
+                await self._clear_up(lost)
                 continue
             if self._tools.dry_run:
                 self._report.would(batch)
@@ -249,7 +252,9 @@ class Writer:
         self._learned = self._loop.time()
         self._stopped.learned(self.actual, actual, self._learned)
         if not self._tools.dry_run:
-            self._doubts.learned(self.actual, actual, self._sending)
+            for change in self._doubts.learned(self.actual, actual, self._sending):
+                self._interior.changed([entries.place_of(change.entry)])
+                self._interior.left(change)
         self.actual = actual
         if actual is not None:
             self._asking.missed = 0
@@ -309,19 +314,30 @@ class Writer:
             self._interior.changed(paths)
             self._sending = frozenset()
 
-    async def _clear_up(self, left: Sequence[Change]) -> None:
-        """Have taken away what is left of these."""
+    async def _clear_up(self, left: Sequence[Change]) -> bool:
+        """Have taken away what is left of these, each alone where all are refused. Returns whether the server
+        answers.
+        """
         try:
             await self._tools.server.clear(self.name, [each.entry for each in left])
+        except Refused as error:
+            if len(left) > 1:
+                return all([await self._clear_up([each]) for each in left])
+            pause, new = self._doubts.refused(left[0], str(error), self._loop.time())
+            if new:
+                self._report.refused(str(error), pause)
         except ServerError as error:
-            if not isinstance(error, Refused) or error.half:
-                self._back_off(error)
-                return
-            self._report.refused(str(error), 0.0)
-        self._doubts.cleared(left)
+            self._back_off(error)
+            return False
+        else:
+            self._doubts.cleared(left)
+        # A listing may have seen what the server was asked for.
+        self._asking.stale = True
         for change in left:
             self._interior.changed([entries.place_of(change.entry)])
+            self._interior.removed(change.entry)
             self._interior.left(change, cleared=True)
+        return True
 
     def _stamped(self, entry: Entry) -> Entry:
         """The entry with the time since when it is there."""
@@ -384,6 +400,7 @@ class Writer:
         now = self._loop.time()
         # What failed is told of until it would be tried again.
         times = [self._pause.until, *self._records.rest(self.plan.changes, now)]
+        times += self._doubts.due()
         if self._asking.stale:
             times.append(self._ask_at())
         if self.plan.changes or self._doubts or self._pause.message:

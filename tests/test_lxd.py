@@ -390,6 +390,18 @@ class TestChanging:
         assert seen is not None
         assert seen.number == "c 1:3"
 
+    def test_what_another_clearing_left_half_done_is_cleared_away(
+        self, server: Server, container: Container
+    ) -> None:
+        folder = server.folder / "lxd/devices" / container.name
+        folder.mkdir(parents=True, exist_ok=True)
+        name = entry().name.replace("-", "--")
+        for place in ("lab", name):
+            os.mknod(folder / f"unix.{name}.dev-{place}", stat.S_IFCHR, os.makedev(0, 0))
+        run(server, lambda lxd: lxd.clear(name_of(container), [entry()]))
+        assert container.devices == {}
+        assert list(folder.iterdir()) == []
+
     def test_an_instance_that_is_gone(self, server: Server) -> None:
         with pytest.raises(Gone):
             run(server, lambda lxd: lxd.apply(InstanceName("default", "nobody"), [entry()], []))

@@ -165,3 +165,20 @@ def test_what_was_forgotten_goes_with_its_device(
         eventually(lambda: is_empty(running, container))
         console.plug()
         eventually(lambda: is_right(running, container, console))
+
+
+def test_what_was_forgotten_while_nobody_ran_and_goes_elsewhere_is_right_after_a_restart(
+    server: Server, container: Container, console: Console
+) -> None:
+    """LXD 5.0 leaves what it has mounted where it finds that it watches for an entry already."""
+    console.plug()
+    with Daemon(server.socket, rules((console, container))) as running:
+        eventually(lambda: is_right(running, container, console))
+        running.stop()
+        forget(server, container)
+        running.write_rules(rules((console, container), path="/dev/other"))
+        running.start()
+        eventually(lambda: "restarting the instance takes it away" in str(running.status()["problems"]))
+        container.restart()
+        eventually(lambda: is_inside(container, console, "/dev/other") and not container.look(_PLACE))
+        eventually(lambda: is_calm(running) and len(ours(container)) == 1)

@@ -41,6 +41,7 @@ class Bench:
     instances  as the server has them; `inside` what their nodes are; both change by requests
     judge      raises what a request fails with
     answer     raises what asking for an instance fails with
+    unclear    raises what taking away what is left fails with
     glance     raises what a look fails with
     deaf       raises what a telling fails with
     applied    called when a request was done, before it is answered
@@ -70,6 +71,7 @@ class Bench:
         self.groups: dict[str, int | None] = {}
         self.judge: Callable[[Request], None] = lambda _: None
         self.answer: Callable[[object], None] = lambda _: None
+        self.unclear: Callable[[Sequence[Entry]], None] = lambda _: None
         self.glance: Callable[[InstanceName], None] = lambda _: None
         self.applied: Callable[[Request], None] = lambda _: None
         self.deaf: Callable[[Uevent], None] = lambda _: None
@@ -197,7 +199,9 @@ class Bench:
         self.journal.append(f"clear {len(left)}")
         assert len(self.journal) <= self.patience, "a busy loop"
         assert self.instances[name].here
+        await self._while(name, set(), self.takes)
         self.answer(name)
+        self.unclear(left)
         names = {each.name for each in left}
         for each in [path for path, (entry, _) in self.halves.items() if entry in names]:
             self.inside[name].pop(each, None)

@@ -13,7 +13,7 @@ from hotplugd.rules import RuleSet
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
 from tests.devices import ALL, BOX, all_with, box, console, entry, interface, rule, ruleset
 from tests.reconcile.bench import Bench, Request, fail, recover, refuse
-from tests.virtual import at, in_virtual_time, later
+from tests.virtual import at, in_virtual_time, later, now
 
 ONE, TWO, BAD = console(1), console(2), console(3)
 NOBODY = ruleset(rule("{subsystem: '*'}", None))
@@ -254,6 +254,10 @@ class Files(Bench):
 
     def _do(self, name: InstanceName, request: Request) -> None:
         before = dict(self.inside[name])
+        found = {each.name for each in request.put if (each.name, place_of(each)) in self.files}
+        if found - self.instances[name].entries.keys():
+            self._away(found)
+            raise Busy("it had left something of an earlier try behind")
         old = {each.name for each in request.put} & self.instances[name].entries.keys()
         super()._do(name, request)
         self.inside[name] = before
@@ -317,7 +321,105 @@ async def test_what_the_server_forgot_and_no_rule_wants_is_taken_away() -> None:
     assert bench.journal.count("clear 1") == 1
     assert bench.told() == []
     assert bench.notes[BOX] == set()
+    assert [each["log_level"] for each in bench.events("device.left-behind")] == ["warning"]
+
+
+@in_virtual_time
+async def test_what_somebody_takes_out_and_no_rule_wants_costs_a_look() -> None:
+    bench = Files()
+    await bench.start(ONE, TWO)
+    await at(10)
+    bench.takes = 1
+    overlap(bench, ONE)
+    bench._away({name_for(ONE.slot)})
+    await later(0.5)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(20)
+    assert bench.journal == ["request +2 -0", f"unlink {ONE.slot}"]
+    assert bench.notes[BOX] == set()
     assert bench.events("device.left-behind") == []
+
+
+@in_virtual_time
+async def test_its_links_go_too() -> None:
+    bench = Files(rules=all_with("link: /dev/modem"))
+    await bench.start(ONE)
+    await at(10)
+    assert "/dev/modem" in bench.inside[BOX]
+    bench.takes = 1
+    overlap(bench, ONE)
+    await later(0.5)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(20)
+    assert bench.inside[BOX] == {}
+
+
+async def with_both_lost() -> Files:
+    """Two were forgotten, and no rule wants them."""
+    bench = Files()
+    await bench.start(ONE, TWO, BAD)
+    await at(10)
+    for each in (ONE, TWO):
+        forget(bench, each)
+    bench.reconciler.no_device(TWO.syspath)
+    bench.reconciler.no_device(ONE.syspath)
+    return bench
+
+
+@in_virtual_time
+async def test_one_that_the_server_does_not_take_away_keeps_no_other() -> None:
+    bench = await with_both_lost()
+
+    def unclear(left: Sequence[Entry]) -> None:
+        if name_for(ONE.slot) in {each.name for each in left}:
+            raise Refused("there is a folder at its place")
+
+    bench.unclear = unclear
+    bench.reconciler.device(console(4))
+    await at(600)
+    assert bench.inside[BOX].keys() == {ONE.node, BAD.node, console(4).node}
+    assert any("restarting the instance" in each for each in bench.told())
+    assert 8 < bench.journal.count("clear 1") < 20
+    assert bench.notes[BOX] == {name_for(ONE.slot)}
+    assert [each["reason"] for each in bench.events("instance.problem")].count(
+        "there is a folder at its place"
+    ) == 1
+    bench.unclear = lambda _: None
+    await at(700)
+    assert bench.inside[BOX].keys() == {BAD.node, console(4).node}
+    assert bench.told() == []
+    assert bench.notes[BOX] == set()
+
+
+@in_virtual_time
+async def test_what_is_refused_once_is_asked_for_again() -> None:
+    bench = await with_both_lost()
+    left = [Refused("disk quota exceeded", half=True)] * 3
+
+    def unclear(_: object) -> None:
+        if left:
+            raise left.pop()
+
+    bench.unclear = unclear
+    await at(100)
+    assert bench.inside[BOX].keys() == {BAD.node}
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_a_listing_during_it_brings_nothing_back() -> None:
+    bench = await with_both_lost()
+    bench.takes = 1
+    before = dict(bench.instances)
+    while "clear 2" not in bench.journal:
+        await later(0.1)
+    entries = {**before[BOX].entries, name_for(ONE.slot): entry(ONE)}
+    asked = now()
+    await later(2)
+    bench.reconciler.listed_instances([replace(before[BOX], entries=entries)], asked)
+    await at(100)
+    assert bench.journal.count("clear 2") == 1
+    assert len(bench.events("instance.problem")) == 1
 
 
 @in_virtual_time
@@ -328,7 +430,7 @@ async def test_what_the_server_forgot_and_is_wanted_is_put_in_again() -> None:
     overlap(bench, ONE)
     await at(20)
     assert bench.verified() == {ONE.node: True, TWO.node: True}
-    assert bench.journal == ["request +2 -0", "clear 1", "request +1 -0"]
+    assert bench.journal == ["request +2 -0", "request +1 -0", "request +1 -0"]
     assert bench.notes[BOX] == set()
 
 
