@@ -72,11 +72,11 @@ class Doubts:
         At its own place it would be found. Elsewhere in the instance the server would not make the node, and
         of two at one place it mounts the first alone.
         """
-        put = [(each.entry.name, place_of(each.entry)) for each in batch if each.action != "remove"]
+        places = [(each.entry.name, place_of(each.entry)) for each in batch]
         return [
             self._gone(each)
             for each in self._lost.values()
-            if any((name == each.name) != (place == place_of(each)) for name, place in put)
+            if any((name == each.name) != (place == place_of(each)) for name, place in places)
         ]
 
     def done(self) -> None:

@@ -191,7 +191,7 @@ class Writer:
             # events never end nothing would ever be sent.
             if waits or max(self._pause.until, self._stopped.until) > self._at:
                 return
-            if not self._asking.stale and (left := self._doubts.left(self.actual, self._at)):
+            if left := self._doubts.left(self.actual, self._at):
                 await self._clear_up(left)
                 continue
             batch = self._records.batch(self.plan.changes, self._at)

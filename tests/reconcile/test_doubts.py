@@ -354,6 +354,78 @@ async def test_its_links_go_too() -> None:
     assert bench.inside[BOX] == {}
 
 
+def in_turn() -> RuleSet:
+    """Each console goes to the same place, while it is the only one."""
+    return all_with("path: /dev/lab")
+
+
+@in_virtual_time
+async def test_what_we_have_taken_out_is_in_nobodys_way() -> None:
+    bench = Files(rules=in_turn())
+    bench.hanging_looks.add(BOX)
+    bench.reconciler.listed_devices([ONE], [])
+    bench.reconciler.listed_instances(bench.instances.values())
+    await at(10)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(20)
+    bench.reconciler.device(TWO)
+    await at(30)
+    assert nodes(bench) == {"/dev/lab": str(TWO.devnum)}
+    assert not [each for each in bench.journal if each.startswith("clear")]
+
+
+@pytest.mark.parametrize("since", ["seen", "put in again", "restarted"])
+@in_virtual_time
+async def test_what_was_lost_is_in_nobodys_way_any_more(since: str) -> None:
+    bench = Files(rules=in_turn())
+    await bench.start(ONE)
+    await at(10)
+    overlap(bench, ONE)
+    if since == "put in again":
+        await at(20)
+        bench.reconciler.set_rules(all_with("path: /dev/elsewhere"))
+        await at(30)
+        assert nodes(bench) == {"/dev/elsewhere": str(ONE.devnum)}
+    elif since == "seen":
+        bench._away({name_for(ONE.slot)})
+        bench.reconciler.no_device(ONE.syspath)
+        await at(20)
+        bench.reconciler.device(TWO)
+        await at(30)
+        assert nodes(bench) == {"/dev/lab": str(TWO.devnum)}
+    else:
+        bench.hanging_looks.add(BOX)
+        bench.reconciler.no_device(ONE.syspath)
+        await at(20)
+        for running in (False, True):
+            bench.change(BOX, running=running)
+            bench.files.clear()
+            bench.reconciler.restarted(BOX)
+            await later(0.5)
+        bench.reconciler.device(TWO)
+        await at(30)
+        assert nodes(bench)["/dev/lab"] == str(TWO.devnum)
+    assert not [each for each in bench.journal if each.startswith("clear")]
+
+
+@in_virtual_time
+async def test_what_is_in_the_way_and_is_not_taken_away_keeps_nobody_waiting() -> None:
+    bench = Files(rules=one_at(1, "/dev/lab"))
+    await bench.start(ONE, TWO)
+    await at(10)
+
+    def unclear(_: object) -> None:
+        raise Refused("it does not fit")
+
+    bench.unclear = unclear
+    overlap(bench, ONE)
+    bench.reconciler.set_rules(one_at(2, "/dev/lab"))
+    bench.patience = 100
+    await at(60)
+    assert bench.ours() == {name_for(TWO.slot)}
+    assert any("it does not fit" in str(each) for each in bench.logged.entries)
+
+
 async def with_both_lost() -> Files:
     """Two were forgotten, and no rule wants them."""
     bench = Files()

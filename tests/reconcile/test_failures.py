@@ -457,3 +457,32 @@ async def test_what_was_done_though_the_server_says_that_there_is_none_is_soon_n
     assert bench.told() == []
     assert len(bench.requests) == 1
     assert bench.verified() == {str(ONE): True}
+
+
+@in_virtual_time
+async def test_a_question_that_is_answered_busy_waits_whatever_happens() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    await at(10)
+
+    def answer(_: object) -> None:
+        raise Busy("it starts")
+
+    bench.answer = answer
+    bench.gets.clear()
+    for _ in range(500):
+        bench.reconciler.refresh(BOX)
+        await later(0.01)
+    assert len(bench.gets) < 10
+
+
+@in_virtual_time
+async def test_whether_one_is_gone_is_asked_at_once() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    await at(10)
+    del bench.instances[BOX]
+    bench.gets.clear()
+    bench.reconciler.device(TWO)
+    await later(0.05)
+    assert bench.gets[0] == (10, "box")
