@@ -67,8 +67,11 @@ class Report:
 
     def left_behind(self, left: Left) -> None:
         """An entry was removed, and its node is still there."""
-        tell = self._log.error if left.cleared else self._log.warning
-        tell("device.left-behind", **self._fields(left.change), path=left.path, reason=str(left))
+        fields = {**self._fields(left.change), "path": left.path, "reason": str(left)}
+        if left.cleared:
+            self._log.error("device.left-behind", **fields)
+        else:
+            self._log.warning("device.left-behind", **fields)
 
     def untold(self, telling: Telling, reason: str, pause: float | None = None) -> None:
         """Those inside could not be told of a device. pause: seconds until it is tried again, if it is."""

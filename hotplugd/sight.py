@@ -84,7 +84,8 @@ class Sight:
         # Requests are paced themselves: what they did is looked at without waiting.
         self._retry.until = LONG_AGO
         if self.inside is not None:
-            nodes = {path: node for path, node in self.inside.nodes.items() if path not in gone}
+            # Where a GPU's nodes are its entry does not say.
+            nodes = {path: node for path, node in self.inside.nodes.items() if not gone & {path, ""}}
             interfaces = self.inside.interfaces if all(map(entries.is_path, gone)) else None
             self.inside = replace(self.inside, nodes=nodes, interfaces=interfaces)
 

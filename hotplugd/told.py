@@ -51,8 +51,9 @@ class Told:
 
     def leaving(self, instance: Instance) -> list[Telling]:
         """Of which devices those inside know that the instance has no entry for any more."""
-        there = {(each.name, place_of(each)) for each in instance.entries.values()}
-        return [telling for key, telling in self._told.items() if key not in there]
+        places = {each.name: place_of(each) for each in instance.entries.values()}
+        # Where a GPU's nodes are its entry does not say.
+        return [each for (name, path), each in self._told.items() if places.get(name) not in (path, "")]
 
     def due(self, instance: Instance, attachments: Iterable[Attachment], inside: Inside) -> list[Telling]:
         """What to tell now, in this order: what went makes place for what came.

@@ -278,8 +278,6 @@ class Writer:
         remove = [change.entry.name for change in batch if change.action == "remove"]
         self._sending = frozenset(change.entry.name for change in batch)
         paths = [entries.place_of(change.entry) for change in batch]
-        # A GPU's entry does not say where its nodes are.
-        paths += [want.place for want in self._wanted() if entries.name_for(want.slot) in self._sending]
         self._interior.changed(paths)
         self._asking.sent()
         self._doubts.begin(batch)

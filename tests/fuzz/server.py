@@ -198,7 +198,9 @@ def _ask(feed: Feed, lxd: Lxd, fed: _Fed) -> None:
     else:
         put = [made.entry(feed)] if feed.chance(2) else []
         put = [each for each in put if is_ours(each)]
-        remove = [*feed.several(feed.text, 2), "hp-0123456789abcdef", "eth0"]
+        # Of several of which one is not there none would go.
+        there = fed.found["devices"]
+        remove = [feed.pick((*(there if isinstance(there, dict) else ()), "hp-0123456789abcdef"))]
         del fed.changes[:]
         with suppress(ServerError):
             _done(lxd.apply(made.BOX, put, remove))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hotplugd.model import Devnum, InstanceName, Node
 from hotplugd.server import Refused, Unfit, Unreachable, Untold
 from hotplugd.uevents import Uevent
-from tests.devices import ALL, BOX, all_with, box, console, entry, phone, rule, ruleset
+from tests.devices import ALL, BOX, all_with, box, console, entry, gpu, phone, rule, ruleset
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, in_virtual_time, now
 
@@ -77,6 +77,28 @@ async def test_after_a_start_what_is_there_already_is_told_once_more() -> None:
     await at(HOUR)
     assert bench.requests == []
     assert told(bench) == [(0, "add", ONE.slot)]
+
+
+@in_virtual_time
+async def test_a_gpus_nodes_are_told_once_though_its_entry_does_not_say_where_they_are() -> None:
+    nodes = gpu()
+    bench = Bench(rules=all_with("as: gpu"))
+    put = {each.node: Node(each.devnum, 0o660) for each in nodes}
+    bench.applied = lambda request: (
+        bench.inside[BOX].update(put) if request.put else bench.inside[BOX].clear()
+    )
+    bench.telling = 0.1
+    await bench.start(*nodes)
+    await at(HOUR)
+    assert sorted((action, path) for _, _, action, path, _ in bench.heard) == [
+        ("add", each.node) for each in nodes
+    ]
+    for each in nodes:
+        bench.reconciler.no_device(each.syspath)
+    await at(HOUR + 10)
+    assert sorted((action, path) for _, _, action, path, _ in bench.heard[2:]) == [
+        ("remove", each.node) for each in nodes
+    ]
 
 
 @in_virtual_time
