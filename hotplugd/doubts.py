@@ -15,9 +15,10 @@ from hotplugd.model import Entry, Instance, InstanceName
 from hotplugd.plan import Change
 from hotplugd.retry import Retry
 from hotplugd.tools import Notes
+from hotplugd.wants import Problem
 
-# Seconds: the first pause after a refusal, and the longest.
-_REFUSED: Final = (1.0, 60.0)
+# Seconds: the first pause after the server did not take something away, and the longest.
+_PAUSES: Final = (0.1, 600.0)
 
 
 class Doubts:
@@ -38,33 +39,49 @@ class Doubts:
 
     def begin(self, batch: Iterable[Change]) -> None:
         """A request with these changes is about to be sent."""
-        self._sent = _by_name(each.entry for each in batch if each.action == "add")
+        # An update, too: of what the server has lost meanwhile it puts something in.
+        self._sent = _by_name(each.entry for each in batch if each.action != "remove")
         if self._sent:
             self._note()
 
-    def learned(self, before: Instance | None, after: Instance | None, sent: Container[str]) -> list[Change]:
+    def learned(self, before: Instance | None, after: Instance | None, sent: Container[str]) -> None:
         """The instance is as it is after now. sent: the names of the entries that we put in or took out.
 
-        Returns what lost its entry otherwise and should be looked for. Somebody may have taken it out; but of
-        two updates that overlap the server may forget one, and not what it did inside.
+        What lost its entry otherwise is to be looked for: somebody may have taken it out; but of two updates
+        that overlap the server may forget one, and not what it did inside.
         """
-        if after is None or not after.running or not after.here or before is None or not before.running:
+        if after is None or not _has_nodes(after) or before is None or not before.running:
             self._lost.clear()
-            return []
+            return
         self._lost = {name: each for name, each in self._lost.items() if name not in after.entries}
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
         lost = _by_name(each for each in gone if each.name not in sent and is_ours(each))
-        self._lost |= lost
-        return [self._gone(each) for each in lost.values()]
+        self._lost |= {name: each for name, each in lost.items() if place_of(each)}
+        # Where a GPU's nodes were its entry does not say: nobody can look for them.
+        self._doubt(each for each in lost.values() if not place_of(each))
+
+    def restarted(self) -> None:
+        """There is another init, or none: nothing is inside that has no entry."""
+        self._lost.clear()
+
+    def lost(self, actual: Instance | None) -> list[Change]:
+        """What lost its entry and should be looked for: as if it had been taken out.
+
+        What somebody else's entry has put in its place is not looked for.
+        """
+        if actual is None or not self._lost:
+            return []
+        taken = {place_of(each) for each in (*actual.entries.values(), *actual.inherited.values())}
+        return [self._removal(each) for each in self._lost.values() if place_of(each) not in taken]
 
     def looked(self, gone: Iterable[Change], left: Iterable[Change]) -> None:
         """Nothing is at the places of those that are gone, and of the others the nodes are there."""
-        there = _by_name(each.entry for each in left)
-        for name in {each.entry.name for each in gone} | there.keys():
+        names, there = {each.entry.name for each in gone}, [each.entry for each in left]
+        for name in names | {each.name for each in there}:
             self._lost.pop(name, None)
-        if there:
-            self._doubtful |= there
-            self._note()
+        if names & self._doubtful.keys():
+            self._forget(names)
+        self._doubt(there)
 
     def in_the_way(self, batch: Iterable[Change]) -> list[Change]:
         """Of what lost its entry, and was not looked for yet, what may be where these would put something.
@@ -74,9 +91,9 @@ class Doubts:
         """
         places = [(each.entry.name, place_of(each.entry)) for each in batch]
         return [
-            self._gone(each)
+            self._removal(each)
             for each in self._lost.values()
-            if any((name == each.name) != (place == place_of(each)) for name, place in places)
+            if any((name == each.name) != (place == place_of(each)) for name, place in places if place)
         ]
 
     def done(self) -> None:
@@ -100,15 +117,32 @@ class Doubts:
             self._lost.pop(each.entry.name, None)
         self._forget({each.entry.name for each in changes})
 
-    def refused(self, change: Change, message: str, now: float) -> tuple[float, bool]:
-        """The server does not take away what is left of this one.
+    def held(self, changes: Iterable[Change], message: str, now: float) -> tuple[float, bool]:
+        """The server did not take away what is left of these now, or would not: it gave this message then.
 
         Returns the seconds until it is asked again, and whether the message is new.
         """
-        self._lost.pop(change.entry.name, None)
-        self._doubtful[change.entry.name] = change.entry
-        self._note()
-        return self._held.setdefault(change.entry.name, Retry()).failed(message, now, *_REFUSED)
+        pauses = []
+        for each in changes:
+            self._lost.pop(each.entry.name, None)
+            self._doubt([each.entry])
+            pauses.append(self._held.setdefault(each.entry.name, Retry()).failed(message, now, *_PAUSES))
+        return max(pauses)
+
+    def hurry(self) -> None:
+        """The server answers again: it may be asked for all."""
+        for each in self._held.values():
+            each.reset()
+
+    def problems(self) -> list[Problem]:
+        """What the server would not take away."""
+        why = "the server does not take away what it may have left of it in"
+        changes = {name: self._removal(self._doubtful[name]) for name in self._held}
+        return [
+            Problem(each.device, each.rule, f"{why} {self._name}: {self._held[name].message}")
+            for name, each in changes.items()
+            if self._held[name].message
+        ]
 
     def due(self) -> Iterable[float]:
         """When the server is asked again for what it did not take away."""
@@ -122,17 +156,22 @@ class Doubts:
         """
         if not self._doubtful or (actual is not None and not (actual.known and actual.here)):
             return []
-        if actual is None or not actual.running or actual.kind != "container":
+        if actual is None or not _has_nodes(actual):
             self._forget(self._doubtful)
             return []
         self._forget(actual.entries)
         held = {name for name, each in self._held.items() if each.until > now}
-        return [self._gone(each) for name, each in self._doubtful.items() if name not in held]
+        return [self._removal(each) for name, each in self._doubtful.items() if name not in held]
 
-    def _gone(self, entry: Entry) -> Change:
+    def _removal(self, entry: Entry) -> Change:
         device, rule = entry.config.get(MARK_NODE) or slot_of(entry), entry.config.get(MARK_RULE, "")
         why = "the server left it behind"
         return Change("remove", self._name, entry, device, rule, why, frees=place_of(entry))
+
+    def _doubt(self, entries: Iterable[Entry]) -> None:
+        if new := _by_name(entries):
+            self._doubtful |= new
+            self._note()
 
     def _forget(self, names: Container[str]) -> None:
         known = self._doubtful | self._sent
@@ -144,6 +183,11 @@ class Doubts:
 
     def _note(self) -> None:
         self._notes.note(self._name, tuple((self._doubtful | self._sent).values()))
+
+
+def _has_nodes(instance: Instance) -> bool:
+    """Whether there are nodes inside that the server here has put there."""
+    return instance.running and instance.kind == "container" and instance.here and instance.known
 
 
 def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:

@@ -71,7 +71,7 @@ class Interior:
 
     def forget(self) -> None:
         """There is another init, or none."""
-        self._sight.forget()
+        self._sight.restarted()
         self._teller.forget()
         self._linker.forget()
 

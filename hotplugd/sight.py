@@ -39,7 +39,9 @@ class Left:
         """What is wrong where the node is still there."""
         what = "its entry is gone, and its node is still there"
         return f"{what}; " + (
-            "restarting the instance takes it away" if self.cleared else "the server is asked to take it away"
+            "restarting the instance takes it away, unless another entry puts it there"
+            if self.cleared
+            else "the server is asked to take it away"
         )
 
     def is_at(self, node: Node | None) -> bool:
@@ -66,12 +68,16 @@ class Sight:
         self._old = False
 
     def forget(self) -> None:
-        """Another init, or none, or something else is asked: nothing counts that was seen."""
+        """Something else is asked: nothing counts that was seen."""
         self.inside = None
         self._epoch += 1
+        self._retry.reset()
+
+    def restarted(self) -> None:
+        """There is another init, or none: nothing is left of what was inside."""
+        self.forget()
         self._leaving.clear()
         self._behind.clear()
-        self._retry.reset()
 
     def look_again(self) -> None:
         """What is inside may have changed."""
@@ -102,7 +108,8 @@ class Sight:
 
     def left(self, entry: Left) -> None:
         """An entry was removed: its node should be gone."""
-        if entry.path:
+        if entry.path and self._leaving.get(entry.path) != entry:
+            self.changed([entry.path])
             self._leaving[entry.path] = entry
 
     def paths(self, attachments: Iterable[Attachment]) -> list[str]:

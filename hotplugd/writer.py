@@ -88,6 +88,7 @@ class Writer:
     def listed(self, actual: Instance | None, asked: float) -> None:
         """The server answers, and this was the instance at some time after it was asked."""
         self._pause.reset()
+        self._doubts.hurry()
         self._stopped.listed()
         if not self._working and self._learned < asked:
             self._learn(actual)
@@ -126,6 +127,7 @@ class Writer:
     def restarted(self) -> None:
         """The instance has another init than before, or none."""
         self._interior.forget()
+        self._doubts.restarted()
         self.forget_inside()
         self.refresh()
 
@@ -134,7 +136,7 @@ class Writer:
         found = list(self.plan.problems)
         if self._pause.message:
             found.append(Problem("", "", f"{self.name}: {self._pause.message}"))
-        found += self._records.problems(self._loop.time())
+        found += self._records.problems(self._loop.time()) + self._doubts.problems()
         return found + self._interior.problems(wanted=bool(self.wants))
 
     @property
@@ -252,9 +254,7 @@ class Writer:
         self._learned = self._loop.time()
         self._stopped.learned(self.actual, actual, self._learned)
         if not self._tools.dry_run:
-            for change in self._doubts.learned(self.actual, actual, self._sending):
-                self._interior.changed([entries.place_of(change.entry)])
-                self._interior.left(change)
+            self._doubts.learned(self.actual, actual, self._sending)
         self.actual = actual
         if actual is not None:
             self._asking.missed = 0
@@ -313,18 +313,23 @@ class Writer:
             self._sending = frozenset()
 
     async def _clear_up(self, left: Sequence[Change]) -> bool:
-        """Have taken away what is left of these, each alone where all are refused. Returns whether the server
-        answers.
+        """Have taken away what is left of these, each alone where all together are refused.
+
+        Returns whether the server answers.
         """
         try:
             await self._tools.server.clear(self.name, [each.entry for each in left])
         except Refused as error:
-            if len(left) > 1:
-                return all([await self._clear_up([each]) for each in left])
-            pause, new = self._doubts.refused(left[0], str(error), self._loop.time())
-            if new:
-                self._report.refused(str(error), pause)
+            for each in left if len(left) > 1 else ():
+                if not await self._clear_up([each]):
+                    return False
+            if len(left) == 1:
+                pause, new = self._doubts.held(left, str(error), self._loop.time())
+                if new:
+                    self._report.refused(str(error), pause)
         except ServerError as error:
+            # For a while: whatever keeps the server from it keeps no device out for ever.
+            self._doubts.held(left, "", self._loop.time())
             self._back_off(error)
             return False
         else:
@@ -396,6 +401,8 @@ class Writer:
     def _rest(self) -> None:
         """There is nothing to send: see to the inside, and set the alarm."""
         now = self._loop.time()
+        for change in self._doubts.lost(self.actual):
+            self._interior.left(change)
         # What failed is told of until it would be tried again.
         times = [self._pause.until, *self._records.rest(self.plan.changes, now)]
         times += self._doubts.due()

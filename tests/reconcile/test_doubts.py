@@ -11,7 +11,7 @@ from hotplugd.entry import name_for, place_of, slot_of
 from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Node
 from hotplugd.rules import RuleSet
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
-from tests.devices import ALL, BOX, all_with, box, console, entry, interface, rule, ruleset
+from tests.devices import ALL, BOX, all_with, box, console, entry, gpu, interface, rule, ruleset
 from tests.reconcile.bench import Bench, Request, fail, recover, refuse
 from tests.virtual import at, in_virtual_time, later, now
 
@@ -456,10 +456,114 @@ async def test_one_that_the_server_does_not_take_away_keeps_no_other() -> None:
     assert [each["reason"] for each in bench.events("instance.problem")].count(
         "there is a folder at its place"
     ) == 1
+    assert any("there is a folder at its place" in each for each in bench.told())
     bench.unclear = lambda _: None
-    await at(700)
+    await at(1300)
     assert bench.inside[BOX].keys() == {BAD.node, console(4).node}
     assert bench.told() == []
+    assert bench.notes[BOX] == set()
+
+
+@pytest.mark.parametrize("error", [Busy("it changes"), Unreachable("it hangs"), Gone("no such volume")])
+@in_virtual_time
+async def test_a_server_that_never_gets_to_it_keeps_no_device_out(error: ServerError) -> None:
+    bench = await with_both_lost()
+
+    def unclear(_: object) -> None:
+        raise error
+
+    bench.unclear = unclear
+    await at(20)
+    bench.reconciler.device(console(4))
+    await at(120)
+    assert console(4).node in bench.inside[BOX]
+    assert len(bench.journal) < 60
+
+
+@in_virtual_time
+async def test_one_by_one_ends_where_the_server_goes_away() -> None:
+    bench = await with_both_lost()
+
+    def unclear(left: Sequence[Entry]) -> None:
+        if len(left) > 1:
+            raise Refused("it does not fit")
+        raise Unreachable("it has ended")
+
+    bench.unclear = unclear
+    while "clear 2" not in bench.journal:
+        await later(0.01)
+    await later(0.05)
+    assert bench.journal.count("clear 1") == 1
+
+
+@in_virtual_time
+async def test_what_is_refused_and_seen_gone_is_not_asked_for_again() -> None:
+    bench = await with_both_lost()
+
+    def unclear(_: object) -> None:
+        bench._away({name_for(ONE.slot), name_for(TWO.slot)})
+        raise Refused("it does not fit")
+
+    bench.unclear = unclear
+    await at(3600)
+    assert bench.journal.count("clear 1") == 2
+    assert bench.notes[BOX] == set()
+    assert bench.told() == []
+
+
+@pytest.mark.parametrize("between", ["reload", "theirs"])
+@in_virtual_time
+async def test_what_was_lost_is_looked_for_whatever_comes_between(between: str) -> None:
+    bench = Files()
+    await bench.start(ONE, TWO)
+    await at(10)
+    bench.looking = 1
+    theirs = {"mine": Entry("mine", {"type": "unix-char", "source": ONE.node})}
+    entries = dict(bench.instances[BOX].entries)
+    overlap(bench, ONE)
+    bench.reconciler.no_device(ONE.syspath)
+    if between == "theirs":
+        bench.change(BOX, entries={**bench.instances[BOX].entries, **theirs})
+        await at(20)
+        assert ONE.node in bench.inside[BOX]
+        del entries[name_for(ONE.slot)]
+        bench.change(BOX, entries=entries)
+        bench.reconciler.updated(BOX)
+    else:
+        await later(0.5)
+        bench.reconciler.set_rules(ruleset(rule("{subsystem: tty}", "{to: box}")))
+    await at(40)
+    assert bench.inside[BOX].keys() == {TWO.node}
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_a_reload_does_not_hide_what_was_left() -> None:
+    bench = await with_both_lost()
+
+    def unclear(_: object) -> None:
+        raise Refused("it does not fit")
+
+    bench.unclear = unclear
+    await at(20)
+    bench.reconciler.set_rules(ruleset(rule("{subsystem: tty}", "{to: box}")))
+    await at(21)
+    assert len([each for each in bench.told() if "is still there" in each]) == 2
+
+
+@in_virtual_time
+async def test_of_a_gpu_nobody_knows_where_to_look() -> None:
+    bench = Bench(rules=all_with("as: gpu"))
+    put = {each.node: Node(each.devnum, 0o660) for each in gpu()}
+    bench.applied = lambda _: bench.inside[BOX].update(put)
+    await bench.start(*gpu())
+    assert bench.ours()
+    bench.change(BOX, entries={})
+    bench.reconciler.updated(BOX)
+    for each in gpu():
+        bench.reconciler.no_device(each.syspath)
+    await at(20)
+    assert bench.journal.count("clear 1") == 1
     assert bench.notes[BOX] == set()
 
 
