@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hotplugd.entry import name_for, place_of, slot_of
 from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Node
@@ -243,7 +245,8 @@ async def test_a_note_is_kept_while_nobody_can_say_how_the_instance_is() -> None
 
 class Files(Bench):
     """Knows which entries have files of nodes at which paths: of two at one path the server mounts the first
-    alone, and unmounts with the last; it makes no file twice, nor watches for an entry twice.
+    alone, and unmounts with the last; it makes no file twice, nor watches for an entry twice. (What LXD does
+    not take away any more after the latter, this does: test_lost_update knows.)
 
     (LXD: device/device_utils_unix.go, `unixDeviceSetup` and `unixDeviceRemove`.)
     """
@@ -258,12 +261,19 @@ class Files(Bench):
         if found - self.instances[name].entries.keys():
             self._away(found)
             raise Busy("it had left something of an earlier try behind")
+        for each in request.put:
+            if each.name not in self.instances[name].entries and each.name in {
+                which for which, _ in self.files
+            }:
+                # Too late: it has mounted this one, too.
+                self.files.add((each.name, place_of(each)))
+                self.inside[name].setdefault(place_of(each), Node(devnum_of(each), 0o660))
+                raise Refused("Watch already exists", frozenset([each.name]), half=True)
         old = {each.name for each in request.put} & self.instances[name].entries.keys()
         super()._do(name, request)
         self.inside[name] = before
         self._away({*request.remove, *old})
         for each in request.put:
-            assert not any(entry == each.name for entry, _ in self.files), "watch already exists"
             mounted = any(path == place_of(each) for _, path in self.files)
             self.files.add((each.name, place_of(each)))
             if not mounted:
@@ -757,3 +767,94 @@ async def test_in_a_dry_run_nothing_is_noted_or_taken_away() -> None:
     await at(20)
     assert bench.journal == []
     assert bench.notes == {}
+
+
+def _forget(bench: Files, device: Device) -> None:
+    if name_for(device.slot) in bench.instances[BOX].entries:
+        forget(bench, device)
+
+
+def _overlap(bench: Files, device: Device) -> None:
+    _forget(bench, device)
+    bench.reconciler.updated(BOX)
+
+
+def _take_out(bench: Files, device: Device) -> None:
+    _forget(bench, device)
+    bench._away({name_for(device.slot)})
+    bench.reconciler.updated(BOX)
+
+
+def _plug(bench: Files, device: Device) -> None:
+    bench.reconciler.device(device)
+
+
+def _pull(bench: Files, device: Device) -> None:
+    bench.reconciler.no_device(device.syspath)
+
+
+def _share(bench: Files, _: Device) -> None:
+    bench.reconciler.set_rules(all_with("path: /dev/lab"))
+
+
+def _alone(bench: Files, device: Device) -> None:
+    bench.reconciler.set_rules(one_at(int(device.kernel[-1]), "/dev/lab"))
+
+
+def _apart(bench: Files, _: Device) -> None:
+    bench.reconciler.set_rules(ALL)
+
+
+def _restart(bench: Files, _: Device) -> None:
+    bench.files.clear()
+    bench.inside[BOX].clear()
+    for each in bench.instances[BOX].entries.values():
+        bench.inside[BOX].setdefault(place_of(each), Node(devnum_of(each), 0o660))
+        bench.files.add((each.name, place_of(each)))
+    bench.reconciler.restarted(BOX)
+
+
+def _refuse(bench: Files, _: Device) -> None:
+    def unclear(_: object) -> None:
+        raise Refused("it does not fit")
+
+    bench.unclear = unclear
+
+
+Step = tuple[Callable[[Files, Device], None], Device, float]
+STEPS = st.tuples(
+    st.sampled_from(
+        [_overlap, _overlap, _forget, _take_out, _plug, _pull, _share, _alone, _apart, _restart, _refuse]
+    ),
+    st.sampled_from([ONE, TWO, BAD]),
+    st.sampled_from([0.0, 0.01, 0.05, 0.3, 3.0]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(STEPS, max_size=9), st.sampled_from([0.0, 0.02]), st.sampled_from([0.0, 0.05, 0.3]))
+def test_whatever_is_forgotten_the_inside_is_right_in_the_end(
+    steps: list[Step], takes: float, looking: float
+) -> None:
+    @in_virtual_time
+    async def test() -> None:
+        bench = Files()
+        bench.takes, bench.looking = takes, looking
+        await bench.start(ONE, TWO)
+        await at(10)
+        for do, device, pause in steps:
+            # In the middle of a request nothing is as it will be.
+            await later(2 * takes if do in (_overlap, _forget, _take_out, _restart) else 0.0)
+            do(bench, device)
+            await later(pause)
+        bench.unclear = lambda _: None
+        await later(1000)
+        bench.reconciler.updated(BOX)
+        await later(1000)
+        entries = bench.instances[BOX].entries.values()
+        assert nodes(bench) == {place_of(each): str(devnum_of(each)) for each in entries}
+        assert not any("still there" in each for each in bench.told())
+        assert all(bench.verified().values())
+        assert bench.notes.get(BOX, set()) == set()
+
+    test()
