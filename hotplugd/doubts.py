@@ -50,8 +50,10 @@ class Doubts:
         What lost its entry otherwise is to be looked for: somebody may have taken it out; but of two updates
         that overlap the server may forget one, and not what it did inside.
         """
-        if after is None or not _has_nodes(after) or before is None or not before.running:
+        if after is None or not _has_nodes(after):
             self._lost.clear()
+            return
+        if before is None or not _has_nodes(before):
             return
         self._lost = {name: each for name, each in self._lost.items() if name not in after.entries}
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
