@@ -95,7 +95,7 @@ class Doubts:
         return [
             self._removal(each)
             for each in self._lost.values()
-            if any((name == each.name) != (place == place_of(each)) for name, place in places if place)
+            if any((name == each.name) != (place == place_of(each)) for name, place in places)
         ]
 
     def done(self) -> None:

@@ -384,7 +384,7 @@ async def test_what_we_have_taken_out_is_in_nobodys_way() -> None:
     assert not [each for each in bench.journal if each.startswith("clear")]
 
 
-@pytest.mark.parametrize("since", ["seen", "put in again", "restarted"])
+@pytest.mark.parametrize("since", ["seen", "put in again", "restarted", "restarted in no time"])
 @in_virtual_time
 async def test_what_was_lost_is_in_nobodys_way_any_more(since: str) -> None:
     bench = Files(rules=in_turn())
@@ -407,7 +407,7 @@ async def test_what_was_lost_is_in_nobodys_way_any_more(since: str) -> None:
         bench.hanging_looks.add(BOX)
         bench.reconciler.no_device(ONE.syspath)
         await at(20)
-        for running in (False, True):
+        for running in (False, True) if since == "restarted" else (True,):
             bench.change(BOX, running=running)
             bench.files.clear()
             bench.reconciler.restarted(BOX)
@@ -416,6 +416,50 @@ async def test_what_was_lost_is_in_nobodys_way_any_more(since: str) -> None:
         await at(30)
         assert nodes(bench)["/dev/lab"] == str(TWO.devnum)
     assert not [each for each in bench.journal if each.startswith("clear")]
+
+
+@in_virtual_time
+async def test_what_an_update_has_left_is_in_nobodys_way() -> None:
+    bench = Files(rules=one_at(1, "/dev/old"))
+    await bench.start(ONE, TWO)
+    await at(10)
+    bench.hanging_looks.add(BOX)
+    forget(bench, ONE)
+    bench.reconciler.set_rules(one_at(1, "/dev/lab"))
+    await later(0.01)
+    bench.reconciler.set_rules(one_at(2, "/dev/lab"))
+    await at(60)
+    assert nodes(bench) == {"/dev/lab": str(TWO.devnum)}
+
+
+@in_virtual_time
+async def test_it_is_looked_for_though_events_never_end() -> None:
+    bench = Files()
+    await bench.start(ONE, TWO)
+    await at(10)
+    bench.looking = 0.3
+    forget(bench, ONE)
+    bench.reconciler.no_device(ONE.syspath)
+    for _ in range(30):
+        bench.reconciler.refresh(BOX)
+        await later(0.1)
+    assert ONE.node not in bench.inside[BOX]
+
+
+@in_virtual_time
+async def test_what_was_refused_is_asked_for_once_the_server_is_back() -> None:
+    bench = await with_both_lost()
+
+    def unclear(_: object) -> None:
+        raise Refused("it does not fit")
+
+    bench.unclear = unclear
+    await at(3000)
+    bench.unclear = lambda _: None
+    bench.reconciler.listed_instances(bench.instances.values())
+    await later(1)
+    assert bench.inside[BOX].keys() == {BAD.node}
+    assert bench.told() == []
 
 
 @in_virtual_time
