@@ -168,16 +168,18 @@ class People:
     # --- what is ours -----------------------------------------------------------------------------------
 
     def _delete_entry(self, name: str, pick: int) -> bool:
-        entry = self._one_of_ours(name, pick)
-        return bool(entry) and patiently(lambda: self._scene.containers[name].remove_device(entry))
+        with self._alone():
+            entry = self._one_of_ours(name, pick)
+            return bool(entry) and patiently(lambda: self._scene.containers[name].remove_device(entry))
 
     def _edit_entry(self, name: str, pick: int) -> bool:
         container, key = self._scene.containers[name], sorted(_EDITS)[pick % len(_EDITS)]
-        entry = self._one_of_ours(name, pick)
-        before = container.devices.get(entry)
-        if before is None or before.get(key) == _EDITS[key]:
-            return False
-        self._patch(container, {"devices": {entry: {**before, key: _EDITS[key]}}})
+        with self._alone():
+            entry = self._one_of_ours(name, pick)
+            before = container.devices.get(entry)
+            if before is None or before.get(key) == _EDITS[key]:
+                return False
+            self._patch(container, {"devices": {entry: {**before, key: _EDITS[key]}}})
         return True
 
     def _unmount(self, name: str, pick: int) -> bool:
