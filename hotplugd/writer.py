@@ -320,13 +320,14 @@ class Writer:
         try:
             await self._tools.server.clear(self.name, [each.entry for each in left])
         except Refused as error:
-            for each in left if len(left) > 1 else ():
-                if not await self._clear_up([each]):
-                    return False
-            if len(left) == 1:
-                pause, new = self._doubts.held(left, str(error), self._loop.time())
-                if new:
-                    self._report.refused(str(error), pause)
+            if len(left) > 1:
+                for each in left:
+                    if not await self._clear_up([each]):
+                        return False
+                return True
+            pause, new = self._doubts.held(left, str(error), self._loop.time())
+            if new:
+                self._report.refused(str(error), pause)
         except ServerError as error:
             # For a while: whatever keeps the server from it keeps no device out for ever.
             self._doubts.held(left, "", self._loop.time())

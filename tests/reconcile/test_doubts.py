@@ -295,6 +295,15 @@ def devnum_of(of: Entry) -> Devnum:
     return Devnum("char", int(major), int(minor))
 
 
+def never_clear(bench: Bench, error: ServerError | None = None) -> None:
+    """Have the server take nothing away."""
+
+    def unclear(_: object) -> None:
+        raise error or Refused("it does not fit")
+
+    bench.unclear = unclear
+
+
 def forget(bench: Bench, device: Device) -> None:
     """Have the server forget the device's entry, and not its node, nor tell of it."""
     entries = dict(bench.instances[BOX].entries)
@@ -450,10 +459,7 @@ async def test_it_is_looked_for_though_events_never_end() -> None:
 async def test_what_was_refused_is_asked_for_once_the_server_is_back() -> None:
     bench = await with_both_lost()
 
-    def unclear(_: object) -> None:
-        raise Refused("it does not fit")
-
-    bench.unclear = unclear
+    never_clear(bench)
     await at(3000)
     bench.unclear = lambda _: None
     bench.reconciler.listed_instances(bench.instances.values())
@@ -468,10 +474,7 @@ async def test_what_is_in_the_way_and_is_not_taken_away_keeps_nobody_waiting() -
     await bench.start(ONE, TWO)
     await at(10)
 
-    def unclear(_: object) -> None:
-        raise Refused("it does not fit")
-
-    bench.unclear = unclear
+    never_clear(bench)
     overlap(bench, ONE)
     bench.reconciler.set_rules(one_at(2, "/dev/lab"))
     bench.patience = 100
@@ -523,10 +526,7 @@ async def test_one_that_the_server_does_not_take_away_keeps_no_other() -> None:
 async def test_a_server_that_never_gets_to_it_keeps_no_device_out(error: ServerError) -> None:
     bench = await with_both_lost()
 
-    def unclear(_: object) -> None:
-        raise error
-
-    bench.unclear = unclear
+    never_clear(bench, error)
     await at(20)
     bench.reconciler.device(console(4))
     await at(120)
@@ -595,10 +595,7 @@ async def test_what_was_lost_is_looked_for_whatever_comes_between(between: str) 
 async def test_a_reload_does_not_hide_what_was_left() -> None:
     bench = await with_both_lost()
 
-    def unclear(_: object) -> None:
-        raise Refused("it does not fit")
-
-    bench.unclear = unclear
+    never_clear(bench)
     await at(20)
     bench.reconciler.set_rules(ruleset(rule("{subsystem: tty}", "{to: box}")))
     await at(21)
@@ -859,10 +856,7 @@ def _restart(bench: Files, _: Device) -> None:
 
 
 def _refuse(bench: Files, _: Device) -> None:
-    def unclear(_: object) -> None:
-        raise Refused("it does not fit")
-
-    bench.unclear = unclear
+    never_clear(bench)
 
 
 Step = tuple[Callable[[Files, Device], None], Device, float]
