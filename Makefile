@@ -1,7 +1,8 @@
 # make          .venv/bin/hotplugd, from the pinned requirements
 # make demo     a private LXD, real devices, measured: in under a minute
 # make demo-phones   virtual phones, and adb in containers: in a virtual machine, or with HOST=1 here
-# make test     all tests; root is needed for those with real devices
+# make test     all tests; root is needed for those with real devices. SERVER=incus7 runs those with a server
+#               with another one, in a root of Debian's packages (tests/servers/table.py); TESTS="PATH…" some
 # make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them
 # make bench    what it costs, beside others; FIGURES="live storm" for some of it
 # make soak     ten thousand plugs, with crashes and people in between: 20 minutes at most
@@ -64,7 +65,11 @@ define packages
 	  systemctl --quiet disable lxd.socket lxd.service lxd-containers.service; fi
 endef
 
-.PHONY: all lab vm test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
+# What another server and its tests run in is made of Debian's packages.
+SERVER := lxd
+ROOT_PACKAGES := mmdebstrap util-linux
+
+.PHONY: all lab vm servers test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -94,8 +99,14 @@ $(STAMPS)/lab: Makefile | $(BIN)/hotplugd
 
 lab: $(BIN)/hotplugd $(STAMPS)/lab
 
-test: lab
-	@$(BIN)/python -m pytest -W error
+$(STAMPS)/servers: Makefile | $(BIN)/hotplugd
+	@$(call packages,$(ROOT_PACKAGES))
+	@touch $@
+
+servers: $(STAMPS)/servers
+
+test: $(if $(filter lxd,$(SERVER)),lab,servers)
+	@$(BIN)/python -m $(if $(filter lxd,$(SERVER)),pytest -W error,tests.servers $(SERVER)) $(TESTS)
 
 demo: lab
 	@$(BIN)/python -m tests.demo

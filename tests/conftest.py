@@ -1,4 +1,4 @@
-"""Fixtures: one private LXD and one udevd a session, containers, devices and daemons a test."""
+"""Fixtures: one private server and one udevd a session, containers, devices and daemons a test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console, Veth, Zram
-from tests.lab.server import Server, Software
+from tests.lab.server import Server
 from tests.lab.stop import clean_up_when_told_to_end
 from tests.lab.udevd import udevd as real_udevd
 from tests.lab.usb import Usb
@@ -41,18 +41,13 @@ def pytest_configure() -> None:
     clean_up_when_told_to_end(Signals.SIGTERM, Signals.SIGHUP)
 
 
-def software() -> Software:
-    """Whose server the tests start: LXD's, or what HOTPLUGD_SERVER says."""
-    name = os.environ.get("HOTPLUGD_SERVER", "lxd")
-    assert name in ("lxd", "incus"), f"expected HOTPLUGD_SERVER to be lxd or incus, and found {name}"
-    return "incus" if name == "incus" else "lxd"
-
-
 @pytest.fixture(scope="session")
 def root() -> None:
     """Fails rather than skips: a run that proved nothing should not look like one that did."""
     if os.geteuid() != 0:
-        pytest.fail("these tests need root: they start LXD and plug devices of the kernel's", pytrace=False)
+        pytest.fail(
+            "these tests need root: they start a server and plug devices of the kernel's", pytrace=False
+        )
 
 
 @pytest.fixture(scope="session")
@@ -63,14 +58,14 @@ def udevd(root: None) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def server(root: None, udevd: None) -> Iterator[Server]:
-    with Server(software=software()) as started:
+    with Server() as started:
         yield started
 
 
 @pytest.fixture
 def own_server(root: None, udevd: None) -> Iterator[Server]:
     """A server of this test's own, to kill, stop and freeze."""
-    with Server(software=software()) as started:
+    with Server() as started:
         yield started
 
 

@@ -13,7 +13,7 @@ from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
-from tests.lab.server import Server
+from tests.lab.server import Server, software
 from tests.lab.usb import Phone, Usb
 from tests.lab.wait import eventually
 
@@ -41,7 +41,7 @@ def test_all_is_well(container: Container, console: Console, daemon: StartDaemon
     version = document["server"].pop("version")
     assert document == {
         "ready": True,
-        "server": {"address": str(server.socket), "software": "lxd", "connected": True},
+        "server": {"address": str(server.socket), "software": software(), "connected": True},
         "rules": 1, "pending": [], "problems": [], "failed_reloads": 0, "lost_events": 0,
     }  # fmt: skip
     assert devices > 1

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import software
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
@@ -37,7 +36,7 @@ class SlowServer(Server):
             )
             (folder / name).chmod(0o755)
         path = f"PATH={folder}:{os.environ['PATH']}"
-        super().__init__(software=software(), within=("env", path))
+        super().__init__(within=("env", path))
 
     @contextmanager
     def held(self, what: Callable[[], Container]) -> Iterator[Callable[[], Container]]:

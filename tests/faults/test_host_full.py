@@ -15,7 +15,6 @@ from typing import cast
 
 import pytest
 
-from tests.conftest import software
 from tests.faults.host import rules, there
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
@@ -54,7 +53,7 @@ def full(pid: int) -> Iterator[None]:
 @pytest.fixture
 def crammed(root: None, udevd: None) -> Iterator[Server]:
     """A server for which there is room for so few files."""
-    with Server(software=software(), within=within(20)) as started:
+    with Server(within=within(20)) as started:
         yield started
         for each in started.containers():
             each.delete()

@@ -13,7 +13,6 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import software
 from tests.faults.host import there
 from tests.lab.container import Container
 from tests.lab.kernel import Console
@@ -57,16 +56,16 @@ def name(console: Console) -> str:
 
 
 @pytest.fixture(scope="module")
-def lxd(root: None, udevd: None) -> Iterator[Server]:
+def alone(root: None, udevd: None) -> Iterator[Server]:
     """A server of this file's own, to be killed."""
-    with Server(software=software()) as started:
+    with Server() as started:
         yield started
 
 
 @pytest.fixture
-def bed(lxd: Server, consoles: Callable[[int], list[Console]]) -> Iterator[Bed]:
-    yield Bed(lxd, lxd.launch(), *consoles(3))
-    for each in lxd.containers():
+def bed(alone: Server, consoles: Callable[[int], list[Console]]) -> Iterator[Bed]:
+    yield Bed(alone, alone.launch(), *consoles(3))
+    for each in alone.containers():
         each.delete()
 
 

@@ -41,7 +41,7 @@ def pad(server: Server, container: Container) -> None:
 
     It writes over what it wrote before: on a full disk it has that room, and no more.
     """
-    file = server.folder / "lxd/containers" / container.name / "backup.yaml"
+    file = server.data / "containers" / container.name / "backup.yaml"
 
     def written(length: int) -> int:
         container.patch({"config": {"user.pad": "x" * length}})

@@ -9,14 +9,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import socket
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.lab.claims import Claim, claims
 from tests.lab.wait import eventually
 
 _VT_DISALLOCATE = 0x5608  # include/uapi/linux/vt.h
@@ -91,25 +90,13 @@ class Console(_Thing):
         return True
 
 
-def _reserve() -> tuple[int, socket.socket]:
+def _reserve() -> tuple[int, Claim]:
     """The number of a free console, and what holds it."""
-    for number, claim in _claims("tty", range(_LAST, _FIRST - 1, -1)):
+    for number, claim in claims("tty", range(_LAST, _FIRST - 1, -1)):
         if not Path(f"/sys/class/vc/vcs{number}").exists():
             return number, claim
         claim.close()
     raise AssertionError(f"expected a free virtual console in tty{_FIRST} to tty{_LAST}, and found none")
-
-
-def _claims(what: str, numbers: Iterable[int]) -> Iterator[tuple[int, socket.socket]]:
-    """Those that no other test has, each with what holds it: an abstract socket, gone when its owner is."""
-    for number in numbers:
-        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            claim.bind(f"\0hotplugd-lab-{what}{number}")
-        except OSError:
-            claim.close()
-        else:
-            yield number, claim
 
 
 class Veth(_Thing):
@@ -148,9 +135,9 @@ def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 
-def _reserve_interface() -> tuple[str, str, socket.socket]:
+def _reserve_interface() -> tuple[str, str, Claim]:
     """The names of a free pair, and what holds them."""
-    for number, claim in _claims("veth", range(1000)):
+    for number, claim in claims("veth", range(1000)):
         if not Path(f"/sys/class/net/hpfar{number}").exists():
             return f"hpnic{number}", f"hpfar{number}", claim
         claim.close()

@@ -23,8 +23,16 @@ from tests.lab.wait import ended, eventually
 _names = count(1)
 
 Software = Literal["lxd", "incus"]
+_CHOICE: Final = "HOTPLUGD_SERVER"
 # The daemon's name, and the Debian packages that it is in; Debian keeps incusd out of the path.
 _PROGRAMS: Final = {"lxd": ("lxd", "lxd lxd-client"), "incus": ("incusd", "incus-base incus-client")}
+
+
+def software() -> Software:
+    """Whose server the tests start: LXD's, or what the environment says."""
+    name = os.environ.get(_CHOICE, "lxd")
+    assert name in ("lxd", "incus"), f"expected {_CHOICE} to be lxd or incus, and found {name}"
+    return "incus" if name == "incus" else "lxd"
 
 
 class Manager:
@@ -88,21 +96,19 @@ class Server(Manager):
     within  words before the command, such as of a program that gives it another /dev
     """
 
-    def __init__(
-        self, folder: Path | None = None, software: Software = "lxd", within: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path | None = None, within: Sequence[str] = ()) -> None:
+        self._software = software()
         self.folder = folder or Path(tempfile.mkdtemp(prefix="hpl-", dir="/tmp"))
         self.folder.chmod(0o711)  # an unprivileged container's root passes through
-        super().__init__(self.folder / software / "unix.socket")
-        self.log = self.folder / f"{software}.log"
-        self._software = software
+        super().__init__(self.folder / self._software / "unix.socket")
+        self.log = self.folder / f"{self._software}.log"
         self._within = tuple(within)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             undo.callback(self.close)
-            (self.folder / self._software).mkdir()
+            self.data.mkdir()
             self.start()
             self.initialise()
             undo.pop_all()
@@ -117,7 +123,7 @@ class Server(Manager):
 
     def start(self) -> None:
         """Start the server on its folder, also again after `stop` or `kill`, and wait until it is ready."""
-        assert self._process is None, "the private LXD runs already"
+        assert self._process is None, "the private server runs already"
         name, packages = _PROGRAMS[self._software]
         program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/libexec/incus")
         assert program is not None, f"{name} is not installed; on Debian: apt-get install {packages}"
@@ -132,7 +138,7 @@ class Server(Manager):
         def ready() -> bool:
             code = process.poll()
             if code is not None:
-                raise RuntimeError(f"the private LXD ended with {code}:\n{self.tail()}")
+                raise RuntimeError(f"the private server ended with {code}:\n{self.tail()}")
             with suppress(OSError, ServerError):
                 self.api.get("/internal/ready")
                 return True
@@ -175,9 +181,14 @@ class Server(Manager):
         return self._process.pid
 
     @property
+    def data(self) -> Path:
+        """The server's own folder, with its database and its containers."""
+        return self.folder / self._software
+
+    @property
     def environment(self) -> dict[str, str]:
         """What `lxc` and `lxd`, or `incus` and `incusd`, need to speak to this server."""
-        return {**os.environ, f"{self._software.upper()}_DIR": str(self.folder / self._software)}
+        return {**os.environ, f"{self._software.upper()}_DIR": str(self.data)}
 
     def tail(self, lines: int = 40) -> str:
         """The end of the server's log."""

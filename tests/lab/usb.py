@@ -36,6 +36,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.lab.claims import Claim, claims
+
 _HERE = Path(__file__).parents[2]
 _NODES = Path("/dev/bus/usb")
 _DATABASE = "run/udev/data"
@@ -87,11 +89,14 @@ class Usb:
     """
 
     def __init__(self, bus: int = 0) -> None:
-        self.bus = bus or _free_bus()
+        self._undo = ExitStack()
+        if not bus:
+            bus, claim = _reserve_bus()
+            self._undo.callback(claim.close)
+        self.bus = bus
         self._devnum = 0
         self._there: dict[str, Plugged] = {}
         self._properties: dict[str, dict[str, str]] = {}
-        self._undo = ExitStack()
         self._bed: subprocess.Popen[str] | None = None
         self.root = Path()
 
@@ -291,11 +296,13 @@ class Usb:
         return answer
 
 
-def _free_bus() -> int:
-    """The number of a bus that neither the machine nor another test has."""
-    first = os.getpid() % 400
-    numbers = (500 + (first + offset) % 400 for offset in range(400))
-    return next(number for number in numbers if not Path(f"{_NODES}/{number:03}").exists())
+def _reserve_bus() -> tuple[int, Claim]:
+    """The number of a bus that neither the machine nor another test has, and what holds it."""
+    for number, claim in claims("usb", range(500, 900)):
+        if not Path(f"{_NODES}/{number:03}").exists():
+            return number, claim
+        claim.close()
+    raise AssertionError("expected a free USB bus in 500 to 899, and found none")
 
 
 def _remove_empty(folder: Path) -> None:

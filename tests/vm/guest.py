@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from tests.lab.debian import PROJECT
 from tests.vm.hands import hands
-from tests.vm.image import PROJECT, Image
+from tests.vm.image import Image
 
 # The logs of each guest, in a folder of its own.
 RESULTS: Final = PROJECT / "build" / "e2e"

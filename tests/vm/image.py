@@ -6,24 +6,21 @@ with the project is kept in the user's cache folder, by a key of what it was mad
 
 from __future__ import annotations
 
-import hashlib
 import lzma
-import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PROJECT: Final = Path(__file__).parents[2]
+from tests.lab import debian
+from tests.lab.debian import PROJECT, lines, run
+
 _RELEASE: Final = "bookworm"
-_PYTHON: Final = "3.11"  # that release's
 _PACKAGES: Final = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "util-linux", "procps", "iproute2", "e2fsprogs",
     "lxd", "lxd-client", f"incus-base/{_RELEASE}-backports", f"incus-client/{_RELEASE}-backports",
@@ -48,11 +45,8 @@ _FIRST_MODULES: Final = (
     "crc32c_generic",
     "ext4",
 )
-# What of the development lock runs the cases; systemd-python is Debian's, since it comes as source.
+# What of the development lock runs the cases.
 _TEST_WHEELS: Final = ("pytest", "pytest-timeout", "iniconfig", "pluggy", "packaging", "pygments")
-_NOT_WHEELS: Final = ("systemd-python", "setuptools", "wheel")
-_PLATFORMS: Final = tuple(f"manylinux{each}_x86_64" for each in ("_2_34", "_2_28", "_2_17", "2014"))
-_KEPT_DAYS: Final = 14
 _UNIT: Final = "suite.service"
 
 # The kernel gives it what it needs to find the rest; see guest.py for the disks and shares.
@@ -100,96 +94,31 @@ def image() -> Iterator[Image]:
 
 def _base() -> Path:
     """The folder with everything that does not change with the project."""
-    locks = [PROJECT / name for name in ("requirements.lock", "requirements-dev.lock")]
-    key = hashlib.sha256(b"\0".join(path.read_bytes() for path in (Path(__file__), *locks))).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hotplugd" / "vm"
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / key
-    if not folder.exists():
-        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=cache))
-        try:
-            fresh.chmod(0o755)
-            _build(fresh)
-            fresh.rename(folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-    os.utime(folder)
-    for other in cache.iterdir():
-        if time.time() - other.stat().st_mtime > _KEPT_DAYS * 86400:
-            shutil.rmtree(other, ignore_errors=True)
-    return folder
+    made_from = [path.read_bytes() for path in (Path(__file__), Path(debian.__file__), *debian.LOCKS)]
+    return debian.kept("vm", made_from, _build)
 
 
 def _build(folder: Path) -> None:
     root = folder / "root"
-    sources = folder / "sources.list"
-    sources.write_text(_sources())
     print("vm: Debian's packages", flush=True)
-    _run(
-        "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(_PACKAGES)}",
-        *(f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in ("man", "locale", "doc")),
-        _RELEASE, root, sources,
-    )  # fmt: skip
+    debian.bootstrap(root, _RELEASE, [f"{_RELEASE}-backports"], _PACKAGES)
     print("vm: Python's packages", flush=True)
-    _wheels(folder, root)
+    debian.install_wheels(root, _TEST_WHEELS)
     print("vm: the kernel", flush=True)
     _kernel(folder, root)
     print("vm: the image", flush=True)
     _squash(root, folder / "base.squashfs")
 
 
-def _sources() -> str:
-    """This machine's own sources of the release, and its backports. Raises SystemExit where it has none."""
-    form = "--format=$(REPO_URI) $(RELEASE)"
-    found = _lines("apt-get", "indextargets", form, "Created-By: Packages", "Component: main")
-    if not any(line.endswith(f" {_RELEASE}") for line in found):
-        raise SystemExit(
-            f"vm: expected a source of Debian's {_RELEASE} in /etc/apt, and found none: "
-            f"the machine is built from its packages"
-        )
-    wanted = {line for line in found if line.split()[1].partition("-")[0] == _RELEASE}
-    wanted |= {f"{line}-backports" for line in found if line.endswith(f" {_RELEASE}")}
-    return "".join(f"deb {line} main\n" for line in sorted(wanted))
-
-
-def _wheels(folder: Path, root: Path) -> None:
-    """A virtual environment in the image with what the locks name, but not the project."""
-    wanted = folder / "wheels.lock"
-    runtime = _pinned(PROJECT / "requirements.lock")
-    tests = _pinned(PROJECT / "requirements-dev.lock")
-    chosen = {name: text for name, text in runtime.items() if name not in _NOT_WHEELS}
-    chosen |= {name: tests[name] for name in _TEST_WHEELS}
-    wanted.write_text("".join(chosen.values()))
-    wheels = root / "tmp" / "wheels"
-    _run(
-        sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--require-hashes",
-        "--no-deps", "--only-binary=:all:", f"--python-version={_PYTHON}", "--implementation=cp",
-        "--abi=cp311", "--abi=abi3", "--abi=none",
-        *(f"--platform={each}" for each in _PLATFORMS), f"--dest={wheels}", f"--requirement={wanted}",
-    )  # fmt: skip
-    _run("chroot", root, "python3", "-m", "venv", "--system-site-packages", "/opt/hotplugd")
-    inside = "/tmp/wheels"
-    names = [f"{inside}/{each.name}" for each in wheels.iterdir()]
-    pip = ("/opt/hotplugd/bin/python", "-m", "pip", "install", "--quiet", "--no-index", "--no-deps")
-    _run("chroot", root, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *pip, *names)
-    shutil.rmtree(wheels)
-
-
-def _pinned(lock: Path) -> dict[str, str]:
-    """The text of each requirement of a lock file, hashes and all, by name."""
-    blocks = re.split(r"(?m)^(?=[A-Za-z0-9])", lock.read_text())
-    return {block.partition("==")[0]: block for block in blocks if "==" in block.partition("\n")[0]}
-
-
 def _kernel(folder: Path, root: Path) -> None:
     """Debian's kernel, its modules in the image, and an initial file system with the first of them."""
     unpacked = folder / "kernel"
-    depends = _lines("apt-cache", "depends", "linux-image-amd64")
+    depends = lines("apt-cache", "depends", "linux-image-amd64")
     package = next(line.split()[-1] for line in depends if "Depends: linux-image-" in line)
     downloads = folder / "downloads"
     downloads.mkdir()
-    _run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=downloads)
-    _run("dpkg", "-x", next(downloads.iterdir()), unpacked)
+    run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=downloads)
+    run("dpkg", "-x", next(downloads.iterdir()), unpacked)
     modules = next((unpacked / "lib" / "modules").iterdir())
     kept = [modules / "kernel" / each for each in _NOT_LEFT_OUT]
     for each in kept:
@@ -204,7 +133,7 @@ def _kernel(folder: Path, root: Path) -> None:
     target = root / "lib" / "modules" / version
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(modules, target)
-    _run("depmod", "-b", root, version)
+    run("depmod", "-b", root, version)
     _initial(folder, root, target)
     shutil.rmtree(unpacked)
     shutil.rmtree(downloads)
@@ -225,7 +154,7 @@ def _initial(folder: Path, root: Path, modules: Path) -> None:
     for each in ("bin", "dev", "proc", "sys", "base", "project", "rw", "root"):
         (tree / each).mkdir(parents=True)
     shutil.copy(root / "usr" / "bin" / "busybox", tree / "bin" / "busybox")
-    wanted = _lines("modprobe", "-d", root, "-S", modules.name, "-a", "--show-depends", *_FIRST_MODULES)
+    wanted = lines("modprobe", "-d", root, "-S", modules.name, "-a", "--show-depends", *_FIRST_MODULES)
     for line in wanted:
         source = Path(line.split()[1]) if line.startswith("insmod ") else None
         if source is not None:
@@ -234,7 +163,7 @@ def _initial(folder: Path, root: Path, modules: Path) -> None:
             shutil.copy(source, target)
     for name in ("modules.order", "modules.builtin"):
         shutil.copy(modules / name, tree / "lib" / "modules" / modules.name)
-    _run("depmod", "-b", tree, modules.name)
+    run("depmod", "-b", tree, modules.name)
     init = tree / "init"
     init.write_text(_FIRST.format(modules=" ".join(_FIRST_MODULES)))
     init.chmod(0o755)
@@ -258,7 +187,7 @@ def _project(base: Path, folder: Path) -> Path:
     layer, work, whole = (folder / name for name in ("layer", "work", "whole"))
     for each in (layer, work, whole):
         each.mkdir(mode=0o755)
-    _run(
+    run(
         sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
         "--no-build-isolation", f"--wheel-dir={folder}", PROJECT,
     )  # fmt: skip
@@ -269,7 +198,7 @@ def _project(base: Path, folder: Path) -> Path:
         'exec chroot "$4" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin '
         '/opt/hotplugd/bin/python -m pip install --quiet --no-index --no-deps "/tmp/${5##*/}"'
     )
-    _run("unshare", "--mount", "sh", "-ec", script, "sh", base / "root", layer, work, whole, wheel)
+    run("unshare", "--mount", "sh", "-ec", script, "sh", base / "root", layer, work, whole, wheel)
     shutil.rmtree(layer / "tmp")
     tree = layer / "opt" / "e2e"
     # Not the package itself: what is tested is what was installed.
@@ -293,7 +222,7 @@ def _project(base: Path, folder: Path) -> Path:
 
 
 def _squash(tree: Path, packed: Path) -> None:
-    _run(
+    run(
         "mksquashfs",
         tree,
         packed,
@@ -305,11 +234,3 @@ def _squash(tree: Path, packed: Path) -> None:
         "-quiet",
         "-no-progress",
     )
-
-
-def _run(*words: str | Path, cwd: Path | None = None) -> None:
-    subprocess.run(words, check=True, stdin=subprocess.DEVNULL, cwd=cwd)
-
-
-def _lines(*words: str | Path) -> Sequence[str]:
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()

@@ -1,0 +1,1 @@
+"""The tests with a server that this machine does not have, in a root file system of Debian's packages."""
