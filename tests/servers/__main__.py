@@ -3,8 +3,8 @@
 The root is made and kept in the user's cache (root.py). Each run has namespaces of its own: of mounts,
 processes, network interfaces and control groups. The kernel's devices are the machine's, and nothing else is.
 The udevd in there hears of devices as the machine's own does, since uevents of all but interfaces go to each
-network namespace; it tells nobody outside of its own, and its database is its own. Whatever the tests leave goes
-with the namespaces.
+network namespace; it tells nobody outside of its own, and its database is its own. Whatever the tests leave
+goes with the namespaces.
 """
 
 from __future__ import annotations
