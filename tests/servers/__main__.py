@@ -77,6 +77,7 @@ def _run(row: Row, tree: Path, words: list[str]) -> int:
     environment = {
         "HOME": "/root",
         "HOTPLUGD_SERVER": row.software,
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
         "LANG": "C.UTF-8",
         "PATH": _PATH,
         "PYTHONDONTWRITEBYTECODE": "1",
