@@ -57,7 +57,7 @@ mount -t cgroup2 cgroup2 "$1"
 
 
 def main() -> int:
-    """Returns pytest's exit code, or 124 when it took too long."""
+    """Returns pytest's exit code, 124 when it took too long, or 130 when it was told to end."""
     name, *words = sys.argv[1:] or [""]
     if name not in SERVERS:
         print(f"expected a server of {', '.join(SERVERS)}, and found {name!r}", file=sys.stderr)
@@ -69,7 +69,10 @@ def main() -> int:
     tree = root.root(row)
     print(f"servers: {root.versions(tree, row)}", flush=True)
     clean_up_when_told_to_end(signal.SIGTERM, signal.SIGHUP)
-    return _run(row, tree, words or list(_TESTS))
+    try:
+        return _run(row, tree, words or list(_TESTS))
+    except KeyboardInterrupt:  # the tests have said so
+        return 130
 
 
 def _run(row: Row, tree: Path, words: list[str]) -> int:
