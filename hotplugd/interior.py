@@ -88,8 +88,8 @@ class Interior:
         self._sight.left(Left(change, cleared))
 
     def removed(self, entry: Entry) -> None:
-        """An entry is gone, or is another now: its links should go."""
-        self._linker.removed(entry)
+        """An entry is gone, or is another now: the links that it named itself should go unless they stay."""
+        self._linker.read(entry)
 
     # --- once there is nothing to send ------------------------------------------------------------------
 
@@ -100,6 +100,7 @@ class Interior:
         """
         when = NEVER
         self._sight.has(instance)
+        self._linker.has(instance)
         if not self.is_looked_at:
             links = self._linker.paths(plan.attachments)
             self._sight.also = self._teller.paths(instance) | links
@@ -107,7 +108,7 @@ class Interior:
             if when <= self._loop.time():
                 when = NEVER
                 self._look(self._sight.paths(plan.attachments))
-        self._linker.link(plan.attachments, self.seen)
+        self._linker.link(plan.attachments, instance, self.seen)
         self._teller.tell(plan, instance, self.seen)
         return when
 

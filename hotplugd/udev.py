@@ -27,7 +27,7 @@ import pyudev
 from pyudev._util import udev_list_iterate
 
 from hotplugd import nic, sysfs
-from hotplugd.entry import age_of, slot_prefix
+from hotplugd.entry import age_of, is_slot, slot_for, slot_links, slot_named, slot_prefix
 from hotplugd.host import in_use
 from hotplugd.hush import hush
 from hotplugd.model import Device, Devnum, Texts
@@ -307,7 +307,7 @@ class Udev:
             bare,
             # One text, and not two that are equal.
             node=properties.get("DEVNAME", bare.node) if bare.node else "",
-            slot=f"p-{bare.kernel}-{sysfs.inode(bare.syspath)}" if bare.subsystem == "pci" else "",
+            slot=_pci_slot(bare) if bare.subsystem == "pci" else "",
             driver=_driver(found, properties),
             properties=Texts(properties),
             attrs=self._read_attrs(bare, properties),
@@ -329,24 +329,30 @@ class Udev:
         return device
 
     def _slot(self, device: Device, *, listing: bool) -> str:
-        """An id for this enumeration of the device, `c-189-3-123456`: the one that our udev rule gave it.
+        """An id for this enumeration of the device, `c-189-3-1a2b3c4d-4711`: by our udev rule's number.
 
-        Without the rule its last part is the time at which udevd first saw the device, in µs since boot, or
-        where it keeps nothing of the device, the number that sysfs gave its folder.
-        While we hear of it without a gap the device keeps its slot, also if udevd forgets that time.
+        Without the rule its last part is `i` and the number that sysfs gave its folder.
+        While we hear of it without a gap the device keeps its slot, also if udevd forgets what it was; and so
+        it does where version 1 called it otherwise, by whose links it may be attached.
         """
-        assert device.devnum is not None
-        prefix = slot_prefix(device.devnum)
-        born = device.properties.get("USEC_INITIALIZED", "")
-        named = device.properties.get("HOTPLUGD_SLOT", "")
-        if not (named.startswith(prefix) and named.removeprefix(prefix).isdecimal()):
-            named = ""
+        number = device.devnum
+        assert number is not None
+        named = slot_named(device.properties.get("HOTPLUGD_SLOT", ""), number, sysfs.boot())
         before = self._known.get(device.syspath)
-        if before is not None and before.devnum == device.devnum:
-            slot = before.slot
-            if slot in (named, prefix + born) or not (named or (listing and born)):
+        if (
+            before is not None
+            and before.devnum == number
+            and (before.slot == named or not (named or listing))
+        ):
+            return before.slot
+        if named:
+            return named
+        token = f"i{sysfs.inode(device.syspath)}"
+        for older in (device.properties.get("USEC_INITIALIZED", ""), token):
+            slot = slot_prefix(number) + older
+            if is_slot(slot) and any(map(os.path.lexists, slot_links(slot))):
                 return slot
-        return named or prefix + (born if born.isdecimal() else f"i{sysfs.inode(device.syspath)}")
+        return slot_for(number, sysfs.boot(), token)
 
     def _read_attrs(self, device: Device, properties: Mapping[str, str]) -> Texts:
         more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()
@@ -364,6 +370,10 @@ class Udev:
 def _can_matter(found: Any) -> bool:
     """Whether a rule could attach it: it has a node, or is a network interface or a PCI device."""
     return found.device_node is not None or found.subsystem in ("net", "pci")
+
+
+def _pci_slot(device: Device) -> str:
+    return f"p-{device.kernel}-{sysfs.boot()}-{sysfs.inode(device.syspath)}"
 
 
 def _net_slot(device: Device) -> str:

@@ -148,11 +148,13 @@ class Writer:
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
         running = self.actual is not None and self.actual.running
-        return entries.name_for(slot) in self._sending or (running and self.has_entry(slot))
+        sending = not self._sending.isdisjoint(entries.names_for(slot))
+        return sending or (running and self.has_entry(slot))
 
     def has_entry(self, slot: str) -> bool:
         """Whether the instance has an entry for the device with this slot."""
-        return self.actual is not None and entries.name_for(slot) in self.actual.entries
+        actual = self.actual
+        return actual is not None and any(each in actual.entries for each in entries.names_for(slot))
 
     def close(self) -> None:
         """Try nothing again."""
