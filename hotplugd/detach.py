@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 
 from hotplugd import entry as entries
 from hotplugd.address import find_server
 from hotplugd.doubts import Doubts
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd
-from hotplugd.model import Instance, InstanceName
+from hotplugd.model import Instance, InstanceName, Link
 from hotplugd.plan import Change, plan_instance
 from hotplugd.retry import delay
 from hotplugd.server import Busy, Gone, ServerError
@@ -71,10 +72,12 @@ async def _one(
         return [], [Problem("", "", f"{instance.id}: {error}")]
     doubts.cleared(half)
     removals += half
-    if not removals or not instance.running:
+    noted = links.take(instance.id)
+    if not (removals or noted) or not instance.running or not instance.here:
         return removals, []
     try:
-        await _unlink(lxd, inspector, instance.id, removals, links)
+        await _unlink(lxd, inspector, instance.id, removals, noted)
+        links.note(instance.id, {})
     except ServerError as error:
         return removals, [Problem("", "", f"{instance.id}: its links were not taken away: {error}")]
     return removals, await _left_behind(inspector, instance.id, removals)
@@ -101,10 +104,10 @@ async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> tuple[
 
 
 async def _unlink(
-    lxd: Lxd, inspector: Inspector, name: InstanceName, removals: list[Change], links: Links
+    lxd: Lxd, inspector: Inspector, name: InstanceName, removals: list[Change], links: Mapping[str, Link]
 ) -> None:
     """Take away the links inside that led to what went. Raises any ServerError."""
-    found = {path: each.target for path, each in links.take(name).items()}
+    found = {path: each.target for path, each in links.items()}
     found |= {
         link: entries.place_of(each.entry) for each in removals for link in entries.links_of(each.entry)
     }
@@ -115,7 +118,6 @@ async def _unlink(
         node = inside.nodes.get(link)
         if node is not None and node.target == place:
             await lxd.link(name, link, "")
-    links.note(name, {})
 
 
 async def _left_behind(inspector: Inspector, name: InstanceName, removals: list[Change]) -> list[Problem]:

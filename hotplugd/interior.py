@@ -87,9 +87,9 @@ class Interior:
         """What an entry had inside should be gone by this change. cleared: the server was asked once more."""
         self._sight.left(Left(change, cleared))
 
-    def removed(self, entry: Entry) -> None:
-        """An entry is gone, or is another now: the links that it named itself should go unless they stay."""
-        self._linker.read(entry)
+    def ends(self, entry: Entry) -> None:
+        """An entry is about to go, or to become another, or did: the links that it names may have to go."""
+        self._linker.ends(entry)
 
     # --- once there is nothing to send ------------------------------------------------------------------
 

@@ -71,6 +71,11 @@ class Linker:
         for each in instance.entries.values():
             self.read(each)
 
+    def ends(self, entry: Entry) -> None:
+        """An entry is about to go, or to become another, or did."""
+        self.read(entry)
+        self._note()
+
     def read(self, entry: Entry) -> None:
         """An entry of version 1, that is there or was, says itself which links it has."""
         if (links := links_of(entry)) and entry.name not in self._read and is_ours(entry):
@@ -107,13 +112,15 @@ class Linker:
         }
         self._due, self._wrong = [], []
         for path, link in self._ending(attachments, instance):
-            if path in wanted or path not in inside.nodes:
+            if path not in inside.nodes:
                 continue
             node = inside.nodes[path]
-            if node is not None and node.target == link.target:
-                self._due.append(Task(path, ""))
-            else:
+            if node is None or node.target != link.target:
                 del self._links[path]
+            elif path not in wanted or wanted[path].target != link.target:
+                # Also what is to lead elsewhere: what is noted is never less than what is there.
+                self._due.append(Task(path, ""))
+                wanted.pop(path, None)
         for path, task in wanted.items():
             if path not in inside.nodes:
                 continue

@@ -281,6 +281,10 @@ class Writer:
         self._sending = frozenset(change.entry.name for change in batch)
         paths = [entries.place_of(change.entry) for change in batch]
         self._interior.changed(paths)
+        before = self.actual.entries if self.actual is not None else {}
+        for change in batch:
+            if (old := before.get(change.entry.name)) is not None:
+                self._interior.ends(old)
         self._asking.sent()
         self._doubts.begin(batch)
         try:
@@ -303,10 +307,6 @@ class Writer:
         else:
             self._doubts.done()
             self._pause.reset()
-            before = self.actual.entries if self.actual is not None else {}
-            for change in batch:
-                if (old := before.get(change.entry.name)) is not None:
-                    self._interior.removed(old)
             self._learn(actual)
             self._done(batch)
         finally:
@@ -341,7 +341,7 @@ class Writer:
         self._asking.stale = True
         for change in left:
             self._interior.changed([entries.place_of(change.entry)])
-            self._interior.removed(change.entry)
+            self._interior.ends(change.entry)
             self._interior.left(change, cleared=True)
         return True
 

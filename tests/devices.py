@@ -134,7 +134,7 @@ def pci(number: int = 1, born: int = 1) -> Device:
     """A PCI device."""
     address = f"0000:0{number}:00.0"
     syspath = f"/sys/devices/pci0000:00/{address}"
-    return Device(syspath, "pci", address, driver="some", slot=f"p-{address}-{born}")
+    return Device(syspath, "pci", address, driver="some", slot=f"p-{address}-{BOOT}-{born}")
 
 
 def gpu(number: int = 1, born: int = 1) -> tuple[Device, Device]:

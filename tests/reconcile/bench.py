@@ -252,7 +252,9 @@ class Bench:
             assert is_ours(entries[gone])
             nodes.pop(place_of(entries.pop(gone)), None)
         for each in request.put:
-            assert each.name not in entries or is_ours(entries[each.name])
+            if (old := entries.get(each.name)) is not None:
+                assert is_ours(old)
+                nodes.pop(place_of(old), None)
             entries[each.name] = each
             if self.instances[name].running:
                 nodes[place_of(each)] = _node(each)

@@ -170,6 +170,34 @@ async def test_a_crash_between_any_two_steps_leaves_none(stopped: int) -> None:
     assert bench.inside[BOX] == {}
 
 
+@pytest.mark.parametrize("after", [ALL, OTHER, RULES], ids=["none", "others", "the same"])
+@pytest.mark.parametrize("stopped", range(4))
+@in_virtual_time
+async def test_a_crash_while_links_lead_elsewhere_leaves_none(stopped: int, after: RuleSet) -> None:
+    bench = await linked()
+    done = 0
+
+    def crash(_: str) -> None:
+        nonlocal done
+        done += 1
+        if done > stopped:
+            raise Refused("it was killed")
+
+    bench.unlinked = crash
+    bench.reconciler.set_rules(ruleset(rule("{subsystem: tty}", f"{{to: box, path: /dev/x, link: {LINK}}}")))
+    await at(10.1)
+    bench.reconciler.close()
+    bench = again(bench, after)
+    await bench.start(ONE)
+    await at(30)
+    links = {ALL: set[str](), OTHER: {"/dev/a.b", "/dev/c"}, RULES: {LINK}}[after]
+    assert set(bench.inside[BOX]) == {ONE.node} | links
+    assert all(target(bench, each) == ONE.node for each in links)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(40)
+    assert bench.inside[BOX] == {}
+
+
 @in_virtual_time
 async def test_those_of_a_device_that_udevd_has_to_look_at_again_stay() -> None:
     bench = again(await linked())
