@@ -138,20 +138,22 @@ def slot_for(number: Devnum, boot: str, token: str) -> str:
     return f"{slot_prefix(number)}{boot}-{token}"
 
 
-def slot_named(name: str, number: Devnum, boot: str) -> str:
-    """The slot that our udev rule gave a device; empty where that is none of a device with this number.
+def in_full(name: str, boot: str) -> str:
+    """The slot that our udev rule means by `c-189-3-boot-4711`."""
+    return name.replace(f"-{_THIS_BOOT}-", f"-{boot}-", 1)
 
-    `c-189-3-boot-4711`, or of a device that was plugged under version 1, `c-189-3-123456`, the slot itself.
+
+def slot_named(name: str, number: Devnum, boot: str) -> str:
+    """The slot that our udev rule gave a device, in full; empty where it is none of such a device.
+
+    Of one that was plugged under version 1 that is `c-189-3-123456`.
     """
     prefix = slot_prefix(number)
     if not name.startswith(prefix):
         return ""
     said, dash, token = name.removeprefix(prefix).rpartition("-")
-    if _NUMBER.fullmatch(token) is None:
-        return ""
-    if not dash:
-        return name
-    return slot_for(number, boot, token) if said in (_THIS_BOOT, boot) else ""
+    is_one = _NUMBER.fullmatch(token) is not None and (said == boot or not dash)
+    return name if is_one else ""
 
 
 def slot_links(slot: str) -> tuple[str, str]:

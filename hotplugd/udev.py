@@ -27,10 +27,11 @@ import pyudev
 from pyudev._util import udev_list_iterate
 
 from hotplugd import nic, sysfs
-from hotplugd.entry import age_of, is_slot, slot_for, slot_links, slot_named, slot_prefix
+from hotplugd.entry import age_of
 from hotplugd.host import in_use
 from hotplugd.hush import hush
 from hotplugd.model import Device, Devnum, Texts
+from hotplugd.nodeslot import complete, node_slot
 
 _VIRTUAL: Final = "/sys/devices/virtual"
 _BUFFER: Final = 64 << 20
@@ -297,12 +298,14 @@ class Udev:
             return replace(device, in_use=used, slot=_net_slot(device))
         if device.devnum is None:
             return replace(device, in_use=used)
-        return replace(device, in_use=used, slot=self._slot(device, listing=listing))
+        before = self._known.get(device.syspath)
+        return replace(device, in_use=used, slot=node_slot(device, before, listing=listing))
 
     def _described(self, found: Any) -> Device:
         above = found.parent
         bare = _bare(found)
         properties = _properties(found)
+        complete(properties)
         return replace(
             bare,
             # One text, and not two that are equal.
@@ -327,32 +330,6 @@ class Udev:
             device = replace(device, in_use=in_use(device))
         self._above[syspath] = device
         return device
-
-    def _slot(self, device: Device, *, listing: bool) -> str:
-        """An id for this enumeration of the device, `c-189-3-1a2b3c4d-4711`: by our udev rule's number.
-
-        Without the rule its last part is `i` and the number that sysfs gave its folder.
-        While we hear of it without a gap the device keeps its slot, also if udevd forgets what it was; and so
-        it does where version 1 called it otherwise, by whose links it may be attached.
-        """
-        number = device.devnum
-        assert number is not None
-        named = slot_named(device.properties.get("HOTPLUGD_SLOT", ""), number, sysfs.boot())
-        before = self._known.get(device.syspath)
-        if (
-            before is not None
-            and before.devnum == number
-            and (before.slot == named or not (named or listing))
-        ):
-            return before.slot
-        if named:
-            return named
-        token = f"i{sysfs.inode(device.syspath)}"
-        for older in (device.properties.get("USEC_INITIALIZED", ""), token):
-            slot = slot_prefix(number) + older
-            if is_slot(slot) and any(map(os.path.lexists, slot_links(slot))):
-                return slot
-        return slot_for(number, sysfs.boot(), token)
 
     def _read_attrs(self, device: Device, properties: Mapping[str, str]) -> Texts:
         more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()

@@ -9,6 +9,7 @@ import pytest
 from hotplugd.entry import (
     MARKS,
     age_of,
+    in_full,
     is_for,
     is_later,
     is_ours,
@@ -73,7 +74,7 @@ class TestSlot:
 
     @pytest.mark.parametrize(("name", "slot"), NAMED.values(), ids=NAMED)
     def test_the_rules_word_is_taken_where_it_fits(self, name: str, slot: str) -> None:
-        assert slot_named(name, PHONE, BOOT) == slot
+        assert slot_named(in_full(name, BOOT), PHONE, BOOT) == slot
 
     @pytest.mark.parametrize(
         "slot", [SLOT, "c-189-3-123456", "c-189-3-i77", f"c-189-3-{BOOT}-i77", "b-8-1-1"]
