@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hotplugd.entry import is_ours, links_of, place_of
+from hotplugd.entry import MARK_LINKS, is_ours, links_of, place_of
 from hotplugd.model import Entry, Inside, Instance, InstanceName, Link, Node, quoted
 from hotplugd.plan import Attachment
 from hotplugd.retry import Retry
@@ -67,9 +67,11 @@ class Linker:
 
     def has(self, instance: Instance) -> None:
         """The instance has these entries."""
-        self._read &= instance.entries.keys()
+        if self._read:
+            self._read &= instance.entries.keys()
         for each in instance.entries.values():
-            self.read(each)
+            if MARK_LINKS in each.config:
+                self.read(each)
 
     def ends(self, entry: Entry) -> None:
         """An entry is about to go, or to become another, or did."""
