@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 
 from hotplugd import entry as entries
 from hotplugd.address import find_server
 from hotplugd.doubts import Doubts
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd
-from hotplugd.model import Instance, InstanceName
+from hotplugd.model import Instance, InstanceName, Link
 from hotplugd.plan import Change, plan_instance
 from hotplugd.retry import delay
 from hotplugd.server import Busy, Gone, ServerError
-from hotplugd.slots import Notes, lock
+from hotplugd.slots import Links, Notes, lock
 from hotplugd.threads import Threads
 from hotplugd.wants import Problem
 
@@ -31,26 +32,30 @@ async def detach(server: str) -> tuple[list[Change], list[Problem]]:
     threads = Threads()
     lxd = Lxd(address, threads)
     inspector = Inspector(threads, lxd.init, _nothing, _nothing)
-    notes = Notes(address)
+    notes, links = Notes(address), Links(address)
     with lock(address):
         notes.read()
+        links.read()
         await lxd.connect()
         try:
-            results = await asyncio.gather(*(_one(lxd, inspector, notes, each) for each in await lxd.list()))
+            results = await asyncio.gather(
+                *(_one(lxd, inspector, notes, links, each) for each in await lxd.list())
+            )
         finally:
             inspector.close()
-        for name in notes.names():
+        for name in {*notes.names(), *links.names()}:
             try:
                 await lxd.get(name)
             except Gone:
                 notes.note(name, ())
+                links.note(name, {})
             except ServerError:
                 continue  # it is none that we may see
     return [each for gone, _ in results for each in gone], [each for _, left in results for each in left]
 
 
 async def _one(
-    lxd: Lxd, inspector: Inspector, notes: Notes, instance: Instance
+    lxd: Lxd, inspector: Inspector, notes: Notes, links: Links, instance: Instance
 ) -> tuple[list[Change], list[Problem]]:
     removals = list(plan_instance(instance.id, instance, (), None).changes)
     doubts = Doubts(instance.id, notes)
@@ -67,10 +72,12 @@ async def _one(
         return [], [Problem("", "", f"{instance.id}: {error}")]
     doubts.cleared(half)
     removals += half
-    if not removals or not instance.running:
+    noted = links.take(instance.id)
+    if not (removals or noted) or not instance.running or not instance.here:
         return removals, []
     try:
-        await _unlink(lxd, inspector, instance.id, removals)
+        await _unlink(lxd, inspector, instance.id, removals, noted)
+        links.note(instance.id, {})
     except ServerError as error:
         return removals, [Problem("", "", f"{instance.id}: its links were not taken away: {error}")]
     return removals, await _left_behind(inspector, instance.id, removals)
@@ -96,13 +103,18 @@ async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> tuple[
             return after, [each for each in removals if each not in there]
 
 
-async def _unlink(lxd: Lxd, inspector: Inspector, name: InstanceName, removals: list[Change]) -> None:
+async def _unlink(
+    lxd: Lxd, inspector: Inspector, name: InstanceName, removals: list[Change], links: Mapping[str, Link]
+) -> None:
     """Take away the links inside that led to what went. Raises any ServerError."""
-    links = {link: entries.place_of(each.entry) for each in removals for link in entries.links_of(each.entry)}
-    if not links:
+    found = {path: each.target for path, each in links.items()}
+    found |= {
+        link: entries.place_of(each.entry) for each in removals for link in entries.links_of(each.entry)
+    }
+    if not found:
         return
-    inside = await inspector.look(name, sorted(links))
-    for link, place in links.items():
+    inside = await inspector.look(name, sorted(found))
+    for link, place in found.items():
         node = inside.nodes.get(link)
         if node is not None and node.target == place:
             await lxd.link(name, link, "")

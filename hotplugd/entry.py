@@ -7,6 +7,9 @@ The server keeps such keys and does not read them, but writes each of all entrie
 update of the instance (LXD: db/cluster, `UpdateInstanceDevices`; measured, 0.08 ms for each).
 A node's source is a slot: a link below `/dev/hotplugd` that only ever meant one enumeration of one device.
 What goes in without a node has its slot as a mark.
+
+Nothing in an entry is written anew while its device is attached, but where a rule changes what the server
+does by it. docs/entry.md says which keys there are, and what other versions make of them.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import Final
 from hotplugd.model import Devnum, Entry, InstanceName
 
 SLOTS: Final = "/dev/hotplugd"
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 MARKS: Final = "user.hotplugd"
 MARK: Final = MARKS + "."
@@ -34,22 +37,47 @@ MARK_RULE: Final = MARK + "rule"
 MARK_SINCE: Final = MARK + "since"
 MARK_SLOT: Final = MARK + "slot"
 MARK_SEEN: Final = MARK + "seen"
-MARK_LINKS: Final = MARK + "links"
 MARK_MEMBER: Final = MARK + "member"
+# Of version 1 alone: the links inside, which are noted elsewhere now, since they may change.
+MARK_LINKS: Final = MARK + "links"
 
-# For people to read. A difference here alone is no reason to take a device out and put it in again,
-# which is what the server does when any key changes.
-_INFORMAL: Final = frozenset({MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, MARK_SEEN})
+# The versions whose marks are all known here.
+_VERSIONS: Final = frozenset({"1", VERSION})
+# The server does nothing by such keys. A change of them alone makes LXD take the device out and put it in
+# again, and Incus from 6.15 refuse the request (`Update` in its device/config/devices.go).
+_INERT: Final = "user."
+
+# Those that entries of ours have, of whatever kind; in every version they mean what they mean to the server.
+_KEYS: Final = frozenset(
+    {
+        "type", "source", "path", "required", "uid", "gid", "mode", "nictype", "parent", "name", "gputype",
+        "pci", "address", "busnum", "devnum",
+    }
+)  # fmt: skip
 
 _NAME = re.compile(r"hp-[0-9a-f]{16}")
 _AGAIN: Final = ".r"
 _MADE: Final = ".made"
 _LONGEST_AGE: Final = 20
+# In place of the boot's id, which our udev rule cannot read.
+_THIS_BOOT: Final = "boot"
+_FILE: Final = re.compile(r"([cb]-\d+-\d+)-(?:([0-9a-f]{8}|boot)-(i?\d+)|i?\d+)", re.ASCII)
+_NUMBER: Final = re.compile(r"\d+", re.ASCII)
+# What version 1 took for a number: the time in µs, which is larger than any number of an event.
+_OLDER: Final = 1 << 80
 
 
 def name_for(slot: str) -> str:
     """The entry's name for a device's slot."""
     return "hp-" + hashlib.sha256(slot.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def names_for(slot: str) -> tuple[str, ...]:
+    """The names that an entry for a device's slot may have: of today, and as version 1 named it."""
+    kind, *numbers = slot.split("-")
+    if kind == "p" and len(numbers) == 3:  # noqa: PLR2004
+        return name_for(slot), name_for(f"p-{numbers[0]}-{numbers[2]}")
+    return (name_for(slot),)
 
 
 def read(name: str, config: Mapping[str, object]) -> Entry:
@@ -62,10 +90,12 @@ def read(name: str, config: Mapping[str, object]) -> Entry:
         marks = json.loads(together)
     except (ValueError, RecursionError):
         return Entry(name, texts)
-    if not isinstance(marks, dict) or not all(isinstance(value, str) for value in marks.values()):
+    if not isinstance(marks, dict):
         return Entry(name, texts)
     del texts[MARKS]
-    return Entry(name, texts | {intern(MARK + key): intern(value) for key, value in marks.items()})
+    # What is no text a later version put there.
+    said = {key: value for key, value in marks.items() if isinstance(value, str)}
+    return Entry(name, texts | {intern(MARK + key): intern(value) for key, value in said.items()})
 
 
 def written(entry: Entry) -> dict[str, str]:
@@ -84,11 +114,46 @@ def is_ours(entry: Entry) -> bool:
     )
 
 
+def is_later(entry: Entry) -> bool:
+    """Whether a version after this one made the entry: it may say more than is understood here."""
+    return entry.config.get(MARK_VERSION) not in _VERSIONS
+
+
 def age_of(slot: str) -> int:
     """A number that is smaller for a slot that is older."""
-    token = slot.rpartition("-")[2]
+    kind, *numbers, token = slot.split("-")
     # Marks can be edited: Python makes no number of some thousand digits.
-    return int(token) if token.isdecimal() and len(token) <= _LONGEST_AGE else sys.maxsize
+    if not token.isdecimal() or len(token) > _LONGEST_AGE:
+        return sys.maxsize
+    of_version_1 = kind in ("c", "b") and len(numbers) == len(("major", "minor"))
+    return int(token) - _OLDER if of_version_1 else int(token)
+
+
+def slot_for(number: Devnum, boot: str, token: str) -> str:
+    """The slot of a device with this number: token is its own among all that have it during this boot.
+
+    The number of the kernel's event that announced it, as our udev rule has it; else `i` and the number of
+    its folder in sysfs.
+    """
+    return f"{slot_prefix(number)}{boot}-{token}"
+
+
+def in_full(name: str, boot: str) -> str:
+    """The slot that our udev rule means by `c-189-3-boot-4711`."""
+    return name.replace(f"-{_THIS_BOOT}-", f"-{boot}-", 1)
+
+
+def slot_named(name: str, number: Devnum, boot: str) -> str:
+    """The slot that our udev rule gave a device, in full; empty where it is none of such a device.
+
+    Of one that was plugged under version 1 that is `c-189-3-123456`.
+    """
+    prefix = slot_prefix(number)
+    if not name.startswith(prefix):
+        return ""
+    said, dash, token = name.removeprefix(prefix).rpartition("-")
+    is_one = _NUMBER.fullmatch(token) is not None and (said == boot or not dash)
+    return name if is_one else ""
 
 
 def slot_links(slot: str) -> tuple[str, str]:
@@ -100,8 +165,28 @@ def slot_links(slot: str) -> tuple[str, str]:
 
 
 def slot_made(slot: str) -> str:
-    """The file beside a slot's links, for as long as there may be any: our udev rule cannot see those."""
-    return f"{SLOTS}/{slot}{_MADE}"
+    """The file beside a slot's links, for as long as there may be any: our udev rule cannot see those.
+
+    It is called as that rule calls the slot, and has the links' name for it.
+    """
+    kind, major, minor, *of_boot = slot.split("-")
+    if len(of_boot) > 1:
+        of_boot[0] = _THIS_BOOT
+    return f"{SLOTS}/{'-'.join((kind, major, minor, *of_boot))}{_MADE}"
+
+
+def is_slot(text: str) -> bool:
+    """Whether this is a node's slot, of any version."""
+    return _FILE.fullmatch(text) is not None
+
+
+def slot_of_file(name: str, boot: str) -> str:
+    """The slot that a file in /dev/hotplugd belongs to, a link or the one beside; empty where to none."""
+    found = _FILE.match(name)
+    if found is None:
+        return ""
+    of_boot = boot if found[2] == _THIS_BOOT else found[2]
+    return f"{found[1]}-{of_boot}-{found[3]}" if of_boot else found[0]
 
 
 def slot_of(entry: Entry) -> str:
@@ -113,6 +198,11 @@ def slot_of(entry: Entry) -> str:
 def slot_prefix(number: Devnum) -> str:
     """What the slots of all devices begin with that ever had this number."""
     return f"{number.kind[0]}-{number.major}-{number.minor}-"
+
+
+def number_of(slot: str) -> str:
+    """The part of a node's slot that is the device's number: devices that had it share it."""
+    return "-".join(slot.split("-", 3)[:3])
 
 
 def is_for(entry: Entry, number: Devnum) -> bool:
@@ -138,10 +228,15 @@ def place_of(entry: Entry) -> str:
     return "/" + path.strip("/") if path else ""
 
 
+def is_link(path: str) -> bool:
+    """Whether a link of ours can be there inside."""
+    return path.startswith("/dev/") and ".." not in path.split("/")
+
+
 def links_of(entry: Entry) -> tuple[str, ...]:
-    """The links inside that an entry of ours has. Marks can be edited: only what is below /dev."""
+    """The links inside that version 1 made for an entry. Marks can be edited: only what is below /dev."""
     found = entry.config.get(MARK_LINKS, "").split()
-    return tuple(each for each in found if each.startswith("/dev/") and ".." not in each.split("/"))
+    return tuple(filter(is_link, found))
 
 
 def mark_for(instance: InstanceName) -> str:
@@ -150,6 +245,11 @@ def mark_for(instance: InstanceName) -> str:
 
 
 def differing(actual: Entry, wanted: Entry) -> list[str]:
-    """The keys in which the actual entry does not do what the wanted one would. Informal marks do nothing."""
-    keys = (actual.config.keys() | wanted.config.keys()) - _INFORMAL
+    """The keys in which the actual entry does not do what the wanted one would. Marks do nothing.
+
+    What a later version put there besides is its own affair.
+    """
+    keys = {key for key in actual.config.keys() | wanted.config.keys() if not key.startswith(_INERT)}
+    if is_later(actual):
+        keys &= _KEYS
     return sorted(key for key in keys if actual.config.get(key) != wanted.config.get(key))

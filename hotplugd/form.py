@@ -60,14 +60,13 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
         config[entries.MARK_SLOT] = want.slot
     if want.what == "nic":
         config[entries.MARK_SEEN] = remember(want.device)
+    name = actual.name if actual is not None else entries.name_for(want.slot)
     if want.what not in ("node", "gpu") or instance.kind != "container":
-        return Entry(entries.name_for(want.slot), config)
-    if want.links:
-        config[entries.MARK_LINKS] = " ".join(want.links)
+        return Entry(name, config)
     if want.attach.mode is not None:
         config["mode"] = want.attach.mode
     owner = _owner(want, instance, inside, actual)
-    return owner if isinstance(owner, str) else Entry(entries.name_for(want.slot), config | owner)
+    return owner if isinstance(owner, str) else Entry(name, config | owner)
 
 
 def _owner(
@@ -116,6 +115,17 @@ def unlike(want: Want, instance: Instance, inside: Inside | None) -> str | None:
             return None
         return "" if want.place in inside.interfaces else "missing"
     return _unlike_node(want, inside) if want.place in inside.nodes else None
+
+
+def wrong_mode(want: Want, inside: Inside | None) -> str:
+    """What is wrong with the mode of the device's node inside, or empty."""
+    node = inside.nodes.get(want.place) if inside is not None else None
+    if want.attach.mode is None or node is None or node.mode == int(want.attach.mode, 8):
+        return ""
+    return (
+        f"{want.place} in {want.instance} has mode {node.mode:04o}, the rule says {want.attach.mode}: "
+        f"something inside changed it"
+    )
 
 
 def _unlike_node(want: Want, inside: Inside) -> str:

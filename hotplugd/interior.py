@@ -87,9 +87,9 @@ class Interior:
         """What an entry had inside should be gone by this change. cleared: the server was asked once more."""
         self._sight.left(Left(change, cleared))
 
-    def removed(self, entry: Entry) -> None:
-        """An entry is gone, or is another now: its links should go."""
-        self._linker.removed(entry)
+    def ends(self, entry: Entry) -> None:
+        """An entry is about to go, or to become another, or did: the links that it names may have to go."""
+        self._linker.ends(entry)
 
     # --- once there is nothing to send ------------------------------------------------------------------
 
@@ -100,6 +100,7 @@ class Interior:
         """
         when = NEVER
         self._sight.has(instance)
+        self._linker.has(instance)
         if not self.is_looked_at:
             links = self._linker.paths(plan.attachments)
             self._sight.also = self._teller.paths(instance) | links
@@ -107,7 +108,7 @@ class Interior:
             if when <= self._loop.time():
                 when = NEVER
                 self._look(self._sight.paths(plan.attachments))
-        self._linker.link(plan.attachments, self.seen)
+        self._linker.link(plan.attachments, instance, self.seen)
         self._teller.tell(plan, instance, self.seen)
         return when
 

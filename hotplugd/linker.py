@@ -1,18 +1,19 @@
 """Makes the links of one instance inside, and takes them away, once its nodes were seen: one after the other.
 
-Nothing waits for this: a link that cannot be made is tried again later, and is a problem until then. An entry
-has its links as a mark, so that they go with it also where another hotplugd made them.
+Nothing waits for this: a link that cannot be made is tried again later, and is a problem until then. A rule
+may name other links while its device is attached, which changes nothing in the entry: so what is made is
+noted before, and goes when no rule asks for it or its entry is gone, also where another hotplugd made it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hotplugd.entry import links_of, place_of
-from hotplugd.model import Entry, Inside, InstanceName, Node, quoted
+from hotplugd.entry import MARK_LINKS, is_ours, links_of, place_of
+from hotplugd.model import Entry, Inside, Instance, InstanceName, Link, Node, quoted
 from hotplugd.plan import Attachment
 from hotplugd.retry import Retry
 from hotplugd.server import ServerError
@@ -28,6 +29,7 @@ class Task:
 
     path: str
     target: str
+    entry: str = ""
     device: str = ""
     rule: str = ""
 
@@ -43,7 +45,11 @@ class Linker:
         self._activity = activity
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._leaving: dict[str, str] = {}
+        # Those that are there, or about to be, by path; and what of them is noted.
+        self._links = dict(tools.links.take(name))
+        self._noted = dict(self._links)
+        # The entries of version 1 whose marks were read: their links may have gone since.
+        self._read: set[str] = set()
         self._due: list[Task] = []
         self._wrong: list[Problem] = []
         # Made, and not seen since.
@@ -54,23 +60,41 @@ class Linker:
 
     def forget(self) -> None:
         """There is another init, or none: its /dev is new."""
-        self._leaving.clear()
+        self._links.clear()
         self._due.clear()
         self._wrong.clear()
+        self._note()
 
-    def removed(self, entry: Entry) -> None:
-        """An entry was taken out: its links should go."""
-        self._leaving |= dict.fromkeys(links_of(entry), place_of(entry))
+    def has(self, instance: Instance) -> None:
+        """The instance has these entries."""
+        if self._read:
+            self._read &= instance.entries.keys()
+        for each in instance.entries.values():
+            if MARK_LINKS in each.config:
+                self.read(each)
+
+    def ends(self, entry: Entry) -> None:
+        """An entry is about to go, or to become another, or did."""
+        self.read(entry)
+        self._note()
+
+    def read(self, entry: Entry) -> None:
+        """An entry of version 1, that is there or was, says itself which links it has."""
+        if (links := links_of(entry)) and entry.name not in self._read and is_ours(entry):
+            self._read.add(entry.name)
+            for each in links:
+                self._links.setdefault(each, Link(place_of(entry), entry.name))
 
     def paths(self, attachments: Iterable[Attachment]) -> frozenset[str]:
         """Where to look for links."""
-        return frozenset(link for each in attachments for link in each.want.links) | self._leaving.keys()
+        return frozenset(link for each in attachments for link in each.want.links) | self._links.keys()
 
-    def link(self, attachments: Iterable[Attachment], inside: Inside | None) -> None:
+    def link(self, attachments: Iterable[Attachment], instance: Instance, inside: Inside | None) -> None:
         """Make what is missing, where this is attached and that was seen inside."""
         if inside is None or inside.error or self._tools.dry_run or self._busy:
             return
-        self._find(attachments, inside)
+        self._find(list(attachments), instance, inside)
+        self._note()
         self._rest()
 
     def problems(self) -> list[Problem]:
@@ -81,30 +105,60 @@ class Linker:
             for each in waiting
         ]
 
-    def _find(self, attachments: Iterable[Attachment], inside: Inside) -> None:
+    def _find(self, attachments: Sequence[Attachment], instance: Instance, inside: Inside) -> None:
         wanted = {
-            link: Task(link, each.want.place, str(each.want.device), each.want.rule.name)
+            link: Task(link, each.want.place, each.entry.name, str(each.want.device), each.want.rule.name)
             for each in attachments
             if each.verified
             for link in each.want.links
         }
         self._due, self._wrong = [], []
-        for path, target in list(self._leaving.items()):
-            node = inside.nodes.get(path)
-            if path in wanted or (path in inside.nodes and (node is None or node.target != target)):
-                del self._leaving[path]
-            elif node is not None:
+        for path, link in self._ending(attachments, instance):
+            if path not in inside.nodes:
+                continue
+            node = inside.nodes[path]
+            if node is None or node.target != link.target:
+                del self._links[path]
+            elif path not in wanted or wanted[path].target != link.target:
+                # Also what is to lead elsewhere: what is noted is never less than what is there.
                 self._due.append(Task(path, ""))
+                wanted.pop(path, None)
         for path, task in wanted.items():
             if path not in inside.nodes:
                 continue
             node = inside.nodes[path]
             if node is not None and not node.target.startswith("/dev/"):
                 self._wrong.append(_in_the_way(self._name, task, node))
-            elif node is None or node.target != task.target:
+                continue
+            self._links[path] = Link(task.target, task.entry)
+            if node is None or node.target != task.target:
                 self._due.append(task)
         self._doubt(self._made & set(self._due))
         self._made = {each for each in self._made if each.path not in inside.nodes}
+
+    def _ending(self, attachments: Sequence[Attachment], instance: Instance) -> list[tuple[str, Link]]:
+        """The links that no rule asks for any more, and those of entries that are gone.
+
+        Of an entry that is neither gone nor as it should be nobody knows yet.
+        """
+        attached: dict[str, set[tuple[str, str]]] = {}
+        for each in attachments:
+            pairs = attached.setdefault(each.entry.name, set())
+            pairs |= {(link, each.want.place) for link in each.want.links}
+        return [
+            (path, link)
+            for path, link in self._links.items()
+            if (
+                (path, link.target) not in attached[link.entry]
+                if link.entry in attached
+                else link.entry not in instance.entries
+            )
+        ]
+
+    def _note(self) -> None:
+        if self._links != self._noted:
+            self._noted = dict(self._links)
+            self._tools.links.note(self._name, self._noted)
 
     def _doubt(self, unseen: set[Task]) -> None:
         """These were made, or taken away, and that is not to be seen: not again at once."""

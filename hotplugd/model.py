@@ -161,6 +161,18 @@ class Entry:
     config: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link inside an instance that we made, or are about to make.
+
+    target  where the node is inside, to which it leads
+    entry   the name of the node's entry
+    """
+
+    target: str
+    entry: str
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class InstanceName:
     """Which instance, on the server that we are connected to."""

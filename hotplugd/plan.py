@@ -85,7 +85,8 @@ def plan_instance(
     if not instance.here:
         return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
     mine = list(wanted)
-    planner = _Planner(instance, inside, unsettled, {entries.name_for(want.slot) for want in mine})
+    names = {name for want in mine for name in entries.names_for(want.slot)}
+    planner = _Planner(instance, inside, unsettled, names)
     if present is not None:
         planner.bury(present, mine)
     planner.place(mine)
@@ -191,16 +192,21 @@ class _Planner:
 
         def precedence(want: Want) -> tuple[bool, int, str]:
             return (
-                entries.name_for(want.slot) not in self._ours,
+                self._name_of(want) not in self._ours,
                 entries.age_of(want.slot),
                 want.device.syspath,
             )
 
         by_entry: dict[str, list[Want]] = {}
         for want in sorted(wanted, key=precedence):
-            by_entry.setdefault(entries.name_for(want.slot), []).append(want)
+            by_entry.setdefault(self._name_of(want), []).append(want)
         for name, wants in by_entry.items():
             self._place_entry(name, wants)
+
+    def _name_of(self, want: Want) -> str:
+        """The name of the want's entry: the one that it has, whichever version gave it."""
+        first, *before = entries.names_for(want.slot)
+        return first if first in self._ours else next((each for each in before if each in self._ours), first)
 
     def _place_entry(self, name: str, wants: Sequence[Want]) -> None:
         first, actual = wants[0], self._ours.get(name)
@@ -234,11 +240,11 @@ class _Planner:
             mark = each.config.get(entries.MARK_INSTANCE, "")
             member = each.config.get(entries.MARK_MEMBER, "")
             if mark != entries.mark_for(self._instance.id):
-                why = f"it was made for {quoted(mark)}, not for this instance"
-            elif member != self._instance.location:
-                why = f"its device is on the cluster member {quoted(member) or 'of another time'}"
+                why = _made_for(each)
             elif entries.slot_of(each) in present:
                 why = "no rule puts its device here any more"
+            elif member != self._instance.location:
+                why = f"its device is on the cluster member {quoted(member) or 'of another time'}"
             else:
                 why = "its device is gone"
             self._remove(each, why)
@@ -298,20 +304,34 @@ class _Planner:
         """Set the wanted entry against the actual one, and against what was seen inside."""
         first = wants[0]
         if keys := entries.differing(actual, wanted):
-            before = entries.place_of(actual)
-            why = f"its entry differs in {', '.join(map(quoted, keys))}"
-            self._change("update", first, wanted, why, frees=before if before != first.place else "")
+            self._update(first, wanted, actual, f"its entry differs in {', '.join(map(quoted, keys))}")
+            return
+        if actual.config[entries.MARK_INSTANCE] != wanted.config[entries.MARK_INSTANCE]:
+            # It is right but for a mark, which alone cannot be changed.
+            self._update(first, form.moved(wanted, actual, first.slot), actual, _made_for(actual))
+            return
+        if entries.name_for(entries.slot_of(actual)) != actual.name:
+            self._update(first, None, actual, "its marks name another device")
             return
         unlike = [(want, form.unlike(want, self._instance, self._inside)) for want in wants]
         wrong = next(((want, found) for want, found in unlike if found), None)
         if wrong is None or wrong[0].device.away:
             for want, found in unlike:
                 self._attached(want, actual, found)
-        elif (again := form.moved(wanted, actual, first.slot)) is not None:
+        elif (again := form.moved(wanted, actual, first.slot)) is None or entries.is_later(actual):
+            self._remove(actual, f"inside, {wrong[0].place} is {wrong[1]}, and it has to be put in anew")
+        else:
             why = f"inside, {wrong[0].place} is {wrong[1]}, not {wrong[0].device.devnum}"
             self._change("repair", first, again, why)
+
+    def _update(self, want: Want, wanted: Entry | None, actual: Entry, why: str) -> None:
+        """Have the actual entry be the wanted one, by way of none where it cannot become that."""
+        before = entries.place_of(actual)
+        if wanted is None or entries.is_later(actual):
+            # A later version's marks may say what is not known here, and would be lost without its knowing.
+            self._remove(actual, f"{why}, and it has to be put in anew")
         else:
-            self._remove(actual, f"inside, {wrong[0].place} is {wrong[1]}, and it has to be put in anew")
+            self._change("update", want, wanted, why, frees=before if before != want.place else "")
 
     def _attached(self, want: Want, actual: Entry, unlike: str | None) -> None:
         if unlike:
@@ -323,7 +343,7 @@ class _Planner:
                     f"there is",
                 )
             )
-        message = _wrong_mode(want, self._inside) if unlike == "" else ""
+        message = form.wrong_mode(want, self._inside) if unlike == "" else ""
         if message:
             self.problems.append(_problem(want, message))
         verified: bool | None = unlike == "" and not message
@@ -332,11 +352,5 @@ class _Planner:
         self.attachments.append(Attachment(want, actual, verified))
 
 
-def _wrong_mode(want: Want, inside: Inside | None) -> str:
-    node = inside.nodes.get(want.place) if inside is not None else None
-    if want.attach.mode is None or node is None or node.mode == int(want.attach.mode, 8):
-        return ""
-    return (
-        f"{want.place} in {want.instance} has mode {node.mode:04o}, the rule says {want.attach.mode}: "
-        f"something inside changed it"
-    )
+def _made_for(entry: Entry) -> str:
+    return f"it was made for {quoted(entry.config[entries.MARK_INSTANCE])}, not for this instance"

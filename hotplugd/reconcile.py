@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from hotplugd.away import Away
 from hotplugd.claims import Claim, Claims, meets, withheld
-from hotplugd.entry import is_ours, slot_of
+from hotplugd.entry import is_ours, number_of, slot_of
 from hotplugd.memory import recall
 from hotplugd.model import Device, Instance, InstanceName
 from hotplugd.plan import Attachment, Change
@@ -119,7 +119,8 @@ class Reconciler:
         self._instances_listed = True
         found = {instance.id: instance for instance in instances}
         self._listing = True
-        for name in found.keys() | self._writers.keys() | set(self._tools.notes.names()):
+        noted = {*self._tools.notes.names(), *self._tools.links.names()}
+        for name in found.keys() | self._writers.keys() | noted:
             new = name not in self._writers
             self._writer(name).listed(found.get(name), asked)
             if new and asked < self._forgotten:
@@ -166,8 +167,8 @@ class Reconciler:
 
     def is_of_another(self, slot: str) -> bool:
         """Whether a device has the number that this slot's device had, and another slot."""
-        number = slot.rpartition("-")[0]
-        return slot not in self._slots and any(each.rpartition("-")[0] == number for each in self._slots)
+        number = number_of(slot)
+        return slot not in self._slots and any(number_of(each) == number for each in self._slots)
 
     @property
     def wanted(self) -> Iterable[Wants]:

@@ -27,7 +27,7 @@ from hotplugd.reconcile import Reconciler
 from hotplugd.retry import LONG_AGO, Retry
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError, ServerInfo
-from hotplugd.slots import Notes, Slots, is_alone, lock
+from hotplugd.slots import Links, Notes, Slots, is_alone, lock
 from hotplugd.threads import Threads
 from hotplugd.tools import Tools
 from hotplugd.udev import Udev
@@ -84,6 +84,7 @@ class Session:
         self._inspector = Inspector(self._threads, self._lxd.init, self._changed_inside, self._ended)
         self._slots = Slots()
         self._notes = Notes(address)
+        self._links = Links(address)
         self._injector = Injector(self._threads, self._inspector.network, config.inject)
         tools = Tools(
             self._lxd,
@@ -91,6 +92,7 @@ class Session:
             self._injector,
             self._slots,
             self._notes,
+            self._links,
             self._restore,
             log,
             _now,
@@ -110,6 +112,7 @@ class Session:
         else:
             with lock(self.address):
                 self._notes.read()
+                self._links.read()
                 # Those of before devices are listed: a device that had one then is listed, or gone.
                 await self._work(self._slots.names())
 

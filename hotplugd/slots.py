@@ -9,19 +9,20 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from hotplugd.entry import SLOTS, mark_for, read, slot_links, slot_made, written
-from hotplugd.model import Device, Devnum, Entry, InstanceName
+from hotplugd.entry import SLOTS, is_link, mark_for, read, slot_links, slot_made, slot_of_file, written
+from hotplugd.model import Device, Devnum, Entry, InstanceName, Link
+from hotplugd.sysfs import boot
 
 _LOCK: Final = ".lock-"
-_SLOT: Final = re.compile(r"[cb]-\d+-\d+-i?\d+", re.ASCII)
-_OWN: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_LINK: Final = ("target", "entry")
+_SAME: Final = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_OWN: Final = _SAME | os.O_TRUNC
 
 
 class AlreadyRunning(Exception):
@@ -52,15 +53,10 @@ class Notes:
 
     def read(self) -> None:
         """Read what there is from before. Raises OSError. What is broken was not followed by a request."""
-        for path in Path(SLOTS).glob(self._start + "*"):
-            try:
-                found = json.loads(path.read_bytes())
-                name = InstanceName(str(found["project"]), str(found["name"]))
-                entries = {str(key): read(str(key), config) for key, config in found["entries"].items()}
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                path.unlink(missing_ok=True)
-            else:
-                self._before[name] = entries
+        for name, found in _read(self._start, "entries").items():
+            self._before[name] = {
+                key: read(key, config) for key, config in found.items() if isinstance(config, dict)
+            }
 
     def names(self) -> list[InstanceName]:
         """See `tools.Notes`."""
@@ -72,26 +68,68 @@ class Notes:
 
     def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
         """See `tools.Notes`. Without room for a note a device goes in all the same."""
-        path = f"{SLOTS}/{self._start}{_short(mark_for(name))}"
-        new = path.replace(".adding-", ".new-")
-        if not entries:
-            with suppress(OSError):
-                os.unlink(path)
-            return
-        found = {
-            "project": name.project,
-            "name": name.name,
-            "entries": {each.name: written(each) for each in entries},
-        }
+        _write(self._start, name, "entries", {each.name: written(each) for each in entries})
+
+
+class Links:
+    """The links inside the instances of one server, noted in the same way."""
+
+    def __init__(self, server: str) -> None:
+        self._start = f".links-{_of(server)}-"
+        self._before: dict[InstanceName, dict[str, Link]] = {}
+
+    def read(self) -> None:
+        """Read what there is from before. Raises OSError."""
+        for name, found in _read(self._start, "links").items():
+            self._before[name] = {
+                path: Link(str(each[0]), str(each[1]))
+                for path, each in found.items()
+                if is_link(path) and isinstance(each, list) and len(each) == len(_LINK)
+            }
+
+    def names(self) -> list[InstanceName]:
+        """See `tools.Links`."""
+        return list(self._before)
+
+    def take(self, name: InstanceName) -> Mapping[str, Link]:
+        """See `tools.Links`."""
+        return self._before.pop(name, {})
+
+    def note(self, name: InstanceName, links: Mapping[str, Link]) -> None:
+        """See `tools.Links`. Without room for a note a link is made all the same."""
+        _write(self._start, name, "links", {path: [each.target, each.entry] for path, each in links.items()})
+
+
+def _read(start: str, what: str) -> dict[InstanceName, dict[str, object]]:
+    """What the files that begin so say of each instance. What is broken goes. Raises OSError."""
+    said: dict[InstanceName, dict[str, object]] = {}
+    for path in Path(SLOTS).glob(start + "*"):
+        try:
+            found = json.loads(path.read_bytes())
+            name = InstanceName(str(found["project"]), str(found["name"]))
+            said[name] = {str(key): each for key, each in found[what].items()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            path.unlink(missing_ok=True)
+    return said
+
+
+def _write(start: str, name: InstanceName, what: str, found: Mapping[str, object]) -> None:
+    """Have the instance's file say this and nothing else; no file where there is nothing to say."""
+    path = f"{SLOTS}/{start}{_short(mark_for(name))}"
+    new = f"{SLOTS}/.new-{start[1:]}{_short(mark_for(name))}"
+    if not found:
         with suppress(OSError):
-            file = os.open(new, _OWN, 0o600)
-            try:
-                whole = json.dumps(found).encode()
-                complete = os.write(file, whole) == len(whole)
-            finally:
-                os.close(file)
-            if complete:
-                os.replace(new, path)
+            os.unlink(path)
+        return
+    with suppress(OSError):
+        file = os.open(new, _OWN, 0o600)
+        try:
+            whole = json.dumps({"project": name.project, "name": name.name, what: found}).encode()
+            complete = os.write(file, whole) == len(whole)
+        finally:
+            os.close(file)
+        if complete:
+            os.replace(new, path)
 
 
 class Slots:
@@ -108,7 +146,7 @@ class Slots:
             Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
             _link(device)
         # After the links: a mark without is swept away by another hotplugd, for another server.
-        _touch(slot_made(device.slot))
+        _mark(device.slot)
 
     def remove(self, device: Device) -> None:
         """Take the device's links away. Raises OSError."""
@@ -116,8 +154,7 @@ class Slots:
 
     def names(self) -> set[str]:
         """The slots of which there is a link or a mark. Raises OSError."""
-        found = (_SLOT.match(path.name) for path in os.scandir(SLOTS))
-        return {each[0] for each in found if each is not None}
+        return {slot for path in os.scandir(SLOTS) if (slot := slot_of_file(path.name, boot()))}
 
     def leads_nowhere(self, slot: str) -> bool:
         """Whether the slot's device is gone, and no other has its node."""
@@ -144,8 +181,13 @@ def _link(device: Device) -> None:
                 raise SlotError(f"{link} should lead to {device.devnum} and leads to {found}") from None
 
 
-def _touch(path: str) -> None:
-    os.close(os.open(path, _OWN, 0o600))
+def _mark(slot: str) -> None:
+    """Say what the slot's links are called, as our udev rule imports it: at any time, so it is not cut."""
+    file = os.open(slot_made(slot), _SAME, 0o600)
+    try:
+        os.write(file, f"HOTPLUGD_LINK={slot}\n".encode("ascii"))
+    finally:
+        os.close(file)
 
 
 def is_alone(server: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from hotplugd.address import find_server
 from hotplugd.claims import Claims, withheld
-from hotplugd.entry import is_ours, is_path, name_for, slot_of
+from hotplugd.entry import is_ours, is_path, names_for, slot_of
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd
 from hotplugd.memory import recall
@@ -58,7 +58,8 @@ class Survey:
         """What becomes of one device; here guard rails speak too."""
         wanted = self.wants.get(device.syspath, Wants(device))
         plans = [plan for _, plan in sorted(self.plans.items())]
-        entries = {name_for(device.slot), *(name_for(each.slot) for each in wanted.wants)}
+        slots = {device.slot, *(each.slot for each in wanted.wants)}
+        entries = {name for slot in slots for name in names_for(slot)}
         return Fate(
             wanted,
             tuple(each for plan in plans for each in plan.attachments if each.entry.name in entries),
@@ -124,7 +125,8 @@ def _away(rules: RuleSet, devices: Iterable[Device], instances: Iterable[Instanc
 
 def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> bool:
     return any(
-        (instance := instances.get(each.instance)) is not None and name_for(each.slot) in instance.entries
+        (instance := instances.get(each.instance)) is not None
+        and any(name in instance.entries for name in names_for(each.slot))
         for each in wanted.wants
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -59,3 +60,9 @@ def inode(syspath: str) -> int:
         return os.stat(syspath).st_ino
     except OSError:
         return time.time_ns()
+
+
+@cache
+def boot() -> str:
+    """The first eight digits of this boot's id: what carries them is of no other boot (random(4))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii")[:8]

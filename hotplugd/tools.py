@@ -10,7 +10,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model import Device, Entry, InstanceName
+from hotplugd.model import Device, Entry, InstanceName, Link
 from hotplugd.server import Injector, Inspector, Server
 
 
@@ -37,6 +37,22 @@ class Notes(Protocol):
         """These are being put in; no note where there are none."""
 
 
+class Links(Protocol):
+    """The links inside instances, kept over a crash of ours, and not over a boot, which they do not outlast.
+
+    Entries do not have them: rules change them while a device is attached.
+    """
+
+    def names(self) -> Iterable[InstanceName]:
+        """The instances of which there is a note from before that nobody took yet."""
+
+    def take(self, name: InstanceName) -> Mapping[str, Link]:
+        """The links that were made in this instance when we ended, or about to be, by their paths."""
+
+    def note(self, name: InstanceName, links: Mapping[str, Link]) -> None:
+        """These are there, or about to be; no note where there are none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What writers work with.
@@ -52,6 +68,7 @@ class Tools:
     injector: Injector
     slots: Slots
     notes: Notes
+    links: Links
     restore: Callable[[Device], Device | None]
     log: FilteringBoundLogger
     now: Callable[[], str]

@@ -27,10 +27,11 @@ import pyudev
 from pyudev._util import udev_list_iterate
 
 from hotplugd import nic, sysfs
-from hotplugd.entry import age_of, slot_prefix
+from hotplugd.entry import age_of
 from hotplugd.host import in_use
 from hotplugd.hush import hush
 from hotplugd.model import Device, Devnum, Texts
+from hotplugd.nodeslot import complete, node_slot
 
 _VIRTUAL: Final = "/sys/devices/virtual"
 _BUFFER: Final = 64 << 20
@@ -297,17 +298,19 @@ class Udev:
             return replace(device, in_use=used, slot=_net_slot(device))
         if device.devnum is None:
             return replace(device, in_use=used)
-        return replace(device, in_use=used, slot=self._slot(device, listing=listing))
+        before = self._known.get(device.syspath)
+        return replace(device, in_use=used, slot=node_slot(device, before, listing=listing))
 
     def _described(self, found: Any) -> Device:
         above = found.parent
         bare = _bare(found)
         properties = _properties(found)
+        complete(properties)
         return replace(
             bare,
             # One text, and not two that are equal.
             node=properties.get("DEVNAME", bare.node) if bare.node else "",
-            slot=f"p-{bare.kernel}-{sysfs.inode(bare.syspath)}" if bare.subsystem == "pci" else "",
+            slot=_pci_slot(bare) if bare.subsystem == "pci" else "",
             driver=_driver(found, properties),
             properties=Texts(properties),
             attrs=self._read_attrs(bare, properties),
@@ -328,26 +331,6 @@ class Udev:
         self._above[syspath] = device
         return device
 
-    def _slot(self, device: Device, *, listing: bool) -> str:
-        """An id for this enumeration of the device, `c-189-3-123456`: the one that our udev rule gave it.
-
-        Without the rule its last part is the time at which udevd first saw the device, in µs since boot, or
-        where it keeps nothing of the device, the number that sysfs gave its folder.
-        While we hear of it without a gap the device keeps its slot, also if udevd forgets that time.
-        """
-        assert device.devnum is not None
-        prefix = slot_prefix(device.devnum)
-        born = device.properties.get("USEC_INITIALIZED", "")
-        named = device.properties.get("HOTPLUGD_SLOT", "")
-        if not (named.startswith(prefix) and named.removeprefix(prefix).isdecimal()):
-            named = ""
-        before = self._known.get(device.syspath)
-        if before is not None and before.devnum == device.devnum:
-            slot = before.slot
-            if slot in (named, prefix + born) or not (named or (listing and born)):
-                return slot
-        return named or prefix + (born if born.isdecimal() else f"i{sysfs.inode(device.syspath)}")
-
     def _read_attrs(self, device: Device, properties: Mapping[str, str]) -> Texts:
         more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()
         names = {*self._attrs, *more} if more else self._attrs
@@ -364,6 +347,10 @@ class Udev:
 def _can_matter(found: Any) -> bool:
     """Whether a rule could attach it: it has a node, or is a network interface or a PCI device."""
     return found.device_node is not None or found.subsystem in ("net", "pci")
+
+
+def _pci_slot(device: Device) -> str:
+    return f"p-{device.kernel}-{sysfs.boot()}-{sysfs.inode(device.syspath)}"
 
 
 def _net_slot(device: Device) -> str:

@@ -148,11 +148,13 @@ class Writer:
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
         running = self.actual is not None and self.actual.running
-        return entries.name_for(slot) in self._sending or (running and self.has_entry(slot))
+        sending = not self._sending.isdisjoint(entries.names_for(slot))
+        return sending or (running and self.has_entry(slot))
 
     def has_entry(self, slot: str) -> bool:
         """Whether the instance has an entry for the device with this slot."""
-        return self.actual is not None and entries.name_for(slot) in self.actual.entries
+        actual = self.actual
+        return actual is not None and any(each in actual.entries for each in entries.names_for(slot))
 
     def close(self) -> None:
         """Try nothing again."""
@@ -279,6 +281,10 @@ class Writer:
         self._sending = frozenset(change.entry.name for change in batch)
         paths = [entries.place_of(change.entry) for change in batch]
         self._interior.changed(paths)
+        before = self.actual.entries if self.actual is not None else {}
+        for change in batch:
+            if (old := before.get(change.entry.name)) is not None:
+                self._interior.ends(old)
         self._asking.sent()
         self._doubts.begin(batch)
         try:
@@ -301,10 +307,6 @@ class Writer:
         else:
             self._doubts.done()
             self._pause.reset()
-            before = self.actual.entries if self.actual is not None else {}
-            for change in batch:
-                if (old := before.get(change.entry.name)) is not None:
-                    self._interior.removed(old)
             self._learn(actual)
             self._done(batch)
         finally:
@@ -339,7 +341,7 @@ class Writer:
         self._asking.stale = True
         for change in left:
             self._interior.changed([entries.place_of(change.entry)])
-            self._interior.removed(change.entry)
+            self._interior.ends(change.entry)
             self._interior.left(change, cleared=True)
         return True
 

@@ -11,23 +11,25 @@ from hotplugd.entry import (
     MARK_INSTANCE,
     MARK_NODE,
     MARK_RULE,
+    VERSION,
     mark_for,
     name_for,
+    slot_for,
     slot_links,
-    slot_prefix,
 )
 from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Kind
 from hotplugd.rules import RuleSet, parse
 from hotplugd.wants import Want, identity, wants
 from tests.rules import devices
 
+BOOT = "1a2b3c4d"
 BOX = InstanceName("default", "box")
 
 
 def plugged(device: Device, major: int, minor: int, born: int = 1, kind: Kind = "char") -> Device:
     """The device with a node of this number. born tells its enumerations apart."""
     number = Devnum(kind, major, minor)
-    return replace(device, devnum=number, slot=f"{slot_prefix(number)}{born}")
+    return replace(device, devnum=number, slot=slot_for(number, BOOT, str(born)))
 
 
 def phone(number: int = 1, serial: str | None = None, born: int = 1) -> Device:
@@ -91,7 +93,7 @@ def entry(
         "source": slot_links(device.slot)[0],
         "path": device.node,
         "required": "false",
-        "user.hotplugd.version": "1",
+        "user.hotplugd.version": VERSION,
         MARK_INSTANCE: mark_for(instance),
         MARK_DEVICE: identity(device),
         MARK_NODE: device.node,
@@ -132,7 +134,7 @@ def pci(number: int = 1, born: int = 1) -> Device:
     """A PCI device."""
     address = f"0000:0{number}:00.0"
     syspath = f"/sys/devices/pci0000:00/{address}"
-    return Device(syspath, "pci", address, driver="some", slot=f"p-{address}-{born}")
+    return Device(syspath, "pci", address, driver="some", slot=f"p-{address}-{BOOT}-{born}")
 
 
 def gpu(number: int = 1, born: int = 1) -> tuple[Device, Device]:

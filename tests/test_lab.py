@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import pyudev
 
+from hotplugd.entry import slot_links, slot_made
 from tests.lab.container import Container
 from tests.lab.inside import Seen
 from tests.lab.kernel import Console, Zram
 from tests.lab.server import Server
-from tests.lab.udevd import trigger
+from tests.lab.udevd import slot_said, trigger
 from tests.lab.usb import SERIAL, Phone, Usb
 from tests.lab.wait import NotInTime, eventually
 
@@ -60,15 +61,15 @@ def _hear(monitor: pyudev.Monitor, action: str, syspath: str) -> pyudev.Device:
 
 
 def _links(device: pyudev.Device) -> list[Path]:
-    slot = device.properties["HOTPLUGD_SLOT"]
-    return [Path("/dev/hotplugd", f"{slot}{kind}") for kind in ("", ".r", ".made")]
+    slot = slot_said(device.properties)
+    return [Path(each) for each in (*slot_links(slot), slot_made(slot))]
 
 
 def _make_links(device: pyudev.Device) -> list[Path]:
     """As a daemon makes them that is killed afterwards."""
     first, second, made = links = _links(device)
     made.parent.mkdir(exist_ok=True)
-    made.touch()
+    made.write_text(f"HOTPLUGD_LINK={first.name}\n")
     for link in (first, second):
         link.symlink_to(str(device.device_node))
     return links

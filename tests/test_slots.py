@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import subprocess
@@ -10,13 +11,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from hotplugd import entry, slots
 from hotplugd.entry import slot_links
-from hotplugd.model import Device, Devnum, Entry, InstanceName
-from hotplugd.slots import AlreadyRunning, Notes, SlotError, Slots, devnum_of, is_alone, lock
+from hotplugd.model import Device, Devnum, Entry, InstanceName, Link
+from hotplugd.slots import AlreadyRunning, Links, Notes, SlotError, Slots, devnum_of, is_alone, lock
+from hotplugd.sysfs import boot
 
 _HOLDER = """
 import sys
@@ -130,6 +133,97 @@ class TestLinks:
         Slots().remove(one)
         Slots().remove(one)
         assert sorted(os.listdir(folder)) == ["c-1-3-55", "c-1-3-55.made", "c-1-3-55.r"]
+
+
+NEW = f"c-1-3-{boot()}-77"
+
+
+class TestOfThisBoot:
+    """A slot that has the boot's id."""
+
+    def test_the_file_beside_says_what_the_links_are_called(self, folder: Path) -> None:
+        Slots().make(null(NEW))
+        assert sorted(os.listdir(folder)) == sorted([NEW, f"{NEW}.r", "c-1-3-boot-77.made"])
+        assert (folder / "c-1-3-boot-77.made").read_text() == f"HOTPLUGD_LINK={NEW}\n"
+        Slots().make(null(NEW))
+        assert (folder / "c-1-3-boot-77.made").read_text() == f"HOTPLUGD_LINK={NEW}\n"
+
+    @pytest.mark.usefixtures("folder")
+    def test_all_three_are_one_slot_and_go_together(self) -> None:
+        Slots().make(null(NEW))
+        Slots().make(null("c-1-3-77"))
+        assert Slots().names() == {NEW, "c-1-3-77"}
+        Slots().sweep(NEW)
+        assert Slots().names() == {"c-1-3-77"}
+
+    def test_what_is_alone_is_found(self, folder: Path) -> None:
+        for name in (f"{NEW}.r", "c-1-3-boot-78.made"):
+            folder.mkdir(exist_ok=True)
+            (folder / name).touch()
+        assert Slots().names() == {NEW, f"c-1-3-{boot()}-78"}
+
+
+class TestLinksInside:
+    """Those inside instances, as they are noted."""
+
+    ONE = InstanceName("default", "one")
+    FOUND: ClassVar = {"/dev/a": Link("/dev/ttyUSB0", "hp-1"), "/dev/b": Link("/dev/ttyUSB1", "hp-2")}
+
+    @pytest.mark.usefixtures("folder")
+    def test_they_are_read_by_the_next(self, folder: Path) -> None:
+        folder.mkdir()
+        Links("/a").note(self.ONE, self.FOUND)
+        notes = Links("/a")
+        notes.read()
+        assert notes.names() == [self.ONE]
+        assert notes.take(self.ONE) == self.FOUND
+        assert notes.take(self.ONE) == {}
+        assert notes.names() == []
+
+    def test_of_none_nothing_is_left_and_each_server_has_its_own(self, folder: Path) -> None:
+        folder.mkdir()
+        Links("/a").note(self.ONE, self.FOUND)
+        Notes("/a").read()
+        (other := Links("/b")).read()
+        assert other.names() == []
+        Links("/a").note(self.ONE, {})
+        assert os.listdir(folder) == []
+
+    BROKEN = (
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"project": "p", "name": "n"}',
+        '{"project": "p", "name": "n", "links": 1}',
+    )
+
+    @pytest.mark.parametrize("text", BROKEN)
+    def test_what_is_broken_goes(self, folder: Path, text: str) -> None:
+        folder.mkdir()
+        Links("/a").note(self.ONE, self.FOUND)
+        (file,) = folder.iterdir()
+        file.write_text(text)
+        (notes := Links("/a")).read()
+        assert (notes.names(), os.listdir(folder)) == ([], [])
+
+    def test_half_a_link_is_none(self, folder: Path) -> None:
+        folder.mkdir()
+        Links("/a").note(self.ONE, self.FOUND)
+        (file,) = folder.iterdir()
+        links = {
+            "/dev/a": ["/dev/x"],
+            "/dev/b": None,
+            "/etc/c": ["/dev/x", "y"],
+            "/dev/../d": ["/dev/x", "y"],
+        }
+        file.write_text(json.dumps({"project": "default", "name": "one", "links": links}))
+        (notes := Links("/a")).read()
+        assert notes.take(self.ONE) == {}
+
+    def test_without_room_nothing_is_raised(self, folder: Path) -> None:
+        Links("/a").note(self.ONE, self.FOUND)
+        assert not folder.exists()
 
 
 class TestSweep:

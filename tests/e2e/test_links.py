@@ -57,11 +57,15 @@ def test_detaching_everything_takes_them_away(
     console.plug()
     eventually(lambda: target(container) == console.node)
     eventually(lambda: target(container, "/dev/board") == console.node)
-    running.stop()
+    running.write_rules(rules(container, console).replace("/dev/board", "/dev/other"))
+    running.reload()
+    eventually(lambda: target(container, "/dev/other") == console.node)
+    # Killed: the link that no rule asks for may be there still.
+    running.kill()
     done = running.ask("detach", "--all")
     assert done.returncode == 0, done.stderr
-    assert not target(container)
-    assert not target(container, "/dev/board")
+    for each in (LINK, "/dev/board", "/dev/other"):
+        assert not target(container, each)
 
 
 def test_a_folder_that_is_a_link_inside_leads_nowhere_outside(

@@ -166,13 +166,14 @@ def named(folder: str) -> set[str]:
 def test_entries_and_links_have_names_of_ours_alone(scene: Scene) -> None:
     for name, config in scene.container.devices.items():
         assert re.fullmatch("hp-[0-9a-f]{16}", name)
-        assert re.fullmatch(r"/dev/hotplugd/c-18[89]-[0-9]+-[0-9]+(\.r)?", config["source"])
+        assert re.fullmatch(r"/dev/hotplugd/c-18[89]-[0-9]+-[0-9a-f]{8}-i?[0-9]+(\.r)?", config["source"])
         if config["path"] not in named("/dev/by-serial"):
             assert re.fullmatch("/dev/bus/usb/[0-9]{3}/[0-9]{3}", config["path"])
         can_be_shown(*config.values())
     for link in Path("/dev/hotplugd").iterdir():
         assert re.fullmatch(
-            r"[bc]-[0-9]+-[0-9]+-i?[0-9]+(\.r|\.made)?|\.(lock|(adding|new)-[0-9a-f]{16})-[0-9a-f]{16}|\.[a-z]+",
+            r"[bc]-[0-9]+-[0-9]+-(boot-|[0-9a-f]{8}-)?i?[0-9]+(\.r|\.made)?|"
+            r"\.(lock|(new-)?(adding|links)-[0-9a-f]{16})-[0-9a-f]{16}|\.[a-z]+",
             link.name,
         )
 

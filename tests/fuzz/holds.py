@@ -7,8 +7,9 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-from hotplugd.entry import MARK, is_ours, links_of, place_of
-from hotplugd.model import Device, Entry, is_instance_name, is_reserved_path
+from hotplugd.entry import MARK, is_ours, place_of
+from hotplugd.model import Device, is_instance_name, is_reserved_path
+from hotplugd.plan import Change
 from hotplugd.rules import Diagnostic, Related, RuleSet
 
 # Controls, what turns the reading direction or is not seen, halves of characters, ends of lines.
@@ -60,9 +61,9 @@ def agree(rules: RuleSet, device: Device) -> None:
             can_be_shown(str(each.failed))
 
 
-def is_legal(entry: Entry, instance: str) -> None:
-    """An entry that goes to the server is ours and names nothing that it should not."""
-    config = entry.config
+def is_legal(change: Change, instance: str) -> None:
+    """An entry that goes to the server is ours and names nothing that it should not, nor do its links."""
+    config = (entry := change.entry).config
     assert _ENTRY.fullmatch(entry.name)
     assert is_ours(entry)
     assert config[MARK + "instance"].split("/")[-1] == instance
@@ -78,7 +79,7 @@ def is_legal(entry: Entry, instance: str) -> None:
     elif config["type"] == "nic":
         assert _INTERFACE.fullmatch(place)
         assert _INTERFACE.fullmatch(config["parent"])
-    for link in links_of(entry):
+    for link in change.want.links if change.want is not None else ():
         assert _LINK.fullmatch(link)
         assert not {".", ".."} & set(link.split("/"))
     for key in ("uid", "gid", "busnum", "devnum"):

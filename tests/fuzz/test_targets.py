@@ -58,7 +58,7 @@ def _always(*_: object) -> bool:
     return True
 
 
-def _any_slot(_: object, device: Device, *, listing: bool) -> str:
+def _any_slot(device: Device, _: object, *, listing: bool) -> str:
     return device.properties.get("HOTPLUGD_SLOT", "")
 
 
@@ -79,7 +79,7 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "any path is a link's": ("devices", wants, "_bad_link", lambda *_: ""),
     "any name is an interface's": ("devices", wants, "_bad_name", lambda *_: ""),
     "the matcher and the explanation differ": ("rule-bytes", ruleset.RuleSet, "explain", lambda *_: ()),
-    "any text is a slot": ("device-bytes", udev.Udev, "_slot", _any_slot),
+    "any text is a slot": ("device-bytes", udev, "node_slot", _any_slot),
     "a property has to be UTF-8": ("device-bytes", udev, "os", SimpleNamespace(**_STRICT)),
     "an attribute has to be UTF-8": ("device-bytes", sysfs, "attribute", _attribute),
     "what cannot be read is empty": ("device-bytes", sysfs, "attribute", lambda *_: ""),

@@ -56,7 +56,7 @@ def judge(feed: Feed, rules: RuleSet, device: Device) -> None:
         plan = plan_instance(name, box, wanted, seen, present={device.slot})
         for change in plan.changes:
             if change.action != "remove":
-                holds.is_legal(change.entry, name.name)
+                holds.is_legal(change, name.name)
         plans.append(plan)
     _show(rules.explain(device), device, found, plans)
 
@@ -77,7 +77,7 @@ def plans(data: bytes) -> None:
         assert is_ours(change.entry)
         holds.can_be_shown(change.why)
         if change.action != "remove":
-            holds.is_legal(change.entry, "box")
+            holds.is_legal(change, "box")
     for problem in plan.problems:
         holds.can_be_shown(problem.message)
     for each in box.entries.values():

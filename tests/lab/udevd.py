@@ -8,10 +8,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from hotplugd.entry import slot_links, slot_of_file
+from hotplugd.sysfs import boot
 from tests.lab.wait import ended, eventually
 
 RULE = Path(__file__).parents[2] / "rules" / "60-hotplugd.rules"
@@ -38,6 +40,11 @@ def udevd() -> Iterator[None]:
         undo.enter_context(_daemon())
         undo.enter_context(_rule())
         yield
+
+
+def slot_said(properties: Mapping[str, str]) -> str:
+    """The slot that our udev rule means, which cannot read the boot's id."""
+    return properties["HOTPLUGD_SLOT"].replace("-boot-", f"-{boot()}-")
 
 
 def settle() -> None:
@@ -99,6 +106,25 @@ def _rule() -> Iterator[None]:
         os.close(users)
 
 
+@contextmanager
+def ruled_by(rule: Path) -> Iterator[None]:
+    """This rule file holds in place of ours."""
+    _replace(rule)
+    try:
+        yield
+    finally:
+        _replace(RULE)
+
+
+def _replace(rule: Path) -> None:
+    # At once: udevd may read it for somebody else's event while it is being written.
+    fresh = _FOR_THE_TIME.with_suffix(f".{os.getpid()}")
+    shutil.copy(rule, fresh)
+    fresh.replace(_FOR_THE_TIME)
+    subprocess.run(["udevadm", "control", "--reload"], check=True)
+    settle()
+
+
 def _carried_out() -> bool:
     """Whether udevd goes by our rule. It looks for changed rules by itself too, within three seconds."""
     subprocess.run(["udevadm", "control", "--reload"], check=False, capture_output=True)
@@ -140,11 +166,15 @@ def _tidy_slots(*, existed: bool) -> None:
             if not path.exists():
                 path.unlink(missing_ok=True)
             continue
-        if path.suffix == ".made" and path.with_suffix("").exists():
+        of = slot_of_file(path.name, boot())
+        if of and any(map(os.path.exists, slot_links(of))):
             continue
         with suppress(FileNotFoundError):
             # Another test's, between a crash and the next start.
-            if path.name.startswith(".adding-") and time.time() - path.stat().st_mtime < _JUST_NOW:
+            if (
+                path.name.startswith((".adding-", ".links-"))
+                and time.time() - path.stat().st_mtime < _JUST_NOW
+            ):
                 continue
         with suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

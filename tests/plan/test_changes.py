@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.entry import slot_links
-from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Node
+from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Node, quoted
 from hotplugd.plan import Plan, plan_instance
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset, wanted
 
@@ -71,9 +71,6 @@ UPDATES: dict[str, tuple[str, dict[str, str | None], str]] = {
     "a key that somebody took away": ("", {"type": None}, "type"),
     "another source": ("", {"source": "/dev/ttyUSB9"}, "source"),
     "no source": ("", {"source": None}, "source"),
-    "another version": ("", {"user.hotplugd.version": "0"}, "user.hotplugd.version"),
-    "another instance": ("", {"user.hotplugd.instance": "default/old"}, "user.hotplugd.instance"),
-    "another project": ("", {"user.hotplugd.instance": "lab/box"}, "user.hotplugd.instance"),
 }
 
 
@@ -85,7 +82,16 @@ def test_an_entry_that_differs_is_updated(attach: str, differs: dict[str, str | 
     assert found.attachments == ()
 
 
+# Such a change alone newer servers refuse, and older ones take the device out for it and put it in again.
 INFORMAL: dict[str, dict[str, str | None]] = {
+    "version 1": {"user.hotplugd.version": "1"},
+    "a later version": {"user.hotplugd.version": "3"},
+    "no version of ours": {"user.hotplugd.version": ""},
+    "links": {"user.hotplugd.links": "/dev/a /dev/b"},
+    "member": {"user.hotplugd.member": "elsewhere"},
+    "what a later version says": {"user.hotplugd.version": "3", "user.hotplugd.lease": "x"},
+    "what a later version tells the server": {"user.hotplugd.version": "3", "ownership.inherit": "true"},
+    "a key of somebody's": {"user.note": "mine"},
     "rule": {"user.hotplugd.rule": "older"},
     "device": {"user.hotplugd.device": "serial:other"},
     "since": {"user.hotplugd.since": "2020-01-01"},
@@ -99,6 +105,42 @@ def test_marks_for_people_alone_change_nothing(differs: dict[str, str | None]) -
     found = plan("", [entry(ONE, differs)])
     assert said(found) == []
     assert [each.verified for each in found.attachments] == [True]
+
+
+@pytest.mark.parametrize("mark", ["default/old", "lab/box", "a\n"])
+@pytest.mark.parametrize(("source", "other"), [(FIRST, SECOND), (SECOND, FIRST)])
+def test_what_was_made_for_another_instance_is_put_in_again(mark: str, source: str, other: str) -> None:
+    found = plan("", [entry(ONE, {"user.hotplugd.instance": mark, "source": source})])
+    assert [(each.action, each.entry) for each in found.changes] == [
+        ("update", entry(ONE, {"source": other}))
+    ]
+    assert found.changes[0].why == f"it was made for {quoted(mark)}, not for this instance"
+
+
+# What a rule says, what was seen inside, and why the entry of a later version goes.
+LATER: dict[str, tuple[str, Inside, str]] = {
+    "another mode": ("mode: '0600'", RUNNING, "its entry differs in mode"),
+    "another path": ("path: /dev/x", RUNNING, "its entry differs in path"),
+    "its node is lost": ("", replace(RUNNING, nodes={ONE.node: None}), "inside, /dev/ttyUSB1 is missing"),
+}
+
+
+@pytest.mark.parametrize(("attach", "inside", "why"), LATER.values(), ids=LATER)
+def test_what_a_later_version_made_is_never_written_anew(attach: str, inside: Inside, why: str) -> None:
+    theirs = entry(ONE, {"user.hotplugd.version": "3", "user.hotplugd.lease": "x"})
+    found = plan(attach, [theirs], inside)
+    assert [(each.action, each.entry) for each in found.changes] == [("remove", theirs)]
+    assert found.changes[0].why == f"{why}, and it has to be put in anew"
+    assert found.changes[0].frees == ONE.node
+
+
+@pytest.mark.parametrize("version", ["1", "2", "3", "", "x"])
+def test_what_any_version_made_goes_with_its_device(version: str) -> None:
+    theirs = entry(ONE, {"user.hotplugd.version": version, "user.hotplugd.lease": "x"})
+    found = plan_instance(BOX, box([theirs]), (), None, present=set())
+    assert [(each.action, each.entry, each.why) for each in found.changes] == [
+        ("remove", theirs, "its device is gone")
+    ]
 
 
 @pytest.mark.parametrize("source", [FIRST, SECOND])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.entry import MARK_SEEN, age_of, name_for
+from hotplugd.entry import MARK_SEEN, MARK_SLOT, MARK_VERSION, age_of, name_for
 from hotplugd.memory import recall, remember
 from hotplugd.model import Ability, Device, Entry, Inside, Instance, Node
 from hotplugd.plan import Plan, plan_instance
@@ -198,6 +198,28 @@ class TestGpu:
 
     def entry(self) -> Entry:
         return plan(box(), CARD, RENDER).changes[0].entry
+
+    def test_what_version_1_attached_stays_under_its_name(self) -> None:
+        (new,) = plan(box(), CARD).changes
+        before = name_for("p-0000:01:00.0-1")
+        marks = {MARK_VERSION: "1", MARK_SLOT: "p-0000:01:00.0-1"}
+        old = Entry(before, {**new.entry.config, **marks})
+        found = plan(box([old]), CARD, RENDER)
+        assert found.changes == ()
+        assert {each.entry.name for each in found.attachments} == {before} != {new.entry.name}
+        other = plan(box([old]), *gpu(1, born=2))
+        assert [(each.action, each.entry.name == before) for each in other.changes] == [
+            ("add", False),
+            ("remove", True),
+        ]
+
+    @pytest.mark.parametrize("slot", ["p-0000:02:00.0-1", "p-0000:01:00.0-2", "n-1-1", "", "-", "x" * 999])
+    def test_one_whose_mark_names_another_device_is_put_in_anew(self, slot: str) -> None:
+        (new,) = plan(box(), CARD).changes
+        edited = Entry(new.entry.name, {**new.entry.config, MARK_SLOT: slot})
+        (change,) = plan(box([edited]), CARD).changes
+        assert (change.action, change.entry) == ("remove", edited)
+        assert change.why == "its marks name another device, and it has to be put in anew"
 
     def test_card_and_render_node_are_one_entry(self) -> None:
         found = plan(box(), RENDER, CARD)

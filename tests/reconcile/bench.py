@@ -11,7 +11,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from hotplugd.entry import is_ours, is_path, name_for, place_of, slot_of
-from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Node
+from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Link, Node
 from hotplugd.reconcile import Reconciler
 from hotplugd.rules import RuleSet
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
@@ -35,6 +35,32 @@ class Request:
         return frozenset({each.name for each in self.put} | set(self.remove))
 
 
+class Kept:
+    """The links that are noted."""
+
+    def __init__(self) -> None:
+        self.links: dict[InstanceName, dict[str, Link]] = {}
+        self._before: set[InstanceName] = set()
+
+    def start(self, before: Kept) -> None:
+        """What another noted is read."""
+        self.links = before.links
+        self._before = set(self.links)
+
+    def names(self) -> set[InstanceName]:
+        return self._before
+
+    def take(self, name: InstanceName) -> Mapping[str, Link]:
+        taken = self.links.get(name, {}) if name in self._before else {}
+        self._before.discard(name)
+        return taken
+
+    def note(self, name: InstanceName, links: Mapping[str, Link]) -> None:
+        self.links.pop(name, None)
+        if links:
+            self.links[name] = dict(links)
+
+
 class Bench:
     """The world around one reconciler.
 
@@ -56,6 +82,7 @@ class Bench:
     halves     nodes inside of entries that the server did not get to write down, by path
     nowhere    links that are somewhere else once they were made
     unlinked   raises what making or taking away a link inside fails with
+    kept       the links that are noted
     before     what was being put in when another ended, and `notes` the names of what is, by instance
     links      which slots have links; `unlinkable` and `unmakeable` slots fail
     """
@@ -96,11 +123,13 @@ class Bench:
         self.pulled: set[str] = set()
         self.before: dict[InstanceName, dict[str, Entry]] = {}
         self.notes: dict[InstanceName, set[str]] = {}
+        self.kept = Kept()
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
         log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
         self.reconciler = Reconciler(
-            Tools(self, self, self, self, self, self.restore, log, lambda: f"at {now()}", dry_run), rules
+            Tools(self, self, self, self, self, self.kept, self.restore, log, lambda: f"at {now()}", dry_run),
+            rules,
         )
 
     async def start(self, *devices: Device, unsettled: Sequence[Device] = ()) -> None:
@@ -223,7 +252,9 @@ class Bench:
             assert is_ours(entries[gone])
             nodes.pop(place_of(entries.pop(gone)), None)
         for each in request.put:
-            assert each.name not in entries or is_ours(entries[each.name])
+            if (old := entries.get(each.name)) is not None:
+                assert is_ours(old)
+                nodes.pop(place_of(old), None)
             entries[each.name] = each
             if self.instances[name].running:
                 nodes[place_of(each)] = _node(each)
@@ -312,6 +343,6 @@ def names(devices: Iterable[Device]) -> set[str]:
 def _node(of: Entry) -> Node:
     if "source" not in of.config:
         return Node(None, 0)
-    kind, major, minor, _ = slot_of(of).split("-")
+    kind, major, minor, *_ = slot_of(of).split("-")
     devnum = Devnum("block" if kind == "b" else "char", int(major), int(minor))
     return Node(devnum, int(of.config.get("mode", "0660"), 8))

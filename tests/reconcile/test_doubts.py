@@ -291,7 +291,7 @@ class Files(Bench):
 
 
 def devnum_of(of: Entry) -> Devnum:
-    _, major, minor, _ = slot_of(of).split("-")
+    _, major, minor, *_ = slot_of(of).split("-")
     return Devnum("char", int(major), int(minor))
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from hotplugd.entry import MARK_LINKS, MARK_VERSION
 from hotplugd.model import InstanceName, Node
+from hotplugd.rules import RuleSet
 from hotplugd.server import Refused
-from tests.devices import BOX, box, console, rule, ruleset
+from tests.devices import ALL, BOX, box, console, entry, rule, ruleset
 from tests.reconcile.bench import Bench
 from tests.virtual import at, in_virtual_time
 
@@ -26,6 +30,21 @@ async def linked() -> Bench:
 def target(bench: Bench, path: str = LINK) -> str:
     node = bench.inside[BOX].get(path)
     return node.target if node is not None else ""
+
+
+def again(before: Bench, rules: RuleSet = RULES) -> Bench:
+    """Another daemon, once the one before was killed."""
+    bench = Bench(*before.instances.values(), rules=rules)
+    bench.inside = before.inside
+    bench.kept.start(before.kept)
+    return bench
+
+
+def with_links(*links: str) -> RuleSet:
+    return ruleset(rule("{subsystem: tty}", f"{{to: box, link: [{', '.join(links)}]}}"))
+
+
+OTHER = with_links("/dev/a.b", "/dev/c")
 
 
 @in_virtual_time
@@ -65,9 +84,7 @@ async def test_it_is_made_again_after_a_restart_of_the_instance() -> None:
 
 @in_virtual_time
 async def test_a_daemon_that_starts_takes_away_the_links_of_what_went_meanwhile() -> None:
-    before = await linked()
-    bench = Bench(*before.instances.values(), rules=RULES)
-    bench.inside = before.inside
+    bench = again(await linked())
     await bench.start()
     await at(20)
     assert LINK not in bench.inside[BOX]
@@ -108,10 +125,195 @@ async def test_one_that_cannot_be_made_is_tried_again_and_said() -> None:
 @in_virtual_time
 async def test_another_link_in_the_rule_takes_the_old_one_away() -> None:
     bench = await linked()
-    bench.reconciler.set_rules(ruleset(rule("{subsystem: tty}", "{to: box, link: [/dev/a.b, /dev/c]}")))
+    bench.reconciler.set_rules(OTHER)
     await at(20)
     assert LINK not in bench.inside[BOX]
     assert (target(bench, "/dev/a.b"), target(bench, "/dev/c")) == (ONE.node, ONE.node)
+    assert len(bench.requests) == 1
+    bench.reconciler.no_device(ONE.syspath)
+    await at(30)
+    assert bench.inside[BOX] == {}
+    assert bench.kept.links == {}
+
+
+@in_virtual_time
+async def test_another_link_in_the_rule_takes_the_old_one_away_after_a_crash_too() -> None:
+    bench = again(await linked(), OTHER)
+    await bench.start(ONE)
+    await at(20)
+    assert set(bench.inside[BOX]) == {ONE.node, "/dev/a.b", "/dev/c"}
+    assert bench.requests == []
+
+
+@pytest.mark.parametrize("stopped", range(4))
+@in_virtual_time
+async def test_a_crash_between_any_two_steps_leaves_none(stopped: int) -> None:
+    bench = await linked()
+    done = 0
+
+    def crash(_: str) -> None:
+        nonlocal done
+        done += 1
+        if done > stopped:
+            raise Refused("it was killed")
+
+    bench.unlinked = crash
+    bench.reconciler.set_rules(OTHER)
+    await at(10.1)
+    bench.reconciler.close()
+    bench = again(bench, with_links("/dev/c"))
+    await bench.start(ONE)
+    await at(30)
+    assert set(bench.inside[BOX]) == {ONE.node, "/dev/c"}
+    bench.reconciler.no_device(ONE.syspath)
+    await at(40)
+    assert bench.inside[BOX] == {}
+
+
+@pytest.mark.parametrize("after", [ALL, OTHER, RULES], ids=["none", "others", "the same"])
+@pytest.mark.parametrize("stopped", range(4))
+@in_virtual_time
+async def test_a_crash_while_links_lead_elsewhere_leaves_none(stopped: int, after: RuleSet) -> None:
+    bench = await linked()
+    done = 0
+
+    def crash(_: str) -> None:
+        nonlocal done
+        done += 1
+        if done > stopped:
+            raise Refused("it was killed")
+
+    bench.unlinked = crash
+    bench.reconciler.set_rules(ruleset(rule("{subsystem: tty}", f"{{to: box, path: /dev/x, link: {LINK}}}")))
+    await at(10.1)
+    bench.reconciler.close()
+    bench = again(bench, after)
+    await bench.start(ONE)
+    await at(30)
+    links = {ALL: set[str](), OTHER: {"/dev/a.b", "/dev/c"}, RULES: {LINK}}[after]
+    assert set(bench.inside[BOX]) == {ONE.node} | links
+    assert all(target(bench, each) == ONE.node for each in links)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(40)
+    assert bench.inside[BOX] == {}
+
+
+@in_virtual_time
+async def test_those_of_a_device_that_udevd_has_to_look_at_again_stay() -> None:
+    bench = again(await linked())
+    await bench.start(unsettled=[ONE])
+    await at(20)
+    assert target(bench) == ONE.node
+    bench.reconciler.device(ONE)
+    await at(30)
+    assert target(bench) == ONE.node
+    assert [each for each in bench.journal if each.startswith("link")] == []
+
+
+@in_virtual_time
+async def test_those_of_an_instance_that_is_started_again_are_forgotten() -> None:
+    bench = await linked()
+    bench.inside[BOX] = {ONE.node: bench.inside[BOX][ONE.node]}
+    bench.reconciler.set_rules(ALL)
+    bench.reconciler.restarted(BOX)
+    await at(20)
+    assert bench.kept.links == {}
+    assert bench.journal.count(f"link {LINK} -> ") == 0
+
+
+@in_virtual_time
+async def test_those_of_an_instance_that_is_no_more_are_forgotten() -> None:
+    bench = again(await linked())
+    del bench.instances[BOX]
+    await bench.start(ONE)
+    await at(20)
+    assert bench.kept.links == {}
+
+
+@in_virtual_time
+async def test_what_somebody_put_in_their_place_stays() -> None:
+    bench = await linked()
+    theirs = Node(None, 0o777, "/dev/other")
+    bench.inside[BOX][LINK] = theirs
+    bench.reconciler.set_rules(OTHER)
+    bench.reconciler.look_again(BOX)
+    await at(20)
+    assert bench.inside[BOX][LINK] == theirs
+
+
+@in_virtual_time
+async def test_a_link_that_two_devices_have_one_after_the_other_is_the_second_ones() -> None:
+    first = ruleset(
+        rule("{subsystem: tty, kernel: ttyUSB1}", "{to: box, link: /dev/a}"),
+        rule("{subsystem: tty, kernel: ttyUSB2}", "{to: box, link: /dev/b}", "s"),
+    )
+    second = ruleset(
+        rule("{subsystem: tty, kernel: ttyUSB1}", "{to: box, link: /dev/b}"),
+        rule("{subsystem: tty, kernel: ttyUSB2}", "{to: box, link: /dev/a}", "s"),
+    )
+    two = console(2)
+    bench = Bench(rules=first)
+    await bench.start(ONE, two)
+    await at(10)
+    bench.reconciler.set_rules(second)
+    await at(20)
+    assert (target(bench, "/dev/a"), target(bench, "/dev/b")) == (two.node, ONE.node)
+    bench.reconciler.no_device(two.syspath)
+    await at(30)
+    assert set(bench.inside[BOX]) == {ONE.node, "/dev/b"}
+
+
+class TestOfVersionOne:
+    """Its entries say themselves which links they have, and nothing is noted."""
+
+    @staticmethod
+    def bench(rules: RuleSet = RULES) -> Bench:
+        marks = {MARK_VERSION: "1", MARK_LINKS: f"{LINK} /dev/board"}
+        bench = Bench(box([entry(ONE, marks)]), rules=rules)
+        for each in (LINK, "/dev/board"):
+            bench.inside[BOX][each] = Node(None, 0o777, ONE.node)
+        return bench
+
+    @in_virtual_time
+    async def test_they_stay_where_the_rule_still_says_so(self) -> None:
+        bench = self.bench(with_links(LINK, "/dev/board"))
+        await bench.start(ONE)
+        await at(20)
+        assert (target(bench), target(bench, "/dev/board")) == (ONE.node, ONE.node)
+        assert [each for each in bench.journal if each.startswith(("link", "request"))] == []
+
+    @in_virtual_time
+    async def test_they_go_when_the_rule_names_others_and_the_entry_stays(self) -> None:
+        bench = self.bench(OTHER)
+        await bench.start(ONE)
+        await at(20)
+        assert set(bench.inside[BOX]) == {ONE.node, "/dev/a.b", "/dev/c"}
+        assert bench.requests == []
+
+    @in_virtual_time
+    async def test_one_that_somebody_makes_later_is_theirs(self) -> None:
+        bench = self.bench(OTHER)
+        await bench.start(ONE)
+        await at(20)
+        bench.inside[BOX][LINK] = Node(None, 0o777, ONE.node)
+        bench.reconciler.look_again(BOX)
+        await at(30)
+        assert target(bench) == ONE.node
+
+    @in_virtual_time
+    async def test_they_go_with_the_device(self) -> None:
+        bench = self.bench()
+        await bench.start(ONE)
+        bench.reconciler.no_device(ONE.syspath)
+        await at(20)
+        assert bench.inside[BOX] == {}
+
+    @in_virtual_time
+    async def test_they_go_with_a_device_that_went_before(self) -> None:
+        bench = self.bench()
+        await bench.start()
+        await at(20)
+        assert bench.inside[BOX] == {}
 
 
 @in_virtual_time

@@ -224,12 +224,6 @@ async def test_so_does_one_that_gets_another_number_and_node() -> None:
 @in_virtual_time
 async def test_a_node_that_a_rule_moves_goes_and_comes() -> None:
     bench = Bench(rules=all_with("path: /dev/here"))
-
-    def applied(_: Request) -> None:
-        if len(bench.requests) > 1:  # as the server does, and the scripted one does not
-            del bench.inside[BOX]["/dev/here"]
-
-    bench.applied = applied
     await bench.start(ONE)
     bench.reconciler.set_rules(all_with("path: /dev/there"))
     await at(HOUR)

@@ -14,7 +14,7 @@ import pytest
 from hotplugd.model import Devnum
 from hotplugd.udev import Udev, listed
 from tests.lab.kernel import Console, Zram
-from tests.lab.udevd import settle, trigger
+from tests.lab.udevd import settle, slot_said, trigger
 from tests.udev.bench import Heard, until, with_udev
 
 pytestmark = pytest.mark.usefixtures("root", "udevd")
@@ -55,7 +55,7 @@ class TestListing:
         number = Path(console.node).stat().st_rdev
         assert device.devnum == Devnum("char", os.major(number), os.minor(number))
         assert device.attrs == {"dev": f"{os.major(number)}:{os.minor(number)}"}
-        assert device.slot == device.properties["HOTPLUGD_SLOT"]
+        assert device.slot == slot_said(device.properties)
         assert device.parent is None
 
     def test_a_device_that_udev_keeps_nothing_of_has_one_slot_for_all_who_list(self) -> None:
@@ -98,7 +98,7 @@ class TestEvents:
             console.plug()
             await until(lambda: console.syspath in heard.devices)
             device = heard.devices[console.syspath]
-            assert device.slot == device.properties["HOTPLUGD_SLOT"]
+            assert device.slot == slot_said(device.properties)
 
         with_udev(script)
 

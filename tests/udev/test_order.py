@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from hotplugd.sysfs import boot
 from hotplugd.udev import Udev
 from tests.lab.kernel import Console
-from tests.lab.udevd import settle
+from tests.lab.udevd import settle, slot_said
 from tests.udev.bench import Heard, until, with_udev
 from tests.udev.slow import SlowUdevd, altered, properties
 
@@ -168,7 +170,7 @@ def test_a_successor_is_told_after_the_late_messages_about_the_one_before(
             slow.pass_on(each)
         await fences.udevd()
         assert heard.of(console.syspath) == ["device"]
-        assert heard.devices[console.syspath].slot == properties(messages[-1])["HOTPLUGD_SLOT"]
+        assert heard.devices[console.syspath].slot == slot_said(properties(messages[-1]))
 
     run(script)
 
@@ -188,7 +190,7 @@ def test_a_late_removal_does_not_take_the_successor(run: Run, slow: SlowUdevd, c
         slow.pass_on(late)
         await fences.udevd()
         assert heard.of(console.syspath) == ["device", "no_device", "device"]
-        assert heard.devices[console.syspath].slot == properties(second)["HOTPLUGD_SLOT"]
+        assert heard.devices[console.syspath].slot == slot_said(properties(second))
         console.unplug()
         await until(lambda: console.syspath not in heard.devices)
 
@@ -251,7 +253,18 @@ def test_bytes_that_are_no_text_come_through_as_they_are(run: Run, slow: SlowUde
     run(script)
 
 
-@pytest.mark.parametrize("slot", [b"../../etc/passwd", b"c-7-1-", b"c-7-999-5", b"c-7-1-5/../x", b""])
+@pytest.mark.parametrize(
+    "slot",
+    [
+        b"../../etc/passwd",
+        b"c-7-1-",
+        b"c-7-999-5",
+        b"c-7-1-5/../x",
+        b"",
+        b"c-7-1-boot-5",
+        b"c-7-1-00000000-5",
+    ],
+)
 def test_a_slot_that_does_not_fit_the_device_is_not_taken(
     run: Run, slow: SlowUdevd, console: Console, slot: bytes
 ) -> None:
@@ -262,7 +275,8 @@ def test_a_slot_that_does_not_fit_the_device_is_not_taken(
         device = await until(lambda: heard.devices.get(console.syspath))
         said = properties(message)
         assert device
-        assert device.slot == f"c-{said['MAJOR']}-{said['MINOR']}-{said['USEC_INITIALIZED']}"
+        inode = os.stat(console.syspath).st_ino
+        assert device.slot == f"c-{said['MAJOR']}-{said['MINOR']}-{boot()}-i{inode}"
 
     run(script)
 
@@ -274,7 +288,7 @@ def test_a_slot_stays_when_udevd_forgets_it_and_changes_when_udevd_names_another
         console.plug()
         message = slow.message("add", console.syspath)
         said = properties(message)
-        named = said["HOTPLUGD_SLOT"]
+        named = slot_said(said)
         other = named + "7"
         forgotten = {"HOTPLUGD_SLOT": b"", "USEC_INITIALIZED": b"1"}
         for changes, slot in (

@@ -10,6 +10,7 @@ import pytest
 
 from hotplugd.model import Device
 from hotplugd.rules import RuleSet, values
+from hotplugd.sysfs import boot
 from tests.devices import rule, ruleset
 from tests.lab.usb import FASTBOOT, SERIAL, Phone, Plugged, Usb
 from tests.udev.listen import Listening
@@ -59,16 +60,15 @@ class TestPhones:
         assert values(adb, "port") == values(fastboot, "port")
         assert values(adb, "serial") == values(fastboot, "serial") == ("1A",)
 
-    def test_without_our_rule_a_slot_is_named_by_when_udevd_saw_the_device(
-        self, usb: Usb, listen: Listen
-    ) -> None:
+    def test_without_our_rule_a_slot_is_named_by_the_folder_in_sysfs(self, usb: Usb, listen: Listen) -> None:
         there = usb.plug(Phone(serial="1A"), "1")
         listening = listen()
         coming = usb.plug(Phone(serial="2B"), "2")
         listening.until(lambda: coming.syspath in listening.heard.devices)
         for each in (there, coming):
             device = listening.heard.devices[each.syspath]
-            assert device.slot == f"c-189-{each.minor}-{device.properties['USEC_INITIALIZED']}"
+            inode = Path(f"{usb.root}{each.syspath}").stat().st_ino
+            assert device.slot == f"c-189-{each.minor}-{boot()}-i{inode}"
         again = listen()
         for each in (there, coming):
             assert again.heard.devices[each.syspath].slot == listening.heard.devices[each.syspath].slot

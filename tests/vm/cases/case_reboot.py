@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hotplugd.sysfs import boot
 from tests.lab.daemon import Daemon
 from tests.lab.server import Server
 from tests.lab.wait import eventually, steadily
@@ -49,6 +50,7 @@ def test_the_other_phone_is_never_seen(hub: Hub, udevd: None) -> None:
     home = next(each for each in server.containers() if each.name == "c1")
     left = [entry for entry in home.devices.values() if "user.hotplugd" in entry]
     assert len(left) == 1, "the server's database did not survive: this would prove nothing"
+    assert boot() not in left[0]["source"]
     eventually(lambda: home.config["status"] == "Running", DEADLINE, pause=0.05)
     steadily(lambda: usb_nodes(home) == set(), 3.0)
     with Daemon(server.socket, RULE) as running:
