@@ -69,10 +69,14 @@ class _Index:
         if not shapes[given(claim)]:
             del shapes[given(claim)]
 
-    def of(self, device: Device) -> Iterator[Holder]:
-        if self._holders:
-            for claim in claims_on(device, self._shapes):
-                yield from self._holders.get(claim, {}).values()
+    def of(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Holder]:
+        """Those that take the device; with names those of these instances."""
+        for claim in claims_on(device, self._shapes) if self._holders else ():
+            holders = self._holders.get(claim, {})
+            if names is None:
+                yield from holders.values()
+            else:
+                yield from (holders[each] for each in names if each in holders)
 
 
 class Claims:
@@ -112,13 +116,9 @@ class Claims:
         """To whom the device belongs, as the server gives it to them now."""
         return self._now.of(device)
 
-    def later(self, device: Device) -> Iterator[Holder]:
-        """Whom the server would give the device once they start."""
-        return self._later.of(device)
-
-    def holder(self, device: Device) -> Holder | None:
-        """To whom the device belongs, if it does."""
-        return next(self.now(device), None)
+    def later(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Holder]:
+        """Whom the server would give the device once they start; with names which of these instances."""
+        return self._later.of(device, names)
 
 
 def met(devices: Iterable[Device], claims: AbstractSet[Claim]) -> list[Device]:
@@ -137,7 +137,7 @@ def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
     """
     if not found.wants or found.rule is None or _may_be_shared(found.wants[0]):
         return found
-    targets = {want.instance for want in found.wants}
+    targets = dict.fromkeys(want.instance for want in found.wants)
 
     def counts(holder: Holder) -> bool:
         # Two entries of one instance with a path each: what is at the same path is the plan's business.
@@ -146,19 +146,20 @@ def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
     now = next(filter(counts, claims.now(found.device)), None)
     if now is not None:
         return _with(found, _both(found, now)) if attached else _without(found, now)
-    later = next(filter(counts, claims.later(found.device)), None)
+    own = next(filter(counts, claims.later(found.device, targets)), None)
+    if own is not None and not attached:
+        # It gets the device there as it is, and with two entries for one it would have trouble with both.
+        return _without(found, own)
+    later = own or next(filter(counts, claims.later(found.device)), None)
     if later is None:
         return found
-    if later.instance in targets and not attached:
-        # It gets the device there as it is, and with two entries for one it would have trouble with both.
-        return _without(found, later)
     message, harmless = _afterwards(found, later)
     return _with(found, message, guard=harmless)
 
 
 def _without(found: Wants, owner: Holder) -> Wants:
     way = "" if _is_one(found.wants[0]) else "; `share: true` in the rule attaches it all the same"
-    said = _with(found, f"it belongs to {owner.instance} by {owner}{way}{owner.where}")
+    said = _with(found, f"it belongs to {owner.instance} by {owner}; take that out{way}{owner.where}")
     return replace(said, wants=())
 
 

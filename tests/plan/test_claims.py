@@ -81,7 +81,7 @@ def test_what_somebody_has_is_left_alone_and_it_is_a_problem(
     device: Device, config: Config, kind: str, *, inherited: bool
 ) -> None:
     problem = kept(device, other(config, kind, inherited=inherited))
-    assert problem.message.startswith(f"it belongs to other by {FOREIGN}")
+    assert problem.message.startswith(f"it belongs to other by {FOREIGN}; take that out")
     assert not problem.guard
     assert problem.message.endswith("; the entry comes from a profile") is inherited
     assert ("`share: true`" in problem.message) is (device not in (NIC, PCI))
@@ -173,6 +173,13 @@ class TestInTheSameInstance:
         problem = kept(PHONE, other({"type": "usb"}, name="box", running=running))
         assert problem.message.startswith(f"it belongs to box by {FOREIGN}")
         assert not problem.guard
+
+    def test_it_is_found_behind_others(self) -> None:
+        takes = {"type": "usb"}
+        everybody = [other(takes, name=name, running=False) for name in ("a", "box", "c")]
+        assert kept(PHONE, *everybody).message.startswith("it belongs to box")
+        (problem,) = said(PHONE, *everybody, attached=True)
+        assert problem.message.startswith("box, which does not run, has it twice once it starts")
 
     def test_what_it_has_twice_is_a_problem(self) -> None:
         (problem,) = said(PHONE, other({"type": "usb"}, name="box"), attached=True)
