@@ -1,6 +1,6 @@
 """Which devices the server gives to an instance by an entry, as the server itself reads the entry. Pure.
 
-Read in LXD 5.0.2, 5.21.4 and 6.9 (lxd/device/*.go, lxd/devices.go) and in Incus 6.0 and 7.0
+Read in LXD 5.0.2, 5.21.4 and after 6.9 (lxd/device/*.go, lxd/devices.go) and in Incus 6.0 and 7.3
 (internal/server/device/*.go, cmd/incusd/devices.go). All of it holds for an instance that runs; the texts are
 compared as they are, without wildcards and with their case, and an empty one is the same as none.
 
@@ -8,7 +8,7 @@ compared as they are, without wildcards and with their case, and an empty one is
 |---|---|---|
 | unix-char, unix-block | containers | the number, where `major` and `minor` are given; nothing with one of them; else the node of that kind at `source`, or at `path` without one |
 | usb | both | every USB device whose idVendor, idProduct and serial (sysfs) are `vendorid`, `productid`, `serial`, and whose numbers, written without leading zeros, are `busnum`, `devnum`; without any of these keys all there are |
-| unix-hotplug | containers | every node whose ID_VENDOR_ID and ID_MODEL_ID (udev; four digits; of hidraw the HID's) are `vendorid`, `productid`; whose SUBSYSTEM is `subsystem` (LXD 5.21.4); whose USB controller is `pci` (Incus 6.16), written as the kernel has it, with both ids known. Nodes of USB devices themselves as well, but for servers with `subsystem`. Nothing without any of these keys |
+| unix-hotplug | containers | every node whose ID_VENDOR_ID and ID_MODEL_ID (udev; four digits; of hidraw the HID's) are `vendorid`, `productid`; whose SUBSYSTEM is `subsystem` (LXD 5.21.4, 6.3); whose USB controller is `pci` (Incus 6.22, 6.0.6), written as the kernel has it, with both ids known. Nodes of USB devices themselves as well, but for servers with `subsystem`. Nothing without any of these keys |
 | gpu | both | every display adapter of PCI, and every card of drm, by `vendorid`, `productid`, `pci` (the domain and the case do not matter), `id` (the number of the card; which card a render node is of is not known here); without any all there are. A name of CDI: all of NVIDIA's or AMD's by `all`; which one else is not known here. mdev, mig and sriov take a part of it, and lose it with the whole |
 | pci | virtual machines | the PCI device at `address`, and so whatever hangs from it |
 | nic | both | of nictype physical the interface `parent`, or the one of its `vlan`; macvlan, ipvlan, routed and sriov hang from it, sriov also by `pci` instead; the parent of a managed `network` is not known here |
@@ -16,9 +16,9 @@ compared as they are, without wildcards and with their case, and an empty one is
 | disk | both | the node at `source`, where there is no `pool`: then it is a volume |
 | none, proxy, tpm | | nothing: tpm is an emulator |
 
-With `attached` (Incus: nic, usb, disk) other than empty or true it takes nothing. A type that is not here takes
-nothing. What has a key that is not known here may take less than is known: it takes what it names, but never
-everything for want of a key.
+With `attached` (Incus 6.0.6; disk 6.15, usb 6.18, nic 6.21) other than empty or true it takes nothing. A type that
+is not here takes nothing. What has a key that is not known here may take less than is known: it takes what it names,
+but never everything for want of a key.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -271,10 +271,16 @@ def _udev(device: Device, name: str) -> str:
 
 
 def _controller(device: Device) -> str:
-    """The address of the controller whose USB bus the device is on, taken from its path as Incus does."""
+    """The address of the PCI controller whose USB bus the device is on.
+
+    Incus takes it from the path; a device without a path like that has it above.
+    """
     path = device.syspath.removeprefix("/sys")
     above, _, below = path.partition("/usb")
-    return above.rpartition("/")[2] if path.startswith("/devices/pci") and below else ""
+    if path.startswith("/devices/pci") and below:
+        return above.rpartition("/")[2]
+    buses = device.ancestors() if device.usb is not None else ()
+    return next((each.kernel for each in buses if each.subsystem == "pci"), "")
 
 
 def _gpu_facts(device: Device) -> _Facts:
