@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as example
+from hypothesis import strategies as st
 
 from hotplugd.claims import Claims, met
 from hotplugd.entry import slot_links
@@ -272,3 +275,49 @@ def test_ten_thousand_forged_entries_cost_a_device_no_more_than_a_few() -> None:
     for instance in names:
         claims.learned(box(name=instance).id, None)
     assert list(claims.now(PHONE)) == []
+
+
+TYPES = (
+    "unix-char",
+    "unix-block",
+    "unix-hotplug",
+    "usb",
+    "gpu",
+    "pci",
+    "nic",
+    "infiniband",
+    "disk",
+    "none",
+    "",
+)
+KEYS = (
+    "source", "path", "major", "minor", "vendorid", "productid", "serial", "busnum", "devnum", "subsystem",
+    "pci", "id", "address", "parent", "nictype", "vlan", "network", "pool", "attached", "gputype",
+    "user.x", "new",
+)  # fmt: skip
+EVERY = (CABLE, PHONE, DISK, NIC, SOUND, PORT, INTEL, CARD, RENDER)
+TEXTS = st.text(max_size=8) | st.sampled_from(
+    ["true", "physical", "sriov", "18d1", "188", ADDRESS, "/dev/ttyUSB1"]
+)
+
+
+ENTRIES = st.tuples(st.sampled_from(TYPES), st.dictionaries(st.sampled_from(KEYS), TEXTS, max_size=5))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(st.lists(ENTRIES, max_size=5), st.booleans())
+def test_whatever_entries_say_what_is_noted_goes_again(
+    entries: list[tuple[str, Config]], machine: bool
+) -> None:
+    made = box([Entry(str(number), {**keys, "type": kind}) for number, (kind, keys) in enumerate(entries)])
+    instance = replace(made, kind="virtual-machine") if machine else made
+    claims = Claims()
+    changed = claims.learned(instance.id, instance)
+    found = [each for each in EVERY if next(claims.now(each), None) is not None]
+    assert met(EVERY, changed) == found
+    assert claims.learned(instance.id, replace(instance, running=False)) == changed
+    assert [each for each in EVERY if next(claims.later(each), None) is not None] == found
+    assert claims.learned(instance.id, None) == changed
+    assert not any(
+        next(each, None) for device in EVERY for each in (claims.now(device), claims.later(device))
+    )
