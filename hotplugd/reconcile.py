@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from hotplugd.away import Away
-from hotplugd.claims import Claim, Claims, meets, withheld
+from hotplugd.claims import met
 from hotplugd.entry import is_ours, number_of, slot_of
 from hotplugd.memory import recall
 from hotplugd.model import Device, Instance, InstanceName
+from hotplugd.others import Others
 from hotplugd.plan import Attachment, Change
 from hotplugd.retry import LONG_AGO, NEVER
 from hotplugd.rules import RuleSet
+from hotplugd.takes import Claim
 from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Wants, guard_rail, wants
 from hotplugd.writer import Writer
@@ -43,10 +46,7 @@ class Reconciler:
         self._away = Away(self._held, self._gone)
         self._wants: dict[str, Wants] = {}
         self._writers: dict[InstanceName, Writer] = {}
-        self._claims = Claims()
-        # Claims that changed and that no device was judged by yet; while instances are listed they gather.
-        self._disputed: set[Claim] = set()
-        self._listing = False
+        self._others = Others(self._judge)
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
@@ -118,7 +118,7 @@ class Reconciler:
         """
         self._instances_listed = True
         found = {instance.id: instance for instance in instances}
-        self._listing = True
+        self._others.gather()
         noted = {*self._tools.notes.names(), *self._tools.links.names()}
         for name in found.keys() | self._writers.keys() | noted:
             new = name not in self._writers
@@ -126,8 +126,7 @@ class Reconciler:
             if new and asked < self._forgotten:
                 # It may be the one that was found to be gone meanwhile.
                 self._writer(name).refresh()
-        self._listing = False
-        self._judge()
+        self._others.tell()
 
     def refresh(self, name: InstanceName) -> None:
         """Take note that something happened to this instance: the server has to be asked."""
@@ -153,6 +152,7 @@ class Reconciler:
         """End what is under way, and do nothing any more: another may look after these instances."""
         self._activity.close()
         self._away.close()
+        self._others.close()
 
     # --- what came of it --------------------------------------------------------------------------------
 
@@ -234,18 +234,19 @@ class Reconciler:
             self._slots.discard(device.slot)
             self._unlink(device)
             self._claim(device, gone=True)
+            self._others.forget(device)
 
     def _learned(self, name: InstanceName, instance: Instance | None) -> None:
-        self._disputed |= self._claims.learned(name, instance)
-        if not self._listing:
-            self._judge()
+        self._others.learned(name, instance)
         if instance is not None:
+            # What was attached before anybody knew of it stays.
+            for syspath in self._others.attached(instance):
+                self._claim(self._devices[syspath])
             self._restore(instance)
 
-    def _judge(self) -> None:
-        """Look again at the devices that others' entries claim now, or did."""
-        claims, self._disputed = self._disputed, set()
-        for device in [each for each in self._devices.values() if claims and meets(each, claims)]:
+    def _judge(self, claims: AbstractSet[Claim]) -> None:
+        """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
+        for device in met([each.device for each in self._wants.values()], claims):
             self._claim(device)
 
     def _restore(self, instance: Instance) -> None:
@@ -281,13 +282,12 @@ class Reconciler:
 
     def _wanted(self, device: Device) -> Wants:
         found = wants(self._rules, device)
-        if any(
+        attached = any(
             self._writers[each.instance].has_entry(each.slot)
             for each in found.wants
             if each.instance in self._writers
-        ):
-            return found
-        return withheld(found, self._claims)
+        )
+        return self._others.judge(found, attached=attached)
 
     def _settle(self, syspath: str) -> None:
         # What an entry of an unprocessed device was kept for is known now, wherever that entry is.

@@ -89,7 +89,7 @@ def survey(
     for name, instance in instances.items():
         claims.learned(name, instance)
     wanted = {
-        syspath: each if _is_attached(each, instances) else withheld(each, claims)
+        syspath: withheld(each, claims, attached=_is_attached(each, instances))
         for syspath, each in wanted.items()
     }
     mine = _by_instance(wanted)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
+import pytest
+
 from tests.conftest import StartDaemon
 from tests.lab.api import ServerError
 from tests.lab.container import Container
@@ -54,6 +56,10 @@ def take(running: Daemon, text: str) -> None:
 
 def nothing(veth: Veth) -> str:
     return f"rules:\n  - {{name: off, match: {{subsystem: net, mac: '{veth.mac}'}}, ignore: true}}\n"
+
+
+def problems(running: Daemon) -> list[str]:
+    return [each["message"] for each in cast("list[dict[str, str]]", running.status()["problems"])]
 
 
 def verified(running: Daemon) -> list[object]:
@@ -157,7 +163,7 @@ def test_one_that_is_pulled_while_it_is_inside_is_a_problem_with_a_remedy_and_no
     container.stop()
     eventually(lambda: not ours(container))
     eventually(lambda: starts(container))
-    eventually(lambda: not running.status()["problems"])
+    eventually(lambda: not problems(running))
 
 
 def test_a_list_of_instances_is_refused_for_what_can_be_in_one_alone(
@@ -208,7 +214,7 @@ def test_one_that_the_host_uses_is_kept_and_explain_says_why(
     eventually(lambda: veth.name in interfaces(container))
 
 
-def test_one_that_belongs_to_another_instance_is_left_alone(
+def test_one_that_another_instance_waits_for_goes_where_the_rule_says_and_that_is_said(
     containers: tuple[Container, Container], veth: Veth, daemon: StartDaemon
 ) -> None:
     one, other = containers
@@ -217,9 +223,30 @@ def test_one_that_belongs_to_another_instance_is_left_alone(
     one.patch({"devices": {"theirs": theirs}})
     one.stop()
     running = daemon(rules(veth, to=str(other)))
-    assert veth.on_host
-    said = f"it belongs to {one} by its entry 'theirs', which is not ours"
+    eventually(lambda: veth.name in interfaces(other))
+    said = f"{one}, which does not run, cannot start while it is in {other}"
+    eventually(lambda: [said in each for each in problems(running)] == [True])
     assert said in running.ask("explain", veth.name).stdout
-    assert not running.status()["problems"]
+    with pytest.raises(ServerError, match="Parent device"):
+        one.start()
+    one.remove_device("theirs")
+    eventually(lambda: not problems(running))
     eventually(lambda: starts(one))
-    assert "theirs" in interfaces(one)
+
+
+def test_a_restart_of_who_has_one_does_not_lose_it(
+    containers: tuple[Container, Container], veth: Veth, daemon: StartDaemon
+) -> None:
+    one, other = containers
+    veth.plug()
+    one.patch(
+        {"devices": {"theirs": {"type": "nic", "nictype": "physical", "parent": veth.name, "name": "nic7"}}}
+    )
+    running = daemon(rules(veth, to=str(other)))
+    one.stop()
+    eventually(lambda: veth.on_host)
+    said = f"it belongs to {one} by its entry 'theirs', which is not ours"
+    eventually(lambda: [said in each for each in problems(running)] == [True])
+    steadily(lambda: veth.on_host, 1.0)
+    assert starts(one)
+    assert "nic7" in interfaces(one)
