@@ -216,7 +216,7 @@ while True:
 def _writes(program: str) -> list[str]:
     """What a program writes to standard error, write by write: a socket keeps each as a message."""
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with mine, subprocess.Popen([sys.executable, "-c", program], stderr=theirs) as child:
+    with mine, subprocess.Popen([sys.executable, "-c", program], stderr=theirs.fileno()) as child:
         theirs.close()
         found = list(iter(lambda: mine.recv(1 << 20).decode(), ""))
     assert child.returncode == 0

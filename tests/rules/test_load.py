@@ -210,6 +210,8 @@ def test_a_file_without_rules_takes_nothing_from_the_others(etc: Path, text: str
     assert [(each.severity, each.message) for each in loaded.diagnostics] == [("warning", "no rules here")]
 
 
-@pytest.mark.parametrize("text", ["rules: ''\n", "rules: {}\n", "rules: [~]\n", "rules:\n-\n", "{}\n", "[]\n"])
+@pytest.mark.parametrize(
+    "text", ["rules: ''\n", "rules: {}\n", "rules: [~]\n", "rules:\n-\n", "{}\n", "[]\n"]
+)
 def test_what_is_no_list_of_rules_is_an_error_however_empty(text: str) -> None:
     assert [each.severity for each in parse(text, "f").diagnostics] == ["error"]
