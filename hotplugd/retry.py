@@ -18,8 +18,8 @@ _FREE_REQUESTS: Final = 100
 _REQUEST: Final = 0.5
 
 CROWDED: Final = (
-    f"its devices change all the time: its changes gather to one request in {_REQUEST} s until it is calm, but "
-    f"for what is pulled; end what plugs, edits or takes out there"
+    f"its devices change all the time: what changes goes in one request in {_REQUEST} s until it is calm, "
+    f"and what is pulled at once; end what plugs, edits or takes out there"
 )
 
 # An entry may change this often in a row before it has to wait: a fight over it must not become a storm.
