@@ -8,7 +8,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.holdoff import MOST, WINDOW, Hold, Holdoff, plug_of
+from hotplugd.holdoff import CALM, MOST, WINDOW, Hold, Holdoff, plug_of
 from hotplugd.model import Device
 from hotplugd.rules import RuleSet
 from hotplugd.wants import Problem, identity, wants
@@ -73,6 +73,6 @@ def _message(device: Device, hold: Hold, now: float) -> str:
     return (
         f"{identity(usb or device)} at {place} was plugged in {hold.count} times within "
         f"{WINDOW / 60:.0f} minutes and while it is held off: a bad cable, too little power, or one that "
-        f"starts again and again; it is held off until it was not plugged in for {hold.calm:.0f} s, at "
+        f"starts again and again; it is held off until it was not plugged in for {CALM:.0f} s, at "
         f"{until:%H:%M:%S} UTC at the earliest; leave it in, or out, until then"
     )

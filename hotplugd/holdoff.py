@@ -16,11 +16,10 @@ from hotplugd.model import Device
 # A phone that is flashed comes some ten times in a minute or two, and so does what people plug in by hand.
 MOST: Final = 40
 WINDOW: Final = 120.0
-# For so long it must not be plugged in anew: at first, and where it was held off again and again.
-_CALM: Final = 10.0
-_LONGEST_CALM: Final = 60.0
-# After so long as if it had never been held off.
-_FORGIVEN: Final = 600.0
+# For so many seconds it must not be plugged in anew. Then it has a part of that to spare, until the window has
+# passed: enough for people who try once more.
+CALM: Final = 15.0
+_LEFT: Final = 4
 # Who only has another's serial number does not hold that one off: so often a place must have had it, too.
 _TAKES_PART: Final = 3
 # Whoever invents names does not fill the memory with them.
@@ -46,13 +45,11 @@ class Plug:
 class Hold:
     """A place at which everything is held off. count: how often it was plugged there, or with its identity.
 
-    calm   for so many seconds nothing must be plugged in there
-    until  when that is so at the earliest
+    until  when it will have been calm for long enough, at the earliest
     """
 
     place: str
     count: int
-    calm: float
     until: float
 
 
@@ -77,7 +74,6 @@ class _Count:
     since     when those within the window were
     token     of the last one; identity: what it had
     count     how many they are, with those while it is held off
-    holds     how often it was held off
     at, here  of an identity: where it came to at last, and at which places it is now
     shared    it was at two places at once: several devices have it, and it says nothing
     """
@@ -86,28 +82,20 @@ class _Count:
     token: str = ""
     identity: str = ""
     count: int = 0
-    holds: int = 0
     until: float = _LONG_AGO
     at: str = ""
     here: set[str] = field(default_factory=set)
     shared: bool = False
 
     def plugged(self, now: float) -> None:
-        if now - self.until > _FORGIVEN:
-            self.holds = 0
         self.since.append(now)
         while now - self.since[0] > WINDOW:
             self.since.popleft()
         self.count = len(self.since)
 
-    @property
-    def calm(self) -> float:
-        return min(_CALM * 2.0 ** min(self.holds - 1, 16), _LONGEST_CALM)
-
     def hold(self, now: float, left: int) -> None:
         """From now on until it is calm. left: how many of its plugs count from then on."""
-        self.holds += 1
-        self.until = now + self.calm
+        self.until = now + CALM
         while len(self.since) > left:
             self.since.popleft()
 
@@ -134,7 +122,7 @@ class Holdoff:
                     self._held.discard(place)
                 else:
                     found.count += plugged and place == syspath
-                    found.until = max(found.until, now + found.calm) if plugged else found.until
+                    found.until = max(found.until, now + CALM) if plugged else found.until
                     return found.until
             place = place.rpartition("/")[0]
         return _LONG_AGO
@@ -154,7 +142,7 @@ class Holdoff:
             place.count = moves
         elif len(place.since) <= self._most:
             return None
-        place.hold(now, self._most // 2)
+        place.hold(now, self._most - self._most // _LEFT)
         self._held.add(plug.place)
         return self._hold(plug.place)
 
@@ -173,7 +161,7 @@ class Holdoff:
 
     def _hold(self, place: str) -> Hold:
         found = self._places[place]
-        return Hold(place, found.count, found.calm, found.until)
+        return Hold(place, found.count, found.until)
 
     def _moves(self, plug: Plug, now: float) -> int:
         """How often the identity came to another place within the window."""

@@ -46,16 +46,16 @@ def flap(gate: Flapping, device: Device, *, now: float = 0.0, times: int = MOST 
 
 def test_it_is_a_problem_with_the_device_the_place_the_count_and_the_end() -> None:
     gate, _ = made()
-    assert flap(gate, console(1), now=5) == 15
+    assert flap(gate, console(1), now=5) == 20
     (problem,) = gate.problems(6)
     assert (problem.device, problem.rule) == ("/dev/ttyUSB1", "r")
     assert re.fullmatch(
         r"serial:A5001 at port 2-1 was plugged in 41 times within 2 minutes and while it is held off: a bad "
         r"cable, too little power, or one that starts again and again; it is held off until it was not "
-        r"plugged in for 10 s, at \d\d:\d\d:\d\d UTC at the earliest; leave it in, or out, until then",
+        r"plugged in for 15 s, at \d\d:\d\d:\d\d UTC at the earliest; leave it in, or out, until then",
         problem.message,
     ), problem.message
-    assert gate.problems(15) == []
+    assert gate.problems(20) == []
 
 
 def test_without_usb_the_place_is_the_one_in_sysfs() -> None:

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from hotplugd.holdoff import MOST, WINDOW, Holdoff, Plug, plug_of
+from hotplugd.holdoff import CALM, MOST, WINDOW, Holdoff, Plug, plug_of
 from tests.devices import console, disk, interface, phone
 
 _PORT = "/sys/devices/pci0000:00/usb1/1-4"
@@ -94,29 +94,26 @@ def test_what_hangs_from_it_is_held_off_with_it_and_its_neighbours_are_not() -> 
 def test_a_calm_ends_it_and_each_plug_begins_the_calm_anew() -> None:
     holdoff = Holdoff()
     since = flap(holdoff, 0.1, 1000)
-    assert [each.until - since for each in holdoff.holds(since)] == [10]
-    assert holdoff.heard(_PORT, since + 9, plugged=True) == since + 19
-    assert holdoff.heard(_PORT, since + 10, plugged=False) == since + 19
-    (hold,) = holdoff.holds(since + 10)
-    assert (hold.place, hold.count, hold.calm) == (_PORT, MOST + 2, 10)
-    assert holdoff.heard(_PORT, since + 19, plugged=False) <= since + 19
-    assert holdoff.holds(since + 19) == []
+    assert [each.until - since for each in holdoff.holds(since)] == [CALM]
+    assert holdoff.heard(_PORT, since + 9, plugged=True) == since + 9 + CALM
+    assert holdoff.heard(_PORT, since + CALM, plugged=False) == since + 9 + CALM
+    (hold,) = holdoff.holds(since + CALM)
+    assert (hold.place, hold.count) == (_PORT, MOST + 2)
+    assert holdoff.heard(_PORT, since + 9 + CALM, plugged=False) <= since + 9 + CALM
+    assert holdoff.holds(since + 9 + CALM) == []
 
 
 def test_after_the_calm_it_may_be_plugged_by_hand_and_flaps_less_often() -> None:
     holdoff = Holdoff()
     since = flap(holdoff, 0.1, 1000)
-    assert flap(holdoff, 0.5, 15, since + 10) == float("inf")
-    waits = []
+    assert flap(holdoff, 1, 8, since + CALM) == float("inf")
+    since += CALM + 10
     for _ in range(6):
-        start = since + 70
-        since = flap(holdoff, 0.1, 1000, start)
-        (hold,) = holdoff.holds(since)
-        waits.append(hold.calm)
-    assert waits == [20, 40, 60, 60, 60, 60]
-    start = since + 1000
+        start, since = since, flap(holdoff, 0.3, 1000, since)
+        assert since - start <= MOST // 4 * 0.3 + 0.01
+        since += CALM
+    start = since + WINDOW
     assert flap(holdoff, 0.1, 1000, start) - start == pytest.approx(MOST * 0.1)
-    assert [each.calm for each in holdoff.holds(start + 5)] == [10]
 
 
 def test_what_is_read_again_of_one_enumeration_does_not_count() -> None:

@@ -128,7 +128,7 @@ async def test_a_pause_that_ends_while_a_plan_is_made_is_not_forgotten(before: f
     assert len(bench.requests) == 1
 
 
-# --- an instance that never rests ----------------------------------------------------------------------------
+# --- an instance that never rests -----------------------------------------------------------------------
 
 
 @in_virtual_time

@@ -46,7 +46,7 @@ class Gate:
 @pytest.fixture
 def calm(monkeypatch: pytest.MonkeyPatch) -> float:
     """A calm that is not waited for long."""
-    monkeypatch.setattr(holdoff, "_CALM", 1.0)
+    monkeypatch.setattr(holdoff, "CALM", 1.0)
     return 1.0
 
 
