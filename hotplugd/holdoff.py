@@ -13,7 +13,7 @@ from typing import Final
 
 from hotplugd.model import Device
 
-# A phone that is flashed comes some ten times in a minute or two, and so does what people plug in by hand.
+# A phone that is flashed comes some ten times in a minute or two; so does what people plug in by hand.
 MOST: Final = 40
 WINDOW: Final = 120.0
 # For so many seconds it must not be plugged in anew. Then it has a part of that to spare, until the window has
