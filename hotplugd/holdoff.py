@@ -16,8 +16,8 @@ from hotplugd.model import Device
 # A phone that is flashed comes some ten times in a minute or two; so does what people plug in by hand.
 MOST: Final = 40
 WINDOW: Final = 120.0
-# For so many seconds it must not be plugged in anew. Then it has a part of the plugs to spare, until the window
-# has passed: enough for people who try once more.
+# For so many seconds it must not be plugged in anew. Then it has a part of the plugs to spare, until the
+# window has passed: enough for people who try once more.
 CALM: Final = 15.0
 _LEFT: Final = 4
 # Who only has another's serial number does not hold that one off: so often a place must have had it, too.
