@@ -17,14 +17,14 @@ from hotplugd.wants import Problem, Want
 _PAUSE: Final = 0.2
 # One that never rests is looked at so often in a row, and then once in so many seconds.
 _FREE_LOOKS: Final = 60
-_LOOK: Final = 2.0
+_LOOK: Final = 1.0
 _FAILED_PAUSES: Final = (0.2, 30.0)
 # A user or group that an instance lacks is looked for again after this many seconds.
 _NAME_PAUSE: Final = 10.0
 
 
 BUSY: Final = (
-    f"it restarts, or something in there mounts and unmounts, all the time: it is looked into once in "
+    f"it restarts, or something is mounted and unmounted in there, all the time: it is looked into once in "
     f"{_LOOK:.0f} s until it is calm, and a node that is lost is put back later; end what does that inside"
 )
 

@@ -116,8 +116,8 @@ def test_a_storm_of_mounts_is_said_and_what_is_lost_is_put_back_all_the_same(
     console.plug()
     eventually(lambda: container.look(console.node))
     with DISTURBERS["storm of mounts in a container"](server, container, console):
-        eventually(lambda: any("mounts and unmounts" in each for each in _problems(running)), 40)
+        eventually(lambda: any("mounted and unmounted" in each for each in _problems(running)), 40)
         container.run("umount", console.node)
         eventually(lambda: container.look(console.node))
     eventually(lambda: not _problems(running))
-    assert running.log().count("mounts and unmounts") == 1
+    assert running.log().count("mounted and unmounted") == 1
