@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import idle, live, matching, memory, plans, restart, startup, storm
+from benchmarks import flapping, idle, live, matching, memory, plans, restart, startup, storm
 from benchmarks.figure import Figure, machine, table
 
 FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
     ("live", live.figures),
     ("storm", storm.figures),
+    ("flapping", flapping.figures),
     ("plans", plans.figures),
     ("matching", matching.figures),
     ("restart", restart.figures),

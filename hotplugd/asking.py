@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from hotplugd.retry import LONG_AGO, delay
+from hotplugd.pace import Pace
+from hotplugd.retry import delay
 
 # Events make us ask the server this often in a row, and then no more often than that: who is root inside can
 # have the server send events without end (LXD: devlxd, PATCH /1.0).
 _FREE_QUESTIONS: Final = 10
 _QUESTION: Final = 0.1
+# Where it never ends.
+_MANY_QUESTIONS: Final = 200
+_LATE_QUESTION: Final = 1.0
+EDITED: Final = (
+    f"it is edited, or starts and stops, all the time: the server is asked for it once in "
+    f"{_LATE_QUESTION:.0f} s until it is calm; end what does that"
+)
 # An instance that is gone without a word is asked for so many times more, in half a minute.
 _SEARCHES: Final = 6
 
@@ -28,8 +36,8 @@ class Asking:
         self.missed = 0
         # How many updates of ours the server has still to tell of.
         self._echoes = 0
-        # When the questions asked so far are paid for.
-        self._paid = LONG_AGO
+        self._pace = Pace(_FREE_QUESTIONS, _QUESTION)
+        self._slow = Pace(_MANY_QUESTIONS, _LATE_QUESTION)
 
     def sent(self) -> None:
         """An update of ours was sent, of which the server will tell if it is carried out."""
@@ -52,13 +60,18 @@ class Asking:
 
     def due(self) -> float:
         """When the server may be asked, if it has to be."""
-        return self._paid - _FREE_QUESTIONS * _QUESTION
+        return max(self._pace.due, self._slow.due)
+
+    def is_busy(self, now: float) -> bool:
+        """Whether it is asked for late, since that never ends."""
+        return self._slow.is_short(now)
 
     def begin(self, now: float) -> None:
         """It is asked."""
         self.stale = self.echoed = False
         self._echoes = 0
-        self._paid = max(self._paid, now) + _QUESTION
+        self._pace.done(now)
+        self._slow.done(now)
 
     def is_missing(self) -> float | None:
         """There is none, though there was: in how many seconds to ask once more, if at all."""

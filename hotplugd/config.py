@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from hotplugd.holdoff import MOST
 from hotplugd.model import quoted
 from hotplugd.rules import DEFAULT_FOLDERS, Diagnostic
 from hotplugd.rules.files import not_utf8, read
@@ -23,6 +24,7 @@ CONTROL: Final = Path("/run/hotplugd/control.sock")
 INJECT: Final = Path("/run/hotplugd-inject.sock")
 UDEV_RULES: Final = Path("/run/udev/rules.d")
 _NOWHERE: Final = "none"
+_MOST_DIGITS: Final = 5
 _LONGEST_SOCKET: Final = 107  # unix(7): sun_path
 
 
@@ -31,7 +33,8 @@ class Config:
     """What config.yaml says.
 
     server is `auto`, a socket's path, or an https URL. udev_rules: where to write what tells the host's
-    software to leave alone what goes into instances; None for nowhere.
+    software to leave alone what goes into instances; None for nowhere. most_plugs: how often a device may be
+    plugged in within two minutes before it is held off; 0 for no limit.
     """
 
     server: str = "auto"
@@ -39,6 +42,7 @@ class Config:
     control: Path = CONTROL
     inject: Path = INJECT
     udev_rules: Path | None = UDEV_RULES
+    most_plugs: int = MOST
 
 
 def _server(text: str) -> Complaint | None:
@@ -72,6 +76,12 @@ def _folder(text: str) -> Complaint | None:
     return None if text == _NOWHERE else _absolute(text)
 
 
+def _number(text: str) -> Complaint | None:
+    if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS:
+        return None
+    return Complaint(f"'{quoted(text)}' is no number from 0 to {'9' * _MOST_DIGITS}", "0 is no limit")
+
+
 _TABLE: Final = Table(
     "a configuration",
     (
@@ -80,6 +90,7 @@ _TABLE: Final = Table(
         Key("control", "text", "The daemon's control socket.", text=_socket),
         Key("inject", "text", "The socket of the program that injects uevents.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
+        Key("most_plugs", "text", "Plugs of a device within two minutes; 0: any.", text=_number),
     ),
 )
 
@@ -112,10 +123,12 @@ def _read(reader: Reader, root: Node | None) -> Config:
     control = reader.text(fields["control"]) if "control" in fields else None
     inject = reader.text(fields["inject"]) if "inject" in fields else None
     folder = reader.text(fields["udev_rules"]) if "udev_rules" in fields else None
+    most = reader.text(fields["most_plugs"]) if "most_plugs" in fields else None
     return Config(
         server or config.server,
         tuple(map(Path, rules)) or config.rules,
         Path(control) if control else config.control,
         Path(inject) if inject else config.inject,
         None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
+        int(most) if most else config.most_plugs,
     )

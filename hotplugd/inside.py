@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Final
 
 from hotplugd.model import Inside, Node
+from hotplugd.pace import Pace
 from hotplugd.slots import devnum_of
 
+_FREE_CHANGES: Final = 50
+_CHANGE: Final = 0.1
 _DATABASE_MOST: Final = 1 << 20
 _ID: Final = re.compile("[0-9]{1,10}")
 _LARGEST_ID: Final = 2**32 - 2
@@ -48,7 +51,8 @@ class Root:
     """A running container's file system, held open: process numbers are used again, this is not.
 
     The pidfd becomes readable when the init ends. The mounts descriptor is found readable
-    once after something was mounted or unmounted inside (proc(5), /proc/pid/mounts: POLLPRI).
+    once after something was mounted or unmounted inside (proc(5), /proc/pid/mounts: POLLPRI). The pace is how
+    often that may be heard.
     """
 
     def __init__(self, pid: int) -> None:
@@ -74,6 +78,7 @@ class Root:
         # at the change takes it away (Linux: fs/proc_namespace.c, mounts_poll), so whoever finds this
         # descriptor readable has had all there is, and must not poll it again to make sure.
         self.mounts.register(self._mountinfo, select.EPOLLPRI)
+        self.pace = Pace(_FREE_CHANGES, _CHANGE)
 
     def close(self) -> None:
         """Let go of the container."""

@@ -21,7 +21,8 @@ class Inspector:
     """Holds the roots of running containers.
 
     init     asks the server for the process number of an instance's init, which takes it long
-    changed  called with an instance in which something was mounted or unmounted
+    changed  called with an instance in which something was mounted or unmounted; where that never ends once,
+             until it is looked into again
     ended    called with an instance whose init ended
     """
 
@@ -50,6 +51,7 @@ class Inspector:
         if name in self._hanging:
             raise Unreachable("an earlier look has not come back: a file system in there hangs")
         root = self._roots.get(name) or await self._hold(name)
+        self._listen(name, root)
         try:
             held = root.duplicate()
         except OSError as error:
@@ -104,10 +106,21 @@ class Inspector:
             root.close()
             return other
         self._roots[name] = root
-        loop = asyncio.get_running_loop()
-        loop.add_reader(root.pidfd, self._on_end, name)
-        loop.add_reader(root.mounts.fileno(), self._changed, name)
+        asyncio.get_running_loop().add_reader(root.pidfd, self._on_end, name)
         return root
+
+    def _listen(self, name: InstanceName, root: Root) -> None:
+        """Hear of the next change, before a look: what happened until now it will see."""
+        if self._roots.get(name) is root:
+            asyncio.get_running_loop().add_reader(root.mounts.fileno(), self._on_change, name, root)
+
+    def _on_change(self, name: InstanceName, root: Root) -> None:
+        # Who mounts and unmounts without end would have us hear of nothing else.
+        loop = asyncio.get_running_loop()
+        root.pace.done(loop.time())
+        if root.pace.due > loop.time():
+            loop.remove_reader(root.mounts.fileno())
+        self._changed(name)
 
     def _on_end(self, name: InstanceName) -> None:
         self.forget(name)

@@ -12,7 +12,7 @@ from hotplugd.plan import Change, Plan
 from hotplugd.report import Report
 from hotplugd.retry import NEVER
 from hotplugd.server import ServerError
-from hotplugd.sight import Left, Sight
+from hotplugd.sight import BUSY, Left, Sight
 from hotplugd.teller import Teller
 from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Want
@@ -57,7 +57,8 @@ class Interior:
         found: list[Problem] = []
         if self.seen is not None and self.seen.error and wanted:
             found.append(Problem("", "", f"cannot look inside {self._name}: {self.seen.error}"))
-        return found + self._sight.problems() + self._linker.problems() + self._teller.problems()
+        found += self._sight.problems(self._name, self._loop.time())
+        return found + self._linker.problems() + self._teller.problems()
 
     # --- what happened ----------------------------------------------------------------------------------
 
@@ -122,12 +123,13 @@ class Interior:
             self._learned()
 
     async def _look_at(self, paths: Sequence[str]) -> None:
-        begun = self._sight.begin()
+        begun = self._sight.begin(self._loop.time())
         try:
             inside = await self._tools.inspector.look(self._name, paths)
         except ServerError as error:
             inside = Inside(error=str(error))
         gone, behind = self._sight.seen(begun, inside, self._loop.time())
+        self._report.busy(BUSY, now=self._sight.is_busy(self._loop.time()))
         for each in behind:
             self._report.left_behind(each)
         self._looked_for([each.change for each in gone], [each.change for each in behind if not each.cleared])

@@ -22,6 +22,7 @@ class Report:
         self._log = log
         self._problems: frozenset[Problem] = frozenset()
         self._would: set[tuple[str, str]] = set()
+        self._busy: set[str] = set()
 
     def done(self, change: Change, after_plug: float | None) -> None:
         """A change was made. after_plug: seconds since the device came, where that is known."""
@@ -50,6 +51,14 @@ class Report:
     def refused(self, reason: str, pause: float) -> None:
         """The server does nothing for the instance, and is asked again after so many seconds."""
         self._log.warning("instance.problem", instance=self._instance, reason=reason, retry_in=pause)
+
+    def busy(self, reason: str, *, now: bool) -> None:
+        """The instance never rests, and has to wait for that; or no more."""
+        if now and reason not in self._busy:
+            self._busy.add(reason)
+            self._log.warning("instance.problem", instance=self._instance, reason=reason)
+        elif not now:
+            self._busy.discard(reason)
 
     def problems(self, problems: Iterable[Problem]) -> None:
         """The plan has these problems."""

@@ -6,11 +6,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hotplugd.pace import Pace
 from hotplugd.plan import Change
 from hotplugd.wants import Problem
 
 NEVER: Final = float("inf")
 LONG_AGO: Final = float("-inf")
+
+# So many requests in a row may change an instance, then one in so many seconds: what changes gathers.
+_FREE_REQUESTS: Final = 100
+_REQUEST: Final = 0.5
+
+CROWDED: Final = (
+    f"its devices change all the time: what changes goes in one request in {_REQUEST} s until it is calm, "
+    f"and what is pulled at once; end what plugs, edits or takes out there"
+)
 
 # An entry may change this often in a row before it has to wait: a fight over it must not become a storm.
 _FREE_CHANGES: Final = 3
@@ -71,6 +81,21 @@ class Records:
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
+        self._pace = Pace(_FREE_REQUESTS, _REQUEST)
+        # The entries of what should be here no more: what was pulled goes at once, however busy it is here.
+        self._leaving: set[str] = set()
+
+    def leaves(self, names: Iterable[str]) -> None:
+        """What these entries are for is to be here no more."""
+        self._leaving.update(names)
+
+    def sent(self, now: float) -> None:
+        """A request is sent."""
+        self._pace.done(now)
+
+    def is_busy(self, now: float) -> bool:
+        """Whether so many requests were sent that changes have to gather."""
+        return self._pace.is_short(now)
 
     def batch(self, changes: Sequence[Change], now: float) -> list[Change]:
         """What can go as one request now: everything that is ready, or one entry that has to go alone.
@@ -78,7 +103,7 @@ class Records:
         What goes to a path at which another entry of ours still is goes with that one's change or after it:
         of two entries at one path the server mounts the first alone, and says nothing.
         """
-        ready = [change for change in changes if self._of(change).until <= now]
+        ready = [change for change in changes if self._when(change) <= now]
         together = _with_room([change for change in ready if not self._of(change).alone], changes)
         if together:
             return together
@@ -134,7 +159,10 @@ class Records:
 
     def rest(self, changes: Iterable[Change], now: float) -> Iterator[float]:
         """These changes are left to make. Yields when each may be made; forgets what is over."""
-        left = {change.entry.name for change in changes}
+        left = {change.entry.name: change for change in changes}
+        self._leaving &= left.keys()
+        if left and self._pace.due > now:
+            yield self._pace.due
         for name, record in list(self._records.items()):
             if name in left:
                 yield record.until
@@ -150,6 +178,12 @@ class Records:
         return found + [
             record.fight for record in records if record.fight is not None and not record.is_over(now)
         ]
+
+    def _when(self, change: Change) -> float:
+        """When it may be made."""
+        until = self._of(change).until
+        goes = change.action == "remove" and change.entry.name in self._leaving
+        return until if goes else max(until, self._pace.due)
 
     def _of(self, change: Change) -> _Record:
         return self._records.get(change.entry.name) or _Record()

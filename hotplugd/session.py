@@ -17,6 +17,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.config import Config
+from hotplugd.flapping import Flapping
 from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
 from hotplugd.leave import write
@@ -99,7 +100,8 @@ class Session:
             dry_run,
         )
         self.reconciler = Reconciler(tools, rules)
-        self._udev = Udev(rules.attrs, self.reconciler, self._lost)
+        self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
+        self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._flapping)
 
     async def run(self) -> None:
         """Work until cancelled. A server that is away is waited for.
@@ -127,7 +129,8 @@ class Session:
     def problems(self) -> list[Problem]:
         """Everything that is not as it should be."""
         away = [Problem("", "", self._retry.message)] if self._retry.message else []
-        return away + self.reconciler.problems()
+        flapping = self._flapping.problems(asyncio.get_running_loop().time())
+        return away + flapping + self.reconciler.problems()
 
     # --- tasks ------------------------------------------------------------------------------------------
 

@@ -7,16 +7,26 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hotplugd import entry as entries
-from hotplugd.model import Inside, Instance, Node
+from hotplugd.model import Inside, Instance, InstanceName, Node
+from hotplugd.pace import Pace
 from hotplugd.plan import Attachment, Change
 from hotplugd.retry import LONG_AGO, NEVER, Retry
 from hotplugd.wants import Problem, Want
 
 # A busy mount table inside is looked at no more often than this, in seconds.
 _PAUSE: Final = 0.2
+# One that never rests is looked at so often in a row, and then once in so many seconds.
+_FREE_LOOKS: Final = 60
+_LOOK: Final = 1.0
 _FAILED_PAUSES: Final = (0.2, 30.0)
 # A user or group that an instance lacks is looked for again after this many seconds.
 _NAME_PAUSE: Final = 10.0
+
+
+BUSY: Final = (
+    f"it restarts, or something is mounted and unmounted in there, all the time: it is looked into once in "
+    f"{_LOOK:.0f} s until it is calm, and a node that is lost is put back later; end what does that inside"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,9 @@ class Sight:
         self.inside: Inside | None = None
         self.also: frozenset[str] = frozenset()
         self._retry = Retry()
+        self._pace = Pace(_FREE_LOOKS, _LOOK)
+        # What a request of ours did is to be seen, for which nothing waits.
+        self._asked = False
         self._at = LONG_AGO
         self._leaving: dict[str, Left] = {}
         self._behind: dict[str, Left] = {}
@@ -89,6 +102,7 @@ class Sight:
         gone = set(places)
         # Requests are paced themselves: what they did is looked at without waiting.
         self._retry.until = LONG_AGO
+        self._asked = True
         if self.inside is not None:
             # Where a GPU's nodes are its entry does not say.
             nodes = {path: node for path, node in self.inside.nodes.items() if not gone & {path, ""}}
@@ -117,9 +131,10 @@ class Sight:
         attached = {each.want.place for each in attachments if entries.is_path(each.want.place)}
         return sorted(attached | self._leaving.keys() | self._behind.keys() | self.also)
 
-    def problems(self) -> list[Problem]:
+    def problems(self, name: InstanceName, now: float) -> list[Problem]:
         """What is wrong inside, as far as it was seen."""
-        return [
+        busy = [Problem("", "", f"{name}: {BUSY}")] if self.is_busy(now) else []
+        return busy + [
             Problem(each.change.device, each.change.rule, f"{each.change.instance}, {path}: {each}")
             for path, each in self._behind.items()
         ]
@@ -131,12 +146,12 @@ class Sight:
             return NEVER
         inside = self.inside
         if inside is None or inside.error or self._old:
-            return self._retry.until
+            return self._due
         found = list(attachments)
         if any(path not in inside.nodes for path in self.paths(found)):
-            return self._retry.until
+            return self._due
         if inside.interfaces is None and any(each.want.what == "nic" for each in found):
-            return self._retry.until
+            return self._due
         missing = any(
             (each.attach.user is not None and inside.users.get(each.attach.user) is None)
             or (each.attach.group is not None and inside.groups.get(each.attach.group) is None)
@@ -144,9 +159,20 @@ class Sight:
         )
         return self._at + _NAME_PAUSE if missing else NEVER
 
-    def begin(self) -> int:
+    @property
+    def _due(self) -> float:
+        return self._retry.until if self._asked else max(self._retry.until, self._pace.due)
+
+    def is_busy(self, now: float) -> bool:
+        """Whether what is inside changes all the time, and is seen late for that."""
+        return self._pace.is_short(now)
+
+    def begin(self, now: float) -> int:
         """A look begins. Returns what `seen` has to be told."""
         self._old = False
+        if not self._asked:
+            self._pace.done(now)
+        self._asked = False
         return self._epoch
 
     def seen(self, begun: int, inside: Inside, now: float) -> tuple[list[Left], list[Left]]:

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
@@ -93,11 +94,37 @@ def logger() -> FilteringBoundLogger:
             structlog.processors.JSONRenderer(),
         ]
     log: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        Lines(sys.stderr.fileno()),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return log
+
+
+class Lines:
+    """Writes each event by one write(2), with the end of its line: of other threads, of another hotplugd that
+    appends to the same file, or of a crash in between none can come into it.
+
+    What cannot be written is lost: a log that is full or gone keeps no device out.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        # The last line was cut.
+        self._cut = False
+
+    def msg(self, message: str) -> None:
+        """Write it."""
+        with self._lock, suppress(OSError):
+            before = "\n" if self._cut else ""
+            left = memoryview(f"{before}{message}\n".encode(errors="backslashreplace"))
+            while left:
+                # A pipe that is nearly full, or a disk, may take a part.
+                left = left[os.write(self._descriptor, left) :]
+                self._cut = bool(left)
+
+    debug = info = warning = error = critical = msg
 
 
 def _plain_strings(_: object, __: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:

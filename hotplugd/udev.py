@@ -32,6 +32,7 @@ from hotplugd.host import in_use
 from hotplugd.hush import hush
 from hotplugd.model import Device, Devnum, Texts
 from hotplugd.nodeslot import complete, node_slot
+from hotplugd.waiting import Gate, Waiting
 
 _VIRTUAL: Final = "/sys/devices/virtual"
 _BUFFER: Final = 64 << 20
@@ -69,12 +70,16 @@ class Udev:
 
     attrs     the sysfs attributes that rules ask for
     lost      called when something was not heard or read, with what was the matter
+    gate      holds off what comes and goes all the time; None where nothing does
     """
 
-    def __init__(self, attrs: frozenset[str], sink: Sink, lost: Callable[[str], None]) -> None:
+    def __init__(
+        self, attrs: frozenset[str], sink: Sink, lost: Callable[[str], None], gate: Gate | None = None
+    ) -> None:
         self._attrs = attrs
         self._sink = sink
         self._lost = lost
+        self._waiting = Waiting(self._read_again, gate)
         self._context: Any = pyudev.Context()
         self._monitors: list[Any] = []
         self._known: dict[str, Device] = {}
@@ -113,6 +118,7 @@ class Udev:
         for monitor in self._monitors:
             loop.remove_reader(monitor.fileno())
         self._monitors.clear()
+        self._waiting.clear()
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -152,7 +158,8 @@ class Udev:
                     known[found.sys_path] = before
                 continue
             if device is not None:
-                known[device.syspath] = device
+                if not self._waiting.was_read(device):
+                    known[device.syspath] = device
             elif (before := self._known.get(found.sys_path)) is not None and _same_number(found, before):
                 # udevd lost its database: what it said of the device is still so.
                 known[found.sys_path] = before
@@ -232,27 +239,60 @@ class Udev:
             return
         if sequence and sequence <= self._gone.get(syspath, -1):
             return
-        try:
-            sysfs.see_room()
-        except OSError as error:
-            self._list_later(f"an event of {syspath} cannot be judged: {error}")
+        if not self._has_room(syspath):
             return
         self._gone.pop(syspath, None)
         # All that is said of a device is read once, in its snapshot, but for what may have had another name.
         moved = message.action == "move" or message.subsystem == "net"
         if moved and (old := _properties(message).get("DEVPATH_OLD")):
             self._removed("/sys" + old, sequence, early=False)
+        self._heard[syspath] = sequence
+        plugged = message.action == "add"
+        if not self._waiting.said(syspath, plugged=plugged, known=self._is_known(syspath)):
+            self._note(message)
+
+    def _note(self, found: Any) -> None:
+        """Read a device that is there, and all that depends on it."""
+        syspath: str = found.sys_path
         above = self._forget_above(syspath)
-        if _can_matter(message):
-            device = self._snapshot(message, listing=False)
-            self._known[syspath] = device
-            self._heard[syspath] = sequence
-            self._sink.device(device)
-        if above is not None and self._parent(message) != above:
+        if _can_matter(found):
+            device = self._snapshot(found, listing=False)
+            if not self._waiting.was_read(device):
+                self._known[syspath] = device
+                self._sink.device(device)
+            elif self._known.pop(syspath, None) is not None:
+                # That was another, of whose removal nobody has heard.
+                self._sink.no_device(syspath)
+        if above is not None and self._parent(found) != above:
             self._refresh_below(syspath)
 
+    def _is_known(self, syspath: str) -> bool:
+        return syspath in self._known or syspath in self._above
+
+    def _has_room(self, syspath: str) -> bool:
+        try:
+            sysfs.see_room()
+        except OSError as error:
+            self._list_later(f"an event of {syspath} cannot be judged: {error}")
+            return False
+        return True
+
+    def _read_again(self, syspath: str) -> None:
+        if self._waiting.said(syspath, plugged=False, known=self._is_known(syspath)):
+            return
+        if not self._has_room(syspath):
+            return
+        # What cannot be read has gone, or udevd says more of it.
+        with suppress(*_UNREADABLE):
+            found = pyudev.Devices.from_sys_path(self._context, syspath)
+            if found.is_initialized:
+                self._note(found)
+
+    # --- removals ---------------------------------------------------------------------------------------
+
     def _removed(self, syspath: str, sequence: int, *, early: bool) -> None:
-        if syspath in self._known and sequence and sequence < self._heard.get(syspath, self._listed):
+        there = syspath in self._known or syspath in self._waiting
+        if there and sequence and sequence < self._heard.get(syspath, self._listed):
             # Of an earlier device of that name; or it was on its way out while everything was listed.
             asyncio.get_running_loop().call_later(_ON_ITS_WAY, self._see_whether_gone, syspath)
             return
@@ -261,16 +301,17 @@ class Udev:
             self._gone[syspath] = sequence
         elif not early and sequence >= self._gone.get(syspath, 0):
             self._gone.pop(syspath, None)
-        self._forget_above(syspath)
-        self._heard.pop(syspath, None)
-        if self._known.pop(syspath, None) is not None:
-            self._sink.no_device(syspath)
+        self._is_gone(syspath)
 
     def _see_whether_gone(self, syspath: str) -> None:
-        if syspath in self._known and not os.path.exists(syspath):
-            del self._known[syspath]
-            self._heard.pop(syspath, None)
-            self._forget_above(syspath)
+        if not os.path.exists(syspath):
+            self._is_gone(syspath)
+
+    def _is_gone(self, syspath: str) -> None:
+        self._forget_above(syspath)
+        self._heard.pop(syspath, None)
+        self._waiting.gone(syspath)
+        if self._known.pop(syspath, None) is not None:
             self._sink.no_device(syspath)
 
     def _forget_above(self, syspath: str) -> Device | None:

@@ -11,14 +11,14 @@ import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from hotplugd import entry as entries
-from hotplugd.asking import Asking
+from hotplugd.asking import EDITED, Asking
 from hotplugd.doubts import Doubts
 from hotplugd.interior import Interior
 from hotplugd.model import Device, Entry, Instance, InstanceName
 from hotplugd.pause import Pause
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.report import Report
-from hotplugd.retry import LONG_AGO, NEVER, Records
+from hotplugd.retry import CROWDED, LONG_AGO, NEVER, Records
 from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
 from hotplugd.stopped import Stopped
 from hotplugd.tools import Activity, Tools
@@ -80,7 +80,7 @@ class Writer:
 
     def want(self, syspath: str, wants: tuple[Want, ...]) -> None:
         """From now on this device should be here as these say; nowhere here where there are none."""
-        self.wants.pop(syspath, None)
+        self._records.leaves(entries.name_for(each.slot) for each in self.wants.pop(syspath, ()))
         if wants:
             self.wants[syspath] = wants
         self.kick()
@@ -136,8 +136,13 @@ class Writer:
         found = list(self.plan.problems)
         if self._pause.message:
             found.append(Problem("", "", f"{self.name}: {self._pause.message}"))
+        found += [Problem("", "", f"{self.name}: {why}") for why, busy in self._busy().items() if busy]
         found += self._records.problems(self._loop.time()) + self._doubts.problems()
         return found + self._interior.problems(wanted=bool(self.wants))
+
+    def _busy(self) -> dict[str, bool]:
+        now = self._loop.time()
+        return {CROWDED: self._records.is_busy(now), EDITED: self._asking.is_busy(now)}
 
     @property
     def is_idle(self) -> bool:
@@ -286,6 +291,7 @@ class Writer:
             if (old := before.get(change.entry.name)) is not None:
                 self._interior.ends(old)
         self._asking.sent()
+        self._records.sent(self._loop.time())
         self._doubts.begin(batch)
         try:
             actual = await self._tools.server.apply(self.name, put, remove)
@@ -409,6 +415,8 @@ class Writer:
         # What failed is told of until it would be tried again.
         times = [self._pause.until, *self._records.rest(self.plan.changes, now)]
         times += self._doubts.due()
+        for why, busy in self._busy().items():
+            self._report.busy(why, now=busy)
         if self._asking.stale:
             times.append(self._ask_at())
         if self.plan.changes or self._doubts or self._pause.message:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import pytest
 import structlog
@@ -185,6 +188,99 @@ class TestJournal:
         with pytest.raises(structlog.DropEvent):
             systemd._Journal()(None, "info", {"event": "slot.swept", "level": "info", "slot": "c-1-2-3"})
         assert sent == [{"PRIORITY": 6, "SYSLOG_IDENTIFIER": "hotplugd"}]
+
+
+_THREADS: Final = 8
+_EACH: Final = 200
+_MANY: Final = f"""
+import threading
+from hotplugd.systemd import logger
+log = logger()
+def work(number):
+    for each in range({_EACH}):
+        log.info("device.add", device="x" * (each * 50), thread=number)
+threads = [threading.Thread(target=work, args=(number,)) for number in range({_THREADS})]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+"""
+_ENDLESS: Final = """
+from hotplugd.systemd import logger
+log = logger()
+while True:
+    log.info("device.add", device="x" * 100)
+"""
+
+
+def _writes(program: str) -> list[str]:
+    """What a program writes to standard error, write by write: a socket keeps each as a message."""
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with mine, subprocess.Popen([sys.executable, "-c", program], stderr=theirs.fileno()) as child:
+        theirs.close()
+        found = list(iter(lambda: mine.recv(1 << 20).decode(), ""))
+    assert child.returncode == 0
+    return found
+
+
+class TestWrites:
+    """Each event is one write, with the end of its line."""
+
+    def test_lines_are(self) -> None:
+        writes = _writes(_WRITE % (_HOSTILE, _HOSTILE))
+        assert [json.loads(each)["event"] for each in writes] == ["device.add", "server.away", "defect"]
+        assert all(each.endswith("\n") for each in writes)
+
+    def test_what_is_for_people_is(self) -> None:
+        terminal = "import sys\nsys.stderr.isatty = lambda: True\n"
+        writes = _writes(terminal + _WRITE % (_HOSTILE, _HOSTILE))
+        assert [each.endswith("\n") for each in writes] == [True, True, True]
+        assert "ValueError" in writes[2]
+
+    def test_those_of_threads_are(self) -> None:
+        found = [json.loads(each) for each in _writes(_MANY)]
+        assert sorted({each["thread"] for each in found}) == list(range(_THREADS))
+        assert len(found) == _THREADS * _EACH
+
+    def test_a_crash_at_any_moment_leaves_whole_lines(self) -> None:
+        for _ in range(20):
+            mine, theirs = os.pipe()
+            with os.fdopen(mine, "rb") as log:
+                child = subprocess.Popen([sys.executable, "-c", _ENDLESS], stderr=theirs)
+                os.close(theirs)
+                first = log.readline()
+                child.kill()
+                child.wait()
+                lines = (first + log.read()).splitlines(keepends=True)
+            assert all(each.endswith(b"\n") and json.loads(each) for each in lines)
+
+    def test_what_is_taken_in_parts_is_written_to_its_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        written = bytearray()
+
+        def write(_: int, data: bytes) -> int:
+            written.extend(data[:3])
+            return min(len(data), 3)
+
+        monkeypatch.setattr(os, "write", write)
+        systemd.Lines(2).info("a line")
+        assert written == b"a line\n"
+
+    def test_after_a_line_that_was_cut_the_next_one_begins_anew(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written, room = bytearray(), [3, 0, 100]
+
+        def write(_: int, data: bytes) -> int:
+            if not (most := room.pop(0)):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            written.extend(data[:most])
+            return min(len(data), most)
+
+        monkeypatch.setattr(os, "write", write)
+        lines = systemd.Lines(2)
+        lines.info("a line")
+        lines.info("another")
+        assert written == b"a l\nanother\n"
 
 
 class TestNames:

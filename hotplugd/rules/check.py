@@ -48,7 +48,7 @@ class Checker(Reader):
         if isinstance(root, Broken):
             return
         if root is None or (isinstance(root, Scalar) and root.is_null):
-            self.wrong(Place(0, 0, 0, 1), "no rules here", "a rule file begins with `rules:`")
+            self.doubt(Place(0, 0, 0, 1), "no rules here", "a rule file begins with `rules:`")
             return
         if isinstance(root, Items):
             self.wrong(
@@ -56,7 +56,10 @@ class Checker(Reader):
             )
             return
         fields = self.fields(root, FILE)
-        if "rules" in fields:
+        if "rules" in fields and _is_empty(fields["rules"].value):
+            # What fills in a template, and has none to fill in, writes such files.
+            self.doubt(fields["rules"].name.place, "no rules here")
+        elif "rules" in fields:
             for item in self.items(fields["rules"], "rules"):
                 written = self._rule(item)
                 if written is not None:
@@ -189,6 +192,13 @@ class Checker(Reader):
                     yield Companion(_below(text))
                 except GlobError as error:
                     self.wrong(item.place, f"'{quoted(text)}' is no pattern: {error}")
+
+
+def _is_empty(node: Node) -> bool:
+    """Whether there is nothing in a list, or nothing in its place."""
+    if isinstance(node, Items):
+        return not node.items
+    return isinstance(node, Scalar) and node.plain and node.is_null
 
 
 def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:

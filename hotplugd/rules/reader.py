@@ -41,6 +41,10 @@ class Reader:
         """Notes an error."""
         self.found.append(self.source.error(place, message, hint))
 
+    def doubt(self, place: Place, message: str, hint: str = "") -> None:
+        """Notes a warning."""
+        self.found.append(self.source.diagnostic("warning", place, message, hint))
+
     def fields(self, node: Node, table: Table, key: Scalar | None = None) -> dict[str, Field]:
         """The known keys of a mapping; complains about all others, about double and about missing ones."""
         if not isinstance(node, Pairs):

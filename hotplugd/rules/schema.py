@@ -64,8 +64,10 @@ def _value(key: Key) -> Json:  # noqa: PLR0911  # one for each shape
             return _defined(key.shape)
         case "companions":
             return _some({"anyOf": [_anything(), _mapping(COMPANION)]})
-        case "matches" | "rules":
-            return _some(_defined("match" if key.shape == "matches" else "rule"))
+        case "matches":
+            return _some(_defined("match"))
+        case "rules":
+            return {"type": ["array", "null"], "items": _defined("rule")}
 
 
 def _defined(name: str) -> Json:

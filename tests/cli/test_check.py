@@ -104,6 +104,12 @@ class TestWithoutPath:
         settings.write_text(f"rules: {rules.parent}\n")
         assert hotplugd("check", "--config", settings).exit_code == 0
 
+    def test_a_file_without_rules_is_a_warning(self, hotplugd: Hotplugd, rules: Path) -> None:
+        rules.write_text("rules: []\n")
+        done = hotplugd("check", rules)
+        assert (done.exit_code, done.stdout) == (0, "0 rules, 1 warning\n")
+        assert "warning: no rules here" in done.stderr
+
     def test_with_one_the_configuration_does_not_count(
         self, hotplugd: Hotplugd, tmp_path: Path, rules: Path
     ) -> None:

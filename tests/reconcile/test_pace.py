@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.devices import BOX, box, console, entry
+from hotplugd.entry import name_for
+from hotplugd.model import InstanceName
+from tests.devices import BOX, box, console, disk, entry, rule, ruleset
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, clock, in_virtual_time, later, now
 
-ONE = console(1)
+ONE, TWO = console(1), console(2)
 HOUR = 3600
 
 
@@ -124,3 +126,130 @@ async def test_a_pause_that_ends_while_a_plan_is_made_is_not_forgotten(before: f
     bench.reconciler.look_again(BOX)
     await later(10)
     assert len(bench.requests) == 1
+
+
+# --- an instance that never rests -----------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_devices_that_never_were_there_before_gather_and_removals_do_not_wait() -> None:
+    bench = Bench()
+    await bench.start()
+    for number in range(1, 801):
+        device = disk(number)
+        await bench.plug(device)
+        await later(0.01)
+        bench.reconciler.no_device(device.syspath)
+        await bench.reconciler.settled()
+        assert name_for(device.slot) not in bench.ours(), "what was pulled is still there"
+        await later(0.01)
+    assert len(bench.requests) <= 2 * (101 + 2 * now())
+    (told,) = bench.told()
+    assert told.startswith("box: its devices change all the time")
+    assert len(bench.events("instance.problem")) == 1
+    await bench.plug(ONE)
+    await later(10)
+    assert bench.verified() == {str(ONE): True}
+    await later(60)
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_what_was_plugged_before_goes_at_once_however_busy_the_instance_is() -> None:
+    bench = Bench()
+    await bench.start(ONE, TWO)
+    for number in range(1, 300):
+        await bench.plug(disk(number))
+    for each in (ONE, TWO):
+        assert name_for(each.slot) in bench.ours()
+        bench.reconciler.no_device(each.syspath)
+        await bench.reconciler.settled()
+        assert name_for(each.slot) not in bench.ours()
+
+
+@in_virtual_time
+async def test_entries_that_are_forged_without_end_are_taken_out_now_and_then() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    for number in range(2000):
+        stale = entry(console(2, born=number + 2))
+        bench.change(BOX, entries={**bench.instances[BOX].entries, stale.name: stale})
+        bench.reconciler.refresh(BOX)
+        await later(0.01)
+    await bench.reconciler.settled()
+    assert len(bench.requests) <= 110 + 2 * now()
+    await later(60)
+    assert bench.ours() == {name_for(ONE.slot)}
+
+
+@in_virtual_time
+async def test_an_instance_that_is_edited_without_end_is_asked_for_ever_less_often() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    for _ in range(20_000):
+        bench.reconciler.refresh(BOX)
+        await later(0.01)
+    assert len(bench.gets) <= 230 + now()
+    assert [
+        each for each in bench.told() if each.startswith("box: it is edited, or starts and stops, all the")
+    ]
+    assert len(bench.events("instance.problem")) == 1
+    bench.change(BOX, entries={})
+    bench.reconciler.refresh(BOX)
+    await later(2)
+    assert bench.ours() == {name_for(ONE.slot)}
+    await later(5)
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_a_mount_table_that_never_rests_is_looked_at_ever_less_often() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    before = len(bench.looks)
+    for _ in range(20_000):
+        bench.reconciler.look_again(BOX)
+        await later(0.01)
+    assert len(bench.looks) - before <= 70 + now()
+    assert [each.startswith("box: it restarts, or something is mounted") for each in bench.told()] == [True]
+    assert len(bench.events("instance.problem")) == 1
+    await later(1)
+    await bench.plug(TWO)
+    assert bench.verified() == {str(ONE): True, str(TWO): True}, "what was asked for is seen at once"
+    bench.unmount(ONE)
+    await later(3)
+    assert ONE.node in bench.inside[BOX]
+    await later(10)
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_an_instance_that_restarts_without_end_is_looked_into_ever_less_often() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    for _ in range(3000):
+        bench.reconciler.restarted(BOX)
+        await later(0.1)
+    await bench.reconciler.settled()
+    assert len(bench.looks) <= 75 + now()
+    assert len(bench.gets) <= 230 + now()
+    assert len(bench.heard) <= len(bench.looks)
+
+
+@in_virtual_time
+async def test_one_that_never_rests_keeps_no_other_waiting() -> None:
+    other = InstanceName("default", "other")
+    rules = ruleset(
+        rule("{subsystem: tty, kernel: ttyUSB2}", "{to: other}"), rule("{subsystem: '*'}", "{to: box}", "s")
+    )
+    bench = Bench(box(), box(name="other"), rules=rules)
+    await bench.start()
+    for number in range(1, 200):
+        bench.reconciler.device(disk(number))
+        bench.reconciler.refresh(BOX)
+        bench.reconciler.look_again(BOX)
+        await later(0.01)
+    before = now()
+    await bench.plug(TWO)
+    assert now() == before
+    assert bench.ours(other) == {name_for(TWO.slot)}

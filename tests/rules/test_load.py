@@ -198,3 +198,20 @@ def test_importing_takes_little_time() -> None:
         return best
 
     assert seconds("import hotplugd.rules") - seconds("pass") < 0.15
+
+
+@pytest.mark.parametrize("text", ["", "# none\n", "---\n", "null\n", "rules:\n", "rules: ~\n", "rules: []\n"])
+def test_a_file_without_rules_takes_nothing_from_the_others(etc: Path, text: str) -> None:
+    assert [each.severity for each in parse(text, "f").diagnostics] == ["warning"]
+    (etc / "10.yaml").write_text(text + "# filled in by a template\n")
+    (etc / "20.yaml").write_text(rule("a"))
+    loaded = load([etc])
+    assert [each.name for each in loaded.rules.rules] == ["a"]
+    assert [(each.severity, each.message) for each in loaded.diagnostics] == [("warning", "no rules here")]
+
+
+@pytest.mark.parametrize(
+    "text", ["rules: ''\n", "rules: {}\n", "rules: [~]\n", "rules:\n-\n", "{}\n", "[]\n"]
+)
+def test_what_is_no_list_of_rules_is_an_error_however_empty(text: str) -> None:
+    assert [each.severity for each in parse(text, "f").diagnostics] == ["error"]

@@ -64,7 +64,7 @@ def _soak(title: str, plan: Plan, seed: int, every: int) -> bool:
             soak.run()
         except (AssertionError, ServerError, RuntimeError, OSError) as error:
             wrong = f"{type(error).__name__}: {error}"
-        done, log = soak.outcome, told(scene)
+        done, log = soak.outcome, told(scene.daemon.log())
         _print(table(done, every) if done.quiet else "no quiet point was reached")
         _print(
             f"{done.plugs:,} plugs and {done.unplugs:,} unplugs in {time.monotonic() - begin:.0f} s; "

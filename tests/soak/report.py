@@ -16,6 +16,7 @@ from tests.soak.soak import Outcome, Quiet
 
 _BUILD: Final = Path(__file__).parents[2] / "build" / "soak"
 _LAST: Final = 40
+BROKEN: Final = "(broken line)"
 _HEAD: Final = "plugs             quiet points   converged, s       fds   threads   RSS, MiB   PSS, MiB"
 
 
@@ -53,11 +54,17 @@ def table(outcome: Outcome, every: int) -> str:
     return "\n".join(lines)
 
 
-def told(scene: Scene) -> Counter[str]:
+def told(log: str) -> Counter[str]:
     """How often hotplugd has told what in its log."""
-    return Counter(
-        str(json.loads(line)["event"]) for line in scene.daemon.log().splitlines() if line[:1] == "{"
-    )
+    return Counter(_event(line) for line in log.splitlines() if line[:1] == "{")
+
+
+def _event(line: str) -> str:
+    """What an event is called; of two lines in one, or a part of one, that it is BROKEN."""
+    try:
+        return str(json.loads(line)["event"])
+    except (ValueError, KeyError):
+        return BROKEN
 
 
 def keep(scene: Scene, diary: Diary, part: str = "short") -> str:
