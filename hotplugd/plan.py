@@ -16,7 +16,7 @@ from hotplugd import entry as entries
 from hotplugd import form
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, quoted
 from hotplugd.rules import values
-from hotplugd.wants import Problem, Want, identity
+from hotplugd.wants import Problem, Want, apart, hardware, identity
 
 Action = Literal["add", "update", "repair", "remove"]
 
@@ -126,6 +126,14 @@ def _problem(want: Want, message: str) -> Problem:
     return Problem(str(want.device), want.rule.name, message)
 
 
+def _holder(want: Want) -> str:
+    """The device that a place is taken by, so that who reads it knows which one to look for."""
+    told = [f"rule '{want.rule.name}'"]
+    told += [f"serial '{quoted(each)}'" for each in values(want.device, "serial")[:1]]
+    told += [f"port {quoted(each)}" for each in values(want.device, "port")[:1]]
+    return f"{want.device} ({', '.join(told)})"
+
+
 class _Planner:
     """A plan in the making, for one instance."""
 
@@ -156,6 +164,7 @@ class _Planner:
             if name not in wanted
         }
         self._serials: dict[tuple[str, str], Want] = {}
+        self._links: dict[str, str] = {}
 
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
         """Leave the entries of network interfaces whose hardware went while they were inside.
@@ -213,8 +222,10 @@ class _Planner:
             self._share(first, actual, other)
         else:
             for want in filter(lambda each: each.place, wants):
+                holder = _holder(want)
                 for place in (want.place, *want.links):
-                    self._taken[place] = f"{want.device} (rule '{want.rule.name}')"
+                    self._taken[place] = holder
+                self._links.update(dict.fromkeys(want.links, holder))
             self._kept.add(name)
             entry = form.entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
@@ -260,21 +271,40 @@ class _Planner:
             return message
         if (name in self._instance.entries and name not in self._ours) or name in self._instance.inherited:
             return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
+        serial = self._own_serial(want)
+        message = self._twin(want, serial) or self._occupied(want)
+        if serial and not message:
+            self._serials.setdefault((want.rule.name, serial), want)
+        return message
+
+    def _own_serial(self, want: Want) -> str:
+        """The serial number that tells it from the rule's other devices; empty where something else does."""
+        if want.place in self._foreign or not want.rule.names_serial(want.device):
+            return ""
+        return next(iter(values(want.device, "serial")), "")
+
+    def _twin(self, want: Want, serial: str) -> str:
+        """Which device of this serial number is here already, or empty."""
+        there = self._serials.get((want.rule.name, serial))
+        if there is None or hardware(there.device).syspath == hardware(want.device).syspath:
+            return ""
+        key, its, own = apart(there.device, want.device)
+        return (
+            f"two devices have the serial '{quoted(serial)}': {there.device} at {its} is in "
+            f"{self._instance.id} already, and this one is at {own}; tell them apart with `{key}`, in a rule "
+            f"for each"
+        )
+
+    def _occupied(self, want: Want) -> str:
+        """What is where it or its links should be, or empty."""
+        who = self._instance.id
         if holder := self._taken.get(want.place):
             return f"{want.place} in {who} is taken by {holder}"
         for link in want.links:
+            if link in self._links:
+                return f"the link {link} in {who} already leads to {self._links[link]}"
             if holder := self._taken.get(link) or self._foreign.get(link):
                 return f"the link {link} in {who} is where {holder} is"
-        if want.rule.names_serial and want.place not in self._foreign:
-            anchor = want.device.usb or want.device
-            for serial in values(want.device, "serial")[:1]:
-                first = self._serials.setdefault((want.rule.name, serial), want)
-                there = first.device.usb or first.device
-                if there.syspath != anchor.syspath:
-                    return (
-                        f"it has the same serial '{quoted(serial)}' as {first.device}, "
-                        f"which is in {who} already; tell them apart with `port`"
-                    )
         return ""
 
     def _share(self, want: Want, actual: Entry | None, other: str) -> None:

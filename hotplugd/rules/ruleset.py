@@ -8,6 +8,7 @@ from typing import Literal
 from hotplugd.model import Device
 from hotplugd.rules.index import Index
 from hotplugd.rules.match import Failure, Match, unmet
+from hotplugd.rules.telling import is_place_or_mac, is_serial
 from hotplugd.rules.template import parse_template
 
 What = Literal["node", "nic", "gpu", "pci"]
@@ -76,20 +77,22 @@ class Rule:
     file: str
     line: int
 
-    @property
-    def names_serial(self) -> bool:
+    def names_serial(self, device: Device | None = None) -> bool:
         """Whether only the serial number tells this rule's devices apart, so that it must not come twice.
 
         That is so when the rule uses the serial (its `match` requires one, at the top, in every branch of
         some `any`, or of a `parent`; or a template names it) and not the place (no `port`, `path` or
         `mac` required likewise, and none in a template).
+
+        device  one that the rule takes, or takes along: of an `any` only the branches that it meets count
         """
         named = self.attach.template_keys() if self.attach is not None else frozenset()
-
-        def uses(key: str) -> bool:
-            return key in named or self.match.requires(key)
-
-        return uses("serial") and not uses("port") and not uses("path") and not uses("mac")
+        if device is not None:
+            about = (each for each in (device, *device.ancestors()) if unmet(self.match, each) is None)
+            device = next(about, None)
+        if not named.isdisjoint(("port", "path", "mac")) or self.match.requires(is_place_or_mac, device):
+            return False
+        return "serial" in named or self.match.requires(is_serial, device)
 
 
 @dataclass(frozen=True, slots=True)
