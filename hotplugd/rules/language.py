@@ -133,10 +133,18 @@ MATCH: Final = Table(
         Key(
             "port",
             "patterns",
-            "The USB port: 1-4.2. It stays when the device is replugged there.",
+            "The USB port: 1-4.2. It stays when the device is replugged there. Its first number is the "
+            "bus's, which another boot may give to another controller: with several of them use `path`.",
             glob=forms.port,
         ),
-        Key("path", "patterns", "udev's ID_PATH: where the device is connected."),
+        Key(
+            "path",
+            "patterns",
+            "Where the device is connected, whatever number its bus has: udev's ID_PATH, "
+            "pci-0000:00:14.0-usb-0:4.2. What hangs from a USB device has the interface at its end: "
+            "…:4.2:1.0, or …:4.2:* for any. With usbv2 or usbv3 for usb it means one of a controller's two "
+            "buses alone.",
+        ),
         Key(
             "mac",
             "patterns",
@@ -148,7 +156,8 @@ MATCH: Final = Table(
         Key(
             "interface",
             "patterns",
-            "class:subclass:protocol of any of the USB device's interfaces, in hex: ff:42:01.",
+            "class:subclass:protocol of any of the USB device's interfaces, in hex: ff:42:01; in whichever "
+            "configuration and alternate setting.",
             glob=forms.interface,
             hex=True,
             json="^([0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){2}|.*[*?\\[|].*)$",
