@@ -297,10 +297,14 @@ def explain_json(
 
 
 def _warnings(device: Device, rule: Rule | None, controllers: Mapping[str, str]) -> Iterator[str]:
-    if rule is None or not (message := bus_warning(rule.match, controllers)):
+    if rule is None:
         return
-    paths = ", ".join(f'"{quoted(each)}"' for each in lasting_paths(device))
-    yield f"rule '{rule.name}' {message}" + (f"; here `path: [{paths}]` stays" if paths else "")
+    below = rule.attach.companions if rule.attach is not None else ()
+    for match in (rule.match, *(each.match for each in below)):
+        if message := bus_warning(match, controllers):
+            paths = ", ".join(f'"{quoted(each)}"' for each in lasting_paths(device))
+            yield f"rule '{rule.name}' {message}" + (f"; here `path: [{paths}]` stays" if paths else "")
+            return
 
 
 def _verdict(verdict: Verdict) -> VerdictJson:

@@ -301,6 +301,13 @@ def printable(text: str) -> str:
     return plain(text.replace("\\", "\\\\"))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 rule`, `2 rules`; for nouns that take an s. `entry` is `entries`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun.removesuffix('y')}ies" if noun.endswith("ry") else f"{number} {noun}s"
+
+
 _LONGEST_QUOTE = 80
 
 

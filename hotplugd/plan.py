@@ -16,7 +16,7 @@ from hotplugd import entry as entries
 from hotplugd import form
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, quoted
 from hotplugd.rules import values
-from hotplugd.wants import Problem, Want, apart, hardware, identity
+from hotplugd.wants import Problem, Want, apart, hardware, identity, own_serial
 
 Action = Literal["add", "update", "repair", "remove"]
 
@@ -281,7 +281,7 @@ class _Planner:
         """The serial number that tells it from the rule's other devices; empty where something else does."""
         if want.place in self._foreign or not want.rule.names_serial(want.device):
             return ""
-        return next(iter(values(want.device, "serial")), "")
+        return own_serial(want.device)
 
     def _twin(self, want: Want, serial: str) -> str:
         """Which device of this serial number is here already, or empty."""

@@ -22,6 +22,8 @@ _INTERFACE_LENGTH: Final = 9
 _HEADER: Final = 2
 # The file's size: the device's own, and one configuration of the largest size. Of more, sysfs gives no more.
 _MOST: Final = _DEVICE_LENGTH + 65535
+# No device has so many different ones; one that makes them up fills no memory and no table with them.
+_MOST_INTERFACES: Final = 256
 # sysfs gives a page at a time, however much is asked for.
 _PAGE: Final = 4096
 
@@ -61,12 +63,14 @@ def parse(raw: bytes) -> Descriptors:
         for kind, descriptor in _each(raw):
             if kind == _CONFIGURATION:
                 configurations += 1
-            elif kind == _INTERFACE:
+            elif kind == _INTERFACE and len(found) < _MOST_INTERFACES:
                 found[":".join(f"{byte:02x}" for byte in descriptor[5:8])] = None
         if configurations < (expected := raw[_DEVICE_LENGTH - 1]):
             fault = f"of {expected} configurations {configurations} are there"
     except _Malformed as error:
         fault = str(error)
+    if len(found) == _MOST_INTERFACES:
+        fault = f"there are {_MOST_INTERFACES} different interfaces or more"
     # A single configuration never has more; with several, a full file may be a cut one.
     if len(raw) > _MOST or (len(raw) == _MOST and raw[_DEVICE_LENGTH - 1] > 1):
         fault = f"there is more than the {_MOST} bytes that the kernel shows"

@@ -87,12 +87,25 @@ def hardware(device: Device) -> Device:
     """The piece that has the serial number: a tty has its cable's, a partition its disk's."""
     if device.usb is not None:
         return device.usb
-    serial = values(device, "serial")
+    serial = own_serial(device)
     found = device
     for above in device.ancestors():
-        if above.subsystem == "nvme" or (serial and values(above, "serial") == serial):
+        if above.subsystem == "nvme" or (serial and own_serial(above) == serial):
             found = above
     return found
+
+
+def own_serial(device: Device) -> str:
+    """The serial number, or what else than a USB device has in its place; empty where it has none.
+
+    Of a USB device without one ID_SERIAL has the vendor and the model alone.
+    """
+    for serial in values(device, "serial"):
+        return serial
+    if device.usb is not None:
+        return ""
+    others = (device.attrs.get(name, "") for name in ("serial", "vpd_pg80", "cid", "uniq"))
+    return device.properties.get("ID_SERIAL", "") or next(filter(None, others), "")
 
 
 def apart(one: Device, other: Device) -> tuple[str, str, str]:

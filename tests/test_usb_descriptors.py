@@ -84,6 +84,18 @@ def test_what_may_hide_something_is_a_fault(raw: bytes, fault: str) -> None:
     assert fault in parse(raw).fault
 
 
+def test_different_interfaces_without_end_are_a_fault_and_not_kept() -> None:
+    def many(count: int) -> tuple[bytes, ...]:
+        parts = [interface((0xFF, each >> 8, each & 0xFF)) for each in range(count)]
+        return (configuration([*parts, interface(KEYBOARD)]),)
+
+    found = parse(shown(many(7000)))
+    assert len(found.interfaces) == 256
+    assert found.fault == "there are 256 different interfaces or more"
+    assert parse(shown(many(254))).fault == ""
+    assert parse(shown(many(254))).interfaces[-1] == "03:01:01"
+
+
 def test_the_largest_configuration_is_whole() -> None:
     raw = device(1) + LARGEST
     assert len(raw) == SHOWN

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from hotplugd import config as configuration
-from hotplugd.cli.common import count, print_json, show, with_config, with_json
+from hotplugd.cli.common import print_json, show, with_config, with_json
+from hotplugd.model import counted
 from hotplugd.rules import Diagnostic, load
 from hotplugd.sysfs import usb_controllers
 
@@ -37,9 +38,9 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
     else:
         show(diagnostics)
         warnings = len(diagnostics) - errors
-        counts = [count(errors, "error")] if errors else []
-        counts += [count(warnings, "warning")] if warnings else []
+        counts = [counted(errors, "error")] if errors else []
+        counts += [counted(warnings, "warning")] if warnings else []
         summary = ", ".join(counts) or "no errors"
-        total = count(len(loaded.rules.rules), "rule")
+        total = counted(len(loaded.rules.rules), "rule")
         click.echo(summary if errors else f"{total}, {summary}", err=bool(errors))
     raise SystemExit(1 if errors else 0)

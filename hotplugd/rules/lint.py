@@ -130,7 +130,7 @@ def _places(written: Written, controllers: Mapping[str, str]) -> Iterator[tuple[
             if path and not _is_for_usb_devices(match):
                 path += ":*"  # of what hangs from the USB device, after its interface
             hint = f'it stays in `path`, such as "{path}"' if path else "it stays in `path`"
-            yield message, f"{hint}; `hotplugd devices` shows it"
+            yield message, f"{hint}; `hotplugd explain` says it of what is plugged in"
             return
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from hotplugd.model import quoted
+from hotplugd.model import counted, quoted
 from hotplugd.rules.check import Checker, Named, Written
 from hotplugd.rules.diagnostics import Diagnostic
 from hotplugd.rules.files import LARGEST, drop_ins, is_folder, not_utf8, read, too_large, whole
@@ -105,7 +105,8 @@ def _check(text: str | bytes, file: str, draft: _Draft) -> None:
     wrong = sorted((*not_yaml, *checker.found), key=lambda each: (each.line, each.column))
     draft.found += wrong[:MOST_SHOWN]
     if len(wrong) > MOST_SHOWN:
-        draft.found.append(whole(file, f"{len(wrong) - MOST_SHOWN} more errors in this file are not shown"))
+        more = counted(len(wrong) - MOST_SHOWN, "more error")
+        draft.found.append(whole(file, f"{more} in this file, not shown here"))
 
 
 def _doubles(names: Sequence[Named]) -> Iterator[Diagnostic]:

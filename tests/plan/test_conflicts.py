@@ -293,6 +293,30 @@ def test_two_partitions_of_one_disk_are_no_twins() -> None:
     assert told(plan_instance(BOX, box(), wanted(rules, *parts), None)) == []
 
 
+@pytest.mark.parametrize(
+    ("match", "properties", "attrs"),
+    [
+        ("property: {ID_SERIAL: '0x1'}", {"ID_SERIAL": "0x1"}, {}),
+        ("attr: {cid: c1}", {}, {"cid": "c1"}),
+        ("attr: {vpd_pg80: '*S1'}", {}, {"vpd_pg80": "HU S1"}),
+    ],
+)
+def test_what_other_than_usb_devices_have_for_a_serial_counts(
+    match: str, properties: dict[str, str], attrs: dict[str, str]
+) -> None:
+    both = [replace(disk(number), properties=properties, attrs=attrs) for number in (1, 2)]
+    rules = ruleset(rule(f"{{subsystem: block, {match}}}", "{to: box}"))
+    found = plan_instance(BOX, box(), wanted(rules, *both), None)
+    assert said(found) == ["add /dev/zram1"]
+    assert "tell them apart with `path`" in told(found)[0]
+
+
+def test_a_model_is_no_serial() -> None:
+    both = [replace(phone(number, ""), properties={"ID_SERIAL": "1a86_USB_Serial"}) for number in (1, 2)]
+    rules = ruleset(rule("{property: {ID_SERIAL: 1a86_USB_Serial}}", "{to: box}"))
+    assert told(plan_instance(BOX, box(), wanted(rules, *both), None)) == []
+
+
 def test_a_serial_in_a_parent_is_one_too() -> None:
     rules = ruleset(rule("{subsystem: tty, parent: {property: {ID_SERIAL_SHORT: A5}}}", "{to: box}"))
     found = plan_instance(BOX, box(), wanted(rules, console(1, "A5"), console(2, "A5")), None)
