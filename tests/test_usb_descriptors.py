@@ -108,6 +108,39 @@ def test_nothing_that_a_device_says_raises(raw: bytes) -> None:
     parse(device() + raw)
 
 
+def kernel(wire: bytes) -> tuple[bytes, set[str]]:
+    """What the kernel keeps of a configuration, and the interfaces in it (Linux: usb_parse_configuration)."""
+    at, found = 9, set()
+    while at + 2 <= len(wire) and 2 <= wire[at] <= len(wire) - at:
+        if wire[at + 1] == 4 and wire[at] >= 9:
+            found.add(":".join(f"{byte:02x}" for byte in wire[at + 5 : at + 8]))
+        at += wire[at]
+    return wire[:at], found
+
+
+_PARTS = st.one_of(
+    st.builds(
+        interface, st.tuples(st.integers(0, 255), st.integers(0, 2), st.integers(0, 2)), st.integers(0, 40)
+    ),
+    st.binary(max_size=12),
+    st.builds(bytes, st.tuples(st.just(2), st.integers(0, 255))),
+    st.integers(0, 300).map(padding),
+    st.just(configuration([interface(KEYBOARD)])),
+)
+
+
+@given(st.lists(st.lists(_PARTS, max_size=8).map(configuration), max_size=4))
+def test_whatever_a_driver_can_have_is_seen_or_the_device_is_held(wires: list[bytes]) -> None:
+    kept = [kernel(wire) for wire in wires]
+    found = parse(shown(tuple(each for each, _ in kept)))
+    assert found.fault or set().union(*(each for _, each in kept)) <= set(found.interfaces)
+
+
+@given(st.lists(st.lists(st.builds(interface, st.just(KEYBOARD)), max_size=8).map(configuration), max_size=4))
+def test_what_is_well_formed_is_no_fault(wires: list[bytes]) -> None:
+    assert parse(shown(tuple(wires))).fault == ""
+
+
 def test_the_file_is_read_to_its_end(tmp_path: Path) -> None:
     raw = shown(HIDDEN["more than a page"])
     (tmp_path / "descriptors").write_bytes(raw)
