@@ -126,7 +126,7 @@ def _places(written: Written, controllers: Mapping[str, str]) -> Iterator[tuple[
     below = [each.match for each in rule.attach.companions] if rule.attach is not None else []
     for match in (rule.match, *below):
         if message := bus_warning(match, controllers):
-            path = path_of_port(next(buses(match)), controllers)
+            path = path_of_port(next(buses(match))[1], controllers)
             if path and not _is_for_usb_devices(match):
                 path += ":*"  # of what hangs from the USB device, after its interface
             hint = f'it stays in `path`, such as "{path}"' if path else "it stays in `path`"

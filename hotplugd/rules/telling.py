@@ -19,7 +19,16 @@ _PLACED: Final = re.compile(
     r"[0-9*?\[\]]+-[0-9.*?\[\]-]+(:[0-9.*?\[\]]+)?|[0-9a-f*?]{1,4}:[0-9a-f*?]{1,2}:[0-9a-f*?]{1,2}\.[0-7*?]"
 )
 _PORT: Final = re.compile(r"[0-9]+-[0-9.*?\[\]-]+(:[0-9.*?\[\]]+)?")
+_NUMBERED: Final = {
+    "port": re.compile(rf"^({_PORT.pattern}|usb[0-9]+)$"),
+    "kernel": re.compile(rf"^({_PORT.pattern}|usb[0-9]+)$"),
+    "attr.busnum": re.compile("[0-9]"),
+    "property.BUSNUM": re.compile("[0-9]"),
+    "property.DEVNAME": re.compile("bus/usb/[0-9]"),
+    "property.DEVPATH": re.compile("/usb[0-9]"),
+}
 _PCI: Final = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_BRACKETS: Final = re.compile(r"\[[^]]*\]")
 _BOTH: Final = 2
 _SERIAL_ATTRS: Final = frozenset({"uniq", "vpd_pg80", "cid"})
 
@@ -50,9 +59,9 @@ def is_place(test: Values) -> bool:
         )
     if group == "attr":
         return name.rpartition("/")[2] == "devpath"
-    if test.key == "kernel":
+    if test.key in ("kernel", "port"):
         return all(map(_is_placed, test.globs))
-    return test.key in ("port", "path")
+    return test.key == "path"
 
 
 def is_place_or_mac(test: Values) -> bool:
@@ -60,16 +69,21 @@ def is_place_or_mac(test: Values) -> bool:
     return test.key == "mac" or is_place(test)
 
 
-def buses(match: Match) -> Iterator[str]:
-    """Each pattern anywhere in it that names a USB port with the number of its bus, as it was written."""
+def buses(match: Match) -> Iterator[tuple[str, str]]:
+    """Each pattern anywhere in it that has the number of a USB bus in it, with its key, as it was written."""
     for test in match.every():
-        if test.key in ("port", "kernel"):
+        key = test.key.rpartition(".")[2]
+        if (numbered := _NUMBERED.get(test.key)) is not None:
             for glob in test.globs:
-                yield from (each for each in glob.text.split("|") if _PORT.fullmatch(each))
+                yield from ((key, each) for each in glob.text.split("|") if numbered.search(each))
 
 
 def _is_placed(glob: Glob) -> bool:
-    return all(_PLACED.fullmatch(each) for each in glob.text.split("|"))
+    """Whether each alternative is a port's or a PCI device's name, with a digit that is no wildcard."""
+    return all(
+        _PLACED.fullmatch(each) is not None and any(map(str.isdigit, _BRACKETS.sub("", each)))
+        for each in glob.text.split("|")
+    )
 
 
 def bus_warning(match: Match, controllers: Mapping[str, str]) -> str:
@@ -78,19 +92,20 @@ def bus_warning(match: Match, controllers: Mapping[str, str]) -> str:
     controllers  in sysfs, by the number of each bus of theirs; none where nobody looked
     """
     count = len(set(controllers.values()))
-    named = next(buses(match), "")
-    if not named or count <= 1:
+    named = next(buses(match), None)
+    if named is None or count <= 1:
         return ""
+    key, pattern = named
     return (
-        f"names port {printable(named)} by its bus number, and this host has {count} USB controllers, "
-        f"whose numbers may be others after a boot"
+        f"goes by a bus number ({key} {printable(pattern)}), and this host has {count} USB controllers, "
+        f"which may be numbered otherwise after a boot"
     )
 
 
 def path_of_port(port: str, controllers: Mapping[str, str]) -> str:
     """ID_PATH of the USB device in a port of one of these controllers; empty where that is unsure."""
     bus, _, rest = port.partition("-")
-    above, _, name = controllers.get(bus, "").rpartition("/")
+    above, _, name = controllers.get(bus, "").rpartition("/") if rest else ("", "", "")
     if _PCI.fullmatch(name):
         return f"pci-{name}-usb-0:{rest}"
     return f"platform-{name}-usb-0:{rest}" if above == "/sys/devices/platform" else ""

@@ -142,6 +142,11 @@ BY_BUS = [
     ("{any: [{serial: A}, {port: 1-2}]}", "1-2", '"pci-0000:00:14.0-usb-0:2"'),
     ("{serial: A, not: {port: 1-2}}", "1-2", '"pci-0000:00:14.0-usb-0:2"'),
     ("{port: 9-2}", "9-2", "`path`"),
+    ("{port: usb1}", "usb1", "`path`"),
+    ("{attr: {busnum: '1'}}", "busnum 1", "`path`"),
+    ("{property: {BUSNUM: '00?'}}", "BUSNUM 00?", "`path`"),
+    ("{property: {DEVNAME: '/dev/bus/usb/001/*'}}", "DEVNAME /dev/bus/usb/001/*", "`path`"),
+    ("{subsystem: tty, property: {DEVPATH: '*/usb1/1-4/*'}}", "DEVPATH */usb1/1-4/*", "`path`"),
 ]
 
 
@@ -150,11 +155,14 @@ def test_a_bus_number_is_doubtful_where_there_are_several_controllers(
     match: str, port: str, path: str
 ) -> None:
     ((message, hint),) = doubts(match)
+    if " " not in port:
+        port = f"{'kernel' if 'kernel' in match else 'port'} {port}"
     assert message == (
-        f"names port {port} by its bus number, and this host has 2 USB controllers, whose numbers may be "
-        f"others after a boot"
+        f"goes by a bus number ({port}), and this host has 2 USB controllers, which may be numbered "
+        f"otherwise after a boot"
     )
     assert path in hint
+    assert ("such as" in hint) == (path != "`path`")
 
 
 def test_one_controller_with_two_buses_is_no_reason_and_neither_is_none() -> None:
@@ -166,6 +174,7 @@ def test_one_controller_with_two_buses_is_no_reason_and_neither_is_none() -> Non
     "match",
     ["{path: 'pci-0000:00:14.0-usb-0:2'}", "{serial: A}", "{port: '*-4.2'}",
      "{subsystem: tty, kernel: ttyUSB0}",
+     "{property: {DEVNAME: /dev/ttyUSB0}}", "{attr: {devpath: '4.2'}}",
      "{subsystem: hid, kernel: '0003:046D:*'}", "{subsystem: pci, kernel: '0000:00:14.0'}"],
 )  # fmt: skip
 def test_what_names_no_bus_is_not_doubted(match: str) -> None:
@@ -176,7 +185,7 @@ def test_what_goes_along_is_looked_at_too() -> None:
     ((message, hint),) = doubts(
         "{id: '2c7c:0125'}", "{to: box, with: [{match: {subsystem: tty, port: 1-2}}]}"
     )
-    assert message.startswith("names port 1-2")
+    assert message.startswith("goes by a bus number (port 1-2)")
     assert '"pci-0000:00:14.0-usb-0:2:*"' in hint
 
 

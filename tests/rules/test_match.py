@@ -230,6 +230,10 @@ NAMES_SERIAL += [
     ("{subsystem: hidraw, serial: A1, parent: {subsystem: hid, kernel: '0003:046D:C31C.*'}}", "box", True),
     ("{subsystem: tty, serial: A1, kernel: ttyUSB0}", "box", True),
     ("{serial: A1, port: '*'}", "box", True),
+    ("{serial: A1, port: '*-*'}", "box", True),
+    ("{serial: A1, port: '[0-9]-*'}", "box", True),
+    ("{serial: A1, port: '*-4.2'}", "box", False),
+    ("{serial: A1, port: [1-4, '*']}", "box", True),
     ("{any: [{serial: A1}, {property: {ID_SERIAL_SHORT: B2}}]}", "box", True),
 ]
 

@@ -83,7 +83,7 @@ def test_a_path_stays_with_its_controller_and_a_port_is_warned_about(
     told = running.ask("check").stderr
     count = len(set(usb_controllers().values()))
     assert (
-        told.count(f"and this host has {count} USB controllers, whose numbers may be others after a boot")
+        told.count(f"and this host has {count} USB controllers, which may be numbered otherwise after a boot")
         == 2
     )
     paths = f"platform-{VIRTUAL}-usb-0:1:*", f"pci-{REAL}-usb-0:1:*"
