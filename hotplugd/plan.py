@@ -126,12 +126,14 @@ def _problem(want: Want, message: str) -> Problem:
     return Problem(str(want.device), want.rule.name, message)
 
 
-def _holder(want: Want) -> str:
-    """The device that a place is taken by, so that who reads it knows which one to look for."""
-    told = [f"rule '{want.rule.name}'"]
-    told += [f"serial '{quoted(each)}'" for each in values(want.device, "serial")[:1]]
-    told += [f"port {quoted(each)}" for each in values(want.device, "port")[:1]]
-    return f"{want.device} ({', '.join(told)})"
+def _named(holder: Want | str) -> str:
+    """What a place is taken by; of a device so that who reads it knows which one to look for."""
+    if isinstance(holder, str):
+        return holder
+    told = [f"rule '{holder.rule.name}'"]
+    told += [f"serial '{quoted(each)}'" for each in values(holder.device, "serial")[:1]]
+    told += [f"port {quoted(each)}" for each in values(holder.device, "port")[:1]]
+    return f"{holder.device} ({', '.join(told)})"
 
 
 class _Planner:
@@ -157,14 +159,13 @@ class _Planner:
             if any(_may_be_for(each, device) for device in unsettled)
         }
         self._kept = set(waiting)
-        self._taken = {
+        self._taken: dict[str, Want | str] = {
             entries.place_of(each): f"the entry '{name}' of a device that udevd has not processed"
             for name, each in waiting.items()
             # By its name it is a device's that is known: whatever else it says was edited, and is put right.
             if name not in wanted
         }
         self._serials: dict[tuple[str, str], Want] = {}
-        self._links: dict[str, str] = {}
 
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
         """Leave the entries of network interfaces whose hardware went while they were inside.
@@ -222,10 +223,8 @@ class _Planner:
             self._share(first, actual, other)
         else:
             for want in filter(lambda each: each.place, wants):
-                holder = _holder(want)
                 for place in (want.place, *want.links):
-                    self._taken[place] = holder
-                self._links.update(dict.fromkeys(want.links, holder))
+                    self._taken[place] = want
             self._kept.add(name)
             entry = form.entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
@@ -299,12 +298,12 @@ class _Planner:
         """What is where it or its links should be, or empty."""
         who = self._instance.id
         if holder := self._taken.get(want.place):
-            return f"{want.place} in {who} is taken by {holder}"
+            return f"{want.place} in {who} is taken by {_named(holder)}"
         for link in want.links:
-            if link in self._links:
-                return f"the link {link} in {who} already leads to {self._links[link]}"
             if holder := self._taken.get(link) or self._foreign.get(link):
-                return f"the link {link} in {who} is where {holder} is"
+                leads = isinstance(holder, Want) and link in holder.links
+                where = f"already leads to {_named(holder)}" if leads else f"is where {_named(holder)} is"
+                return f"the link {link} in {who} {where}"
         return ""
 
     def _share(self, want: Want, actual: Entry | None, other: str) -> None:
