@@ -21,6 +21,7 @@ from hotplugd.address import find_server
 from hotplugd.config import Config
 from hotplugd.control import ControlError, serve
 from hotplugd.documents import StatusJson, attachment_json, change_json, problem_json
+from hotplugd.model import counted
 from hotplugd.retry import Retry
 from hotplugd.rules import Diagnostic, RuleSet
 from hotplugd.rules import load as load_rules
@@ -203,7 +204,7 @@ class Daemon:
                 if settings.errors:
                     first = settings.errors[0]
                     self._refuse(
-                        f"{len(settings.errors)} errors in the files, the first: "
+                        f"{counted(len(settings.errors), 'error')} in the files, the first: "
                         f"{first.file}:{first.line}:{first.column}: {first.message}"
                     )
                 else:
@@ -263,7 +264,7 @@ class Daemon:
             return f"STATUS={self._retry.message or 'starting'}"
         attached, wrong = len(self._session.reconciler.attachments()), len(self._problems())
         who = f"{self._session.server}" if self._session.connected else f"waiting for {self._session.address}"
-        return f"STATUS={attached} attached, {wrong} problems, {who}"
+        return f"STATUS={attached} attached, {counted(wrong, 'problem')}, {who}"
 
     def _problems(self) -> list[Problem]:
         own = [text for text in (self._reload_problem, self._retry.message) if text]

@@ -6,15 +6,15 @@ has none. Keys that rules can match on have the rule language's names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict, cast
 
 from hotplugd.cluster import Cluster
 from hotplugd.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
 from hotplugd.holders import Holder
-from hotplugd.model import Device
+from hotplugd.model import Device, quoted
 from hotplugd.plan import Attachment, Change
-from hotplugd.rules import Rule, Verdict, describe
+from hotplugd.rules import Rule, Verdict, bus_warning, describe, lasting_paths
 from hotplugd.survey import Fate
 from hotplugd.wants import Problem, identity
 
@@ -239,6 +239,7 @@ class ExplainJson(DeviceJson):
     """`explain --json`. rules: in order, up to the first that matches, which is `rule`.
 
     along: the device above that it goes along with, by `with` in that one's rule, which is `rule`; or null.
+    warnings: what is doubtful about the rule that takes it, on this host.
     """
 
     rules: list[VerdictJson]
@@ -249,6 +250,7 @@ class ExplainJson(DeviceJson):
     changes: list[ChangeJson]
     problems: list[ProblemJson]
     holders: list[HolderJson]
+    warnings: list[str]
 
 
 def device_json(device: Device, rule: Rule | None) -> DeviceJson:
@@ -264,9 +266,16 @@ def device_json(device: Device, rule: Rule | None) -> DeviceJson:
 
 
 def explain_json(
-    device: Device, verdicts: Sequence[Verdict], fate: Fate, holding: Sequence[Holder]
+    device: Device,
+    verdicts: Sequence[Verdict],
+    fate: Fate,
+    holding: Sequence[Holder],
+    controllers: Mapping[str, str],
 ) -> ExplainJson:
-    """What the rules say to a device, and what becomes of it."""
+    """What the rules say to a device, and what becomes of it.
+
+    controllers  the host's USB controllers by the number of each bus
+    """
     rule = fate.wants.rule
     return {
         **device_json(device, rule),
@@ -283,7 +292,19 @@ def explain_json(
         "holders": [
             {"pid": each.pid, "command": each.command, "instance": each.instance} for each in holding
         ],
+        "warnings": [*_warnings(device, rule, controllers)],
     }
+
+
+def _warnings(device: Device, rule: Rule | None, controllers: Mapping[str, str]) -> Iterator[str]:
+    if rule is None:
+        return
+    below = rule.attach.companions if rule.attach is not None else ()
+    for match in (rule.match, *(each.match for each in below)):
+        if message := bus_warning(match, controllers):
+            paths = ", ".join(f'"{quoted(each)}"' for each in lasting_paths(device))
+            yield f"rule '{rule.name}' {message}" + (f"; here `path: [{paths}]` stays" if paths else "")
+            return
 
 
 def _verdict(verdict: Verdict) -> VerdictJson:

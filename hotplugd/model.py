@@ -88,6 +88,18 @@ class Devnum:
 
 
 @dataclass(frozen=True, slots=True)
+class Descriptors:
+    """What a USB device's descriptors say.
+
+    interfaces  `class:subclass:protocol` in hex, in all configurations and alternate settings, each once
+    fault       why there may be others that nobody sees, or empty
+    """
+
+    interfaces: tuple[str, ...] = ()
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """A udev device as it was when udevd announced it.
 
@@ -102,6 +114,7 @@ class Device:
                 can be attached
     in_use      why the host needs this device itself ("mounted on /srv"), or empty
     away        it is not on the host, since it is in an instance: network interfaces move
+    descriptors of a USB device; None of others, and where the kernel does not show them
     """
 
     syspath: str
@@ -117,6 +130,7 @@ class Device:
     slot: str = ""
     in_use: str = ""
     away: bool = False
+    descriptors: Descriptors | None = None
 
     def __hash__(self) -> int:
         return hash(self.syspath)
@@ -297,6 +311,13 @@ def printable(text: str) -> str:
     Two different strings stay different.
     """
     return plain(text.replace("\\", "\\\\"))
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 rule`, `2 rules`; for nouns that take an s. `entry` is `entries`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun.removesuffix('y')}ies" if noun.endswith("ry") else f"{number} {noun}s"
 
 
 _LONGEST_QUOTE = 80

@@ -16,7 +16,7 @@ from hotplugd import entry as entries
 from hotplugd import form
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, quoted
 from hotplugd.rules import values
-from hotplugd.wants import Problem, Want, identity
+from hotplugd.wants import Problem, Want, apart, hardware, identity, own_serial
 
 Action = Literal["add", "update", "repair", "remove"]
 
@@ -127,6 +127,16 @@ def _problem(want: Want, message: str) -> Problem:
     return Problem(str(want.device), want.rule.name, message)
 
 
+def _named(holder: Want | str) -> str:
+    """What a place is taken by; of a device so that who reads it knows which one to look for."""
+    if isinstance(holder, str):
+        return holder
+    told = [f"rule '{holder.rule.name}'"]
+    told += [f"serial '{quoted(each)}'" for each in values(holder.device, "serial")[:1]]
+    told += [f"port {quoted(each)}" for each in values(holder.device, "port")[:1]]
+    return f"{holder.device} ({', '.join(told)})"
+
+
 class _Planner:
     """A plan in the making, for one instance."""
 
@@ -150,7 +160,7 @@ class _Planner:
             if any(_may_be_for(each, device) for device in unsettled)
         }
         self._kept = set(waiting)
-        self._taken = {
+        self._taken: dict[str, Want | str] = {
             entries.place_of(each): f"the entry '{name}' of a device that udevd has not processed"
             for name, each in waiting.items()
             # By its name it is a device's that is known: whatever else it says was edited, and is put right.
@@ -220,7 +230,7 @@ class _Planner:
         else:
             for want in filter(lambda each: each.place, wants):
                 for place in (want.place, *want.links):
-                    self._taken[place] = f"{want.device} (rule '{want.rule.name}')"
+                    self._taken[place] = want
             self._kept.add(name)
             entry = form.entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
@@ -266,21 +276,40 @@ class _Planner:
             return message
         if (name in self._instance.entries and name not in self._ours) or name in self._instance.inherited:
             return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
+        serial = self._own_serial(want)
+        message = self._twin(want, serial) or self._occupied(want)
+        if serial and not message:
+            self._serials.setdefault((want.rule.name, serial), want)
+        return message
+
+    def _own_serial(self, want: Want) -> str:
+        """The serial number that tells it from the rule's other devices; empty where something else does."""
+        if want.place in self._foreign or not want.rule.names_serial(want.device):
+            return ""
+        return own_serial(want.device)
+
+    def _twin(self, want: Want, serial: str) -> str:
+        """Which device of this serial number is here already, or empty."""
+        there = self._serials.get((want.rule.name, serial))
+        if there is None or hardware(there.device).syspath == hardware(want.device).syspath:
+            return ""
+        key, its, own = apart(there.device, want.device)
+        return (
+            f"two devices have the serial '{quoted(serial)}': {there.device} at {its} is in "
+            f"{self._instance.id} already, and this one is at {own}; tell them apart with `{key}`, in a rule "
+            f"for each"
+        )
+
+    def _occupied(self, want: Want) -> str:
+        """What is where it or its links should be, or empty."""
+        who = self._instance.id
         if holder := self._taken.get(want.place):
-            return f"{want.place} in {who} is taken by {holder}"
+            return f"{want.place} in {who} is taken by {_named(holder)}"
         for link in want.links:
             if holder := self._taken.get(link) or self._foreign.get(link):
-                return f"the link {link} in {who} is where {holder} is"
-        if want.rule.names_serial and want.place not in self._foreign:
-            anchor = want.device.usb or want.device
-            for serial in values(want.device, "serial")[:1]:
-                first = self._serials.setdefault((want.rule.name, serial), want)
-                there = first.device.usb or first.device
-                if there.syspath != anchor.syspath:
-                    return (
-                        f"it has the same serial '{quoted(serial)}' as {first.device}, "
-                        f"which is in {who} already; tell them apart with `port`"
-                    )
+                leads = isinstance(holder, Want) and link in holder.links
+                where = f"already leads to {_named(holder)}" if leads else f"is where {_named(holder)} is"
+                return f"the link {link} in {who} {where}"
         return ""
 
     def _share(self, want: Want, actual: Entry | None, other: str) -> None:

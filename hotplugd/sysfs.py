@@ -47,6 +47,20 @@ def peer(syspath: str) -> str:
     return f"{hub[3:]}-{port}" if hub.startswith("usb") else f"{hub}.{port}"
 
 
+def usb_controllers() -> dict[str, str]:
+    """The path of the USB host controller of each bus, by the bus's number; none where there is no USB.
+
+    A USB 3 controller has two buses. Of several, which is which in the numbers depends on the order of their
+    drivers (Linux: drivers/usb/core/hcd.c, usb_register_bus).
+    """
+    found: dict[str, str] = {}
+    with suppress(OSError):
+        for name in os.listdir("/sys/bus/usb/devices"):
+            if name.startswith("usb") and name[3:].isdecimal():
+                found[name[3:]] = os.path.dirname(os.path.realpath(f"/sys/bus/usb/devices/{name}"))
+    return found
+
+
 def sequence_now() -> int:
     """The number of the kernel's latest uevent, 0 where it does not say."""
     with suppress(OSError, ValueError):

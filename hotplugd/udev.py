@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol
 import pyudev
 from pyudev._util import udev_list_iterate
 
-from hotplugd import nic, sysfs
+from hotplugd import nic, sysfs, usb_descriptors
 from hotplugd.entry import age_of
 from hotplugd.host import in_use
 from hotplugd.hush import hush
@@ -48,7 +48,7 @@ _UNREADABLE: Final = (OSError, ValueError, pyudev.DeviceNotFoundError)
 
 # Read of every USB device: none of these takes the device's lock, so none blocks when it is wedged
 # (Linux: drivers/usb/core/sysfs.c).
-_USB_ATTRS: Final = ("idVendor", "idProduct", "serial", "bDeviceClass")
+_USB_ATTRS: Final = ("idVendor", "idProduct", "serial", "bDeviceClass", "maxchild")
 _NET_ATTRS: Final = ("address", "type")
 
 
@@ -356,6 +356,7 @@ class Udev:
             properties=Texts(properties),
             attrs=self._read_attrs(bare, properties),
             parent=self._parent(above) if above is not None else None,
+            descriptors=usb_descriptors.read(bare.syspath) if bare.is_usb_device else None,
         )
 
     def _parent(self, found: Any) -> Device | None:

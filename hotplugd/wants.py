@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hotplugd.model import Device, InstanceName, is_instance_name, is_reserved_path, quoted
-from hotplugd.rules import Attach, Rule, RuleSet, TemplateError, What, render, values
+from hotplugd.rules import Attach, Rule, RuleSet, TemplateError, What, hidden_interfaces, render, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,44 @@ def identity(device: Device) -> str:
         for value in values(device, key):
             return f"{key}:{quoted(value)}"
     return f"syspath:{device.syspath}"
+
+
+def hardware(device: Device) -> Device:
+    """The piece that has the serial number: a tty has its cable's, a partition its disk's."""
+    if device.usb is not None:
+        return device.usb
+    serial = own_serial(device)
+    found = device
+    for above in device.ancestors():
+        if above.subsystem == "nvme" or (serial and own_serial(above) == serial):
+            found = above
+    return found
+
+
+def own_serial(device: Device) -> str:
+    """The serial number, or what else than a USB device has in its place; empty where it has none.
+
+    Of a USB device without one ID_SERIAL has the vendor and the model alone.
+    """
+    for serial in values(device, "serial"):
+        return serial
+    if device.usb is not None:
+        return ""
+    others = (device.attrs.get(name, "") for name in ("serial", "vpd_pg80", "cid", "uniq"))
+    return device.properties.get("ID_SERIAL", "") or next(filter(None, others), "")
+
+
+def apart(one: Device, other: Device) -> tuple[str, str, str]:
+    """The match key by which rules can tell two devices apart by their place, and each one's value with it.
+
+    What stays over a boot comes first: in `port` is a bus's number, which the next boot may give to another.
+    """
+    one, other = hardware(one), hardware(other)
+    for key in ("path", "port"):
+        for value, others in zip(values(one, key), values(other, key), strict=False):
+            if value != others:
+                return key, f"{key} {quoted(value)}", f"{key} {quoted(others)}"
+    return "path", one.syspath, other.syspath
 
 
 _PATH: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=-]+)+", re.ASCII)
@@ -225,11 +263,18 @@ def _alone(device: Device, what: What, attach: Attach) -> str:
 
 
 def is_hub(device: Device) -> bool:
-    """Whether it is a USB hub, by its own class or an interface's (USB class code 09)."""
+    """Whether it is a USB hub: the kernel found ports on it, or its own or an interface's class says so.
+
+    The class is 09 with any subclass and protocol. The kernel's driver takes some by their ids alone, and
+    what root tells it to (Linux: drivers/usb/core/hub.c, hub_id_table).
+    """
     if not device.is_usb_device:
         return False
-    interfaces = device.properties.get("ID_USB_INTERFACES", "")
-    return device.attrs.get("bDeviceClass") == "09" or ":0900" in interfaces
+    return (
+        device.attrs.get("maxchild", "0") != "0"
+        or device.attrs.get("bDeviceClass") == "09"
+        or any(each.startswith("09:") for each in values(device, "interface"))
+    )
 
 
 def guard_rail(device: Device) -> str:
@@ -238,6 +283,8 @@ def guard_rail(device: Device) -> str:
         return "it is a USB hub, through which the host reaches other devices"
     if device.in_use:
         return f"the host uses it: {device.in_use}"
+    if fault := hidden_interfaces(device):
+        return f"its USB descriptors may hide interfaces from the rules: {fault}"
     return ""
 
 

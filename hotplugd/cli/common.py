@@ -96,13 +96,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
-def count(number: int, noun: str) -> str:
-    """`1 rule`, `2 rules`; for nouns that take an s. `entry` is `entries`."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun.removesuffix('y')}ies" if noun.endswith("ry") else f"{number} {noun}s"
-
-
 def say(text: str, colour: str | None = None, *, bold: bool = False) -> None:
     """Print a line, in colour where standard output is a terminal that wants it."""
     styled = click.style(text, fg=colour, bold=bold) if _has_colours(sys.stdout.isatty()) else text

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from hotplugd import config as configuration
-from hotplugd.cli.common import AS_ROOT, count, fail, say, show, show_problems, table, with_config
+from hotplugd.cli.common import AS_ROOT, fail, say, show, show_problems, table, with_config
+from hotplugd.model import counted
 
 
 @click.command()
@@ -42,5 +43,5 @@ def command(config: Path, *, everything: bool) -> None:
     if changes:
         rows = [[str(each.instance), each.device, each.rule, each.entry.name] for each in changes]
         table(("instance", "device", "rule", "entry"), rows)
-    say(f"{count(len(changes), 'entry')} taken out")
+    say(f"{counted(len(changes), 'entry')} taken out")
     raise SystemExit(1 if problems else 0)

@@ -45,6 +45,7 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
         values = describe(each)
         rule = _rule(rules, each)
         taken = rule.name if rule is not None else ""
+        values["path"] = values.get("path", [])[:1]
         rows.append([str(each), taken, *(" ".join(values.get(key, ())) for key in _COLUMNS)])
     if rows:
         table(("device", "rule", *_COLUMNS), rows)

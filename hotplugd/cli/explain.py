@@ -34,6 +34,7 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     from hotplugd.holders import holders
     from hotplugd.server import ServerError
     from hotplugd.survey import survey, survey_devices
+    from hotplugd.sysfs import usb_controllers
     from hotplugd.udev import listed
     from hotplugd.wants import Problem
 
@@ -51,7 +52,7 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
         )
     away = [problem_json(Problem(str(one), "", unasked))] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
-    document = explain_json(one, found.rules.explain(one), seen.of(one), holding)
+    document = explain_json(one, found.rules.explain(one), seen.of(one), holding, usb_controllers())
     tried = _tried(found.config.control, one)
     document["problems"] += [each for each in (*away, *tried) if each not in document["problems"]]
     if as_json:
@@ -103,6 +104,8 @@ def _show(document: ExplainJson) -> None:
             text = f"{failed['key']}: wants {failed['wanted']}, has {failed['found']}"
             say(f"rule {plain(where)}: no; {text}")
     _show_rule(document)
+    for warning in document["warnings"]:
+        say(f"warning: {plain(warning)}", "yellow")
     for want in document["wants"]:
         say(f"goes to {want['project']}/{want['instance']} as {want['path']}")
     for attachment in document["attachments"]:

@@ -10,7 +10,6 @@ import click
 
 from hotplugd import config as configuration
 from hotplugd.cli.common import (
-    count,
     fail,
     print_json,
     say,
@@ -20,7 +19,7 @@ from hotplugd.cli.common import (
     with_config,
     with_json,
 )
-from hotplugd.model import plain
+from hotplugd.model import counted, plain
 
 if TYPE_CHECKING:
     from hotplugd.documents import AttachmentJson, ChangeJson, ClusterJson, HeldJson, StatusJson
@@ -98,7 +97,7 @@ def _show_cluster(document: ClusterJson) -> None:
     ]
     if rows:
         table(("member", "instance", "device", "identity", "rule", "path", "since (UTC)"), rows)
-    where = f" on {count(len(document['members']), 'member')}" if document["members"] else ", no cluster"
+    where = f" on {counted(len(document['members']), 'member')}" if document["members"] else ", no cluster"
     say(f"{len(rows)} attached{where}")
 
 
@@ -130,8 +129,9 @@ def _show(status: StatusJson) -> None:
     who = " ".join(each for each in (server["software"], server["version"], server["address"]) if each)
     say(
         f"{'ready' if status['ready'] else 'starting'}; "
-        f"{len(rows)} attached, {len(status['pending'])} pending, {len(status['problems'])} problems; "
-        f"{status['rules']} rules, {status['devices']} devices; "
+        f"{len(rows)} attached, {len(status['pending'])} pending, "
+        f"{counted(len(status['problems']), 'problem')}; "
+        f"{counted(status['rules'], 'rule')}, {counted(status['devices'], 'device')}; "
         f"{plain(who) or 'no server found'}{'' if server['connected'] else ' (away)'}"
     )
 

@@ -14,8 +14,9 @@ from hotplugd.rules.leave import leave_alone
 from hotplugd.rules.load import Loaded, load, parse
 from hotplugd.rules.match import Failure, Match
 from hotplugd.rules.ruleset import Attach, Companion, Rule, RuleSet, Taken, Verdict, What
+from hotplugd.rules.telling import bus_warning, lasting_paths
 from hotplugd.rules.template import TemplateError, render
-from hotplugd.rules.values import MATCH_KEYS, describe, values
+from hotplugd.rules.values import MATCH_KEYS, describe, hidden_interfaces, values
 
 __all__ = [
     "DEFAULT_FOLDERS",
@@ -33,7 +34,10 @@ __all__ = [
     "TemplateError",
     "Verdict",
     "What",
+    "bus_warning",
     "describe",
+    "hidden_interfaces",
+    "lasting_paths",
     "leave_alone",
     "load",
     "parse",

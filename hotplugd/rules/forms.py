@@ -211,10 +211,10 @@ def instance(text: str) -> Complaint | None:
             and (last.is_key or not last.text.endswith("-"))
         )
     if not legal:
-        return Complaint(
-            f"'{quoted(text)}' is no legal name of an instance",
-            "1 to 63 letters, digits and dashes, a letter first and no dash last",
-        )
+        hint = "1 to 63 letters, digits and dashes, a letter first and no dash last"
+        if set("*?[|") & set(fixed):
+            hint = "`to` takes no wildcards: name the instances in a list, or write a template: ci-{serial}"
+        return Complaint(f"'{quoted(text)}' is no legal name of an instance", hint)
     if never := next((part.text for part in parts if part.is_key and part.text in _NEVER_A_NAME), ""):
         hint = "take '{vendor_id}-{product_id}'" if never == "id" else ""
         return Complaint(f"'{{{never}}}' has colons, which no instance's name can have", hint)

@@ -133,10 +133,18 @@ MATCH: Final = Table(
         Key(
             "port",
             "patterns",
-            "The USB port: 1-4.2. It stays when the device is replugged there.",
+            "The USB port: 1-4.2. It stays when the device is replugged there. Its first number is the "
+            "bus's, which another boot may give to another controller: with several of them use `path`.",
             glob=forms.port,
         ),
-        Key("path", "patterns", "udev's ID_PATH: where the device is connected."),
+        Key(
+            "path",
+            "patterns",
+            "Where the device is connected, whatever number its bus has: udev's ID_PATH, "
+            "pci-0000:00:14.0-usb-0:4.2. What hangs from a USB device has the interface at its end: "
+            "…:4.2:1.0, or …:4.2:* for any. With usbv2 or usbv3 for usb it means one of a controller's two "
+            "buses alone.",
+        ),
         Key(
             "mac",
             "patterns",
@@ -148,7 +156,8 @@ MATCH: Final = Table(
         Key(
             "interface",
             "patterns",
-            "class:subclass:protocol of any of the USB device's interfaces, in hex: ff:42:01.",
+            "class:subclass:protocol of any of the USB device's interfaces, in hex: ff:42:01; in whichever "
+            "configuration and alternate setting.",
             glob=forms.interface,
             hex=True,
             json="^([0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){2}|.*[*?\\[|].*)$",
@@ -255,6 +264,36 @@ BELONGS: Final[dict[str, str]] = {
     },
 }
 
+_KEEP: Final = "to keep it on the host: `ignore: true`"
+
+INSTEAD: Final[dict[str, str]] = {
+    "model": 'write `property: {ID_MODEL: "Pixel*"}`',
+    "id_model": 'write `property: {ID_MODEL: "Pixel*"}`',
+    "product_name": 'write `property: {ID_MODEL: "Pixel*"}`',
+    "manufacturer": 'write `property: {ID_VENDOR: "Google*"}`',
+    "id_vendor": 'write `property: {ID_VENDOR: "Google*"}`',
+    "vendor_name": 'write `property: {ID_VENDOR: "Google*"}`',
+    "devname": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
+    "devnode": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
+    "node": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
+    "class": "write `interface`, as in `interface: 08:*:*`",
+    **dict.fromkeys(("detach", "deny", "block", "exclude", "forbid", "drop", "reject", "skip"), _KEEP),
+}
+"""What to write for what others call a key and no key here means, in lower case."""
+
+EXPECTED: Final[dict[str, str]] = {
+    "rules": "begin each rule with `- `",
+    "any": "begin each match with `- `",
+    "attach": "write where to: `attach: {to: runner-1}`",
+    "match": 'write which key: `match: {id: "18d1:4ee7"}`',
+    "not": 'write which key: `not: {interface: "03:*"}`',
+    "parent": "write which key: `parent: {driver: ftdi_sio}`",
+    "property": 'write `property: {ID_MODEL: "Pixel*"}`',
+    "attr": 'write `attr: {bMaxPower: "500mA"}`',
+    "to": "`to` is a name, a list (every one of them gets it), or a template",
+}
+"""By key: what to write where its value is of another kind."""
+
 CALLED_ELSEWHERE: Final[dict[str, str]] = {
     "vendor": "vendor_id",
     "vendorid": "vendor_id",
@@ -264,7 +303,6 @@ CALLED_ELSEWHERE: Final[dict[str, str]] = {
     "product": "product_id",
     "productid": "product_id",
     "pid": "product_id",
-    "model": "product_id",
     "idproduct": "product_id",
     "id_model_id": "product_id",
     "id_serial_short": "serial",

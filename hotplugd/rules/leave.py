@@ -32,7 +32,9 @@ _PROPERTIES: Final = (
 # What means itself in udev's quotes, for udev and for us alike (udev(7)).
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.:*?\[\]|@/+,=! -]+", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9_.]+", re.ASCII)
-_INTERFACE: Final = re.compile(r"[0-9a-f:?*]+")
+# Only at the end may a star be left: what follows it is more of one interface, or another whole one.
+_INTERFACE: Final = re.compile(r"([0-9a-f?]{2}:){0,2}([0-9a-f?]{2}|[0-9a-f?]?\*)")
+_STAR_BETWEEN: Final = re.compile(r"(?<![^:])\*(?=:)")
 _LINES: Final = 64
 
 _KEYS: Final = {
@@ -159,8 +161,12 @@ def _ids(globs: Iterable[Glob]) -> list[tuple[Condition, ...]] | None:
 
 
 def _interface(globs: Iterable[Glob]) -> Condition | None:
-    """Udev has `:ff4201:080650:` for ff:42:01 and 08:06:50."""
-    texts = "|".join(glob.text for glob in globs).split("|")
+    """Udev has `:ff4201:080650:` for ff:42:01 and 08:06:50.
+
+    It has fewer than the rule may match, and never others. A star between colons is two digits: as a star it
+    would reach into the next interface.
+    """
+    texts = [_STAR_BETWEEN.sub("??", each) for glob in globs for each in glob.text.split("|")]
     if not all(map(_INTERFACE.fullmatch, texts)):
         return None
     return 'ENV{ID_USB_INTERFACES}=="' + "|".join(f"*:{each.replace(':', '')}:*" for each in texts) + '"'

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model import printable
@@ -12,14 +13,22 @@ from hotplugd.rules.diagnostics import Diagnostic
 from hotplugd.rules.glob import Glob
 from hotplugd.rules.index import Fact, Index
 from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values
-from hotplugd.rules.values import SINGLE
+from hotplugd.rules.telling import bus_warning, buses, is_place, is_serial, path_of_port
+from hotplugd.rules.template import parse_template
+from hotplugd.rules.values import SINGLE, UDEV_INTERFACES
 
 _MOST_COMPARISONS: Final = 50_000
 _MOST_BRANCHES: Final = 32
+_NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
+# What no device says of itself, or what cannot stand in a name.
+_NOT_CHOSEN: Final = frozenset({"port", "path", "id", "interface", "mac"})
 
 
-def lint(written: Sequence[Written]) -> Iterator[Diagnostic]:
-    """Warnings about rules, which are given in the order in which they count."""
+def lint(written: Sequence[Written], controllers: Mapping[str, str] = _NOWHERE) -> Iterator[Diagnostic]:
+    """Warnings about rules, which are given in the order in which they count.
+
+    controllers  the host's USB controllers in sysfs by the number of each bus; none where nobody looked
+    """
     index = Index.of([each.rule.match for each in written])
     comparisons = 0
     for position, each in enumerate(written):
@@ -28,7 +37,7 @@ def lint(written: Sequence[Written]) -> Iterator[Diagnostic]:
             message = f"rule '{each.rule.name}' can never match: {reason}"
             yield each.source.diagnostic("warning", each.place, message)
             continue
-        for message, hint in _doubts(each):
+        for message, hint in (*_doubts(each), *_told_by_the_device(each), *_places(each, controllers)):
             yield each.source.diagnostic("warning", each.place, f"rule '{each.rule.name}' {message}", hint)
         for earlier in index.filed_under(_one_of_each(match)):
             comparisons += 1
@@ -63,6 +72,66 @@ def _doubts(written: Written) -> Iterator[tuple[str, str]]:
     if attach is not None and attach.path is not None:
         hint = "take `path` out; for the serial port of a cable add `subsystem: tty`"
         yield "has a `path`, but the node of a USB device keeps its own, where libusb looks for it", hint
+
+
+def _told_by_the_device(written: Written) -> Iterator[tuple[str, str]]:
+    """Where what a device says of itself decides more than it should, or is not all that it says."""
+    match, attach = written.rule.match, written.rule.attach
+    if "property.ID_USB_INTERFACES" in match.keys():  # noqa: SIM118
+        message = (
+            f"asks for ID_USB_INTERFACES, of which udev keeps {UDEV_INTERFACES}, and a device can have more"
+        )
+        yield message, "write `interface`, which has all: `interface: ff:42:01`"
+    if attach is None or match.requires(is_place):
+        return
+    for template in attach.to:
+        if chosen := _chosen(template, match):
+            hint = (
+                f"add `path` or `port`, or a list of `{chosen}`; or give the instances for such devices "
+                f"names of their own, as in `to: phone-{{{chosen}}}`"
+            )
+            yield f"lets the device choose its instance by '{{{chosen}}}' in '{printable(template)}'", hint
+            return
+
+
+def _chosen(template: str, match: Match) -> str:
+    """A key in a name's template that is whatever the device says; empty where that does no harm.
+
+    Where the name begins or ends in fixed text with a dash (`phone-{serial}`), it can only choose among those
+    that are named so.
+    """
+    parts = parse_template(template)
+    keys = [part.text for part in parts if part.is_key]
+    before, after = ("" if part.is_key else part.text for part in (parts[0], parts[-1]))
+    if before.endswith("-") or after.startswith("-") or "port" in keys or "path" in keys:
+        return ""
+    if _is_for_usb_devices(match):
+        keys = [key for key in keys if key != "kernel"]  # the port's
+    return next((key for key in keys if key not in _NOT_CHOSEN and not _is_listed(key, match)), "")
+
+
+def _is_listed(key: str, match: Match) -> bool:
+    """Whether the rule says which values of a key it takes, one by one."""
+
+    def lists(test: Values) -> bool:
+        same = test.key == key or (key == "serial" and is_serial(test))
+        return test.is_exact and (same or (test.key == "id" and key in ("vendor_id", "product_id")))
+
+    return match.requires(lists)
+
+
+def _places(written: Written, controllers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Where a bus's number is asked for, and it may be another's after a boot."""
+    rule = written.rule
+    below = [each.match for each in rule.attach.companions] if rule.attach is not None else []
+    for match in (rule.match, *below):
+        if message := bus_warning(match, controllers):
+            path = path_of_port(next(buses(match))[1], controllers)
+            if path and not _is_for_usb_devices(match):
+                path += ":*"  # of what hangs from the USB device, after its interface
+            hint = f'it stays in `path`, such as "{path}"' if path else "it stays in `path`"
+            yield message, f"{hint}; `hotplugd explain` says it of what is plugged in"
+            return
 
 
 def _is_for_usb_devices(match: Match) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
-from hotplugd.model import quoted
+from hotplugd.model import counted, quoted
 from hotplugd.rules.check import Checker, Named, Written
 from hotplugd.rules.diagnostics import Diagnostic
 from hotplugd.rules.files import LARGEST, drop_ins, is_folder, not_utf8, read, too_large, whole
@@ -15,6 +17,8 @@ from hotplugd.rules.lint import lint
 from hotplugd.rules.reader import MOST_SHOWN
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.rules.yaml import Source, compose
+
+_NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,11 @@ class Loaded:
         return tuple(each for each in self.diagnostics if each.severity == "error")
 
 
-def load(paths: Sequence[Path]) -> Loaded:
-    """The rules of files and folders, in order. Raises nothing: what cannot be read is a diagnostic."""
+def load(paths: Sequence[Path], controllers: Mapping[str, str] = _NOWHERE) -> Loaded:
+    """The rules of files and folders, in order. Raises nothing: what cannot be read is a diagnostic.
+
+    controllers  the host's USB controllers by the number of each bus, which ports are warned about by
+    """
     draft = _Draft()
     for folders, group in groupby(paths, is_folder):
         files = list(group)
@@ -47,14 +54,14 @@ def load(paths: Sequence[Path]) -> Loaded:
                 draft.found.append(found)
             else:
                 _check(found, str(path), draft)
-    return _loaded(draft)
+    return _loaded(draft, controllers)
 
 
-def parse(text: str | bytes, file: str) -> Loaded:
+def parse(text: str | bytes, file: str, controllers: Mapping[str, str] = _NOWHERE) -> Loaded:
     """The rules of one document. `file` is what its diagnostics call it. Raises nothing."""
     draft = _Draft()
     _check(text, file, draft)
-    return _loaded(draft)
+    return _loaded(draft, controllers)
 
 
 @dataclass(slots=True)
@@ -66,9 +73,9 @@ class _Draft:
     found: list[Diagnostic] = field(default_factory=list)
 
 
-def _loaded(draft: _Draft) -> Loaded:
+def _loaded(draft: _Draft, controllers: Mapping[str, str]) -> Loaded:
     doubles, warnings = (
-        list(islice(each, MOST_SHOWN)) for each in (_doubles(draft.names), lint(draft.written))
+        list(islice(each, MOST_SHOWN)) for each in (_doubles(draft.names), lint(draft.written, controllers))
     )
     diagnostics = (*draft.found, *doubles, *warnings)
     failed = any(each.severity == "error" for each in diagnostics)
@@ -98,7 +105,8 @@ def _check(text: str | bytes, file: str, draft: _Draft) -> None:
     wrong = sorted((*not_yaml, *checker.found), key=lambda each: (each.line, each.column))
     draft.found += wrong[:MOST_SHOWN]
     if len(wrong) > MOST_SHOWN:
-        draft.found.append(whole(file, f"{len(wrong) - MOST_SHOWN} more errors in this file are not shown"))
+        more = counted(len(wrong) - MOST_SHOWN, "more error")
+        draft.found.append(whole(file, f"{more} in this file, not shown here"))
 
 
 def _doubles(names: Sequence[Named]) -> Iterator[Diagnostic]:

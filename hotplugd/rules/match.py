@@ -6,7 +6,7 @@ no more than that, and explaining has that test say what it wanted and what it f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hotplugd.model import Device, printable
@@ -158,27 +158,27 @@ class Match:
         """The test of a key that stands in this match itself."""
         return next((test for test in self.tests if isinstance(test, Values) and test.key == key), None)
 
-    def keys(self) -> Iterator[str]:
-        """Every key that is looked at anywhere in it, dotted for properties and attributes."""
+    def every(self) -> Iterator[Values]:
+        """Every test of a key anywhere in it."""
         for test in self.tests:
             if isinstance(test, Values):
-                yield test.key
+                yield test
             elif isinstance(test, AnyOf):
                 for branch in test.branches:
-                    yield from branch.keys()
+                    yield from branch.every()
             else:
-                yield from test.match.keys()
+                yield from test.match.every()
 
-    def requires(self, key: str) -> bool:
-        """Whether no device meets it that has no value for the key, or whose ancestor has none."""
-        return any(
-            test.key == key
-            if isinstance(test, Values)
-            else test.match.requires(key)
-            if isinstance(test, Parent)
-            else isinstance(test, AnyOf) and all(branch.requires(key) for branch in test.branches)
-            for test in self.tests
-        )
+    def keys(self) -> Iterator[str]:
+        """Every key that is looked at anywhere in it, dotted for properties and attributes."""
+        return (test.key for test in self.every())
+
+    def requires(self, wanted: Callable[[Values], bool], device: Device | None = None) -> bool:
+        """Whether no device meets it without meeting such a test of a key, of its own or in a `parent`.
+
+        device  one that meets it: then of each `any` only the branches that this one meets count
+        """
+        return any(_requires(test, wanted, device) for test in self.tests)
 
     def has_parent(self) -> bool:
         """Whether it looks at any ancestor by `parent`."""
@@ -191,6 +191,20 @@ class Match:
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.tests))
+
+
+def _requires(test: Test, wanted: Callable[[Values], bool], device: Device | None) -> bool:
+    if isinstance(test, Values):
+        return wanted(test)
+    if isinstance(test, Parent):
+        if device is None:
+            return test.match.requires(wanted)
+        met = (above for above in device.ancestors() if unmet(test.match, above) is None)
+        return any(test.match.requires(wanted, above) for above in met)
+    if isinstance(test, AnyOf):
+        branches = [each for each in test.branches if device is None or unmet(each, device) is None]
+        return all(branch.requires(wanted, device) for branch in branches)
+    return False
 
 
 def unmet(match: Match, device: Device) -> Test | None:

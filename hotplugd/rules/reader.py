@@ -10,13 +10,15 @@ from typing import Final
 from hotplugd.model import quoted
 from hotplugd.rules.diagnostics import Diagnostic
 from hotplugd.rules.forms import Complaint
-from hotplugd.rules.language import BELONGS, CALLED_ELSEWHERE, NEXT_TO, Key, Shape, Table
+from hotplugd.rules.language import BELONGS, CALLED_ELSEWHERE, EXPECTED, INSTEAD, NEXT_TO, Key, Shape, Table
 from hotplugd.rules.yaml import Broken, Items, Node, Pairs, Place, Scalar, Source
 
 MOST_SHOWN: Final = 100
 """Of one file. Who has more mistakes than that has one."""
 
 _NO_VALUE: Final = {"a value": "give it one, or take the key out"}
+# Every device has one.
+_ALWAYS: Final = frozenset({"subsystem", "kernel"})
 _LONGEST: Final = 4096
 _LONGEST_KEY: Final = 64
 
@@ -92,7 +94,7 @@ class Reader:
     ) -> str | None:
         """A node's text; None where it is none, or where `judge` has something to say against it."""
         if not isinstance(node, Scalar) or node.is_null:
-            self.wrong_kind(node, "a value", field.name)
+            self.wrong_kind(node, "a value", field.name, _without(node, field))
             return None
         if len(node.text) > _LONGEST:
             self.wrong(node.place, f"a value of {len(node.text)} characters; {_LONGEST} is the most")
@@ -118,21 +120,26 @@ class Reader:
             self.wrong(field.value.place, f"`{name}` is an empty list")
         return field.value.items
 
-    def wrong_kind(self, node: Node, expected: str, key: Scalar | None) -> None:
-        """Notes that a node, the value of `key`, is something else, or empty."""
+    def wrong_kind(self, node: Node, expected: str, key: Scalar | None, nothing: str = "") -> None:
+        """Notes that a node, the value of `key`, is something else, or empty.
+
+        nothing  what to write for what an empty text may mean
+        """
         if isinstance(node, Broken):
             return
         if isinstance(node, Scalar) and node.is_null:
             place = key.place if key is not None and not node.text else node.place
             what = f"`{quoted(key.text)}` has no value" if key is not None else "a value is missing"
-            hint = (
-                f'in quotes it is a text: "{node.text}"'
-                if node.text
-                else _NO_VALUE.get(expected, f"expected {expected}")
-            )
+            if node.text:
+                hint = f'in quotes it is a text: "{node.text}"'
+            else:
+                hint = nothing or _NO_VALUE.get(expected, f"expected {expected}")
             self.wrong(place, what, hint)
         else:
-            self.wrong(first_word(node), f"expected {expected}, and found {what_is(node)}")
+            hint = EXPECTED.get(key.text, "") if key is not None else ""
+            if key is not None and key.text == "attach" and isinstance(node, Scalar):
+                hint = f"write `attach: {{to: {quoted(node.text)}}}`"
+            self.wrong(first_word(node), f"expected {expected}, and found {what_is(node)}", hint)
 
     def twice(self, second: Scalar, first: Scalar, shape: Shape) -> None:
         """Notes that a key was written twice."""
@@ -140,6 +147,17 @@ class Reader:
         message = f"key '{quoted(second.text)}' stands here a second time"
         hint = "a list matches any of several values" if shape in ("patterns", "named patterns") else ""
         self.found.append(self.source.error(second.place, message, hint, related))
+
+
+def _without(node: Node, field: Field) -> str:
+    """What to write for devices that have no value for a key, where that is what an empty text says."""
+    if not isinstance(node, Scalar) or node.plain:
+        return ""
+    if field.key.shape == "named patterns":
+        return f'for devices without one: `not: {{{field.key.name}: {{{quoted(field.name.text)}: "*"}}}}`'
+    if field.key.shape == "patterns" and field.key.name not in _ALWAYS:
+        return f'for devices without one: `not: {{{field.key.name}: "*"}}`'
+    return ""
 
 
 def first_word(node: Node) -> Place:
@@ -163,6 +181,8 @@ def _instead_of(name: str, table: Table) -> str:
     folded = name.strip().casefold().replace("-", "_")
     if name == "required":
         return "never set: a required device that is missing keeps its instance from starting"
+    if folded in INSTEAD:
+        return INSTEAD[folded]
     if name in elsewhere:
         return f"`{name}` goes {BELONGS[name]}"
     close = get_close_matches(folded[:_LONGEST_KEY], known, 1)

@@ -7,7 +7,8 @@ from typing import Literal
 
 from hotplugd.model import Device
 from hotplugd.rules.index import Index
-from hotplugd.rules.match import Failure, Match, unmet
+from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
+from hotplugd.rules.telling import is_place_or_mac, is_serial
 from hotplugd.rules.template import parse_template
 
 What = Literal["node", "nic", "gpu", "pci"]
@@ -68,28 +69,48 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule, from line `line` of `file`. attach is None where the rule says to ignore the device."""
+    """One rule, from line `line` of `file`. attach is None where the rule says to ignore the device.
+
+    _relies  see `names_serial`; None where that depends on the device
+    """
 
     name: str
     match: Match
     attach: Attach | None
     file: str
     line: int
+    _relies: bool | None = field(init=False, repr=False, compare=False)
 
-    @property
-    def names_serial(self) -> bool:
+    def __post_init__(self) -> None:
+        named = self.attach.template_keys() if self.attach is not None else frozenset()
+        relies: bool | None = self._uses_serial(named) and not self._uses_place(named)
+        branches = any(isinstance(test, (AnyOf, Parent)) for test in self.match.tests)
+        if branches and ("serial" in named or any(map(is_serial, self.match.every()))):
+            relies = None
+        object.__setattr__(self, "_relies", relies)
+
+    def names_serial(self, device: Device | None = None) -> bool:
         """Whether only the serial number tells this rule's devices apart, so that it must not come twice.
 
         That is so when the rule uses the serial (its `match` requires one, at the top, in every branch of
         some `any`, or of a `parent`; or a template names it) and not the place (no `port`, `path` or
         `mac` required likewise, and none in a template).
+
+        device  one that the rule takes, or takes along: of an `any` only the branches that it meets count
         """
+        if self._relies is not None:
+            return self._relies
+        if device is not None:
+            about = (each for each in (device, *device.ancestors()) if unmet(self.match, each) is None)
+            device = next(about, None)
         named = self.attach.template_keys() if self.attach is not None else frozenset()
+        return self._uses_serial(named, device) and not self._uses_place(named, device)
 
-        def uses(key: str) -> bool:
-            return key in named or self.match.requires(key)
+    def _uses_serial(self, named: frozenset[str], device: Device | None = None) -> bool:
+        return "serial" in named or self.match.requires(is_serial, device)
 
-        return uses("serial") and not uses("port") and not uses("path") and not uses("mac")
+    def _uses_place(self, named: frozenset[str], device: Device | None = None) -> bool:
+        return not named.isdisjoint(("port", "path", "mac")) or self.match.requires(is_place_or_mac, device)
 
 
 @dataclass(frozen=True, slots=True)

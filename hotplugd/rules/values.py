@@ -9,6 +9,8 @@ from typing import Final
 from hotplugd.model import Device
 
 _HEX_PREFIX: Final = "0x"
+UDEV_INTERFACES: Final = 72
+"""As many interfaces fit into ID_USB_INTERFACES (systemd: src/udev/udev-builtin-usb_id.c)."""
 
 
 def values(device: Device, key: str) -> tuple[str, ...]:
@@ -60,10 +62,42 @@ def _port(device: Device) -> tuple[str, ...]:
     return (usb.kernel, usb.attrs.get("peer", "")) if usb is not None else ()
 
 
+def _path(device: Device) -> tuple[str, ...]:
+    """Udev's ID_PATH, and for USB the one that also says which of a controller's two buses it is on.
+
+    Each of the two numbers its ports from 1, and in ID_PATH they look the same: `usbv2` and `usbv3` tell
+    them apart, as in ID_PATH_WITH_USB_REVISION, which udev has since systemd 254. A root hub's product
+    number, which is the kernel's, is the revision.
+    """
+    own = device.properties.get("ID_PATH", "")
+    before, usb, after = own.partition("-usb-")
+    if not usb:
+        return (own,)
+    hubs = [each for each in device.ancestors() if each.is_usb_device and each.kernel.startswith("usb")]
+    revision = hubs[0].attrs.get("idProduct", "").removeprefix("000") if hubs else ""
+    return (own, f"{before}-usbv{revision}-{after}") if revision in ("1", "2", "3") else (own,)
+
+
 def _interface(device: Device) -> tuple[str, ...]:
-    """`:ff4201:080650:` is ff:42:01 and 08:06:50."""
+    """All that the descriptors have; udev's property, which is cut, only where nobody could read them.
+
+    `:ff4201:080650:` is ff:42:01 and 08:06:50.
+    """
+    if device.usb is not None and device.usb.descriptors is not None:
+        return device.usb.descriptors.interfaces
     found = _own_or_usb(device, "ID_USB_INTERFACES").lower()
     return tuple(f"{each[:2]}:{each[2:4]}:{each[4:]}" for each in found.split(":") if len(each) == 6)  # noqa: PLR2004
+
+
+def hidden_interfaces(device: Device) -> str:
+    """Why the USB device that it is, or hangs from, may have interfaces that no rule sees; or empty."""
+    if device.usb is None:
+        return ""
+    if device.usb.descriptors is not None:
+        return device.usb.descriptors.fault
+    if len(_interface(device)) >= UDEV_INTERFACES:
+        return f"udev keeps {UDEV_INTERFACES} of them"
+    return ""
 
 
 def _mac(device: Device) -> tuple[str, ...]:
@@ -96,7 +130,7 @@ _VALUES: Final[Mapping[str, Callable[[Device], tuple[str, ...]]]] = MappingProxy
         "product_id": _product_id,
         "serial": _serial,
         "port": _port,
-        "path": lambda device: (device.properties.get("ID_PATH", ""),),
+        "path": _path,
         "interface": _interface,
         "mac": _mac,
     }
@@ -108,5 +142,5 @@ _GROUPS: Final[Mapping[str, Callable[[Device], Mapping[str, str]]]] = MappingPro
 MATCH_KEYS: Final = tuple(_VALUES)
 """The keys that match a device by one value of its own; a template may name the same ones."""
 
-SINGLE: Final = frozenset(MATCH_KEYS) - {"port", "interface"}
+SINGLE: Final = frozenset(MATCH_KEYS) - {"port", "path", "interface"}
 """Those of which a device has one value at most."""

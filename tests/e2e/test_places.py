@@ -40,16 +40,18 @@ def start(daemon: StartDaemon, usb: Usb) -> Callable[[str], Daemon]:
 
 
 class TestAnothersSerial:
-    def test_it_gets_nothing_where_the_rule_names_the_port(
-        self, container: Container, usb: Usb, start: Callable[[str], Daemon]
+    @pytest.mark.parametrize("key", ["port", "path"])
+    def test_it_gets_nothing_where_the_rule_names_the_place(
+        self, container: Container, usb: Usb, start: Callable[[str], Daemon], key: str
     ) -> None:
-        running = start(f"match: {{serial: AAA, port: '{usb.bus}-1'}}, attach: {{to: {container}}}")
+        before = {"port": f"{usb.bus}-", "path": "pci-0000:00:14.0-usb-0:"}[key]
+        running = start(f"match: {{serial: AAA, {key}: '{before}1'}}, attach: {{to: {container}}}")
         own = usb.plug(Phone(serial="AAA"), "1")
         eventually(lambda: there(container, own))
         other = usb.plug(Phone(serial="AAA"), "2")
         steadily(lambda: there(container, own) and container.look(other.node) is None, 0.3)
         said = running.ask("explain", other.node).stdout
-        assert f"port: wants '{usb.bus}-1', has '{usb.bus}-2'" in said
+        assert f"{key}: wants '{before}1', has '{before}2'" in said
         usb.unplug(own)
         eventually(lambda: gone(container, own))
         steadily(lambda: gone(container, other), 0.3)
@@ -74,7 +76,7 @@ class TestAnothersSerial:
         other = usb.plug(Phone(serial="AAA"), "1")
         (told,) = eventually(lambda: problems(running))
         assert told["device"] == other.node
-        assert f"it has the same serial 'AAA' as {own.node}" in told["message"]
+        assert f"two devices have the serial 'AAA': {own.node} at path " in told["message"]
         running.reload()
         usb.change(other)
         steadily(lambda: there(container, own) and container.look(other.node) is None, 0.3)

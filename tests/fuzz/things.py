@@ -138,7 +138,7 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
     problems = (*found.problems, *(each for plan in plans for each in plan.problems))
     fate = Fate(found, attached, changes, problems)
     name = device.properties.get("NAME", "sh")
-    document = explain_json(device, verdicts, fate, [Holder(7, name, "box")])
+    document = explain_json(device, verdicts, fate, [Holder(7, name, "box")], {"1": name, "2": ""})
     _SCREEN.seek(0)
     _SCREEN.truncate()
     with redirect_stdout(_SCREEN), redirect_stderr(_SCREEN):

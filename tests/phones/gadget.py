@@ -50,7 +50,10 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is in the descriptors. A string that is None is not there at all; lone surrogates are sent."""
+    """What is in the descriptors. A string that is None is not there at all; lone surrogates are sent.
+
+    configurations  whole, as they are on the wire; where left out, one is made of the interfaces
+    """
 
     vendor_id: int
     product_id: int
@@ -60,6 +63,7 @@ class Identity:
     product: str | None = "Thing"
     release: int = 0x0100
     speed: Speed = Speed.HIGH
+    configurations: tuple[bytes, ...] = ()
 
     def device(self) -> bytes:
         """The device descriptor."""
@@ -68,11 +72,14 @@ class Identity:
         numbers = [index if text is not None else 0 for index, text in enumerate(strings, 1)]
         return struct.pack(
             "<BBHBBBBHHHBBBB", 18, _DEVICE, 0x0300 if fast else 0x0200, 0, 0, 0, 9 if fast else 64,
-            self.vendor_id, self.product_id, self.release, *numbers, 1,
+            self.vendor_id, self.product_id, self.release, *numbers,
+            len(self.configurations) or 1,
         )  # fmt: skip
 
-    def configuration(self) -> bytes:
-        """The one configuration, with its interfaces and endpoints."""
+    def configuration(self, index: int = 0) -> bytes | None:
+        """A configuration, with its interfaces and endpoints; None for one that is not there."""
+        if self.configurations or index:
+            return self.configurations[index] if index < len(self.configurations) else None
         fast = self.speed is Speed.SUPER
         body = bytearray()
         for number, each in enumerate(self.interfaces):
@@ -216,7 +223,7 @@ class Gadget:
         if kind == _DEVICE:
             return self.identity.device()
         if kind == _CONFIGURATION:
-            return self.identity.configuration()
+            return self.identity.configuration(index)
         if kind == _STRING:
             return self.identity.string(index)
         if kind == _BOS and self.identity.speed is Speed.SUPER:

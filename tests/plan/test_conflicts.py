@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from hotplugd.entry import name_for, slot_links
 from hotplugd.model import Device, Devnum, Entry, Inside, Node
 from hotplugd.plan import Plan, plan_instance
 from hotplugd.wants import Want
-from tests.devices import ALL, BOX, all_with, box, console, entry, phone, plugged, rule, ruleset, wanted
+from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, plugged, rule, ruleset, wanted
 from tests.rules import devices
 
 ONE = console(1)
@@ -158,7 +159,8 @@ def test_of_two_devices_at_one_path_the_attached_stays(
     found = plan_instance(BOX, box(there), wanted(SAME_PATH, console(1), console(2), console(3)), None)
     assert said(found) == changes
     assert sorted(told(found)) == [
-        f"{other}: /dev/ttyX in box is taken by {holder} (rule 'r')"
+        f"{other}: /dev/ttyX in box is taken by {holder} "
+        f"(rule 'r', serial 'A500{holder[-1]}', port 2-{holder[-1]})"
         for other in ("/dev/ttyUSB1", "/dev/ttyUSB2", "/dev/ttyUSB3")
         if other != holder
     ]
@@ -215,18 +217,40 @@ def test_an_entry_kept_for_want_of_a_user_keeps_the_path_that_it_has() -> None:
 SERIAL = {
     "a match of the serial": (rule("{serial: 'R*'}", "{to: box}"), True),
     "a template of it": (rule("{vendor_id: 18d1}", "{to: [box, 'ci-{serial}']}"), True),
+    "udev's word for it": (rule("{property: {ID_SERIAL_SHORT: RX}}", "{to: box}"), True),
+    "udev's word for it and more": (rule("{property: {ID_SERIAL: '*_RX'}}", "{to: box}"), True),
+    "what the kernel has of it": (rule("{attr: {serial: RX}}", "{to: box}"), True),
+    "a link by it": (rule("{property: {DEVLINKS: '*/by-id/usb-*'}}", "{to: box}"), True),
+    "one of several words": (rule("{any: [{serial: RX}, {attr: {serial: RX}}]}", "{to: box}"), True),
+    "it, or a port": (rule("{any: [{serial: RX}, {port: 1-7}]}", "{to: box}"), True),
+    "it, or just this path": (rule("{any: [{serial: RX}, {path: 'pci-*-usb-0:*'}]}", "{to: box}"), False),
     "no word of it": (rule("{vendor_id: 18d1}", "{to: box}"), False),
+    "the path as well": (rule("{serial: 'R*', property: {ID_PATH: 'pci*'}}", "{to: box}"), False),
+    "the port's name as well": (rule("{serial: 'R*', kernel: '1-*'}", "{to: box}"), False),
+    "any port as well": (rule("{serial: 'R*', port: '*'}", "{to: box}"), True),
     "the port as well": (rule("{serial: 'R*', port: '1-*'}", "{to: box}"), False),
     "only what it is not": (rule("{not: {serial: X}}", "{to: box}"), False),
 }
 
 
+def twin(number: int) -> Device:
+    """One of the phones with one serial number, with all that says it."""
+    made = phone(number, "RX")
+    more = {"ID_SERIAL": "Google_Pixel_RX", "DEVLINKS": "/dev/x/by-id/usb-Google_Pixel_RX"}
+    return replace(made, properties={**made.properties, **more}, attrs={"serial": "RX"})
+
+
+def place(device: Device) -> str:
+    """udev's ID_PATH."""
+    return device.properties["ID_PATH"]
+
+
 @pytest.mark.parametrize(("written", "relies"), SERIAL.values(), ids=SERIAL)
-@pytest.mark.parametrize("there", [[], [phone(2, "RX")]], ids=["none attached", "the second attached"])
+@pytest.mark.parametrize("there", [[], [twin(2)]], ids=["none attached", "the second attached"])
 def test_one_serial_comes_once_where_a_rule_relies_on_it(
     written: str, relies: bool, there: list[Device]
 ) -> None:
-    both = [phone(1, "RX"), phone(2, "RX")]
+    both = [twin(1), twin(2)]
     wants = [each for each in wanted(ruleset(written), *both) if each.instance == BOX]
     found = plan_instance(BOX, box(map(entry, there)), wants, None)
     stays = there[0] if there else both[0]
@@ -235,11 +259,76 @@ def test_one_serial_comes_once_where_a_rule_relies_on_it(
         assert said(found) == ([] if there else [f"add {stays}"])
         assert [each.device for each in found.problems] == [str(comes)]
         assert found.problems[0].message == (
-            f"it has the same serial 'RX' as {stays}, which is in box already; tell them apart with `port`"
+            f"two devices have the serial 'RX': {stays} at path {place(stays)} is in box already, and this "
+            f"one is at path {place(comes)}; tell them apart with `path`, in a rule for each"
         )
     else:
         assert said(found) == [f"add {each}" for each in both if each not in there]
         assert told(found) == []
+
+
+def test_two_at_one_path_at_two_speeds_are_told_apart_by_the_revision() -> None:
+    def root(bus: int, product: str) -> Device:
+        attrs = {"idProduct": product}
+        return Device(f"/sys/devices/pci/usb{bus}", "usb", f"usb{bus}", "usb_device", attrs=attrs)
+
+    path = {"ID_PATH": "pci-0000:00:14.0-usb-0:2", "ID_SERIAL_SHORT": "RX"}
+    slow, fast = (
+        replace(phone(bus, "RX"), kernel=f"{bus}-2", properties=path, parent=root(bus, f"000{bus + 1}"))
+        for bus in (1, 2)
+    )
+    rules = ruleset(rule("{serial: RX}", "{to: box}"))
+    (message,) = told(plan_instance(BOX, box(), wanted(rules, slow, fast), None))
+    assert "at path pci-0000:00:14.0-usbv2-0:2 is in box already" in message
+    assert "this one is at path pci-0000:00:14.0-usbv3-0:2; tell them apart with `path`" in message
+
+
+def test_two_partitions_of_one_disk_are_no_twins() -> None:
+    whole = replace(disk(), properties={"ID_SERIAL_SHORT": "S1"})
+    parts = [
+        replace(disk(number), devtype="partition", properties=whole.properties, parent=whole)
+        for number in (1, 2)
+    ]
+    rules = ruleset(rule("{subsystem: block, devtype: partition, serial: S1}", "{to: box}"))
+    assert told(plan_instance(BOX, box(), wanted(rules, *parts), None)) == []
+
+
+@pytest.mark.parametrize(
+    ("match", "properties", "attrs"),
+    [
+        ("property: {ID_SERIAL: '0x1'}", {"ID_SERIAL": "0x1"}, {}),
+        ("attr: {cid: c1}", {}, {"cid": "c1"}),
+        ("attr: {vpd_pg80: '*S1'}", {}, {"vpd_pg80": "HU S1"}),
+    ],
+)
+def test_what_other_than_usb_devices_have_for_a_serial_counts(
+    match: str, properties: dict[str, str], attrs: dict[str, str]
+) -> None:
+    both = [replace(disk(number), properties=properties, attrs=attrs) for number in (1, 2)]
+    rules = ruleset(rule(f"{{subsystem: block, {match}}}", "{to: box}"))
+    found = plan_instance(BOX, box(), wanted(rules, *both), None)
+    assert said(found) == ["add /dev/zram1"]
+    assert "tell them apart with `path`" in told(found)[0]
+
+
+def test_a_model_is_no_serial() -> None:
+    both = [replace(phone(number, ""), properties={"ID_SERIAL": "1a86_USB_Serial"}) for number in (1, 2)]
+    rules = ruleset(rule("{property: {ID_SERIAL: 1a86_USB_Serial}}", "{to: box}"))
+    assert told(plan_instance(BOX, box(), wanted(rules, *both), None)) == []
+
+
+def test_a_serial_in_a_parent_is_one_too() -> None:
+    rules = ruleset(rule("{subsystem: tty, parent: {property: {ID_SERIAL_SHORT: A5}}}", "{to: box}"))
+    found = plan_instance(BOX, box(), wanted(rules, console(1, "A5"), console(2, "A5")), None)
+    assert said(found) == ["add /dev/ttyUSB1"]
+    assert len(found.problems) == 1
+
+
+def test_what_goes_along_is_of_the_device_that_the_rule_is_about() -> None:
+    match = "{any: [{serial: A5}, {port: 9-9}]}"
+    rules = ruleset(rule(match, "{to: box, with: [tty]}"))
+    found = plan_instance(BOX, box(), wanted(rules, console(1, "A5"), console(2, "A5")), None)
+    assert said(found) == ["add /dev/ttyUSB1"]
 
 
 def test_a_device_that_cannot_be_here_does_not_hold_its_serial() -> None:

@@ -78,8 +78,9 @@ def test_a_serial_that_comes_twice_names_the_first() -> None:
         Problem(
             "/dev/bus/usb/001/002",
             "r",
-            "it has the same serial 'R5C1' as /dev/bus/usb/001/001, which is in box already; "
-            "tell them apart with `port`",
+            "two devices have the serial 'R5C1': /dev/bus/usb/001/001 at path pci-0000:00:14.0-usb-0:1-1 is "
+            "in box already, and this one is at path pci-0000:00:14.0-usb-0:1-2; tell them apart with "
+            "`path`, in a rule for each",
         ),
     )
 
@@ -87,14 +88,16 @@ def test_a_serial_that_comes_twice_names_the_first() -> None:
 def test_a_path_that_two_devices_want_names_the_first_and_its_rule() -> None:
     found = planned(box(), ONE, console(2, born=2), attach="path: /dev/x")
     assert found.problems == (
-        Problem("/dev/ttyUSB2", "r", "/dev/x in box is taken by /dev/ttyUSB1 (rule 'r')"),
+        Problem(
+            "/dev/ttyUSB2", "r", "/dev/x in box is taken by /dev/ttyUSB1 (rule 'r', serial 'A5001', port 2-1)"
+        ),
     )
 
 
 @pytest.mark.parametrize(
     ("entries", "holder"),
     [
-        ([], "/dev/ttyUSB1 (rule 'r')"),
+        ([], "/dev/ttyUSB1 (rule 'r', serial 'A5001', port 2-1)"),
         ([Entry("a", {"type": "unix-char", "path": "/dev/l"})], "a"),
     ],
 )
@@ -109,6 +112,13 @@ def test_a_link_where_something_else_is_names_that(entries: list[Entry], holder:
     )
     message = f"the link /dev/l in box is where {holder} is"
     assert found.problems == (Problem("/dev/ttyUSB2", "s", message),)
+
+
+def test_a_link_that_two_devices_want_names_where_it_leads() -> None:
+    rules = ruleset(rule("{subsystem: tty}", "{to: box, link: /dev/l}"))
+    found = [want for each in (ONE, console(2, born=2)) for want in wants(rules, each).wants]
+    message = "the link /dev/l in box already leads to /dev/ttyUSB1 (rule 'r', serial 'A5001', port 2-1)"
+    assert plan_instance(BOX, box(), found, None).problems == (Problem("/dev/ttyUSB2", "r", message),)
 
 
 def test_an_entry_of_our_name_that_is_not_ours_is_to_be_removed_by_hand() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.model import Device, InstanceName
+from hotplugd.model import Descriptors, Device, InstanceName
 from hotplugd.wants import Want, identity, wants
 from tests.devices import ALL, all_with, console, disk, interface, phone, plugged, rule, ruleset
 from tests.rules import devices
@@ -147,6 +147,10 @@ def test_what_cannot_be_is_one_problem_of_that_device(attach: str, device: Devic
 HUBS = {
     "its class": replace(phone(1), attrs={"bDeviceClass": "09"}),
     "an interface": replace(phone(1), properties={"ID_USB_INTERFACES": ":090000:"}),
+    "a subclass that the kernel takes too": replace(phone(1), properties={"ID_USB_INTERFACES": ":090100:"}),
+    "any other subclass": replace(phone(1), properties={"ID_USB_INTERFACES": ":09ffff:"}),
+    "an interface in its descriptors": replace(phone(1), descriptors=Descriptors(("ff:42:01", "09:01:00"))),
+    "ports, whatever its class": replace(phone(1), attrs={"bDeviceClass": "ff", "maxchild": "4"}),
     "one interface of several": replace(phone(1), properties={"ID_USB_INTERFACES": ":030101:090002:"}),
 }
 
@@ -163,6 +167,7 @@ NO_HUBS = {
     "a console on a hub": plugged(devices.tty(HUBS["its class"]), 188, 1),
     "another class": replace(phone(1), attrs={"bDeviceClass": "90"}),
     "another interface": replace(phone(1), properties={"ID_USB_INTERFACES": ":0a0900:"}),
+    "no ports": replace(phone(1), attrs={"maxchild": "0"}),
 }
 
 
@@ -176,6 +181,36 @@ def test_force_attaches_what_a_guard_rail_holds(device: Device) -> None:
     found = wants(all_with("force: true"), device)
     assert len(found.wants) == 1
     assert found.problems == ()
+
+
+CUT = ":".join(f"ff80{each:02x}" for each in range(72))
+HIDING = {
+    "its descriptors": replace(phone(1), descriptors=Descriptors(("ff:42:01",), "something about them")),
+    "what udev has of them": replace(phone(1), properties={"ID_USB_INTERFACES": f":{CUT}:"}),
+}
+
+
+@pytest.mark.parametrize("device", HIDING.values(), ids=HIDING)
+def test_what_may_have_other_interfaces_than_rules_see_stays(device: Device) -> None:
+    for one in (device, plugged(devices.tty(device), 188, 1)):
+        found = wants(ALL, one)
+        assert found.wants == ()
+        ((message, guard),) = [(each.message, each.guard) for each in found.problems]
+        assert message.startswith("its USB descriptors may hide interfaces from the rules: ")
+        assert message.endswith("; `force: true` in the rule attaches it all the same")
+        assert not guard
+        assert len(wants(all_with("force: true"), one).wants) == 1
+
+
+def test_what_goes_along_with_one_that_hides_interfaces_stays_too() -> None:
+    rules = ruleset(rule("{vendor_id: 18d1}", "{to: box, with: [tty]}"))
+    assert wants(rules, plugged(devices.tty(HIDING["its descriptors"]), 188, 1)).wants == ()
+
+
+def test_as_many_as_udev_can_have_are_no_reason_where_the_descriptors_are_known() -> None:
+    whole = replace(HIDING["what udev has of them"], descriptors=Descriptors(("ff:42:01",)))
+    fewer = replace(phone(1), properties={"ID_USB_INTERFACES": f":{CUT[:-7]}:"})
+    assert len(wants(ALL, whole).wants) == len(wants(ALL, fewer).wants) == 1
 
 
 def test_force_makes_no_node() -> None:

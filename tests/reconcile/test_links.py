@@ -321,7 +321,7 @@ async def test_two_devices_do_not_share_a_link() -> None:
     bench = Bench(box(), rules=RULES)
     await bench.start(ONE, console(2))
     assert len(bench.ours()) == 1
-    assert f"the link {LINK} in box is where" in bench.told()[0]
+    assert f"the link {LINK} in box already leads to {ONE.node} (rule" in bench.told()[0]
 
 
 @in_virtual_time

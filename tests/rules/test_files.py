@@ -112,7 +112,7 @@ def test_what_is_not_utf8_is_shown_with_its_line(tmp_path: Path, raw: bytes, exp
 def test_a_hundred_errors_of_a_file_are_shown_and_no_more() -> None:
     assert len(parse("rules:\n" + "  - x\n" * 100, "f").errors) == 100
     found = parse("rules:\n" + "  - x\n" * 101, "f").errors
-    assert [*found[100:]] == about(Path("f"), "1 more errors in this file are not shown")
+    assert [*found[100:]] == about(Path("f"), "1 more error in this file, not shown here")
 
 
 def test_a_text_that_is_too_large_names_its_file() -> None:

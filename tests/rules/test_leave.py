@@ -47,6 +47,10 @@ SAID: dict[str, tuple[str, list[str]]] = {
         "{interface: ['ff:42:01', '08:*']}",
         [f'{USB}, ENV{{ID_USB_INTERFACES}}=="*:ff4201:*|*:08*:*", TOLD'],
     ),
+    "interfaces with a star between": (
+        "{interface: ['ff:*:01', '*:01:*']}",
+        [f'{USB}, ENV{{ID_USB_INTERFACES}}=="*:ff??01:*|*:??01*:*", TOLD'],
+    ),
     "a property": ("{property: {ID_MODEL: 'Pixel*'}}", [f'{USB}, ENV{{ID_MODEL}}=="Pixel*", TOLD']),
     "an attribute": ("{attr: {bMaxPower: 500mA}}", [f'{USB}, ATTR{{bMaxPower}}=="500mA", TOLD']),
     "any": (
@@ -82,6 +86,10 @@ UNSAID = [
     "{subsystem: usb, devtype: usb_interface, port: 1-2}",
     "{subsystem: tty, kernel: usb_device, port: 1-2}",
     "{id: '18d1*'}",
+    "{interface: 'ff*01'}",
+    "{interface: 'f*:42:01'}",
+    "{interface: 'ff:4?*1'}",
+    "{interface: '*01'}",
     "{id: '04[0:]3:6001'}",
     "{id: '18d1:4ee\\7'}",
     "{serial: 'a\"b'}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from hotplugd.rules import Match, parse
@@ -114,3 +116,139 @@ def test_what_takes_all_is_found_under_whichever_key_it_is_filed(earlier: str) -
 
 def test_so_many_warnings_are_shown_and_no_more() -> None:
     assert len(warnings(*["{serial: A}"] * (MOST_SHOWN + 2))) == MOST_SHOWN
+
+
+TWO = {"1": "/sys/devices/pci0000:00/0000:00:14.0", "2": "/sys/devices/pci0000:00/0000:00:14.0",
+       "3": "/sys/devices/pci0000:00/0000:05:00.0"}  # fmt: skip
+
+
+def doubts(
+    match: str, attach: str = "{to: box}", controllers: Mapping[str, str] = TWO
+) -> list[tuple[str, str]]:
+    """The warnings about one rule, and what they advise."""
+    found = parse("rules:\n" + rule(match, attach), "f", controllers).diagnostics
+    assert {each.severity for each in found} <= {"warning"}
+    return [(each.message.removeprefix("rule 'r' "), each.hint) for each in found]
+
+
+BY_BUS = [
+    ("{port: 1-4.2}", "1-4.2", '"pci-0000:00:14.0-usb-0:4.2"'),
+    ("{port: [3-1, 1-2]}", "3-1", '"pci-0000:05:00.0-usb-0:1"'),
+    ("{port: '3-1.*'}", "3-1.*", '"pci-0000:05:00.0-usb-0:1.*"'),
+    ("{port: '*-4|1-2'}", "1-2", '"pci-0000:00:14.0-usb-0:2"'),
+    ("{kernel: 1-4.2}", "1-4.2", '"pci-0000:00:14.0-usb-0:4.2"'),
+    ("{subsystem: tty, port: 1-4.2}", "1-4.2", '"pci-0000:00:14.0-usb-0:4.2:*"'),
+    ("{subsystem: net, parent: {port: '3-1.*'}}", "3-1.*", '"pci-0000:05:00.0-usb-0:1.*:*"'),
+    ("{any: [{serial: A}, {port: 1-2}]}", "1-2", '"pci-0000:00:14.0-usb-0:2"'),
+    ("{serial: A, not: {port: 1-2}}", "1-2", '"pci-0000:00:14.0-usb-0:2"'),
+    ("{port: 9-2}", "9-2", "`path`"),
+    ("{port: usb1}", "usb1", "`path`"),
+    ("{attr: {busnum: '1'}}", "busnum 1", "`path`"),
+    ("{property: {BUSNUM: '00?'}}", "BUSNUM 00?", "`path`"),
+    ("{property: {DEVNAME: '/dev/bus/usb/001/*'}}", "DEVNAME /dev/bus/usb/001/*", "`path`"),
+    ("{subsystem: tty, property: {DEVPATH: '*/usb1/1-4/*'}}", "DEVPATH */usb1/1-4/*", "`path`"),
+]
+
+
+@pytest.mark.parametrize(("match", "port", "path"), BY_BUS)
+def test_a_bus_number_is_doubtful_where_there_are_several_controllers(
+    match: str, port: str, path: str
+) -> None:
+    ((message, hint),) = doubts(match)
+    if " " not in port:
+        port = f"{'kernel' if 'kernel' in match else 'port'} {port}"
+    assert message == (
+        f"goes by a bus number ({port}), and this host has 2 USB controllers, which may be numbered "
+        f"otherwise after a boot"
+    )
+    assert path in hint
+    assert ("such as" in hint) == (path != "`path`")
+
+
+def test_one_controller_with_two_buses_is_no_reason_and_neither_is_none() -> None:
+    for controllers in ({}, {"1": TWO["1"]}, {"1": TWO["1"], "2": TWO["2"]}):
+        assert doubts("{port: 1-4.2}", controllers=controllers) == []
+
+
+@pytest.mark.parametrize(
+    "match",
+    ["{path: 'pci-0000:00:14.0-usb-0:2'}", "{serial: A}", "{port: '*-4.2'}",
+     "{subsystem: tty, kernel: ttyUSB0}",
+     "{property: {DEVNAME: /dev/ttyUSB0}}", "{attr: {devpath: '4.2'}}",
+     "{subsystem: hid, kernel: '0003:046D:*'}", "{subsystem: pci, kernel: '0000:00:14.0'}"],
+)  # fmt: skip
+def test_what_names_no_bus_is_not_doubted(match: str) -> None:
+    assert doubts(match) == []
+
+
+def test_what_goes_along_is_looked_at_too() -> None:
+    ((message, hint),) = doubts(
+        "{id: '2c7c:0125'}", "{to: box, with: [{match: {subsystem: tty, port: 1-2}}]}"
+    )
+    assert message.startswith("goes by a bus number (port 1-2)")
+    assert '"pci-0000:00:14.0-usb-0:2:*"' in hint
+
+
+def test_a_controller_that_is_no_pci_device() -> None:
+    controllers = {
+        "1": "/sys/devices/platform/vhci_hcd.0",
+        "2": "/sys/devices/platform/soc/fe800000.usb/xhci-hcd.0",
+    }
+    assert '"platform-vhci_hcd.0-usb-0:2"' in doubts("{port: 1-2}", controllers=controllers)[0][1]
+    assert "platform" not in doubts("{port: 2-2}", controllers=controllers)[0][1]
+
+
+CHOSEN = [
+    ("{interface: 'ff:42:01'}", "'{serial}'", "serial"),
+    ("{vendor_id: 18d1, serial: 'R5*'}", "'{serial}'", "serial"),
+    ("{vendor_id: 18d1}", "'c{serial}'", "serial"),
+    ("{vendor_id: 18d1}", "'{serial}x'", "serial"),
+    ("{vendor_id: 18d1}", "[box, 'ci-{serial}', '{serial}']", "serial"),
+    ("{serial: [A, B]}", "'x{vendor_id}'", "vendor_id"),
+    ("{vendor_id: 18d1}", "'x{vendor_id}-{product_id}'", "product_id"),
+    ("{subsystem: net, mac: '00:*'}", "'{kernel}'", "kernel"),
+    ("{subsystem: tty}", "'{driver}'", "driver"),
+    ("{port: '*'}", "'{serial}'", "serial"),
+    ("{any: [{serial: A}, {serial: 'B*'}]}", "'{serial}'", "serial"),
+    ("{serial: 'A*', not: {port: 1-2}}", "'{serial}'", "serial"),
+]
+PINNED = [
+    ("{interface: 'ff:42:01'}", "'phone-{serial}'"),
+    ("{interface: 'ff:42:01'}", "'{serial}-phone'"),
+    ("{path: 'pci-0000:00:14.0-usb-0:4.*'}", "'{serial}'"),
+    ("{vendor_id: 18d1}", "'x{port}{serial}'"),
+    ("{vendor_id: 18d1}", "'x{kernel}'"),
+    ("{serial: [A, B]}", "'{serial}'"),
+    ("{property: {ID_SERIAL_SHORT: [A, B]}}", "'{serial}'"),
+    ("{any: [{serial: A}, {attr: {serial: B}}]}", "'{serial}'"),
+    ("{id: '18d1:4ee7'}", "'x{vendor_id}x{product_id}'"),
+    ("{vendor_id: 18d1}", "'x{vendor_id}'"),
+    ("{subsystem: tty, parent: {path: 'pci-*'}}", "'{serial}'"),
+    ("{vendor_id: 18d1}", "box"),
+]
+
+
+@pytest.mark.parametrize(("match", "to", "key"), CHOSEN)
+def test_a_device_that_chooses_its_instance_is_warned_about(match: str, to: str, key: str) -> None:
+    ((message, hint),) = doubts(match, f"{{to: {to}}}", {})
+    assert message.startswith(f"lets the device choose its instance by '{{{key}}}' in '")
+    assert f"`to: phone-{{{key}}}`" in hint
+
+
+@pytest.mark.parametrize(("match", "to"), PINNED)
+def test_where_something_else_pins_it_nothing_is_said(match: str, to: str) -> None:
+    assert doubts(match, f"{{to: {to}}}", {}) == []
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        "{property: {ID_USB_INTERFACES: '*:ff4201:*'}}",
+        "{vendor_id: 18d1, not: {property: {ID_USB_INTERFACES: '*:03*'}}}",
+        "{subsystem: tty, parent: {property: {ID_USB_INTERFACES: '*:03*'}}}",
+    ],
+)
+def test_udevs_interfaces_may_be_cut(match: str) -> None:
+    ((message, hint),) = doubts(match)
+    assert message.startswith("asks for ID_USB_INTERFACES, of which udev keeps 72, ")
+    assert "`interface`" in hint

@@ -185,7 +185,7 @@ def test_a_bomb_does_not_go_off(name: str) -> None:
 def test_only_so_many_errors_are_shown() -> None:
     found = parse("rules:\n" + "  - x\n" * 150, "x").errors
     assert len(found) == 101
-    assert found[-1].message == "50 more errors in this file are not shown"
+    assert found[-1].message == "50 more errors in this file, not shown here"
 
 
 def test_importing_takes_little_time() -> None:

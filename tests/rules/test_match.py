@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 
 import pytest
 
-from hotplugd.model import Device
+from hotplugd.model import Descriptors, Device
 from hotplugd.rules import RuleSet, Taken, describe, parse, values
 from tests.rules.devices import CABLE, CONSOLE, DISK, HUB, PHONE, tty, usb
 
@@ -211,10 +212,52 @@ NAMES_SERIAL = [
 ]
 
 
+NAMES_SERIAL += [
+    ("{property: {ID_SERIAL_SHORT: A1}}", "box", True),
+    ("{property: {ID_SERIAL: '*A1'}}", "box", True),
+    ("{property: {ID_USB_SERIAL_SHORT: A1}}", "box", True),
+    ("{attr: {serial: A1}}", "box", True),
+    ("{subsystem: tty, parent: {attr: {serial: A1}}}", "box", True),
+    ("{subsystem: block, parent: {attr: {vpd_pg80: '*A1'}}}", "box", True),
+    ("{property: {DEVLINKS: '*/dev/serial/by-id/usb-*A1*'}}", "box", True),
+    ("{property: {DEVLINKS: '*/dev/disk/by-uuid/1*'}}", "box", False),
+    ("{property: {ID_MODEL: Pixel}}", "box", False),
+    ("{serial: A1, property: {ID_PATH: 'pci-*'}}", "box", False),
+    ("{serial: A1, property: {DEVLINKS: '*/by-path/pci-*'}}", "box", False),
+    ("{serial: A1, attr: {devpath: '4.2'}}", "box", False),
+    ("{serial: A1, kernel: 1-4.2}", "box", False),
+    ("{serial: A1, parent: {subsystem: pci, kernel: '0000:00:14.0'}}", "box", False),
+    ("{subsystem: hidraw, serial: A1, parent: {subsystem: hid, kernel: '0003:046D:C31C.*'}}", "box", True),
+    ("{subsystem: tty, serial: A1, kernel: ttyUSB0}", "box", True),
+    ("{serial: A1, port: '*'}", "box", True),
+    ("{serial: A1, port: '*-*'}", "box", True),
+    ("{serial: A1, port: '[0-9]-*'}", "box", True),
+    ("{serial: A1, port: '*-4.2'}", "box", False),
+    ("{serial: A1, port: [1-4, '*']}", "box", True),
+    ("{any: [{serial: A1}, {property: {ID_SERIAL_SHORT: B2}}]}", "box", True),
+]
+
+
 @pytest.mark.parametrize(("match", "to", "expected"), NAMES_SERIAL)
 def test_a_rule_that_relies_on_the_serial_number(match: str, to: str, expected: bool) -> None:
     loaded = parse(f"rules: [{{name: x, match: {match}, attach: {{to: '{to}'}}}}]", "x")
-    assert [rule.names_serial for rule in loaded.rules.rules] == [expected]
+    assert [rule.names_serial() for rule in loaded.rules.rules] == [expected]
+
+
+def test_of_branches_those_that_a_device_meets_count() -> None:
+    either = "any: [{serial: A50285BI}, {port: 1-4.2}]"
+    text = f"rules: [{{name: x, match: {{{either}}}, attach: {{to: box, with: [tty]}}}}]"
+    (rule,) = parse(text, "x").rules.rules
+    elsewhere, nameless = usb("1-7"), usb(serial="")
+    assert rule.names_serial(elsewhere)
+    assert rule.names_serial(tty(elsewhere))
+    assert not rule.names_serial(CABLE)
+    assert not rule.names_serial(nameless)
+    text = f"rules: [{{name: x, match: {{subsystem: tty, parent: {{{either}}}}}, ignore: true}}]"
+    (rule,) = parse(text, "x").rules.rules
+    assert rule.names_serial(tty(elsewhere))
+    assert not rule.names_serial(CONSOLE)
+    assert not rule.names_serial(tty(nameless))
 
 
 def test_a_ruleset_knows_what_its_rules_look_at() -> None:
@@ -249,6 +292,29 @@ def test_describing_uses_the_names_of_the_language() -> None:
         "path": ["pci-0000:00:14.0-usb-0:1-1"],
         "interface": ["ff:42:01", "08:06:50"],
     }
+
+
+def test_interfaces_are_those_of_the_descriptors_where_they_are_known() -> None:
+    known = replace(PHONE, descriptors=Descriptors(("ff:42:01", "03:01:01")))
+    for device in (known, tty(known, properties={"ID_USB_INTERFACES": ":080650:"})):
+        assert values(device, "interface") == ("ff:42:01", "03:01:01")
+    assert values(replace(PHONE, descriptors=Descriptors()), "interface") == ()
+
+
+def test_a_path_has_the_revision_of_its_root_hub_beside() -> None:
+    def paths(product: str, path: str = "pci-0000:00:14.0-usb-0:4.2:1.0") -> tuple[str, ...]:
+        root = replace(HUB, attrs={"idProduct": product})
+        above = replace(usb(), parent=replace(usb("1-4", "1d6b", "0003"), parent=root))
+        return values(tty(above, properties={"ID_PATH": path}), "path")
+
+    assert paths("0002") == ("pci-0000:00:14.0-usb-0:4.2:1.0", "pci-0000:00:14.0-usbv2-0:4.2:1.0")
+    assert paths("0003")[1] == "pci-0000:00:14.0-usbv3-0:4.2:1.0"
+    assert paths("0001")[1] == "pci-0000:00:14.0-usbv1-0:4.2:1.0"
+    assert paths("0002", "pci-0000:01:00.0-usb-0:1:1.0-usb-0:2") == (
+        "pci-0000:01:00.0-usb-0:1:1.0-usb-0:2",
+        "pci-0000:01:00.0-usbv2-0:1:1.0-usb-0:2",
+    )
+    assert len(paths("")) == len(paths("9999")) == len(paths("0002", "pci-0000:00:1f.2-ata-1")) == 1
 
 
 def test_an_address_is_the_permanent_one_of_an_interface() -> None:
