@@ -97,7 +97,7 @@ class Session:
             dry_run,
         )
         self.reconciler = Reconciler(tools, rules)
-        self._udev = Udev(rules.attrs, self.reconciler, self._lost)
+        self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble)
 
     async def run(self) -> None:
         """Work until cancelled. A server that is away is waited for.
@@ -124,7 +124,8 @@ class Session:
     def problems(self) -> list[Problem]:
         """Everything that is not as it should be."""
         away = [Problem("", "", self._retry.message)] if self._retry.message else []
-        return away + self.reconciler.problems()
+        faults = [Problem(device, "", what) for device, what in self._udev.faults()]
+        return away + faults + self.reconciler.problems()
 
     # --- tasks ------------------------------------------------------------------------------------------
 
@@ -246,6 +247,12 @@ class Session:
     def _lost(self, reason: str) -> None:
         self.lost_events += 1
         self._log.warning("udev.lost-events", reason=reason)
+
+    def _trouble(self, device: str, what: str) -> None:
+        if what:
+            self._log.warning("udev.problem", device=device, reason=what)
+        else:
+            self._log.info("udev.back")
 
     def _changed_inside(self, name: InstanceName) -> None:
         self.reconciler.look_again(name)

@@ -4,10 +4,8 @@ Two groups of the kernel's uevent socket are listened to, before anything is lis
 
 - udevd's: devices count once udevd has processed them. Before that they lack the properties that rules ask
   for, and would fall through to a later, broader rule.
-- the kernel's own, for removals alone: they come earlier, and still come when udevd hangs.
-
-The same removal is thus heard twice, and the two groups are not in step. Each uevent carries the kernel's
-sequence number, which tells a late message about a device that is gone from one about its successor.
+- the kernel's own: removals come earlier there, and still come when udevd hangs; and what is added there and
+  never processed by udevd is noticed.
 
 What was lost (an overflow, a broken socket) is found again by opening new sockets and listing.
 """
@@ -17,50 +15,28 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from sys import intern
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal
 
 import pyudev
-from pyudev._util import udev_list_iterate
 
-from hotplugd import nic, sysfs
-from hotplugd.entry import age_of, slot_prefix
-from hotplugd.host import in_use
 from hotplugd.hush import hush
-from hotplugd.model import Device, Devnum, Texts
+from hotplugd.model import Device
+from hotplugd.present import Event, Present, Sink
+from hotplugd.snapshot import name_of
+from hotplugd.udevd import Backlog, Udevd, unprocessed
 
-_VIRTUAL: Final = "/sys/devices/virtual"
 _BUFFER: Final = 64 << 20
 _ONE_TURN: Final = 128
-# Of the kernel's own uevents removals alone are read; these are most of the others.
-_UNHEARD: Final = ("add", "change", "bind")
+# Of the kernel's own uevents these are not read.
+_UNHEARD: Final = ("change", "bind")
 # Sockets that break again are opened again no more often than this, in seconds.
 _PAUSE: Final = 0.25
-# The kernel tells of a removal while the device is still in sysfs; after so many seconds it is not.
-_ON_ITS_WAY: Final = 1.0
-# What reading one device may raise: it went meanwhile, or its strings are not what strings are.
+# What reading a message may raise: its strings are not what strings are.
 _UNREADABLE: Final = (OSError, ValueError, pyudev.DeviceNotFoundError)
 
-# Read of every USB device: none of these takes the device's lock, so none blocks when it is wedged
-# (Linux: drivers/usb/core/sysfs.c).
-_USB_ATTRS: Final = ("idVendor", "idProduct", "serial", "bDeviceClass")
-_NET_ATTRS: Final = ("address", "type")
-
-
-class Sink(Protocol):
-    """Who hears of devices."""
-
-    def device(self, device: Device) -> None:
-        """The device is there, as udevd has it."""
-
-    def no_device(self, syspath: str) -> None:
-        """The device is gone."""
-
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
-        """All devices there are, and those that udevd has not processed."""
+Source = Literal["kernel", "udev"]
 
 
 class Udev:
@@ -68,58 +44,45 @@ class Udev:
 
     attrs     the sysfs attributes that rules ask for
     lost      called when something was not heard or read, with what was the matter
+    trouble   called with a device, or an empty text, and what is the matter when udevd does not do its work;
+              with two empty texts when udevd is there again
     """
 
-    def __init__(self, attrs: frozenset[str], sink: Sink, lost: Callable[[str], None]) -> None:
-        self._attrs = attrs
-        self._sink = sink
+    def __init__(
+        self,
+        attrs: frozenset[str],
+        sink: Sink,
+        lost: Callable[[str], None],
+        trouble: Callable[[str, str], None] = lambda _device, _what: None,
+    ) -> None:
         self._lost = lost
+        self._trouble = trouble
+        self._udevd = Udevd(self._about_udevd)
+        self._backlog = Backlog(self._about_late)
+        self._present = Present(attrs, sink, self._backlog, self._hear_kernel)
         self._context: Any = pyudev.Context()
+        # udevd's and the kernel's, or none.
         self._monitors: list[Any] = []
-        self._known: dict[str, Device] = {}
-        # The sequence number of the last uevent about each, and at the last listing for those not heard of.
-        self._heard: dict[str, int] = {}
-        self._listed = 0
-        self._gone: dict[str, int] = {}
-        self._above: dict[str, Device] = {}
         self._restarted = float("-inf")
         self._short = False
         self._again: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Listen, then list. Raises OSError where no uevent socket can be had."""
-        loop = asyncio.get_running_loop()
-        self.stop()
-        self._restarted = time.monotonic()
-        try:
-            for source in ("udev", "kernel"):
-                monitor: Any = pyudev.Monitor.from_netlink(self._context, source)
-                self._monitors.append(monitor)
-                with suppress(OSError):  # without CAP_NET_ADMIN the default has to do
-                    monitor.set_receive_buffer_size(_BUFFER)
-                if source == "kernel":
-                    hush(monitor.fileno(), _UNHEARD)
-                monitor.start()
-                loop.add_reader(monitor.fileno(), self._read, monitor, source)
-        except OSError:
-            self.stop()
-            raise
-        self.refresh()
+        self._listen()
+        self._udevd.start()
 
     def stop(self) -> None:
         """Listen no more."""
-        loop = asyncio.get_running_loop()
-        for monitor in self._monitors:
-            loop.remove_reader(monitor.fileno())
-        self._monitors.clear()
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        self._close()
+        self._present.stop()
+        self._udevd.stop()
+        self._backlog.stop()
 
     def ask_for(self, attrs: frozenset[str]) -> None:
         """From now on rules ask for these attributes."""
-        if attrs != self._attrs:
-            self._attrs = attrs
+        if attrs != self._present.reader.attrs:
+            self._present.reader.attrs = attrs
             self.refresh()
 
     def refresh(self) -> None:
@@ -131,73 +94,66 @@ class Udev:
         else:
             self._short = False
 
+    def restore(self, device: Device) -> Device | None:
+        """See `Present.restore`."""
+        return self._present.restore(device)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """What is the matter with udevd, and each device that it has not processed for seconds."""
+        if self._udevd.fault:
+            yield "", self._udevd.fault
+        late = tuple(self._backlog.late())
+        why = self._udevd.why() if late else ""
+        for syspath, since in late:
+            yield name_of(syspath), unprocessed(why, since)
+
     def list(self) -> None:
         """Tell the sink of every device there is. Raises OSError, and tells nothing, where files run out."""
-        sysfs.see_room()
-        start = sysfs.sequence_now()
-        self._above.clear()
-        known: dict[str, Device] = {}
-        unsettled: list[Device] = []
-        for found in self._context.list_devices():
-            sysfs.see_room()
-            try:
-                if not _can_matter(found):
-                    continue
-                device = self._snapshot(found, listing=True) if found.is_initialized else None
-            except _UNREADABLE as error:
-                self._lost(f"a device that cannot be read: {error}")
-                # If it is gone the kernel says so; if not, what is known of it is still so.
-                if (before := self._known.get(found.sys_path)) is not None:
-                    known[found.sys_path] = before
-                continue
-            if device is not None:
-                known[device.syspath] = device
-            elif (before := self._known.get(found.sys_path)) is not None and _same_number(found, before):
-                # udevd lost its database: what it said of the device is still so.
-                known[found.sys_path] = before
-            else:
-                unsettled.append(_bare(found))
-        # What is gone stays gone: udevd may still tell of it from before.
-        self._known = known
-        self._heard.clear()
-        self._listed = start
-        self._sink.listed_devices(list(known.values()), unsettled)
+        self._present.list(wait=bool(self._monitors))
 
-    def restore(self, device: Device) -> Device | None:
-        """An interface that is away, with the devices above it as they are; None where they are gone."""
-        above = os.path.dirname(os.path.dirname(device.syspath))
-        if above.startswith(_VIRTUAL):
-            return device
-        if sysfs.inode(above) != age_of(device.slot):
-            return None
+    # --- sockets ----------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._close()
+        self._restarted = time.monotonic()
+        sources: tuple[Source, ...] = ("udev", "kernel")
         try:
-            return replace(device, parent=self._parent(pyudev.Devices.from_sys_path(self._context, above)))
-        except _UNREADABLE:
-            return None
+            for source in sources:
+                monitor: Any = pyudev.Monitor.from_netlink(self._context, source)
+                self._monitors.append(monitor)
+                with suppress(OSError):  # without CAP_NET_ADMIN the default has to do
+                    monitor.set_receive_buffer_size(_BUFFER)
+                if source == "kernel":
+                    hush(monitor.fileno(), _UNHEARD)
+                monitor.start()
+                loop.add_reader(monitor.fileno(), self._read, monitor, source)
+        except OSError:
+            self._close()
+            raise
+        self.refresh()
 
-    # --- messages ---------------------------------------------------------------------------------------
+    def _close(self) -> None:
+        loop = asyncio.get_running_loop()
+        for monitor in self._monitors:
+            loop.remove_reader(monitor.fileno())
+        self._monitors.clear()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
-    def _read(self, monitor: Any, source: str) -> None:
-        # Not `poll`, which makes a poll object for each message, and answers ENOBUFS without reading: the
-        # socket would stay readable for ever. A message cut short raises ValueError: something was lost.
+    def _start_again(self) -> None:
+        self._close()
+        pause = max(0.0, self._restarted + _PAUSE - time.monotonic())
+        self._again = asyncio.get_running_loop().call_later(pause, self._try_again)
+
+    def _try_again(self) -> None:
+        self._again = None
         try:
-            for _ in range(_ONE_TURN):
-                message = monitor._receive_device()  # noqa: SLF001
-                if message is None:
-                    return
-                self._hear(message, source)
-        except (OSError, ValueError) as error:
-            self._lost(str(error) or type(error).__name__)
+            self._listen()
+        except OSError as error:
+            self._lost(str(error))
             self._start_again()
-
-    def _hear(self, message: Any, source: str) -> None:
-        try:
-            if source == "udev":
-                self._from_udevd(message)
-            elif message.action == "remove":
-                self._removed(message.sys_path, message.sequence_number, early=True)
-        except _UNREADABLE as error:
-            self._lost(f"an event of a device that cannot be read: {error}")
 
     def _list_later(self, reason: str) -> None:
         if not self._short:
@@ -210,239 +166,53 @@ class Udev:
         self._again = None
         self.refresh()
 
-    def _start_again(self) -> None:
-        self.stop()
-        pause = max(0.0, self._restarted + _PAUSE - time.monotonic())
-        self._again = asyncio.get_running_loop().call_later(pause, self._try_again)
+    # --- messages ---------------------------------------------------------------------------------------
 
-    def _try_again(self) -> None:
-        self._again = None
+    def _read(self, monitor: Any, source: Source) -> None:
+        # Not `poll`, which makes a poll object for each message, and answers ENOBUFS without reading: the
+        # socket would stay readable for ever. A message cut short raises ValueError: something was lost.
         try:
-            self.start()
-        except OSError as error:
-            self._lost(str(error))
+            for _ in range(_ONE_TURN):
+                message = monitor._receive_device()  # noqa: SLF001
+                if message is None:
+                    return
+                self._hear(message, source)
+        except (OSError, ValueError) as error:
+            self._lost(str(error) or type(error).__name__)
             self._start_again()
 
-    def _from_udevd(self, message: Any) -> None:
-        syspath: str = message.sys_path
-        sequence: int = message.sequence_number
-        if message.action == "remove":
-            self._removed(syspath, sequence, early=False)
-            return
-        if sequence and sequence <= self._gone.get(syspath, -1):
+    def _hear_kernel(self) -> None:
+        if self._monitors:
+            self._read(self._monitors[-1], "kernel")
+
+    def _hear(self, message: Any, source: Source) -> None:
+        try:
+            event = _event(message, source)
+        except _UNREADABLE as error:
+            self._lost(f"an event of a device that cannot be read: {error}")
             return
         try:
-            sysfs.see_room()
+            self._present.heard(event)
         except OSError as error:
-            self._list_later(f"an event of {syspath} cannot be judged: {error}")
-            return
-        self._gone.pop(syspath, None)
-        # All that is said of a device is read once, in its snapshot, but for what may have had another name.
-        moved = message.action == "move" or message.subsystem == "net"
-        if moved and (old := _properties(message).get("DEVPATH_OLD")):
-            self._removed("/sys" + old, sequence, early=False)
-        above = self._forget_above(syspath)
-        if _can_matter(message):
-            device = self._snapshot(message, listing=False)
-            self._known[syspath] = device
-            self._heard[syspath] = sequence
-            self._sink.device(device)
-        if above is not None and self._parent(message) != above:
-            self._refresh_below(syspath)
+            self._list_later(f"an event of {event.syspath} cannot be judged: {error}")
 
-    def _removed(self, syspath: str, sequence: int, *, early: bool) -> None:
-        if syspath in self._known and sequence and sequence < self._heard.get(syspath, self._listed):
-            # Of an earlier device of that name; or it was on its way out while everything was listed.
-            asyncio.get_running_loop().call_later(_ON_ITS_WAY, self._see_whether_gone, syspath)
-            return
-        if early and sequence:
-            # udevd may still be busy with what came before, and tell us of the device once more.
-            self._gone[syspath] = sequence
-        elif not early and sequence >= self._gone.get(syspath, 0):
-            self._gone.pop(syspath, None)
-        self._forget_above(syspath)
-        self._heard.pop(syspath, None)
-        if self._known.pop(syspath, None) is not None:
-            self._sink.no_device(syspath)
+    def _about_udevd(self, what: str) -> None:
+        self._trouble("", what)
+        if not what:
+            self.refresh()
 
-    def _see_whether_gone(self, syspath: str) -> None:
-        if syspath in self._known and not os.path.exists(syspath):
-            del self._known[syspath]
-            self._heard.pop(syspath, None)
-            self._forget_above(syspath)
-            self._sink.no_device(syspath)
-
-    def _forget_above(self, syspath: str) -> Device | None:
-        """What was kept of a device as one above others is old, and of those between it and them."""
-        for between in [each for each in self._above if each.startswith(syspath + "/")]:
-            del self._above[between]
-        return self._above.pop(syspath, None)
-
-    def _refresh_below(self, syspath: str) -> None:
-        """Something above these devices changed, which rules may ask for by `parent`."""
-        for below in [each for each in self._known if each.startswith(syspath + "/")]:
-            with suppress(*_UNREADABLE):
-                found = pyudev.Devices.from_sys_path(self._context, below)
-                if found.is_initialized:
-                    device = self._snapshot(found, listing=False)
-                    self._known[below] = device
-                    self._sink.device(device)
-
-    # --- snapshots --------------------------------------------------------------------------------------
-
-    def _snapshot(self, found: Any, *, listing: bool) -> Device:
-        device = self._described(found)
-        used = in_use(device)
-        if device.subsystem == "net":
-            return replace(device, in_use=used, slot=_net_slot(device))
-        if device.devnum is None:
-            return replace(device, in_use=used)
-        return replace(device, in_use=used, slot=self._slot(device, listing=listing))
-
-    def _described(self, found: Any) -> Device:
-        above = found.parent
-        bare = _bare(found)
-        properties = _properties(found)
-        return replace(
-            bare,
-            # One text, and not two that are equal.
-            node=properties.get("DEVNAME", bare.node) if bare.node else "",
-            slot=f"p-{bare.kernel}-{sysfs.inode(bare.syspath)}" if bare.subsystem == "pci" else "",
-            driver=_driver(found, properties),
-            properties=Texts(properties),
-            attrs=self._read_attrs(bare, properties),
-            parent=self._parent(above) if above is not None else None,
-        )
-
-    def _parent(self, found: Any) -> Device | None:
-        """The chain of devices from here up, each read once for as long as nothing is heard of it."""
-        syspath: str = found.sys_path
-        if (cached := self._above.get(syspath)) is not None:
-            return cached
-        if not found.subsystem:
-            above = found.parent
-            return self._parent(above) if above is not None else None
-        device = self._described(found)
-        if device.subsystem == "block":
-            device = replace(device, in_use=in_use(device))
-        self._above[syspath] = device
-        return device
-
-    def _slot(self, device: Device, *, listing: bool) -> str:
-        """An id for this enumeration of the device, `c-189-3-123456`: the one that our udev rule gave it.
-
-        Without the rule its last part is the time at which udevd first saw the device, in µs since boot, or
-        where it keeps nothing of the device, the number that sysfs gave its folder.
-        While we hear of it without a gap the device keeps its slot, also if udevd forgets that time.
-        """
-        assert device.devnum is not None
-        prefix = slot_prefix(device.devnum)
-        born = device.properties.get("USEC_INITIALIZED", "")
-        named = device.properties.get("HOTPLUGD_SLOT", "")
-        if not (named.startswith(prefix) and named.removeprefix(prefix).isdecimal()):
-            named = ""
-        before = self._known.get(device.syspath)
-        if before is not None and before.devnum == device.devnum:
-            slot = before.slot
-            if slot in (named, prefix + born) or not (named or (listing and born)):
-                return slot
-        return named or prefix + (born if born.isdecimal() else f"i{sysfs.inode(device.syspath)}")
-
-    def _read_attrs(self, device: Device, properties: Mapping[str, str]) -> Texts:
-        more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()
-        names = {*self._attrs, *more} if more else self._attrs
-        found = {name: text for name in names if (text := sysfs.attribute(device.syspath, name)) is not None}
-        if found.get("serial") == (serial := properties.get("ID_SERIAL_SHORT", "")):
-            found["serial"] = serial  # one text, and not two that are equal
-        if device.is_usb_device and (peer := sysfs.peer(device.syspath)):
-            found["peer"] = peer
-        if device.subsystem == "net" and (address := nic.permanent_address(device.kernel)):
-            found["permanent_address"] = address
-        return Texts(found)
+    def _about_late(self, syspaths: Sequence[str]) -> None:
+        why = self._udevd.why()
+        for each in syspaths:
+            self._trouble(name_of(each), unprocessed(why))
 
 
-def _can_matter(found: Any) -> bool:
-    """Whether a rule could attach it: it has a node, or is a network interface or a PCI device."""
-    return found.device_node is not None or found.subsystem in ("net", "pci")
-
-
-def _net_slot(device: Device) -> str:
-    """An id for this enumeration of an interface, which stays while it is in an instance and when it is back.
-
-    By its address and the number of the folder of the device that it belongs to: the kernel gives that to no
-    other until it boots. An interface that belongs to none keeps its own folder wherever it is.
-    """
-    if not nic.can_move(device.syspath):
-        return ""
-    address = device.attrs.get("permanent_address") or device.attrs.get("address", "")
-    above = os.path.dirname(os.path.dirname(device.syspath))
-    number = sysfs.inode(device.syspath if above.startswith(_VIRTUAL) else above)
-    return f"n-{address.replace(':', '')}-{number}"
-
-
-def _bare(found: Any) -> Device:
-    return Device(
-        syspath=found.sys_path,
-        subsystem=intern(found.subsystem or ""),
-        kernel=found.sys_name,
-        devtype=intern(found.device_type or ""),
-        node=found.device_node or "",
-        devnum=_devnum(found),
-    )
-
-
-def _properties(found: Any) -> dict[str, str]:
-    """Udev's properties. Bytes that are no UTF-8 come out as surrogates.
-
-    Through pyudev's own binding: its mapping raises UnicodeDecodeError, and devices do put such bytes into
-    their names (input and HID names are cut after so many bytes, not characters).
-    """
-    library = found._libudev  # noqa: SLF001
-    entry = library.udev_device_get_properties_list_entry(found)
-    return {os.fsdecode(name): os.fsdecode(value or b"") for name, value in udev_list_iterate(library, entry)}
-
-
-def _devnum(found: Any) -> Devnum | None:
-    number: int = found.device_number
-    if not number or found.device_node is None:
-        return None
-    kind: Any = "block" if found.subsystem == "block" else "char"
-    return Devnum(kind, os.major(number), os.minor(number))
-
-
-def _same_number(found: Any, device: Device) -> bool:
-    return _devnum(found) == device.devnum
-
-
-def _driver(found: Any, properties: dict[str, str]) -> str:
-    return properties.get("DRIVER") or intern(found.driver or "")
-
-
-class _Nobody:
-    """Who only looks, and hears nothing."""
-
-    def device(self, device: Device) -> None: ...
-
-    def no_device(self, syspath: str) -> None: ...
-
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None: ...
-
-
-def restored(attrs: frozenset[str], device: Device) -> Device | None:
-    """See `Udev.restore`."""
-    return Udev(attrs, _Nobody(), lambda _: None).restore(device)
-
-
-def listed(attrs: frozenset[str]) -> tuple[tuple[Device, ...], tuple[Device, ...]]:
-    """All devices there are, once: those that udevd has processed, and those that it has not.
-
-    attrs  the sysfs attributes that rules ask for
-    """
-    found: list[tuple[tuple[Device, ...], tuple[Device, ...]]] = []
-
-    class _Once(_Nobody):
-        def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
-            found.append((tuple(devices), tuple(unsettled)))
-
-    Udev(attrs, _Once(), lambda _: None).list()
-    return found[0]
+def _event(message: Any, source: Source) -> Event:
+    """What a message says. All else that is in it is not needed: see `present`."""
+    syspath: str = message.sys_path
+    action: str = message.action
+    before = ""
+    if source == "udev" and (action == "move" or message.subsystem == "net"):
+        raw = message._libudev.udev_device_get_property_value(message, b"DEVPATH_OLD")  # noqa: SLF001
+        before = f"/sys{os.fsdecode(raw)}" if raw else ""
+    return Event(source, action, syspath, message.sequence_number, before)
