@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from hotplugd import sysfs
 from hotplugd.entry import age_of
@@ -47,12 +47,13 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A uevent of the kernel's or udevd's, with the kernel's sequence number, 0 where it has none.
+    """A uevent, with the kernel's sequence number, 0 where it has none.
 
+    source  `kernel`, or `udev` once udevd has processed it
     before  the syspath that the device had until then, where it was renamed
     """
 
-    source: Literal["kernel", "udev"]
+    source: str
     action: str
     syspath: str
     sequence: int

@@ -93,11 +93,11 @@ def record(name: str, folder: str = DATABASE) -> dict[str, str] | None:
         return None
     found: dict[str, str] = {}
     twice: set[str] = set()
-    others: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {}
     for line in os.fsdecode(raw).split("\n"):
         kind, _, text = line.partition(":")
-        others.setdefault(kind, []).append(text)
-    for text in others.get("E", ()):
+        lines.setdefault(kind, []).append(text)
+    for text in lines.get("E", ()):
         key, equals, value = text.partition("=")
         if equals and key not in _KERNELS:
             if key in found:
@@ -105,14 +105,18 @@ def record(name: str, folder: str = DATABASE) -> dict[str, str] | None:
             found[key] = value
     for key in twice:
         del found[key]
-    if (born := others.get("I", [""])[0]).isdecimal():
+    if (born := lines.get("I", [""])[0]).isdecimal():
         found["USEC_INITIALIZED"] = born
-    if links := others.get("S"):
+    _add_lists(found, lines)
+    return found
+
+
+def _add_lists(found: dict[str, str], lines: dict[str, list[str]]) -> None:
+    if links := lines.get("S"):
         found["DEVLINKS"] = " ".join(f"/dev/{each}" for each in sorted(links))
     for kind, key in (("G", "TAGS"), ("Q", "CURRENT_TAGS")):
-        if tags := others.get(kind):
+        if tags := lines.get(kind):
             found[key] = f":{':'.join(sorted(tags))}:"
-    return found
 
 
 def path_below(properties: dict[str, str], above: str) -> None:

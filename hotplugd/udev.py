@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pyudev
 
@@ -35,8 +35,6 @@ _UNHEARD: Final = ("change", "bind")
 _PAUSE: Final = 0.25
 # What reading a message may raise: its strings are not what strings are.
 _UNREADABLE: Final = (OSError, ValueError, pyudev.DeviceNotFoundError)
-
-Source = Literal["kernel", "udev"]
 
 
 class Udev:
@@ -117,9 +115,8 @@ class Udev:
         loop = asyncio.get_running_loop()
         self._close()
         self._restarted = time.monotonic()
-        sources: tuple[Source, ...] = ("udev", "kernel")
         try:
-            for source in sources:
+            for source in ("udev", "kernel"):
                 monitor: Any = pyudev.Monitor.from_netlink(self._context, source)
                 self._monitors.append(monitor)
                 with suppress(OSError):  # without CAP_NET_ADMIN the default has to do
@@ -168,7 +165,7 @@ class Udev:
 
     # --- messages ---------------------------------------------------------------------------------------
 
-    def _read(self, monitor: Any, source: Source) -> None:
+    def _read(self, monitor: Any, source: str) -> None:
         # Not `poll`, which makes a poll object for each message, and answers ENOBUFS without reading: the
         # socket would stay readable for ever. A message cut short raises ValueError: something was lost.
         try:
@@ -185,7 +182,7 @@ class Udev:
         if self._monitors:
             self._read(self._monitors[-1], "kernel")
 
-    def _hear(self, message: Any, source: Source) -> None:
+    def _hear(self, message: Any, source: str) -> None:
         try:
             event = _event(message, source)
         except _UNREADABLE as error:
@@ -207,7 +204,7 @@ class Udev:
             self._trouble(name_of(each), unprocessed(why))
 
 
-def _event(message: Any, source: Source) -> Event:
+def _event(message: Any, source: str) -> Event:
     """What a message says. All else that is in it is not needed: see `present`."""
     syspath: str = message.sys_path
     action: str = message.action

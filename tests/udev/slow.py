@@ -107,7 +107,7 @@ def properties(message: bytes) -> dict[str, str]:
 
 
 def record(message: bytes, **changes: bytes | None) -> None:
-    """udevd has other or further properties in its database, or none of these, for what a message is about."""
+    """udevd has these properties in its database, None for none, of the device that a message is about."""
     said = properties(message)
     path = Path("/run/udev/data", f"c{said['MAJOR']}:{said['MINOR']}")
     lines = path.read_bytes().splitlines(keepends=True)
