@@ -124,7 +124,7 @@ class Present:
         self._backlog.only(set(waiting))
         if wait:
             for syspath in waiting:
-                self._backlog.add(syspath)
+                self._backlog.add(syspath, found=True)
         self._sink.listed_devices([each.device for each in known.values()], unsettled)
 
     def restore(self, device: Device) -> Device | None:

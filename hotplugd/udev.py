@@ -100,9 +100,8 @@ class Udev:
         """What is the matter with udevd, and each device that it has not processed for seconds."""
         if self._udevd.fault:
             yield "", self._udevd.fault
-        late = tuple(self._backlog.late())
-        why = self._udevd.why() if late else ""
-        for syspath, since in late:
+        why = self._udevd.why()
+        for syspath, since in self._backlog.late(found=bool(why)):
             yield name_of(syspath), unprocessed(why, since)
 
     def list(self) -> None:

@@ -122,34 +122,47 @@ class Backlog:
         self._late = late
         # When it was first heard of, in the loop's time and as text.
         self._waiting: dict[str, tuple[float, str]] = {}
+        # Those that nobody has told us of, and that may be so since the host started.
+        self._found: set[str] = set()
         self._told: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, syspath: str) -> None:
-        """The kernel has told of it, and udevd has not processed it."""
+    def add(self, syspath: str, *, found: bool = False) -> None:
+        """udevd has not processed it. found: it is there; else the kernel has told of it just now."""
+        if not found:
+            self._found.discard(syspath)
         if syspath not in self._waiting:
             now = asyncio.get_running_loop().time()
             self._waiting[syspath] = now, datetime.now(UTC).isoformat(timespec="seconds")
-            self._set_timer(now + _PATIENCE)
+            if found:
+                self._found.add(syspath)
+        if not found and syspath not in self._told:
+            self._set_timer(self._waiting[syspath][0] + _PATIENCE)
 
     def done(self, syspath: str) -> None:
         """Udevd has processed it, or it is gone."""
         if self._waiting.pop(syspath, None) is not None:
             self._told.discard(syspath)
+            self._found.discard(syspath)
 
     def only(self, syspaths: set[str]) -> None:
         """All others are processed, or gone."""
         for each in [each for each in self._waiting if each not in syspaths]:
             self.done(each)
 
-    def late(self) -> Iterator[tuple[str, str]]:
-        """Those that wait for too long, and since when."""
-        return ((each, self._waiting[each][1]) for each in sorted(self._told))
+    def late(self, *, found: bool) -> Iterator[tuple[str, str]]:
+        """Those that wait for too long, and since when. found: also those that nobody has told us of.
+
+        Of these udevd may have had nothing to say, as of a disk that somebody has locked: where it works, to
+        list them would say nothing.
+        """
+        late = self._told | self._found if found else self._told
+        return ((each, self._waiting[each][1]) for each in sorted(late))
 
     def stop(self) -> None:
         """Forget all."""
-        self._waiting.clear()
-        self._told.clear()
+        for each in (self._waiting, self._told, self._found):
+            each.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -163,7 +176,7 @@ class Backlog:
         now = asyncio.get_running_loop().time()
         new: list[str] = []
         for syspath, (since, _) in list(self._waiting.items()):
-            if syspath in self._told:
+            if syspath in self._told or syspath in self._found:
                 continue
             if since + _PATIENCE > now:
                 self._set_timer(since + _PATIENCE)

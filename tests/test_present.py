@@ -223,17 +223,17 @@ class TestBacklog:
         async def script(scene: Scene) -> None:
             tty = scene.tty(record=None)
             scene.kernel_said("add", tty, 10)
-            assert list(scene.backlog.late()) == []
+            assert list(scene.backlog.late(found=False)) == []
             await asyncio.sleep(0.1)
             assert scene.waiting == [tty]
-            ((late, since),) = scene.backlog.late()
+            ((late, since),) = scene.backlog.late(found=False)
             assert (late, since[:2]) == (tty, "20")
             scene.kernel_said("add", tty, 11)
             await asyncio.sleep(0.1)
             assert scene.waiting == [tty]
             scene.tree.processed("c188:0", RECORD)
             scene.udevd("add", tty, 11)
-            assert list(scene.backlog.late()) == []
+            assert list(scene.backlog.late(found=False)) == []
 
         play(script)
 
@@ -252,6 +252,22 @@ class TestBacklog:
             scene.tree.remove(silent)
             await asyncio.sleep(0.1)
             assert scene.waiting == []
+
+        play(script)
+
+    def test_what_was_there_before_is_late_only_where_udevd_does_not_work(self, play: Play) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty(record=None)
+            scene.backlog.add(tty, found=True)
+            await asyncio.sleep(0.1)
+            assert scene.waiting == []
+            assert list(scene.backlog.late(found=False)) == []
+            assert [each for each, _ in scene.backlog.late(found=True)] == [tty]
+            scene.kernel_said("add", tty, 10)
+            await asyncio.sleep(0.1)
+            assert scene.waiting == [tty]
+            scene.backlog.only(set())
+            assert list(scene.backlog.late(found=True)) == []
 
         play(script)
 
