@@ -68,7 +68,10 @@ class Udevd:
 
     def why(self) -> str:
         """What can be said of a udevd that does not do its work."""
-        state = _state(self._pid) if self._pid is not None else "X"
+        try:
+            state = _state(self._pid) if self._pid is not None else "X"
+        except OSError:  # no file can be opened: nothing is known
+            return ""
         if state in _OVER:
             return "udevd is not running"
         return f"its process {self._pid} is stopped: `kill -CONT {self._pid}`" if state in _STOPPED else ""
@@ -128,7 +131,7 @@ class Backlog:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, syspath: str, *, found: bool = False) -> None:
-        """udevd has not processed it. found: it is there; else the kernel has told of it just now."""
+        """Udevd has not processed it. found: it is there; else the kernel has told of it just now."""
         if not found:
             self._found.discard(syspath)
         if syspath not in self._waiting:
