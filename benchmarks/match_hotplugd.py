@@ -6,8 +6,8 @@ import json
 
 from benchmarks.rounds import Matcher
 from hotplugd.model import Device
+from hotplugd.present import listed
 from hotplugd.rules import RuleSet, parse
-from hotplugd.udev import listed
 
 
 class Hotplugd(Matcher):

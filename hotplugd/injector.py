@@ -21,6 +21,7 @@ from typing import Final
 from hotplugd import inject, sysfs
 from hotplugd.inside import Lost, Network
 from hotplugd.model import InstanceName
+from hotplugd.properties import kernel_lines
 from hotplugd.server import Unfit, Untold
 from hotplugd.threads import NoThread, Threads
 from hotplugd.uevents import Uevent, kernel_form, libudev_form
@@ -103,14 +104,16 @@ class Injector:
             raise asyncio.CancelledError
 
     async def _read(self, syspath: str) -> str:
-        """What sysfs says of the device in its `uevent`; nothing where that takes too long or is no more."""
+        """The kernel's own variables of the device, as lines; none where it takes too long or is gone."""
         if syspath in self._reading:
             return ""
         self._reading.add(syspath)
 
         def work() -> str:
             try:
-                return sysfs.attribute(syspath, "uevent") or ""
+                return "\n".join(f"{key}={value}" for key, value in (kernel_lines(syspath) or {}).items())
+            except OSError:  # no file can be opened
+                return ""
             finally:
                 self._threads.tell(self._reading.discard, syspath)
 

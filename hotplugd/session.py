@@ -101,7 +101,7 @@ class Session:
         )
         self.reconciler = Reconciler(tools, rules)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
-        self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._flapping)
+        self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
 
     async def run(self) -> None:
         """Work until cancelled. A server that is away is waited for.
@@ -130,7 +130,8 @@ class Session:
         """Everything that is not as it should be."""
         away = [Problem("", "", self._retry.message)] if self._retry.message else []
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
-        return away + flapping + self.reconciler.problems()
+        faults = [Problem(device, "", what) for device, what in self._udev.faults()]
+        return away + faults + flapping + self.reconciler.problems()
 
     # --- tasks ------------------------------------------------------------------------------------------
 
@@ -252,6 +253,12 @@ class Session:
     def _lost(self, reason: str) -> None:
         self.lost_events += 1
         self._log.warning("udev.lost-events", reason=reason)
+
+    def _trouble(self, device: str, what: str) -> None:
+        if what:
+            self._log.warning("udev.problem", device=device, reason=what)
+        else:
+            self._log.info("udev.back")
 
     def _changed_inside(self, name: InstanceName) -> None:
         self.reconciler.look_again(name)

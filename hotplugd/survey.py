@@ -17,10 +17,10 @@ from hotplugd.lxd import Lxd
 from hotplugd.memory import recall
 from hotplugd.model import Device, Inside, Instance, InstanceName
 from hotplugd.plan import Attachment, Change, Plan, plan_instance
+from hotplugd.present import restored
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError
 from hotplugd.threads import Threads
-from hotplugd.udev import restored
 from hotplugd.wants import Problem, Want, Wants, wants
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import suppress
@@ -10,6 +11,39 @@ from pathlib import Path
 from typing import Final
 
 _MOST: Final = 4096
+_CHUNK: Final = 1 << 16
+# The process or the machine is short of something: this says nothing of the file.
+_SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+def read(path: str) -> bytes | None:
+    """All of a file, or None where there is none to read. Raises OSError where no file can be opened."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            raw = os.read(file, _CHUNK)
+            if len(raw) < _CHUNK:
+                return raw
+            parts = [raw]
+            while more := os.read(file, _CHUNK):
+                parts.append(more)
+            return b"".join(parts)
+        finally:
+            os.close(file)
+    except OSError as error:
+        if error.errno in _SHORT:
+            raise
+    except ValueError:  # no name of a file
+        pass
+    return None
+
+
+def name_of_link(path: str) -> str:
+    """The last part of what a link in sysfs leads to, or empty: a subsystem's name, a driver's."""
+    try:
+        return os.path.basename(os.readlink(path))
+    except (OSError, ValueError):
+        return ""
 
 
 def attribute(syspath: str, name: str) -> str | None:

@@ -38,6 +38,8 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "link.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd111",
     "leave-alone.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd112",
     "control.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd113",
+    "udev.problem": "5c7a0f3be26c4b0f9d1e7a4c83d26b01",
+    "udev.back": "5c7a0f3be26c4b0f9d1e7a4c83d26b02",
 }
 _FIELDS: Final = {
     "device": "DEVICE",

@@ -4,10 +4,8 @@ Two groups of the kernel's uevent socket are listened to, before anything is lis
 
 - udevd's: devices count once udevd has processed them. Before that they lack the properties that rules ask
   for, and would fall through to a later, broader rule.
-- the kernel's own, for removals alone: they come earlier, and still come when udevd hangs.
-
-The same removal is thus heard twice, and the two groups are not in step. Each uevent carries the kernel's
-sequence number, which tells a late message about a device that is gone from one about its successor.
+- the kernel's own: removals come earlier there, and still come when udevd hangs; and what is added there and
+  never processed by udevd is noticed.
 
 What was lost (an overflow, a broken socket) is found again by opening new sockets and listing.
 """
@@ -17,52 +15,27 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from sys import intern
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pyudev
-from pyudev._util import udev_list_iterate
 
-from hotplugd import nic, sysfs, usb_descriptors
-from hotplugd.entry import age_of
-from hotplugd.host import in_use
 from hotplugd.hush import hush
-from hotplugd.model import Device, Devnum, Texts
-from hotplugd.nodeslot import complete, node_slot
-from hotplugd.waiting import Gate, Waiting
+from hotplugd.model import Device
+from hotplugd.present import Event, Present, Sink
+from hotplugd.snapshot import name_of
+from hotplugd.udevd import Backlog, Udevd, unprocessed
+from hotplugd.waiting import Gate
 
-_VIRTUAL: Final = "/sys/devices/virtual"
 _BUFFER: Final = 64 << 20
 _ONE_TURN: Final = 128
-# Of the kernel's own uevents removals alone are read; these are most of the others.
-_UNHEARD: Final = ("add", "change", "bind")
+# Of the kernel's own uevents these are not read.
+_UNHEARD: Final = ("change", "bind")
 # Sockets that break again are opened again no more often than this, in seconds.
 _PAUSE: Final = 0.25
-# The kernel tells of a removal while the device is still in sysfs; after so many seconds it is not.
-_ON_ITS_WAY: Final = 1.0
-# What reading one device may raise: it went meanwhile, or its strings are not what strings are.
+# What reading a message may raise: its strings are not what strings are.
 _UNREADABLE: Final = (OSError, ValueError, pyudev.DeviceNotFoundError)
-
-# Read of every USB device: none of these takes the device's lock, so none blocks when it is wedged
-# (Linux: drivers/usb/core/sysfs.c).
-_USB_ATTRS: Final = ("idVendor", "idProduct", "serial", "bDeviceClass", "maxchild")
-_NET_ATTRS: Final = ("address", "type")
-
-
-class Sink(Protocol):
-    """Who hears of devices."""
-
-    def device(self, device: Device) -> None:
-        """The device is there, as udevd has it."""
-
-    def no_device(self, syspath: str) -> None:
-        """The device is gone."""
-
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
-        """All devices there are, and those that udevd has not processed."""
 
 
 class Udev:
@@ -70,32 +43,79 @@ class Udev:
 
     attrs     the sysfs attributes that rules ask for
     lost      called when something was not heard or read, with what was the matter
+    trouble   called with a device, or an empty text, and what is the matter when udevd does not do its work;
+              with two empty texts when udevd is there again
     gate      holds off what comes and goes all the time; None where nothing does
     """
 
     def __init__(
-        self, attrs: frozenset[str], sink: Sink, lost: Callable[[str], None], gate: Gate | None = None
+        self,
+        attrs: frozenset[str],
+        sink: Sink,
+        lost: Callable[[str], None],
+        trouble: Callable[[str, str], None] = lambda _device, _what: None,
+        gate: Gate | None = None,
     ) -> None:
-        self._attrs = attrs
-        self._sink = sink
         self._lost = lost
-        self._waiting = Waiting(self._read_again, gate)
+        self._trouble = trouble
+        self._udevd = Udevd(self._about_udevd)
+        self._backlog = Backlog(self._about_late)
+        self._present = Present(attrs, sink, self._backlog, self._hear_kernel, gate, self._list_later)
         self._context: Any = pyudev.Context()
+        # udevd's and the kernel's, or none.
         self._monitors: list[Any] = []
-        self._known: dict[str, Device] = {}
-        # The sequence number of the last uevent about each, and at the last listing for those not heard of.
-        self._heard: dict[str, int] = {}
-        self._listed = 0
-        self._gone: dict[str, int] = {}
-        self._above: dict[str, Device] = {}
         self._restarted = float("-inf")
         self._short = False
         self._again: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Listen, then list. Raises OSError where no uevent socket can be had."""
+        self._listen()
+        self._udevd.start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._close()
+        self._present.stop()
+        self._udevd.stop()
+        self._backlog.stop()
+
+    def ask_for(self, attrs: frozenset[str]) -> None:
+        """From now on rules ask for these attributes."""
+        if attrs != self._present.reader.attrs:
+            self._present.reader.attrs = attrs
+            self.refresh()
+
+    def refresh(self) -> None:
+        """List all devices, now or as soon as they can be read."""
+        try:
+            self.list()
+        except OSError as error:
+            self._list_later(f"the devices cannot be listed: {error}")
+        else:
+            self._short = False
+
+    def restore(self, device: Device) -> Device | None:
+        """See `Present.restore`."""
+        return self._present.restore(device)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """What is the matter with udevd, and each device that it has not processed for seconds."""
+        if self._udevd.fault:
+            yield "", self._udevd.fault
+        why = self._udevd.why()
+        for syspath, since in self._backlog.late(found=bool(why)):
+            yield name_of(syspath), unprocessed(why, since)
+
+    def list(self) -> None:
+        """Tell the sink of every device there is. Raises OSError, and tells nothing, where files run out."""
+        self._present.list(wait=bool(self._monitors))
+
+    # --- sockets ----------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
         loop = asyncio.get_running_loop()
-        self.stop()
+        self._close()
         self._restarted = time.monotonic()
         try:
             for source in ("udev", "kernel"):
@@ -108,80 +128,42 @@ class Udev:
                 monitor.start()
                 loop.add_reader(monitor.fileno(), self._read, monitor, source)
         except OSError:
-            self.stop()
+            self._close()
             raise
         self.refresh()
 
-    def stop(self) -> None:
-        """Listen no more."""
+    def _close(self) -> None:
         loop = asyncio.get_running_loop()
         for monitor in self._monitors:
             loop.remove_reader(monitor.fileno())
         self._monitors.clear()
-        self._waiting.clear()
         if self._again is not None:
             self._again.cancel()
             self._again = None
 
-    def ask_for(self, attrs: frozenset[str]) -> None:
-        """From now on rules ask for these attributes."""
-        if attrs != self._attrs:
-            self._attrs = attrs
-            self.refresh()
+    def _start_again(self) -> None:
+        self._close()
+        pause = max(0.0, self._restarted + _PAUSE - time.monotonic())
+        self._again = asyncio.get_running_loop().call_later(pause, self._try_again)
 
-    def refresh(self) -> None:
-        """List all devices, now or as soon as they can be read."""
+    def _try_again(self) -> None:
+        self._again = None
         try:
-            self.list()
+            self._listen()
         except OSError as error:
-            self._list_later(f"the devices cannot be listed: {error}")
-        else:
-            self._short = False
+            self._lost(str(error))
+            self._start_again()
 
-    def list(self) -> None:
-        """Tell the sink of every device there is. Raises OSError, and tells nothing, where files run out."""
-        sysfs.see_room()
-        start = sysfs.sequence_now()
-        self._above.clear()
-        known: dict[str, Device] = {}
-        unsettled: list[Device] = []
-        for found in self._context.list_devices():
-            sysfs.see_room()
-            try:
-                if not _can_matter(found):
-                    continue
-                device = self._snapshot(found, listing=True) if found.is_initialized else None
-            except _UNREADABLE as error:
-                self._lost(f"a device that cannot be read: {error}")
-                # If it is gone the kernel says so; if not, what is known of it is still so.
-                if (before := self._known.get(found.sys_path)) is not None:
-                    known[found.sys_path] = before
-                continue
-            if device is not None:
-                if not self._waiting.was_read(device):
-                    known[device.syspath] = device
-            elif (before := self._known.get(found.sys_path)) is not None and _same_number(found, before):
-                # udevd lost its database: what it said of the device is still so.
-                known[found.sys_path] = before
-            else:
-                unsettled.append(_bare(found))
-        # What is gone stays gone: udevd may still tell of it from before.
-        self._known = known
-        self._heard.clear()
-        self._listed = start
-        self._sink.listed_devices(list(known.values()), unsettled)
+    def _list_later(self, reason: str) -> None:
+        if not self._short:
+            self._short = True
+            self._lost(reason)
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(_PAUSE, self._list_again)
 
-    def restore(self, device: Device) -> Device | None:
-        """An interface that is away, with the devices above it as they are; None where they are gone."""
-        above = os.path.dirname(os.path.dirname(device.syspath))
-        if above.startswith(_VIRTUAL):
-            return device
-        if sysfs.inode(above) != age_of(device.slot):
-            return None
-        try:
-            return replace(device, parent=self._parent(pyudev.Devices.from_sys_path(self._context, above)))
-        except _UNREADABLE:
-            return None
+    def _list_again(self) -> None:
+        self._again = None
+        self.refresh()
 
     # --- messages ---------------------------------------------------------------------------------------
 
@@ -198,280 +180,38 @@ class Udev:
             self._lost(str(error) or type(error).__name__)
             self._start_again()
 
+    def _hear_kernel(self) -> None:
+        if self._monitors:
+            self._read(self._monitors[-1], "kernel")
+
     def _hear(self, message: Any, source: str) -> None:
         try:
-            if source == "udev":
-                self._from_udevd(message)
-            elif message.action == "remove":
-                self._removed(message.sys_path, message.sequence_number, early=True)
+            event = _event(message, source)
         except _UNREADABLE as error:
             self._lost(f"an event of a device that cannot be read: {error}")
-
-    def _list_later(self, reason: str) -> None:
-        if not self._short:
-            self._short = True
-            self._lost(reason)
-        if self._again is None:
-            self._again = asyncio.get_running_loop().call_later(_PAUSE, self._list_again)
-
-    def _list_again(self) -> None:
-        self._again = None
-        self.refresh()
-
-    def _start_again(self) -> None:
-        self.stop()
-        pause = max(0.0, self._restarted + _PAUSE - time.monotonic())
-        self._again = asyncio.get_running_loop().call_later(pause, self._try_again)
-
-    def _try_again(self) -> None:
-        self._again = None
+            return
         try:
-            self.start()
+            self._present.heard(event)
         except OSError as error:
-            self._lost(str(error))
-            self._start_again()
+            self._list_later(f"an event of {event.syspath} cannot be judged: {error}")
 
-    def _from_udevd(self, message: Any) -> None:
-        syspath: str = message.sys_path
-        sequence: int = message.sequence_number
-        if message.action == "remove":
-            self._removed(syspath, sequence, early=False)
-            return
-        if sequence and sequence <= self._gone.get(syspath, -1):
-            return
-        if not self._has_room(syspath):
-            return
-        self._gone.pop(syspath, None)
-        # All that is said of a device is read once, in its snapshot, but for what may have had another name.
-        moved = message.action == "move" or message.subsystem == "net"
-        if moved and (old := _properties(message).get("DEVPATH_OLD")):
-            self._removed("/sys" + old, sequence, early=False)
-        self._heard[syspath] = sequence
-        plugged = message.action == "add"
-        if not self._waiting.said(syspath, plugged=plugged, known=self._is_known(syspath)):
-            self._note(message)
+    def _about_udevd(self, what: str) -> None:
+        self._trouble("", what)
+        if not what:
+            self.refresh()
 
-    def _note(self, found: Any) -> None:
-        """Read a device that is there, and all that depends on it."""
-        syspath: str = found.sys_path
-        above = self._forget_above(syspath)
-        if _can_matter(found):
-            device = self._snapshot(found, listing=False)
-            if not self._waiting.was_read(device):
-                self._known[syspath] = device
-                self._sink.device(device)
-            elif self._known.pop(syspath, None) is not None:
-                # That was another, of whose removal nobody has heard.
-                self._sink.no_device(syspath)
-        if above is not None and self._parent(found) != above:
-            self._refresh_below(syspath)
-
-    def _is_known(self, syspath: str) -> bool:
-        return syspath in self._known or syspath in self._above
-
-    def _has_room(self, syspath: str) -> bool:
-        try:
-            sysfs.see_room()
-        except OSError as error:
-            self._list_later(f"an event of {syspath} cannot be judged: {error}")
-            return False
-        return True
-
-    def _read_again(self, syspath: str) -> None:
-        if self._waiting.said(syspath, plugged=False, known=self._is_known(syspath)):
-            return
-        if not self._has_room(syspath):
-            return
-        # What cannot be read has gone, or udevd says more of it.
-        with suppress(*_UNREADABLE):
-            found = pyudev.Devices.from_sys_path(self._context, syspath)
-            if found.is_initialized:
-                self._note(found)
-
-    # --- removals ---------------------------------------------------------------------------------------
-
-    def _removed(self, syspath: str, sequence: int, *, early: bool) -> None:
-        there = syspath in self._known or syspath in self._waiting
-        if there and sequence and sequence < self._heard.get(syspath, self._listed):
-            # Of an earlier device of that name; or it was on its way out while everything was listed.
-            asyncio.get_running_loop().call_later(_ON_ITS_WAY, self._see_whether_gone, syspath)
-            return
-        if early and sequence:
-            # udevd may still be busy with what came before, and tell us of the device once more.
-            self._gone[syspath] = sequence
-        elif not early and sequence >= self._gone.get(syspath, 0):
-            self._gone.pop(syspath, None)
-        self._is_gone(syspath)
-
-    def _see_whether_gone(self, syspath: str) -> None:
-        if not os.path.exists(syspath):
-            self._is_gone(syspath)
-
-    def _is_gone(self, syspath: str) -> None:
-        self._forget_above(syspath)
-        self._heard.pop(syspath, None)
-        self._waiting.gone(syspath)
-        if self._known.pop(syspath, None) is not None:
-            self._sink.no_device(syspath)
-
-    def _forget_above(self, syspath: str) -> Device | None:
-        """What was kept of a device as one above others is old, and of those between it and them."""
-        for between in [each for each in self._above if each.startswith(syspath + "/")]:
-            del self._above[between]
-        return self._above.pop(syspath, None)
-
-    def _refresh_below(self, syspath: str) -> None:
-        """Something above these devices changed, which rules may ask for by `parent`."""
-        for below in [each for each in self._known if each.startswith(syspath + "/")]:
-            with suppress(*_UNREADABLE):
-                found = pyudev.Devices.from_sys_path(self._context, below)
-                if found.is_initialized:
-                    device = self._snapshot(found, listing=False)
-                    self._known[below] = device
-                    self._sink.device(device)
-
-    # --- snapshots --------------------------------------------------------------------------------------
-
-    def _snapshot(self, found: Any, *, listing: bool) -> Device:
-        device = self._described(found)
-        used = in_use(device)
-        if device.subsystem == "net":
-            return replace(device, in_use=used, slot=_net_slot(device))
-        if device.devnum is None:
-            return replace(device, in_use=used)
-        before = self._known.get(device.syspath)
-        return replace(device, in_use=used, slot=node_slot(device, before, listing=listing))
-
-    def _described(self, found: Any) -> Device:
-        above = found.parent
-        bare = _bare(found)
-        properties = _properties(found)
-        complete(properties)
-        return replace(
-            bare,
-            # One text, and not two that are equal.
-            node=properties.get("DEVNAME", bare.node) if bare.node else "",
-            slot=_pci_slot(bare) if bare.subsystem == "pci" else "",
-            driver=_driver(found, properties),
-            properties=Texts(properties),
-            attrs=self._read_attrs(bare, properties),
-            parent=self._parent(above) if above is not None else None,
-            descriptors=usb_descriptors.read(bare.syspath) if bare.is_usb_device else None,
-        )
-
-    def _parent(self, found: Any) -> Device | None:
-        """The chain of devices from here up, each read once for as long as nothing is heard of it."""
-        syspath: str = found.sys_path
-        if (cached := self._above.get(syspath)) is not None:
-            return cached
-        if not found.subsystem:
-            above = found.parent
-            return self._parent(above) if above is not None else None
-        device = self._described(found)
-        if device.subsystem == "block":
-            device = replace(device, in_use=in_use(device))
-        self._above[syspath] = device
-        return device
-
-    def _read_attrs(self, device: Device, properties: Mapping[str, str]) -> Texts:
-        more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()
-        names = {*self._attrs, *more} if more else self._attrs
-        found = {name: text for name in names if (text := sysfs.attribute(device.syspath, name)) is not None}
-        if found.get("serial") == (serial := properties.get("ID_SERIAL_SHORT", "")):
-            found["serial"] = serial  # one text, and not two that are equal
-        if device.is_usb_device and (peer := sysfs.peer(device.syspath)):
-            found["peer"] = peer
-        if device.subsystem == "net" and (address := nic.permanent_address(device.kernel)):
-            found["permanent_address"] = address
-        return Texts(found)
+    def _about_late(self, syspaths: Sequence[str]) -> None:
+        why = self._udevd.why()
+        for each in syspaths:
+            self._trouble(name_of(each), unprocessed(why))
 
 
-def _can_matter(found: Any) -> bool:
-    """Whether a rule could attach it: it has a node, or is a network interface or a PCI device."""
-    return found.device_node is not None or found.subsystem in ("net", "pci")
-
-
-def _pci_slot(device: Device) -> str:
-    return f"p-{device.kernel}-{sysfs.boot()}-{sysfs.inode(device.syspath)}"
-
-
-def _net_slot(device: Device) -> str:
-    """An id for this enumeration of an interface, which stays while it is in an instance and when it is back.
-
-    By its address and the number of the folder of the device that it belongs to: the kernel gives that to no
-    other until it boots. An interface that belongs to none keeps its own folder wherever it is.
-    """
-    if not nic.can_move(device.syspath):
-        return ""
-    address = device.attrs.get("permanent_address") or device.attrs.get("address", "")
-    above = os.path.dirname(os.path.dirname(device.syspath))
-    number = sysfs.inode(device.syspath if above.startswith(_VIRTUAL) else above)
-    return f"n-{address.replace(':', '')}-{number}"
-
-
-def _bare(found: Any) -> Device:
-    return Device(
-        syspath=found.sys_path,
-        subsystem=intern(found.subsystem or ""),
-        kernel=found.sys_name,
-        devtype=intern(found.device_type or ""),
-        node=found.device_node or "",
-        devnum=_devnum(found),
-    )
-
-
-def _properties(found: Any) -> dict[str, str]:
-    """Udev's properties. Bytes that are no UTF-8 come out as surrogates.
-
-    Through pyudev's own binding: its mapping raises UnicodeDecodeError, and devices do put such bytes into
-    their names (input and HID names are cut after so many bytes, not characters).
-    """
-    library = found._libudev  # noqa: SLF001
-    entry = library.udev_device_get_properties_list_entry(found)
-    return {os.fsdecode(name): os.fsdecode(value or b"") for name, value in udev_list_iterate(library, entry)}
-
-
-def _devnum(found: Any) -> Devnum | None:
-    number: int = found.device_number
-    if not number or found.device_node is None:
-        return None
-    kind: Any = "block" if found.subsystem == "block" else "char"
-    return Devnum(kind, os.major(number), os.minor(number))
-
-
-def _same_number(found: Any, device: Device) -> bool:
-    return _devnum(found) == device.devnum
-
-
-def _driver(found: Any, properties: dict[str, str]) -> str:
-    return properties.get("DRIVER") or intern(found.driver or "")
-
-
-class _Nobody:
-    """Who only looks, and hears nothing."""
-
-    def device(self, device: Device) -> None: ...
-
-    def no_device(self, syspath: str) -> None: ...
-
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None: ...
-
-
-def restored(attrs: frozenset[str], device: Device) -> Device | None:
-    """See `Udev.restore`."""
-    return Udev(attrs, _Nobody(), lambda _: None).restore(device)
-
-
-def listed(attrs: frozenset[str]) -> tuple[tuple[Device, ...], tuple[Device, ...]]:
-    """All devices there are, once: those that udevd has processed, and those that it has not.
-
-    attrs  the sysfs attributes that rules ask for
-    """
-    found: list[tuple[tuple[Device, ...], tuple[Device, ...]]] = []
-
-    class _Once(_Nobody):
-        def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
-            found.append((tuple(devices), tuple(unsettled)))
-
-    Udev(attrs, _Once(), lambda _: None).list()
-    return found[0]
+def _event(message: Any, source: str) -> Event:
+    """What a message says. All else that is in it is not needed: see `present`."""
+    syspath: str = message.sys_path
+    action: str = message.action
+    before = ""
+    if source == "udev" and (action == "move" or message.subsystem == "net"):
+        raw = message._libudev.udev_device_get_property_value(message, b"DEVPATH_OLD")  # noqa: SLF001
+        before = f"/sys{os.fsdecode(raw)}" if raw else ""
+    return Event(source, action, syspath, message.sequence_number, before)

@@ -47,7 +47,7 @@ class Uevent:
     """What is to be told of a device.
 
     path    where its node is, or was, inside
-    kernel  what sysfs says, or said, in the device's `uevent` file
+    kernel  the kernel's own variables of the device, as lines: see `properties.kernel_lines`
     """
 
     action: Action

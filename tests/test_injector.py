@@ -286,6 +286,19 @@ class TestTelling:
 
         run(script)
 
+    def test_what_a_device_wrote_among_the_kernels_variables_is_not_told(
+        self, run: Callable[[Script], None], tmp_path: Path
+    ) -> None:
+        forged = replace(phone(), syspath=f"{tmp_path}/forged")
+        os.mkdir(forged.syspath)
+        own = "MAJOR=189\nMINOR=1\nDEVNAME=bus/usb/001/002\nPRODUCT=1/2/3"
+        Path(forged.syspath, "uevent").write_text(f'{own}\nNAME="P\nBUSNUM=007\nMODALIAS=x"\nTYPE=9\n')
+
+        async def script(bench: Bench) -> None:
+            assert (await bench.injector.inject(BOX, Uevent("add", forged, PATH))).kernel == own
+
+        run(script)
+
     def test_a_device_that_is_gone_is_told_with_what_is_known(self, run: Callable[[Script], None]) -> None:
         async def script(bench: Bench) -> None:
             assert (await bench.injector.inject(BOX, ADD)).kernel == ""

@@ -233,7 +233,6 @@ class Libudev:
 # libudev filters by hash in the kernel, and by name afterwards.
 _LISTENER = f"""
 import pyudev
-from hotplugd.udev import _properties
 context = pyudev.Context()
 {ENTER}
 monitor = pyudev.Monitor.from_netlink(context, "udev")
@@ -242,7 +241,7 @@ monitor.start()
 print(flush=True)
 while True:
     device = monitor.poll()
-    print(json.dumps(dict(_properties(device), node=device.device_node or "")), flush=True)
+    print(json.dumps(dict(device.properties, node=device.device_node or "")), flush=True)
 """
 
 

@@ -31,8 +31,8 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
     --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
     """
     from hotplugd.documents import device_json
+    from hotplugd.present import listed
     from hotplugd.rules import describe
-    from hotplugd.udev import listed
 
     rules = settings(config).rules
     found = sorted(listed(rules.attrs)[0], key=lambda each: each.syspath)

@@ -32,10 +32,10 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     found = settings(config)
     from hotplugd.documents import explain_json, problem_json
     from hotplugd.holders import holders
+    from hotplugd.present import listed
     from hotplugd.server import ServerError
     from hotplugd.survey import survey, survey_devices
     from hotplugd.sysfs import usb_controllers
-    from hotplugd.udev import listed
     from hotplugd.wants import Problem
 
     devices, unsettled = listed(found.rules.attrs)

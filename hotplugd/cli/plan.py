@@ -20,9 +20,9 @@ def command(config: Path, *, as_json: bool) -> None:
     """
     found = settings(config)
     from hotplugd.documents import change_json, problem_json
+    from hotplugd.present import listed
     from hotplugd.server import ServerError
     from hotplugd.survey import survey
-    from hotplugd.udev import listed
 
     try:
         seen = survey(found.rules, *listed(found.rules.attrs), found.config.server, os.environ)

@@ -15,9 +15,9 @@ import pytest
 
 from hotplugd.entry import MARKS, SLOTS, name_for, slot_links, slot_made, slot_named
 from hotplugd.model import Devnum, InstanceName
+from hotplugd.present import listed
 from hotplugd.slots import Links
 from hotplugd.sysfs import boot
-from hotplugd.udev import listed
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console

@@ -1,26 +1,24 @@
-"""Devices as udevd and sysfs say them, in bytes: read through libudev and from files, and on from there."""
+"""Devices as udevd and sysfs say them, in bytes: read from files, and on from there."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
-
-import pyudev
+from typing import Final
 
 from hotplugd.model import Device
+from hotplugd.properties import _KERNELS
 from hotplugd.rules import forms
-from hotplugd.udev import Udev
+from hotplugd.snapshot import Reader
 from tests.fuzz import made, things
 from tests.fuzz.feed import Feed
 from tests.fuzz.sockets import folder
 
-# What the kernel and udevd say themselves; libudev makes more of these than properties.
+# What the kernel says itself.
 _KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "1-4.2": {
         "SUBSYSTEM": "usb", "DEVTYPE": "usb_device", "DEVNAME": "bus/usb/001/004",
@@ -31,30 +29,24 @@ _KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "sdb": {"SUBSYSTEM": "block", "DEVTYPE": "disk", "DEVNAME": "sdb", "MAJOR": "8", "MINOR": "16"},
     "eth1": {"SUBSYSTEM": "net", "INTERFACE": "eth1", "IFINDEX": "77"},
 }  # fmt: skip
-_EVENT: Final = {"ACTION": "add", "SEQNUM": "7", "USEC_INITIALIZED": "7"}
-_OWN: Final = frozenset(
-    {
-        *_EVENT, *(key for each in _KINDS.values() for key in each), "DEVPATH", "DEVLINKS", "DRIVER", "TAGS",
-        "CURRENT_TAGS", "DEVMODE", "DEVUID", "DEVGID", "DISKSEQ", "SYNTH_UUID", "UDEV_DATABASE_VERSION",
-    }
-)  # fmt: skip
+_OWN: Final = _KERNELS.union(*_KINDS.values())
 # Most rules are about the first.
 _PROPERTIES: Final = (
     *[b"ID_SERIAL_SHORT"] * 8, *(each.encode() for each in made.PROPERTIES if each not in _OWN),
-    b"DEVPATH_OLD", b"ID_FS_TYPE", b"HOTPLUGD_SLOT",
+    b"ID_FS_TYPE", b"HOTPLUGD_SLOT",
 )  # fmt: skip
 _ATTRS: Final = ("serial", "idVendor", "product", "address", "power/level", "power", "a/b/c", ".", "")
 
 
 def device_bytes(data: bytes) -> None:
-    """Any bytes as what udevd says of a device and as files of its folder in sysfs: read as they are."""
+    """Any bytes as what udevd and the kernel say of a device and as files of its folder: read as they are."""
     feed = Feed(data)
     rules = made.ruleset(feed)
     kernel = feed.pick(tuple(_KINDS))
     place = _folder() / kernel
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    said = dict(feed.several(lambda: (_name(feed), _bytes(feed)), 8))
+    said = dict(feed.several(lambda: (_name(feed), _line(feed)), 8))
     names = _attrs(feed)
     for name in names:
         _put(feed, f"{place}/{name}")
@@ -62,67 +54,52 @@ def device_bytes(data: bytes) -> None:
         (place / "port").mkdir(exist_ok=True)
         with suppress(OSError, ValueError):
             (place / "port" / "peer").symlink_to(feed.text())
-    device = _heard(place, said, rules.attrs.union(names))
-    own = {"DEVPATH", *_EVENT, *_KINDS[kernel]}
+    tail = _bytes(feed) if feed.chance() else b""
+    device = _heard(place, said, tail, rules.attrs.union(names))
+    own = {"DEVPATH", "USEC_INITIALIZED", *_KINDS[kernel]}
     found = {os.fsencode(name): os.fsencode(text) for name, text in device.properties.items()}
-    given = {name: text for name, text in found.items() if text and name.decode("latin-1") not in own}
-    assert given == {name: text for name, text in said.items() if text}
+    assert {name: found[name.encode()] for name in _KINDS[kernel]} == _proper(kernel)
+    given = {name: text for name, text in found.items() if name.decode("latin-1") not in own}
+    assert given == said
     for name in names:
         _is_as_written(device.attrs.get(name), _at(f"{place}/{name}"))
     things.judge(feed, rules, device)
 
 
-class _Listener:
-    """Hears udevd, and keeps what it heard of. One for all cases: pyudev has gcc look for libudev."""
-
-    def __init__(self) -> None:
-        self.devices: list[Device] = []
-        self._udev = Udev(frozenset(), self, _fail)
-
-    def hear(self, lines: Sequence[bytes], attrs: frozenset[str]) -> None:
-        for each in (self.devices, self._udev._known, self._udev._heard):
-            each.clear()
-        self._udev._attrs = attrs
-        self._udev._from_udevd(_message(self._udev._context, lines))
-
-    def device(self, device: Device) -> None:
-        self.devices.append(device)
-
-    def no_device(self, syspath: str) -> None: ...
-
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None: ...
-
-
-_listener = cache(_Listener)
+def _heard(place: Path, said: Mapping[bytes, bytes], tail: bytes, attrs: frozenset[str]) -> Device:
+    """The device that comes of an event of udevd's. tail: what the device adds to the kernel's variables."""
+    kind = dict(_KINDS[place.name])
+    subsystem, major, minor = kind.pop("SUBSYSTEM"), kind.get("MAJOR"), kind.get("MINOR")
+    lines = "".join(f"{key}={text}\n" for key, text in kind.items()).encode()
+    for name in ("uevent", "dev", "subsystem", "driver"):
+        _clear(place / name)
+    (place / "uevent").write_bytes(lines + (b"NAME=" + tail + b"\n" if tail else b""))
+    (place / "subsystem").symlink_to(f"/sys/class/{subsystem}")
+    if major:
+        (place / "dev").write_text(f"{major}:{minor}\n")
+    record = "n77" if subsystem == "net" else f"{'b' if subsystem == 'block' else 'c'}{major}:{minor}"
+    database = _folder() / "data"
+    database.mkdir(exist_ok=True)
+    own = b"".join(b"E:" + name + b"=" + text + b"\n" for name, text in said.items())
+    (database / record).write_bytes(b"I:7\n" + own)
+    seen = Reader(attrs, str(database)).read(str(place), None, listing=True)
+    assert seen is not None
+    assert seen.settled
+    return seen.device
 
 
-def _heard(place: Path, said: Mapping[bytes, bytes], attrs: frozenset[str]) -> Device:
-    """The device that comes of an event of udevd's."""
-    proper = {"DEVPATH": f"/..{place}", **_EVENT, **_KINDS[place.name]}
-    lines = [name + b"=" + text for name, text in said.items()]
-    listener = _listener()
-    listener.hear([*lines, *(f"{key}={text}".encode() for key, text in proper.items())], attrs)
-    (device,) = listener.devices
-    return device
+def _proper(kernel: str) -> dict[str, bytes]:
+    """What the kernel's variables become."""
+    return {
+        key: (b"/dev/" if key == "DEVNAME" else b"") + text.encode() for key, text in _KINDS[kernel].items()
+    }
 
 
-def _message(context: Any, lines: Sequence[bytes]) -> Any:
-    """The device that libudev makes of the lines of an event.
-
-    It makes them from its environment, as programs have it that udev's rules run, by the same code as those
-    that it hears. `putenv` would keep all that was ever in there.
-    """
-    environment = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ")
-    block = (ctypes.c_char_p * (len(lines) + 1))(*lines, None)
-    before, environment.value = environment.value, ctypes.addressof(block)
-    try:
-        return pyudev.Devices.from_environment(context)
-    finally:
-        environment.value = before
-
-
-def _fail(why: str) -> None:
-    raise AssertionError(why)
+def _clear(path: Path) -> None:
+    """Nothing is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _bytes(feed: Feed) -> bytes:
@@ -130,8 +107,12 @@ def _bytes(feed: Feed) -> bytes:
     return raw.replace(b"\0", b"")
 
 
+def _line(feed: Feed) -> bytes:
+    return _bytes(feed).replace(b"\n", b"")
+
+
 def _name(feed: Feed) -> bytes:
-    name = _bytes(feed).replace(b"=", b"") if feed.chance(8) else feed.pick(_PROPERTIES)
+    name = _line(feed).replace(b"=", b"") if feed.chance(8) else feed.pick(_PROPERTIES)
     return name if name and name.decode("latin-1") not in _OWN else b"P"
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd import entry, inject, inside, lxd, memory, sysfs, systemd, udev, uevents, wants
+from hotplugd import entry, inject, inside, lxd, memory, properties, snapshot, sysfs, systemd, uevents, wants
 from hotplugd.model import Device
 from hotplugd.rules import match, ruleset
 from tests.fuzz.targets import TARGETS
@@ -58,6 +58,11 @@ def _always(*_: object) -> bool:
     return True
 
 
+class _All:
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
 def _any_slot(device: Device, _: object, *, listing: bool) -> str:
     return device.properties.get("HOTPLUGD_SLOT", "")
 
@@ -79,8 +84,9 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "any path is a link's": ("devices", wants, "_bad_link", lambda *_: ""),
     "any name is an interface's": ("devices", wants, "_bad_name", lambda *_: ""),
     "the matcher and the explanation differ": ("rule-bytes", ruleset.RuleSet, "explain", lambda *_: ()),
-    "any text is a slot": ("device-bytes", udev, "node_slot", _any_slot),
-    "a property has to be UTF-8": ("device-bytes", udev, "os", SimpleNamespace(**_STRICT)),
+    "any text is a slot": ("device-bytes", snapshot, "node_slot", _any_slot),
+    "a property has to be UTF-8": ("device-bytes", properties, "os", SimpleNamespace(**_STRICT)),
+    "what follows a device's name is the kernel's": ("device-bytes", properties, "_SURE", _All()),
     "an attribute has to be UTF-8": ("device-bytes", sysfs, "attribute", _attribute),
     "what cannot be read is empty": ("device-bytes", sysfs, "attribute", lambda *_: ""),
     "every entry is ours": ("plans", entry, "is_ours", _always),

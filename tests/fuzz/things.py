@@ -16,9 +16,9 @@ from hotplugd.holders import Holder
 from hotplugd.memory import recall
 from hotplugd.model import Device, Entry, Instance, is_instance_name
 from hotplugd.plan import Plan, plan_instance
+from hotplugd.present import restored
 from hotplugd.rules import RuleSet, Verdict
 from hotplugd.survey import Fate
-from hotplugd.udev import restored
 from hotplugd.uevents import Uevent, kernel_form, libudev_form
 from hotplugd.wants import Wants, identity, wants
 from tests.fuzz import holds, made

@@ -59,13 +59,13 @@ def trigger(*arguments: str) -> None:
 
 @contextmanager
 def _daemon() -> Iterator[None]:
-    if _pid() is not None:
+    if process() is not None:
         yield
         return
     program = next((each for each in _PROGRAMS if os.access(each, os.X_OK)), shutil.which("systemd-udevd"))
     assert program is not None, "udevd is not installed; on Debian: apt-get install udev"
     subprocess.run([program, "--daemon"], check=True)
-    pid = eventually(lambda: _pid() or 0)
+    pid = eventually(lambda: process() or 0)
     try:
         for kind in ("subsystems", "devices"):
             subprocess.run(["udevadm", "trigger", f"--type={kind}", "--action=add"], check=True)
@@ -133,7 +133,7 @@ def _carried_out() -> bool:
     return b"HOTPLUGD_SLOT=" in found.stdout
 
 
-def _pid() -> int | None:
+def process() -> int | None:
     """The udevd that serves this machine, or None."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():

@@ -43,6 +43,7 @@ _NODES = Path("/dev/bus/usb")
 _DATABASE = "run/udev/data"
 _USB_MAJOR = 189
 _TTY_MAJOR = 188
+_INPUT_MAJOR = 13
 _HUB_CLASS = "09"
 _QUEUE = Path("/proc/sys/net/unix/max_dgram_qlen")
 _LONG_ENOUGH = 4096
@@ -153,6 +154,34 @@ class Usb:
         )
         self._there[plugged.port] = whole
         return whole
+
+    def plug_keyboard(self, phone: Phone, port: str, name: str, number: int) -> Plugged:
+        """Plug a keyboard in of this name: the same, with an input device and its node `event<number>`.
+
+        The kernel has the name in its `uevent` files as it is.
+        """
+        plugged = self.plug(phone, port)
+        product = f"{phone.vendor}:{phone.product}"
+        hid = self._ask(
+            "add", "hid", f"0003:{product}.{number:04}", f"{plugged.syspath}/{plugged.port}:1.0", {},
+            {"HID_ID": "0003:0:0", "HID_NAME": name, "HID_PHYS": "usb", "HID_UNIQ": "", "MODALIAS": "hid:b3"},
+        )  # fmt: skip
+        above = self._ask(
+            "add", "input", f"input{number}", hid, {"name": name},
+            {"PRODUCT": "3/0/0/0", "NAME": f'"{name}"', "PHYS": '"usb"', "MODALIAS": "input:b3"},
+        )  # fmt: skip
+        minor = 64 + number
+        node = f"/dev/input/event{number}"
+        properties = {
+            "DEVNAME": node, "MAJOR": str(_INPUT_MAJOR), "MINOR": str(minor),
+            **self._udev_properties(phone, plugged.port),
+        }  # fmt: skip
+        self._database(_INPUT_MAJOR, minor, properties)
+        self._node(node, _INPUT_MAJOR, minor)
+        syspath = str(
+            self._ask("add", "input", f"event{number}", above, {"dev": f"{_INPUT_MAJOR}:{minor}"}, properties)
+        )
+        return Plugged(phone, plugged.port, syspath, node, _INPUT_MAJOR, minor)
 
     def unplug(self, plugged: Plugged) -> None:
         """Pull a device out, what hangs from it first."""

@@ -8,6 +8,7 @@ gadget.py       what a device says of itself, and how it answers what every devi
 hub.py          the controller's ports: plug, pull, and come back as something else
 phone.py        a phone in its modes; adb.py and fastboot.py are what it speaks
 cable.py        a serial cable
+keyboard.py     a keyboard with any name
 accelerator.py  a device that is another one once its firmware is loaded
 stranger.py     a device with any descriptors at all, such as those that hide a keyboard
 """
@@ -15,7 +16,8 @@ stranger.py     a device with any descriptors at all, such as those that hide a 
 from tests.phones.accelerator import Accelerator
 from tests.phones.cable import Cable
 from tests.phones.hub import Hub
+from tests.phones.keyboard import Keyboard
 from tests.phones.phone import Mode, Phone
 from tests.phones.stranger import Stranger
 
-__all__ = ["Accelerator", "Cable", "Hub", "Mode", "Phone", "Stranger"]
+__all__ = ["Accelerator", "Cable", "Hub", "Keyboard", "Mode", "Phone", "Stranger"]

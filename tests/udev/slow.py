@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -105,10 +106,18 @@ def properties(message: bytes) -> dict[str, str]:
     return dict(pair.decode("utf-8", "surrogateescape").split("=", 1) for pair in pairs)
 
 
-def altered(message: bytes, **changes: bytes) -> bytes:
-    """The message with other or further properties."""
-    prefix, magic, header, offset, _ = _HEADER.unpack_from(message)
-    said = {key: value.encode("utf-8", "surrogateescape") for key, value in properties(message).items()}
-    body = b"".join(key.encode() + b"=" + value + b"\0" for key, value in {**said, **changes}.items())
-    start = _HEADER.pack(prefix, magic, header, offset, len(body))
-    return start + message[_HEADER.size : offset] + body
+def record(message: bytes, **changes: bytes | None) -> None:
+    """udevd has these properties in its database, None for none, of the device that a message is about."""
+    said = properties(message)
+    path = Path("/run/udev/data", f"c{said['MAJOR']}:{said['MINOR']}")
+    lines = path.read_bytes().splitlines(keepends=True)
+    heads = [_head(key) for key in changes]
+    kept = [each for each in lines if not each.startswith(tuple(heads))]
+    new = [_head(key) + value + b"\n" for key, value in changes.items() if value is not None]
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(b"".join(kept + new))
+    fresh.replace(path)
+
+
+def _head(key: str) -> bytes:
+    return b"I:" if key == "USEC_INITIALIZED" else b"E:" + key.encode() + b"="

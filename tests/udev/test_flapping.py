@@ -83,7 +83,7 @@ def run(script: Callable[[Udev, Heard, Gate], Awaitable[None]]) -> None:
     gate = Gate()
 
     async def body(_: Udev, heard: Heard) -> None:
-        udev = Udev(frozenset(), heard, heard.lost.append, gate)
+        udev = Udev(frozenset(), heard, heard.lost.append, gate=gate)
         udev.start()
         try:
             await script(udev, heard, gate)

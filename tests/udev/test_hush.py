@@ -10,7 +10,7 @@ import pyudev
 from hotplugd.hush import hush
 from hotplugd.udev import Udev
 from tests.lab.kernel import Console
-from tests.lab.udevd import settle
+from tests.lab.udevd import settle, trigger
 from tests.udev.bench import Heard, until, with_udev
 
 pytestmark = pytest.mark.usefixtures("root", "udevd")
@@ -48,7 +48,9 @@ def test_all_but_these_are_heard(console: Console, unheard: tuple[str, ...], lef
     assert heard_of(console, *unheard) == left
 
 
-def test_a_plug_wakes_the_adapter_by_udevd_alone(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_plug_the_kernel_is_heard_twice_and_no_more(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
     messages: list[tuple[str, str]] = []
     hear = Udev._hear
 
@@ -63,8 +65,10 @@ def test_a_plug_wakes_the_adapter_by_udevd_alone(console: Console, monkeypatch: 
         udev.start()
         console.plug()
         await until(lambda: console.syspath in heard.devices)
+        trigger("--action=change", console.syspath)
+        await until(lambda: ("udev", "change") in messages)
         console.unplug()
         await until(lambda: ("udev", "remove") in messages)
-        assert {action for source, action in messages if source == "kernel"} == {"remove"}
+        assert {action for source, action in messages if source == "kernel"} == {"add", "remove"}
 
     with_udev(script)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from hotplugd.model import Devnum
-from hotplugd.udev import Udev, listed
+from hotplugd.present import listed
+from hotplugd.udev import Udev
 from tests.lab.kernel import Console, Zram
 from tests.lab.udevd import settle, slot_said, trigger
 from tests.udev.bench import Heard, until, with_udev

@@ -219,6 +219,25 @@ def test_a_gpu_goes_into_two_containers_with_both_its_nodes_and_comes_out(
             soon(lambda: not any(nodes(each, "/dev/dri/") or ours(each) for each in both))
 
 
+def test_a_gpu_that_is_announced_before_it_is_there_goes_in_and_out_by_its_card(
+    machine: Machine, launch: Launch, daemon: StartDaemon
+) -> None:
+    # virtio-gpu tells of a change of its card before the kernel has put that into sysfs.
+    container = launch("c1")
+    renderer = Renderer()
+    with closing(renderer):
+        running = daemon(rule("{subsystem: drm, kernel: 'card*'}", "{to: c1, force: true}"))
+        for _ in range(3):
+            renderer.plug()
+            soon(lambda: all(has(container, node, node) for node in renderer.nodes))
+            steadily(lambda: len(ours(container)) == 1 and told(running) == "[]", 3)
+            (entry,) = (container.devices[each] for each in ours(container))
+            assert entry["type"] == "gpu"
+            renderer.unplug()
+            soon(lambda: not nodes(container, "/dev/dri/") and not ours(container))
+            assert running.status()["attachments"] == []
+
+
 def test_a_headless_adapter_goes_in_by_its_pci_device(
     machine: Machine, launch: Launch, daemon: StartDaemon
 ) -> None:

@@ -1,0 +1,282 @@
+"""Made-up events about a made-up sysfs: late, out of order, about what is not there or is another by now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from hotplugd import present
+from hotplugd.model import Device
+from hotplugd.present import Event, Present
+from hotplugd.snapshot import Reader
+from hotplugd.udevd import Backlog
+from tests.sysfs_tree import Tree
+
+PCI = "pci0/0000:00:02.0"
+CARD = f"{PCI}/drm/card0"
+RECORD = "I:5\nE:ID_MODEL=one\n"
+
+
+class Scene:
+    """A tree, who reads it, and what was told."""
+
+    def __init__(self, root: Path) -> None:
+        self.tree = Tree(root)
+        self.told: list[tuple[str, str]] = []
+        self.devices: dict[str, Device] = {}
+        self.waiting: list[str] = []
+        self.kernel: list[Event] = []
+        self.backlog = Backlog(self.waiting.extend)
+        self.present = Present(frozenset(), self, self.backlog, self._catch_up)
+        self.present.reader = Reader(frozenset(), str(self.tree.database))
+
+    def path(self, path: str) -> str:
+        return f"{self.tree.root}/devices/{path}"
+
+    def tty(self, number: int = 0, record: str | None = RECORD) -> str:
+        return self.tree.add("usb/ttyUSB0", "tty", "DEVNAME=ttyUSB0\n", f"188:{number}", record=record)
+
+    def udevd(self, action: str, syspath: str, sequence: int) -> None:
+        self.present.heard(Event("udev", action, syspath, sequence))
+
+    def kernel_said(self, action: str, syspath: str, sequence: int) -> None:
+        self.present.heard(Event("kernel", action, syspath, sequence))
+
+    def device(self, device: Device) -> None:
+        self.told.append(("device", device.syspath))
+        self.devices[device.syspath] = device
+
+    def no_device(self, syspath: str) -> None:
+        self.told.append(("no_device", syspath))
+        del self.devices[syspath]
+
+    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None: ...
+
+    def _catch_up(self) -> None:
+        while self.kernel:
+            self.present.heard(self.kernel.pop(0))
+
+
+Script = Callable[[Scene], Awaitable[None]]
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
+    monkeypatch.setattr(present, "_COMPARED", 0.01)
+
+    def run(script: Script) -> None:
+        async def whole() -> None:
+            scene = Scene(tmp_path)
+            try:
+                await script(scene)
+            finally:
+                scene.present.stop()
+                scene.backlog.stop()
+
+        asyncio.run(whole())
+
+    return run
+
+
+Play = Callable[[Script], None]
+
+
+def test_an_event_about_what_is_not_there_is_no_device_until_it_is(play: Play) -> None:
+    async def script(scene: Scene) -> None:
+        pci = scene.tree.add(PCI, "pci", "PCI_ID=1AF4:1050\n", record="I:1\n")
+        card = scene.path(CARD)
+        scene.udevd("change", card, 10)
+        assert scene.told == []
+        scene.tree.add(CARD, "drm", "DEVNAME=dri/card0\nDEVTYPE=drm_minor\n", "226:0", record=RECORD)
+        scene.udevd("add", card, 11)
+        assert scene.told == [("device", card)]
+        device = scene.devices[card]
+        assert device.pci is not None
+        assert device.pci.syspath == pci
+        assert device.slot == "c-226-0-5"
+
+    play(script)
+
+
+def test_an_event_about_what_has_gone_takes_it_away(play: Play) -> None:
+    async def script(scene: Scene) -> None:
+        tty = scene.tty()
+        scene.udevd("add", tty, 10)
+        scene.tree.remove(tty)
+        scene.udevd("change", tty, 11)
+        assert scene.told == [("device", tty), ("no_device", tty)]
+
+    play(script)
+
+
+def test_what_went_without_a_word_is_noticed_after_any_event(play: Play) -> None:
+    async def script(scene: Scene) -> None:
+        tty = scene.tty()
+        scene.udevd("add", tty, 10)
+        await asyncio.sleep(0.05)
+        scene.tree.remove(tty)
+        scene.kernel_said("remove", scene.path("another"), 11)
+        await asyncio.sleep(0.05)
+        assert scene.told == [("device", tty), ("no_device", tty)]
+
+    play(script)
+
+
+def test_what_was_replaced_without_a_word_is_another_once_udevd_has_it(play: Play) -> None:
+    async def script(scene: Scene) -> None:
+        tty = scene.tty()
+        scene.udevd("add", tty, 10)
+        scene.tree.remove(tty)
+        scene.tty(record=None)
+        scene.kernel_said("remove", scene.path("another"), 12)
+        await asyncio.sleep(0.05)
+        # udevd's file is that of the one before.
+        assert scene.told == [("device", tty), ("no_device", tty)]
+        scene.tree.processed("c188:0", "I:9\nE:ID_MODEL=two\n")
+        scene.udevd("add", tty, 14)
+        assert scene.devices[tty].properties["ID_MODEL"] == "two"
+        assert scene.devices[tty].slot == "c-188-0-9"
+
+    play(script)
+
+
+def test_a_removal_that_the_kernel_sent_before_counts_before_what_was_read(play: Play) -> None:
+    async def script(scene: Scene) -> None:
+        tty = scene.tty(record=None)
+        # udevd's message is of an earlier one, whose file it has not taken away.
+        scene.tree.processed("c188:0", "I:3\nE:ID_MODEL=before\n")
+        scene.kernel.append(Event("kernel", "remove", tty, 11))
+        scene.udevd("add", tty, 10)
+        assert scene.told == []
+        scene.tree.processed("c188:0", RECORD)
+        scene.udevd("remove", tty, 11)
+        scene.udevd("add", tty, 12)
+        assert scene.devices[tty].properties["ID_MODEL"] == "one"
+
+    play(script)
+
+
+def test_an_event_about_one_that_has_another_number_by_now_waits_for_udevd(play: Play) -> None:
+    async def script(scene: Scene) -> None:
+        tty = scene.tty()
+        scene.udevd("add", tty, 10)
+        scene.tree.remove(tty)
+        scene.tty(number=1, record=None)
+        scene.udevd("change", tty, 11)
+        assert scene.told == [("device", tty), ("no_device", tty)]
+        scene.tree.processed("c188:1", RECORD)
+        scene.udevd("add", tty, 13)
+        number = scene.devices[tty].devnum
+        assert number is not None
+        assert number.minor == 1
+
+    play(script)
+
+
+def test_of_a_number_that_is_used_again_udevd_has_to_speak_anew(play: Play) -> None:
+    async def script(scene: Scene) -> None:
+        first = scene.tty()
+        scene.udevd("add", first, 10)
+        scene.kernel_said("remove", first, 11)
+        scene.tree.remove(first)
+        # udevd is dead: its file stays, and another device has the number.
+        second = scene.tree.add("usb/other/ttyUSB0", "tty", "DEVNAME=ttyUSB0\n", "188:0")
+        scene.kernel_said("add", second, 12)
+        scene.udevd("change", second, 13)
+        assert scene.devices == {}
+        # It lives again, has heard of the removal, and of this one.
+        scene.udevd("remove", first, 11)
+        scene.tree.processed("c188:0", "I:8\n")
+        scene.udevd("add", second, 12)
+        assert scene.devices[second].slot == "c-188-0-8"
+
+    play(script)
+
+
+def test_a_device_is_the_same_by_an_event_and_when_it_is_looked_at_again(play: Play) -> None:
+    async def script(scene: Scene) -> None:
+        usb = scene.tree.add(
+            "usb", "usb", "DEVTYPE=usb_device\nDEVNAME=bus/usb/001/002\n", "189:1", record="I:1\n"
+        )
+        tty = scene.tty()
+        scene.udevd("add", tty, 10)
+        first = scene.devices[tty]
+        scene.udevd("change", tty, 11)
+        assert scene.devices[tty] == first
+        scene.udevd("change", usb, 12)
+        seen = scene.present.reader.read(tty, first, listing=True)
+        assert seen is not None
+        assert seen.device == first
+
+    play(script)
+
+
+class TestBacklog:
+    @pytest.fixture(autouse=True)
+    def _soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("hotplugd.udevd._PATIENCE", 0.02)
+
+    def test_what_udevd_does_not_process_is_told_once_and_until_it_does(self, play: Play) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty(record=None)
+            scene.kernel_said("add", tty, 10)
+            assert list(scene.backlog.late(found=False)) == []
+            await asyncio.sleep(0.1)
+            assert scene.waiting == [tty]
+            ((late, since),) = scene.backlog.late(found=False)
+            assert (late, since[:2]) == (tty, "20")
+            scene.kernel_said("add", tty, 11)
+            await asyncio.sleep(0.1)
+            assert scene.waiting == [tty]
+            scene.tree.processed("c188:0", RECORD)
+            scene.udevd("add", tty, 11)
+            assert list(scene.backlog.late(found=False)) == []
+
+        play(script)
+
+    def test_what_is_processed_in_time_or_goes_is_not_told(self, play: Play) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty()
+            scene.kernel_said("add", tty, 10)
+            scene.udevd("add", tty, 10)
+            # The kernel's message may be read after udevd's.
+            scene.kernel_said("add", tty, 10)
+            gone = scene.tree.add("b/ttyUSB1", "tty", "DEVNAME=ttyUSB1\n", "188:1")
+            scene.kernel_said("add", gone, 11)
+            scene.kernel_said("remove", gone, 12)
+            silent = scene.tree.add("c/ttyUSB2", "tty", "DEVNAME=ttyUSB2\n", "188:2")
+            scene.kernel_said("add", silent, 13)
+            scene.tree.remove(silent)
+            await asyncio.sleep(0.1)
+            assert scene.waiting == []
+
+        play(script)
+
+    def test_what_was_there_before_is_late_only_where_udevd_does_not_work(self, play: Play) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty(record=None)
+            scene.backlog.add(tty, found=True)
+            await asyncio.sleep(0.1)
+            assert scene.waiting == []
+            assert list(scene.backlog.late(found=False)) == []
+            assert [each for each, _ in scene.backlog.late(found=True)] == [tty]
+            scene.kernel_said("add", tty, 10)
+            await asyncio.sleep(0.1)
+            assert scene.waiting == [tty]
+            scene.backlog.only(set())
+            assert list(scene.backlog.late(found=True)) == []
+
+        play(script)
+
+    def test_what_no_rule_could_attach_is_not_waited_for(self, play: Play) -> None:
+        async def script(scene: Scene) -> None:
+            scene.kernel_said("add", scene.tree.add("usb/1-1:1.0", "usb", "DEVTYPE=usb_interface\n"), 10)
+            scene.kernel_said("add", scene.path("nothing"), 11)
+            await asyncio.sleep(0.1)
+            assert scene.waiting == []
+            assert asyncio.get_running_loop().time() > 0
+
+        play(script)
