@@ -20,7 +20,7 @@ from hotplugd.config import Config
 from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
 from hotplugd.leave import write
-from hotplugd.lifecycle import Lifecycle
+from hotplugd.lifecycle import START_FAILED, Lifecycle
 from hotplugd.lxd import Lxd
 from hotplugd.model import Device, InstanceName
 from hotplugd.reconcile import Reconciler
@@ -28,6 +28,7 @@ from hotplugd.retry import LONG_AGO, Retry
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError, ServerInfo
 from hotplugd.slots import Notes, Slots, is_alone, lock
+from hotplugd.sysfs import boot
 from hotplugd.threads import Threads
 from hotplugd.tools import Tools
 from hotplugd.udev import Udev
@@ -95,6 +96,7 @@ class Session:
             log,
             _now,
             dry_run,
+            boot(),
         )
         self.reconciler = Reconciler(tools, rules)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost)
@@ -176,6 +178,8 @@ class Session:
             self._answered.set()
         elif happened.name is None:
             self._unlisted.set()
+        elif happened.action == START_FAILED:
+            self.reconciler.start_failed(happened.name, happened.reason, happened.operation)
         elif happened.action == "instance-updated":
             self.reconciler.updated(happened.name)
         else:

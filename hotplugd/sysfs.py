@@ -46,6 +46,11 @@ def peer(syspath: str) -> str:
     return f"{hub[3:]}-{port}" if hub.startswith("usb") else f"{hub}.{port}"
 
 
+def boot() -> str:
+    """The first 8 digits of the number of this boot, in hex: what sysfs numbers it numbers anew with each."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii")[:8]
+
+
 def sequence_now() -> int:
     """The number of the kernel's latest uevent, 0 where it does not say."""
     with suppress(OSError, ValueError):

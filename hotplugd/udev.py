@@ -26,13 +26,13 @@ from typing import Any, Final, Protocol
 import pyudev
 from pyudev._util import udev_list_iterate
 
-from hotplugd import nic, sysfs
-from hotplugd.entry import age_of, slot_prefix
+from hotplugd import netslot, nic, sysfs
+from hotplugd.entry import slot_prefix
 from hotplugd.host import in_use
 from hotplugd.hush import hush
+from hotplugd.memory import checked
 from hotplugd.model import Device, Devnum, Texts
 
-_VIRTUAL: Final = "/sys/devices/virtual"
 _BUFFER: Final = 64 << 20
 _ONE_TURN: Final = 128
 # Of the kernel's own uevents removals alone are read; these are most of the others.
@@ -165,13 +165,14 @@ class Udev:
 
     def restore(self, device: Device) -> Device | None:
         """An interface that is away, with the devices above it as they are; None where they are gone."""
-        above = os.path.dirname(os.path.dirname(device.syspath))
-        if above.startswith(_VIRTUAL):
+        above = netslot.above_of(device.syspath)
+        if above == netslot.VIRTUAL:
             return device
-        if sysfs.inode(above) != age_of(device.slot):
+        if sysfs.inode(above) != netslot.number_above(device.slot):
             return None
         try:
-            return replace(device, parent=self._parent(pyudev.Devices.from_sys_path(self._context, above)))
+            parent = self._parent(pyudev.Devices.from_sys_path(self._context, above))
+            return checked(replace(device, parent=parent))
         except _UNREADABLE:
             return None
 
@@ -369,15 +370,12 @@ def _can_matter(found: Any) -> bool:
 def _net_slot(device: Device) -> str:
     """An id for this enumeration of an interface, which stays while it is in an instance and when it is back.
 
-    By its address and the number of the folder of the device that it belongs to: the kernel gives that to no
-    other until it boots. An interface that belongs to none keeps its own folder wherever it is.
+    See `netslot`.
     """
     if not nic.can_move(device.syspath):
         return ""
-    address = device.attrs.get("permanent_address") or device.attrs.get("address", "")
-    above = os.path.dirname(os.path.dirname(device.syspath))
-    number = sysfs.inode(device.syspath if above.startswith(_VIRTUAL) else above)
-    return f"n-{address.replace(':', '')}-{number}"
+    above, own = netslot.above_of(device.syspath), sysfs.inode(device.syspath)
+    return str(netslot.NetSlot(sysfs.boot(), own if above == netslot.VIRTUAL else sysfs.inode(above), own))
 
 
 def _bare(found: Any) -> Device:

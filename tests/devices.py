@@ -22,6 +22,7 @@ from hotplugd.wants import Want, identity, wants
 from tests.rules import devices
 
 BOX = InstanceName("default", "box")
+BOOT = "b0070001"
 
 
 def plugged(device: Device, major: int, minor: int, born: int = 1, kind: Kind = "char") -> Device:
@@ -124,7 +125,7 @@ def interface(number: int = 1, born: int = 1, above: Device | None = None) -> De
         attrs={"address": mac, "permanent_address": mac, "type": "1"},
         properties={"INTERFACE": f"enp{number}s0"},
         parent=card,
-        slot=f"n-{mac.replace(':', '')}-{born}",
+        slot=f"n-{BOOT}-{number}{born}-{number}{born}7",
     )
 
 
