@@ -117,6 +117,13 @@ def unlike(want: Want, instance: Instance, inside: Inside | None) -> str | None:
     return _unlike_node(want, inside) if want.place in inside.nodes else None
 
 
+def is_veiled(want: Want, inside: Inside | None) -> bool:
+    """Whether somebody looked, and which interface is in the device's place was not to be seen."""
+    if want.what != "nic" or inside is None or inside.folders is None:
+        return False
+    return want.place not in inside.folders
+
+
 def _unlike_interface(want: Want, inside: Inside) -> str | None:
     if inside.interfaces is None:
         return None

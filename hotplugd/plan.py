@@ -390,7 +390,8 @@ class _Planner:
         if message:
             self.problems.append(_problem(want, message))
         verified: bool | None = unlike == "" and not message
-        if unlike is None and (self._inside is None or not self._instance.running or not want.place):
+        unseen = self._inside is None or not self._instance.running or not want.place
+        if unlike is None and (unseen or form.is_veiled(want, self._inside)):
             verified = None
         self.attachments.append(Attachment(want, actual, verified))
 

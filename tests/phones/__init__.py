@@ -8,12 +8,14 @@ gadget.py       what a device says of itself, and how it answers what every devi
 hub.py          the controller's ports: plug, pull, and come back as something else
 phone.py        a phone in its modes; adb.py and fastboot.py are what it speaks
 cable.py        a serial cable
+can.py          a CAN adapter with several channels
 accelerator.py  a device that is another one once its firmware is loaded
 """
 
 from tests.phones.accelerator import Accelerator
 from tests.phones.cable import Cable
+from tests.phones.can import CanAdapter
 from tests.phones.hub import Hub
 from tests.phones.phone import Mode, Phone
 
-__all__ = ["Accelerator", "Cable", "Hub", "Mode", "Phone"]
+__all__ = ["Accelerator", "Cable", "CanAdapter", "Hub", "Mode", "Phone"]

@@ -260,7 +260,7 @@ class Bench:
         folders = {each: self.folders[name, each] for each in names if (name, each) in self.folders}
         shown = {"lo": Interface("/sys/devices/virtual", 1, 1), **folders} if name not in self.veiled else {}
         users, groups = dict(self.users), dict(self.groups)
-        return Inside(seen, users, groups, names, shown if interfaces is not None else None)
+        return Inside(seen, users, groups, names, folders=shown if interfaces is not None else None)
 
     # --- Injector ---------------------------------------------------------------------------------------
 
