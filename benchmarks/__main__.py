@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import idle, live, matching, memory, plans, restart, startup, storm
+from benchmarks import forged, idle, live, matching, memory, plans, restart, startup, storm
 from benchmarks.figure import Figure, machine, table
 
 FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
     ("live", live.figures),
     ("storm", storm.figures),
     ("plans", plans.figures),
+    ("forged", forged.figures),
     ("matching", matching.figures),
     ("restart", restart.figures),
     ("idle", idle.figures),

@@ -7,13 +7,13 @@ into its entries that it has another's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from hotplugd.model import Device, Instance, InstanceName
-from hotplugd.netslot import claim_of, claimed
+from hotplugd.netslot import VIRTUAL, above_of, claim_of, claimed
 
 # One that is in no instance that runs is gone after so many seconds.
 _UNHELD: Final = 10.0
@@ -44,6 +44,10 @@ class Away:
         self._loop = asyncio.get_running_loop()
         self._tell_gone = gone
         self._left: dict[str, _Left] = {}
+        # By the devices above them, and by what an entry would say of them: an event looks at no others.
+        self._below: dict[str, set[str]] = {}
+        self._alike: dict[tuple[int, str], set[str]] = {}
+        self._unheld: set[str] = set()
         self._held: dict[InstanceName, dict[str, str]] = {}
         # Seen inside before it was heard that they left.
         self._expected: dict[str, tuple[InstanceName, str]] = {}
@@ -55,6 +59,11 @@ class Away:
         """Take note that this device is not on the host any more. Returns it as it is now."""
         away = replace(device, away=True, in_use="")
         self._left[away.slot] = _Left(away)
+        self._unheld.add(away.slot)
+        for path in _above(away.syspath):
+            self._below.setdefault(path, set()).add(away.slot)
+        if (claim := claim_of(away)) is not None:
+            self._alike.setdefault(claim, set()).add(away.slot)
         self._wait(away.slot)
         if (expected := self._expected.pop(away.slot, None)) is not None:
             self.held(away.slot, *expected, seen=True)
@@ -73,6 +82,7 @@ class Away:
         before = left.holder
         self._release(slot)
         left.holder, left.seen = name, seen
+        self._unheld.discard(slot)
         self._held.setdefault(name, {})[slot] = entry
         if left.timer is not None:
             left.timer.cancel()
@@ -94,7 +104,7 @@ class Away:
 
     def unheld(self) -> list[Device]:
         """Those of which nobody knows where they are."""
-        return [left.device for left in self._left.values() if left.holder is None]
+        return [self._left[slot].device for slot in sorted(self._unheld)]
 
     def back(self, device: Device) -> Device | None:
         """Take note that this device is on the host, perhaps under another name than it had.
@@ -102,14 +112,8 @@ class Away:
         Returns what was away: itself, or what nobody could see and had the same name and place.
         """
         self._expected.pop(device.slot, None)
-        left = self._left.get(device.slot) or next(
-            (
-                each
-                for each in self._left.values()
-                if not each.seen and claim_of(each.device) == claim_of(device) is not None
-            ),
-            None,
-        )
+        alike = (self._left[slot] for slot in sorted(self._alike.get(claim_of(device) or (0, ""), ())))
+        left = self._left.get(device.slot) or next((each for each in alike if not each.seen), None)
         if left is None:
             return None
         self.end(left.device.slot)
@@ -118,14 +122,21 @@ class Away:
     def end(self, slot: str) -> None:
         """Take note that this device is gone."""
         self._expected.pop(slot, None)
-        if slot in self._left:
-            self._release(slot)
-            if (timer := self._left.pop(slot).timer) is not None:
-                timer.cancel()
+        if slot not in self._left:
+            return
+        self._release(slot)
+        left = self._left.pop(slot)
+        self._unheld.discard(slot)
+        for path in _above(left.device.syspath):
+            _drop(self._below, path, slot)
+        if (claim := claim_of(left.device)) is not None:
+            _drop(self._alike, claim, slot)
+        if left.timer is not None:
+            left.timer.cancel()
 
     def below(self, syspath: str) -> list[str]:
         """The slots of devices that left from below this one."""
-        return [slot for slot, each in self._left.items() if each.device.syspath.startswith(syspath + "/")]
+        return sorted(self._below.get(syspath, ()))
 
     def close(self) -> None:
         """Wait for nothing any more."""
@@ -140,6 +151,7 @@ class Away:
             if not self._held[left.holder]:
                 del self._held[left.holder]
         left.holder, left.seen = None, False
+        self._unheld.add(slot)
 
     def _wait(self, slot: str) -> None:
         left = self._left[slot]
@@ -149,6 +161,25 @@ class Away:
     def _give_up(self, slot: str) -> None:
         self._left[slot].timer = None
         self._tell_gone(slot)
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def _drop(sets: dict[_K, set[_V]], key: _K, value: _V) -> None:
+    """Take the value out of the set of this key, and the set along once it is empty."""
+    sets[key].discard(value)
+    if not sets[key]:
+        del sets[key]
+
+
+def _above(syspath: str) -> Iterator[str]:
+    """The syspaths of all devices above one that is hardware."""
+    path = above_of(syspath)
+    while path != VIRTUAL and path.startswith("/sys/devices/"):
+        yield path
+        path = path.rpartition("/")[0]
 
 
 class Claimants:
@@ -168,9 +199,7 @@ class Claimants:
         if now:
             self._by_instance[name] = now
         for claim in before - now:
-            self._by_claim[claim].discard(name)
-            if not self._by_claim[claim]:
-                del self._by_claim[claim]
+            _drop(self._by_claim, claim, name)
         for claim in now - before:
             self._by_claim.setdefault(claim, set()).add(name)
 

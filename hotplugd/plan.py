@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 from hotplugd import entry as entries
 from hotplugd import form, netslot
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, quoted
 from hotplugd.rules import values
 from hotplugd.wants import Problem, Want, identity, shared_identity
+
+# So many dead interfaces of one instance are told of one by one: who may edit it may write any number down.
+_MOST_DEAD: Final = 10
 
 Action = Literal["add", "update", "repair", "remove"]
 
@@ -216,7 +219,7 @@ class _Planner:
         """
         who, mark = self._instance.id, entries.mark_for(self._instance.id)
         here = {want.device.kernel: want for want in wanted if want.what == "nic" and not want.device.away}
-        inside = set(self._held.values())
+        inside, dead = set(self._held.values()), 0
         for name, each in self._ours.items():
             lives = not netslot.is_nic(each) or name in inside or entries.slot_of(each) in present
             if lives or not self._instance.running or each.config.get(entries.MARK_INSTANCE) != mark:
@@ -226,6 +229,10 @@ class _Planner:
             again = here.get(each.config.get("parent", ""))
             if again is not None and _is_again(each, again):
                 continue
+            self._kept.add(name)
+            self._taken[entries.place_of(each)] = f"the entry '{name}' of an interface that is gone"
+            if (dead := dead + 1) > _MOST_DEAD:
+                continue
             parent = quoted(each.config.get("parent", ""))
             message = (
                 f"its hardware went while it was in {who}, and the server can take its entry out only once "
@@ -234,8 +241,8 @@ class _Planner:
             )
             device, rule = each.config.get(entries.MARK_NODE, ""), each.config.get(entries.MARK_RULE, "")
             self.problems.append(Problem(device, rule, message))
-            self._kept.add(name)
-            self._taken[entries.place_of(each)] = f"the entry '{name}' of an interface that is gone"
+        if dead > _MOST_DEAD:
+            self.problems.append(Problem("", "", f"{who} has {dead} entries of interfaces that are gone"))
 
     def place(self, wanted: Iterable[Want]) -> None:
         """Find what each wanted device needs. Those that are attached go first, then the older.

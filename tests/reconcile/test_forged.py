@@ -211,16 +211,17 @@ async def test_what_an_entry_says_of_the_usb_device_is_the_usb_devices() -> None
 # --- what it costs ------------------------------------------------------------------------------------------
 
 
-def forged(number: int) -> Entry:
+def forged(number: int, instance: str = "evil") -> Entry:
     """One of many that say to be for an interface of no hardware."""
     there = replace(VETH, slot=f"n-{BOOT}-{1000 + number}-{1000 + number}", kernel=f"x{number}")
-    return entry(there, virtual(there), {"parent": f"x{number}", "name": f"x{number}"})
+    mine = {MARK_INSTANCE: f"default/{instance}"}
+    return entry(there, virtual(there), {**mine, "parent": f"x{number}", "name": f"x{number}"})
 
 
 def many(instances: int, each: int) -> list[Instance]:
     """Instances with so many forged entries each."""
     return [
-        box((forged(number * each + place) for place in range(each)), name=f"c{number}")
+        box((forged(number * each + place, f"c{number}") for place in range(each)), name=f"c{number}")
         for number in range(instances)
     ]
 
@@ -241,12 +242,17 @@ def steps(work: Callable[[], None]) -> int:
     return found
 
 
-def costs(*instances: Instance) -> tuple[int, int, int]:
-    """What it costs to start, for an interface to come and go, and for one that has entries to be updated."""
+def costs(*instances: Instance, true: bool = False) -> tuple[int, int, int]:
+    """What it costs to start, for an interface to come and go, and for one that has entries to be updated.
+
+    true  the instances do have interfaces of their own of which their entries say so
+    """
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
 
         async def made() -> Bench:
-            return Bench(*instances, box(), rules=RULES)
+            bench = Bench(*instances, box(), rules=RULES)
+            bench.inside = {name: {} for name in bench.instances} if not true else bench.inside
+            return bench
 
         bench = runner.run(made())
 
@@ -293,6 +299,11 @@ def test_many_in_one_instance_cost_that_much_more() -> None:
     assert ten < few * 12
     assert more < update * 12
     assert event < costs(*many(1, 0))[1] * 1.1
+
+
+def test_interfaces_of_their_own_that_they_say_to_have_from_us_cost_others_nothing() -> None:
+    _, event, _ = costs(*many(20, 10), true=True)
+    assert event < costs(*many(20, 0))[1] * 1.1
 
 
 def test_the_name_is_that_of_its_slot() -> None:
