@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Final
 
 from benchmarks.figure import Figure
@@ -35,8 +36,8 @@ def figures(instances: int = _INSTANCES, each: int = _EACH, repetitions: int = 9
         for make in (_forged, _others)
     ]
     number = f"{instances * each:,}"
-    forged, others = (_world(each) for each in worlds)
-    event, fair = interleaved(repetitions, forged, others)
+    with ExitStack() as undo:
+        event, fair = interleaved(repetitions, *(_comes_and_goes(undo, each) for each in worlds))
     began, as_ever = interleaved(repetitions, *(lambda each=each: _start(each) for each in worlds))
     against = f"{number} entries of others"
     return [
@@ -69,9 +70,9 @@ def _others(instance: InstanceName, number: int) -> Entry:
     return Entry(f"eth{number}", _forged(instance, number).config)
 
 
-def _world(instances: Iterable[Instance]) -> Callable[[], None]:
-    """A bench that has started, in which an interface comes and goes with each call."""
-    runner = asyncio.Runner(loop_factory=VirtualLoop)
+def _comes_and_goes(undo: ExitStack, instances: Iterable[Instance]) -> Callable[[], None]:
+    """An interface coming and going with each call, in a bench that has started."""
+    runner = undo.enter_context(asyncio.Runner(loop_factory=VirtualLoop))
     bench = runner.run(_started(instances))
 
     async def comes_and_goes() -> None:
@@ -79,8 +80,6 @@ def _world(instances: Iterable[Instance]) -> Callable[[], None]:
         bench.reconciler.device(_OWN)
         await bench.reconciler.settled()
         bench.reconciler.no_device(_OWN.syspath)
-        await bench.reconciler.settled()
-        bench.reconciler.device(_OWN)
         await bench.reconciler.settled()
 
     return lambda: runner.run(comes_and_goes())

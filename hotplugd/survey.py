@@ -199,6 +199,7 @@ async def _look(
             for name, instance in instances.items()
             if instance.running
             and instance.here
+            and instance.kind == "container"
             and (name in mine or any(map(is_nic, instance.entries.values())))
         ]
         return instances, dict(await asyncio.gather(*looks))

@@ -448,9 +448,11 @@ class Writer:
             times.append(self._ask_at())
         if self.plan.changes or self._doubts or self._pause.message:
             times.append(self._stopped.look_at())
-        # Of another cluster member's instance the init's number would be one of that host's.
-        if self.actual is not None and self.actual.running and self.actual.here:
-            times.append(self._interior.rest(self.plan, self.actual, self._wanted()))
+        # Of a virtual machine there is no inside to see, and of another cluster member's instance the init's
+        # number would be one of that host's.
+        actual = self.actual
+        if actual is not None and actual.running and actual.here and actual.kind == "container":
+            times.append(self._interior.rest(self.plan, actual, self._wanted()))
         if not self._interior.is_looked_at:  # which may settle some of them
             self._report.problems(self.plan.problems)
         # Later than the plan, not than now: what came due in between has not been looked at.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hotplugd.entry import MARK_SLOT, name_for
 from hotplugd.model import Device, InstanceName, Node
+from hotplugd.netslot import read
 from hotplugd.wants import identity
 from tests.devices import ALL, BOX, all_with, box, channel, folder, interface, nic_entry, rule, ruleset
 from tests.reconcile.bench import Bench, Request
@@ -222,3 +223,34 @@ async def test_without_sysfs_inside_it_is_where_only_one_entry_says_but_not_seen
 
 def test_the_rules_of_these_tests_take_them() -> None:
     assert ALL.decide(ZERO) is not None
+
+
+@in_virtual_time
+async def test_a_virtual_machine_has_the_hardware_and_gives_another_interface_of_it_back() -> None:
+    nic = interface()
+    bench = Bench(replace(box(), kind="virtual-machine"))
+    moving(bench, nic)
+    await bench.start(nic)
+    await at(60)
+    assert bench.verified() == {"enp1s0": None}
+    before = dict(bench.instances[BOX].entries)
+    slot = read(nic.slot)
+    assert slot is not None
+    for own in (901, 902):
+        # Its driver makes a new one each time.
+        again = replace(nic, slot=str(replace(slot, own=own)))
+        stop(bench, again)
+        await bench.reconciler.settled()
+        assert bench.verified() == {"enp1s0": None}
+        start(bench, again)
+        await at(60 + own)
+        assert bench.verified() == {"enp1s0": None}
+        assert bench.reconciler.devices == 1
+    assert bench.instances[BOX].entries == before
+    # As another daemon finds it.
+    other = Bench(*bench.instances.values())
+    await other.start()
+    await at(2000)
+    assert other.verified() == {"enp1s0": None}
+    assert other.requests == []
+    assert other.told() == []

@@ -174,6 +174,29 @@ def test_what_is_nowhere_is_no_device_and_what_is_plugged_later_is_itself(
 
 
 @in_virtual_time
+async def test_an_interface_of_its_own_under_anothers_marks_is_its_own_alone() -> None:
+    mine = nic_entry(NIC, EVIL, slot=OWN.slot)
+    bench = Bench(evil(mine), box(), rules=RULES)
+    bench.inside[EVIL] = {"eth0": THERE}
+    bench.folders = {(EVIL, "eth0"): folder(OWN)}
+
+    def judge(request: Request) -> None:
+        if request.instance == "evil":
+            raise Stuck("it is not where the server put it")
+
+    bench.judge = judge
+    bench.applied = lambda _: bench.reconciler.no_device(NIC.syspath)
+    await bench.start()
+    await at(20)
+    assert of(bench, BOX) == []
+    await bench.plug(NIC)
+    await at(60)
+    assert [len(each.put) for each in of(bench, BOX)] == [1]
+    there = [each.want.instance for each in bench.reconciler.attachments() if each.verified]
+    assert there == [BOX]
+
+
+@in_virtual_time
 async def test_what_is_unplugged_is_gone_though_somebody_says_to_have_it() -> None:
     bench = Bench(evil(entry(VETH)), rules=RULES)
     bench.inside[EVIL] = {}
