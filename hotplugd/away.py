@@ -73,6 +73,10 @@ class Away:
         """Take note that what has not left, as far as we heard, was seen in this instance."""
         self._expected[slot] = name, entry
 
+    def expect_nothing(self, name: InstanceName) -> None:
+        """Take note that nothing that has not left is in this instance."""
+        self._expected = {slot: each for slot, each in self._expected.items() if each[0] != name}
+
     def held(self, slot: str, name: InstanceName, entry: str, *, seen: bool) -> InstanceName | None:
         """Take note that this instance has it under this entry. Returns who had it before, if another.
 

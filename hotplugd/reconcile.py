@@ -8,12 +8,12 @@ loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from hotplugd.away import Away, Claimants, Present
+from hotplugd.away import Present
 from hotplugd.claims import Claim, Claims, meets, withheld
-from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, Interface
-from hotplugd.netslot import assumed, claiming, inside, number_above, recalled
+from hotplugd.model import Device, Instance, InstanceName
+from hotplugd.moved import Moved
 from hotplugd.plan import Attachment, Change
 from hotplugd.retry import LONG_AGO, NEVER
 from hotplugd.rules import RuleSet
@@ -39,10 +39,12 @@ class Reconciler:
         self._since: dict[str, float] = {}
         self._slots: set[str] = set()
         self._unsettled: dict[str, Device] = {}
-        self._away = Away(self._given_up)
-        self._claimants = Claimants()
         self._wants: dict[str, Wants] = {}
         self._writers: dict[InstanceName, Writer] = {}
+        self._moved = Moved(
+            tools.boot, self._writers, self._devices, self._slots, self._may_have, self._restore, self._gone
+        )
+        self._away = self._moved.away
         self._claims = Claims()
         # Claims that changed and that no device was judged by yet; while instances are listed they gather.
         self._disputed: set[Claim] = set()
@@ -74,7 +76,7 @@ class Reconciler:
         if was is not None:
             self._slots.discard(was.slot)
             self._devices.pop(was.key, None)
-            self._moved(was.key, device.syspath)
+            self._rename(was.key, device.syspath)
         elif before is None or before.slot != device.slot:
             self._since[device.syspath] = self._loop.time()
         self._devices[device.syspath] = device
@@ -218,17 +220,17 @@ class Reconciler:
         """
         wanted = self._wants.get(device.key, Wants(device)).wants
         names = {each.instance for each in wanted if self._writer(each.instance).holds(each.slot)}
-        return names.union(self._claimants.of(device))
+        return names.union(self._moved.claimants.of(device))
 
     def _leaves(self, device: Device) -> None:
         """An interface has left the host, perhaps for an instance: until that is known it is not gone."""
         away = self._away.leave(device)
         self._devices.pop(device.key, None)
         self._devices[away.key] = away
-        self._moved(device.key, away.key)
+        self._rename(device.key, away.key)
         self._claim(away, was=device.key)
 
-    def _moved(self, key: str, to: str) -> None:
+    def _rename(self, key: str, to: str) -> None:
         if (since := self._since.pop(key, None)) is not None:
             self._since[to] = since
 
@@ -243,12 +245,9 @@ class Reconciler:
 
     def _learned(self, name: InstanceName, instance: Instance | None) -> None:
         self._disputed |= self._claims.learned(name, instance)
-        self._claimants.learned(name, instance)
         if not self._listing:
             self._judge()
-        for slot, entry in list(self._away.of(name).items()):
-            if instance is None or not instance.running or entry not in instance.entries:
-                self._away.lost(slot)
+        self._moved.learned(name, instance)
         if instance is not None and instance.kind == "virtual-machine":
             self._looked(self._writer(name))
 
@@ -259,75 +258,14 @@ class Reconciler:
             self._claim(device)
 
     def _looked(self, writer: Writer) -> None:
-        """See which interfaces are in an instance, by what was seen there and not by what its entries say."""
-        instance, seen = writer.actual, writer.seen
-        if instance is None or not instance.running or not instance.here or not self._devices_listed:
-            return
-        if instance.kind == "virtual-machine" or (seen is not None and _shows_nothing(seen)):
-            self._assume(writer, instance)
-        elif seen is not None and seen.folders:
-            self._see(writer, instance, seen.folders)
-            for name in self._claimants.rivals(writer.name):
-                rival = self._writers[name]
-                if rival.actual is not None and rival.actual.kind == "virtual-machine":
-                    self._looked(rival)
-
-    def _see(self, writer: Writer, instance: Instance, folders: Mapping[str, Interface]) -> None:
-        found = {str(each[0]): each for each in inside(instance, folders, self._tools.boot)}
-        for slot in self._away.of(writer.name).keys() - found.keys():
-            self._away.lost(slot)
-        for slot, (parts, entry, interface) in found.items():
-            if slot not in self._slots and (device := recalled(parts, entry, interface)) is not None:
-                self._restore(device)
-            if slot in self._away:
-                self._has(writer, slot, entry, seen=True)
-            elif slot in self._slots:
-                self._away.expect(slot, writer.name, entry.name)
-
-    def _assume(self, writer: Writer, instance: Instance) -> None:
-        """Nobody can look into it: what the host lacks and no other may have is where an entry says."""
-        if instance.kind == "virtual-machine":
-            known = {number_above(each.slot) for each in self._devices.values() if each.subsystem == "net"}
-            for device in assumed(instance):
-                if number_above(device.slot) not in known and self._is_rightful(writer.name, device):
-                    self._restore(device)
-                    known.add(number_above(device.slot))
-        for device in self._away.unheld():
-            self._assume_of(writer, device)
-
-    def _assume_of(self, writer: Writer, device: Device) -> bool:
-        """Whether the instance has it, as far as anybody can tell."""
-        entry = claiming(writer.actual, device) if writer.actual is not None else None
-        if entry is None or not self._is_rightful(writer.name, device):
-            return False
-        self._has(writer, device.slot, entry, seen=False)
-        return True
-
-    def _given_up(self, slot: str) -> None:
-        """What was seen nowhere is gone, unless an instance runs that nobody could look into yet."""
-        device = self._devices[slot]
-        names = self._may_have(device)
-        unseen = [
-            writer for name in names if (writer := self._writer(name)).is_running and not _shows(writer)
-        ]
-        if not any(self._assume_of(writer, device) for writer in unseen):
-            self._gone(slot)
-
-    def _is_rightful(self, name: InstanceName, device: Device) -> bool:
-        """Whether no other that says so may have it: one that was looked into has not."""
-        others = [self._writers[each] for each in self._claimants.of(device) if each != name]
-        return not any(each.is_running and not _shows(each) for each in others)
+        if self._devices_listed:
+            self._moved.looked(writer)
 
     def _restore(self, device: Device) -> None:
         """An interface is inside that nobody has seen on the host since we started."""
         if (found := self._tools.restore(device)) is not None:
             self._slots.add(found.slot)
             self._leaves(found)
-
-    def _has(self, writer: Writer, slot: str, entry: Entry, *, seen: bool) -> None:
-        before = self._away.held(slot, writer.name, entry.name, seen=seen)
-        if before is not None:
-            self._writer(before).look_again()
 
     # --- devices to writers -----------------------------------------------------------------------------
 
@@ -353,7 +291,7 @@ class Reconciler:
 
     def _wanted(self, device: Device) -> Wants:
         found = wants(self._rules, device)
-        holders = self._claimants.of(device)
+        holders = self._moved.claimants.of(device)
         if any(
             each.instance in holders or self._writers[each.instance].has_entry(each.slot)
             for each in found.wants
@@ -409,13 +347,3 @@ class Reconciler:
             writer.close()
             self._forgotten = self._loop.time()
             self._writers.pop(writer.name, None)
-
-
-def _shows(writer: Writer) -> bool:
-    """Whether it was to be seen which interfaces are inside."""
-    return writer.seen is not None and bool(writer.seen.folders)
-
-
-def _shows_nothing(seen: Inside) -> bool:
-    """Whether somebody looked, and which interfaces are inside was not to be seen."""
-    return bool(seen.error) or (seen.folders is not None and not seen.folders)
