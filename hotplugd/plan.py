@@ -17,6 +17,7 @@ from hotplugd import entry as entries
 from hotplugd import form, netslot
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, quoted
 from hotplugd.rules import values
+from hotplugd.unsettled import Unsettled
 from hotplugd.wants import Problem, Want, identity, shared_identity
 
 # So many dead interfaces of one instance are told of one by one: who may edit it may write any number down.
@@ -103,26 +104,6 @@ def plan_instance(
     return Plan(tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems))
 
 
-class _Unsettled:
-    """The devices of which nothing is known yet but that they exist."""
-
-    def __init__(self, devices: Sequence[Device]) -> None:
-        self._numbers = {entries.slot_prefix(each.devnum) for each in devices if each.devnum is not None}
-        self._interfaces = {each.kernel for each in devices if each.subsystem == "net"}
-        self._parts = {part for each in devices for part in each.syspath.split("/")}
-
-    def may_have(self, entry: Entry) -> bool:
-        """Whether the entry may have been made for one of them."""
-        if not self._parts:
-            return False
-        if "-".join(entries.slot_of(entry).split("-", 3)[:3]) + "-" in self._numbers:
-            return True
-        if entry.config.get("type") == "nic":
-            return entry.config.get("parent") in self._interfaces
-        address = entry.config.get("pci") or entry.config.get("address")
-        return address is not None and address in self._parts
-
-
 def _is_again(entry: Entry, want: Want) -> bool:
     """Whether this is the interface that the entry was for, plugged in again under the same name.
 
@@ -176,7 +157,7 @@ class _Planner:
         for each in self._ours.values():
             if netslot.is_nic(each):
                 self._interfaces.setdefault(each.config.get("parent", ""), []).append(each)
-        unknown = _Unsettled(unsettled)
+        unknown = Unsettled(unsettled)
         self._waiting = {each.name: each for each in self._ours.values() if unknown.may_have(each)}
         self._kept = set(self._waiting)
         self._taken: dict[str, str] = {}
