@@ -157,11 +157,14 @@ def unfit(veth: Veth) -> Iterator[Veth]:
         kind = ["type", "vxlan", "id", "7", "dstport", str(taken.getsockname()[1])]
         subprocess.run(["ip", "link", "add", "name", veth.name, "address", veth.mac, *kind], check=True)
         yield veth
-        subprocess.run(["ip", "link", "del", veth.name], check=False)
+        # The server may have left it under another name.
+        for each in Path("/sys/class/net").iterdir():
+            if (each / "address").read_text().strip() == veth.mac:
+                subprocess.run(["ip", "link", "del", each.name], check=True)
 
 
 def test_an_entry_with_which_its_container_does_not_start_is_out_until_it_runs(
-    container: Container, unfit: Veth, daemon: StartDaemon
+    unfit: Veth, container: Container, daemon: StartDaemon
 ) -> None:
     running = daemon(rules(unfit, to=str(container)))
     eventually(lambda: verified(running) == [True])
@@ -176,7 +179,7 @@ def test_an_entry_with_which_its_container_does_not_start_is_out_until_it_runs(
 
 
 def test_one_that_the_server_could_not_start_when_it_started_itself_is_found_by_its_warning(
-    own_server: Server, unfit: Veth
+    unfit: Veth, own_server: Server
 ) -> None:
     container = own_server.launch()
     with Daemon(own_server.socket, rules(unfit, to=str(container))) as running:
