@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import flapping, idle, live, matching, memory, plans, restart, startup, storm
+from benchmarks import flapping, forged, idle, live, matching, memory, plans, restart, startup, storm
 from benchmarks.figure import Figure, machine, table
 
 FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
@@ -18,6 +18,7 @@ FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
     ("storm", storm.figures),
     ("flapping", flapping.figures),
     ("plans", plans.figures),
+    ("forged", forged.figures),
     ("matching", matching.figures),
     ("restart", restart.figures),
     ("idle", idle.figures),

@@ -91,12 +91,20 @@ class Doubts:
         At its own place it would be found. Elsewhere in the instance the server would not make the node, and
         of two at one place it mounts the first alone.
         """
-        places = [(each.entry.name, place_of(each.entry)) for each in batch]
-        return [
-            self._removal(each)
-            for each in self._lost.values()
-            if any((name == each.name) != (place == place_of(each)) for name, place in places)
-        ]
+        places: dict[str, set[str]] = {}
+        names: dict[str, set[str]] = {}
+        for each in batch if self._lost else ():
+            place = place_of(each.entry)
+            places.setdefault(each.entry.name, set()).add(place)
+            names.setdefault(place, set()).add(each.entry.name)
+
+        def elsewhere(entry: Entry) -> bool:
+            """By its name at another place, or by another's name at its place."""
+            place = place_of(entry)
+            at, by = places.get(entry.name, set()), names.get(place, set())
+            return bool(at - {place} or by - {entry.name})
+
+        return [self._removal(each) for each in self._lost.values() if elsewhere(each)]
 
     def done(self) -> None:
         """The request was carried out."""

@@ -7,6 +7,7 @@ physical, and for virtual machines usb and pci.
 from __future__ import annotations
 
 from hotplugd import entry as entries
+from hotplugd import netslot
 from hotplugd.memory import remember
 from hotplugd.model import Device, Entry, Inside, Instance, quoted
 from hotplugd.wants import Want, identity
@@ -111,9 +112,7 @@ def unlike(want: Want, instance: Instance, inside: Inside | None) -> str | None:
     if inside is None or inside.error or not instance.running or not want.place:
         return None
     if want.what == "nic":
-        if inside.interfaces is None:
-            return None
-        return "" if want.place in inside.interfaces else "missing"
+        return _unlike_interface(want, inside)
     return _unlike_node(want, inside) if want.place in inside.nodes else None
 
 
@@ -126,6 +125,28 @@ def wrong_mode(want: Want, inside: Inside | None) -> str:
         f"{want.place} in {want.instance} has mode {node.mode:04o}, the rule says {want.attach.mode}: "
         f"something inside changed it"
     )
+
+
+def is_veiled(want: Want, inside: Inside | None) -> bool:
+    """Whether somebody looked, and which interface is in the device's place was not to be seen."""
+    if want.what != "nic" or inside is None or inside.folders is None:
+        return False
+    return want.place not in inside.folders
+
+
+def _unlike_interface(want: Want, inside: Inside) -> str | None:
+    if inside.interfaces is None:
+        return None
+    if want.place not in inside.interfaces:
+        return "missing"
+    slot = netslot.read(want.device.slot)
+    if inside.folders is None or slot is None:
+        return ""
+    found = inside.folders.get(want.place)
+    if found is None:
+        # Its container does not show sysfs, or shows another's.
+        return None
+    return "" if found.number == slot.own else "another interface"
 
 
 def _unlike_node(want: Want, inside: Inside) -> str:

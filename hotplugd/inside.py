@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from hotplugd.model import Inside, Node
+from hotplugd.netfolders import folders
 from hotplugd.pace import Pace
 from hotplugd.slots import devnum_of
 
@@ -117,10 +118,16 @@ class Root:
 
 
 def look(
-    root: int, process: int, paths: Iterable[str], users: Iterable[str], groups: Iterable[str]
+    root: int,
+    process: int,
+    paths: Iterable[str],
+    users: Iterable[str],
+    groups: Iterable[str],
+    interfaces: Iterable[str] | None = None,
 ) -> Inside:
     """What is at `paths`, and the ids of `users` and `groups`, below the directory descriptor `root`, and the
-    network interfaces of `process`, a descriptor of its folder in /proc.
+    network interfaces of `process`, a descriptor of its folder in /proc; which they are where there are names
+    of interfaces that matter.
 
     Closes both. May block for as long as the container likes. Raises nothing but OSError, for what is not
     the absence of something.
@@ -131,6 +138,7 @@ def look(
             users=_ids(root, "/etc/passwd", users),
             groups=_ids(root, "/etc/group", groups),
             interfaces=_interfaces(process),
+            folders=folders(root, interfaces) if interfaces is not None else None,
         )
     finally:
         os.close(root)

@@ -46,7 +46,9 @@ class Inspector:
         """From now on rules ask for the ids of these names."""
         self._users, self._groups = frozenset(users), frozenset(groups)
 
-    async def look(self, name: InstanceName, paths: Sequence[str]) -> Inside:
+    async def look(
+        self, name: InstanceName, paths: Sequence[str], interfaces: Sequence[str] | None = None
+    ) -> Inside:
         """See `server.Inspector`. Raises any ServerError."""
         if name in self._hanging:
             raise Unreachable("an earlier look has not come back: a file system in there hangs")
@@ -56,7 +58,7 @@ class Inspector:
             held = root.duplicate()
         except OSError as error:
             raise Unreachable(str(error)) from error
-        work = partial(look, *held, paths, self._users, self._groups)
+        work = partial(look, *held, paths, self._users, self._groups, interfaces)
         self._hanging.add(name)
 
         def watched() -> Inside:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from hotplugd.entry import place_of
 from hotplugd.linker import Linker
 from hotplugd.model import Entry, Inside, Instance, InstanceName
+from hotplugd.netslot import is_nic
 from hotplugd.plan import Change, Plan
 from hotplugd.report import Report
 from hotplugd.retry import NEVER
@@ -105,27 +107,28 @@ class Interior:
         if not self.is_looked_at:
             links = self._linker.paths(plan.attachments)
             self._sight.also = self._teller.paths(instance) | links
-            when = self._sight.next(plan.attachments, wanted)
+            interfaces = [place_of(each) for each in instance.entries.values() if is_nic(each)]
+            when = self._sight.next(plan.attachments, wanted, interfaces=bool(interfaces))
             if when <= self._loop.time():
                 when = NEVER
-                self._look(self._sight.paths(plan.attachments))
+                self._look(self._sight.paths(plan.attachments), interfaces or None)
         self._linker.link(plan.attachments, instance, self.seen)
         self._teller.tell(plan, instance, self.seen)
         return when
 
-    def _look(self, paths: Sequence[str]) -> None:
+    def _look(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
         self.is_looked_at = True
-        self._activity.start(partial(self._look_at, paths), self._looked)
+        self._activity.start(partial(self._look_at, paths, interfaces), self._looked)
 
     def _looked(self, fine: bool) -> None:
         self.is_looked_at = False
         if fine:
             self._learned()
 
-    async def _look_at(self, paths: Sequence[str]) -> None:
+    async def _look_at(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
         begun = self._sight.begin(self._loop.time())
         try:
-            inside = await self._tools.inspector.look(self._name, paths)
+            inside = await self._tools.inspector.look(self._name, paths, interfaces)
         except ServerError as error:
             inside = Inside(error=str(error))
         gone, behind = self._sight.seen(begun, inside, self._loop.time())

@@ -7,14 +7,16 @@ import json
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import aiohttp
 
 from hotplugd.model import InstanceName, is_instance_name
-from hotplugd.server import Unreachable
+from hotplugd.refusals import refusal, short
+from hotplugd.server import Busy, Unreachable
 
 # The server pings an event stream every 10 s: three missed pings mean that it is gone.
 _SILENCE: Final = 35.0
@@ -25,17 +27,26 @@ _MOST: Final = 1 << 20
 _MOST_HEARD: Final = 10_000
 # More updates than we have under way at a time are others' all the same.
 _MOST_TIMES: Final = 10
+# Not the server's own word: it tells of the operation, and not that the instance does not run.
+START_FAILED: Final = "start-failed"
+_RESOURCES: Final = ("instances", "containers", "virtual-machines")
+_FAILURE: Final = 400
+_STARTS: Final = ("Starting", "Restarting")
 
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
     """Something happened: the server's name for it (`instance-started`), and to which instance.
 
-    name  None where it may be several: of a profile, which gives entries to all that use it, or a project
+    name    None where it may be several: of a profile, which gives entries to all that use it, or a project
+    reason     why it could not be started, where that is what happened
+    operation  the server's id of the operation that should have started it
     """
 
     action: str
     name: InstanceName | None
+    reason: str = ""
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +77,8 @@ async def lifecycle(
         async with session:
             for scope in scopes:
                 async with asyncio.timeout(_GREETING):
-                    stream = await session.ws_connect(
-                        f"{base}/1.0/events?type=lifecycle&{scope}", timeout=timeout, max_msg_size=_MOST
-                    )
+                    url = f"{base}/1.0/events?type=lifecycle,operation&{scope}"
+                    stream = await session.ws_connect(url, timeout=timeout, max_msg_size=_MOST)
                 tasks.append(asyncio.create_task(_hear(stream, heard)))
             yield None
             while tasks and (some := await heard.take()):
@@ -138,9 +148,14 @@ def _connector(address: str, identity: Identity | None) -> aiohttp.BaseConnector
 
 
 def meaning(text: str) -> list[Lifecycle]:
-    """The instances that an event speaks of. What is no lifecycle event of an instance gives none."""
+    """The instances that an event speaks of. What is no lifecycle event of an instance, and no start that
+    failed, gives none.
+    """
     try:
-        metadata = json.loads(text)["metadata"]
+        event = json.loads(text)
+        metadata = event["metadata"]
+        if event.get("type") == "operation":
+            return _failed_start(metadata)
         action = str(metadata["action"])
         if action.startswith(("profile-", "project-")):
             return [Lifecycle(action, None)]
@@ -155,3 +170,43 @@ def meaning(text: str) -> list[Lifecycle]:
     names = [unquote(name), *([str(old)] if old else [])]
     # Names are parts of the addresses that are asked for.
     return [Lifecycle(action, InstanceName(project, each)) for each in names if is_instance_name(each)]
+
+
+def _failed_start(operation: Any) -> list[Lifecycle]:
+    """The instances that an operation should have started and did not. Raises what `meaning` expects.
+
+    Where the server had something else to do with it, nobody is to blame.
+    """
+    reason = str(operation.get("err") or "")
+    if operation["status_code"] != _FAILURE or not str(operation["description"]).startswith(_STARTS):
+        return []
+    if isinstance(refusal(reason), Busy):
+        return []
+    found = [each for key in _RESOURCES for each in (operation["resources"].get(key) or [])]
+    names = dict.fromkeys(_named(str(each)) for each in found)
+    ident = str(operation["id"])
+    return [Lifecycle(START_FAILED, name, short(reason), ident) for name in names if name is not None]
+
+
+def not_started(warnings: Any) -> list[tuple[Lifecycle, datetime]]:
+    """The instances that the server could not start when it started itself, and when, by its warnings.
+
+    Raises what `meaning` expects: the warnings are as the server tells them.
+    """
+    found = []
+    for each in warnings:
+        name = _named(str(each["entity_url"])) if "autostart" in str(each["type"]).lower() else None
+        if name is not None and each["status"] != "resolved":
+            when = datetime.fromisoformat(str(each["last_seen_at"]))
+            reason, ident = short(str(each["last_message"])), str(each["uuid"])
+            found.append((Lifecycle(START_FAILED, name, reason, f"{ident} {when}"), when))
+    return found
+
+
+def _named(source: str) -> InstanceName | None:
+    """The instance at this path of the API; None where there is none."""
+    parts = urlsplit(source)
+    kind, name = parts.path.strip("/").split("/")[1:3]
+    project = parse_qs(parts.query).get("project", ["default"])[0]
+    found = unquote(name)
+    return InstanceName(project, found) if kind in _RESOURCES and is_instance_name(found) else None

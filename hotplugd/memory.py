@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from hotplugd.entry import MARK_SEEN, slot_of
@@ -15,6 +16,8 @@ from hotplugd.model import Device, Entry
 
 # What is true of one moment alone.
 _PASSING: Final = frozenset({"USEC_INITIALIZED", "SEQNUM", "TAGS", "CURRENT_TAGS", "DEVPATH", "ACTION"})
+# What udevd takes from the USB device for an interface of it, as it is.
+_OF_USB: Final = ("ID_VENDOR_ID", "ID_MODEL_ID", "ID_SERIAL_SHORT", "ID_USB_INTERFACES")
 _TEXTS: Final = ("syspath", "kernel", "devtype", "driver")
 _MAPS: Final = ("properties", "attrs")
 
@@ -32,32 +35,53 @@ def remember(device: Device) -> str:
 def recall(entry: Entry) -> Device | None:
     """The network interface that an entry of ours was made for, as it was then and away now.
 
-    None where the entry says nothing, or nothing that could be so: marks can be edited.
+    None where the entry says nothing, or nothing that could be so: marks can be edited. What it says is how
+    rules go on judging the interface, and no proof of anything.
     """
-    try:
-        found = json.loads(entry.config.get(MARK_SEEN, ""))
-    except (ValueError, RecursionError):
+    found = _read(entry)
+    if found is None:
         return None
-    if not isinstance(found, dict):
+    properties, attrs = (_texts(found.get(key)) for key in _MAPS)
+    texts = _texts({key: found.get(key) for key in _TEXTS})
+    if properties is None or attrs is None or texts is None:
         return None
-    texts = [found.get(key) for key in _TEXTS]
-    maps = [found.get(key) for key in _MAPS]
-    if not all(isinstance(each, str) for each in texts) or not all(map(_is_texts, maps)):
-        return None
-    syspath = str(found["syspath"])
+    syspath = texts["syspath"]
     if not syspath.startswith("/sys/devices/") or ".." in syspath.split("/") or not _is_a_path(syspath):
         return None
     return Device(
         syspath=syspath,
         subsystem="net",
-        kernel=found["kernel"],
-        devtype=found["devtype"],
-        driver=found["driver"],
-        properties=found["properties"],
-        attrs=found["attrs"],
+        kernel=texts["kernel"],
+        devtype=texts["devtype"],
+        driver=texts["driver"],
+        properties=properties,
+        attrs=attrs,
         slot=slot_of(entry),
         away=True,
     )
+
+
+def left_from(entry: Entry) -> str:
+    """The syspath that the entry's interface had on the host, as the entry says; empty where it does not."""
+    found = _read(entry)
+    return str(found.get("syspath", "")) if found is not None else ""
+
+
+def checked(device: Device) -> Device:
+    """The device without what its entry says otherwise than the USB device that it hangs from."""
+    usb = device.usb
+    if usb is None:
+        return device
+    own = {key: usb.properties[key] for key in _OF_USB if key in usb.properties and key in device.properties}
+    return replace(device, properties={**device.properties, **own})
+
+
+def _read(entry: Entry) -> dict[str, object] | None:
+    try:
+        found = json.loads(entry.config.get(MARK_SEEN, ""))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _kept(texts: Mapping[str, str]) -> dict[str, str]:
@@ -72,5 +96,7 @@ def _is_a_path(text: str) -> bool:
         return False
 
 
-def _is_texts(found: object) -> bool:
-    return isinstance(found, dict) and all(isinstance(each, str) for each in (*found, *found.values()))
+def _texts(found: object) -> dict[str, str] | None:
+    if isinstance(found, dict) and all(isinstance(each, str) for each in (*found, *found.values())):
+        return found
+    return None

@@ -135,6 +135,11 @@ class Device:
     def __hash__(self) -> int:
         return hash(self.syspath)
 
+    @property
+    def key(self) -> str:
+        """What it is known by among all devices: another may be at its syspath while it is away."""
+        return self.slot if self.away else self.syspath
+
     def __str__(self) -> str:
         return self.node or (self.kernel if self.subsystem in ("net", "pci") else self.syspath)
 
@@ -238,6 +243,20 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface as sysfs has it for those inside, which nobody inside can forge.
+
+    above_at  the syspath of the device that it belongs to, or /sys/devices/virtual
+    above     the number of that device's folder, or its own
+    number    the number of its own folder
+    """
+
+    above_at: str
+    above: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Inside:
     """What was seen inside one running container.
 
@@ -246,6 +265,7 @@ class Inside:
     users   numeric ids by name, as the container's own /etc/passwd has them; None where it has none
     groups  likewise, of /etc/group
     error   why nothing could be seen, or empty
+    folders which interfaces they are, by name, as far as sysfs is to be seen there; None where nobody looked
     """
 
     nodes: Mapping[str, Node | None] = field(default_factory=dict)
@@ -253,6 +273,7 @@ class Inside:
     groups: Mapping[str, int | None] = field(default_factory=dict)
     interfaces: frozenset[str] | None = None
     error: str = ""
+    folders: Mapping[str, Interface] | None = None
 
 
 _LEGAL_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)

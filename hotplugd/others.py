@@ -11,8 +11,8 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from hotplugd.claims import Claims, withheld
-from hotplugd.entry import name_for
-from hotplugd.model import Device, Instance, InstanceName
+from hotplugd.entry import names_for
+from hotplugd.model import Instance, InstanceName
 from hotplugd.takes import Claim
 from hotplugd.wants import Wants
 
@@ -31,7 +31,7 @@ class Others:
         self._loop = asyncio.get_running_loop()
         self._changed = changed
         self._gathered: set[Claim] | None = None
-        # By the syspath of a device that is withheld: the instances and the entries where it would be.
+        # By the key of a device that is withheld: the instances and the entries where it would be.
         self._withheld: dict[str, frozenset[tuple[InstanceName, str]]] = {}
         # Instances that have just stopped, and may be about to start again.
         self._restarting: dict[InstanceName, asyncio.TimerHandle] = {}
@@ -57,21 +57,22 @@ class Others:
     def judge(self, found: Wants, *, attached: bool) -> Wants:
         """The wants of a device with regard to what others have."""
         judged = withheld(found, self.claims, attached=attached)
-        self.forget(found.device)
+        self.forget(found.device.key)
         if found.wants and not judged.wants:
-            places = frozenset((want.instance, name_for(want.slot)) for want in found.wants)
-            self._withheld[found.device.syspath] = places
+            self._withheld[found.device.key] = frozenset(
+                (want.instance, name) for want in found.wants for name in names_for(want.slot)
+            )
         return judged
 
-    def forget(self, device: Device) -> None:
-        """The device is gone, or judged anew."""
-        self._withheld.pop(device.syspath, None)
+    def forget(self, key: str) -> None:
+        """The device is gone, has another key, or is judged anew."""
+        self._withheld.pop(key, None)
 
     def attached(self, instance: Instance) -> list[str]:
-        """The syspaths of withheld devices that the instance turns out to have by our entries."""
+        """The keys of withheld devices that the instance turns out to have by our entries."""
         return [
-            syspath
-            for syspath, places in self._withheld.items()
+            key
+            for key, places in self._withheld.items()
             if any(who == instance.id and name in instance.entries for who, name in places)
         ]
 

@@ -8,15 +8,20 @@ small plan. The daemon, `hotplugd plan`, `hotplugd explain` and the tests all ca
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final, Literal
 
 from hotplugd import entry as entries
-from hotplugd import form
+from hotplugd import form, netslot
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, quoted
 from hotplugd.rules import values
-from hotplugd.wants import Problem, Want, apart, hardware, identity, own_serial
+from hotplugd.unsettled import Unsettled
+from hotplugd.wants import Problem, Want, apart, hardware, identity, own_serial, shared_identity
+
+# So many dead interfaces of one instance are told of one by one: who may edit it may write any number down.
+_MOST_DEAD: Final = 10
 
 Action = Literal["add", "update", "repair", "remove"]
 
@@ -69,6 +74,8 @@ def plan_instance(
     inside: Inside | None,
     unsettled: Sequence[Device] = (),
     present: Container[str] | None = None,
+    held: Mapping[str, str] = MappingProxyType({}),
+    unstartable: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """What has to change in one instance.
 
@@ -78,6 +85,8 @@ def plan_instance(
     unsettled  devices that exist and that udevd has not processed (yet, or any more): an entry for one of
                them stays as it is until udevd says what the device is
     present    the slots of all devices that exist; None where nobody knows, and an entry goes if unwanted
+    held       the network interfaces that are in it: their entries' names by slot
+    unstartable  the entries with which the instance could not be started, and why, by name
     """
     if instance is None:
         message = f"there is no instance '{name.name}' in project '{name.project}'"
@@ -85,23 +94,14 @@ def plan_instance(
     if not instance.here:
         return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
     mine = list(wanted)
-    names = {name for want in mine for name in entries.names_for(want.slot)}
-    planner = _Planner(instance, inside, unsettled, names)
+    planner = _Planner(instance, inside, unsettled, held, unstartable)
+    mine = planner.under_their_entries(mine)
+    planner.wait(mine)
     if present is not None:
         planner.bury(present, mine)
     planner.place(mine)
     planner.clear(present or ())
     return Plan(tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems))
-
-
-def _may_be_for(entry: Entry, device: Device) -> bool:
-    """Whether the entry may have been made for a device of which nothing but this is known yet."""
-    if device.devnum is not None and entries.is_for(entry, device.devnum):
-        return True
-    if entry.config.get("type") == "nic":
-        return device.subsystem == "net" and device.kernel == entry.config.get("parent")
-    address = entry.config.get("pci") or entry.config.get("address")
-    return address is not None and address in device.syspath.split("/")
 
 
 def _is_again(entry: Entry, want: Want) -> bool:
@@ -113,7 +113,8 @@ def _is_again(entry: Entry, want: Want) -> bool:
         want.what == "nic"
         and not want.device.away
         and want.device.kernel == entry.config.get("parent")
-        and identity(want.device) == entry.config.get(entries.MARK_DEVICE)
+        # An earlier version did not tell the interfaces of one device apart.
+        and entry.config.get(entries.MARK_DEVICE) in (identity(want.device), shared_identity(want.device))
     )
 
 
@@ -141,32 +142,65 @@ class _Planner:
     """A plan in the making, for one instance."""
 
     def __init__(
-        self, instance: Instance, inside: Inside | None, unsettled: Sequence[Device], wanted: Container[str]
+        self,
+        instance: Instance,
+        inside: Inside | None,
+        unsettled: Sequence[Device],
+        held: Mapping[str, str],
+        unstartable: Mapping[str, str],
     ) -> None:
         self.changes: list[Change] = []
         self.attachments: list[Attachment] = []
         self.problems: list[Problem] = []
         self._instance = instance
         self._inside = inside
+        self._held = held
+        self._unstartable = unstartable
         self._ours = {each.name: each for each in instance.entries.values() if entries.is_ours(each)}
         self._foreign = {
             path: each.name
             for each in (*instance.inherited.values(), *instance.entries.values())
             if each.name not in self._ours and (path := entries.place_of(each))
         }
-        waiting = {
-            each.name: each
-            for each in self._ours.values()
-            if any(_may_be_for(each, device) for device in unsettled)
-        }
-        self._kept = set(waiting)
-        self._taken: dict[str, Want | str] = {
-            entries.place_of(each): f"the entry '{name}' of a device that udevd has not processed"
-            for name, each in waiting.items()
-            # By its name it is a device's that is known: whatever else it says was edited, and is put right.
-            if name not in wanted
-        }
+        # By the name on the host: of those that were plugged in there under one name in turn.
+        self._interfaces: dict[str, list[Entry]] = {}
+        for each in self._ours.values():
+            if netslot.is_nic(each):
+                self._interfaces.setdefault(each.config.get("parent", ""), []).append(each)
+        unknown = Unsettled(unsettled)
+        self._waiting = {each.name: each for each in self._ours.values() if unknown.may_have(each)}
+        self._kept = set(self._waiting)
+        self._taken: dict[str, Want | str] = {}
         self._serials: dict[tuple[str, str], Want] = {}
+
+    def under_their_entries(self, wanted: Iterable[Want]) -> list[Want]:
+        """The wants, those of an interface under the slot that its entry names, where there is one."""
+        return [self._under_its_entry(want) if want.what == "nic" else want for want in wanted]
+
+    def _under_its_entry(self, want: Want) -> Want:
+        if entries.name_for(want.slot) in self._ours:
+            return want
+        actual = self._ours.get(self._held.get(want.slot, "")) or next(
+            (
+                each
+                for each in self._interfaces.get(want.device.kernel, ())
+                if netslot.stands_for(each, want.device, self._instance)
+            ),
+            None,
+        )
+        if actual is None or not netslot.is_named_rightly(actual):
+            return want
+        return replace(want, slot=entries.slot_of(actual))
+
+    def wait(self, wanted: Iterable[Want]) -> None:
+        """Keep the places of entries whose devices are not known yet."""
+        # By its name it is a device's that is known: whatever else it says was edited, and is put right.
+        known = {name for want in wanted for name in entries.names_for(want.slot)}
+        self._taken |= {
+            entries.place_of(each): f"the entry '{name}' of a device that udevd has not processed"
+            for name, each in self._waiting.items()
+            if name not in known
+        }
 
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
         """Leave the entries of network interfaces whose hardware went while they were inside.
@@ -175,13 +209,20 @@ class _Planner:
         device/nic_physical.go, postStop looks for the interface on the host under its old name).
         """
         who, mark = self._instance.id, entries.mark_for(self._instance.id)
+        here = {want.device.kernel: want for want in wanted if want.what == "nic" and not want.device.away}
+        inside, dead = set(self._held.values()), 0
         for name, each in self._ours.items():
-            lives = each.config.get("type") != "nic" or entries.slot_of(each) in present
+            lives = not netslot.is_nic(each) or name in inside or entries.slot_of(each) in present
             if lives or not self._instance.running or each.config.get(entries.MARK_INSTANCE) != mark:
                 continue
             if each.config.get(entries.MARK_MEMBER, "") != self._instance.location:
                 continue
-            if any(_is_again(each, want) for want in wanted):
+            again = here.get(each.config.get("parent", ""))
+            if again is not None and _is_again(each, again):
+                continue
+            self._kept.add(name)
+            self._taken[entries.place_of(each)] = f"the entry '{name}' of an interface that is gone"
+            if (dead := dead + 1) > _MOST_DEAD:
                 continue
             parent = quoted(each.config.get("parent", ""))
             message = (
@@ -191,8 +232,8 @@ class _Planner:
             )
             device, rule = each.config.get(entries.MARK_NODE, ""), each.config.get(entries.MARK_RULE, "")
             self.problems.append(Problem(device, rule, message))
-            self._kept.add(name)
-            self._taken[entries.place_of(each)] = f"the entry '{name}' of an interface that is gone"
+        if dead > _MOST_DEAD:
+            self.problems.append(Problem("", "", f"{who} has {dead} entries of interfaces that are gone"))
 
     def place(self, wanted: Iterable[Want]) -> None:
         """Find what each wanted device needs. Those that are attached go first, then the older.
@@ -225,6 +266,8 @@ class _Planner:
             return
         if message := next(filter(None, (self._in_the_way(want, name) for want in wants)), ""):
             self.problems.append(_problem(first, message))
+        elif why := "" if self._instance.running else self._unstartable.get(name, ""):
+            self.problems.append(_problem(first, why))
         elif other := next(filter(None, (self._foreign.get(want.place) for want in wants)), ""):
             self._share(first, actual, other)
         else:
@@ -250,7 +293,11 @@ class _Planner:
             mark = each.config.get(entries.MARK_INSTANCE, "")
             member = each.config.get(entries.MARK_MEMBER, "")
             if mark != entries.mark_for(self._instance.id):
-                why = _made_for(each)
+                why = f"it was made for {quoted(mark)}, not for this instance"
+            elif member != self._instance.location:
+                why = f"its device is on the cluster member {quoted(member) or 'of another time'}"
+            elif each.name in self._unstartable:
+                why = f"{self._instance.id} cannot be started with it"
             elif entries.slot_of(each) in present:
                 why = "no rule puts its device here any more"
             elif member != self._instance.location:
@@ -367,8 +414,8 @@ class _Planner:
             self.problems.append(
                 _problem(
                     want,
-                    f"there is no interface {want.place} in {want.instance}, and it is not on the host: it "
-                    f"was renamed inside, or its hardware is gone; stopping the instance brings back what "
+                    f"{_what_is_there(unlike)} {want.place} in {want.instance}, and it is not on the host: "
+                    f"it was renamed inside, or its hardware is gone; stopping the instance brings back what "
                     f"there is",
                 )
             )
@@ -376,10 +423,15 @@ class _Planner:
         if message:
             self.problems.append(_problem(want, message))
         verified: bool | None = unlike == "" and not message
-        if unlike is None and (self._inside is None or not self._instance.running or not want.place):
+        unseen = self._inside is None or not self._instance.running or not want.place
+        if unlike is None and (unseen or form.is_veiled(want, self._inside)):
             verified = None
         self.attachments.append(Attachment(want, actual, verified))
 
 
 def _made_for(entry: Entry) -> str:
     return f"it was made for {quoted(entry.config[entries.MARK_INSTANCE])}, not for this instance"
+
+
+def _what_is_there(unlike: str) -> str:
+    return "there is no interface" if unlike == "missing" else f"{unlike} is"

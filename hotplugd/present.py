@@ -20,14 +20,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from hotplugd import sysfs
-from hotplugd.entry import age_of
+from hotplugd import netslot, sysfs
+from hotplugd.memory import checked
 from hotplugd.model import Device
 from hotplugd.snapshot import Reader, Seen, all_syspaths, matters, record_of
 from hotplugd.udevd import Backlog
 from hotplugd.waiting import Gate, Waiting
 
-_VIRTUAL: Final = "/sys/devices/virtual"
 # So many seconds after an event all is compared with sysfs. The kernel tells of a removal while the device is
 # still there; by then it is not.
 _COMPARED: Final = 1.0
@@ -143,13 +142,13 @@ class Present:
 
     def restore(self, device: Device) -> Device | None:
         """An interface that is away, with the devices above it as they are; None where they are gone."""
-        above = os.path.dirname(os.path.dirname(device.syspath))
-        if above.startswith(_VIRTUAL):
+        above = netslot.above_of(device.syspath)
+        if above == netslot.VIRTUAL:
             return device
-        if sysfs.inode(above) != age_of(device.slot):
+        if sysfs.inode(above) != netslot.number_above(device.slot):
             return None
         try:
-            return replace(device, parent=self.reader.above(above))
+            return checked(replace(device, parent=self.reader.above(above)))
         except OSError:
             return None
 

@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
-from hotplugd.away import Away
+from hotplugd.away import Present
 from hotplugd.claims import met
-from hotplugd.entry import is_ours, number_of, slot_of
-from hotplugd.memory import recall
+from hotplugd.entry import number_of
 from hotplugd.model import Device, Instance, InstanceName
+from hotplugd.moved import Moved
 from hotplugd.others import Others
 from hotplugd.plan import Attachment, Change
 from hotplugd.retry import LONG_AGO, NEVER
@@ -43,10 +43,13 @@ class Reconciler:
         self._since: dict[str, float] = {}
         self._slots: set[str] = set()
         self._unsettled: dict[str, Device] = {}
-        self._away = Away(self._held, self._gone)
         self._wants: dict[str, Wants] = {}
         self._writers: dict[InstanceName, Writer] = {}
         self._others = Others(self._judge)
+        self._moved = Moved(
+            tools.boot, self._writers, self._devices, self._slots, self._may_have, self._restore, self._gone
+        )
+        self._away = self._moved.away
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
@@ -58,24 +61,28 @@ class Reconciler:
         self._rules = rules
         for device in self._devices.values():
             self._claim(device)
+        self._each(Writer.may_start)
         # The rules may ask for the ids of other names.
         self._each(Writer.forget_inside)
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
-        self._is_back(device)
+        was = self._away.back(device) if device.subsystem == "net" else None
         before = self._devices.get(device.syspath)
-        if before == device:
+        if before == device and was is None:
             return
         if before is not None and before.slot != device.slot:
-            self._away.end(before)
             self._unlink(before)
             self._slots.discard(before.slot)
-        if before is None or before.slot != device.slot:
+        if was is not None:
+            self._slots.discard(was.slot)
+            self._devices.pop(was.key, None)
+            self._rename(was.key, device.syspath)
+        elif before is None or before.slot != device.slot:
             self._since[device.syspath] = self._loop.time()
         self._devices[device.syspath] = device
         self._slots.add(device.slot)
-        self._claim(device)
+        self._claim(device, was=was.key if was is not None else "")
         self._settle(device.syspath)
 
     def no_device(self, syspath: str) -> None:
@@ -83,8 +90,10 @@ class Reconciler:
         for below in self._away.below(syspath):
             self._gone(below)
         device = self._devices.get(syspath)
-        if device is not None and device.subsystem == "net" and self._may_be_inside(device.slot):
+        if device is not None and device.subsystem == "net" and (names := self._may_have(device)):
             self._leaves(device)
+            for name in names:
+                self._writer(name).look_again()
         else:
             self._gone(syspath)
         self._settle(syspath)
@@ -92,11 +101,11 @@ class Reconciler:
     def listed_devices(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
         """Take note of all devices there are. Those that udevd has not processed stay what they were."""
         present = {each.syspath for each in (*devices, *unsettled)}
-        for syspath in [known for known in self._devices if known not in present]:
-            if not self._devices[syspath].away:
-                self.no_device(syspath)
-            elif self._tools.restore(self._devices[syspath]) is None:
-                self._gone(syspath)
+        for key, known in [each for each in self._devices.items() if each[0] not in present]:
+            if not known.away:
+                self.no_device(key)
+            elif self._tools.restore(known) is None:
+                self._gone(key)
         for device in devices:
             if device.syspath not in self._devices:
                 self.device(device)
@@ -106,9 +115,7 @@ class Reconciler:
                 self.device(device)
         self._unsettled = {each.syspath: each for each in unsettled if each.syspath not in self._devices}
         self._devices_listed = True
-        for writer in list(self._writers.values()):
-            if writer.actual is not None:
-                self._restore(writer.actual)
+        self._each(self._looked)
         self._each(Writer.kick)
 
     def listed_instances(self, instances: Iterable[Instance], asked: float = NEVER) -> None:
@@ -139,6 +146,10 @@ class Reconciler:
     def look_again(self, name: InstanceName) -> None:
         """Take note that what is inside this instance may have changed."""
         self._writer(name).look_again()
+
+    def start_failed(self, name: InstanceName, reason: str, operation: str) -> None:
+        """Take note that this operation of the server's has not started this instance, for this reason."""
+        self._writer(name).start_failed(reason, operation)
 
     def look_everywhere(self) -> None:
         """Look into every instance once more."""
@@ -205,85 +216,89 @@ class Reconciler:
 
     # --- what moves into instances ----------------------------------------------------------------------
 
-    def _held(self, slot: str) -> bool:
-        return any(each.holds(slot) for each in self._writers.values())
-
-    def _may_be_inside(self, slot: str) -> bool:
-        """Whether an instance has, or may be about to have, what has left the host: one that starts takes it
+    def _may_have(self, device: Device) -> set[InstanceName]:
+        """The instances that have, or may be about to have, what has left the host: one that starts takes it
         before anybody says that it runs.
         """
-        return any(each.holds(slot) or each.has_entry(slot) for each in self._writers.values())
+        wanted = self._wants.get(device.key, Wants(device)).wants
+        names = {each.instance for each in wanted if self._writer(each.instance).holds(each.slot)}
+        return names.union(self._moved.claimants.of(device))
 
     def _leaves(self, device: Device) -> None:
-        """An interface has left the host: for an instance that has our entry for it, so it is still there."""
+        """An interface has left the host, perhaps for an instance: until that is known it is not gone."""
         away = self._away.leave(device)
-        self._devices[device.syspath] = away
-        self._claim(away)
-        self._away.watch()
+        self._devices.pop(device.key, None)
+        self._devices[away.key] = away
+        self._rename(device.key, away.key)
+        self._claim(away, was=device.key)
 
-    def _is_back(self, device: Device) -> None:
-        was = self._away.back(device)
-        if was and was != device.syspath:
-            self._gone(was)
+    def _rename(self, key: str, to: str) -> None:
+        self._others.forget(key)
+        if (since := self._since.pop(key, None)) is not None:
+            self._since[to] = since
 
-    def _gone(self, syspath: str) -> None:
-        device = self._devices.pop(syspath, None)
-        self._since.pop(syspath, None)
+    def _gone(self, key: str) -> None:
+        device = self._devices.pop(key, None)
+        self._since.pop(key, None)
         if device is not None:
-            self._away.end(device)
+            self._away.end(device.slot)
             self._slots.discard(device.slot)
             self._unlink(device)
             self._claim(device, gone=True)
-            self._others.forget(device)
+            self._others.forget(key)
 
     def _learned(self, name: InstanceName, instance: Instance | None) -> None:
         self._others.learned(name, instance)
         if instance is not None:
             # What was attached before anybody knew of it stays.
-            for syspath in self._others.attached(instance):
-                self._claim(self._devices[syspath])
-            self._restore(instance)
+            for key in self._others.attached(instance):
+                self._claim(self._devices[key])
+        self._moved.learned(name, instance)
+        if instance is not None and instance.kind == "virtual-machine":
+            self._looked(self._writer(name))
 
     def _judge(self, claims: AbstractSet[Claim]) -> None:
         """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
         for device in met([each.device for each in self._wants.values()], claims):
             self._claim(device)
 
-    def _restore(self, instance: Instance) -> None:
-        """An instance may have an interface inside that nobody has seen on the host since we started."""
-        if not instance.running or not instance.here or not self._devices_listed:
-            return
-        for entry in instance.entries.values():
-            if entry.config.get("type") != "nic" or not is_ours(entry) or slot_of(entry) in self._slots:
-                continue
-            remembered = recall(entry)
-            device = self._tools.restore(remembered) if remembered is not None else None
-            if device is not None and device.syspath not in self._devices:
-                self._slots.add(device.slot)
-                self._leaves(device)
+    def _looked(self, writer: Writer) -> None:
+        if self._devices_listed:
+            self._moved.looked(writer)
+
+    def _restore(self, device: Device) -> None:
+        """An interface is inside that nobody has seen on the host since we started."""
+        if (found := self._tools.restore(device)) is not None:
+            self._slots.add(found.slot)
+            self._leaves(found)
 
     # --- devices to writers -----------------------------------------------------------------------------
 
-    def _claim(self, device: Device, *, gone: bool = False) -> None:
-        before = self._wants.pop(device.syspath, None)
+    def _claim(self, device: Device, *, gone: bool = False, was: str = "") -> None:
+        """Tell the writers concerned where the device should go. was: what it was known by before."""
+        key = device.key
+        before = self._wants.pop(was or key, None)
         now = Wants(device) if gone else self._wanted(device)
         if now.rule is not None:
-            self._wants[device.syspath] = now
+            self._wants[key] = now
         for problem in now.problems:
             if not problem.guard and (before is None or problem not in before.problems):
                 self._tools.log.warning(
                     "device.problem", device=problem.device, rule=problem.rule, reason=problem.message
                 )
-        if before is not None and before.wants == now.wants:
+        if before is not None and before.wants == now.wants and was in ("", key):
             return
         for name in {want.instance for want in (*(before.wants if before else ()), *now.wants)}:
+            if was not in ("", key):
+                self._writer(name).want(was, ())
             mine = tuple(want for want in now.wants if want.instance == name)
-            self._writer(name).want(device.syspath, mine)
+            self._writer(name).want(key, mine)
 
     def _wanted(self, device: Device) -> Wants:
         found = wants(self._rules, device)
+        holders = self._moved.claimants.of(device)
         attached = any(
-            self._writers[each.instance].has_entry(each.slot)
+            each.instance in holders or self._writers[each.instance].has_entry(each.slot)
             for each in found.wants
             if each.instance in self._writers
         )
@@ -314,9 +329,10 @@ class Reconciler:
                 self._tools,
                 self._activity,
                 self._ready,
-                self._slots,
+                Present(name, self._slots, self._away),
                 self._since,
                 self._learned,
+                self._looked,
                 self._idle,
             )
         return self._writers[name]
@@ -327,8 +343,7 @@ class Reconciler:
         return tuple(self._unsettled.values()) if listed else None
 
     def _idle(self, writer: Writer) -> None:
-        """See what no instance holds any more; forget the writer of what is none and should not be one."""
-        self._away.watch()
+        """Forget the writer of what is no instance and should not be one."""
         if self._writers.get(writer.name) is not writer:
             # It was forgotten, and what it had under way has ended.
             return

@@ -100,8 +100,13 @@ class Server(Protocol):
 class Inspector(Protocol):
     """Looks into running instances."""
 
-    async def look(self, name: InstanceName, paths: Sequence[str]) -> Inside:
-        """What is inside the running instance at these paths, and the ids of the names that rules use."""
+    async def look(
+        self, name: InstanceName, paths: Sequence[str], interfaces: Sequence[str] | None = None
+    ) -> Inside:
+        """What is inside the running instance at these paths, and the ids of the names that rules use.
+
+        interfaces  the names of network interfaces that matter; None where nobody asks which they are
+        """
 
 
 class Untold(Exception):

@@ -21,7 +21,7 @@ from hotplugd.flapping import Flapping
 from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
 from hotplugd.leave import write
-from hotplugd.lifecycle import Lifecycle
+from hotplugd.lifecycle import START_FAILED, Lifecycle
 from hotplugd.lxd import Lxd
 from hotplugd.model import Device, InstanceName
 from hotplugd.reconcile import Reconciler
@@ -29,6 +29,8 @@ from hotplugd.retry import LONG_AGO, Retry
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError, ServerInfo
 from hotplugd.slots import Links, Notes, Slots, is_alone, lock
+from hotplugd.starts import may_be_kept_down
+from hotplugd.sysfs import boot
 from hotplugd.threads import Threads
 from hotplugd.tools import Tools
 from hotplugd.udev import Udev
@@ -38,6 +40,8 @@ from hotplugd.wants import Problem
 _RESYNC: Final = 300.0
 # One instance that hangs does not keep the service from being ready.
 _FIRST_CONVERGENCE: Final = 20.0
+# A server that starts tries to start an instance three times, five seconds apart (LXD: instancesStart).
+_STARTED: Final = 30.0
 _PAUSES: Final = (0.2, 10.0)
 # A server that ends sooner after it was found is as one that was not found: it is tried less and less often.
 _STEADY: Final = 1.0
@@ -98,6 +102,7 @@ class Session:
             log,
             _now,
             dry_run,
+            boot(),
         )
         self.reconciler = Reconciler(tools, rules)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
@@ -180,9 +185,13 @@ class Session:
             self._retry.message = ""
             self.connected, self._since = True, asyncio.get_running_loop().time()
             self._log.info("server.connected", server=str(self.server))
+            # Of what it could not start by then it tells by no event.
+            asyncio.get_running_loop().call_later(_STARTED, self._unlisted.set)
             self._answered.set()
         elif happened.name is None:
             self._unlisted.set()
+        elif happened.action == START_FAILED:
+            self.reconciler.start_failed(happened.name, happened.reason, happened.operation)
         elif happened.action == "instance-updated":
             self.reconciler.updated(happened.name)
         else:
@@ -220,8 +229,20 @@ class Session:
 
     async def _list(self) -> None:
         asked = asyncio.get_running_loop().time()
-        self.reconciler.listed_instances(await self._lxd.list(), asked)
+        instances = await self._lxd.list()
+        self.reconciler.listed_instances(instances, asked)
+        if any(map(may_be_kept_down, instances)):
+            await self._find_not_started()
         _trim()
+
+    async def _find_not_started(self) -> None:
+        """Take note of instances that the server could not start by itself. A server that does not say so
+        is none the worse for it.
+        """
+        with suppress(ServerError):
+            for each in await self._lxd.not_started():
+                if each.name is not None:
+                    self.reconciler.start_failed(each.name, each.reason, each.operation)
 
     def _sweep(self, before: Iterable[str]) -> None:
         """Take away links that are left over. Another hotplugd may still know a device by its older slot."""

@@ -106,8 +106,9 @@ class Sight:
         if self.inside is not None:
             # Where a GPU's nodes are its entry does not say.
             nodes = {path: node for path, node in self.inside.nodes.items() if not gone & {path, ""}}
-            interfaces = self.inside.interfaces if all(map(entries.is_path, gone)) else None
-            self.inside = replace(self.inside, nodes=nodes, interfaces=interfaces)
+            self.inside = replace(self.inside, nodes=nodes)
+            if not all(map(entries.is_path, gone)):
+                self.inside = replace(self.inside, interfaces=None, folders=None)
 
     def arrived(self, path: str) -> None:
         """Something was put at this path."""
@@ -139,10 +140,15 @@ class Sight:
             for path, each in self._behind.items()
         ]
 
-    def next(self, attachments: Iterable[Attachment], wants: Iterable[Want]) -> float:
-        """When to look: a time that is past, one to come, or never for all that is known now."""
+    def next(
+        self, attachments: Iterable[Attachment], wants: Iterable[Want], *, interfaces: bool = False
+    ) -> float:
+        """When to look: a time that is past, one to come, or never for all that is known now.
+
+        interfaces  whether it is to be known which interfaces are inside
+        """
         wanted = list(wants)
-        if not wanted and not self._leaving and not self._behind and not self.also:
+        if not (wanted or self._leaving or self._behind or self.also or interfaces):
             return NEVER
         inside = self.inside
         if inside is None or inside.error or self._old:
@@ -150,7 +156,7 @@ class Sight:
         found = list(attachments)
         if any(path not in inside.nodes for path in self.paths(found)):
             return self._due
-        if inside.interfaces is None and any(each.want.what == "nic" for each in found):
+        if inside.folders is None and interfaces:
             return self._due
         missing = any(
             (each.attach.user is not None and inside.users.get(each.attach.user) is None)

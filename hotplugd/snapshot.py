@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 from sys import intern
 from typing import Final
 
-from hotplugd import nic, sysfs, usb_descriptors
+from hotplugd import netslot, nic, sysfs, usb_descriptors
 from hotplugd.host import in_use
 from hotplugd.model import Device, Devnum, Texts
 from hotplugd.nodeslot import complete, node_slot
 from hotplugd.properties import DATABASE, kernel, path_below, record, record_name
 
-_VIRTUAL: Final = "/sys/devices/virtual"
 _TOP: Final = frozenset({"/sys/devices", "/sys", "/"})
 # A rule could attach what has a node, or is a network interface or a PCI device.
 _WITHOUT_NODE: Final = frozenset({"net", "pci"})
@@ -225,12 +224,9 @@ def _pci_slot(device: Device) -> str:
 def _net_slot(device: Device) -> str:
     """An id for this enumeration of an interface, which stays while it is in an instance and when it is back.
 
-    By its address and the number of the folder of the device that it belongs to: the kernel gives that to no
-    other until it boots. An interface that belongs to none keeps its own folder wherever it is.
+    See `netslot`.
     """
     if not nic.can_move(device.syspath):
         return ""
-    address = device.attrs.get("permanent_address") or device.attrs.get("address", "")
-    above = os.path.dirname(os.path.dirname(device.syspath))
-    number = sysfs.inode(device.syspath if above.startswith(_VIRTUAL) else above)
-    return f"n-{address.replace(':', '')}-{number}"
+    above, own = netslot.above_of(device.syspath), sysfs.inode(device.syspath)
+    return str(netslot.NetSlot(sysfs.boot(), own if above == netslot.VIRTUAL else sysfs.inode(above), own))

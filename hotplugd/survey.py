@@ -6,20 +6,21 @@ The plan is the daemon's own (`plan.plan_instance`), made from the same three in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hotplugd.address import find_server
 from hotplugd.claims import Claims, withheld
-from hotplugd.entry import is_ours, is_path, names_for, slot_of
+from hotplugd.entry import is_ours, is_path, name_for, names_for, place_of
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd
-from hotplugd.memory import recall
 from hotplugd.model import Device, Inside, Instance, InstanceName
+from hotplugd.netslot import assumed, inside, is_nic, number_above, recalled
 from hotplugd.plan import Attachment, Change, Plan, plan_instance
 from hotplugd.present import restored
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError
+from hotplugd.sysfs import boot
 from hotplugd.threads import Threads
 from hotplugd.wants import Problem, Want, Wants, wants
 
@@ -38,7 +39,7 @@ class Fate:
 class Survey:
     """What should be, and what there is.
 
-    wants   of each device that a rule takes, by syspath
+    wants   of each device that a rule takes, by what it is known by
     away    the devices that are in an instance, and not on the host therefore
     plans   of each instance that wants something, or has something of ours
     """
@@ -56,13 +57,18 @@ class Survey:
 
     def of(self, device: Device) -> Fate:
         """What becomes of one device; here guard rails speak too."""
-        wanted = self.wants.get(device.syspath, Wants(device))
+        wanted = self.wants.get(device.key, Wants(device))
         plans = [plan for _, plan in sorted(self.plans.items())]
         slots = {device.slot, *(each.slot for each in wanted.wants)}
         entries = {name for slot in slots for name in names_for(slot)}
         return Fate(
             wanted,
-            tuple(each for plan in plans for each in plan.attachments if each.entry.name in entries),
+            tuple(
+                each
+                for plan in plans
+                for each in plan.attachments
+                if each.entry.name in entries or each.want.device.key == device.key
+            ),
             tuple(each for plan in plans for each in plan.changes if each.entry.name in entries),
             (
                 *wanted.problems,
@@ -82,22 +88,29 @@ def survey(
 
     server is the configuration's. Raises ServerError where it is away.
     """
-    instances, insides, away = asyncio.run(_look(rules, devices, find_server(server, environment)))
+    instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment)))
+    away, held = _away(rules, devices, instances, insides)
     devices = (*devices, *away)
     wanted = survey_devices(rules, devices).wants
     claims = Claims()
     for name, instance in instances.items():
         claims.learned(name, instance)
     wanted = {
-        syspath: withheld(each, claims, attached=_is_attached(each, instances))
-        for syspath, each in wanted.items()
+        key: each if each.device.away else withheld(each, claims, attached=_is_attached(each, instances))
+        for key, each in wanted.items()
     }
     mine = _by_instance(wanted)
-    present = {device.slot for device in devices}
+    on_host = {device.slot for device in devices if not device.away}
     ours = {name for name, each in instances.items() if any(map(is_ours, each.entries.values()))}
     plans = {
         name: plan_instance(
-            name, instances.get(name), mine.get(name, ()), insides.get(name), unsettled, present
+            name,
+            instances.get(name),
+            mine.get(name, ()),
+            insides.get(name),
+            unsettled,
+            on_host | held.get(name, {}).keys(),
+            held.get(name, {}),
         )
         for name in mine.keys() | ours
     }
@@ -106,21 +119,44 @@ def survey(
 
 def survey_devices(rules: RuleSet, devices: Sequence[Device]) -> Survey:
     """What should become of these devices, as far as that can be said without a server."""
-    found = {device.syspath: wants(rules, device) for device in devices}
-    return Survey({syspath: each for syspath, each in found.items() if each.rule is not None})
+    found = {device.key: wants(rules, device) for device in devices}
+    return Survey({key: each for key, each in found.items() if each.rule is not None})
 
 
-def _away(rules: RuleSet, devices: Iterable[Device], instances: Iterable[Instance]) -> list[Device]:
-    present = {device.slot for device in devices}
-    remembered = [
-        recall(entry)
-        for instance in instances
-        if instance.running and instance.here
-        for entry in instance.entries.values()
-        if is_ours(entry) and entry.config.get("type") == "nic" and slot_of(entry) not in present
-    ]
-    found = [restored(rules.attrs, each) for each in remembered if each is not None]
-    return [each for each in found if each is not None]
+def _away(
+    rules: RuleSet,
+    devices: Iterable[Device],
+    instances: Mapping[InstanceName, Instance],
+    insides: Mapping[InstanceName, Inside],
+) -> tuple[list[Device], dict[InstanceName, dict[str, str]]]:
+    """The interfaces that are in instances: as they are, and their entries' names by instance and slot."""
+    slots = {device.slot for device in devices}
+    above = {number_above(device.slot) for device in devices if device.subsystem == "net"}
+    found: list[Device] = []
+    held: dict[InstanceName, dict[str, str]] = {}
+    for name, instance in instances.items():
+        for device, entry in _inside(instance, insides.get(name)):
+            seen = instance.kind == "container"
+            if device.slot in slots or (not seen and number_above(device.slot) in above):
+                continue
+            if (there := restored(rules.attrs, device)) is not None:
+                slots.add(there.slot)
+                above.add(number_above(there.slot))
+                found.append(there)
+                held.setdefault(name, {})[there.slot] = entry
+    return found, held
+
+
+def _inside(instance: Instance, seen: Inside | None) -> Iterator[tuple[Device, str]]:
+    """The interfaces in one instance: those that were seen there, or that nobody can look for."""
+    if not instance.running or not instance.here:
+        return
+    if instance.kind == "virtual-machine":
+        yield from ((device, name_for(device.slot)) for device in assumed(instance))
+    elif seen is not None and seen.folders is not None:
+        for slot, entry, interface in inside(instance, seen.folders, boot()):
+            if (device := recalled(slot, entry, interface)) is not None:
+                yield device, entry.name
 
 
 def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> bool:
@@ -141,30 +177,34 @@ def _by_instance(wanted: Mapping[str, Wants]) -> dict[InstanceName, list[Want]]:
 
 async def _look(
     rules: RuleSet, devices: Sequence[Device], address: str
-) -> tuple[dict[InstanceName, Instance], dict[InstanceName, Inside], list[Device]]:
-    """The instances, what is inside those that devices go to, and the devices that only instances have."""
+) -> tuple[dict[InstanceName, Instance], dict[InstanceName, Inside]]:
+    """The instances, and what is inside those that devices go to, or network interfaces went to."""
     threads = Threads()
     lxd = Lxd(address, threads)
     await lxd.connect()
     instances = {each.id: each for each in await lxd.list()}
-    away = _away(rules, devices, instances.values())
-    wanted = survey_devices(rules, (*devices, *away)).wants
+    wanted = survey_devices(rules, devices).wants
     inspector = Inspector(threads, lxd.init, _nothing, _nothing)
     inspector.ask_for(rules.users, rules.groups)
 
     async def look(name: InstanceName, paths: list[str]) -> tuple[InstanceName, Inside]:
+        interfaces = [place_of(each) for each in instances[name].entries.values() if is_nic(each)]
         try:
-            return name, await inspector.look(name, paths)
+            return name, await inspector.look(name, paths, interfaces or None)
         except ServerError as error:
             return name, Inside(error=str(error))
 
     try:
+        mine = _by_instance(wanted)
         looks = [
-            look(name, sorted({want.place for want in each if is_path(want.place)}))
-            for name, each in _by_instance(wanted).items()
-            if (instance := instances.get(name)) is not None and instance.running and instance.here
+            look(name, sorted({want.place for want in mine.get(name, ()) if is_path(want.place)}))
+            for name, instance in instances.items()
+            if instance.running
+            and instance.here
+            and instance.kind == "container"
+            and (name in mine or any(map(is_nic, instance.entries.values())))
         ]
-        return instances, dict(await asyncio.gather(*looks)), away
+        return instances, dict(await asyncio.gather(*looks))
     finally:
         inspector.close()
 

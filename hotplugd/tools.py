@@ -61,6 +61,7 @@ class Tools:
     log      where what was done is told
     now      the time of day, as an entry's mark is to tell it
     dry_run  tell what would be done, and change nothing
+    boot     the first 8 digits of the present boot's id
     """
 
     server: Server
@@ -73,6 +74,7 @@ class Tools:
     log: FilteringBoundLogger
     now: Callable[[], str]
     dry_run: bool = False
+    boot: str = ""
 
 
 class Activity:

@@ -68,10 +68,18 @@ class Wants:
 def identity(device: Device) -> str:
     """What stays of a device when it is enumerated again: its serial, its port, its path or its name.
 
-    A network interface's is its permanent address.
+    A network interface's is its permanent address, or with its name what it shares with its neighbours.
 
     Serials of one repeated character ("0000000000") are what makers write who number nothing.
     """
+    shared = shared_identity(device)
+    if device.subsystem != "net" or device.attrs.get("permanent_address"):
+        return shared
+    return f"{shared}/{quoted(device.kernel)}"
+
+
+def shared_identity(device: Device) -> str:
+    """The identity, but for what tells apart the network interfaces of one device."""
     for mac in values(device, "mac"):
         return f"mac:{quoted(mac)}"
     serial = next(iter(values(device, "serial")), "")

@@ -8,18 +8,20 @@ and sets an alarm for what has to be tried again. A writer waits for no other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hotplugd import entry as entries
 from hotplugd.asking import EDITED, Asking
+from hotplugd.away import Present
 from hotplugd.doubts import Doubts
 from hotplugd.interior import Interior
-from hotplugd.model import Device, Entry, Instance, InstanceName
+from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.pause import Pause
 from hotplugd.plan import Change, Plan, plan_instance
 from hotplugd.report import Report
 from hotplugd.retry import CROWDED, LONG_AGO, NEVER, Records
 from hotplugd.server import Busy, Gone, Refused, ServerError, Stuck, Unreachable
+from hotplugd.starts import Starts
 from hotplugd.stopped import Stopped
 from hotplugd.tools import Activity, Tools
 from hotplugd.wants import Problem, Want
@@ -29,9 +31,10 @@ class Writer:
     """Keeps one instance, or the place of one that does not exist (yet), as it should be.
 
     unsettled   gives the devices that udevd has not processed; None while not all is known
-    present     the slots of all devices that exist
-    since       when, in the loop's time, a device (by syspath) came
+    present     the slots of all devices that exist, and which interfaces are in the instance
+    since       when, in the loop's time, a device (by its key) came
     learned     called whenever the server said how the instance is, with None where there is none
+    looked      called whenever somebody looked into it
     idle        called whenever nothing is under way any more
     """
 
@@ -41,9 +44,10 @@ class Writer:
         tools: Tools,
         activity: Activity,
         unsettled: Callable[[], Sequence[Device] | None],
-        present: Container[str],
+        present: Present,
         since: Mapping[str, float],
         learned: Callable[[InstanceName, Instance | None], None],
+        looked: Callable[[Writer], None],
         idle: Callable[[Writer], None],
     ) -> None:
         self.name = name
@@ -56,18 +60,20 @@ class Writer:
         self._present = present
         self._since = since
         self._tell_learned = learned
+        self._tell_looked = looked
         self._idle = idle
         self._loop = asyncio.get_running_loop()
         self._records = Records()
         self._report = Report(name, tools.log)
         self._doubts = Doubts(name, tools.notes)
-        self._interior = Interior(name, tools, activity, self._report, self._doubts.looked, self.kick)
+        self._interior = Interior(name, tools, activity, self._report, self._doubts.looked, self._looked)
         self._asking = Asking()
         # Something is new since the last plan.
         self._kicked = False
         # When the server's answer came that is in `actual`, and when the present plan was made.
         self._learned = LONG_AGO
         self._stopped = Stopped()
+        self._starts = Starts()
         self._at = LONG_AGO
         self._pause = Pause()
         # The names of the entries in the request that is under way.
@@ -78,11 +84,11 @@ class Writer:
 
     # --- what is known ----------------------------------------------------------------------------------
 
-    def want(self, syspath: str, wants: tuple[Want, ...]) -> None:
+    def want(self, key: str, wants: tuple[Want, ...]) -> None:
         """From now on this device should be here as these say; nowhere here where there are none."""
-        self._records.leaves(entries.name_for(each.slot) for each in self.wants.pop(syspath, ()))
+        self._records.leaves(entries.name_for(each.slot) for each in self.wants.pop(key, ()))
         if wants:
-            self.wants[syspath] = wants
+            self.wants[key] = wants
         self.kick()
 
     def listed(self, actual: Instance | None, asked: float) -> None:
@@ -130,6 +136,25 @@ class Writer:
         self._doubts.restarted()
         self.forget_inside()
         self.refresh()
+
+    def start_failed(self, reason: str, operation: str) -> None:
+        """The instance could not be started: by one of our entries, perhaps."""
+        self._starts.failed(reason, operation)
+        self.refresh()
+
+    def may_start(self) -> None:
+        """What kept the instance from starting may have gone."""
+        self._starts.forget()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the instance runs, as far as is known."""
+        return self.actual is not None and self.actual.running
+
+    @property
+    def seen(self) -> Inside | None:
+        """What was seen inside since the last change; None where nothing was."""
+        return self._interior.seen
 
     def problems(self) -> list[Problem]:
         """What is wrong here, and why."""
@@ -194,7 +219,14 @@ class Writer:
             if unsettled is None:
                 return
             self.plan = plan_instance(
-                self.name, self.actual, self._wanted(), self._interior.seen, unsettled, self._present
+                self.name,
+                self.actual,
+                self._wanted(),
+                self._interior.seen,
+                unsettled,
+                self._present,
+                self._present.held,
+                self._starts.barred,
             )
             # What is to be asked first is asked soon. What became so during the answer does not count: where
             # events never end nothing would ever be sent.
@@ -221,6 +253,10 @@ class Writer:
                 # Only here, not after each answer: while it is busy the server still says how things are.
                 self._pause.reset()
                 return
+
+    def _looked(self) -> None:
+        self._tell_looked(self)
+        self.kick()
 
     def _wanted(self) -> list[Want]:
         return [want for each in self.wants.values() for want in each]
@@ -260,6 +296,7 @@ class Writer:
             self._interior.forget()
         self._learned = self._loop.time()
         self._stopped.learned(self.actual, actual, self._learned)
+        self._starts.learned(actual)
         if not self._tools.dry_run:
             self._doubts.learned(self.actual, actual, self._sending)
         self.actual = actual
@@ -402,7 +439,7 @@ class Writer:
                 self._report.fight(change, fight.message)
             if change.action == "remove" and path not in put:
                 self._interior.left(change)
-            plugged = self._since.get(change.want.device.syspath) if change.want is not None else None
+            plugged = self._since.get(change.want.device.key) if change.want is not None else None
             self._report.done(change, now - plugged if plugged is not None else None)
 
     # --- what comes later -------------------------------------------------------------------------------
@@ -421,9 +458,11 @@ class Writer:
             times.append(self._ask_at())
         if self.plan.changes or self._doubts or self._pause.message:
             times.append(self._stopped.look_at())
-        # Of another cluster member's instance the init's number would be one of that host's.
-        if self.actual is not None and self.actual.running and self.actual.here:
-            times.append(self._interior.rest(self.plan, self.actual, self._wanted()))
+        # Of a virtual machine there is no inside to see, and of another cluster member's instance the init's
+        # number would be one of that host's.
+        actual = self.actual
+        if actual is not None and actual.running and actual.here and actual.kind == "container":
+            times.append(self._interior.rest(self.plan, actual, self._wanted()))
         if not self._interior.is_looked_at:  # which may settle some of them
             self._report.problems(self.plan.problems)
         # Later than the plan, not than now: what came due in between has not been looked at.

@@ -11,13 +11,17 @@ from hotplugd.entry import (
     MARK_INSTANCE,
     MARK_NODE,
     MARK_RULE,
+    MARK_SEEN,
+    MARK_SLOT,
     VERSION,
     mark_for,
     name_for,
     slot_for,
     slot_links,
 )
-from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Kind
+from hotplugd.memory import remember
+from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Interface, Kind
+from hotplugd.netslot import above_of, read
 from hotplugd.rules import RuleSet, parse
 from hotplugd.wants import Want, identity, wants
 from tests.rules import devices
@@ -126,8 +130,47 @@ def interface(number: int = 1, born: int = 1, above: Device | None = None) -> De
         attrs={"address": mac, "permanent_address": mac, "type": "1"},
         properties={"INTERFACE": f"enp{number}s0"},
         parent=card,
-        slot=f"n-{mac.replace(':', '')}-{born}",
+        slot=f"n-{BOOT}-{number}{born}-{number}{born}7",
     )
+
+
+def channel(number: int, of: int = 1, born: int = 1) -> Device:
+    """One of the interfaces of a CAN adapter, which have no addresses and share all but their names."""
+    adapter = devices.usb(f"1-{of}", "1d50", "606f", serial="CAN")
+    above = 500 + 100 * of + 10 * born
+    return Device(
+        f"{adapter.syspath}/1-{of}:1.0/net/can{number}",
+        "net",
+        f"can{number}",
+        attrs={"address": "", "type": "280"},
+        parent=adapter,
+        slot=f"n-{BOOT}-{above}-{above + 1 + number}",
+    )
+
+
+def nic_entry(device: Device, instance: InstanceName = BOX, slot: str = "", name: str = "") -> Entry:
+    """The entry for a network interface, under another slot or name inside where these are given."""
+    config = {
+        "type": "nic",
+        "nictype": "physical",
+        "parent": device.kernel,
+        "name": name or device.kernel,
+        "user.hotplugd.version": "1",
+        MARK_INSTANCE: mark_for(instance),
+        MARK_DEVICE: identity(device),
+        MARK_NODE: device.kernel,
+        MARK_RULE: "r",
+        MARK_SLOT: slot or device.slot,
+        MARK_SEEN: remember(device),
+    }
+    return Entry(name_for(slot or device.slot), config)
+
+
+def folder(device: Device) -> Interface:
+    """The interface as sysfs shows it inside."""
+    slot = read(device.slot)
+    assert slot is not None
+    return Interface(above_of(device.syspath), slot.above, slot.own)
 
 
 def pci(number: int = 1, born: int = 1) -> Device:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hotplugd import sysfs
 from hotplugd.model import Device, Devnum
 from hotplugd.properties import kernel_lines, path_below, record, record_name
 from hotplugd.snapshot import Reader, name_of
@@ -63,7 +64,7 @@ def test_a_device_is_what_the_kernel_and_udevd_say(tree: Tree) -> None:
     assert (device.subsystem, device.kernel, device.node, device.devnum) == (
         "input", "event7", "/dev/input/event7", Devnum("char", 13, 71),
     )  # fmt: skip
-    assert device.slot == "c-13-71-7"
+    assert device.slot == f"c-13-71-{sysfs.boot()}-i{sysfs.inode(device.syspath)}"
     assert dict(device.properties) == {
         "DEVPATH": device.syspath, "SUBSYSTEM": "input", "DEVNAME": "/dev/input/event7", "MAJOR": "13",
         "MINOR": "71", "ID_PATH": "pci-0000:00:14.0-usb-0:4:1.0", "ID_SERIAL_SHORT": "K1",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from benchmarks import plans, restart
+from benchmarks import forged, plans, restart
 
 
 def test_a_hundred_times_as_many_rules_cost_about_the_same_and_an_event_a_fraction() -> None:
     many, event = plans.figures(rules=(10_000,), repetitions=5)
     assert many.found <= 4
     assert event.found <= 1 / 5
+
+
+def test_forged_entries_cost_about_what_others_do() -> None:
+    event, start = forged.figures(instances=20, each=50, repetitions=5)
+    assert event.found <= 3
+    assert start.found <= 8
 
 
 def test_a_start_with_everything_in_place_writes_nothing(root: None) -> None:

@@ -240,5 +240,5 @@ def test_a_device_without_a_node_stands_for_what_is_below_it_alone() -> None:
 
 def test_an_interfaces_identity_is_its_permanent_address() -> None:
     assert identity(NIC) == "mac:00:e0:4c:00:00:01"
-    assert identity(replace(NIC, attrs={"address": "A\x1b"})) == "mac:a\\x1b"
+    assert identity(replace(NIC, attrs={"address": "A\x1b"})) == "mac:a\\x1b/enp1s0"
     assert identity(replace(disk(), properties={"ID_PATH": "a\x1b"})) == "path:a\\x1b"

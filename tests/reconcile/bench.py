@@ -11,13 +11,15 @@ import structlog
 from structlog.testing import LogCapture
 
 from hotplugd.entry import is_ours, is_path, name_for, place_of, slot_of
-from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Link, Node
+from hotplugd.memory import left_from
+from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
+from hotplugd.netslot import above_of, read
 from hotplugd.reconcile import Reconciler
 from hotplugd.rules import RuleSet
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.tools import Tools
 from hotplugd.uevents import Uevent
-from tests.devices import ALL, BOX, box
+from tests.devices import ALL, BOOT, BOX, box
 from tests.virtual import later, now
 
 
@@ -78,6 +80,7 @@ class Bench:
     requests   what the server was asked to change, `gets` when it was asked for which instance
     looks      when somebody looked into which instance at how many paths
     heard      what those inside were told: when it was asked for, where, and of which path and slot
+    folders    which interface is inside under a name, and `veiled` instances show no sysfs inside
     pulled     the slots of interfaces whose hardware went while they were in an instance
     halves     nodes inside of entries that the server did not get to write down, by path
     nowhere    links that are somewhere else once they were made
@@ -94,6 +97,10 @@ class Bench:
             for name, instance in self.instances.items()
             if instance.running
         }
+        self.folders: dict[tuple[InstanceName, str], Interface] = {}
+        self.veiled: set[InstanceName] = set()
+        for name, instance in self.instances.items():
+            self._puts(name, instance.entries.values())
         self.users: dict[str, int | None] = {}
         self.groups: dict[str, int | None] = {}
         self.judge: Callable[[Request], None] = lambda _: None
@@ -128,7 +135,19 @@ class Bench:
         self._busy: set[InstanceName] = set()
         log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
         self.reconciler = Reconciler(
-            Tools(self, self, self, self, self, self.kept, self.restore, log, lambda: f"at {now()}", dry_run),
+            Tools(
+                self,
+                self,
+                self,
+                self,
+                self,
+                self.kept,
+                self.restore,
+                log,
+                lambda: f"at {now()}",
+                dry_run,
+                BOOT,
+            ),
             rules,
         )
 
@@ -258,19 +277,32 @@ class Bench:
             entries[each.name] = each
             if self.instances[name].running:
                 nodes[place_of(each)] = _node(each)
+        self._puts(name, request.put)
         self.change(name, entries=entries)
+
+    def _puts(self, name: InstanceName, entries: Iterable[Entry]) -> None:
+        """The interfaces of these entries are inside now, as far as they say which they are."""
+        for each in entries:
+            if (slot := read(slot_of(each))) is not None and each.config.get("type") == "nic":
+                found = Interface(above_of(left_from(each)), slot.above, slot.own)
+                self.folders[name, place_of(each)] = found
 
     # --- Inspector --------------------------------------------------------------------------------------
 
-    async def look(self, name: InstanceName, paths: Sequence[str]) -> Inside:
+    async def look(
+        self, name: InstanceName, paths: Sequence[str], interfaces: Sequence[str] | None = None
+    ) -> Inside:
         self.looks.append((now(), str(name), tuple(paths)))
         if name not in self.instances or not self.instances[name].running:
             raise Unreachable("it has no init")
         seen = {path: self.inside[name].get(path) for path in paths}
         await self._while(name, self.hanging_looks, self.looking)
         self.glance(name)
-        interfaces = frozenset(place for place in self.inside[name] if not is_path(place))
-        return Inside(seen, dict(self.users), dict(self.groups), interfaces)
+        names = frozenset(place for place in self.inside[name] if not is_path(place))
+        folders = {each: self.folders[name, each] for each in names if (name, each) in self.folders}
+        shown = {"lo": Interface("/sys/devices/virtual", 1, 1), **folders} if name not in self.veiled else {}
+        users, groups = dict(self.users), dict(self.groups)
+        return Inside(seen, users, groups, names, folders=shown if interfaces is not None else None)
 
     # --- Injector ---------------------------------------------------------------------------------------
 
