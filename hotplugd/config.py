@@ -21,6 +21,7 @@ from hotplugd.rules.yaml import Node, Scalar, Source, compose
 DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
 CONTROL: Final = Path("/run/hotplugd/control.sock")
 INJECT: Final = Path("/run/hotplugd-inject.sock")
+SEAL: Final = Path("/run/hotplugd-seal.sock")
 UDEV_RULES: Final = Path("/run/udev/rules.d")
 _NOWHERE: Final = "none"
 _LONGEST_SOCKET: Final = 107  # unix(7): sun_path
@@ -38,6 +39,7 @@ class Config:
     rules: tuple[Path, ...] = DEFAULT_FOLDERS
     control: Path = CONTROL
     inject: Path = INJECT
+    seal: Path = SEAL
     udev_rules: Path | None = UDEV_RULES
 
 
@@ -79,6 +81,7 @@ _TABLE: Final = Table(
         Key("rules", "texts", "Files and folders of rules.", text=_absolute),
         Key("control", "text", "The daemon's control socket.", text=_socket),
         Key("inject", "text", "The socket of the program that injects uevents.", text=_socket),
+        Key("seal", "text", "The socket of the program that seals nodes.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
     ),
 )
@@ -111,11 +114,13 @@ def _read(reader: Reader, root: Node | None) -> Config:
     rules = reader.texts(fields["rules"]) if "rules" in fields else ()
     control = reader.text(fields["control"]) if "control" in fields else None
     inject = reader.text(fields["inject"]) if "inject" in fields else None
+    seal = reader.text(fields["seal"]) if "seal" in fields else None
     folder = reader.text(fields["udev_rules"]) if "udev_rules" in fields else None
     return Config(
         server or config.server,
         tuple(map(Path, rules)) or config.rules,
         Path(control) if control else config.control,
         Path(inject) if inject else config.inject,
+        Path(seal) if seal else config.seal,
         None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
     )

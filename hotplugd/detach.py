@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
 from hotplugd import entry as entries
 from hotplugd.address import find_server
@@ -13,6 +14,8 @@ from hotplugd.lxd import Lxd
 from hotplugd.model import Instance, InstanceName
 from hotplugd.plan import Change, plan_instance
 from hotplugd.retry import delay
+from hotplugd.sealer import Sealer
+from hotplugd.seals import Seals
 from hotplugd.server import Busy, Gone, ServerError
 from hotplugd.slots import Notes, lock
 from hotplugd.threads import Threads
@@ -21,24 +24,30 @@ from hotplugd.wants import Problem
 _TRIES = 5
 
 
-async def detach(server: str) -> tuple[list[Change], list[Problem]]:
+async def detach(server: str, seal: Path) -> tuple[list[Change], list[Problem]]:
     """Take all entries of ours out of all instances. Returns what went, and what did not and why.
 
-    server is the configuration's. Raises AlreadyRunning while a daemon looks after it, ServerError where it
-    is away, and OSError where /dev cannot be written.
+    server and seal are the configuration's. Raises AlreadyRunning while a daemon looks after it, ServerError
+    where it is away, and OSError where /dev cannot be written.
     """
     address = find_server(server, os.environ)
     threads = Threads()
     lxd = Lxd(address, threads)
     inspector = Inspector(threads, lxd.init, _nothing, _nothing)
     notes = Notes(address)
+    unsealed: list[Problem] = []
+    seals = Seals(Sealer(threads, seal), inspector.node, unsealed.append)
     with lock(address):
         notes.read()
-        await lxd.connect()
+        seals.connected(await lxd.connect())
         try:
-            results = await asyncio.gather(*(_one(lxd, inspector, notes, each) for each in await lxd.list()))
+            results = await asyncio.gather(
+                *(_one(lxd, inspector, seals, notes, each) for each in await lxd.list())
+            )
+            await seals.settled()
         finally:
             inspector.close()
+            seals.close()
         for name in notes.names():
             try:
                 await lxd.get(name)
@@ -46,20 +55,24 @@ async def detach(server: str) -> tuple[list[Change], list[Problem]]:
                 notes.note(name, ())
             except ServerError:
                 continue  # it is none that we may see
-    return [each for gone, _ in results for each in gone], [each for _, left in results for each in left]
+    return [each for gone, _ in results for each in gone], [
+        *(each for _, left in results for each in left),
+        *unsealed,
+    ]
 
 
 async def _one(
-    lxd: Lxd, inspector: Inspector, notes: Notes, instance: Instance
+    lxd: Lxd, inspector: Inspector, seals: Seals, notes: Notes, instance: Instance
 ) -> tuple[list[Change], list[Problem]]:
     removals = list(plan_instance(instance.id, instance, (), None).changes)
     doubts = Doubts(instance.id, notes)
     try:
         if removals:
-            instance, lost = await _apply(lxd, instance, removals)
+            instance, lost = await _apply(lxd, seals, instance, removals)
             removals = [each for each in removals if each not in lost]
             doubts.looked((), lost)
         if half := doubts.left(instance, asyncio.get_running_loop().time()):
+            await seals.seal(instance.id, [each.entry for each in half])
             await lxd.clear(instance.id, [each.entry for each in half])
     except Gone:
         return [], []
@@ -76,7 +89,9 @@ async def _one(
     return removals, await _left_behind(inspector, instance.id, removals)
 
 
-async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> tuple[Instance, list[Change]]:
+async def _apply(
+    lxd: Lxd, seals: Seals, instance: Instance, removals: list[Change]
+) -> tuple[Instance, list[Change]]:
     """Returns the instance as it is then, and those whose entries had gone by themselves.
 
     Raises any ServerError.
@@ -84,6 +99,8 @@ async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> tuple[
     tries = 1
     while True:
         there = [each for each in removals if each.entry.name in instance.entries]
+        if instance.has_nodes:
+            await seals.seal(instance.id, [each.entry for each in there])
         try:
             after = await lxd.apply(instance.id, (), [each.entry.name for each in there])
         except Busy:
@@ -93,6 +110,7 @@ async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> tuple[
             tries += 1
             instance = await lxd.get(instance.id)
         else:
+            seals.has(instance.id, after)
             return after, [each for each in removals if each not in there]
 
 

@@ -111,6 +111,19 @@ class Root:
         return os.open(name, flags | os.O_CLOEXEC, dir_fd=self._process)
 
 
+def open_at(root: int, path: str) -> int:
+    """A descriptor (O_PATH) of what is at `path` below the directory descriptor `root`, links not followed.
+
+    Closes that. May block for as long as the container likes. Raises OSError.
+    """
+    try:
+        return _walk(root, path)
+    except ValueError as error:
+        raise FileNotFoundError(str(error)) from error
+    finally:
+        os.close(root)
+
+
 def look(
     root: int, process: int, paths: Iterable[str], users: Iterable[str], groups: Iterable[str]
 ) -> Inside:
@@ -196,7 +209,9 @@ def _node(root: int, path: str) -> Node | None:
         target = os.readlink("", dir_fd=descriptor) if stat.S_ISLNK(status.st_mode) else ""
     finally:
         os.close(descriptor)
-    return Node(devnum_of(status), status.st_mode & 0o7777, target)
+    number, mode = devnum_of(status), status.st_mode & 0o7777
+    sealed = number is not None and (status.st_uid, status.st_gid, mode) == (0, 0, 0)
+    return Node(number, mode, target, sealed)
 
 
 def _read(root: int, path: str) -> bytes:

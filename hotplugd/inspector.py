@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from hotplugd.inside import Lost, Network, Root, look
+from hotplugd.inside import Lost, Network, Root, look, open_at
 from hotplugd.model import Inside, InstanceName
 from hotplugd.server import Unreachable
 from hotplugd.threads import NoThread, Threads
@@ -38,6 +38,7 @@ class Inspector:
         self._ended = ended
         self._roots: dict[InstanceName, Root] = {}
         self._hanging: set[InstanceName] = set()
+        self._opening: set[InstanceName] = set()
         self._users: frozenset[str] = frozenset()
         self._groups: frozenset[str] = frozenset()
 
@@ -74,6 +75,52 @@ class Inspector:
             raise Unreachable(f"nothing seen in {_DEADLINE:.0f} s: a file system in there hangs") from None
         except OSError as error:
             raise Unreachable(str(error)) from error
+
+    async def node(self, name: InstanceName, path: str) -> int:
+        """A descriptor (O_PATH) of what is at this path inside; the caller closes it. Raises any ServerError.
+
+        May be cancelled.
+        """
+        if name in self._opening:
+            raise Unreachable("an earlier look has not come back: a file system in there hangs")
+        root = self._roots.get(name) or await self._hold(name)
+        opened: list[int] = []
+        over = False
+
+        def came(descriptor: int) -> None:
+            self._opening.discard(name)
+            if over:
+                os.close(descriptor)
+            else:
+                opened.append(descriptor)
+
+        def work() -> None:
+            try:
+                descriptor = open_at(held, path)
+            except BaseException:
+                self._threads.tell(self._opening.discard, name)
+                raise
+            self._threads.tell(came, descriptor)
+
+        try:
+            held, process = root.duplicate()
+        except OSError as error:
+            raise Unreachable(str(error)) from error
+        os.close(process)
+        self._opening.add(name)
+        try:
+            await self._threads.call(work, _DEADLINE)
+            return opened.pop()
+        except NoThread as error:
+            self._opening.discard(name)
+            os.close(held)
+            raise Unreachable(str(error)) from error
+        except OSError as error:
+            raise Unreachable(str(error)) from error
+        finally:
+            over = True
+            for descriptor in opened:
+                os.close(descriptor)
 
     def network(self, name: InstanceName) -> Network | None:
         """See `Root.network`, of an instance that was looked into. Raises Lost."""

@@ -308,7 +308,8 @@ class _Planner:
             for want, found in unlike:
                 self._attached(want, actual, found)
         elif (again := form.moved(wanted, actual, first.slot)) is not None:
-            why = f"inside, {wrong[0].place} is {wrong[1]}, not {wrong[0].device.devnum}"
+            wanted_number = "open to it" if wrong[1] == form.SEALED else wrong[0].device.devnum
+            why = f"inside, {wrong[0].place} is {wrong[1]}, not {wanted_number}"
             self._change("repair", first, again, why)
         else:
             self._remove(actual, f"inside, {wrong[0].place} is {wrong[1]}, and it has to be put in anew")

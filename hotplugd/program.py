@@ -1,4 +1,4 @@
-"""Asks a program of ours that has a privilege which the daemon has not: see `inject`, `seal`, `leave_files`.
+"""Asks a program of ours that has a privilege which the daemon has not: see `inject`, `seal`, `udevrules`.
 
 Under systemd the program waits behind a socket. Where there is none, as when hotplugd is run by hand, it is
 started as a child. One program is kept; one that ended or hangs is replaced.
@@ -43,21 +43,29 @@ class Running:
 class Program:
     """One program, asked one thing after the other.
 
-    turn      to be held by who asks
-    running   None where it was not needed yet
-    name      what it is called: its socket under systemd is hotplugd-NAME.socket
-    file      the Python file that it is
-    path      where systemd listens for it
-    deadline  the seconds that it has for an answer
-    most      the bytes that its longest answer has
+    turn       to be held by who asks
+    running    None where it was not needed yet
+    name       what it is called: its socket under systemd is hotplugd-NAME.socket
+    file       the Python file that it is
+    path       where systemd listens for it
+    deadline   the seconds that it has for an answer
+    most       the bytes that its longest answer has
+    arguments  what it is started with where it is a child
     """
 
     def __init__(
-        self, threads: Threads, name: str, file: str, path: Path, deadline: float, most: int
+        self,
+        threads: Threads,
+        name: str,
+        file: str,
+        path: Path,
+        deadline: float,
+        most: int,
+        arguments: Sequence[str] = (),
     ) -> None:
         self.turn = asyncio.Lock()
         self.running: Running | None = None
-        self.words: Sequence[str] = (sys.executable, "-I", "-S", file)
+        self.words: Sequence[str] = (sys.executable, "-I", "-S", file, *arguments)
         self.deadline = deadline
         self._threads = threads
         self._name = name

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from hotplugd.away import Away
 from hotplugd.claims import Claim, Claims, meets, withheld
-from hotplugd.entry import is_ours, slot_of
+from hotplugd.entry import is_ours, name_for, slot_of
 from hotplugd.memory import recall
 from hotplugd.model import Device, Instance, InstanceName
 from hotplugd.plan import Attachment, Change
@@ -200,6 +201,7 @@ class Reconciler:
         ]
         for _, writer in sorted(self._writers.items()):
             found += [problem for problem in writer.problems() if not problem.guard]
+        found += self._tools.seals.problems()
         return list(dict.fromkeys(found))
 
     # --- what moves into instances ----------------------------------------------------------------------
@@ -297,6 +299,17 @@ class Reconciler:
         # Whatever the rules say now: an entry from before may be left that names the link.
         if device.devnum is None or self._tools.dry_run:
             return
+        if holders := [each for each in self._writers.values() if each.holds(device.slot)]:
+            self._activity.start(partial(self._seal_and_unlink, device, holders), lambda _: None)
+        else:
+            self._remove_links(device)
+
+    async def _seal_and_unlink(self, device: Device, holders: Sequence[Writer]) -> None:
+        for each in holders:
+            await each.seal([name_for(device.slot)])
+        self._remove_links(device)
+
+    def _remove_links(self, device: Device) -> None:
         try:
             self._tools.slots.remove(device)
         except OSError as error:

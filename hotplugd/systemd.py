@@ -37,6 +37,8 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "link.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd111",
     "leave-alone.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd112",
     "control.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd113",
+    # Not the next number: others count on from there.
+    "node.unsealed": "37d01b33304a4d1999ffe34903fbb26b",
 }
 _FIELDS: Final = {
     "device": "DEVICE",

@@ -8,7 +8,7 @@ and sets an alarm for what has to be tried again. A writer waits for no other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from hotplugd import entry as entries
 from hotplugd.asking import Asking
@@ -128,6 +128,7 @@ class Writer:
         """The instance has another init than before, or none."""
         self._interior.forget()
         self._doubts.restarted()
+        self._tools.seals.restarted(self.name)
         self.forget_inside()
         self.refresh()
 
@@ -153,6 +154,13 @@ class Writer:
     def has_entry(self, slot: str) -> bool:
         """Whether the instance has an entry for the device with this slot."""
         return self.actual is not None and entries.name_for(slot) in self.actual.entries
+
+    async def seal(self, names: Iterable[str]) -> None:
+        """Seal what the instance has inside by its entries of these names: it is about to go."""
+        if self.actual is not None and self.actual.has_nodes and not self._tools.dry_run:
+            there = self.actual.entries
+            leaving = [there.get(each, Entry(each, {})) for each in names]
+            await self._tools.seals.seal(self.name, leaving)
 
     def close(self) -> None:
         """Try nothing again."""
@@ -255,6 +263,7 @@ class Writer:
         self._stopped.learned(self.actual, actual, self._learned)
         if not self._tools.dry_run:
             self._doubts.learned(self.actual, actual, self._sending)
+            self._tools.seals.has(self.name, actual)
         self.actual = actual
         if actual is not None:
             self._asking.missed = 0
@@ -281,6 +290,8 @@ class Writer:
         self._interior.changed(paths)
         self._asking.sent()
         self._doubts.begin(batch)
+        # Updates and repairs, too: the server takes out what is there and makes a new node.
+        await self.seal(each.entry.name for each in batch if each.action != "add")
         try:
             actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:
@@ -317,6 +328,7 @@ class Writer:
 
         Returns whether the server answers.
         """
+        await self._tools.seals.seal(self.name, [each.entry for each in left])
         try:
             await self._tools.server.clear(self.name, [each.entry for each in left])
         except Refused as error:

@@ -36,6 +36,7 @@ class Daemon:
     environment  what it is started with; the tests' own where it is left out
     within       words before the command, such as of a program that confines it
     inject       where the program that injects uevents is; where nothing is, the daemon starts one
+    seal         likewise, the program that seals nodes
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Daemon:
         environment: Mapping[str, str] | None = None,
         within: Sequence[str] = (),
         inject: Path | None = None,
+        seal: Path | None = None,
     ) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="hpd-", dir="/tmp")
         self.folder = Path(self._files.name)
@@ -65,6 +67,7 @@ class Daemon:
         inject = inject or self.folder / "inject.sock"
         self.config.write_text(
             f"server: {server}\nrules: [{self.rules}]\ncontrol: {self.control}\ninject: {inject}\n"
+            f"seal: {seal or self.folder / 'seal.sock'}\n"
             f"udev_rules: {self.folder / 'udev'}\n"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -17,6 +17,7 @@ from hotplugd.rules import RuleSet
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.tools import Tools
 from hotplugd.uevents import Uevent
+from hotplugd.wants import Problem
 from tests.devices import ALL, BOX, box
 from tests.virtual import later, now
 
@@ -33,6 +34,53 @@ class Request:
     @property
     def names(self) -> frozenset[str]:
         return frozenset({each.name for each in self.put} | set(self.remove))
+
+
+@dataclass(slots=True)
+class Seals:
+    """What was sealed.
+
+    sealed    the names of entries whose nodes were, by instance, since they were put in
+    takes     how long it takes, in seconds
+    told      as problems
+    """
+
+    sealed: dict[InstanceName, set[str]] = field(default_factory=dict)
+    had: dict[InstanceName, Instance | None] = field(default_factory=dict)
+    restarts: list[InstanceName] = field(default_factory=list)
+    takes: float = 0.0
+    told: list[Problem] = field(default_factory=list)
+
+    def has(self, name: InstanceName, instance: Instance | None) -> None:
+        self.had[name] = instance
+
+    def restarted(self, name: InstanceName) -> None:
+        self.restarts.append(name)
+
+    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
+        names = {each.name for each in leaving}
+        await later(self.takes)
+        self.sealed.setdefault(name, set()).update(names)
+
+    async def seal_everywhere(self, name: str) -> None:
+        raise NotImplementedError
+
+    def problems(self) -> list[Problem]:
+        return self.told
+
+    def made(self, name: InstanceName, entry: str) -> None:
+        """The server has made a new node for this entry."""
+        self.sealed.get(name, set()).discard(entry)
+
+    def see(self, instance: Instance, entries: Iterable[str]) -> None:
+        """The nodes of these entries are going: they must have been sealed before."""
+        if instance.has_nodes:
+            going = {
+                each
+                for each in entries
+                if each in instance.entries and instance.entries[each].config["type"].startswith("unix-")
+            }
+            assert going <= self.sealed.get(instance.id, set())
 
 
 class Bench:
@@ -96,11 +144,15 @@ class Bench:
         self.pulled: set[str] = set()
         self.before: dict[InstanceName, dict[str, Entry]] = {}
         self.notes: dict[InstanceName, set[str]] = {}
+        self.seals = Seals()
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
         log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
         self.reconciler = Reconciler(
-            Tools(self, self, self, self, self, self.restore, log, lambda: f"at {now()}", dry_run), rules
+            Tools(
+                self, self, self, self, self.seals, self, self.restore, log, lambda: f"at {now()}", dry_run
+            ),
+            rules,
         )
 
     async def start(self, *devices: Device, unsettled: Sequence[Device] = ()) -> None:
@@ -218,6 +270,7 @@ class Bench:
         entries = dict(self.instances[name].entries)
         if not entries.keys() >= set(request.remove):
             raise Busy(f"{name} has lost an entry meanwhile")
+        self.seals.see(self.instances[name], request.names)
         nodes = self.inside.setdefault(name, {})
         for gone in request.remove:
             assert is_ours(entries[gone])
@@ -225,6 +278,7 @@ class Bench:
         for each in request.put:
             assert each.name not in entries or is_ours(entries[each.name])
             entries[each.name] = each
+            self.seals.made(name, each.name)
             if self.instances[name].running:
                 nodes[place_of(each)] = _node(each)
         self.change(name, entries=entries)
@@ -261,6 +315,8 @@ class Bench:
     def remove(self, device: Device) -> None:
         if device.slot in self.unlinkable:
             raise OSError("it cannot be removed")
+        for each in self.instances.values():
+            self.seals.see(each, [name_for(device.slot)])
         self.journal.append(f"unlink {device.slot}")
         self.links.discard(device.slot)
 

@@ -1,0 +1,281 @@
+"""Sees to it that no node leaves an instance before its inode is sealed: see `seal`.
+
+The inodes of what is inside are held by descriptors (O_PATH) from the moment on in which the server says that
+it is there. So they can be sealed whoever takes a node out, and whatever somebody inside does to its path:
+they are the server's own files, and what is reached through the instance counts only where there is none.
+A held inode keeps nothing from being unmounted or removed (measured).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from hotplugd import entry as entries
+from hotplugd.model import Entry, Instance, InstanceName
+from hotplugd.nodes import NodeFiles
+from hotplugd.sealer import Sealer
+from hotplugd.server import ServerError, ServerInfo
+from hotplugd.slots import devnum_of
+from hotplugd.wants import Problem
+
+# What goes does not wait longer for a look through the instance, whose file systems may hang.
+_LOOK: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """The node of an entry, by a descriptor that belongs to whoever has this."""
+
+    entry: Entry
+    descriptor: int
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+    @property
+    def is_sealed(self) -> bool:
+        status = os.fstat(self.descriptor)
+        return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0)
+
+
+@dataclass(slots=True)
+class _Held:
+    """Of one instance: the nodes of its entries, by the entries' names and the inodes' numbers.
+
+    unsealed  those that are gone, or were to go, and could not be sealed, and why
+    unseen    the same by the entries' names, where nobody knows which they are
+    """
+
+    nodes: dict[str, dict[int, _Node]] = field(default_factory=dict)
+    unsealed: list[tuple[_Node, Problem]] = field(default_factory=list)
+    unseen: dict[str, Problem] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.nodes or self.unsealed or self.unseen)
+
+
+class Seals:
+    """The inodes of the nodes that entries of ours have, on one server.
+
+    at    opens what is at a path inside a running instance, as `Inspector.node` does
+    told  called with what could not be sealed
+    """
+
+    def __init__(
+        self,
+        sealer: Sealer,
+        at: Callable[[InstanceName, str], Awaitable[int]],
+        told: Callable[[Problem], None],
+    ) -> None:
+        self._sealer = sealer
+        self._at = at
+        self._told = told
+        self._files = NodeFiles()
+        self._all: dict[InstanceName, _Held] = {}
+        # Others need descriptors, too.
+        self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        self._begun = False
+        self._trouble = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connected(self, server: ServerInfo) -> None:
+        """Take note that this server answers: its files may be elsewhere than before."""
+        self._files.find(server)
+
+    # --- what is in instances ---------------------------------------------------------------------------
+
+    def has(self, name: InstanceName, instance: Instance | None) -> None:
+        """The instance is as it is now: hold what it has, and seal what it has no more."""
+        there = instance.entries.values() if instance is not None and instance.has_nodes else ()
+        ours = {each.name: each for each in there if entries.is_ours(each) and _may_have_nodes(each)}
+        held = self._all.setdefault(name, _Held())
+        if not ours:
+            held.unseen.clear()
+        gone = [node for each in held.nodes.keys() - ours.keys() for node in held.nodes.pop(each).values()]
+        with suppress(OSError):  # else what is held stays so, and the rest is opened when it goes
+            gone += self._hold(name, held, ours.values())
+        if gone or held.unsealed:
+            again, known = zip(*held.unsealed, strict=True) if held.unsealed else ((), ())
+            held.unsealed.clear()
+            self._start(partial(self._seal, name, [*gone, *again], known))
+        if ours and not self._begun:
+            # Started now it need not be when something goes.
+            self._begun = True
+            self._start(self._begin)
+        if not held:
+            del self._all[name]
+
+    def restarted(self, name: InstanceName) -> None:
+        """There is another init, or none: who was inside has ended."""
+        if (held := self._all.get(name)) is not None:
+            held.unseen.clear()
+            for node, _ in held.unsealed:
+                node.close()
+            held.unsealed.clear()
+
+    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
+        """The nodes of these entries are about to go: seal them. What cannot be sealed is a problem."""
+        leave = [each for each in leaving if _may_have_nodes(each)]
+        if not leave:
+            return
+        held = self._all.setdefault(name, _Held())
+        nodes: list[_Node] = []
+        gone: Sequence[_Node] = ()
+        problem = ""
+        try:
+            gone = self._hold(name, held, leave)
+            for entry in leave:
+                known = held.nodes.get(entry.name, {}).values()
+                nodes += [_Node(entry, os.dup(each.descriptor)) for each in known]
+        except OSError as error:
+            problem = str(error)
+        for entry in leave:
+            if not any(node.entry is entry for node in nodes):
+                nodes += await self._inside(name, entry, problem)
+        await self._seal(name, [*gone, *nodes])
+
+    async def seal_everywhere(self, name: str) -> None:
+        """Seal what any instance has by an entry of this name, as far as the server's files say."""
+        found: list[int] = []
+        with suppress(OSError):
+            found = self._files.everywhere(name)
+        try:
+            if found:
+                await self._sealer.seal(found)
+        finally:
+            for each in found:
+                os.close(each)
+
+    def problems(self) -> list[Problem]:
+        """What could not be sealed, and what may keep it from being so."""
+        found = [problem for held in self._all.values() for _, problem in held.unsealed]
+        found += [problem for held in self._all.values() for problem in held.unseen.values()]
+        if self._trouble:
+            found.append(Problem("", "", f"nodes that go cannot be sealed: {self._trouble}"))
+        return list(dict.fromkeys(found))
+
+    async def settled(self) -> None:
+        """Return once nothing is under way."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def close(self) -> None:
+        """Let go of everything; what is in instances stays as it is."""
+        for task in self._tasks:
+            task.cancel()
+        self._sealer.close()
+        self._files.close()
+        for held in self._all.values():
+            for node in [*(node for each in held.nodes.values() for node in each.values())]:
+                node.close()
+            for node, _ in held.unsealed:
+                node.close()
+        self._all.clear()
+
+    # --- nodes ------------------------------------------------------------------------------------------
+
+    def _hold(self, name: InstanceName, held: _Held, wanted: Iterable[Entry]) -> list[_Node]:
+        """Hold the server's files of these entries. Returns what was held and is none of them any more.
+
+        Raises OSError.
+        """
+        ours = list(wanted)
+        files = self._files.of(name, [each.name for each in ours]) if ours else None
+        if files is None:
+            return []
+        gone: list[_Node] = []
+        for entry in ours:
+            there, nodes = files.get(entry.name, {}), held.nodes.get(entry.name, {})
+            gone += [nodes.pop(inode) for inode in nodes.keys() - there.keys()]
+            for inode in there.keys() - nodes.keys():
+                if self._count() < self._room:
+                    nodes[inode] = _Node(entry, self._files.open(name, there[inode]))
+            if nodes:
+                held.nodes[entry.name] = nodes
+            else:
+                held.nodes.pop(entry.name, None)
+        return gone
+
+    def _count(self) -> int:
+        return sum(len(nodes) for held in self._all.values() for nodes in held.nodes.values())
+
+    async def _inside(self, name: InstanceName, entry: Entry, problem: str) -> list[_Node]:
+        """The entry's node as the instance has it, where the server has no file of it."""
+        place = entries.place_of(entry)
+        if not entry.config:
+            return []
+        if not self._files.known:
+            problem = problem or f"the folder of the server's nodes is not found beside {self._files.beside}"
+        try:
+            async with asyncio.timeout(_LOOK):
+                descriptor = await self._at(name, place) if entries.is_path(place) else -1
+        except (ServerError, TimeoutError, OSError) as error:
+            descriptor, problem = (
+                -1,
+                problem and f"{problem}; {str(error) or 'it cannot be looked for in time'}",
+            )
+        if descriptor >= 0:
+            number = devnum_of(os.fstat(descriptor))
+            if number is not None and entries.is_for(entry, number):
+                return [_Node(entry, descriptor)]
+            os.close(descriptor)
+        if problem:
+            found = _cannot(name, entry, problem)
+            self._all.setdefault(name, _Held()).unseen[entry.name] = found
+            self._told(found)
+        return []
+
+    # --- sealing ----------------------------------------------------------------------------------------
+
+    async def _seal(self, name: InstanceName, nodes: Sequence[_Node], known: Sequence[Problem] = ()) -> None:
+        """Seal these and let go of them. known: what was told of some before."""
+        try:
+            unsealed = [each for each in nodes if not each.is_sealed]
+            reasons = await self._ask([each.descriptor for each in unsealed]) if unsealed else []
+        except asyncio.CancelledError:
+            for each in nodes:
+                each.close()
+            raise
+        failed = {id(node): reason for node, reason in zip(unsealed, reasons, strict=True) if reason}
+        for node in nodes:
+            if id(node) not in failed:
+                node.close()
+                continue
+            problem = _cannot(name, node.entry, failed[id(node)])
+            self._all.setdefault(name, _Held()).unsealed.append((node, problem))
+            if problem not in known:
+                self._told(problem)
+
+    async def _ask(self, descriptors: Sequence[int]) -> list[str]:
+        reasons = await self._sealer.seal(descriptors)
+        self._trouble = self._trouble and "; ".join(sorted({each for each in reasons if each}))
+        return reasons
+
+    async def _begin(self) -> None:
+        self._trouble = "".join(await self._sealer.seal(()))
+
+    def _start(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _cannot(name: InstanceName, entry: Entry, reason: str) -> Problem:
+    device = entry.config.get(entries.MARK_NODE) or entries.slot_of(entry) or entry.name
+    message = (
+        f"its node in {name} could not be sealed ({reason}): a program inside that kept it can open it "
+        f"again, and whatever has its number next; restart {name}"
+    )
+    return Problem(device, entry.config.get(entries.MARK_RULE, ""), message)
+
+
+def _may_have_nodes(entry: Entry) -> bool:
+    """Of one that is being put in nothing but the name is known."""
+    return not entry.config or entry.config.get("type", "").startswith(("unix-", "gpu"))
