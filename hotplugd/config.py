@@ -22,6 +22,7 @@ DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
 CONTROL: Final = Path("/run/hotplugd/control.sock")
 INJECT: Final = Path("/run/hotplugd-inject.sock")
 SEAL: Final = Path("/run/hotplugd-seal.sock")
+ROOTS: Final = Path("/run/hotplugd-roots.sock")
 UDEV_RULES: Final = Path("/run/udev/rules.d")
 _NOWHERE: Final = "none"
 _LONGEST_SOCKET: Final = 107  # unix(7): sun_path
@@ -40,6 +41,7 @@ class Config:
     control: Path = CONTROL
     inject: Path = INJECT
     seal: Path = SEAL
+    roots: Path = ROOTS
     udev_rules: Path | None = UDEV_RULES
 
 
@@ -82,6 +84,7 @@ _TABLE: Final = Table(
         Key("control", "text", "The daemon's control socket.", text=_socket),
         Key("inject", "text", "The socket of the program that injects uevents.", text=_socket),
         Key("seal", "text", "The socket of the program that seals nodes.", text=_socket),
+        Key("roots", "text", "The socket of the program that opens the roots of containers.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
     ),
 )
@@ -115,6 +118,7 @@ def _read(reader: Reader, root: Node | None) -> Config:
     control = reader.text(fields["control"]) if "control" in fields else None
     inject = reader.text(fields["inject"]) if "inject" in fields else None
     seal = reader.text(fields["seal"]) if "seal" in fields else None
+    roots = reader.text(fields["roots"]) if "roots" in fields else None
     folder = reader.text(fields["udev_rules"]) if "udev_rules" in fields else None
     return Config(
         server or config.server,
@@ -122,5 +126,6 @@ def _read(reader: Reader, root: Node | None) -> Config:
         Path(control) if control else config.control,
         Path(inject) if inject else config.inject,
         Path(seal) if seal else config.seal,
+        Path(roots) if roots else config.roots,
         None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 
 from hotplugd import entry as entries
 from hotplugd.address import find_server
+from hotplugd.config import Config
 from hotplugd.doubts import Doubts
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd
 from hotplugd.model import Instance, InstanceName
+from hotplugd.opener import Opener
 from hotplugd.plan import Change, plan_instance
 from hotplugd.retry import delay
 from hotplugd.sealer import Sealer
@@ -24,22 +25,23 @@ from hotplugd.wants import Problem
 _TRIES = 5
 
 
-async def detach(server: str, seal: Path) -> tuple[list[Change], list[Problem]]:
+async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
     """Take all entries of ours out of all instances. Returns what went, and what did not and why.
 
-    server and seal are the configuration's. Raises AlreadyRunning while a daemon looks after it, ServerError
-    where it is away, and OSError where /dev cannot be written.
+    Raises AlreadyRunning while a daemon looks after the server, ServerError where it is away, and OSError
+    where /dev cannot be written.
     """
-    address = find_server(server, os.environ)
+    address = find_server(config.server, os.environ)
     threads = Threads()
     lxd = Lxd(address, threads)
-    inspector = Inspector(threads, lxd.init, _nothing, _nothing)
+    opener = Opener(threads, config.roots)
+    inspector = Inspector(threads, opener, lxd.init, _nothing, _nothing)
     notes = Notes(address)
     unsealed: list[Problem] = []
-    seals = Seals(Sealer(threads, seal), inspector.node, unsealed.append)
+    seals = Seals(Sealer(threads, config.seal), opener, inspector.node, unsealed.append)
     with lock(address):
         notes.read()
-        seals.connected(await lxd.connect())
+        await seals.connected(await lxd.connect())
         try:
             results = await asyncio.gather(
                 *(_one(lxd, inspector, seals, notes, each) for each in await lxd.list())
@@ -48,6 +50,7 @@ async def detach(server: str, seal: Path) -> tuple[list[Change], list[Problem]]:
         finally:
             inspector.close()
             seals.close()
+            opener.close()
         for name in notes.names():
             try:
                 await lxd.get(name)

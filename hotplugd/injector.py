@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -23,12 +23,12 @@ _DEADLINE: Final = 2.0
 class Injector:
     """Injects uevents, one after the other.
 
-    network  gives the network namespace of an instance that runs, as `Root.network` does
+    network  gives the network namespace of an instance that runs, as `Inspector.network` does
     path     where systemd listens for the program
     """
 
     def __init__(
-        self, threads: Threads, network: Callable[[InstanceName], Network | None], path: Path
+        self, threads: Threads, network: Callable[[InstanceName], Awaitable[Network | None]], path: Path
     ) -> None:
         self._threads = threads
         self._network = network
@@ -46,7 +46,7 @@ class Injector:
         try:
             async with self._program.turn:
                 self._program.see_whether_over()
-                if (network := self._network(name)) is None:
+                if (network := await self._network(name)) is None:
                     return uevent  # those inside hear what the host's kernel and udevd say
                 try:
                     request = inject.request(network.user, kernel, libudev)

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from hotplugd.inside import Lost, Network, Root, look, open_at
+from hotplugd.inside import Lost, Network, Root, look, open_at, process_folder
 from hotplugd.model import Inside, InstanceName
+from hotplugd.opener import Opener
 from hotplugd.server import Unreachable
 from hotplugd.threads import NoThread, Threads
 
@@ -20,6 +21,7 @@ _DEADLINE: Final = 2.0
 class Inspector:
     """Holds the roots of running containers.
 
+    opener   opens the roots of their inits
     init     asks the server for the process number of an instance's init, which takes it long
     changed  called with an instance in which something was mounted or unmounted
     ended    called with an instance whose init ended
@@ -28,11 +30,13 @@ class Inspector:
     def __init__(
         self,
         threads: Threads,
+        opener: Opener,
         init: Callable[[InstanceName], Awaitable[int]],
         changed: Callable[[InstanceName], None],
         ended: Callable[[InstanceName], None],
     ) -> None:
         self._threads = threads
+        self._opener = opener
         self._init = init
         self._changed = changed
         self._ended = ended
@@ -122,11 +126,18 @@ class Inspector:
             for descriptor in opened:
                 os.close(descriptor)
 
-    def network(self, name: InstanceName) -> Network | None:
+    async def network(self, name: InstanceName) -> Network | None:
         """See `Root.network`, of an instance that was looked into. Raises Lost."""
-        if name not in self._roots:
+        if (root := self._roots.get(name)) is None:
             raise Lost(f"{name} has no init any more")
-        return self._roots[name].network()
+        try:
+            descriptor = await self._opener.network(root.process)
+        except OSError as error:
+            raise Lost(f"cannot have its network namespace: {error}") from error
+        if self._roots.get(name) is not root:
+            os.close(descriptor)
+            raise Lost(f"{name} has no init any more")
+        return root.network(descriptor)
 
     def forget(self, name: InstanceName) -> None:
         """The instance has another init than before, or none."""
@@ -143,8 +154,18 @@ class Inspector:
             self.forget(name)
 
     async def _hold(self, name: InstanceName) -> Root:
+        pid = await self._init(name)
         try:
-            root = Root(await self._init(name))
+            process = process_folder(pid)
+            try:
+                opened = await self._opener.root(process)
+            except BaseException:
+                os.close(process)
+                raise
+        except OSError as error:
+            raise Unreachable(f"cannot look inside by process {pid}: {error}") from error
+        try:
+            root = Root(pid, process, opened)
         except Lost as error:
             raise Unreachable(str(error)) from error
         if (other := self._roots.get(name)) is not None:

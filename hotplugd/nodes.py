@@ -9,11 +9,13 @@ own way to write slashes and dashes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from hotplugd.model import InstanceName
+from hotplugd.opener import Opener
 from hotplugd.server import ServerInfo
 
 _FOLDERS: Final = {
@@ -32,7 +34,8 @@ class NodeFiles:
     beside  the address with which they were looked for
     """
 
-    def __init__(self) -> None:
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
         self.beside = ""
         self._folder = -1
 
@@ -41,16 +44,19 @@ class NodeFiles:
         """Whether it is known where they are."""
         return self._folder >= 0
 
-    def find(self, server: ServerInfo) -> None:
+    async def find(self, server: ServerInfo) -> None:
         """Find where this server keeps its files: after each connection, since it may have been restarted."""
         self.close()
         self.beside = server.address
-        for path in _candidates(server):
-            try:
-                self._folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            except OSError:
-                continue
-            return
+        for folder in _candidates(server):
+            with suppress(OSError):
+                # In its own mount namespace: a snap's is another, and the host's may be read-only in ours.
+                self._folder = await self._opener.nodes(server.pid, folder)
+                return
+        for folder in _candidates(server):
+            with suppress(OSError):
+                self._folder = os.open(f"{folder}/devices", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                return
 
     def of(self, name: InstanceName, entries: Iterable[str]) -> Files | None:
         """The files of an instance's entries of these names; None where nobody knows. Raises OSError."""
@@ -107,13 +113,9 @@ class NodeFiles:
             os.close(descriptor)
 
 
-def _candidates(server: ServerInfo) -> Iterator[str]:
+def _candidates(server: ServerInfo) -> list[str]:
     folders = [str(Path(server.address).parent)] if server.address.startswith("/") else []
-    for folder in (*folders, *_FOLDERS.get(server.software, ())):
-        # A snap's server has its files in a mount namespace of its own.
-        if server.pid:
-            yield f"/proc/{server.pid}/root{folder}/devices"
-        yield f"{folder}/devices"
+    return [*folders, *_FOLDERS.get(server.software, ())]
 
 
 def _folder_of(name: InstanceName) -> str:

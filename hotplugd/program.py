@@ -1,4 +1,4 @@
-"""Asks a program of ours that has a privilege which the daemon has not: see `inject`, `seal`, `udevrules`.
+"""Asks a program of ours that has a privilege which the daemon has not: see `inject`, `seal`, …
 
 Under systemd the program waits behind a socket. Where there is none, as when hotplugd is run by hand, it is
 started as a child. One program is kept; one that ended or hangs is replaced.
@@ -7,6 +7,7 @@ started as a child. One program is kept; one that ended or hangs is replaced.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import Final
 
 from hotplugd.threads import Threads
 
-_DENIED: Final = "Operation not permitted"
+_DENIED: Final = ("Operation not permitted", "Permission denied")
 
 
 class Unanswered(Exception):
@@ -75,25 +76,36 @@ class Program:
 
     async def ask(self, request: bytes, descriptors: Sequence[int]) -> bytes:
         """The answer to a request with these descriptors beside it. Raises Unanswered."""
+        answer, opened = await self.ask_for(request, descriptors)
+        for each in opened:
+            os.close(each)
+        return answer
+
+    async def ask_for(self, request: bytes, descriptors: Sequence[int]) -> tuple[bytes, list[int]]:
+        """Likewise, and the descriptor beside the answer, if there is one; the caller closes it."""
         self.see_whether_over()
         kept = self.running
         try:
-            answer = await self._exchange(request, descriptors)
+            answer, opened = await self._exchange(request, descriptors)
             self.see_whether_over()
             if not answer and kept is not None:
                 # It ended while nobody needed it, perhaps because it was installed anew.
-                answer = await self._exchange(request, descriptors)
+                answer, opened = await self._exchange(request, descriptors)
         except TimeoutError:
             raise Unanswered(f"the program for it does not answer within {self.deadline:.0f} s") from None
         except OSError as error:
             raise Unanswered(f"the program for it cannot be reached: {error}") from error
         if not answer:
             raise Unanswered("the program for it ended")
-        return answer
+        return answer, opened
 
     def explained(self, message: str) -> str:
         """What a program said went wrong, with what to do where it is our child and lacks a privilege."""
-        if self.running is not None and self.running.process is not None and _DENIED in message:
+        if (
+            self.running is not None
+            and self.running.process is not None
+            and any(each in message for each in _DENIED)
+        ):
             return f"{message}; under systemd, hotplugd-{self._name}.socket has to be there ({self._path})"
         return message
 
@@ -116,20 +128,35 @@ class Program:
             self.running.end()
             self.running = None
 
-    async def _exchange(self, request: bytes, descriptors: Sequence[int]) -> bytes:
+    async def _exchange(self, request: bytes, descriptors: Sequence[int]) -> tuple[bytes, list[int]]:
         """The program's answer, empty if it ended. Raises OSError and TimeoutError."""
-        answer = b""
+        answer, opened = b"", list[int]()
         try:
             async with asyncio.timeout(self.deadline):
                 if self.running is None:
                     self.running = self._connect() or await self._start()
                 with suppress(BrokenPipeError, ConnectionResetError):
                     socket.send_fds(self.running.channel, [request], descriptors)
-                    answer = await asyncio.get_running_loop().sock_recv(self.running.channel, self._most)
+                    answer, opened = await self._receive(self.running.channel)
         finally:
             if not answer:  # one that comes late is not the next one's
                 self._drop()
-        return answer
+        return answer, opened
+
+    async def _receive(self, channel: socket.socket) -> tuple[bytes, list[int]]:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                answer, opened, *_ = socket.recv_fds(channel, self._most, 1, socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                ready: asyncio.Future[None] = loop.create_future()
+                loop.add_reader(channel, _be_ready, ready)
+                try:
+                    await ready
+                finally:
+                    loop.remove_reader(channel)
+            else:
+                return answer, opened
 
     def _connect(self) -> Running | None:
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -161,3 +188,8 @@ class Program:
             theirs.close()
         threading.Thread(target=process.wait, daemon=True, name=f"hotplugd-{self._name}").start()
         return Running(ours, process)
+
+
+def _be_ready(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

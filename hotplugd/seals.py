@@ -20,6 +20,7 @@ from typing import Final
 from hotplugd import entry as entries
 from hotplugd.model import Entry, Instance, InstanceName
 from hotplugd.nodes import NodeFiles
+from hotplugd.opener import Opener
 from hotplugd.sealer import Sealer
 from hotplugd.server import ServerError, ServerInfo
 from hotplugd.slots import devnum_of
@@ -71,13 +72,14 @@ class Seals:
     def __init__(
         self,
         sealer: Sealer,
+        opener: Opener,
         at: Callable[[InstanceName, str], Awaitable[int]],
         told: Callable[[Problem], None],
     ) -> None:
         self._sealer = sealer
         self._at = at
         self._told = told
-        self._files = NodeFiles()
+        self._files = NodeFiles(opener)
         self._all: dict[InstanceName, _Held] = {}
         # Others need descriptors, too.
         self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
@@ -85,9 +87,9 @@ class Seals:
         self._trouble = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def connected(self, server: ServerInfo) -> None:
+    async def connected(self, server: ServerInfo) -> None:
         """Take note that this server answers: its files may be elsewhere than before."""
-        self._files.find(server)
+        await self._files.find(server)
 
     # --- what is in instances ---------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from hotplugd.leave import Leave
 from hotplugd.lifecycle import Lifecycle
 from hotplugd.lxd import Lxd
 from hotplugd.model import Device, InstanceName
+from hotplugd.opener import Opener
 from hotplugd.reconcile import Reconciler
 from hotplugd.retry import LONG_AGO, Retry
 from hotplugd.rules import RuleSet
@@ -83,7 +84,10 @@ class Session:
         self._threads = Threads()
         # Its own: what hangs in containers takes nothing away from what is asked of the server.
         self._lxd = Lxd(address, Threads(_REQUESTS))
-        self._inspector = Inspector(self._threads, self._lxd.init, self._changed_inside, self._ended)
+        self._opener = Opener(self._threads, config.roots)
+        self._inspector = Inspector(
+            self._threads, self._opener, self._lxd.init, self._changed_inside, self._ended
+        )
         folder = None if dry_run else config.udev_rules
         self._leave = Leave(self._threads, folder) if folder is not None else None
         # Set while the host's software has to be told anew.
@@ -91,7 +95,9 @@ class Session:
         self._slots = Slots()
         self._notes = Notes(address)
         self._injector = Injector(self._threads, self._inspector.network, config.inject)
-        self._seals = Seals(Sealer(self._threads, config.seal), self._inspector.node, self._unsealed)
+        self._seals = Seals(
+            Sealer(self._threads, config.seal), self._opener, self._inspector.node, self._unsealed
+        )
         # Slots of which there was a link when we started.
         self._before: Sequence[str] = ()
         tools = Tools(
@@ -156,6 +162,7 @@ class Session:
             self._inspector.close()
             self._injector.close()
             self._seals.close()
+            self._opener.close()
             if self._leave is not None:
                 self._leave.close()
             self._lxd.close()
@@ -166,7 +173,7 @@ class Session:
         while True:
             try:
                 self.server = await self._lxd.connect()
-                self._seals.connected(self.server)
+                await self._seals.connected(self.server)
                 await self._sweep()
                 async with aclosing(self._lxd.events()) as events:
                     async for happened in events:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 from hotplugd.address import find_server
 from hotplugd.claims import Claims, withheld
+from hotplugd.config import ROOTS
 from hotplugd.entry import is_ours, is_path, name_for, slot_of
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd
 from hotplugd.memory import recall
 from hotplugd.model import Device, Inside, Instance, InstanceName
+from hotplugd.opener import Opener
 from hotplugd.plan import Attachment, Change, Plan, plan_instance
 from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError
@@ -147,7 +149,7 @@ async def _look(
     instances = {each.id: each for each in await lxd.list()}
     away = _away(rules, devices, instances.values())
     wanted = survey_devices(rules, (*devices, *away)).wants
-    inspector = Inspector(threads, lxd.init, _nothing, _nothing)
+    inspector = Inspector(threads, Opener(threads, ROOTS), lxd.init, _nothing, _nothing)
     inspector.ask_for(rules.users, rules.groups)
 
     async def look(name: InstanceName, paths: list[str]) -> tuple[InstanceName, Inside]:

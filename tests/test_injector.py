@@ -45,7 +45,7 @@ class Bench:
         self.shared = False
         self.injector = Injector(Threads(), self.network, path)
 
-    def network(self, name: InstanceName) -> Network | None:
+    async def network(self, name: InstanceName) -> Network | None:
         if name != BOX:
             raise Lost(f"{name} has no init any more")
         return None if self.shared else Network(os.open(f"/proc/{self.space}/ns/net", os.O_RDONLY), ROOT)

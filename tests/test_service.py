@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from functools import partial
@@ -25,7 +26,7 @@ from tests.lab.uevents import listening, socket_unit
 from tests.lab.wait import eventually
 
 _UNITS = Path("/lib/systemd/system")
-_PROGRAMS = ("inject", "seal", "udevrules")
+_PROGRAMS = ("inject", "roots", "seal", "udevrules")
 _SERVICES = ("hotplugd.service", *(f"hotplugd-{each}@.service" for each in _PROGRAMS))
 _SOCKETS = tuple(f"hotplugd-{each}.socket" for each in _PROGRAMS)
 _NAMES = (*_SERVICES, *_SOCKETS)
@@ -112,6 +113,27 @@ def test_none_may_reach_into_other_processes(project: Path, name: str) -> None:
     }
 
 
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize("name", _PROGRAMS)
+def test_nor_the_daemon_into_its_own_programs(project: Path, name: str) -> None:
+    reach = "import sys; open(f'/proc/{sys.argv[1]}/mem', 'r+b').close()"
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    confined = [sys.executable, "-m", "tests.lab.confine"]
+    unit = project / f"systemd/hotplugd-{name}@.service"
+    words = [*confined, str(unit), *command(), name]
+    with ours, theirs, subprocess.Popen(words, stdin=theirs.fileno()) as process:
+        status = Path(f"/proc/{process.pid}/cmdline")
+        eventually(lambda: b"confine" not in status.read_bytes())
+        broken = [*confined, str(project / "systemd/hotplugd.service"), sys.executable, "-c", reach]
+        done = subprocess.run(
+            [*broken, str(process.pid)], capture_output=True, text=True, check=False, timeout=60
+        )
+        # One that is not confined may.
+        subprocess.run([sys.executable, "-c", reach, str(process.pid)], check=True, timeout=60)
+        process.kill()
+    assert "PermissionError" in done.stderr
+
+
 def test_the_daemon_may_write_nothing_for_udevd(project: Path) -> None:
     text = (project / "systemd/hotplugd.service").read_text()
     assert "ProtectSystem=strict" in text
@@ -165,7 +187,7 @@ rules:
         ) as daemon,
     ):
         status = Path(f"/proc/{daemon.pid}/status").read_text()
-        assert re.search(r"^CapEff:\s+0000000000080004$", status, re.MULTILINE)
+        assert re.search(r"^CapEff:\s+0000000000000004$", status, re.MULTILINE)
         assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
         wanted = Seen("char", 7, 128 + console.number, 0o660, 0, 20)
         for _ in range(3):
