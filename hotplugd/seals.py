@@ -9,6 +9,7 @@ A held inode keeps nothing from being unmounted or removed (measured).
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import resource
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -102,7 +103,7 @@ class Seals:
             held.unseen.clear()
         gone = [node for each in held.nodes.keys() - ours.keys() for node in held.nodes.pop(each).values()]
         with suppress(OSError):  # else what is held stays so, and the rest is opened when it goes
-            gone += self._hold(name, held, ours.values())
+            gone += self._hold(name, held, ours.values(), self._room - self._count())
         if gone or held.unsealed:
             again, known = zip(*held.unsealed, strict=True) if held.unsealed else ((), ())
             held.unsealed.clear()
@@ -183,10 +184,12 @@ class Seals:
 
     # --- nodes ------------------------------------------------------------------------------------------
 
-    def _hold(self, name: InstanceName, held: _Held, wanted: Iterable[Entry]) -> list[_Node]:
+    def _hold(
+        self, name: InstanceName, held: _Held, wanted: Iterable[Entry], room: float = math.inf
+    ) -> list[_Node]:
         """Hold the server's files of these entries. Returns what was held and is none of them any more.
 
-        Raises OSError.
+        room: for so many new ones. Raises OSError.
         """
         ours = list(wanted)
         files = self._files.of(name, [each.name for each in ours]) if ours else None
@@ -197,7 +200,8 @@ class Seals:
             there, nodes = files.get(entry.name, {}), held.nodes.get(entry.name, {})
             gone += [nodes.pop(inode) for inode in nodes.keys() - there.keys()]
             for inode in there.keys() - nodes.keys():
-                if self._count() < self._room:
+                if room > 0:
+                    room -= 1
                     nodes[inode] = _Node(entry, self._files.open(name, there[inode]))
             if nodes:
                 held.nodes[entry.name] = nodes
