@@ -96,6 +96,8 @@ class Seals:
 
     def has(self, name: InstanceName, instance: Instance | None) -> None:
         """The instance is as it is now: hold what it has, and seal what it has no more."""
+        if instance is not None and not instance.known:
+            return
         there = instance.entries.values() if instance is not None and instance.has_nodes else ()
         ours = {each.name: each for each in there if entries.is_ours(each) and _may_have_nodes(each)}
         held = self._all.setdefault(name, _Held())

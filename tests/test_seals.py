@@ -150,6 +150,18 @@ def test_what_is_gone_already_is_sealed_all_the_same(run: Callable[..., None]) -
     run(script)
 
 
+def test_what_a_server_cannot_tell_of_stays_as_it_is(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        await bench.has(FIRST)
+        await bench.has(known=False, running=False)
+        assert not is_sealed(path)
+        await bench.has(FIRST)
+        assert not is_sealed(path)
+
+    run(script)
+
+
 def test_older_servers_write_dashes_as_they_are_and_an_entry_may_have_several(
     run: Callable[..., None],
 ) -> None:
