@@ -10,8 +10,8 @@ from hotplugd import seal
 from hotplugd.program import Program, Unanswered
 from hotplugd.threads import Threads
 
-# Sealing takes a fraction of a millisecond, and the program some tens to start. Whatever goes waits for this.
-_DEADLINE: Final = 1.0
+# Sealing takes a fraction of a millisecond, and the program some tens to start.
+_DEADLINE: Final = 5.0
 
 
 class Sealer:

@@ -22,6 +22,7 @@ from hotplugd import entry as entries
 from hotplugd.model import Entry, Instance, InstanceName
 from hotplugd.nodes import NodeFiles
 from hotplugd.opener import Opener
+from hotplugd.retry import Retry
 from hotplugd.sealer import Sealer
 from hotplugd.server import ServerError, ServerInfo
 from hotplugd.slots import devnum_of
@@ -29,6 +30,10 @@ from hotplugd.wants import Problem
 
 # What goes does not wait longer for a look through the instance, whose file systems may hang.
 _LOOK: Final = 0.5
+# Nor for the program, which may hang.
+_WAIT: Final = 1.0
+# Seconds until what could not be sealed is tried again: at first, and at most.
+_PAUSES: Final = (1.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,8 @@ class Seals:
         self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._begun = False
         self._trouble = ""
+        self._retry = Retry()
+        self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def connected(self, server: ServerInfo) -> None:
@@ -106,10 +113,8 @@ class Seals:
         gone = [node for each in held.nodes.keys() - ours.keys() for node in held.nodes.pop(each).values()]
         with suppress(OSError):  # else what is held stays so, and the rest is opened when it goes
             gone += self._hold(name, held, ours.values(), self._room - self._count())
-        if gone or held.unsealed:
-            again, known = zip(*held.unsealed, strict=True) if held.unsealed else ((), ())
-            held.unsealed.clear()
-            self._start(partial(self._seal, name, [*gone, *again], known))
+        if gone:
+            self._start(partial(self._seal, name, gone))
         if ours and not self._begun:
             # Started now it need not be when something goes.
             self._begun = True
@@ -144,7 +149,9 @@ class Seals:
         for entry in leave:
             if not any(node.entry is entry for node in nodes):
                 nodes += await self._inside(name, entry, problem)
-        await self._seal(name, [*gone, *nodes])
+        if gone or nodes:
+            # Who has them here can seal them later, too.
+            await asyncio.wait({self._start(partial(self._seal, name, [*gone, *nodes]))}, timeout=_WAIT)
 
     async def seal_everywhere(self, name: str) -> None:
         """Seal what any instance has by an entry of this name, as far as the server's files say."""
@@ -175,6 +182,8 @@ class Seals:
         """Let go of everything; what is in instances stays as it is."""
         for task in self._tasks:
             task.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._sealer.close()
         self._files.close()
         for held in self._all.values():
@@ -242,24 +251,58 @@ class Seals:
 
     # --- sealing ----------------------------------------------------------------------------------------
 
-    async def _seal(self, name: InstanceName, nodes: Sequence[_Node], known: Sequence[Problem] = ()) -> None:
-        """Seal these and let go of them. known: what was told of some before."""
+    async def _seal(self, name: InstanceName, nodes: Sequence[_Node]) -> None:
+        """Seal these and let go of them, but for those that are to be tried again."""
         try:
-            unsealed = [each for each in nodes if not each.is_sealed]
-            reasons = await self._ask([each.descriptor for each in unsealed]) if unsealed else []
+            reasons = await self._reasons(nodes)
         except asyncio.CancelledError:
-            for each in nodes:
-                each.close()
-            raise
-        failed = {id(node): reason for node, reason in zip(unsealed, reasons, strict=True) if reason}
-        for node in nodes:
-            if id(node) not in failed:
+            for node in nodes:
                 node.close()
-                continue
-            problem = _cannot(name, node.entry, failed[id(node)])
-            self._all.setdefault(name, _Held()).unsealed.append((node, problem))
-            if problem not in known:
+            raise
+        for node, reason in zip(nodes, reasons, strict=True):
+            if reason:
+                problem = _cannot(name, node.entry, reason)
+                self._all.setdefault(name, _Held()).unsealed.append((node, problem))
                 self._told(problem)
+            else:
+                node.close()
+        if any(reasons):
+            self._rest()
+
+    def _rest(self) -> None:
+        """Try again later."""
+        if self._alarm is None:
+            loop = asyncio.get_running_loop()
+            pause, _ = self._retry.failed("", loop.time(), *_PAUSES)
+            self._alarm = loop.call_later(pause, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._start(self._try_again)
+
+    async def _try_again(self) -> None:
+        tried = [(held, each) for held in self._all.values() for each in held.unsealed]
+        # Of their own: an instance that restarts lets go of them meanwhile.
+        nodes = [_Node(node.entry, os.dup(node.descriptor)) for _, (node, _) in tried]
+        try:
+            reasons = await self._reasons(nodes)
+        finally:
+            for node in nodes:
+                node.close()
+        for (held, each), reason in zip(tried, reasons, strict=True):
+            if not reason and each in held.unsealed:
+                held.unsealed.remove(each)
+                each[0].close()
+        if any(held.unsealed for held in self._all.values()):
+            self._rest()
+        else:
+            self._retry.reset()
+
+    async def _reasons(self, nodes: Sequence[_Node]) -> list[str]:
+        """Seal these. Returns for each why it is not sealed, or nothing."""
+        unsealed = [each.descriptor for each in nodes if not each.is_sealed]
+        answers = dict(zip(unsealed, await self._ask(unsealed), strict=True)) if unsealed else {}
+        return [answers.get(each.descriptor, "") for each in nodes]
 
     async def _ask(self, descriptors: Sequence[int]) -> list[str]:
         reasons = await self._sealer.seal(descriptors)
@@ -269,10 +312,11 @@ class Seals:
     async def _begin(self) -> None:
         self._trouble = "".join(await self._sealer.seal(()))
 
-    def _start(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
+    def _start(self, work: Callable[[], Coroutine[object, object, None]]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _cannot(name: InstanceName, entry: Entry, reason: str) -> Problem:
