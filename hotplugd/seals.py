@@ -116,7 +116,6 @@ class Seals:
         if gone:
             self._start(partial(self._seal, name, gone))
         if ours and not self._begun:
-            # Started now it need not be when something goes.
             self._begun = True
             self._start(self._begin)
         if not held:
@@ -281,6 +280,8 @@ class Seals:
         self._start(self._try_again)
 
     async def _try_again(self) -> None:
+        if self._trouble:
+            await self._begin()
         tried = [(held, each) for held in self._all.values() for each in held.unsealed]
         # Of their own: an instance that restarts lets go of them meanwhile.
         nodes = [_Node(node.entry, os.dup(node.descriptor)) for _, (node, _) in tried]
@@ -310,7 +311,10 @@ class Seals:
         return reasons
 
     async def _begin(self) -> None:
+        """Have the program started: then it need not be when something goes."""
         self._trouble = "".join(await self._sealer.seal(()))
+        if self._trouble:
+            self._rest()
 
     def _start(self, work: Callable[[], Coroutine[object, object, None]]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -143,6 +145,31 @@ def test_a_text_without_end_is_none(ask: Ask, folder: Path) -> None:
 def test_all_that_our_rules_become_is_fit(project: Path, usb: bool) -> None:
     for path in sorted((project / "rules").glob("*.yaml")):
         udevrules.see(leave_alone(load([path]).rules, ["/sys/devices/pci0000:00/x/net/a"], usb=usb))
+
+
+def test_whatever_is_taken_does_nothing_but_leave_alone() -> None:
+    # As udev reads a line: keys, operators, values in quotes (udev(7)).
+    token = re.compile(r'\s*,?\s*([A-Z]+)(?:\{([^}]*)\})?\s*(==|!=|\+=|-=|:=|=)\s*"([^"]*)"')
+    pieces = [*GOOD.split("\n"), *BAD, "RUN", "+=", '"', "\\", "\n", ", ", END, 'ENV{X}="1"', "{", "}", "=="]
+    random = Random(1)
+    taken = 0
+    for _ in range(20_000):
+        text = "".join(random.choice(pieces) + random.choice(("", "\n", ", ")) for _ in range(4))
+        try:
+            udevrules.see(text)
+        except udevrules.Unfit:
+            continue
+        taken += 1
+        for line in text.split("\n"):
+            if line.startswith("#"):
+                assert not line.endswith("\\")
+                continue
+            for key, name, operator, value in token.findall(line):
+                does = operator not in ("==", "!=")
+                assert not does or key in ("GOTO", "LABEL") or (key, value) == ("ENV", "1")
+                assert not does or key != "ENV" or name in udevrules._PROPERTIES.split("|")
+                assert key not in ("RUN", "PROGRAM", "IMPORT", "TEST", "RESULT")
+    assert taken > 100
 
 
 def test_by_hand_it_says_who_starts_it() -> None:
