@@ -71,16 +71,15 @@ class NodeFiles:
         return found
 
     def everywhere(self, entry: str) -> list[int]:
-        """Descriptors (O_PATH) of all nodes that entries of this name have anywhere. Raises OSError."""
-        if self._folder < 0:
-            return []
+        """Descriptors (O_PATH) of all nodes that entries of this name have anywhere, as far as they open."""
+        found: list[int] = []
         prefixes = _prefixes(entry)
-        return [
-            self._open(folder, file)
-            for folder in self._names(".")
-            for _, file in self._listed(folder)
-            if ".".join(file.split(".", 2)[:2]) in prefixes
-        ]
+        with suppress(OSError):
+            for folder in self._names(".") if self.known else ():
+                for _, file in self._listed(folder):
+                    if ".".join(file.split(".", 2)[:2]) in prefixes:
+                        found.append(self._open(folder, file))
+        return found
 
     def open(self, name: InstanceName, file: str) -> int:
         """A descriptor (O_PATH) of the node that one of the instance's files is. Raises OSError."""

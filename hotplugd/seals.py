@@ -13,7 +13,6 @@ import math
 import os
 import resource
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -111,8 +110,8 @@ class Seals:
         if not ours:
             held.unseen.clear()
         gone = [node for each in held.nodes.keys() - ours.keys() for node in held.nodes.pop(each).values()]
-        with suppress(OSError):  # else what is held stays so, and the rest is opened when it goes
-            gone += self._hold(name, held, ours.values(), self._room - self._count())
+        # What cannot be opened now is when it goes.
+        gone += self._hold(name, held, ours.values(), self._room - self._count())[0]
         if gone:
             self._start(partial(self._seal, name, gone))
         if ours and not self._begun:
@@ -135,16 +134,14 @@ class Seals:
         if not leave:
             return
         held = self._all.setdefault(name, _Held())
+        gone, problem = self._hold(name, held, leave)
         nodes: list[_Node] = []
-        gone: Sequence[_Node] = ()
-        problem = ""
-        try:
-            gone = self._hold(name, held, leave)
-            for entry in leave:
-                known = held.nodes.get(entry.name, {}).values()
-                nodes += [_Node(entry, os.dup(each.descriptor)) for each in known]
-        except OSError as error:
-            problem = str(error)
+        for entry in leave:
+            for each in held.nodes.get(entry.name, {}).values():
+                try:
+                    nodes.append(_Node(entry, os.dup(each.descriptor)))
+                except OSError as error:
+                    problem = str(error)
         for entry in leave:
             if not any(node.entry is entry for node in nodes):
                 nodes += await self._inside(name, entry, problem)
@@ -154,9 +151,7 @@ class Seals:
 
     async def seal_everywhere(self, name: str) -> None:
         """Seal what any instance has by an entry of this name, as far as the server's files say."""
-        found: list[int] = []
-        with suppress(OSError):
-            found = self._files.everywhere(name)
+        found = self._files.everywhere(name)
         try:
             if found:
                 await self._sealer.seal(found)
@@ -196,28 +191,37 @@ class Seals:
 
     def _hold(
         self, name: InstanceName, held: _Held, wanted: Iterable[Entry], room: float = math.inf
-    ) -> list[_Node]:
-        """Hold the server's files of these entries. Returns what was held and is none of them any more.
+    ) -> tuple[list[_Node], str]:
+        """Hold the server's files of these entries, so many new ones as there is room for.
 
-        room: for so many new ones. Raises OSError.
+        Returns what was held and is none of them any more, and why one could not be opened, or nothing.
         """
         ours = list(wanted)
-        files = self._files.of(name, [each.name for each in ours]) if ours else None
+        gone, problem = list[_Node](), ""
+        try:
+            files = self._files.of(name, [each.name for each in ours]) if ours else None
+        except OSError as error:
+            return [], str(error)
         if files is None:
-            return []
-        gone: list[_Node] = []
+            return [], ""
         for entry in ours:
             there, nodes = files.get(entry.name, {}), held.nodes.get(entry.name, {})
             gone += [nodes.pop(inode) for inode in nodes.keys() - there.keys()]
             for inode in there.keys() - nodes.keys():
-                if room > 0:
-                    room -= 1
+                if room <= 0:
+                    break
+                try:
                     nodes[inode] = _Node(entry, self._files.open(name, there[inode]))
+                    room -= 1
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    problem = str(error)
             if nodes:
                 held.nodes[entry.name] = nodes
             else:
                 held.nodes.pop(entry.name, None)
-        return gone
+        return gone, problem
 
     def _count(self) -> int:
         return sum(len(nodes) for held in self._all.values() for nodes in held.nodes.values())

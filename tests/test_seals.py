@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import stat
@@ -321,5 +322,30 @@ def test_instances_that_are_none_are_forgotten(run: Callable[..., None]) -> None
         assert is_sealed(handle)
         assert not bench.seals._all
         os.close(handle)
+
+    run(script)
+
+
+def test_where_no_file_can_be_opened_it_is_said_and_nothing_is_lost(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(bench: Bench) -> None:
+        files = [bench.file(FIRST), bench.file(SECOND, minor=2)]
+        real = os.open
+
+        def short(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            if "unix.hp" in str(path):
+                raise OSError(errno.EMFILE, "Too many open files")
+            return real(path, flags, mode, dir_fd=dir_fd)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", short)
+            await bench.has(FIRST, SECOND)
+            await bench.seals.seal(BOX, [FIRST])
+        assert not any(map(is_sealed, files))
+        (message,) = bench.messages()
+        assert "Too many open files" in message
+        await bench.seals.seal(BOX, [FIRST, SECOND])
+        assert all(map(is_sealed, files))
 
     run(script)
