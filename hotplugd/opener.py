@@ -14,7 +14,7 @@ from hotplugd import roots
 from hotplugd.program import Program, Unanswered
 from hotplugd.threads import Threads
 
-_DEADLINE: Final = 2.0
+_DEADLINE: Final = 5.0
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
