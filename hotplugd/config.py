@@ -22,6 +22,8 @@ from hotplugd.rules.yaml import Node, Scalar, Source, compose
 DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
 CONTROL: Final = Path("/run/hotplugd/control.sock")
 INJECT: Final = Path("/run/hotplugd-inject.sock")
+SEAL: Final = Path("/run/hotplugd-seal.sock")
+ROOTS: Final = Path("/run/hotplugd-roots.sock")
 UDEV_RULES: Final = Path("/run/udev/rules.d")
 _NOWHERE: Final = "none"
 _MOST_DIGITS: Final = 5
@@ -41,6 +43,8 @@ class Config:
     rules: tuple[Path, ...] = DEFAULT_FOLDERS
     control: Path = CONTROL
     inject: Path = INJECT
+    seal: Path = SEAL
+    roots: Path = ROOTS
     udev_rules: Path | None = UDEV_RULES
     most_plugs: int = MOST
 
@@ -89,6 +93,8 @@ _TABLE: Final = Table(
         Key("rules", "texts", "Files and folders of rules.", text=_absolute),
         Key("control", "text", "The daemon's control socket.", text=_socket),
         Key("inject", "text", "The socket of the program that injects uevents.", text=_socket),
+        Key("seal", "text", "The socket of the program that seals nodes.", text=_socket),
+        Key("roots", "text", "The socket of the program that opens the roots of containers.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
         Key("most_plugs", "text", "Plugs of a device within two minutes; 0: any.", text=_number),
     ),
@@ -122,6 +128,8 @@ def _read(reader: Reader, root: Node | None) -> Config:
     rules = reader.texts(fields["rules"]) if "rules" in fields else ()
     control = reader.text(fields["control"]) if "control" in fields else None
     inject = reader.text(fields["inject"]) if "inject" in fields else None
+    seal = reader.text(fields["seal"]) if "seal" in fields else None
+    roots = reader.text(fields["roots"]) if "roots" in fields else None
     folder = reader.text(fields["udev_rules"]) if "udev_rules" in fields else None
     most = reader.text(fields["most_plugs"]) if "most_plugs" in fields else None
     return Config(
@@ -129,6 +137,8 @@ def _read(reader: Reader, root: Node | None) -> Config:
         tuple(map(Path, rules)) or config.rules,
         Path(control) if control else config.control,
         Path(inject) if inject else config.inject,
+        Path(seal) if seal else config.seal,
+        Path(roots) if roots else config.roots,
         None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
         int(most) if most else config.most_plugs,
     )

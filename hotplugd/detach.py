@@ -8,12 +8,16 @@ from collections.abc import Mapping
 
 from hotplugd import entry as entries
 from hotplugd.address import find_server
+from hotplugd.config import Config
 from hotplugd.doubts import Doubts
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd
 from hotplugd.model import Instance, InstanceName, Link
+from hotplugd.opener import Opener
 from hotplugd.plan import Change, plan_instance
 from hotplugd.retry import delay
+from hotplugd.sealer import Sealer
+from hotplugd.seals import Seals
 from hotplugd.server import Busy, Gone, ServerError
 from hotplugd.slots import Links, Notes, lock
 from hotplugd.threads import Threads
@@ -22,27 +26,33 @@ from hotplugd.wants import Problem
 _TRIES = 5
 
 
-async def detach(server: str) -> tuple[list[Change], list[Problem]]:
+async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
     """Take all entries of ours out of all instances. Returns what went, and what did not and why.
 
-    server is the configuration's. Raises AlreadyRunning while a daemon looks after it, ServerError where it
-    is away, and OSError where /dev cannot be written.
+    Raises AlreadyRunning while a daemon looks after the server, ServerError where it is away, and OSError
+    where /dev cannot be written.
     """
-    address = find_server(server, os.environ)
+    address = find_server(config.server, os.environ)
     threads = Threads()
     lxd = Lxd(address, threads)
-    inspector = Inspector(threads, lxd.init, _nothing, _nothing)
+    opener = Opener(threads, config.roots)
+    inspector = Inspector(threads, opener, lxd.init, _nothing, _nothing)
     notes, links = Notes(address), Links(address)
+    unsealed: list[Problem] = []
+    seals = Seals(Sealer(threads, config.seal), opener, inspector.node, unsealed.append)
     with lock(address):
         notes.read()
         links.read()
-        await lxd.connect()
+        await seals.connected(await lxd.connect())
         try:
             results = await asyncio.gather(
-                *(_one(lxd, inspector, notes, links, each) for each in await lxd.list())
+                *(_one(lxd, inspector, seals, notes, links, each) for each in await lxd.list())
             )
+            await seals.settled()
         finally:
             inspector.close()
+            seals.close()
+            opener.close()
         for name in {*notes.names(), *links.names()}:
             try:
                 await lxd.get(name)
@@ -51,20 +61,24 @@ async def detach(server: str) -> tuple[list[Change], list[Problem]]:
                 links.note(name, {})
             except ServerError:
                 continue  # it is none that we may see
-    return [each for gone, _ in results for each in gone], [each for _, left in results for each in left]
+    return [each for gone, _ in results for each in gone], [
+        *(each for _, left in results for each in left),
+        *unsealed,
+    ]
 
 
 async def _one(
-    lxd: Lxd, inspector: Inspector, notes: Notes, links: Links, instance: Instance
+    lxd: Lxd, inspector: Inspector, seals: Seals, notes: Notes, links: Links, instance: Instance
 ) -> tuple[list[Change], list[Problem]]:
     removals = list(plan_instance(instance.id, instance, (), None).changes)
     doubts = Doubts(instance.id, notes)
     try:
         if removals:
-            instance, lost = await _apply(lxd, instance, removals)
+            instance, lost = await _apply(lxd, seals, instance, removals)
             removals = [each for each in removals if each not in lost]
             doubts.looked((), lost)
         if half := doubts.left(instance, asyncio.get_running_loop().time()):
+            await seals.seal(instance.id, [each.entry for each in half])
             await lxd.clear(instance.id, [each.entry for each in half])
     except Gone:
         return [], []
@@ -83,7 +97,9 @@ async def _one(
     return removals, await _left_behind(inspector, instance.id, removals)
 
 
-async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> tuple[Instance, list[Change]]:
+async def _apply(
+    lxd: Lxd, seals: Seals, instance: Instance, removals: list[Change]
+) -> tuple[Instance, list[Change]]:
     """Returns the instance as it is then, and those whose entries had gone by themselves.
 
     Raises any ServerError.
@@ -91,6 +107,8 @@ async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> tuple[
     tries = 1
     while True:
         there = [each for each in removals if each.entry.name in instance.entries]
+        if instance.has_nodes:
+            await seals.seal(instance.id, [each.entry for each in there])
         try:
             after = await lxd.apply(instance.id, (), [each.entry.name for each in there])
         except Busy:
@@ -100,6 +118,7 @@ async def _apply(lxd: Lxd, instance: Instance, removals: list[Change]) -> tuple[
             tries += 1
             instance = await lxd.get(instance.id)
         else:
+            seals.has(instance.id, after)
             return after, [each for each in removals if each not in there]
 
 

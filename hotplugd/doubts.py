@@ -50,10 +50,10 @@ class Doubts:
         What lost its entry otherwise is to be looked for: somebody may have taken it out; but of two updates
         that overlap the server may forget one, and not what it did inside.
         """
-        if after is None or not _has_nodes(after):
+        if after is None or not after.has_nodes:
             self._lost.clear()
             return
-        if before is None or not _has_nodes(before):
+        if before is None or not before.has_nodes:
             return
         self._lost = {name: each for name, each in self._lost.items() if name not in after.entries}
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
@@ -166,7 +166,7 @@ class Doubts:
         """
         if not self._doubtful or (actual is not None and not (actual.known and actual.here)):
             return []
-        if actual is None or not _has_nodes(actual):
+        if actual is None or not actual.has_nodes:
             self._forget(self._doubtful)
             return []
         self._forget(actual.entries)
@@ -193,11 +193,6 @@ class Doubts:
 
     def _note(self) -> None:
         self._notes.note(self._name, tuple((self._doubtful | self._sent).values()))
-
-
-def _has_nodes(instance: Instance) -> bool:
-    """Whether there are nodes inside that the server here has put there."""
-    return instance.running and instance.kind == "container" and instance.here and instance.known
 
 
 def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:

@@ -6,11 +6,15 @@ physical, and for virtual machines usb and pci.
 
 from __future__ import annotations
 
+from typing import Final
+
 from hotplugd import entry as entries
 from hotplugd import netslot
 from hotplugd.memory import remember
 from hotplugd.model import Device, Entry, Inside, Instance, quoted
 from hotplugd.wants import Want, identity
+
+SEALED: Final = "sealed"
 
 
 def barred(want: Want, instance: Instance, actual: Entry | None) -> str:
@@ -154,7 +158,8 @@ def _unlike_node(want: Want, inside: Inside) -> str:
     if node is None:
         return "missing"
     if node.devnum == want.device.devnum:
-        return ""
+        # It was about to go, and the server did not take it out.
+        return SEALED if node.sealed and int(want.attach.mode or "1", 8) else ""
     return str(node.devnum) if node.devnum else "no device node"
 
 

@@ -56,16 +56,16 @@ class Root:
     often that may be heard.
     """
 
-    def __init__(self, pid: int) -> None:
-        """Hold the container whose init is process `pid`, as the host counts. Raises Lost."""
-        opened: list[int] = []
+    def __init__(self, pid: int, process: int, root: int) -> None:
+        """Hold the container whose init is process `pid`, as the host counts. Raises Lost.
+
+        process, root  its folder in /proc (`process_folder`) and its root directory; closed in the end
+        """
+        opened = [process, root]
+        self.process, self._root = process, root
         try:
             self.pidfd = os.pidfd_open(pid)
             opened.append(self.pidfd)
-            self._process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            opened.append(self._process)
-            self._root = self._open("root", os.O_PATH | os.O_DIRECTORY)
-            opened.append(self._root)
             self._mountinfo = self._open("mountinfo")
             opened.append(self._mountinfo)
             _see_that_is_init(pid)
@@ -84,7 +84,7 @@ class Root:
     def close(self) -> None:
         """Let go of the container."""
         self.mounts.close()
-        for descriptor in (self.pidfd, self._process, self._root, self._mountinfo):
+        for descriptor in (self.pidfd, self.process, self._root, self._mountinfo):
             os.close(descriptor)
 
     def duplicate(self) -> tuple[int, int]:
@@ -94,18 +94,18 @@ class Root:
         """
         root = os.dup(self._root)
         try:
-            return root, os.dup(self._process)
+            return root, os.dup(self.process)
         except OSError:
             os.close(root)
             raise
 
-    def network(self) -> Network | None:
-        """Its network namespace; None where it has none but the host's. Raises Lost."""
+    def network(self, descriptor: int) -> Network | None:
+        """Its network namespace, which this descriptor is; None where that is the host's. Raises Lost."""
         try:
             with open(self._open("uid_map"), encoding="ascii") as file:
                 user = _root_of(file)
-            descriptor = self._open("ns/net")
-        except OSError as error:
+        except (OSError, Lost) as error:
+            os.close(descriptor)
             raise Lost(f"cannot have its network namespace: {error}") from error
         if os.path.samestat(os.fstat(descriptor), os.stat("/proc/self/ns/net")):
             os.close(descriptor)
@@ -114,7 +114,25 @@ class Root:
 
     def _open(self, name: str, flags: int = os.O_RDONLY) -> int:
         # By the process that is held, not by its number.
-        return os.open(name, flags | os.O_CLOEXEC, dir_fd=self._process)
+        return os.open(name, flags | os.O_CLOEXEC, dir_fd=self.process)
+
+
+def process_folder(pid: int) -> int:
+    """A descriptor of a process's folder in /proc, which no other process gets. Raises OSError."""
+    return os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def open_at(root: int, path: str) -> int:
+    """A descriptor (O_PATH) of what is at `path` below the directory descriptor `root`, links not followed.
+
+    Closes that. May block for as long as the container likes. Raises OSError.
+    """
+    try:
+        return _walk(root, path)
+    except ValueError as error:
+        raise FileNotFoundError(str(error)) from error
+    finally:
+        os.close(root)
 
 
 def look(
@@ -209,7 +227,9 @@ def _node(root: int, path: str) -> Node | None:
         target = os.readlink("", dir_fd=descriptor) if stat.S_ISLNK(status.st_mode) else ""
     finally:
         os.close(descriptor)
-    return Node(devnum_of(status), status.st_mode & 0o7777, target)
+    number, mode = devnum_of(status), status.st_mode & 0o7777
+    sealed = number is not None and (status.st_uid, status.st_gid, mode) == (0, 0, 0)
+    return Node(number, mode, target, sealed)
 
 
 def _read(root: int, path: str) -> bytes:

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from hotplugd.inside import Lost, Network, Root, look
+from hotplugd.inside import Lost, Network, Root, look, open_at, process_folder
 from hotplugd.model import Inside, InstanceName
+from hotplugd.opener import Opener
 from hotplugd.server import Unreachable
 from hotplugd.threads import NoThread, Threads
 
@@ -20,6 +21,7 @@ _DEADLINE: Final = 2.0
 class Inspector:
     """Holds the roots of running containers.
 
+    opener   opens the roots of their inits
     init     asks the server for the process number of an instance's init, which takes it long
     changed  called with an instance in which something was mounted or unmounted; where that never ends once,
              until it is looked into again
@@ -29,16 +31,19 @@ class Inspector:
     def __init__(
         self,
         threads: Threads,
+        opener: Opener,
         init: Callable[[InstanceName], Awaitable[int]],
         changed: Callable[[InstanceName], None],
         ended: Callable[[InstanceName], None],
     ) -> None:
         self._threads = threads
+        self._opener = opener
         self._init = init
         self._changed = changed
         self._ended = ended
         self._roots: dict[InstanceName, Root] = {}
         self._hanging: set[InstanceName] = set()
+        self._opening: set[InstanceName] = set()
         self._users: frozenset[str] = frozenset()
         self._groups: frozenset[str] = frozenset()
 
@@ -79,11 +84,64 @@ class Inspector:
         except OSError as error:
             raise Unreachable(str(error)) from error
 
-    def network(self, name: InstanceName) -> Network | None:
+    async def node(self, name: InstanceName, path: str) -> int:
+        """A descriptor (O_PATH) of what is at this path inside; the caller closes it. Raises any ServerError.
+
+        May be cancelled.
+        """
+        if name in self._opening:
+            raise Unreachable("an earlier look has not come back: a file system in there hangs")
+        root = self._roots.get(name) or await self._hold(name)
+        opened: list[int] = []
+        over = False
+
+        def came(descriptor: int) -> None:
+            self._opening.discard(name)
+            if over:
+                os.close(descriptor)
+            else:
+                opened.append(descriptor)
+
+        def work() -> None:
+            try:
+                descriptor = open_at(held, path)
+            except BaseException:
+                self._threads.tell(self._opening.discard, name)
+                raise
+            self._threads.tell(came, descriptor)
+
+        try:
+            held, process = root.duplicate()
+        except OSError as error:
+            raise Unreachable(str(error)) from error
+        os.close(process)
+        self._opening.add(name)
+        try:
+            await self._threads.call(work, _DEADLINE)
+            return opened.pop()
+        except NoThread as error:
+            self._opening.discard(name)
+            os.close(held)
+            raise Unreachable(str(error)) from error
+        except OSError as error:
+            raise Unreachable(str(error)) from error
+        finally:
+            over = True
+            for descriptor in opened:
+                os.close(descriptor)
+
+    async def network(self, name: InstanceName) -> Network | None:
         """See `Root.network`, of an instance that was looked into. Raises Lost."""
-        if name not in self._roots:
+        if (root := self._roots.get(name)) is None:
             raise Lost(f"{name} has no init any more")
-        return self._roots[name].network()
+        try:
+            descriptor = await self._opener.network(root.process)
+        except OSError as error:
+            raise Lost(f"cannot have its network namespace: {error}") from error
+        if self._roots.get(name) is not root:
+            os.close(descriptor)
+            raise Lost(f"{name} has no init any more")
+        return root.network(descriptor)
 
     def forget(self, name: InstanceName) -> None:
         """The instance has another init than before, or none."""
@@ -100,8 +158,18 @@ class Inspector:
             self.forget(name)
 
     async def _hold(self, name: InstanceName) -> Root:
+        pid = await self._init(name)
         try:
-            root = Root(await self._init(name))
+            process = process_folder(pid)
+            try:
+                opened = await self._opener.root(process)
+            except BaseException:
+                os.close(process)
+                raise
+        except OSError as error:
+            raise Unreachable(f"cannot look inside by process {pid}: {error}") from error
+        try:
+            root = Root(pid, process, opened)
         except Lost as error:
             raise Unreachable(str(error)) from error
         if (other := self._roots.get(name)) is not None:

@@ -1,34 +1,65 @@
-"""Writes the udev rules that tell the host's software to leave alone what goes into instances."""
+"""Has the udev rules written that tell the host's software to leave alone what goes into instances.
+
+By the program that may do that: see `udevrules` and `program`.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from hotplugd import udevrules
+from hotplugd.program import Program, Unanswered
 from hotplugd.rules import RuleSet, leave_alone
+from hotplugd.threads import Threads
 
+_DEADLINE: Final = 10.0
+_SOCKET: Final = Path("/run/hotplugd-udevrules.sock")
 # USB devices before libmtp probes them (69-libmtp.rules), others once udevd knows their serial numbers.
 _FILES: Final = {"68-hotplugd-leave.rules": True, "90-hotplugd-leave.rules": False}
 
 
-def write(rules: RuleSet, kept: Iterable[str], folder: Path) -> bool:
-    """Write what has changed; udevd finds it by itself, at the next device. Returns whether anything had.
+class Leave:
+    """The rules in one folder; behind systemd's socket is the program for the folder of udevd's."""
 
-    kept  the syspaths of devices that stay on the host. Raises OSError.
-    """
-    stays = tuple(kept)
-    changed = False
-    for name, usb in _FILES.items():
-        text = leave_alone(rules, stays, usb=usb)
-        path = folder / name
-        if path.is_file() and path.read_text("utf-8") == text:
-            continue
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        new.write_text(text, "utf-8")
-        new.chmod(0o644)
-        os.replace(new, path)
-        changed = True
-    return changed
+    def __init__(self, threads: Threads, folder: Path) -> None:
+        path = _SOCKET if folder == Path(udevrules.FOLDER) else Path("/nonexistent")
+        self._folder = folder
+        self._program = Program(
+            threads, "udevrules", udevrules.__file__, path, _DEADLINE, udevrules.ANSWER_MOST, [str(folder)]
+        )
+
+    async def write(self, rules: Callable[[], RuleSet], kept: Callable[[], Iterable[str]]) -> bool:
+        """Write what has changed; udevd finds it by itself, at the next device. Returns whether anything had.
+
+        rules, kept  what is so by then; of `kept` the syspaths of devices that stay on the host
+        Raises OSError.
+        """
+        changed = False
+        async with self._program.turn:
+            stays = tuple(kept())
+            for name, usb in _FILES.items():
+                text = leave_alone(rules(), stays, usb=usb)
+                path = self._folder / name
+                if not path.is_file() or path.read_bytes() != text.encode():
+                    await self._put(name, text)
+                    changed = True
+        return changed
+
+    def close(self) -> None:
+        """Let go of the program. What is under way is cancelled."""
+        self._program.close()
+
+    async def _put(self, name: str, text: str) -> None:
+        file = os.memfd_create(name, os.MFD_CLOEXEC)
+        try:
+            os.pwrite(file, text.encode(), 0)
+            answer = await self._program.ask(name.encode(), [file])
+        except Unanswered as error:
+            raise OSError(str(error)) from error
+        finally:
+            os.close(file)
+        if answer != udevrules.DONE:
+            raise OSError(answer.decode("utf-8", "replace"))

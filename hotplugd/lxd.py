@@ -302,6 +302,7 @@ class Lxd:
             str(environment.get("server_version", "?")),
             str(environment.get("server_name", "")) if clustered else "",
             frozenset(_ABILITIES[each] for each in info["api_extensions"] if each in _ABILITIES),
+            pid if isinstance(pid := environment.get("server_pid"), int) else 0,
         )
 
     def _get(self, name: InstanceName) -> _Found:

@@ -229,17 +229,24 @@ class Instance:
     location: str = ""
     known: bool = True
 
+    @property
+    def has_nodes(self) -> bool:
+        """Whether there are nodes inside that the server here has put there."""
+        return self.running and self.kind == "container" and self.here and self.known
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """What is at a path inside a container.
 
     devnum is None for what is no device; mode as in chmod(1); target is what a symbolic link says, or empty.
+    sealed: only the host's root may open it, as before it goes.
     """
 
     devnum: Devnum | None
     mode: int
     target: str = ""
+    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

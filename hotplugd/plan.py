@@ -397,7 +397,8 @@ class _Planner:
         elif (again := form.moved(wanted, actual, first.slot)) is None or entries.is_later(actual):
             self._remove(actual, f"inside, {wrong[0].place} is {wrong[1]}, and it has to be put in anew")
         else:
-            why = f"inside, {wrong[0].place} is {wrong[1]}, not {wrong[0].device.devnum}"
+            wanted_number = "open to it" if wrong[1] == form.SEALED else wrong[0].device.devnum
+            why = f"inside, {wrong[0].place} is {wrong[1]}, not {wanted_number}"
             self._change("repair", first, again, why)
 
     def _update(self, want: Want, wanted: Entry | None, actual: Entry, why: str) -> None:

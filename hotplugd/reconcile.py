@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 
 from hotplugd.away import Present
 from hotplugd.claims import met
-from hotplugd.entry import number_of
+from hotplugd.entry import names_for, number_of
 from hotplugd.model import Device, Instance, InstanceName
 from hotplugd.moved import Moved
 from hotplugd.others import Others
@@ -212,6 +213,7 @@ class Reconciler:
         ]
         for _, writer in sorted(self._writers.items()):
             found += [problem for problem in writer.problems() if not problem.guard]
+        found += self._tools.seals.problems()
         return list(dict.fromkeys(found))
 
     # --- what moves into instances ----------------------------------------------------------------------
@@ -252,7 +254,8 @@ class Reconciler:
         if instance is not None:
             # What was attached before anybody knew of it stays.
             for key in self._others.attached(instance):
-                self._claim(self._devices[key])
+                if (device := self._devices.get(key)) is not None:
+                    self._claim(device)
         self._moved.learned(name, instance)
         if instance is not None and instance.kind == "virtual-machine":
             self._looked(self._writer(name))
@@ -313,6 +316,17 @@ class Reconciler:
         # Whatever the rules say now: an entry from before may be left that names the link.
         if device.devnum is None or self._tools.dry_run:
             return
+        if holders := [each for each in self._writers.values() if each.holds(device.slot)]:
+            self._activity.start(partial(self._seal_and_unlink, device, holders), lambda _: None)
+        else:
+            self._remove_links(device)
+
+    async def _seal_and_unlink(self, device: Device, holders: Sequence[Writer]) -> None:
+        for each in holders:
+            await each.seal(names_for(device.slot))
+        self._remove_links(device)
+
+    def _remove_links(self, device: Device) -> None:
         try:
             self._tools.slots.remove(device)
         except OSError as error:

@@ -15,13 +15,19 @@ from hotplugd.uevents import Uevent
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """Who answers. member: its name in a cluster, or empty. can: what not every server can."""
+    """Who answers.
+
+    member  its name in a cluster, or empty
+    can     what not every server can
+    pid     its process as it says itself, 0 where it does not
+    """
 
     address: str
     software: str
     version: str
     member: str
     can: frozenset[Ability] = frozenset()
+    pid: int = 0
 
     def __str__(self) -> str:
         return f"{self.software} {self.version} at {self.address}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -17,16 +17,20 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.config import Config
+from hotplugd.entry import names_for
 from hotplugd.flapping import Flapping
 from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
-from hotplugd.leave import write
+from hotplugd.leave import Leave
 from hotplugd.lifecycle import START_FAILED, Lifecycle
 from hotplugd.lxd import Lxd
 from hotplugd.model import Device, InstanceName
+from hotplugd.opener import Opener
 from hotplugd.reconcile import Reconciler
 from hotplugd.retry import LONG_AGO, Retry
 from hotplugd.rules import RuleSet
+from hotplugd.sealer import Sealer
+from hotplugd.seals import Seals
 from hotplugd.server import ServerError, ServerInfo
 from hotplugd.slots import Links, Notes, Slots, is_alone, lock
 from hotplugd.starts import may_be_kept_down
@@ -76,7 +80,6 @@ class Session:
         self.connected = False
         self.lost_events = 0
         self._log = log
-        self._leave = config.udev_rules
         self._dry_run = dry_run
         self._retry = Retry()
         # Set while instances are to be listed again.
@@ -86,16 +89,29 @@ class Session:
         self._threads = Threads()
         # Its own: what hangs in containers takes nothing away from what is asked of the server.
         self._lxd = Lxd(address, Threads(_REQUESTS))
-        self._inspector = Inspector(self._threads, self._lxd.init, self._changed_inside, self._ended)
+        self._opener = Opener(self._threads, config.roots)
+        self._inspector = Inspector(
+            self._threads, self._opener, self._lxd.init, self._changed_inside, self._ended
+        )
+        folder = None if dry_run else config.udev_rules
+        self._leave = Leave(self._threads, folder) if folder is not None else None
+        # Set while the host's software has to be told anew.
+        self._untold = asyncio.Event()
         self._slots = Slots()
         self._notes = Notes(address)
         self._links = Links(address)
         self._injector = Injector(self._threads, self._inspector.network, config.inject)
+        self._seals = Seals(
+            Sealer(self._threads, config.seal), self._opener, self._inspector.node, self._unsealed
+        )
+        # Slots of which there was a link when we started.
+        self._before: Sequence[str] = ()
         tools = Tools(
             self._lxd,
             self._inspector,
             self._injector,
             self._slots,
+            self._seals,
             self._notes,
             self._links,
             self._restore,
@@ -121,7 +137,8 @@ class Session:
                 self._notes.read()
                 self._links.read()
                 # Those of before devices are listed: a device that had one then is listed, or gone.
-                await self._work(self._slots.names())
+                self._before = tuple(self._slots.names())
+                await self._work()
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on."""
@@ -129,7 +146,7 @@ class Session:
         self._inspector.ask_for(rules.users, rules.groups)
         self.reconciler.set_rules(rules)
         self._udev.ask_for(rules.attrs)
-        self._tell_others()
+        self._untold.set()
 
     def problems(self) -> list[Problem]:
         """Everything that is not as it should be."""
@@ -140,23 +157,26 @@ class Session:
 
     # --- tasks ------------------------------------------------------------------------------------------
 
-    async def _work(self, before: Iterable[str] = ()) -> None:
+    async def _work(self) -> None:
         self._inspector.ask_for(self.rules.users, self.rules.groups)
         try:
             self._udev.start()
-            self._sweep(before)
-            del before
-            self._tell_others()
+            await self._tell_others()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
                 tasks.create_task(self._resync())
                 tasks.create_task(self._list_again())
                 tasks.create_task(self._try())
+                tasks.create_task(self._tell_again())
         finally:
             self._udev.stop()
             self.reconciler.close()
             self._inspector.close()
             self._injector.close()
+            self._seals.close()
+            self._opener.close()
+            if self._leave is not None:
+                self._leave.close()
             self._lxd.close()
             self._threads.close()
 
@@ -165,6 +185,8 @@ class Session:
         while True:
             try:
                 self.server = await self._lxd.connect()
+                await self._seals.connected(self.server)
+                await self._sweep()
                 async with aclosing(self._lxd.events()) as events:
                     async for happened in events:
                         await self._happened(happened)
@@ -244,11 +266,14 @@ class Session:
                 if each.name is not None:
                     self.reconciler.start_failed(each.name, each.reason, each.operation)
 
-    def _sweep(self, before: Iterable[str]) -> None:
+    async def _sweep(self) -> None:
         """Take away links that are left over. Another hotplugd may still know a device by its older slot."""
-        alone = is_alone(self.address)
+        before, self._before = self._before, ()
+        alone = is_alone(self.address) if before else False
         for slot in before:
             if self._slots.leads_nowhere(slot) or (alone and self.reconciler.is_of_another(slot)):
+                for name in names_for(slot):
+                    await self._seals.seal_everywhere(name)
                 try:
                     self._slots.sweep(slot)
                 except OSError as error:
@@ -256,13 +281,19 @@ class Session:
                 else:
                     self._log.info("slot.swept", slot=slot)
 
-    def _tell_others(self) -> None:
+    async def _tell_again(self) -> None:
+        while True:
+            await self._untold.wait()
+            self._untold.clear()
+            await self._tell_others()
+
+    async def _tell_others(self) -> None:
         """Have the host's software leave alone what rules take, where this is the host's udevd."""
-        if self._dry_run or self._leave is None:
+        if self._leave is None:
             return
         try:
-            if write(self.rules, self.reconciler.kept(), self._leave):
-                self._log.info("leave-alone.written", folder=str(self._leave))
+            if await self._leave.write(lambda: self.rules, self.reconciler.kept):
+                self._log.info("leave-alone.written")
         except OSError as error:
             self._log.warning("leave-alone.problem", reason=str(error))
 
@@ -280,6 +311,9 @@ class Session:
             self._log.warning("udev.problem", device=device, reason=what)
         else:
             self._log.info("udev.back")
+
+    def _unsealed(self, problem: Problem) -> None:
+        self._log.error("node.unsealed", device=problem.device, rule=problem.rule, reason=problem.message)
 
     def _changed_inside(self, name: InstanceName) -> None:
         self.reconciler.look_again(name)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 from hotplugd.address import find_server
 from hotplugd.claims import Claims, withheld
+from hotplugd.config import ROOTS
 from hotplugd.entry import is_ours, is_path, name_for, names_for, place_of
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd
 from hotplugd.model import Device, Inside, Instance, InstanceName
 from hotplugd.netslot import assumed, inside, is_nic, number_above, recalled
+from hotplugd.opener import Opener
 from hotplugd.plan import Attachment, Change, Plan, plan_instance
 from hotplugd.present import restored
 from hotplugd.rules import RuleSet
@@ -184,7 +186,7 @@ async def _look(
     await lxd.connect()
     instances = {each.id: each for each in await lxd.list()}
     wanted = survey_devices(rules, devices).wants
-    inspector = Inspector(threads, lxd.init, _nothing, _nothing)
+    inspector = Inspector(threads, Opener(threads, ROOTS), lxd.init, _nothing, _nothing)
     inspector.ask_for(rules.users, rules.groups)
 
     async def look(name: InstanceName, paths: list[str]) -> tuple[InstanceName, Inside]:

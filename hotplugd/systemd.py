@@ -40,6 +40,8 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "control.problem": "b0b5e0ed8d2b4d1fa0d9b4c0a64fd113",
     "udev.problem": "5c7a0f3be26c4b0f9d1e7a4c83d26b01",
     "udev.back": "5c7a0f3be26c4b0f9d1e7a4c83d26b02",
+    # Not the next number: others count on from there.
+    "node.unsealed": "37d01b33304a4d1999ffe34903fbb26b",
 }
 _FIELDS: Final = {
     "device": "DEVICE",

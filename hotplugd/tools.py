@@ -10,8 +10,9 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model import Device, Entry, InstanceName, Link
+from hotplugd.model import Device, Entry, Instance, InstanceName, Link
 from hotplugd.server import Injector, Inspector, Server
+from hotplugd.wants import Problem
 
 
 class Slots(Protocol):
@@ -53,6 +54,29 @@ class Links(Protocol):
         """These are there, or about to be; no note where there are none."""
 
 
+class Seals(Protocol):
+    """Sees to it that no node leaves an instance before it is sealed, so that none inside can open it again.
+
+    Every way out is here: what goes by a request of ours is given to `seal` before, and `has` seals what has
+    gone by somebody else's.
+    """
+
+    def has(self, name: InstanceName, instance: Instance | None) -> None:
+        """The instance is as it is now."""
+
+    def restarted(self, name: InstanceName) -> None:
+        """There is another init, or none."""
+
+    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
+        """The nodes of these entries are about to go from this instance, which runs."""
+
+    async def seal_everywhere(self, name: str) -> None:
+        """The nodes of any entry of this name are about to go, from whichever instance."""
+
+    def problems(self) -> list[Problem]:
+        """What could not be sealed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What writers work with.
@@ -68,6 +92,7 @@ class Tools:
     inspector: Inspector
     injector: Injector
     slots: Slots
+    seals: Seals
     notes: Notes
     links: Links
     restore: Callable[[Device], Device | None]

@@ -8,7 +8,7 @@ and sets an alarm for what has to be tried again. A writer waits for no other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hotplugd import entry as entries
 from hotplugd.asking import EDITED, Asking
@@ -134,6 +134,7 @@ class Writer:
         """The instance has another init than before, or none."""
         self._interior.forget()
         self._doubts.restarted()
+        self._tools.seals.restarted(self.name)
         self.forget_inside()
         self.refresh()
 
@@ -185,6 +186,13 @@ class Writer:
         """Whether the instance has an entry for the device with this slot."""
         actual = self.actual
         return actual is not None and any(each in actual.entries for each in entries.names_for(slot))
+
+    async def seal(self, names: Iterable[str]) -> None:
+        """Seal what the instance has inside by its entries of these names: it is about to go."""
+        if self.actual is not None and self.actual.has_nodes and not self._tools.dry_run:
+            there = self.actual.entries
+            leaving = [there.get(each, Entry(each, {})) for each in names]
+            await self._tools.seals.seal(self.name, leaving)
 
     def close(self) -> None:
         """Try nothing again."""
@@ -299,6 +307,7 @@ class Writer:
         self._starts.learned(actual)
         if not self._tools.dry_run:
             self._doubts.learned(self.actual, actual, self._sending)
+            self._tools.seals.has(self.name, actual)
         self.actual = actual
         if actual is not None:
             self._asking.missed = 0
@@ -330,6 +339,8 @@ class Writer:
         self._asking.sent()
         self._records.sent(self._loop.time())
         self._doubts.begin(batch)
+        # Updates and repairs, too: the server takes out what is there and makes a new node.
+        await self.seal(each.entry.name for each in batch if each.action != "add")
         try:
             actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:
@@ -362,6 +373,7 @@ class Writer:
 
         Returns whether the server answers.
         """
+        await self._tools.seals.seal(self.name, [each.entry for each in left])
         try:
             await self._tools.server.clear(self.name, [each.entry for each in left])
         except Refused as error:

@@ -42,6 +42,8 @@ def test_every_key_is_optional(file: Path, text: str) -> None:
         ("most_plugs: 0", Config(most_plugs=0)),
         ("most_plugs: 200", Config(most_plugs=200)),
         ("inject: /run/inject.sock", Config(inject=Path("/run/inject.sock"))),
+        ("seal: /run/seal.sock", Config(seal=Path("/run/seal.sock"))),
+        ("roots: /run/roots.sock", Config(roots=Path("/run/roots.sock"))),
         (f"control: /{_LONG[:106]}", Config(control=Path(f"/{_LONG[:106]}"))),
         ("server: /s\nrules: [/r]\ncontrol: /c", Config("/s", (Path("/r"),), Path("/c"))),
         ("\ufeffserver: /s", Config("/s")),

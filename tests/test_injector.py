@@ -45,7 +45,7 @@ class Bench:
         self.shared = False
         self.injector = Injector(Threads(), self.network, path)
 
-    def network(self, name: InstanceName) -> Network | None:
+    async def network(self, name: InstanceName) -> Network | None:
         if name != BOX:
             raise Lost(f"{name} has no init any more")
         return None if self.shared else Network(os.open(f"/proc/{self.space}/ns/net", os.O_RDONLY), ROOT)
@@ -59,7 +59,7 @@ class Bench:
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
-        program = self.injector._program
+        program = self.injector._program.running
         assert program is not None
         assert program.process is not None
         return program.process
@@ -101,8 +101,9 @@ def waiters() -> list[str]:
 
 
 @contextmanager
-def patience(seconds: float) -> Iterator[None]:
+def patience(bench: Bench, seconds: float) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.injector._program, "deadline", seconds)
         patch.setattr(injector, "_DEADLINE", seconds)
         yield
 
@@ -139,7 +140,7 @@ class TestChild:
             before = bench.process
             before.send_signal(signal.SIGSTOP)
             start = time.monotonic()
-            with patience(0.3), pytest.raises(Untold, match="does not answer within 0 s"):
+            with patience(bench, 0.3), pytest.raises(Untold, match="does not answer within 0 s"):
                 await bench.injector.inject(BOX, ADD)
             assert 0.25 < time.monotonic() - start < 2
             eventually(lambda: ended(before.pid))
@@ -151,7 +152,7 @@ class TestChild:
         async def script(bench: Bench) -> None:
             await bench.tell()
             bench.process.send_signal(signal.SIGSTOP)
-            with patience(0.5):
+            with patience(bench, 0.5):
                 stuck = asyncio.ensure_future(bench.injector.inject(BOX, ADD))
                 longest, last = 0.0, time.monotonic()
                 while not stuck.done():
@@ -204,13 +205,13 @@ class TestChild:
         self, run: Callable[[Script], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def script(bench: Bench) -> None:
-            monkeypatch.setattr(injector, "_PROGRAM", ("/nonexistent",))
+            monkeypatch.setattr(bench.injector._program, "words", ("/nonexistent",))
             with pytest.raises(Untold, match=r"cannot be reached: .*No such file"):
                 await bench.injector.inject(BOX, ADD)
-            monkeypatch.setattr(injector, "_PROGRAM", ("/bin/true",))
+            monkeypatch.setattr(bench.injector._program, "words", ("/bin/true",))
             with pytest.raises(Untold, match="ended"):
                 await bench.injector.inject(BOX, ADD)
-            monkeypatch.setattr(injector, "_PROGRAM", PROGRAM)
+            monkeypatch.setattr(bench.injector._program, "words", PROGRAM)
             await bench.tell()
 
         run(script)
@@ -218,9 +219,9 @@ class TestChild:
     def test_one_without_privileges_says_what_would_have_them(
         self, run: Callable[[Script], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(injector, "_PROGRAM", ("setpriv", "--bounding-set=-sys_admin", *PROGRAM))
-
         async def script(bench: Bench) -> None:
+            words = ("setpriv", "--bounding-set=-sys_admin", *PROGRAM)
+            monkeypatch.setattr(bench.injector._program, "words", words)
             message = f"not permitted; under systemd, hotplugd-inject.socket has to be there \\({tmp_path}"
             with pytest.raises(Untold, match=message):
                 await bench.injector.inject(BOX, ADD)
@@ -236,8 +237,8 @@ class TestSocket:
             with socket_unit(tmp_path / "inject", *PROGRAM) as programs:
                 await bench.tell(5)
                 assert len(programs) == 1
-                assert bench.injector._program is not None
-                assert bench.injector._program.process is None
+                assert bench.injector._program.running is not None
+                assert bench.injector._program.running.process is None
                 programs[0].kill()
                 programs[0].wait(10)
                 await bench.tell()
@@ -263,7 +264,7 @@ class TestSocket:
     ) -> None:
         async def script(bench: Bench) -> None:
             with socket_unit(tmp_path / "inject", "sleep", "60"):
-                with patience(0.2), pytest.raises(Untold, match="does not answer"):
+                with patience(bench, 0.2), pytest.raises(Untold, match="does not answer"):
                     await bench.injector.inject(BOX, ADD)
                 bench.injector.close()
 
@@ -314,7 +315,7 @@ class TestTelling:
         os.mkfifo(f"{wedged.syspath}/uevent")
 
         async def script(bench: Bench) -> None:
-            with patience(0.2):
+            with patience(bench, 0.2):
                 await bench.tell(uevent=Uevent("add", wedged, PATH))
                 start = time.monotonic()
                 await bench.tell(uevent=Uevent("add", wedged, PATH))
@@ -332,7 +333,7 @@ class TestTelling:
             with listening(os.getpid()) as host:
                 await bench.injector.inject(BOX, ADD)
                 steadily(lambda: not host.of(PATH), 0.1)
-            assert bench.injector._program is None
+            assert bench.injector._program.running is None
 
         run(script)
 

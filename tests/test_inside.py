@@ -14,6 +14,7 @@ import pytest
 from hotplugd.inside import Lost, Network, Root, look
 from hotplugd.model import Devnum, Inside, Node
 from tests.lab.container import HOSTS_NETWORK, Container
+from tests.lab.roots import network_of, root_of
 from tests.lab.server import Server
 from tests.lab.wait import eventually
 
@@ -40,7 +41,7 @@ def own(server: Server) -> Iterator[Container]:
 def see(
     container: Container, *paths: str, users: tuple[str, ...] = (), groups: tuple[str, ...] = ()
 ) -> Inside:
-    with closing(Root(container.pid)) as root:
+    with closing(root_of(container.pid)) as root:
         return look(*root.duplicate(), paths, users, groups)
 
 
@@ -208,7 +209,7 @@ class TestRoot:
         before = descriptors()
         for pid in (1, os.getpid(), sleeper.pid, 2):
             with pytest.raises(Lost):
-                Root(pid)
+                root_of(pid)
         assert descriptors() == before
 
     def test_another_process_of_a_container_is_not_its_init(self, box: Container) -> None:
@@ -216,7 +217,7 @@ class TestRoot:
         children = Path(f"/proc/{box.pid}/task/{box.pid}/children")
         child = int(eventually(lambda: children.read_text().split())[0])
         with pytest.raises(Lost, match="not the init of a container"):
-            Root(child)
+            root_of(child)
         shell(box, "killall sleep")
 
     def test_a_process_that_has_ended_is_lost_reaped_or_not(self) -> None:
@@ -224,20 +225,20 @@ class TestRoot:
         with subprocess.Popen(["unshare", "--pid", "--fork", "--mount-proc", "true"]) as process:
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             with pytest.raises(Lost, match=str(process.pid)):
-                Root(process.pid)
+                root_of(process.pid)
         with pytest.raises(Lost, match=str(process.pid)):
-            Root(process.pid)
+            root_of(process.pid)
         assert descriptors() == before
 
     def test_the_end_of_a_container_is_heard_and_what_was_held_is_never_another(self, own: Container) -> None:
         pid = own.pid
         shell(own, "touch /dev/earlier")
-        with closing(Root(pid)) as root:
+        with closing(root_of(pid)) as root:
             assert select.select([root.pidfd], [], [], 0)[0] == []
             own.stop()
             assert select.select([root.pidfd], [], [], 10)[0] == [root.pidfd]
             with pytest.raises(Lost):
-                Root(pid)
+                root_of(pid)
             own.start()
             assert look(*root.duplicate(), ["/dev/earlier"], (), ()).nodes["/dev/earlier"] is not None
             assert see(own, "/dev/earlier").nodes == {"/dev/earlier": None}
@@ -246,7 +247,7 @@ class TestRoot:
 class TestMounts:
     @pytest.fixture
     def held(self, box: Container) -> Iterator[Root]:
-        with closing(Root(box.pid)) as root:
+        with closing(root_of(box.pid)) as root:
             yield root
 
     @pytest.fixture
@@ -284,8 +285,8 @@ class TestMounts:
 class TestNetwork:
     def test_it_is_the_containers_and_so_is_the_user(self, box: Container) -> None:
         before = descriptors()
-        with closing(Root(box.pid)) as root:
-            network = root.network()
+        with closing(root_of(box.pid)) as root:
+            network = root.network(network_of(box.pid))
             assert isinstance(network, Network)
             with closing(os.fdopen(network.descriptor)) as held:
                 assert os.path.samestat(os.fstat(held.fileno()), os.stat(f"/proc/{box.pid}/ns/net"))
@@ -295,8 +296,8 @@ class TestNetwork:
 
     def test_root_of_a_privileged_container_is_root(self, server: Server) -> None:
         container = server.launch(config={"security.privileged": "true"})
-        with closing(Root(container.pid)) as root:
-            network = root.network()
+        with closing(root_of(container.pid)) as root:
+            network = root.network(network_of(container.pid))
             assert network is not None
             os.close(network.descriptor)
             assert network.user == 0
@@ -304,16 +305,17 @@ class TestNetwork:
 
     def test_a_container_on_the_hosts_network_has_none(self, server: Server) -> None:
         container = server.launch(config=HOSTS_NETWORK)
-        with closing(Root(container.pid)) as root:
+        with closing(root_of(container.pid)) as root:
             before = descriptors()
-            assert root.network() is None
+            assert root.network(network_of(container.pid)) is None
             assert descriptors() == before
         container.delete()
 
     def test_one_that_ended_has_none_either(self, own: Container) -> None:
-        with closing(Root(own.pid)) as root:
-            own.stop()
+        with closing(root_of(own.pid)) as root:
             before = descriptors()
+            network = network_of(own.pid)
+            own.stop()
             with pytest.raises(Lost, match="cannot have its network namespace"):
-                root.network()
+                root.network(network)
             assert descriptors() == before

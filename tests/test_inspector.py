@@ -9,12 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from hotplugd import inspector
 from hotplugd.inspector import Inspector
 from hotplugd.model import Devnum, Inside, InstanceName, Node
+from hotplugd.opener import Opener
 from hotplugd.server import Gone, Unreachable
 from hotplugd.threads import NoThread, Threads
 from tests.lab.container import Container
@@ -35,7 +37,10 @@ class Bench:
         self.changed: list[InstanceName] = []
         self.ended: list[InstanceName] = []
         self.threads = Threads()
-        self.inspector = Inspector(self.threads, self.init, self.changed.append, self.ended.append)
+        self.opener = Opener(self.threads, Path("/nonexistent"))
+        self.inspector = Inspector(
+            self.threads, self.opener, self.init, self.changed.append, self.ended.append
+        )
 
     async def init(self, instance: InstanceName) -> int:
         self.asked.append(instance)
@@ -226,7 +231,7 @@ class TestHolding:
             raise Gone(f"there is no {instance}")
 
         async def script(bench: Bench) -> None:
-            other = Inspector(bench.threads, no_init, bench.changed.append, bench.ended.append)
+            other = Inspector(bench.threads, bench.opener, no_init, bench.changed.append, bench.ended.append)
             with pytest.raises(Gone, match="there is no box"):
                 await other.look(InstanceName("default", "box"), ["/dev/null"])
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
 from hotplugd.systemd import MESSAGE_IDS
+from tests.lab import confine
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon, command
+from tests.lab.handle import Handle
 from tests.lab.inside import Seen
 from tests.lab.kernel import Console
 from tests.lab.server import Server
@@ -21,6 +26,10 @@ from tests.lab.uevents import listening, socket_unit
 from tests.lab.wait import eventually
 
 _UNITS = Path("/lib/systemd/system")
+_PROGRAMS = ("inject", "roots", "seal", "udevrules")
+_SERVICES = ("hotplugd.service", *(f"hotplugd-{each}@.service" for each in _PROGRAMS))
+_SOCKETS = tuple(f"hotplugd-{each}.socket" for each in _PROGRAMS)
+_NAMES = (*_SERVICES, *_SOCKETS)
 
 
 @pytest.fixture
@@ -34,7 +43,7 @@ def units(tmp_path: Path, project: Path) -> Path:
         shutil.copy("/bin/true", path)
     ours = tmp_path / "etc/systemd/system"
     ours.mkdir(parents=True)
-    for name in ("hotplugd.service", "hotplugd-inject.socket", "hotplugd-inject@.service"):
+    for name in _NAMES:
         shutil.copy(project / "systemd" / name, ours)
     return tmp_path
 
@@ -47,7 +56,7 @@ def _analyze(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-_OURS = ("hotplugd.service", "hotplugd-inject.socket", "hotplugd-inject@1.service")
+_OURS = tuple(each.replace("@", "@1") for each in _NAMES)
 
 
 def _verify(root: Path) -> str:
@@ -80,7 +89,58 @@ def test_it_would_say_something_about_a_mistake(units: Path, name: str, line: st
     assert line[1:] in _verify(units)
 
 
-@pytest.mark.parametrize("name", ["hotplugd.service", "hotplugd-inject@.service"])
+def test_they_are_all_there_are(project: Path) -> None:
+    found = {path.name for path in (project / "systemd").iterdir()}
+    assert found == {*_NAMES, "hotplugd.catalog", "https.conf"}
+
+
+@pytest.mark.parametrize("name", _SERVICES)
+def test_none_may_reach_into_other_processes(project: Path, name: str) -> None:
+    filters = re.findall(r"(?m)^SystemCallFilter=(.*)$", (project / "systemd" / name).read_text())
+    allowed = confine.allowed(filters)
+    assert {"read", "openat", "sendmsg"} <= allowed
+    assert not allowed & {
+        "ptrace",
+        "process_vm_readv",
+        "process_vm_writev",
+        "process_madvise",
+        "kcmp",
+        "pidfd_getfd",
+        "perf_event_open",
+        "mount",
+        "setuid",
+        "open_by_handle_at",
+    }
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize("name", _PROGRAMS)
+def test_nor_the_daemon_into_its_own_programs(project: Path, name: str) -> None:
+    reach = "import sys; open(f'/proc/{sys.argv[1]}/mem', 'r+b').close()"
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    confined = [sys.executable, "-m", "tests.lab.confine"]
+    unit = project / f"systemd/hotplugd-{name}@.service"
+    words = [*confined, str(unit), *command(), name]
+    with ours, theirs, subprocess.Popen(words, stdin=theirs.fileno()) as process:
+        status = Path(f"/proc/{process.pid}/cmdline")
+        eventually(lambda: b"confine" not in status.read_bytes())
+        broken = [*confined, str(project / "systemd/hotplugd.service"), sys.executable, "-c", reach]
+        done = subprocess.run(
+            [*broken, str(process.pid)], capture_output=True, text=True, check=False, timeout=60
+        )
+        # One that is not confined may.
+        subprocess.run([sys.executable, "-c", reach, str(process.pid)], check=True, timeout=60)
+        process.kill()
+    assert "PermissionError" in done.stderr
+
+
+def test_the_daemon_may_write_nothing_for_udevd(project: Path) -> None:
+    text = (project / "systemd/hotplugd.service").read_text()
+    assert "ProtectSystem=strict" in text
+    assert not re.search(r"(?m)^(ReadWritePaths|BindPaths)=", text)
+
+
+@pytest.mark.parametrize("name", _SERVICES)
 def test_the_units_are_hardened(project: Path, name: str) -> None:
     done = _analyze("security", "--offline=true", "--threshold=30", str(project / "systemd" / name))
     found = re.search(r"Overall exposure level for \S+.service: (\d+\.\d)", done.stdout)
@@ -117,20 +177,27 @@ rules:
     confined = (sys.executable, "-m", "tests.lab.confine")
     inject = (*confined, str(project / "systemd/hotplugd-inject@.service"), *command(), "inject")
     unit = (*confined, str(project / "systemd/hotplugd.service"))
+    seal = (*confined, str(project / "systemd/hotplugd-seal@.service"), *command(), "seal")
     with (
         socket_unit(tmp_path / "inject", *inject) as programs,
+        socket_unit(tmp_path / "seal", *seal) as sealers,
         listening(container.pid) as ear,
-        Daemon(server.socket, rules, within=unit, inject=tmp_path / "inject") as daemon,
+        Daemon(
+            server.socket, rules, within=unit, inject=tmp_path / "inject", seal=tmp_path / "seal"
+        ) as daemon,
     ):
         status = Path(f"/proc/{daemon.pid}/status").read_text()
-        assert re.search(r"^CapEff:\s+0000000000080004$", status, re.MULTILINE)
+        assert re.search(r"^CapEff:\s+0000000000000004$", status, re.MULTILINE)
         assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
         wanted = Seen("char", 7, 128 + console.number, 0o660, 0, 20)
         for _ in range(3):
             console.plug()
             eventually(lambda: container.look(console.node) == wanted)
             eventually(lambda: ear.actions(console.node)[-1:] == ["add libudev"])
+            handle = Handle(container, console.node)
             console.unplug()
+            eventually(partial(attrgetter("sealed"), handle))
+            handle.close()
             eventually(lambda: container.look(console.node) is None)
             eventually(lambda: ear.actions(console.node)[-1:] == ["remove libudev"])
         heard = ["add kernel", "add libudev", "remove kernel", "remove libudev"]
@@ -138,6 +205,10 @@ rules:
         (program,) = programs
         status = Path(f"/proc/{program.pid}/status").read_text()
         assert re.search(r"^CapEff:\s+0000000000201080$", status, re.MULTILINE)
+        assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
+        (sealer,) = sealers
+        status = Path(f"/proc/{sealer.pid}/status").read_text()
+        assert re.search(r"^CapEff:\s+0000000000000001$", status, re.MULTILINE)
         assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
         daemon.reload()
         assert not daemon.status()["problems"]

@@ -23,7 +23,7 @@ _COMMANDS: Final = {
     "detach": "Take everything of ours out of every instance.",
 }
 # Nobody types these.
-_HIDDEN: Final = ("inject",)
+_HIDDEN: Final = ("inject", "roots", "seal", "udevrules")
 
 
 class _Lazy(click.Group):

@@ -34,7 +34,7 @@ def command(config: Path, *, everything: bool) -> None:
     from hotplugd.slots import AlreadyRunning
 
     try:
-        changes, problems = asyncio.run(detach(found.server))
+        changes, problems = asyncio.run(detach(found))
     except AlreadyRunning as error:
         raise fail(f"{error}; end it first, or it attaches everything again") from None
     except (ServerError, OSError) as error:

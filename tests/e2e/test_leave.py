@@ -65,5 +65,5 @@ def test_new_rules_are_written_when_they_are_read(
     assert veth.mac in path.read_text()
     running.write_rules("rules:\n  - {name: nic, match: {subsystem: net, kernel: none}, ignore: true}\n")
     running.reload()
-    assert veth.mac not in path.read_text()
+    eventually(lambda: veth.mac not in path.read_text())
     assert path.stat().st_mode & 0o777 == 0o644

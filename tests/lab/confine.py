@@ -21,11 +21,13 @@ _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_MDWE: Final = 65
 _CAPABILITIES: Final = {
+    "CAP_CHOWN": 0,
     "CAP_DAC_READ_SEARCH": 2,
     "CAP_SETUID": 7,
     "CAP_NET_ADMIN": 12,
     "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,
+    "CAP_WAKE_ALARM": 35,
 }
 _NAMESPACES: Final = {"net": 0x40000000}
 _LAST_CAPABILITY: Final = 63
@@ -60,7 +62,7 @@ def main() -> None:
         libc.prctl(_PR_SET_MDWE, 1, 0, 0, 0)  # Linux 6.3; systemd has another way before that
     families = [getattr(socket, name) for name in " ".join(settings["RestrictAddressFamilies"]).split()]
     spaces = [_NAMESPACES[name] for name in " ".join(settings["RestrictNamespaces"]).split() if name != "yes"]
-    _filter(_allowed(settings["SystemCallFilter"]), families, spaces)
+    _filter(allowed(settings["SystemCallFilter"]), families, spaces)
     os.execvp(program[0], program)
 
 
@@ -73,7 +75,7 @@ def _settings(unit: Path) -> dict[str, list[str]]:
     return found
 
 
-def _allowed(filters: list[str]) -> set[str]:
+def allowed(filters: list[str]) -> set[str]:
     """The system calls of an allow-list and what later lines take from it."""
     allowed = set(_members("@default"))
     for line in filters:

@@ -37,6 +37,7 @@ class Daemon:
     within       words before the command, such as of a program that confines it
     inject       where the program that injects uevents is; where nothing is, the daemon starts one
     more         further lines of its configuration
+    seal, roots  likewise, the programs that seal nodes and open roots
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Daemon:
         within: Sequence[str] = (),
         inject: Path | None = None,
         more: str = "",
+        seal: Path | None = None,
+        roots: Path | None = None,
     ) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="hpd-", dir="/tmp")
         self.folder = Path(self._files.name)
@@ -67,6 +70,8 @@ class Daemon:
         inject = inject or self.folder / "inject.sock"
         self.config.write_text(
             f"server: {server}\nrules: [{self.rules}]\ncontrol: {self.control}\ninject: {inject}\n"
+            f"seal: {seal or self.folder / 'seal.sock'}\n"
+            f"roots: {roots or self.folder / 'roots.sock'}\n"
             f"udev_rules: {self.folder / 'udev'}\n{more}"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -19,6 +19,7 @@ from hotplugd.rules import RuleSet
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.tools import Tools
 from hotplugd.uevents import Uevent
+from hotplugd.wants import Problem
 from tests.devices import ALL, BOOT, BOX, box
 from tests.virtual import later, now
 
@@ -61,6 +62,53 @@ class Kept:
         self.links.pop(name, None)
         if links:
             self.links[name] = dict(links)
+
+
+@dataclass(slots=True)
+class Seals:
+    """What was sealed.
+
+    sealed    the names of entries whose nodes were, by instance, since they were put in
+    takes     how long it takes, in seconds
+    told      as problems
+    """
+
+    sealed: dict[InstanceName, set[str]] = field(default_factory=dict)
+    had: dict[InstanceName, Instance | None] = field(default_factory=dict)
+    restarts: list[InstanceName] = field(default_factory=list)
+    takes: float = 0.0
+    told: list[Problem] = field(default_factory=list)
+
+    def has(self, name: InstanceName, instance: Instance | None) -> None:
+        self.had[name] = instance
+
+    def restarted(self, name: InstanceName) -> None:
+        self.restarts.append(name)
+
+    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
+        names = {each.name for each in leaving}
+        await later(self.takes)
+        self.sealed.setdefault(name, set()).update(names)
+
+    async def seal_everywhere(self, name: str) -> None:
+        raise NotImplementedError
+
+    def problems(self) -> list[Problem]:
+        return self.told
+
+    def made(self, name: InstanceName, entry: str) -> None:
+        """The server has made a new node for this entry."""
+        self.sealed.get(name, set()).discard(entry)
+
+    def see(self, instance: Instance, entries: Iterable[str]) -> None:
+        """The nodes of these entries are going: they must have been sealed before."""
+        if instance.has_nodes:
+            going = {
+                each
+                for each in entries
+                if each in instance.entries and instance.entries[each].config["type"].startswith("unix-")
+            }
+            assert going <= self.sealed.get(instance.id, set())
 
 
 class Bench:
@@ -131,6 +179,7 @@ class Bench:
         self.before: dict[InstanceName, dict[str, Entry]] = {}
         self.notes: dict[InstanceName, set[str]] = {}
         self.kept = Kept()
+        self.seals = Seals()
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
         log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
@@ -140,6 +189,7 @@ class Bench:
                 self,
                 self,
                 self,
+                self.seals,
                 self,
                 self.kept,
                 self.restore,
@@ -266,6 +316,7 @@ class Bench:
         entries = dict(self.instances[name].entries)
         if not entries.keys() >= set(request.remove):
             raise Busy(f"{name} has lost an entry meanwhile")
+        self.seals.see(self.instances[name], request.names)
         nodes = self.inside.setdefault(name, {})
         for gone in request.remove:
             assert is_ours(entries[gone])
@@ -275,6 +326,7 @@ class Bench:
                 assert is_ours(old)
                 nodes.pop(place_of(old), None)
             entries[each.name] = each
+            self.seals.made(name, each.name)
             if self.instances[name].running:
                 nodes[place_of(each)] = _node(each)
         self._puts(name, request.put)
@@ -324,6 +376,8 @@ class Bench:
     def remove(self, device: Device) -> None:
         if device.slot in self.unlinkable:
             raise OSError("it cannot be removed")
+        for each in self.instances.values():
+            self.seals.see(each, [name_for(device.slot)])
         self.journal.append(f"unlink {device.slot}")
         self.links.discard(device.slot)
 

@@ -99,6 +99,7 @@ async def test_a_link_that_cannot_be_removed_is_logged() -> None:
     await bench.start(ONE)
     bench.unlinkable.add(ONE.slot)
     bench.reconciler.no_device(ONE.syspath)
+    await bench.reconciler.settled()
     (logged,) = bench.events("slot.problem")
     assert (logged["device"], logged["reason"], logged["log_level"]) == (
         "/dev/ttyUSB1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotplugd.rules import leave_alone
+from hotplugd.udevrules import see
 from tests.devices import rule, ruleset
 
 TO = "{to: box}"
@@ -13,6 +14,8 @@ TO = "{to: box}"
 def lines(*written: str, usb: bool = True, kept: tuple[str, ...] = ()) -> list[str]:
     """The rules that tell, or skip; without the frame, and what is told in short."""
     text = leave_alone(ruleset(*written), kept, usb=usb)
+    # What writes it takes nothing else.
+    see(text)
     assert text.endswith('LABEL="hotplugd_leave_end"\n')
     told = (
         'ENV{ID_MM_DEVICE_IGNORE}="1", ENV{ID_MM_PORT_IGNORE}="1", ENV{UDISKS_IGNORE}="1", '

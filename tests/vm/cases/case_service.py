@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from signal import Signals
 from typing import cast
@@ -15,6 +17,7 @@ import pytest
 
 from tests.lab.api import Json
 from tests.lab.container import Container
+from tests.lab.handle import Handle
 from tests.lab.inside import Seen
 from tests.lab.kernel import Console
 from tests.lab.server import Manager
@@ -71,6 +74,18 @@ def has(box: Container, path: str) -> Seen | None:
     return box.look(path)
 
 
+def capabilities(program: str) -> set[int]:
+    """What the running programs of this name may do."""
+    units = run("systemctl", "list-units", "--plain", "--no-legend", f"hotplugd-{program}@*").split("\n")
+    pids = [
+        run("systemctl", "show", each.split()[0], "--property=MainPID", "--value").strip()
+        for each in units
+        if each
+    ]
+    found = [Path("/proc", pid, "status").read_text() for pid in pids if pid != "0"]
+    return {int(each, 16) for text in found for each in re.findall(r"(?m)^CapEff:\s+(\S+)", text)}
+
+
 def write_rules(kernel: str) -> None:
     RULES.parent.mkdir(parents=True, exist_ok=True)
     RULES.write_text(RULE.format(kernel=kernel))
@@ -100,8 +115,8 @@ class TestFirstBoot:
         assert of_unit("DropInPaths") == ""
         process = Path("/proc", of_unit("MainPID"), "status").read_text()
         found = dict(re.findall(r"(?m)^(CapBnd|CapEff|NoNewPrivs|Seccomp):\s+(\S+)", process))
-        # CAP_DAC_READ_SEARCH is 2, CAP_SYS_PTRACE 19.
-        allowed = f"{1 << 2 | 1 << 19:016x}"
+        # CAP_DAC_READ_SEARCH is 2.
+        allowed = f"{1 << 2:016x}"
         assert found == {"CapBnd": allowed, "CapEff": allowed, "NoNewPrivs": "1", "Seccomp": "2"}
 
     def test_a_device_comes_and_goes(self, box: Container, console: Console) -> None:
@@ -115,6 +130,60 @@ class TestFirstBoot:
             assert eventually(lambda: has(box, console.node) is None)
             eventually(lambda: ear.actions(console.node)[2:] == ["remove kernel", "remove libudev"])
         assert status()["problems"] == []
+
+    def test_what_goes_is_sealed_by_its_own_unit(self, box: Container, console: Console) -> None:
+        write_rules(Path(console.syspath).name)
+        run("systemctl", "reload", "hotplugd")
+        for _ in range(3):
+            console.plug()
+            eventually(lambda: has(box, console.node))
+            eventually(lambda: len(box.devices) == 2)
+            with Handle(box, console.node) as handle:
+                assert (handle.sealed, handle.open()) == (False, "done")
+                console.unplug()
+                console.plug()
+                eventually(partial(attrgetter("sealed"), handle))
+                assert handle.open() == "EACCES"
+            console.unplug()
+            eventually(lambda: has(box, console.node) is None)
+        assert status()["problems"] == []
+        assert capabilities("seal") == {1 << 0}
+
+    def test_a_privileged_container_is_looked_into(self, console: Console) -> None:
+        write_rules("none")
+        more = RULES.with_name("40-test.yaml")
+        server = Manager(SOCKET)
+        (image,) = server.api.list("/1.0/images?recursion=1")
+        server.image = str(image["fingerprint"])
+        other = server.launch("guarded", config={"security.privileged": "true"})
+        rule = f"{{subsystem: vc, kernel: {Path(console.syspath).name}}}"
+        more.write_text(f"rules:\n  - {{name: more, match: {rule}, attach: {{to: guarded}}}}\n")
+        try:
+            run("systemctl", "reload", "hotplugd")
+            console.plug()
+
+            def verified() -> bool:
+                found = cast("list[Json]", status()["attachments"])
+                return any(each["instance"] == "guarded" and each["verified"] is True for each in found)
+
+            eventually(verified)
+            assert status()["problems"] == []
+            assert capabilities("roots") == {1 << 19}
+            console.unplug()
+            eventually(lambda: has(other, console.node) is None)
+            assert status()["problems"] == []
+        finally:
+            more.unlink()
+            run("systemctl", "reload", "hotplugd")
+            other.delete()
+
+    def test_udevd_is_told_what_to_leave_alone_by_its_own_unit(self) -> None:
+        write_rules("vcsa59")
+        run("systemctl", "reload", "hotplugd")
+        path = Path("/run/udev/rules.d/90-hotplugd-leave.rules")
+        eventually(lambda: path.exists() and "vcsa59" in path.read_text())
+        assert path.stat().st_mode & 0o7777 == 0o644
+        assert capabilities("udevrules") == {1 << 35}
 
     def test_a_reload_with_bad_rules_keeps_the_old_ones(self, box: Container, console: Console) -> None:
         write_rules(Path(console.syspath).name)

@@ -1,0 +1,13 @@
+"""hotplugd roots"""
+
+from __future__ import annotations
+
+import click
+
+from hotplugd.roots import main
+
+
+@click.command()
+def command() -> None:
+    """Open the roots of containers. systemd starts this, for the daemon."""
+    raise SystemExit(main())

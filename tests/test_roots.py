@@ -1,0 +1,171 @@
+"""The program that opens the roots of containers: of whom, and of whom not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from hotplugd import roots
+from hotplugd.inside import process_folder
+from hotplugd.opener import Opener
+from hotplugd.threads import Threads
+from tests.lab.daemon import command
+from tests.lab.uevents import socket_unit
+from tests.lab.wait import eventually
+
+Ask = Callable[[bytes, Sequence[int]], "tuple[str, list[int]]"]
+# A program as its unit confines it, and a process that may look into nobody's.
+CONFINE = (sys.executable, "-m", "tests.lab.confine")
+
+
+@pytest.fixture
+def ask(root: None, project: Path) -> Iterator[Ask]:
+    """Asks one program, which then ends well; what it gives is closed."""
+    words = [*CONFINE, str(project / "systemd/hotplugd-roots@.service"), *command(), "roots"]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, ExitStack() as undo, subprocess.Popen(words, stdin=theirs.fileno()) as process:
+        theirs.close()
+        ours.settimeout(20)
+
+        def one(message: bytes, beside: Sequence[int]) -> tuple[str, list[int]]:
+            socket.send_fds(ours, [message], beside)
+            answer, found, *_ = socket.recv_fds(ours, roots.ANSWER_MOST, 4)
+            for each in found:
+                undo.callback(os.close, each)
+            return answer.decode(), found
+
+        yield one
+        ours.close()
+        assert process.wait(20) == 0
+
+
+@pytest.fixture
+def init(root: None) -> Iterator[int]:
+    """The init of what is like a privileged container: in the host's own user namespace."""
+    words = ["unshare", "--pid", "--net", "--mount", "--fork", "--kill-child", "sleep", "600"]
+    with subprocess.Popen(words) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        yield int(eventually(lambda: children.read_text().split())[0])
+        process.kill()
+
+
+@pytest.fixture
+def folders() -> Iterator[Callable[[int], int]]:
+    """Opens folders of processes."""
+    with ExitStack() as undo:
+
+        def of(pid: int) -> int:
+            found = process_folder(pid)
+            undo.callback(os.close, found)
+            return found
+
+        yield of
+
+
+def test_it_opens_what_is_of_a_containers_init(ask: Ask, init: int, folders: Callable[[int], int]) -> None:
+    (answer, (found,)) = ask(roots.ROOT, [folders(init)])
+    assert answer == "done"
+    assert os.path.samestat(os.fstat(found), os.stat(f"/proc/{init}/root"))
+    (answer, (found,)) = ask(roots.NETWORK, [folders(init)])
+    assert answer == "done"
+    assert os.path.samestat(os.fstat(found), os.stat(f"/proc/{init}/ns/net"))
+
+
+def test_and_of_nobody_else(ask: Ask, folders: Callable[[int], int]) -> None:
+    for what in (roots.ROOT, roots.NETWORK):
+        for pid in (1, os.getpid()):
+            assert ask(what, [folders(pid)]) == ("not the init of a container", [])
+
+
+def test_what_is_no_request(ask: Ask, init: int, folders: Callable[[int], int]) -> None:
+    here = folders(init)
+    for message in (
+        b"cwd",
+        b"root/etc",
+        b"nodes",
+        b"nodes /etc",
+        b"nodes /sys",
+        b"nodes ../..",
+        b"x" * 999,
+    ):
+        assert ask(message, [here]) == ("not a request", [])
+    for beside in ([], [here, here]):
+        assert ask(roots.ROOT, beside) == ("not a request", [])
+    with ExitStack() as undo:
+        for path in ("/", "/etc", "/proc/self/fd", "/proc/self/status", "/dev/null"):
+            other = os.open(path, os.O_PATH)
+            undo.callback(os.close, other)
+            answer, found = ask(roots.ROOT, [other])
+            assert (answer == "done", found) == (False, [])
+    assert ask(roots.ROOT, [here])[0] == "done"
+
+
+def test_a_server_has_its_nodes_in_known_places_alone(
+    ask: Ask, init: int, folders: Callable[[int], int]
+) -> None:
+    place = next(each for each in roots.SERVERS)
+    script = f"mount -t tmpfs none /var/lib && mkdir -p {place}/devices/box"
+    subprocess.run(["nsenter", f"--target={init}", "--mount", "sh", "-ec", script], check=True)
+    answer, (found,) = ask(roots.NODES + place.encode(), [folders(init)])
+    assert answer == "done"
+    assert os.listdir(f"/proc/self/fd/{found}") == ["box"]
+    answer, none = ask(roots.NODES + b"/var/lib/incus", [folders(init)])
+    assert ("No such file" in answer, none) == (True, [])
+
+
+_LOOK = """
+import asyncio, os, sys
+from pathlib import Path
+from hotplugd.inside import process_folder
+from hotplugd.opener import Opener
+from hotplugd.threads import Threads
+async def main():
+    opener = Opener(Threads(), Path(sys.argv[2]))
+    process = process_folder(int(sys.argv[1]))
+    try:
+        print(os.fstat(await opener.root(process)).st_ino)
+        print(os.fstat(await opener.network(process)).st_ino)
+    finally:
+        opener.close()
+asyncio.run(main())
+"""
+
+
+def test_who_may_not_look_itself_has_it_opened(init: int, project: Path, tmp_path: Path) -> None:
+    words = [*CONFINE, str(project / "systemd/hotplugd.service"), sys.executable, "-c", _LOOK]
+    words += [str(init), str(tmp_path / "roots")]
+    denied = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert "under systemd, hotplugd-roots.socket has to be there" in denied.stderr
+    program = (*CONFINE, str(project / "systemd/hotplugd-roots@.service"), *command(), "roots")
+    with socket_unit(tmp_path / "roots", *program):
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    expected = [os.stat(f"/proc/{init}/{each}").st_ino for each in ("root", "ns/net")]
+    assert done.stdout.split() == [str(each) for each in expected], done.stderr
+
+
+@pytest.mark.usefixtures("root")
+def test_who_may_looks_itself(init: int) -> None:
+    async def script() -> None:
+        opener = Opener(Threads(), Path("/nonexistent"))
+        process = process_folder(init)
+        for each in (await opener.root(process), await opener.network(process), process):
+            os.close(each)
+        assert opener._program.running is None
+        opener.close()
+
+    asyncio.run(script())
+
+
+def test_by_hand_it_says_who_starts_it() -> None:
+    done = subprocess.run(
+        [*command(), "roots"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "standard input is no socket" in done.stderr) == (2, True)
