@@ -68,8 +68,11 @@ class Udevd:
 
     def why(self) -> str:
         """What can be said of a udevd that does not do its work."""
+        if self._pid is None:
+            # One that is started again is away for a moment.
+            return "udevd is not running" if self.fault else ""
         try:
-            state = _state(self._pid) if self._pid is not None else "X"
+            state = _state(self._pid)
         except OSError:  # no file can be opened: nothing is known
             return ""
         if state in _OVER:
