@@ -38,9 +38,9 @@ def adapter(hub: Hub) -> CanAdapter:
 
 def cans(container: Container) -> dict[str, int]:
     """The CAN interfaces inside, and the numbers of their folders."""
-    script = "for x in /sys/class/net/can*; do [ -e $x/ ] && stat -c '%n %i' $x/; done"
+    script = "cd /sys/class/net; for x in *; do [ $(cat $x/type) = 280 ] && stat -L -c '%n %i' $x; done"
     found = (line.split() for line in container.run("sh", "-c", script).output.splitlines())
-    return {Path(path).name: int(number) for path, number in found}
+    return {name: int(number) for name, number in found}
 
 
 def on_host() -> dict[str, int]:
