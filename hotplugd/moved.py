@@ -7,12 +7,18 @@ lacks it and no other instance may have it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Final
 
 from hotplugd.away import Away, Claimants
-from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, Interface
+from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, Interface, quoted
 from hotplugd.netslot import assumed, claiming, inside, number_above, recalled
+from hotplugd.wants import Problem
 from hotplugd.writer import Writer
+
+# What liblxc calls an interface on its way, so that no two have one name (lxc: network.c, physXXXXXX).
+_TEMPORARY: Final = re.compile("phys[A-Za-z0-9]{6}")
 
 
 class Moved:
@@ -46,6 +52,33 @@ class Moved:
         self._may_have = may_have
         self._restore = restore
         self._gone = gone
+        # What those were called that are called as liblxc calls what it moves, by slot.
+        self._names: dict[str, str] = {}
+
+    def back(self, device: Device) -> Device | None:
+        """Take note that this device is on the host. Returns what was away, if it was: see `Away.back`."""
+        was = self.away.back(device)
+        if was is not None and _TEMPORARY.fullmatch(device.kernel) and not _TEMPORARY.fullmatch(was.kernel):
+            self._names[device.slot] = was.kernel
+        return was
+
+    def problems(self) -> list[Problem]:
+        """Which interfaces have lost their names."""
+        if not self._names:
+            return []
+        found = [each for each in self._devices.values() if each.slot in self._names]
+        lost = {each: self._names[each.slot] for each in found if _TEMPORARY.fullmatch(each.kernel)}
+        self._names = {each.slot: name for each, name in lost.items()}
+        return [
+            Problem(
+                str(each),
+                "",
+                f"it was {quoted(name)}, and a server that could not start an instance with it left it under "
+                f"the name {each.kernel}; once it is on the host give it its own again: "
+                f"ip link set {each.kernel} name {quoted(name)}",
+            )
+            for each, name in lost.items()
+        ]
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as it is, None where it is gone."""

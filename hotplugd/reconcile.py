@@ -68,7 +68,7 @@ class Reconciler:
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
-        was = self._away.back(device) if device.subsystem == "net" else None
+        was = self._moved.back(device) if device.subsystem == "net" else None
         before = self._devices.get(device.syspath)
         if before == device and was is None:
             return
@@ -211,6 +211,7 @@ class Reconciler:
         found = [
             problem for wanted in self._wants.values() for problem in wanted.problems if not problem.guard
         ]
+        found += self._moved.problems()
         for _, writer in sorted(self._writers.items()):
             found += [problem for problem in writer.problems() if not problem.guard]
         found += self._tools.seals.problems()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hotplugd.entry import name_for
 from hotplugd.model import Device, Node
 from tests.devices import ALL, BOX, box, channel, gpu, nic_entry
@@ -106,6 +108,21 @@ async def test_another_enumeration_and_new_rules_are_tried_anew() -> None:
     bench.reconciler.device(again)
     await at(60)
     assert bench.ours() == {name_for(again.slot)}
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_what_a_failed_start_left_under_another_name_is_a_problem_until_it_has_its_own() -> None:
+    bench = await stopped(ZERO)
+    left = replace(ZERO, kernel="physAb12Cd", syspath=ZERO.syspath.replace("can0", "physAb12Cd"))
+    bench.reconciler.no_device(ZERO.syspath)
+    bench.reconciler.device(left)
+    await at(20)
+    (said,) = bench.told()
+    assert "ip link set physAb12Cd name can0" in said
+    bench.reconciler.no_device(left.syspath)
+    bench.reconciler.device(ZERO)
+    await at(40)
     assert bench.told() == []
 
 

@@ -38,9 +38,9 @@ def adapter(hub: Hub) -> CanAdapter:
 
 def cans(container: Container) -> dict[str, int]:
     """The CAN interfaces inside, and the numbers of their folders."""
-    script = "for x in /sys/class/net/can*; do [ -e $x/ ] && stat -c '%n %i' $x/; done"
+    script = "cd /sys/class/net; for x in *; do [ $(cat $x/type) = 280 ] && stat -L -c '%n %i' $x; done"
     found = (line.split() for line in container.run("sh", "-c", script).output.splitlines())
-    return {Path(path).name: int(number) for path, number in found}
+    return {name: int(number) for name, number in found}
 
 
 def on_host() -> dict[str, int]:
@@ -151,7 +151,9 @@ def test_one_that_keeps_its_container_down_is_out_until_that_runs(
     # By their folders: the server leaves those that it could not give back with names like physXXXXXX.
     eventually(lambda: sorted(cans(one).values()) == sorted(folders.values()), DEADLINE)
     eventually(lambda: list(attached(running).values()) == [True, True], DEADLINE)
-    eventually(lambda: not messages(running), DEADLINE)
+    eventually(lambda: "could not be started" not in messages(running), DEADLINE)
+    for name in cans(one).keys() - folders.keys():
+        assert f"left it under the name {name}" in messages(running)
 
 
 def test_set_up_on_the_host_both_are_there_at_each_start(
