@@ -31,8 +31,8 @@ class Others:
         self._loop = asyncio.get_running_loop()
         self._changed = changed
         self._gathered: set[Claim] | None = None
-        # By the syspath of a device that is withheld: the instances and the entries where it would be.
-        self._withheld: dict[str, frozenset[tuple[InstanceName, str]]] = {}
+        # The devices that are withheld, by syspath: the instances and the entries where each would be.
+        self._withheld: dict[str, tuple[Device, frozenset[tuple[InstanceName, str]]]] = {}
         # Instances that have just stopped, and may be about to start again.
         self._restarting: dict[InstanceName, asyncio.TimerHandle] = {}
 
@@ -60,18 +60,18 @@ class Others:
         self.forget(found.device)
         if found.wants and not judged.wants:
             places = frozenset((want.instance, name_for(want.slot)) for want in found.wants)
-            self._withheld[found.device.syspath] = places
+            self._withheld[found.device.syspath] = found.device, places
         return judged
 
     def forget(self, device: Device) -> None:
         """The device is gone, or judged anew."""
         self._withheld.pop(device.syspath, None)
 
-    def attached(self, instance: Instance) -> list[str]:
-        """The syspaths of withheld devices that the instance turns out to have by our entries."""
+    def attached(self, instance: Instance) -> list[Device]:
+        """The withheld devices that the instance turns out to have by our entries."""
         return [
-            syspath
-            for syspath, places in self._withheld.items()
+            device
+            for device, places in self._withheld.values()
             if any(who == instance.id and name in instance.entries for who, name in places)
         ]
 

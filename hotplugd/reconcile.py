@@ -239,8 +239,8 @@ class Reconciler:
         self._others.learned(name, instance)
         if instance is not None:
             # What was attached before anybody knew of it stays.
-            for syspath in self._others.attached(instance):
-                self._claim(self._devices[syspath])
+            for device in self._others.attached(instance):
+                self._claim(device)
             self._restore(instance)
 
     def _judge(self, claims: AbstractSet[Claim]) -> None:
