@@ -12,7 +12,7 @@ from typing import Final
 
 from hotplugd.claims import Claims, withheld
 from hotplugd.entry import names_for
-from hotplugd.model import Instance, InstanceName
+from hotplugd.model import Device, Instance, InstanceName
 from hotplugd.takes import Claim
 from hotplugd.wants import Wants
 
@@ -31,8 +31,8 @@ class Others:
         self._loop = asyncio.get_running_loop()
         self._changed = changed
         self._gathered: set[Claim] | None = None
-        # By the key of a device that is withheld: the instances and the entries where it would be.
-        self._withheld: dict[str, frozenset[tuple[InstanceName, str]]] = {}
+        # The devices that are withheld, by key: the instances and the entries where each would be.
+        self._withheld: dict[str, tuple[Device, frozenset[tuple[InstanceName, str]]]] = {}
         # Instances that have just stopped, and may be about to start again.
         self._restarting: dict[InstanceName, asyncio.TimerHandle] = {}
 
@@ -59,20 +59,19 @@ class Others:
         judged = withheld(found, self.claims, attached=attached)
         self.forget(found.device.key)
         if found.wants and not judged.wants:
-            self._withheld[found.device.key] = frozenset(
-                (want.instance, name) for want in found.wants for name in names_for(want.slot)
-            )
+            places = frozenset((want.instance, name) for want in found.wants for name in names_for(want.slot))
+            self._withheld[found.device.key] = found.device, places
         return judged
 
     def forget(self, key: str) -> None:
         """The device is gone, has another key, or is judged anew."""
         self._withheld.pop(key, None)
 
-    def attached(self, instance: Instance) -> list[str]:
-        """The keys of withheld devices that the instance turns out to have by our entries."""
+    def attached(self, instance: Instance) -> list[Device]:
+        """The withheld devices that the instance turns out to have by our entries."""
         return [
-            key
-            for key, places in self._withheld.items()
+            device
+            for device, places in self._withheld.values()
             if any(who == instance.id and name in instance.entries for who, name in places)
         ]
 

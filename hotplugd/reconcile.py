@@ -254,9 +254,8 @@ class Reconciler:
         self._others.learned(name, instance)
         if instance is not None:
             # What was attached before anybody knew of it stays.
-            for key in self._others.attached(instance):
-                if (device := self._devices.get(key)) is not None:
-                    self._claim(device)
+            for device in self._others.attached(instance):
+                self._claim(device)
         self._moved.learned(name, instance)
         if instance is not None and instance.kind == "virtual-machine":
             self._looked(self._writer(name))

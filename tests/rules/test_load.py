@@ -174,10 +174,10 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_does_not_go_off(name: str) -> None:
     assert len(BOMBS[name]) <= MIB
-    started = time.perf_counter()
+    started = time.process_time()
     loaded = parse(BOMBS[name], "bomb.yaml")
     shown = [each.render() for each in loaded.diagnostics]
-    assert time.perf_counter() - started < 8
+    assert time.process_time() - started < 8
     assert len(loaded.diagnostics) <= 301
     assert sum(map(len, shown)) < 200_000
 
