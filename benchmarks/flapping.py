@@ -6,25 +6,19 @@ Each disturber runs beside a daemon of its own. A flap is a console that is plug
 
 from __future__ import annotations
 
-import ctypes
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Final
 
 from benchmarks.figure import Figure
 from benchmarks.live import rules
 from benchmarks.watch import Watch
-from tests.lab.api import Api
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
+from tests.lab.restless import DISTURBERS, Disturber
 from tests.lab.server import Server
 from tests.lab.udevd import udevd
 from tests.soak.figures import cpu
@@ -34,10 +28,6 @@ _PAUSE: Final = 0.15
 _DEADLINE: Final = 10.0
 # Until a limit holds.
 _BEFORE: Final = 15.0
-_LOOP: Final = "import benchmarks.flapping as each, sys; each.{}(*sys.argv[1:])"
-
-
-Disturber = Callable[[Server, Container, Console], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,111 +88,3 @@ def _once(console: Console, home: Container, watch: Watch) -> float:
     took = time.perf_counter() - start
     time.sleep(_PAUSE)
     return took
-
-
-# --- disturbers, each a process of its own ---------------------------------------------------------------
-
-
-@contextmanager
-def _nothing(_: Server, __: Container, ___: Console) -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def _loop(name: str, *words: object) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-c", _LOOP.format(name), *map(str, words)])
-    try:
-        yield
-        assert process.poll() is None, f"{name} ended"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _flapping(_: Server, __: Container, console: Console) -> AbstractContextManager[None]:
-    return _loop("flap", console.number, 0.02)
-
-
-def _storming(_: Server, __: Container, console: Console) -> AbstractContextManager[None]:
-    return _loop("flap", console.number, 0)
-
-
-def _changing(_: Server, __: Container, console: Console) -> AbstractContextManager[None]:
-    return _loop("change", console.syspath)
-
-
-def _mounting(_: Server, home: Container, __: Console) -> AbstractContextManager[None]:
-    return _loop("mount", home.pid)
-
-
-def _editing(server: Server, home: Container, _: Console) -> AbstractContextManager[None]:
-    return _loop("edit", server.socket, home.name)
-
-
-def _unmounting(_: Server, home: Container, console: Console) -> AbstractContextManager[None]:
-    return _loop("unmount", home.pid, console.node)
-
-
-DISTURBERS: Final[dict[str, Disturber]] = {
-    "nothing": _nothing,
-    "flapping device": _flapping,
-    "device that flaps at full speed": _storming,
-    "storm of changes of a device": _changing,
-    "storm of mounts in a container": _mounting,
-    "storm of edits of a container": _editing,
-    "container that takes its node out": _unmounting,
-}
-
-
-def flap(number: str, pause: str) -> None:
-    """Plug and pull a console."""
-    console = object.__new__(Console)
-    console.number, console.syspath = int(number), f"/sys/devices/virtual/vc/vcsa{number}"
-    while True:
-        console.unplug()
-        time.sleep(float(pause))
-        console.plug()
-        time.sleep(float(pause))
-
-
-def change(syspath: str) -> None:
-    """Have the kernel say that a device changed."""
-    while True:
-        (Path(syspath) / "uevent").write_text("change")
-        time.sleep(0.001)
-
-
-def mount(pid: str) -> None:
-    """Mount and unmount inside."""
-    libc = _enter(pid)
-    while True:
-        libc.mount(b"none", b"/mnt", b"tmpfs", 0, None)
-        libc.umount2(b"/mnt", 0)
-        time.sleep(0.001)
-
-
-def unmount(pid: str, path: str) -> None:
-    """Take a node out whenever it is there."""
-    libc = _enter(pid)
-    while True:
-        libc.umount2(path.encode(), 2)
-        time.sleep(0.005)
-
-
-def edit(socket: str, name: str) -> None:
-    """Edit a container, over and over."""
-    home = Container(Api(Path(socket)), name)
-    number = 0
-    while True:
-        number += 1
-        home.patch({"config": {"user.number": str(number)}})
-
-
-def _enter(pid: str) -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    space = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
-    root = os.open(f"/proc/{pid}/root", os.O_PATH)
-    assert libc.setns(space, 0) == 0, os.strerror(ctypes.get_errno())
-    os.fchdir(root)
-    os.chroot(".")
-    return libc

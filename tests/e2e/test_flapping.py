@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from benchmarks.flapping import DISTURBERS
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
+from tests.lab.restless import DISTURBERS
 from tests.lab.server import Server
 from tests.lab.wait import eventually, steadily
 
