@@ -46,6 +46,8 @@ class Leave:
                 if not path.is_file() or path.read_bytes() != text.encode():
                     await self._put(name, text)
                     changed = True
+            # It is seldom needed.
+            self._program.let_go()
         return changed
 
     def close(self) -> None:

@@ -123,6 +123,10 @@ class Program:
         else:
             self._drop()
 
+    def let_go(self) -> None:
+        """Have it end until it is needed again."""
+        self._drop()
+
     def _drop(self) -> None:
         if self.running is not None:
             self.running.end()

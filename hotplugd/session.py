@@ -97,6 +97,7 @@ class Session:
         self._leave = Leave(self._threads, folder) if folder is not None else None
         # Set while the host's software has to be told anew.
         self._untold = asyncio.Event()
+        self._told = asyncio.Event()
         self._slots = Slots()
         self._notes = Notes(address)
         self._links = Links(address)
@@ -161,7 +162,7 @@ class Session:
         self._inspector.ask_for(self.rules.users, self.rules.groups)
         try:
             self._udev.start()
-            await self._tell_others()
+            self._untold.set()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
                 tasks.create_task(self._resync())
@@ -224,6 +225,7 @@ class Session:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_CONVERGENCE):
                 await self.reconciler.settled()
+                await self._told.wait()
         self.tried.set()
 
     async def _resync(self) -> None:
@@ -286,6 +288,7 @@ class Session:
             await self._untold.wait()
             self._untold.clear()
             await self._tell_others()
+            self._told.set()
 
     async def _tell_others(self) -> None:
         """Have the host's software leave alone what rules take, where this is the host's udevd."""

@@ -77,7 +77,7 @@ def test_one_that_runs_goes_on(
         running.write_rules(rules(str(container), one))
         running.reload()
         eventually(lambda: container.look(other.node) is None)
-        assert '"leave-alone.problem"' in running.log()
+        eventually(lambda: '"leave-alone.problem"' in running.log())
         assert there(container, one)
         # Its socket cannot be taken away. That hurts nobody: the next one sees that it is unused.
         assert running.stop() == 0
