@@ -178,6 +178,8 @@ class Session:
             self._unlisted.set()
         elif happened.action == "instance-updated":
             self.reconciler.updated(happened.name)
+        elif happened.action == "instance-migrated":
+            self.reconciler.moved(happened.name)
         else:
             self.reconciler.refresh(happened.name)
 
