@@ -140,6 +140,10 @@ class Reconciler:
         """Take note that something happened to this instance: the server has to be asked."""
         self._writer(name).refresh()
 
+    def moved(self, name: InstanceName) -> None:
+        """Take note that this instance is moved to another member of the cluster."""
+        self._writer(name).moved()
+
     def updated(self, name: InstanceName) -> None:
         """Take note that this instance's configuration was updated, perhaps by us."""
         self._writer(name).updated()

@@ -217,6 +217,8 @@ class Session:
             self.reconciler.start_failed(happened.name, happened.reason, happened.operation)
         elif happened.action == "instance-updated":
             self.reconciler.updated(happened.name)
+        elif happened.action == "instance-migrated":
+            self.reconciler.moved(happened.name)
         else:
             self.reconciler.refresh(happened.name)
 

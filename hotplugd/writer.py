@@ -112,6 +112,11 @@ class Writer:
             self._pause.end()
         self.kick()
 
+    def moved(self) -> None:
+        """The instance is moved to another member of the cluster."""
+        self._asking.moved(self._loop.time())
+        self.refresh()
+
     def updated(self) -> None:
         """The instance's configuration was updated: by us, or by somebody else."""
         if self._asking.is_echo():
@@ -275,7 +280,7 @@ class Writer:
 
     async def _find_out(self) -> bool:
         """Ask the server how the instance is, if that has to be. Returns False where it must not be yet."""
-        if self._stopped.look_at() <= self._at:
+        if min(self._stopped.look_at(), self._asking.again_at()) <= self._at:
             self._asking.stale = True
         if self._asking.stale:
             if self._ask_at() > self._at:
@@ -308,9 +313,11 @@ class Writer:
         if not self._tools.dry_run:
             self._doubts.learned(self.actual, actual, self._sending)
             self._tools.seals.has(self.name, actual)
-        self.actual = actual
         if actual is not None:
             self._asking.missed = 0
+            if self.actual is not None and self.actual.location != actual.location:
+                self._asking.arrived()
+        self.actual = actual
         self._tell_learned(self.name, actual)
 
     def _link(self, batch: Sequence[Change]) -> list[Change]:
@@ -466,6 +473,7 @@ class Writer:
         times += self._doubts.due()
         for why, busy in self._busy().items():
             self._report.busy(why, now=busy)
+        times.append(self._asking.again_at())
         if self._asking.stale:
             times.append(self._ask_at())
         if self.plan.changes or self._doubts or self._pause.message:

@@ -30,6 +30,7 @@ def _incus(release: str, suite: str, *suites: str) -> Row:
 
 
 SERVERS: Final = {
+    "lxd-bookworm": Row("lxd", "bookworm", (), ("lxd", "lxd-client")),
     "incus6": _incus("bookworm", "bookworm-backports"),
     "incus7": _incus("trixie", "trixie-backports"),
     "incus-next": _incus("trixie", "experimental", "sid"),
