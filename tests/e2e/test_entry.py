@@ -166,8 +166,10 @@ def test_an_entry_from_before_a_boot_names_no_device_of_this_one(
     container.patch({"devices": {name_for(before): entry(container, console, before)}})
     once_it_is_free(container.start)
     assert not node(container, console)
-    with watched(server, tmp_path, "rules: []\n"):
-        eventually(lambda: not container.devices)
+    text = rules(container, console, "path: /dev/other")
+    with watched(server, tmp_path, text):
+        eventually(lambda: set(container.devices) == {name_for(now)})
+        eventually(lambda: container.look("/dev/other"))
         assert not node(container, console)
 
 
