@@ -158,7 +158,7 @@ check: $(BIN)/hotplugd
 	$(BIN)/hotplugd check rules
 	$(BIN)/hotplugd check --config config.example.yaml
 
-# From the public index alone, so that the hashes are everybody's.
+# From the public index alone, so that the hashes are everybody's; for every Python that the project runs with.
 lock: $(VENV)/bin/python
 	@mkdir -p build
 	@$(BIN)/python -c 'import tomllib; all = tomllib.load(open("pyproject.toml", "rb")); \
@@ -168,11 +168,11 @@ lock: $(VENV)/bin/python
 	print("\n".join(["-r requirements.in"] + all["dependency-groups"]["dev"]))' > build/requirements-dev.in
 	@$(BIN)/python -c 'import tomllib; all = tomllib.load(open("pyproject.toml", "rb")); \
 	print("\n".join(all["dependency-groups"]["bench"]))' > build/requirements-bench.in
-	@[[ -x build/lock/bin/pip-compile ]] || { $(BIN)/python -m venv build/lock && build/lock/bin/pip install -q pip-tools; }
-	@cd build && for name in requirements requirements-dev requirements-bench; do env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL -u PIP_INDEX_URL PIP_CONFIG_FILE=/dev/null \
-	CUSTOM_COMPILE_COMMAND="make lock" lock/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
-	--allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate \
-	--output-file=../$$name.lock $$name.in; done
+	@[[ -x build/lock/bin/uv ]] || { $(BIN)/python -m venv build/lock && build/lock/bin/pip install -q uv; }
+	@cd build && for name in requirements requirements-dev requirements-bench; do \
+	env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS \
+	lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --upgrade --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" --output-file ../$$name.lock $$name.in; done
 
 clean:
 	rm -rf $(VENV) build dist mutants *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

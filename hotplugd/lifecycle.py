@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,7 +49,7 @@ class Identity:
 
 async def lifecycle(
     address: str, identity: Identity | None, projects: Sequence[str] | None
-) -> AsyncIterator[Lifecycle | None]:
+) -> AsyncGenerator[Lifecycle | None, None]:
     """What happens to instances, as it happens. The first item is None: from here on nothing is missed.
 
     address   a socket's path, or an https URL: then `identity` says who is who

@@ -13,7 +13,7 @@ once read. Facts about the server that this file leans on, each measured by hand
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -229,9 +229,11 @@ class Lxd:
         identity = Identity(_pinned(self.address), *DEFAULT_CERTS) if over_https else None
         projects = self._projects
         try:
-            async for happened in lifecycle(self.address, identity, projects):
-                self._told = True
-                yield happened
+            # Whoever stops listening ends the stream too, and not whenever it is collected.
+            async with aclosing(lifecycle(self.address, identity, projects)) as stream:
+                async for happened in stream:
+                    self._told = True
+                    yield happened
         finally:
             self._told = False
             self._found.clear()

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import pytest
 
@@ -103,6 +103,16 @@ def test_connecting_again_closes_the_connections_of_before(server: Server) -> No
     finally:
         gc.enable()
     assert max(opened) == opened[0]
+
+
+def test_whoever_stops_listening_leaves_no_stream_open(server: Server) -> None:
+    async def work(lxd: Lxd) -> set[asyncio.Task[Any]]:
+        async with aclosing(lxd.events()) as events:
+            assert await anext(events) is None
+        # The tasks that listen hold the connection.
+        return asyncio.all_tasks() - {cast("asyncio.Task[Any]", asyncio.current_task())}
+
+    assert run(server, work) == set()
 
 
 class TestSeeing:
@@ -378,7 +388,7 @@ class TestChanging:
         self, server: Server, container: Container
     ) -> None:
         made, other = entry(), entry("hp-00000000000000bb", path="/dev/other")
-        left = server.folder / "lxd/devices" / container.name / f"unix.{made.name.replace('-', '--')}.dev-lab"
+        left = server.data / "devices" / container.name / f"unix.{made.name.replace('-', '--')}.dev-lab"
         left.parent.mkdir(parents=True, exist_ok=True)
         os.mknod(left, stat.S_IFCHR | 0o660, os.makedev(1, 3))
         with pytest.raises(Busy, match="left something of an earlier try behind"):
@@ -393,7 +403,7 @@ class TestChanging:
     def test_what_another_clearing_left_half_done_is_cleared_away(
         self, server: Server, container: Container
     ) -> None:
-        folder = server.folder / "lxd/devices" / container.name
+        folder = server.data / "devices" / container.name
         folder.mkdir(parents=True, exist_ok=True)
         name = entry().name.replace("-", "--")
         for place in ("lab", name):
@@ -411,13 +421,14 @@ class TestHearing:
     def test_what_happens_after_the_beginning_is_heard(self, own_server: Server) -> None:
         async def work(lxd: Lxd) -> list[Lifecycle]:
             heard: list[Lifecycle] = []
-            async for happened in lxd.events():
-                if happened is None:
-                    await asyncio.to_thread(self._live, own_server)
-                else:
-                    heard.append(happened)
-                    if happened.action == "instance-deleted":
-                        break
+            async with aclosing(lxd.events()) as events:
+                async for happened in events:
+                    if happened is None:
+                        await asyncio.to_thread(self._live, own_server)
+                    else:
+                        heard.append(happened)
+                        if happened.action == "instance-deleted":
+                            break
             return heard
 
         heard = run(own_server, work)

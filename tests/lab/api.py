@@ -79,6 +79,11 @@ class Api:
                 raise ServerError(cast("int", done.get("status_code", 0)), str(done.get("err")))
         return metadata_of(answer)
 
+    def begin(self, method: str, url: str, body: object) -> Json:
+        """Do one request that begins an operation, and return what the operation is about, not waited for."""
+        operation = metadata_of(self._json(method, url, json.dumps(body).encode(), {}))
+        return cast("Json", operation["metadata"])
+
     def _json(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Json:
         status, raw = self._exchange(method, url, body, headers)
         answer = cast("Json", json.loads(raw))

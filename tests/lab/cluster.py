@@ -1,19 +1,23 @@
-"""A cluster of three private LXD servers on this machine, each at a loopback address of its own."""
+"""A cluster of three private servers on this machine, each at a loopback address of its own."""
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self, cast
 
-from tests.lab.api import Json
+from tests.lab.api import Api, Json
 from tests.lab.container import Container
-from tests.lab.server import Manager, Server
+from tests.lab.server import Manager, Server, Software, software
 from tests.lab.wait import eventually
 
-_PASSWORD: Final = "lab"
 _PORT: Final = 18443
+# A token is taken where a password once was.
+_TOKEN_KEYS: Final[Mapping[Software, str]] = {"lxd": "cluster_password", "incus": "cluster_token"}
 
 
 class _Member(Server):
@@ -89,12 +93,12 @@ class Cluster:
 
     def _form(self) -> None:
         first = self.members[0].api
-        https = {"core.https_address": self._addresses[0], "core.trust_password": _PASSWORD}
-        first.request("PATCH", "/1.0", {"config": https})
+        first.request("PATCH", "/1.0", {"config": {"core.https_address": self._addresses[0]}})
         first.request("PUT", "/1.0/cluster", {"server_name": self.name(0), "enabled": True})
         Manager.initialise(self.members[0])
         environment = cast("Json", first.get("/1.0")["environment"])
         for number, member in enumerate(self.members[1:], 1):
+            token = _token(first, self.name(number))
             member.api.request(
                 "PUT",
                 "/1.0/cluster",
@@ -104,10 +108,23 @@ class Cluster:
                     "enabled": True,
                     "cluster_address": self._addresses[0],
                     "cluster_certificate": environment["certificate"],
-                    "cluster_password": _PASSWORD,
+                    _TOKEN_KEYS[software()]: token,
                     "member_config": [
                         {"entity": "storage-pool", "name": "default", "key": "source", "value": ""}
                     ],
                 },
             )
         eventually(lambda: set(self.states().values()) == {"Online"})
+
+
+def _token(first: Api, name: str) -> str:
+    """What lets a new member of this name join: what the clients make of the answer."""
+    made = first.begin("POST", "/1.0/cluster/members", {"server_name": name})
+    token = {
+        "server_name": made["serverName"],
+        "fingerprint": made["fingerprint"],
+        "addresses": made["addresses"],
+        "secret": made["secret"],
+        "expires_at": made.get("expiresAt", "0001-01-01T00:00:00Z"),
+    }
+    return base64.b64encode(json.dumps(token).encode()).decode()

@@ -3,8 +3,8 @@
 The root is made and kept in the user's cache (root.py). Each run has namespaces of its own: of mounts,
 processes, network interfaces and control groups. The kernel's devices are the machine's, and nothing else is.
 The udevd in there hears of devices as the machine's own does, since uevents of all but interfaces go to each
-network namespace; it tells nobody outside of its own, and its database is its own. Whatever the tests leave goes
-with the namespaces.
+network namespace; it tells nobody outside of its own, and its database is its own. Whatever the tests leave
+goes with the namespaces.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ mount -t cgroup2 cgroup2 "$1"
 
 
 def main() -> int:
-    """Returns pytest's exit code, or 124 when it took too long."""
+    """Returns pytest's exit code, 124 when it took too long, or 130 when it was told to end."""
     name, *words = sys.argv[1:] or [""]
     if name not in SERVERS:
         print(f"expected a server of {', '.join(SERVERS)}, and found {name!r}", file=sys.stderr)
@@ -69,7 +69,10 @@ def main() -> int:
     tree = root.root(row)
     print(f"servers: {root.versions(tree, row)}", flush=True)
     clean_up_when_told_to_end(signal.SIGTERM, signal.SIGHUP)
-    return _run(row, tree, words or list(_TESTS))
+    try:
+        return _run(row, tree, words or list(_TESTS))
+    except KeyboardInterrupt:  # the tests have said so
+        return 130
 
 
 def _run(row: Row, tree: Path, words: list[str]) -> int:
@@ -77,6 +80,7 @@ def _run(row: Row, tree: Path, words: list[str]) -> int:
     environment = {
         "HOME": "/root",
         "HOTPLUGD_SERVER": row.software,
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
         "LANG": "C.UTF-8",
         "PATH": _PATH,
         "PYTHONDONTWRITEBYTECODE": "1",

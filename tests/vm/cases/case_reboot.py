@@ -26,9 +26,9 @@ rules:
 
 @pytest.mark.first_boot
 def test_a_phone_is_attached_when_the_power_goes(hub: Hub, udevd: None) -> None:
-    (FOLDER / "lxd").mkdir(parents=True)
-    FOLDER.chmod(0o711)
+    FOLDER.mkdir(parents=True)
     server = Server(FOLDER)
+    server.data.mkdir()
     server.start()
     server.initialise()
     home = server.launch("c1", config={"boot.autostart": "true"}, devices=PROGRAMS)
