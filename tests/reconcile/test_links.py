@@ -10,7 +10,7 @@ from hotplugd.entry import MARK_LINKS, MARK_VERSION
 from hotplugd.model import InstanceName, Node
 from hotplugd.rules import RuleSet
 from hotplugd.server import Refused
-from tests.devices import ALL, BOX, box, console, entry, rule, ruleset
+from tests.devices import ALL, BOX, box, console, entry, gpu, rule, ruleset
 from tests.reconcile.bench import Bench
 from tests.virtual import at, in_virtual_time
 
@@ -261,6 +261,21 @@ async def test_a_link_that_two_devices_have_one_after_the_other_is_the_second_on
     bench.reconciler.no_device(two.syspath)
     await at(30)
     assert set(bench.inside[BOX]) == {ONE.node, "/dev/b"}
+
+
+@in_virtual_time
+async def test_those_of_a_gpu_go_with_it_though_its_entry_says_no_place() -> None:
+    card, render = gpu()
+    bench = Bench(rules=ruleset(rule("{subsystem: drm, kernel: card1}", "{to: box, link: /dev/gpu}")))
+    for each in (card, render):
+        bench.inside[BOX][each.node] = Node(each.devnum, 0o660)
+    await bench.start(card)
+    await at(10)
+    assert target(bench, "/dev/gpu") == card.node
+    bench.reconciler.no_device(card.syspath)
+    await at(20)
+    assert "/dev/gpu" not in bench.inside[BOX]
+    assert bench.kept.links == {}
 
 
 class TestOfVersionOne:
