@@ -12,12 +12,12 @@ def root_of(pid: int) -> Root:
     try:
         process = process_folder(pid)
     except OSError as error:
-        raise Lost(str(error)) from error
+        raise Lost(f"cannot look inside by process {pid}: {error}") from error
     try:
         root = os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=process)
     except OSError as error:
         os.close(process)
-        raise Lost(str(error)) from error
+        raise Lost(f"cannot look inside by process {pid}: {error}") from error
     return Root(pid, process, root)
 
 
