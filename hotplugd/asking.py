@@ -12,8 +12,8 @@ _FREE_QUESTIONS: Final = 10
 _QUESTION: Final = 0.1
 # An instance that is gone without a word is asked for so many times more, in half a minute.
 _SEARCHES: Final = 6
-# A server tells of a move before its database has the new member (5 to 30 ms were measured), and not afterwards.
-# So it is asked again as many seconds later, until it answers with another member.
+# A server tells of a move before its database has the new member, by 5 to 30 ms, and not afterwards. So it is
+# asked again as many seconds later, until it answers with another member.
 _AFTER_MOVE: Final = (0.1, 0.5, 2.0, 10.0)
 
 
