@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from tests.e2e.model import BROKEN, CONSOLES, RULES, SCREEN, Instance, see, wanted
+from tests.lab.api import ServerError
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
@@ -198,7 +199,11 @@ class Machine(RuleBasedStateMachine):
             value = {"mode": "0777", "path": "/dev/edited", "user.hotplugd.device": "something else"}[key]
             config = {**self.containers[name].devices.get(entry, {}), key: value}
             if "type" in config:
-                patiently(lambda: self.containers[name].patch({"devices": {entry: config}}))
+                try:
+                    patiently(lambda: self.containers[name].patch({"devices": {entry: config}}))
+                except ServerError as error:
+                    # Incus, from 6.15 on, changes nothing of some entries that are in use.
+                    assert "does not support updates" in str(error)  # noqa: PT017
 
     @rule(name=names, pick=picks, also_remove=strategies.booleans())
     def unmount(self, name: str, pick: int, *, also_remove: bool) -> None:

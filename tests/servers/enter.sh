@@ -18,7 +18,8 @@ mount -t proc -o nosuid,nodev,noexec proc proc
 mount -t sysfs -o nosuid,nodev,noexec sysfs sys
 mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 sys/fs/cgroup
 mount -t tmpfs -o nosuid,nodev,mode=0755 run run
-mount -t tmpfs -o nosuid,nodev,mode=1777 tmp tmp
+# With device nodes: LXD makes those of its containers there.
+mount -t tmpfs -o mode=1777 tmp tmp
 mkdir run/lock
 ip link set lo up
 pivot_root . mnt

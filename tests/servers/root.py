@@ -12,8 +12,9 @@ PYTHON: Final = f"{debian.VENV}/bin/python"
 # Where the project is in it.
 PROJECT: Final = "/opt/project"
 _PACKAGES: Final = (
-    "systemd", "udev", "kmod", "util-linux", "procps", "iproute2", "openssl", "libseccomp2",
-    "python3", "python3-venv", "python3-systemd", "busybox-static", "umockdev", "libusb-1.0-0",
+    "systemd", "udev", "kmod", "util-linux", "util-linux-extra", "procps", "iproute2", "openssl",
+    "libseccomp2", "python3", "python3-venv", "python3-systemd", "busybox-static", "umockdev",
+    "libusb-1.0-0",
 )  # fmt: skip
 # What of the development lock runs the tests.
 _WHEELS: Final = (

@@ -248,7 +248,7 @@ def test_bytes_that_are_no_text_come_through_as_they_are(run: Run, slow: SlowUde
         device = await until(lambda: heard.devices.get(console.syspath))
         assert device
         assert device.properties["ID_MODEL"] == "caf\udcc3\udcff"
-        assert device.properties["ID_EMPTY"] == ""
+        assert device.properties.get("ID_EMPTY", "") == ""  # which newer versions of libudev leave out
         assert device.properties["ID_SERIAL"] == "é=\x1b[31m"
 
     run(script)
