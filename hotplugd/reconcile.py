@@ -94,7 +94,8 @@ class Reconciler:
         if device is not None and device.subsystem == "net" and (names := self._may_have(device)):
             self._leaves(device)
             for name in names:
-                self._writer(name).look_again()
+                if self._writer(name).is_running:
+                    self._writer(name).look_again()
         else:
             self._gone(syspath)
         self._settle(syspath)
