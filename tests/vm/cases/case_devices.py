@@ -230,6 +230,7 @@ def test_a_gpu_that_is_announced_before_it_is_there_goes_in_and_out_by_its_card(
         for _ in range(3):
             renderer.plug()
             soon(lambda: all(has(container, node, node) for node in renderer.nodes))
+            soon(lambda: len(ours(container)) == 1)
             steadily(lambda: len(ours(container)) == 1 and told(running) == "[]", 3)
             (entry,) = (container.devices[each] for each in ours(container))
             assert entry["type"] == "gpu"

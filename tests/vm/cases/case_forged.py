@@ -33,7 +33,7 @@ def plugged(hub: Hub, product: str, serial: str | None = None) -> tuple[str, set
     below = syspath(port)
 
     def found() -> set[str]:
-        paths = [*below.glob("*/*/input/input*/event*/dev"), *below.glob("*/*/hidraw/hidraw*/dev")]
+        paths = [*below.glob("*/0003:*/input/input*/event*/dev"), *below.glob("*/0003:*/hidraw/hidraw*/dev")]
         return {each.parent.name for each in paths}
 
     eventually(lambda: len(found()) == 2, DEADLINE, pause=0.05)
@@ -43,7 +43,8 @@ def plugged(hub: Hub, product: str, serial: str | None = None) -> tuple[str, set
 
 def is_in_the_uevent_file(port: str, line: str) -> bool:
     """Whether the kernel has put the line there; without that the case proves nothing."""
-    files = (*syspath(port).glob("*/*/uevent"), *syspath(port).glob("*/*/input/input*/uevent"))
+    hid = syspath(port).glob("*/0003:*/uevent")
+    files = (*hid, *syspath(port).glob("*/0003:*/input/input*/uevent"))
     return sum(line in each.read_text().splitlines() for each in files) == 2
 
 
@@ -76,7 +77,7 @@ def test_it_has_the_nodes_that_it_has_and_no_others(
         running.kill()
         running.start()
     # udevd looks again at all that is above them; then a listing, as by a reload with another attribute.
-    trigger(str(syspath(port)), *map(str, syspath(port).glob("*/*/input/input*")))
+    trigger(str(syspath(port)), *map(str, syspath(port).glob("*/0003:*/input/input*")))
     never = rule("{subsystem: input, attr: {name: nothing}}", "{to: c1}", "never")
     running.write_rules("rules:\n" + never + rule(match, attach))
     running.reload()

@@ -133,27 +133,3 @@ def test_one_that_starts_again_takes_nothing_out_and_is_no_problem(
     other = arrives(home, hub.plug(Phone("R5C2")))
     settle()
     assert usb_nodes(home) == {node, other}
-
-
-def test_a_number_that_a_dead_udevd_still_has_for_another_is_not_believed(
-    hub: Hub, launch: Launch, daemon: StartDaemon
-) -> None:
-    home = launch("c1")
-    running = daemon(RULES)
-    phone, other = Phone("R5C1"), Phone("OTHER")
-    port = hub.plug(phone, 2)
-    number = node_of(port)
-    arrives(home, port)
-    kill()
-    hub.unplug(phone)
-    soon(lambda: not usb_nodes(home))
-    # The kernel counts on, and begins anew after 127.
-    again = ""
-    while again != number:
-        again = node_of(hub.plug(other, 2))
-        if again != number:
-            hub.unplug(other)
-    soon(lambda: again in problems(running))
-    assert usb_nodes(home) == set()
-    running.reload()
-    steadily(lambda: not usb_nodes(home), 2)
