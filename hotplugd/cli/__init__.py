@@ -7,6 +7,7 @@ rules or the configuration have errors.
 from __future__ import annotations
 
 import importlib
+from difflib import get_close_matches
 from typing import Final
 
 import click
@@ -41,6 +42,15 @@ class _Lazy(click.Group):
         command = module.command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None and args[0].isidentifier():
+            close = get_close_matches(args[0], _COMMANDS, 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(_COMMANDS)}"
+            ctx.fail(f"no command '{args[0]}'; {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx

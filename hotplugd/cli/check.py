@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
 from hotplugd import config as configuration
 from hotplugd.cli.common import print_json, show, with_config, with_json
-from hotplugd.model import counted
-from hotplugd.rules import Diagnostic, load
+from hotplugd.model import counted, plain, quoted
+from hotplugd.rules import Diagnostic, load, others_in
 from hotplugd.sysfs import usb_controllers
+
+_MOST: Final = 5
 
 
 @click.command()
@@ -30,7 +34,7 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
     loaded = load(paths, usb_controllers())
     diagnostics = (*wrong, *loaded.diagnostics)
     if not loaded.rules.rules and not diagnostics:
-        click.echo(f"warning: no rules in {', '.join(map(str, paths))}", err=True)
+        click.echo(f"warning: {_nothing_in(paths)}", err=True)
     errors = sum(each.severity == "error" for each in diagnostics)
     if as_json:
         rules = [] if errors else [each.name for each in loaded.rules.rules]
@@ -44,3 +48,13 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
         total = counted(len(loaded.rules.rules), "rule")
         click.echo(summary if errors else f"{total}, {summary}", err=bool(errors))
     raise SystemExit(1 if errors else 0)
+
+
+def _nothing_in(paths: Sequence[Path]) -> str:
+    """That there is no rule, and which files are not read since they are called otherwise."""
+    ignored = [each.name for path in paths for each in others_in(path)]
+    where = plain(", ".join(map(str, paths)))
+    if not ignored:
+        return f"no rules in {where}"
+    shown = ", ".join(map(quoted, ignored[:_MOST])) + (", …" if len(ignored) > _MOST else "")
+    return f"no *.yaml or *.yml with rules in {where}; ignored: {shown}"

@@ -9,7 +9,7 @@ Pure, but for `load`, which reads the files it is told to.
 """
 
 from hotplugd.rules.diagnostics import Diagnostic, Related
-from hotplugd.rules.files import DEFAULT_FOLDERS
+from hotplugd.rules.files import DEFAULT_FOLDERS, others_in
 from hotplugd.rules.leave import leave_alone
 from hotplugd.rules.load import Loaded, load, parse
 from hotplugd.rules.match import Failure, Match
@@ -40,6 +40,7 @@ __all__ = [
     "lasting_paths",
     "leave_alone",
     "load",
+    "others_in",
     "parse",
     "render",
     "values",

@@ -59,6 +59,15 @@ def drop_ins(folders: Iterable[Path]) -> tuple[list[Path], list[Diagnostic]]:
     return [path for _, path in sorted(by_name.items()) if not _is_mask(path)], found
 
 
+def others_in(folder: Path) -> list[Path]:
+    """What is in a folder of rules and is not read, since its name has another ending."""
+    try:
+        found = [each for each in folder.iterdir() if not each.name.endswith(_SUFFIXES)]
+    except OSError:
+        return []
+    return sorted(each for each in found if not each.name.startswith("."))
+
+
 def _is_mask(path: Path) -> bool:
     try:
         status = path.stat()

@@ -42,6 +42,25 @@ class TestExitCode:
         assert (done.exit_code, done.stderr) == (0, "")
         assert "1 rule" in done.stdout
 
+    def test_a_folder_without_rule_files_names_what_is_ignored(
+        self, hotplugd: Hotplugd, tmp_path: Path
+    ) -> None:
+        assert hotplugd("check", tmp_path).stderr == f"warning: no rules in {tmp_path}\n"
+        for name in ("01.conf", "x\x1b.yaml~", ".hidden"):
+            (tmp_path / name).touch()
+        done = hotplugd("check", tmp_path)
+        assert done.exit_code == 0
+        assert done.stderr == (
+            f"warning: no *.yaml or *.yml with rules in {tmp_path}; ignored: 01.conf, x\\x1b.yaml~\n"
+        )
+
+    def test_a_command_that_is_spelt_wrong_is_found(self, hotplugd: Hotplugd) -> None:
+        done = hotplugd("statsu")
+        assert done.exit_code == 2
+        assert "no command 'statsu'; did you mean 'status'?" in done.stderr
+        assert "one of run, check, devices," in hotplugd("xyzzy").stderr
+        assert hotplugd("\x1b[2J").exit_code == 2
+
     def test_warnings_alone_are_fine_and_are_shown(self, hotplugd: Hotplugd, rules: Path) -> None:
         rules.write_text(_NEVER)
         done = hotplugd("check", rules)
