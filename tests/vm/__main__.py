@@ -29,7 +29,7 @@ class Group:
     boots: tuple[tuple[str, ...], ...]
     init: str = SCRIPT
     server: str = "lxd"
-    deadline: float = 1200.0
+    deadline: float = 1800.0
     disk: bool = False
 
 
