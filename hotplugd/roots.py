@@ -17,6 +17,7 @@ user namespace, as privileged containers are. Whoever has that can write to the 
 from __future__ import annotations
 
 import array
+import ctypes
 import os
 import socket
 import stat
@@ -32,6 +33,7 @@ ANSWER_MOST: Final = 4096
 SERVERS: Final = ("/var/lib/lxd", "/var/snap/lxd/common/lxd", "/var/lib/incus")
 _REQUEST_MOST: Final = 256
 _STATUS_MOST: Final = 64 << 10
+_PROC: Final = 0x9FA0  # linux/magic.h: PROC_SUPER_MAGIC
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _ROOM: Final = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 
@@ -78,9 +80,8 @@ def _serve(channel: socket.socket) -> bool:
 def _open(request: bytes, process: int) -> int:
     if not request:
         raise ValueError("not a request")
-    status = os.fstat(process)
-    if not stat.S_ISDIR(status.st_mode) or status.st_dev != os.stat("/proc/self").st_dev:
-        raise ValueError("not a process of this host's /proc")
+    if not stat.S_ISDIR(os.fstat(process).st_mode) or _kind(process) != _PROC:
+        raise ValueError("not a process in /proc")
     if request == ROOT:
         _see_that_is_init(process)
         return os.open("root", _FOLDER, dir_fd=process)
@@ -91,6 +92,15 @@ def _open(request: bytes, process: int) -> int:
     if not request.startswith(NODES) or folder not in SERVERS:
         raise ValueError("not a request")
     return os.open(f"root{folder}/devices", _FOLDER, dir_fd=process)
+
+
+def _kind(descriptor: int) -> int:
+    """Of the file system (statfs(2)). Each unit may have a /proc of its own, so numbers of devices differ."""
+    found = (ctypes.c_long * 32)()
+    if ctypes.CDLL(None, use_errno=True).fstatfs(descriptor, found) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return found[0]
 
 
 def _see_that_is_init(process: int) -> None:

@@ -26,10 +26,23 @@ Ask = Callable[[bytes, Sequence[int]], "tuple[str, list[int]]"]
 CONFINE = (sys.executable, "-m", "tests.lab.confine")
 
 
-@pytest.fixture
-def ask(root: None, project: Path) -> Iterator[Ask]:
+@pytest.fixture(params=["the same /proc", "another /proc"])
+def ask(root: None, project: Path, request: pytest.FixtureRequest) -> Iterator[Ask]:
     """Asks one program, which then ends well; what it gives is closed."""
-    words = [*CONFINE, str(project / "systemd/hotplugd-roots@.service"), *command(), "roots"]
+    # As systemd gives a unit one of its own.
+    own = "true" if request.param == "the same /proc" else "mount -t proc proc /proc"
+    words = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-ec",
+        f'{own}; exec "$@"',
+        "sh",
+        *CONFINE,
+        str(project / "systemd/hotplugd-roots@.service"),
+        *command(),
+        "roots",
+    ]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, ExitStack() as undo, subprocess.Popen(words, stdin=theirs.fileno()) as process:
         theirs.close()
