@@ -121,8 +121,9 @@ def is_later(entry: Entry) -> bool:
 
 def age_of(slot: str) -> int:
     """A number that is smaller for a slot that is older."""
-    kind, *numbers, token = slot.split("-")
-    # Marks can be edited: Python makes no number of some thousand digits.
+    # Marks can be edited: they may be no slots, and Python makes no number of some thousand digits.
+    kind, _, rest = slot.partition("-")
+    *numbers, token = rest.split("-")
     if not token.isdecimal() or len(token) > _LONGEST_AGE:
         return sys.maxsize
     of_version_1 = kind in ("c", "b") and len(numbers) == len(("major", "minor"))

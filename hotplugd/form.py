@@ -62,7 +62,7 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
     if instance.location:
         config[entries.MARK_MEMBER] = instance.location
     if "source" not in config:
-        config[entries.MARK_SLOT] = want.slot
+        config[entries.MARK_SLOT] = _marked_slot(want, actual)
     if want.what == "nic":
         config[entries.MARK_SEEN] = remember(want.device)
     name = actual.name if actual is not None else entries.name_for(want.slot)
@@ -72,6 +72,12 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
         config["mode"] = want.attach.mode
     owner = _owner(want, instance, inside, actual)
     return owner if isinstance(owner, str) else Entry(name, config | owner)
+
+
+def _marked_slot(want: Want, actual: Entry | None) -> str:
+    """The slot as the entry's name says it, which may be version 1's: else name and mark would not agree."""
+    slot = entries.slot_of(actual) if actual is not None else ""
+    return slot if actual is not None and entries.name_for(slot) == actual.name else want.slot
 
 
 def _owner(

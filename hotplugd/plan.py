@@ -266,7 +266,7 @@ class _Planner:
             return
         if message := next(filter(None, (self._in_the_way(want, name) for want in wants)), ""):
             self.problems.append(_problem(first, message))
-        elif why := "" if self._instance.running else self._unstartable.get(name, ""):
+        elif why := self._why_unstartable(first, name):
             self.problems.append(_problem(first, why))
         elif other := next(filter(None, (self._foreign.get(want.place) for want in wants)), ""):
             self._share(first, actual, other)
@@ -285,6 +285,13 @@ class _Planner:
             else:
                 self._compare(wants, entry, actual)
 
+    def _why_unstartable(self, want: Want, name: str) -> str:
+        """Why the instance cannot be started with it, by whichever name its entry had; else empty."""
+        if self._instance.running:
+            return ""
+        names = (name, *entries.names_for(want.slot))
+        return next((self._unstartable[each] for each in names if each in self._unstartable), "")
+
     def clear(self, present: Container[str]) -> None:
         """Take out what is ours and has no reason to be here."""
         for each in self._ours.values():
@@ -300,8 +307,6 @@ class _Planner:
                 why = f"{self._instance.id} cannot be started with it"
             elif entries.slot_of(each) in present:
                 why = "no rule puts its device here any more"
-            elif member != self._instance.location:
-                why = f"its device is on the cluster member {quoted(member) or 'of another time'}"
             else:
                 why = "its device is gone"
             self._remove(each, why)
@@ -350,7 +355,7 @@ class _Planner:
     def _occupied(self, want: Want) -> str:
         """What is where it or its links should be, or empty."""
         who = self._instance.id
-        if holder := self._taken.get(want.place):
+        if want.place and (holder := self._taken.get(want.place)):
             return f"{want.place} in {who} is taken by {_named(holder)}"
         for link in want.links:
             if holder := self._taken.get(link) or self._foreign.get(link):

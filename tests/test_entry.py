@@ -98,6 +98,10 @@ class TestSlot:
         assert sorted([*order[2:], *order[:2]], key=age_of) == order
         assert age_of("n-00e04c000001-77") == 77
 
+    @pytest.mark.parametrize("slot", ["", "abc", "-", "c", "c-", "n-1", "n-1-x", "--", "c-\u0664"])
+    def test_what_is_none_has_an_age_too(self, slot: str) -> None:
+        assert isinstance(age_of(slot), int)
+
 
 class TestNames:
     def test_a_node_has_one_and_no_two_boots_share_it(self) -> None:

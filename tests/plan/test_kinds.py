@@ -213,6 +213,24 @@ class TestGpu:
             ("remove", True),
         ]
 
+    def test_what_version_1_attached_stays_under_its_name_when_a_rule_changes_it(self) -> None:
+        (new,) = plan(box(), CARD).changes
+        marks = {MARK_VERSION: "1", MARK_SLOT: "p-0000:01:00.0-1"}
+        old = Entry(name_for("p-0000:01:00.0-1"), {**new.entry.config, **marks})
+        (change,) = plan(box([old]), CARD, attach="mode: '0600'").changes
+        assert (change.action, change.entry.name) == ("update", old.name)
+        assert plan(box([change.entry]), CARD, attach="mode: '0600'").changes == ()
+
+    def test_what_no_start_was_possible_with_stays_out_under_either_name(self) -> None:
+        found = wants(ALL, CARD).wants
+        for slot in ("p-0000:01:00.0-1", found[0].slot):
+            barred = {name_for(slot): "it cannot be started with it"}
+            for running in (False, True):
+                there = box(running=running)
+                made = plan_instance(BOX, there, found, None, unstartable=barred)
+                assert bool(made.changes) is running
+                assert bool(made.problems) is not running
+
     @pytest.mark.parametrize("slot", ["p-0000:02:00.0-1", "p-0000:01:00.0-2", "n-1-1", "", "-", "x" * 999])
     def test_one_whose_mark_names_another_device_is_put_in_anew(self, slot: str) -> None:
         (new,) = plan(box(), CARD).changes

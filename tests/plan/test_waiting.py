@@ -70,3 +70,11 @@ def test_its_path_is_taken_meanwhile() -> None:
     assert [each.message for each in found.problems] == [
         f"/dev/ttyUSB1 in box is taken by the entry '{its.name}' of a device that udevd has not processed"
     ]
+
+
+def test_one_without_a_place_keeps_no_place_of_others() -> None:
+    its = entry_of(pci(), MACHINE)
+    there = replace(MACHINE, entries={its.name: its})
+    found = plan_instance(BOX, there, wants(ALL, pci(2)).wants, None, [bare(pci())])
+    assert [each.action for each in found.changes] == ["add"]
+    assert found.problems == ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from hotplugd.entry import MARK_SLOT, name_for
 from hotplugd.model import Device, InstanceName, Node
 from hotplugd.netslot import read
@@ -207,6 +209,20 @@ async def test_what_the_server_put_in_by_itself_when_the_host_booted_is_known_by
     await bench.start()
     assert bench.verified() == {"can0": True}
     assert bench.requests == []
+
+
+@pytest.mark.parametrize("slot", ["abc", "-", "n-1", "c-1", "p"])
+def test_what_is_no_slot_in_the_entry_of_what_is_inside_harms_nobody(slot: str) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        bench = Bench(box([nic_entry(ZERO, slot=slot)]))
+        bench.inside[BOX]["can0"] = THERE
+        bench.folders[BOX, "can0"] = folder(ZERO)
+        await bench.start()
+        assert bench.verified() == {"can0": True}
+        assert bench.requests == []
+
+    run()
 
 
 @in_virtual_time
