@@ -37,6 +37,10 @@ class Doubts:
     def __bool__(self) -> bool:
         return bool(self._doubtful)
 
+    def may_be_there(self, names: Iterable[str]) -> bool:
+        """Whether the instance may have been given an entry of such a name, and nobody knows."""
+        return any(each in self._doubtful for each in names)
+
     def begin(self, batch: Iterable[Change]) -> None:
         """A request with these changes is about to be sent."""
         # An update, too: of what the server has lost meanwhile it puts something in.

@@ -57,6 +57,7 @@ _KEYS: Final = frozenset(
 
 _NAME = re.compile(r"hp-[0-9a-f]{16}")
 _AGAIN: Final = ".r"
+_NODE: Final = ".node"
 _MADE: Final = ".made"
 _LONGEST_AGE: Final = 20
 # In place of the boot's id, which our udev rule cannot read.
@@ -163,6 +164,14 @@ def slot_links(slot: str) -> tuple[str, str]:
     Changing an entry's source is what makes every server take the node out and put it in again.
     """
     return f"{SLOTS}/{slot}", f"{SLOTS}/{slot}{_AGAIN}"
+
+
+def slot_node(slot: str) -> str:
+    """The link that a slot's two links lead to, and which leads to the device's node.
+
+    No entry names it, so no server watches it: it can go at once with the device.
+    """
+    return f"{SLOTS}/{slot}{_NODE}"
 
 
 def slot_made(slot: str) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from functools import partial
 
 from hotplugd.away import Present
 from hotplugd.claims import met
-from hotplugd.entry import names_for, number_of
+from hotplugd.entry import number_of
+from hotplugd.leaving import Leaving
 from hotplugd.model import Device, Instance, InstanceName
 from hotplugd.moved import Moved
 from hotplugd.others import Others
@@ -54,6 +54,7 @@ class Reconciler:
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
+        self._leaving = Leaving(tools, self._activity, self._writers)
 
     # --- what is known ----------------------------------------------------------------------------------
 
@@ -83,6 +84,7 @@ class Reconciler:
             self._since[device.syspath] = self._loop.time()
         self._devices[device.syspath] = device
         self._slots.add(device.slot)
+        self._leaving.back(device.slot)
         self._claim(device, was=was.key if was is not None else "")
         self._settle(device.syspath)
 
@@ -136,6 +138,11 @@ class Reconciler:
                 # It may be the one that was found to be gone meanwhile.
                 self._writer(name).refresh()
         self._others.tell()
+        self._leaving.listed()
+
+    def left_over(self, slot: str) -> None:
+        """Take note that there are links of a slot that is no device's any more."""
+        self._leaving.leave(slot, slot)
 
     def refresh(self, name: InstanceName) -> None:
         """Take note that something happened to this instance: the server has to be asked."""
@@ -321,21 +328,7 @@ class Reconciler:
         # Whatever the rules say now: an entry from before may be left that names the link.
         if device.devnum is None or self._tools.dry_run:
             return
-        if holders := [each for each in self._writers.values() if each.holds(device.slot)]:
-            self._activity.start(partial(self._seal_and_unlink, device, holders), lambda _: None)
-        else:
-            self._remove_links(device)
-
-    async def _seal_and_unlink(self, device: Device, holders: Sequence[Writer]) -> None:
-        for each in holders:
-            await each.seal(names_for(device.slot))
-        self._remove_links(device)
-
-    def _remove_links(self, device: Device) -> None:
-        try:
-            self._tools.slots.remove(device)
-        except OSError as error:
-            self._tools.log.error("slot.problem", device=str(device), reason=str(error))
+        self._leaving.leave(device.slot, str(device))
 
     def _each(self, what: Callable[[Writer], None]) -> None:
         for writer in list(self._writers.values()):
@@ -363,6 +356,7 @@ class Reconciler:
 
     def _idle(self, writer: Writer) -> None:
         """Forget the writer of what is no instance and should not be one."""
+        self._leaving.look(writer.name)
         if self._writers.get(writer.name) is not writer:
             # It was forgotten, and what it had under way has ended.
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -139,6 +139,7 @@ class Session:
                 self._links.read()
                 # Those of before devices are listed: a device that had one then is listed, or gone.
                 self._before = tuple(self._slots.names())
+                self._hold(self._before)
                 await self._work()
 
     def set_rules(self, rules: RuleSet) -> None:
@@ -175,6 +176,7 @@ class Session:
             self._inspector.close()
             self._injector.close()
             self._seals.close()
+            self._slots.close()
             self._opener.close()
             if self._leave is not None:
                 self._leave.close()
@@ -270,6 +272,14 @@ class Session:
                 if each.name is not None:
                     self.reconciler.start_failed(each.name, each.reason, each.operation)
 
+    def _hold(self, slots: Iterable[str]) -> None:
+        """Keep the udev rule from removing these: which of them entries name is not known yet."""
+        for slot in slots:
+            try:
+                self._slots.hold(slot)
+            except OSError as error:
+                self._log.warning("slot.problem", device=slot, reason=str(error))
+
     async def _sweep(self) -> None:
         """Take away links that are left over. Another hotplugd may still know a device by its older slot."""
         before, self._before = self._before, ()
@@ -278,12 +288,8 @@ class Session:
             if self._slots.leads_nowhere(slot) or (alone and self.reconciler.is_of_another(slot)):
                 for name in names_for(slot):
                     await self._seals.seal_everywhere(name)
-                try:
-                    self._slots.sweep(slot)
-                except OSError as error:
-                    self._log.error("slot.problem", device=slot, reason=str(error))
-                else:
-                    self._log.info("slot.swept", slot=slot)
+                self.reconciler.left_over(slot)
+                self._log.info("slot.swept", slot=slot)
 
     async def _tell_again(self) -> None:
         while True:

@@ -1,6 +1,6 @@
-"""Below /dev/hotplugd: a pair of links for each enumeration of each device that is attached, and notes.
+"""Below /dev/hotplugd: a few links for each enumeration of each device that is attached, and notes.
 
-The links go with the device: we take them away, or our udev rule while no daemon runs.
+The links go after the device: we take them away, or our udev rule while no daemon runs.
 """
 
 from __future__ import annotations
@@ -15,12 +15,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from hotplugd.entry import SLOTS, is_link, mark_for, read, slot_links, slot_made, slot_of_file, written
+from hotplugd.entry import (
+    SLOTS,
+    is_link,
+    mark_for,
+    read,
+    slot_links,
+    slot_made,
+    slot_node,
+    slot_of_file,
+    written,
+)
 from hotplugd.model import Device, Devnum, Entry, InstanceName, Link
 from hotplugd.sysfs import boot
 
 _LOCK: Final = ".lock-"
 _LINK: Final = ("target", "entry")
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _SAME: Final = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _OWN: Final = _SAME | os.O_TRUNC
 
@@ -133,10 +144,20 @@ def _write(start: str, name: InstanceName, what: str, found: Mapping[str, object
 
 
 class Slots:
-    """Makes and removes links in /dev/hotplugd, which is made where it is missing."""
+    """Makes and removes links in /dev/hotplugd, which is made where it is missing.
+
+    A server watches the two links that entries name. When one comes or goes it puts the node in or takes it
+    out. While an instance stops that never ends, nor does the stop: each waits for the other (measured, LXD
+    5.0.2 to Incus 7). It does not see a rename, nor what is behind a link. So the two come by a rename, lead
+    to a third link that goes with the device, and go themselves once no entry names them.
+    """
+
+    def __init__(self) -> None:
+        # Locked, each shared with other hotplugds: our udev rule removes the links only where nobody has it.
+        self._held: dict[str, int] = {}
 
     def make(self, device: Device) -> None:
-        """Make the device's links, or see that they are right.
+        """Make the device's links, or see that they are right, and keep the udev rule from removing them.
 
         Raises SlotError where a link of that name leads to another device, else OSError.
         """
@@ -146,11 +167,47 @@ class Slots:
             Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
             _link(device)
         # After the links: a mark without is swept away by another hotplugd, for another server.
-        _mark(device.slot)
+        self._mark(device.slot)
 
-    def remove(self, device: Device) -> None:
-        """Take the device's links away. Raises OSError."""
-        self.sweep(device.slot)
+    def hold(self, slot: str) -> None:
+        """Keep the udev rule from removing the links of a slot that there is. Raises OSError."""
+        with suppress(FileNotFoundError):
+            self._keep(slot, os.open(slot_made(slot), _READ))
+
+    def cut(self, slot: str) -> None:
+        """Have a slot's links lead nowhere from now on, without the server seeing it. Raises OSError.
+
+        Otherwise they would lead to the next device that has the node's name.
+        """
+        node = slot_node(slot)
+        for link in slot_links(slot):
+            # An earlier version's lead to the device's node by themselves.
+            with suppress(FileNotFoundError):
+                if os.readlink(link) != node:
+                    _put(link, node)
+        with suppress(FileNotFoundError):
+            os.unlink(node)
+
+    def remove(self, slot: str) -> None:
+        """Take away the links of a slot that no entry names any more. Raises OSError.
+
+        Where another hotplugd may have entries that name them it does so.
+        """
+        file = self._held.pop(slot, None)
+        try:
+            if file is None:
+                with suppress(FileNotFoundError):
+                    file = os.open(slot_made(slot), _READ)
+            if file is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for path in (slot_node(slot), *slot_links(slot), slot_made(slot)):
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+        except BlockingIOError:
+            return
+        finally:
+            if file is not None:
+                os.close(file)
 
     def names(self) -> set[str]:
         """The slots of which there is a link or a mark. Raises OSError."""
@@ -158,36 +215,64 @@ class Slots:
 
     def leads_nowhere(self, slot: str) -> bool:
         """Whether the slot's device is gone, and no other has its node."""
-        return not any(os.path.exists(link) for link in slot_links(slot))
+        return not any(os.path.exists(link) for link in (*slot_links(slot), slot_node(slot)))
 
-    def sweep(self, slot: str) -> None:
-        """Take away the links of a slot that is no device's any more. Raises OSError.
+    def close(self) -> None:
+        """Leave the links to the udev rule."""
+        for file in self._held.values():
+            os.close(file)
+        self._held.clear()
 
-        They are left over where we were killed in the moment in which they were made and the device went.
-        They may lead to a device of today, which has the number of the one that went.
-        """
-        for path in (*slot_links(slot), slot_made(slot)):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+    def _mark(self, slot: str) -> None:
+        """Say what the slot's links are called, as our udev rule imports it: at any time, so none is cut."""
+        file = os.open(slot_made(slot), _SAME, 0o600)
+        try:
+            os.write(file, f"HOTPLUGD_LINK={slot}\n".encode("ascii"))
+        except OSError:
+            os.close(file)
+            raise
+        self._keep(slot, file)
+
+    def _keep(self, slot: str, file: int) -> None:
+        """Have a lock on the slot's mark, which this descriptor is of."""
+        held = self._held.get(slot)
+        if held is not None and os.path.sameopenfile(held, file):
+            os.close(file)
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(file)
+            if isinstance(error, BlockingIOError):
+                raise SlotError(f"{slot_made(slot)} is locked: its links are about to go") from None
+            raise
+        if held is not None:
+            os.close(held)
+        self._held[slot] = file
 
 
 def _link(device: Device) -> None:
+    node, made = slot_node(device.slot), set[str]()
+    with suppress(FileExistsError):
+        os.symlink(device.node, node)
+        made.add(node)
     for link in slot_links(device.slot):
-        try:
-            os.symlink(device.node, link)
-        except FileExistsError:
-            found = devnum_of(os.stat(link))
-            if found != device.devnum:
-                raise SlotError(f"{link} should lead to {device.devnum} and leads to {found}") from None
+        if not os.path.lexists(link):
+            _put(link, node)
+            if node in made:
+                made.add(link)
+    for link in (*slot_links(device.slot), node):
+        if link not in made and (found := devnum_of(os.stat(link))) != device.devnum:
+            raise SlotError(f"{link} should lead to {device.devnum} and leads to {found}")
 
 
-def _mark(slot: str) -> None:
-    """Say what the slot's links are called, as our udev rule imports it: at any time, so it is not cut."""
-    file = os.open(slot_made(slot), _SAME, 0o600)
-    try:
-        os.write(file, f"HOTPLUGD_LINK={slot}\n".encode("ascii"))
-    finally:
-        os.close(file)
+def _put(link: str, target: str) -> None:
+    """Have a link lead there, by a rename."""
+    new = f"{SLOTS}/.new-{os.getpid()}"
+    with suppress(FileNotFoundError):
+        os.unlink(new)
+    os.symlink(target, new)
+    os.rename(new, link)
 
 
 def is_alone(server: str) -> bool:

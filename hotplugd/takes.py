@@ -30,7 +30,7 @@ from posixpath import normpath
 from types import MappingProxyType
 from typing import Final
 
-from hotplugd.entry import slot_links
+from hotplugd.entry import slot_links, slot_node
 from hotplugd.model import Device, Entry, Instance
 
 Claim = tuple[str, ...]
@@ -226,7 +226,7 @@ def _paths(device: Device) -> list[str]:
     """Where the node is, and the links to it: udev's, the ones that udev makes for each node, and ours."""
     found = [
         *device.properties.get("DEVLINKS", "").split(),
-        *(slot_links(device.slot) if device.slot else ()),
+        *((*slot_links(device.slot), slot_node(device.slot)) if device.slot else ()),
     ]
     if device.node:
         found.append(device.node)

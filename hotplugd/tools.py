@@ -21,8 +21,11 @@ class Slots(Protocol):
     def make(self, device: Device) -> None:
         """Make the device's links, or see that they are right. Raises OSError."""
 
-    def remove(self, device: Device) -> None:
-        """Take the device's links away, which makes the server take its node out. Raises OSError."""
+    def cut(self, slot: str) -> None:
+        """Have the slot's links lead nowhere from now on; the server does not see it. Raises OSError."""
+
+    def remove(self, slot: str) -> None:
+        """Take the slot's links away, of which the server has no entry any more. Raises OSError."""
 
 
 class Notes(Protocol):

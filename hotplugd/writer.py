@@ -192,6 +192,17 @@ class Writer:
         actual = self.actual
         return actual is not None and any(each in actual.entries for each in entries.names_for(slot))
 
+    def may_name(self, slot: str) -> bool:
+        """Whether the server may have an entry of ours here for the device with this slot, now or soon."""
+        names = entries.names_for(slot)
+        if not self._sending.isdisjoint(names) or self._doubts.may_be_there(names):
+            return True
+        if self._learned == LONG_AGO:
+            return self._asking.stale
+        actual = self.actual
+        # Elsewhere in a cluster it names what another host has by that name.
+        return actual is not None and actual.here and self.has_entry(slot)
+
     async def seal(self, names: Iterable[str]) -> None:
         """Seal what the instance has inside by its entries of these names: it is about to go."""
         if self.actual is not None and self.actual.has_nodes and not self._tools.dry_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -10,13 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from hotplugd import entry, slots
-from hotplugd.entry import slot_links
+from hotplugd.entry import slot_links, slot_made, slot_node
 from hotplugd.model import Device, Devnum, Entry, InstanceName, Link
 from hotplugd.slots import AlreadyRunning, Links, Notes, SlotError, Slots, devnum_of, is_alone, lock
 from hotplugd.sysfs import boot
@@ -39,6 +41,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (entry, slots):
         monkeypatch.setattr(module, "SLOTS", str(place))
     return place
+
+
+@pytest.fixture
+def ours() -> Iterator[Slots]:
+    with closing(Slots()) as found:
+        yield found
 
 
 def null(slot: str = "c-1-3-5") -> Device:
@@ -64,75 +72,151 @@ def zero(slot: str) -> Device:
 
 
 class TestLinks:
-    def test_both_links_lead_to_the_node_and_go_again(self) -> None:
+    def test_both_links_lead_to_the_node_and_go_again(self, ours: Slots) -> None:
         device = null(f"c-7-250-{time.time_ns()}")
         links = [Path(link) for link in slot_links(device.slot)]
         try:
-            Slots().make(device)
-            assert [os.readlink(link) for link in links] == ["/dev/null"] * 2
+            ours.make(device)
+            assert [os.readlink(link) for link in links] == [slot_node(device.slot)] * 2
             assert [devnum_of(link.stat()) for link in links] == [device.devnum] * 2
         finally:
-            Slots().remove(device)
+            ours.remove(device.slot)
         assert not any(os.path.lexists(link) for link in links)
 
-    def test_a_missing_folder_is_made_and_can_be_entered_by_all(self, folder: Path) -> None:
-        Slots().make(null())
-        assert sorted(os.listdir(folder)) == ["c-1-3-5", "c-1-3-5.made", "c-1-3-5.r"]
+    def test_a_missing_folder_is_made_and_can_be_entered_by_all(self, folder: Path, ours: Slots) -> None:
+        ours.make(null())
+        assert sorted(os.listdir(folder)) == ["c-1-3-5", "c-1-3-5.made", "c-1-3-5.node", "c-1-3-5.r"]
         assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
     @pytest.mark.usefixtures("folder")
-    def test_links_that_are_right_stay_as_they_are(self) -> None:
+    def test_links_that_are_right_stay_as_they_are(self, ours: Slots) -> None:
         device = null()
-        Slots().make(device)
+        ours.make(device)
         before = [os.lstat(link) for link in slot_links(device.slot)]
-        Slots().make(device)
+        ours.make(device)
         assert [os.lstat(link) for link in slot_links(device.slot)] == before
 
-    def test_links_are_right_whatever_way_they_lead(self, folder: Path) -> None:
+    def test_links_are_right_whatever_way_they_lead(self, folder: Path, ours: Slots) -> None:
         folder.mkdir()
         for link in slot_links("c-1-3-5"):
             Path(link).symlink_to("../../../../../../../../../dev/null")
-        Slots().make(null())
+        ours.make(null())
         assert {os.readlink(link) for link in slot_links("c-1-3-5")} == {
             "../../../../../../../../../dev/null"
         }
 
     @pytest.mark.usefixtures("folder")
-    def test_the_one_link_that_is_missing_is_made(self) -> None:
+    def test_the_one_link_that_is_missing_is_made(self, ours: Slots) -> None:
         device = null()
-        Slots().make(device)
+        ours.make(device)
         Path(slot_links(device.slot)[1]).unlink()
-        Slots().make(device)
-        assert [os.readlink(link) for link in slot_links(device.slot)] == ["/dev/null"] * 2
+        ours.make(device)
+        assert [os.readlink(link) for link in slot_links(device.slot)] == [slot_node(device.slot)] * 2
 
     @pytest.mark.usefixtures("folder")
-    def test_a_link_to_another_device_is_refused_and_left_alone(self) -> None:
-        Slots().make(zero("c-1-3-5"))
+    def test_a_link_to_another_device_is_refused_and_left_alone(self, ours: Slots) -> None:
+        ours.make(zero("c-1-3-5"))
         with pytest.raises(SlotError, match=r"c-1-3-5 should lead to char 1:3 and leads to char 1:5"):
-            Slots().make(null())
-        assert {os.readlink(link) for link in slot_links("c-1-3-5")} == {"/dev/zero"}
+            ours.make(null())
+        assert {os.path.realpath(link) for link in slot_links("c-1-3-5")} == {"/dev/zero"}
 
-    def test_a_file_in_the_place_of_a_link_is_refused_and_left_alone(self, folder: Path) -> None:
+    def test_a_file_in_the_place_of_a_link_is_refused_and_left_alone(self, folder: Path, ours: Slots) -> None:
         folder.mkdir()
         (folder / "c-1-3-5.r").write_text("mine")
         with pytest.raises(SlotError, match="leads to None"):
-            Slots().make(null())
+            ours.make(null())
         assert (folder / "c-1-3-5.r").read_text() == "mine"
 
-    def test_a_link_that_leads_nowhere_is_an_error_and_not_taken_for_right(self, folder: Path) -> None:
+    def test_a_link_that_leads_nowhere_is_an_error_and_not_taken_for_right(
+        self, folder: Path, ours: Slots
+    ) -> None:
         folder.mkdir()
         (folder / "c-1-3-5").symlink_to("/dev/no-such-node")
         with pytest.raises(OSError, match="c-1-3-5"):
-            Slots().make(null())
+            ours.make(null())
 
-    def test_removing_takes_what_is_left_and_no_other_slots_links(self, folder: Path) -> None:
+    def test_removing_takes_what_is_left_and_no_other_slots_links(self, folder: Path, ours: Slots) -> None:
         one, other = null("c-1-3-5"), null("c-1-3-55")
         for device in (one, other):
-            Slots().make(device)
+            ours.make(device)
         Path(slot_links(one.slot)[0]).unlink()
-        Slots().remove(one)
-        Slots().remove(one)
-        assert sorted(os.listdir(folder)) == ["c-1-3-55", "c-1-3-55.made", "c-1-3-55.r"]
+        ours.remove(one.slot)
+        ours.remove(one.slot)
+        assert sorted(os.listdir(folder)) == ["c-1-3-55", "c-1-3-55.made", "c-1-3-55.node", "c-1-3-55.r"]
+
+
+class TestDeviceThatGoes:
+    def test_its_links_lead_nowhere_and_stay(self, folder: Path, ours: Slots) -> None:
+        device = null()
+        ours.make(device)
+        before = [os.lstat(link) for link in slot_links(device.slot)]
+        ours.cut(device.slot)
+        ours.cut(device.slot)
+        assert [os.lstat(link) for link in slot_links(device.slot)] == before
+        assert ours.leads_nowhere(device.slot)
+        assert sorted(os.listdir(folder)) == ["c-1-3-5", "c-1-3-5.made", "c-1-3-5.r"]
+
+    def test_links_of_an_earlier_version_are_replaced(self, folder: Path, ours: Slots) -> None:
+        folder.mkdir()
+        for link in slot_links("c-1-3-5"):
+            Path(link).symlink_to("/dev/null")
+        ours.cut("c-1-3-5")
+        assert {os.readlink(link) for link in slot_links("c-1-3-5")} == {slot_node("c-1-3-5")}
+        assert ours.leads_nowhere("c-1-3-5")
+        assert sorted(os.listdir(folder)) == ["c-1-3-5", "c-1-3-5.r"]
+
+    def test_where_there_are_none_nothing_is_made(self, folder: Path, ours: Slots) -> None:
+        folder.mkdir()
+        ours.cut("c-1-3-5")
+        assert os.listdir(folder) == []
+
+    @pytest.mark.usefixtures("folder")
+    def test_udevd_can_remove_them_once_nobody_has_them(self, ours: Slots) -> None:
+        ours.make(null())
+        ours.make(null())
+        assert not is_free("c-1-3-5")
+        ours.close()
+        assert is_free("c-1-3-5")
+        with closing(Slots()) as again:
+            again.hold("c-1-3-5")
+            assert not is_free("c-1-3-5")
+        assert is_free("c-1-3-5")
+
+    @pytest.mark.usefixtures("folder")
+    def test_the_last_of_two_that_have_them_removes_them(self, ours: Slots) -> None:
+        with closing(Slots()) as other:
+            ours.make(null())
+            other.make(null())
+            ours.cut("c-1-3-5")
+            ours.remove("c-1-3-5")
+            assert ours.names() == {"c-1-3-5"}
+            other.remove("c-1-3-5")
+            assert ours.names() == set()
+
+    @pytest.mark.usefixtures("folder")
+    def test_what_is_about_to_go_is_not_taken(self, ours: Slots) -> None:
+        ours.make(null())
+        ours.close()
+        with Path(slot_made("c-1-3-5")).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with pytest.raises(SlotError, match="its links are about to go"):
+                ours.make(null())
+            with pytest.raises(SlotError, match="its links are about to go"):
+                ours.hold("c-1-3-5")
+        ours.make(null())
+
+    @pytest.mark.usefixtures("folder")
+    def test_a_mark_that_somebody_removed_is_made_and_locked_again(self, ours: Slots) -> None:
+        ours.make(null())
+        Path(slot_made("c-1-3-5")).unlink()
+        ours.make(null())
+        assert not is_free("c-1-3-5")
+
+
+def is_free(slot: str) -> bool:
+    """Whether our udev rule would remove the slot's links."""
+    done = subprocess.run(["flock", "-n", slot_made(slot), "true"], check=False)
+    return done.returncode == 0
 
 
 NEW = f"c-1-3-{boot()}-77"
@@ -141,26 +225,26 @@ NEW = f"c-1-3-{boot()}-77"
 class TestOfThisBoot:
     """A slot that has the boot's id."""
 
-    def test_the_file_beside_says_what_the_links_are_called(self, folder: Path) -> None:
-        Slots().make(null(NEW))
-        assert sorted(os.listdir(folder)) == sorted([NEW, f"{NEW}.r", "c-1-3-boot-77.made"])
+    def test_the_file_beside_says_what_the_links_are_called(self, folder: Path, ours: Slots) -> None:
+        ours.make(null(NEW))
+        assert sorted(os.listdir(folder)) == sorted([NEW, f"{NEW}.r", f"{NEW}.node", "c-1-3-boot-77.made"])
         assert (folder / "c-1-3-boot-77.made").read_text() == f"HOTPLUGD_LINK={NEW}\n"
-        Slots().make(null(NEW))
+        ours.make(null(NEW))
         assert (folder / "c-1-3-boot-77.made").read_text() == f"HOTPLUGD_LINK={NEW}\n"
 
     @pytest.mark.usefixtures("folder")
-    def test_all_three_are_one_slot_and_go_together(self) -> None:
-        Slots().make(null(NEW))
-        Slots().make(null("c-1-3-77"))
-        assert Slots().names() == {NEW, "c-1-3-77"}
-        Slots().sweep(NEW)
-        assert Slots().names() == {"c-1-3-77"}
+    def test_all_three_are_one_slot_and_go_together(self, ours: Slots) -> None:
+        ours.make(null(NEW))
+        ours.make(null("c-1-3-77"))
+        assert ours.names() == {NEW, "c-1-3-77"}
+        ours.remove(NEW)
+        assert ours.names() == {"c-1-3-77"}
 
-    def test_what_is_alone_is_found(self, folder: Path) -> None:
+    def test_what_is_alone_is_found(self, folder: Path, ours: Slots) -> None:
         for name in (f"{NEW}.r", "c-1-3-boot-78.made"):
             folder.mkdir(exist_ok=True)
             (folder / name).touch()
-        assert Slots().names() == {NEW, f"c-1-3-{boot()}-78"}
+        assert ours.names() == {NEW, f"c-1-3-{boot()}-78"}
 
 
 class TestLinksInside:
@@ -227,33 +311,33 @@ class TestLinksInside:
 
 
 class TestSweep:
-    def test_those_of_before_are_found_and_nothing_else(self, folder: Path) -> None:
-        Slots().make(null())
+    def test_those_of_before_are_found_and_nothing_else(self, folder: Path, ours: Slots) -> None:
+        ours.make(null())
         (folder / "c-9-9-1.made").touch()
         (folder / "b-9-9-i2.r").symlink_to("/dev/null")
         (folder / ".lock-1").touch()
         (folder / ".adding-c-1-2-3").touch()
         (folder / "folder").mkdir()
-        assert Slots().names() == {"c-1-3-5", "c-9-9-1", "b-9-9-i2"}
+        assert ours.names() == {"c-1-3-5", "c-9-9-1", "b-9-9-i2"}
 
-    def test_one_goes_with_its_mark_and_no_other(self, folder: Path) -> None:
-        Slots().make(null())
-        Slots().make(null("c-1-3-55"))
-        Slots().sweep("c-1-3-5")
-        Slots().sweep("c-1-3-5")
-        assert sorted(os.listdir(folder)) == ["c-1-3-55", "c-1-3-55.made", "c-1-3-55.r"]
+    def test_one_goes_with_its_mark_and_no_other(self, folder: Path, ours: Slots) -> None:
+        ours.make(null())
+        ours.make(null("c-1-3-55"))
+        ours.remove("c-1-3-5")
+        ours.remove("c-1-3-5")
+        assert sorted(os.listdir(folder)) == ["c-1-3-55", "c-1-3-55.made", "c-1-3-55.node", "c-1-3-55.r"]
 
-    def test_whether_it_leads_nowhere(self, folder: Path) -> None:
-        Slots().make(null())
+    def test_whether_it_leads_nowhere(self, folder: Path, ours: Slots) -> None:
+        ours.make(null())
         (folder / "c-9-9-1").symlink_to("/dev/no-such-node")
-        assert Slots().leads_nowhere("c-9-9-1")
-        assert Slots().leads_nowhere("c-9-9-2")
-        assert not Slots().leads_nowhere("c-1-3-5")
+        assert ours.leads_nowhere("c-9-9-1")
+        assert ours.leads_nowhere("c-9-9-2")
+        assert not ours.leads_nowhere("c-1-3-5")
 
     @pytest.mark.usefixtures("folder")
-    def test_a_folder_that_is_not_there_is_said(self) -> None:
+    def test_a_folder_that_is_not_there_is_said(self, ours: Slots) -> None:
         with pytest.raises(FileNotFoundError):
-            Slots().names()
+            ours.names()
 
 
 class TestLock:
@@ -372,10 +456,10 @@ class TestNotes:
         assert list(made.iterdir()) == []
         Notes("/a").note(self.BOX, ())
 
-    def test_another_servers_are_not_ours(self) -> None:
+    def test_another_servers_are_not_ours(self, ours: Slots) -> None:
         Notes("/a").note(self.BOX, (self.entry(),))
         assert self.again("/b").names() == []
-        assert Slots().names() == set()
+        assert ours.names() == set()
         assert self.again("/a").names() == [self.BOX]
 
     @pytest.mark.parametrize(

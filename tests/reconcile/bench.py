@@ -373,13 +373,17 @@ class Bench:
             raise OSError("it leads elsewhere")
         self.links.add(device.slot)
 
-    def remove(self, device: Device) -> None:
-        if device.slot in self.unlinkable:
+    def cut(self, slot: str) -> None:
+        if slot in self.links:
+            self.journal.append(f"cut {slot}")
+
+    def remove(self, slot: str) -> None:
+        if slot in self.unlinkable:
             raise OSError("it cannot be removed")
-        for each in self.instances.values():
-            self.seals.see(each, [name_for(device.slot)])
-        self.journal.append(f"unlink {device.slot}")
-        self.links.discard(device.slot)
+        entries = [each for instance in self.instances.values() for each in instance.entries]
+        assert name_for(slot) not in entries, "the server may hang when a link goes that it watches"
+        self.journal.append(f"unlink {slot}")
+        self.links.discard(slot)
 
     # --- Notes ------------------------------------------------------------------------------------------
 

@@ -354,7 +354,7 @@ async def test_what_somebody_takes_out_and_no_rule_wants_costs_a_look() -> None:
     await later(0.5)
     bench.reconciler.no_device(ONE.syspath)
     await at(20)
-    assert bench.journal == ["request +2 -0", f"unlink {ONE.slot}"]
+    assert bench.journal == ["request +2 -0", f"cut {ONE.slot}", f"unlink {ONE.slot}"]
     assert bench.notes[BOX] == set()
     assert bench.events("device.left-behind") == []
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from hotplugd import reconcile
-from hotplugd.entry import slot_links
+from hotplugd.entry import name_for, slot_links
 from hotplugd.model import Device, Entry, InstanceName
 from hotplugd.rules import RuleSet
+from hotplugd.server import Busy, Unreachable
 from hotplugd.wants import Wants, wants
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset
-from tests.reconcile.bench import Bench, names
-from tests.virtual import at, in_virtual_time, now
+from tests.reconcile.bench import Bench, Request, fail, names, recover
+from tests.virtual import at, in_virtual_time, later, now
 
 ONE, TWO = console(1), console(2)
 FIFTY = [phone(number) for number in range(1, 51)]
@@ -96,12 +97,75 @@ async def test_nothing_is_sent_before_the_instances_were_listed() -> None:
 
 
 @in_virtual_time
-async def test_a_link_goes_before_the_request_that_removes_its_entry() -> None:
+async def test_a_link_is_cut_before_the_request_that_removes_its_entry_and_goes_after_it() -> None:
     bench = Bench()
     await bench.start(ONE)
     bench.reconciler.no_device(ONE.syspath)
     await bench.reconciler.settled()
-    assert bench.journal == ["request +1 -0", f"unlink {ONE.slot}", "request +0 -1"]
+    assert bench.journal == ["request +1 -0", f"cut {ONE.slot}", "request +0 -1", f"unlink {ONE.slot}"]
+
+
+@in_virtual_time
+async def test_a_link_goes_once_the_last_instance_has_lost_the_entry() -> None:
+    bench = Bench(box(), box(name="other"), rules=ruleset(rule("{kernel: 'ttyUSB*'}", "{to: [box, other]}")))
+    await bench.start(ONE)
+
+    def stops(request: Request) -> None:
+        if request.instance == str(OTHER):
+            raise Busy("it is busy with its stop")
+
+    bench.judge = stops
+    bench.reconciler.no_device(ONE.syspath)
+    await at(30)
+    assert (bench.ours(), bench.ours(OTHER)) == (set(), {name_for(ONE.slot)})
+    assert bench.links == {ONE.slot}
+    recover(bench)
+    await at(60)
+    assert bench.ours(OTHER) == set()
+    assert bench.links == set()
+
+
+@in_virtual_time
+async def test_a_link_stays_while_nobody_knows_whether_its_entry_was_made() -> None:
+    bench = Bench()
+    await bench.start()
+    fail(bench, Unreachable("the server does not answer"), asking=True)
+    bench.reconciler.device(ONE)
+    await at(1)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(60)
+    assert bench.links == {ONE.slot}
+    recover(bench)
+    bench.reconciler.listed_instances(bench.instances.values(), now())
+    await bench.reconciler.settled()
+    assert bench.links == set()
+
+
+@in_virtual_time
+async def test_the_links_of_one_that_comes_back_stay() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.takes = 1
+    bench.reconciler.no_device(ONE.syspath)
+    await later(0.5)
+    bench.reconciler.device(ONE)
+    await bench.reconciler.settled()
+    assert bench.ours() == names([ONE])
+    assert bench.links == {ONE.slot}
+
+
+@in_virtual_time
+async def test_links_left_over_go_once_every_instance_is_known() -> None:
+    bench = Bench(box([entry(ONE)]))
+    bench.links.add(ONE.slot)
+    bench.reconciler.listed_devices([], [])
+    bench.reconciler.left_over(ONE.slot)
+    await at(1)
+    assert bench.links == {ONE.slot}
+    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.settled()
+    assert bench.ours() == set()
+    assert bench.journal == [f"cut {ONE.slot}", "request +0 -1", f"unlink {ONE.slot}"]
 
 
 @in_virtual_time
@@ -120,7 +184,7 @@ async def test_what_no_listing_has_any_more_is_gone() -> None:
     await bench.start(ONE, TWO)
     bench.reconciler.listed_devices([TWO], [])
     await bench.reconciler.settled()
-    assert bench.journal[1:] == [f"unlink {ONE.slot}", "request +0 -1"]
+    assert bench.journal[1:] == [f"cut {ONE.slot}", "request +0 -1", f"unlink {ONE.slot}"]
     assert bench.ours() == names([TWO])
 
 
@@ -131,7 +195,7 @@ async def test_a_replug_that_nobody_saw_is_one_request() -> None:
     again = console(1, born=2)
     bench.reconciler.listed_devices([again], [])
     await bench.reconciler.settled()
-    assert bench.journal[1:] == [f"unlink {ONE.slot}", "request +1 -1"]
+    assert bench.journal[1:] == [f"cut {ONE.slot}", "request +1 -1", f"unlink {ONE.slot}"]
     assert bench.ours() == names([again])
 
 
