@@ -7,7 +7,6 @@ import json
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -186,21 +185,6 @@ def _failed_start(operation: Any) -> list[Lifecycle]:
     names = dict.fromkeys(_named(str(each)) for each in found)
     ident = str(operation["id"])
     return [Lifecycle(START_FAILED, name, short(reason), ident) for name in names if name is not None]
-
-
-def not_started(warnings: Any) -> list[tuple[Lifecycle, datetime]]:
-    """The instances that the server could not start when it started itself, and when, by its warnings.
-
-    Raises what `meaning` expects: the warnings are as the server tells them.
-    """
-    found = []
-    for each in warnings:
-        name = _named(str(each["entity_url"])) if "autostart" in str(each["type"]).lower() else None
-        if name is not None and each["status"] != "resolved":
-            when = datetime.fromisoformat(str(each["last_seen_at"]))
-            reason, ident = short(str(each["last_message"])), str(each["uuid"])
-            found.append((Lifecycle(START_FAILED, name, reason, f"{ident} {when}"), when))
-    return found
 
 
 def _named(source: str) -> InstanceName | None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
@@ -30,7 +29,7 @@ from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 from hotplugd import answers
 from hotplugd.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, written
 from hotplugd.http import Http
-from hotplugd.lifecycle import Identity, Lifecycle, lifecycle, not_started
+from hotplugd.lifecycle import Identity, Lifecycle, lifecycle
 from hotplugd.model import Ability, Entry, Instance, InstanceName, plain
 from hotplugd.refusals import NOT_LXD, failure, is_left_behind, refusal, short
 from hotplugd.server import Busy, Gone, Member, Refused, ServerError, ServerInfo, Unreachable
@@ -110,28 +109,6 @@ class Lxd:
             ]
 
         return await self._call(work)
-
-    async def not_started(self) -> list[Lifecycle]:
-        """The instances that the server could not start when it started itself, and did not start since.
-
-        Of that there is no event. Nothing where we may not ask.
-        """
-
-        def work() -> list[Lifecycle]:
-            try:
-                found = not_started(self._api.warnings.get(params={"recursion": 1}).json()["metadata"])
-                return [each for each, when in found if each.name and self._used_at(each.name) <= when]
-            except LXDAPIException as error:
-                if error.response.status_code in (requests.codes.forbidden, requests.codes.not_found):
-                    return []
-                raise
-
-        return await self._call(work)
-
-    def _used_at(self, name: InstanceName) -> datetime:
-        """When the instance was started at last."""
-        answer = self._api.instances[name.name].get(params={"project": name.project})
-        return datetime.fromisoformat(str(answer.json()["metadata"]["last_used_at"]))
 
     async def list(self) -> list[Instance]:
         """All instances of all projects that we may see."""

@@ -33,7 +33,6 @@ from hotplugd.sealer import Sealer
 from hotplugd.seals import Seals
 from hotplugd.server import ServerError, ServerInfo
 from hotplugd.slots import Links, Notes, Slots, is_alone, lock
-from hotplugd.starts import may_be_kept_down
 from hotplugd.sysfs import boot
 from hotplugd.threads import Threads
 from hotplugd.tools import Tools
@@ -44,8 +43,6 @@ from hotplugd.wants import Problem
 _RESYNC: Final = 300.0
 # One instance that hangs does not keep the service from being ready.
 _FIRST_CONVERGENCE: Final = 20.0
-# A server that starts tries to start an instance three times, five seconds apart (LXD: instancesStart).
-_STARTED: Final = 30.0
 _PAUSES: Final = (0.2, 10.0)
 # A server that ends sooner after it was found is as one that was not found: it is tried less and less often.
 _STEADY: Final = 1.0
@@ -210,8 +207,6 @@ class Session:
             self._retry.message = ""
             self.connected, self._since = True, asyncio.get_running_loop().time()
             self._log.info("server.connected", server=str(self.server))
-            # Of what it could not start by then it tells by no event.
-            asyncio.get_running_loop().call_later(_STARTED, self._unlisted.set)
             self._answered.set()
         elif happened.name is None:
             self._unlisted.set()
@@ -257,20 +252,8 @@ class Session:
 
     async def _list(self) -> None:
         asked = asyncio.get_running_loop().time()
-        instances = await self._lxd.list()
-        self.reconciler.listed_instances(instances, asked)
-        if any(map(may_be_kept_down, instances)):
-            await self._find_not_started()
+        self.reconciler.listed_instances(await self._lxd.list(), asked)
         _trim()
-
-    async def _find_not_started(self) -> None:
-        """Take note of instances that the server could not start by itself. A server that does not say so
-        is none the worse for it.
-        """
-        with suppress(ServerError):
-            for each in await self._lxd.not_started():
-                if each.name is not None:
-                    self.reconciler.start_failed(each.name, each.reason, each.operation)
 
     def _hold(self, slots: Iterable[str]) -> None:
         """Keep the udev rule from removing these: which of them entries name is not known yet."""

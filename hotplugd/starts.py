@@ -21,12 +21,6 @@ _OLDER: Final = 3
 _BLAMED: Final = re.compile(r'device "([^"]*)"')
 
 
-def may_be_kept_down(instance: Instance) -> bool:
-    """Whether it does not run and has entries of ours with which it may not start."""
-    entries = () if instance.running or not instance.here else instance.entries.values()
-    return any(each.config.get("type") in _NEEDED and is_ours(each) for each in entries)
-
-
 class Starts:
     """Of one instance.
 
