@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -79,7 +78,8 @@ class Present:
     attrs     the sysfs attributes that rules ask for
     catch_up  has all events heard that the kernel has sent
     gate      holds off what comes and goes all the time; None where nothing does
-    short     called with the reason where a device that was held off cannot be read: no file can be opened
+    short     called with the reason where a device cannot be read of which no event tells: no file can be
+              opened
     """
 
     def __init__(
@@ -115,6 +115,7 @@ class Present:
         self.reader.forget_all()
         known: dict[str, _Known] = {}
         unsettled: list[Device] = []
+        held: list[str] = []
         for syspath in all_syspaths():
             sysfs.see_room()
             before = self._known.get(syspath)
@@ -122,13 +123,19 @@ class Present:
             if seen is None:
                 continue
             if seen.settled:
-                if not self._waiting.was_read(seen.device):
+                if self._waiting.was_read(seen.device):
+                    held.append(syspath)
+                else:
                     known[syspath] = _Known(seen.device, sysfs.inode(syspath))
             elif before is not None and _is_same(seen, before):
                 # udevd lost its database: what it said of the device is still so.
                 known[syspath] = replace(before, sequence=None)
             else:
                 unsettled.append(seen.device)
+        self._later = dict.fromkeys((*held, *(self._later.keys() - known.keys())), start)
+        for syspath in self._known.keys() - known.keys():
+            if syspath not in self._waiting:
+                self._forget_later(syspath)
         # What is gone stays gone: udevd may still tell of it from before.
         self._known = known
         self._listed = start
@@ -186,6 +193,7 @@ class Present:
         self._forget_gone(syspath)
         if event.before:
             self._removed(event.before, event.sequence, early=False)
+        self._later.pop(syspath, None)
         self._take(syspath, seen, event.sequence)
         self._look_below(syspath, above)
 
@@ -211,26 +219,29 @@ class Present:
         """The time has come to read a device that was to be read later."""
         if self._waiting.said(syspath, plugged=False, known=self._is_known(syspath)):
             return
-        sequence = self._later.pop(syspath, None)
+        known = self._known.get(syspath)
+        sequence = self._later.get(syspath, known.sequence if known is not None else None)
+        gone = self._gone.get(syspath)
+        above = self.reader.forget_above(syspath)
         try:
             sysfs.see_room()
+            seen = self.reader.read(syspath, _still(known), listing=False)
         except OSError as error:
             self._short(f"{syspath} cannot be read: {error}")
             return
-        above = self.reader.forget_above(syspath)
-        with suppress(OSError):  # it went
-            seen = self.reader.read(syspath, _still(self._known.get(syspath)), listing=False)
-            self._catch_up()
-            if syspath not in self._gone:
-                self._take(syspath, seen, sequence)
-                self._look_below(syspath, above)
+        self._catch_up()
+        # What was gone before was another: a removal of this one would have ended the waiting.
+        if self._gone.get(syspath) == gone:
+            self._later.pop(syspath, None)
+            self._take(syspath, seen, sequence)
+            self._look_below(syspath, above)
 
     def _is_known(self, syspath: str) -> bool:
         return syspath in self._known or self.reader.has_above(syspath)
 
     def _added(self, event: Event) -> None:
-        known = self._known.get(event.syspath)
-        if known is not None and event.sequence <= self._sequence_of(known):
+        last = self._last(event.syspath)
+        if last is not None and event.sequence <= last:
             return
         if matters(event.syspath):
             self._backlog.add(event.syspath)
@@ -238,8 +249,8 @@ class Present:
     def _removed(self, syspath: str, sequence: int, *, early: bool) -> None:
         self._compare_soon()
         known = self._known.get(syspath)
-        last = self._later.get(syspath, self._sequence_of(known) if known is not None else 0)
-        if sequence and sequence < last:
+        last = self._last(syspath)
+        if last is not None and 0 < sequence < last:
             return  # of an earlier device of that name; or it was on its way out while everything was listed
         self._forget_later(syspath)
         self._backlog.done(syspath)
@@ -280,8 +291,15 @@ class Present:
 
     def _look_again(self, syspath: str) -> None:
         known = self._known[syspath]
-        with suppress(OSError):
-            self._take(syspath, self.reader.read(syspath, _still(known), listing=False), known.sequence)
+        self._look_at(syspath, _still(known), known.sequence)
+
+    def _look_at(self, syspath: str, before: Device | None, sequence: int | None) -> None:
+        try:
+            seen = self.reader.read(syspath, before, listing=False)
+        except OSError as error:
+            self._short(f"{syspath} cannot be read: {error}")
+        else:
+            self._take(syspath, seen, sequence)
 
     def _compare_soon(self) -> None:
         if self._comparing is None:
@@ -302,8 +320,7 @@ class Present:
                 self._forget_later(syspath)
                 self.reader.forget_above(syspath)
                 self._drop(syspath)
-                with suppress(OSError):
-                    self._take(syspath, self.reader.read(syspath, None, listing=False), None)
+                self._look_at(syspath, None, None)
 
     def _is_late(self, event: Event) -> bool:
         gone = self._gone.get(event.syspath)
@@ -326,7 +343,10 @@ class Present:
         self._later.pop(syspath, None)
         self._waiting.gone(syspath)
 
-    def _sequence_of(self, known: _Known) -> int:
+    def _last(self, syspath: str) -> int | None:
+        """The number of the last uevent about a device that is there; None where none is known of."""
+        if (known := self._known.get(syspath)) is None or syspath in self._later:
+            return self._later.get(syspath)
         return self._listed if known.sequence is None else known.sequence
 
     def _drop(self, syspath: str) -> None:

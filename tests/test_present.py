@@ -20,6 +20,24 @@ CARD = f"{PCI}/drm/card0"
 RECORD = "I:5\nE:ID_MODEL=one\n"
 
 
+class Held:
+    """Holds off devices for so many seconds: what is heard of them, and what is read there."""
+
+    def __init__(self) -> None:
+        self.heard_for: dict[str, float] = {}
+        self.read_for: dict[str, float] = {}
+        self.left: list[str] = []
+
+    def heard(self, syspath: str, now: float, *, plugged: bool) -> float:  # noqa: ARG002
+        return now + self.heard_for.pop(syspath, 0.0)
+
+    def plugged(self, device: Device, now: float) -> float:
+        return now + self.read_for.pop(device.syspath, 0.0)
+
+    def gone(self, syspath: str) -> None:
+        self.left.append(syspath)
+
+
 class Scene:
     """A tree, who reads it, and what was told."""
 
@@ -30,7 +48,9 @@ class Scene:
         self.waiting: list[str] = []
         self.kernel: list[Event] = []
         self.backlog = Backlog(self.waiting.extend)
-        self.present = Present(frozenset(), self, self.backlog, self._catch_up)
+        self.gate = Held()
+        self.short: list[str] = []
+        self.present = Present(frozenset(), self, self.backlog, self._catch_up, self.gate, self.short.append)
         self.present.reader = Reader(frozenset(), str(self.tree.database))
 
     def path(self, path: str) -> str:
@@ -53,7 +73,15 @@ class Scene:
         self.told.append(("no_device", syspath))
         del self.devices[syspath]
 
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None: ...
+    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:  # noqa: ARG002
+        self.devices = {each.syspath: each for each in devices}
+
+    def list(self, monkeypatch: pytest.MonkeyPatch, sequence: int, *syspaths: str) -> None:
+        """List these devices, which are there, when the kernel's latest uevent had this number."""
+        with monkeypatch.context() as patched:
+            patched.setattr(present, "all_syspaths", lambda: iter(syspaths))
+            patched.setattr(sysfs, "sequence_now", lambda: sequence)
+            self.present.list(wait=True)
 
     def _catch_up(self) -> None:
         while self.kernel:
@@ -212,6 +240,108 @@ def test_a_device_is_the_same_by_an_event_and_when_it_is_looked_at_again(play: P
         assert seen.device == first
 
     play(script)
+
+
+class TestHeldOff:
+    """What comes while a device waits, and what was late then, whatever it is."""
+
+    def test_the_removal_of_one_before_a_listing_is_none_of_what_it_held_off(
+        self, play: Play, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty()
+            scene.gate.read_for[tty] = 0.02
+            scene.list(monkeypatch, 20, tty)
+            assert scene.devices == {}
+            scene.kernel_said("remove", tty, 11)
+            scene.udevd("remove", tty, 11)
+            await asyncio.sleep(0.05)
+            assert scene.told == [("device", tty)]
+            scene.kernel_said("remove", tty, 19)
+            assert scene.told == [("device", tty)]
+            scene.kernel_said("remove", tty, 21)
+            assert scene.told == [("device", tty), ("no_device", tty)]
+
+        play(script)
+
+    def test_the_removal_of_one_before_is_none_of_what_is_read_when_its_time_has_come(
+        self, play: Play
+    ) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty()
+            scene.gate.heard_for[tty] = 0.02
+            scene.udevd("add", tty, 20)
+            scene.kernel.append(Event("kernel", "remove", tty, 19))
+            await asyncio.sleep(0.05)
+            assert scene.told == [("device", tty)]
+
+        play(script)
+
+    def test_one_of_its_own_is(self, play: Play) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty()
+            scene.gate.heard_for[tty] = 0.02
+            scene.udevd("add", tty, 20)
+            scene.kernel.append(Event("kernel", "remove", tty, 21))
+            await asyncio.sleep(0.05)
+            assert scene.told == []
+
+        play(script)
+
+    def test_who_was_gone_before_keeps_nobody_out(self, play: Play) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty()
+            scene.udevd("add", tty, 10)
+            scene.tree.remove(tty)
+            scene.tty(record="I:7\nE:ID_MODEL=two\n")
+            scene.gate.read_for[tty] = 0.03
+            scene.kernel_said("remove", scene.path("another"), 12)
+            await asyncio.sleep(0.1)
+            assert scene.told == [("device", tty), ("no_device", tty), ("device", tty)]
+            assert scene.devices[tty].properties["ID_MODEL"] == "two"
+
+        play(script)
+
+    def test_it_is_not_waited_for_where_the_kernel_tells_of_it_late(
+        self, play: Play, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("hotplugd.udevd._PATIENCE", 0.02)
+
+        async def script(scene: Scene) -> None:
+            tty = scene.tty()
+            scene.gate.heard_for[tty] = 5
+            scene.udevd("add", tty, 20)
+            scene.kernel_said("add", tty, 20)
+            await asyncio.sleep(0.05)
+            assert scene.waiting == []
+
+        play(script)
+
+    def test_what_a_listing_lacks_has_left_its_place(
+        self, play: Play, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty()
+            scene.udevd("add", tty, 10)
+            scene.list(monkeypatch, 20)
+            assert scene.gate.left == [tty]
+
+        play(script)
+
+    def test_what_cannot_be_read_then_is_listed(self, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty()
+            scene.gate.heard_for[tty] = 0.02
+            scene.udevd("add", tty, 10)
+
+            def read(*_: object, **__: object) -> None:
+                raise OSError("no more files")
+
+            monkeypatch.setattr(scene.present.reader, "read", read)
+            await asyncio.sleep(0.05)
+            assert scene.short == [f"{tty} cannot be read: no more files"]
+
+        play(script)
 
 
 class TestBacklog:
