@@ -11,8 +11,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from hotplugd.claims import Claims, withheld
-from hotplugd.entry import names_for
-from hotplugd.model import Device, Instance, InstanceName
+from hotplugd.model import Instance, InstanceName
 from hotplugd.takes import Claim
 from hotplugd.wants import Wants
 
@@ -31,8 +30,8 @@ class Others:
         self._loop = asyncio.get_running_loop()
         self._changed = changed
         self._gathered: set[Claim] | None = None
-        # The devices that are withheld, by key: the instances and the entries where each would be.
-        self._withheld: dict[str, tuple[Device, frozenset[tuple[InstanceName, str]]]] = {}
+        # Where the devices that are withheld would be, by key.
+        self._withheld: dict[str, Wants] = {}
         # Instances that have just stopped, and may be about to start again.
         self._restarting: dict[InstanceName, asyncio.TimerHandle] = {}
 
@@ -59,21 +58,16 @@ class Others:
         judged = withheld(found, self.claims, attached=attached)
         self.forget(found.device.key)
         if found.wants and not judged.wants:
-            places = frozenset((want.instance, name) for want in found.wants for name in names_for(want.slot))
-            self._withheld[found.device.key] = found.device, places
+            self._withheld[found.device.key] = found
         return judged
 
     def forget(self, key: str) -> None:
         """The device is gone, has another key, or is judged anew."""
         self._withheld.pop(key, None)
 
-    def attached(self, instance: Instance) -> list[Device]:
-        """The withheld devices that the instance turns out to have by our entries."""
-        return [
-            device
-            for device, places in self._withheld.values()
-            if any(who == instance.id and name in instance.entries for who, name in places)
-        ]
+    def withheld(self, name: InstanceName) -> list[Wants]:
+        """Where the devices would be that are withheld, of those that would be in this instance."""
+        return [each for each in self._withheld.values() if any(name == want.instance for want in each.wants)]
 
     def close(self) -> None:
         """Wait for nothing any more."""

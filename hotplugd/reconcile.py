@@ -77,6 +77,8 @@ class Reconciler:
             self._unlink(before)
             self._slots.discard(before.slot)
         if was is not None:
+            if before is not None and before.slot != device.slot:
+                self._claim(before, gone=True)
             self._slots.discard(was.slot)
             self._devices.pop(was.key, None)
             self._rename(was.key, device.syspath)
@@ -202,8 +204,8 @@ class Reconciler:
     def kept(self) -> list[str]:
         """The syspaths of devices that a guard rail keeps on the host, though a rule takes them."""
         return [
-            syspath
-            for syspath, each in self._wants.items()
+            each.device.syspath
+            for each in self._wants.values()
             if each.rule is not None
             and each.rule.attach is not None
             and not each.rule.attach.force
@@ -263,12 +265,13 @@ class Reconciler:
             self._others.forget(key)
 
     def _learned(self, name: InstanceName, instance: Instance | None) -> None:
+        self._moved.learned(name, instance)
         self._others.learned(name, instance)
         if instance is not None:
             # What was attached before anybody knew of it stays.
-            for device in self._others.attached(instance):
-                self._claim(device)
-        self._moved.learned(name, instance)
+            for found in self._others.withheld(name):
+                if self._is_attached(found):
+                    self._claim(found.device)
         if instance is not None and instance.kind == "virtual-machine":
             self._looked(self._writer(name))
 
@@ -311,13 +314,16 @@ class Reconciler:
 
     def _wanted(self, device: Device) -> Wants:
         found = wants(self._rules, device)
-        holders = self._moved.claimants.of(device)
-        attached = any(
+        return self._others.judge(found, attached=self._is_attached(found))
+
+    def _is_attached(self, found: Wants) -> bool:
+        """Whether an instance where it should be has an entry of ours for it, of whichever version."""
+        holders = self._moved.claimants.of(found.device)
+        return any(
             each.instance in holders or self._writers[each.instance].has_entry(each.slot)
             for each in found.wants
             if each.instance in self._writers
         )
-        return self._others.judge(found, attached=attached)
 
     def _settle(self, syspath: str) -> None:
         # What an entry of an unprocessed device was kept for is known now, wherever that entry is.

@@ -86,7 +86,8 @@ class Writer:
 
     def want(self, key: str, wants: tuple[Want, ...]) -> None:
         """From now on this device should be here as these say; nowhere here where there are none."""
-        self._records.leaves(entries.name_for(each.slot) for each in self.wants.pop(key, ()))
+        gone = self.wants.pop(key, ())
+        self._records.leaves(name for each in gone for name in entries.names_for(each.slot))
         if wants:
             self.wants[key] = wants
         self.kick()

@@ -129,7 +129,8 @@ class Bench:
     looks      when somebody looked into which instance at how many paths
     heard      what those inside were told: when it was asked for, where, and of which path and slot
     folders    which interface is inside under a name, and `veiled` instances show no sysfs inside
-    pulled     the slots of interfaces whose hardware went while they were in an instance
+    pulled     the slots of interfaces whose hardware went while they were in an instance; of the others
+               `restored` gives what there is above them
     halves     nodes inside of entries that the server did not get to write down, by path
     nowhere    links that are somewhere else once they were made
     unlinked   raises what making or taking away a link inside fails with
@@ -176,6 +177,7 @@ class Bench:
         self.nowhere: set[str] = set()
         self.unlinked: Callable[[str], None] = lambda _: None
         self.pulled: set[str] = set()
+        self.restored: Callable[[Device], Device] = lambda device: device
         self.before: dict[InstanceName, dict[str, Entry]] = {}
         self.notes: dict[InstanceName, set[str]] = {}
         self.kept = Kept()
@@ -215,7 +217,7 @@ class Bench:
 
     def restore(self, device: Device) -> Device | None:
         """An interface that is away, where its hardware is still there."""
-        return device if device.slot not in self.pulled else None
+        return self.restored(device) if device.slot not in self.pulled else None
 
     # --- what tests do to the world ---------------------------------------------------------------------
 

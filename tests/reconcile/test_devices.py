@@ -5,7 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hotplugd.entry import slot_of
-from tests.devices import ALL, BOX, all_with, box, console, disk, entry, interface, phone, rule, ruleset
+from hotplugd.model import Descriptors
+from tests.devices import (
+    ALL,
+    BOX,
+    all_with,
+    box,
+    channel,
+    console,
+    disk,
+    entry,
+    interface,
+    nic_entry,
+    phone,
+    rule,
+    ruleset,
+)
 from tests.reconcile.bench import Bench
 from tests.virtual import at, in_virtual_time
 
@@ -29,6 +44,17 @@ async def test_what_a_guard_rail_keeps_is_known_by_its_place() -> None:
     assert sorted(bench.reconciler.kept()) == sorted([used.syspath, HUB.syspath])
     bench.reconciler.device(replace(used, in_use=""))
     assert bench.reconciler.kept() == [HUB.syspath]
+
+
+@in_virtual_time
+async def test_what_a_guard_rail_keeps_is_known_by_its_place_while_it_is_away_too() -> None:
+    zero = channel(0)
+    assert zero.parent is not None
+    hides = replace(zero.parent, descriptors=Descriptors(fault="too many"))
+    bench = Bench(box([nic_entry(zero)]))
+    bench.restored = lambda device: replace(device, parent=hides)
+    await bench.start()
+    assert bench.reconciler.kept() == [zero.syspath]
 
 
 @in_virtual_time

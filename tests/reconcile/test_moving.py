@@ -304,6 +304,25 @@ async def test_back_on_the_host_under_another_name_it_is_the_same_one() -> None:
 
 
 @in_virtual_time
+async def test_back_where_another_was_of_whose_leaving_nobody_heard_it_is_alone_there() -> None:
+    rules = ruleset(
+        rule("{subsystem: net, mac: '00:e0:4c:00:00:01'}", "{to: box}", "one"),
+        rule("{subsystem: net, mac: '00:e0:4c:00:00:02'}", "{to: other}", "two"),
+    )
+    bench = Bench(rules=rules)
+    moves(bench)
+    await bench.start(NIC)
+    await at(10)
+    another = replace(interface(2), syspath=NIC.syspath, kernel=NIC.kernel, parent=NIC.parent)
+    await bench.plug(another)
+    assert bench.told() == ["there is no instance 'other' in project 'default'"]
+    await bench.plug(NIC)
+    await at(20)
+    assert bench.told() == []
+    assert bench.reconciler.devices == 1
+
+
+@in_virtual_time
 async def test_another_that_has_its_name_on_the_host_does_not_go_with_it() -> None:
     bench = await inside()
     other = replace(NIC, attrs={"address": "00:e0:4c:00:00:09"}, slot="n-00e04c000009-1")

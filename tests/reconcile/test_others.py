@@ -8,7 +8,7 @@ from hotplugd import reconcile
 from hotplugd.model import Device, Entry, Instance, InstanceName
 from hotplugd.rules import RuleSet
 from hotplugd.wants import Wants, wants
-from tests.devices import BOX, box, console, disk, interface, phone
+from tests.devices import BOX, box, console, disk, interface, nic_entry, phone
 from tests.reconcile.bench import Bench
 from tests.virtual import at, in_virtual_time
 
@@ -102,6 +102,24 @@ async def test_what_two_had_before_we_started_stays_and_is_said() -> None:
     (told,) = bench.told()
     assert told.startswith(BOTH)
     assert logged(bench)[-1] == told
+
+
+@pytest.mark.parametrize("slot", [NIC.slot, "n-00e04c000001-11"], ids=["of today", "of version 1"])
+def test_what_turns_out_to_be_attached_stays_under_whichever_slot(slot: str) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        bench = Bench(box([nic_entry(NIC, slot=slot)], running=False), other(TAKES))
+        bench.reconciler.listed_devices([NIC], [])
+        bench.reconciler.listed_instances([bench.instances[OTHER]])
+        (told,) = bench.told()
+        assert told.startswith(f"it belongs to other by {FOREIGN}")
+        bench.reconciler.refresh(BOX)
+        await bench.reconciler.settled()
+        assert bench.requests == []
+        (told,) = bench.told()
+        assert told.startswith(BOTH)
+
+    run()
 
 
 @in_virtual_time

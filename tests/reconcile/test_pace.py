@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hotplugd.entry import name_for
-from hotplugd.model import InstanceName
-from tests.devices import BOX, box, console, disk, entry, rule, ruleset
+from hotplugd.entry import MARK_SLOT, name_for
+from hotplugd.model import Entry, InstanceName
+from tests.devices import BOX, box, console, disk, entry, gpu, rule, ruleset
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, clock, in_virtual_time, later, now
 
@@ -165,6 +165,23 @@ async def test_what_was_plugged_before_goes_at_once_however_busy_the_instance_is
         bench.reconciler.no_device(each.syspath)
         await bench.reconciler.settled()
         assert name_for(each.slot) not in bench.ours()
+
+
+@in_virtual_time
+async def test_so_does_what_version_1_had_attached() -> None:
+    before = Bench(box(running=False))
+    card, _ = gpu()
+    await before.start(card)
+    (new,) = before.instances[BOX].entries.values()
+    old = Entry(name_for("p-0000:01:00.0-1"), {**new.config, MARK_SLOT: "p-0000:01:00.0-1"})
+    bench = Bench(box([old], running=False))
+    await bench.start(card)
+    for number in range(1, 300):
+        await bench.plug(disk(number))
+    assert old.name in bench.ours()
+    bench.reconciler.no_device(card.syspath)
+    await bench.reconciler.settled()
+    assert old.name not in bench.ours()
 
 
 @in_virtual_time
