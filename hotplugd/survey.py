@@ -16,7 +16,7 @@ from hotplugd.entry import is_ours, is_path, name_for, names_for, place_of
 from hotplugd.inspector import Inspector
 from hotplugd.lxd import Lxd
 from hotplugd.model import Device, Inside, Instance, InstanceName
-from hotplugd.netslot import assumed, inside, is_nic, number_above, recalled
+from hotplugd.netslot import assumed, claiming, inside, is_nic, number_above, recalled
 from hotplugd.opener import Opener
 from hotplugd.plan import Attachment, Change, Plan, plan_instance
 from hotplugd.present import restored
@@ -71,7 +71,14 @@ class Survey:
                 for each in plan.attachments
                 if each.entry.name in entries or each.want.device.key == device.key
             ),
-            tuple(each for plan in plans for each in plan.changes if each.entry.name in entries),
+            tuple(
+                each
+                for plan in plans
+                for each in plan.changes
+                if each.entry.name in entries
+                # An interface's entry may be under another slot.
+                or (each.want is not None and each.want.device.key == device.key)
+            ),
             (
                 *wanted.problems,
                 *(each for plan in plans for each in plan.problems if each.device == str(device)),
@@ -98,7 +105,7 @@ def survey(
     for name, instance in instances.items():
         claims.learned(name, instance)
     wanted = {
-        key: each if each.device.away else withheld(each, claims, attached=_is_attached(each, instances))
+        key: withheld(each, claims, attached=each.device.away or _is_attached(each, instances))
         for key, each in wanted.items()
     }
     mine = _by_instance(wanted)
@@ -162,9 +169,13 @@ def _inside(instance: Instance, seen: Inside | None) -> Iterator[tuple[Device, s
 
 
 def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> bool:
+    """Whether an instance where it should be has an entry of ours for it, of whichever version."""
     return any(
         (instance := instances.get(each.instance)) is not None
-        and any(name in instance.entries for name in names_for(each.slot))
+        and (
+            any(name in instance.entries for name in names_for(each.slot))
+            or (each.what == "nic" and claiming(instance, each.device) is not None)
+        )
         for each in wanted.wants
     )
 
