@@ -43,8 +43,13 @@ class Leaving:
             self._settle(slot)
 
     def back(self, slot: str) -> None:
-        """The device is there after all."""
-        self._devices.pop(slot, None)
+        """The device is there after all; where it is inside still, sealed and with its links cut."""
+        if self._devices.pop(slot, None) is None:
+            return
+        for each in self._writers.values():
+            if each.holds(slot):
+                # Seen once it is certainly so: a sealed node is put in anew, with its links.
+                self._activity.start(partial(each.seal, names_for(slot)), partial(_look_again, each))
 
     def listed(self) -> None:
         """All instances are known."""
@@ -74,3 +79,8 @@ class Leaving:
 
     def _tell(self, slot: str, error: OSError) -> None:
         self._tools.log.error("slot.problem", device=self._devices[slot], reason=str(error))
+
+
+def _look_again(writer: Writer, fine: bool) -> None:
+    if fine:
+        writer.look_again()

@@ -71,6 +71,7 @@ class Seals:
     sealed    the names of entries whose nodes were, by instance, since they were put in
     takes     how long it takes, in seconds
     told      as problems
+    done      called when it was done
     """
 
     sealed: dict[InstanceName, set[str]] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Seals:
     restarts: list[InstanceName] = field(default_factory=list)
     takes: float = 0.0
     told: list[Problem] = field(default_factory=list)
+    done: Callable[[InstanceName], None] = lambda _: None
 
     def has(self, name: InstanceName, instance: Instance | None) -> None:
         self.had[name] = instance
@@ -89,6 +91,7 @@ class Seals:
         names = {each.name for each in leaving}
         await later(self.takes)
         self.sealed.setdefault(name, set()).update(names)
+        self.done(name)
 
     async def seal_everywhere(self, name: str) -> None:
         raise NotImplementedError

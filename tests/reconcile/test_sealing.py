@@ -60,6 +60,24 @@ async def test_what_is_pulled_is_sealed_before_its_link_goes() -> None:
 
 
 @in_virtual_time
+async def test_what_is_back_as_it_was_before_it_was_taken_out_is_put_in_anew() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    await at(10)
+    bench.seals.takes = 0.5
+    bench.seals.done = lambda name: bench.inside[name].update(
+        {ONE.node: replace(bench.inside[name][ONE.node], mode=0, sealed=True)}
+    )
+    bench.reconciler.no_device(ONE.syspath)
+    bench.reconciler.device(ONE)
+    await at(30)
+    assert sealed(bench) == set()
+    assert not bench.inside[BOX][ONE.node].sealed
+    assert bench.verified() == {ONE.node: True}
+    assert ONE.slot in bench.links
+
+
+@in_virtual_time
 async def test_what_is_pulled_while_it_is_put_in_is_looked_for() -> None:
     bench = Bench()
     bench.takes = 5
