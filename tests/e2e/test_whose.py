@@ -178,6 +178,7 @@ def test_an_entry_with_which_its_container_does_not_start_is_out_until_it_runs(
     eventually(lambda: not messages(running))
 
 
+@pytest.mark.timeout(300)
 def test_one_that_the_server_could_not_start_when_it_started_itself_is_found_by_its_warning(
     unfit: Veth, own_server: Server
 ) -> None:
@@ -188,7 +189,7 @@ def test_one_that_the_server_could_not_start_when_it_started_itself_is_found_by_
     container.patch({"config": {"boot.autostart": "true"}})
     container.stop()
     own_server.restart()
-    eventually(lambda: "autostart" in str(own_server.api.get("/1.0/warnings?recursion=1")).lower(), 60)
+    eventually(lambda: "autostart" in str(own_server.api.get("/1.0/warnings?recursion=1")).lower(), 180)
     with Daemon(own_server.socket, rules(unfit, to=str(container))) as again:
         eventually(lambda: "could not be started with its entry 'hp-" in messages(again))
         eventually(lambda: not ours(container))
