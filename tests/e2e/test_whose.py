@@ -29,7 +29,6 @@ from tests.e2e.test_interfaces import (
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Veth
-from tests.lab.server import Server
 from tests.lab.wait import eventually, steadily
 
 
@@ -176,27 +175,3 @@ def test_an_entry_with_which_its_container_does_not_start_is_out_until_it_runs(
     eventually(lambda: starts(container))
     eventually(lambda: verified(running) == [True])
     eventually(lambda: not messages(running))
-
-
-@pytest.mark.timeout(300)
-def test_one_that_the_server_could_not_start_when_it_started_itself_is_found_by_its_warning(
-    unfit: Veth, own_server: Server
-) -> None:
-    container = own_server.launch()
-    with Daemon(own_server.socket, rules(unfit, to=str(container))) as running:
-        eventually(lambda: verified(running) == [True])
-        running.kill()
-    container.patch({"config": {"boot.autostart": "true"}})
-    container.stop()
-    own_server.restart()
-    eventually(lambda: "autostart" in str(own_server.api.get("/1.0/warnings?recursion=1")).lower(), 180)
-    with Daemon(own_server.socket, rules(unfit, to=str(container))) as again:
-        eventually(lambda: "could not be started with its entry 'hp-" in messages(again))
-        eventually(lambda: not ours(container))
-        eventually(lambda: starts(container))
-        eventually(lambda: verified(again) == [True])
-    # Once it was started the warning is old.
-    container.stop()
-    with Daemon(own_server.socket, rules(unfit, to=str(container))) as last:
-        eventually(lambda: verified(last) == [None])
-        steadily(lambda: not messages(last), 1)
