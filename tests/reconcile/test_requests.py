@@ -107,7 +107,7 @@ async def test_a_link_is_cut_before_the_request_that_removes_its_entry_and_goes_
 
 @in_virtual_time
 async def test_a_link_goes_once_the_last_instance_has_lost_the_entry() -> None:
-    bench = Bench(box(), box(name="other"), rules=ruleset(rule("{kernel: 'ttyUSB*'}", "{to: [box, other]}")))
+    bench = Bench(box(), box(name="other"), rules=ruleset(rule("{subsystem: '*'}", "{to: [box, other]}")))
     await bench.start(ONE)
 
     def stops(request: Request) -> None:
