@@ -180,13 +180,13 @@ class Slots:
         Otherwise they would lead to the next device that has the node's name.
         """
         node = slot_node(slot)
+        with suppress(FileNotFoundError):
+            os.unlink(node)
         for link in slot_links(slot):
             # An earlier version's lead to the device's node by themselves.
             with suppress(FileNotFoundError):
                 if os.readlink(link) != node:
                     _put(link, node)
-        with suppress(FileNotFoundError):
-            os.unlink(node)
 
     def remove(self, slot: str) -> None:
         """Take away the links of a slot that no entry names any more. Raises OSError.

@@ -202,7 +202,9 @@ class Writer:
             return self._asking.stale
         actual = self.actual
         # Elsewhere in a cluster it names what another host has by that name.
-        return actual is not None and actual.here and self.has_entry(slot)
+        if actual is None or not actual.here:
+            return False
+        return any(each in actual.entries and entries.is_ours(actual.entries[each]) for each in names)
 
     async def seal(self, names: Iterable[str]) -> None:
         """Seal what the instance has inside by its entries of these names: it is about to go."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pyudev
 
-from hotplugd.entry import slot_links, slot_made
+from hotplugd.entry import slot_links, slot_made, slot_node
 from tests.lab.container import Container
 from tests.lab.inside import Seen
 from tests.lab.kernel import Console, Zram
@@ -62,16 +62,17 @@ def _hear(monitor: pyudev.Monitor, action: str, syspath: str) -> pyudev.Device:
 
 def _links(device: pyudev.Device) -> list[Path]:
     slot = slot_said(device.properties)
-    return [Path(each) for each in (*slot_links(slot), slot_made(slot))]
+    return [Path(each) for each in (*slot_links(slot), slot_node(slot), slot_made(slot))]
 
 
 def _make_links(device: pyudev.Device) -> list[Path]:
     """As a daemon makes them that is killed afterwards."""
-    first, second, made = links = _links(device)
+    first, second, node, made = links = _links(device)
     made.parent.mkdir(exist_ok=True)
     made.write_text(f"HOTPLUGD_LINK={first.name}\n")
     for link in (first, second):
-        link.symlink_to(str(device.device_node))
+        link.symlink_to(node)
+    node.symlink_to(str(device.device_node))
     return links
 
 

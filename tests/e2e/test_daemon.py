@@ -513,7 +513,7 @@ def test_links_that_a_crash_left_behind_go_also_where_another_device_has_the_num
     swept = sum(f'{{"slot": "{each.name}"' in running.log() for each in (left, nowhere))
     # Where another hotplugd runs, of another test, it might have them in use.
     assert swept == 2 or not (alone and is_alone(str(server.socket)))
-    assert len(found) == (3 if swept == 2 else 6)
+    assert len(found) == (4 if swept == 2 else 7)
     assert not list(left.parent.glob("c-7-9999-*"))
     for each in (left, left.with_name(f"{left.name}.r"), left.with_name(f"{left.name}.made")):
         each.unlink(missing_ok=True)

@@ -172,7 +172,7 @@ def test_entries_and_links_have_names_of_ours_alone(scene: Scene) -> None:
         can_be_shown(*config.values())
     for link in Path("/dev/hotplugd").iterdir():
         assert re.fullmatch(
-            r"[bc]-[0-9]+-[0-9]+-(boot-|[0-9a-f]{8}-)?i?[0-9]+(\.r|\.made)?|"
+            r"[bc]-[0-9]+-[0-9]+-(boot-|[0-9a-f]{8}-)?i?[0-9]+(\.r|\.node|\.made)?|"
             r"\.(lock|(new-)?(adding|links)-[0-9a-f]{16})-[0-9a-f]{16}|\.[a-z]+",
             link.name,
         )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from hotplugd.entry import slot_links, slot_of_file
+from hotplugd.entry import slot_links, slot_made, slot_of_file
 from hotplugd.sysfs import boot
 from tests.lab.wait import ended, eventually
 
@@ -154,6 +154,19 @@ def _is_master(entry: Path) -> bool:
     return not is_worker and (entry / "ns/net").stat().st_ino == ours
 
 
+def _is_held(link: Path) -> bool:
+    """Whether a daemon that runs sees to a slot's link."""
+    of = slot_of_file(link.name, boot())
+    with suppress(FileNotFoundError):
+        if of:
+            with open(slot_made(of), "rb") as mark:
+                try:
+                    fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+    return False
+
+
 def _tidy_slots(*, existed: bool) -> None:
     """The daemon leaves its folder and a lock file, on purpose; the tests leave nothing.
 
@@ -163,7 +176,7 @@ def _tidy_slots(*, existed: bool) -> None:
         return
     for path in SLOTS.iterdir():
         if path.is_symlink():
-            if not path.exists():
+            if not path.exists() and not _is_held(path):
                 path.unlink(missing_ok=True)
             continue
         of = slot_of_file(path.name, boot())

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
 
-from hotplugd.entry import slot_links, slot_made, slot_of_file
+from hotplugd.entry import slot_links, slot_made, slot_node, slot_of_file
 from hotplugd.sysfs import boot
 from tests.e2e.model import Instance, see
 from tests.lab.container import Container
@@ -33,7 +33,7 @@ _DEADLINE: Final = 90.0
 _LINKS: Final = Path("/dev/hotplugd")
 # What may be there of other tests: a lock, a note of what is put in, a link or the mark of one.
 _KNOWN: Final = re.compile(
-    r"\.(lock-|(adding|links|new-adding|new-links)-\w{16}-)\w{16}|[cb]-\d+-\d+-(\w{8}|boot)-i?\d+(\.r|\.made)?",
+    r"\.(lock-|(adding|links|new-adding|new-links)-\w{16}-)\w{16}|[cb]-\d+-\d+-(\w{8}|boot)-i?\d+(\.r|\.node|\.made)?",
     re.ASCII,
 )
 
@@ -205,9 +205,9 @@ def _links() -> set[str]:
 
 
 def _is_pair(names: set[str], minor: int) -> bool:
-    """Whether these are a slot's two links, which lead to the device of this number, and its mark."""
+    """Whether these are a slot's links, which lead to the device of this number, and its mark."""
     slot = slot_of_file(min(names, default=""), boot())
-    links = [Path(each) for each in slot_links(slot)]
+    links = [Path(each) for each in (*slot_links(slot), slot_node(slot))]
     right = bool(slot) and names == {*(each.name for each in links), Path(slot_made(slot)).name}
     return right and all(each.exists() and os.stat(each).st_rdev == os.makedev(7, minor) for each in links)
 
