@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hotplugd.lifecycle import START_FAILED, Lifecycle, meaning, not_started
+from hotplugd.lifecycle import START_FAILED, Lifecycle, meaning
 from hotplugd.model import Entry, InstanceName
 from hotplugd.starts import Starts
 from tests.devices import BOX, box, console, entry, interface, nic_entry
@@ -126,18 +126,3 @@ def test_a_start_that_failed_is_heard_of() -> None:
 )
 def test_what_is_no_failed_start_of_an_instance_is_nothing(changes: dict[str, Any]) -> None:
     assert meaning(event(**changes)) == []
-
-
-def test_what_the_server_could_not_start_by_itself_is_in_its_warnings() -> None:
-    warning = {
-        "uuid": "7",
-        "type": "Failed to autostart instance",
-        "status": "new",
-        "last_seen_at": "2026-11-27T00:11:25.123456789Z",
-        "last_message": NAMED,
-        "entity_url": "/1.0/instances/box?project=default",
-    }
-    others = [warning | {"status": "resolved"}, warning | {"type": "Offline cluster member"}]
-    ((found, when),) = not_started([warning, *others, warning | {"entity_url": "/1.0/networks/box"}])
-    assert (found.action, found.name, found.reason) == (START_FAILED, BOX, NAMED)
-    assert when.year == 2026

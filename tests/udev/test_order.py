@@ -307,14 +307,21 @@ def test_a_slot_stays_when_udevd_forgets_it_and_changes_when_udevd_names_another
     run(script)
 
 
-def test_the_loop_gets_its_turn_while_much_is_waiting(run: Run, slow: SlowUdevd, console: Console) -> None:
+def test_the_loop_gets_its_turn_while_much_is_waiting(
+    run: Run, slow: SlowUdevd, consoles: Callable[[int], list[Console]]
+) -> None:
+    first, last = consoles(2)
+
     async def script(_: Udev, heard: Heard, __: Fences) -> None:
-        console.plug()
-        message = slow.message("add", console.syspath)
+        first.plug()
+        message = slow.message("add", first.syspath)
+        last.plug()
+        end = slow.message("add", last.syspath)
         for _again in range(1000):
             slow.pass_on(message)
+        slow.pass_on(end)
         turns = 0
-        while heard.of(console.syspath).count("device") < 1000:
+        while last.syspath not in heard.devices:
             turns += 1
             await asyncio.sleep(0)
         assert turns > 5
