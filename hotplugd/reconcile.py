@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from functools import partial
 
 from hotplugd.away import Present
@@ -23,7 +24,7 @@ from hotplugd.retry import LONG_AGO, NEVER
 from hotplugd.rules import RuleSet
 from hotplugd.takes import Claim
 from hotplugd.tools import Activity, Tools
-from hotplugd.wants import Problem, Wants, guard_rail, wants
+from hotplugd.wants import Problem, Want, Wants, guard_rail, judged
 from hotplugd.writer import Writer
 
 
@@ -264,6 +265,12 @@ class Reconciler:
         if instance is not None and instance.kind == "virtual-machine":
             self._looked(self._writer(name))
 
+    def _used(self, device: Device, how: str) -> None:
+        """The host uses a device that was about to be put in."""
+        known = self._devices.get(device.key)
+        if known is not None and known.slot == device.slot:
+            self.device(replace(known, in_use=how))
+
     def _judge(self, claims: AbstractSet[Claim]) -> None:
         """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
         for device in met([each.device for each in self._wants.values()], claims):
@@ -302,7 +309,7 @@ class Reconciler:
             self._writer(name).want(key, mine)
 
     def _wanted(self, device: Device) -> Wants:
-        found = wants(self._rules, device)
+        found = judged(self._rules, device, self._has)
         holders = self._moved.claimants.of(device)
         attached = any(
             each.instance in holders or self._writers[each.instance].has_entry(each.slot)
@@ -310,6 +317,10 @@ class Reconciler:
             if each.instance in self._writers
         )
         return self._others.judge(found, attached=attached)
+
+    def _has(self, want: Want) -> bool:
+        writer = self._writers.get(want.instance)
+        return writer is not None and writer.is_running and writer.has_entry(want.slot)
 
     def _settle(self, syspath: str) -> None:
         # What an entry of an unprocessed device was kept for is known now, wherever that entry is.
@@ -351,6 +362,7 @@ class Reconciler:
                 self._since,
                 self._learned,
                 self._looked,
+                self._used,
                 self._idle,
             )
         return self._writers[name]

@@ -12,6 +12,7 @@ import gc
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -19,12 +20,14 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.config import Config
 from hotplugd.entry import names_for
 from hotplugd.flapping import Flapping
+from hotplugd.holders import cgroup_name
+from hotplugd.host import in_use, in_use_by_anybody
 from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
 from hotplugd.leave import Leave
 from hotplugd.lifecycle import START_FAILED, Lifecycle
 from hotplugd.lxd import Lxd
-from hotplugd.model import Device, InstanceName
+from hotplugd.model import CANNOT_TELL, Device, InstanceName
 from hotplugd.opener import Opener
 from hotplugd.reconcile import Reconciler
 from hotplugd.retry import LONG_AGO, Retry
@@ -35,10 +38,10 @@ from hotplugd.server import ServerError, ServerInfo
 from hotplugd.slots import Links, Notes, Slots, is_alone, lock
 from hotplugd.starts import may_be_kept_down
 from hotplugd.sysfs import boot
-from hotplugd.threads import Threads
+from hotplugd.threads import NoThread, Threads
 from hotplugd.tools import Tools
 from hotplugd.udev import Udev
-from hotplugd.wants import Problem
+from hotplugd.wants import Problem, Want
 
 # The net below the events: everything is looked at again this often, in seconds.
 _RESYNC: Final = 300.0
@@ -51,6 +54,8 @@ _PAUSES: Final = (0.2, 10.0)
 _STEADY: Final = 1.0
 # So many requests at a time: an event of a profile concerns all instances that use it.
 _REQUESTS: Final = 100
+# What the host uses is told in some milliseconds.
+_ASKED: Final = 2.0
 
 
 class Session:
@@ -118,6 +123,7 @@ class Session:
             self._restore,
             log,
             _now,
+            self._in_use,
             dry_run,
             boot(),
         )
@@ -304,6 +310,16 @@ class Session:
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)
+
+    async def _in_use(self, want: Want) -> str:
+        """See `Tools`. Where disks are shared others may have them mounted."""
+        if want.device.subsystem != "block" or want.attach.share:
+            return in_use(want.device)
+        inside = cgroup_name(want.instance)
+        try:
+            return await self._threads.call(partial(in_use_by_anybody, want.device, inside), _ASKED)
+        except (NoThread, TimeoutError) as error:
+            return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
 
     # --- what is heard ----------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError
 from hotplugd.sysfs import boot
 from hotplugd.threads import Threads
-from hotplugd.wants import Problem, Want, Wants, wants
+from hotplugd.wants import Problem, Want, Wants, judged, wants
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,12 @@ def survey(
     instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment)))
     away, held = _away(rules, devices, instances, insides)
     devices = (*devices, *away)
-    wanted = survey_devices(rules, devices).wants
+
+    def has(want: Want) -> bool:
+        instance = instances.get(want.instance)
+        return instance is not None and instance.running and _has_entry(want, instance)
+
+    wanted = {each.key: found for each in devices if (found := judged(rules, each, has)).rule is not None}
     claims = Claims()
     for name, instance in instances.items():
         claims.learned(name, instance)
@@ -163,10 +168,13 @@ def _inside(instance: Instance, seen: Inside | None) -> Iterator[tuple[Device, s
 
 def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> bool:
     return any(
-        (instance := instances.get(each.instance)) is not None
-        and any(name in instance.entries for name in names_for(each.slot))
+        (instance := instances.get(each.instance)) is not None and _has_entry(each, instance)
         for each in wanted.wants
     )
+
+
+def _has_entry(want: Want, instance: Instance) -> bool:
+    return any(name in instance.entries for name in names_for(want.slot))
 
 
 def _by_instance(wanted: Mapping[str, Wants]) -> dict[InstanceName, list[Want]]:
