@@ -42,7 +42,7 @@ def _in_use(device: Device) -> str:
         case "block":
             return disks.in_use(device)
         case "net":
-            return nic.in_use(device.kernel, device.syspath)
+            return nic.in_use(device.syspath)
         case "drm":
             return _gpu(device)
         case "pci":

@@ -60,19 +60,17 @@ def _address_of(buffer: bytearray) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
-def in_use(name: str, syspath: str) -> str:
+def in_use(syspath: str) -> str:
     """Why the host needs the interface itself: empty where it does not, and where it is gone.
 
     It is the way to everywhere, part of another interface, or somebody speaks by its address: an operator's
     session, a server's clients, a server that listens on just that address. (rtnetlink(7); proc(5): tcp, tcp6,
     udp, udp6; sysfs: upper_*.) Raises OSError and ValueError where that cannot be told.
     """
-    try:
-        index = socket.if_nametoindex(name)
-    except OSError as error:
-        if error.errno in _NO_SUCH:
-            return ""
-        raise
+    number = sysfs.read(f"{syspath}/ifindex")
+    if number is None:
+        return ""
+    index = int(number)
     try:
         return _default_route(index) or _upper(syspath, index) or _spoken(index)
     except OSError as error:

@@ -46,6 +46,8 @@ class Reconciler:
         self._slots: set[str] = set()
         self._unsettled: dict[str, Device] = {}
         self._wants: dict[str, Wants] = {}
+        # The devices that rules take and the host uses, by key.
+        self._used: dict[str, Device] = {}
         self._writers: dict[InstanceName, Writer] = {}
         self._others = Others(self._judge)
         self._moved = Moved(
@@ -261,11 +263,15 @@ class Reconciler:
             # What was attached before anybody knew of it stays.
             for device in self._others.attached(instance):
                 self._claim(device)
+        # What the host uses stays where it is, while that runs.
+        for key, device in list(self._used.items()):
+            if any(want.instance == name for want in self._wants[key].kept):
+                self._claim(device)
         self._moved.learned(name, instance)
         if instance is not None and instance.kind == "virtual-machine":
             self._looked(self._writer(name))
 
-    def _used(self, device: Device, how: str) -> None:
+    def _found_used(self, device: Device, how: str) -> None:
         """The host uses a device that was about to be put in."""
         known = self._devices.get(device.key)
         if known is not None and known.slot == device.slot:
@@ -292,9 +298,12 @@ class Reconciler:
         """Tell the writers concerned where the device should go. was: what it was known by before."""
         key = device.key
         before = self._wants.pop(was or key, None)
+        self._used.pop(was or key, None)
         now = Wants(device) if gone else self._wanted(device)
         if now.rule is not None:
             self._wants[key] = now
+        if now.kept:
+            self._used[key] = device
         for problem in now.problems:
             if not problem.guard and (before is None or problem not in before.problems):
                 self._tools.log.warning(
@@ -362,7 +371,7 @@ class Reconciler:
                 self._since,
                 self._learned,
                 self._looked,
-                self._used,
+                self._found_used,
                 self._idle,
             )
         return self._writers[name]

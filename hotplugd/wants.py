@@ -56,6 +56,7 @@ class Wants:
     """Where a device should go, by the rule that takes it (None: no rule does), and what is in the way.
 
     anchor  the device above that it goes along with, where the rule is about that one
+    kept    where it would go if the host did not use it; some of that may be so already
     """
 
     device: Device
@@ -63,6 +64,7 @@ class Wants:
     wants: tuple[Want, ...] = ()
     problems: tuple[Problem, ...] = ()
     anchor: Device | None = None
+    kept: tuple[Want, ...] = ()
 
 
 def identity(device: Device) -> str:
@@ -154,13 +156,13 @@ def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool]) -> Wants
     meant = wants(rules, device, used=True)
     there = tuple(want for want in meant.wants if has(want))
     if not there:
-        return found
+        return replace(found, kept=meant.wants)
     names = ", ".join(str(want.instance) for want in there)
     message = (
         f"{guard_rail(device)}, and it is in {names}, where it stays: end the host's use, or stop {names}"
     )
     problems = (Problem(str(device), found.rule.name, message), *meant.problems)
-    return replace(meant, device=device, wants=there, problems=problems)
+    return replace(meant, device=device, wants=there, problems=problems, kept=meant.wants)
 
 
 def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:

@@ -41,7 +41,7 @@ def connected(server: socket.socket) -> socket.socket:
 
 
 def used(veth: Veth) -> str:
-    return nic.in_use(veth.name, veth.syspath)
+    return nic.in_use(veth.syspath)
 
 
 def test_one_that_nobody_uses_is_free(plugged: Veth) -> None:
@@ -168,7 +168,7 @@ def test_one_by_whose_address_somebody_speaks_is_in_use(
 
 
 def test_one_that_is_gone_is_not_in_use() -> None:
-    assert nic.in_use("hpgone0", "/sys/devices/virtual/net/hpgone0") == ""
+    assert nic.in_use("/sys/devices/virtual/net/hpgone0") == ""
 
 
 def test_a_virtual_one_has_no_permanent_address_and_the_loopback_stays(plugged: Veth) -> None:
