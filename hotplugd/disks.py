@@ -28,19 +28,13 @@ _OURS: Final = ("/proc/self/mountinfo", "/proc/1/mountinfo")
 def in_use(device: Device) -> str:
     """Why the host needs this disk: empty where it does not, and where it is gone.
 
-    A disk is in use when one of its partitions is. Read from mountinfo and swaps (proc(5)), from the `holders`
-    folders of sysfs (LVM, RAID, crypt, multipath, bcache); for ZFS, which holds its disks in no such way, from
-    the pools that are imported: a member's label is its pool's name (blkid(8)); for LVM, whose volumes need
-    not be active, from what it said to udevd when it put the volume group together.
+    A disk is in use when one of its partitions is. Read from mountinfo and swaps (proc(5)), and from the
+    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache); see `_pool` for what holds otherwise.
     """
     if not os.path.isdir(device.syspath):
         return ""
-    if device.properties.get("ID_FS_TYPE") == "zfs_member":
-        pool = device.properties.get("ID_FS_LABEL", "")
-        if pool.strip(".") and "/" not in pool and os.path.isdir(f"{_ZFS}/{pool}"):
-            return f"{device.kernel} is part of the ZFS pool {pool}"
-    if group := device.properties.get("LVM_VG_NAME_COMPLETE", ""):
-        return f"{device.kernel} is part of the volume group {quoted(group)}"
+    if pool := _pool(device):
+        return f"{device.kernel} is part of the {pool}"
     mounts, swaps = _mounts(), _swaps()
     for syspath in (device.syspath, *_partitions(device.syspath)):
         name = os.path.basename(syspath)
@@ -48,9 +42,23 @@ def in_use(device: Device) -> str:
             return f"{name} is mounted on {mounts[number]}"
         if f"/dev/{name.replace('!', '/')}" in swaps:
             return f"{name} is swap space"
-        for holder in _holders(syspath):
-            return f"{name} is part of {holder}"
+        if above := _holders(syspath):
+            return f"{name} is part of {above[0]}"
     return ""
+
+
+def _pool(device: Device) -> str:
+    """Which ZFS pool or volume group it is part of, or empty.
+
+    Of ZFS those that are imported: a member's label is its pool's name (blkid(8)). Of LVM, whose volumes need
+    not be active, those of which it told udevd that they are whole.
+    """
+    if device.properties.get("ID_FS_TYPE") == "zfs_member":
+        pool = device.properties.get("ID_FS_LABEL", "")
+        if pool.strip(".") and "/" not in pool and os.path.isdir(f"{_ZFS}/{pool}"):
+            return f"ZFS pool {pool}"
+    group = device.properties.get("LVM_VG_NAME_COMPLETE", "")
+    return f"volume group {quoted(group)}" if group else ""
 
 
 def mounted_elsewhere(device: Device, inside: str = "") -> str:
@@ -58,12 +66,14 @@ def mounted_elsewhere(device: Device, inside: str = "") -> str:
 
     inside  what the control groups call the container in which that does not count
 
-    Takes some milliseconds for a hundred processes. The numbers alone count: a file system's source is whatever
-    who mounted it says, also without privileges.
+    Takes some milliseconds for a hundred processes. The numbers alone count: a file system's source is
+    whatever who mounted it says, also without privileges.
     """
     if not os.path.isdir(device.syspath):
         return ""
-    devices = {_number(each): os.path.basename(each) for each in (device.syspath, *_partitions(device.syspath))}
+    devices = {
+        _number(each): os.path.basename(each) for each in (device.syspath, *_partitions(device.syspath))
+    }
     seen: set[bytes] = set()
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
@@ -107,8 +117,8 @@ def _holders(syspath: str) -> list[str]:
 
 
 def _mounts() -> dict[str, str]:
-    """Where each device number, as `major:minor`, is mounted: in our mount namespace, where a unit gives us one
-    of our own, and in the host's.
+    """Where each device number, as `major:minor`, is mounted: in the host's mount namespace, and in ours,
+    which a unit makes another.
     """
     found: dict[str, str] = {}
     for path in _OURS:

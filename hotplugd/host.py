@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from glob import glob
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from hotplugd import disks, nic
 from hotplugd.model import CANNOT_TELL, Device
+
+# What the folder of a USB interface has below it that is no disk and no network interface.
+_NODES: Final = ("ep_", "power", "tty", "usbmisc", "sound", "input", "video4linux", "hidraw", "0003:")
 
 
 def in_use(device: Device) -> str:
@@ -38,22 +43,32 @@ def in_use_by_anybody(device: Device, inside: str = "") -> str:
 
 
 def _in_use(device: Device) -> str:
-    match device.subsystem:
-        case "block":
-            return disks.in_use(device)
-        case "net":
-            return nic.in_use(device.syspath)
-        case "drm":
-            return _gpu(device)
-        case "pci":
-            return _gpu(device) or _below(device.syspath)
-        case "usb" if device.is_usb_device:
-            return _below(device.syspath)
-        case "scsi_generic" | "bsg" | "nvme" | "nvme-generic":
-            # Another way to the same disk: it is below, or beside.
-            return _below(device.syspath) or _below(os.path.realpath(f"{device.syspath}/device"))
-        case _:
-            return ""
+    ask = _BY_SUBSYSTEM.get(device.subsystem)
+    return ask(device) if ask is not None else ""
+
+
+def _usb(device: Device) -> str:
+    """Whether the host uses a disk or a network interface of this USB device."""
+    return _below(device.syspath) if device.is_usb_device and _has_more(device.syspath) else ""
+
+
+def _has_more(syspath: str) -> bool:
+    """Whether a driver has made anything of a USB device but nodes. Of most not, which is soon seen."""
+    with suppress(FileNotFoundError):  # it went
+        for interface in filter(lambda each: ":" in each.name, _folders(syspath)):
+            if not all(each.name.startswith(_NODES) for each in _folders(interface.path)):
+                return True
+    return False
+
+
+def _folders(path: str) -> list[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        return [each for each in entries if each.is_dir(follow_symlinks=False)]
+
+
+def _another_way(device: Device) -> str:
+    """Whether the host uses the disk to which this is another way: it is below, or beside."""
+    return _below(device.syspath) or _below(os.path.realpath(f"{device.syspath}/device"))
 
 
 def _below(syspath: str) -> str:
@@ -93,3 +108,18 @@ def _text(path: str) -> str:
         return Path(path).read_text("utf-8", "replace")
     except FileNotFoundError:  # it went
         return ""
+
+
+_BY_SUBSYSTEM: Final[Mapping[str, Callable[[Device], str]]] = MappingProxyType(
+    {
+        "block": disks.in_use,
+        "net": lambda device: nic.in_use(device.syspath),
+        "drm": _gpu,
+        "pci": lambda device: _gpu(device) or _below(device.syspath),
+        "usb": _usb,
+        "scsi_generic": _another_way,
+        "bsg": _another_way,
+        "nvme": _another_way,
+        "nvme-generic": _another_way,
+    }
+)

@@ -116,8 +116,8 @@ class Root:
         return Network(descriptor, user)
 
     def _see_that_is_apart(self) -> None:
-        """Raises Lost where its root is the host's, as in sandboxes of the host's programs: what is in there is
-        the host's, and not a container's.
+        """Raises Lost where its root is the host's, as in sandboxes of the host's programs: what is in there
+        is the host's, and not a container's.
         """
         with open(self._open("mountinfo"), "rb") as file:
             found = root_mount(file.read(_MOUNTS_MOST))

@@ -64,8 +64,8 @@ def in_use(syspath: str) -> str:
     """Why the host needs the interface itself: empty where it does not, and where it is gone.
 
     It is the way to everywhere, part of another interface, or somebody speaks by its address: an operator's
-    session, a server's clients, a server that listens on just that address. (rtnetlink(7); proc(5): tcp, tcp6,
-    udp, udp6; sysfs: upper_*.) Raises OSError and ValueError where that cannot be told.
+    session, a server's clients, a server that listens on just that address. (rtnetlink(7); proc(5): tcp, udp;
+    sysfs: upper_*.) Raises OSError and ValueError where that cannot be told.
     """
     number = sysfs.read(f"{syspath}/ifindex")
     if number is None:
@@ -80,8 +80,8 @@ def in_use(syspath: str) -> str:
 
 
 def _default_route(index: int) -> str:
-    """Whether it has a default route, in any table: of all addresses, or of a part as large as is used for all
-    (0.0.0.0/1 and 128.0.0.0/1, 2000::/3).
+    """Whether it has a default route, in any table: of all addresses, or of a part that is as large as those
+    used in its place (0.0.0.0/1 and 128.0.0.0/1, 2000::/3).
     """
     families = [socket.AF_INET, *([socket.AF_INET6] if Path("/proc/net/if_inet6").exists() else [])]
     for family in families:

@@ -24,7 +24,7 @@ from hotplugd.retry import LONG_AGO, NEVER
 from hotplugd.rules import RuleSet
 from hotplugd.takes import Claim
 from hotplugd.tools import Activity, Tools
-from hotplugd.wants import Problem, Want, Wants, guard_rail, judged
+from hotplugd.wants import Problem, Want, Wants, guard_rail, judged, may_be_used
 from hotplugd.writer import Writer
 
 
@@ -101,6 +101,12 @@ class Reconciler:
         else:
             self._gone(syspath)
         self._settle(syspath)
+
+    def found_used(self, device: Device, how: str) -> None:
+        """The host uses a device that was about to be put in, or uses it no more."""
+        known = self._devices.get(device.key)
+        if known is not None and known.slot == device.slot:
+            self.device(replace(known, in_use=how))
 
     def listed_devices(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
         """Take note of all devices there are. Those that udevd has not processed stay what they were."""
@@ -194,6 +200,17 @@ class Reconciler:
         """Where each device that a rule takes should go."""
         return self._wants.values()
 
+    def usable(self) -> list[tuple[Device, Want]]:
+        """The devices that rules take unless the host uses them, and the first place where each would go."""
+        return [
+            (device, want)
+            for key, each in self._wants.items()
+            if (device := self._devices.get(key)) is not None
+            and (want := next(iter(each.kept or each.wants), None)) is not None
+            and may_be_used(want)
+            and (device.in_use or not device.is_usb_device)
+        ]
+
     def kept(self) -> list[str]:
         """The syspaths of devices that a guard rail keeps on the host, though a rule takes them."""
         return [
@@ -270,12 +287,6 @@ class Reconciler:
         self._moved.learned(name, instance)
         if instance is not None and instance.kind == "virtual-machine":
             self._looked(self._writer(name))
-
-    def _found_used(self, device: Device, how: str) -> None:
-        """The host uses a device that was about to be put in."""
-        known = self._devices.get(device.key)
-        if known is not None and known.slot == device.slot:
-            self.device(replace(known, in_use=how))
 
     def _judge(self, claims: AbstractSet[Claim]) -> None:
         """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
@@ -371,7 +382,7 @@ class Reconciler:
                 self._since,
                 self._learned,
                 self._looked,
-                self._found_used,
+                self.found_used,
                 self._idle,
             )
         return self._writers[name]

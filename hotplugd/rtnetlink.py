@@ -40,8 +40,8 @@ class Message:
 
 
 def routes(index: int, family: int) -> Iterator[tuple[bytes, int]]:
-    """The networks to which a route of any table leads by this interface: address, empty where it is zero, and
-    the length of the prefix. Raises OSError and ValueError.
+    """The networks to which a route of any table leads by this interface: address, empty where it is zero,
+    and the length of the prefix. Raises OSError and ValueError.
     """
     body = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, _UNICAST, 0)
     body += struct.pack("=HHi", 8, _RTA_OIF, index)

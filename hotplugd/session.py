@@ -11,6 +11,7 @@ import ctypes
 import gc
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -22,6 +23,7 @@ from hotplugd.entry import names_for
 from hotplugd.flapping import Flapping
 from hotplugd.holders import cgroup_name
 from hotplugd.host import in_use, in_use_by_anybody
+from hotplugd.hostwatch import HostWatch
 from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
 from hotplugd.leave import Leave
@@ -129,6 +131,9 @@ class Session:
         )
         self.reconciler = Reconciler(tools, rules)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
+        # Set while it is to be seen what the host uses.
+        self._unseen = asyncio.Event()
+        self._host = HostWatch(self._unseen.set)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
 
     async def run(self) -> None:
@@ -168,6 +173,7 @@ class Session:
         self._inspector.ask_for(self.rules.users, self.rules.groups)
         try:
             self._udev.start()
+            self._host.start()
             self._untold.set()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
@@ -175,8 +181,10 @@ class Session:
                 tasks.create_task(self._list_again())
                 tasks.create_task(self._try())
                 tasks.create_task(self._tell_again())
+                tasks.create_task(self._look_at_host())
         finally:
             self._udev.stop()
+            self._host.stop()
             self.reconciler.close()
             self._inspector.close()
             self._injector.close()
@@ -310,6 +318,18 @@ class Session:
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)
+
+    async def _look_at_host(self) -> None:
+        """See what the host uses by now of the devices that rules take."""
+        while True:
+            await self._unseen.wait()
+            self._unseen.clear()
+            for device, want in self.reconciler.usable():
+                used = in_use(device)
+                if device.in_use and not used:
+                    used = await self._in_use(replace(want, device=device))
+                if used != device.in_use:
+                    self.reconciler.found_used(device, used)
 
     async def _in_use(self, want: Want) -> str:
         """See `Tools`. Where disks are shared others may have them mounted."""

@@ -253,13 +253,7 @@ class Writer:
                 await self._clear_up(left)
                 continue
             batch = self._records.batch(self.plan.changes, self._at)
-            if self._asking.echoed and not batch:
-                self._asking.stale, self._asking.echoed = True, False
-                continue
-            if lost := self._doubts.in_the_way(batch):
-                await self._clear_up(lost)
-                continue
-            if await self._host_use.ask(batch, self._loop.time):
+            if await self._has_to_wait(batch):
                 continue
             if self._tools.dry_run:
                 self._report.would(batch)
@@ -272,6 +266,16 @@ class Writer:
                 # Only here, not after each answer: while it is busy the server still says how things are.
                 self._pause.reset()
                 return
+
+    async def _has_to_wait(self, batch: Sequence[Change]) -> bool:
+        """Whether a new plan comes before this request: more is known by now, or something was in its way."""
+        if self._asking.echoed and not batch:
+            self._asking.stale, self._asking.echoed = True, False
+            return True
+        if lost := self._doubts.in_the_way(batch):
+            await self._clear_up(lost)
+            return True
+        return await self._host_use.ask(batch, self._loop.time)
 
     def _looked(self) -> None:
         self._tell_looked(self)

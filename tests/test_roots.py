@@ -50,8 +50,8 @@ def ask(root: None, project: Path) -> Iterator[Ask]:
 @pytest.fixture
 def init(root: None, tmp_path: Path) -> Iterator[int]:
     """The init of what is like a privileged container: in the host's own user namespace."""
-    root = f"mount -t tmpfs root '{tmp_path}' && cp /bin/busybox '{tmp_path}'"
-    script = f"{root} && exec chroot '{tmp_path}' /busybox sleep 600"
+    files = f"mount -t tmpfs root '{tmp_path}' && cp /bin/busybox '{tmp_path}'"
+    script = f"{files} && exec chroot '{tmp_path}' /busybox sleep 600"
     yield from _init(script)
 
 
