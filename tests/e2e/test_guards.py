@@ -128,7 +128,7 @@ def test_a_disk_that_is_inside_stays_when_the_host_mounts_it_and_that_is_said(
     assert container.look(disk.node) is not None
 
 
-@pytest.mark.parametrize("route", [["default", "table", "7341"], ["128.0.0.0/1"]], ids=str)
+@pytest.mark.parametrize("route", [["default", "table", "7341"], ["128.0.0.0/1"]], ids=lambda words: words[0])
 def test_an_interface_that_became_the_way_to_everywhere_stays(
     launch: Callable[..., Container], veth: Veth, daemon: StartDaemon, route: list[str]
 ) -> None:
