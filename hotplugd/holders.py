@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hotplugd.model import Devnum
+from hotplugd.model import Devnum, InstanceName
 
 # The control group that liblxc makes for what runs inside (lxc.container.conf(5): lxc.cgroup.dir.container).
 _PAYLOAD: Final = re.compile(r"/lxc\.payload\.([^/\s]+)")
@@ -29,6 +29,11 @@ class Holder:
         return f"{self.command} (process {self.pid}{where})"
 
 
+def cgroup_name(name: InstanceName) -> str:
+    """What the control groups call an instance (LXD: project.Instance)."""
+    return name.name if name.project == "default" else f"{name.project}_{name.name}"
+
+
 def holders(number: Devnum) -> list[Holder]:
     """Who has a node with this number open, on the host or in a container, by process number.
 
@@ -40,7 +45,7 @@ def holders(number: Devnum) -> list[Holder]:
         with suppress(OSError):
             folder = f"/proc/{pid}/fd"
             if any(_is_open(f"{folder}/{each}", number) for each in os.listdir(folder)):
-                found.append(_holder(pid))
+                found.append(holder(pid))
     return sorted(found)
 
 
@@ -52,7 +57,8 @@ def _is_open(path: str, number: Devnum) -> bool:
     return False
 
 
-def _holder(pid: str) -> Holder:
+def holder(pid: str) -> Holder:
+    """The process, and the container that it is in. Raises OSError where it has ended."""
     command = Path("/proc", pid, "comm").read_text("utf-8", "replace").strip()
     inside = _PAYLOAD.search(Path("/proc", pid, "cgroup").read_text("utf-8", "replace"))
     return Holder(int(pid), command, inside[1] if inside else "")

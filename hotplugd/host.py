@@ -1,48 +1,92 @@
-"""What the host itself uses: mounts, swap, disks that other disks or pools are made of, the console's GPU."""
+"""What the host itself uses: disks, network interfaces, the console's GPU, and what these hang from."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from glob import glob
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
-from hotplugd import nic
-from hotplugd.model import Device
+from hotplugd import disks, nic
+from hotplugd.model import CANNOT_TELL, Device
 
-_ESCAPES = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
-
-
-_ZFS: Final = "/proc/spl/kstat/zfs"
+# What the folder of a USB interface has below it that is no disk and no network interface.
+_NODES: Final = ("ep_", "power", "tty", "usbmisc", "sound", "input", "video4linux", "hidraw", "0003:")
 
 
 def in_use(device: Device) -> str:
-    """Why the host needs this device itself; empty where it does not. See the functions for each kind."""
-    match device.subsystem:
-        case "block":
-            return _disk(device)
-        case "net":
-            return nic.in_use(device.kernel, device.syspath)
-        case "drm":
-            return _gpu(device)
-        case "pci":
-            return _gpu(device) or _below(device)
-        case _:
-            return ""
+    """Why the host needs this device itself; empty where it does not. See the functions for each kind.
+
+    Where that cannot be told it is not free either, and what is in the way is said.
+    """
+    try:
+        return _in_use(device)
+    except (OSError, ValueError) as error:
+        return f"{CANNOT_TELL}: {error}"
 
 
-def _below(device: Device) -> str:
-    """Whether the host uses a disk or a network interface of this PCI device."""
-    for subsystem in ("block", "net"):
-        for link in sorted(glob(f"/sys/class/{subsystem}/*")):
-            syspath = os.path.realpath(link)
-            if syspath.startswith(device.syspath + "/"):
-                name = os.path.basename(link)
-                if used := in_use(Device(syspath, subsystem, name)):
-                    return used if name in used else f"{name}: {used}"
+def in_use_by_anybody(device: Device, inside: str = "") -> str:
+    """Likewise, and whether a disk is mounted by any process. May take a while.
+
+    inside  what the control groups call the container in which a mount does not count
+    """
+    found = in_use(device)
+    try:
+        if not found and device.subsystem == "block":
+            return disks.mounted_elsewhere(device, inside)
+    except (OSError, ValueError) as error:
+        return f"{CANNOT_TELL}: {error}"
+    return found
+
+
+def _in_use(device: Device) -> str:
+    ask = _BY_SUBSYSTEM.get(device.subsystem)
+    return ask(device) if ask is not None else ""
+
+
+def _usb(device: Device) -> str:
+    """Whether the host uses a disk or a network interface of this USB device."""
+    return _below(device.syspath) if device.is_usb_device and _has_more(device.syspath) else ""
+
+
+def _has_more(syspath: str) -> bool:
+    """Whether a driver has made anything of a USB device but nodes. Of most not, which is soon seen."""
+    with suppress(FileNotFoundError):  # it went
+        for interface in filter(lambda each: ":" in each.name, _folders(syspath)):
+            if not all(each.name.startswith(_NODES) for each in _folders(interface.path)):
+                return True
+    return False
+
+
+def _folders(path: str) -> list[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        return [each for each in entries if each.is_dir(follow_symlinks=False)]
+
+
+def _another_way(device: Device) -> str:
+    """Whether the host uses the disk to which this is another way: it is below, or beside."""
+    return _below(device.syspath) or _below(os.path.realpath(f"{device.syspath}/device"))
+
+
+def _below(syspath: str) -> str:
+    """Whether the host uses a disk or a network interface of this device."""
+    for each in _devices_below(syspath):
+        if used := _in_use(each):
+            return used if each.kernel in used else f"{each.kernel}: {used}"
     return ""
+
+
+def _devices_below(syspath: str) -> Iterator[Device]:
+    for subsystem in ("block", "net"):
+        folder = f"/sys/class/{subsystem}"
+        for name in sorted(os.listdir(folder)):
+            with suppress(OSError):  # it went, or is no device: bonding_masters
+                found = os.path.normpath(f"{folder}/{os.readlink(f'{folder}/{name}')}")
+                if found.startswith(syspath + "/"):
+                    yield Device(found, subsystem, name)
 
 
 def _gpu(device: Device) -> str:
@@ -59,73 +103,23 @@ def _gpu(device: Device) -> str:
     return ""
 
 
-def _disk(device: Device) -> str:
-    """Whether it is mounted, swapped on, or part of another disk or a pool.
-
-    A disk is in use when one of its partitions is. Read from proc(5)'s mountinfo and swaps, from the
-    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache), and for ZFS, which holds its disks in no
-    such way, from the pools that are imported: a member's label is its pool's name (blkid(8)).
-    """
-    if device.properties.get("ID_FS_TYPE") == "zfs_member":
-        pool = device.properties.get("ID_FS_LABEL", "")
-        if pool.strip(".") and "/" not in pool and os.path.isdir(f"{_ZFS}/{pool}"):
-            return f"{device.kernel} is part of the ZFS pool {pool}"
-    mounts, swaps = _mounts(), _swaps()
-    for syspath in (device.syspath, *_partitions(device.syspath)):
-        name = os.path.basename(syspath)
-        with suppress(OSError):
-            number = Path(syspath, "dev").read_text("ascii").strip()
-            if number in mounts:
-                return f"{name} is mounted on {mounts[number]}"
-        if f"/dev/{name}" in swaps:
-            return f"{name} is swap space"
-        with suppress(OSError):
-            for holder in sorted(os.listdir(f"{syspath}/holders")):
-                return f"{name} is part of {holder}"
-    return ""
-
-
 def _text(path: str) -> str:
-    with suppress(OSError):
+    try:
         return Path(path).read_text("utf-8", "replace")
-    return ""
+    except FileNotFoundError:  # it went
+        return ""
 
 
-def _partitions(syspath: str) -> Iterator[str]:
-    with suppress(OSError):
-        for below in os.scandir(syspath):
-            if below.is_dir(follow_symlinks=False) and Path(below.path, "partition").exists():
-                yield below.path
-
-
-def _mounts() -> dict[str, str]:
-    """Where each device number, as `major:minor`, is mounted."""
-    found: dict[str, str] = {}
-    with suppress(OSError):
-        for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
-            fields = line.split(" ")
-            place = _unescaped(fields[4])
-            found.setdefault(fields[2], place)
-            # btrfs and others have a number of their own there: take that of what was mounted, too.
-            source = fields[fields.index("-") + 2]
-            if source.startswith("/dev/"):
-                with suppress(OSError):
-                    number = os.stat(_unescaped(source)).st_rdev
-                    found.setdefault(f"{os.major(number)}:{os.minor(number)}", place)
-    for member in glob("/sys/fs/btrfs/*/devices/*/dev"):
-        with suppress(OSError):
-            found.setdefault(Path(member).read_text("ascii").strip(), "a btrfs of several disks")
-    return found
-
-
-def _unescaped(text: str) -> str:
-    for escape, character in _ESCAPES.items():
-        text = text.replace(escape, character)
-    return text
-
-
-def _swaps() -> set[str]:
-    with suppress(OSError):
-        lines = Path("/proc/swaps").read_text("utf-8", "surrogateescape").splitlines()[1:]
-        return {os.path.realpath(line.split()[0]) for line in lines if line.split()}
-    return set()
+_BY_SUBSYSTEM: Final[Mapping[str, Callable[[Device], str]]] = MappingProxyType(
+    {
+        "block": disks.in_use,
+        "net": lambda device: nic.in_use(device.syspath),
+        "drm": _gpu,
+        "pci": lambda device: _gpu(device) or _below(device.syspath),
+        "usb": _usb,
+        "scsi_generic": _another_way,
+        "bsg": _another_way,
+        "nvme": _another_way,
+        "nvme-generic": _another_way,
+    }
+)

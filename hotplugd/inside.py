@@ -22,10 +22,12 @@ from typing import Final
 from hotplugd.model import Inside, Node
 from hotplugd.netfolders import folders
 from hotplugd.pace import Pace
+from hotplugd.roots import root_mount
 from hotplugd.slots import devnum_of
 
 _FREE_CHANGES: Final = 50
 _CHANGE: Final = 0.1
+_MOUNTS_MOST: Final = 1 << 20
 _DATABASE_MOST: Final = 1 << 20
 _ID: Final = re.compile("[0-9]{1,10}")
 _LARGEST_ID: Final = 2**32 - 2
@@ -69,6 +71,7 @@ class Root:
             self._mountinfo = self._open("mountinfo")
             opened.append(self._mountinfo)
             _see_that_is_init(pid)
+            self._see_that_is_apart()
             signal.pidfd_send_signal(self.pidfd, 0)
             self.mounts = select.epoll()
         except (OSError, Lost) as error:
@@ -111,6 +114,15 @@ class Root:
             os.close(descriptor)
             return None
         return Network(descriptor, user)
+
+    def _see_that_is_apart(self) -> None:
+        """Raises Lost where its root is the host's, as in sandboxes of the host's programs: what is in there
+        is the host's, and not a container's.
+        """
+        with open(self._open("mountinfo"), "rb") as file:
+            found = root_mount(file.read(_MOUNTS_MOST))
+        if found == root_mount(Path("/proc/1/mountinfo").read_bytes()):
+            raise Lost("its root is the host's")
 
     def _open(self, name: str, flags: int = os.O_RDONLY) -> int:
         # By the process that is held, not by its number.

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import aiohttp
 
-from hotplugd.model import InstanceName, is_instance_name
+from hotplugd.model import InstanceName, is_instance_name, quoted
 from hotplugd.refusals import refusal, short
 from hotplugd.server import Busy, Unreachable
 
@@ -30,6 +30,7 @@ _MOST_TIMES: Final = 10
 START_FAILED: Final = "start-failed"
 _RESOURCES: Final = ("instances", "containers", "virtual-machines")
 _FAILURE: Final = 400
+_HTTPS: Final = 443
 _STARTS: Final = ("Starting", "Restarting")
 
 
@@ -134,6 +135,23 @@ async def _hear(stream: aiohttp.ClientWebSocketResponse, heard: _Heard) -> None:
         heard.end()
 
 
+class _OneServer(aiohttp.TCPConnector):
+    """Connects to one server over https, and nowhere to which that may send us: a request of ours from here
+    could reach what its own could not.
+    """
+
+    def __init__(self, address: str, context: ssl.SSLContext) -> None:
+        super().__init__(ssl=context)
+        parts = urlsplit(address)
+        self._server = parts.scheme, parts.hostname, parts.port or _HTTPS
+
+    async def connect(self, req: aiohttp.ClientRequest, *arguments: Any, **options: Any) -> Any:
+        """A connection, to this server alone."""
+        if (req.url.scheme, req.url.host, req.url.port) != self._server:
+            raise aiohttp.ClientConnectionError(f"it sends us to {quoted(str(req.url.origin()))}")
+        return await super().connect(req, *arguments, **options)
+
+
 def _connector(address: str, identity: Identity | None) -> aiohttp.BaseConnector:
     if identity is None:
         return aiohttp.UnixConnector(address)
@@ -143,7 +161,7 @@ def _connector(address: str, identity: Identity | None) -> aiohttp.BaseConnector
     context.check_hostname = False
     context.load_verify_locations(cadata=pinned)
     context.load_cert_chain(identity.cert, identity.key)
-    return aiohttp.TCPConnector(ssl=context)
+    return _OneServer(address, context)
 
 
 def meaning(text: str) -> list[Lifecycle]:

@@ -19,6 +19,8 @@ Ability = Literal["usb-number", "pci-hotplug"]
 """What not every server can: `usb` entries that name one device by its bus and device number, and PCI devices
 for virtual machines that run."""
 
+CANNOT_TELL: Final = "it cannot be told whether the host uses it"
+
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 # As many as there are kinds of devices; one that invents names does not fill the memory with them.
@@ -112,7 +114,8 @@ class Device:
     parent      the next device up in sysfs, with a subsystem
     slot        an id that no other enumeration of this or another device ever had; empty where nothing
                 can be attached
-    in_use      why the host needs this device itself ("mounted on /srv"), or empty
+    in_use      why the host needs this device itself ("mounted on /srv"), or empty; begins with CANNOT_TELL
+                where nobody knows
     away        it is not on the host, since it is in an instance: network interfaces move
     descriptors of a USB device; None of others, and where the kernel does not show them
     """

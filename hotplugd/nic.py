@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from hotplugd import sysfs
+from hotplugd import rtnetlink, sysfs
 
 _SIOCETHTOOL: Final = 0x8946  # include/uapi/linux/sockios.h
 _GPERMADDR: Final = 0x20  # include/uapi/linux/ethtool.h: ETHTOOL_GPERMADDR
 _LONGEST: Final = 32  # MAX_ADDR_LEN
 _NAME: Final = 16  # IFNAMSIZ
-# include/uapi/linux/rtnetlink.h, netlink.h, if_addr.h
-_NEWADDR: Final = 20
-_GETADDR: Final = 22
-_DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
-_NEWADDR_LEAST: Final = 24
-_ADDRESS, _LOCAL = 1, 2
 _ESTABLISHED, _LISTENING = "01", "0A"  # include/net/tcp_states.h
 _LOOPBACK: Final = "772"  # include/uapi/linux/if_arp.h: ARPHRD_LOOPBACK
+_STATE: Final = 3
+_NO_SUCH: Final = (errno.ENODEV, errno.ENXIO)
+# The longest prefix that is taken for a part of everywhere, and where the addresses of groups begin.
+_PARTS: Final = {socket.AF_INET: 7, socket.AF_INET6: 3}
+_MULTICAST: Final = {socket.AF_INET: b"\xe0", socket.AF_INET6: b"\xff"}
+# Clients of DHCP and servers of the time listen at each address that there is, and lose nothing with one.
+_EVERYWHERE: Final = frozenset({68, 546, 123})
 
 
 def permanent_address(name: str) -> str:
@@ -58,90 +60,83 @@ def _address_of(buffer: bytearray) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
-def in_use(name: str, syspath: str) -> str:
-    """Why the host needs the interface itself: empty where it does not.
+def in_use(syspath: str) -> str:
+    """Why the host needs the interface itself: empty where it does not, and where it is gone.
 
     It is the way to everywhere, part of another interface, or somebody speaks by its address: an operator's
-    session, a server's clients, a server that listens on just that address. (proc(5): /proc/net/route,
-    ipv6_route, tcp and tcp6; sysfs: upper_*.)
+    session, a server's clients, a server that listens on just that address. (rtnetlink(7); proc(5): tcp, udp;
+    sysfs: upper_*.) Raises OSError and ValueError where that cannot be told.
     """
-    try:
-        if name in _default_routes():
-            return "it has the default route"
-        uppers = sorted(each.name.removeprefix("upper_") for each in Path(syspath).glob("upper_*"))
-        if uppers:
-            return f"it is part of {uppers[0]}"
-        if found := addresses(name) & _spoken_by():
-            return f"its address {min(found)} is in use by a connection or a server of the host"
-    except (OSError, ValueError, struct.error):
+    number = sysfs.read(f"{syspath}/ifindex")
+    if number is None:
         return ""
+    index = int(number)
+    try:
+        return _default_route(index) or _upper(syspath, index) or _spoken(index)
+    except OSError as error:
+        if error.errno in _NO_SUCH:  # it went meanwhile
+            return ""
+        raise
+
+
+def _default_route(index: int) -> str:
+    """Whether it has a default route, in any table: of all addresses, or of a part that is as large as those
+    used in its place (0.0.0.0/1 and 128.0.0.0/1, 2000::/3).
+    """
+    families = [socket.AF_INET, *([socket.AF_INET6] if Path("/proc/net/if_inet6").exists() else [])]
+    for family in families:
+        for network, length in rtnetlink.routes(index, family):
+            if length <= _PARTS[family] and network[:1] < _MULTICAST[family]:
+                if length == 0:
+                    return "it has the default route"
+                return f"it has the route to {_text(family, network)}/{length}"
     return ""
 
 
-def addresses(name: str) -> set[str]:
-    """The interface's IP addresses, as text. Raises OSError (rtnetlink(7): RTM_GETADDR)."""
-    index = socket.if_nametoindex(name)
-    request = struct.pack("=IHHII", 24, _GETADDR, _DUMP, 1, 0) + struct.pack("=BBBBI", 0, 0, 0, 0, 0)
-    found: set[str] = set()
-    with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-    ) as link:
-        link.settimeout(1.0)
-        link.send(request)
-        while True:
-            answer = link.recv(1 << 18)
-            at = 0
-            while at + 16 <= len(answer):
-                size, message = struct.unpack_from("=IH", answer, at)
-                if message != _NEWADDR or size < _NEWADDR_LEAST:
-                    return found
-                family, _, _, _, of = struct.unpack_from("=BBBBI", answer, at + 16)
-                if of == index:
-                    found |= set(_attributes(family, answer[at + 24 : at + size]))
-                at += (size + 3) & ~3
+def _upper(syspath: str, index: int) -> str:
+    uppers = sorted(each.name.removeprefix("upper_") for each in Path(syspath).glob("upper_*"))
+    if uppers:
+        return f"it is part of {uppers[0]}"
+    upon = rtnetlink.upon(index)
+    return f"{upon[0]} is made on it" if upon else ""
 
 
-def _attributes(family: int, raw: bytes) -> Iterator[str]:
-    at = 0
-    while at + 4 <= len(raw):
-        size, kind = struct.unpack_from("=HH", raw, at)
-        if size < 4:  # noqa: PLR2004  # struct rtattr itself
-            return
-        if kind in (_ADDRESS, _LOCAL):
-            yield socket.inet_ntop(family, raw[at + 4 : at + size])
-        at += (size + 3) & ~3
+def _spoken(index: int) -> str:
+    if found := rtnetlink.addresses(index) & _spoken_by():
+        return f"its address {min(found)} is in use by a connection or a server of the host"
+    return ""
 
 
-def _default_routes() -> set[str]:
-    """The interfaces with a default route."""
-    found = set()
-    for line in _lines("/proc/net/route"):
-        fields = line.split()
-        if fields[1] == "00000000" and fields[7] == "00000000":
-            found.add(fields[0])
-    for line in _lines("/proc/net/ipv6_route", head=0):
-        fields = line.split()
-        if fields[0] == "0" * 32 and fields[1] == "00":
-            found.add(fields[9])
-    return found - {"lo"}
+def _text(family: int, network: bytes) -> str:
+    return socket.inet_ntop(family, network.ljust(4 if family == socket.AF_INET else 16, b"\0"))
 
 
 def _spoken_by() -> set[str]:
-    """The host's own addresses of TCP connections, and those that servers listen on alone."""
+    """The host's own addresses of TCP connections, and those at which servers of TCP and UDP listen alone."""
     found = set()
     for path, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
-        for line in _lines(path):
-            fields = line.split()
+        for fields in _sockets(path):
             if fields[3] in (_ESTABLISHED, _LISTENING):
-                words = bytes.fromhex(fields[1].partition(":")[0])
-                raw = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
-                text = socket.inet_ntop(family, raw)
-                found.add(text.removeprefix("::ffff:"))
+                found.add(_local(fields, family))
+    for path, family in (("/proc/net/udp", socket.AF_INET), ("/proc/net/udp6", socket.AF_INET6)):
+        for fields in _sockets(path):
+            if int(fields[1].partition(":")[2], 16) not in _EVERYWHERE:
+                found.add(_local(fields, family))
     return found
 
 
-def _lines(path: str, head: int = 1) -> list[str]:
+def _local(fields: Sequence[str], family: int) -> str:
+    words = bytes.fromhex(fields[1].partition(":")[0])
+    raw = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
+    return socket.inet_ntop(family, raw).removeprefix("::ffff:")
+
+
+def _sockets(path: str) -> list[list[str]]:
     try:
-        return Path(path).read_text("ascii").splitlines()[head:]
+        text = Path(path).read_text("ascii")
     except FileNotFoundError:  # no IPv6
         return []
+    found = [line.split() for line in text.splitlines()[1:]]
+    if any(len(fields) <= _STATE for fields in found):
+        raise ValueError(f"{path} is not as proc(5) has it")
+    return found

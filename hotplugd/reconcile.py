@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from hotplugd.away import Present
 from hotplugd.claims import met
@@ -23,7 +24,7 @@ from hotplugd.retry import LONG_AGO, NEVER
 from hotplugd.rules import RuleSet
 from hotplugd.takes import Claim
 from hotplugd.tools import Activity, Tools
-from hotplugd.wants import Problem, Wants, guard_rail, wants
+from hotplugd.wants import Problem, Want, Wants, guard_rail, judged, may_be_used
 from hotplugd.writer import Writer
 
 
@@ -45,6 +46,8 @@ class Reconciler:
         self._slots: set[str] = set()
         self._unsettled: dict[str, Device] = {}
         self._wants: dict[str, Wants] = {}
+        # The devices that rules take and the host uses, by key.
+        self._used: dict[str, Device] = {}
         self._writers: dict[InstanceName, Writer] = {}
         self._others = Others(self._judge)
         self._moved = Moved(
@@ -103,6 +106,12 @@ class Reconciler:
         else:
             self._gone(syspath)
         self._settle(syspath)
+
+    def found_used(self, device: Device, how: str) -> None:
+        """The host uses a device that was about to be put in, or uses it no more."""
+        known = self._devices.get(device.key)
+        if known is not None and known.slot == device.slot:
+            self.device(replace(known, in_use=how))
 
     def listed_devices(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
         """Take note of all devices there are. Those that udevd has not processed stay what they were."""
@@ -201,6 +210,17 @@ class Reconciler:
         """Where each device that a rule takes should go."""
         return self._wants.values()
 
+    def usable(self) -> list[tuple[Device, Want]]:
+        """The devices that rules take unless the host uses them, and the first place where each would go."""
+        return [
+            (device, want)
+            for key, each in self._wants.items()
+            if (device := self._devices.get(key)) is not None
+            and (want := next(iter(each.kept or each.wants), None)) is not None
+            and may_be_used(want)
+            and (device.in_use or not device.is_usb_device)
+        ]
+
     def kept(self) -> list[str]:
         """The syspaths of devices that a guard rail keeps on the host, though a rule takes them."""
         return [
@@ -272,6 +292,10 @@ class Reconciler:
             for found in self._others.withheld(name):
                 if self._is_attached(found):
                     self._claim(found.device)
+        # What the host uses stays where it is, while that runs.
+        for key, device in list(self._used.items()):
+            if any(want.instance == name for want in self._wants[key].kept):
+                self._claim(device)
         if instance is not None and instance.kind == "virtual-machine":
             self._looked(self._writer(name))
 
@@ -296,9 +320,12 @@ class Reconciler:
         """Tell the writers concerned where the device should go. was: what it was known by before."""
         key = device.key
         before = self._wants.pop(was or key, None)
+        self._used.pop(was or key, None)
         now = Wants(device) if gone else self._wanted(device)
         if now.rule is not None:
             self._wants[key] = now
+        if now.kept:
+            self._used[key] = device
         for problem in now.problems:
             if not problem.guard and (before is None or problem not in before.problems):
                 self._tools.log.warning(
@@ -313,7 +340,7 @@ class Reconciler:
             self._writer(name).want(key, mine)
 
     def _wanted(self, device: Device) -> Wants:
-        found = wants(self._rules, device)
+        found = judged(self._rules, device, self._has)
         return self._others.judge(found, attached=self._is_attached(found))
 
     def _is_attached(self, found: Wants) -> bool:
@@ -324,6 +351,10 @@ class Reconciler:
             for each in found.wants
             if each.instance in self._writers
         )
+
+    def _has(self, want: Want) -> bool:
+        writer = self._writers.get(want.instance)
+        return writer is not None and writer.is_running and writer.has_entry(want.slot)
 
     def _settle(self, syspath: str) -> None:
         # What an entry of an unprocessed device was kept for is known now, wherever that entry is.
@@ -351,6 +382,7 @@ class Reconciler:
                 self._since,
                 self._learned,
                 self._looked,
+                self.found_used,
                 self._idle,
             )
         return self._writers[name]

@@ -32,8 +32,9 @@ NODES: Final = b"nodes "
 ANSWER_MOST: Final = 4096
 SERVERS: Final = ("/var/lib/lxd", "/var/snap/lxd/common/lxd", "/var/lib/incus")
 _REQUEST_MOST: Final = 256
-_STATUS_MOST: Final = 64 << 10
 _PROC: Final = 0x9FA0  # linux/magic.h: PROC_SUPER_MAGIC
+_FILE_MOST: Final = 1 << 20
+_PLACE: Final = 4
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _ROOM: Final = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 
@@ -103,20 +104,44 @@ def _kind(descriptor: int) -> int:
     return found[0]
 
 
+def root_mount(mountinfo: bytes) -> bytes:
+    """What is mounted on the root in a mountinfo (proc(5)): the file system's number, and what of it.
+
+    Said by the kernel alone: to look at the root itself may hang for as long as whoever is in there likes.
+    """
+    found = b""
+    for line in mountinfo.splitlines():
+        fields = line.split(b" ", 5)
+        if len(fields) > _PLACE and fields[_PLACE] == b"/":
+            found = b" ".join(fields[2:_PLACE])
+    return found
+
+
 def _see_that_is_init(process: int) -> None:
-    """Raises ValueError where it is not number 1 in a process namespace below ours (proc(5): NSpid)."""
-    file = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
-    try:
-        text = os.read(file, _STATUS_MOST).decode("ascii", "replace")
-    finally:
-        os.close(file)
-    for line in text.splitlines():
+    """Raises ValueError where it is not number 1 in a process namespace below ours (proc(5): NSpid), or has
+    the host's own root, as sandboxes of the host's programs have.
+    """
+    for line in _read(process, "status").decode("ascii", "replace").splitlines():
         key, _, value = line.partition(":")
         if key == "NSpid":
             numbers = value.split()
             if len(numbers) > 1 and numbers[-1] == "1":
-                return
-    raise ValueError("not the init of a container")
+                break
+    else:
+        raise ValueError("not the init of a container")
+    host = os.open("/proc/1", _FOLDER)
+    try:
+        if root_mount(_read(process, "mountinfo")) == root_mount(_read(host, "mountinfo")):
+            raise ValueError("not the init of a container: its root is the host's")
+    finally:
+        os.close(host)
+
+
+def _read(process: int, name: str) -> bytes:
+    """The beginning of a file in a process's folder."""
+    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+    with open(file, "rb") as whole:
+        return whole.read(_FILE_MOST)
 
 
 if __name__ == "__main__":

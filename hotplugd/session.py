@@ -11,7 +11,9 @@ import ctypes
 import gc
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -19,12 +21,15 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.config import Config
 from hotplugd.entry import names_for
 from hotplugd.flapping import Flapping
+from hotplugd.holders import cgroup_name
+from hotplugd.host import in_use, in_use_by_anybody
+from hotplugd.hostwatch import HostWatch
 from hotplugd.injector import Injector
 from hotplugd.inspector import Inspector
 from hotplugd.leave import Leave
 from hotplugd.lifecycle import START_FAILED, Lifecycle
 from hotplugd.lxd import Lxd
-from hotplugd.model import Device, InstanceName
+from hotplugd.model import CANNOT_TELL, Device, InstanceName
 from hotplugd.opener import Opener
 from hotplugd.reconcile import Reconciler
 from hotplugd.retry import LONG_AGO, Retry
@@ -34,10 +39,10 @@ from hotplugd.seals import Seals
 from hotplugd.server import ServerError, ServerInfo
 from hotplugd.slots import Links, Notes, Slots, is_alone, lock
 from hotplugd.sysfs import boot
-from hotplugd.threads import Threads
+from hotplugd.threads import NoThread, Threads
 from hotplugd.tools import Tools
 from hotplugd.udev import Udev
-from hotplugd.wants import Problem
+from hotplugd.wants import Problem, Want
 
 # The net below the events: everything is looked at again this often, in seconds.
 _RESYNC: Final = 300.0
@@ -48,6 +53,8 @@ _PAUSES: Final = (0.2, 10.0)
 _STEADY: Final = 1.0
 # So many requests at a time: an event of a profile concerns all instances that use it.
 _REQUESTS: Final = 100
+# What the host uses is told in some milliseconds.
+_ASKED: Final = 2.0
 
 
 class Session:
@@ -115,11 +122,15 @@ class Session:
             self._restore,
             log,
             _now,
+            self._in_use,
             dry_run,
             boot(),
         )
         self.reconciler = Reconciler(tools, rules)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
+        # Set while it is to be seen what the host uses.
+        self._unseen = asyncio.Event()
+        self._host = HostWatch(self._unseen.set)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
 
     async def run(self) -> None:
@@ -160,6 +171,7 @@ class Session:
         self._inspector.ask_for(self.rules.users, self.rules.groups)
         try:
             self._udev.start()
+            self._host.start()
             self._untold.set()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
@@ -167,8 +179,10 @@ class Session:
                 tasks.create_task(self._list_again())
                 tasks.create_task(self._try())
                 tasks.create_task(self._tell_again())
+                tasks.create_task(self._look_at_host())
         finally:
             self._udev.stop()
+            self._host.stop()
             self.reconciler.close()
             self._inspector.close()
             self._injector.close()
@@ -293,6 +307,28 @@ class Session:
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)
+
+    async def _look_at_host(self) -> None:
+        """See what the host uses by now of the devices that rules take."""
+        while True:
+            await self._unseen.wait()
+            self._unseen.clear()
+            for device, want in self.reconciler.usable():
+                used = in_use(device)
+                if device.in_use and not used:
+                    used = await self._in_use(replace(want, device=device))
+                if used != device.in_use:
+                    self.reconciler.found_used(device, used)
+
+    async def _in_use(self, want: Want) -> str:
+        """See `Tools`. Where disks are shared others may have them mounted."""
+        if want.device.subsystem != "block" or want.attach.share:
+            return in_use(want.device)
+        inside = cgroup_name(want.instance)
+        try:
+            return await self._threads.call(partial(in_use_by_anybody, want.device, inside), _ASKED)
+        except (NoThread, TimeoutError) as error:
+            return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
 
     # --- what is heard ----------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from hotplugd.rules import RuleSet
 from hotplugd.server import ServerError
 from hotplugd.sysfs import boot
 from hotplugd.threads import Threads
-from hotplugd.wants import Problem, Want, Wants, wants
+from hotplugd.wants import Problem, Want, Wants, judged, wants
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,12 @@ def survey(
     instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment)))
     away, held = _away(rules, devices, instances, insides)
     devices = (*devices, *away)
-    wanted = survey_devices(rules, devices).wants
+
+    def has(want: Want) -> bool:
+        instance = instances.get(want.instance)
+        return instance is not None and instance.running and _has_entry(want, instance)
+
+    wanted = {each.key: found for each in devices if (found := judged(rules, each, has)).rule is not None}
     claims = Claims()
     for name, instance in instances.items():
         claims.learned(name, instance)
@@ -171,12 +176,14 @@ def _inside(instance: Instance, seen: Inside | None) -> Iterator[tuple[Device, s
 def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> bool:
     """Whether an instance where it should be has an entry of ours for it, of whichever version."""
     return any(
-        (instance := instances.get(each.instance)) is not None
-        and (
-            any(name in instance.entries for name in names_for(each.slot))
-            or (each.what == "nic" and claiming(instance, each.device) is not None)
-        )
+        (instance := instances.get(each.instance)) is not None and _has_entry(each, instance)
         for each in wanted.wants
+    )
+
+
+def _has_entry(want: Want, instance: Instance) -> bool:
+    return any(name in instance.entries for name in names_for(want.slot)) or (
+        want.what == "nic" and claiming(instance, want.device) is not None
     )
 
 

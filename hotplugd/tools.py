@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model import Device, Entry, Instance, InstanceName, Link
 from hotplugd.server import Injector, Inspector, Server
-from hotplugd.wants import Problem
+from hotplugd.wants import Problem, Want
 
 
 class Slots(Protocol):
@@ -87,6 +87,7 @@ class Tools:
     restore  an interface that is away, with the devices above it as they are; None where they are gone
     log      where what was done is told
     now      the time of day, as an entry's mark is to tell it
+    in_use   why the host uses a device that is about to be put in, as it is now; empty where it does not
     dry_run  tell what would be done, and change nothing
     boot     the first 8 digits of the present boot's id
     """
@@ -101,6 +102,7 @@ class Tools:
     restore: Callable[[Device], Device | None]
     log: FilteringBoundLogger
     now: Callable[[], str]
+    in_use: Callable[[Want], Awaitable[str]]
     dry_run: bool = False
     boot: str = ""
 

@@ -9,11 +9,11 @@ an instance is `plan`'s business.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hotplugd.model import Device, InstanceName, is_instance_name, is_reserved_path, quoted
+from hotplugd.model import CANNOT_TELL, Device, InstanceName, is_instance_name, is_reserved_path, quoted
 from hotplugd.rules import Attach, Rule, RuleSet, TemplateError, What, hidden_interfaces, render, values
 
 
@@ -56,6 +56,7 @@ class Wants:
     """Where a device should go, by the rule that takes it (None: no rule does), and what is in the way.
 
     anchor  the device above that it goes along with, where the rule is about that one
+    kept    where it would go if the host did not use it; some of that may be so already
     """
 
     device: Device
@@ -63,6 +64,7 @@ class Wants:
     wants: tuple[Want, ...] = ()
     problems: tuple[Problem, ...] = ()
     anchor: Device | None = None
+    kept: tuple[Want, ...] = ()
 
 
 def identity(device: Device) -> str:
@@ -132,8 +134,44 @@ def apart(one: Device, other: Device) -> tuple[str, str, str]:
 _PATH: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=-]+)+", re.ASCII)
 
 
-def wants(rules: RuleSet, device: Device) -> Wants:
-    """Where `device` should go by the first rule that matches, and what that asks and cannot have."""
+# The host may use them, or what they are another way to: this is asked before each is put in.
+_USABLE: Final = frozenset(
+    {"block", "net", "drm", "pci", "usb", "scsi_generic", "bsg", "nvme", "nvme-generic"}
+)
+
+
+def may_be_used(want: Want) -> bool:
+    """Whether the host may use the device, and the rule minds."""
+    return not want.attach.force and not want.device.away and want.device.subsystem in _USABLE
+
+
+def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool]) -> Wants:
+    """As `wants`, but that what the host came to use while an instance has it stays there, and that is said.
+
+    has  whether the instance runs and has the device by an entry of ours
+    """
+    found = wants(rules, device)
+    if found.wants or not found.problems or found.rule is None or not guard_rail(device):
+        return found
+    meant = wants(rules, device, used=True)
+    there = tuple(want for want in meant.wants if has(want))
+    if not there:
+        return replace(found, kept=meant.wants)
+    names = ", ".join(str(want.instance) for want in there)
+    message = (
+        f"{guard_rail(device)}, and it is in {names}, where it stays: end the host's use, or stop {names}"
+    )
+    problems = (Problem(str(device), found.rule.name, message), *meant.problems)
+    return replace(meant, device=device, wants=there, problems=problems, kept=meant.wants)
+
+
+def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
+    """Where `device` should go by the first rule that matches, and what that asks and cannot have.
+
+    used  whether it does not matter that the host uses it
+    """
+    if used:
+        device = replace(device, in_use="")
     taken = rules.decide(device)
     if taken is None or taken.rule.attach is None:
         return Wants(device, taken.rule if taken is not None else None)
@@ -290,7 +328,8 @@ def guard_rail(device: Device) -> str:
     if is_hub(device):
         return "it is a USB hub, through which the host reaches other devices"
     if device.in_use:
-        return f"the host uses it: {device.in_use}"
+        unknown = device.in_use.startswith(CANNOT_TELL)
+        return device.in_use if unknown else f"the host uses it: {device.in_use}"
     if fault := hidden_interfaces(device):
         return f"its USB descriptors may hide interfaces from the rules: {fault}"
     return ""

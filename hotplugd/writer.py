@@ -14,6 +14,7 @@ from hotplugd import entry as entries
 from hotplugd.asking import EDITED, Asking
 from hotplugd.away import Present
 from hotplugd.doubts import Doubts
+from hotplugd.hostuse import HostUse
 from hotplugd.interior import Interior
 from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.pause import Pause
@@ -35,6 +36,7 @@ class Writer:
     since       when, in the loop's time, a device (by its key) came
     learned     called whenever the server said how the instance is, with None where there is none
     looked      called whenever somebody looked into it
+    used        called with a device that the host uses, as it turns out, and how
     idle        called whenever nothing is under way any more
     """
 
@@ -48,6 +50,7 @@ class Writer:
         since: Mapping[str, float],
         learned: Callable[[InstanceName, Instance | None], None],
         looked: Callable[[Writer], None],
+        used: Callable[[Device, str], None],
         idle: Callable[[Writer], None],
     ) -> None:
         self.name = name
@@ -67,6 +70,7 @@ class Writer:
         self._report = Report(name, tools.log)
         self._doubts = Doubts(name, tools.notes)
         self._interior = Interior(name, tools, activity, self._report, self._doubts.looked, self._looked)
+        self._host_use = HostUse(tools, used)
         self._asking = Asking()
         # Something is new since the last plan.
         self._kicked = False
@@ -263,11 +267,7 @@ class Writer:
                 await self._clear_up(left)
                 continue
             batch = self._records.batch(self.plan.changes, self._at)
-            if self._asking.echoed and not batch:
-                self._asking.stale, self._asking.echoed = True, False
-                continue
-            if lost := self._doubts.in_the_way(batch):
-                await self._clear_up(lost)
+            if await self._has_to_wait(batch):
                 continue
             if self._tools.dry_run:
                 self._report.would(batch)
@@ -280,6 +280,16 @@ class Writer:
                 # Only here, not after each answer: while it is busy the server still says how things are.
                 self._pause.reset()
                 return
+
+    async def _has_to_wait(self, batch: Sequence[Change]) -> bool:
+        """Whether a new plan comes before this request: more is known by now, or something was in its way."""
+        if self._asking.echoed and not batch:
+            self._asking.stale, self._asking.echoed = True, False
+            return True
+        if lost := self._doubts.in_the_way(batch):
+            await self._clear_up(lost)
+            return True
+        return await self._host_use.ask(batch, self._loop.time)
 
     def _looked(self) -> None:
         self._tell_looked(self)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hotplugd import host
-from hotplugd.host import in_use
-from hotplugd.model import Device
+from hotplugd import disks
+from hotplugd.host import in_use, in_use_by_anybody
+from hotplugd.model import CANNOT_TELL, Device
 from tests.lab.kernel import Zram
 from tests.lab.udevd import settle
 from tests.lab.wait import eventually
@@ -78,7 +79,7 @@ def test_a_member_of_an_imported_pool_is_in_use(
     disk: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No kernel here has ZFS: only what its module shows of a pool is made up.
-    monkeypatch.setattr(host, "_ZFS", str(tmp_path))
+    monkeypatch.setattr(disks, "_ZFS", str(tmp_path))
     member = replace(disk, properties={"ID_FS_TYPE": "zfs_member", "ID_FS_LABEL": "tank"})
     assert in_use(member) == ""
     (tmp_path / "tank").mkdir()
@@ -167,10 +168,78 @@ def test_a_disk_under_a_file_system_with_a_number_of_its_own_is_in_use(
     read_text = Path.read_text
 
     def recorded(path: Path, encoding: str | None = None, errors: str | None = None) -> str:
-        return line if str(path) == "/proc/self/mountinfo" else read_text(path, encoding, errors)
+        return line if path.name == "mountinfo" else read_text(path, encoding, errors)
 
     monkeypatch.setattr(Path, "read_text", recorded)
     assert in_use(disk) == f"{disk.kernel} is mounted on /srv"
+
+
+def test_what_lvm_has_put_together_is_in_use_without_a_volume_that_is_active(disk: Device) -> None:
+    said = {"ID_FS_TYPE": "LVM2_member", "LVM_VG_NAME_COMPLETE": "pool"}
+    assert in_use(replace(disk, properties=said)) == f"{disk.kernel} is part of the volume group pool"
+    del said["LVM_VG_NAME_COMPLETE"]
+    assert in_use(replace(disk, properties=said)) == ""
+
+
+@contextmanager
+def elsewhere(*words: str) -> Iterator[int]:
+    """A process that has run this in a mount namespace of its own, of which nobody else hears."""
+    script = f"mount --make-rprivate / && {' '.join(words)} && echo done && exec sleep 60"
+    with subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"done\n"
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_a_disk_that_is_mounted_in_another_mount_namespace_is_in_use(disk: Device, place: Path) -> None:
+    run("busybox", "mke2fs", "-b", "4096", disk.node)
+    with elsewhere("mount", disk.node, f"'{place}'") as pid:
+        assert in_use(disk) == ""
+        assert in_use_by_anybody(disk) == f"{disk.kernel} is mounted by sleep (process {pid})"
+    eventually(lambda: in_use_by_anybody(disk) == "")
+
+
+def test_a_mount_that_calls_itself_a_disk_uses_none(disk: Device, place: Path) -> None:
+    # What a file system that has no disk says for its source is whatever who mounts it likes.
+    with elsewhere("mount", "-t", "tmpfs", disk.node, f"'{place}'"):
+        assert in_use_by_anybody(disk) == ""
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """No file can be opened while the context lasts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_cannot_be_told_is_not_free(disk: Device) -> None:
+    lo = Device("/sys/devices/virtual/net/lo", "net", "lo")
+    card = Device("/sys/devices/pci0000:00/0000:00:1f.0", "pci", "0000:00:1f.0")
+    with no_descriptors():
+        found = [in_use(each) for each in (disk, lo, card)]
+        found.append(in_use_by_anybody(disk))
+    for each in found:
+        assert each.startswith(f"{CANNOT_TELL}: ")
+        assert "Too many open files" in each
+
+
+def test_another_way_to_what_the_host_uses_is_in_use() -> None:
+    routes = Path("/proc/net/route").read_text().splitlines()[1:]
+    name = next(line.split()[0] for line in routes if line.split()[1] == "00000000")
+    above = str(Path(os.path.realpath(f"/sys/class/net/{name}")).parent.parent)
+    why = f"{name}: it has the default route"
+    top = next(str(each) for each in Path(above).parents if each.name.startswith("pci"))
+    assert in_use(Device(top, "usb", "1-1", "usb_device")) == in_use(Device(top, "pci", "top")) != ""
+    assert in_use(Device(above, "nvme", "nvme0")) == why
+    assert in_use(Device(above, "usb", "1-1:1.0", "usb_interface")) == ""
+    assert in_use(Device(above, "tty", "ttyS0")) == ""
 
 
 def test_a_disk_that_was_pulled_meanwhile_is_free(zram: Zram) -> None:

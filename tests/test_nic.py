@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import nic
+from hotplugd import nic, rtnetlink
 from tests.lab.kernel import Veth
 from tests.lab.wait import eventually
 
@@ -41,13 +41,13 @@ def connected(server: socket.socket) -> socket.socket:
 
 
 def used(veth: Veth) -> str:
-    return nic.in_use(veth.name, veth.syspath)
+    return nic.in_use(veth.syspath)
 
 
 def test_one_that_nobody_uses_is_free(plugged: Veth) -> None:
     assert used(plugged) == ""
     ip("address", "add", f"{ADDRESS}/32", "dev", plugged.name)
-    assert nic.addresses(plugged.name) >= {ADDRESS}
+    assert rtnetlink.addresses(socket.if_nametoindex(plugged.name)) >= {ADDRESS}
     assert used(plugged) == ""
 
 
@@ -56,13 +56,80 @@ def test_one_that_nobody_uses_is_free(plugged: Veth) -> None:
     [
         ["route", "add", "default", "metric", "9999"],
         ["-6", "route", "add", "default", "metric", "9999"],
+        ["route", "add", "default", "table", "7341"],
+        ["-6", "route", "add", "default", "table", "7341"],
     ],
-    ids=["IPv4", "IPv6"],
+    ids=["IPv4", "IPv6", "IPv4 in another table", "IPv6 in another table"],
 )
 def test_one_with_a_default_route_is_in_use(plugged: Veth, route: list[str]) -> None:
     ip(*route, "dev", plugged.name)
     assert used(plugged) == "it has the default route"
     plugged.unplug()
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/1", "128.0.0.0/1", "64.0.0.0/2", "2000::/3", "8000::/1"])
+def test_the_way_to_a_part_of_everywhere_is_in_use(plugged: Veth, network: str) -> None:
+    # What VPNs and providers have in place of a default route.
+    ip("route", "add", network, "dev", plugged.name, "metric", "9999", "table", "7341")
+    assert used(plugged) == f"it has the route to {network}"
+    plugged.unplug()
+
+
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "224.0.0.0/4", "fd00::/8", "ff00::/8"])
+def test_the_way_to_a_network_is_free(plugged: Veth, network: str) -> None:
+    ip("route", "add", network, "dev", plugged.name, "metric", "9999", "table", "7341")
+    assert used(plugged) == ""
+    plugged.unplug()
+
+
+def test_a_route_by_several_interfaces_or_a_nexthop_counts_for_each(plugged: Veth) -> None:
+    ip("route", "add", "default", "table", "7341", "nexthop", "dev", plugged.name, "nexthop", "dev", "lo")
+    assert used(plugged) == "it has the default route"
+    ip("route", "del", "default", "table", "7341")
+    assert used(plugged) == ""
+    ip("nexthop", "add", "id", "7341", "dev", plugged.name)
+    ip("route", "add", "default", "table", "7341", "nhid", "7341")
+    assert used(plugged) == "it has the default route"
+    plugged.unplug()
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        ["type", "ipip", "remote", "198.51.100.1", "local", "198.51.100.2", "dev"],
+        ["type", "vlan", "id", "7", "link"],
+        ["type", "macvlan", "link"],
+        ["type", "vrf", "table", "7341"],
+        ["type", "bond"],
+    ],
+    ids=lambda words: words[1],
+)
+def test_one_on_which_another_is_made_is_in_use(plugged: Veth, above: list[str]) -> None:
+    name = "hpabove"
+    *words, last = above
+    words = [*words, last, plugged.name] if last in ("dev", "link") else above
+    try:
+        ip("link", "add", name, *words)
+    except subprocess.CalledProcessError:
+        pytest.skip(f"this kernel has no {above[1]}")
+    try:
+        if last not in ("dev", "link"):
+            ip("link", "set", plugged.name, "down")
+            ip("link", "set", plugged.name, "master", name)
+        assert used(plugged) in (f"it is part of {name}", f"{name} is made on it")
+    finally:
+        ip("link", "del", name)
+    assert used(plugged) == ""
+
+
+def test_one_at_whose_address_a_server_of_udp_listens_is_in_use(plugged: Veth) -> None:
+    ip("address", "add", f"{ADDRESS}/32", "dev", plugged.name)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((ADDRESS, 0))
+        assert used(plugged) == f"its address {ADDRESS} is in use by a connection or a server of the host"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((ADDRESS, 68))  # that of DHCP
+        assert used(plugged) == ""
 
 
 def test_the_port_of_a_bridge_is_in_use(plugged: Veth) -> None:
@@ -101,7 +168,7 @@ def test_one_by_whose_address_somebody_speaks_is_in_use(
 
 
 def test_one_that_is_gone_is_not_in_use() -> None:
-    assert nic.in_use("hpgone0", "/sys/devices/virtual/net/hpgone0") == ""
+    assert nic.in_use("/sys/devices/virtual/net/hpgone0") == ""
 
 
 def test_a_virtual_one_has_no_permanent_address_and_the_loopback_stays(plugged: Veth) -> None:

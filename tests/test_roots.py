@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hotplugd import roots
-from hotplugd.inside import process_folder
+from hotplugd.inside import Lost, Root, process_folder
 from hotplugd.opener import Opener
 from hotplugd.threads import Threads
 from tests.lab.daemon import command
@@ -61,12 +61,26 @@ def ask(root: None, project: Path, request: pytest.FixtureRequest) -> Iterator[A
 
 
 @pytest.fixture
-def init(root: None) -> Iterator[int]:
+def init(root: None, tmp_path: Path) -> Iterator[int]:
     """The init of what is like a privileged container: in the host's own user namespace."""
-    words = ["unshare", "--pid", "--net", "--mount", "--fork", "--kill-child", "sleep", "600"]
+    files = f"mount -t tmpfs root '{tmp_path}' && cp /bin/busybox '{tmp_path}'"
+    script = f"{files} && exec chroot '{tmp_path}' /busybox sleep 600"
+    yield from _init(script)
+
+
+@pytest.fixture
+def sandbox(root: None) -> Iterator[int]:
+    """The init of what shares the host's files."""
+    yield from _init("exec sleep 600")
+
+
+def _init(script: str) -> Iterator[int]:
+    words = ["unshare", "--pid", "--net", "--mount", "--fork", "--kill-child", "sh", "-c", script]
     with subprocess.Popen(words) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        yield int(eventually(lambda: children.read_text().split())[0])
+        pid = int(eventually(lambda: children.read_text().split())[0])
+        eventually(lambda: "sleep" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")[-3:])
+        yield pid
         process.kill()
 
 
@@ -122,15 +136,15 @@ def test_what_is_no_request(ask: Ask, init: int, folders: Callable[[int], int]) 
 
 
 def test_a_server_has_its_nodes_in_known_places_alone(
-    ask: Ask, init: int, folders: Callable[[int], int]
+    ask: Ask, sandbox: int, folders: Callable[[int], int]
 ) -> None:
     place = next(each for each in roots.SERVERS)
     script = f"mount -t tmpfs none /var/lib && mkdir -p {place}/devices/box"
-    subprocess.run(["nsenter", f"--target={init}", "--mount", "sh", "-ec", script], check=True)
-    answer, (found,) = ask(roots.NODES + place.encode(), [folders(init)])
+    subprocess.run(["nsenter", f"--target={sandbox}", "--mount", "sh", "-ec", script], check=True)
+    answer, (found,) = ask(roots.NODES + place.encode(), [folders(sandbox)])
     assert answer == "done"
     assert os.listdir(f"/proc/self/fd/{found}") == ["box"]
-    answer, none = ask(roots.NODES + b"/var/lib/incus", [folders(init)])
+    answer, none = ask(roots.NODES + b"/var/lib/incus", [folders(sandbox)])
     assert ("No such file" in answer, none) == (True, [])
 
 
@@ -182,3 +196,14 @@ def test_by_hand_it_says_who_starts_it() -> None:
         [*command(), "roots"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     assert (done.returncode, "standard input is no socket" in done.stderr) == (2, True)
+
+
+def test_a_sandbox_with_the_hosts_files_is_no_container(
+    ask: Ask, sandbox: int, folders: Callable[[int], int]
+) -> None:
+    for request in (roots.ROOT, roots.NETWORK):
+        assert ask(request, [folders(sandbox)]) == ("not the init of a container: its root is the host's", [])
+    process = folders(sandbox)
+    held = [os.dup(process), os.open("root", os.O_PATH, dir_fd=process)]
+    with pytest.raises(Lost, match="its root is the host's"):
+        Root(sandbox, *held)

@@ -138,8 +138,9 @@ def _ip(*words: str) -> None:
 def _reserve_interface() -> tuple[str, str, Claim]:
     """The names of a free pair, and what holds them."""
     for number, claim in claims("veth", range(1000)):
-        if not Path(f"/sys/class/net/hpfar{number}").exists():
-            return f"hpnic{number}", f"hpfar{number}", claim
+        ends = (f"hpnic{number}", f"hpfar{number}")
+        if not any(Path("/sys/class/net", each).exists() for each in ends):
+            return (*ends, claim)
         claim.close()
     raise AssertionError("expected a free pair of interfaces in hpnic0 to hpnic999, and found none")
 

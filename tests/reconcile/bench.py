@@ -19,7 +19,7 @@ from hotplugd.rules import RuleSet
 from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.tools import Tools
 from hotplugd.uevents import Uevent
-from hotplugd.wants import Problem
+from hotplugd.wants import Problem, Want
 from tests.devices import ALL, BOOT, BOX, box
 from tests.virtual import later, now
 
@@ -137,6 +137,8 @@ class Bench:
     halves     nodes inside of entries that the server did not get to write down, by path
     nowhere    links that are somewhere else once they were made
     unlinked   raises what making or taking away a link inside fails with
+    used       what the host does with devices, by syspath, `asking` how long it takes to ask and
+               `asked` when it was asked of which
     kept       the links that are noted
     before     what was being put in when another ended, and `notes` the names of what is, by instance
     links      which slots have links; `unlinkable` and `unmakeable` slots fail
@@ -183,6 +185,9 @@ class Bench:
         self.restored: Callable[[Device], Device] = lambda device: device
         self.before: dict[InstanceName, dict[str, Entry]] = {}
         self.notes: dict[InstanceName, set[str]] = {}
+        self.used: dict[str, str] = {}
+        self.asking = 0.0
+        self.asked: list[tuple[float, str]] = []
         self.kept = Kept()
         self.seals = Seals()
         self.logged = LogCapture()
@@ -200,6 +205,7 @@ class Bench:
                 self.restore,
                 log,
                 lambda: f"at {now()}",
+                self.in_use,
                 dry_run,
                 BOOT,
             ),
@@ -217,6 +223,12 @@ class Bench:
         for device in devices:
             self.reconciler.device(device)
         await self.reconciler.settled()
+
+    async def in_use(self, want: Want) -> str:
+        """What the host does with a device that is about to be put in."""
+        self.asked.append((now(), want.device.kernel))
+        await later(self.asking)
+        return self.used.get(want.device.syspath, "")
 
     def restore(self, device: Device) -> Device | None:
         """An interface that is away, where its hardware is still there."""

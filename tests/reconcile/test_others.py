@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from hotplugd import reconcile
 from hotplugd.model import Device, Entry, Instance, InstanceName
 from hotplugd.rules import RuleSet
-from hotplugd.wants import Wants, wants
+from hotplugd.wants import Want, Wants
+from hotplugd.wants import judged as judged_by
 from tests.devices import BOX, box, console, disk, interface, nic_entry, phone
 from tests.reconcile.bench import Bench
 from tests.virtual import at, in_virtual_time
@@ -204,11 +207,11 @@ def test_ten_thousand_entries_of_others_have_nothing_judged_that_they_do_not_tak
 ) -> None:
     judged: list[str] = []
 
-    def judge(rules: RuleSet, device: Device) -> Wants:
+    def judge(rules: RuleSet, device: Device, has: Callable[[Want], bool]) -> Wants:
         judged.append(device.kernel)
-        return wants(rules, device)
+        return judged_by(rules, device, has)
 
-    monkeypatch.setattr(reconcile, "wants", judge)
+    monkeypatch.setattr(reconcile, "judged", judge)
 
     def forged(number: int) -> dict[str, str]:
         kind = ("usb", "unix-hotplug")[number % 2]

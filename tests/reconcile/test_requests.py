@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,8 @@ from hotplugd.entry import name_for, slot_links
 from hotplugd.model import Device, Entry, InstanceName
 from hotplugd.rules import RuleSet
 from hotplugd.server import Busy, Unreachable
-from hotplugd.wants import Wants, wants
+from hotplugd.wants import Want, Wants
+from hotplugd.wants import judged as judged_by
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset
 from tests.reconcile.bench import Bench, Request, fail, names, recover
 from tests.virtual import at, in_virtual_time, later, now
@@ -406,11 +408,11 @@ def test_no_device_is_judged_again_for_entries_that_are_not_about_it(
 ) -> None:
     judged: list[str] = []
 
-    def judge(rules: RuleSet, device: Device) -> Wants:
+    def judge(rules: RuleSet, device: Device, has: Callable[[Want], bool]) -> Wants:
         judged.append(device.kernel)
-        return wants(rules, device)
+        return judged_by(rules, device, has)
 
-    monkeypatch.setattr(reconcile, "wants", judge)
+    monkeypatch.setattr(reconcile, "judged", judge)
     disk = Entry("root", {"type": "disk", "path": "/", "pool": "default"})
     theirs = [
         box([replace(THEIRS, config={**THEIRS.config, "source": f"/dev/ttyUSB{number}"})], [disk], name=name)

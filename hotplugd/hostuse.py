@@ -1,0 +1,45 @@
+"""What the host uses is asked right before a device is put in: a mount, a route or a session sends no uevent.
+
+The planner stays pure: who is asked here tells the reconciler, and the next plan is made with the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from hotplugd.model import Device
+from hotplugd.plan import Change
+from hotplugd.tools import Tools
+from hotplugd.wants import may_be_used
+
+# An answer holds for so many seconds: the plan is made anew with it, and the request follows.
+_FRESH: Final = 0.2
+
+
+class HostUse:
+    """Asks for one instance's writer.
+
+    found  called with a device that the host uses, and how
+    """
+
+    def __init__(self, tools: Tools, found: Callable[[Device, str], None]) -> None:
+        self._tools = tools
+        self._found = found
+        # Until when each slot's device is known to be free.
+        self._free: dict[str, float] = {}
+
+    async def ask(self, batch: Sequence[Change], now: Callable[[], float]) -> bool:
+        """Ask of each device that these put in. Returns whether any was asked of: then plan anew."""
+        self._free = {slot: until for slot, until in self._free.items() if until > now()}
+        asked = False
+        for change in batch:
+            want = change.want
+            if want is None or change.action != "add" or not may_be_used(want) or want.slot in self._free:
+                continue
+            asked = True
+            if used := await self._tools.in_use(want):
+                self._found(want.device, used)
+            else:
+                self._free[want.slot] = now() + _FRESH
+        return asked

@@ -1,0 +1,173 @@
+"""What the host uses stays on the host, whenever it began to; and a number that is another's by now."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.e2e.test_daemon import look, names, ours, rules, there
+from tests.lab.container import Container
+from tests.lab.daemon import Daemon
+from tests.lab.kernel import Console, Veth, Zram
+from tests.lab.server import Server
+from tests.lab.udevd import settle
+from tests.lab.wait import eventually, steadily
+
+
+def run(*words: str | Path) -> None:
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+
+
+@pytest.fixture
+def disk(zram: Zram) -> Zram:
+    """A disk with a file system."""
+    zram.plug()
+    settle()
+    Path(zram.syspath, "disksize").write_text("16M")
+    run("busybox", "mke2fs", "-b", "4096", zram.node)
+    settle()
+    return zram
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """Where to mount something."""
+    yield tmp_path
+    with suppress(AssertionError):
+        run("umount", tmp_path)
+
+
+def problems(daemon: Daemon) -> str:
+    """What the daemon says is wrong."""
+    found = cast("list[dict[str, str]]", daemon.status()["problems"])
+    return "\n".join(each["message"] for each in found)
+
+
+def of(zram: Zram, to: object) -> str:
+    return rules(to=str(to), subsystem="block", kernel=zram.name)
+
+
+def test_a_disk_that_is_mounted_before_a_rule_takes_it_stays_until_it_is_unmounted(
+    container: Container, disk: Zram, place: Path, daemon: StartDaemon
+) -> None:
+    running = daemon("rules: []\n")
+    run("mount", disk.node, place)
+    running.write_rules(of(disk, container))
+    running.reload()
+    eventually(lambda: f"{disk.name} is mounted on {place}" in problems(running))
+    steadily(lambda: container.look(disk.node) is None and not ours(container), 1.0)
+    run("umount", place)
+    look(container, disk.node)
+    eventually(lambda: not problems(running))
+
+
+def test_a_disk_that_is_mounted_before_its_instance_is_there_stays(
+    launch: Callable[..., Container], disk: Zram, place: Path, daemon: StartDaemon
+) -> None:
+    running = daemon(of(disk, "later"))
+    eventually(lambda: "there is no instance" in problems(running))
+    run("mount", disk.node, place)
+    container = launch("later")
+    eventually(lambda: f"{disk.name} is mounted on {place}" in problems(running))
+    steadily(lambda: container.look(disk.node) is None and not ours(container), 1.0)
+
+
+@contextmanager
+def mounted_elsewhere(disk: Zram, place: Path) -> Iterator[int]:
+    """A process that has the disk mounted where nobody else sees it."""
+    script = f"mount --make-rprivate / && mount {disk.node} '{place}' && echo done && exec sleep 600"
+    with subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"done\n"
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_a_disk_that_a_service_has_mounted_for_itself_stays(
+    container: Container, disk: Zram, place: Path, daemon: StartDaemon
+) -> None:
+    with mounted_elsewhere(disk, place) as pid:
+        running = daemon(of(disk, container))
+        eventually(lambda: f"{disk.name} is mounted by sleep (process {pid})" in problems(running))
+        assert container.look(disk.node) is None
+
+
+def test_a_disk_that_a_stopped_instance_would_get_leaves_it_once_it_is_mounted(
+    container: Container, disk: Zram, place: Path, daemon: StartDaemon
+) -> None:
+    container.stop()
+    running = daemon(of(disk, container))
+    eventually(lambda: ours(container))
+    run("mount", disk.node, place)
+    eventually(lambda: not ours(container))
+    container.start()
+    steadily(lambda: container.look(disk.node) is None, 1.0)
+    assert f"{disk.name} is mounted on {place}" in problems(running)
+
+
+def test_a_disk_that_is_inside_stays_when_the_host_mounts_it_and_that_is_said(
+    container: Container, disk: Zram, place: Path, daemon: StartDaemon
+) -> None:
+    running = daemon(of(disk, container))
+    look(container, disk.node)
+    run("mount", disk.node, place)
+    eventually(lambda: f"{disk.name} is mounted on {place}, and it is in {container}" in problems(running))
+    assert container.look(disk.node) is not None
+    run("umount", place)
+    eventually(lambda: not problems(running))
+    assert container.look(disk.node) is not None
+
+
+@pytest.mark.parametrize("route", [["default", "table", "7341"], ["128.0.0.0/1"]], ids=lambda words: words[0])
+def test_an_interface_that_became_the_way_to_everywhere_stays(
+    launch: Callable[..., Container], veth: Veth, daemon: StartDaemon, route: list[str]
+) -> None:
+    veth.plug()
+    run("ip", "link", "set", veth.name, "up")
+    running = daemon(rules(to="later", subsystem="net", kernel=veth.name))
+    eventually(lambda: "there is no instance" in problems(running))
+    run("ip", "route", "add", *route, "dev", veth.name, "metric", "9999")
+    container = launch("later")
+    eventually(lambda: "the host uses it: it has the" in problems(running))
+    steadily(lambda: veth.on_host and not ours(container), 1.0)
+    run("ip", "route", "del", *route, "dev", veth.name, "metric", "9999")
+    eventually(lambda: not veth.on_host)
+
+
+def links() -> set[str]:
+    return {each for each in os.listdir("/dev/hotplugd") if not each.startswith(".")}
+
+
+def test_what_has_the_number_next_does_not_go_in_by_a_request_that_is_under_way(
+    own_server: Server, console: Console
+) -> None:
+    first, second = own_server.launch(), own_server.launch()
+    with Daemon(own_server.socket, rules(to=str(first), kernel=names(console))) as running:
+        before = links()
+        own_server.freeze()
+        try:
+            console.plug()
+            made = eventually(lambda: links() - before)
+            assert made
+            console.unplug()
+            eventually(lambda: not links() & made)
+            running.write_rules(rules(to=str(second), kernel=names(console)))
+            running.reload()
+            console.plug()
+        finally:
+            own_server.thaw()
+        eventually(lambda: there(second, console))
+        steadily(lambda: first.look(console.node) is None, 1.0)
+        eventually(lambda: not ours(first))
+        found = cast("list[dict[str, object]]", running.status()["attachments"])
+        assert [each["instance"] for each in found] == [str(second)]
