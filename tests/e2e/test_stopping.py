@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,7 +25,7 @@ from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
 from tests.lab.server import Server
 from tests.lab.udevd import settle
-from tests.lab.wait import ended, eventually
+from tests.lab.wait import ended, eventually, steadily
 
 # One that an init does not end by: the stop waits until it ends otherwise.
 IGNORED = {"raw.lxc": "lxc.signal.halt = SIGURG"}
@@ -123,13 +122,28 @@ def power_off(container: Container) -> None:
         container.run("poweroff")
 
 
+def start(container: Container) -> None:
+    """Once the server is done with the stop, of which it tells too early."""
+
+    def started() -> bool:
+        try:
+            container.start()
+        except ServerError as error:
+            return "already running" in str(error)
+        return True
+
+    eventually(started, 40)
+
+
 @contextmanager
 def stopping(container: Container) -> Iterator[Callable[[], None]]:
     """It stops cleanly, and its init takes its time: gives what ends that, and waits for the stop."""
     init = container.pid
     end_file_server(container)
     with in_background(lambda: stop(container)) as stopped:
-        eventually(lambda: is_busy(container))
+        eventually(lambda: stopped.done() or is_stopping(container))
+        # Its init has been told, and goes on.
+        steadily(lambda: not stopped.done(), 0.5)
 
         def end() -> None:
             with suppress(ProcessLookupError):
@@ -139,13 +153,10 @@ def stopping(container: Container) -> Iterator[Callable[[], None]]:
         yield end
 
 
-def is_busy(container: Container) -> bool:
-    """Whether the server has begun a stop: then it refuses all else."""
-    try:
-        container.patch({"config": {"user.asked": str(time.time())}})
-    except ServerError as error:
-        return "busy" in str(error).lower()
-    return False
+def is_stopping(container: Container) -> bool:
+    """Whether the server has begun a stop. Any request for the instance may have that refused."""
+    running = container.api.get("/1.0/operations?recursion=1").get("running")
+    return "Stopping" in str(running)
 
 
 def is_over(server: Server, container: Container, *consoles: Console) -> None:
@@ -154,8 +165,7 @@ def is_over(server: Server, container: Container, *consoles: Console) -> None:
     eventually(lambda: not ours(container))
     for each in consoles:
         eventually(partial(has_no_links, each))
-    container.start()
-    container.forget_pid()
+    start(container)
     for each in consoles:
         assert container.look(each.node) is None
     other = server.launch()
@@ -369,7 +379,7 @@ def test_a_hundred_pulls_at_any_time(
             timer.join()
         eventually(lambda: not ours(container))
         eventually(lambda: not any(links(each) for each in several))
-        container.start()
+        start(container)
         assert not any(container.look(each.node) for each in several)
     for each in several:
         each.plug()
