@@ -30,7 +30,7 @@ class HostUse:
         self._free: dict[str, float] = {}
 
     async def ask(self, batch: Sequence[Change], now: Callable[[], float]) -> bool:
-        """Ask of each device that these put in. Returns whether the host uses one, so that the plan is old."""
+        """Ask of each device that these put in. Returns whether the host uses any of them."""
         self._free = {slot: until for slot, until in self._free.items() if until > now()}
         found = False
         for change in batch:
