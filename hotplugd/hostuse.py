@@ -13,7 +13,7 @@ from hotplugd.plan import Change
 from hotplugd.tools import Tools
 from hotplugd.wants import may_be_used
 
-# An answer holds for so many seconds: the plan is made anew with it, and the request follows.
+# An answer holds for so many seconds: where more became known meanwhile the plan is made anew.
 _FRESH: Final = 0.2
 
 
@@ -30,16 +30,16 @@ class HostUse:
         self._free: dict[str, float] = {}
 
     async def ask(self, batch: Sequence[Change], now: Callable[[], float]) -> bool:
-        """Ask of each device that these put in. Returns whether any was asked of: then plan anew."""
+        """Ask of each device that these put in. Returns whether the host uses any of them."""
         self._free = {slot: until for slot, until in self._free.items() if until > now()}
-        asked = False
+        found = False
         for change in batch:
             want = change.want
             if want is None or change.action != "add" or not may_be_used(want) or want.slot in self._free:
                 continue
-            asked = True
             if used := await self._tools.in_use(want):
+                found = True
                 self._found(want.device, used)
             else:
                 self._free[want.slot] = now() + _FRESH
-        return asked
+        return found

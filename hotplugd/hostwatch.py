@@ -26,7 +26,8 @@ class HostWatch:
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._files: list[int] = []
-        # A poll set of its own asks for POLLPRI alone: see `inside.Root`.
+        # A poll set of its own asks for POLLPRI alone, and who finds it readable has had the change: see
+        # `inside.Root`.
         self._polled: select.epoll | None = None
         self._routes: socket.socket | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -44,7 +45,7 @@ class HostWatch:
             socket.NETLINK_ROUTE,
         )
         self._routes.bind((0, _GROUPS))
-        self._loop.add_reader(self._polled.fileno(), self._hear_files)
+        self._loop.add_reader(self._polled.fileno(), self._hear)
         self._loop.add_reader(self._routes.fileno(), self._hear_routes)
 
     def stop(self) -> None:
@@ -58,10 +59,6 @@ class HostWatch:
         while self._files:
             os.close(self._files.pop())
         self._polled = self._routes = None
-
-    def _hear_files(self) -> None:
-        if self._polled is not None and self._polled.poll(0):
-            self._hear()
 
     def _hear_routes(self) -> None:
         assert self._routes is not None

@@ -289,7 +289,11 @@ class Writer:
         if lost := self._doubts.in_the_way(batch):
             await self._clear_up(lost)
             return True
-        return await self._host_use.ask(batch, self._loop.time)
+        kicked, self._kicked = self._kicked, False
+        # What became known while that was asked may be that a device is gone.
+        again = await self._host_use.ask(batch, self._loop.time) or self._kicked
+        self._kicked |= kicked
+        return again
 
     def _looked(self) -> None:
         self._tell_looked(self)
