@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -34,27 +35,38 @@ _COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
 
 
 class _Screen(StringIO):
+    """A file in memory, as standard error; terminal: whether it says to be one."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self._file = os.memfd_create("said")
+        self._terminal = terminal
+
+    def fileno(self) -> int:
+        return self._file
+
     def isatty(self) -> bool:
-        return True
+        return self._terminal
 
 
 class _Said:
     """The log in one form, kept, with what it wrote."""
 
-    def __init__(self, screen: StringIO) -> None:
+    def __init__(self, screen: _Screen) -> None:
         self.screen = screen
         with _as_stderr(screen):
             self.log: FilteringBoundLogger = systemd.logger()
 
     def text(self) -> str:
-        found = self.screen.getvalue()
-        self.screen.seek(0)
-        self.screen.truncate()
-        return found
+        file = self.screen.fileno()
+        found = os.pread(file, os.fstat(file).st_size, 0)
+        os.ftruncate(file, 0)
+        os.lseek(file, 0, os.SEEK_SET)
+        return found.decode()
 
 
 @contextmanager
-def _as_stderr(screen: StringIO) -> Iterator[None]:
+def _as_stderr(screen: _Screen) -> Iterator[None]:
     before, sys.stderr = sys.stderr, screen
     try:
         yield
@@ -62,8 +74,8 @@ def _as_stderr(screen: StringIO) -> Iterator[None]:
         sys.stderr = before
 
 
-_LINES: Final = _Said(StringIO())
-_SCREEN: Final = _Said(_Screen())
+_LINES: Final = _Said(_Screen(terminal=False))
+_SCREEN: Final = _Said(_Screen(terminal=True))
 
 
 def log(data: bytes) -> None:
