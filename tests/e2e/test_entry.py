@@ -180,7 +180,7 @@ def test_while_no_daemon_runs_udevd_ends_the_links(
         console.plug()
         eventually(lambda: node(container, console))
         now = slot(console)
-        assert len(left(now)) == 3
+        assert len(left(now)) == 4
         running.kill()
         console.unplug()
         eventually(lambda: not left(now))
