@@ -97,6 +97,7 @@ def test_a_route_by_several_interfaces_or_a_nexthop_counts_for_each(plugged: Vet
     "above",
     [
         ["type", "ipip", "remote", "198.51.100.1", "local", "198.51.100.2", "dev"],
+        ["type", "vxlan", "id", "7341", "dstport", "0", "dev"],
         ["type", "vlan", "id", "7", "link"],
         ["type", "macvlan", "link"],
         ["type", "vrf", "table", "7341"],

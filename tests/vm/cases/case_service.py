@@ -19,7 +19,7 @@ from tests.lab.api import Json
 from tests.lab.container import Container
 from tests.lab.handle import Handle
 from tests.lab.inside import Seen
-from tests.lab.kernel import Console
+from tests.lab.kernel import Console, Zram
 from tests.lab.server import Manager
 from tests.lab.uevents import listening
 from tests.lab.wait import eventually
@@ -148,6 +148,32 @@ class TestFirstBoot:
             eventually(lambda: has(box, console.node) is None)
         assert status()["problems"] == []
         assert capabilities("seal") == {1 << 0}
+
+    @pytest.mark.parametrize(
+        "place", ["/home/disk", "/tmp/disk", "/mnt/disk"]
+    )  # the unit hides the first two
+    def test_what_the_host_has_mounted_it_sees_from_within_its_unit(self, box: Container, place: str) -> None:
+        disk, more = Zram(), RULES.with_name("40-test.yaml")
+        disk.plug()
+        try:
+            run("udevadm", "settle")
+            Path(disk.syspath, "disksize").write_text("16M")
+            run("busybox", "mke2fs", "-b", "4096", disk.node)
+            Path(place).mkdir(parents=True, exist_ok=True)
+            run("mount", disk.node, place)
+            rule = f"{{subsystem: block, kernel: {disk.name}}}"
+            more.write_text(f"rules:\n  - {{name: disk, match: {rule}, attach: {{to: {BOX}}}}}\n")
+            run("systemctl", "reload", "hotplugd")
+            eventually(lambda: f"{disk.name} is mounted on {place}" in str(status()["problems"]))
+            assert has(box, disk.node) is None
+            run("umount", place)
+            eventually(lambda: has(box, disk.node))
+        finally:
+            subprocess.run(["umount", place], check=False, capture_output=True)
+            more.unlink(missing_ok=True)
+            run("systemctl", "reload", "hotplugd")
+            eventually(lambda: has(box, disk.node) is None)
+            disk.unplug()
 
     def test_a_privileged_container_is_looked_into(self, console: Console) -> None:
         write_rules("none")
