@@ -16,7 +16,7 @@ from tests.lab.container import Container
 from tests.lab.inside import Seen
 from tests.lab.kernel import Console, Zram
 from tests.lab.server import Server
-from tests.lab.udevd import slot_said, trigger
+from tests.lab.udevd import another_rule, slot_said, trigger
 from tests.lab.usb import SERIAL, Phone, Usb
 from tests.lab.wait import NotInTime, eventually
 
@@ -96,7 +96,7 @@ class TestKernelDevices:
 
 
 class TestRuleFile:
-    """rules/60-hotplugd.rules, as udevd carries it out."""
+    """rules/99-hotplugd.rules, as udevd carries it out."""
 
     def test_links_that_were_made_go_with_the_device_and_no_others_do(
         self, consoles: Callable[[int], list[Console]], monitor: pyudev.Monitor
@@ -141,6 +141,19 @@ class TestRuleFile:
         assert all(each.exists() for each in made)
         console.unplug()
         eventually(lambda: not any(os.path.lexists(each) for each in made))
+
+    def test_what_a_program_of_udevds_says_is_not_the_name(
+        self, console: Console, monitor: pyudev.Monitor
+    ) -> None:
+        forged = f'KERNEL=="vcsa{console.number}", ENV{{HOTPLUGD_SLOT}}="c-1-1-boot-1"\n'
+        with another_rule("60-persistent-v4l-as-if.rules", forged):
+            console.plug()
+            slot = _hear(monitor, "add", console.syspath).properties["HOTPLUGD_SLOT"]
+            assert slot.startswith(f"c-7-{128 + console.number}-")
+            trigger(console.syspath)
+            assert _hear(monitor, "change", console.syspath).properties["HOTPLUGD_SLOT"] == slot
+            console.unplug()
+            assert _hear(monitor, "remove", console.syspath).properties["HOTPLUGD_SLOT"] == slot
 
     def test_a_disks_name_says_that_it_is_one(self, zram: Zram, monitor: pyudev.Monitor) -> None:
         zram.plug()

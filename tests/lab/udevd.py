@@ -16,7 +16,7 @@ from hotplugd.entry import slot_links, slot_made, slot_of_file
 from hotplugd.sysfs import boot
 from tests.lab.wait import ended, eventually
 
-RULE = Path(__file__).parents[2] / "rules" / "60-hotplugd.rules"
+RULE = Path(__file__).parents[2] / "rules" / "99-hotplugd.rules"
 SLOTS = Path("/dev/hotplugd")
 # Network interfaces have none, and those of other namespaces would never be heard of.
 _NODES = ("--subsystem-nomatch=net",)
@@ -114,6 +114,20 @@ def ruled_by(rule: Path) -> Iterator[None]:
         yield
     finally:
         _replace(RULE)
+
+
+@contextmanager
+def another_rule(name: str, text: str) -> Iterator[None]:
+    """A rule file of this name holds beside ours."""
+    path = _FOR_THE_TIME.with_name(name)
+    path.write_text(text)
+    subprocess.run(["udevadm", "control", "--reload"], check=True)
+    settle()
+    try:
+        yield
+    finally:
+        path.unlink()
+        subprocess.run(["udevadm", "control", "--reload"], check=True)
 
 
 def _replace(rule: Path) -> None:

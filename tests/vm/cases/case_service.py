@@ -101,7 +101,7 @@ class TestFirstBoot:
         server.launch(BOX, config={"boot.autostart": "true"})
         write_rules("vcsa60")
         text = (PROJECT / "README.md").read_text()
-        begin = text.index("    sudo install -D -m644 rules/60-hotplugd.rules")
+        begin = text.index("    sudo install -D -m644 rules/99-hotplugd.rules")
         block = text[begin : text.index("\n\n", text.index("enable --now hotplugd", begin))]
         commands = "\n".join(line.strip() for line in block.splitlines()).replace("sudo ", "")
         Path("/usr/local/bin/hotplugd").symlink_to("/opt/hotplugd/bin/hotplugd")
