@@ -391,6 +391,12 @@ class _Planner:
             # It is right but for a mark, which alone cannot be changed.
             self._update(first, form.moved(wanted, actual, first.slot), actual, _made_for(actual))
             return
+        member = actual.config.get(entries.MARK_MEMBER, "")
+        if member and member != self._instance.location and not self._instance.running:
+            # Hosts that are up have no slot in common; servers that share one host have.
+            why = f"it was made on the cluster member {quoted(member)}"
+            self._update(first, form.moved(wanted, actual, first.slot), actual, why)
+            return
         if entries.name_for(entries.slot_of(actual)) != actual.name:
             self._update(first, None, actual, "its marks name another device")
             return

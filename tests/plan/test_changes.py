@@ -117,6 +117,16 @@ def test_what_was_made_for_another_instance_is_put_in_again(mark: str, source: s
     assert found.changes[0].why == f"it was made for {quoted(mark)}, not for this instance"
 
 
+@pytest.mark.parametrize("running", [True, False])
+def test_an_instance_that_was_moved_gets_its_entry_anew_while_it_does_not_run(running: bool) -> None:
+    of_one = entry(ONE, {"user.hotplugd.member": "m1"})
+    instance = replace(box([of_one], running=running), location="m2")
+    found = plan_instance(BOX, instance, wanted(ALL, ONE), RUNNING if running else None)
+    (here,) = plan_instance(BOX, replace(instance, entries={}), wanted(ALL, ONE), None).changes
+    moved = Entry(here.entry.name, {**here.entry.config, "source": SECOND})
+    assert [(each.action, each.entry) for each in found.changes] == ([] if running else [("update", moved)])
+
+
 # What a rule says, what was seen inside, and why the entry of a later version goes.
 LATER: dict[str, tuple[str, Inside, str]] = {
     "another mode": ("mode: '0600'", RUNNING, "its entry differs in mode"),
