@@ -39,11 +39,17 @@ _PYTEST: Final = (
 )  # fmt: skip
 _CASES: Final = "tests/vm/cases"
 _HARDWARE: Final = (f"{_CASES}/case_hardware.py", f"{_CASES}/case_devices.py")
+_ATTACKS: Final = tuple(
+    f"{_CASES}/case_{name}.py"
+    for name in ("buses", "flapping", "forged", "interfaces", "others", "sealed", "strangers", "udevd")
+)
 _UNMARKED: Final = "not first_boot and not second_boot and not crashes"
 GROUPS: Final = {
     "plain": Group(
-        ((_CASES, *(f"--ignore={each}" for each in _HARDWARE), "-m", _UNMARKED),),
+        ((_CASES, *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS)), "-m", _UNMARKED),),
     ),
+    "attacks": Group(((*_ATTACKS, "-m", "not variant"), (*_ATTACKS, "-m", "variant"))),
+    "attacks-in-short": Group(((*_ATTACKS, "-m", "not variant"),)),
     "hardware": Group((_HARDWARE,)),
     "crashes": Group(((_CASES, "-m", "crashes"),)),
     "incus": Group(

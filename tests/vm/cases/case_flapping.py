@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
 
+import pytest
+
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
@@ -33,6 +35,7 @@ def _problems(daemon: Daemon) -> list[str]:
     return [str(each["message"]) for each in cast("list[dict[str, object]]", daemon.status()["problems"])]
 
 
+@pytest.mark.variant
 def test_a_device_that_says_another_serial_each_time_is_held_off_at_its_port(
     hub: Hub, launch: Launch, server: Server
 ) -> None:
@@ -58,6 +61,7 @@ def test_a_device_that_says_another_serial_each_time_is_held_off_at_its_port(
         assert running.log().count("was plugged in") == 1
 
 
+@pytest.mark.variant
 def test_a_phone_that_is_flashed_is_not_held_off(hub: Hub, launch: Launch, daemon: StartDaemon) -> None:
     home = launch("c1")
     running = daemon(_RULES)

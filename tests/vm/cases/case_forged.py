@@ -16,6 +16,7 @@ from tests.lab.wait import eventually, steadily
 from tests.phones import Hub, Keyboard, Phone
 from tests.phones.containers import DEADLINE, node_of, usb_nodes
 from tests.phones.hub import syspath
+from tests.vm.variants import variants
 
 Launch = Callable[..., Container]
 
@@ -59,7 +60,7 @@ def attached(running: Daemon) -> set[str]:
 
 @pytest.mark.parametrize(
     ("match", "attach"),
-    [(NODES, "{to: c1}"), (BELOW, "{to: c1, with: [input, hidraw]}")],
+    variants([(NODES, "{to: c1}"), (BELOW, "{to: c1, with: [input, hidraw]}")]),
     ids=["own", "with"],
 )
 def test_it_has_the_nodes_that_it_has_and_no_others(
@@ -102,14 +103,16 @@ def test_another_devices_node_stays_where_it_is(hub: Hub, launch: Launch, daemon
 
 @pytest.mark.parametrize(
     ("line", "match"),
-    [
-        ("DRIVER=victim", "{driver: victim}"),
-        ("ID_PATH=pci-0000:00:14.0-usb-0:1", "{path: 'pci-0000:00:14.0-usb-0:1'}"),
-        ("ID_SERIAL_SHORT=VICTIM", "{subsystem: [hid, input], property: {ID_SERIAL_SHORT: VICTIM}}"),
-        ("DEVTYPE=usb_device", "{subsystem: hid, devtype: usb_device}"),
-        ("HID_UNIQ=VICTIM", "{property: {HID_UNIQ: VICTIM}}"),
-        ("SUBSYSTEM=usb", "{subsystem: usb, property: {HID_ID: '*'}}"),
-    ],
+    variants(
+        [
+            ("DRIVER=victim", "{driver: victim}"),
+            ("ID_PATH=pci-0000:00:14.0-usb-0:1", "{path: 'pci-0000:00:14.0-usb-0:1'}"),
+            ("ID_SERIAL_SHORT=VICTIM", "{subsystem: [hid, input], property: {ID_SERIAL_SHORT: VICTIM}}"),
+            ("DEVTYPE=usb_device", "{subsystem: hid, devtype: usb_device}"),
+            ("HID_UNIQ=VICTIM", "{property: {HID_UNIQ: VICTIM}}"),
+            ("SUBSYSTEM=usb", "{subsystem: usb, property: {HID_ID: '*'}}"),
+        ]
+    ),
 )
 def test_what_is_above_it_is_what_it_is(
     hub: Hub, launch: Launch, daemon: StartDaemon, line: str, match: str

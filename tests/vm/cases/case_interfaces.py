@@ -111,6 +111,7 @@ def test_each_goes_to_a_container_of_its_own_and_after_a_replug_again(
     eventually(lambda: "its hardware went while it was in c1" in messages(running), DEADLINE)
 
 
+@pytest.mark.variant
 def test_of_two_for_one_name_the_second_is_a_problem(
     hub: Hub, adapter: CanAdapter, launch: Launch, daemon: StartDaemon
 ) -> None:
@@ -156,6 +157,7 @@ def test_one_that_keeps_its_container_down_is_out_until_that_runs(
         assert f"left it under the name {name}" in messages(running)
 
 
+@pytest.mark.variant
 def test_set_up_on_the_host_both_are_there_at_each_start(
     hub: Hub, adapter: CanAdapter, launch: Launch, daemon: StartDaemon
 ) -> None:

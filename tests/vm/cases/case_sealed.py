@@ -16,6 +16,7 @@ from tests.lab.wait import eventually
 from tests.phones import Cable, Hub, Phone
 from tests.phones.containers import DEADLINE, arrives, leaves, node_of, tty_number
 from tests.vm.machine import Disk, Machine, Renderer
+from tests.vm.variants import variants
 
 Launch = Callable[..., Container]
 
@@ -57,7 +58,7 @@ def is_shut(found: Handle) -> None:
     assert opens == "EACCES"
 
 
-@pytest.mark.parametrize("privileged", ["false", "true"])
+@pytest.mark.parametrize("privileged", variants(["false", "true"]))
 def test_a_phone_that_is_detached_moved_and_pulled(
     hub: Hub, launch: Launch, daemon: StartDaemon, privileged: str
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_phone_that_is_detached_moved_and_pulled(
     assert running.status()["problems"] == []
 
 
+@pytest.mark.variant
 @pytest.mark.timeout(600)
 def test_a_number_that_another_phone_has_next(hub: Hub, launch: Launch, daemon: StartDaemon) -> None:
     container = launch("c1")
@@ -188,7 +190,9 @@ HIDE = {
 }
 
 
-@pytest.mark.parametrize("trick", HIDE)
+@pytest.mark.parametrize(
+    "trick", ["umount", *(pytest.param(each, marks=pytest.mark.variant) for each in [*HIDE][1:])]
+)
 def test_what_is_done_to_its_path_inside(hub: Hub, launch: Launch, daemon: StartDaemon, trick: str) -> None:
     container = launch("c1")
     running = daemon(TO_ONE)

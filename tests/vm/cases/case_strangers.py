@@ -17,6 +17,7 @@ from tests.phones import Hub, Phone, Stranger
 from tests.phones.containers import DEADLINE, arrives, node_of, usb_nodes
 from tests.phones.hub import syspath
 from tests.phones.stranger import ADB, HIDDEN, TOO_MUCH, configuration, interface
+from tests.vm.variants import variants
 
 Launch = Callable[..., Container]
 Json = dict[str, Any]
@@ -53,7 +54,7 @@ def stays_out(hub: Hub, home: Container, stranger: Stranger) -> str:
     return node
 
 
-@pytest.mark.parametrize("configurations", HIDDEN.values(), ids=HIDDEN)
+@pytest.mark.parametrize("configurations", variants(((each,) for each in HIDDEN.values()), 2), ids=HIDDEN)
 def test_a_keyboard_that_udev_does_not_see(
     hub: Hub, launch: Launch, daemon: StartDaemon, configurations: tuple[bytes, ...]
 ) -> None:
@@ -77,7 +78,9 @@ def test_one_of_which_the_kernel_does_not_show_all(hub: Hub, launch: Launch, dae
     arrives(home, hub.plug(stranger))
 
 
-@pytest.mark.parametrize("triple", [(9, 0, 0), (9, 1, 0), (9, 2, 1), (9, 0xFF, 0xFF)])
+@pytest.mark.parametrize(
+    "triple", variants((each,) for each in ((9, 1, 0), (9, 0, 0), (9, 2, 1), (9, 0xFF, 0xFF)))
+)
 def test_a_hub_by_any_interface_of_its_class(
     hub: Hub, launch: Launch, daemon: StartDaemon, triple: tuple[int, int, int]
 ) -> None:
