@@ -91,7 +91,8 @@ def test_after_an_unplug_whoever_has_the_number_next(
             # Plugged at once, with the same number: it is another console's now.
             console.plug()
             is_shut(handle)
-            eventually(lambda: container.look(console.node))
+            # The sealed node is there until its entry goes.
+            eventually(lambda: (new := container.look(console.node)) is not None and new.mode)
     assert running.status()["problems"] == []
 
 
