@@ -57,14 +57,16 @@ class _Held:
 
     unsealed  those that are gone, or were to go, and could not be sealed, and why
     unseen    the same by the entries' names, where nobody knows which they are
+    under_way  what seals nodes now, by the entries' names
     """
 
     nodes: dict[str, dict[int, _Node]] = field(default_factory=dict)
     unsealed: list[tuple[_Node, Problem]] = field(default_factory=list)
     unseen: dict[str, Problem] = field(default_factory=dict)
+    under_way: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.nodes or self.unsealed or self.unseen)
+        return bool(self.nodes or self.unsealed or self.unseen or self.under_way)
 
 
 class Seals:
@@ -134,6 +136,26 @@ class Seals:
         if not leave:
             return
         held = self._all.setdefault(name, _Held())
+        # A device that is pulled is sealed at once, and by the request that takes its entry out.
+        mine = [each for each in leave if each.name not in held.under_way]
+        tasks = {held.under_way[each.name] for each in leave if each.name in held.under_way}
+        if mine:
+            task = self._start(partial(self._seal_entries, name, held, mine))
+            tasks.add(task)
+            for each in mine:
+                held.under_way[each.name] = task
+        # Who has them here can seal them later, too.
+        await asyncio.wait(tasks, timeout=_LOOK + _WAIT)
+
+    async def _seal_entries(self, name: InstanceName, held: _Held, leave: Sequence[Entry]) -> None:
+        try:
+            await self._seal(name, await self._nodes_of(name, held, leave))
+        finally:
+            for each in leave:
+                held.under_way.pop(each.name, None)
+
+    async def _nodes_of(self, name: InstanceName, held: _Held, leave: Sequence[Entry]) -> list[_Node]:
+        """The nodes of these entries, and those that were held and are none of them any more."""
         gone, problem = self._hold(name, held, leave)
         nodes: list[_Node] = []
         for entry in leave:
@@ -145,9 +167,7 @@ class Seals:
         for entry in leave:
             if not any(node.entry is entry for node in nodes):
                 nodes += await self._inside(name, entry, problem)
-        if gone or nodes:
-            # Who has them here can seal them later, too.
-            await asyncio.wait({self._start(partial(self._seal, name, [*gone, *nodes]))}, timeout=_WAIT)
+        return [*gone, *nodes]
 
     async def seal_everywhere(self, name: str) -> None:
         """Seal what any instance has by an entry of this name, as far as the server's files say."""
@@ -256,6 +276,8 @@ class Seals:
 
     async def _seal(self, name: InstanceName, nodes: Sequence[_Node]) -> None:
         """Seal these and let go of them, but for those that are to be tried again."""
+        if not nodes:
+            return
         try:
             reasons = await self._reasons(nodes)
         except asyncio.CancelledError:

@@ -199,6 +199,25 @@ def test_without_the_servers_files_what_is_inside_is_sealed(run: Callable[..., N
     run(script, known=False)
 
 
+def test_what_is_asked_for_twice_at_once_is_sealed_once(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.make(bench.inside / "ttyUSB1")
+        looks = []
+
+        async def at(name: InstanceName, place: str) -> int:
+            looks.append(place)
+            assert len(looks) == 1, "an earlier look has not come back"
+            await asyncio.sleep(0)
+            return await bench.at(name, place)
+
+        bench.seals = Seals(bench.sealer, bench.opener, at, bench.told.append)
+        await asyncio.gather(bench.seals.seal(BOX, [FIRST]), bench.seals.seal(BOX, [FIRST]))
+        assert is_sealed(path)
+        assert bench.messages() == []
+
+    run(script, known=False)
+
+
 def test_but_not_what_somebody_put_in_its_place(run: Callable[..., None]) -> None:
     async def script(bench: Bench) -> None:
         path = bench.make(bench.inside / "ttyUSB1", (1, 3))
