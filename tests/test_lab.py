@@ -145,7 +145,7 @@ class TestRuleFile:
     def test_what_a_program_of_udevds_says_is_not_the_name(
         self, console: Console, monitor: pyudev.Monitor
     ) -> None:
-        forged = f'KERNEL=="vcsa{console.number}", ENV{{HOTPLUGD_SLOT}}="c-1-1-boot-1"\n'
+        forged = f'ACTION!="remove", KERNEL=="vcsa{console.number}", ENV{{HOTPLUGD_SLOT}}="c-1-1-boot-1"\n'
         with another_rule("60-persistent-v4l-as-if.rules", forged):
             console.plug()
             slot = _hear(monitor, "add", console.syspath).properties["HOTPLUGD_SLOT"]

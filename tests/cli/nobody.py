@@ -7,7 +7,7 @@ import sys
 
 # Where Python and this code are may be closed to others: everything is loaded before root is given up.
 _RUN = """
-import importlib, os, pkgutil, sys
+import encodings.ascii, importlib, os, pkgutil, sys
 import click.testing, hotplugd
 for module in pkgutil.walk_packages(hotplugd.__path__, "hotplugd."):
     if not module.name.endswith("__main__"):
