@@ -34,7 +34,7 @@ _OF_CONTAINER: Final = 5
 
 
 def looked_into(pid: int) -> int:
-    """How many containers a hotplugd looks into: of each it holds the mount table, as of the host and its own."""
+    """How many containers a hotplugd looks into: of each it holds the mount table."""
     own = {"/proc/1/mountinfo", f"/proc/{pid}/mountinfo"}
     return sum(each.endswith("/mountinfo") and each not in own for each in _descriptors(pid))
 
