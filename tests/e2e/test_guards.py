@@ -19,6 +19,7 @@ from tests.lab.kernel import Console, Veth, Zram
 from tests.lab.server import Server
 from tests.lab.udevd import settle
 from tests.lab.wait import eventually, steadily
+from tests.phones.containers import once_it_is_free
 
 
 def run(*words: str | Path) -> None:
@@ -110,7 +111,7 @@ def test_a_disk_that_a_stopped_instance_would_get_leaves_it_once_it_is_mounted(
     eventually(lambda: ours(container))
     run("mount", disk.node, place)
     eventually(lambda: not ours(container))
-    container.start()
+    once_it_is_free(container.start)
     steadily(lambda: container.look(disk.node) is None, 1.0)
     assert f"{disk.name} is mounted on {place}" in problems(running)
 
