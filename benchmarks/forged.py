@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks.figure import Figure
 from benchmarks.timing import interleaved, ms, ratio
-from hotplugd.model import Device, Entry, Instance, InstanceName
+from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from tests.devices import BOOT, box, nic_entry, rule, ruleset
 from tests.reconcile.bench import Bench
 from tests.virtual import VirtualLoop

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from benchmarks.rounds import Matcher
-from hotplugd.model import Device
-from hotplugd.present import listed
-from hotplugd.rules import RuleSet, parse
+from hotplugd.host.present import listed
+from hotplugd.model.values import Device
+from hotplugd.rulefile.load import parse
+from hotplugd.rules.ruleset import RuleSet
 
 
 class Hotplugd(Matcher):

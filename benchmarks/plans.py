@@ -15,10 +15,10 @@ from typing import Final
 
 from benchmarks.figure import Figure
 from benchmarks.timing import interleaved, ms, ratio
-from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, Node
-from hotplugd.plan import Plan, plan_instance
-from hotplugd.rules import RuleSet
-from hotplugd.wants import Want, wants
+from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Node
+from hotplugd.plan.desired import Want, wants
+from hotplugd.plan.planner import Plan, plan_instance
+from hotplugd.rules.ruleset import RuleSet
 from tests.devices import box, entry, phone, plugged, rule, ruleset
 from tests.reconcile.bench import Bench
 from tests.rules import devices as made

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from hotplugd.entry import (
+from hotplugd.model.entry import (
     MARK_DEVICE,
     MARK_INSTANCE,
     MARK_NODE,
@@ -19,11 +19,12 @@ from hotplugd.entry import (
     slot_for,
     slot_links,
 )
-from hotplugd.memory import remember
-from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Interface, Kind
-from hotplugd.netslot import above_of, read
-from hotplugd.rules import RuleSet, parse
-from hotplugd.wants import Want, identity, wants
+from hotplugd.model.nic_slot import above_of, read
+from hotplugd.model.nic_snapshot import remember
+from hotplugd.model.values import Device, Devnum, Entry, Instance, InstanceName, Interface, Kind
+from hotplugd.plan.desired import Want, identity, wants
+from hotplugd.rulefile.load import parse
+from hotplugd.rules.ruleset import RuleSet
 from tests.rules import devices
 
 BOOT = "1a2b3c4d"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import config
-from hotplugd.config import CONTROL, DEFAULT, Config
-from hotplugd.rules import DEFAULT_FOLDERS, Diagnostic
+from hotplugd.app import settings
+from hotplugd.app.settings import CONTROL, DEFAULT, Config
+from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.discover import DEFAULT_FOLDERS
 
 _LONG = "x" * 107
 _WIDE = "ä" * 54
@@ -27,7 +28,7 @@ def place(found: Diagnostic) -> str:
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "null\n", "{}\n", "\ufeff", "---\n"])
 def test_every_key_is_optional(file: Path, text: str) -> None:
     file.write_text(text)
-    assert config.load(file) == (Config("auto", DEFAULT_FOLDERS, CONTROL), ())
+    assert settings.load(file) == (Config("auto", DEFAULT_FOLDERS, CONTROL), ())
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_every_key_is_optional(file: Path, text: str) -> None:
 )
 def test_what_it_says_counts(file: Path, text: str, expected: Config) -> None:
     file.write_text(text, encoding="utf-8")
-    assert config.load(file) == (expected, ())
+    assert settings.load(file) == (expected, ())
 
 
 @pytest.mark.parametrize(
@@ -94,68 +95,68 @@ def test_what_is_wrong_is_told_with_its_place(
     file: Path, text: str, where: str, message: str, hint: str
 ) -> None:
     file.write_text(text, encoding="utf-8")
-    (found,) = config.load(file)[1]
+    (found,) = settings.load(file)[1]
     assert (found.severity, found.file, place(found), found.message) == ("error", str(file), where, message)
     assert hint in found.hint
 
 
 def test_everything_that_is_wrong_is_told_at_once_from_top_to_bottom(file: Path) -> None:
     file.write_text("server: lxd\nextra: e\nrules: [a, /b, c]\ncontrol: d\n")
-    found = config.load(file)[1]
+    found = settings.load(file)[1]
     assert list(map(place, found)) == ["1:9", "2:1", "3:9", "3:16", "4:10"]
 
 
 def test_a_key_that_stands_twice_is_shown_in_both_places(file: Path) -> None:
     file.write_text("control: /a\ncontrol: /b\n")
-    (found,) = config.load(file)[1]
+    (found,) = settings.load(file)[1]
     assert found.related is not None
     assert (found.related.line, found.related.source) == (1, "control: /a")
 
 
 def test_a_socket_with_a_nul_is_no_server(file: Path) -> None:
     file.write_text('server: "/a\\0b"\n')
-    (found,) = config.load(file)[1]
+    (found,) = settings.load(file)[1]
     assert place(found) == "1:9"
 
 
 @pytest.mark.parametrize("address", ["https://", "https:///path", "https://[::1", "https://:8443"])
 def test_an_address_without_a_host_is_no_server(file: Path, address: str) -> None:
     file.write_text(f"server: '{address}'\n")
-    (found,) = config.load(file)[1]
+    (found,) = settings.load(file)[1]
     assert (place(found), address in found.message) == ("1:9", True)
 
 
 def test_bytes_that_are_no_text_are_told(file: Path) -> None:
     file.write_bytes(b"rules: /a\nserver: \xff\n")
-    (found,) = config.load(file)[1]
+    (found,) = settings.load(file)[1]
     assert (place(found), found.message) == ("2:9", "byte 0xff at offset 18 is not UTF-8")
 
 
 def test_a_file_that_is_far_too_large_is_not_read(file: Path) -> None:
     file.write_bytes(b"#" * (10 << 20))
-    (found,) = config.load(file)[1]
+    (found,) = settings.load(file)[1]
     assert found.message.startswith("larger than 1 MiB")
 
 
 def test_a_folder_in_its_place_is_an_error(tmp_path: Path) -> None:
-    (found,) = config.load(tmp_path)[1]
+    (found,) = settings.load(tmp_path)[1]
     assert found.message == "expected a file, and found a folder"
 
 
 def test_a_file_that_is_missing_is_an_error(file: Path) -> None:
-    (found,) = config.load(file)[1]
+    (found,) = settings.load(file)[1]
     assert found.message == "cannot be read: No such file or directory"
 
 
 def test_at_the_default_place_it_may_be_missing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "DEFAULT", file)
-    assert config.load(file) == (Config(), ())
+    monkeypatch.setattr(settings, "DEFAULT", file)
+    assert settings.load(file) == (Config(), ())
     file.write_text("server: lxd\n")
-    assert len(config.load(file)[1]) == 1
+    assert len(settings.load(file)[1]) == 1
 
 
 def test_the_example_says_what_holds_without_it(project: Path) -> None:
-    found, wrong = config.load(project / "config.example.yaml")
+    found, wrong = settings.load(project / "config.example.yaml")
     assert wrong == ()
     assert replace(found, rules=()) == replace(Config(), rules=())
     assert str(DEFAULT) in (project / "README.md").read_text()

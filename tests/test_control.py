@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import control
-from hotplugd.control import ControlError, NotRunning, ask, serve
+from hotplugd.app import control
+from hotplugd.app.control import ControlError, NotRunning, ask, serve
 from tests.lab.wait import eventually
 
 _NOBODY = 65534

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hotplugd.entry import (
+from hotplugd.model.entry import (
     MARKS,
     age_of,
     in_full,
@@ -28,7 +28,7 @@ from hotplugd.entry import (
     slot_of_file,
     written,
 )
-from hotplugd.model import Devnum, Entry
+from hotplugd.model.values import Devnum, Entry
 
 BOOT = "1a2b3c4d"
 PHONE = Devnum("char", 189, 3)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import structlog
 from structlog.testing import LogCapture
 
-from hotplugd.flapping import Flapping
-from hotplugd.holdoff import MOST
-from hotplugd.model import Device, Devnum
-from hotplugd.rules import RuleSet
+from hotplugd.model.values import Device, Devnum
+from hotplugd.reconcile.flapping import Flapping
+from hotplugd.reconcile.hold_off import MOST
+from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, console, disk, rule, ruleset
 
 

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from hotplugd.holdoff import CALM, MOST, WINDOW, Holdoff, Plug, plug_of
+from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, Holdoff, Plug, plug_of
 from tests.devices import console, disk, interface, phone
 
 _PORT = "/sys/devices/pci0000:00/usb1/1-4"

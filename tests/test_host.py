@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import disks
-from hotplugd.host import in_use, in_use_by_anybody
-from hotplugd.model import CANNOT_TELL, Device
+from hotplugd.host import disks
+from hotplugd.host.in_use import in_use, in_use_by_anybody
+from hotplugd.model.values import CANNOT_TELL, Device
 from tests.lab.kernel import Zram
 from tests.lab.udevd import settle
 from tests.lab.wait import eventually

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.hostwatch import HostWatch
+from hotplugd.host.use_watch import HostWatch
 
 pytestmark = pytest.mark.usefixtures("root")
 

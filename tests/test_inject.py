@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd import inject
-from hotplugd.uevents import Uevent, kernel_form, libudev_form
+from hotplugd.container import inject_helper
+from hotplugd.container.uevent import Uevent, kernel_form, libudev_form
 from tests.devices import phone
 from tests.lab.daemon import command
 from tests.lab.inject import Program
@@ -26,7 +26,7 @@ from tests.lab.wait import eventually, steadily
 PATH = "/dev/phone"
 ADD = Uevent("add", phone(), PATH, "BUSNUM=001\nDEVNUM=001")
 FORMS = kernel_form(ADD), libudev_form(ADD, 7)
-PROPER = inject.request(ROOT, *FORMS)
+PROPER = inject_helper.request(ROOT, *FORMS)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_namespace_without_a_user_namespace_of_its_own_hears_too(program: Prog
             assert other.stdout is not None
             other.stdout.readline()
             with listening(other.pid) as ear, open(f"/proc/{other.pid}/ns/net") as file:
-                assert program.ask(inject.request(0, *FORMS), [file.fileno()]) == "done"
+                assert program.ask(inject_helper.request(0, *FORMS), [file.fileno()]) == "done"
                 eventually(lambda: ear.actions(PATH) == ["add kernel", "add libudev"])
                 assert {each.user for each in ear.of(PATH)} == {0}
         finally:
@@ -92,7 +92,7 @@ def test_a_namespace_without_a_user_namespace_of_its_own_hears_too(program: Prog
 
 def test_another_user_is_not_taken_for_root(program: Program, space: int, network: int) -> None:
     with listening(space) as ear:
-        assert program.ask(inject.request(0, *FORMS), [network]) == "done"
+        assert program.ask(inject_helper.request(0, *FORMS), [network]) == "done"
         eventually(lambda: len(ear.messages) == 2)
     assert {each.user for each in ear.messages} == {65534}
 
@@ -132,10 +132,10 @@ def test_there_is_one_descriptor(program: Program, network: int, count: int) -> 
         b"\0",
         b"\0" * 8,
         PROPER[:7],
-        inject.request(ROOT, b"", FORMS[1]),
-        inject.request(ROOT, FORMS[0], b""),
+        inject_helper.request(ROOT, b"", FORMS[1]),
+        inject_helper.request(ROOT, FORMS[0], b""),
         struct.pack("=II", ROOT, 2**32 - 1) + b"x" * 100,
-        inject.request(ROOT, FORMS[0], b"x" * (40 << 10)),
+        inject_helper.request(ROOT, FORMS[0], b"x" * (40 << 10)),
     ],
 )
 def test_what_is_no_request_is_refused(program: Program, network: int, request_: bytes) -> None:
@@ -146,7 +146,7 @@ def test_what_is_no_request_is_refused(program: Program, network: int, request_:
 def test_what_the_kernel_refuses_is_passed_on(program: Program, space: int, network: int) -> None:
     with listening(space) as ear:
         assert (
-            program.ask(inject.request(ROOT, b"x" * 2048, FORMS[1]), [network])
+            program.ask(inject_helper.request(ROOT, b"x" * 2048, FORMS[1]), [network])
             == "[Errno 22] Invalid argument"
         )
         steadily(lambda: not ear.messages, 0.1)
@@ -177,7 +177,7 @@ def test_it_ends_when_nobody_asks_any_more(program: Program) -> None:
 def test_it_needs_nothing_but_the_standard_library() -> None:
     script = "import sys, runpy; runpy.run_path(sys.argv[1]); print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script, inject.__file__],
+        [sys.executable, "-I", "-S", "-c", script, inject_helper.__file__],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert not {"click", "hotplugd", "asyncio", "pyudev"} & set(done.stdout.split())

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import inject, injector
-from hotplugd.injector import Injector
-from hotplugd.inside import Lost, Network
-from hotplugd.model import InstanceName
-from hotplugd.server import Unfit, Untold
-from hotplugd.threads import Threads
-from hotplugd.uevents import Uevent
+from hotplugd.aio.threads import Threads
+from hotplugd.container import inject_helper, injector
+from hotplugd.container.injector import Injector
+from hotplugd.container.root import Lost, Network
+from hotplugd.container.uevent import Uevent
+from hotplugd.model.ports import Unfit, Untold
+from hotplugd.model.values import InstanceName
 from tests.devices import phone
 from tests.lab.uevents import ROOT, Ear, listening, namespaces, socket_unit
 from tests.lab.wait import ended, eventually, steadily
@@ -33,7 +33,7 @@ BOX = InstanceName("default", "box")
 PATH = "/dev/phone"
 ADD = Uevent("add", phone(), PATH)
 HEARD = ["add kernel", "add libudev"]
-PROGRAM = (sys.executable, "-I", "-S", inject.__file__)
+PROGRAM = (sys.executable, "-I", "-S", inject_helper.__file__)
 
 
 class Bench:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.inside import Lost, Network, Root, look
-from hotplugd.model import Devnum, Inside, Node
+from hotplugd.container.root import Lost, Network, Root, look
+from hotplugd.model.values import Devnum, Inside, Node
 from tests.lab.container import HOSTS_NETWORK, Container
 from tests.lab.roots import network_of, root_of
 from tests.lab.server import Server

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import inspector
-from hotplugd.inspector import Inspector
-from hotplugd.model import Devnum, Inside, InstanceName, Node
-from hotplugd.opener import Opener
-from hotplugd.server import Gone, Unreachable
-from hotplugd.threads import NoThread, Threads
+from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.container import inspector
+from hotplugd.container.inspector import Inspector
+from hotplugd.container.opener import Opener
+from hotplugd.model.ports import Gone, Unreachable
+from hotplugd.model.values import Devnum, Inside, InstanceName, Node
 from tests.lab.container import Container
 from tests.lab.fuse import hanging
 from tests.lab.server import Server

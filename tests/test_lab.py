@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pyudev
 
-from hotplugd.entry import slot_links, slot_made, slot_node
+from hotplugd.model.entry import slot_links, slot_made, slot_node
 from tests.lab.container import Container
 from tests.lab.inside import Seen
 from tests.lab.kernel import Console, Zram

@@ -19,8 +19,8 @@ from typing import Final
 import pytest
 import structlog
 
-from hotplugd import systemd
-from hotplugd.systemd import MESSAGE_IDS
+from hotplugd.app import systemd
+from hotplugd.app.systemd import MESSAGE_IDS
 
 # Whoever looks for one of these by its id has nothing to gain: each goes along with one that has an id,
 # or is for whoever tries hotplugd out.

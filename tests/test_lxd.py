@@ -15,14 +15,14 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import pytest
 
-from hotplugd import lxd as adapter
-from hotplugd.address import find_server
-from hotplugd.entry import is_ours, written
-from hotplugd.lifecycle import Lifecycle
-from hotplugd.lxd import Lxd
-from hotplugd.model import Entry, Instance, InstanceName
-from hotplugd.server import Busy, Gone, Refused, Unreachable
-from hotplugd.threads import Threads
+from hotplugd.aio.threads import Threads
+from hotplugd.model.entry import is_ours, written
+from hotplugd.model.ports import Busy, Gone, Refused, Unreachable
+from hotplugd.model.values import Entry, Instance, InstanceName
+from hotplugd.server import client as adapter
+from hotplugd.server.client import Lxd
+from hotplugd.server.discover import find_server
+from hotplugd.server.events import Lifecycle
 from tests.lab.container import Container
 from tests.lab.server import Server, software
 from tests.lab.wait import eventually

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.model import Interface
-from hotplugd.netfolders import folders
+from hotplugd.container.net_folders import folders
+from hotplugd.model.values import Interface
 
 Run = Callable[[str], dict[str, Interface]]
 _UP = "mount -t sysfs sysfs /sys; ip link add name lan0 type veth peer name far0"

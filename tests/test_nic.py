@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import nic, rtnetlink
+from hotplugd.host import netif, rtnetlink
 from tests.lab.kernel import Veth
 from tests.lab.wait import eventually
 
@@ -41,7 +41,7 @@ def connected(server: socket.socket) -> socket.socket:
 
 
 def used(veth: Veth) -> str:
-    return nic.in_use(veth.syspath)
+    return netif.in_use(veth.syspath)
 
 
 def test_one_that_nobody_uses_is_free(plugged: Veth) -> None:
@@ -139,7 +139,7 @@ def test_the_port_of_a_bridge_is_in_use(plugged: Veth) -> None:
     try:
         ip("link", "set", plugged.name, "master", bridge)
         assert used(plugged) == f"it is part of {bridge}"
-        assert not nic.can_move(f"/sys/devices/virtual/net/{bridge}")
+        assert not netif.can_move(f"/sys/devices/virtual/net/{bridge}")
         ip("link", "set", plugged.name, "nomaster")
         assert used(plugged) == ""
     finally:
@@ -169,18 +169,18 @@ def test_one_by_whose_address_somebody_speaks_is_in_use(
 
 
 def test_one_that_is_gone_is_not_in_use() -> None:
-    assert nic.in_use("/sys/devices/virtual/net/hpgone0") == ""
+    assert netif.in_use("/sys/devices/virtual/net/hpgone0") == ""
 
 
 def test_a_virtual_one_has_no_permanent_address_and_the_loopback_stays(plugged: Veth) -> None:
-    assert nic.permanent_address(plugged.name) == ""
-    assert nic.can_move(plugged.syspath)
-    assert not nic.can_move("/sys/devices/virtual/net/lo")
+    assert netif.permanent_address(plugged.name) == ""
+    assert netif.can_move(plugged.syspath)
+    assert not netif.can_move("/sys/devices/virtual/net/lo")
 
 
 def test_hardware_has_a_permanent_address() -> None:
     real = [each.name for each in Path("/sys/class/net").iterdir() if (each / "device").exists()]
     assert real, "expected a network interface with hardware on this machine, and found none"
     for name in real:
-        found = nic.permanent_address(name)
+        found = netif.permanent_address(name)
         assert found == "" or len(found) == len("00:e0:4c:68:01:02")

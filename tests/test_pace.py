@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hotplugd.pace import Pace
+from hotplugd.aio.pace import Pace
 
 
 def test_so_often_in_a_row_it_is_free_and_then_once_in_a_while() -> None:

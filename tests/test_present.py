@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import present, sysfs
-from hotplugd.model import Device
-from hotplugd.present import Event, Present
-from hotplugd.snapshot import Reader
-from hotplugd.udevd import Backlog
+from hotplugd.host import present, sysfs
+from hotplugd.host.device_reader import Reader
+from hotplugd.host.present import Event, Present
+from hotplugd.host.udevd import Backlog
+from hotplugd.model.values import Device
 from tests.sysfs_tree import Tree
 
 PCI = "pci0/0000:00:02.0"
@@ -305,7 +305,7 @@ class TestHeldOff:
     def test_it_is_not_waited_for_where_the_kernel_tells_of_it_late(
         self, play: Play, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("hotplugd.udevd._PATIENCE", 0.02)
+        monkeypatch.setattr("hotplugd.host.udevd._PATIENCE", 0.02)
 
         async def script(scene: Scene) -> None:
             tty = scene.tty()
@@ -347,7 +347,7 @@ class TestHeldOff:
 class TestBacklog:
     @pytest.fixture(autouse=True)
     def _soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("hotplugd.udevd._PATIENCE", 0.02)
+        monkeypatch.setattr("hotplugd.host.udevd._PATIENCE", 0.02)
 
     def test_what_udevd_does_not_process_is_told_once_and_until_it_does(self, play: Play) -> None:
         async def script(scene: Scene) -> None:

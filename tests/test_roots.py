@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import roots
-from hotplugd.inside import Lost, Root, process_folder
-from hotplugd.opener import Opener
-from hotplugd.threads import Threads
+from hotplugd.aio.threads import Threads
+from hotplugd.container import roots_helper
+from hotplugd.container.opener import Opener
+from hotplugd.container.root import Lost, Root, process_folder
 from tests.lab.daemon import command
 from tests.lab.uevents import socket_unit
 from tests.lab.wait import eventually
@@ -50,7 +50,7 @@ def ask(root: None, project: Path, request: pytest.FixtureRequest) -> Iterator[A
 
         def one(message: bytes, beside: Sequence[int]) -> tuple[str, list[int]]:
             socket.send_fds(ours, [message], beside)
-            answer, found, *_ = socket.recv_fds(ours, roots.ANSWER_MOST, 4)
+            answer, found, *_ = socket.recv_fds(ours, roots_helper.ANSWER_MOST, 4)
             for each in found:
                 undo.callback(os.close, each)
             return answer.decode(), found
@@ -98,16 +98,16 @@ def folders() -> Iterator[Callable[[int], int]]:
 
 
 def test_it_opens_what_is_of_a_containers_init(ask: Ask, init: int, folders: Callable[[int], int]) -> None:
-    (answer, (found,)) = ask(roots.ROOT, [folders(init)])
+    (answer, (found,)) = ask(roots_helper.ROOT, [folders(init)])
     assert answer == "done"
     assert os.path.samestat(os.fstat(found), os.stat(f"/proc/{init}/root"))
-    (answer, (found,)) = ask(roots.NETWORK, [folders(init)])
+    (answer, (found,)) = ask(roots_helper.NETWORK, [folders(init)])
     assert answer == "done"
     assert os.path.samestat(os.fstat(found), os.stat(f"/proc/{init}/ns/net"))
 
 
 def test_and_of_nobody_else(ask: Ask, folders: Callable[[int], int]) -> None:
-    for what in (roots.ROOT, roots.NETWORK):
+    for what in (roots_helper.ROOT, roots_helper.NETWORK):
         for pid in (1, os.getpid()):
             assert ask(what, [folders(pid)]) == ("not the init of a container", [])
 
@@ -125,26 +125,26 @@ def test_what_is_no_request(ask: Ask, init: int, folders: Callable[[int], int]) 
     ):
         assert ask(message, [here]) == ("not a request", [])
     for beside in ([], [here, here]):
-        assert ask(roots.ROOT, beside) == ("not a request", [])
+        assert ask(roots_helper.ROOT, beside) == ("not a request", [])
     with ExitStack() as undo:
         for path in ("/", "/etc", "/proc/self/fd", "/proc/self/status", "/dev/null"):
             other = os.open(path, os.O_PATH)
             undo.callback(os.close, other)
-            answer, found = ask(roots.ROOT, [other])
+            answer, found = ask(roots_helper.ROOT, [other])
             assert (answer == "done", found) == (False, [])
-    assert ask(roots.ROOT, [here])[0] == "done"
+    assert ask(roots_helper.ROOT, [here])[0] == "done"
 
 
 def test_a_server_has_its_nodes_in_known_places_alone(
     ask: Ask, sandbox: int, folders: Callable[[int], int]
 ) -> None:
-    place = next(each for each in roots.SERVERS)
+    place = next(each for each in roots_helper.SERVERS)
     script = f"mount -t tmpfs none /var/lib && mkdir -p {place}/devices/box"
     subprocess.run(["nsenter", f"--target={sandbox}", "--mount", "sh", "-ec", script], check=True)
-    answer, (found,) = ask(roots.NODES + place.encode(), [folders(sandbox)])
+    answer, (found,) = ask(roots_helper.NODES + place.encode(), [folders(sandbox)])
     assert answer == "done"
     assert os.listdir(f"/proc/self/fd/{found}") == ["box"]
-    answer, none = ask(roots.NODES + b"/var/lib/incus", [folders(sandbox)])
+    answer, none = ask(roots_helper.NODES + b"/var/lib/incus", [folders(sandbox)])
     assert ("No such file" in answer, none) == (True, [])
 
 
@@ -201,7 +201,7 @@ def test_by_hand_it_says_who_starts_it() -> None:
 def test_a_sandbox_with_the_hosts_files_is_no_container(
     ask: Ask, sandbox: int, folders: Callable[[int], int]
 ) -> None:
-    for request in (roots.ROOT, roots.NETWORK):
+    for request in (roots_helper.ROOT, roots_helper.NETWORK):
         assert ask(request, [folders(sandbox)]) == ("not the init of a container: its root is the host's", [])
     process = folders(sandbox)
     held = [os.dup(process), os.open("root", os.O_PATH, dir_fd=process)]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import seal
+from hotplugd.container import seal_helper
 from tests.lab.daemon import command
 
-_PROGRAM = [sys.executable, "-I", "-S", seal.__file__]
+_PROGRAM = [sys.executable, "-I", "-S", seal_helper.__file__]
 _USER = 100_000
 # What the kernel keeps an access control list in: user::rw- user:_USER:rw- group::r-- mask::rw- other::---
 _LIST = bytes.fromhex(
@@ -39,7 +39,7 @@ def ask(root: None, request: pytest.FixtureRequest, project: Path) -> Iterator[A
 
         def one(message: bytes, nodes: Sequence[int]) -> list[str]:
             socket.send_fds(ours, [message], nodes)
-            return ours.recv(seal.ANSWER_MOST).decode().split("\0")
+            return ours.recv(seal_helper.ANSWER_MOST).decode().split("\0")
 
         yield one
         ours.close()
@@ -86,12 +86,12 @@ def can(node: int, user: int = _USER) -> bool:
 def test_nobody_opens_a_sealed_node(ask: Ask, node: Callable[..., int]) -> None:
     char, block = node("char"), node("block", stat.S_IFBLK)
     assert can(char)
-    assert ask(seal.REQUEST, [char, block]) == ["done", "done"]
+    assert ask(seal_helper.REQUEST, [char, block]) == ["done", "done"]
     assert is_sealed(char)
     assert is_sealed(block)
     assert not can(char)
-    assert ask(seal.REQUEST, [char]) == ["done"]
-    assert ask(seal.REQUEST, []) == ["done"]
+    assert ask(seal_helper.REQUEST, [char]) == ["done"]
+    assert ask(seal_helper.REQUEST, []) == ["done"]
 
 
 def test_nor_by_an_access_control_list(ask: Ask, node: Callable[..., int]) -> None:
@@ -102,20 +102,20 @@ def test_nor_by_an_access_control_list(ask: Ask, node: Callable[..., int]) -> No
         pytest.fail(f"the file system has no such lists: {error}")
     os.chown(f"/proc/self/fd/{one}", _USER + 1, _USER + 1)
     assert can(one)
-    assert ask(seal.REQUEST, [one]) == ["done"]
+    assert ask(seal_helper.REQUEST, [one]) == ["done"]
     assert not can(one)
 
 
 def test_nor_once_it_is_gone_from_its_folder(ask: Ask, node: Callable[..., int], tmp_path: Path) -> None:
     one = node()
     (tmp_path / "node").unlink()
-    assert ask(seal.REQUEST, [one]) == ["done"]
+    assert ask(seal_helper.REQUEST, [one]) == ["done"]
     assert is_sealed(one)
 
 
 def test_as_many_as_a_message_takes(ask: Ask, node: Callable[..., int]) -> None:
-    nodes = [node(str(number)) for number in range(seal.MOST)]
-    assert ask(seal.REQUEST, nodes) == ["done"] * seal.MOST
+    nodes = [node(str(number)) for number in range(seal_helper.MOST)]
+    assert ask(seal_helper.REQUEST, nodes) == ["done"] * seal_helper.MOST
     assert all(map(is_sealed, nodes))
 
 
@@ -129,7 +129,7 @@ def test_what_it_refuses_and_does_all_the_same(ask: Ask, node: Callable[..., int
     others = [os.open(path, flags) for path in (file, link, pipe, tmp_path, "/dev/null", "/dev/tty")]
     others.append(os.open("/dev/null", os.O_RDONLY))
     before = [os.fstat(each)[:6] for each in others]
-    answers = ask(seal.REQUEST, [*others, good])
+    answers = ask(seal_helper.REQUEST, [*others, good])
     assert answers[-1] == "done"
     assert answers[:4] == ["not a device node"] * 4
     assert all("the host's own /dev" in each for each in answers[4:6])
@@ -144,7 +144,7 @@ def test_what_is_no_request(ask: Ask, node: Callable[..., int], message: bytes) 
     one = node()
     assert ask(message, [one]) == ["not a request"]
     assert not is_sealed(one)
-    assert ask(seal.REQUEST, [one]) == ["done"]
+    assert ask(seal_helper.REQUEST, [one]) == ["done"]
 
 
 def test_it_keeps_no_descriptors(root: None, node: Callable[..., int]) -> None:
@@ -152,9 +152,9 @@ def test_it_keeps_no_descriptors(root: None, node: Callable[..., int]) -> None:
     one = node()
     with ours, theirs, subprocess.Popen(_PROGRAM, stdin=theirs.fileno()) as process:
         counts = set()
-        for message in (seal.REQUEST, b"x", seal.REQUEST, b"seal!"):
+        for message in (seal_helper.REQUEST, b"x", seal_helper.REQUEST, b"seal!"):
             socket.send_fds(ours, [message], [one] * 50)
-            ours.recv(seal.ANSWER_MOST)
+            ours.recv(seal_helper.ANSWER_MOST)
             counts.add(len(os.listdir(f"/proc/{process.pid}/fd")))
         assert len(counts) == 1
         process.kill()

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.entry import name_for
-from hotplugd.model import Entry, Instance, InstanceName
-from hotplugd.opener import Opener
-from hotplugd.sealer import Sealer
-from hotplugd.seals import Seals
-from hotplugd.server import ServerInfo, Unreachable
-from hotplugd.threads import Threads
-from hotplugd.wants import Problem
+from hotplugd.aio.threads import Threads
+from hotplugd.container.opener import Opener
+from hotplugd.container.sealer import Sealer
+from hotplugd.container.seals import Seals
+from hotplugd.model.entry import name_for
+from hotplugd.model.ports import ServerInfo, Unreachable
+from hotplugd.model.values import Entry, Instance, InstanceName
+from hotplugd.plan.desired import Problem
 from tests.devices import BOX, box, console, entry
 
 ONE, TWO = console(1), console(2)

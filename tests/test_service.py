@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.systemd import MESSAGE_IDS
+from hotplugd.app.systemd import MESSAGE_IDS
 from tests.lab import confine
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon, command

@@ -17,11 +17,12 @@ from typing import ClassVar
 
 import pytest
 
-from hotplugd import entry, slots
-from hotplugd.entry import slot_links, slot_made, slot_node
-from hotplugd.model import Device, Devnum, Entry, InstanceName, Link
-from hotplugd.slots import AlreadyRunning, Links, Notes, SlotError, Slots, devnum_of, is_alone, lock
-from hotplugd.sysfs import boot
+from hotplugd.host import slots
+from hotplugd.host.slots import AlreadyRunning, Links, Notes, SlotError, Slots, devnum_of, is_alone, lock
+from hotplugd.host.sysfs import boot
+from hotplugd.model import entry
+from hotplugd.model.entry import slot_links, slot_made, slot_node
+from hotplugd.model.values import Device, Devnum, Entry, InstanceName, Link
 
 _HOLDER = """
 import sys

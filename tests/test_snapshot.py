@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import sysfs
-from hotplugd.model import Device, Devnum
-from hotplugd.properties import kernel_lines, path_below, record, record_name
-from hotplugd.snapshot import Reader, name_of
+from hotplugd.host import sysfs
+from hotplugd.host.device_reader import Reader, name_of
+from hotplugd.host.properties import kernel_lines, path_below, record, record_name
+from hotplugd.model.values import Device, Devnum
 from tests.sysfs_tree import Tree
 
 USB = "usb1/1-4"

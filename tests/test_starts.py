@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hotplugd.lifecycle import START_FAILED, Lifecycle, meaning
-from hotplugd.model import Entry, InstanceName
-from hotplugd.starts import Starts
+from hotplugd.model.values import Entry, InstanceName
+from hotplugd.reconcile.failed_starts import Starts
+from hotplugd.server.events import START_FAILED, Lifecycle, meaning
 from tests.devices import BOX, box, console, entry, interface, nic_entry
 
 NIC, OTHER = nic_entry(interface()), nic_entry(interface(2))

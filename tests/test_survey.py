@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd import survey
-from hotplugd.model import Device, Entry, Inside, Instance, InstanceName
-from hotplugd.rules import RuleSet
-from hotplugd.survey import Survey
+from hotplugd.app import snapshot
+from hotplugd.app.snapshot import Survey
+from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, all_with, box, channel, folder, interface, nic_entry
 
 NIC, ZERO = interface(), channel(0)
@@ -20,9 +20,9 @@ OLD = f"n-00e04c000001-{folder(NIC).above}"
 @pytest.fixture
 def of(monkeypatch: pytest.MonkeyPatch) -> None:
     """No server and no sysfs."""
-    monkeypatch.setattr(survey, "find_server", lambda *_: "/nowhere")
-    monkeypatch.setattr(survey, "restored", lambda _, device: device)
-    monkeypatch.setattr(survey, "boot", lambda: "1a2b3c4d")
+    monkeypatch.setattr(snapshot, "find_server", lambda *_: "/nowhere")
+    monkeypatch.setattr(snapshot, "restored", lambda _, device: device)
+    monkeypatch.setattr(snapshot, "boot", lambda: "1a2b3c4d")
 
 
 def look(
@@ -35,8 +35,8 @@ def look(
     async def seen(*_: object) -> tuple[dict[InstanceName, Instance], Mapping[InstanceName, Inside]]:
         return {each.id: each for each in instances}, insides or {}
 
-    monkeypatch.setattr(survey, "_look", seen)
-    return survey.survey(rules, devices, [], "", {})
+    monkeypatch.setattr(snapshot, "_look", seen)
+    return snapshot.survey(rules, devices, [], "", {})
 
 
 def takes(device: Device, *, running: bool) -> Instance:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotplugd import model
-from hotplugd.model import Texts
+from hotplugd.model import values
+from hotplugd.model.values import Texts
 
 WORDS = {"ID_VENDOR_ID": "18d1", "ID_SERIAL_SHORT": "1A0021", "EMPTY": "", "\udce4": "\udcf6"}
 
@@ -52,7 +52,7 @@ def test_what_many_have_alike_is_kept_once() -> None:
 def test_devices_that_invent_names_fill_no_memory() -> None:
     for number in range(5000):
         assert Texts({f"NAME{number}": "x"}) == {f"NAME{number}": "x"}
-    assert len(Texts._KNOWN) <= model._MOST_KINDS
+    assert len(Texts._KNOWN) <= values._MOST_KINDS
 
 
 def test_texts_that_went_leave_nothing() -> None:

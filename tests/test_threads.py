@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from hotplugd.threads import NoThread, Threads
+from hotplugd.aio.threads import NoThread, Threads
 from tests.lab.wait import eventually, steadily
 
 T = TypeVar("T")

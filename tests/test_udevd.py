@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import udevd
-from hotplugd.udevd import MISSING, Udevd
+from hotplugd.host import udevd
+from hotplugd.host.udevd import MISSING, Udevd
 from tests.lab.wait import eventually
 from tests.udev.bench import until
 

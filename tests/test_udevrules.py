@@ -14,8 +14,9 @@ from random import Random
 
 import pytest
 
-from hotplugd import udevrules
-from hotplugd.rules import leave_alone, load
+from hotplugd.host import udev_rules_helper
+from hotplugd.rulefile.load import load
+from hotplugd.rules.udev_ignore import leave_alone
 from tests.devices import rule, ruleset
 from tests.lab.daemon import command
 
@@ -80,7 +81,7 @@ def ask(folder: Path, project: Path) -> Iterator[Ask]:
     """Asks one program, without any privilege, which then ends well."""
     unit = project / "systemd/hotplugd-udevrules@.service"
     words = [sys.executable, "-m", "tests.lab.confine", str(unit)]
-    words += [sys.executable, "-I", "-S", udevrules.__file__, str(folder)]
+    words += [sys.executable, "-I", "-S", udev_rules_helper.__file__, str(folder)]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, ExitStack() as undo, subprocess.Popen(words, stdin=theirs.fileno()) as process:
         theirs.close()
@@ -91,7 +92,7 @@ def ask(folder: Path, project: Path) -> Iterator[Ask]:
             undo.callback(os.close, file)
             os.pwrite(file, text.encode() if isinstance(text, str) else text, 0)
             socket.send_fds(ours, [name.encode()], [file] if beside is None else beside)
-            return ours.recv(udevrules.ANSWER_MOST).decode()
+            return ours.recv(udev_rules_helper.ANSWER_MOST).decode()
 
         yield one
         ours.close()
@@ -144,7 +145,7 @@ def test_a_text_without_end_is_none(ask: Ask, folder: Path) -> None:
 @pytest.mark.parametrize("usb", [True, False])
 def test_all_that_our_rules_become_is_fit(project: Path, usb: bool) -> None:
     for path in sorted((project / "rules").glob("*.yaml")):
-        udevrules.see(leave_alone(load([path]).rules, ["/sys/devices/pci0000:00/x/net/a"], usb=usb))
+        udev_rules_helper.see(leave_alone(load([path]).rules, ["/sys/devices/pci0000:00/x/net/a"], usb=usb))
 
 
 def test_whatever_is_taken_does_nothing_but_leave_alone() -> None:
@@ -156,8 +157,8 @@ def test_whatever_is_taken_does_nothing_but_leave_alone() -> None:
     for _ in range(20_000):
         text = "".join(random.choice(pieces) + random.choice(("", "\n", ", ")) for _ in range(4))
         try:
-            udevrules.see(text)
-        except udevrules.Unfit:
+            udev_rules_helper.see(text)
+        except udev_rules_helper.Unfit:
             continue
         taken += 1
         for line in text.split("\n"):
@@ -167,7 +168,7 @@ def test_whatever_is_taken_does_nothing_but_leave_alone() -> None:
             for key, name, operator, value in token.findall(line):
                 does = operator not in ("==", "!=")
                 assert not does or key in ("GOTO", "LABEL") or (key, value) == ("ENV", "1")
-                assert not does or key != "ENV" or name in udevrules._PROPERTIES.split("|")
+                assert not does or key != "ENV" or name in udev_rules_helper._PROPERTIES.split("|")
                 assert key not in ("RUN", "PROGRAM", "IMPORT", "TEST", "RESULT")
     assert taken > 100
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd.uevents import Uevent, kernel_form, libudev_form, murmur2
+from hotplugd.container.uevent import Uevent, kernel_form, libudev_form, murmur2
 from tests.devices import phone
 from tests.lab.inject import Program
 from tests.lab.udevd import trigger

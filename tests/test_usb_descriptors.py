@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotplugd.usb_descriptors import parse, read
+from hotplugd.host.usb_descriptors import parse, read
 from tests.phones.stranger import (
     ADB,
     HIDDEN,

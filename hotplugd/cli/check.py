@@ -8,11 +8,13 @@ from typing import Final
 
 import click
 
-from hotplugd import config as configuration
+from hotplugd.app import settings as configuration
 from hotplugd.cli.common import print_json, show, with_config, with_json
-from hotplugd.model import counted, plain, quoted
-from hotplugd.rules import Diagnostic, load, others_in
-from hotplugd.sysfs import usb_controllers
+from hotplugd.host.sysfs import usb_controllers
+from hotplugd.model.values import counted, plain, quoted
+from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.discover import others_in
+from hotplugd.rulefile.load import load
 
 _MOST: Final = 5
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from hotplugd.config import DEFAULT
-from hotplugd.model import plain
-from hotplugd.rules import Diagnostic
+from hotplugd.app.settings import DEFAULT
+from hotplugd.model.values import plain
+from hotplugd.rulefile.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
-    from hotplugd.daemon import Settings
-    from hotplugd.documents import ProblemJson
+    from hotplugd.app.daemon import Settings
+    from hotplugd.app.documents import ProblemJson
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -37,7 +37,7 @@ with_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, wi
 
 def settings(path: Path, code: int = 1) -> Settings:
     """The settings of a file. Shows what is wrong with them, and ends with `code` if there are errors."""
-    from hotplugd.daemon import load
+    from hotplugd.app.daemon import load
 
     found = load(path)
     show(found.diagnostics)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from hotplugd import config as configuration
+from hotplugd.app import settings as configuration
 from hotplugd.cli.common import AS_ROOT, fail, say, show, show_problems, table, with_config
-from hotplugd.model import counted
+from hotplugd.model.values import counted
 
 
 @click.command()
@@ -28,10 +28,10 @@ def command(config: Path, *, everything: bool) -> None:
     if wrong:
         show(wrong)
         raise SystemExit(1)
-    from hotplugd.detach import detach
-    from hotplugd.documents import problem_json
-    from hotplugd.server import ServerError
-    from hotplugd.slots import AlreadyRunning
+    from hotplugd.app.detach import detach
+    from hotplugd.app.documents import problem_json
+    from hotplugd.host.slots import AlreadyRunning
+    from hotplugd.model.ports import ServerError
 
     try:
         changes, problems = asyncio.run(detach(found))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hotplugd.cli.common import print_json, say, settings, table, with_config, with_json
-from hotplugd.model import Device
+from hotplugd.model.values import Device
 
 if TYPE_CHECKING:
-    from hotplugd.rules import Rule, RuleSet
+    from hotplugd.rules.ruleset import Rule, RuleSet
 
 _COLUMNS = ("subsystem", "kernel", "driver", "id", "serial", "port", "path", "interface", "mac")
 
@@ -30,9 +30,9 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
 
     --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
     """
-    from hotplugd.documents import device_json
-    from hotplugd.present import listed
-    from hotplugd.rules import describe
+    from hotplugd.app.documents import device_json
+    from hotplugd.host.present import listed
+    from hotplugd.rules.keys import describe
 
     rules = settings(config).rules
     found = sorted(listed(rules.attrs)[0], key=lambda each: each.syspath)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from hotplugd.cli.common import fail, print_json, say, settings, show_problems, with_config, with_json
-from hotplugd.model import Device, plain
-from hotplugd.rules import MATCH_KEYS, values
-from hotplugd.wants import identity
+from hotplugd.model.values import Device, plain
+from hotplugd.plan.desired import identity
+from hotplugd.rules.keys import MATCH_KEYS, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hotplugd.documents import ExplainJson, ProblemJson, StatusJson
+    from hotplugd.app.documents import ExplainJson, ProblemJson, StatusJson
 
 
 @click.command()
@@ -30,13 +30,13 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     identity as `status` shows it (serial:…). Needs no daemon; one that runs is asked what it has tried.
     """
     found = settings(config)
-    from hotplugd.documents import explain_json, problem_json
-    from hotplugd.holders import holders
-    from hotplugd.present import listed
-    from hotplugd.server import ServerError
-    from hotplugd.survey import survey, survey_devices
-    from hotplugd.sysfs import usb_controllers
-    from hotplugd.wants import Problem
+    from hotplugd.app.documents import explain_json, problem_json
+    from hotplugd.app.snapshot import survey, survey_devices
+    from hotplugd.host.open_files import holders
+    from hotplugd.host.present import listed
+    from hotplugd.host.sysfs import usb_controllers
+    from hotplugd.model.ports import ServerError
+    from hotplugd.plan.desired import Problem
 
     devices, unsettled = listed(found.rules.attrs)
     unasked = ""
@@ -79,7 +79,7 @@ def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> 
 
 def _tried(control: Path, device: Device) -> Sequence[ProblemJson]:
     """What the running daemon has to say about the device; nothing where none runs."""
-    from hotplugd.control import ControlError, ask
+    from hotplugd.app.control import ControlError, ask
 
     try:
         status = cast("StatusJson", ask(control, "status"))

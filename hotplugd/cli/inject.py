@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hotplugd.inject import main
+from hotplugd.container.inject_helper import main
 
 
 @click.command()

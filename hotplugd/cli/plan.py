@@ -19,10 +19,10 @@ def command(config: Path, *, as_json: bool) -> None:
     Goes by the files on disk, which a running daemon may not have reloaded yet.
     """
     found = settings(config)
-    from hotplugd.documents import change_json, problem_json
-    from hotplugd.present import listed
-    from hotplugd.server import ServerError
-    from hotplugd.survey import survey
+    from hotplugd.app.documents import change_json, problem_json
+    from hotplugd.app.snapshot import survey
+    from hotplugd.host.present import listed
+    from hotplugd.model.ports import ServerError
 
     try:
         seen = survey(found.rules, *listed(found.rules.attrs), found.config.server, os.environ)

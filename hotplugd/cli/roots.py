@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hotplugd.roots import main
+from hotplugd.container.roots_helper import main
 
 
 @click.command()

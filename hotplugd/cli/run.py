@@ -22,11 +22,11 @@ def command(config: Path, *, once: bool, dry_run: bool) -> None:
     attached devices attached. With --dry-run it listens as usual and logs each change instead of making it.
     """
     found = settings(config, BAD_CONFIGURATION)
-    from hotplugd.control import ControlError
-    from hotplugd.daemon import Daemon, converge
-    from hotplugd.server import ServerError
-    from hotplugd.slots import AlreadyRunning
-    from hotplugd.systemd import logger
+    from hotplugd.app.control import ControlError
+    from hotplugd.app.daemon import Daemon, converge
+    from hotplugd.app.systemd import logger
+    from hotplugd.host.slots import AlreadyRunning
+    from hotplugd.model.ports import ServerError
 
     log = logger()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hotplugd.seal import main
+from hotplugd.container.seal_helper import main
 
 
 @click.command()

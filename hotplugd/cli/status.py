@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
-from hotplugd import config as configuration
-from hotplugd.cli.common import (
-    fail,
-    print_json,
-    say,
-    show,
-    show_problems,
-    table,
-    with_config,
-    with_json,
-)
-from hotplugd.model import counted, plain
+from hotplugd.app import settings as configuration
+from hotplugd.cli.common import fail, print_json, say, show, show_problems, table, with_config, with_json
+from hotplugd.model.values import counted, plain
 
 if TYPE_CHECKING:
-    from hotplugd.documents import AttachmentJson, ChangeJson, ClusterJson, HeldJson, StatusJson
+    from hotplugd.app.documents import AttachmentJson, ChangeJson, ClusterJson, HeldJson, StatusJson
 
 _NOT_RUNNING: Final = 3
 _VERIFIED: Final = {True: "yes", False: "no", None: "not running"}
@@ -39,7 +30,7 @@ def command(config: Path, *, everywhere: bool, as_json: bool) -> None:
 
     Exit code 0 if all is well, 1 if there are problems or a member is away, 3 if no daemon runs.
     """
-    from hotplugd.control import ControlError, NotRunning, ask
+    from hotplugd.app.control import ControlError, NotRunning, ask
 
     found, wrong = configuration.load(config)
     if wrong:
@@ -62,9 +53,9 @@ def command(config: Path, *, everywhere: bool, as_json: bool) -> None:
 
 
 def _cluster(server: str, *, as_json: bool) -> None:
-    from hotplugd.cluster import cluster
-    from hotplugd.documents import cluster_json
-    from hotplugd.server import ServerError
+    from hotplugd.app.cluster import cluster
+    from hotplugd.app.documents import cluster_json
+    from hotplugd.model.ports import ServerError
 
     try:
         found = cluster(server, os.environ)

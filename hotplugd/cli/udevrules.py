@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hotplugd.udevrules import main
+from hotplugd.host.udev_rules_helper import main
 
 
 @click.command()

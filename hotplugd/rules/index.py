@@ -12,9 +12,9 @@ from heapq import merge
 from types import MappingProxyType
 from typing import Final
 
-from hotplugd.model import Device
+from hotplugd.model.values import Device
+from hotplugd.rules.keys import values
 from hotplugd.rules.match import AnyOf, Match, Values
-from hotplugd.rules.values import values
 
 _TELLING: Final = (
     "serial",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from hotplugd.model import Device, printable
-from hotplugd.rules.glob import Glob
-from hotplugd.rules.values import values
+from hotplugd.model.values import Device, printable
+from hotplugd.rules.keys import values
+from hotplugd.rules.pattern import Glob
 
 
 @dataclass(frozen=True, slots=True)

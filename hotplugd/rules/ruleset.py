@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hotplugd.model import Device
+from hotplugd.model.values import Device
 from hotplugd.rules.index import Index
 from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
-from hotplugd.rules.telling import is_place_or_mac, is_serial
 from hotplugd.rules.template import parse_template
+from hotplugd.rules.twins import is_place_or_mac, is_serial
 
 What = Literal["node", "nic", "gpu", "pci"]
 """What a device goes in as: its node, a network interface, a GPU, a PCI device."""

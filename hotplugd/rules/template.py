@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from hotplugd.model import Device, printable
-from hotplugd.rules.values import MATCH_KEYS, values
+from hotplugd.model.values import Device, printable
+from hotplugd.rules.keys import MATCH_KEYS, values
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 

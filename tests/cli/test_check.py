@@ -14,7 +14,8 @@ from typing import cast
 import pytest
 from click.testing import Result
 
-from hotplugd import __version__, config
+from hotplugd import __version__
+from hotplugd.app import settings
 from tests.cli.nobody import as_nobody
 
 Hotplugd = Callable[..., Result]
@@ -147,8 +148,8 @@ class TestWithoutPath:
         self, hotplugd: Hotplugd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         missing = tmp_path / "missing.yaml"
-        monkeypatch.setattr(config, "DEFAULT", missing)
-        monkeypatch.setattr("hotplugd.rules.files.DEFAULT_FOLDERS", config.Config().rules)
+        monkeypatch.setattr(settings, "DEFAULT", missing)
+        monkeypatch.setattr("hotplugd.rulefile.discover.DEFAULT_FOLDERS", settings.Config().rules)
         done = hotplugd("check", "--config", missing)
         assert str(missing) not in done.stderr
         assert done.exit_code == 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hotplugd.slots import Notes
+from hotplugd.host.slots import Notes
 from tests.cli.conftest import Configure
 from tests.conftest import StartDaemon
 from tests.lab.container import Container

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hotplugd.rules import MATCH_KEYS
+from hotplugd.rules.keys import MATCH_KEYS
 from tests.cli.conftest import Configure
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from hotplugd.slots import Notes, is_alone
+from hotplugd.host.slots import Notes, is_alone
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon

@@ -13,11 +13,11 @@ from typing import Any, cast
 
 import pytest
 
-from hotplugd.entry import MARKS, SLOTS, name_for, slot_links, slot_made, slot_named, slot_node
-from hotplugd.model import Devnum, InstanceName
-from hotplugd.present import listed
-from hotplugd.slots import Links
-from hotplugd.sysfs import boot
+from hotplugd.host.present import listed
+from hotplugd.host.slots import Links
+from hotplugd.host.sysfs import boot
+from hotplugd.model.entry import MARKS, SLOTS, name_for, slot_links, slot_made, slot_named, slot_node
+from hotplugd.model.values import Devnum, InstanceName
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hotplugd.entry import MARK_INSTANCE, MARK_LINKS, MARK_SEEN, MARK_SLOT, MARK_VERSION
+from hotplugd.model.entry import MARK_INSTANCE, MARK_LINKS, MARK_SEEN, MARK_SLOT, MARK_VERSION
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.kernel import Console, Veth

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.entry import SLOTS
+from hotplugd.model.entry import SLOTS
 from tests.lab.api import ServerError
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon

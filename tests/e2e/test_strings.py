@@ -15,7 +15,7 @@ from typing import IO, cast
 
 import pytest
 
-from hotplugd.systemd import MESSAGE_IDS
+from hotplugd.app.systemd import MESSAGE_IDS
 from tests.fuzz.holds import can_be_shown
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon, command

@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 
-from hotplugd.entry import name_for
+from hotplugd.model.entry import name_for
 from tests.conftest import StartDaemon
 from tests.e2e.test_interfaces import (
     done,

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
 
-from hotplugd.control import ask
+from hotplugd.app.control import ask
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console

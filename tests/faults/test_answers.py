@@ -17,13 +17,13 @@ from typing import TypeVar
 
 import pytest
 
-from hotplugd import lifecycle as events
-from hotplugd import lxd as adapter
-from hotplugd.lifecycle import Lifecycle
-from hotplugd.lxd import Lxd
-from hotplugd.model import Entry, InstanceName
-from hotplugd.server import ServerError, Unreachable
-from hotplugd.threads import Threads
+from hotplugd.aio.threads import Threads
+from hotplugd.model.ports import ServerError, Unreachable
+from hotplugd.model.values import Entry, InstanceName
+from hotplugd.server import client as adapter
+from hotplugd.server import events
+from hotplugd.server.client import Lxd
+from hotplugd.server.events import Lifecycle
 from tests.faults.host import there
 from tests.lab.container import Container
 from tests.lab.faults import Drip, Endless, Frames, Hang, Say, Twist, answer, document, frame

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.lifecycle import Identity, lifecycle
-from hotplugd.server import Unreachable
+from hotplugd.model.ports import Unreachable
+from hotplugd.server.events import Identity, lifecycle
 
 
 @pytest.fixture

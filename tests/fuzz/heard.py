@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from hotplugd.model import Device
-from hotplugd.properties import _KERNELS
-from hotplugd.rules import forms
-from hotplugd.snapshot import Reader
+from hotplugd.host.device_reader import Reader
+from hotplugd.host.properties import _KERNELS
+from hotplugd.model.values import Device
+from hotplugd.rulefile import validate
 from tests.fuzz import made, things
 from tests.fuzz.feed import Feed
 from tests.fuzz.sockets import folder
@@ -119,7 +119,7 @@ def _name(feed: Feed) -> bytes:
 def _attrs(feed: Feed) -> list[str]:
     """Names of attributes, as far as rules may have them."""
     names = feed.several(lambda: feed.text() if feed.chance(4) else feed.pick(_ATTRS), 6)
-    return [each for each in dict.fromkeys(names) if forms.attribute(each) is None]
+    return [each for each in dict.fromkeys(names) if validate.attribute(each) is None]
 
 
 def _put(feed: Feed, path: str) -> None:

@@ -7,10 +7,11 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-from hotplugd.entry import MARK, is_ours, place_of
-from hotplugd.model import Device, is_instance_name, is_reserved_path
-from hotplugd.plan import Change
-from hotplugd.rules import Diagnostic, Related, RuleSet
+from hotplugd.model.entry import MARK, is_ours, place_of
+from hotplugd.model.values import Device, is_instance_name, is_reserved_path
+from hotplugd.plan.planner import Change
+from hotplugd.rulefile.diagnostics import Diagnostic, Related
+from hotplugd.rules.ruleset import RuleSet
 
 # Controls, what turns the reading direction or is not seen, halves of characters, ends of lines.
 _UNSHOWN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})

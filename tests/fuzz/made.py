@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from hotplugd.entry import (
+from hotplugd.model.entry import (
     MARK_DEVICE,
     MARK_INSTANCE,
     MARK_LINKS,
@@ -20,9 +20,10 @@ from hotplugd.entry import (
     slot_links,
     slot_prefix,
 )
-from hotplugd.memory import remember
-from hotplugd.model import Ability, Device, Devnum, Entry, Inside, Instance, InstanceName, Node
-from hotplugd.rules import RuleSet, parse
+from hotplugd.model.nic_snapshot import remember
+from hotplugd.model.values import Ability, Device, Devnum, Entry, Inside, Instance, InstanceName, Node
+from hotplugd.rulefile.load import parse
+from hotplugd.rules.ruleset import RuleSet
 from tests.fuzz.feed import Feed
 
 BOX: Final = InstanceName("default", "box")

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd import systemd
+from hotplugd.app import systemd
 from tests.fuzz import holds
 from tests.fuzz.feed import Feed
 

@@ -15,13 +15,13 @@ import requests
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
-from hotplugd.entry import MARKS, is_ours, read, written
-from hotplugd.http import Http
-from hotplugd.lifecycle import meaning
-from hotplugd.lxd import Lxd
-from hotplugd.model import Instance
-from hotplugd.server import Refused, ServerError, ServerInfo
-from hotplugd.threads import Threads
+from hotplugd.aio.threads import Threads
+from hotplugd.model.entry import MARKS, is_ours, read, written
+from hotplugd.model.ports import Refused, ServerError, ServerInfo
+from hotplugd.model.values import Instance
+from hotplugd.server.client import Lxd
+from hotplugd.server.events import meaning
+from hotplugd.server.transport import Http
 from tests.fuzz import holds, made
 from tests.fuzz.feed import HOSTILE, Feed, as_json
 
@@ -257,7 +257,7 @@ def _speaking_to(fed: _Fed) -> Iterator[None]:
         made_up.mount("http+unix://", fed)
         return made_up
 
-    with patch("hotplugd.lxd.Http", session):
+    with patch("hotplugd.server.client.Http", session):
         yield
 
 

@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from hotplugd import inject, inside
-from hotplugd.control import ControlError, ask, serve
-from hotplugd.inside import Lost
+from hotplugd.app.control import ControlError, ask, serve
+from hotplugd.container import inject_helper, root
+from hotplugd.container.root import Lost
 from tests.fuzz.feed import HOSTILE, Feed, as_json
 
 _STATUS: Final = {"ready": True}
@@ -130,7 +130,7 @@ def injections(data: bytes) -> None:
     )
     given = [feed.pick(makers)() for _ in range(feed.pick((1, 1, 1, 0, 2, 6)))]
     kernel, libudev = feed.raw(60), feed.raw(60)
-    message = inject.request(feed.pick((0, 1000, 0xFFFFFFFF)), kernel, libudev)
+    message = inject_helper.request(feed.pick((0, 1000, 0xFFFFFFFF)), kernel, libudev)
     message = feed.pick(
         (message, message[: feed.byte()], feed.rest(), message[:4] + b"\xff" * 4 + message[8:])
     )
@@ -141,13 +141,13 @@ def injections(data: bytes) -> None:
         for each in given:
             os.close(each)
         held = _descriptors()
-        served = inject._serve(theirs, own)
+        served = inject_helper._serve(theirs, own)
         assert _descriptors() == held, "a descriptor was left open"
         assert served == bool(message)
         if served:
             answer = ours.recv(1 << 16, socket.MSG_DONTWAIT)
-            assert 0 < len(answer) <= inject.ANSWER_MOST
-            assert answer != inject.DONE, "it spoke into the host's own namespace"
+            assert 0 < len(answer) <= inject_helper.ANSWER_MOST
+            assert answer != inject_helper.DONE, "it spoke into the host's own namespace"
     assert os.stat("/proc/thread-self/ns/net").st_ino == before
 
 
@@ -178,17 +178,17 @@ def users(data: bytes) -> None:
     box = _container()
     paths = Feed(data).several(Feed(data[1:]).text, 3)
     process = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
-    seen = inside.look(os.dup(box.root), process, [*paths, "/etc/passwd"], [], [])
+    seen = root.look(os.dup(box.root), process, [*paths, "/etc/passwd"], [], [])
     assert {path: node for path, node in seen.nodes.items() if node is not None and node.devnum} == {}
     assert seen.nodes["/etc/passwd"] is not None
     os.ftruncate(box.file, 0)
     os.pwrite(box.file, data, 0)
-    found = inside._ids(box.root, "/etc/passwd", ["root", "ci", "a.b"])
+    found = root._ids(box.root, "/etc/passwd", ["root", "ci", "a.b"])
     assert found.keys() == {"root", "ci", "a.b"}
     assert all(number is None or 0 <= number < 2**32 - 1 for number in found.values())
     lines = re.findall(r"[0-9]{1,9} [0-9]{1,9} [0-9]{1,9}", data.decode("ascii", "ignore"))
     try:
-        assert inside._root_of(lines) >= 0
+        assert root._root_of(lines) >= 0
     except Lost:
         assert not any(line.split()[0].strip("0") == "" for line in lines)
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hotplugd import control
+from hotplugd.app import control
 from tests.fuzz import __main__, child, sockets
 
 

@@ -12,9 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd import entry, inject, inside, lxd, memory, properties, snapshot, sysfs, systemd, uevents, wants
-from hotplugd.model import Device
+from hotplugd.app import systemd
+from hotplugd.container import inject_helper, root, uevent
+from hotplugd.host import device_reader, properties, sysfs
+from hotplugd.model import entry, nic_snapshot
+from hotplugd.model.values import Device
+from hotplugd.plan import desired
 from hotplugd.rules import match, ruleset
+from hotplugd.server import client
 from tests.fuzz.targets import TARGETS
 
 _EXAMPLES = 150
@@ -79,24 +84,24 @@ def _attribute(syspath: str, name: str) -> str | None:
 DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "a pattern's text is shown as it is": ("rule-words", match, "printable", _same),
     "a device's text is shown as it is": ("devices", match, "printable", _same),
-    "any name is an instance's": ("devices", wants, "is_instance_name", _always),
-    "any path is a node's": ("devices", wants, "_bad_path", lambda *_, **__: ""),
-    "any path is a link's": ("devices", wants, "_bad_link", lambda *_: ""),
-    "any name is an interface's": ("devices", wants, "_bad_name", lambda *_: ""),
+    "any name is an instance's": ("devices", desired, "is_instance_name", _always),
+    "any path is a node's": ("devices", desired, "_bad_path", lambda *_, **__: ""),
+    "any path is a link's": ("devices", desired, "_bad_link", lambda *_: ""),
+    "any name is an interface's": ("devices", desired, "_bad_name", lambda *_: ""),
     "the matcher and the explanation differ": ("rule-bytes", ruleset.RuleSet, "explain", lambda *_: ()),
-    "any text is a slot": ("device-bytes", snapshot, "node_slot", _any_slot),
+    "any text is a slot": ("device-bytes", device_reader, "node_slot", _any_slot),
     "a property has to be UTF-8": ("device-bytes", properties, "os", SimpleNamespace(**_STRICT)),
     "what follows a device's name is the kernel's": ("device-bytes", properties, "_SURE", _All()),
     "an attribute has to be UTF-8": ("device-bytes", sysfs, "attribute", _attribute),
     "what cannot be read is empty": ("device-bytes", sysfs, "attribute", lambda *_: ""),
     "every entry is ours": ("plans", entry, "is_ours", _always),
-    "every entry of the server's is ours": ("answers", lxd, "is_ours", _always),
-    "an error's text is taken for one": ("answers", lxd, "_said", str),
-    "any property is told": ("uevents", uevents, "_is_fit", _always),
-    "any path is remembered": ("plans", memory, "_is_a_path", _always),
+    "every entry of the server's is ours": ("answers", client, "is_ours", _always),
+    "an error's text is taken for one": ("answers", client, "_said", str),
+    "any property is told": ("uevents", uevent, "_is_fit", _always),
+    "any path is remembered": ("plans", nic_snapshot, "_is_a_path", _always),
     "a log's fields are logged as they are": ("log", systemd, "plain", _same),
-    "the host's own namespace is spoken into": ("injections", inject, "_inject", lambda *_: None),
-    "any number is a user's": ("users", inside, "_LARGEST_ID", 1 << 40),
+    "the host's own namespace is spoken into": ("injections", inject_helper, "_inject", lambda *_: None),
+    "any number is a user's": ("users", root, "_LARGEST_ID", 1 << 40),
 }
 
 

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-from hotplugd import config as configuration
-from hotplugd.address import find_server
-from hotplugd.rules import leave_alone, parse
-from hotplugd.server import Unreachable
+from hotplugd.app import settings as configuration
+from hotplugd.model.ports import Unreachable
+from hotplugd.rulefile.load import parse
+from hotplugd.rules.udev_ignore import leave_alone
+from hotplugd.server.discover import find_server
 from tests.fuzz import holds, made
 from tests.fuzz.feed import HOSTILE, Feed
 

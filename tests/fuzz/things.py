@@ -8,19 +8,19 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import Final
 
-from hotplugd.claims import Claims, withheld
+from hotplugd.app.documents import attachment_json, change_json, explain_json, problem_json
+from hotplugd.app.snapshot import Fate
 from hotplugd.cli import common, explain, status
-from hotplugd.documents import attachment_json, change_json, explain_json, problem_json
-from hotplugd.entry import is_ours, links_of
-from hotplugd.holders import Holder
-from hotplugd.memory import recall
-from hotplugd.model import Device, Entry, Instance, is_instance_name
-from hotplugd.plan import Plan, plan_instance
-from hotplugd.present import restored
-from hotplugd.rules import RuleSet, Verdict
-from hotplugd.survey import Fate
-from hotplugd.uevents import Uevent, kernel_form, libudev_form
-from hotplugd.wants import Wants, identity, wants
+from hotplugd.container.uevent import Uevent, kernel_form, libudev_form
+from hotplugd.host.open_files import Holder
+from hotplugd.host.present import restored
+from hotplugd.model.entry import is_ours, links_of
+from hotplugd.model.nic_snapshot import recall
+from hotplugd.model.values import Device, Entry, Instance, is_instance_name
+from hotplugd.plan.desired import Wants, identity, wants
+from hotplugd.plan.ownership import Claims, withheld
+from hotplugd.plan.planner import Plan, plan_instance
+from hotplugd.rules.ruleset import RuleSet, Verdict
 from tests.fuzz import holds, made
 from tests.fuzz.feed import Feed
 from tests.lab.uevents import KERNEL, LIBUDEV, parse

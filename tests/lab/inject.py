@@ -7,8 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from hotplugd import inject
-from hotplugd.uevents import Uevent, kernel_form, libudev_form
+from hotplugd.container import inject_helper
+from hotplugd.container.uevent import Uevent, kernel_form, libudev_form
 from tests.lab.uevents import ROOT
 
 
@@ -18,7 +18,7 @@ class Program:
     def __init__(self) -> None:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(10)
-        words = [sys.executable, "-I", "-S", inject.__file__]
+        words = [sys.executable, "-I", "-S", inject_helper.__file__]
         with theirs:
             self.process = subprocess.Popen(words, stdin=theirs.fileno(), env={})
 
@@ -29,7 +29,7 @@ class Program:
 
     def tell(self, uevent: Uevent, sequence: int, network: int) -> str:
         """The answer to a proper request for the namespaces of `uevents.namespaces`."""
-        request = inject.request(ROOT, kernel_form(uevent), libudev_form(uevent, sequence))
+        request = inject_helper.request(ROOT, kernel_form(uevent), libudev_form(uevent, sequence))
         return self.ask(request, [network])
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hotplugd.inside import Lost, Root, process_folder
+from hotplugd.container.root import Lost, Root, process_folder
 
 
 def root_of(pid: int) -> Root:

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from hotplugd.entry import slot_links, slot_made, slot_of_file
-from hotplugd.sysfs import boot
+from hotplugd.host.sysfs import boot
+from hotplugd.model.entry import slot_links, slot_made, slot_of_file
 from tests.lab.wait import ended, eventually
 
 RULE = Path(__file__).parents[2] / "rules" / "99-hotplugd.rules"

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.entry import slot_links
-from hotplugd.model import Device, Devnum, Entry, Inside, Instance, InstanceName, Node, quoted
-from hotplugd.plan import Plan, plan_instance
+from hotplugd.model.entry import slot_links
+from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Node, quoted
+from hotplugd.plan.planner import Plan, plan_instance
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset, wanted
 
 ONE = console(1)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.claims import Claims, withheld
-from hotplugd.model import Device, Entry, Instance
-from hotplugd.wants import Problem, wants
+from hotplugd.model.values import Device, Entry, Instance
+from hotplugd.plan.desired import Problem, wants
+from hotplugd.plan.ownership import Claims, withheld
 from tests.devices import ALL, all_with, box, console, disk, entry, gpu, interface, pci, phone, rule, ruleset
 
 Config = dict[str, str]

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.entry import name_for, slot_links
-from hotplugd.model import Device, Devnum, Entry, Inside, Node
-from hotplugd.plan import Plan, plan_instance
-from hotplugd.wants import Want
+from hotplugd.model.entry import name_for, slot_links
+from hotplugd.model.values import Device, Devnum, Entry, Inside, Node
+from hotplugd.plan.desired import Want
+from hotplugd.plan.planner import Plan, plan_instance
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, plugged, rule, ruleset, wanted
 from tests.rules import devices
 

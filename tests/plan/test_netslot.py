@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotplugd.entry import MARK_SEEN, MARK_SLOT, name_for
-from hotplugd.model import Device, Entry, Interface
-from hotplugd.netslot import (
+from hotplugd.model.entry import MARK_SEEN, MARK_SLOT, name_for
+from hotplugd.model.nic_slot import (
     NetSlot,
     assumed,
     claim_of,
@@ -21,6 +20,7 @@ from hotplugd.netslot import (
     read,
     stands_for,
 )
+from hotplugd.model.values import Device, Entry, Interface
 from tests.devices import BOOT, box, channel, folder, interface, nic_entry
 
 ZERO, ONE = channel(0), channel(1)

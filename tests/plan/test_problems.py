@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.entry import MARK_INSTANCE, MARK_MEMBER, MARK_NODE, MARK_RULE, name_for, slot_links
-from hotplugd.model import Device, Entry, Inside, Instance, Node
-from hotplugd.plan import Change, Plan, plan_instance
-from hotplugd.wants import Problem, wants
+from hotplugd.model.entry import MARK_INSTANCE, MARK_MEMBER, MARK_NODE, MARK_RULE, name_for, slot_links
+from hotplugd.model.values import Device, Entry, Inside, Instance, Node
+from hotplugd.plan.desired import Problem, wants
+from hotplugd.plan.planner import Change, Plan, plan_instance
 from tests.devices import (
     ALL,
     BOX,

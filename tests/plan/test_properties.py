@@ -10,11 +10,11 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotplugd.entry import is_for, is_ours, name_for, place_of, slot_links, slot_of
-from hotplugd.model import Device, Entry, Inside, Instance, InstanceName, Node
-from hotplugd.plan import Plan, plan_instance
-from hotplugd.rules import RuleSet
-from hotplugd.wants import Want, wants
+from hotplugd.model.entry import is_for, is_ours, name_for, place_of, slot_links, slot_of
+from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Node
+from hotplugd.plan.desired import Want, wants
+from hotplugd.plan.planner import Plan, plan_instance
+from hotplugd.rules.ruleset import RuleSet
 from tests.devices import BOX, console, disk, entry, phone, rule, ruleset
 
 RULES = [

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as example
 from hypothesis import strategies as st
 
-from hotplugd.claims import Claims, met
-from hotplugd.entry import slot_links
-from hotplugd.model import Device, Devnum, Entry
-from hotplugd.takes import claims_on, given, taken_by
+from hotplugd.model.entry import slot_links
+from hotplugd.model.values import Device, Devnum, Entry
+from hotplugd.plan.foreign_entries import claims_on, given, taken_by
+from hotplugd.plan.ownership import Claims, met
 from tests.devices import box, console, disk, gpu, interface, pci, phone, plugged
 from tests.rules.devices import usb
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.model import Device, Entry, Instance
-from hotplugd.plan import plan_instance
-from hotplugd.wants import wants
+from hotplugd.model.values import Device, Entry, Instance
+from hotplugd.plan.desired import wants
+from hotplugd.plan.planner import plan_instance
 from tests.devices import ALL, BOX, box, console, disk, entry, gpu, interface, pci
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.model import Descriptors, Device, InstanceName
-from hotplugd.wants import Want, identity, wants
+from hotplugd.model.values import Descriptors, Device, InstanceName
+from hotplugd.plan.desired import Want, identity, wants
 from tests.devices import ALL, all_with, console, disk, interface, phone, plugged, rule, ruleset
 from tests.rules import devices
 

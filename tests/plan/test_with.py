@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.model import Device
-from hotplugd.wants import Wants, wants
+from hotplugd.model.values import Device
+from hotplugd.plan.desired import Wants, wants
 from tests.devices import console, disk, interface, pci, phone, plugged, rule, ruleset
 from tests.rules import devices
 

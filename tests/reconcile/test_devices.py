@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hotplugd.entry import slot_of
-from hotplugd.model import Descriptors
+from hotplugd.model.entry import slot_of
+from hotplugd.model.values import Descriptors
 from tests.devices import (
     ALL,
     BOX,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotplugd.entry import name_for, place_of, slot_of
-from hotplugd.model import Device, Devnum, Entry, Instance, InstanceName, Node
-from hotplugd.rules import RuleSet
-from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
+from hotplugd.model.entry import name_for, place_of, slot_of
+from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
+from hotplugd.model.values import Device, Devnum, Entry, Instance, InstanceName, Node
+from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, BOX, all_with, box, console, entry, gpu, interface, rule, ruleset
 from tests.reconcile.bench import Bench, Request, fail, recover, refuse
 from tests.virtual import at, in_virtual_time, later, now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hotplugd.server import Refused
+from hotplugd.model.ports import Refused
 from tests.devices import BOX, console
 from tests.reconcile.bench import Bench, Request, names
 from tests.virtual import at, in_virtual_time, now

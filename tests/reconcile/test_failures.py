@@ -6,8 +6,8 @@ from itertools import accumulate
 
 import pytest
 
-from hotplugd.model import InstanceName
-from hotplugd.server import Busy, Gone, Refused, ServerError, Unreachable
+from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
+from hotplugd.model.values import InstanceName
 from tests.devices import ALL, BOX, box, console, phone, rule, ruleset
 from tests.reconcile.bench import Bench, Request, fail, names, recover, refuse
 from tests.virtual import at, clock, in_virtual_time, later, now

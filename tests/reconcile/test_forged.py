@@ -10,7 +10,7 @@ from types import FrameType, MappingProxyType
 
 import pytest
 
-from hotplugd.entry import (
+from hotplugd.model.entry import (
     MARK_DEVICE,
     MARK_INSTANCE,
     MARK_MEMBER,
@@ -19,9 +19,9 @@ from hotplugd.entry import (
     mark_for,
     name_for,
 )
-from hotplugd.memory import remember
-from hotplugd.model import Device, Entry, Instance, InstanceName, Node
-from hotplugd.server import Stuck
+from hotplugd.model.nic_snapshot import remember
+from hotplugd.model.ports import Stuck
+from hotplugd.model.values import Device, Entry, Instance, InstanceName, Node
 from tests.devices import BOOT, BOX, box, channel, folder, interface, nic_entry, rule, ruleset
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import VirtualLoop, at, in_virtual_time

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.model import CANNOT_TELL, Device
+from hotplugd.model.values import CANNOT_TELL, Device
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, interface, rule, ruleset
 from tests.reconcile.bench import Bench
 from tests.virtual import at, in_virtual_time

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hotplugd.entry import name_for, slot_links
-from hotplugd.model import Device, Devnum, InstanceName, Node
-from hotplugd.server import Unreachable
+from hotplugd.model.entry import name_for, slot_links
+from hotplugd.model.ports import Unreachable
+from hotplugd.model.values import Device, Devnum, InstanceName, Node
 from tests.devices import BOX, all_with, box, console, rule, ruleset
 from tests.reconcile.bench import Bench, Request, recover
 from tests.virtual import at, in_virtual_time, later

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from hotplugd.model import Entry, InstanceName, Node
-from hotplugd.server import Unreachable
+from hotplugd.model.ports import Unreachable
+from hotplugd.model.values import Entry, InstanceName, Node
 from tests.devices import BOX, box, console, disk, entry, phone, rule, ruleset
 from tests.reconcile.bench import Bench, names
 from tests.virtual import at, in_virtual_time

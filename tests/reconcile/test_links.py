@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from hotplugd.entry import MARK_LINKS, MARK_VERSION
-from hotplugd.model import InstanceName, Node
-from hotplugd.rules import RuleSet
-from hotplugd.server import Refused
+from hotplugd.model.entry import MARK_LINKS, MARK_VERSION
+from hotplugd.model.ports import Refused
+from hotplugd.model.values import InstanceName, Node
+from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, BOX, box, console, entry, gpu, rule, ruleset
 from tests.reconcile.bench import Bench
 from tests.virtual import at, in_virtual_time

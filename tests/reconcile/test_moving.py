@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hotplugd.entry import MARK_SEEN, name_for
-from hotplugd.model import Device, Entry
-from hotplugd.server import Stuck
+from hotplugd.model.entry import MARK_SEEN, name_for
+from hotplugd.model.ports import Stuck
+from hotplugd.model.values import Device, Entry
 from tests.devices import ALL, BOX, box, console, entry, interface, pci, rule, ruleset
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, in_virtual_time

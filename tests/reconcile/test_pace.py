@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hotplugd.entry import MARK_SLOT, name_for
-from hotplugd.model import Entry, InstanceName
+from hotplugd.model.entry import MARK_SLOT, name_for
+from hotplugd.model.values import Entry, InstanceName
 from tests.devices import BOX, box, console, disk, entry, gpu, rule, ruleset
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, clock, in_virtual_time, later, now

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hotplugd.entry import name_for
-from hotplugd.model import InstanceName
-from hotplugd.rules import RuleSet
-from hotplugd.server import Busy, Refused
-from hotplugd.wants import Problem
+from hotplugd.model.entry import name_for
+from hotplugd.model.ports import Busy, Refused
+from hotplugd.model.values import InstanceName
+from hotplugd.plan.desired import Problem
+from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, BOX, all_with, box, console, entry, rule, ruleset
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, in_virtual_time

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hotplugd.entry import name_for
-from hotplugd.model import Device, Node
+from hotplugd.model.entry import name_for
+from hotplugd.model.values import Device, Node
 from tests.devices import ALL, BOX, box, channel, gpu, nic_entry
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, in_virtual_time

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hotplugd.server import Busy, ServerError
+from hotplugd.model.ports import Busy, ServerError
 from tests.devices import BOX, box, console, entry
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, in_virtual_time, later, now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hotplugd.model import Device
+from hotplugd.model.values import Device
 
 HUB = Device("/sys/devices/pci/usb1", "usb", "usb1", devtype="usb_device", driver="usb")
 

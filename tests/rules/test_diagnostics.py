@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from hotplugd.rules import Diagnostic, parse
-from hotplugd.rules.yaml import Place, Source
+from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.load import parse
+from hotplugd.rulefile.parse import Place, Source
 
 
 def shown(source: str, column: int, *, width: int = 1, hint: str = "") -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.rules import Diagnostic, load, parse
+from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.load import load, parse
 
 MIB = 1 << 20
 RULE = "rules: [{name: a, match: {serial: a}, ignore: true}]\n"
@@ -40,7 +41,7 @@ def test_a_default_folder_that_cannot_be_read_is_an_error_and_the_next_are_read(
     loop.symlink_to("loop")
     good.mkdir()
     (good / "1.yaml").write_text(RULE)
-    monkeypatch.setattr("hotplugd.rules.files.DEFAULT_FOLDERS", (missing, loop, good))
+    monkeypatch.setattr("hotplugd.rulefile.discover.DEFAULT_FOLDERS", (missing, loop, good))
     assert [rule.name for rule in load([missing, good]).rules.rules] == ["a"]
     unread = about(loop, "cannot be read: Too many levels of symbolic links")
     (good / "1.yaml").write_text("rules: [{}]")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hotplugd.rules.glob import Glob, GlobError
+from hotplugd.rules.pattern import Glob, GlobError
 
 # Pattern, value, whether it matches.
 TABLE = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hotplugd.model import Device
-from hotplugd.rules import RuleSet
+from hotplugd.model.values import Device
+from hotplugd.rules.ruleset import RuleSet
 from tests.devices import rule, ruleset
 from tests.rules.devices import CABLE, CONSOLE, PHONE, usb
 

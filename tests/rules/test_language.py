@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.rules import Attach, TemplateError, load, parse, render
-from hotplugd.rules.schema import as_text
+from hotplugd.rulefile.json_schema import as_text
+from hotplugd.rulefile.load import load, parse
+from hotplugd.rules.ruleset import Attach
+from hotplugd.rules.template import TemplateError, render
 from tests.rules.devices import CABLE, CONSOLE, PHONE, usb
 from tests.rules.golden import BAD, GOOD, told
 
@@ -44,12 +46,14 @@ def test_the_examples_can_be_used_together() -> None:
 def test_an_example_names_the_schema_for_editors(path: Path) -> None:
     first, _, rest = path.read_text().partition("\n")
     assert first.startswith("# yaml-language-server: $schema=")
-    assert (path.parent / first.partition("=")[2]).resolve() == PROJECT / "hotplugd" / "rules.schema.json"
+    assert (
+        path.parent / first.partition("=")[2]
+    ).resolve() == PROJECT / "hotplugd" / "rulefile" / "rules.schema.json"
     assert rest.startswith("#\n# ")
 
 
 def test_the_schema_is_current() -> None:
-    assert (PROJECT / "hotplugd" / "rules.schema.json").read_text() == as_text()
+    assert (PROJECT / "hotplugd" / "rulefile" / "rules.schema.json").read_text() == as_text()
 
 
 def test_the_schema_knows_every_key() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hotplugd.rules import leave_alone
-from hotplugd.udevrules import see
+from hotplugd.host.udev_rules_helper import see
+from hotplugd.rules.udev_ignore import leave_alone
 from tests.devices import rule, ruleset
 
 TO = "{to: box}"

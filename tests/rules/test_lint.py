@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from hotplugd.rules import Match, parse
-from hotplugd.rules.lint import implies
-from hotplugd.rules.reader import MOST_SHOWN
+from hotplugd.rulefile.decode import MOST_SHOWN
+from hotplugd.rulefile.lint import implies
+from hotplugd.rulefile.load import parse
+from hotplugd.rules.match import Match
 from tests.devices import rule, ruleset
 
 

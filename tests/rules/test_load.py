@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.rules import DEFAULT_FOLDERS, load, parse
+from hotplugd.rulefile.discover import DEFAULT_FOLDERS
+from hotplugd.rulefile.load import load, parse
 
 MIB = 1 << 20
 
@@ -73,7 +74,9 @@ def test_files_keep_their_order(etc: Path) -> None:
 
 
 def test_default_folders_may_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("hotplugd.rules.files.DEFAULT_FOLDERS", (tmp_path / "none", tmp_path / "nothing"))
+    monkeypatch.setattr(
+        "hotplugd.rulefile.discover.DEFAULT_FOLDERS", (tmp_path / "none", tmp_path / "nothing")
+    )
     assert names(tmp_path / "none", tmp_path / "nothing") == []
     assert load([tmp_path / "elsewhere"]).errors
 

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.model import Descriptors, Device
-from hotplugd.rules import RuleSet, Taken, describe, parse, values
+from hotplugd.model.values import Descriptors, Device
+from hotplugd.rulefile.load import parse
+from hotplugd.rules.keys import describe, values
+from hotplugd.rules.ruleset import RuleSet, Taken
 from tests.rules.devices import CABLE, CONSOLE, DISK, HUB, PHONE, tty, usb
 
 

@@ -5,9 +5,10 @@ import time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd.model import Device
-from hotplugd.rules import Loaded, RuleSet, Taken, parse
+from hotplugd.model.values import Device
+from hotplugd.rulefile.load import Loaded, parse
 from hotplugd.rules.match import unmet
+from hotplugd.rules.ruleset import RuleSet, Taken
 from tests.rules.devices import EVERY, tty, usb
 from tests.rules.golden import BAD, GOOD
 

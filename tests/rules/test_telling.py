@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hotplugd.model import Device
-from hotplugd.rules import lasting_paths
+from hotplugd.model.values import Device
+from hotplugd.rules.twins import lasting_paths
 from tests.rules.devices import HUB, tty, usb
 
 PATH = "pci-0000:00:14.0-usb-0:4.2"

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
 
-from hotplugd.entry import slot_links, slot_made, slot_node, slot_of_file
-from hotplugd.sysfs import boot
+from hotplugd.host.sysfs import boot
+from hotplugd.model.entry import slot_links, slot_made, slot_node, slot_of_file
 from tests.e2e.model import Instance, see
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon

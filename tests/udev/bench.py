@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
-from hotplugd.model import Device
-from hotplugd.udev import Udev
+from hotplugd.host.udev import Udev
+from hotplugd.model.values import Device
 from tests.lab.wait import PAUSE
 
 T = TypeVar("T")

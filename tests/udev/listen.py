@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from hotplugd.model import Device, Devnum
-from hotplugd.udev import Udev
+from hotplugd.host.udev import Udev
+from hotplugd.model.values import Device, Devnum
 from tests.lab.usb import Usb
 from tests.lab.wait import eventually
 from tests.udev.bench import Heard

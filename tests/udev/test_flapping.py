@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd import holdoff
-from hotplugd.holdoff import Holdoff, plug_of
-from hotplugd.model import Device
-from hotplugd.udev import Udev
+from hotplugd.host.udev import Udev
+from hotplugd.model.values import Device
+from hotplugd.reconcile import hold_off
+from hotplugd.reconcile.hold_off import Holdoff, plug_of
 from tests.lab.kernel import Console
 from tests.lab.udevd import settle
 from tests.udev.bench import Heard, until, with_udev
@@ -50,7 +50,7 @@ class Gate:
 @pytest.fixture
 def calm(monkeypatch: pytest.MonkeyPatch) -> float:
     """A calm that is not waited for long."""
-    monkeypatch.setattr(holdoff, "CALM", 1.0)
+    monkeypatch.setattr(hold_off, "CALM", 1.0)
     return 1.0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.model import Device, Devnum
+from hotplugd.model.values import Device, Devnum
 from tests.devices import rule, ruleset
 from tests.lab.usb import Phone, Usb
 from tests.udev.listen import Listening

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import pyudev
 
-from hotplugd.hush import hush
-from hotplugd.udev import Udev
+from hotplugd.host.bpf_filter import hush
+from hotplugd.host.udev import Udev
 from tests.lab.kernel import Console
 from tests.lab.udevd import settle, trigger
 from tests.udev.bench import Heard, until, with_udev

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.model import Devnum
-from hotplugd.present import listed
-from hotplugd.udev import Udev
+from hotplugd.host.present import listed
+from hotplugd.host.udev import Udev
+from hotplugd.model.values import Devnum
 from tests.lab.kernel import Console, Zram
 from tests.lab.udevd import settle, slot_said, trigger
 from tests.udev.bench import Heard, until, with_udev

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hotplugd.udev import Udev
+from hotplugd.host.udev import Udev
 from tests.lab.kernel import Console
 from tests.lab.shortage import no_more_descriptors
 from tests.lab.udevd import settle

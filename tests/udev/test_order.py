@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from hotplugd.sysfs import boot
-from hotplugd.udev import Udev
+from hotplugd.host.sysfs import boot
+from hotplugd.host.udev import Udev
 from tests.lab.kernel import Console
 from tests.lab.udevd import settle, slot_said
 from tests.udev.bench import Heard, until, with_udev

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.model import Device
-from hotplugd.rules import RuleSet, values
-from hotplugd.sysfs import boot
+from hotplugd.host.sysfs import boot
+from hotplugd.model.values import Device
+from hotplugd.rules.keys import values
+from hotplugd.rules.ruleset import RuleSet
 from tests.devices import rule, ruleset
 from tests.lab.usb import FASTBOOT, SERIAL, Phone, Plugged, Usb
 from tests.udev.listen import Listening

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.sysfs import usb_controllers
+from hotplugd.host.sysfs import usb_controllers
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.wait import eventually

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.sysfs import boot
+from hotplugd.host.sysfs import boot
 from tests.lab.daemon import Daemon
 from tests.lab.server import Server
 from tests.lab.wait import eventually, steadily

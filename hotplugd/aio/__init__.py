@@ -1,0 +1,1 @@
+"""Threads, tasks and paces: how the daemon waits without blocking its event loop."""

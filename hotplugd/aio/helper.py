@@ -1,0 +1,199 @@
+"""Asks a program of ours that has a privilege which the daemon has not: see `inject`, `seal`, …
+
+Under systemd the program waits behind a socket. Where there is none, as when hotplugd is run by hand, it is
+started as a child. One program is kept; one that ended or hangs is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hotplugd.aio.threads import Threads
+
+_DENIED: Final = ("Operation not permitted", "Permission denied")
+
+
+class Unanswered(Exception):
+    """The program did not do what it was asked for. The text is fit to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The other end of a program; process is None where systemd started it."""
+
+    channel: socket.socket
+    process: subprocess.Popen[bytes] | None = None
+
+    def end(self) -> None:
+        """Have it end, also if it hangs."""
+        self.channel.close()
+        if self.process is not None:
+            self.process.kill()
+
+
+class Program:
+    """One program, asked one thing after the other.
+
+    turn       to be held by who asks
+    running    None where it was not needed yet
+    name       what it is called: its socket under systemd is hotplugd-NAME.socket
+    file       the Python file that it is
+    path       where systemd listens for it
+    deadline   the seconds that it has for an answer
+    most       the bytes that its longest answer has
+    arguments  what it is started with where it is a child
+    """
+
+    def __init__(
+        self,
+        threads: Threads,
+        name: str,
+        file: str,
+        path: Path,
+        deadline: float,
+        most: int,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self.turn = asyncio.Lock()
+        self.running: Running | None = None
+        self.words: Sequence[str] = (sys.executable, "-I", "-S", file, *arguments)
+        self.deadline = deadline
+        self._threads = threads
+        self._name = name
+        self._path = path
+        self._most = most
+        self._over = False
+
+    async def ask(self, request: bytes, descriptors: Sequence[int]) -> bytes:
+        """The answer to a request with these descriptors beside it. Raises Unanswered."""
+        answer, opened = await self.ask_for(request, descriptors)
+        for each in opened:
+            os.close(each)
+        return answer
+
+    async def ask_for(self, request: bytes, descriptors: Sequence[int]) -> tuple[bytes, list[int]]:
+        """Likewise, and the descriptor beside the answer, if there is one; the caller closes it."""
+        self.see_whether_over()
+        kept = self.running
+        try:
+            answer, opened = await self._exchange(request, descriptors)
+            self.see_whether_over()
+            if not answer and kept is not None:
+                # It ended while nobody needed it, perhaps because it was installed anew.
+                answer, opened = await self._exchange(request, descriptors)
+        except TimeoutError:
+            raise Unanswered(f"the program for it does not answer within {self.deadline:.0f} s") from None
+        except OSError as error:
+            raise Unanswered(f"the program for it cannot be reached: {error}") from error
+        if not answer:
+            raise Unanswered("the program for it ended")
+        return answer, opened
+
+    def explained(self, message: str) -> str:
+        """What a program said went wrong, with what to do where it is our child and lacks a privilege."""
+        if (
+            self.running is not None
+            and self.running.process is not None
+            and any(each in message for each in _DENIED)
+        ):
+            return f"{message}; under systemd, hotplugd-{self._name}.socket has to be there ({self._path})"
+        return message
+
+    def see_whether_over(self) -> None:
+        """Once closed, whoever waited for a turn is cancelled."""
+        if self._over:
+            raise asyncio.CancelledError
+
+    def close(self) -> None:
+        """Let go of the program. What is under way is cancelled."""
+        self._over = True
+        if self.running is not None and self.turn.locked():
+            # The loop listens to the channel: closed under its hands, its number may be another's next.
+            self.running.channel.shutdown(socket.SHUT_RDWR)
+        else:
+            self._drop()
+
+    def let_go(self) -> None:
+        """Have it end until it is needed again."""
+        self._drop()
+
+    def _drop(self) -> None:
+        if self.running is not None:
+            self.running.end()
+            self.running = None
+
+    async def _exchange(self, request: bytes, descriptors: Sequence[int]) -> tuple[bytes, list[int]]:
+        """The program's answer, empty if it ended. Raises OSError and TimeoutError."""
+        answer, opened = b"", list[int]()
+        try:
+            async with asyncio.timeout(self.deadline):
+                if self.running is None:
+                    self.running = self._connect() or await self._start()
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    socket.send_fds(self.running.channel, [request], descriptors)
+                    answer, opened = await self._receive(self.running.channel)
+        finally:
+            if not answer:  # one that comes late is not the next one's
+                self._drop()
+        return answer, opened
+
+    async def _receive(self, channel: socket.socket) -> tuple[bytes, list[int]]:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                answer, opened, *_ = socket.recv_fds(channel, self._most, 1, socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                ready: asyncio.Future[None] = loop.create_future()
+                loop.add_reader(channel, _be_ready, ready)
+                try:
+                    await ready
+                finally:
+                    loop.remove_reader(channel)
+            else:
+                return answer, opened
+
+    def _connect(self) -> Running | None:
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            channel.setblocking(False)
+            channel.connect(str(self._path))
+        except FileNotFoundError:
+            channel.close()
+            return None
+        except OSError:
+            channel.close()
+            raise
+        return Running(channel)
+
+    async def _start(self) -> Running:
+        """Start the program, with nothing of our environment: whatever is in there is not meant for it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+
+        def spawn() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(self.words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={})
+
+        try:
+            process = await self._threads.call(spawn, self.deadline)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        threading.Thread(target=process.wait, daemon=True, name=f"hotplugd-{self._name}").start()
+        return Running(ours, process)
+
+
+def _be_ready(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,1 @@
+"""Wiring: the daemon, its settings, its session with one server, the control socket, the JSON documents."""

@@ -1,0 +1,54 @@
+"""All members of a cluster and what each has attached, by the server's own database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hotplugd.aio.threads import Threads
+from hotplugd.model.entry import MARK_INSTANCE, is_ours, mark_for
+from hotplugd.model.ports import Member
+from hotplugd.model.values import Entry, InstanceName
+from hotplugd.server.client import Lxd
+from hotplugd.server.discover import find_server
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An entry of ours in an instance, and the member that the instance is on; empty without a cluster."""
+
+    member: str
+    instance: InstanceName
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The members, none where the server is in no cluster, and the entries of ours on all that answer.
+
+    unknown  the instances of members that are away: nobody knows their entries
+    """
+
+    members: Sequence[Member]
+    held: Sequence[Held]
+    unknown: Sequence[tuple[str, InstanceName]]
+
+
+def cluster(setting: str, environment: Mapping[str, str]) -> Cluster:
+    """Ask the server. setting is the configuration's `server`. Raises ServerError where it is away."""
+    return asyncio.run(_ask(find_server(setting, environment)))
+
+
+async def _ask(address: str) -> Cluster:
+    lxd = Lxd(address, Threads())
+    await lxd.connect()
+    members, instances = await lxd.members(), await lxd.list()
+    held = [
+        Held(each.location, each.id, entry)
+        for each in sorted(instances, key=lambda each: (each.location, each.id))
+        for entry in each.entries.values()
+        if is_ours(entry) and entry.config[MARK_INSTANCE] == mark_for(each.id)
+    ]
+    unknown = [(each.location, each.id) for each in instances if not each.known]
+    return Cluster(members, held, unknown)

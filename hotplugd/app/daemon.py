@@ -1,0 +1,335 @@
+"""The daemon: signals, reload, readiness, watchdog and the control socket, around a session."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.app import settings as configuration
+from hotplugd.app import systemd
+from hotplugd.app.control import ControlError, serve
+from hotplugd.app.documents import StatusJson, attachment_json, change_json, problem_json
+from hotplugd.app.session import Session
+from hotplugd.app.settings import Config
+from hotplugd.host.slots import AlreadyRunning
+from hotplugd.model.ports import ServerError
+from hotplugd.model.values import counted
+from hotplugd.plan.desired import Problem
+from hotplugd.reconcile.retry import Retry
+from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.load import load as load_rules
+from hotplugd.rules.ruleset import RuleSet
+from hotplugd.server.discover import find_server
+
+# How often the service manager is told how things are, in seconds, where it does not ask for more.
+_TICK: Final = 10.0
+# Seconds after which Python's threads give way to each other; by itself it is 5 ms.
+_SWITCH: Final = 0.0001
+_LOAD: Final = 60.0
+_PAUSES: Final = (0.2, 10.0)
+_CALM: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the daemon runs by, and everything that its files are told off for."""
+
+    config: Config
+    rules: RuleSet
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """The diagnostics that are errors: with any, these settings are not to be used."""
+        return tuple(each for each in self.diagnostics if each.severity == "error")
+
+
+def load(path: Path) -> Settings:
+    """The settings of a configuration file and the rules that it names. Raises nothing."""
+    config, wrong = configuration.load(path)
+    loaded = load_rules(config.rules)
+    return Settings(config, loaded.rules, (*wrong, *loaded.diagnostics))
+
+
+class Daemon:
+    """Runs sessions until told to end.
+
+    path      the configuration's file, which is read again at each reload
+    settings  what it says now, without errors
+    """
+
+    def __init__(
+        self, path: Path, settings: Settings, log: FilteringBoundLogger, *, dry_run: bool = False
+    ) -> None:
+        self._path = path
+        self._settings = settings
+        # What was in force before the last reload, to go back to.
+        self._before: Settings | None = None
+        self._log = log
+        self._dry_run = dry_run
+        self._session: Session | None = None
+        self._retry = Retry()
+        self._ready = False
+        self._failed_reloads = 0
+        self._reload_problem = ""
+        self._again = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._reloads = asyncio.Queue[None](1)
+        self._defect = False
+        self._short_at = float("-inf")
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT. Returns the exit code.
+
+        Raises what `Session.run` raises, and ControlError where the control socket cannot be had.
+        """
+        # A thread that has a request to send does not wait for the loop to be done with the next event.
+        sys.setswitchinterval(_SWITCH)
+        # What was imported stays, and is most of what there is: garbage is looked for among the rest.
+        gc.freeze()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_defect)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        tasks = (self._sessions(), self._tick(), self._reload_when_told())
+        work: list[asyncio.Task[None]] = [loop.create_task(each) for each in tasks]
+        stop = loop.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({*work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            for task in work:
+                if task.done():
+                    await task
+            self._log.info("stopping")
+            systemd.notify("STOPPING=1")
+            return 1 if self._defect else 0
+        finally:
+            for each in (*work, stop):
+                each.cancel()
+            await asyncio.gather(*work, stop, return_exceptions=True)
+
+    # --- sessions ---------------------------------------------------------------------------------------
+
+    async def _sessions(self) -> None:
+        while True:
+            self._again.clear()
+            try:
+                await self._by(self._settings.config)
+            except (ControlError, AlreadyRunning) as error:
+                if self._before is None:
+                    raise
+                self._refuse(str(error))
+                # Once: when the old ones cannot be had either, there is nothing to go back to.
+                self._settings, self._before = self._before, None
+            self._session = None
+
+    async def _by(self, config: Config) -> None:
+        """Sessions by one configuration, until it is another."""
+        async with AsyncExitStack() as undo:
+            if not self._dry_run:
+                await undo.enter_async_context(serve(config.control, {"status": self.status}))
+            address = await self._find(config.server)
+            if address is not None:
+                await self._one(address)
+
+    async def _find(self, setting: str) -> str | None:
+        """The server's address, as soon as there is one; None where other settings came first."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                address = find_server(setting, os.environ)
+            except ServerError as error:
+                pause, new = self._retry.failed(str(error), loop.time(), *_PAUSES)
+                if new:
+                    self._log.warning("server.away", reason=str(error), retry_in=pause)
+                self._be_ready()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._again.wait()
+                        return None
+            else:
+                self._retry.reset()
+                return address
+
+    async def _one(self, address: str) -> None:
+        """One session, until it fails or other settings ask for another."""
+        config = self._settings.config
+        session = Session(address, self._settings.rules, self._log, config, dry_run=self._dry_run)
+        self._session = session
+        loop = asyncio.get_running_loop()
+        work = loop.create_task(session.run())
+        again = loop.create_task(self._again.wait())
+        tried = loop.create_task(session.tried.wait())
+        tried.add_done_callback(lambda task: None if task.cancelled() else self._be_ready())
+        try:
+            await asyncio.wait({work, again}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+        finally:
+            for task in (work, again, tried):
+                task.cancel()
+            await asyncio.gather(work, again, tried, return_exceptions=True)
+
+    # --- signals ----------------------------------------------------------------------------------------
+
+    def _on_hangup(self) -> None:
+        if self._reloads.empty():
+            self._reloads.put_nowait(None)
+
+    async def _reload_when_told(self) -> None:
+        threads = Threads()
+        while True:
+            await self._reloads.get()
+            systemd.notify(systemd.reloading())
+            try:
+                settings = await threads.call(lambda: load(self._path), _LOAD)
+            except NoThread as error:
+                self._refuse(f"the files cannot be read: {error}")
+            except TimeoutError:
+                self._refuse(f"the files took longer than {_LOAD:.0f} s to read")
+            else:
+                for each in settings.diagnostics:
+                    place = f"{each.file}:{each.line}:{each.column}"
+                    self._log.warning(f"reload.{each.severity}", place=place, reason=each.message)
+                if settings.errors:
+                    first = settings.errors[0]
+                    self._refuse(
+                        f"{counted(len(settings.errors), 'error')} in the files, the first: "
+                        f"{first.file}:{first.line}:{first.column}: {first.message}"
+                    )
+                else:
+                    self._take(settings)
+            systemd.notify("READY=1\n" + self._summary())
+
+    def _refuse(self, reason: str) -> None:
+        self._failed_reloads += 1
+        self._reload_problem = f"reload failed, and the old settings stay in force: {reason}"
+        self._log.error("reload.failed", reason=reason)
+
+    def _take(self, settings: Settings) -> None:
+        before, self._settings = self._settings, settings
+        self._before = before
+        self._reload_problem = ""
+        if replace(before.config, rules=()) != replace(settings.config, rules=()):
+            self._again.set()
+        elif self._session is not None:
+            self._session.set_rules(settings.rules)
+        self._log.info("reload.done", rules=len(settings.rules.rules))
+
+    def _on_defect(self, _: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+        """Something failed that nobody foresaw: end, loudly, and let the service manager start us afresh."""
+        error = context.get("exception")
+        if "socket" in context and isinstance(error, OSError):
+            # Nobody can connect to the control socket now; asyncio tries again every second.
+            self._say_short(str(error))
+            return
+        _tell_defect(self._log, context)
+        self._defect = True
+        self._stop.set()
+
+    def _say_short(self, reason: str) -> None:
+        # Once for as long as it lasts: asyncio says so a hundred times a second.
+        now = asyncio.get_running_loop().time()
+        if now - self._short_at > _CALM:
+            self._log.warning("control.problem", reason=reason)
+        self._short_at = now
+
+    # --- what others are told ---------------------------------------------------------------------------
+
+    def _be_ready(self) -> None:
+        if not self._ready:
+            self._ready = True
+            self._log.info("ready")
+            systemd.notify("READY=1\n" + self._summary())
+
+    async def _tick(self) -> None:
+        # Pinged from the loop that does the work: when that is stuck, the service manager hears nothing.
+        pause = min(systemd.watchdog_interval() or _TICK, _TICK)
+        while True:
+            await asyncio.sleep(pause)
+            systemd.notify("WATCHDOG=1\n" + self._summary())
+
+    def _summary(self) -> str:
+        if self._session is None:
+            return f"STATUS={self._retry.message or 'starting'}"
+        attached, wrong = len(self._session.reconciler.attachments()), len(self._problems())
+        who = f"{self._session.server}" if self._session.connected else f"waiting for {self._session.address}"
+        return f"STATUS={attached} attached, {counted(wrong, 'problem')}, {who}"
+
+    def _problems(self) -> list[Problem]:
+        own = [text for text in (self._reload_problem, self._retry.message) if text]
+        found = [Problem("", "", text) for text in own]
+        return found + (self._session.problems() if self._session is not None else [])
+
+    def status(self) -> StatusJson:
+        """What `hotplugd status --json` shows."""
+        session = self._session
+        server = session.server if session is not None else None
+        known = session.reconciler if session is not None else None
+        return {
+            "ready": self._ready,
+            "server": {
+                "address": session.address if session is not None else "",
+                "software": server.software if server is not None else "",
+                "version": server.version if server is not None else "",
+                "connected": session is not None and session.connected,
+            },
+            "rules": len(self._settings.rules.rules),
+            "devices": known.devices if known else 0,
+            "attachments": [attachment_json(each) for each in known.attachments()] if known else [],
+            "pending": [change_json(each) for each in known.pending()] if known else [],
+            "problems": [problem_json(each) for each in self._problems()],
+            "failed_reloads": self._failed_reloads,
+            "lost_events": session.lost_events if session is not None else 0,
+        }
+
+
+def _tell_defect(log: FilteringBoundLogger, context: Mapping[str, object]) -> None:
+    error = context.get("exception")
+    reason = str(context.get("message"))
+    log.critical("defect", reason=reason, exc_info=error if isinstance(error, BaseException) else None)
+
+
+async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bool = False) -> int:
+    """Do once what the daemon does all the time. Returns 0 where all is as it should be then, else 1.
+
+    Raises ServerError where no server is found, and what `Session.run` raises.
+    """
+    config = settings.config
+    address = find_server(config.server, os.environ)
+    session = Session(address, settings.rules, log, config, dry_run=dry_run)
+    loop = asyncio.get_running_loop()
+    defects: list[Mapping[str, object]] = []
+
+    def on_defect(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+        _tell_defect(log, context)
+        defects.append(context)
+
+    loop.set_exception_handler(on_defect)
+    work, tried = loop.create_task(session.run()), loop.create_task(session.tried.wait())
+    try:
+        await asyncio.wait({work, tried}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            await work
+        problems = session.problems()
+        # Those of a device were logged when they were met.
+        for each in problems:
+            if not each.device:
+                log.error("instance.problem", reason=each.message)
+        left = [] if dry_run else session.reconciler.pending()
+        return 1 if problems or left or defects else 0
+    finally:
+        work.cancel()
+        tried.cancel()
+        await asyncio.gather(work, tried, return_exceptions=True)

@@ -1,0 +1,159 @@
+"""Everything of ours out of every instance: what is left when no rule wants anything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+
+from hotplugd.aio.threads import Threads
+from hotplugd.app.settings import Config
+from hotplugd.container.inspector import Inspector
+from hotplugd.container.opener import Opener
+from hotplugd.container.sealer import Sealer
+from hotplugd.container.seals import Seals
+from hotplugd.host.slots import Links, Notes, lock
+from hotplugd.model import entry as entries
+from hotplugd.model.ports import Busy, Gone, ServerError
+from hotplugd.model.values import Instance, InstanceName, Link
+from hotplugd.plan.desired import Problem
+from hotplugd.plan.planner import Change, plan_instance
+from hotplugd.reconcile.orphans import Doubts
+from hotplugd.reconcile.retry import delay
+from hotplugd.server.client import Lxd
+from hotplugd.server.discover import find_server
+
+_TRIES = 5
+
+
+async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
+    """Take all entries of ours out of all instances. Returns what went, and what did not and why.
+
+    Raises AlreadyRunning while a daemon looks after the server, ServerError where it is away, and OSError
+    where /dev cannot be written.
+    """
+    address = find_server(config.server, os.environ)
+    threads = Threads()
+    lxd = Lxd(address, threads)
+    opener = Opener(threads, config.roots)
+    inspector = Inspector(threads, opener, lxd.init, _nothing, _nothing)
+    notes, links = Notes(address), Links(address)
+    unsealed: list[Problem] = []
+    seals = Seals(Sealer(threads, config.seal), opener, inspector.node, unsealed.append)
+    with lock(address):
+        notes.read()
+        links.read()
+        await seals.connected(await lxd.connect())
+        try:
+            results = await asyncio.gather(
+                *(_one(lxd, inspector, seals, notes, links, each) for each in await lxd.list())
+            )
+            await seals.settled()
+        finally:
+            inspector.close()
+            seals.close()
+            opener.close()
+        for name in {*notes.names(), *links.names()}:
+            try:
+                await lxd.get(name)
+            except Gone:
+                notes.note(name, ())
+                links.note(name, {})
+            except ServerError:
+                continue  # it is none that we may see
+    return [each for gone, _ in results for each in gone], [
+        *(each for _, left in results for each in left),
+        *unsealed,
+    ]
+
+
+async def _one(
+    lxd: Lxd, inspector: Inspector, seals: Seals, notes: Notes, links: Links, instance: Instance
+) -> tuple[list[Change], list[Problem]]:
+    removals = list(plan_instance(instance.id, instance, (), None).changes)
+    doubts = Doubts(instance.id, notes)
+    try:
+        if removals:
+            instance, lost = await _apply(lxd, seals, instance, removals)
+            removals = [each for each in removals if each not in lost]
+            doubts.looked((), lost)
+        if half := doubts.left(instance, asyncio.get_running_loop().time()):
+            await seals.seal(instance.id, [each.entry for each in half])
+            await lxd.clear(instance.id, [each.entry for each in half])
+    except Gone:
+        return [], []
+    except ServerError as error:
+        return [], [Problem("", "", f"{instance.id}: {error}")]
+    doubts.cleared(half)
+    removals += half
+    noted = links.take(instance.id)
+    if not (removals or noted) or not instance.running or not instance.here:
+        return removals, []
+    try:
+        await _unlink(lxd, inspector, instance.id, removals, noted)
+        links.note(instance.id, {})
+    except ServerError as error:
+        return removals, [Problem("", "", f"{instance.id}: its links were not taken away: {error}")]
+    return removals, await _left_behind(inspector, instance.id, removals)
+
+
+async def _apply(
+    lxd: Lxd, seals: Seals, instance: Instance, removals: list[Change]
+) -> tuple[Instance, list[Change]]:
+    """Returns the instance as it is then, and those whose entries had gone by themselves.
+
+    Raises any ServerError.
+    """
+    tries = 1
+    while True:
+        there = [each for each in removals if each.entry.name in instance.entries]
+        if instance.has_nodes:
+            await seals.seal(instance.id, [each.entry for each in there])
+        try:
+            after = await lxd.apply(instance.id, (), [each.entry.name for each in there])
+        except Busy:
+            if tries == _TRIES:
+                raise
+            await asyncio.sleep(delay(tries))
+            tries += 1
+            instance = await lxd.get(instance.id)
+        else:
+            seals.has(instance.id, after)
+            return after, [each for each in removals if each not in there]
+
+
+async def _unlink(
+    lxd: Lxd, inspector: Inspector, name: InstanceName, removals: list[Change], links: Mapping[str, Link]
+) -> None:
+    """Take away the links inside that led to what went. Raises any ServerError."""
+    found = {path: each.target for path, each in links.items()}
+    found |= {
+        link: entries.place_of(each.entry) for each in removals for link in entries.links_of(each.entry)
+    }
+    if not found:
+        return
+    inside = await inspector.look(name, sorted(found))
+    for link, place in found.items():
+        node = inside.nodes.get(link)
+        if node is not None and node.target == place:
+            await lxd.link(name, link, "")
+
+
+async def _left_behind(inspector: Inspector, name: InstanceName, removals: list[Change]) -> list[Problem]:
+    paths = {entries.place_of(each.entry): each for each in removals}
+    try:
+        inside = await inspector.look(name, sorted(paths))
+    except Gone:
+        return []
+    except ServerError as error:
+        return [Problem("", "", f"cannot see whether the nodes are gone from {name}: {error}")]
+    return [
+        Problem(each.device, each.rule, f"its entry is gone, its node {path} in {name} is not")
+        for path, each in paths.items()
+        if (node := inside.nodes.get(path)) is not None
+        and node.devnum is not None
+        and entries.is_for(each.entry, node.devnum)
+    ]
+
+
+def _nothing(_: InstanceName) -> None: ...

@@ -1,0 +1,327 @@
+"""The JSON that commands print. The keys stay: later versions add some, and rename or remove none.
+
+An instance is given by its project and its name. A device is called by its node, or by its syspath where it
+has none. Keys that rules can match on have the rule language's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypedDict, cast
+
+from hotplugd.app.cluster import Cluster
+from hotplugd.app.snapshot import Fate
+from hotplugd.host.open_files import Holder
+from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
+from hotplugd.model.values import Device, quoted
+from hotplugd.plan.desired import Problem, identity
+from hotplugd.plan.planner import Attachment, Change
+from hotplugd.rules.keys import describe
+from hotplugd.rules.ruleset import Rule, Verdict
+from hotplugd.rules.twins import bus_warning, lasting_paths
+
+
+class ProblemJson(TypedDict):
+    """device and rule are empty where none is concerned."""
+
+    device: str
+    rule: str
+    message: str
+
+
+class ChangeJson(TypedDict):
+    """action: add, update, repair or remove. entry: the device entry's name in the instance."""
+
+    action: str
+    project: str
+    instance: str
+    device: str
+    identity: str
+    rule: str
+    entry: str
+    why: str
+
+
+class AttachmentJson(TypedDict):
+    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run."""
+
+    device: str
+    identity: str
+    rule: str
+    project: str
+    instance: str
+    path: str
+    since: str
+    verified: bool | None
+
+
+class ServerJson(TypedDict):
+    """software: `lxd` or `incus`. Empty strings where no server has answered yet."""
+
+    address: str
+    software: str
+    version: str
+    connected: bool
+
+
+class StatusJson(TypedDict):
+    """`status --json`. rules and devices: how many. pending: changes that wait for their next try."""
+
+    ready: bool
+    server: ServerJson
+    rules: int
+    devices: int
+    attachments: list[AttachmentJson]
+    pending: list[ChangeJson]
+    problems: list[ProblemJson]
+    failed_reloads: int
+    lost_events: int
+
+
+class MemberJson(TypedDict):
+    """A cluster member. status: the server's word for it. unknown: `project/name` of instances that nobody
+    can tell of while it is away.
+    """
+
+    name: str
+    status: str
+    message: str
+    unknown: list[str]
+
+
+class HeldJson(TypedDict):
+    """An entry of ours. member: empty where there is no cluster. path: as in AttachmentJson."""
+
+    member: str
+    project: str
+    instance: str
+    device: str
+    identity: str
+    rule: str
+    path: str
+    since: str
+
+
+class ClusterJson(TypedDict):
+    """`status --cluster --json`. members: empty where there is no cluster."""
+
+    members: list[MemberJson]
+    attachments: list[HeldJson]
+
+
+def cluster_json(found: Cluster) -> ClusterJson:
+    """What `status --cluster` shows."""
+    return {
+        "members": [
+            {
+                "name": each.name,
+                "status": each.status,
+                "message": each.message,
+                "unknown": [mark_for(name) for member, name in found.unknown if member == each.name],
+            }
+            for each in found.members
+        ],
+        "attachments": [
+            {
+                "member": each.member,
+                "project": each.instance.project,
+                "instance": each.instance.name,
+                "device": each.entry.config.get(MARK_NODE, ""),
+                "identity": each.entry.config.get(MARK_DEVICE, ""),
+                "rule": each.entry.config.get(MARK_RULE, ""),
+                "path": place_of(each.entry),
+                "since": each.entry.config.get(MARK_SINCE, ""),
+            }
+            for each in found.held
+        ],
+    }
+
+
+def problem_json(problem: Problem) -> ProblemJson:
+    """A problem, as `plan`, `explain` and `status` have it."""
+    return {"device": problem.device, "rule": problem.rule, "message": problem.message}
+
+
+def change_json(change: Change) -> ChangeJson:
+    """A change, as `plan`, `explain` and `status` have it."""
+    return {
+        "action": change.action,
+        "project": change.instance.project,
+        "instance": change.instance.name,
+        "device": change.device,
+        "identity": change.identity,
+        "rule": change.rule,
+        "entry": change.entry.name,
+        "why": change.why,
+    }
+
+
+def attachment_json(attachment: Attachment) -> AttachmentJson:
+    """An attachment, as `explain` and `status` have it."""
+    want = attachment.want
+    return {
+        "device": str(want.device),
+        "identity": identity(want.device),
+        "rule": want.rule.name,
+        "project": want.instance.project,
+        "instance": want.instance.name,
+        "path": want.place,
+        "since": attachment.entry.config.get(MARK_SINCE, ""),
+        "verified": attachment.verified,
+    }
+
+
+class FailedJson(TypedDict):
+    """The first condition of a rule that a device does not meet. key: dotted where it is nested."""
+
+    key: str
+    wanted: str
+    found: str
+
+
+class VerdictJson(TypedDict):
+    """What a rule says to a device. failed: null where it matches."""
+
+    name: str
+    file: str
+    line: int
+    failed: FailedJson | None
+
+
+class PlaceJson(TypedDict):
+    """Where a device should go."""
+
+    project: str
+    instance: str
+    path: str
+
+
+class ValuesJson(TypedDict, total=False):
+    """What a rule can match on, by the rule language's keys; a key without a value is left out."""
+
+    subsystem: str
+    devtype: str
+    kernel: str
+    driver: str
+    id: str
+    vendor_id: str
+    product_id: str
+    serial: str
+    port: list[str]
+    path: str
+    interface: list[str]
+    mac: str
+    property: dict[str, str]
+    attr: dict[str, str]
+
+
+class DeviceJson(ValuesJson):
+    """`devices --json` is a list of these.
+
+    rule: the one that takes the device, be it to ignore it; null where none does. parents: the devices above,
+    the nearest first.
+    """
+
+    device: str
+    rule: str | None
+    identity: str
+    syspath: str
+    parents: list[ValuesJson]
+
+
+class HolderJson(TypedDict):
+    """A process that has the node open. instance: the container that it runs in; empty: the host."""
+
+    pid: int
+    command: str
+    instance: str
+
+
+class ExplainJson(DeviceJson):
+    """`explain --json`. rules: in order, up to the first that matches, which is `rule`.
+
+    along: the device above that it goes along with, by `with` in that one's rule, which is `rule`; or null.
+    warnings: what is doubtful about the rule that takes it, on this host.
+    """
+
+    rules: list[VerdictJson]
+    along: str | None
+    ignored: bool
+    wants: list[PlaceJson]
+    attachments: list[AttachmentJson]
+    changes: list[ChangeJson]
+    problems: list[ProblemJson]
+    holders: list[HolderJson]
+    warnings: list[str]
+
+
+def device_json(device: Device, rule: Rule | None) -> DeviceJson:
+    """A device with every value that a rule can match on, and the rule that takes it."""
+    return {
+        **_values(device),
+        "device": str(device),
+        "rule": rule.name if rule is not None else None,
+        "identity": identity(device),
+        "syspath": device.syspath,
+        "parents": [_values(above) for above in device.ancestors()],
+    }
+
+
+def explain_json(
+    device: Device,
+    verdicts: Sequence[Verdict],
+    fate: Fate,
+    holding: Sequence[Holder],
+    controllers: Mapping[str, str],
+) -> ExplainJson:
+    """What the rules say to a device, and what becomes of it.
+
+    controllers  the host's USB controllers by the number of each bus
+    """
+    rule = fate.wants.rule
+    return {
+        **device_json(device, rule),
+        "rules": [_verdict(each) for each in verdicts],
+        "along": str(fate.wants.anchor) if fate.wants.anchor is not None else None,
+        "ignored": rule is not None and rule.attach is None,
+        "wants": [
+            {"project": each.instance.project, "instance": each.instance.name, "path": each.place}
+            for each in fate.wants.wants
+        ],
+        "attachments": [attachment_json(each) for each in fate.attachments],
+        "changes": [change_json(each) for each in fate.changes],
+        "problems": [problem_json(each) for each in fate.problems],
+        "holders": [
+            {"pid": each.pid, "command": each.command, "instance": each.instance} for each in holding
+        ],
+        "warnings": [*_warnings(device, rule, controllers)],
+    }
+
+
+def _warnings(device: Device, rule: Rule | None, controllers: Mapping[str, str]) -> Iterator[str]:
+    if rule is None:
+        return
+    below = rule.attach.companions if rule.attach is not None else ()
+    for match in (rule.match, *(each.match for each in below)):
+        if message := bus_warning(match, controllers):
+            paths = ", ".join(f'"{quoted(each)}"' for each in lasting_paths(device))
+            yield f"rule '{rule.name}' {message}" + (f"; here `path: [{paths}]` stays" if paths else "")
+            return
+
+
+def _verdict(verdict: Verdict) -> VerdictJson:
+    failed = verdict.failed
+    return {
+        "name": verdict.rule.name,
+        "file": verdict.rule.file,
+        "line": verdict.rule.line,
+        "failed": None
+        if failed is None
+        else {"key": failed.key, "wanted": failed.wanted, "found": failed.found},
+    }
+
+
+def _values(device: Device) -> ValuesJson:
+    found = {key: each if key in ("port", "interface") else each[0] for key, each in describe(device).items()}
+    groups = {"property": dict(device.properties), "attr": dict(device.attrs)}
+    return cast("ValuesJson", {**found, **groups})

@@ -1,0 +1,367 @@
+"""hotplugd at work with one server: udev and the server's events go in, and the reconciler does the rest.
+
+Devices are listened to and listed before the server is spoken to, and the server's events are listened to
+before its instances are listed, so nothing that happens in between is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.app.settings import Config
+from hotplugd.container.injector import Injector
+from hotplugd.container.inspector import Inspector
+from hotplugd.container.opener import Opener
+from hotplugd.container.sealer import Sealer
+from hotplugd.container.seals import Seals
+from hotplugd.host.in_use import in_use, in_use_by_anybody
+from hotplugd.host.open_files import cgroup_name
+from hotplugd.host.slots import Links, Notes, Slots, is_alone, lock
+from hotplugd.host.sysfs import boot
+from hotplugd.host.udev import Udev
+from hotplugd.host.udev_rules import Leave
+from hotplugd.host.use_watch import HostWatch
+from hotplugd.model.entry import names_for
+from hotplugd.model.ports import ServerError, ServerInfo
+from hotplugd.model.values import CANNOT_TELL, Device, InstanceName
+from hotplugd.plan.desired import Problem, Want
+from hotplugd.reconcile.flapping import Flapping
+from hotplugd.reconcile.reconciler import Reconciler
+from hotplugd.reconcile.retry import LONG_AGO, Retry
+from hotplugd.reconcile.tools import Tools
+from hotplugd.rules.ruleset import RuleSet
+from hotplugd.server.client import Lxd
+from hotplugd.server.events import START_FAILED, Lifecycle
+
+# The net below the events: everything is looked at again this often, in seconds.
+_RESYNC: Final = 300.0
+# One instance that hangs does not keep the service from being ready.
+_FIRST_CONVERGENCE: Final = 20.0
+_PAUSES: Final = (0.2, 10.0)
+# A server that ends sooner after it was found is as one that was not found: it is tried less and less often.
+_STEADY: Final = 1.0
+# So many requests at a time: an event of a profile concerns all instances that use it.
+_REQUESTS: Final = 100
+# What the host uses is told in some milliseconds.
+_ASKED: Final = 2.0
+
+
+class Session:
+    """The devices of one server, at `address`.
+
+    config       where others listen and look; its server and rules were found and read already
+    tried        set once the first convergence was tried, whatever came of it
+    server       who answers; None until somebody did
+    connected    whether the server's events are heard
+    lost_events  how often uevents were lost
+    """
+
+    def __init__(
+        self,
+        address: str,
+        rules: RuleSet,
+        log: FilteringBoundLogger,
+        config: Config,
+        *,
+        dry_run: bool = False,
+    ) -> None:
+        self.address = address
+        self.rules = rules
+        self.tried = asyncio.Event()
+        self._answered = asyncio.Event()
+        self.server: ServerInfo | None = None
+        self.connected = False
+        self.lost_events = 0
+        self._log = log
+        self._dry_run = dry_run
+        self._retry = Retry()
+        # Set while instances are to be listed again.
+        self._unlisted = asyncio.Event()
+        # When, in the loop's time, the server's events were heard at last.
+        self._since = LONG_AGO
+        self._threads = Threads()
+        # Its own: what hangs in containers takes nothing away from what is asked of the server.
+        self._lxd = Lxd(address, Threads(_REQUESTS))
+        self._opener = Opener(self._threads, config.roots)
+        self._inspector = Inspector(
+            self._threads, self._opener, self._lxd.init, self._changed_inside, self._ended
+        )
+        folder = None if dry_run else config.udev_rules
+        self._leave = Leave(self._threads, folder) if folder is not None else None
+        # Set while the host's software has to be told anew.
+        self._untold = asyncio.Event()
+        self._told = asyncio.Event()
+        self._slots = Slots()
+        self._notes = Notes(address)
+        self._links = Links(address)
+        self._injector = Injector(self._threads, self._inspector.network, config.inject)
+        self._seals = Seals(
+            Sealer(self._threads, config.seal), self._opener, self._inspector.node, self._unsealed
+        )
+        # Slots of which there was a link when we started.
+        self._before: Sequence[str] = ()
+        tools = Tools(
+            self._lxd,
+            self._inspector,
+            self._injector,
+            self._slots,
+            self._seals,
+            self._notes,
+            self._links,
+            self._restore,
+            log,
+            _now,
+            self._in_use,
+            dry_run,
+            boot(),
+        )
+        self.reconciler = Reconciler(tools, rules)
+        self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
+        # Set while it is to be seen what the host uses.
+        self._unseen = asyncio.Event()
+        self._host = HostWatch(self._unseen.set)
+        self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
+
+    async def run(self) -> None:
+        """Work until cancelled. A server that is away is waited for.
+
+        Raises AlreadyRunning where another hotplugd does this already, and OSError where uevents cannot be
+        heard or /dev cannot be written.
+        """
+        if self._dry_run:
+            await self._work()
+        else:
+            with lock(self.address):
+                self._notes.read()
+                self._links.read()
+                # Those of before devices are listed: a device that had one then is listed, or gone.
+                self._before = tuple(self._slots.names())
+                self._hold(self._before)
+                await self._work()
+
+    def set_rules(self, rules: RuleSet) -> None:
+        """Take these rules from now on."""
+        self.rules = rules
+        self._inspector.ask_for(rules.users, rules.groups)
+        self.reconciler.set_rules(rules)
+        self._udev.ask_for(rules.attrs)
+        self._untold.set()
+
+    def problems(self) -> list[Problem]:
+        """Everything that is not as it should be."""
+        away = [Problem("", "", self._retry.message)] if self._retry.message else []
+        flapping = self._flapping.problems(asyncio.get_running_loop().time())
+        faults = [Problem(device, "", what) for device, what in self._udev.faults()]
+        return away + faults + flapping + self.reconciler.problems()
+
+    # --- tasks ------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        self._inspector.ask_for(self.rules.users, self.rules.groups)
+        try:
+            self._udev.start()
+            self._host.start()
+            self._untold.set()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen())
+                tasks.create_task(self._resync())
+                tasks.create_task(self._list_again())
+                tasks.create_task(self._try())
+                tasks.create_task(self._tell_again())
+                tasks.create_task(self._look_at_host())
+        finally:
+            self._udev.stop()
+            self._host.stop()
+            self.reconciler.close()
+            self._inspector.close()
+            self._injector.close()
+            self._seals.close()
+            self._slots.close()
+            self._opener.close()
+            if self._leave is not None:
+                self._leave.close()
+            self._lxd.close()
+            self._threads.close()
+
+    async def _listen(self) -> None:
+        """Hear what happens to instances; again and again, since servers end and start."""
+        while True:
+            try:
+                self.server = await self._lxd.connect()
+                await self._seals.connected(self.server)
+                await self._sweep()
+                async with aclosing(self._lxd.events()) as events:
+                    async for happened in events:
+                        await self._happened(happened)
+            except ServerError as error:
+                now = asyncio.get_running_loop().time()
+                if self.connected and now - self._since > _STEADY:
+                    self._retry.reset()
+                self.connected = False
+                pause, new = self._retry.failed(str(error), now, *_PAUSES)
+                if new:
+                    self._log.warning("server.away", reason=str(error), retry_in=pause)
+                self.tried.set()
+                await asyncio.sleep(pause)
+
+    async def _happened(self, happened: Lifecycle | None) -> None:
+        if happened is None:
+            await self._list()
+            self._retry.message = ""
+            self.connected, self._since = True, asyncio.get_running_loop().time()
+            self._log.info("server.connected", server=str(self.server))
+            self._answered.set()
+        elif happened.name is None:
+            self._unlisted.set()
+        elif happened.action == START_FAILED:
+            self.reconciler.start_failed(happened.name, happened.reason, happened.operation)
+        elif happened.action == "instance-updated":
+            self.reconciler.updated(happened.name)
+        elif happened.action == "instance-migrated":
+            self.reconciler.moved(happened.name)
+        else:
+            self.reconciler.refresh(happened.name)
+
+    async def _try(self) -> None:
+        await self._answered.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_CONVERGENCE):
+                await self.reconciler.settled()
+                await self._told.wait()
+        self.tried.set()
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(_RESYNC)
+            self._udev.refresh()
+            self.reconciler.look_everywhere()
+            self._unlisted.set()
+
+    async def _list_again(self) -> None:
+        """List instances where several may have changed; what is heard of one does not wait for it."""
+        retry = Retry()
+        while True:
+            await self._unlisted.wait()
+            self._unlisted.clear()
+            try:
+                await self._list()
+                retry.reset()
+            except ServerError as error:
+                pause, new = retry.failed(str(error), asyncio.get_running_loop().time(), *_PAUSES)
+                if new:
+                    self._log.warning("server.away", reason=str(error), retry_in=pause)
+                self._unlisted.set()
+                await asyncio.sleep(pause)
+
+    async def _list(self) -> None:
+        asked = asyncio.get_running_loop().time()
+        self.reconciler.listed_instances(await self._lxd.list(), asked)
+        _trim()
+
+    def _hold(self, slots: Iterable[str]) -> None:
+        """Keep the udev rule from removing these: which of them entries name is not known yet."""
+        for slot in slots:
+            try:
+                self._slots.hold(slot)
+            except OSError as error:
+                self._log.warning("slot.problem", device=slot, reason=str(error))
+
+    async def _sweep(self) -> None:
+        """Take away links that are left over. Another hotplugd may still know a device by its older slot."""
+        before, self._before = self._before, ()
+        alone = is_alone(self.address) if before else False
+        for slot in before:
+            if self._slots.leads_nowhere(slot) or (alone and self.reconciler.is_of_another(slot)):
+                for name in names_for(slot):
+                    await self._seals.seal_everywhere(name)
+                self.reconciler.left_over(slot)
+                self._log.info("slot.swept", slot=slot)
+
+    async def _tell_again(self) -> None:
+        while True:
+            await self._untold.wait()
+            self._untold.clear()
+            await self._tell_others()
+            self._told.set()
+
+    async def _tell_others(self) -> None:
+        """Have the host's software leave alone what rules take, where this is the host's udevd."""
+        if self._leave is None:
+            return
+        try:
+            if await self._leave.write(lambda: self.rules, self.reconciler.kept):
+                self._log.info("leave-alone.written")
+        except OSError as error:
+            self._log.warning("leave-alone.problem", reason=str(error))
+
+    def _restore(self, device: Device) -> Device | None:
+        return self._udev.restore(device)
+
+    async def _look_at_host(self) -> None:
+        """See what the host uses by now of the devices that rules take."""
+        while True:
+            await self._unseen.wait()
+            self._unseen.clear()
+            for device, want in self.reconciler.usable():
+                used = in_use(device)
+                if device.in_use and not used:
+                    used = await self._in_use(replace(want, device=device))
+                if used != device.in_use:
+                    self.reconciler.found_used(device, used)
+
+    async def _in_use(self, want: Want) -> str:
+        """See `Tools`. Where disks are shared others may have them mounted."""
+        if want.device.subsystem != "block" or want.attach.share:
+            return in_use(want.device)
+        inside = cgroup_name(want.instance)
+        try:
+            return await self._threads.call(partial(in_use_by_anybody, want.device, inside), _ASKED)
+        except (NoThread, TimeoutError) as error:
+            return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
+
+    # --- what is heard ----------------------------------------------------------------------------------
+
+    def _lost(self, reason: str) -> None:
+        self.lost_events += 1
+        self._log.warning("udev.lost-events", reason=reason)
+
+    def _trouble(self, device: str, what: str) -> None:
+        if what:
+            self._log.warning("udev.problem", device=device, reason=what)
+        else:
+            self._log.info("udev.back")
+
+    def _unsealed(self, problem: Problem) -> None:
+        self._log.error("node.unsealed", device=problem.device, rule=problem.rule, reason=problem.message)
+
+    def _changed_inside(self, name: InstanceName) -> None:
+        self.reconciler.look_again(name)
+
+    def _ended(self, name: InstanceName) -> None:
+        self.reconciler.restarted(name)
+
+
+def _trim() -> None:
+    """What listings of devices and instances needed goes back to the system; glibc would keep it.
+
+    So does what is left in cycles of a server or instances that are gone: Python itself would look for it
+    after some thousand plugs.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

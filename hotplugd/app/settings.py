@@ -1,0 +1,144 @@
+"""The daemon's own configuration: where the server is, where the rules are, where sockets are.
+
+Read with the same reader as the rules, so that its errors have their places and hints as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from hotplugd.model.values import quoted
+from hotplugd.reconcile.hold_off import MOST
+from hotplugd.rulefile.decode import Reader
+from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.discover import DEFAULT_FOLDERS, not_utf8, read
+from hotplugd.rulefile.grammar import Key, Table
+from hotplugd.rulefile.parse import Node, Scalar, Source, compose
+from hotplugd.rulefile.validate import Complaint
+
+DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
+CONTROL: Final = Path("/run/hotplugd/control.sock")
+INJECT: Final = Path("/run/hotplugd-inject.sock")
+SEAL: Final = Path("/run/hotplugd-seal.sock")
+ROOTS: Final = Path("/run/hotplugd-roots.sock")
+UDEV_RULES: Final = Path("/run/udev/rules.d")
+_NOWHERE: Final = "none"
+_MOST_DIGITS: Final = 5
+_LONGEST_SOCKET: Final = 107  # unix(7): sun_path
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What config.yaml says.
+
+    server is `auto`, a socket's path, or an https URL. udev_rules: where to write what tells the host's
+    software to leave alone what goes into instances; None for nowhere. most_plugs: how often a device may be
+    plugged in within two minutes before it is held off; 0 for no limit.
+    """
+
+    server: str = "auto"
+    rules: tuple[Path, ...] = DEFAULT_FOLDERS
+    control: Path = CONTROL
+    inject: Path = INJECT
+    seal: Path = SEAL
+    roots: Path = ROOTS
+    udev_rules: Path | None = UDEV_RULES
+    most_plugs: int = MOST
+
+
+def _server(text: str) -> Complaint | None:
+    if text == "auto":
+        return None
+    if text.startswith("/"):
+        return _absolute(text)
+    try:
+        url = urlsplit(text)
+        known = url.scheme == "https" and bool(url.hostname) and url.port != 0
+    except ValueError:
+        known = False
+    if known:
+        return None
+    return Complaint(f"'{quoted(text)}' is no server", "auto, a socket's path, or https://host:8443")
+
+
+def _absolute(text: str) -> Complaint | None:
+    if text.startswith("/") and "\0" not in text:
+        return None
+    return Complaint(f"'{quoted(text)}' is not an absolute path", "begin with /")
+
+
+def _socket(text: str) -> Complaint | None:
+    if len(text.encode()) > _LONGEST_SOCKET:
+        return Complaint(f"longer than the {_LONGEST_SOCKET} bytes that a socket's path may have")
+    return _absolute(text)
+
+
+def _folder(text: str) -> Complaint | None:
+    return None if text == _NOWHERE else _absolute(text)
+
+
+def _number(text: str) -> Complaint | None:
+    if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS:
+        return None
+    return Complaint(f"'{quoted(text)}' is no number from 0 to {'9' * _MOST_DIGITS}", "0 is no limit")
+
+
+_TABLE: Final = Table(
+    "a configuration",
+    (
+        Key("server", "text", "Where LXD or Incus answers.", text=_server),
+        Key("rules", "texts", "Files and folders of rules.", text=_absolute),
+        Key("control", "text", "The daemon's control socket.", text=_socket),
+        Key("inject", "text", "The socket of the program that injects uevents.", text=_socket),
+        Key("seal", "text", "The socket of the program that seals nodes.", text=_socket),
+        Key("roots", "text", "The socket of the program that opens the roots of containers.", text=_socket),
+        Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
+        Key("most_plugs", "text", "Plugs of a device within two minutes; 0: any.", text=_number),
+    ),
+)
+
+
+def load(path: Path) -> tuple[Config, tuple[Diagnostic, ...]]:
+    """What a file says, and what is wrong with it. At the default place it may be missing."""
+    if path == DEFAULT and not path.exists():
+        return Config(), ()
+    raw = read(path)
+    if isinstance(raw, Diagnostic):
+        return Config(), (raw,)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Config(), (not_utf8(raw, str(path), error),)
+    source = Source.of(str(path), text.removeprefix("\ufeff"))
+    root, wrong = compose(source)
+    reader = Reader(source)
+    config = _read(reader, root)
+    return config, tuple(sorted((*wrong, *reader.found), key=lambda each: (each.line, each.column)))
+
+
+def _read(reader: Reader, root: Node | None) -> Config:
+    config = Config()
+    if root is None or (isinstance(root, Scalar) and root.is_null):
+        return config
+    fields = reader.fields(root, _TABLE)
+    server = reader.text(fields["server"]) if "server" in fields else None
+    rules = reader.texts(fields["rules"]) if "rules" in fields else ()
+    control = reader.text(fields["control"]) if "control" in fields else None
+    inject = reader.text(fields["inject"]) if "inject" in fields else None
+    seal = reader.text(fields["seal"]) if "seal" in fields else None
+    roots = reader.text(fields["roots"]) if "roots" in fields else None
+    folder = reader.text(fields["udev_rules"]) if "udev_rules" in fields else None
+    most = reader.text(fields["most_plugs"]) if "most_plugs" in fields else None
+    return Config(
+        server or config.server,
+        tuple(map(Path, rules)) or config.rules,
+        Path(control) if control else config.control,
+        Path(inject) if inject else config.inject,
+        Path(seal) if seal else config.seal,
+        Path(roots) if roots else config.roots,
+        None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
+        int(most) if most else config.most_plugs,
+    )

@@ -1,0 +1,232 @@
+"""Everything as it is now, once, and the plan for it: what `plan` and `explain` show.
+
+The plan is the daemon's own (`plan.plan_instance`), made from the same three inputs; nothing is changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hotplugd.aio.threads import Threads
+from hotplugd.app.settings import ROOTS
+from hotplugd.container.inspector import Inspector
+from hotplugd.container.opener import Opener
+from hotplugd.host.present import restored
+from hotplugd.host.sysfs import boot
+from hotplugd.model.entry import is_ours, is_path, name_for, names_for, place_of
+from hotplugd.model.nic_slot import assumed, claiming, inside, is_nic, number_above, recalled
+from hotplugd.model.ports import ServerError
+from hotplugd.model.values import Device, Inside, Instance, InstanceName
+from hotplugd.plan.desired import Problem, Want, Wants, judged, wants
+from hotplugd.plan.ownership import Claims, withheld
+from hotplugd.plan.planner import Attachment, Change, Plan, plan_instance
+from hotplugd.rules.ruleset import RuleSet
+from hotplugd.server.client import Lxd
+from hotplugd.server.discover import find_server
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of one device."""
+
+    wants: Wants
+    attachments: tuple[Attachment, ...]
+    changes: tuple[Change, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What should be, and what there is.
+
+    wants   of each device that a rule takes, by what it is known by
+    away    the devices that are in an instance, and not on the host therefore
+    plans   of each instance that wants something, or has something of ours
+    """
+
+    wants: Mapping[str, Wants]
+    plans: Mapping[InstanceName, Plan] = field(default_factory=dict)
+    away: Sequence[Device] = ()
+
+    def problems(self) -> list[Problem]:
+        """Everything that a rule asks for and that cannot be."""
+        found = [each for wanted in self.wants.values() for each in wanted.problems if not each.guard]
+        told = [each for _, plan in sorted(self.plans.items()) for each in plan.problems]
+        found += [each for each in told if not each.guard]
+        return list(dict.fromkeys(found))
+
+    def of(self, device: Device) -> Fate:
+        """What becomes of one device; here guard rails speak too."""
+        wanted = self.wants.get(device.key, Wants(device))
+        plans = [plan for _, plan in sorted(self.plans.items())]
+        slots = {device.slot, *(each.slot for each in wanted.wants)}
+        entries = {name for slot in slots for name in names_for(slot)}
+        return Fate(
+            wanted,
+            tuple(
+                each
+                for plan in plans
+                for each in plan.attachments
+                if each.entry.name in entries or each.want.device.key == device.key
+            ),
+            tuple(
+                each
+                for plan in plans
+                for each in plan.changes
+                if each.entry.name in entries
+                # An interface's entry may be under another slot.
+                or (each.want is not None and each.want.device.key == device.key)
+            ),
+            (
+                *wanted.problems,
+                *(each for plan in plans for each in plan.problems if each.device == str(device)),
+            ),
+        )
+
+
+def survey(
+    rules: RuleSet,
+    devices: Sequence[Device],
+    unsettled: Sequence[Device],
+    server: str,
+    environment: Mapping[str, str],
+) -> Survey:
+    """What becomes of these devices, of which udevd has not processed the `unsettled`.
+
+    server is the configuration's. Raises ServerError where it is away.
+    """
+    instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment)))
+    away, held = _away(rules, devices, instances, insides)
+    devices = (*devices, *away)
+
+    def has(want: Want) -> bool:
+        instance = instances.get(want.instance)
+        return instance is not None and instance.running and _has_entry(want, instance)
+
+    wanted = {each.key: found for each in devices if (found := judged(rules, each, has)).rule is not None}
+    claims = Claims()
+    for name, instance in instances.items():
+        claims.learned(name, instance)
+    wanted = {
+        key: withheld(each, claims, attached=each.device.away or _is_attached(each, instances))
+        for key, each in wanted.items()
+    }
+    mine = _by_instance(wanted)
+    on_host = {device.slot for device in devices if not device.away}
+    ours = {name for name, each in instances.items() if any(map(is_ours, each.entries.values()))}
+    plans = {
+        name: plan_instance(
+            name,
+            instances.get(name),
+            mine.get(name, ()),
+            insides.get(name),
+            unsettled,
+            on_host | held.get(name, {}).keys(),
+            held.get(name, {}),
+        )
+        for name in mine.keys() | ours
+    }
+    return Survey(wanted, plans, away)
+
+
+def survey_devices(rules: RuleSet, devices: Sequence[Device]) -> Survey:
+    """What should become of these devices, as far as that can be said without a server."""
+    found = {device.key: wants(rules, device) for device in devices}
+    return Survey({key: each for key, each in found.items() if each.rule is not None})
+
+
+def _away(
+    rules: RuleSet,
+    devices: Iterable[Device],
+    instances: Mapping[InstanceName, Instance],
+    insides: Mapping[InstanceName, Inside],
+) -> tuple[list[Device], dict[InstanceName, dict[str, str]]]:
+    """The interfaces that are in instances: as they are, and their entries' names by instance and slot."""
+    slots = {device.slot for device in devices}
+    above = {number_above(device.slot) for device in devices if device.subsystem == "net"}
+    found: list[Device] = []
+    held: dict[InstanceName, dict[str, str]] = {}
+    for name, instance in instances.items():
+        for device, entry in _inside(instance, insides.get(name)):
+            seen = instance.kind == "container"
+            if device.slot in slots or (not seen and number_above(device.slot) in above):
+                continue
+            if (there := restored(rules.attrs, device)) is not None:
+                slots.add(there.slot)
+                above.add(number_above(there.slot))
+                found.append(there)
+                held.setdefault(name, {})[there.slot] = entry
+    return found, held
+
+
+def _inside(instance: Instance, seen: Inside | None) -> Iterator[tuple[Device, str]]:
+    """The interfaces in one instance: those that were seen there, or that nobody can look for."""
+    if not instance.running or not instance.here:
+        return
+    if instance.kind == "virtual-machine":
+        yield from ((device, name_for(device.slot)) for device in assumed(instance))
+    elif seen is not None and seen.folders is not None:
+        for slot, entry, interface in inside(instance, seen.folders, boot()):
+            if (device := recalled(slot, entry, interface)) is not None:
+                yield device, entry.name
+
+
+def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> bool:
+    """Whether an instance where it should be has an entry of ours for it, of whichever version."""
+    return any(
+        (instance := instances.get(each.instance)) is not None and _has_entry(each, instance)
+        for each in wanted.wants
+    )
+
+
+def _has_entry(want: Want, instance: Instance) -> bool:
+    return any(name in instance.entries for name in names_for(want.slot)) or (
+        want.what == "nic" and claiming(instance, want.device) is not None
+    )
+
+
+def _by_instance(wanted: Mapping[str, Wants]) -> dict[InstanceName, list[Want]]:
+    found: dict[InstanceName, list[Want]] = {}
+    for each in wanted.values():
+        for want in each.wants:
+            found.setdefault(want.instance, []).append(want)
+    return found
+
+
+async def _look(
+    rules: RuleSet, devices: Sequence[Device], address: str
+) -> tuple[dict[InstanceName, Instance], dict[InstanceName, Inside]]:
+    """The instances, and what is inside those that devices go to, or network interfaces went to."""
+    threads = Threads()
+    lxd = Lxd(address, threads)
+    await lxd.connect()
+    instances = {each.id: each for each in await lxd.list()}
+    wanted = survey_devices(rules, devices).wants
+    inspector = Inspector(threads, Opener(threads, ROOTS), lxd.init, _nothing, _nothing)
+    inspector.ask_for(rules.users, rules.groups)
+
+    async def look(name: InstanceName, paths: list[str]) -> tuple[InstanceName, Inside]:
+        interfaces = [place_of(each) for each in instances[name].entries.values() if is_nic(each)]
+        try:
+            return name, await inspector.look(name, paths, interfaces or None)
+        except ServerError as error:
+            return name, Inside(error=str(error))
+
+    try:
+        mine = _by_instance(wanted)
+        looks = [
+            look(name, sorted({want.place for want in mine.get(name, ()) if is_path(want.place)}))
+            for name, instance in instances.items()
+            if instance.running
+            and instance.here
+            and instance.kind == "container"
+            and (name in mine or any(map(is_nic, instance.entries.values())))
+        ]
+        return instances, dict(await asyncio.gather(*looks))
+    finally:
+        inspector.close()
+
+
+def _nothing(_: InstanceName) -> None: ...

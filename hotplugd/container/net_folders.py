@@ -1,0 +1,102 @@
+"""Which network interfaces a container has, by the sysfs that it shows those inside.
+
+A name says nothing: whoever is root inside renames interfaces, and gives them addresses. The number of an
+interface's folder in sysfs is the kernel's. What is mounted in there is the container's own affair, so each
+folder has to be sysfs itself, links are read and not followed, and of the devices above the host's own sysfs
+is asked, which has all of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
+from typing import Final
+
+from hotplugd.model.values import Interface
+
+_SYSFS: Final = 0x62656572  # include/uapi/linux/magic.h: SYSFS_MAGIC
+_STATFS: Final = 256  # more than any struct statfs, of which the type comes first
+_LINK: Final = re.compile(r"\.\./\.\.(/devices/(?:[^/]+/)+)net/[^/]+")
+_VIRTUAL: Final = "/devices/virtual"
+# Who is root inside may have as many as there is room for; those of a name that we gave come first.
+_MOST: Final = 1000
+_FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def folders(root: int, wanted: Iterable[str]) -> dict[str, Interface]:
+    """The interfaces below the directory descriptor `root`, by name; only those that sysfs shows there.
+
+    wanted  the names that matter most
+    """
+    found: dict[str, Interface] = {}
+    try:
+        sys = _open(root, ("sys",))
+    except OSError:
+        return found
+    try:
+        links = _open(sys, ("class", "net"))
+        try:
+            if not _is_sysfs(links):
+                return found
+            there = dict.fromkeys(_names(links))
+            first = (each for each in wanted if each in there)
+            for name in islice(dict.fromkeys((*first, *there)), _MOST):
+                # One that has gone or was renamed meanwhile is not there.
+                with suppress(OSError, ValueError):
+                    found[name] = _interface(sys, os.readlink(name, dir_fd=links))
+        finally:
+            os.close(links)
+    except OSError:
+        return found
+    finally:
+        os.close(sys)
+    return found
+
+
+def _names(folder: int) -> list[str]:
+    # Through a descriptor of its own: O_PATH cannot be read.
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return sorted(os.listdir(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _interface(sys: int, link: str) -> Interface:
+    """What a link in /sys/class/net leads to. Raises OSError, and ValueError for what is no such link."""
+    match = _LINK.fullmatch(link)
+    if match is None or ".." in match[1].split("/"):
+        raise ValueError(link)
+    above = match[1].rstrip("/")
+    folder = _open(sys, link.split("/")[2:])
+    try:
+        if not _is_sysfs(folder):
+            raise ValueError(link)
+        number = os.fstat(folder).st_ino
+    finally:
+        os.close(folder)
+    on_host = f"/sys{above}"
+    return Interface(on_host, number if above == _VIRTUAL else os.stat(on_host).st_ino, number)
+
+
+def _open(folder: int, parts: Iterable[str]) -> int:
+    """A descriptor (O_PATH) of a folder below this one, links not followed. Raises OSError."""
+    here = os.dup(folder)
+    for part in parts:
+        try:
+            below = os.open(part, _FOLDER, dir_fd=here)
+        finally:
+            os.close(here)
+        here = below
+    return here
+
+
+def _is_sysfs(descriptor: int) -> bool:
+    buffer = ctypes.create_string_buffer(_STATFS)
+    if ctypes.CDLL(None, use_errno=True).fstatfs(descriptor, buffer) != 0:
+        return False
+    return int(ctypes.cast(buffer, ctypes.POINTER(ctypes.c_long))[0]) == _SYSFS

@@ -1,0 +1,363 @@
+"""Sees to it that no node leaves an instance before its inode is sealed: see `seal`.
+
+The inodes of what is inside are held by descriptors (O_PATH) from the moment on in which the server says that
+it is there. So they can be sealed whoever takes a node out, and whatever somebody inside does to its path:
+they are the server's own files, and what is reached through the instance counts only where there is none.
+A held inode keeps nothing from being unmounted or removed (measured).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import resource
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from hotplugd.container.opener import Opener
+from hotplugd.container.sealer import Sealer
+from hotplugd.container.server_nodes import NodeFiles
+from hotplugd.host.slots import devnum_of
+from hotplugd.model import entry as entries
+from hotplugd.model.ports import ServerError, ServerInfo
+from hotplugd.model.values import Entry, Instance, InstanceName
+from hotplugd.plan.desired import Problem
+from hotplugd.reconcile.retry import Retry
+
+# What goes does not wait longer for a look through the instance, whose file systems may hang.
+_LOOK: Final = 0.5
+# Nor for the program, which may hang.
+_WAIT: Final = 1.0
+# Seconds until what could not be sealed is tried again: at first, and at most.
+_PAUSES: Final = (1.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """The node of an entry, by a descriptor that belongs to whoever has this."""
+
+    entry: Entry
+    descriptor: int
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+    @property
+    def is_sealed(self) -> bool:
+        status = os.fstat(self.descriptor)
+        return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0)
+
+
+@dataclass(slots=True)
+class _Held:
+    """Of one instance: the nodes of its entries, by the entries' names and the inodes' numbers.
+
+    unsealed  those that are gone, or were to go, and could not be sealed, and why
+    unseen    the same by the entries' names, where nobody knows which they are
+    under_way  what seals nodes now, by the entries' names
+    """
+
+    nodes: dict[str, dict[int, _Node]] = field(default_factory=dict)
+    unsealed: list[tuple[_Node, Problem]] = field(default_factory=list)
+    unseen: dict[str, Problem] = field(default_factory=dict)
+    under_way: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.nodes or self.unsealed or self.unseen or self.under_way)
+
+
+class Seals:
+    """The inodes of the nodes that entries of ours have, on one server.
+
+    at    opens what is at a path inside a running instance, as `Inspector.node` does
+    told  called with what could not be sealed
+    """
+
+    def __init__(
+        self,
+        sealer: Sealer,
+        opener: Opener,
+        at: Callable[[InstanceName, str], Awaitable[int]],
+        told: Callable[[Problem], None],
+    ) -> None:
+        self._sealer = sealer
+        self._at = at
+        self._told = told
+        self._files = NodeFiles(opener)
+        self._all: dict[InstanceName, _Held] = {}
+        # Others need descriptors, too.
+        self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        self._begun = False
+        self._trouble = ""
+        self._retry = Retry()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def connected(self, server: ServerInfo) -> None:
+        """Take note that this server answers: its files may be elsewhere than before."""
+        await self._files.find(server)
+
+    # --- what is in instances ---------------------------------------------------------------------------
+
+    def has(self, name: InstanceName, instance: Instance | None) -> None:
+        """The instance is as it is now: hold what it has, and seal what it has no more."""
+        if instance is not None and not instance.known:
+            return
+        there = instance.entries.values() if instance is not None and instance.has_nodes else ()
+        ours = {each.name: each for each in there if entries.is_ours(each) and _may_have_nodes(each)}
+        held = self._all.setdefault(name, _Held())
+        if not ours:
+            held.unseen.clear()
+        gone = [node for each in held.nodes.keys() - ours.keys() for node in held.nodes.pop(each).values()]
+        # What cannot be opened now is when it goes.
+        gone += self._hold(name, held, ours.values(), self._room - self._count())[0]
+        if gone:
+            self._start(partial(self._seal, name, gone))
+        if ours and not self._begun:
+            self._begun = True
+            self._start(self._begin)
+        if not held:
+            del self._all[name]
+
+    def restarted(self, name: InstanceName) -> None:
+        """There is another init, or none: who was inside has ended."""
+        if (held := self._all.get(name)) is not None:
+            held.unseen.clear()
+            for node, _ in held.unsealed:
+                node.close()
+            held.unsealed.clear()
+
+    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
+        """The nodes of these entries are about to go: seal them. What cannot be sealed is a problem."""
+        leave = [each for each in leaving if _may_have_nodes(each)]
+        if not leave:
+            return
+        held = self._all.setdefault(name, _Held())
+        # A device that is pulled is sealed at once, and by the request that takes its entry out.
+        mine = [each for each in leave if each.name not in held.under_way]
+        tasks = {held.under_way[each.name] for each in leave if each.name in held.under_way}
+        if mine:
+            task = self._start(partial(self._seal_entries, name, held, mine))
+            tasks.add(task)
+            for each in mine:
+                held.under_way[each.name] = task
+        # Who has them here can seal them later, too.
+        await asyncio.wait(tasks, timeout=_LOOK + _WAIT)
+
+    async def _seal_entries(self, name: InstanceName, held: _Held, leave: Sequence[Entry]) -> None:
+        try:
+            await self._seal(name, await self._nodes_of(name, held, leave))
+        finally:
+            for each in leave:
+                held.under_way.pop(each.name, None)
+
+    async def _nodes_of(self, name: InstanceName, held: _Held, leave: Sequence[Entry]) -> list[_Node]:
+        """The nodes of these entries, and those that were held and are none of them any more."""
+        gone, problem = self._hold(name, held, leave)
+        nodes: list[_Node] = []
+        for entry in leave:
+            for each in held.nodes.get(entry.name, {}).values():
+                try:
+                    nodes.append(_Node(entry, os.dup(each.descriptor)))
+                except OSError as error:
+                    problem = str(error)
+        for entry in leave:
+            if not any(node.entry is entry for node in nodes):
+                nodes += await self._inside(name, entry, problem)
+        return [*gone, *nodes]
+
+    async def seal_everywhere(self, name: str) -> None:
+        """Seal what any instance has by an entry of this name, as far as the server's files say."""
+        found = self._files.everywhere(name)
+        try:
+            if found:
+                await self._sealer.seal(found)
+        finally:
+            for each in found:
+                os.close(each)
+
+    def problems(self) -> list[Problem]:
+        """What could not be sealed, and what may keep it from being so."""
+        found = [problem for held in self._all.values() for _, problem in held.unsealed]
+        found += [problem for held in self._all.values() for problem in held.unseen.values()]
+        if self._trouble:
+            found.append(Problem("", "", f"nodes that go cannot be sealed: {self._trouble}"))
+        return list(dict.fromkeys(found))
+
+    async def settled(self) -> None:
+        """Return once nothing is under way."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def close(self) -> None:
+        """Let go of everything; what is in instances stays as it is."""
+        for task in self._tasks:
+            task.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._sealer.close()
+        self._files.close()
+        for held in self._all.values():
+            for node in [*(node for each in held.nodes.values() for node in each.values())]:
+                node.close()
+            for node, _ in held.unsealed:
+                node.close()
+        self._all.clear()
+
+    # --- nodes ------------------------------------------------------------------------------------------
+
+    def _hold(
+        self, name: InstanceName, held: _Held, wanted: Iterable[Entry], room: float = math.inf
+    ) -> tuple[list[_Node], str]:
+        """Hold the server's files of these entries, so many new ones as there is room for.
+
+        Returns what was held and is none of them any more, and why one could not be opened, or nothing.
+        """
+        ours = list(wanted)
+        gone, problem = list[_Node](), ""
+        try:
+            files = self._files.of(name, [each.name for each in ours]) if ours else None
+        except OSError as error:
+            return [], str(error)
+        if files is None:
+            return [], ""
+        for entry in ours:
+            there, nodes = files.get(entry.name, {}), held.nodes.get(entry.name, {})
+            gone += [nodes.pop(inode) for inode in nodes.keys() - there.keys()]
+            for inode in there.keys() - nodes.keys():
+                if room <= 0:
+                    break
+                try:
+                    nodes[inode] = _Node(entry, self._files.open(name, there[inode]))
+                    room -= 1
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    problem = str(error)
+            if nodes:
+                held.nodes[entry.name] = nodes
+            else:
+                held.nodes.pop(entry.name, None)
+        return gone, problem
+
+    def _count(self) -> int:
+        return sum(len(nodes) for held in self._all.values() for nodes in held.nodes.values())
+
+    async def _inside(self, name: InstanceName, entry: Entry, problem: str) -> list[_Node]:
+        """The entry's node as the instance has it, where the server has no file of it."""
+        place = entries.place_of(entry)
+        if not entry.config:
+            return []
+        if not self._files.known:
+            problem = problem or f"the folder of the server's nodes is not found beside {self._files.beside}"
+        try:
+            async with asyncio.timeout(_LOOK):
+                descriptor = await self._at(name, place) if entries.is_path(place) else -1
+        except (ServerError, TimeoutError, OSError) as error:
+            descriptor, problem = (
+                -1,
+                problem and f"{problem}; {str(error) or 'it cannot be looked for in time'}",
+            )
+        if descriptor >= 0:
+            number = devnum_of(os.fstat(descriptor))
+            if number is not None and entries.is_for(entry, number):
+                return [_Node(entry, descriptor)]
+            os.close(descriptor)
+        if problem:
+            found = _cannot(name, entry, problem)
+            self._all.setdefault(name, _Held()).unseen[entry.name] = found
+            self._told(found)
+        return []
+
+    # --- sealing ----------------------------------------------------------------------------------------
+
+    async def _seal(self, name: InstanceName, nodes: Sequence[_Node]) -> None:
+        """Seal these and let go of them, but for those that are to be tried again."""
+        if not nodes:
+            return
+        try:
+            reasons = await self._reasons(nodes)
+        except asyncio.CancelledError:
+            for node in nodes:
+                node.close()
+            raise
+        for node, reason in zip(nodes, reasons, strict=True):
+            if reason:
+                problem = _cannot(name, node.entry, reason)
+                self._all.setdefault(name, _Held()).unsealed.append((node, problem))
+                self._told(problem)
+            else:
+                node.close()
+        if any(reasons):
+            self._rest()
+
+    def _rest(self) -> None:
+        """Try again later."""
+        if self._alarm is None:
+            loop = asyncio.get_running_loop()
+            pause, _ = self._retry.failed("", loop.time(), *_PAUSES)
+            self._alarm = loop.call_later(pause, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._start(self._try_again)
+
+    async def _try_again(self) -> None:
+        if self._trouble:
+            await self._begin()
+        tried = [(held, each) for held in self._all.values() for each in held.unsealed]
+        # Of their own: an instance that restarts lets go of them meanwhile.
+        nodes = [_Node(node.entry, os.dup(node.descriptor)) for _, (node, _) in tried]
+        try:
+            reasons = await self._reasons(nodes)
+        finally:
+            for node in nodes:
+                node.close()
+        for (held, each), reason in zip(tried, reasons, strict=True):
+            if not reason and each in held.unsealed:
+                held.unsealed.remove(each)
+                each[0].close()
+        if any(held.unsealed for held in self._all.values()):
+            self._rest()
+        else:
+            self._retry.reset()
+
+    async def _reasons(self, nodes: Sequence[_Node]) -> list[str]:
+        """Seal these. Returns for each why it is not sealed, or nothing."""
+        unsealed = [each.descriptor for each in nodes if not each.is_sealed]
+        answers = dict(zip(unsealed, await self._ask(unsealed), strict=True)) if unsealed else {}
+        return [answers.get(each.descriptor, "") for each in nodes]
+
+    async def _ask(self, descriptors: Sequence[int]) -> list[str]:
+        reasons = await self._sealer.seal(descriptors)
+        self._trouble = self._trouble and "; ".join(sorted({each for each in reasons if each}))
+        return reasons
+
+    async def _begin(self) -> None:
+        """Have the program started: then it need not be when something goes."""
+        self._trouble = "".join(await self._sealer.seal(()))
+        if self._trouble:
+            self._rest()
+
+    def _start(self, work: Callable[[], Coroutine[object, object, None]]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _cannot(name: InstanceName, entry: Entry, reason: str) -> Problem:
+    device = entry.config.get(entries.MARK_NODE) or entries.slot_of(entry) or entry.name
+    message = (
+        f"its node in {name} could not be sealed ({reason}): a program inside that kept it can open it "
+        f"again, and whatever has its number next; restart {name}"
+    )
+    return Problem(device, entry.config.get(entries.MARK_RULE, ""), message)
+
+
+def _may_have_nodes(entry: Entry) -> bool:
+    """Of one that is being put in nothing but the name is known."""
+    return not entry.config or entry.config.get("type", "").startswith(("unix-", "gpu"))

@@ -1,0 +1,233 @@
+"""A device as it is now: what sysfs says of it, and what udevd's database does.
+
+An event only says that there is something to look at. So a device has the same properties whatever it was
+read for: an event of its own or of one below it, or a listing of all devices.
+
+What decides where a device goes is the kernel's: its number (`dev`), its name, subsystem and driver (its
+folder and the links there), what is above it (the folders). See `properties` for the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from sys import intern
+from typing import Final
+
+from hotplugd.host import netif, sysfs, usb_descriptors
+from hotplugd.host.in_use import in_use
+from hotplugd.host.node_slot import complete, node_slot
+from hotplugd.host.properties import DATABASE, kernel, path_below, record, record_name
+from hotplugd.model import nic_slot
+from hotplugd.model.values import Device, Devnum, Texts
+
+_TOP: Final = frozenset({"/sys/devices", "/sys", "/"})
+# A rule could attach what has a node, or is a network interface or a PCI device.
+_WITHOUT_NODE: Final = frozenset({"net", "pci"})
+_LISTED: Final = ("/sys/dev/char", "/sys/dev/block", "/sys/class/net", "/sys/bus/pci/devices")
+
+# Read of every USB device: none of these takes the device's lock, so none blocks when it is wedged
+# (Linux: drivers/usb/core/sysfs.c).
+_USB_ATTRS: Final = ("idVendor", "idProduct", "serial", "bDeviceClass", "maxchild")
+_NET_ATTRS: Final = ("address", "type")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A device that a rule could attach. settled: udevd has processed it; else it has no properties yet."""
+
+    device: Device
+    settled: bool
+
+
+def all_syspaths() -> Iterator[str]:
+    """Every device with a number, every network interface, every PCI device. Raises OSError."""
+    found: set[str] = set()
+    for folder in _LISTED:
+        try:
+            names = os.listdir(folder)
+        except FileNotFoundError:  # no PCI bus
+            continue
+        for name in names:
+            try:
+                target = os.readlink(f"{folder}/{name}")
+            except OSError:  # it went, or is no device: bonding_masters
+                continue
+            found.add(os.path.normpath(f"{folder}/{target}"))
+    yield from sorted(found)
+
+
+def matters(syspath: str) -> bool:
+    """Whether there is such a device, and a rule could attach it."""
+    return os.path.exists(f"{syspath}/dev") or sysfs.name_of_link(f"{syspath}/subsystem") in _WITHOUT_NODE
+
+
+def record_of(device: Device) -> str:
+    """What udevd calls the device's file in its database."""
+    sysname = os.path.basename(device.syspath)
+    return record_name(device.subsystem, sysname, device.devnum, device.properties.get("IFINDEX", ""))
+
+
+def name_of(syspath: str) -> str:
+    """What a device is called that is known by no more than this."""
+    with suppress(OSError):
+        return str(_bare(syspath) or syspath)
+    return syspath
+
+
+class Reader:
+    """Reads devices, and those above them once for as long as nothing is heard of them.
+
+    attrs   the sysfs attributes that rules ask for
+    folder  udevd's database
+    gone    of each file in the database: the time that is in it for a device that is gone, until udevd has
+            taken the file away. By that, another device with that number is not taken for it.
+    """
+
+    def __init__(self, attrs: frozenset[str], folder: str = DATABASE) -> None:
+        self.attrs = attrs
+        self.gone: dict[str, str] = {}
+        self._folder = folder
+        self._above: dict[str, Device] = {}
+
+    def read(self, syspath: str, before: Device | None, *, listing: bool) -> Seen | None:
+        """The device as it is; None where there is none, or none that a rule could attach.
+
+        before  the device as it was known until now. Raises OSError where no file can be opened.
+        """
+        bare = _bare(syspath)
+        if bare is None or (bare.devnum is None and bare.subsystem not in _WITHOUT_NODE):
+            return None
+        name = record_of(bare)
+        said = record(name, self._folder)
+        born = said.get("USEC_INITIALIZED", "") if said is not None else ""
+        if said is None or (born and self.gone.get(name) == born):
+            # Of a device without a number udevd keeps a file only where it has something to say.
+            if said is not None or bare.subsystem != "pci" or listing:
+                return Seen(replace(bare, properties={}), settled=False)
+            said = {}
+        device = self._described(bare, said)
+        used = in_use(device)
+        if device.subsystem == "net":
+            device = replace(device, in_use=used, slot=_net_slot(device))
+        elif device.devnum is None:
+            device = replace(device, in_use=used)
+        else:
+            device = replace(device, in_use=used, slot=node_slot(device, before, listing=listing))
+        return Seen(device, settled=True)
+
+    def above(self, syspath: str) -> Device | None:
+        """The nearest device that is at or above this folder, and has a subsystem."""
+        while syspath not in _TOP:
+            if (cached := self._above.get(syspath)) is not None:
+                return cached
+            if (bare := _bare(syspath)) is not None:
+                device = self._described(bare, record(record_of(bare), self._folder) or {})
+                if device.subsystem == "block":
+                    device = replace(device, in_use=in_use(device))
+                self._above[syspath] = device
+                return device
+            syspath = os.path.dirname(syspath)
+        return None
+
+    def has_above(self, syspath: str) -> bool:
+        """Whether the device is kept as one above others."""
+        return syspath in self._above
+
+    def forget_above(self, syspath: str) -> Device | None:
+        """What was kept of a device as one above others is old, and of those between it and them."""
+        for between in [each for each in self._above if each.startswith(syspath + "/")]:
+            del self._above[between]
+        return self._above.pop(syspath, None)
+
+    def forget_all(self) -> None:
+        """Whatever was kept is old."""
+        self._above.clear()
+
+    def _described(self, bare: Device, said: dict[str, str]) -> Device:
+        """With its properties, attributes and what is above it."""
+        above = self.above(os.path.dirname(bare.syspath))
+        if above is not None and not bare.is_usb_device and (usb := above.usb) is not None:
+            path_below(said, usb.properties.get("ID_PATH", ""))
+        complete(said)
+        properties = {**bare.properties, **said}
+        return replace(
+            bare,
+            slot=_pci_slot(bare) if bare.subsystem == "pci" else "",
+            properties=Texts(properties),
+            attrs=self._read_attrs(bare, properties),
+            parent=above,
+            descriptors=usb_descriptors.read(bare.syspath) if bare.is_usb_device else None,
+        )
+
+    def _read_attrs(self, device: Device, properties: Mapping[str, str]) -> Texts:
+        more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()
+        names = {*self.attrs, *more} if more else self.attrs
+        found = {name: text for name in names if (text := sysfs.attribute(device.syspath, name)) is not None}
+        if found.get("serial") == (serial := properties.get("ID_SERIAL_SHORT", "")):
+            found["serial"] = serial  # one text, and not two that are equal
+        if device.is_usb_device and (peer := sysfs.peer(device.syspath)):
+            found["peer"] = peer
+        if device.subsystem == "net" and (address := netif.permanent_address(device.kernel)):
+            found["permanent_address"] = address
+        return Texts(found)
+
+
+def _bare(syspath: str) -> Device | None:
+    """What the kernel says of a device; None where there is none, or none that has a subsystem."""
+    subsystem = sysfs.name_of_link(f"{syspath}/subsystem")
+    if not subsystem:
+        return None
+    found = kernel(syspath, subsystem)
+    if found is None:
+        return None
+    name = found.pop("DEVNAME", "")
+    node = name if not name or name.startswith("/") else f"/dev/{name}"
+    number = _number(syspath, subsystem, found) if node else None
+    driver = sysfs.name_of_link(f"{syspath}/driver") or found.get("DRIVER", "")
+    properties = {
+        "DEVPATH": syspath.removeprefix("/sys"),
+        "SUBSYSTEM": subsystem,
+        **({"DEVNAME": node} if number is not None else {}),
+        **found,
+        **({"DRIVER": driver} if driver else {}),
+    }
+    if number is None:
+        properties.pop("MAJOR", None)
+        properties.pop("MINOR", None)
+    return Device(
+        syspath=syspath,
+        subsystem=intern(subsystem),
+        kernel=os.path.basename(syspath).replace("!", "/"),  # as libudev has it
+        devtype=intern(found.get("DEVTYPE", "")),
+        driver=intern(driver),
+        node=node if number is not None else "",
+        devnum=number,
+        properties=properties,
+    )
+
+
+def _number(syspath: str, subsystem: str, found: Mapping[str, str]) -> Devnum | None:
+    """The number of its node, where `dev` and `uevent` say the same."""
+    text = sysfs.attribute(syspath, "dev") or ""
+    major, _, minor = text.partition(":")
+    if not text or (major, minor) != (found.get("MAJOR"), found.get("MINOR")):
+        return None
+    return Devnum("block" if subsystem == "block" else "char", int(major), int(minor))
+
+
+def _pci_slot(device: Device) -> str:
+    return f"p-{device.kernel}-{sysfs.boot()}-{sysfs.inode(device.syspath)}"
+
+
+def _net_slot(device: Device) -> str:
+    """An id for this enumeration of an interface, which stays while it is in an instance and when it is back.
+
+    See `netslot`.
+    """
+    if not netif.can_move(device.syspath):
+        return ""
+    above, own = nic_slot.above_of(device.syspath), sysfs.inode(device.syspath)
+    return str(nic_slot.NetSlot(sysfs.boot(), own if above == nic_slot.VIRTUAL else sysfs.inode(above), own))

@@ -1,0 +1,155 @@
+"""Which disks the host uses: what is mounted, swapped on, or part of another disk, a pool or a volume group.
+
+Every function raises OSError or ValueError where that cannot be told: what is not known is not free.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from glob import glob
+from pathlib import Path
+from typing import Final
+
+from hotplugd.host import sysfs
+from hotplugd.host.open_files import holder
+from hotplugd.model.values import Device, quoted
+
+_ESCAPES: Final = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
+_ZFS: Final = "/proc/spl/kstat/zfs"
+_FIELDS: Final = 10  # of a line of mountinfo, the least (proc(5))
+# The process ended, or the device went.
+_ENDED: Final = (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EINVAL)
+_OURS: Final = ("/proc/self/mountinfo", "/proc/1/mountinfo")
+
+
+def in_use(device: Device) -> str:
+    """Why the host needs this disk: empty where it does not, and where it is gone.
+
+    A disk is in use when one of its partitions is. Read from mountinfo and swaps (proc(5)), and from the
+    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache); see `_pool` for what holds otherwise.
+    """
+    if not os.path.isdir(device.syspath):
+        return ""
+    if pool := _pool(device):
+        return f"{device.kernel} is part of the {pool}"
+    mounts, swaps = _mounts(), _swaps()
+    for syspath in (device.syspath, *_partitions(device.syspath)):
+        name = os.path.basename(syspath)
+        if (number := _number(syspath)) in mounts:
+            return f"{name} is mounted on {mounts[number]}"
+        if f"/dev/{name.replace('!', '/')}" in swaps:
+            return f"{name} is swap space"
+        if above := _holders(syspath):
+            return f"{name} is part of {above[0]}"
+    return ""
+
+
+def _pool(device: Device) -> str:
+    """Which ZFS pool or volume group it is part of, or empty.
+
+    Of ZFS those that are imported: a member's label is its pool's name (blkid(8)). Of LVM, whose volumes need
+    not be active, those of which it told udevd that they are whole.
+    """
+    if device.properties.get("ID_FS_TYPE") == "zfs_member":
+        pool = device.properties.get("ID_FS_LABEL", "")
+        if pool.strip(".") and "/" not in pool and os.path.isdir(f"{_ZFS}/{pool}"):
+            return f"ZFS pool {pool}"
+    group = device.properties.get("LVM_VG_NAME_COMPLETE", "")
+    return f"volume group {quoted(group)}" if group else ""
+
+
+def mounted_elsewhere(device: Device, inside: str = "") -> str:
+    """Where it or a partition is mounted in the mount namespace of any process: of a container, of a service.
+
+    inside  what the control groups call the container in which that does not count
+
+    Takes some milliseconds for a hundred processes. The numbers alone count: a file system's source is
+    whatever who mounted it says, also without privileges.
+    """
+    if not os.path.isdir(device.syspath):
+        return ""
+    devices = {
+        _number(each): os.path.basename(each) for each in (device.syspath, *_partitions(device.syspath))
+    }
+    seen: set[bytes] = set()
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with Path(f"/proc/{pid}/mountinfo").open("rb") as file:
+                # A mount has a number that no other has: by that of the first a namespace is known again.
+                first = file.readline()
+                if first in seen:
+                    continue
+                seen.add(first)
+                mounts = first + file.read()
+            for number, name in devices.items():
+                if f" {number} ".encode() in mounts and not _is_of(pid, inside):
+                    return f"{name} is mounted by {quoted(str(holder(pid)))}"
+        except OSError as error:
+            if error.errno not in _ENDED:
+                raise
+    return ""
+
+
+def _is_of(pid: str, inside: str) -> bool:
+    return bool(inside) and holder(pid).instance == inside
+
+
+def _number(syspath: str) -> str:
+    """Its number, as `major:minor`; none where it is gone."""
+    return (sysfs.read(f"{syspath}/dev") or b"gone").decode("ascii").strip()
+
+
+def _partitions(syspath: str) -> Iterator[str]:
+    with os.scandir(syspath) as entries:
+        for below in entries:
+            if below.is_dir(follow_symlinks=False) and Path(below.path, "partition").exists():
+                yield below.path
+
+
+def _holders(syspath: str) -> list[str]:
+    try:
+        return sorted(os.listdir(f"{syspath}/holders"))
+    except FileNotFoundError:
+        return []
+
+
+def _mounts() -> dict[str, str]:
+    """Where each device number, as `major:minor`, is mounted: in the host's mount namespace, and in ours,
+    which a unit makes another.
+    """
+    found: dict[str, str] = {}
+    for path in _OURS:
+        for line in Path(path).read_text("utf-8", "surrogateescape").splitlines():
+            fields = line.split(" ")
+            if len(fields) < _FIELDS or "-" not in fields[6:-3]:
+                raise ValueError(f"{path} is not as proc(5) has it")
+            place = _unescaped(fields[4])
+            found.setdefault(fields[2], place)
+            # btrfs and others have a number of their own there: take that of what was mounted, too.
+            source = fields[fields.index("-", 6) + 2]
+            if source.startswith("/dev/"):
+                with suppress(OSError):  # a name of what is gone, or was renamed
+                    number = os.stat(_unescaped(source)).st_rdev
+                    found.setdefault(f"{os.major(number)}:{os.minor(number)}", place)
+    # A btrfs of several disks is mounted by one of them.
+    for member in glob("/sys/fs/btrfs/*/devices/*/dev"):
+        if (number_of := sysfs.read(member)) is not None:
+            found.setdefault(number_of.decode("ascii").strip(), "a btrfs of several disks")
+    return found
+
+
+def _unescaped(text: str) -> str:
+    for escape, character in _ESCAPES.items():
+        text = text.replace(escape, character)
+    return text
+
+
+def _swaps() -> set[str]:
+    try:
+        lines = Path("/proc/swaps").read_text("utf-8", "surrogateescape").splitlines()[1:]
+    except FileNotFoundError:  # a kernel without
+        return set()
+    return {os.path.realpath(_unescaped(line.split()[0])) for line in lines if line.split()}

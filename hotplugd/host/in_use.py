@@ -1,0 +1,125 @@
+"""What the host itself uses: disks, network interfaces, the console's GPU, and what these hang from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from glob import glob
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from hotplugd.host import disks, netif
+from hotplugd.model.values import CANNOT_TELL, Device
+
+# What the folder of a USB interface has below it that is no disk and no network interface.
+_NODES: Final = ("ep_", "power", "tty", "usbmisc", "sound", "input", "video4linux", "hidraw", "0003:")
+
+
+def in_use(device: Device) -> str:
+    """Why the host needs this device itself; empty where it does not. See the functions for each kind.
+
+    Where that cannot be told it is not free either, and what is in the way is said.
+    """
+    try:
+        return _in_use(device)
+    except (OSError, ValueError) as error:
+        return f"{CANNOT_TELL}: {error}"
+
+
+def in_use_by_anybody(device: Device, inside: str = "") -> str:
+    """Likewise, and whether a disk is mounted by any process. May take a while.
+
+    inside  what the control groups call the container in which a mount does not count
+    """
+    found = in_use(device)
+    try:
+        if not found and device.subsystem == "block":
+            return disks.mounted_elsewhere(device, inside)
+    except (OSError, ValueError) as error:
+        return f"{CANNOT_TELL}: {error}"
+    return found
+
+
+def _in_use(device: Device) -> str:
+    ask = _BY_SUBSYSTEM.get(device.subsystem)
+    return ask(device) if ask is not None else ""
+
+
+def _usb(device: Device) -> str:
+    """Whether the host uses a disk or a network interface of this USB device."""
+    return _below(device.syspath) if device.is_usb_device and _has_more(device.syspath) else ""
+
+
+def _has_more(syspath: str) -> bool:
+    """Whether a driver has made anything of a USB device but nodes. Of most not, which is soon seen."""
+    with suppress(FileNotFoundError):  # it went
+        for interface in filter(lambda each: ":" in each.name, _folders(syspath)):
+            if not all(each.name.startswith(_NODES) for each in _folders(interface.path)):
+                return True
+    return False
+
+
+def _folders(path: str) -> list[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        return [each for each in entries if each.is_dir(follow_symlinks=False)]
+
+
+def _another_way(device: Device) -> str:
+    """Whether the host uses the disk to which this is another way: it is below, or beside."""
+    return _below(device.syspath) or _below(os.path.realpath(f"{device.syspath}/device"))
+
+
+def _below(syspath: str) -> str:
+    """Whether the host uses a disk or a network interface of this device."""
+    for each in _devices_below(syspath):
+        if used := _in_use(each):
+            return used if each.kernel in used else f"{each.kernel}: {used}"
+    return ""
+
+
+def _devices_below(syspath: str) -> Iterator[Device]:
+    for subsystem in ("block", "net"):
+        folder = f"/sys/class/{subsystem}"
+        for name in sorted(os.listdir(folder)):
+            with suppress(OSError):  # it went, or is no device: bonding_masters
+                found = os.path.normpath(f"{folder}/{os.readlink(f'{folder}/{name}')}")
+                if found.startswith(syspath + "/"):
+                    yield Device(found, subsystem, name)
+
+
+def _gpu(device: Device) -> str:
+    """Whether the console is on this GPU: its framebuffer's device is it, or the one that it is a part of.
+
+    Read from sysfs: /sys/class/graphics/fb*/device, and vtconsole for whether the console is on framebuffers.
+    """
+    if not any("frame buffer" in _text(each) for each in glob("/sys/class/vtconsole/vtcon*/name")):
+        return ""
+    for framebuffer in sorted(glob("/sys/class/graphics/fb*")):
+        owner = os.path.realpath(f"{framebuffer}/device")
+        if device.syspath == owner or device.syspath.startswith(owner + "/"):
+            return f"the console is on it, by {os.path.basename(framebuffer)}"
+    return ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace")
+    except FileNotFoundError:  # it went
+        return ""
+
+
+_BY_SUBSYSTEM: Final[Mapping[str, Callable[[Device], str]]] = MappingProxyType(
+    {
+        "block": disks.in_use,
+        "net": lambda device: netif.in_use(device.syspath),
+        "drm": _gpu,
+        "pci": lambda device: _gpu(device) or _below(device.syspath),
+        "usb": _usb,
+        "scsi_generic": _another_way,
+        "bsg": _another_way,
+        "nvme": _another_way,
+        "nvme-generic": _another_way,
+    }
+)

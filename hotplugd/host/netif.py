@@ -1,0 +1,142 @@
+"""What the kernel says of a network interface, beside sysfs."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import socket
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from hotplugd.host import rtnetlink, sysfs
+
+_SIOCETHTOOL: Final = 0x8946  # include/uapi/linux/sockios.h
+_GPERMADDR: Final = 0x20  # include/uapi/linux/ethtool.h: ETHTOOL_GPERMADDR
+_LONGEST: Final = 32  # MAX_ADDR_LEN
+_NAME: Final = 16  # IFNAMSIZ
+_ESTABLISHED, _LISTENING = "01", "0A"  # include/net/tcp_states.h
+_LOOPBACK: Final = "772"  # include/uapi/linux/if_arp.h: ARPHRD_LOOPBACK
+_STATE: Final = 3
+_NO_SUCH: Final = (errno.ENODEV, errno.ENXIO)
+# The longest prefix that is taken for a part of everywhere, and where the addresses of groups begin.
+_PARTS: Final = {socket.AF_INET: 7, socket.AF_INET6: 3}
+_MULTICAST: Final = {socket.AF_INET: b"\xe0", socket.AF_INET6: b"\xff"}
+# Clients of DHCP and servers of the time listen at each address that there is, and lose nothing with one.
+_EVERYWHERE: Final = frozenset({68, 546, 123})
+
+
+def permanent_address(name: str) -> str:
+    """The address of the hardware of interface `name`, `00:e0:4c:68:01:02`; empty where it has none."""
+    buffer = bytearray(struct.pack("II", _GPERMADDR, _LONGEST) + bytes(_LONGEST))
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+            # Any socket will do. struct ethtool_perm_addr is written through the pointer in struct ifreq
+            # (netdevice(7)).
+            address = _address_of(buffer)
+            request = struct.pack(f"{_NAME}sP", name.encode("utf-8", "surrogateescape")[: _NAME - 1], address)
+            fcntl.ioctl(control, _SIOCETHTOOL, request.ljust(40, b"\0"))
+    except (OSError, ValueError):
+        return ""
+    (size,) = struct.unpack_from("I", buffer, 4)
+    found = bytes(buffer[8 : 8 + min(size, _LONGEST)])
+    return found.hex(":") if any(found) else ""
+
+
+def can_move(syspath: str) -> bool:
+    """Whether the kernel lets the interface leave the host's network namespace (Linux: NETNS_LOCAL).
+
+    A wireless one would have to go with its radio, which no server does.
+    """
+    if sysfs.attribute(syspath, "type") == _LOOPBACK:
+        return False
+    return not any(Path(syspath, each).is_dir() for each in ("bridge", "bonding", "phy80211"))
+
+
+def _address_of(buffer: bytearray) -> int:
+    import ctypes  # noqa: PLC0415  # where there is an interface to ask for, and not before
+
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+
+def in_use(syspath: str) -> str:
+    """Why the host needs the interface itself: empty where it does not, and where it is gone.
+
+    It is the way to everywhere, part of another interface, or somebody speaks by its address: an operator's
+    session, a server's clients, a server that listens on just that address. (rtnetlink(7); proc(5): tcp, udp;
+    sysfs: upper_*.) Raises OSError and ValueError where that cannot be told.
+    """
+    number = sysfs.read(f"{syspath}/ifindex")
+    if number is None:
+        return ""
+    index = int(number)
+    try:
+        return _default_route(index) or _upper(syspath, index) or _spoken(index)
+    except OSError as error:
+        if error.errno in _NO_SUCH:  # it went meanwhile
+            return ""
+        raise
+
+
+def _default_route(index: int) -> str:
+    """Whether it has a default route, in any table: of all addresses, or of a part that is as large as those
+    used in its place (0.0.0.0/1 and 128.0.0.0/1, 2000::/3).
+    """
+    families = [socket.AF_INET, *([socket.AF_INET6] if Path("/proc/net/if_inet6").exists() else [])]
+    for family in families:
+        for network, length in rtnetlink.routes(index, family):
+            if length <= _PARTS[family] and network[:1] < _MULTICAST[family]:
+                if length == 0:
+                    return "it has the default route"
+                return f"it has the route to {_text(family, network)}/{length}"
+    return ""
+
+
+def _upper(syspath: str, index: int) -> str:
+    uppers = sorted(each.name.removeprefix("upper_") for each in Path(syspath).glob("upper_*"))
+    if uppers:
+        return f"it is part of {uppers[0]}"
+    upon = rtnetlink.upon(index)
+    return f"{upon[0]} is made on it" if upon else ""
+
+
+def _spoken(index: int) -> str:
+    if found := rtnetlink.addresses(index) & _spoken_by():
+        return f"its address {min(found)} is in use by a connection or a server of the host"
+    return ""
+
+
+def _text(family: int, network: bytes) -> str:
+    return socket.inet_ntop(family, network.ljust(4 if family == socket.AF_INET else 16, b"\0"))
+
+
+def _spoken_by() -> set[str]:
+    """The host's own addresses of TCP connections, and those at which servers of TCP and UDP listen alone."""
+    found = set()
+    for path, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
+        for fields in _sockets(path):
+            if fields[3] in (_ESTABLISHED, _LISTENING):
+                found.add(_local(fields, family))
+    for path, family in (("/proc/net/udp", socket.AF_INET), ("/proc/net/udp6", socket.AF_INET6)):
+        for fields in _sockets(path):
+            if int(fields[1].partition(":")[2], 16) not in _EVERYWHERE:
+                found.add(_local(fields, family))
+    return found
+
+
+def _local(fields: Sequence[str], family: int) -> str:
+    words = bytes.fromhex(fields[1].partition(":")[0])
+    raw = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
+    return socket.inet_ntop(family, raw).removeprefix("::ffff:")
+
+
+def _sockets(path: str) -> list[list[str]]:
+    try:
+        text = Path(path).read_text("ascii")
+    except FileNotFoundError:  # no IPv6
+        return []
+    found = [line.split() for line in text.splitlines()[1:]]
+    if any(len(fields) <= _STATE for fields in found):
+        raise ValueError(f"{path} is not as proc(5) has it")
+    return found

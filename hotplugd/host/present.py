@@ -1,0 +1,397 @@
+"""Which devices there are: by events, in whatever order they come, and by listings.
+
+An event says only that there is something to look at: what a device is like is read from sysfs and udevd's
+database (`snapshot`), and an event about what is not there is no device.
+
+The same removal is heard twice, from the kernel and from udevd, and the two are not in step. Each event has
+the kernel's sequence number, which tells a late one about a device that is gone from one about its successor.
+The kernel tells of a removal before it takes the device out of sysfs. So once sysfs was read, the removals of
+all that was there before have been sent, and are heard before what was read is believed.
+
+Some time after an event all that is known is compared with sysfs, whatever was heard of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from hotplugd.host import sysfs
+from hotplugd.host.device_reader import Reader, Seen, all_syspaths, matters, record_of
+from hotplugd.host.udevd import Backlog
+from hotplugd.host.waiting import Gate, Waiting
+from hotplugd.model import nic_slot
+from hotplugd.model.nic_snapshot import checked
+from hotplugd.model.values import Device
+
+# So many seconds after an event all is compared with sysfs. The kernel tells of a removal while the device is
+# still there; by then it is not.
+_COMPARED: Final = 1.0
+
+
+class Sink(Protocol):
+    """Who hears of devices."""
+
+    def device(self, device: Device) -> None:
+        """The device is there, as udevd has it."""
+
+    def no_device(self, syspath: str) -> None:
+        """The device is gone."""
+
+    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
+        """All devices there are, and those that udevd has not processed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A uevent, with the kernel's sequence number, 0 where it has none.
+
+    source  `kernel`, or `udev` once udevd has processed it
+    before  the syspath that the device had until then, where it was renamed
+    """
+
+    source: str
+    action: str
+    syspath: str
+    sequence: int
+    before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A device as it was told to the sink.
+
+    folder    the number of its folder in sysfs: the kernel gives none twice
+    sequence  the number of the last uevent about it; None where none came since the last listing
+    """
+
+    device: Device
+    folder: int
+    sequence: int | None = None
+
+
+class Present:
+    """The devices that there are.
+
+    attrs     the sysfs attributes that rules ask for
+    catch_up  has all events heard that the kernel has sent
+    gate      holds off what comes and goes all the time; None where nothing does
+    short     called with the reason where a device cannot be read of which no event tells: no file can be
+              opened
+    """
+
+    def __init__(
+        self,
+        attrs: frozenset[str],
+        sink: Sink,
+        backlog: Backlog,
+        catch_up: Callable[[], None],
+        gate: Gate | None = None,
+        short: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.reader = Reader(attrs)
+        self._sink = sink
+        self._backlog = backlog
+        self._catch_up = catch_up
+        self._waiting = Waiting(self._read_again, gate)
+        self._short = short
+        self._known: dict[str, _Known] = {}
+        # The number of the last uevent about each device that is read later.
+        self._later: dict[str, int] = {}
+        self._listed = 0
+        # Of what is gone by the kernel and not by udevd: the removal's number, its file in udevd's database.
+        self._gone: dict[str, tuple[int, str]] = {}
+        self._comparing: asyncio.TimerHandle | None = None
+
+    def list(self, *, wait: bool) -> None:
+        """Tell the sink of every device there is. Raises OSError, and tells nothing, where files run out.
+
+        wait  whether events follow, so that those that udevd has not processed are waited for
+        """
+        sysfs.see_room()
+        start = sysfs.sequence_now()
+        self.reader.forget_all()
+        known: dict[str, _Known] = {}
+        unsettled: list[Device] = []
+        held: list[str] = []
+        for syspath in all_syspaths():
+            sysfs.see_room()
+            before = self._known.get(syspath)
+            seen = self.reader.read(syspath, _still(before), listing=True)
+            if seen is None:
+                continue
+            if seen.settled:
+                if self._waiting.was_read(seen.device):
+                    held.append(syspath)
+                else:
+                    known[syspath] = _Known(seen.device, sysfs.inode(syspath))
+            elif before is not None and _is_same(seen, before):
+                # udevd lost its database: what it said of the device is still so.
+                known[syspath] = replace(before, sequence=None)
+            else:
+                unsettled.append(seen.device)
+        self._later = dict.fromkeys((*held, *(self._later.keys() - known.keys())), start)
+        for syspath in self._known.keys() - known.keys():
+            if syspath not in self._waiting:
+                self._forget_later(syspath)
+        # What is gone stays gone: udevd may still tell of it from before.
+        self._known = known
+        self._listed = start
+        # udevd keeps nothing of PCI devices that it has nothing to say of.
+        waiting = [each.syspath for each in unsettled if each.subsystem != "pci"]
+        self._backlog.only(set(waiting))
+        if wait:
+            for syspath in waiting:
+                self._backlog.add(syspath, found=True)
+        self._sink.listed_devices([each.device for each in known.values()], unsettled)
+
+    def restore(self, device: Device) -> Device | None:
+        """An interface that is away, with the devices above it as they are; None where they are gone."""
+        above = nic_slot.above_of(device.syspath)
+        if above == nic_slot.VIRTUAL:
+            return device
+        if sysfs.inode(above) != nic_slot.number_above(device.slot):
+            return None
+        try:
+            return checked(replace(device, parent=self.reader.above(above)))
+        except OSError:
+            return None
+
+    def stop(self) -> None:
+        """Compare and read nothing any more."""
+        self._waiting.clear()
+        if self._comparing is not None:
+            self._comparing.cancel()
+            self._comparing = None
+
+    # --- events -----------------------------------------------------------------------------------------
+
+    def heard(self, event: Event) -> None:
+        """Take note of an event. Raises OSError, and has taken no note of it, where no file can be opened."""
+        if event.action == "remove":
+            self._removed(event.syspath, event.sequence, early=event.source == "kernel")
+        elif event.source == "udev":
+            self._processed(event)
+        elif event.action == "add":
+            self._added(event)
+
+    def _processed(self, event: Event) -> None:
+        syspath = event.syspath
+        if self._is_late(event):
+            return
+        sysfs.see_room()
+        self._compare_soon()
+        if self._waits(event):
+            return
+        above = self.reader.forget_above(syspath)
+        seen = self.reader.read(syspath, _still(self._known.get(syspath)), listing=False)
+        self._catch_up()
+        if self._is_late(event):
+            return  # what was read may be its successor's
+        self._forget_gone(syspath)
+        if event.before:
+            self._removed(event.before, event.sequence, early=False)
+        self._later.pop(syspath, None)
+        self._take(syspath, seen, event.sequence)
+        self._look_below(syspath, above)
+
+    def _look_below(self, syspath: str, above: Device | None) -> None:
+        if above is not None and self.reader.above(syspath) != above:
+            for below in [each for each in self._known if each.startswith(syspath + "/")]:
+                # Rules may ask for what changed by `parent`.
+                self._look_again(below)
+
+    def _waits(self, event: Event) -> bool:
+        """Whether the device is read later: it is held off, or changes all the time."""
+        syspath = event.syspath
+        if not self._waiting.said(syspath, plugged=event.action == "add", known=self._is_known(syspath)):
+            return False
+        self._forget_gone(syspath)
+        if event.before:
+            self._removed(event.before, event.sequence, early=False)
+        self._backlog.done(syspath)
+        self._later[syspath] = event.sequence
+        return True
+
+    def _read_again(self, syspath: str) -> None:
+        """The time has come to read a device that was to be read later."""
+        if self._waiting.said(syspath, plugged=False, known=self._is_known(syspath)):
+            return
+        known = self._known.get(syspath)
+        sequence = self._later.get(syspath, known.sequence if known is not None else None)
+        gone = self._gone.get(syspath)
+        above = self.reader.forget_above(syspath)
+        try:
+            sysfs.see_room()
+            seen = self.reader.read(syspath, _still(known), listing=False)
+        except OSError as error:
+            self._short(f"{syspath} cannot be read: {error}")
+            return
+        self._catch_up()
+        # What was gone before was another: a removal of this one would have ended the waiting.
+        if self._gone.get(syspath) == gone:
+            self._later.pop(syspath, None)
+            self._take(syspath, seen, sequence)
+            self._look_below(syspath, above)
+
+    def _is_known(self, syspath: str) -> bool:
+        return syspath in self._known or self.reader.has_above(syspath)
+
+    def _added(self, event: Event) -> None:
+        last = self._last(event.syspath)
+        if last is not None and event.sequence <= last:
+            return
+        if matters(event.syspath):
+            self._backlog.add(event.syspath)
+
+    def _removed(self, syspath: str, sequence: int, *, early: bool) -> None:
+        self._compare_soon()
+        known = self._known.get(syspath)
+        last = self._last(syspath)
+        if last is not None and 0 < sequence < last:
+            return  # of an earlier device of that name; or it was on its way out while everything was listed
+        self._forget_later(syspath)
+        self._backlog.done(syspath)
+        if early and sequence:
+            # udevd may still be busy with what came before, and tell us of the device once more.
+            self._note_gone(syspath, known, sequence)
+        elif not early and sequence >= self._gone.get(syspath, (0, ""))[0]:
+            self._forget_gone(syspath)
+        self.reader.forget_above(syspath)
+        if known is not None:
+            self._drop(syspath)
+
+    # --- what is known ----------------------------------------------------------------------------------
+
+    def _take(self, syspath: str, seen: Seen | None, sequence: int | None) -> None:
+        """Believe what was read."""
+        before = self._known.get(syspath)
+        if seen is None:
+            # It is not in sysfs (yet, or any more), or has no number.
+            self._forget_later(syspath)
+            self._backlog.done(syspath)
+            if before is not None:
+                self._drop(syspath)
+        elif seen.settled:
+            self._backlog.done(syspath)
+            if self._waiting.was_read(seen.device):
+                self._later[syspath] = self._listed if sequence is None else sequence
+                if before is not None:
+                    self._drop(syspath)  # that was another, of whose removal nobody has heard
+                return
+            self._known[syspath] = _Known(seen.device, sysfs.inode(syspath), sequence)
+            self._sink.device(seen.device)
+        elif before is None or not _is_same(seen, before):
+            # What was said is about an earlier device; udevd will tell of this one.
+            self._backlog.add(syspath)
+            if before is not None:
+                self._drop(syspath)
+
+    def _look_again(self, syspath: str) -> None:
+        known = self._known[syspath]
+        self._look_at(syspath, _still(known), known.sequence)
+
+    def _look_at(self, syspath: str, before: Device | None, sequence: int | None) -> None:
+        try:
+            seen = self.reader.read(syspath, before, listing=False)
+        except OSError as error:
+            self._short(f"{syspath} cannot be read: {error}")
+        else:
+            self._take(syspath, seen, sequence)
+
+    def _compare_soon(self) -> None:
+        if self._comparing is None:
+            self._comparing = asyncio.get_running_loop().call_later(_COMPARED, self._compare)
+
+    def _compare(self) -> None:
+        """See that what is known is still in sysfs, and is what it was."""
+        self._comparing = None
+        for syspath, known in list(self._known.items()):
+            try:
+                folder = os.stat(syspath).st_ino
+            except FileNotFoundError:
+                folder = 0
+            except OSError:
+                return
+            if folder != known.folder:
+                self._note_gone(syspath, known, 0)
+                self._forget_later(syspath)
+                self.reader.forget_above(syspath)
+                self._drop(syspath)
+                self._look_at(syspath, None, None)
+
+    def _is_late(self, event: Event) -> bool:
+        gone = self._gone.get(event.syspath)
+        return gone is not None and 0 < event.sequence <= gone[0]
+
+    def _note_gone(self, syspath: str, known: _Known | None, sequence: int) -> None:
+        """What udevd's database has of a device is old, until udevd has caught up."""
+        record = record_of(known.device) if known is not None else ""
+        self._gone[syspath] = sequence, record
+        if known is not None and (born := known.device.properties.get("USEC_INITIALIZED")):
+            self.reader.gone[record] = born
+
+    def _forget_gone(self, syspath: str) -> None:
+        """Udevd has caught up with a removal."""
+        if (gone := self._gone.pop(syspath, None)) is not None:
+            self.reader.gone.pop(gone[1], None)
+
+    def _forget_later(self, syspath: str) -> None:
+        """The device is gone: there is nothing to read later."""
+        self._later.pop(syspath, None)
+        self._waiting.gone(syspath)
+
+    def _last(self, syspath: str) -> int | None:
+        """The number of the last uevent about a device that is there; None where none is known of."""
+        if (known := self._known.get(syspath)) is None or syspath in self._later:
+            return self._later.get(syspath)
+        return self._listed if known.sequence is None else known.sequence
+
+    def _drop(self, syspath: str) -> None:
+        del self._known[syspath]
+        self._sink.no_device(syspath)
+
+
+def _is_same(seen: Seen, known: _Known) -> bool:
+    return seen.device.devnum == known.device.devnum and sysfs.inode(seen.device.syspath) == known.folder
+
+
+def _still(known: _Known | None) -> Device | None:
+    """The device, unless its folder is another's by now."""
+    return known.device if known is not None and sysfs.inode(known.device.syspath) == known.folder else None
+
+
+class _Once:
+    """Who only looks, and hears nothing."""
+
+    def __init__(self) -> None:
+        self.found: tuple[tuple[Device, ...], tuple[Device, ...]] = (), ()
+
+    def device(self, device: Device) -> None: ...
+
+    def no_device(self, syspath: str) -> None: ...
+
+    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
+        self.found = tuple(devices), tuple(unsettled)
+
+
+def _once(attrs: frozenset[str], sink: Sink) -> Present:
+    return Present(attrs, sink, Backlog(lambda _: None), lambda: None)
+
+
+def restored(attrs: frozenset[str], device: Device) -> Device | None:
+    """See `Present.restore`."""
+    return _once(attrs, _Once()).restore(device)
+
+
+def listed(attrs: frozenset[str]) -> tuple[tuple[Device, ...], tuple[Device, ...]]:
+    """All devices there are, once: those that udevd has processed, and those that it has not.
+
+    attrs  the sysfs attributes that rules ask for
+    """
+    sink = _Once()
+    _once(attrs, sink).list(wait=False)
+    return sink.found

@@ -1,0 +1,217 @@
+"""udev: the only file that knows pyudev.
+
+Two groups of the kernel's uevent socket are listened to, before anything is listed:
+
+- udevd's: devices count once udevd has processed them. Before that they lack the properties that rules ask
+  for, and would fall through to a later, broader rule.
+- the kernel's own: removals come earlier there, and still come when udevd hangs; and what is added there and
+  never processed by udevd is noticed.
+
+What was lost (an overflow, a broken socket) is found again by opening new sockets and listing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import pyudev
+
+from hotplugd.host.bpf_filter import hush
+from hotplugd.host.device_reader import name_of
+from hotplugd.host.present import Event, Present, Sink
+from hotplugd.host.udevd import Backlog, Udevd, unprocessed
+from hotplugd.host.waiting import Gate
+from hotplugd.model.values import Device
+
+_BUFFER: Final = 64 << 20
+_ONE_TURN: Final = 128
+# Of the kernel's own uevents these are not read.
+_UNHEARD: Final = ("change", "bind")
+# Sockets that break again are opened again no more often than this, in seconds.
+_PAUSE: Final = 0.25
+# What reading a message may raise: its strings are not what strings are.
+_UNREADABLE: Final = (OSError, ValueError, pyudev.DeviceNotFoundError)
+
+
+class Udev:
+    """Listens to udev for one event loop. libudev's objects belong to one thread: the loop's.
+
+    attrs     the sysfs attributes that rules ask for
+    lost      called when something was not heard or read, with what was the matter
+    trouble   called with a device, or an empty text, and what is the matter when udevd does not do its work;
+              with two empty texts when udevd is there again
+    gate      holds off what comes and goes all the time; None where nothing does
+    """
+
+    def __init__(
+        self,
+        attrs: frozenset[str],
+        sink: Sink,
+        lost: Callable[[str], None],
+        trouble: Callable[[str, str], None] = lambda _device, _what: None,
+        gate: Gate | None = None,
+    ) -> None:
+        self._lost = lost
+        self._trouble = trouble
+        self._udevd = Udevd(self._about_udevd)
+        self._backlog = Backlog(self._about_late)
+        self._present = Present(attrs, sink, self._backlog, self._hear_kernel, gate, self._list_later)
+        self._context: Any = pyudev.Context()
+        # udevd's and the kernel's, or none.
+        self._monitors: list[Any] = []
+        self._restarted = float("-inf")
+        self._short = False
+        self._again: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Listen, then list. Raises OSError where no uevent socket can be had."""
+        self._listen()
+        self._udevd.start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._close()
+        self._present.stop()
+        self._udevd.stop()
+        self._backlog.stop()
+
+    def ask_for(self, attrs: frozenset[str]) -> None:
+        """From now on rules ask for these attributes."""
+        if attrs != self._present.reader.attrs:
+            self._present.reader.attrs = attrs
+            self.refresh()
+
+    def refresh(self) -> None:
+        """List all devices, now or as soon as they can be read."""
+        try:
+            self.list()
+        except OSError as error:
+            self._list_later(f"the devices cannot be listed: {error}")
+        else:
+            self._short = False
+
+    def restore(self, device: Device) -> Device | None:
+        """See `Present.restore`."""
+        return self._present.restore(device)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """What is the matter with udevd, and each device that it has not processed for seconds."""
+        if self._udevd.fault:
+            yield "", self._udevd.fault
+        why = self._udevd.why()
+        for syspath, since in self._backlog.late(found=bool(why)):
+            yield name_of(syspath), unprocessed(why, since)
+
+    def list(self) -> None:
+        """Tell the sink of every device there is. Raises OSError, and tells nothing, where files run out."""
+        self._present.list(wait=bool(self._monitors))
+
+    # --- sockets ----------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._close()
+        self._restarted = time.monotonic()
+        try:
+            for source in ("udev", "kernel"):
+                monitor: Any = pyudev.Monitor.from_netlink(self._context, source)
+                self._monitors.append(monitor)
+                with suppress(OSError):  # without CAP_NET_ADMIN the default has to do
+                    monitor.set_receive_buffer_size(_BUFFER)
+                if source == "kernel":
+                    hush(monitor.fileno(), _UNHEARD)
+                monitor.start()
+                loop.add_reader(monitor.fileno(), self._read, monitor, source)
+        except OSError:
+            self._close()
+            raise
+        self.refresh()
+
+    def _close(self) -> None:
+        loop = asyncio.get_running_loop()
+        for monitor in self._monitors:
+            loop.remove_reader(monitor.fileno())
+        self._monitors.clear()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
+    def _start_again(self) -> None:
+        self._close()
+        pause = max(0.0, self._restarted + _PAUSE - time.monotonic())
+        self._again = asyncio.get_running_loop().call_later(pause, self._try_again)
+
+    def _try_again(self) -> None:
+        self._again = None
+        try:
+            self._listen()
+        except OSError as error:
+            self._lost(str(error))
+            self._start_again()
+
+    def _list_later(self, reason: str) -> None:
+        if not self._short:
+            self._short = True
+            self._lost(reason)
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(_PAUSE, self._list_again)
+
+    def _list_again(self) -> None:
+        self._again = None
+        self.refresh()
+
+    # --- messages ---------------------------------------------------------------------------------------
+
+    def _read(self, monitor: Any, source: str) -> None:
+        # Not `poll`, which makes a poll object for each message, and answers ENOBUFS without reading: the
+        # socket would stay readable for ever. A message cut short raises ValueError: something was lost.
+        try:
+            for _ in range(_ONE_TURN):
+                message = monitor._receive_device()  # noqa: SLF001
+                if message is None:
+                    return
+                self._hear(message, source)
+        except (OSError, ValueError) as error:
+            self._lost(str(error) or type(error).__name__)
+            self._start_again()
+
+    def _hear_kernel(self) -> None:
+        if self._monitors:
+            self._read(self._monitors[-1], "kernel")
+
+    def _hear(self, message: Any, source: str) -> None:
+        try:
+            event = _event(message, source)
+        except _UNREADABLE as error:
+            self._lost(f"an event of a device that cannot be read: {error}")
+            return
+        try:
+            self._present.heard(event)
+        except OSError as error:
+            self._list_later(f"an event of {event.syspath} cannot be judged: {error}")
+
+    def _about_udevd(self, what: str) -> None:
+        self._trouble("", what)
+        if not what:
+            self.refresh()
+
+    def _about_late(self, syspaths: Sequence[str]) -> None:
+        why = self._udevd.why()
+        for each in syspaths:
+            self._trouble(name_of(each), unprocessed(why))
+
+
+def _event(message: Any, source: str) -> Event:
+    """What a message says. All else that is in it is not needed: see `present`."""
+    syspath: str = message.sys_path
+    action: str = message.action
+    before = ""
+    if source == "udev" and (action == "move" or message.subsystem == "net"):
+        raw = message._libudev.udev_device_get_property_value(message, b"DEVPATH_OLD")  # noqa: SLF001
+        before = f"/sys{os.fsdecode(raw)}" if raw else ""
+    return Event(source, action, syspath, message.sequence_number, before)

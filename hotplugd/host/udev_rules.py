@@ -1,0 +1,74 @@
+"""Has the udev rules written that tell the host's software to leave alone what goes into instances.
+
+By the program that may do that: see `udevrules` and `program`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from hotplugd.aio.helper import Program, Unanswered
+from hotplugd.aio.threads import Threads
+from hotplugd.host import udev_rules_helper
+from hotplugd.rules.ruleset import RuleSet
+from hotplugd.rules.udev_ignore import leave_alone
+
+_DEADLINE: Final = 10.0
+_SOCKET: Final = Path("/run/hotplugd-udevrules.sock")
+# USB devices before libmtp probes them (69-libmtp.rules), others once udevd knows their serial numbers.
+_FILES: Final = {"68-hotplugd-leave.rules": True, "90-hotplugd-leave.rules": False}
+
+
+class Leave:
+    """The rules in one folder; behind systemd's socket is the program for the folder of udevd's."""
+
+    def __init__(self, threads: Threads, folder: Path) -> None:
+        path = _SOCKET if folder == Path(udev_rules_helper.FOLDER) else Path("/nonexistent")
+        self._folder = folder
+        self._program = Program(
+            threads,
+            "udevrules",
+            udev_rules_helper.__file__,
+            path,
+            _DEADLINE,
+            udev_rules_helper.ANSWER_MOST,
+            [str(folder)],
+        )
+
+    async def write(self, rules: Callable[[], RuleSet], kept: Callable[[], Iterable[str]]) -> bool:
+        """Write what has changed; udevd finds it by itself, at the next device. Returns whether anything had.
+
+        rules, kept  what is so by then; of `kept` the syspaths of devices that stay on the host
+        Raises OSError.
+        """
+        changed = False
+        async with self._program.turn:
+            stays = tuple(kept())
+            for name, usb in _FILES.items():
+                text = leave_alone(rules(), stays, usb=usb)
+                path = self._folder / name
+                if not path.is_file() or path.read_bytes() != text.encode():
+                    await self._put(name, text)
+                    changed = True
+            # It is seldom needed.
+            self._program.let_go()
+        return changed
+
+    def close(self) -> None:
+        """Let go of the program. What is under way is cancelled."""
+        self._program.close()
+
+    async def _put(self, name: str, text: str) -> None:
+        file = os.memfd_create(name, os.MFD_CLOEXEC)
+        try:
+            os.pwrite(file, text.encode(), 0)
+            answer = await self._program.ask(name.encode(), [file])
+        except Unanswered as error:
+            raise OSError(str(error)) from error
+        finally:
+            os.close(file)
+        if answer != udev_rules_helper.DONE:
+            raise OSError(answer.decode("utf-8", "replace"))

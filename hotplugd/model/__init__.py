@@ -1,0 +1,1 @@
+"""The values that every package speaks of, and the protocols between packages. Imports nothing of ours."""

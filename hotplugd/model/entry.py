@@ -1,0 +1,265 @@
+"""What a device entry of ours looks like in an instance's configuration, and how to tell it from others'.
+
+An entry's name is `hp-` and 16 hex digits: the server removes nodes by a *prefix* of the entry's name
+(LXD: device/device_utils_unix.go, `unixDeviceRemove`), so no name of ours may begin another.
+Its marks are `user.hotplugd.*` keys here, and at the server one key `user.hotplugd`, all of them as JSON.
+The server keeps such keys and does not read them, but writes each of all entries down by itself with every
+update of the instance (LXD: db/cluster, `UpdateInstanceDevices`; measured, 0.08 ms for each).
+A node's source is a slot: a link below `/dev/hotplugd` that only ever meant one enumeration of one device.
+What goes in without a node has its slot as a mark.
+
+Nothing in an entry is written anew while its device is attached, but where a rule changes what the server
+does by it. docs/entry.md says which keys there are, and what other versions make of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Mapping
+from sys import intern
+from typing import Final
+
+from hotplugd.model.values import Devnum, Entry, InstanceName
+
+SLOTS: Final = "/dev/hotplugd"
+VERSION: Final = "2"
+
+MARKS: Final = "user.hotplugd"
+MARK: Final = MARKS + "."
+MARK_VERSION: Final = MARK + "version"
+MARK_INSTANCE: Final = MARK + "instance"
+MARK_DEVICE: Final = MARK + "device"
+MARK_NODE: Final = MARK + "node"
+MARK_RULE: Final = MARK + "rule"
+MARK_SINCE: Final = MARK + "since"
+MARK_SLOT: Final = MARK + "slot"
+MARK_SEEN: Final = MARK + "seen"
+MARK_MEMBER: Final = MARK + "member"
+# Of version 1 alone: the links inside, which are noted elsewhere now, since they may change.
+MARK_LINKS: Final = MARK + "links"
+
+# The versions whose marks are all known here.
+_VERSIONS: Final = frozenset({"1", VERSION})
+# The server does nothing by such keys. A change of them alone makes LXD take the device out and put it in
+# again, and Incus from 6.15 refuse the request (`Update` in its device/config/devices.go).
+_INERT: Final = "user."
+
+# Those that entries of ours have, of whatever kind; in every version they mean what they mean to the server.
+_KEYS: Final = frozenset(
+    {
+        "type", "source", "path", "required", "uid", "gid", "mode", "nictype", "parent", "name", "gputype",
+        "pci", "address", "busnum", "devnum",
+    }
+)  # fmt: skip
+
+_NAME = re.compile(r"hp-[0-9a-f]{16}")
+_AGAIN: Final = ".r"
+_NODE: Final = ".node"
+_MADE: Final = ".made"
+_LONGEST_AGE: Final = 20
+# In place of the boot's id, which our udev rule cannot read.
+_THIS_BOOT: Final = "boot"
+_FILE: Final = re.compile(r"([cb]-\d+-\d+)-(?:([0-9a-f]{8}|boot)-(i?\d+)|i?\d+)", re.ASCII)
+_NUMBER: Final = re.compile(r"\d+", re.ASCII)
+# What version 1 took for a number: the time in µs, which is larger than any number of an event.
+_OLDER: Final = 1 << 80
+
+
+def name_for(slot: str) -> str:
+    """The entry's name for a device's slot."""
+    return "hp-" + hashlib.sha256(slot.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def names_for(slot: str) -> tuple[str, ...]:
+    """The names that an entry for a device's slot may have: of today, and as version 1 named it."""
+    kind, *numbers = slot.split("-")
+    if kind == "p" and len(numbers) == 3:  # noqa: PLR2004
+        return name_for(slot), name_for(f"p-{numbers[0]}-{numbers[2]}")
+    return (name_for(slot),)
+
+
+def read(name: str, config: Mapping[str, object]) -> Entry:
+    """An entry as the server has it, with its marks apart. What is no JSON has none, and stays as it is."""
+    # Entries say the same as each other, and as their devices: it is kept once.
+    texts = {intern(str(key)): intern(str(value)) for key, value in config.items()}
+    if (together := texts.get(MARKS)) is None:
+        return Entry(name, texts)
+    try:
+        marks = json.loads(together)
+    except (ValueError, RecursionError):
+        return Entry(name, texts)
+    if not isinstance(marks, dict):
+        return Entry(name, texts)
+    del texts[MARKS]
+    # What is no text a later version put there.
+    said = {key: value for key, value in marks.items() if isinstance(value, str)}
+    return Entry(name, texts | {intern(MARK + key): intern(value) for key, value in said.items()})
+
+
+def written(entry: Entry) -> dict[str, str]:
+    """The keys of an entry as the server is to have them, with its marks as one."""
+    keys = {key: value for key, value in entry.config.items() if not key.startswith(MARK)}
+    marks = {key.removeprefix(MARK): value for key, value in entry.config.items() if key.startswith(MARK)}
+    return keys | {MARKS: json.dumps(marks)} if marks else keys
+
+
+def is_ours(entry: Entry) -> bool:
+    """Whether hotplugd made this entry: by its name and by its marks, both."""
+    return (
+        _NAME.fullmatch(entry.name) is not None
+        and MARK_VERSION in entry.config
+        and MARK_INSTANCE in entry.config
+    )
+
+
+def is_later(entry: Entry) -> bool:
+    """Whether a version after this one made the entry: it may say more than is understood here."""
+    return entry.config.get(MARK_VERSION) not in _VERSIONS
+
+
+def age_of(slot: str) -> int:
+    """A number that is smaller for a slot that is older."""
+    # Marks can be edited: they may be no slots, and Python makes no number of some thousand digits.
+    kind, _, rest = slot.partition("-")
+    *numbers, token = rest.split("-")
+    if not token.isdecimal() or len(token) > _LONGEST_AGE:
+        return sys.maxsize
+    of_version_1 = kind in ("c", "b") and len(numbers) == len(("major", "minor"))
+    return int(token) - _OLDER if of_version_1 else int(token)
+
+
+def slot_for(number: Devnum, boot: str, token: str) -> str:
+    """The slot of a device with this number: token is its own among all that have it during this boot.
+
+    The number of the kernel's event that announced it, as our udev rule has it; else `i` and the number of
+    its folder in sysfs.
+    """
+    return f"{slot_prefix(number)}{boot}-{token}"
+
+
+def in_full(name: str, boot: str) -> str:
+    """The slot that our udev rule means by `c-189-3-boot-4711`."""
+    return name.replace(f"-{_THIS_BOOT}-", f"-{boot}-", 1)
+
+
+def slot_named(name: str, number: Devnum, boot: str) -> str:
+    """The slot that our udev rule gave a device, in full; empty where it is none of such a device.
+
+    Of one that was plugged under version 1 that is `c-189-3-123456`.
+    """
+    prefix = slot_prefix(number)
+    if not name.startswith(prefix):
+        return ""
+    said, dash, token = name.removeprefix(prefix).rpartition("-")
+    is_one = _NUMBER.fullmatch(token) is not None and (said == boot or not dash)
+    return name if is_one else ""
+
+
+def slot_links(slot: str) -> tuple[str, str]:
+    """The two links of a slot. An entry names the first; a repair moves it to the other and back.
+
+    Changing an entry's source is what makes every server take the node out and put it in again.
+    """
+    return f"{SLOTS}/{slot}", f"{SLOTS}/{slot}{_AGAIN}"
+
+
+def slot_node(slot: str) -> str:
+    """The link that a slot's two links lead to, and which leads to the device's node.
+
+    No entry names it, so no server watches it: it can go at once with the device.
+    """
+    return f"{SLOTS}/{slot}{_NODE}"
+
+
+def slot_made(slot: str) -> str:
+    """The file beside a slot's links, for as long as there may be any: our udev rule cannot see those.
+
+    It is called as that rule calls the slot, and has the links' name for it.
+    """
+    kind, major, minor, *of_boot = slot.split("-")
+    if len(of_boot) > 1:
+        of_boot[0] = _THIS_BOOT
+    return f"{SLOTS}/{'-'.join((kind, major, minor, *of_boot))}{_MADE}"
+
+
+def is_slot(text: str) -> bool:
+    """Whether this is a node's slot, of any version."""
+    return _FILE.fullmatch(text) is not None
+
+
+def slot_of_file(name: str, boot: str) -> str:
+    """The slot that a file in /dev/hotplugd belongs to, a link or the one beside; empty where to none."""
+    found = _FILE.match(name)
+    if found is None:
+        return ""
+    of_boot = boot if found[2] == _THIS_BOOT else found[2]
+    return f"{found[1]}-{of_boot}-{found[3]}" if of_boot else found[0]
+
+
+def slot_of(entry: Entry) -> str:
+    """The slot that an entry of ours names, or empty."""
+    folder, _, name = entry.config.get("source", "").rpartition("/")
+    return name.removesuffix(_AGAIN) if folder == SLOTS else entry.config.get(MARK_SLOT, "")
+
+
+def slot_prefix(number: Devnum) -> str:
+    """What the slots of all devices begin with that ever had this number."""
+    return f"{number.kind[0]}-{number.major}-{number.minor}-"
+
+
+def number_of(slot: str) -> str:
+    """The part of a node's slot that is the device's number: devices that had it share it."""
+    return "-".join(slot.split("-", 3)[:3])
+
+
+def is_for(entry: Entry, number: Devnum) -> bool:
+    """Whether the entry was made for a device with this number, in whichever enumeration."""
+    return slot_of(entry).startswith(slot_prefix(number))
+
+
+def is_path(place: str) -> bool:
+    """Whether a place inside is a node's path; else it is a network interface's name."""
+    return place.startswith("/")
+
+
+def place_of(entry: Entry) -> str:
+    """Where in the instance the entry's device is, as the server reads it: its node's path, or a network
+    interface's name. Empty where it has neither, or the server chooses.
+    """
+    kind = entry.config.get("type", "")
+    if kind == "nic":
+        return entry.config.get("name", "")
+    if not kind.startswith("unix-"):
+        return ""
+    path = entry.config.get("path") or entry.config.get("source", "")
+    return "/" + path.strip("/") if path else ""
+
+
+def is_link(path: str) -> bool:
+    """Whether a link of ours can be there inside."""
+    return path.startswith("/dev/") and ".." not in path.split("/")
+
+
+def links_of(entry: Entry) -> tuple[str, ...]:
+    """The links inside that version 1 made for an entry. Marks can be edited: only what is below /dev."""
+    found = entry.config.get(MARK_LINKS, "").split()
+    return tuple(filter(is_link, found))
+
+
+def mark_for(instance: InstanceName) -> str:
+    """The mark that ties an entry to the instance it was made for: a copied entry names another."""
+    return f"{instance.project}/{instance.name}"
+
+
+def differing(actual: Entry, wanted: Entry) -> list[str]:
+    """The keys in which the actual entry does not do what the wanted one would. Marks do nothing.
+
+    What a later version put there besides is its own affair.
+    """
+    keys = {key for key in actual.config.keys() | wanted.config.keys() if not key.startswith(_INERT)}
+    if is_later(actual):
+        keys &= _KEYS
+    return sorted(key for key in keys if actual.config.get(key) != wanted.config.get(key))

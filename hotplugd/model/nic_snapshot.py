@@ -1,0 +1,102 @@
+"""What an entry keeps of a device that leaves the host for the instance, so that rules can go on judging it.
+
+A network interface moves: while it is in an instance the host's udev knows nothing of it. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from hotplugd.model.entry import MARK_SEEN, slot_of
+from hotplugd.model.values import Device, Entry
+
+# What is true of one moment alone.
+_PASSING: Final = frozenset({"USEC_INITIALIZED", "SEQNUM", "TAGS", "CURRENT_TAGS", "DEVPATH", "ACTION"})
+# What udevd takes from the USB device for an interface of it, as it is.
+_OF_USB: Final = ("ID_VENDOR_ID", "ID_MODEL_ID", "ID_SERIAL_SHORT", "ID_USB_INTERFACES")
+_TEXTS: Final = ("syspath", "kernel", "devtype", "driver")
+_MAPS: Final = ("properties", "attrs")
+
+
+def remember(device: Device) -> str:
+    """The device as a mark: what rules can match on, but for the devices above it."""
+    texts = {key: getattr(device, key) for key in _TEXTS}
+    return json.dumps(
+        {**texts, "properties": _kept(device.properties), "attrs": _kept(device.attrs)},
+        separators=(",", ":"),
+        sort_keys=True,
+    )
+
+
+def recall(entry: Entry) -> Device | None:
+    """The network interface that an entry of ours was made for, as it was then and away now.
+
+    None where the entry says nothing, or nothing that could be so: marks can be edited. What it says is how
+    rules go on judging the interface, and no proof of anything.
+    """
+    found = _read(entry)
+    if found is None:
+        return None
+    properties, attrs = (_texts(found.get(key)) for key in _MAPS)
+    texts = _texts({key: found.get(key) for key in _TEXTS})
+    if properties is None or attrs is None or texts is None:
+        return None
+    syspath = texts["syspath"]
+    if not syspath.startswith("/sys/devices/") or ".." in syspath.split("/") or not _is_a_path(syspath):
+        return None
+    return Device(
+        syspath=syspath,
+        subsystem="net",
+        kernel=texts["kernel"],
+        devtype=texts["devtype"],
+        driver=texts["driver"],
+        properties=properties,
+        attrs=attrs,
+        slot=slot_of(entry),
+        away=True,
+    )
+
+
+def left_from(entry: Entry) -> str:
+    """The syspath that the entry's interface had on the host, as the entry says; empty where it does not."""
+    found = _read(entry)
+    return str(found.get("syspath", "")) if found is not None else ""
+
+
+def checked(device: Device) -> Device:
+    """The device without what its entry says otherwise than the USB device that it hangs from."""
+    usb = device.usb
+    if usb is None:
+        return device
+    own = {key: usb.properties[key] for key in _OF_USB if key in usb.properties and key in device.properties}
+    return replace(device, properties={**device.properties, **own})
+
+
+def _read(entry: Entry) -> dict[str, object] | None:
+    try:
+        found = json.loads(entry.config.get(MARK_SEEN, ""))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _kept(texts: Mapping[str, str]) -> dict[str, str]:
+    return {key: text for key, text in texts.items() if key not in _PASSING and text.isprintable()}
+
+
+def _is_a_path(text: str) -> bool:
+    """Whether the system can be asked for it: JSON can have halves of characters, which are no bytes."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def _texts(found: object) -> dict[str, str] | None:
+    if isinstance(found, dict) and all(isinstance(each, str) for each in (*found, *found.values())):
+        return found
+    return None

@@ -1,0 +1,133 @@
+"""What the reconciler asks of a container manager and of others, and the ways in which that can fail.
+
+`lxd.py` does it for LXD and Incus, `inspector.py` and `injector.py` for containers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hotplugd.container.uevent import Uevent
+from hotplugd.model.values import Ability, Entry, Inside, Instance, InstanceName
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """Who answers.
+
+    member  its name in a cluster, or empty
+    can     what not every server can
+    pid     its process as it says itself, 0 where it does not
+    """
+
+    address: str
+    software: str
+    version: str
+    member: str
+    can: frozenset[Ability] = frozenset()
+    pid: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.software} {self.version} at {self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a cluster. status: `Online`, `Offline` or another word of the server's; message: why."""
+
+    name: str
+    status: str
+    message: str
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it answers the others."""
+        return self.status.lower() == "online"
+
+
+class ServerError(Exception):
+    """The server did not do what was asked. The text is fit to be shown."""
+
+
+class Unreachable(ServerError):
+    """No answer: the server is away, or hangs. Nothing is known of what it did."""
+
+
+class Busy(ServerError):
+    """Not now: the instance is starting or stopping, or somebody else changed it meanwhile."""
+
+
+class Gone(ServerError):
+    """There is no such instance."""
+
+
+class Refused(ServerError):
+    """The server will not do it as asked, and did none of it.
+
+    entries  the names of the entries that it blames; empty where it does not say
+    half     it could not take back all that it had done: nodes may be left inside without an entry
+    """
+
+    def __init__(self, message: str, entries: frozenset[str] = frozenset(), *, half: bool = False) -> None:
+        super().__init__(message)
+        self.entries = entries
+        self.half = half
+
+
+class Stuck(Refused):
+    """The server will not take these entries out for as long as the instance has its present init."""
+
+
+class Server(Protocol):
+    """The calls of the reconciler. Each may raise any ServerError."""
+
+    async def get(self, name: InstanceName) -> Instance:
+        """The instance as it is now."""
+
+    async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
+        """Put these entries into the instance and take those names out, in one request, all or nothing.
+
+        Never touches an entry that is not ours, nor anything else of the instance. Raises Busy where an entry
+        that is to go has gone by itself.
+        Returns the instance as it is then.
+        """
+
+    async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
+        """Take away what the server may have left of these entries, which it does not have any more."""
+
+    async def link(self, name: InstanceName, path: str, target: str) -> None:
+        """Make a symbolic link inside the running instance, in place of a link that is there, and the folders
+        above it; an empty target takes the link away. Both are paths inside.
+        """
+
+
+class Inspector(Protocol):
+    """Looks into running instances."""
+
+    async def look(
+        self, name: InstanceName, paths: Sequence[str], interfaces: Sequence[str] | None = None
+    ) -> Inside:
+        """What is inside the running instance at these paths, and the ids of the names that rules use.
+
+        interfaces  the names of network interfaces that matter; None where nobody asks which they are
+        """
+
+
+class Untold(Exception):
+    """A uevent did not reach those inside. The text is fit to be shown."""
+
+
+class Unfit(Untold):
+    """What the device is called cannot be told; what others are called can."""
+
+
+class Injector(Protocol):
+    """Tells those inside running instances of devices."""
+
+    async def inject(self, name: InstanceName, uevent: Uevent) -> Uevent:
+        """Have those inside the instance hear this. Raises Untold.
+
+        Returns what was told: for `add`, `kernel` is what the kernel says of the device now.
+        """

@@ -1,0 +1,227 @@
+"""Devices that instances have through entries that are not ours: whose they are, and when that is said. Pure.
+
+What the server gives an instance that runs is kept from others: whoever has it, has it now. An instance that
+does not run has nothing, so its entries keep nothing from anybody; once it starts, both have it, and that is
+said. Which devices an entry takes is in `takes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from hotplugd.model.entry import is_ours, place_of
+from hotplugd.model.values import Device, Instance, InstanceName, quoted
+from hotplugd.plan.desired import Problem, Want, Wants
+from hotplugd.plan.foreign_entries import Claim, Shape, alone, claims_on, given, taken_by
+
+_NOTHING: Final[Mapping[Claim, Holder]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The instance and the entry to which a device belongs.
+
+    place      where the entry puts it inside, if it says so
+    inherited  whether the entry is a profile's
+    """
+
+    instance: InstanceName
+    entry: str
+    place: str = ""
+    inherited: bool = False
+
+    def __str__(self) -> str:
+        return f"its entry '{quoted(self.entry)}', which is not ours"
+
+    @property
+    def where(self) -> str:
+        """Where somebody has to look for the entry, if not in the instance."""
+        return "; the entry comes from a profile" if self.inherited else ""
+
+
+class _Index:
+    """Who claims what, by claim: a device is looked up, and nothing is searched."""
+
+    def __init__(self) -> None:
+        self._holders: dict[Claim, dict[InstanceName, Holder]] = {}
+        self._shapes: dict[str, dict[Shape, int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._holders)
+
+    def put(self, claim: Claim, holder: Holder) -> None:
+        if claim not in self._holders:
+            shapes = self._shapes.setdefault(claim[0], {})
+            shapes[given(claim)] = shapes.get(given(claim), 0) + 1
+        self._holders.setdefault(claim, {})[holder.instance] = holder
+
+    def drop(self, claim: Claim, name: InstanceName) -> None:
+        del self._holders[claim][name]
+        if self._holders[claim]:
+            return
+        del self._holders[claim]
+        shapes = self._shapes[claim[0]]
+        shapes[given(claim)] -= 1
+        if not shapes[given(claim)]:
+            del shapes[given(claim)]
+
+    def of(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Holder]:
+        """Those that take the device; with names those of these instances."""
+        for claim in claims_on(device, self._shapes) if self._holders else ():
+            holders = self._holders.get(claim, {})
+            if names is None:
+                yield from holders.values()
+            else:
+                yield from (holders[each] for each in names if each in holders)
+
+
+class Claims:
+    """What the foreign entries of all instances claim: of those that run now, of the others later."""
+
+    def __init__(self) -> None:
+        self._by_instance: dict[InstanceName, tuple[Mapping[Claim, Holder], Mapping[Claim, Holder]]] = {}
+        self._now, self._later = _Index(), _Index()
+
+    def learned(
+        self, name: InstanceName, instance: Instance | None, *, restarts: bool = False
+    ) -> frozenset[Claim]:
+        """Take note of an instance as it is, None where it is gone. Returns the claims that changed.
+
+        restarts  it has just stopped, and may start again at once: what only one can have stays its own
+        """
+        before = self._by_instance.pop(name, (_NOTHING, _NOTHING))
+        after = (_NOTHING, _NOTHING) if instance is None else _split(instance, restarts=restarts)
+        if any(after):
+            self._by_instance[name] = after
+        changed: set[Claim] = set()
+        for index, old, new in zip((self._now, self._later), before, after, strict=True):
+            for claim in [each for each in old if each not in new]:
+                index.drop(claim, name)
+            for claim, holder in new.items():
+                if old.get(claim) != holder:
+                    index.put(claim, holder)
+            changed |= {claim for claim, _ in old.items() ^ new.items()}
+        return frozenset(changed)
+
+    def has_alone(self, instance: Instance) -> bool:
+        """Whether the instance has now what nobody else can have then, as far as was learned."""
+        now, _ = self._by_instance.get(instance.id, (_NOTHING, _NOTHING))
+        return any(alone(instance, claim) for claim in now)
+
+    def now(self, device: Device) -> Iterator[Holder]:
+        """To whom the device belongs, as the server gives it to them now."""
+        return self._now.of(device)
+
+    def later(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Holder]:
+        """Whom the server would give the device once they start; with names which of these instances."""
+        return self._later.of(device, names)
+
+
+def met(devices: Iterable[Device], claims: AbstractSet[Claim]) -> list[Device]:
+    """Those of the devices to which any of the claims is one."""
+    shapes: dict[str, set[Shape]] = {}
+    for claim in claims:
+        shapes.setdefault(claim[0], set()).add(given(claim))
+    return [each for each in devices if not claims.isdisjoint(claims_on(each, shapes))]
+
+
+def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
+    """The wants of a device, and what is to be said of others' entries that take it too.
+
+    What is attached stays, and it is said that others have it as well; what is not goes nowhere if it is
+    somebody's already.
+    """
+    if not found.wants or found.rule is None or _may_be_shared(found.wants[0]):
+        return found
+    targets = dict.fromkeys(want.instance for want in found.wants)
+
+    def counts(holder: Holder) -> bool:
+        # Two entries of one instance with a path each: what is at the same path is the plan's business.
+        return not (attached and holder.instance in targets and holder.place)
+
+    now = next(filter(counts, claims.now(found.device)), None)
+    if now is not None:
+        return _with(found, _both(found, now)) if attached else _without(found, now)
+    own = next(filter(counts, claims.later(found.device, targets)), None)
+    if own is not None and not attached:
+        # It gets the device there as it is, and with two entries for one it would have trouble with both.
+        return _without(found, own)
+    later = own or next(filter(counts, claims.later(found.device)), None)
+    if later is None:
+        return found
+    message, harmless = _afterwards(found, later)
+    return _with(found, message, guard=harmless)
+
+
+def _without(found: Wants, owner: Holder) -> Wants:
+    way = "" if _is_one(found.wants[0]) else "; `share: true` in the rule attaches it all the same"
+    said = _with(found, f"it belongs to {owner.instance} by {owner}; take that out{way}{owner.where}")
+    return replace(said, wants=())
+
+
+def _with(found: Wants, message: str, *, guard: bool = False) -> Wants:
+    assert found.rule is not None
+    problem = Problem(str(found.device), found.rule.name, message, guard)
+    return replace(found, problems=(*found.problems, problem))
+
+
+def _both(found: Wants, other: Holder) -> str:
+    """What is said of a device that we have attached, and that somebody else has too."""
+    if any(want.instance == other.instance for want in found.wants):
+        return f"{other.instance} has it twice, by our entry and by {other}; take that out{other.where}"
+    way = "" if _is_one(found.wants[0]) else ", or write `share: true` in the rule if both may have it"
+    return (
+        f"it is in {_where(found)}, and {other.instance} has it too, by {other}; take that out{way}"
+        f"{other.where}"
+    )
+
+
+def _where(found: Wants) -> str:
+    return " and ".join(dict.fromkeys(str(want.instance) for want in found.wants))
+
+
+def _afterwards(found: Wants, other: Holder) -> tuple[str, bool]:
+    """What is said of an instance that would take the device once it starts, and whether nothing is wrong
+    until then.
+    """
+    who, more = f"{other.instance}, which does not run,", other.where
+    if any(want.instance == other.instance for want in found.wants):
+        return f"{who} has it twice once it starts, by our entry and by {other}; take that out{more}", False
+    if _is_one(found.wants[0]):
+        return (
+            f"{who} cannot start while it is in {_where(found)}: it needs it for {other}; take that out{more}"
+        ), False
+    return f"{who} gets it too once it starts, by {other}{more}", True
+
+
+def _is_one(want: Want) -> bool:
+    """Whether only one can have it at a time."""
+    return want.what in ("nic", "pci")
+
+
+def _may_be_shared(want: Want) -> bool:
+    if _is_one(want):
+        return False
+    return want.attach.share if want.attach.share is not None else want.what == "gpu"
+
+
+def _split(instance: Instance, *, restarts: bool) -> tuple[Mapping[Claim, Holder], Mapping[Claim, Holder]]:
+    """What the instance has now by entries that are not ours, and what it would have once it runs."""
+    if not instance.here:
+        return _NOTHING, _NOTHING
+    found = {
+        claim: Holder(instance.id, each.name, place_of(each), each.name not in instance.entries)
+        for each in (*instance.inherited.values(), *instance.entries.values())
+        if not is_ours(each)
+        for claim in taken_by(each, instance.kind)
+    }
+    if instance.running or not found:
+        return found, _NOTHING
+    if not restarts:
+        return _NOTHING, found
+    held = {claim: holder for claim, holder in found.items() if alone(instance, claim)}
+    return held, {claim: holder for claim, holder in found.items() if claim not in held}

@@ -1,0 +1,450 @@
+"""What has to change in one instance. Pure: no I/O, no clock, no state.
+
+    Wants x Instance x Inside -> Plan     `plan_instance`
+
+An instance's plan depends on that instance and the devices that should be in it alone, so one event costs one
+small plan. The daemon, `hotplugd plan`, `hotplugd explain` and the tests all call this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final, Literal
+
+from hotplugd.model import entry as entries
+from hotplugd.model import nic_slot
+from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, quoted
+from hotplugd.plan import form
+from hotplugd.plan.desired import Problem, Want, apart, hardware, identity, own_serial, shared_identity
+from hotplugd.plan.unprocessed import Unsettled
+from hotplugd.rules.keys import values
+
+# So many dead interfaces of one instance are told of one by one: who may edit it may write any number down.
+_MOST_DEAD: Final = 10
+
+Action = Literal["add", "update", "repair", "remove"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing to do to one instance's entries. For `remove` the entry is the one that goes.
+
+    device  its node on the host; of what goes, the one that it had
+    frees   the place inside at which the entry's device is no more once this was done, or empty
+    """
+
+    action: Action
+    instance: InstanceName
+    entry: Entry
+    device: str
+    rule: str
+    why: str
+    want: Want | None = None
+    frees: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The device's identity, as the entry has it."""
+        return self.entry.config.get(entries.MARK_DEVICE, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A device whose entry is as it should be. verified: seen inside, None where there is no inside now."""
+
+    want: Want
+    entry: Entry
+    verified: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to change in one instance, what is as it should be, and what cannot be."""
+
+    changes: tuple[Change, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def plan_instance(
+    name: InstanceName,
+    instance: Instance | None,
+    wanted: Iterable[Want],
+    inside: Inside | None,
+    unsettled: Sequence[Device] = (),
+    present: Container[str] | None = None,
+    held: Mapping[str, str] = MappingProxyType({}),
+    unstartable: Mapping[str, str] = MappingProxyType({}),
+) -> Plan:
+    """What has to change in one instance.
+
+    instance   as the server has it now; None where there is none of that name
+    wanted     what should be in it
+    inside     what was seen in it since the last change; None where nothing was
+    unsettled  devices that exist and that udevd has not processed (yet, or any more): an entry for one of
+               them stays as it is until udevd says what the device is
+    present    the slots of all devices that exist; None where nobody knows, and an entry goes if unwanted
+    held       the network interfaces that are in it: their entries' names by slot
+    unstartable  the entries with which the instance could not be started, and why, by name
+    """
+    if instance is None:
+        message = f"there is no instance '{name.name}' in project '{name.project}'"
+        return Plan(problems=tuple(_problem(want, message) for want in wanted))
+    if not instance.here:
+        return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
+    mine = list(wanted)
+    planner = _Planner(instance, inside, unsettled, held, unstartable)
+    mine = planner.under_their_entries(mine)
+    planner.wait(mine)
+    if present is not None:
+        planner.bury(present, mine)
+    planner.place(mine)
+    planner.clear(present or ())
+    return Plan(tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems))
+
+
+def _is_again(entry: Entry, want: Want) -> bool:
+    """Whether this is the interface that the entry was for, plugged in again under the same name.
+
+    Under another's name it would be another that the server gives the dead one's address (measured).
+    """
+    return (
+        want.what == "nic"
+        and not want.device.away
+        and want.device.kernel == entry.config.get("parent")
+        # An earlier version did not tell the interfaces of one device apart.
+        and entry.config.get(entries.MARK_DEVICE) in (identity(want.device), shared_identity(want.device))
+    )
+
+
+def _elsewhere(want: Want, instance: Instance) -> Problem:
+    """Of no concern where all members have the same rules: only `explain` says it."""
+    message = f"{instance.id} is on the cluster member {instance.location}, and the device is here"
+    return Problem(str(want.device), want.rule.name, message, guard=True)
+
+
+def _problem(want: Want, message: str) -> Problem:
+    return Problem(str(want.device), want.rule.name, message)
+
+
+def _named(holder: Want | str) -> str:
+    """What a place is taken by; of a device so that who reads it knows which one to look for."""
+    if isinstance(holder, str):
+        return holder
+    told = [f"rule '{holder.rule.name}'"]
+    told += [f"serial '{quoted(each)}'" for each in values(holder.device, "serial")[:1]]
+    told += [f"port {quoted(each)}" for each in values(holder.device, "port")[:1]]
+    return f"{holder.device} ({', '.join(told)})"
+
+
+class _Planner:
+    """A plan in the making, for one instance."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        inside: Inside | None,
+        unsettled: Sequence[Device],
+        held: Mapping[str, str],
+        unstartable: Mapping[str, str],
+    ) -> None:
+        self.changes: list[Change] = []
+        self.attachments: list[Attachment] = []
+        self.problems: list[Problem] = []
+        self._instance = instance
+        self._inside = inside
+        self._held = held
+        self._unstartable = unstartable
+        self._ours = {each.name: each for each in instance.entries.values() if entries.is_ours(each)}
+        self._foreign = {
+            path: each.name
+            for each in (*instance.inherited.values(), *instance.entries.values())
+            if each.name not in self._ours and (path := entries.place_of(each))
+        }
+        # By the name on the host: of those that were plugged in there under one name in turn.
+        self._interfaces: dict[str, list[Entry]] = {}
+        for each in self._ours.values():
+            if nic_slot.is_nic(each):
+                self._interfaces.setdefault(each.config.get("parent", ""), []).append(each)
+        unknown = Unsettled(unsettled)
+        self._waiting = {each.name: each for each in self._ours.values() if unknown.may_have(each)}
+        self._kept = set(self._waiting)
+        self._taken: dict[str, Want | str] = {}
+        self._serials: dict[tuple[str, str], Want] = {}
+
+    def under_their_entries(self, wanted: Iterable[Want]) -> list[Want]:
+        """The wants, those of an interface under the slot that its entry names, where there is one."""
+        return [self._under_its_entry(want) if want.what == "nic" else want for want in wanted]
+
+    def _under_its_entry(self, want: Want) -> Want:
+        if entries.name_for(want.slot) in self._ours:
+            return want
+        actual = self._ours.get(self._held.get(want.slot, "")) or next(
+            (
+                each
+                for each in self._interfaces.get(want.device.kernel, ())
+                if nic_slot.stands_for(each, want.device, self._instance)
+            ),
+            None,
+        )
+        if actual is None or not nic_slot.is_named_rightly(actual):
+            return want
+        return replace(want, slot=entries.slot_of(actual))
+
+    def wait(self, wanted: Iterable[Want]) -> None:
+        """Keep the places of entries whose devices are not known yet."""
+        # By its name it is a device's that is known: whatever else it says was edited, and is put right.
+        known = {name for want in wanted for name in entries.names_for(want.slot)}
+        self._taken |= {
+            entries.place_of(each): f"the entry '{name}' of a device that udevd has not processed"
+            for name, each in self._waiting.items()
+            if name not in known
+        }
+
+    def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
+        """Leave the entries of network interfaces whose hardware went while they were inside.
+
+        The server cannot take them out, and a try makes it forget what it would need for that later (LXD:
+        device/nic_physical.go, postStop looks for the interface on the host under its old name).
+        """
+        who, mark = self._instance.id, entries.mark_for(self._instance.id)
+        here = {want.device.kernel: want for want in wanted if want.what == "nic" and not want.device.away}
+        inside, dead = set(self._held.values()), 0
+        for name, each in self._ours.items():
+            lives = not nic_slot.is_nic(each) or name in inside or entries.slot_of(each) in present
+            if lives or not self._instance.running or each.config.get(entries.MARK_INSTANCE) != mark:
+                continue
+            if each.config.get(entries.MARK_MEMBER, "") != self._instance.location:
+                continue
+            again = here.get(each.config.get("parent", ""))
+            if again is not None and _is_again(each, again):
+                continue
+            self._kept.add(name)
+            self._taken[entries.place_of(each)] = f"the entry '{name}' of an interface that is gone"
+            if (dead := dead + 1) > _MOST_DEAD:
+                continue
+            parent = quoted(each.config.get("parent", ""))
+            message = (
+                f"its hardware went while it was in {who}, and the server can take its entry out only once "
+                f"it is back as {parent}, or while {who} is stopped: plug it in again, or stop {who} until "
+                f"the entry is gone"
+            )
+            device, rule = each.config.get(entries.MARK_NODE, ""), each.config.get(entries.MARK_RULE, "")
+            self.problems.append(Problem(device, rule, message))
+        if dead > _MOST_DEAD:
+            self.problems.append(Problem("", "", f"{who} has {dead} entries of interfaces that are gone"))
+
+    def place(self, wanted: Iterable[Want]) -> None:
+        """Find what each wanted device needs. Those that are attached go first, then the older.
+
+        Several may be one entry: a GPU's card and its render node.
+        """
+
+        def precedence(want: Want) -> tuple[bool, int, str]:
+            return (
+                self._name_of(want) not in self._ours,
+                entries.age_of(want.slot),
+                want.device.syspath,
+            )
+
+        by_entry: dict[str, list[Want]] = {}
+        for want in sorted(wanted, key=precedence):
+            by_entry.setdefault(self._name_of(want), []).append(want)
+        for name, wants in by_entry.items():
+            self._place_entry(name, wants)
+
+    def _name_of(self, want: Want) -> str:
+        """The name of the want's entry: the one that it has, whichever version gave it."""
+        first, *before = entries.names_for(want.slot)
+        return first if first in self._ours else next((each for each in before if each in self._ours), first)
+
+    def _place_entry(self, name: str, wants: Sequence[Want]) -> None:
+        first, actual = wants[0], self._ours.get(name)
+        if first.device.away and actual is None:
+            # It is in another instance, and on the host again once it was taken out of there.
+            return
+        if message := next(filter(None, (self._in_the_way(want, name) for want in wants)), ""):
+            self.problems.append(_problem(first, message))
+        elif why := self._why_unstartable(first, name):
+            self.problems.append(_problem(first, why))
+        elif other := next(filter(None, (self._foreign.get(want.place) for want in wants)), ""):
+            self._share(first, actual, other)
+        else:
+            for want in filter(lambda each: each.place, wants):
+                for place in (want.place, *want.links):
+                    self._taken[place] = want
+            self._kept.add(name)
+            entry = form.entry_for(first, self._instance, self._inside, actual)
+            if isinstance(entry, str):
+                self.problems.append(_problem(first, entry))
+                if actual is not None and (place := entries.place_of(actual)):
+                    self._taken[place] = f"the entry '{name}' of {first.device}"
+            elif actual is None:
+                self._change("add", first, entry, "it is not attached")
+            else:
+                self._compare(wants, entry, actual)
+
+    def _why_unstartable(self, want: Want, name: str) -> str:
+        """Why the instance cannot be started with it, by whichever name its entry had; else empty."""
+        if self._instance.running:
+            return ""
+        names = (name, *entries.names_for(want.slot))
+        return next((self._unstartable[each] for each in names if each in self._unstartable), "")
+
+    def clear(self, present: Container[str]) -> None:
+        """Take out what is ours and has no reason to be here."""
+        for each in self._ours.values():
+            if each.name in self._kept:
+                continue
+            mark = each.config.get(entries.MARK_INSTANCE, "")
+            member = each.config.get(entries.MARK_MEMBER, "")
+            if mark != entries.mark_for(self._instance.id):
+                why = f"it was made for {quoted(mark)}, not for this instance"
+            elif member != self._instance.location:
+                why = f"its device is on the cluster member {quoted(member) or 'of another time'}"
+            elif each.name in self._unstartable:
+                why = f"{self._instance.id} cannot be started with it"
+            elif entries.slot_of(each) in present:
+                why = "no rule puts its device here any more"
+            else:
+                why = "its device is gone"
+            self._remove(each, why)
+
+    def _remove(self, entry: Entry, why: str) -> None:
+        device = entry.config.get(entries.MARK_NODE) or entries.slot_of(entry)
+        rule = entry.config.get(entries.MARK_RULE, "")
+        place = entries.place_of(entry)
+        self.changes.append(Change("remove", self._instance.id, entry, device, rule, why, frees=place))
+
+    def _change(self, action: Action, want: Want, entry: Entry, why: str, frees: str = "") -> None:
+        change = Change(action, self._instance.id, entry, str(want.device), want.rule.name, why, want, frees)
+        self.changes.append(change)
+
+    def _in_the_way(self, want: Want, name: str) -> str:
+        """Why this device cannot be in this instance, or empty. Notes its serial where it counts."""
+        who = self._instance.id
+        if message := form.barred(want, self._instance, self._ours.get(name)):
+            return message
+        if (name in self._instance.entries and name not in self._ours) or name in self._instance.inherited:
+            return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
+        serial = self._own_serial(want)
+        message = self._twin(want, serial) or self._occupied(want)
+        if serial and not message:
+            self._serials.setdefault((want.rule.name, serial), want)
+        return message
+
+    def _own_serial(self, want: Want) -> str:
+        """The serial number that tells it from the rule's other devices; empty where something else does."""
+        if want.place in self._foreign or not want.rule.names_serial(want.device):
+            return ""
+        return own_serial(want.device)
+
+    def _twin(self, want: Want, serial: str) -> str:
+        """Which device of this serial number is here already, or empty."""
+        there = self._serials.get((want.rule.name, serial))
+        if there is None or hardware(there.device).syspath == hardware(want.device).syspath:
+            return ""
+        key, its, own = apart(there.device, want.device)
+        return (
+            f"two devices have the serial '{quoted(serial)}': {there.device} at {its} is in "
+            f"{self._instance.id} already, and this one is at {own}; tell them apart with `{key}`, in a rule "
+            f"for each"
+        )
+
+    def _occupied(self, want: Want) -> str:
+        """What is where it or its links should be, or empty."""
+        who = self._instance.id
+        if want.place and (holder := self._taken.get(want.place)):
+            return f"{want.place} in {who} is taken by {_named(holder)}"
+        for link in want.links:
+            if holder := self._taken.get(link) or self._foreign.get(link):
+                leads = isinstance(holder, Want) and link in holder.links
+                where = f"already leads to {_named(holder)}" if leads else f"is where {_named(holder)} is"
+                return f"the link {link} in {who} {where}"
+        return ""
+
+    def _share(self, want: Want, actual: Entry | None, other: str) -> None:
+        """Leave the path to an entry that is not ours, unless our node is there already.
+
+        The server mounts the first of two at one path, and leaves its node there when that goes (measured):
+        taking ours out would leave a node of nobody's, and give the other nothing.
+        """
+        message = (
+            f"{want.place} in {self._instance.id} belongs to its entry '{quoted(other)}', which is not ours"
+        )
+        self.problems.append(_problem(want, message))
+        if actual is None or not self._instance.running or entries.place_of(actual) != want.place:
+            return
+        unlike = form.unlike(want, self._instance, self._inside)
+        if not unlike:
+            self._kept.add(actual.name)
+            self.attachments.append(Attachment(want, actual, verified=unlike == ""))
+
+    def _compare(self, wants: Sequence[Want], wanted: Entry, actual: Entry) -> None:
+        """Set the wanted entry against the actual one, and against what was seen inside."""
+        first = wants[0]
+        if keys := entries.differing(actual, wanted):
+            self._update(first, wanted, actual, f"its entry differs in {', '.join(map(quoted, keys))}")
+            return
+        if actual.config[entries.MARK_INSTANCE] != wanted.config[entries.MARK_INSTANCE]:
+            # It is right but for a mark, which alone cannot be changed.
+            self._update(first, form.moved(wanted, actual, first.slot), actual, _made_for(actual))
+            return
+        member = actual.config.get(entries.MARK_MEMBER, "")
+        if member and member != self._instance.location and not self._instance.running:
+            # Hosts that are up have no slot in common; servers that share one host have.
+            why = f"it was made on the cluster member {quoted(member)}"
+            self._update(first, form.moved(wanted, actual, first.slot), actual, why)
+            return
+        if entries.name_for(entries.slot_of(actual)) != actual.name:
+            self._update(first, None, actual, "its marks name another device")
+            return
+        unlike = [(want, form.unlike(want, self._instance, self._inside)) for want in wants]
+        wrong = next(((want, found) for want, found in unlike if found), None)
+        if wrong is None or wrong[0].device.away:
+            for want, found in unlike:
+                self._attached(want, actual, found)
+        elif (again := form.moved(wanted, actual, first.slot)) is None or entries.is_later(actual):
+            self._remove(actual, f"inside, {wrong[0].place} is {wrong[1]}, and it has to be put in anew")
+        else:
+            wanted_number = "open to it" if wrong[1] == form.SEALED else wrong[0].device.devnum
+            why = f"inside, {wrong[0].place} is {wrong[1]}, not {wanted_number}"
+            self._change("repair", first, again, why)
+
+    def _update(self, want: Want, wanted: Entry | None, actual: Entry, why: str) -> None:
+        """Have the actual entry be the wanted one, by way of none where it cannot become that."""
+        before = entries.place_of(actual)
+        if wanted is None or entries.is_later(actual):
+            # A later version's marks may say what is not known here, and would be lost without its knowing.
+            self._remove(actual, f"{why}, and it has to be put in anew")
+        else:
+            self._change("update", want, wanted, why, frees=before if before != want.place else "")
+
+    def _attached(self, want: Want, actual: Entry, unlike: str | None) -> None:
+        if unlike:
+            self.problems.append(
+                _problem(
+                    want,
+                    f"{_what_is_there(unlike)} {want.place} in {want.instance}, and it is not on the host: "
+                    f"it was renamed inside, or its hardware is gone; stopping the instance brings back what "
+                    f"there is",
+                )
+            )
+        message = form.wrong_mode(want, self._inside) if unlike == "" else ""
+        if message:
+            self.problems.append(_problem(want, message))
+        verified: bool | None = unlike == "" and not message
+        unseen = self._inside is None or not self._instance.running or not want.place
+        if unlike is None and (unseen or form.is_veiled(want, self._inside)):
+            verified = None
+        self.attachments.append(Attachment(want, actual, verified))
+
+
+def _made_for(entry: Entry) -> str:
+    return f"it was made for {quoted(entry.config[entries.MARK_INSTANCE])}, not for this instance"
+
+
+def _what_is_there(unlike: str) -> str:
+    return "there is no interface" if unlike == "missing" else f"{unlike} is"

@@ -1,0 +1,78 @@
+"""Devices that come and go all the time: who they are, and what is told of those that are held off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.model.values import Device
+from hotplugd.plan.desired import Problem, identity, wants
+from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, Hold, Holdoff, plug_of
+from hotplugd.rules.ruleset import RuleSet
+
+_MOST_PLACES: Final = 256
+
+
+class Flapping:
+    """What udev's adapter asks before it tells of a device; see `waiting.Gate`. Times are the event loop's.
+
+    rules  those by which somebody is concerned
+    most   see `Holdoff`
+    """
+
+    def __init__(self, log: FilteringBoundLogger, rules: Callable[[], RuleSet], most: int = MOST) -> None:
+        self._log = log
+        self._rules = rules
+        self._holdoff = Holdoff(most)
+        # At places that are about to be held off, or are: what was there, the last of each subsystem.
+        self._seen: dict[str, dict[str, Device]] = {}
+
+    def heard(self, syspath: str, now: float, *, plugged: bool) -> float:
+        """See `waiting.Gate`."""
+        return self._holdoff.heard(syspath, now, plugged=plugged)
+
+    def plugged(self, device: Device, now: float) -> float:
+        """See `waiting.Gate`."""
+        plug = plug_of(device)
+        hold = self._holdoff.plugged(plug, now)
+        if hold is None and not self._holdoff.is_near(plug.place):
+            return now
+        if plug.place not in self._seen and len(self._seen) >= _MOST_PLACES:
+            del self._seen[next(iter(self._seen))]
+        self._seen.setdefault(plug.place, {})[device.subsystem] = device
+        if hold is None:
+            return now
+        for each in self._problems(hold, now):
+            self._log.warning("device.problem", device=each.device, rule=each.rule, reason=each.message)
+        return hold.until
+
+    def gone(self, syspath: str) -> None:
+        """A device is gone."""
+        self._holdoff.gone(syspath)
+
+    def problems(self, now: float) -> list[Problem]:
+        """What rules would attach, were it not held off."""
+        return [each for hold in self._holdoff.holds(now) for each in self._problems(hold, now)]
+
+    def _problems(self, hold: Hold, now: float) -> list[Problem]:
+        found = []
+        for device in self._seen.get(hold.place, {}).values():
+            rule = wants(self._rules(), device).rule
+            if rule is not None and rule.attach is not None:
+                found.append(Problem(str(device), rule.name, _message(device, hold, now)))
+        return found
+
+
+def _message(device: Device, hold: Hold, now: float) -> str:
+    until = datetime.now(UTC) + timedelta(seconds=hold.until - now)
+    usb = device.usb
+    place = hold.place if usb is None else f"port {usb.kernel}"
+    return (
+        f"{identity(usb or device)} at {place} was plugged in {hold.count} times within "
+        f"{WINDOW / 60:.0f} minutes and while it is held off: a bad cable, too little power, or one that "
+        f"starts again and again; it is held off until it was not plugged in for {CALM:.0f} s, at "
+        f"{until:%H:%M:%S} UTC at the earliest; leave it in, or out, until then"
+    )

@@ -1,0 +1,100 @@
+"""When the server has to be asked how one instance is, since what is known of it may be old. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hotplugd.aio.pace import Pace
+from hotplugd.reconcile.retry import NEVER, delay
+
+# Events make us ask the server this often in a row, and then no more often than that: who is root inside can
+# have the server send events without end (LXD: devlxd, PATCH /1.0).
+_FREE_QUESTIONS: Final = 10
+_QUESTION: Final = 0.1
+# Where it never ends.
+_MANY_QUESTIONS: Final = 200
+_LATE_QUESTION: Final = 1.0
+EDITED: Final = (
+    f"it is edited, or starts and stops, all the time: the server is asked for it once in "
+    f"{_LATE_QUESTION:.0f} s until it is calm; end what does that"
+)
+# An instance that is gone without a word is asked for so many times more, in half a minute.
+_SEARCHES: Final = 6
+# A server tells of a move before its database has the new member (5 to 30 ms were measured), and not
+# afterwards. So it is asked again as many seconds later, until it answers with another member.
+_AFTER_MOVE: Final = (0.1, 0.5, 2.0, 10.0)
+
+
+class Asking:
+    """What calls for a question about one instance. Times are the event loop's, in seconds.
+
+    stale   it has to be asked before anything else
+    echoed  it has to be asked once nothing waits to be sent: the server told of an update of ours
+    missed  how often the instance, which was known, was not found
+    """
+
+    def __init__(self) -> None:
+        self.stale = False
+        self.echoed = False
+        self.missed = 0
+        # When it is asked again after it was moved, the first time first.
+        self._again: tuple[float, ...] = ()
+        # How many updates of ours the server has still to tell of.
+        self._echoes = 0
+        self._pace = Pace(_FREE_QUESTIONS, _QUESTION)
+        self._slow = Pace(_MANY_QUESTIONS, _LATE_QUESTION)
+
+    def sent(self) -> None:
+        """An update of ours was sent, of which the server will tell if it is carried out."""
+        self._echoes += 1
+
+    def is_echo(self) -> bool:
+        """Whether the update that the server tells of may be one of ours."""
+        if not self._echoes:
+            return False
+        self._echoes -= 1
+        self.echoed = True
+        return True
+
+    def expect_nothing(self) -> None:
+        """An update that the server tells of from now on is somebody else's.
+
+        An echo that was lost, or that is late, is not to hide what others do.
+        """
+        self._echoes = 0
+
+    def due(self) -> float:
+        """When the server may be asked, if it has to be."""
+        return max(self._pace.due, self._slow.due)
+
+    def is_busy(self, now: float) -> bool:
+        """Whether it is asked for late, since that never ends."""
+        return self._slow.is_short(now)
+
+    def moved(self, now: float) -> None:
+        """The server tells that the instance was moved to another member of the cluster."""
+        self._again = tuple(now + after for after in _AFTER_MOVE)
+
+    def arrived(self) -> None:
+        """The instance is on another member than before."""
+        self._again = ()
+
+    def again_at(self) -> float:
+        """When it has to be asked again, though nothing more is heard of it."""
+        return self._again[0] if self._again else NEVER
+
+    def begin(self, now: float) -> None:
+        """It is asked."""
+        self._again = tuple(each for each in self._again if each > now)
+        self.stale = self.echoed = False
+        self._echoes = 0
+        self._pace.done(now)
+        self._slow.done(now)
+
+    def is_missing(self) -> float | None:
+        """There is none, though there was: in how many seconds to ask once more, if at all."""
+        if self.missed >= _SEARCHES:
+            return None
+        self.missed += 1
+        self.stale = True
+        return delay(self.missed)

@@ -1,0 +1,189 @@
+"""When a device that is plugged and pulled all the time is held off. Pure: times are passed in.
+
+What counts is plugs at a place, which a device cannot change, and moves of an identity from place to place.
+A place is a USB device's, with all that hangs from it, or a device's own where no USB is.
+Removals are never held: this says only when what is there may be taken note of.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from hotplugd.model.values import Device
+
+# A phone that is flashed comes some ten times in a minute or two; so does what people plug in by hand.
+MOST: Final = 40
+WINDOW: Final = 120.0
+# For so many seconds it must not be plugged in anew. Then it has a part of the plugs to spare, until the
+# window has passed: enough for people who try once more.
+CALM: Final = 15.0
+_LEFT: Final = 4
+# Who only has another's serial number does not hold that one off: so often a place must have had it, too.
+_TAKES_PART: Final = 3
+# Whoever invents names does not fill the memory with them.
+_MOST_KNOWN: Final = 4096
+_LONG_AGO: Final = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """One enumeration of a device.
+
+    place     the path in sysfs of the USB device that it is or hangs from; its own otherwise
+    token     another one for each enumeration at the place; empty for what cannot be attached
+    identity  its serial number or address; empty where it has none
+    """
+
+    place: str
+    token: str
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A place at which everything is held off. count: how often it was plugged there, or with its identity.
+
+    until  when it will have been calm for long enough, at the earliest
+    """
+
+    place: str
+    count: int
+    until: float
+
+
+def plug_of(device: Device) -> Plug:
+    """The enumeration that this device is of."""
+    usb = device.usb
+    if usb is None:
+        return Plug(device.syspath, device.slot, _identity(device))
+    return Plug(usb.syspath, str(usb.devnum or ""), _identity(usb))
+
+
+def _identity(device: Device) -> str:
+    serial = device.properties.get("ID_SERIAL_SHORT") or device.attrs.get("permanent_address", "")
+    # One repeated character is what makers write who number nothing.
+    return serial if len(set(serial)) > 1 else ""
+
+
+@dataclass(slots=True)
+class _Count:
+    """The plugs of one place or identity.
+
+    since     when those within the window were
+    token     of the last one; identity: what it had
+    count     how many they are, with those while it is held off
+    at, here  of an identity: where it came to at last, and at which places it is now
+    shared    it was at two places at once: several devices have it, and it says nothing
+    """
+
+    since: deque[float] = field(default_factory=deque)
+    token: str = ""
+    identity: str = ""
+    count: int = 0
+    until: float = _LONG_AGO
+    at: str = ""
+    here: set[str] = field(default_factory=set)
+    shared: bool = False
+
+    def plugged(self, now: float) -> None:
+        self.since.append(now)
+        while now - self.since[0] > WINDOW:
+            self.since.popleft()
+        self.count = len(self.since)
+
+    def hold(self, now: float, left: int) -> None:
+        """From now on until it is calm. left: how many of its plugs count from then on."""
+        self.until = now + CALM
+        while len(self.since) > left:
+            self.since.popleft()
+
+
+class Holdoff:
+    """Counts plugs. most: more than these within the window are too many; 0 for no limit."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._places: dict[str, _Count] = {}
+        self._identities: dict[str, _Count] = {}
+        self._held: set[str] = set()
+
+    def heard(self, syspath: str, now: float, *, plugged: bool) -> float:
+        """Something is said of a device that is there. Returns until when it is held off; long ago if not.
+
+        plugged  it says that the device is new
+        """
+        place = syspath if self._held else ""
+        while place:
+            if place in self._held:
+                found = self._places[place]
+                if found.until <= now:
+                    self._held.discard(place)
+                else:
+                    found.count += plugged and place == syspath
+                    found.until = max(found.until, now + CALM) if plugged else found.until
+                    return found.until
+            place = place.rpartition("/")[0]
+        return _LONG_AGO
+
+    def plugged(self, plug: Plug, now: float) -> Hold | None:
+        """A device that is there was read. Returns what holds it off, where it was plugged in too often."""
+        if not self._most or not plug.token:
+            return None
+        place = self._count(self._places, plug.place, now)
+        if place.token == plug.token:
+            return None
+        self._leaves(plug.place, place)
+        place.token, place.identity = plug.token, plug.identity
+        place.plugged(now)
+        moves = self._moves(plug, now) if plug.identity else 0
+        if moves > self._most and len(place.since) > _TAKES_PART:
+            place.count = moves
+        elif len(place.since) <= self._most:
+            return None
+        place.hold(now, self._most - self._most // _LEFT)
+        self._held.add(plug.place)
+        return self._hold(plug.place)
+
+    def gone(self, syspath: str) -> None:
+        """What was at this place is there no more."""
+        if (place := self._places.get(syspath)) is not None:
+            self._leaves(syspath, place)
+
+    def is_near(self, place: str) -> bool:
+        """Whether half of what is too many were plugged in there."""
+        return place in self._places and len(self._places[place].since) >= self._most // 2
+
+    def holds(self, now: float) -> list[Hold]:
+        """What is held off now."""
+        return [self._hold(each) for each in sorted(self._held) if self._places[each].until > now]
+
+    def _hold(self, place: str) -> Hold:
+        found = self._places[place]
+        return Hold(place, found.count, found.until)
+
+    def _moves(self, plug: Plug, now: float) -> int:
+        """How often the identity came to another place within the window."""
+        identity = self._count(self._identities, plug.identity, now)
+        if identity.at != plug.place:
+            identity.plugged(now)
+        identity.at = plug.place
+        identity.here.add(plug.place)
+        identity.shared = identity.shared or len(identity.here) > 1
+        return 0 if identity.shared else len(identity.since)
+
+    def _leaves(self, syspath: str, place: _Count) -> None:
+        if (identity := self._identities.get(place.identity)) is not None:
+            identity.here.discard(syspath)
+
+    def _count(self, known: dict[str, _Count], key: str, now: float) -> _Count:
+        """What is known of it, as what was asked for last."""
+        found = known.pop(key, None) or _Count()
+        if len(known) >= _MOST_KNOWN:
+            oldest = next((each for each, count in known.items() if count.until <= now), next(iter(known)))
+            del known[oldest]
+            if known is self._places:
+                self._held.discard(oldest)
+        known[key] = found
+        return found

@@ -1,0 +1,207 @@
+"""When something that failed is tried again, and an entry that changes all the time is changed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hotplugd.aio.pace import Pace
+from hotplugd.plan.desired import Problem
+from hotplugd.plan.planner import Change
+
+NEVER: Final = float("inf")
+LONG_AGO: Final = float("-inf")
+
+# So many requests in a row may change an instance, then one in so many seconds: what changes gathers.
+_FREE_REQUESTS: Final = 100
+_REQUEST: Final = 0.5
+
+CROWDED: Final = (
+    f"its devices change all the time: what changes goes in one request in {_REQUEST} s until it is calm, "
+    f"and what is pulled at once; end what plugs, edits or takes out there"
+)
+
+# An entry may change this often in a row before it has to wait: a fight over it must not become a storm.
+_FREE_CHANGES: Final = 3
+_CALM: Final = 60.0
+
+
+def delay(tries: int, first: float = 0.5, most: float = 60.0) -> float:
+    """Seconds to wait after the `tries`-th failure in a row (1 or more)."""
+    return min(first * 2.0 ** min(tries - 1, 16), most)
+
+
+@dataclass(slots=True)
+class Retry:
+    """How often something failed in a row, what was said last, and when it may be tried again."""
+
+    tries: int = 0
+    until: float = LONG_AGO
+    message: str = ""
+
+    def reset(self) -> None:
+        """It did not fail."""
+        self.tries, self.until, self.message = 0, LONG_AGO, ""
+
+    def failed(self, message: str, now: float, first: float, most: float) -> tuple[float, bool]:
+        """It failed. Returns the seconds to wait, and whether the message is new."""
+        self.tries += 1
+        pause = delay(self.tries, first, most)
+        self.until = now + pause
+        new, self.message = self.message != message, message
+        return pause, new
+
+
+@dataclass(slots=True)
+class _Record:
+    """What befell one entry lately.
+
+    failures  in a row
+    changes   that were made in a row, without a calm in between
+    alone     it goes in a request of its own, since it spoiled another
+    problem   why it cannot be made
+    fight     that it was made too often
+    """
+
+    failures: int = 0
+    changes: int = 0
+    last: float = LONG_AGO
+    until: float = LONG_AGO
+    alone: bool = False
+    problem: Problem | None = None
+    fight: Problem | None = None
+
+    def is_over(self, now: float) -> bool:
+        return now - max(self.last, self.until) > _CALM
+
+
+class Records:
+    """What befell the entries of one instance. Times are the event loop's, in seconds."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, _Record] = {}
+        self._pace = Pace(_FREE_REQUESTS, _REQUEST)
+        # The entries of what should be here no more: what was pulled goes at once, however busy it is here.
+        self._leaving: set[str] = set()
+
+    def leaves(self, names: Iterable[str]) -> None:
+        """What these entries are for is to be here no more."""
+        self._leaving.update(names)
+
+    def sent(self, now: float) -> None:
+        """A request is sent."""
+        self._pace.done(now)
+
+    def is_busy(self, now: float) -> bool:
+        """Whether so many requests were sent that changes have to gather."""
+        return self._pace.is_short(now)
+
+    def batch(self, changes: Sequence[Change], now: float) -> list[Change]:
+        """What can go as one request now: everything that is ready, or one entry that has to go alone.
+
+        What goes to a path at which another entry of ours still is goes with that one's change or after it:
+        of two entries at one path the server mounts the first alone, and says nothing.
+        """
+        ready = [change for change in changes if self._when(change) <= now]
+        together = _with_room([change for change in ready if not self._of(change).alone], changes)
+        if together:
+            return together
+        alone = next((change for change in ready if _with_room([change], changes)), None)
+        # Those that only change places with each other have to begin somewhere.
+        return [alone] if alone is not None else _with_room(ready, changes)[:1]
+
+    def spoiled(self, change: Change, now: float) -> None:
+        """A request with this change among others was refused, perhaps for its sake: it goes alone."""
+        self._touch(change, now).alone = True
+
+    def held(self, change: Change, message: str, now: float) -> tuple[float, bool]:
+        """The change alone was refused. Returns the seconds to wait, and whether the problem is new."""
+        record = self._touch(change, now)
+        record.failures += 1
+        record.alone = True
+        pause = delay(record.failures)
+        record.until = now + pause
+        problem = Problem(
+            change.device, change.rule, f"cannot {change.action} in {change.instance}: {message}"
+        )
+        new, record.problem = record.problem != problem, problem
+        return pause, new
+
+    def stuck(self, change: Change, message: str, now: float) -> bool:
+        """The change cannot be made before there is another init. Returns whether the problem is new."""
+        _, new = self.held(change, message, now)
+        self._touch(change, now).until = NEVER
+        return new
+
+    def done(self, change: Change, now: float) -> Problem | None:
+        """The change was made. Returns a problem where it was made so often that the next one has to wait."""
+        record = self._touch(change, now)
+        record.changes += 1
+        record.failures, record.alone, record.problem = 0, False, None
+        excess = record.changes - _FREE_CHANGES
+        record.until = now
+        if excess <= 0:
+            return None
+        record.until += delay(excess)
+        record.fight = Problem(
+            change.device,
+            change.rule,
+            f"its entry in {change.instance} was changed again and again: "
+            f"something else changes it too, or takes its node out",
+        )
+        return record.fight if excess == 1 else None
+
+    def hurry(self) -> None:
+        """What was in the way may have gone: nothing has to wait any more."""
+        for record in self._records.values():
+            record.until = LONG_AGO
+
+    def rest(self, changes: Iterable[Change], now: float) -> Iterator[float]:
+        """These changes are left to make. Yields when each may be made; forgets what is over."""
+        left = {change.entry.name: change for change in changes}
+        self._leaving &= left.keys()
+        if left and self._pace.due > now:
+            yield self._pace.due
+        for name, record in list(self._records.items()):
+            if name in left:
+                yield record.until
+                continue
+            record.problem = None
+            if record.is_over(now):
+                del self._records[name]
+
+    def problems(self, now: float) -> list[Problem]:
+        """Why changes cannot be made, and which were made too often lately."""
+        records = self._records.values()
+        found = [record.problem for record in records if record.problem is not None]
+        return found + [
+            record.fight for record in records if record.fight is not None and not record.is_over(now)
+        ]
+
+    def _when(self, change: Change) -> float:
+        """When it may be made."""
+        until = self._of(change).until
+        goes = change.action == "remove" and change.entry.name in self._leaving
+        return until if goes else max(until, self._pace.due)
+
+    def _of(self, change: Change) -> _Record:
+        return self._records.get(change.entry.name) or _Record()
+
+    def _touch(self, change: Change, now: float) -> _Record:
+        record = self._records.setdefault(change.entry.name, _Record())
+        if record.is_over(now):
+            record.failures, record.changes, record.fight = 0, 0, None
+        record.last = now
+        return record
+
+
+def _with_room(chosen: list[Change], changes: Sequence[Change]) -> list[Change]:
+    """Those of the chosen whose paths are free once the chosen were done."""
+    while True:
+        names = {change.entry.name for change in chosen}
+        occupied = {change.frees for change in changes if change.frees and change.entry.name not in names}
+        fit = [change for change in chosen if change.want is None or change.want.place not in occupied]
+        if len(fit) == len(chosen):
+            return chosen
+        chosen = fit

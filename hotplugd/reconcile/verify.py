@@ -1,0 +1,143 @@
+"""What is inside one instance: it is looked at, linked and told of once there is nothing to send for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from hotplugd.model.entry import place_of
+from hotplugd.model.nic_slot import is_nic
+from hotplugd.model.ports import ServerError
+from hotplugd.model.values import Entry, Inside, Instance, InstanceName
+from hotplugd.plan.desired import Problem, Want
+from hotplugd.plan.planner import Change, Plan
+from hotplugd.reconcile.event_log import Report
+from hotplugd.reconcile.notify import Teller
+from hotplugd.reconcile.observed import BUSY, Left, Sight
+from hotplugd.reconcile.retry import NEVER
+from hotplugd.reconcile.symlinks import Linker
+from hotplugd.reconcile.tools import Activity, Tools
+
+
+class Interior:
+    """One instance's inside, as far as it was seen.
+
+    looked        called with what is gone of what should be gone, and with what is not
+    learned       called when more of it was seen
+    is_looked_at  whether a look is under way
+    """
+
+    def __init__(
+        self,
+        name: InstanceName,
+        tools: Tools,
+        activity: Activity,
+        report: Report,
+        looked: Callable[[Iterable[Change], Iterable[Change]], None],
+        learned: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._tools = tools
+        self._activity = activity
+        self._report = report
+        self._looked_for = looked
+        self._learned = learned
+        self._loop = asyncio.get_running_loop()
+        self._sight = Sight()
+        self._linker = Linker(name, tools, activity, self._linked)
+        self._teller = Teller(name, tools, activity, report)
+        self.is_looked_at = False
+
+    @property
+    def seen(self) -> Inside | None:
+        """What was seen since the last change; None where nothing was."""
+        return self._sight.inside
+
+    def problems(self, *, wanted: bool) -> list[Problem]:
+        """What is wrong inside. wanted: whether anything should be there."""
+        found: list[Problem] = []
+        if self.seen is not None and self.seen.error and wanted:
+            found.append(Problem("", "", f"cannot look inside {self._name}: {self.seen.error}"))
+        found += self._sight.problems(self._name, self._loop.time())
+        return found + self._linker.problems() + self._teller.problems()
+
+    # --- what happened ----------------------------------------------------------------------------------
+
+    def look_again(self) -> None:
+        """What was seen may no longer be so."""
+        self._sight.look_again()
+
+    def forget_sight(self) -> None:
+        """What was seen is no longer so, or does not answer what is asked now."""
+        self._sight.forget()
+
+    def forget(self) -> None:
+        """There is another init, or none."""
+        self._sight.restarted()
+        self._teller.forget()
+        self._linker.forget()
+
+    def changed(self, places: Iterable[str]) -> None:
+        """A request is about to change what is at these places, or did, or tried to."""
+        self._sight.changed(places)
+
+    def arrived(self, place: str) -> None:
+        """Something was put there."""
+        self._sight.arrived(place)
+
+    def left(self, change: Change, *, cleared: bool = False) -> None:
+        """What an entry had inside should be gone by this change. cleared: the server was asked once more."""
+        self._sight.left(Left(change, cleared))
+
+    def ends(self, entry: Entry) -> None:
+        """An entry is about to go, or to become another, or did: the links that it names may have to go."""
+        self._linker.ends(entry)
+
+    # --- once there is nothing to send ------------------------------------------------------------------
+
+    def rest(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
+        """See to the inside of an instance that runs here: look, if there is something to see, link and tell.
+
+        Returns when to look the next time; never for all that is known now.
+        """
+        when = NEVER
+        self._sight.has(instance)
+        self._linker.has(instance)
+        if not self.is_looked_at:
+            links = self._linker.paths(plan.attachments)
+            self._sight.also = self._teller.paths(instance) | links
+            interfaces = [place_of(each) for each in instance.entries.values() if is_nic(each)]
+            when = self._sight.next(plan.attachments, wanted, interfaces=bool(interfaces))
+            if when <= self._loop.time():
+                when = NEVER
+                self._look(self._sight.paths(plan.attachments), interfaces or None)
+        self._linker.link(plan.attachments, instance, self.seen)
+        self._teller.tell(plan, instance, self.seen)
+        return when
+
+    def _look(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
+        self.is_looked_at = True
+        self._activity.start(partial(self._look_at, paths, interfaces), self._looked)
+
+    def _looked(self, fine: bool) -> None:
+        self.is_looked_at = False
+        if fine:
+            self._learned()
+
+    async def _look_at(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
+        begun = self._sight.begin(self._loop.time())
+        try:
+            inside = await self._tools.inspector.look(self._name, paths, interfaces)
+        except ServerError as error:
+            inside = Inside(error=str(error))
+        gone, behind = self._sight.seen(begun, inside, self._loop.time())
+        self._report.busy(BUSY, now=self._sight.is_busy(self._loop.time()))
+        for each in behind:
+            self._report.left_behind(each)
+        self._looked_for([each.change for each in gone], [each.change for each in behind if not each.cleared])
+
+    def _linked(self, links: Iterable[str]) -> None:
+        """Links were made or taken away: what was seen there is no longer so."""
+        self._sight.changed(links)
+        self._learned()

@@ -1,0 +1,1 @@
+"""YAML text into rules, or into diagnostics with places."""

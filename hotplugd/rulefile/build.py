@@ -1,0 +1,226 @@
+"""A document's nodes made into rules.
+
+Goes on after every error, so that all of them are found at once; a rule with an error in it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from hotplugd.model.values import quoted
+from hotplugd.rulefile.decode import Field, Reader, first_word, what_is
+from hotplugd.rulefile.grammar import ATTACH, COMPANION, FILE, MATCH, RULE
+from hotplugd.rulefile.parse import Broken, Items, Node, Pairs, Place, Scalar, Source
+from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values, with_default_subsystem
+from hotplugd.rules.pattern import Glob, GlobError
+from hotplugd.rules.ruleset import Attach, Companion, Rule, What
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A rule's name, and where it stands."""
+
+    name: str
+    source: Source
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A rule without errors, and where its name stands."""
+
+    rule: Rule
+    source: Source
+    place: Place
+
+
+class Checker(Reader):
+    """Reads the rules of one document. `names` are those of all its rules, with errors or without."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self.names: list[Named] = []
+
+    def rules(self, root: Node | None) -> Iterator[Written]:
+        """The rules of a document; gathers what is wrong."""
+        if isinstance(root, Broken):
+            return
+        if root is None or (isinstance(root, Scalar) and root.is_null):
+            self.doubt(Place(0, 0, 0, 1), "no rules here", "a rule file begins with `rules:`")
+            return
+        if isinstance(root, Items):
+            self.wrong(
+                root.place, f"expected keys and values, and found {what_is(root)}", "begin with `rules:`"
+            )
+            return
+        fields = self.fields(root, FILE)
+        if "rules" in fields and _is_empty(fields["rules"].value):
+            # What fills in a template, and has none to fill in, writes such files.
+            self.doubt(fields["rules"].name.place, "no rules here")
+        elif "rules" in fields:
+            for item in self.items(fields["rules"], "rules"):
+                written = self._rule(item)
+                if written is not None:
+                    yield written
+
+    def _rule(self, node: Node) -> Written | None:
+        before = len(self.found)
+        fields = self.fields(node, RULE)
+        name = self.text(fields["name"]) if "name" in fields else None
+        if name is not None:
+            self.names.append(Named(name, self.source, fields["name"].value.place))
+        match = self._match(fields["match"].value, fields["match"].name) if "match" in fields else None
+        attach = self._attach(fields["attach"].value, fields["attach"].name) if "attach" in fields else None
+        if "ignore" in fields and self.flag(fields["ignore"]) is False:
+            hint = "leave `ignore` out, or write `ignore: true`"
+            self.wrong(fields["ignore"].value.place, "`ignore: false` says nothing", hint)
+        if "attach" in fields and "ignore" in fields:
+            self.wrong(
+                fields["ignore"].name.place, "a rule either attaches or ignores", "take one of them out"
+            )
+        elif isinstance(node, Pairs) and "attach" not in fields and "ignore" not in fields:
+            complete = {"name", "match"} <= fields.keys() and len(node.pairs) == len(fields)
+            if complete:
+                hint = "say where with `attach: {to: ...}`, or `ignore: true`"
+                self.wrong(first_word(node), "the rule neither attaches nor ignores", hint)
+        if attach is not None and match is not None and (kind := _alone(match, attach)):
+            self.wrong(fields["attach"].name.place, *kind)
+        if len(self.found) > before or name is None or match is None:
+            return None
+        rule = Rule(name, with_default_subsystem(match), attach, self.source.file, node.place.line + 1)
+        return Written(rule, self.source, fields["name"].value.place)
+
+    def _match(self, node: Node, key: Scalar | None = None) -> Match:
+        """The match that a node is, without what is wrong in it."""
+        if isinstance(node, Pairs) and not node.pairs:
+            hint = "a rule for every device would be a mistake"
+            self.wrong(node.place, "an empty match", hint)
+        tests = (self._test(field) for field in self.fields(node, MATCH, key).values())
+        return Match(tuple(test for group in tests for test in group))
+
+    def _test(self, field: Field) -> tuple[Test, ...]:
+        match field.key.shape:
+            case "match":
+                inner = self._match(field.value, field.name)
+                return (Not(inner),) if field.key.name == "not" else (Parent(inner),)
+            case "matches":
+                items = self.items(field, field.key.name)
+                return (AnyOf(tuple([self._match(item) for item in items])),)
+            case "named patterns":
+                return tuple(self._named(field))
+            case _:
+                return (self._values(field, field.key.name),)
+
+    def _named(self, field: Field) -> Iterator[Test]:
+        if not isinstance(field.value, Pairs):
+            self.wrong_kind(field.value, "names with patterns", field.name)
+            return
+        if not field.value.pairs:
+            self.wrong(field.value.place, f"`{field.key.name}` is empty")
+        seen: dict[str, Scalar] = {}
+        for name, value in field.value.pairs:
+            if name.text in seen:
+                self.twice(name, seen[name.text], field.key.shape)
+                continue
+            seen[name.text] = name
+            self.judged(name, field, field.key.text)
+            yield self._values(Field(field.key, name, value), f"{field.key.name}.{name.text}")
+
+    def _values(self, field: Field, key: str) -> Values:
+        globs: list[Glob] = []
+        for item in self.one_or_more(field):
+            text = self.judged(item, field)
+            if text is None:
+                continue
+            try:
+                glob = Glob.of(text.lower() if field.key.hex else text)
+            except GlobError as error:
+                self.wrong(item.place, f"'{quoted(text)}' is no pattern: {error}")
+                continue
+            complaint = field.key.glob(glob) if field.key.glob is not None else None
+            if complaint is not None:
+                self.wrong(item.place, complaint.message, complaint.hint)
+            globs.append(glob)
+        return Values(key, tuple(globs))
+
+    def _attach(self, node: Node, key: Scalar) -> Attach:
+        """What a node says about where the device goes, without what is wrong in it."""
+        fields = self.fields(node, ATTACH, key)
+        for number, name in (("uid", "user"), ("gid", "group")):
+            if number in fields and name in fields:
+                later = max(fields[number].name, fields[name].name, key=lambda each: _position(each.place))
+                self.wrong(later.place, f"`{number}` and `{name}` say the same thing", "take one of them out")
+        texts = {
+            each: self.text(fields[each])
+            for each in ("project", "path", "as", "name", "uid", "gid", "user", "group", "mode")
+            if each in fields
+        }
+        to = self.texts(fields["to"]) if "to" in fields else ()
+        force = self.flag(fields["force"]) if "force" in fields else None
+        share = self.flag(fields["share"]) if "share" in fields else None
+        uid, gid, mode = texts.get("uid"), texts.get("gid"), texts.get("mode")
+        return Attach(
+            to=to,
+            project=texts.get("project") or "default",
+            path=texts.get("path"),
+            links=self.texts(fields["link"]) if "link" in fields else (),
+            what=cast("What | None", texts.get("as")),
+            name=texts.get("name"),
+            uid=int(uid) if uid is not None else None,
+            gid=int(gid) if gid is not None else None,
+            user=texts.get("user"),
+            group=texts.get("group"),
+            mode=mode.zfill(4) if mode is not None else None,
+            force=force is True,
+            share=share,
+            companions=tuple(self._companions(fields["with"])) if "with" in fields else (),
+        )
+
+    def _companions(self, field: Field) -> Iterator[Companion]:
+        """The items of `with`, without those that something is wrong with."""
+        for item in self.one_or_more(field):
+            if isinstance(item, Pairs):
+                fields = self.fields(item, COMPANION)
+                path = self.text(fields["path"]) if "path" in fields else None
+                links = self.texts(fields["link"]) if "link" in fields else ()
+                if "match" in fields:
+                    yield Companion(self._match(fields["match"].value, fields["match"].name), path, links)
+            elif (text := self.judged(item, field)) is not None:
+                try:
+                    yield Companion(_below(text))
+                except GlobError as error:
+                    self.wrong(item.place, f"'{quoted(text)}' is no pattern: {error}")
+
+
+def _is_empty(node: Node) -> bool:
+    """Whether there is nothing in a list, or nothing in its place."""
+    if isinstance(node, Items):
+        return not node.items
+    return isinstance(node, Scalar) and node.plain and node.is_null
+
+
+def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
+    """What is wrong with several instances, as far as the rule says what it is about."""
+    subsystem = match.test_of("subsystem")
+    if len(attach.to) == 1 or subsystem is None or not subsystem.is_exact:
+        return None
+    only = subsystem.exact
+    if attach.what in ("nic", "pci") or (attach.what is None and only <= {"net", "pci"}):
+        return "`to` names several instances, and such a device can be in one at a time", "name one"
+    if only == {"block"} and attach.share is None:
+        hint = "`share: true` attaches it all the same; what two write at once destroys file systems"
+        return "`to` names several instances for a disk", hint
+    return None
+
+
+def _below(word: str) -> Match:
+    """What a word in `with` means: the devices of a subsystem, or a disk's partitions."""
+    if word == "partition":
+        return Match((Values("subsystem", (Glob.of("block"),)), Values("devtype", (Glob.of("partition"),))))
+    return Match((Values("subsystem", (Glob.of(word),)),))
+
+
+def _position(place: Place) -> tuple[int, int]:
+    return place.line, place.column

@@ -1,0 +1,147 @@
+"""What is wrong with a file, where, and how it is shown: the place, the line, a caret below it, and advice.
+
+`message` and `hint` are printable already (whoever makes them escapes what they quote with `printable`);
+`file` and `source` are raw, and escaped here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from hotplugd.model.values import printable
+
+Severity = Literal["error", "warning"]
+
+_BEFORE: Final = 70
+_COLUMNS: Final = 110
+_TAB: Final = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Another place that a diagnostic speaks of. Lines and columns count from 1, columns in characters."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    source: str = ""
+    width: int = 1
+
+    def render(self) -> str:
+        """The place as a note, with its line and a caret."""
+        return "\n".join((_head(self.file, self.line, self.column, "note", self.message), *_excerpt(self)))
+
+    def as_json(self) -> dict[str, object]:
+        """The note as plain values, under keys that stay."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "message": self.message,
+            "source": self.source,
+            "width": self.width,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One thing that is wrong with a file.
+
+    line, column  from 1; a column is a character, not a byte
+    hint          what to do about it ("did you mean 'serial'?"), or empty
+    source        the line as it stands in the file, or empty where there is none to show
+    width         how many characters of it are meant
+    """
+
+    severity: Severity
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+    source: str = ""
+    width: int = 1
+    related: Related | None = None
+
+    def render(self) -> str:
+        """The diagnostic for a terminal: lines without a newline at the end, with nothing raw in them."""
+        lines = [_head(self.file, self.line, self.column, self.severity, self.message)]
+        lines += _excerpt(self, self.hint)
+        if self.related is not None:
+            lines.append(self.related.render())
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, object]:
+        """The diagnostic as plain values, under keys that stay."""
+        return {
+            "severity": self.severity,
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "message": self.message,
+            "hint": self.hint,
+            "source": self.source,
+            "width": self.width,
+            "related": self.related.as_json() if self.related is not None else None,
+        }
+
+
+def _head(file: str, line: int, column: int, kind: str, message: str) -> str:
+    return f"{printable(file)}:{line}:{column}: {kind}: {message}"
+
+
+def _excerpt(of: Diagnostic | Related, hint: str = "") -> list[str]:
+    """The line and, below it, the caret with the hint. A long line is cut on both sides of the caret."""
+    if not of.source:
+        return [f"    {hint}"] if hint else []
+    at = min(of.column - 1, len(of.source))
+    before = [_shown(char) for char in of.source[max(0, at - _COLUMNS) : at]]
+    over = 0 if _fits(of.source) else _width("".join(before)) - _BEFORE
+    cut = 0
+    while over > 0:
+        over -= _width(before[cut])
+        cut += 1
+    left = ("…" if len(before) - cut < at else "") + "".join(before[cut:])
+    meant = of.source[at : at + of.width]
+    room = _COLUMNS - _width(left)
+    right, width, underlined = "", 0, 0
+    for position, char in enumerate(of.source[at : at + _COLUMNS]):
+        shown = _shown(char)
+        if width + _width(shown) > room:
+            break
+        right += shown
+        width += _width(shown)
+        if position < len(meant):
+            underlined = width
+    if _raw_is_longer(of.source, at, right):
+        right += "…"
+    caret = "^" + "~" * (underlined - 1)
+    return [left + right, " " * _width(left) + caret + (f" {hint}" if hint else "")]
+
+
+def _fits(source: str) -> bool:
+    return len(source) <= _COLUMNS and _width("".join(map(_shown, source))) <= _COLUMNS
+
+
+def _raw_is_longer(source: str, at: int, right: str) -> bool:
+    rest = source[at : at + _COLUMNS + 1]
+    return len(rest) > _COLUMNS or _width("".join(map(_shown, rest))) > _width(right)
+
+
+def _shown(char: str) -> str:
+    return _TAB if char == "\t" else printable(char)
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return sum(
+        0
+        if unicodedata.category(char) in ("Mn", "Me", "Cf")
+        else 2
+        if unicodedata.east_asian_width(char) in "WF"
+        else 1
+        for char in text
+    )

@@ -1,0 +1,125 @@
+"""Which files count, in which order, and their bytes.
+
+Folders that are given next to each other are one drop-in hierarchy, as systemd has it: the files of all of
+them in the order of their base names, and a file in an earlier folder hides its namesakes in later ones.
+An empty file or a link to /dev/null hides them too, and has no rules itself.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from hotplugd.rulefile.diagnostics import Diagnostic
+
+DEFAULT_FOLDERS: Final = (
+    Path("/etc/hotplugd/rules.d"),
+    Path("/run/hotplugd/rules.d"),
+    Path("/usr/local/lib/hotplugd/rules.d"),
+    Path("/usr/lib/hotplugd/rules.d"),
+)
+
+LARGEST: Final = 1 << 20
+_SUFFIXES: Final = (".yaml", ".yml")
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder, or a default one that may be missing."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return path in DEFAULT_FOLDERS
+
+
+def drop_ins(folders: Iterable[Path]) -> tuple[list[Path], list[Diagnostic]]:
+    """The files that count of one hierarchy of folders, in order, and which folders cannot be read."""
+    by_name: dict[str, Path] = {}
+    found: list[Diagnostic] = []
+    for folder in folders:
+        try:
+            entries = list(folder.iterdir())
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and folder in DEFAULT_FOLDERS:
+                continue
+            found.append(_unreadable(folder, error))
+            continue
+        for entry in entries:
+            if entry.name.endswith(_SUFFIXES) and not entry.name.startswith("."):
+                by_name.setdefault(entry.name, entry)
+    return [path for _, path in sorted(by_name.items()) if not _is_mask(path)], found
+
+
+def others_in(folder: Path) -> list[Path]:
+    """What is in a folder of rules and is not read, since its name has another ending."""
+    try:
+        found = [each for each in folder.iterdir() if not each.name.endswith(_SUFFIXES)]
+    except OSError:
+        return []
+    return sorted(each for each in found if not each.name.startswith("."))
+
+
+def _is_mask(path: Path) -> bool:
+    try:
+        status = path.stat()
+        null = Path(os.devnull).stat()
+    except OSError:
+        return False
+    empty = stat.S_ISREG(status.st_mode) and status.st_size == 0
+    return empty or (stat.S_ISCHR(status.st_mode) and status.st_rdev == null.st_rdev)
+
+
+def read(path: Path) -> bytes | Diagnostic:
+    """A file's bytes, or why there are none. Never waits: pipes and devices are refused."""
+    try:
+        if what := _other_kind(path.stat().st_mode):
+            return whole(str(path), f"expected a file, and found {what}")
+        # Between the two looks it may have become a pipe, which would keep a plain open waiting.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if what := _other_kind(os.fstat(descriptor).st_mode):
+                return whole(str(path), f"expected a file, and found {what}")
+            raw = file.read(LARGEST + 1)
+    except OSError as error:
+        return _unreadable(path, error)
+    except ValueError:
+        return whole(str(path), "no path can have a NUL in it")
+    return too_large(str(path)) if len(raw) > LARGEST else raw
+
+
+def _other_kind(mode: int) -> str:
+    return next((what for is_kind, what in _KINDS if is_kind(mode)), "")
+
+
+def _unreadable(path: Path, error: OSError) -> Diagnostic:
+    return whole(str(path), f"cannot be read: {error.strerror or error}")
+
+
+def too_large(file: str) -> Diagnostic:
+    """An error about a file's size."""
+    return whole(file, f"larger than {LARGEST >> 20} MiB, which no rule file is", "split it into several")
+
+
+def not_utf8(raw: bytes, file: str, error: UnicodeDecodeError) -> Diagnostic:
+    """An error about the first byte that is not UTF-8."""
+    before = raw[: error.start].decode("utf-8")
+    line = before.count("\n")
+    start = before.rfind("\n") + 1
+    source = raw.split(b"\n")[line].decode("utf-8", "replace").rstrip("\r")
+    hint = "save it as UTF-8"
+    message = f"byte 0x{raw[error.start]:02x} at offset {error.start} is not UTF-8"
+    return Diagnostic("error", file, line + 1, len(before) - start + 1, message, hint, source)
+
+
+def whole(file: str, message: str, hint: str = "") -> Diagnostic:
+    """An error about a whole file."""
+    return Diagnostic("error", file, 1, 1, message, hint)

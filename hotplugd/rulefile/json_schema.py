@@ -1,0 +1,95 @@
+"""The JSON Schema of rule files, for editors. `python -m hotplugd.rulefile.json_schema` prints it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Final
+
+from hotplugd.rulefile.grammar import ATTACH, COMPANION, FILE, MATCH, RULE, Key, Table
+
+Json = dict[str, object]
+
+_SCALAR: Final = ["string", "number"]
+
+
+def schema() -> Json:
+    """The JSON Schema of a rule file, made of the tables in `language`."""
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "hotplugd rules",
+        **_mapping(FILE),
+        "definitions": {
+            "rule": {
+                **_mapping(RULE),
+                "oneOf": [{"required": ["attach"]}, {"required": ["ignore"]}],
+            },
+            "match": {**_mapping(MATCH), "minProperties": 1},
+            "attach": {
+                **_mapping(ATTACH),
+                "not": {"anyOf": [{"required": ["uid", "user"]}, {"required": ["gid", "group"]}]},
+            },
+        },
+    }
+
+
+def as_text() -> str:
+    """The schema as the file in the package has it."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+def _mapping(table: Table) -> Json:
+    found: Json = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {key.name: {"description": key.about, **_value(key)} for key in table.keys},
+    }
+    if required := [key.name for key in table.keys if key.required]:
+        found["required"] = required
+    return found
+
+
+def _value(key: Key) -> Json:  # noqa: PLR0911  # one for each shape
+    match key.shape:
+        case "text":
+            return _scalar(key)
+        case "texts" | "patterns":
+            return _one_or_more(_scalar(key))
+        case "named patterns":
+            each = _one_or_more(_anything())
+            return {"type": "object", "minProperties": 1, "additionalProperties": each}
+        case "flag":
+            return {"const": True} if key.name == "ignore" else {"type": "boolean"}
+        case "match" | "attach":
+            return _defined(key.shape)
+        case "companions":
+            return _some({"anyOf": [_anything(), _mapping(COMPANION)]})
+        case "matches":
+            return _some(_defined("match"))
+        case "rules":
+            return {"type": ["array", "null"], "items": _defined("rule")}
+
+
+def _defined(name: str) -> Json:
+    return {"$ref": f"#/definitions/{name}"}
+
+
+def _some(items: Json) -> Json:
+    return {"type": "array", "minItems": 1, "items": items}
+
+
+def _one_or_more(each: Json) -> Json:
+    return {"anyOf": [each, _some(each)]}
+
+
+def _scalar(key: Key) -> Json:
+    return {**_anything(), "pattern": key.json} if key.json else _anything()
+
+
+def _anything() -> Json:
+    # An editor takes 0403 for a number; `check` reads it as it is written.
+    return {"type": _SCALAR, "minLength": 1}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_text())

@@ -1,0 +1,259 @@
+"""Warnings about rules that can never do anything. Only what is certain: a doubt is no warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from types import MappingProxyType
+from typing import Final
+
+from hotplugd.model.values import printable
+from hotplugd.rulefile.build import Written
+from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rules.index import Fact, Index
+from hotplugd.rules.keys import SINGLE, UDEV_INTERFACES
+from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values
+from hotplugd.rules.pattern import Glob
+from hotplugd.rules.template import parse_template
+from hotplugd.rules.twins import bus_warning, buses, is_place, is_serial, path_of_port
+
+_MOST_COMPARISONS: Final = 50_000
+_MOST_BRANCHES: Final = 32
+_NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
+# What no device says of itself, or what cannot stand in a name.
+_NOT_CHOSEN: Final = frozenset({"port", "path", "id", "interface", "mac"})
+
+
+def lint(written: Sequence[Written], controllers: Mapping[str, str] = _NOWHERE) -> Iterator[Diagnostic]:
+    """Warnings about rules, which are given in the order in which they count.
+
+    controllers  the host's USB controllers in sysfs by the number of each bus; none where nobody looked
+    """
+    index = Index.of([each.rule.match for each in written])
+    comparisons = 0
+    for position, each in enumerate(written):
+        match = each.rule.match
+        if reason := _never(match):
+            message = f"rule '{each.rule.name}' can never match: {reason}"
+            yield each.source.diagnostic("warning", each.place, message)
+            continue
+        for message, hint in (*_doubts(each), *_told_by_the_device(each), *_places(each, controllers)):
+            yield each.source.diagnostic("warning", each.place, f"rule '{each.rule.name}' {message}", hint)
+        for earlier in index.filed_under(_one_of_each(match)):
+            comparisons += 1
+            if earlier >= position or comparisons > _MOST_COMPARISONS:
+                break
+            if implies(match, written[earlier].rule.match):
+                yield _unreachable(each, written[earlier])
+                break
+
+
+def _unreachable(late: Written, early: Written) -> Diagnostic:
+    return late.source.diagnostic(
+        "warning",
+        late.place,
+        f"rule '{late.rule.name}' can never be reached: rule '{early.rule.name}' takes all its devices",
+        "the first rule that matches decides; move the narrower one up",
+        early.source.related(early.place, "this rule takes them"),
+    )
+
+
+def _doubts(written: Written) -> Iterator[tuple[str, str]]:
+    """What rules for USB devices, meant or not, cannot have."""
+    match, attach = written.rule.match, written.rule.attach
+    if not _is_for_usb_devices(match):
+        return
+    kernel = match.test_of("kernel")
+    if kernel is not None and not any(map(_may_be_usb_name, kernel.globs)):
+        yield (
+            "means USB devices, whose kernel names are like 1-4.2",
+            "add `subsystem`, such as `subsystem: tty`",
+        )
+    if attach is not None and attach.path is not None:
+        hint = "take `path` out; for the serial port of a cable add `subsystem: tty`"
+        yield "has a `path`, but the node of a USB device keeps its own, where libusb looks for it", hint
+
+
+def _told_by_the_device(written: Written) -> Iterator[tuple[str, str]]:
+    """Where what a device says of itself decides more than it should, or is not all that it says."""
+    match, attach = written.rule.match, written.rule.attach
+    if "property.ID_USB_INTERFACES" in match.keys():  # noqa: SIM118
+        message = (
+            f"asks for ID_USB_INTERFACES, of which udev keeps {UDEV_INTERFACES}, and a device can have more"
+        )
+        yield message, "write `interface`, which has all: `interface: ff:42:01`"
+    if attach is None or match.requires(is_place):
+        return
+    for template in attach.to:
+        if chosen := _chosen(template, match):
+            hint = (
+                f"add `path` or `port`, or a list of `{chosen}`; or give the instances for such devices "
+                f"names of their own, as in `to: phone-{{{chosen}}}`"
+            )
+            yield f"lets the device choose its instance by '{{{chosen}}}' in '{printable(template)}'", hint
+            return
+
+
+def _chosen(template: str, match: Match) -> str:
+    """A key in a name's template that is whatever the device says; empty where that does no harm.
+
+    Where the name begins or ends in fixed text with a dash (`phone-{serial}`), it can only choose among those
+    that are named so.
+    """
+    parts = parse_template(template)
+    keys = [part.text for part in parts if part.is_key]
+    before, after = ("" if part.is_key else part.text for part in (parts[0], parts[-1]))
+    if before.endswith("-") or after.startswith("-") or "port" in keys or "path" in keys:
+        return ""
+    if _is_for_usb_devices(match):
+        keys = [key for key in keys if key != "kernel"]  # the port's
+    return next((key for key in keys if key not in _NOT_CHOSEN and not _is_listed(key, match)), "")
+
+
+def _is_listed(key: str, match: Match) -> bool:
+    """Whether the rule says which values of a key it takes, one by one."""
+
+    def lists(test: Values) -> bool:
+        same = test.key == key or (key == "serial" and is_serial(test))
+        return test.is_exact and (same or (test.key == "id" and key in ("vendor_id", "product_id")))
+
+    return match.requires(lists)
+
+
+def _places(written: Written, controllers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Where a bus's number is asked for, and it may be another's after a boot."""
+    rule = written.rule
+    below = [each.match for each in rule.attach.companions] if rule.attach is not None else []
+    for match in (rule.match, *below):
+        if message := bus_warning(match, controllers):
+            path = path_of_port(next(buses(match))[1], controllers)
+            if path and not _is_for_usb_devices(match):
+                path += ":*"  # of what hangs from the USB device, after its interface
+            hint = f'it stays in `path`, such as "{path}"' if path else "it stays in `path`"
+            yield message, f"{hint}; `hotplugd explain` says it of what is plugged in"
+            return
+
+
+def _is_for_usb_devices(match: Match) -> bool:
+    subsystem, devtype = match.test_of("subsystem"), match.test_of("devtype")
+    return (
+        subsystem is not None
+        and devtype is not None
+        and (subsystem.is_exact and subsystem.exact == {"usb"})
+        and (devtype.is_exact and devtype.exact == {"usb_device"})
+    )
+
+
+def _may_be_usb_name(glob: Glob) -> bool:
+    return any(text[:1].isdigit() or text.startswith("usb") for text in glob.exact) or any(
+        first is None or first.has("u") or any(map(first.has, "0123456789"))
+        for first in (alternative[0] for alternative in glob.wild)
+    )
+
+
+# --- what follows from what -----------------------------------------------------------------------------
+
+
+def implies(match: Match, other: Match, *, by_branches: bool = True) -> bool:
+    """Whether every device that meets `match` certainly meets `other`.
+
+    by_branches  where that is not certain of the whole, look at each branch of `any` (once: time is bounded)
+    """
+    if all(_implies_test(match, test, by_branches=by_branches) for test in other.tests):
+        return True
+    test = next((test for test in match.tests if isinstance(test, AnyOf)), None)
+    if test is None or not by_branches or len(test.branches) > _MOST_BRANCHES:
+        return False
+    return all(implies(branch, other, by_branches=False) for branch in _expanded(match, test))
+
+
+def _expanded(match: Match, test: AnyOf) -> Iterator[Match]:
+    """For each branch of `any`, what must hold where it is the one that is met."""
+    rest = tuple(each for each in match.tests if each is not test)
+    return (Match((*rest, *branch.tests)) for branch in test.branches)
+
+
+def _implies_test(match: Match, test: Test, *, by_branches: bool) -> bool:
+    if isinstance(test, Values):
+        return any(_covers(test, each) for each in _known(match))
+    if isinstance(test, AnyOf):
+        return any(implies(match, branch, by_branches=by_branches) for branch in test.branches)
+    if isinstance(test, Parent):
+        return any(
+            isinstance(each, Parent) and implies(each.match, test.match, by_branches=by_branches)
+            for each in match.tests
+        )
+    return any(
+        isinstance(each, Not) and implies(test.match, each.match, by_branches=by_branches)
+        for each in match.tests
+    )
+
+
+def _covers(test: Values, known: Values) -> bool:
+    """Whether one of the test's patterns takes every value that the known patterns take."""
+    return test.key == known.key and all(
+        _literally(known_glob, test) or any(glob.covers(known_glob) for glob in test.globs)
+        for known_glob in known.globs
+    )
+
+
+def _literally(glob: Glob, test: Values) -> bool:
+    return not glob.wild and all(map(test.matches, glob.exact))
+
+
+def _known(match: Match) -> Iterator[Values]:
+    """The tests of single keys, and what follows from them: an id has a vendor and a product in it."""
+    for test in match.tests:
+        if isinstance(test, Values):
+            yield test
+    identity = match.test_of("id")
+    if identity is not None and identity.is_exact:
+        for key, part in (("vendor_id", 0), ("product_id", 1)):
+            texts = sorted({text.split(":")[part] for text in identity.exact})
+            yield Values(key, tuple(map(Glob.of, texts)))
+    vendor, product_id = match.test_of("vendor_id"), match.test_of("product_id")
+    if vendor is not None and product_id is not None and vendor.is_exact and product_id.is_exact:
+        pairs = product(sorted(vendor.exact), sorted(product_id.exact))
+        yield Values("id", tuple(Glob.of(":".join(pair)) for pair in pairs))
+
+
+def _one_of_each(match: Match) -> Iterator[Fact]:
+    """One exact value of every key: what implies the match must be filed under one of them, or under none."""
+    for test in _known(match):
+        for value in sorted(test.exact)[:1]:
+            yield test.key, value
+    for each in match.tests:
+        if isinstance(each, AnyOf):
+            yield from _one_of_each(each.branches[0])
+
+
+# --- what cannot be -------------------------------------------------------------------------------------
+
+
+def _never(match: Match) -> str:
+    """Why no device can meet the match, or empty."""
+    known = list(_known(match))
+    for position, test in enumerate(known):
+        for other in known[:position]:
+            if other.key == test.key and test.key in SINGLE and _exclude(test, other):
+                return f"{_plain(test)} and {_plain(other)} exclude each other"
+    for each in match.tests:
+        if isinstance(each, Not) and implies(match, each.match):
+            return "what `not` says follows from the rest of the match"
+        if isinstance(each, Parent) and (reason := _never(each.match)):
+            return f"in `parent`, {reason}"
+        if isinstance(each, AnyOf) and len(each.branches) <= _MOST_BRANCHES:
+            reasons = [_never(branch) for branch in _expanded(match, each)]
+            if all(reasons):
+                return f"in every branch of `any`, {reasons[0]}"
+    return ""
+
+
+def _exclude(one: Values, other: Values) -> bool:
+    return (one.is_exact and not any(map(other.matches, one.exact))) or (
+        other.is_exact and not any(map(one.matches, other.exact))
+    )
+
+
+def _plain(test: Values) -> str:
+    return printable(str(test))

@@ -1,0 +1,120 @@
+"""Rule files into rules, or into what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from hotplugd.model.values import counted, quoted
+from hotplugd.rulefile.build import Checker, Named, Written
+from hotplugd.rulefile.decode import MOST_SHOWN
+from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.discover import LARGEST, drop_ins, is_folder, not_utf8, read, too_large, whole
+from hotplugd.rulefile.lint import lint
+from hotplugd.rulefile.parse import Source, compose
+from hotplugd.rules.ruleset import RuleSet
+
+_NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What files say. With any error among the diagnostics there are no rules at all.
+
+    A rule left out could let a device fall through to a broader one, so it is all or nothing.
+    """
+
+    rules: RuleSet
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """The diagnostics that are errors."""
+        return tuple(each for each in self.diagnostics if each.severity == "error")
+
+
+def load(paths: Sequence[Path], controllers: Mapping[str, str] = _NOWHERE) -> Loaded:
+    """The rules of files and folders, in order. Raises nothing: what cannot be read is a diagnostic.
+
+    controllers  the host's USB controllers by the number of each bus, which ports are warned about by
+    """
+    draft = _Draft()
+    for folders, group in groupby(paths, is_folder):
+        files = list(group)
+        if folders:
+            files, unreadable = drop_ins(files)
+            draft.found += unreadable
+        for path in files:
+            found = read(path)
+            if isinstance(found, Diagnostic):
+                draft.found.append(found)
+            else:
+                _check(found, str(path), draft)
+    return _loaded(draft, controllers)
+
+
+def parse(text: str | bytes, file: str, controllers: Mapping[str, str] = _NOWHERE) -> Loaded:
+    """The rules of one document. `file` is what its diagnostics call it. Raises nothing."""
+    draft = _Draft()
+    _check(text, file, draft)
+    return _loaded(draft, controllers)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What has been read so far. names: of all rules, also of those with errors in them."""
+
+    written: list[Written] = field(default_factory=list)
+    names: list[Named] = field(default_factory=list)
+    found: list[Diagnostic] = field(default_factory=list)
+
+
+def _loaded(draft: _Draft, controllers: Mapping[str, str]) -> Loaded:
+    doubles, warnings = (
+        list(islice(each, MOST_SHOWN)) for each in (_doubles(draft.names), lint(draft.written, controllers))
+    )
+    diagnostics = (*draft.found, *doubles, *warnings)
+    failed = any(each.severity == "error" for each in diagnostics)
+    rules = () if failed else tuple(each.rule for each in draft.written)
+    return Loaded(RuleSet(rules), diagnostics)
+
+
+def _check(text: str | bytes, file: str, draft: _Draft) -> None:
+    if isinstance(text, bytes):
+        raw = text
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            draft.found.append(not_utf8(raw, file, error))
+            return
+    if len(text) > LARGEST:
+        draft.found.append(too_large(file))
+        return
+    source = Source.of(file, text.removeprefix("\ufeff"))
+    root, not_yaml = compose(source)
+    checker = Checker(source)
+    if root is not None or not not_yaml:
+        rules = list(checker.rules(root))
+        # What was left out of the nodes would make the warnings about these rules untrue.
+        draft.written += [] if not_yaml else rules
+    draft.names += checker.names
+    wrong = sorted((*not_yaml, *checker.found), key=lambda each: (each.line, each.column))
+    draft.found += wrong[:MOST_SHOWN]
+    if len(wrong) > MOST_SHOWN:
+        more = counted(len(wrong) - MOST_SHOWN, "more error")
+        draft.found.append(whole(file, f"{more} in this file, not shown here"))
+
+
+def _doubles(names: Sequence[Named]) -> Iterator[Diagnostic]:
+    """Errors about rules that are called the same."""
+    seen: dict[str, Named] = {}
+    for each in names:
+        first = seen.setdefault(each.name, each)
+        if first is not each:
+            related = first.source.related(first.place, "the other one is here")
+            message = f"a second rule '{quoted(each.name)}'"
+            yield each.source.error(each.place, message, "a name stands for one rule", related)

@@ -1,0 +1,276 @@
+"""What single values must look like. Each check takes a value as written and says what is wrong, or None."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from hotplugd.model.values import is_instance_name, is_reserved_path, printable, quoted
+from hotplugd.rules.pattern import Chars, Glob
+from hotplugd.rules.template import Part, TemplateError, parse_template
+
+_HEX: Final = "0123456789abcdef"
+_NUMBER: Final = (_HEX,) * 4
+_ID: Final = (*_NUMBER, ":", *_NUMBER)
+_INTERFACE: Final = (_HEX, _HEX, ":", _HEX, _HEX, ":", _HEX, _HEX)
+_MAC: Final = (_HEX, _HEX, *(":", _HEX, _HEX) * 5)
+
+_PORT: Final = re.compile(r"[1-9][0-9]*-[1-9][0-9]*(\.[1-9][0-9]*)*|usb[1-9][0-9]*", re.ASCII)
+_IN_PORTS: Final = frozenset("0123456789-.usb")
+_MODE: Final = re.compile(r"0?[0-7]{3}")
+_DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+_LARGEST_ID: Final = 2**32 - 2
+_USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,254}\$?", re.ASCII)
+_NAME_PART: Final = re.compile(r"[A-Za-z0-9-]*", re.ASCII)
+_PATH_PART: Final = re.compile(r"[A-Za-z0-9_:+@,=/-]*", re.ASCII)
+_LINK_PART: Final = re.compile(r"[A-Za-z0-9_:+@,=./-]*", re.ASCII)
+_PROJECT: Final = re.compile(r"""[^\s/_'"*?#&%\\\x00-\x1f\x7f]{1,63}""")
+_LONGEST_INSTANCE: Final = 63
+_LONGEST_RULE: Final = 64
+_NEVER_A_NAME: Final = frozenset({"id", "interface", "mac"})
+# Linux: net/core/dev.c, dev_valid_name; LXD takes less: shared/validate, IsInterfaceName.
+_INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{1,14}", re.ASCII)
+WHATS: Final = ("node", "nic", "gpu", "pci")
+
+MODE_JSON: Final = "^0?[0-7]{3}$"
+NUMBER_JSON: Final = "^(0|[1-9][0-9]{0,9})$"
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with a value, and what to write instead. Both are printable."""
+
+    message: str
+    hint: str = ""
+
+
+def number(glob: Glob) -> Complaint | None:
+    """A vendor's or product's: four hex digits. The pattern is in lower case."""
+    if glob.may_match(_NUMBER):
+        return None
+    digits = glob.text.removeprefix("0x")
+    hint = "as lsusb prints them, such as 0403"
+    if re.fullmatch(r"[0-9a-f]{1,4}", digits):
+        hint = f"did you mean '{digits.zfill(4)}'?"
+    return Complaint(f"'{quoted(glob.text)}' is not four hex digits", hint)
+
+
+def vendor_and_product(glob: Glob) -> Complaint | None:
+    """`vendor:product`. The pattern is in lower case."""
+    if glob.may_match(_ID):
+        return None
+    hint = "as lsusb prints it, such as 0403:6001"
+    if found := re.fullmatch(r"(?:0x)?([0-9a-f]{1,4})[:/_-](?:0x)?([0-9a-f]{1,4})", glob.text):
+        hint = f"did you mean '{found[1].zfill(4)}:{found[2].zfill(4)}'?"
+    return Complaint(f"'{quoted(glob.text)}' is no vendor:product of four hex digits each", hint)
+
+
+def interface(glob: Glob) -> Complaint | None:
+    """`class:subclass:protocol`. The pattern is in lower case."""
+    if glob.may_match(_INTERFACE):
+        return None
+    hint = "such as ff:42:01, which is adb's"
+    if found := re.fullmatch(r":?([0-9a-f]{2})[:/]?([0-9a-f]{2})[:/]?([0-9a-f]{2}):?", glob.text):
+        hint = f"did you mean '{found[1]}:{found[2]}:{found[3]}'?"
+    return Complaint(f"'{quoted(glob.text)}' is no class:subclass:protocol of two hex digits each", hint)
+
+
+def mac(glob: Glob) -> Complaint | None:
+    """A hardware address of six bytes. The pattern is in lower case."""
+    if glob.may_match(_MAC):
+        return None
+    digits = re.sub("[:.-]", "", glob.text)
+    hint = "six pairs of hex digits, such as 00:e0:4c:68:01:02; `hotplugd devices` shows it"
+    if re.fullmatch(r"[0-9a-f]{12}", digits):
+        hint = f"did you mean '{':'.join(re.findall('..', digits))}'?"
+    return Complaint(f"'{quoted(glob.text)}' is no hardware address", hint)
+
+
+def what(text: str) -> Complaint | None:
+    """What a device goes in as."""
+    if text in WHATS:
+        return None
+    return Complaint(f"'{quoted(text)}' is nothing that a device can go in as", f"one of {', '.join(WHATS)}")
+
+
+def interface_name(text: str) -> Complaint | None:
+    """A network interface's name."""
+    if _INTERFACE_NAME.fullmatch(text) and text not in ("..", "lo"):
+        return None
+    hint = "2 to 15 letters, digits, _ . and -, no dash first, such as eth0"
+    return Complaint(f"'{quoted(text)}' is no name for a network interface", hint)
+
+
+def port(glob: Glob) -> Complaint | None:
+    """A USB device's name by its port, `1-4.2`, or a root hub's, `usb1` (Linux: drivers/usb/core/usb.c)."""
+    wild = {each.literal for alternative in glob.wild for each in alternative if isinstance(each, Chars)}
+    if all(map(_PORT.fullmatch, glob.exact)) and wild - {None} <= _IN_PORTS:
+        return None
+    hint = "bus-port, and .port for each hub between: 1-4.2; `hotplugd devices` shows it"
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)*", glob.text):
+        hint = f"with the bus first, such as 1-{glob.text}, or *-{glob.text} for any"
+    elif glob.text.startswith("/dev/"):
+        hint = "a node's number changes at each plug; `hotplugd devices` shows the port"
+    elif glob.text.startswith("pci-"):
+        hint = "that is udev's ID_PATH: write `path`"
+    return Complaint(f"'{quoted(glob.text)}' is no USB port", hint)
+
+
+def attribute(name: str) -> Complaint | None:
+    """A sysfs attribute's name, which may be below a folder of the device's: `power/level`."""
+    if name.startswith("/") or ".." in name.split("/"):
+        return Complaint(f"'{quoted(name)}' is not the name of an attribute of the device itself")
+    return None
+
+
+def rule_name(text: str) -> Complaint | None:
+    """Short, and fit to be shown as it is."""
+    if len(text) > _LONGEST_RULE:
+        return Complaint(f"the name has {len(text)} characters; {_LONGEST_RULE} is the most")
+    if printable(text) != text or not text.isprintable():
+        return Complaint(f"the name '{quoted(text)}' has characters that cannot be shown")
+    return None
+
+
+def mode(text: str) -> Complaint | None:
+    """Octal, of three digits or of four with a zero first."""
+    if _MODE.fullmatch(text):
+        return None
+    if re.fullmatch(r"[1-7][0-7]{3}", text):
+        return Complaint(f"mode '{text}' has setuid, setgid or sticky bits, which no device needs")
+    hint = 'three octal digits, such as "0660"'
+    if found := re.fullmatch(r"0o([0-7]{3})", text):
+        hint = f'did you mean "0{found[1]}"?'
+    return Complaint(f"'{quoted(text)}' is no mode", hint)
+
+
+def _numeric_id(text: str) -> Complaint | None:
+    if _DECIMAL.fullmatch(text) and int(text) <= _LARGEST_ID:
+        return None
+    hint = f"did you mean '{text.lstrip('0')}'?" if re.fullmatch(r"0[0-9]+", text, re.ASCII) else ""
+    return Complaint(f"'{quoted(text)}' is no number from 0 to {_LARGEST_ID}", hint)
+
+
+def uid(text: str) -> Complaint | None:
+    """A user's number."""
+    return _numeric(text, "user")
+
+
+def gid(text: str) -> Complaint | None:
+    """A group's number."""
+    return _numeric(text, "group")
+
+
+def _numeric(text: str, key: str) -> Complaint | None:
+    complaint = _numeric_id(text)
+    if complaint is not None and _USER.fullmatch(text):
+        return Complaint(complaint.message, f"names go under `{key}`")
+    return complaint
+
+
+def user(text: str) -> Complaint | None:
+    """A user's name."""
+    return _account(text, "uid")
+
+
+def group(text: str) -> Complaint | None:
+    """A group's name."""
+    return _account(text, "gid")
+
+
+def _account(text: str, key: str) -> Complaint | None:
+    if _USER.fullmatch(text):
+        return None
+    hint = f"numbers go under `{key}`" if text.isdecimal() else ""
+    return Complaint(f"'{quoted(text)}' is no name that a container's users or groups can have", hint)
+
+
+def project(text: str) -> Complaint | None:
+    """A project's name, as LXD and Incus allow it, less what would need quoting in a URL."""
+    if _PROJECT.fullmatch(text) and text not in (".", "..") and text.isprintable():
+        return None
+    return Complaint(f"'{quoted(text)}' is no legal name of a project")
+
+
+def instance(text: str) -> Complaint | None:
+    """An instance's name, or a template that can become one."""
+    parts = _parts(text)
+    if isinstance(parts, Complaint):
+        return parts
+    fixed = "".join(part.text for part in parts if not part.is_key)
+    if len(parts) == 1 and not parts[0].is_key:
+        legal = is_instance_name(fixed)
+    else:
+        first, last = parts[0], parts[-1]
+        legal = (
+            len(fixed) < _LONGEST_INSTANCE
+            and _NAME_PART.fullmatch(fixed) is not None
+            and (first.is_key or is_instance_name(first.text[:1]))
+            and (last.is_key or not last.text.endswith("-"))
+        )
+    if not legal:
+        hint = "1 to 63 letters, digits and dashes, a letter first and no dash last"
+        if set("*?[|") & set(fixed):
+            hint = "`to` takes no wildcards: name the instances in a list, or write a template: ci-{serial}"
+        return Complaint(f"'{quoted(text)}' is no legal name of an instance", hint)
+    if never := next((part.text for part in parts if part.is_key and part.text in _NEVER_A_NAME), ""):
+        hint = "take '{vendor_id}-{product_id}'" if never == "id" else ""
+        return Complaint(f"'{{{never}}}' has colons, which no instance's name can have", hint)
+    return None
+
+
+def node_path(text: str) -> Complaint | None:
+    """A path for a node below /dev, or a template that can become one."""
+    parts = _parts(text)
+    if isinstance(parts, Complaint):
+        return parts
+    fixed = "".join("x" if part.is_key else part.text for part in parts)
+    return next((complaint for wrong, complaint in _path_faults(fixed, quoted(text)) if wrong), None)
+
+
+def link(text: str) -> Complaint | None:
+    """A path for a link below /dev, or a template that can become one."""
+    parts = _parts(text)
+    if isinstance(parts, Complaint):
+        return parts
+    fixed = "".join("x" if part.is_key else part.text for part in parts)
+    if any(part in (".", "..") for part in fixed.split("/")):
+        return Complaint(f"'{quoted(text)}' leads back by '.' or '..'", "write the path as it is")
+    if _LINK_PART.fullmatch(fixed) is None:
+        return Complaint(f"'{quoted(text)}' is not made of letters, digits and _ : + @ , = . - alone")
+    if is_reserved_path(fixed):
+        return Complaint(f"'{quoted(text)}' is there in every container", "give another")
+    faults = _path_faults(fixed.replace(".", "x"), quoted(text))
+    return next((complaint for wrong, complaint in faults if wrong), None)
+
+
+def _path_faults(fixed: str, shown: str) -> Iterator[tuple[bool, Complaint]]:
+    below = f"did you mean '/dev/{shown.removeprefix('dev/')}'?"
+    yield not fixed.startswith("/"), Complaint(f"'{shown}' is not an absolute path", below)
+    outside = not fixed.startswith("/dev/") or fixed == "/dev/"
+    yield outside, Complaint(f"'{shown}' is not below /dev", "nodes elsewhere are not made")
+    leaks = "LXD leaves nodes with a dot in their path behind when the device goes"
+    yield "." in fixed, Complaint(f"'{shown}' has a dot in it", leaks)
+    without = f"did you mean '{shown.rstrip('/')}'?"
+    yield fixed.endswith("/"), Complaint(f"'{shown}' ends in a slash", without)
+    yield "//" in fixed, Complaint(f"'{shown}' has an empty part")
+    illegal = f"'{shown}' is not made of letters, digits and _ : + @ , = - alone"
+    yield _PATH_PART.fullmatch(fixed) is None, Complaint(illegal)
+    yield is_reserved_path(fixed), Complaint(f"'{shown}' is there in every container", "give another")
+
+
+def _parts(text: str) -> tuple[Part, ...] | Complaint:
+    """The parts of a template, with neighbouring fixed ones joined."""
+    try:
+        parts = parse_template(text)
+    except TemplateError as error:
+        return Complaint(str(error), error.hint)
+    joined: list[Part] = []
+    for part in parts:
+        if joined and not part.is_key and not joined[-1].is_key:
+            joined[-1] = Part(joined[-1].text + part.text)
+        else:
+            joined.append(part)
+    return tuple(joined)

@@ -1,0 +1,1 @@
+"""LXD and Incus: the only package that knows pylxd, and what differs between servers."""

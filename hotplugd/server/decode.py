@@ -1,0 +1,69 @@
+"""What a server's answers say of instances. Pure.
+
+What is not as LXD and Incus have it raises KeyError, TypeError, ValueError or AttributeError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hotplugd.model.entry import read
+from hotplugd.model.values import Ability, Entry, Instance, InstanceName
+
+_RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
+# Set at the end of making an instance until it is started, and from then on (LXD: lxd/storage/backend_lxd.go,
+# DeferTemplateApply; doc/instances.md, volatile.last_state.power).
+_MADE: Final = frozenset({"volatile.apply_template", "volatile.last_state.power"})
+
+
+def instance(found: Mapping[str, Any], member: str, can: frozenset[Ability]) -> Instance:
+    """An instance as it was read by itself, or in a listing where it is known there.
+
+    member  the cluster member that answers, empty without a cluster
+    can     what the server can
+    """
+    own, where = _entries(found["devices"]), location(found)
+    return Instance(
+        id=_name(found),
+        kind="virtual-machine" if found.get("type") == "virtual-machine" else "container",
+        running=str(found["status"]).lower() in _RUNNING,
+        made=not _MADE.isdisjoint(found["config"] or ()),
+        description=str(found.get("description") or ""),
+        entries=own,
+        inherited={key: each for key, each in _entries(found["expanded_devices"]).items() if key not in own},
+        here=not member or where == member,
+        can=can,
+        location=where,
+    )
+
+
+def is_known(found: Mapping[str, Any]) -> bool:
+    """Whether a listing says more of an instance than that there is one."""
+    return str(found.get("status", "")).lower() != "error" and "devices" in found
+
+
+def unknown(found: Mapping[str, Any]) -> Instance:
+    """What is listed of an instance whose member is away: that says nothing of its devices."""
+    return Instance(_name(found), here=False, location=location(found), known=False)
+
+
+def location(found: Mapping[str, Any]) -> str:
+    """The cluster member that the instance is on; empty without a cluster."""
+    where = str(found.get("location") or "none")
+    return "" if where == "none" else where
+
+
+def listed(found: object) -> list[Any]:
+    """A list that was asked for. Raises TypeError for anything else, which must not pass for an empty one."""
+    if not isinstance(found, list):
+        raise TypeError(f"expected a list, and found {type(found).__name__}")
+    return found
+
+
+def _name(found: Mapping[str, Any]) -> InstanceName:
+    return InstanceName(str(found.get("project") or "default"), str(found["name"]))
+
+
+def _entries(found: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Entry]:
+    return {str(name): read(str(name), config) for name, config in (found or {}).items()}

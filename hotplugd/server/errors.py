@@ -1,0 +1,64 @@
+"""What an error of the server's means, by its status and its words. Pure.
+
+The words are LXD's and Incus's; of what is not in their words nobody knows what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Final
+
+from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck, Unreachable
+from hotplugd.model.values import plain
+
+NOT_LXD: Final = "something that is not in LXD's API"
+
+_BUSY: Final = re.compile(r"[Ii]nstance is busy|Failed to create instance \w+ operation|database is locked")
+_LEFT_BEHIND: Final = re.compile(r"Failed to create device .*: file exists")
+# A network interface that was renamed inside, or went while it was there (LXD: device/nic_physical.go).
+_STUCK: Final = re.compile(r'Failed to stop device "[^"]*": .*(bring down|link property)')
+# Where it cannot write it can neither put a node in nor take it back (LXD: forkfile's PID, backup.yaml).
+# Over a watch that it has already it leaves what it has mounted (LXD: fsmonitor, ErrWatchExists).
+_HALF: Final = re.compile(
+    r"no space left on device|disk quota exceeded|disk is full|Failed to stop device|Watch already exists"
+)
+_BLAMED: Final = re.compile(r'"(hp-[0-9a-f]{16})"')
+_MESSAGE_MOST: Final = 400
+
+
+def failure(status: int, said: str | None) -> ServerError:
+    """What an answer with this status means. said: its words, None where they are not the server's."""
+    if status < HTTPStatus.BAD_REQUEST or said is None:
+        # Also where the status is one of LXD's: what is between us and it does not know what it has.
+        return Unreachable(f"the server answered {NOT_LXD}, with status {status}")
+    message = short(said)
+    if status == HTTPStatus.NOT_FOUND:
+        return Gone(message)
+    if status in (HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED):
+        return Busy(f"somebody else changed it at the same time: {message}")
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return Unreachable(message)
+    return refusal(said)
+
+
+def refusal(said: str) -> ServerError:
+    """What it means that the server will not, or could not, do what was asked, in its words."""
+    if _BUSY.search(said):
+        return Busy(short(said))
+    if _STUCK.search(said):
+        remedy = "it is not where the server put it; stop the instance until the entry is gone"
+        return Stuck(f"{remedy} ({short(said)})", frozenset(_BLAMED.findall(said)))
+    half = _HALF.search(said) is not None
+    return Refused(short(said), frozenset(_BLAMED.findall(said)), half=half)
+
+
+def is_left_behind(said: str) -> bool:
+    """Whether the server will not make a node since it has left one there before."""
+    return _LEFT_BEHIND.search(said) is not None
+
+
+def short(error: object) -> str:
+    """The text of an error, fit to be shown."""
+    text = plain(str(error).strip()) or type(error).__name__
+    return text if len(text) <= _MESSAGE_MOST else text[: _MESSAGE_MOST - 1] + "…"

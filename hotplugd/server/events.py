@@ -1,0 +1,214 @@
+"""What happens to instances, as an LXD or Incus server tells it: its event stream, and what events mean."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import aiohttp
+
+from hotplugd.model.ports import Busy, Unreachable
+from hotplugd.model.values import InstanceName, is_instance_name, quoted
+from hotplugd.server.errors import refusal, short
+
+# The server pings an event stream every 10 s: three missed pings mean that it is gone.
+_SILENCE: Final = 35.0
+# To begin with it has no more time than for any other answer.
+_GREETING: Final = 30.0
+_MOST: Final = 1 << 20
+# Whoever has not heard of more than these is better off to look at everything.
+_MOST_HEARD: Final = 10_000
+# More updates than we have under way at a time are others' all the same.
+_MOST_TIMES: Final = 10
+# Not the server's own word: it tells of the operation, and not that the instance does not run.
+START_FAILED: Final = "start-failed"
+_RESOURCES: Final = ("instances", "containers", "virtual-machines")
+_FAILURE: Final = 400
+_HTTPS: Final = 443
+_STARTS: Final = ("Starting", "Restarting")
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """Something happened: the server's name for it (`instance-started`), and to which instance.
+
+    name    None where it may be several: of a profile, which gives entries to all that use it, or a project
+    reason     why it could not be started, where that is what happened
+    operation  the server's id of the operation that should have started it
+    """
+
+    action: str
+    name: InstanceName | None
+    reason: str = ""
+    operation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How to speak to a server over https: its certificate, our own and our key, all of them PEM files."""
+
+    server: Path
+    cert: str
+    key: str
+
+
+async def lifecycle(
+    address: str, identity: Identity | None, projects: Sequence[str] | None
+) -> AsyncGenerator[Lifecycle | None, None]:
+    """What happens to instances, as it happens. The first item is None: from here on nothing is missed.
+
+    address   a socket's path, or an https URL: then `identity` says who is who
+    projects  those that we may see; None for all
+    Ends by Unreachable when the server goes away, or falls silent.
+    """
+    session = aiohttp.ClientSession(connector=_connector(address, identity))
+    base = "http://localhost" if identity is None else address.rstrip("/")
+    scopes = ["all-projects=true"] if projects is None else [f"project={quote(each)}" for each in projects]
+    timeout = aiohttp.ClientWSTimeout(ws_receive=_SILENCE, ws_close=1.0)
+    heard = _Heard()
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        async with session:
+            for scope in scopes:
+                async with asyncio.timeout(_GREETING):
+                    url = f"{base}/1.0/events?type=lifecycle,operation&{scope}"
+                    stream = await session.ws_connect(url, timeout=timeout, max_msg_size=_MOST)
+                tasks.append(asyncio.create_task(_hear(stream, heard)))
+            yield None
+            while tasks and (some := await heard.take()):
+                for happened in some:
+                    yield happened
+            for task in tasks:
+                if task.done():
+                    task.result()
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise Unreachable(f"no events from {address}: {str(error) or 'it fell silent'}") from error
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    raise Unreachable(f"{address} closed the event stream")
+
+
+class _Heard:
+    """What was heard and not taken yet, each thing kept once, with how often it was heard."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Lifecycle, int] = {}
+        self._news = asyncio.Event()
+        self._ended = False
+
+    def put(self, happened: Lifecycle) -> None:
+        """It was heard."""
+        if len(self._waiting) >= _MOST_HEARD:
+            self._waiting = {Lifecycle("too-much", None): 1}
+        self._waiting[happened] = min(self._waiting.get(happened, 0) + 1, _MOST_TIMES)
+        self._news.set()
+
+    def end(self) -> None:
+        """Nothing more is heard."""
+        self._ended = True
+        self._news.set()
+
+    async def take(self) -> list[Lifecycle]:
+        """What was heard, as soon as there is something; nothing once it has ended."""
+        await self._news.wait()
+        self._news.clear()
+        waiting, self._waiting = self._waiting, {}
+        return [] if self._ended else [each for each, times in waiting.items() for _ in range(times)]
+
+
+async def _hear(stream: aiohttp.ClientWebSocketResponse, heard: _Heard) -> None:
+    """Pass on what a stream says, until it ends in whatever way."""
+    try:
+        async for message in stream:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                for happened in meaning(message.data):
+                    heard.put(happened)
+    finally:
+        heard.end()
+
+
+class _OneServer(aiohttp.TCPConnector):
+    """Connects to one server over https, and nowhere to which that may send us: a request of ours from here
+    could reach what its own could not.
+    """
+
+    def __init__(self, address: str, context: ssl.SSLContext) -> None:
+        super().__init__(ssl=context)
+        parts = urlsplit(address)
+        self._server = parts.scheme, parts.hostname, parts.port or _HTTPS
+
+    async def connect(self, req: aiohttp.ClientRequest, *arguments: Any, **options: Any) -> Any:
+        """A connection, to this server alone."""
+        if (req.url.scheme, req.url.host, req.url.port) != self._server:
+            raise aiohttp.ClientConnectionError(f"it sends us to {quoted(str(req.url.origin()))}")
+        return await super().connect(req, *arguments, **options)
+
+
+def _connector(address: str, identity: Identity | None) -> aiohttp.BaseConnector:
+    if identity is None:
+        return aiohttp.UnixConnector(address)
+    pinned = ssl.PEM_cert_to_DER_cert(identity.server.read_text("ascii"))
+    # This certificate alone is trusted, whatever name is in it, and no authority of the system's.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cadata=pinned)
+    context.load_cert_chain(identity.cert, identity.key)
+    return _OneServer(address, context)
+
+
+def meaning(text: str) -> list[Lifecycle]:
+    """The instances that an event speaks of. What is no lifecycle event of an instance, and no start that
+    failed, gives none.
+    """
+    try:
+        event = json.loads(text)
+        metadata = event["metadata"]
+        if event.get("type") == "operation":
+            return _failed_start(metadata)
+        action = str(metadata["action"])
+        if action.startswith(("profile-", "project-")):
+            return [Lifecycle(action, None)]
+        source = urlsplit(str(metadata["source"]))
+        kind, name = source.path.strip("/").split("/")[1:3]
+        project = parse_qs(source.query).get("project", ["default"])[0]
+        old = (metadata.get("context") or {}).get("old_name")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
+    if not action.startswith("instance-") or kind not in ("instances", "containers", "virtual-machines"):
+        return []
+    names = [unquote(name), *([str(old)] if old else [])]
+    # Names are parts of the addresses that are asked for.
+    return [Lifecycle(action, InstanceName(project, each)) for each in names if is_instance_name(each)]
+
+
+def _failed_start(operation: Any) -> list[Lifecycle]:
+    """The instances that an operation should have started and did not. Raises what `meaning` expects.
+
+    Where the server had something else to do with it, nobody is to blame.
+    """
+    reason = str(operation.get("err") or "")
+    if operation["status_code"] != _FAILURE or not str(operation["description"]).startswith(_STARTS):
+        return []
+    if isinstance(refusal(reason), Busy):
+        return []
+    found = [each for key in _RESOURCES for each in (operation["resources"].get(key) or [])]
+    names = dict.fromkeys(_named(str(each)) for each in found)
+    ident = str(operation["id"])
+    return [Lifecycle(START_FAILED, name, short(reason), ident) for name in names if name is not None]
+
+
+def _named(source: str) -> InstanceName | None:
+    """The instance at this path of the API; None where there is none."""
+    parts = urlsplit(source)
+    kind, name = parts.path.strip("/").split("/")[1:3]
+    project = parse_qs(parts.query).get("project", ["default"])[0]
+    found = unquote(name)
+    return InstanceName(project, found) if kind in _RESOURCES and is_instance_name(found) else None
