@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hotplugd.container import inject_helper
-from hotplugd.container.uevent import Uevent, kernel_form, libudev_form
+from hotplugd.container.uevent import kernel_form, libudev_form
+from hotplugd.model.uevent import Uevent
 from tests.devices import phone
 from tests.lab.daemon import command
 from tests.lab.inject import Program

@@ -22,8 +22,10 @@ from hotplugd.aio.threads import Threads
 from hotplugd.container import inject_helper, injector
 from hotplugd.container.injector import Injector
 from hotplugd.container.root import Lost, Network
-from hotplugd.container.uevent import Uevent
+from hotplugd.host.properties import kernel_lines
+from hotplugd.host.sysfs import sequence_now
 from hotplugd.model.ports import Unfit, Untold
+from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import InstanceName
 from tests.devices import phone
 from tests.lab.uevents import ROOT, Ear, listening, namespaces, socket_unit
@@ -43,7 +45,7 @@ class Bench:
         self.ear = ear
         self.space = space
         self.shared = False
-        self.injector = Injector(Threads(), self.network, path)
+        self.injector = Injector(Threads(), self.network, kernel_lines, sequence_now, path)
 
     async def network(self, name: InstanceName) -> Network | None:
         if name != BOX:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from hotplugd.aio.backoff import LONG_AGO, Retry, delay
 from hotplugd.model.values import Device
 from hotplugd.plan.planner import Change, plan_instance
-from hotplugd.reconcile.retry import LONG_AGO, Records, Retry, delay
+from hotplugd.reconcile.batching import Records
 from tests.devices import ALL, BOX, all_with, box, console, entry, wanted
 
 DELAYS = [(1, 0.5), (2, 1), (3, 2), (7, 32), (8, 60), (9, 60), (10_000, 60)]

@@ -21,8 +21,8 @@ from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
 from hotplugd.model.entry import name_for
 from hotplugd.model.ports import ServerInfo, Unreachable
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName
-from hotplugd.plan.desired import Problem
 from tests.devices import BOX, box, console, entry
 
 ONE, TWO = console(1), console(2)

@@ -18,9 +18,10 @@ from typing import ClassVar
 import pytest
 
 from hotplugd.host import slots
-from hotplugd.host.slots import AlreadyRunning, Links, Notes, SlotError, Slots, devnum_of, is_alone, lock
+from hotplugd.host.slots import AlreadyRunning, Links, Notes, SlotError, Slots, is_alone, lock
 from hotplugd.host.sysfs import boot
 from hotplugd.model import entry
+from hotplugd.model.devnum import devnum_of
 from hotplugd.model.entry import slot_links, slot_made, slot_node
 from hotplugd.model.values import Device, Devnum, Entry, InstanceName, Link
 

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd.container.uevent import Uevent, kernel_form, libudev_form, murmur2
+from hotplugd.container.uevent import kernel_form, libudev_form, murmur2
+from hotplugd.model.uevent import Uevent
 from tests.devices import phone
 from tests.lab.inject import Program
 from tests.lab.udevd import trigger

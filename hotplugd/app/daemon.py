@@ -15,6 +15,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd.aio.backoff import Retry
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app import settings as configuration
 from hotplugd.app import systemd
@@ -24,9 +25,8 @@ from hotplugd.app.session import Session
 from hotplugd.app.settings import Config
 from hotplugd.host.slots import AlreadyRunning
 from hotplugd.model.ports import ServerError
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import counted
-from hotplugd.plan.desired import Problem
-from hotplugd.reconcile.retry import Retry
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.load import load as load_rules
 from hotplugd.rules.ruleset import RuleSet

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 
+from hotplugd.aio.backoff import delay
 from hotplugd.aio.threads import Threads
 from hotplugd.app.settings import Config
 from hotplugd.container.inspector import Inspector
@@ -15,11 +16,10 @@ from hotplugd.container.seals import Seals
 from hotplugd.host.slots import Links, Notes, lock
 from hotplugd.model import entry as entries
 from hotplugd.model.ports import Busy, Gone, ServerError
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Instance, InstanceName, Link
-from hotplugd.plan.desired import Problem
 from hotplugd.plan.planner import Change, plan_instance
 from hotplugd.reconcile.orphans import Doubts
-from hotplugd.reconcile.retry import delay
 from hotplugd.server.client import Lxd
 from hotplugd.server.discover import find_server
 

@@ -13,8 +13,9 @@ from hotplugd.app.cluster import Cluster
 from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
 from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, quoted
-from hotplugd.plan.desired import Problem, identity
+from hotplugd.plan.desired import identity
 from hotplugd.plan.planner import Attachment, Change
 from hotplugd.rules.keys import describe
 from hotplugd.rules.ruleset import Rule, Verdict

@@ -18,6 +18,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd.aio.backoff import LONG_AGO, Retry
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app.settings import Config
 from hotplugd.container.injector import Injector
@@ -27,20 +28,22 @@ from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
 from hotplugd.host.in_use import in_use, in_use_by_anybody
 from hotplugd.host.open_files import cgroup_name
+from hotplugd.host.properties import kernel_lines
 from hotplugd.host.slots import Links, Notes, Slots, is_alone, lock
-from hotplugd.host.sysfs import boot
+from hotplugd.host.sysfs import boot, sequence_now
 from hotplugd.host.udev import Udev
 from hotplugd.host.udev_rules import Leave
 from hotplugd.host.use_watch import HostWatch
 from hotplugd.model.entry import names_for
 from hotplugd.model.ports import ServerError, ServerInfo
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import CANNOT_TELL, Device, InstanceName
-from hotplugd.plan.desired import Problem, Want
+from hotplugd.plan.desired import Want
 from hotplugd.reconcile.flapping import Flapping
+from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.reconciler import Reconciler
-from hotplugd.reconcile.retry import LONG_AGO, Retry
-from hotplugd.reconcile.tools import Tools
 from hotplugd.rules.ruleset import RuleSet
+from hotplugd.rules.udev_ignore import leave_alone
 from hotplugd.server.client import Lxd
 from hotplugd.server.events import START_FAILED, Lifecycle
 
@@ -105,7 +108,9 @@ class Session:
         self._slots = Slots()
         self._notes = Notes(address)
         self._links = Links(address)
-        self._injector = Injector(self._threads, self._inspector.network, config.inject)
+        self._injector = Injector(
+            self._threads, self._inspector.network, kernel_lines, sequence_now, config.inject
+        )
         self._seals = Seals(
             Sealer(self._threads, config.seal), self._opener, self._inspector.node, self._unsealed
         )
@@ -300,7 +305,7 @@ class Session:
         if self._leave is None:
             return
         try:
-            if await self._leave.write(lambda: self.rules, self.reconciler.kept):
+            if await self._leave.write(lambda usb: leave_alone(self.rules, self.reconciler.kept(), usb=usb)):
                 self._log.info("leave-alone.written")
         except OSError as error:
             self._log.warning("leave-alone.problem", reason=str(error))

@@ -18,8 +18,9 @@ from hotplugd.host.sysfs import boot
 from hotplugd.model.entry import is_ours, is_path, name_for, names_for, place_of
 from hotplugd.model.nic_slot import assumed, claiming, inside, is_nic, number_above, recalled
 from hotplugd.model.ports import ServerError
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Inside, Instance, InstanceName
-from hotplugd.plan.desired import Problem, Want, Wants, judged, wants
+from hotplugd.plan.desired import Want, Wants, judged, wants
 from hotplugd.plan.ownership import Claims, withheld
 from hotplugd.plan.planner import Attachment, Change, Plan, plan_instance
 from hotplugd.rules.ruleset import RuleSet

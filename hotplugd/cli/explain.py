@@ -36,7 +36,7 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     from hotplugd.host.present import listed
     from hotplugd.host.sysfs import usb_controllers
     from hotplugd.model.ports import ServerError
-    from hotplugd.plan.desired import Problem
+    from hotplugd.model.problem import Problem
 
     devices, unsettled = listed(found.rules.attrs)
     unasked = ""

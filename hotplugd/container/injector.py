@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,10 +12,9 @@ from hotplugd.aio.helper import Program, Unanswered
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.container import inject_helper
 from hotplugd.container.root import Lost, Network
-from hotplugd.container.uevent import Uevent, kernel_form, libudev_form
-from hotplugd.host import sysfs
-from hotplugd.host.properties import kernel_lines
+from hotplugd.container.uevent import kernel_form, libudev_form
 from hotplugd.model.ports import Unfit, Untold
+from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import InstanceName
 
 # A uevent takes a fraction of a millisecond, and the program some tens to start.
@@ -25,15 +24,24 @@ _DEADLINE: Final = 2.0
 class Injector:
     """Injects uevents, one after the other.
 
-    network  gives the network namespace of an instance that runs, as `Inspector.network` does
-    path     where systemd listens for the program
+    network       gives the network namespace of an instance that runs, as `Inspector.network` does
+    kernel_lines  reads what the kernel says of the device with this syspath
+    sequence      gives the number of the kernel's latest uevent
+    path          where systemd listens for the program
     """
 
     def __init__(
-        self, threads: Threads, network: Callable[[InstanceName], Awaitable[Network | None]], path: Path
+        self,
+        threads: Threads,
+        network: Callable[[InstanceName], Awaitable[Network | None]],
+        kernel_lines: Callable[[str], Mapping[str, str] | None],
+        sequence: Callable[[], int],
+        path: Path,
     ) -> None:
         self._threads = threads
         self._network = network
+        self._kernel_lines = kernel_lines
+        self._sequence = sequence
         self._program = Program(
             threads, "inject", inject_helper.__file__, path, _DEADLINE, inject_helper.ANSWER_MOST
         )
@@ -44,7 +52,7 @@ class Injector:
         if uevent.action == "add":
             uevent = replace(uevent, kernel=await self._read(uevent.device.syspath))
         try:
-            kernel, libudev = kernel_form(uevent), libudev_form(uevent, sysfs.sequence_now() + 1)
+            kernel, libudev = kernel_form(uevent), libudev_form(uevent, self._sequence() + 1)
         except ValueError as error:
             raise Unfit(str(error)) from error
         try:
@@ -75,7 +83,9 @@ class Injector:
 
         def work() -> str:
             try:
-                return "\n".join(f"{key}={value}" for key, value in (kernel_lines(syspath) or {}).items())
+                return "\n".join(
+                    f"{key}={value}" for key, value in (self._kernel_lines(syspath) or {}).items()
+                )
             except OSError:  # no file can be opened
                 return ""
             finally:

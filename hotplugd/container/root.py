@@ -22,7 +22,7 @@ from typing import Final
 from hotplugd.aio.pace import Pace
 from hotplugd.container.net_folders import folders
 from hotplugd.container.roots_helper import root_mount
-from hotplugd.host.slots import devnum_of
+from hotplugd.model.devnum import devnum_of
 from hotplugd.model.values import Inside, Node
 
 _FREE_CHANGES: Final = 50

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from hotplugd.aio.backoff import Retry
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.server_nodes import NodeFiles
-from hotplugd.host.slots import devnum_of
 from hotplugd.model import entry as entries
+from hotplugd.model.devnum import devnum_of
 from hotplugd.model.ports import ServerError, ServerInfo
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName
-from hotplugd.plan.desired import Problem
-from hotplugd.reconcile.retry import Retry
 
 # What goes does not wait longer for a look through the instance, whose file systems may hang.
 _LOOK: Final = 0.5

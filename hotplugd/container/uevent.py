@@ -17,12 +17,10 @@ import re
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from hotplugd.model.values import Device, printable
-
-Action = Literal["add", "remove"]
+from hotplugd.model.uevent import Uevent
+from hotplugd.model.values import printable
 
 # The kernel adds its SEQNUM, and all must fit into 2048 bytes with the netlink header (UEVENT_BUFFER_SIZE).
 _KERNEL_MOST: Final = 2000
@@ -40,20 +38,6 @@ _NAMES: Final = frozenset(
 _HOSTS: Final = frozenset({"DEVLINKS", "TAGS", "CURRENT_TAGS", "DEVMODE", "DEVUID", "DEVGID", "DEVPATH_OLD"})
 _HOSTS_OWN: Final = ("HOTPLUGD_", "SYSTEMD_", "SYNTH_")
 _BITS: Final = 0xFFFFFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class Uevent:
-    """What is to be told of a device.
-
-    path    where its node is, or was, inside
-    kernel  the kernel's own variables of the device, as lines: see `properties.kernel_lines`
-    """
-
-    action: Action
-    device: Device
-    path: str
-    kernel: str = ""
 
 
 def kernel_form(uevent: Uevent) -> bytes:

@@ -9,13 +9,13 @@ import fcntl
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from hotplugd.host.sysfs import boot
+from hotplugd.model.devnum import devnum_of
 from hotplugd.model.entry import (
     SLOTS,
     is_link,
@@ -27,7 +27,7 @@ from hotplugd.model.entry import (
     slot_of_file,
     written,
 )
-from hotplugd.model.values import Device, Devnum, Entry, InstanceName, Link
+from hotplugd.model.values import Device, Entry, InstanceName, Link
 
 _LOCK: Final = ".lock-"
 _LINK: Final = ("target", "entry")
@@ -42,15 +42,6 @@ class AlreadyRunning(Exception):
 
 class SlotError(OSError):
     """A slot's link exists and means something else."""
-
-
-def devnum_of(status: os.stat_result) -> Devnum | None:
-    """The device number of a node; None for what is no device node."""
-    if stat.S_ISCHR(status.st_mode):
-        return Devnum("char", os.major(status.st_rdev), os.minor(status.st_rdev))
-    if stat.S_ISBLK(status.st_mode):
-        return Devnum("block", os.major(status.st_rdev), os.minor(status.st_rdev))
-    return None
 
 
 class Notes:

@@ -6,15 +6,13 @@ By the program that may do that: see `udevrules` and `program`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from hotplugd.aio.helper import Program, Unanswered
 from hotplugd.aio.threads import Threads
 from hotplugd.host import udev_rules_helper
-from hotplugd.rules.ruleset import RuleSet
-from hotplugd.rules.udev_ignore import leave_alone
 
 _DEADLINE: Final = 10.0
 _SOCKET: Final = Path("/run/hotplugd-udevrules.sock")
@@ -38,20 +36,19 @@ class Leave:
             [str(folder)],
         )
 
-    async def write(self, rules: Callable[[], RuleSet], kept: Callable[[], Iterable[str]]) -> bool:
+    async def write(self, text: Callable[[bool], str]) -> bool:
         """Write what has changed; udevd finds it by itself, at the next device. Returns whether anything had.
 
-        rules, kept  what is so by then; of `kept` the syspaths of devices that stay on the host
+        text  gives the rules as they are by then: those for USB devices, or those for all others
         Raises OSError.
         """
         changed = False
         async with self._program.turn:
-            stays = tuple(kept())
             for name, usb in _FILES.items():
-                text = leave_alone(rules(), stays, usb=usb)
+                wanted = text(usb)
                 path = self._folder / name
-                if not path.is_file() or path.read_bytes() != text.encode():
-                    await self._put(name, text)
+                if not path.is_file() or path.read_bytes() != wanted.encode():
+                    await self._put(name, wanted)
                     changed = True
             # It is seldom needed.
             self._program.let_go()

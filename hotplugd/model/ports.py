@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hotplugd.container.uevent import Uevent
+from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Ability, Entry, Inside, Instance, InstanceName
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import (
     CANNOT_TELL,
     Device,
@@ -24,19 +25,6 @@ from hotplugd.model.values import (
 from hotplugd.rules.keys import hidden_interfaces, values
 from hotplugd.rules.ruleset import Attach, Rule, RuleSet, What
 from hotplugd.rules.template import TemplateError, render
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why something that a rule asks for is not so. `device` and `rule` may be empty where none is concerned.
-
-    guard  a guard rail did its work: `explain` says so, but nobody has to act
-    """
-
-    device: str
-    rule: str
-    message: str
-    guard: bool = False
 
 
 @dataclass(frozen=True, slots=True)

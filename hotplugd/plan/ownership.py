@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.entry import is_ours, place_of
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName, quoted
-from hotplugd.plan.desired import Problem, Want, Wants
+from hotplugd.plan.desired import Want, Wants
 from hotplugd.plan.foreign_entries import Claim, Shape, alone, claims_on, given, taken_by
 
 _NOTHING: Final[Mapping[Claim, Holder]] = MappingProxyType({})

@@ -15,9 +15,10 @@ from typing import Final, Literal
 
 from hotplugd.model import entry as entries
 from hotplugd.model import nic_slot
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, quoted
 from hotplugd.plan import form
-from hotplugd.plan.desired import Problem, Want, apart, hardware, identity, own_serial, shared_identity
+from hotplugd.plan.desired import Want, apart, hardware, identity, own_serial, shared_identity
 from hotplugd.plan.unprocessed import Unsettled
 from hotplugd.rules.keys import values
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model.entry import place_of
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.desired import Problem
 from hotplugd.plan.planner import Change
 from hotplugd.reconcile.notified import Telling
 from hotplugd.reconcile.observed import Left

@@ -8,8 +8,9 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device
-from hotplugd.plan.desired import Problem, identity, wants
+from hotplugd.plan.desired import identity, wants
 from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, Hold, Holdoff, plug_of
 from hotplugd.rules.ruleset import RuleSet
 

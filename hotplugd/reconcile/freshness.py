@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from hotplugd.aio.backoff import NEVER, delay
 from hotplugd.aio.pace import Pace
-from hotplugd.reconcile.retry import NEVER, delay
 
 # Events make us ask the server this often in a row, and then no more often than that: who is root inside can
 # have the server send events without end (LXD: devlxd, PATCH /1.0).

@@ -11,7 +11,7 @@ from typing import Final
 from hotplugd.model.values import Device
 from hotplugd.plan.desired import may_be_used
 from hotplugd.plan.planner import Change
-from hotplugd.reconcile.tools import Tools
+from hotplugd.reconcile.ports import Tools
 
 # An answer holds for so many seconds: where more became known meanwhile the plan is made anew.
 _FRESH: Final = 0.2

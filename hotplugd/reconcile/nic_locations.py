@@ -12,8 +12,8 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Final
 
 from hotplugd.model.nic_slot import assumed, claiming, inside, number_above, recalled
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Interface, quoted
-from hotplugd.plan.desired import Problem
 from hotplugd.reconcile.moved_nics import Away, Claimants
 from hotplugd.reconcile.worker import Writer
 

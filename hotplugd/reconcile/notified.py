@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from hotplugd.container.uevent import Uevent
 from hotplugd.model.entry import place_of
+from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Devnum, Inside, Instance
 from hotplugd.plan.planner import Attachment
 

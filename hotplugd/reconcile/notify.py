@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from hotplugd.container.uevent import Uevent
+from hotplugd.aio.backoff import Retry
+from hotplugd.aio.tasks import Activity
 from hotplugd.model.ports import Unfit, Untold
+from hotplugd.model.problem import Problem
+from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Inside, Instance, InstanceName
-from hotplugd.plan.desired import Problem
 from hotplugd.plan.planner import Plan
 from hotplugd.reconcile.event_log import Report
 from hotplugd.reconcile.notified import Telling, Told
-from hotplugd.reconcile.retry import Retry
-from hotplugd.reconcile.tools import Activity, Tools
+from hotplugd.reconcile.ports import Tools
 
 _PAUSES: Final = (0.5, 30.0)
 _WHAT: Final = {"add": "is there", "remove": "is gone"}

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hotplugd.aio.backoff import LONG_AGO, NEVER, Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.model import entry as entries
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Inside, Instance, InstanceName, Node
-from hotplugd.plan.desired import Problem, Want
+from hotplugd.plan.desired import Want
 from hotplugd.plan.planner import Attachment, Change
-from hotplugd.reconcile.retry import LONG_AGO, NEVER, Retry
 
 # A busy mount table inside is looked at no more often than this, in seconds.
 _PAUSE: Final = 0.2

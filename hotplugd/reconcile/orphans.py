@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Iterable
 from typing import Final
 
+from hotplugd.aio.backoff import Retry
 from hotplugd.model.entry import MARK_NODE, MARK_RULE, is_ours, place_of, slot_of
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName
-from hotplugd.plan.desired import Problem
 from hotplugd.plan.planner import Change
-from hotplugd.reconcile.retry import Retry
-from hotplugd.reconcile.tools import Notes
+from hotplugd.reconcile.ports import Notes
 
 # Seconds: the first pause after the server did not take something away, and the longest.
 _PAUSES: Final = (0.1, 600.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from hotplugd.aio.backoff import LONG_AGO, Retry
 from hotplugd.model.ports import Busy, Gone, ServerError
-from hotplugd.reconcile.retry import LONG_AGO, Retry
 from hotplugd.reconcile.stopped import HANDS_OFF
 
 # The first pause, and the longest.

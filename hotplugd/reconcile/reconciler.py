@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
+from hotplugd.aio.backoff import LONG_AGO, NEVER
+from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import number_of
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
-from hotplugd.plan.desired import Problem, Want, Wants, guard_rail, judged, may_be_used
+from hotplugd.plan.desired import Want, Wants, guard_rail, judged, may_be_used
 from hotplugd.plan.foreign_entries import Claim
 from hotplugd.plan.ownership import met
 from hotplugd.plan.planner import Attachment, Change
 from hotplugd.reconcile.moved_nics import Present
 from hotplugd.reconcile.nic_locations import Moved
 from hotplugd.reconcile.ownership_watch import Others
-from hotplugd.reconcile.retry import LONG_AGO, NEVER
+from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.slot_removal import Leaving
-from hotplugd.reconcile.tools import Activity, Tools
 from hotplugd.reconcile.worker import Writer
 from hotplugd.rules.ruleset import RuleSet
 

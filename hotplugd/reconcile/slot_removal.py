@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import names_for
 from hotplugd.model.values import InstanceName
-from hotplugd.reconcile.tools import Activity, Tools
+from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.worker import Writer
 
 

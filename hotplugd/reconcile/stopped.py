@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from hotplugd.aio.backoff import LONG_AGO, NEVER
 from hotplugd.model.values import Instance
-from hotplugd.reconcile.retry import LONG_AGO, NEVER
 
 HANDS_OFF: Final = 1.0
 # The server tells of an instance when it begins to make it, and not when it is done. It refuses updates

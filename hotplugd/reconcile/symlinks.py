@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hotplugd.aio.backoff import Retry
+from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import MARK_LINKS, is_ours, links_of, place_of
 from hotplugd.model.ports import ServerError
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName, Link, Node, quoted
-from hotplugd.plan.desired import Problem
 from hotplugd.plan.planner import Attachment
-from hotplugd.reconcile.retry import Retry
-from hotplugd.reconcile.tools import Activity, Tools
+from hotplugd.reconcile.ports import Tools
 
 _PAUSES: Final = (0.5, 30.0)
 

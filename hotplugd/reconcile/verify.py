@@ -6,18 +6,20 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from hotplugd.aio.backoff import NEVER
+from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import place_of
 from hotplugd.model.nic_slot import is_nic
 from hotplugd.model.ports import ServerError
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName
-from hotplugd.plan.desired import Problem, Want
+from hotplugd.plan.desired import Want
 from hotplugd.plan.planner import Change, Plan
 from hotplugd.reconcile.event_log import Report
 from hotplugd.reconcile.notify import Teller
 from hotplugd.reconcile.observed import BUSY, Left, Sight
-from hotplugd.reconcile.retry import NEVER
+from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.symlinks import Linker
-from hotplugd.reconcile.tools import Activity, Tools
 
 
 class Interior:

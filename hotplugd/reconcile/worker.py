@@ -10,11 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from hotplugd.aio.backoff import LONG_AGO, NEVER
+from hotplugd.aio.tasks import Activity
 from hotplugd.model import entry as entries
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck, Unreachable
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
-from hotplugd.plan.desired import Problem, Want
+from hotplugd.plan.desired import Want
 from hotplugd.plan.planner import Change, Plan, plan_instance
+from hotplugd.reconcile.batching import CROWDED, Records
 from hotplugd.reconcile.event_log import Report
 from hotplugd.reconcile.failed_starts import Starts
 from hotplugd.reconcile.freshness import EDITED, Asking
@@ -22,9 +26,8 @@ from hotplugd.reconcile.host_use import HostUse
 from hotplugd.reconcile.moved_nics import Present
 from hotplugd.reconcile.orphans import Doubts
 from hotplugd.reconcile.pause import Pause
-from hotplugd.reconcile.retry import CROWDED, LONG_AGO, NEVER, Records
+from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.stopped import Stopped
-from hotplugd.reconcile.tools import Activity, Tools
 from hotplugd.reconcile.verify import Interior
 
 

@@ -11,11 +11,12 @@ from typing import Final
 from hotplugd.app.documents import attachment_json, change_json, explain_json, problem_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.cli import common, explain, status
-from hotplugd.container.uevent import Uevent, kernel_form, libudev_form
+from hotplugd.container.uevent import kernel_form, libudev_form
 from hotplugd.host.open_files import Holder
 from hotplugd.host.present import restored
 from hotplugd.model.entry import is_ours, links_of
 from hotplugd.model.nic_snapshot import recall
+from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Entry, Instance, is_instance_name
 from hotplugd.plan.desired import Wants, identity, wants
 from hotplugd.plan.ownership import Claims, withheld

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from hotplugd.container import inject_helper
-from hotplugd.container.uevent import Uevent, kernel_form, libudev_form
+from hotplugd.container.uevent import kernel_form, libudev_form
+from hotplugd.model.uevent import Uevent
 from tests.lab.uevents import ROOT
 
 

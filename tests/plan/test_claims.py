@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance
-from hotplugd.plan.desired import Problem, wants
+from hotplugd.plan.desired import wants
 from hotplugd.plan.ownership import Claims, withheld
 from tests.devices import ALL, all_with, box, console, disk, entry, gpu, interface, pci, phone, rule, ruleset
 

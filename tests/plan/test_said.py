@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.desired import Problem, Want, Wants, identity, wants
+from hotplugd.plan.desired import Want, Wants, identity, wants
 from hotplugd.rules.ruleset import Attach
 from tests.devices import all_with, box, console, disk, gpu, interface, pci, phone, plugged, rule, ruleset
 from tests.rules import devices

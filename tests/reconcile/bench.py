@@ -10,15 +10,16 @@ from typing import Any
 import structlog
 from structlog.testing import LogCapture
 
-from hotplugd.container.uevent import Uevent
 from hotplugd.model.entry import is_ours, is_path, name_for, place_of, slot_of
 from hotplugd.model.nic_slot import above_of, read
 from hotplugd.model.nic_snapshot import left_from
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
+from hotplugd.model.problem import Problem
+from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
-from hotplugd.plan.desired import Problem, Want
+from hotplugd.plan.desired import Want
+from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.reconciler import Reconciler
-from hotplugd.reconcile.tools import Tools
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, BOOT, BOX, box
 from tests.virtual import later, now

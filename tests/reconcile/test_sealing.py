@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from hotplugd.model.entry import name_for
 from hotplugd.model.ports import Busy, Refused
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.desired import Problem
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, BOX, all_with, box, console, entry, rule, ruleset
 from tests.reconcile.bench import Bench, Request

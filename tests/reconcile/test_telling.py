@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hotplugd.container.uevent import Uevent
 from hotplugd.model.ports import Refused, Unfit, Unreachable, Untold
+from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Devnum, InstanceName, Node
 from tests.devices import ALL, BOX, all_with, box, console, entry, gpu, phone, rule, ruleset
 from tests.reconcile.bench import Bench, Request

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model.ports import Injector, Inspector, Server
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName, Link
-from hotplugd.plan.desired import Problem, Want
+from hotplugd.plan.desired import Want
 
 
 class Slots(Protocol):
@@ -105,53 +104,3 @@ class Tools:
     in_use: Callable[[Want], Awaitable[str]]
     dry_run: bool = False
     boot: str = ""
-
-
-class Activity:
-    """The tasks that are under way, all of one event loop, and waiting until there are none."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._none = asyncio.Event()
-        self._none.set()
-        self._closed = False
-
-    def start(
-        self, work: Callable[[], Coroutine[object, object, None]], then: Callable[[bool], None]
-    ) -> None:
-        """Begin this work, and call `then` with whether it ended as it should. Once closed nothing begins.
-
-        A defect of ours is handed to the loop, for the daemon to end by.
-        """
-        if self._closed:
-            return
-        task = self._loop.create_task(work())
-        self._tasks.add(task)
-        self._none.clear()
-        task.add_done_callback(partial(self._ended, then))
-
-    async def none(self) -> None:
-        """Return once nothing is under way. What waits for its next try does not count."""
-        await self._none.wait()
-
-    def close(self) -> None:
-        """End what is under way, and begin nothing any more."""
-        self._closed = True
-        for task in self._tasks:
-            task.cancel()
-
-    def _ended(self, then: Callable[[bool], None], task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._loop.call_exception_handler(
-                {"message": "a writer failed", "exception": error, "task": task}
-            )
-        try:
-            if not self._closed:
-                then(error is None and not task.cancelled())
-        finally:
-            # Only now: what follows at once belongs to it.
-            self._tasks.discard(task)
-            if not self._tasks:
-                self._none.set()

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hotplugd.aio.backoff import LONG_AGO, NEVER, delay
 from hotplugd.aio.pace import Pace
-from hotplugd.plan.desired import Problem
+from hotplugd.model.problem import Problem
 from hotplugd.plan.planner import Change
-
-NEVER: Final = float("inf")
-LONG_AGO: Final = float("-inf")
 
 # So many requests in a row may change an instance, then one in so many seconds: what changes gathers.
 _FREE_REQUESTS: Final = 100
@@ -25,32 +23,6 @@ CROWDED: Final = (
 # An entry may change this often in a row before it has to wait: a fight over it must not become a storm.
 _FREE_CHANGES: Final = 3
 _CALM: Final = 60.0
-
-
-def delay(tries: int, first: float = 0.5, most: float = 60.0) -> float:
-    """Seconds to wait after the `tries`-th failure in a row (1 or more)."""
-    return min(first * 2.0 ** min(tries - 1, 16), most)
-
-
-@dataclass(slots=True)
-class Retry:
-    """How often something failed in a row, what was said last, and when it may be tried again."""
-
-    tries: int = 0
-    until: float = LONG_AGO
-    message: str = ""
-
-    def reset(self) -> None:
-        """It did not fail."""
-        self.tries, self.until, self.message = 0, LONG_AGO, ""
-
-    def failed(self, message: str, now: float, first: float, most: float) -> tuple[float, bool]:
-        """It failed. Returns the seconds to wait, and whether the message is new."""
-        self.tries += 1
-        pause = delay(self.tries, first, most)
-        self.until = now + pause
-        new, self.message = self.message != message, message
-        return pause, new
 
 
 @dataclass(slots=True)

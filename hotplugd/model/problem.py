@@ -1,0 +1,18 @@
+"""A problem: something that a rule asks for and that is not so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something that a rule asks for is not so. `device` and `rule` may be empty where none is concerned.
+
+    guard  a guard rail did its work: `explain` says so, but nobody has to act
+    """
+
+    device: str
+    rule: str
+    message: str
+    guard: bool = False
