@@ -16,8 +16,10 @@ from typing import Final
 from benchmarks.figure import Figure
 from benchmarks.timing import interleaved, ms, ratio
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Node
-from hotplugd.plan.desired import Want, wants
-from hotplugd.plan.planner import Plan, plan_instance
+from hotplugd.plan.change import Plan
+from hotplugd.plan.desired import wants
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.planner import plan_instance
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import box, entry, phone, plugged, rule, ruleset
 from tests.reconcile.bench import Bench

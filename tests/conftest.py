@@ -26,6 +26,9 @@ if find_spec("hypothesis") is not None:
 
     # For `make mutants`: the same few examples for every mutant.
     settings.register_profile("mutants", max_examples=25, derandomize=True, database=None, deadline=None)
+    # A busy machine takes longer with an example: that is no failure, and pytest-timeout ends what hangs.
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
 
 
 class StartDaemon(Protocol):

@@ -22,7 +22,9 @@ from hotplugd.model.entry import (
 from hotplugd.model.nic_slot import above_of, read
 from hotplugd.model.nic_snapshot import remember
 from hotplugd.model.values import Device, Devnum, Entry, Instance, InstanceName, Interface, Kind
-from hotplugd.plan.desired import Want, identity, wants
+from hotplugd.plan.desired import wants
+from hotplugd.plan.identity import identity
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.rules import devices

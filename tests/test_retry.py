@@ -4,7 +4,8 @@ import pytest
 
 from hotplugd.aio.backoff import LONG_AGO, Retry, delay
 from hotplugd.model.values import Device
-from hotplugd.plan.planner import Change, plan_instance
+from hotplugd.plan.change import Change
+from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.batching import Records
 from tests.devices import ALL, BOX, all_with, box, console, entry, wanted
 

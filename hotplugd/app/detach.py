@@ -18,7 +18,8 @@ from hotplugd.model import entry as entries
 from hotplugd.model.ports import Busy, Gone, ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Instance, InstanceName, Link
-from hotplugd.plan.planner import Change, plan_instance
+from hotplugd.plan.change import Change
+from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.orphans import Doubts
 from hotplugd.server.client import Lxd
 from hotplugd.server.discover import find_server

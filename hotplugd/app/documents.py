@@ -15,8 +15,8 @@ from hotplugd.host.open_files import Holder
 from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, quoted
-from hotplugd.plan.desired import identity
-from hotplugd.plan.planner import Attachment, Change
+from hotplugd.plan.change import Attachment, Change
+from hotplugd.plan.identity import identity
 from hotplugd.rules.keys import describe
 from hotplugd.rules.ruleset import Rule, Verdict
 from hotplugd.rules.twins import bus_warning, lasting_paths
@@ -166,7 +166,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "rule": want.rule.name,
         "project": want.instance.project,
         "instance": want.instance.name,
-        "path": want.place,
+        "path": want.target,
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
     }
@@ -286,7 +286,7 @@ def explain_json(
         "along": str(fate.wants.anchor) if fate.wants.anchor is not None else None,
         "ignored": rule is not None and rule.attach is None,
         "wants": [
-            {"project": each.instance.project, "instance": each.instance.name, "path": each.place}
+            {"project": each.instance.project, "instance": each.instance.name, "path": each.target}
             for each in fate.wants.wants
         ],
         "attachments": [attachment_json(each) for each in fate.attachments],

@@ -38,7 +38,7 @@ from hotplugd.model.entry import names_for
 from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import CANNOT_TELL, Device, InstanceName
-from hotplugd.plan.desired import Want
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.reconciler import Reconciler

@@ -20,9 +20,11 @@ from hotplugd.model.nic_slot import assumed, claiming, inside, is_nic, number_ab
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Inside, Instance, InstanceName
-from hotplugd.plan.desired import Want, Wants, judged, wants
+from hotplugd.plan.change import Attachment, Change, Plan
+from hotplugd.plan.desired import Wants, judged, wants
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.ownership import Claims, withheld
-from hotplugd.plan.planner import Attachment, Change, Plan, plan_instance
+from hotplugd.plan.planner import plan_instance
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.server.client import Lxd
 from hotplugd.server.discover import find_server
@@ -184,7 +186,7 @@ def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> b
 
 def _has_entry(want: Want, instance: Instance) -> bool:
     return any(name in instance.entries for name in names_for(want.slot)) or (
-        want.what == "nic" and claiming(instance, want.device) is not None
+        want.kind.leaves and claiming(instance, want.device) is not None
     )
 
 
@@ -218,7 +220,7 @@ async def _look(
     try:
         mine = _by_instance(wanted)
         looks = [
-            look(name, sorted({want.place for want in mine.get(name, ()) if is_path(want.place)}))
+            look(name, sorted({want.target for want in mine.get(name, ()) if is_path(want.target)}))
             for name, instance in instances.items()
             if instance.running
             and instance.here

@@ -10,7 +10,7 @@ import click
 
 from hotplugd.cli.common import fail, print_json, say, settings, show_problems, with_config, with_json
 from hotplugd.model.values import Device, plain
-from hotplugd.plan.desired import identity
+from hotplugd.plan.identity import identity
 from hotplugd.rules.keys import MATCH_KEYS, values
 
 if TYPE_CHECKING:

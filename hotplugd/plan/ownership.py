@@ -2,7 +2,7 @@
 
 What the server gives an instance that runs is kept from others: whoever has it, has it now. An instance that
 does not run has nothing, so its entries keep nothing from anybody; once it starts, both have it, and that is
-said. Which devices an entry takes is in `takes`.
+said. Which devices an entry takes is in `foreign_entries`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Final
 from hotplugd.model.entry import is_ours, place_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName, quoted
-from hotplugd.plan.desired import Want, Wants
-from hotplugd.plan.foreign_entries import Claim, Shape, alone, claims_on, given, taken_by
+from hotplugd.plan.desired import Wants
+from hotplugd.plan.foreign_entries import Shape, alone, claims_on, given, taken_by
+from hotplugd.plan.kinds.kind import Claim, Want
 
 _NOTHING: Final[Mapping[Claim, Holder]] = MappingProxyType({})
 
@@ -201,13 +202,13 @@ def _afterwards(found: Wants, other: Holder) -> tuple[str, bool]:
 
 def _is_one(want: Want) -> bool:
     """Whether only one can have it at a time."""
-    return want.what in ("nic", "pci")
+    return want.kind.single
 
 
 def _may_be_shared(want: Want) -> bool:
     if _is_one(want):
         return False
-    return want.attach.share if want.attach.share is not None else want.what == "gpu"
+    return want.attach.share if want.attach.share is not None else want.kind.shared
 
 
 def _split(instance: Instance, *, restarts: bool) -> tuple[Mapping[Claim, Holder], Mapping[Claim, Holder]]:

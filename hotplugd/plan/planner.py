@@ -9,64 +9,23 @@ small plan. The daemon, `hotplugd plan`, `hotplugd explain` and the tests all ca
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 from hotplugd.model import entry as entries
-from hotplugd.model import nic_slot
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, quoted
-from hotplugd.plan import form
-from hotplugd.plan.desired import Want, apart, hardware, identity, own_serial, shared_identity
+from hotplugd.plan.change import Action, Attachment, Change, Plan
+from hotplugd.plan.identity import apart, hardware, own_serial
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.kinds.node import SEALED
+from hotplugd.plan.make_entry import entry_for, moved, wrong_mode
+from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.unprocessed import Unsettled
 from hotplugd.rules.keys import values
 
 # So many dead interfaces of one instance are told of one by one: who may edit it may write any number down.
 _MOST_DEAD: Final = 10
-
-Action = Literal["add", "update", "repair", "remove"]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing to do to one instance's entries. For `remove` the entry is the one that goes.
-
-    device  its node on the host; of what goes, the one that it had
-    frees   the place inside at which the entry's device is no more once this was done, or empty
-    """
-
-    action: Action
-    instance: InstanceName
-    entry: Entry
-    device: str
-    rule: str
-    why: str
-    want: Want | None = None
-    frees: str = ""
-
-    @property
-    def identity(self) -> str:
-        """The device's identity, as the entry has it."""
-        return self.entry.config.get(entries.MARK_DEVICE, "")
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A device whose entry is as it should be. verified: seen inside, None where there is no inside now."""
-
-    want: Want
-    entry: Entry
-    verified: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What has to change in one instance, what is as it should be, and what cannot be."""
-
-    changes: tuple[Change, ...] = ()
-    attachments: tuple[Attachment, ...] = ()
-    problems: tuple[Problem, ...] = ()
 
 
 def plan_instance(
@@ -97,27 +56,13 @@ def plan_instance(
         return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
     mine = list(wanted)
     planner = _Planner(instance, inside, unsettled, held, unstartable)
-    mine = planner.under_their_entries(mine)
+    mine = planner.adopt(mine)
     planner.wait(mine)
     if present is not None:
         planner.bury(present, mine)
     planner.place(mine)
     planner.clear(present or ())
     return Plan(tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems))
-
-
-def _is_again(entry: Entry, want: Want) -> bool:
-    """Whether this is the interface that the entry was for, plugged in again under the same name.
-
-    Under another's name it would be another that the server gives the dead one's address (measured).
-    """
-    return (
-        want.what == "nic"
-        and not want.device.away
-        and want.device.kernel == entry.config.get("parent")
-        # An earlier version did not tell the interfaces of one device apart.
-        and entry.config.get(entries.MARK_DEVICE) in (identity(want.device), shared_identity(want.device))
-    )
 
 
 def _elsewhere(want: Want, instance: Instance) -> Problem:
@@ -156,7 +101,6 @@ class _Planner:
         self.problems: list[Problem] = []
         self._instance = instance
         self._inside = inside
-        self._held = held
         self._unstartable = unstartable
         self._ours = {each.name: each for each in instance.entries.values() if entries.is_ours(each)}
         self._foreign = {
@@ -164,35 +108,16 @@ class _Planner:
             for each in (*instance.inherited.values(), *instance.entries.values())
             if each.name not in self._ours and (path := entries.place_of(each))
         }
-        # By the name on the host: of those that were plugged in there under one name in turn.
-        self._interfaces: dict[str, list[Entry]] = {}
-        for each in self._ours.values():
-            if nic_slot.is_nic(each):
-                self._interfaces.setdefault(each.config.get("parent", ""), []).append(each)
+        self._nics = NicEntries(instance, self._ours, held)
         unknown = Unsettled(unsettled)
         self._waiting = {each.name: each for each in self._ours.values() if unknown.may_have(each)}
         self._kept = set(self._waiting)
         self._taken: dict[str, Want | str] = {}
         self._serials: dict[tuple[str, str], Want] = {}
 
-    def under_their_entries(self, wanted: Iterable[Want]) -> list[Want]:
+    def adopt(self, wanted: Iterable[Want]) -> list[Want]:
         """The wants, those of an interface under the slot that its entry names, where there is one."""
-        return [self._under_its_entry(want) if want.what == "nic" else want for want in wanted]
-
-    def _under_its_entry(self, want: Want) -> Want:
-        if entries.name_for(want.slot) in self._ours:
-            return want
-        actual = self._ours.get(self._held.get(want.slot, "")) or next(
-            (
-                each
-                for each in self._interfaces.get(want.device.kernel, ())
-                if nic_slot.stands_for(each, want.device, self._instance)
-            ),
-            None,
-        )
-        if actual is None or not nic_slot.is_named_rightly(actual):
-            return want
-        return replace(want, slot=entries.slot_of(actual))
+        return [self._nics.adopt(want) for want in wanted]
 
     def wait(self, wanted: Iterable[Want]) -> None:
         """Keep the places of entries whose devices are not known yet."""
@@ -205,37 +130,18 @@ class _Planner:
         }
 
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
-        """Leave the entries of network interfaces whose hardware went while they were inside.
-
-        The server cannot take them out, and a try makes it forget what it would need for that later (LXD:
-        device/nic_physical.go, postStop looks for the interface on the host under its old name).
-        """
-        who, mark = self._instance.id, entries.mark_for(self._instance.id)
-        here = {want.device.kernel: want for want in wanted if want.what == "nic" and not want.device.away}
-        inside, dead = set(self._held.values()), 0
-        for name, each in self._ours.items():
-            lives = not nic_slot.is_nic(each) or name in inside or entries.slot_of(each) in present
-            if lives or not self._instance.running or each.config.get(entries.MARK_INSTANCE) != mark:
-                continue
-            if each.config.get(entries.MARK_MEMBER, "") != self._instance.location:
-                continue
-            again = here.get(each.config.get("parent", ""))
-            if again is not None and _is_again(each, again):
-                continue
-            self._kept.add(name)
-            self._taken[entries.place_of(each)] = f"the entry '{name}' of an interface that is gone"
-            if (dead := dead + 1) > _MOST_DEAD:
-                continue
-            parent = quoted(each.config.get("parent", ""))
-            message = (
-                f"its hardware went while it was in {who}, and the server can take its entry out only once "
-                f"it is back as {parent}, or while {who} is stopped: plug it in again, or stop {who} until "
-                f"the entry is gone"
-            )
-            device, rule = each.config.get(entries.MARK_NODE, ""), each.config.get(entries.MARK_RULE, "")
-            self.problems.append(Problem(device, rule, message))
-        if dead > _MOST_DEAD:
-            self.problems.append(Problem("", "", f"{who} has {dead} entries of interfaces that are gone"))
+        """Leave the entries of network interfaces whose hardware went while they were inside."""
+        dead = list(self._nics.dead(present, wanted))
+        for number, entry in enumerate(dead):
+            self._kept.add(entry.name)
+            self._taken[entries.place_of(entry)] = f"the entry '{entry.name}' of an interface that is gone"
+            if number < _MOST_DEAD:
+                message = told_of_dead(entry, self._instance)
+                device, rule = (entry.config.get(mark, "") for mark in (entries.MARK_NODE, entries.MARK_RULE))
+                self.problems.append(Problem(device, rule, message))
+        if len(dead) > _MOST_DEAD:
+            message = f"{self._instance.id} has {len(dead)} entries of interfaces that are gone"
+            self.problems.append(Problem("", "", message))
 
     def place(self, wanted: Iterable[Want]) -> None:
         """Find what each wanted device needs. Those that are attached go first, then the older.
@@ -270,14 +176,14 @@ class _Planner:
             self.problems.append(_problem(first, message))
         elif why := self._why_unstartable(first, name):
             self.problems.append(_problem(first, why))
-        elif other := next(filter(None, (self._foreign.get(want.place) for want in wants)), ""):
+        elif other := next(filter(None, (self._foreign.get(want.target) for want in wants)), ""):
             self._share(first, actual, other)
         else:
-            for want in filter(lambda each: each.place, wants):
-                for place in (want.place, *want.links):
+            for want in filter(lambda each: each.target, wants):
+                for place in (want.target, *want.links):
                     self._taken[place] = want
             self._kept.add(name)
-            entry = form.entry_for(first, self._instance, self._inside, actual)
+            entry = entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
                 self.problems.append(_problem(first, entry))
                 if actual is not None and (place := entries.place_of(actual)):
@@ -326,7 +232,7 @@ class _Planner:
     def _in_the_way(self, want: Want, name: str) -> str:
         """Why this device cannot be in this instance, or empty. Notes its serial where it counts."""
         who = self._instance.id
-        if message := form.barred(want, self._instance, self._ours.get(name)):
+        if message := want.kind.barred(want, self._instance, self._ours.get(name)):
             return message
         if (name in self._instance.entries and name not in self._ours) or name in self._instance.inherited:
             return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
@@ -338,7 +244,7 @@ class _Planner:
 
     def _own_serial(self, want: Want) -> str:
         """The serial number that tells it from the rule's other devices; empty where something else does."""
-        if want.place in self._foreign or not want.rule.names_serial(want.device):
+        if want.target in self._foreign or not want.rule.names_serial(want.device):
             return ""
         return own_serial(want.device)
 
@@ -357,8 +263,8 @@ class _Planner:
     def _occupied(self, want: Want) -> str:
         """What is where it or its links should be, or empty."""
         who = self._instance.id
-        if want.place and (holder := self._taken.get(want.place)):
-            return f"{want.place} in {who} is taken by {_named(holder)}"
+        if want.target and (holder := self._taken.get(want.target)):
+            return f"{want.target} in {who} is taken by {_named(holder)}"
         for link in want.links:
             if holder := self._taken.get(link) or self._foreign.get(link):
                 leads = isinstance(holder, Want) and link in holder.links
@@ -373,15 +279,25 @@ class _Planner:
         taking ours out would leave a node of nobody's, and give the other nothing.
         """
         message = (
-            f"{want.place} in {self._instance.id} belongs to its entry '{quoted(other)}', which is not ours"
+            f"{want.target} in {self._instance.id} belongs to its entry '{quoted(other)}', which is not ours"
         )
         self.problems.append(_problem(want, message))
-        if actual is None or not self._instance.running or entries.place_of(actual) != want.place:
+        if actual is None or not self._instance.running or entries.place_of(actual) != want.target:
             return
-        unlike = form.unlike(want, self._instance, self._inside)
+        unlike = self._observed(want)
         if not unlike:
             self._kept.add(actual.name)
             self.attachments.append(Attachment(want, actual, verified=unlike == ""))
+
+    def _observed(self, want: Want) -> str | None:
+        """What is at the device's target inside instead of it; empty where it is there.
+
+        None where nobody looked (yet), or nobody can: into virtual machines, and for what has no target.
+        """
+        inside = self._inside
+        if inside is None or inside.error or not self._instance.running or not want.target:
+            return None
+        return want.kind.observed(want, inside)
 
     def _compare(self, wants: Sequence[Want], wanted: Entry, actual: Entry) -> None:
         """Set the wanted entry against the actual one, and against what was seen inside."""
@@ -391,27 +307,27 @@ class _Planner:
             return
         if actual.config[entries.MARK_INSTANCE] != wanted.config[entries.MARK_INSTANCE]:
             # It is right but for a mark, which alone cannot be changed.
-            self._update(first, form.moved(wanted, actual, first.slot), actual, _made_for(actual))
+            self._update(first, moved(wanted, actual, first.slot), actual, _made_for(actual))
             return
         member = actual.config.get(entries.MARK_MEMBER, "")
         if member and member != self._instance.location and not self._instance.running:
             # Hosts that are up have no slot in common; servers that share one host have.
             why = f"it was made on the cluster member {quoted(member)}"
-            self._update(first, form.moved(wanted, actual, first.slot), actual, why)
+            self._update(first, moved(wanted, actual, first.slot), actual, why)
             return
         if entries.name_for(entries.slot_of(actual)) != actual.name:
             self._update(first, None, actual, "its marks name another device")
             return
-        unlike = [(want, form.unlike(want, self._instance, self._inside)) for want in wants]
+        unlike = [(want, self._observed(want)) for want in wants]
         wrong = next(((want, found) for want, found in unlike if found), None)
         if wrong is None or wrong[0].device.away:
             for want, found in unlike:
                 self._attached(want, actual, found)
-        elif (again := form.moved(wanted, actual, first.slot)) is None or entries.is_later(actual):
-            self._remove(actual, f"inside, {wrong[0].place} is {wrong[1]}, and it has to be put in anew")
+        elif (again := moved(wanted, actual, first.slot)) is None or entries.is_later(actual):
+            self._remove(actual, f"inside, {wrong[0].target} is {wrong[1]}, and it has to be put in anew")
         else:
-            wanted_number = "open to it" if wrong[1] == form.SEALED else wrong[0].device.devnum
-            why = f"inside, {wrong[0].place} is {wrong[1]}, not {wanted_number}"
+            wanted_number = "open to it" if wrong[1] == SEALED else wrong[0].device.devnum
+            why = f"inside, {wrong[0].target} is {wrong[1]}, not {wanted_number}"
             self._change("repair", first, again, why)
 
     def _update(self, want: Want, wanted: Entry | None, actual: Entry, why: str) -> None:
@@ -421,24 +337,26 @@ class _Planner:
             # A later version's marks may say what is not known here, and would be lost without its knowing.
             self._remove(actual, f"{why}, and it has to be put in anew")
         else:
-            self._change("update", want, wanted, why, frees=before if before != want.place else "")
+            self._change("update", want, wanted, why, frees=before if before != want.target else "")
 
     def _attached(self, want: Want, actual: Entry, unlike: str | None) -> None:
         if unlike:
             self.problems.append(
                 _problem(
                     want,
-                    f"{_what_is_there(unlike)} {want.place} in {want.instance}, and it is not on the host: "
+                    f"{_what_is_there(unlike)} {want.target} in {want.instance}, and it is not on the host: "
                     f"it was renamed inside, or its hardware is gone; stopping the instance brings back what "
                     f"there is",
                 )
             )
-        message = form.wrong_mode(want, self._inside) if unlike == "" else ""
+        message = wrong_mode(want, self._inside) if unlike == "" else ""
         if message:
             self.problems.append(_problem(want, message))
         verified: bool | None = unlike == "" and not message
-        unseen = self._inside is None or not self._instance.running or not want.place
-        if unlike is None and (unseen or form.is_veiled(want, self._inside)):
+        unseen = self._inside is None or not self._instance.running or not want.target
+        if unlike is None and (
+            unseen or (self._inside is not None and want.kind.is_veiled(want, self._inside))
+        ):
             verified = None
         self.attachments.append(Attachment(want, actual, verified))
 

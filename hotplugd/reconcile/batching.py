@@ -9,7 +9,7 @@ from typing import Final
 from hotplugd.aio.backoff import LONG_AGO, NEVER, delay
 from hotplugd.aio.pace import Pace
 from hotplugd.model.problem import Problem
-from hotplugd.plan.planner import Change
+from hotplugd.plan.change import Change
 
 # So many requests in a row may change an instance, then one in so many seconds: what changes gathers.
 _FREE_REQUESTS: Final = 100
@@ -173,7 +173,7 @@ def _with_room(chosen: list[Change], changes: Sequence[Change]) -> list[Change]:
     while True:
         names = {change.entry.name for change in chosen}
         occupied = {change.frees for change in changes if change.frees and change.entry.name not in names}
-        fit = [change for change in chosen if change.want is None or change.want.place not in occupied]
+        fit = [change for change in chosen if change.want is None or change.want.target not in occupied]
         if len(fit) == len(chosen):
             return chosen
         chosen = fit

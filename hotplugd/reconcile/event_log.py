@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.model.entry import place_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.planner import Change
+from hotplugd.plan.change import Change
 from hotplugd.reconcile.notified import Telling
 from hotplugd.reconcile.observed import Left
 

@@ -10,7 +10,8 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device
-from hotplugd.plan.desired import identity, wants
+from hotplugd.plan.desired import wants
+from hotplugd.plan.identity import identity
 from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, Hold, Holdoff, plug_of
 from hotplugd.rules.ruleset import RuleSet
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from hotplugd.model.values import Device
-from hotplugd.plan.desired import may_be_used
-from hotplugd.plan.planner import Change
+from hotplugd.plan.change import Change
+from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.reconcile.ports import Tools
 
 # An answer holds for so many seconds: where more became known meanwhile the plan is made anew.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from hotplugd.model.entry import place_of
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Devnum, Inside, Instance
-from hotplugd.plan.planner import Attachment
+from hotplugd.plan.change import Attachment
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class Told:
         inside  what was seen since the last change of each path
         """
         here = {
-            each.want.place: each
+            each.want.target: each
             for each in attachments
-            if _has(inside, each.want.place, each.want.device.devnum)
+            if _has(inside, each.want.target, each.want.device.devnum)
         }
         gone = [
             replace(each, uevent=replace(each.uevent, action="remove"))

@@ -14,7 +14,7 @@ from hotplugd.model.ports import Unfit, Untold
 from hotplugd.model.problem import Problem
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Inside, Instance, InstanceName
-from hotplugd.plan.planner import Plan
+from hotplugd.plan.change import Plan
 from hotplugd.reconcile.event_log import Report
 from hotplugd.reconcile.notified import Telling, Told
 from hotplugd.reconcile.ports import Tools

@@ -11,8 +11,8 @@ from hotplugd.aio.pace import Pace
 from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Inside, Instance, InstanceName, Node
-from hotplugd.plan.desired import Want
-from hotplugd.plan.planner import Attachment, Change
+from hotplugd.plan.change import Attachment, Change
+from hotplugd.plan.kinds.kind import Want
 
 # A busy mount table inside is looked at no more often than this, in seconds.
 _PAUSE: Final = 0.2
@@ -130,7 +130,7 @@ class Sight:
 
     def paths(self, attachments: Iterable[Attachment]) -> list[str]:
         """Where to look, given what is attached."""
-        attached = {each.want.place for each in attachments if entries.is_path(each.want.place)}
+        attached = {each.want.target for each in attachments if entries.is_path(each.want.target)}
         return sorted(attached | self._leaving.keys() | self._behind.keys() | self.also)
 
     def problems(self, name: InstanceName, now: float) -> list[Problem]:

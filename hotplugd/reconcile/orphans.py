@@ -14,7 +14,7 @@ from hotplugd.aio.backoff import Retry
 from hotplugd.model.entry import MARK_NODE, MARK_RULE, is_ours, place_of, slot_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName
-from hotplugd.plan.planner import Change
+from hotplugd.plan.change import Change
 from hotplugd.reconcile.ports import Notes
 
 # Seconds: the first pause after the server did not take something away, and the longest.

@@ -12,7 +12,7 @@ from typing import Final
 
 from hotplugd.model.values import Instance, InstanceName
 from hotplugd.plan.desired import Wants
-from hotplugd.plan.foreign_entries import Claim
+from hotplugd.plan.kinds.kind import Claim
 from hotplugd.plan.ownership import Claims, withheld
 
 # A restart takes no longer than this between the stop and the start.

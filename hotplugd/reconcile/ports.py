@@ -11,7 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.model.ports import Injector, Inspector, Server
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName, Link
-from hotplugd.plan.desired import Want
+from hotplugd.plan.kinds.kind import Want
 
 
 class Slots(Protocol):

@@ -17,10 +17,11 @@ from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import number_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
-from hotplugd.plan.desired import Want, Wants, guard_rail, judged, may_be_used
-from hotplugd.plan.foreign_entries import Claim
+from hotplugd.plan.change import Attachment, Change
+from hotplugd.plan.desired import Wants, judged
+from hotplugd.plan.guard_rails import guard_rail, may_be_used
+from hotplugd.plan.kinds.kind import Claim, Want
 from hotplugd.plan.ownership import met
-from hotplugd.plan.planner import Attachment, Change
 from hotplugd.reconcile.moved_nics import Present
 from hotplugd.reconcile.nic_locations import Moved
 from hotplugd.reconcile.ownership_watch import Others

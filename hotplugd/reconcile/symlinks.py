@@ -18,7 +18,7 @@ from hotplugd.model.entry import MARK_LINKS, is_ours, links_of, place_of
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName, Link, Node, quoted
-from hotplugd.plan.planner import Attachment
+from hotplugd.plan.change import Attachment
 from hotplugd.reconcile.ports import Tools
 
 _PAUSES: Final = (0.5, 30.0)
@@ -108,7 +108,7 @@ class Linker:
 
     def _find(self, attachments: Sequence[Attachment], instance: Instance, inside: Inside) -> None:
         wanted = {
-            link: Task(link, each.want.place, each.entry.name, str(each.want.device), each.want.rule.name)
+            link: Task(link, each.want.target, each.entry.name, str(each.want.device), each.want.rule.name)
             for each in attachments
             if each.verified
             for link in each.want.links
@@ -145,7 +145,7 @@ class Linker:
         attached: dict[str, set[tuple[str, str]]] = {}
         for each in attachments:
             pairs = attached.setdefault(each.entry.name, set())
-            pairs |= {(link, each.want.place) for link in each.want.links}
+            pairs |= {(link, each.want.target) for link in each.want.links}
         return [
             (path, link)
             for path, link in self._links.items()

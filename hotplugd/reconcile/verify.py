@@ -13,8 +13,8 @@ from hotplugd.model.nic_slot import is_nic
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName
-from hotplugd.plan.desired import Want
-from hotplugd.plan.planner import Change, Plan
+from hotplugd.plan.change import Change, Plan
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.event_log import Report
 from hotplugd.reconcile.notify import Teller
 from hotplugd.reconcile.observed import BUSY, Left, Sight

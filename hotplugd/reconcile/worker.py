@@ -16,8 +16,9 @@ from hotplugd.model import entry as entries
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
-from hotplugd.plan.desired import Want
-from hotplugd.plan.planner import Change, Plan, plan_instance
+from hotplugd.plan.change import Change, Plan
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.batching import CROWDED, Records
 from hotplugd.reconcile.event_log import Report
 from hotplugd.reconcile.failed_starts import Starts

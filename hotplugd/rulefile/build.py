@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 from hotplugd.model.values import quoted
+from hotplugd.plan.kinds import registry
 from hotplugd.rulefile.decode import Field, Reader, first_word, what_is
 from hotplugd.rulefile.grammar import ATTACH, COMPANION, FILE, MATCH, RULE
 from hotplugd.rulefile.parse import Broken, Items, Node, Pairs, Place, Scalar, Source
 from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values, with_default_subsystem
 from hotplugd.rules.pattern import Glob, GlobError
-from hotplugd.rules.ruleset import Attach, Companion, Rule, What
+from hotplugd.rules.ruleset import Attach, Companion, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Checker(Reader):
             project=texts.get("project") or "default",
             path=texts.get("path"),
             links=self.texts(fields["link"]) if "link" in fields else (),
-            what=cast("What | None", texts.get("as")),
+            what=texts.get("as"),
             name=texts.get("name"),
             uid=int(uid) if uid is not None else None,
             gid=int(gid) if gid is not None else None,
@@ -207,7 +207,7 @@ def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
     if len(attach.to) == 1 or subsystem is None or not subsystem.is_exact:
         return None
     only = subsystem.exact
-    if attach.what in ("nic", "pci") or (attach.what is None and only <= {"net", "pci"}):
+    if registry.is_single(attach.what, frozenset(only)):
         return "`to` names several instances, and such a device can be in one at a time", "name one"
     if only == {"block"} and attach.share is None:
         hint = "`share: true` attaches it all the same; what two write at once destroys file systems"

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from hotplugd.plan.kinds.registry import kind_names
 from hotplugd.rulefile import validate
 from hotplugd.rulefile.validate import Complaint
 from hotplugd.rules.pattern import Glob
@@ -170,6 +171,8 @@ MATCH: Final = Table(
     ),
 )
 
+*_OTHERS, _LAST = kind_names()
+_KINDS: Final = f"{', '.join(_OTHERS)} or {_LAST}"
 _LINK: Final = Key(
     "link",
     "texts",
@@ -200,9 +203,9 @@ ATTACH: Final = Table(
         Key(
             "as",
             "text",
-            "What goes in: node, nic, gpu or pci. Left out, it follows from the subsystem.",
+            f"What goes in: {_KINDS}. Left out, it follows from the subsystem.",
             text=validate.what,
-            json="^(node|nic|gpu|pci)$",
+            json=f"^({'|'.join(kind_names())})$",
         ),
         Key(
             "name",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.model.values import is_instance_name, is_reserved_path, printable, quoted
+from hotplugd.plan.kinds.registry import kind_names
 from hotplugd.rules.pattern import Chars, Glob
 from hotplugd.rules.template import Part, TemplateError, parse_template
 
@@ -32,7 +33,6 @@ _LONGEST_RULE: Final = 64
 _NEVER_A_NAME: Final = frozenset({"id", "interface", "mac"})
 # Linux: net/core/dev.c, dev_valid_name; LXD takes less: shared/validate, IsInterfaceName.
 _INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{1,14}", re.ASCII)
-WHATS: Final = ("node", "nic", "gpu", "pci")
 
 MODE_JSON: Final = "^0?[0-7]{3}$"
 NUMBER_JSON: Final = "^(0|[1-9][0-9]{0,9})$"
@@ -90,9 +90,10 @@ def mac(glob: Glob) -> Complaint | None:
 
 def what(text: str) -> Complaint | None:
     """What a device goes in as."""
-    if text in WHATS:
+    names = kind_names()
+    if text in names:
         return None
-    return Complaint(f"'{quoted(text)}' is nothing that a device can go in as", f"one of {', '.join(WHATS)}")
+    return Complaint(f"'{quoted(text)}' is nothing that a device can go in as", f"one of {', '.join(names)}")
 
 
 def interface_name(text: str) -> Complaint | None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from hotplugd.model.values import Device
 from hotplugd.rules.index import Index
 from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
 from hotplugd.rules.template import parse_template
 from hotplugd.rules.twins import is_place_or_mac, is_serial
-
-What = Literal["node", "nic", "gpu", "pci"]
-"""What a device goes in as: its node, a network interface, a GPU, a PCI device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ class Attach:
     project: str = "default"
     path: str | None = None
     links: tuple[str, ...] = ()
-    what: What | None = None
+    what: str | None = None
     name: str | None = None
     uid: int | None = None
     gid: int | None = None

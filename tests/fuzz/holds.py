@@ -9,7 +9,7 @@ from typing import Final
 
 from hotplugd.model.entry import MARK, is_ours, place_of
 from hotplugd.model.values import Device, is_instance_name, is_reserved_path
-from hotplugd.plan.planner import Change
+from hotplugd.plan.change import Change
 from hotplugd.rulefile.diagnostics import Diagnostic, Related
 from hotplugd.rules.ruleset import RuleSet
 

@@ -18,9 +18,11 @@ from hotplugd.model.entry import is_ours, links_of
 from hotplugd.model.nic_snapshot import recall
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Entry, Instance, is_instance_name
-from hotplugd.plan.desired import Wants, identity, wants
+from hotplugd.plan.change import Plan
+from hotplugd.plan.desired import Wants, wants
+from hotplugd.plan.identity import identity
 from hotplugd.plan.ownership import Claims, withheld
-from hotplugd.plan.planner import Plan, plan_instance
+from hotplugd.plan.planner import plan_instance
 from hotplugd.rules.ruleset import RuleSet, Verdict
 from tests.fuzz import holds, made
 from tests.fuzz.feed import Feed
@@ -53,7 +55,7 @@ def judge(feed: Feed, rules: RuleSet, device: Device) -> None:
     for name in dict.fromkeys(want.instance for want in found.wants):
         wanted = [want for want in found.wants if want.instance == name]
         box = made.instance(feed, device, name)
-        seen = made.inside(feed, {want.place: device for want in wanted})
+        seen = made.inside(feed, {want.target: device for want in wanted})
         plan = plan_instance(name, box, wanted, seen, present={device.slot})
         for change in plan.changes:
             if change.action != "remove":
@@ -69,7 +71,7 @@ def plans(data: bytes) -> None:
     found = {each.syspath: each for each in feed.several(lambda: made.device(feed), 3)}.values()
     wanted = [want for each in found for want in wants(rules, each).wants if want.instance == made.BOX]
     box = made.instance(feed, next(iter(found), None))
-    seen = made.inside(feed, {want.place: want.device for want in wanted})
+    seen = made.inside(feed, {want.target: want.device for want in wanted})
     unsettled = [made.usb_device(feed)] if feed.chance(3) else []
     plan = plan_instance(made.BOX, box, wanted, seen, unsettled, {each.slot for each in found})
     theirs = {each.name for each in box.entries.values() if not is_ours(each)} | box.inherited.keys()

@@ -9,8 +9,9 @@ import pytest
 
 from hotplugd.model.entry import name_for, slot_links
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Node
-from hotplugd.plan.desired import Want
-from hotplugd.plan.planner import Plan, plan_instance
+from hotplugd.plan.change import Plan
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.planner import plan_instance
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, plugged, rule, ruleset, wanted
 from tests.rules import devices
 

@@ -10,8 +10,9 @@ import pytest
 from hotplugd.model.entry import MARK_SEEN, MARK_SLOT, MARK_VERSION, age_of, name_for
 from hotplugd.model.nic_snapshot import recall, remember
 from hotplugd.model.values import Ability, Device, Entry, Inside, Instance, Node
+from hotplugd.plan.change import Plan
 from hotplugd.plan.desired import wants
-from hotplugd.plan.planner import Plan, plan_instance
+from hotplugd.plan.planner import plan_instance
 from tests.devices import ALL, BOX, all_with, box, console, disk, gpu, interface, pci, phone, rule, ruleset
 
 NIC = interface()

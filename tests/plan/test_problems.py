@@ -9,8 +9,9 @@ import pytest
 from hotplugd.model.entry import MARK_INSTANCE, MARK_MEMBER, MARK_NODE, MARK_RULE, name_for, slot_links
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Inside, Instance, Node
+from hotplugd.plan.change import Change, Plan
 from hotplugd.plan.desired import wants
-from hotplugd.plan.planner import Change, Plan, plan_instance
+from hotplugd.plan.planner import plan_instance
 from tests.devices import (
     ALL,
     BOX,

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from hotplugd.model.entry import is_for, is_ours, name_for, place_of, slot_links, slot_of
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Node
-from hotplugd.plan.desired import Want, wants
-from hotplugd.plan.planner import Plan, plan_instance
+from hotplugd.plan.change import Plan
+from hotplugd.plan.desired import wants
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.planner import plan_instance
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import BOX, console, disk, entry, phone, rule, ruleset
 
@@ -107,7 +109,7 @@ def worlds(draw: st.DrawFn) -> World:
         entries={each.name: each for each in own},
         inherited={each.name: each for each in inherited if each.name not in {one.name for one in own}},
     )
-    nodes = {want.place: None for device in devices for want in wants(RULES[0], device).wants}
+    nodes = {want.target: None for device in devices for want in wants(RULES[0], device).wants}
     inside = Inside(
         nodes={path: draw(SEEN) for path in (*nodes, *PATHS)},
         users={"ci": draw(IDS)},

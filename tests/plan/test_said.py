@@ -8,7 +8,10 @@ import pytest
 
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.desired import Want, Wants, identity, wants
+from hotplugd.plan.desired import Wants, wants
+from hotplugd.plan.identity import identity
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.kinds.registry import kind_named
 from hotplugd.rules.ruleset import Attach
 from tests.devices import all_with, box, console, disk, gpu, interface, pci, phone, plugged, rule, ruleset
 from tests.rules import devices
@@ -148,7 +151,7 @@ def test_nothing_in_the_way_is_a_want_with_everything_in_it() -> None:
         rules.rules[0],
         attach,
         InstanceName("lab", "box"),
-        "node",
+        kind_named("node"),
         "/dev/ttyX",
         ONE.slot,
         ("/dev/A5001", "/dev/l.1"),
@@ -187,7 +190,7 @@ GOES: dict[str, tuple[Device, str, tuple[str, str, str]]] = {
 @pytest.mark.parametrize(("device", "more", "expected"), GOES.values(), ids=GOES)
 def test_a_device_goes_in_as_what_it_is(device: Device, more: str, expected: tuple[str, str, str]) -> None:
     found = wants(all_with(more or "force: false"), device)
-    assert [(each.what, each.place, each.slot) for each in found.wants] == [expected]
+    assert [(each.kind.name, each.target, each.slot) for each in found.wants] == [expected]
     assert found.problems == ()
 
 
@@ -209,7 +212,7 @@ def test_what_goes_along_has_nothing_of_the_device_above_but_its_place() -> None
         rule("{vendor_id: 18d1}", f"{{to: 'c-{{kernel}}', link: /dev/p, mode: '0600', with: {item}}}")
     )
     (want,) = wants(rules, tty).wants
-    assert (want.instance.name, want.place, want.links, want.attach.mode) == (
+    assert (want.instance.name, want.target, want.links, want.attach.mode) == (
         "c-1-1",
         "/dev/m",
         ("/dev/1-1",),
@@ -222,7 +225,7 @@ def test_what_goes_along_is_what_it_is_whatever_the_device_above_goes_in_as() ->
     nic = interface(above=card)
     rules = ruleset(rule("{subsystem: pci}", "{to: box, as: pci, name: lan0, with: net}"))
     found = wants(rules, nic)
-    assert [(each.what, each.place) for each in found.wants] == [("nic", "enp1s0")]
+    assert [(each.kind.name, each.target) for each in found.wants] == [("nic", "enp1s0")]
 
 
 def test_a_device_without_a_node_stands_for_what_is_below_it_alone() -> None:
@@ -230,10 +233,10 @@ def test_a_device_without_a_node_stands_for_what_is_below_it_alone() -> None:
     rules = ruleset(rule("{subsystem: pci}", "{to: box, with: video4linux}"))
     assert wants(rules, bare) == Wants(bare, rules.rules[0])
     as_pci = ruleset(rule("{subsystem: pci}", "{to: box, as: pci, with: video4linux}"))
-    assert [each.what for each in wants(as_pci, bare).wants] == ["pci"]
+    assert [each.kind.name for each in wants(as_pci, bare).wants] == ["pci"]
     node = phone(1)
     rules = ruleset(rule("{subsystem: usb}", "{to: box, with: tty}"))
-    assert [each.what for each in wants(rules, node).wants] == ["node"]
+    assert [each.kind.name for each in wants(rules, node).wants] == ["node"]
     below = replace(interface(above=bare), slot="")
     rules = ruleset(rule("{subsystem: pci}", "{to: box, with: net}"))
     assert "the kernel keeps such an interface" in wants(rules, below).problems[0].message

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.model.values import Descriptors, Device, InstanceName
-from hotplugd.plan.desired import Want, identity, wants
+from hotplugd.plan.desired import wants
+from hotplugd.plan.identity import identity
+from hotplugd.plan.kinds.kind import Want
 from tests.devices import ALL, all_with, console, disk, interface, phone, plugged, rule, ruleset
 from tests.rules import devices
 
@@ -29,7 +31,7 @@ def test_the_identity_is_the_most_lasting_thing_that_a_device_has(device: Device
 
 
 def places(found: tuple[Want, ...]) -> list[str]:
-    return [f"{want.instance}:{want.place}" for want in found]
+    return [f"{want.instance}:{want.target}" for want in found]
 
 
 # What `attach` says, the device, and where it goes.

@@ -27,7 +27,7 @@ FARM = "{vendor_id: 18d1}"
 
 
 def goes(found: Wants) -> list[str]:
-    return [f"{want.instance}:{want.place}" for want in found.wants]
+    return [f"{want.instance}:{want.target}" for want in found.wants]
 
 
 def taking(companions: str, *before: str, match: str = FARM, to: str = "box", more: str = "") -> list[str]:

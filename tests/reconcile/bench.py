@@ -17,7 +17,7 @@ from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.model.problem import Problem
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
-from hotplugd.plan.desired import Want
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet

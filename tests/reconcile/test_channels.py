@@ -9,7 +9,7 @@ import pytest
 from hotplugd.model.entry import MARK_SLOT, name_for
 from hotplugd.model.nic_slot import read
 from hotplugd.model.values import Device, InstanceName, Node
-from hotplugd.plan.desired import identity
+from hotplugd.plan.identity import identity
 from tests.devices import ALL, BOX, all_with, box, channel, folder, interface, nic_entry, rule, ruleset
 from tests.reconcile.bench import Bench, Request
 from tests.virtual import at, in_virtual_time

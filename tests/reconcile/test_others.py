@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
-from hotplugd.plan.desired import Want, Wants
+from hotplugd.plan.desired import Wants
 from hotplugd.plan.desired import judged as judged_by
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile import reconciler
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import BOX, box, console, disk, interface, nic_entry, phone

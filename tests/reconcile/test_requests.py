@@ -11,8 +11,9 @@ import pytest
 from hotplugd.model.entry import name_for, slot_links
 from hotplugd.model.ports import Busy, Unreachable
 from hotplugd.model.values import Device, Entry, InstanceName
-from hotplugd.plan.desired import Want, Wants
+from hotplugd.plan.desired import Wants
 from hotplugd.plan.desired import judged as judged_by
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile import reconciler
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset

@@ -491,7 +491,7 @@ def test_whatever_happens_what_those_inside_know_is_so_in_the_end(steps: list[St
             when += pause + 0.001
         bench.deaf = lambda _: None
         await at(when + HOUR)
-        there = {each.want.place: each.want.device.slot for each in bench.reconciler.attachments()}
+        there = {each.want.target: each.want.device.slot for each in bench.reconciler.attachments()}
         assert known(bench) == there
 
     test()

@@ -1,0 +1,54 @@
+"""What has to change in an instance, and what is as it should be. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hotplugd.model import entry as entries
+from hotplugd.model.problem import Problem
+from hotplugd.model.values import Entry, InstanceName
+from hotplugd.plan.kinds.kind import Want
+
+Action = Literal["add", "update", "repair", "remove"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing to do to one instance's entries. For `remove` the entry is the one that goes.
+
+    device  its node on the host; of what goes, the one that it had
+    frees   the place inside at which the entry's device is no more once this was done, or empty
+    """
+
+    action: Action
+    instance: InstanceName
+    entry: Entry
+    device: str
+    rule: str
+    why: str
+    want: Want | None = None
+    frees: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The device's identity, as the entry has it."""
+        return self.entry.config.get(entries.MARK_DEVICE, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A device whose entry is as it should be. verified: seen inside, None where there is no inside now."""
+
+    want: Want
+    entry: Entry
+    verified: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to change in one instance, what is as it should be, and what cannot be."""
+
+    changes: tuple[Change, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    problems: tuple[Problem, ...] = ()

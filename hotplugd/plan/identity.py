@@ -1,0 +1,70 @@
+"""What stays of a device when it is enumerated again, and what tells it from others. Pure."""
+
+from __future__ import annotations
+
+from hotplugd.model.values import Device, quoted
+from hotplugd.rules.keys import values
+
+
+def identity(device: Device) -> str:
+    """What stays of a device when it is enumerated again: its serial, its port, its path or its name.
+
+    A network interface's is its permanent address, or with its name what it shares with its neighbours.
+
+    Serials of one repeated character ("0000000000") are what makers write who number nothing.
+    """
+    shared = shared_identity(device)
+    if device.subsystem != "net" or device.attrs.get("permanent_address"):
+        return shared
+    return f"{shared}/{quoted(device.kernel)}"
+
+
+def shared_identity(device: Device) -> str:
+    """The identity, but for what tells apart the network interfaces of one device."""
+    for mac in values(device, "mac"):
+        return f"mac:{quoted(mac)}"
+    serial = next(iter(values(device, "serial")), "")
+    if len(set(serial)) > 1:
+        return f"serial:{quoted(serial)}"
+    for key in ("port", "path", "kernel"):
+        for value in values(device, key):
+            return f"{key}:{quoted(value)}"
+    return f"syspath:{device.syspath}"
+
+
+def hardware(device: Device) -> Device:
+    """The piece that has the serial number: a tty has its cable's, a partition its disk's."""
+    if device.usb is not None:
+        return device.usb
+    serial = own_serial(device)
+    found = device
+    for above in device.ancestors():
+        if above.subsystem == "nvme" or (serial and own_serial(above) == serial):
+            found = above
+    return found
+
+
+def own_serial(device: Device) -> str:
+    """The serial number, or what else than a USB device has in its place; empty where it has none.
+
+    Of a USB device without one ID_SERIAL has the vendor and the model alone.
+    """
+    for serial in values(device, "serial"):
+        return serial
+    if device.usb is not None:
+        return ""
+    others = (device.attrs.get(name, "") for name in ("serial", "vpd_pg80", "cid", "uniq"))
+    return device.properties.get("ID_SERIAL", "") or next(filter(None, others), "")
+
+
+def apart(one: Device, other: Device) -> tuple[str, str, str]:
+    """The match key by which rules can tell two devices apart by their place, and each one's value with it.
+
+    What stays over a boot comes first: in `port` is a bus's number, which the next boot may give to another.
+    """
+    one, other = hardware(one), hardware(other)
+    for key in ("path", "port"):
+        for value, others in zip(values(one, key), values(other, key), strict=False):
+            if value != others:
+                return key, f"{key} {quoted(value)}", f"{key} {quoted(others)}"
+    return "path", one.syspath, other.syspath

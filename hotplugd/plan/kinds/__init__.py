@@ -1,0 +1,1 @@
+"""The kinds of device: one file each, behind the protocol in `kind`. Pure."""

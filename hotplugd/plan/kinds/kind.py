@@ -1,0 +1,152 @@
+"""The protocol of a kind of device, and what should be in an instance as one.
+
+A kind is one of the ways in which a device goes into an instance: its node, a network interface, a GPU, a PCI
+device. Each has one file beside this one, and one row in `KINDS`. Keys of entries are LXD's and Incus's
+(doc/reference/devices).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.rules.ruleset import Attach, Rule
+
+Claim = tuple[str, ...]
+"""What an entry takes devices by, such as ("node", "/dev/ttyUSB0") or ("usb", "18d1", "", "", "", ""): its
+kind, and the texts that must be the device's, where an empty one may be any."""
+
+Facts = tuple[Sequence[str], ...] | None
+"""The values that a device has for each of the texts of a claim; None where it is nothing of that kind."""
+
+CONTAINERS: Final = frozenset({"container"})
+MACHINES: Final = frozenset({"virtual-machine"})
+BOTH: Final = CONTAINERS | MACHINES
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the server reads one type of entry, whoever wrote it.
+
+    instances  the kinds of instance that it means something to
+    claims     what an entry with these keys takes devices by
+    """
+
+    instances: frozenset[str]
+    claims: Callable[[Mapping[str, str]], Iterator[Claim]]
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """One device that should be in one instance, and where and how.
+
+    kind    what it goes in as
+    target  where it is inside: its node's path, or a network interface's name; empty for what has neither
+    links   the paths of symlinks inside that lead to its node
+    slot    the id of the enumeration that its entry is for: the device's own, or a GPU's PCI device's, by
+            which its card and its render node are one
+    """
+
+    device: Device
+    rule: Rule
+    attach: Attach
+    instance: InstanceName
+    kind: Kind
+    target: str
+    slot: str
+    links: tuple[str, ...] = ()
+
+
+class Kind(ABC):
+    """One way in which devices go into instances. Without state, and pure.
+
+    name        what rules call it, after `as:`
+    doc         one line of the reference
+    subsystems  all of whose devices go in as this where the rule does not say what they go in as
+    single      only one instance can have such a device at a time
+    shared      several may have it where the rule does not say so
+    leaves      the device leaves the host while an instance has it
+    has_path    rules may say where its node is inside, by `path`
+    has_links   it has a node that symlinks can lead to
+    has_name    rules may say what it is called inside, by `name`
+    readings    by type of entry, how the server reads those that give such devices
+    facts       by kind of claim, what a device has to say to it
+    """
+
+    name: ClassVar[str]
+    doc: ClassVar[str]
+    subsystems: ClassVar[frozenset[str]] = frozenset()
+    single: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
+    leaves: ClassVar[bool] = False
+    has_path: ClassVar[bool] = False
+    has_links: ClassVar[bool] = False
+    has_name: ClassVar[bool] = False
+    readings: ClassVar[Mapping[str, Reading]] = MappingProxyType({})
+    facts: ClassVar[Mapping[str, Callable[[Device], Facts]]] = MappingProxyType({})
+
+    def takes(self, device: Device) -> bool:
+        """Whether the device goes in as this where the rule does not say what it goes in as."""
+        return device.subsystem in self.subsystems
+
+    def serves(self, device: Device) -> bool:
+        """Whether this is the kind that a rule means for the device by this kind's name."""
+        return True
+
+    @abstractmethod
+    def fault(self, device: Device) -> str:
+        """Why the device cannot go in as this; empty where it can."""
+
+    def slot(self, device: Device) -> str:
+        """The id of the enumeration that its entry is for."""
+        return device.slot
+
+    def target(self, device: Device, attach: Attach) -> str:
+        """Where it is inside; empty for what has no place. Raises TemplateError."""
+        return ""
+
+    def target_fault(self, device: Device, attach: Attach, target: str) -> str:
+        """Why it cannot be there; empty where it can."""
+        return ""
+
+    def sharing_fault(self, device: Device, attach: Attach) -> str:
+        """Why it cannot be in several instances at once; empty where it can."""
+        if self.single:
+            return f"a {self.name} can be in one instance at a time, and `to` names several"
+        if attach.share is False:
+            return "`to` names several instances, and the rule says `share: false`"
+        return ""
+
+    @abstractmethod
+    def barred(self, want: Want, instance: Instance, actual: Entry | None) -> str:
+        """Why it cannot be in such an instance, or not now; empty where it can.
+
+        actual  the entry of it that is there
+        """
+
+    @abstractmethod
+    def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
+        """The keys of its entry, but for marks, owner and mode."""
+
+    def marks(self, want: Want) -> dict[str, str]:
+        """Marks of its entry that no other kind has."""
+        return {}
+
+    def has_owner(self, instance: Instance) -> bool:
+        """Whether its entry says who owns its nodes inside, and their mode."""
+        return False
+
+    def observed(self, want: Want, inside: Inside) -> str | None:
+        """What is at its target instead of it, by what was seen inside; empty where it is there.
+
+        None where it was not looked for.
+        """
+        return None
+
+    def is_veiled(self, want: Want, inside: Inside) -> bool:
+        """Whether it was looked for, and what is at its target was not to be seen."""
+        return False

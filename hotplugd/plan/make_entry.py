@@ -1,0 +1,97 @@
+"""The entry that a device becomes in an instance: its kind's keys, our marks, and its owner inside. Pure."""
+
+from __future__ import annotations
+
+from hotplugd.model import entry as entries
+from hotplugd.model.values import Entry, Inside, Instance, quoted
+from hotplugd.plan.identity import identity
+from hotplugd.plan.kinds.kind import Want
+
+
+def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Entry | None) -> Entry | str:
+    """The entry as it should be, or why it cannot be written yet: a user or group in it has no number."""
+    config = {
+        **want.kind.body(want, instance, actual),
+        **want.kind.marks(want),
+        entries.MARK_VERSION: entries.VERSION,
+        entries.MARK_INSTANCE: entries.mark_for(want.instance),
+        entries.MARK_DEVICE: identity(want.device),
+        entries.MARK_NODE: want.device.node or want.device.kernel,
+        entries.MARK_RULE: want.rule.name,
+    }
+    if instance.location:
+        config[entries.MARK_MEMBER] = instance.location
+    if "source" not in config:
+        config[entries.MARK_SLOT] = _marked_slot(want, actual)
+    name = actual.name if actual is not None else entries.name_for(want.slot)
+    if not want.kind.has_owner(instance):
+        return Entry(name, config)
+    if want.attach.mode is not None:
+        config["mode"] = want.attach.mode
+    owner = _owner(want, instance, inside, actual)
+    return owner if isinstance(owner, str) else Entry(name, config | owner)
+
+
+def _marked_slot(want: Want, actual: Entry | None) -> str:
+    """The slot as the entry's name says it, which may be version 1's: else name and mark would not agree."""
+    slot = entries.slot_of(actual) if actual is not None else ""
+    return slot if actual is not None and entries.name_for(slot) == actual.name else want.slot
+
+
+def _owner(
+    want: Want, instance: Instance, inside: Inside | None, actual: Entry | None
+) -> dict[str, str] | str:
+    """The numbers of the node's owner, or why one is not known."""
+    attach, found = want.attach, dict[str, str]()
+    for key, number, who, known in (
+        ("uid", attach.uid, attach.user, inside.users if inside else {}),
+        ("gid", attach.gid, attach.group, inside.groups if inside else {}),
+    ):
+        if number is not None:
+            found[key] = str(number)
+        elif who is not None:
+            looked_up = known.get(who)
+            if looked_up is not None:
+                found[key] = str(looked_up)
+            elif actual is not None and _is_number(actual.config.get(key, "")) and who not in known:
+                found[key] = actual.config[key]
+            else:
+                return _no_such(key, who, instance, known=who in known)
+    return found
+
+
+def moved(entry: Entry, actual: Entry, slot: str) -> Entry | None:
+    """The entry with its source at the slot's other link, which makes every server put the node in again.
+
+    None for what has no source, and has to be taken out first.
+    """
+    if "source" not in entry.config:
+        return None
+    first, second = entries.slot_links(slot)
+    source = first if actual.config["source"] == second else second
+    return Entry(entry.name, {**entry.config, "source": source})
+
+
+def wrong_mode(want: Want, inside: Inside | None) -> str:
+    """What is wrong with the mode of the device's node inside, or empty."""
+    node = inside.nodes.get(want.target) if inside is not None else None
+    if want.attach.mode is None or node is None or node.mode == int(want.attach.mode, 8):
+        return ""
+    return (
+        f"{want.target} in {want.instance} has mode {node.mode:04o}, the rule says {want.attach.mode}: "
+        f"something inside changed it"
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def _no_such(key: str, who: str, instance: Instance, *, known: bool) -> str:
+    what, file = ("user", "/etc/passwd") if key == "uid" else ("group", "/etc/group")
+    if known:
+        return (
+            f"{instance.id} has no {what} '{who}' in its {file}; make one there, or use `{key}` in the rule"
+        )
+    when = "could not be looked up yet" if instance.running else "is looked up when the instance runs"
+    return f"{what} '{quoted(who)}' of {instance.id} {when}"

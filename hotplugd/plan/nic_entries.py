@@ -1,0 +1,91 @@
+"""Entries of network interfaces that are under another slot than their own, or whose hardware is gone. Pure.
+
+An interface leaves the host while an instance has it, so its entry outlives what the host knows of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from hotplugd.model import entry as entries
+from hotplugd.model import nic_slot
+from hotplugd.model.values import Entry, Instance, quoted
+from hotplugd.plan.identity import identity, shared_identity
+from hotplugd.plan.kinds.kind import Want
+
+
+class NicEntries:
+    """Those of one instance that are ours.
+
+    ours  all entries of ours, by name
+    held  the network interfaces that are in it: their entries' names by slot
+    """
+
+    def __init__(self, instance: Instance, ours: Mapping[str, Entry], held: Mapping[str, str]) -> None:
+        self._instance = instance
+        self._ours = ours
+        self._held = held
+        # By the name on the host: of those that were plugged in there under one name in turn.
+        self._by_parent: dict[str, list[Entry]] = {}
+        for entry in ours.values():
+            if nic_slot.is_nic(entry):
+                self._by_parent.setdefault(entry.config.get("parent", ""), []).append(entry)
+
+    def adopt(self, want: Want) -> Want:
+        """The want under the slot that its entry names, where it has one under another's."""
+        if not want.kind.leaves or entries.name_for(want.slot) in self._ours:
+            return want
+        actual = self._ours.get(self._held.get(want.slot, "")) or next(
+            (
+                entry
+                for entry in self._by_parent.get(want.device.kernel, ())
+                if nic_slot.stands_for(entry, want.device, self._instance)
+            ),
+            None,
+        )
+        if actual is None or not nic_slot.is_named_rightly(actual):
+            return want
+        return replace(want, slot=entries.slot_of(actual))
+
+    def dead(self, present: Container[str], wanted: Iterable[Want]) -> Iterator[Entry]:
+        """The entries of interfaces whose hardware went while they were inside, where they have to stay.
+
+        The server cannot take them out, and a try makes it forget what it would need for that later (LXD:
+        device/nic_physical.go, postStop looks for the interface on the host under its old name).
+
+        present  the slots of all devices that exist
+        """
+        if not self._instance.running:
+            return
+        mark = entries.mark_for(self._instance.id)
+        here = {want.device.kernel: want for want in wanted if want.kind.leaves and not want.device.away}
+        inside = set(self._held.values())
+        for entry in filter(nic_slot.is_nic, self._ours.values()):
+            lives = entry.name in inside or entries.slot_of(entry) in present
+            if lives or entry.config.get(entries.MARK_INSTANCE) != mark:
+                continue
+            if entry.config.get(entries.MARK_MEMBER, "") != self._instance.location:
+                continue
+            again = here.get(entry.config.get("parent", ""))
+            if again is None or not _is_again(entry, again):
+                yield entry
+
+
+def told_of_dead(entry: Entry, instance: Instance) -> str:
+    """What to do about such an entry."""
+    who, parent = instance.id, quoted(entry.config.get("parent", ""))
+    return (
+        f"its hardware went while it was in {who}, and the server can take its entry out only once it is "
+        f"back as {parent}, or while {who} is stopped: plug it in again, or stop {who} until the entry "
+        f"is gone"
+    )
+
+
+def _is_again(entry: Entry, want: Want) -> bool:
+    """Whether this is the interface that the entry was for, plugged in again under the same name.
+
+    Under another's name it would be another that the server gives the dead one's address (measured).
+    An earlier version did not tell the interfaces of one device apart.
+    """
+    return entry.config.get(entries.MARK_DEVICE) in (identity(want.device), shared_identity(want.device))
