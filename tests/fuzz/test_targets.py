@@ -18,6 +18,8 @@ from hotplugd.host import device_reader, properties, sysfs
 from hotplugd.model import entry, nic_snapshot
 from hotplugd.model.values import Device
 from hotplugd.plan import desired
+from hotplugd.plan.kinds.nic import Nic
+from hotplugd.plan.kinds.node import Node
 from hotplugd.rules import match, ruleset
 from hotplugd.server import client
 from tests.fuzz.targets import TARGETS
@@ -85,9 +87,9 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "a pattern's text is shown as it is": ("rule-words", match, "printable", _same),
     "a device's text is shown as it is": ("devices", match, "printable", _same),
     "any name is an instance's": ("devices", desired, "is_instance_name", _always),
-    "any path is a node's": ("devices", desired, "_bad_path", lambda *_, **__: ""),
+    "any path is a node's": ("devices", Node, "target_fault", lambda *_: ""),
     "any path is a link's": ("devices", desired, "_bad_link", lambda *_: ""),
-    "any name is an interface's": ("devices", desired, "_bad_name", lambda *_: ""),
+    "any name is an interface's": ("devices", Nic, "target_fault", lambda *_: ""),
     "the matcher and the explanation differ": ("rule-bytes", ruleset.RuleSet, "explain", lambda *_: ()),
     "any text is a slot": ("device-bytes", device_reader, "node_slot", _any_slot),
     "a property has to be UTF-8": ("device-bytes", properties, "os", SimpleNamespace(**_STRICT)),
