@@ -23,7 +23,7 @@ from hotplugd.model.values import (
     quoted,
 )
 from hotplugd.rules.keys import hidden_interfaces, values
-from hotplugd.rules.ruleset import Attach, Rule, RuleSet, What
+from hotplugd.rules.ruleset import Attach, Kind, Rule, RuleSet
 from hotplugd.rules.template import TemplateError, render
 
 
@@ -42,7 +42,7 @@ class Want:
     rule: Rule
     attach: Attach
     instance: InstanceName
-    what: What
+    what: Kind
     place: str
     slot: str
     links: tuple[str, ...] = ()
@@ -175,7 +175,7 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
     rule, anchor = taken.rule, taken.anchor
     attach = taken.rule.attach
     if taken.companion is not None:
-        attach = replace(attach, path=taken.companion.path, links=taken.companion.links, what=None, name=None)
+        attach = replace(attach, path=taken.companion.path, links=taken.companion.links, kind=None, name=None)
 
     def problem(message: str, *, guard: bool = False) -> Wants:
         return Wants(device, rule, (), (Problem(str(device), rule.name, message, guard),), anchor)
@@ -183,10 +183,10 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
     if not attach.force and (held := _held(device, anchor)):
         way = "`force: true` in the rule attaches it all the same"
         return problem(f"{held}; {way}", guard=is_hub(device))
-    if attach.companions and anchor is None and attach.what is None and device.devnum is None:
+    if attach.companions and anchor is None and attach.kind is None and device.devnum is None:
         # The rule is about what is below it: a capture card's nodes, a tape drive's.
         return Wants(device, rule)
-    what = attach.what or _what(device)
+    what = attach.kind or _what(device)
     try:
         place = _place(device, what, attach)
         links = tuple(dict.fromkeys(render(link, device) for link in attach.links))
@@ -216,7 +216,7 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
     return Wants(device, rule, tuple(found), tuple(problems), anchor)
 
 
-def _what(device: Device) -> What:
+def _what(device: Device) -> Kind:
     """What a device goes in as where the rule does not say."""
     if device.subsystem == "net":
         return "nic"
@@ -235,7 +235,7 @@ def _held(device: Device, anchor: Device | None) -> str:
 
 
 def _wrong(
-    device: Device, what: What, attach: Attach, place: str, links: Sequence[str], *, several: bool
+    device: Device, what: Kind, attach: Attach, place: str, links: Sequence[str], *, several: bool
 ) -> str:
     """Why the device cannot go in as the rule says; empty where it can."""
     message = _unfit(device, what, attach)
@@ -250,7 +250,7 @@ def _wrong(
     return message
 
 
-def _unfit(device: Device, what: What, attach: Attach) -> str:
+def _unfit(device: Device, what: Kind, attach: Attach) -> str:
     """Why the device cannot go in as that, or with what the rule says besides; empty where it can."""
     faults = (
         (
@@ -285,13 +285,13 @@ def _unfit(device: Device, what: What, attach: Attach) -> str:
     return next((message for wrong, message in faults if wrong), "")
 
 
-def _place(device: Device, what: What, attach: Attach) -> str:
+def _place(device: Device, what: Kind, attach: Attach) -> str:
     if what == "nic":
         return attach.name or device.kernel
     return render(attach.path, device) if attach.path else device.node
 
 
-def _alone(device: Device, what: What, attach: Attach) -> str:
+def _alone(device: Device, what: Kind, attach: Attach) -> str:
     """Why the device cannot be in several instances at once; empty where it can."""
     if what in ("nic", "pci"):
         return f"a {what} can be in one instance at a time, and `to` names several"

@@ -15,7 +15,7 @@ from hotplugd.rulefile.grammar import ATTACH, COMPANION, FILE, MATCH, RULE
 from hotplugd.rulefile.parse import Broken, Items, Node, Pairs, Place, Scalar, Source
 from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values, with_default_subsystem
 from hotplugd.rules.pattern import Glob, GlobError
-from hotplugd.rules.ruleset import Attach, Companion, Rule, What
+from hotplugd.rules.ruleset import Attach, Companion, Kind, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Checker(Reader):
             project=texts.get("project") or "default",
             path=texts.get("path"),
             links=self.texts(fields["link"]) if "link" in fields else (),
-            what=cast("What | None", texts.get("as")),
+            kind=cast("Kind | None", texts.get("as")),
             name=texts.get("name"),
             uid=int(uid) if uid is not None else None,
             gid=int(gid) if gid is not None else None,
@@ -207,7 +207,7 @@ def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
     if len(attach.to) == 1 or subsystem is None or not subsystem.is_exact:
         return None
     only = subsystem.exact
-    if attach.what in ("nic", "pci") or (attach.what is None and only <= {"net", "pci"}):
+    if attach.kind in ("nic", "pci") or (attach.kind is None and only <= {"net", "pci"}):
         return "`to` names several instances, and such a device can be in one at a time", "name one"
     if only == {"block"} and attach.share is None:
         hint = "`share: true` attaches it all the same; what two write at once destroys file systems"

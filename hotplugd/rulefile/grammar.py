@@ -201,7 +201,7 @@ ATTACH: Final = Table(
             "as",
             "text",
             "What goes in: node, nic, gpu or pci. Left out, it follows from the subsystem.",
-            text=validate.what,
+            text=validate.kind,
             json="^(node|nic|gpu|pci)$",
         ),
         Key(

@@ -32,7 +32,7 @@ _LONGEST_RULE: Final = 64
 _NEVER_A_NAME: Final = frozenset({"id", "interface", "mac"})
 # Linux: net/core/dev.c, dev_valid_name; LXD takes less: shared/validate, IsInterfaceName.
 _INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{1,14}", re.ASCII)
-WHATS: Final = ("node", "nic", "gpu", "pci")
+KINDS: Final = ("node", "nic", "gpu", "pci")
 
 MODE_JSON: Final = "^0?[0-7]{3}$"
 NUMBER_JSON: Final = "^(0|[1-9][0-9]{0,9})$"
@@ -88,11 +88,11 @@ def mac(glob: Glob) -> Complaint | None:
     return Complaint(f"'{quoted(glob.text)}' is no hardware address", hint)
 
 
-def what(text: str) -> Complaint | None:
+def kind(text: str) -> Complaint | None:
     """What a device goes in as."""
-    if text in WHATS:
+    if text in KINDS:
         return None
-    return Complaint(f"'{quoted(text)}' is nothing that a device can go in as", f"one of {', '.join(WHATS)}")
+    return Complaint(f"'{quoted(text)}' is nothing that a device can go in as", f"one of {', '.join(KINDS)}")
 
 
 def interface_name(text: str) -> Complaint | None:

@@ -11,7 +11,7 @@ from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
 from hotplugd.rules.template import parse_template
 from hotplugd.rules.twins import is_place_or_mac, is_serial
 
-What = Literal["node", "nic", "gpu", "pci"]
+Kind = Literal["node", "nic", "gpu", "pci"]
 """What a device goes in as: its node, a network interface, a GPU, a PCI device."""
 
 
@@ -32,7 +32,7 @@ class Attach:
     project      the project of those instances
     path         the node's path inside, or a template of it; None for the host's own
     links        the paths of links inside that lead to the node, or templates of them
-    what         what the device goes in as; None where that follows from the device
+    kind         what the device goes in as; None where that follows from the device
     name         a network interface's name inside; None for the host's own
     uid, gid     numbers inside
     user, group  names, to be looked up inside
@@ -46,7 +46,7 @@ class Attach:
     project: str = "default"
     path: str | None = None
     links: tuple[str, ...] = ()
-    what: What | None = None
+    kind: Kind | None = None
     name: str | None = None
     uid: int | None = None
     gid: int | None = None

@@ -76,8 +76,8 @@ ATTACH = [
     ("{to: box, path: '/dev/tty-{port}'}", Attach(("box",), path="/dev/tty-{port}")),
     ("{to: box, link: /dev/a.b}", Attach(("box",), links=("/dev/a.b",))),
     ("{to: box, link: [/dev/a, '/dev/{port}/.b']}", Attach(("box",), links=("/dev/a", "/dev/{port}/.b"))),
-    ("{to: [a, b], as: node, share: true}", Attach(("a", "b"), what="node", share=True)),
-    ("{to: box, as: nic, name: lan0, share: false}", Attach(("box",), what="nic", name="lan0", share=False)),
+    ("{to: [a, b], as: node, share: true}", Attach(("a", "b"), kind="node", share=True)),
+    ("{to: box, as: nic, name: lan0, share: false}", Attach(("box",), kind="nic", name="lan0", share=False)),
 ]
 
 
