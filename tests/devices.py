@@ -25,7 +25,7 @@ from hotplugd.model.values import Device, Devnum, Entry, Instance, InstanceName,
 from hotplugd.plan.desired import Want, identity, wants
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
-from tests.rules import devices
+from tests.unit import devices
 
 BOOT = "1a2b3c4d"
 BOX = InstanceName("default", "box")

@@ -12,7 +12,7 @@ from hotplugd.model.values import Device, Devnum, Entry, Inside, Node
 from hotplugd.plan.desired import Want
 from hotplugd.plan.planner import Plan, plan_instance
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, plugged, rule, ruleset, wanted
-from tests.rules import devices
+from tests.unit import devices
 
 ONE = console(1)
 NAME = name_for(ONE.slot)

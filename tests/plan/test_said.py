@@ -11,7 +11,7 @@ from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.desired import Want, Wants, identity, wants
 from hotplugd.rules.ruleset import Attach
 from tests.devices import all_with, box, console, disk, gpu, interface, pci, phone, plugged, rule, ruleset
-from tests.rules import devices
+from tests.unit import devices
 
 ONE = console(1)
 NIC = interface()

@@ -7,7 +7,7 @@ import pytest
 from hotplugd.model.values import Descriptors, Device, InstanceName
 from hotplugd.plan.desired import Want, identity, wants
 from tests.devices import ALL, all_with, console, disk, interface, phone, plugged, rule, ruleset
-from tests.rules import devices
+from tests.unit import devices
 
 IDENTITIES = {
     "a serial": (phone(1, "R5C1"), "serial:R5C1"),

@@ -9,10 +9,10 @@ from hotplugd.rulefile.json_schema import as_text
 from hotplugd.rulefile.load import load, parse
 from hotplugd.rules.ruleset import Attach
 from hotplugd.rules.template import TemplateError, render
-from tests.rules.devices import CABLE, CONSOLE, PHONE, usb
-from tests.rules.golden import BAD, GOOD, told
+from tests.unit.devices import CABLE, CONSOLE, PHONE, usb
+from tests.unit.rulefile.golden import BAD, GOOD, told
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 EXAMPLES = sorted((PROJECT / "rules").glob("*.yaml"))
 
 

@@ -9,7 +9,7 @@ from hotplugd.model.values import Descriptors, Device
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.keys import describe, values
 from hotplugd.rules.ruleset import RuleSet, Taken
-from tests.rules.devices import CABLE, CONSOLE, DISK, HUB, PHONE, tty, usb
+from tests.unit.devices import CABLE, CONSOLE, DISK, HUB, PHONE, tty, usb
 
 
 def rules(*matches: str) -> RuleSet:

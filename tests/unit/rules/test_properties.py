@@ -9,8 +9,8 @@ from hotplugd.model.values import Device
 from hotplugd.rulefile.load import Loaded, parse
 from hotplugd.rules.match import unmet
 from hotplugd.rules.ruleset import RuleSet, Taken
-from tests.rules.devices import EVERY, tty, usb
-from tests.rules.golden import BAD, GOOD
+from tests.unit.devices import EVERY, tty, usb
+from tests.unit.rulefile.golden import BAD, GOOD
 
 TEXTS = st.sampled_from([each.read_bytes() for each in (*GOOD, *BAD)])
 WORDS = "rules: name: match: attach: to: serial any not parent 0403 a é"

@@ -7,7 +7,7 @@ import pytest
 from hotplugd.model.values import Device
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import rule, ruleset
-from tests.rules.devices import CABLE, CONSOLE, PHONE, usb
+from tests.unit.devices import CABLE, CONSOLE, PHONE, usb
 
 
 def rules(*matches: str) -> RuleSet:

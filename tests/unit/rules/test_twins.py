@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hotplugd.model.values import Device
 from hotplugd.rules.twins import lasting_paths
-from tests.rules.devices import HUB, tty, usb
+from tests.unit.devices import HUB, tty, usb
 
 PATH = "pci-0000:00:14.0-usb-0:4.2"
 
