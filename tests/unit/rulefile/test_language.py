@@ -159,19 +159,19 @@ RENDERED = [
 
 
 @pytest.mark.parametrize(("template", "expected"), RENDERED)
-def test_a_template_is_filled_in(template: str, expected: str) -> None:
+def test_a_template_takes_values_of_the_device(template: str, expected: str) -> None:
     assert render(template, usb("1-4", attrs={"peer": "2-4"})) == expected
 
 
 @pytest.mark.parametrize(
     "template", ["{", "}", "{}", "{serial.x}", "{serial!r}", "{serial:9}", "{0}", "{a{serial}}"]
 )
-def test_a_template_reaches_nothing_else(template: str) -> None:
+def test_a_template_takes_plain_key_names_alone(template: str) -> None:
     with pytest.raises(TemplateError):
         render(template, CABLE)
 
 
-def test_a_device_without_the_value_is_an_error_and_not_an_empty_text() -> None:
+def test_a_template_without_its_value_is_an_error() -> None:
     with pytest.raises(
         TemplateError, match=r"^the device has no serial, which 'ci-\{serial\}' needs$"
     ) as found:
