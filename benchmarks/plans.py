@@ -23,7 +23,7 @@ from hotplugd.plan.planner import plan_instance
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import box, entry, phone, plugged, rule, ruleset
 from tests.reconcile.bench import Bench
-from tests.rules import devices as made
+from tests.unit import devices as made
 from tests.virtual import VirtualLoop
 
 _INSTANCES: Final = 100

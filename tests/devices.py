@@ -27,7 +27,7 @@ from hotplugd.plan.identity import identity
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
-from tests.rules import devices
+from tests.unit import devices
 
 BOOT = "1a2b3c4d"
 BOX = InstanceName("default", "box")

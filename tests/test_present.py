@@ -28,7 +28,7 @@ class Held:
         self.read_for: dict[str, float] = {}
         self.left: list[str] = []
 
-    def heard(self, syspath: str, now: float, *, plugged: bool) -> float:  # noqa: ARG002
+    def heard(self, syspath: str, now: float, *, plugged: bool) -> float:
         return now + self.heard_for.pop(syspath, 0.0)
 
     def plugged(self, device: Device, now: float) -> float:
@@ -73,7 +73,7 @@ class Scene:
         self.told.append(("no_device", syspath))
         del self.devices[syspath]
 
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:  # noqa: ARG002
+    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
         self.devices = {each.syspath: each for each in devices}
 
     def list(self, monkeypatch: pytest.MonkeyPatch, sequence: int, *syspaths: str) -> None:

@@ -77,7 +77,7 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
     rule, anchor = taken.rule, taken.anchor
     attach = taken.rule.attach
     if taken.companion is not None:
-        attach = replace(attach, path=taken.companion.path, links=taken.companion.links, what=None, name=None)
+        attach = replace(attach, path=taken.companion.path, links=taken.companion.links, kind=None, name=None)
 
     def problem(message: str, *, guard: bool = False) -> Wants:
         return Wants(device, rule, (), (Problem(str(device), rule.name, message, guard),), anchor)
@@ -85,10 +85,10 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
     if not attach.force and (why := held(device, anchor)):
         way = "`force: true` in the rule attaches it all the same"
         return problem(f"{why}; {way}", guard=is_hub(device))
-    if attach.companions and anchor is None and attach.what is None and device.devnum is None:
+    if attach.companions and anchor is None and attach.kind is None and device.devnum is None:
         # The rule is about what is below it: a capture card's nodes, a tape drive's.
         return Wants(device, rule)
-    kind = kind_for(device, attach.what)
+    kind = kind_for(device, attach.kind)
     try:
         target = kind.target(device, attach)
         links = tuple(dict.fromkeys(render(link, device) for link in attach.links))

@@ -166,7 +166,7 @@ class Checker(Reader):
             project=texts.get("project") or "default",
             path=texts.get("path"),
             links=self.texts(fields["link"]) if "link" in fields else (),
-            what=texts.get("as"),
+            kind=texts.get("as"),
             name=texts.get("name"),
             uid=int(uid) if uid is not None else None,
             gid=int(gid) if gid is not None else None,
@@ -207,7 +207,7 @@ def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
     if len(attach.to) == 1 or subsystem is None or not subsystem.is_exact:
         return None
     only = subsystem.exact
-    if registry.is_single(attach.what, frozenset(only)):
+    if registry.is_single(attach.kind, frozenset(only)):
         return "`to` names several instances, and such a device can be in one at a time", "name one"
     if only == {"block"} and attach.share is None:
         hint = "`share: true` attaches it all the same; what two write at once destroys file systems"

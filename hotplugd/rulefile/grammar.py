@@ -204,7 +204,7 @@ ATTACH: Final = Table(
             "as",
             "text",
             f"What goes in: {_KINDS}. Left out, it follows from the subsystem.",
-            text=validate.what,
+            text=validate.kind,
             json=f"^({'|'.join(kind_names())})$",
         ),
         Key(

@@ -88,7 +88,7 @@ def mac(glob: Glob) -> Complaint | None:
     return Complaint(f"'{quoted(glob.text)}' is no hardware address", hint)
 
 
-def what(text: str) -> Complaint | None:
+def kind(text: str) -> Complaint | None:
     """What a device goes in as."""
     names = kind_names()
     if text in names:

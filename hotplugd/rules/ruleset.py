@@ -28,7 +28,7 @@ class Attach:
     project      the project of those instances
     path         the node's path inside, or a template of it; None for the host's own
     links        the paths of links inside that lead to the node, or templates of them
-    what         what the device goes in as; None where that follows from the device
+    kind         what the device goes in as; None where that follows from the device
     name         a network interface's name inside; None for the host's own
     uid, gid     numbers inside
     user, group  names, to be looked up inside
@@ -42,7 +42,7 @@ class Attach:
     project: str = "default"
     path: str | None = None
     links: tuple[str, ...] = ()
-    what: str | None = None
+    kind: str | None = None
     name: str | None = None
     uid: int | None = None
     gid: int | None = None

@@ -49,9 +49,7 @@ class TestWhichDevice:
         apart.write_rules(rules("{name: one, match: {serial: 1A}, ignore: true}"))
         return apart
 
-    def test_it_is_named_by_its_node_a_link_its_place_its_kernel_name_or_serial(
-        self, usb: Usb, made: Daemon, tmp_path: Path
-    ) -> None:
+    def test_a_device_has_five_kinds_of_names(self, usb: Usb, made: Daemon, tmp_path: Path) -> None:
         phone = usb.plug(Phone(serial="1A"), "4")
         usb.plug(Phone(serial="2B"), "5")
         link = tmp_path / "phone"
@@ -85,9 +83,7 @@ class TestWhichDevice:
 
 
 class TestRules:
-    def test_each_says_the_first_condition_that_failed_up_to_the_one_that_matches(
-        self, usb: Usb, apart: Daemon
-    ) -> None:
+    def test_each_rule_tells_its_first_failed_condition(self, usb: Usb, apart: Daemon) -> None:
         phone = usb.plug(Phone(serial="1A"), "4")
         apart.write_rules(
             rules(

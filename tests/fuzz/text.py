@@ -192,7 +192,7 @@ _FILE: Final = os.memfd_create("fuzz")
 _SAMPLES: Final = tuple(made.device(Feed(bytes(range(start, start + 90)))) for start in (0, 40, 80, 120, 160))
 RULE_SEEDS: Final = tuple(
     each.read_bytes()
-    for folder in ("rules", "tests/rules")
+    for folder in ("rules", "tests/unit/rulefile")
     for each in sorted((Path(__file__).parents[2] / folder).rglob("*.yaml"))
     if each.stat().st_size < 4096  # what is longer says nothing new
 ) + tuple(each.encode("utf-8", "surrogatepass") for each in (*HOSTILE, *made.TEXTS, "rules: " + "[" * 200))

@@ -13,7 +13,7 @@ from hotplugd.plan.change import Plan
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.planner import plan_instance
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, plugged, rule, ruleset, wanted
-from tests.rules import devices
+from tests.unit import devices
 
 ONE = console(1)
 NAME = name_for(ONE.slot)

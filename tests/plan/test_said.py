@@ -14,7 +14,7 @@ from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.kinds.registry import kind_named
 from hotplugd.rules.ruleset import Attach
 from tests.devices import all_with, box, console, disk, gpu, interface, pci, phone, plugged, rule, ruleset
-from tests.rules import devices
+from tests.unit import devices
 
 ONE = console(1)
 NIC = interface()

@@ -14,7 +14,7 @@ from hotplugd.model.values import Device, Devnum, Entry
 from hotplugd.plan.foreign_entries import claims_on, given, taken_by
 from hotplugd.plan.ownership import Claims, met
 from tests.devices import box, console, disk, gpu, interface, pci, phone, plugged
-from tests.rules.devices import usb
+from tests.unit.devices import usb
 
 Config = dict[str, str]
 

@@ -9,7 +9,7 @@ from hotplugd.plan.desired import wants
 from hotplugd.plan.identity import identity
 from hotplugd.plan.kinds.kind import Want
 from tests.devices import ALL, all_with, console, disk, interface, phone, plugged, rule, ruleset
-from tests.rules import devices
+from tests.unit import devices
 
 IDENTITIES = {
     "a serial": (phone(1, "R5C1"), "serial:R5C1"),

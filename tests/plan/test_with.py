@@ -9,7 +9,7 @@ import pytest
 from hotplugd.model.values import Device
 from hotplugd.plan.desired import Wants, wants
 from tests.devices import console, disk, interface, pci, phone, plugged, rule, ruleset
-from tests.rules import devices
+from tests.unit import devices
 
 PHONE = phone(1)
 TTY = plugged(devices.tty(PHONE, "ttyACM0"), 166, 0)

@@ -65,7 +65,7 @@ def test_a_pattern_matches(pattern: str, value: str, expected: bool) -> None:
 @pytest.mark.parametrize(
     "pattern", ["[", "[]", "a[b", "[z-a]", "[[:nope:]]", "[[::]]", "[a-", "a|", "|", "a||b", "\\"]
 )
-def test_nonsense_is_refused(pattern: str) -> None:
+def test_an_invalid_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(GlobError):
         Glob.of(pattern)
 
@@ -114,12 +114,12 @@ HEX = ["0123456789abcdef"] * 4
     "pattern",
     ["0403", "04*", "*", "????", "[0-9]*", "*****", "0403|10c4", "04[!g]3", "*3", "*0*", "0*3*", "*a*b*c*d*"],
 )
-def test_what_can_be_four_hex_digits(pattern: str) -> None:
+def test_a_pattern_can_match_four_hex_digits(pattern: str) -> None:
     assert Glob.of(pattern).may_match(HEX)
 
 
 @pytest.mark.parametrize(
     "pattern", ["403", "04033", "g*", "?????", "0403|1", "*g*", "04[g-z]3", "04\\*", "*a*b*c*d*e"]
 )
-def test_what_cannot_be_four_hex_digits(pattern: str) -> None:
+def test_a_pattern_cannot_match_four_hex_digits(pattern: str) -> None:
     assert not Glob.of(pattern).may_match(HEX)

@@ -9,10 +9,10 @@ from hotplugd.rulefile.json_schema import as_text
 from hotplugd.rulefile.load import load, parse
 from hotplugd.rules.ruleset import Attach
 from hotplugd.rules.template import TemplateError, render
-from tests.rules.devices import CABLE, CONSOLE, PHONE, usb
-from tests.rules.golden import BAD, GOOD, told
+from tests.unit.devices import CABLE, CONSOLE, PHONE, usb
+from tests.unit.rulefile.golden import BAD, GOOD, told
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 EXAMPLES = sorted((PROJECT / "rules").glob("*.yaml"))
 
 
@@ -76,8 +76,8 @@ ATTACH = [
     ("{to: box, path: '/dev/tty-{port}'}", Attach(("box",), path="/dev/tty-{port}")),
     ("{to: box, link: /dev/a.b}", Attach(("box",), links=("/dev/a.b",))),
     ("{to: box, link: [/dev/a, '/dev/{port}/.b']}", Attach(("box",), links=("/dev/a", "/dev/{port}/.b"))),
-    ("{to: [a, b], as: node, share: true}", Attach(("a", "b"), what="node", share=True)),
-    ("{to: box, as: nic, name: lan0, share: false}", Attach(("box",), what="nic", name="lan0", share=False)),
+    ("{to: [a, b], as: node, share: true}", Attach(("a", "b"), kind="node", share=True)),
+    ("{to: box, as: nic, name: lan0, share: false}", Attach(("box",), kind="nic", name="lan0", share=False)),
 ]
 
 
@@ -159,19 +159,19 @@ RENDERED = [
 
 
 @pytest.mark.parametrize(("template", "expected"), RENDERED)
-def test_a_template_is_filled_in(template: str, expected: str) -> None:
+def test_a_template_takes_values_of_the_device(template: str, expected: str) -> None:
     assert render(template, usb("1-4", attrs={"peer": "2-4"})) == expected
 
 
 @pytest.mark.parametrize(
     "template", ["{", "}", "{}", "{serial.x}", "{serial!r}", "{serial:9}", "{0}", "{a{serial}}"]
 )
-def test_a_template_reaches_nothing_else(template: str) -> None:
+def test_a_template_takes_plain_key_names_alone(template: str) -> None:
     with pytest.raises(TemplateError):
         render(template, CABLE)
 
 
-def test_a_device_without_the_value_is_an_error_and_not_an_empty_text() -> None:
+def test_a_template_without_its_value_is_an_error() -> None:
     with pytest.raises(
         TemplateError, match=r"^the device has no serial, which 'ci-\{serial\}' needs$"
     ) as found:

@@ -1,4 +1,4 @@
-"""The corpus, and what each bad file is told. `python -m tests.rules.golden` writes that anew."""
+"""The corpus, and what each bad file is told. `python -m tests.unit.rulefile.golden` writes that anew."""
 
 from __future__ import annotations
 

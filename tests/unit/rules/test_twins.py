@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hotplugd.model.values import Device
 from hotplugd.rules.twins import lasting_paths
-from tests.rules.devices import HUB, tty, usb
+from tests.unit.devices import HUB, tty, usb
 
 PATH = "pci-0000:00:14.0-usb-0:4.2"
 
@@ -29,21 +29,21 @@ def test_a_socket_for_one_speed_has_one() -> None:
     assert lasting_paths(phone("0001", peer="2-1.2")) == ("pci-0000:00:14.0-usbv1-0:4.2",)
 
 
-def test_where_the_revision_is_not_known_it_is_udevs() -> None:
+def test_without_a_usb_revision_the_path_is_id_path() -> None:
     assert lasting_paths(phone("")) == (PATH,)
 
 
-def test_what_hangs_from_it_has_the_interface_in_its_path() -> None:
+def test_devices_below_have_the_interface_in_their_path() -> None:
     console = tty(phone(peer="2-1.2"), properties={"ID_PATH": f"{PATH}:1.0"})
     assert lasting_paths(console) == ("pci-0000:00:14.0-usbv2-0:4.2:1.0", "pci-0000:00:14.0-usbv3-0:1.2:1.0")
 
 
-def test_without_a_path_there_is_none() -> None:
+def test_a_device_without_id_path_has_no_lasting_path() -> None:
     assert lasting_paths(Device("/sys/devices/virtual/block/zram0", "block", "zram0")) == ()
     assert lasting_paths(replace(phone(), properties={})) == ()
 
 
-def test_what_hangs_from_no_usb_device_keeps_its_own() -> None:
+def test_other_devices_keep_their_id_path() -> None:
     disk = Device(
         "/sys/devices/pci/block/sda", "block", "sda", properties={"ID_PATH": "pci-0000:00:1f.2-ata-1"}
     )

@@ -34,9 +34,7 @@ def test_errors_of_files_before_a_folder_stay(tmp_path: Path) -> None:
     assert [each.file for each in load([missing, tmp_path / "rules.d"]).errors] == [str(missing)]
 
 
-def test_a_default_folder_that_cannot_be_read_is_an_error_and_the_next_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_default_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing, loop, good = tmp_path / "missing", tmp_path / "loop", tmp_path / "good"
     loop.symlink_to("loop")
     good.mkdir()
@@ -62,9 +60,7 @@ def test_a_file_may_have_one_mebibyte_and_no_more(tmp_path: Path) -> None:
     assert list(load([path]).errors) == too_large
 
 
-def test_a_file_that_becomes_a_pipe_between_two_looks_keeps_nobody_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_replaced_by_a_pipe_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(RULE)
     real = os.open

@@ -76,7 +76,7 @@ SAID: dict[str, tuple[str, list[str]]] = {
 
 
 @pytest.mark.parametrize(("match", "expected"), SAID.values(), ids=SAID)
-def test_what_a_rule_takes_is_told(match: str, expected: list[str]) -> None:
+def test_a_rule_becomes_udev_rules_for_its_devices(match: str, expected: list[str]) -> None:
     assert lines(rule(match, TO)) == expected
 
 
@@ -105,11 +105,11 @@ UNSAID = [
 
 
 @pytest.mark.parametrize("match", UNSAID)
-def test_what_udev_cannot_say_is_left_out(match: str) -> None:
+def test_what_udev_cannot_express_is_left_out(match: str) -> None:
     assert lines(rule(match, TO)) == []
 
 
-def test_what_an_earlier_rule_ignores_is_skipped_rather_too_widely() -> None:
+def test_ignored_devices_are_skipped_by_their_exact_keys() -> None:
     ignoring = rule("{subsystem: hidraw, vendor_id: 1050}", None, name="keys")
     assert lines(ignoring, rule("{subsystem: hidraw}", TO)) == [
         'SUBSYSTEM=="hidraw", SKIP',
@@ -117,7 +117,7 @@ def test_what_an_earlier_rule_ignores_is_skipped_rather_too_widely() -> None:
     ]
 
 
-def test_what_the_host_keeps_is_skipped_first() -> None:
+def test_devices_in_use_are_skipped_first() -> None:
     kept = ("/sys/devices/pci0000:00/net/eth0", "/sys/devices/LNXSYSTM:00", '/sys/x"y', "/sys/x*")
     assert lines(rule("{subsystem: net}", TO), usb=False, kept=kept) == [
         'DEVPATH=="/devices/LNXSYSTM:00", SKIP',
@@ -126,7 +126,7 @@ def test_what_the_host_keeps_is_skipped_first() -> None:
     ]
 
 
-def test_the_files_share_the_devices_out() -> None:
+def test_usb_and_other_devices_have_separate_files() -> None:
     assert 'SUBSYSTEM!="usb", GOTO' in leave_alone(ruleset(rule("{serial: A}", TO)), usb=True)
     assert 'SUBSYSTEM=="usb", GOTO' in leave_alone(ruleset(rule("{serial: A}", TO)), usb=False)
 

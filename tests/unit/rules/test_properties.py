@@ -9,8 +9,8 @@ from hotplugd.model.values import Device
 from hotplugd.rulefile.load import Loaded, parse
 from hotplugd.rules.match import unmet
 from hotplugd.rules.ruleset import RuleSet, Taken
-from tests.rules.devices import EVERY, tty, usb
-from tests.rules.golden import BAD, GOOD
+from tests.unit.devices import EVERY, tty, usb
+from tests.unit.rulefile.golden import BAD, GOOD
 
 TEXTS = st.sampled_from([each.read_bytes() for each in (*GOOD, *BAD)])
 WORDS = "rules: name: match: attach: to: serial any not parent 0403 a é"
@@ -109,14 +109,14 @@ def first(rules: RuleSet, device: Device) -> str:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_make_it_raise(raw: bytes) -> None:
+def test_no_bytes_make_parsing_raise(raw: bytes) -> None:
     for each in parse(raw, "x").diagnostics:
         each.render()
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(TEXTS, st.data())
-def test_no_broken_file_makes_it_raise_or_wait(raw: bytes, data: st.DataObject) -> None:
+def test_no_broken_file_makes_parsing_raise_or_wait(raw: bytes, data: st.DataObject) -> None:
     raw = raw[:4000]
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(raw)))
@@ -129,7 +129,7 @@ def test_no_broken_file_makes_it_raise_or_wait(raw: bytes, data: st.DataObject) 
 
 
 @given(st.lists(PIECES, max_size=40).map("".join))
-def test_no_text_makes_it_raise(text: str) -> None:
+def test_no_text_makes_parsing_raise(text: str) -> None:
     for each in parse(text, "x").diagnostics:
         shown = each.render()
         assert each.line >= 1
@@ -154,7 +154,7 @@ def test_explaining_decides_the_same(matches: list[str], device: Device) -> None
 
 
 @given(st.lists(MATCHES, min_size=1, max_size=4), devices())
-def test_a_rule_that_is_warned_about_never_decides(matches: list[str], device: Device) -> None:
+def test_a_rule_that_can_never_match_never_decides(matches: list[str], device: Device) -> None:
     found = loaded(matches)
     warned = [each.message.split("'")[1] for each in found.diagnostics if "can never" in each.message]
     decided = found.rules.decide(device)

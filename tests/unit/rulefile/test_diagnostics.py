@@ -15,7 +15,7 @@ def shown(source: str, column: int, *, width: int = 1, hint: str = "") -> list[s
     return Diagnostic("error", "f", 1, column, "m", hint, source, width).render().split("\n")[1:]
 
 
-def test_a_line_that_fits_is_shown_whole_wherever_the_caret_is() -> None:
+def test_a_line_that_fits_is_shown_whole() -> None:
     source = "x" * 110
     assert shown(source, 110) == [source, " " * 109 + "^"]
     assert shown(source, 1, width=110, hint="h") == [source, "^" + "~" * 109 + " h"]
@@ -32,7 +32,7 @@ def test_without_a_line_the_hint_stands_alone() -> None:
     assert shown("", 1) == []
 
 
-def test_columns_count_and_not_characters() -> None:
+def test_the_caret_is_placed_by_terminal_columns() -> None:
     # An accent, a circle around it, and a sign that is not seen take no column.
     assert shown("e\u0301\u20ddx", 4) == ["e\u0301\u20ddx", " ^"]
     assert shown("名" * 60, 60) == ["…" + "名" * 36, " " * 71 + "^~"]
@@ -65,7 +65,7 @@ RAISED = [
 
 
 @pytest.mark.parametrize(("raised", "expected"), RAISED)
-def test_whatever_the_parser_raises_is_a_diagnostic(
+def test_every_error_of_pyyaml_is_a_diagnostic(
     raised: Exception, expected: tuple[int, int, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

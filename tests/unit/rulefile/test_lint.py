@@ -77,12 +77,12 @@ def test_one_match_does_not_follow_from_another(one: str, other: str) -> None:
     assert not implies(match(one), match(other))
 
 
-def test_a_contradiction_in_every_branch_is_found_in_so_many_branches_and_no_more() -> None:
+def test_contradictions_are_sought_in_32_branches() -> None:
     for count, expected in ((32, 1), (33, 0)):
         assert len(warnings(f"{{serial: X, {serials(count)[0]}}}")) == expected
 
 
-def test_a_rule_after_one_that_can_never_match_is_looked_at_too() -> None:
+def test_rules_after_one_that_never_matches_are_linted() -> None:
     assert warnings(
         "{vendor_id: 0403, id: '10c4:0001'}",
         "{vendor_id: 0403}",
@@ -94,14 +94,14 @@ def test_a_rule_after_one_that_can_never_match_is_looked_at_too() -> None:
     ]
 
 
-def test_the_earliest_rule_that_takes_all_is_named() -> None:
+def test_the_first_rule_that_hides_another_is_named() -> None:
     (found,) = warnings("{serial: B}", "{serial: A}", "{serial: 'A'}", "{serial: '*'}")
     assert found == "rule 'r2' can never be reached: rule 'r1' takes all its devices"
     found, _ = warnings("{serial: '*'}", "{serial: 'A*'}", "{serial: AB}")
     assert found == "rule 'r1' can never be reached: rule 'r0' takes all its devices"
 
 
-def test_what_a_rule_never_matches_takes_nothing_from_later_ones() -> None:
+def test_a_rule_that_never_matches_hides_no_other() -> None:
     assert len(warnings("{serial: 'A*', not: {serial: '*'}}", "{serial: A}")) == 1
 
 
@@ -109,13 +109,13 @@ def test_what_a_rule_never_matches_takes_nothing_from_later_ones() -> None:
     "earlier",
     ["{any: [{serial: A}, {port: 1-1}]}", "{vendor_id: 0403}", "{id: '0403:*'}", "{product_id: 6001}"],
 )
-def test_what_takes_all_is_found_under_whichever_key_it_is_filed(earlier: str) -> None:
+def test_a_hiding_rule_is_found_by_any_indexed_key(earlier: str) -> None:
     later = "{serial: A, id: '0403:6001'}"
     assert warnings(earlier, later) == ["rule 'r1' can never be reached: rule 'r0' takes all its devices"]
     assert len(warnings("{serial: [A, B]}", "{any: [{serial: A}, {serial: B}]}")) == 1
 
 
-def test_so_many_warnings_are_shown_and_no_more() -> None:
+def test_a_hundred_warnings_are_shown_and_no_more() -> None:
     assert len(warnings(*["{serial: A}"] * (MOST_SHOWN + 2))) == MOST_SHOWN
 
 
@@ -152,9 +152,7 @@ BY_BUS = [
 
 
 @pytest.mark.parametrize(("match", "port", "path"), BY_BUS)
-def test_a_bus_number_is_doubtful_where_there_are_several_controllers(
-    match: str, port: str, path: str
-) -> None:
+def test_bus_numbers_are_warned_of_with_two_controllers(match: str, port: str, path: str) -> None:
     ((message, hint),) = doubts(match)
     if " " not in port:
         port = f"{'kernel' if 'kernel' in match else 'port'} {port}"
@@ -166,7 +164,7 @@ def test_a_bus_number_is_doubtful_where_there_are_several_controllers(
     assert ("such as" in hint) == (path != "`path`")
 
 
-def test_one_controller_with_two_buses_is_no_reason_and_neither_is_none() -> None:
+def test_bus_numbers_are_fine_with_one_controller() -> None:
     for controllers in ({}, {"1": TWO["1"]}, {"1": TWO["1"], "2": TWO["2"]}):
         assert doubts("{port: 1-4.2}", controllers=controllers) == []
 
@@ -178,11 +176,11 @@ def test_one_controller_with_two_buses_is_no_reason_and_neither_is_none() -> Non
      "{property: {DEVNAME: /dev/ttyUSB0}}", "{attr: {devpath: '4.2'}}",
      "{subsystem: hid, kernel: '0003:046D:*'}", "{subsystem: pci, kernel: '0000:00:14.0'}"],
 )  # fmt: skip
-def test_what_names_no_bus_is_not_doubted(match: str) -> None:
+def test_matches_without_a_bus_number_are_not_warned_of(match: str) -> None:
     assert doubts(match) == []
 
 
-def test_what_goes_along_is_looked_at_too() -> None:
+def test_bus_numbers_in_with_are_warned_of() -> None:
     ((message, hint),) = doubts(
         "{id: '2c7c:0125'}", "{to: box, with: [{match: {subsystem: tty, port: 1-2}}]}"
     )
@@ -190,7 +188,7 @@ def test_what_goes_along_is_looked_at_too() -> None:
     assert '"pci-0000:00:14.0-usb-0:2:*"' in hint
 
 
-def test_a_controller_that_is_no_pci_device() -> None:
+def test_platform_controllers_have_a_path_too() -> None:
     controllers = {
         "1": "/sys/devices/platform/vhci_hcd.0",
         "2": "/sys/devices/platform/soc/fe800000.usb/xhci-hcd.0",
@@ -230,14 +228,14 @@ PINNED = [
 
 
 @pytest.mark.parametrize(("match", "to", "key"), CHOSEN)
-def test_a_device_that_chooses_its_instance_is_warned_about(match: str, to: str, key: str) -> None:
+def test_a_device_that_chooses_its_instance_is_warned_of(match: str, to: str, key: str) -> None:
     ((message, hint),) = doubts(match, f"{{to: {to}}}", {})
     assert message.startswith(f"lets the device choose its instance by '{{{key}}}' in '")
     assert f"`to: phone-{{{key}}}`" in hint
 
 
 @pytest.mark.parametrize(("match", "to"), PINNED)
-def test_where_something_else_pins_it_nothing_is_said(match: str, to: str) -> None:
+def test_a_device_that_cannot_choose_is_not_warned_of(match: str, to: str) -> None:
     assert doubts(match, f"{{to: {to}}}", {}) == []
 
 
@@ -249,7 +247,7 @@ def test_where_something_else_pins_it_nothing_is_said(match: str, to: str) -> No
         "{subsystem: tty, parent: {property: {ID_USB_INTERFACES: '*:03*'}}}",
     ],
 )
-def test_udevs_interfaces_may_be_cut(match: str) -> None:
+def test_matching_on_id_usb_interfaces_is_warned_of(match: str) -> None:
     ((message, hint),) = doubts(match)
     assert message.startswith("asks for ID_USB_INTERFACES, of which udev keeps 72, ")
     assert "`interface`" in hint

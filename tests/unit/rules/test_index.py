@@ -7,7 +7,7 @@ import pytest
 from hotplugd.model.values import Device
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import rule, ruleset
-from tests.rules.devices import CABLE, CONSOLE, PHONE, usb
+from tests.unit.devices import CABLE, CONSOLE, PHONE, usb
 
 
 def rules(*matches: str) -> RuleSet:
@@ -44,7 +44,7 @@ TRIED = [
 
 
 @pytest.mark.parametrize(("match", "on_cable", "on_phone"), TRIED)
-def test_a_rule_is_tried_only_on_what_may_meet_it(match: str, on_cable: bool, on_phone: bool) -> None:
+def test_a_rule_is_tried_on_devices_that_may_match(match: str, on_cable: bool, on_phone: bool) -> None:
     found = rules(match)
     assert (tried(found, CABLE), tried(found, PHONE)) == ([0] * on_cable, [0] * on_phone)
 

@@ -9,7 +9,7 @@ from hotplugd.model.values import Descriptors, Device
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.keys import describe, values
 from hotplugd.rules.ruleset import RuleSet, Taken
-from tests.rules.devices import CABLE, CONSOLE, DISK, HUB, PHONE, tty, usb
+from tests.unit.devices import CABLE, CONSOLE, DISK, HUB, PHONE, tty, usb
 
 
 def rules(*matches: str) -> RuleSet:
@@ -241,12 +241,12 @@ NAMES_SERIAL += [
 
 
 @pytest.mark.parametrize(("match", "to", "expected"), NAMES_SERIAL)
-def test_a_rule_that_relies_on_the_serial_number(match: str, to: str, expected: bool) -> None:
+def test_a_rule_may_rely_on_the_serial_alone(match: str, to: str, expected: bool) -> None:
     loaded = parse(f"rules: [{{name: x, match: {match}, attach: {{to: '{to}'}}}}]", "x")
     assert [rule.names_serial() for rule in loaded.rules.rules] == [expected]
 
 
-def test_of_branches_those_that_a_device_meets_count() -> None:
+def test_only_branches_that_a_device_meets_count() -> None:
     either = "any: [{serial: A50285BI}, {port: 1-4.2}]"
     text = f"rules: [{{name: x, match: {{{either}}}, attach: {{to: box, with: [tty]}}}}]"
     (rule,) = parse(text, "x").rules.rules
@@ -296,14 +296,14 @@ def test_describing_uses_the_names_of_the_language() -> None:
     }
 
 
-def test_interfaces_are_those_of_the_descriptors_where_they_are_known() -> None:
+def test_interfaces_come_from_descriptors_before_udev() -> None:
     known = replace(PHONE, descriptors=Descriptors(("ff:42:01", "03:01:01")))
     for device in (known, tty(known, properties={"ID_USB_INTERFACES": ":080650:"})):
         assert values(device, "interface") == ("ff:42:01", "03:01:01")
     assert values(replace(PHONE, descriptors=Descriptors()), "interface") == ()
 
 
-def test_a_path_has_the_revision_of_its_root_hub_beside() -> None:
+def test_a_usb_path_also_has_its_usb_revision() -> None:
     def paths(product: str, path: str = "pci-0000:00:14.0-usb-0:4.2:1.0") -> tuple[str, ...]:
         root = replace(HUB, attrs={"idProduct": product})
         above = replace(usb(), parent=replace(usb("1-4", "1d6b", "0003"), parent=root))
@@ -319,7 +319,7 @@ def test_a_path_has_the_revision_of_its_root_hub_beside() -> None:
     assert len(paths("")) == len(paths("9999")) == len(paths("0002", "pci-0000:00:1f.2-ata-1")) == 1
 
 
-def test_an_address_is_the_permanent_one_of_an_interface() -> None:
+def test_mac_is_the_permanent_address() -> None:
     def mac(subsystem: str, **attrs: str) -> tuple[str, ...]:
         return values(Device("/s", subsystem, "x", attrs=attrs), "mac")
 
@@ -329,7 +329,7 @@ def test_an_address_is_the_permanent_one_of_an_interface() -> None:
     assert mac("net") == mac("block", permanent_address="00:e0", address="aa:bb") == ()
 
 
-def test_half_an_id_is_none() -> None:
+def test_an_id_needs_vendor_and_product() -> None:
     assert values(usb(product=""), "id") == values(usb(vendor=""), "id") == ()
 
 
@@ -338,7 +338,7 @@ def test_an_unknown_key_has_no_values() -> None:
         values(CABLE, "colour")
 
 
-def test_what_is_described_matches() -> None:
+def test_every_described_value_matches() -> None:
     for device in (PHONE, CABLE, CONSOLE, DISK):
         for key, found in describe(device).items():
             for value in found:

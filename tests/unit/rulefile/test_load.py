@@ -104,7 +104,7 @@ def test_names_are_unique_across_files(etc: Path) -> None:
     assert Path(found.related.file).name == "1.yaml"
 
 
-def test_what_is_no_file_is_refused_at_once(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipes_devices_and_sockets_are_refused_at_once(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (etc / "1.yaml").mkdir()
     os.mkfifo(etc / "2.yaml")
     (etc / "3.yaml").symlink_to("/dev/zero")
@@ -126,7 +126,7 @@ def test_what_is_no_file_is_refused_at_once(etc: Path, monkeypatch: pytest.Monke
     ]
 
 
-def test_what_may_not_be_read_is_an_error(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_permission_is_an_error(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (etc / "1.yaml").write_text(rule("a"))
 
     def refuse(*_: object) -> int:
@@ -175,7 +175,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_does_not_go_off(name: str) -> None:
+def test_a_hostile_file_costs_bounded_time(name: str) -> None:
     assert len(BOMBS[name]) <= MIB
     started = time.process_time()
     loaded = parse(BOMBS[name], "bomb.yaml")
@@ -216,5 +216,5 @@ def test_a_file_without_rules_takes_nothing_from_the_others(etc: Path, text: str
 @pytest.mark.parametrize(
     "text", ["rules: ''\n", "rules: {}\n", "rules: [~]\n", "rules:\n-\n", "{}\n", "[]\n"]
 )
-def test_what_is_no_list_of_rules_is_an_error_however_empty(text: str) -> None:
+def test_empty_rules_of_another_type_are_an_error(text: str) -> None:
     assert [each.severity for each in parse(text, "f").diagnostics] == ["error"]
