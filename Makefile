@@ -9,6 +9,7 @@
 # make fuzz     a million hostile cases
 # make mutants  changes the code, and sees whether the tests notice: an hour and more
 # make coverage what the tests reach
+# make docs     the documentation as HTML in build/html, with warnings as errors
 # make check    style, types, layers, the example rules and configuration
 # make lock     resolve the requirements again (needs the network)
 # make clean    away with everything that was made here
@@ -69,7 +70,7 @@ endef
 SERVER := lxd
 ROOT_PACKAGES := mmdebstrap util-linux
 
-.PHONY: all lab vm servers test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
+.PHONY: all lab vm servers docs test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -157,6 +158,9 @@ check: $(BIN)/hotplugd
 	$(BIN)/lint-imports
 	$(BIN)/hotplugd check rules
 	$(BIN)/hotplugd check --config config.example.yaml
+
+docs: $(BIN)/hotplugd
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/html
 
 # From the public index alone, so that the hashes are everybody's; for every Python that the project runs with.
 lock: $(VENV)/bin/python

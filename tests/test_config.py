@@ -159,4 +159,4 @@ def test_the_example_says_what_holds_without_it(project: Path) -> None:
     found, wrong = settings.load(project / "config.example.yaml")
     assert wrong == ()
     assert replace(found, rules=()) == replace(Config(), rules=())
-    assert str(DEFAULT) in (project / "README.md").read_text()
+    assert str(DEFAULT) in (project / "docs" / "reference" / "configuration.md").read_text()

@@ -1,4 +1,4 @@
-"""The unit as shipped, under a real systemd: installed as the README says, reloaded, hung, stopped."""
+"""The unit as shipped, under a real systemd: installed as the documentation says, reloaded, hung, stopped."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ def write_rules(kernel: str) -> None:
 class TestFirstBoot:
     """In this order: what an operator does on the first day."""
 
-    def test_as_the_readme_installs_it(self, box: Container) -> None:
+    def test_as_the_documentation_installs_it(self, box: Container) -> None:
         server = Manager(SOCKET)
         server.initialise()
         server.launch(BOX, config={"boot.autostart": "true"})
         write_rules("vcsa60")
-        text = (PROJECT / "README.md").read_text()
+        text = (PROJECT / "docs" / "how-to" / "install.md").read_text()
         begin = text.index("    sudo install -D -m644 rules/99-hotplugd.rules")
         block = text[begin : text.index("\n\n", text.index("enable --now hotplugd", begin))]
         commands = "\n".join(line.strip() for line in block.splitlines()).replace("sudo ", "")

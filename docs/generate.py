@@ -1,0 +1,136 @@
+"""Writes the pages of the reference that are made from the code: `python docs/generate.py`.
+
+A test compares the pages with what this makes, so that they are never out of date.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, is_typeddict
+
+import click
+
+from hotplugd import cli
+from hotplugd.app import documents
+from hotplugd.app.systemd import MESSAGE_IDS
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_CATALOG: Final = _ROOT / "systemd" / "hotplugd.catalog"
+_MADE: Final = "<!-- Made by docs/generate.py: do not edit. -->"
+# The programs beside the daemon, which systemd starts and people do not.
+_HIDDEN: Final = frozenset({"inject", "roots", "seal", "udevrules"})
+
+
+def json_page() -> str:
+    """The objects in the JSON that commands print, with their keys."""
+    lines = [
+        "# JSON",
+        "",
+        _MADE,
+        "",
+        "All commands but `run` and `detach` take `--json`. The keys stay: later versions add some, and",
+        "rename or remove none. `list[X]` is an array; `X | None` may be null.",
+    ]
+    for name, kind in vars(documents).items():
+        if is_typeddict(kind):
+            lines += ["", f"## {name.removesuffix('Json')}", "", _paragraphs(inspect.getdoc(kind) or ""), ""]
+            lines += ["| key | type |", "|---|---|", *_keys(kind)]
+    return "\n".join((*lines, ""))
+
+
+def _keys(kind: type) -> Iterator[str]:
+    for key, annotation in inspect.get_annotations(kind).items():
+        text = annotation.__forward_arg__ if hasattr(annotation, "__forward_arg__") else str(annotation)
+        yield f"| `{key}` | `{re.sub(r'Json', '', text)}` |".replace(" | None`", " \\| None`")
+
+
+def _paragraphs(text: str) -> str:
+    return "\n".join(line.strip() for line in text.splitlines())
+
+
+def log_events_page() -> str:
+    """What the daemon logs, with the journal's message ids and explanations."""
+    lines = [
+        "# Log events",
+        "",
+        _MADE,
+        "",
+        "Logs go to the journal with fields and message ids (`journalctl -u hotplugd -x`), to a terminal in",
+        "colours, and else as lines of JSON, whose key `event` has the name. `journalctl MESSAGE_ID=…` finds",
+        "an event's entries; the catalog's explanations are these.",
+    ]
+    told = _explanations()
+    for event, number in MESSAGE_IDS.items():
+        subject, text = told[number]
+        lines += ["", f"## {event}", "", f"Message id `{number}`: {subject}.", "", text]
+    return "\n".join((*lines, ""))
+
+
+def _explanations() -> Mapping[str, tuple[str, str]]:
+    found = {}
+    for part in _CATALOG.read_text("utf-8").split("\n-- ")[1:]:
+        head, _, text = part.partition("\n\n")
+        number, *fields = head.splitlines()
+        subject = next(line for line in fields if line.startswith("Subject: ")).removeprefix("Subject: ")
+        found[number.strip()] = (subject, text.split("\n#")[0].strip())
+    return found
+
+
+def commands_page() -> str:
+    """The commands, with their options."""
+    lines = [
+        "# Commands",
+        "",
+        _MADE,
+        "",
+        "Exit codes: 0 fine; 1 when `check` finds errors, `status` or `run --once` finds problems, or a",
+        "command cannot do its work; 2 wrong usage; 3 when `status` finds no daemon; 78 when `run` finds",
+        "errors in rules or configuration.",
+    ]
+    group = cli.main
+    context = click.Context(group, info_name="hotplugd")
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None or name in _HIDDEN:
+            continue
+        own = click.Context(command, info_name=name, parent=context)
+        usage = " ".join(command.collect_usage_pieces(own))
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            f"`hotplugd {name} {usage}`",
+            "",
+            inspect.cleandoc(command.help or ""),
+        ]
+        options = [record for each in command.get_params(own) if (record := each.get_help_record(own))]
+        lines += [
+            "",
+            "| option | does |",
+            "|---|---|",
+            *(f"| `{_bar(flag)}` | {_bar(text)} |" for flag, text in options),
+        ]
+    return "\n".join((*lines, ""))
+
+
+def _bar(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
+    {"json": json_page, "log-events": log_events_page, "commands": commands_page}
+)
+
+
+def path_of(page: str) -> Path:
+    """Where a page is."""
+    return _ROOT / "docs" / "reference" / f"{page}.md"
+
+
+if __name__ == "__main__":
+    for page, made in PAGES.items():
+        path_of(page).write_text(made(), "utf-8")
