@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from hotplugd.rulefile import validate
 from hotplugd.rulefile.validate import Complaint
-from hotplugd.rules.pattern import Glob
+from hotplugd.rules.pattern import Pattern
 
 Shape = Literal[
     "text",
@@ -39,7 +39,7 @@ class Key:
 
     about   what it means, for the JSON Schema
     text    judges a text (for "named patterns": a name)
-    glob    judges a pattern
+    pattern    judges a pattern
     hex     its values are numbers in hex, compared without regard to case
     json    a regular expression for editors
     """
@@ -48,7 +48,7 @@ class Key:
     shape: Shape
     about: str
     text: Callable[[str], Complaint | None] | None = None
-    glob: Callable[[Glob], Complaint | None] | None = None
+    pattern: Callable[[Pattern], Complaint | None] | None = None
     hex: bool = False
     json: str = ""
     required: bool = False
@@ -109,7 +109,7 @@ MATCH: Final = Table(
             "id",
             "patterns",
             "vendor:product in hex, as lsusb prints it: 0403:6001.",
-            glob=validate.vendor_and_product,
+            pattern=validate.vendor_and_product,
             hex=True,
             json="^([0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}|.*[*?\\[|].*)$",
         ),
@@ -117,7 +117,7 @@ MATCH: Final = Table(
             "vendor_id",
             "patterns",
             "The vendor's number: four hex digits.",
-            glob=validate.number,
+            pattern=validate.number,
             hex=True,
             json="^([0-9A-Fa-f]{4}|.*[*?\\[|].*)$",
         ),
@@ -125,7 +125,7 @@ MATCH: Final = Table(
             "product_id",
             "patterns",
             "The product's number: four hex digits.",
-            glob=validate.number,
+            pattern=validate.number,
             hex=True,
             json="^([0-9A-Fa-f]{4}|.*[*?\\[|].*)$",
         ),
@@ -135,7 +135,7 @@ MATCH: Final = Table(
             "patterns",
             "The USB port: 1-4.2. It stays when the device is replugged there. Its first number is the "
             "bus's, which another boot may give to another controller: with several of them use `path`.",
-            glob=validate.port,
+            pattern=validate.port,
         ),
         Key(
             "path",
@@ -149,7 +149,7 @@ MATCH: Final = Table(
             "mac",
             "patterns",
             "A network interface's permanent hardware address: 00:e0:4c:68:01:02.",
-            glob=validate.mac,
+            pattern=validate.mac,
             hex=True,
             json="^([0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}|.*[*?\\[|].*)$",
         ),
@@ -158,7 +158,7 @@ MATCH: Final = Table(
             "patterns",
             "class:subclass:protocol of any of the USB device's interfaces, in hex: ff:42:01; in whichever "
             "configuration and alternate setting.",
-            glob=validate.interface,
+            pattern=validate.interface,
             hex=True,
             json="^([0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){2}|.*[*?\\[|].*)$",
         ),

@@ -8,12 +8,12 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.values import printable
-from hotplugd.rulefile.build import Written
+from hotplugd.rulefile.build import BuiltRule
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rules.index import Fact, Index
 from hotplugd.rules.keys import SINGLE, UDEV_INTERFACES
-from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values
-from hotplugd.rules.pattern import Glob
+from hotplugd.rules.match import AnyOf, KeyTest, Match, Not, Parent, Test
+from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.template import parse_template
 from hotplugd.rules.twins import bus_warning, buses, is_place, is_serial, path_of_port
 
@@ -24,7 +24,7 @@ _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 _NOT_CHOSEN: Final = frozenset({"port", "path", "id", "interface", "mac"})
 
 
-def lint(written: Sequence[Written], controllers: Mapping[str, str] = _NOWHERE) -> Iterator[Diagnostic]:
+def lint(written: Sequence[BuiltRule], controllers: Mapping[str, str] = _NOWHERE) -> Iterator[Diagnostic]:
     """Warnings about rules, which are given in the order in which they count.
 
     controllers  the host's USB controllers in sysfs by the number of each bus; none where nobody looked
@@ -35,10 +35,10 @@ def lint(written: Sequence[Written], controllers: Mapping[str, str] = _NOWHERE) 
         match = each.rule.match
         if reason := _never(match):
             message = f"rule '{each.rule.name}' can never match: {reason}"
-            yield each.source.diagnostic("warning", each.place, message)
+            yield each.source.diagnostic("warning", each.span, message)
             continue
         for message, hint in (*_doubts(each), *_told_by_the_device(each), *_places(each, controllers)):
-            yield each.source.diagnostic("warning", each.place, f"rule '{each.rule.name}' {message}", hint)
+            yield each.source.diagnostic("warning", each.span, f"rule '{each.rule.name}' {message}", hint)
         for earlier in index.filed_under(_one_of_each(match)):
             comparisons += 1
             if earlier >= position or comparisons > _MOST_COMPARISONS:
@@ -48,23 +48,23 @@ def lint(written: Sequence[Written], controllers: Mapping[str, str] = _NOWHERE) 
                 break
 
 
-def _unreachable(late: Written, early: Written) -> Diagnostic:
+def _unreachable(late: BuiltRule, early: BuiltRule) -> Diagnostic:
     return late.source.diagnostic(
         "warning",
-        late.place,
+        late.span,
         f"rule '{late.rule.name}' can never be reached: rule '{early.rule.name}' takes all its devices",
         "the first rule that matches decides; move the narrower one up",
-        early.source.related(early.place, "this rule takes them"),
+        early.source.related(early.span, "this rule takes them"),
     )
 
 
-def _doubts(written: Written) -> Iterator[tuple[str, str]]:
+def _doubts(written: BuiltRule) -> Iterator[tuple[str, str]]:
     """What rules for USB devices, meant or not, cannot have."""
     match, attach = written.rule.match, written.rule.attach
     if not _is_for_usb_devices(match):
         return
     kernel = match.test_of("kernel")
-    if kernel is not None and not any(map(_may_be_usb_name, kernel.globs)):
+    if kernel is not None and not any(map(_may_be_usb_name, kernel.patterns)):
         yield (
             "means USB devices, whose kernel names are like 1-4.2",
             "add `subsystem`, such as `subsystem: tty`",
@@ -74,7 +74,7 @@ def _doubts(written: Written) -> Iterator[tuple[str, str]]:
         yield "has a `path`, but the node of a USB device keeps its own, where libusb looks for it", hint
 
 
-def _told_by_the_device(written: Written) -> Iterator[tuple[str, str]]:
+def _told_by_the_device(written: BuiltRule) -> Iterator[tuple[str, str]]:
     """Where what a device says of itself decides more than it should, or is not all that it says."""
     match, attach = written.rule.match, written.rule.attach
     if "property.ID_USB_INTERFACES" in match.keys():  # noqa: SIM118
@@ -113,14 +113,14 @@ def _chosen(template: str, match: Match) -> str:
 def _is_listed(key: str, match: Match) -> bool:
     """Whether the rule says which values of a key it takes, one by one."""
 
-    def lists(test: Values) -> bool:
+    def lists(test: KeyTest) -> bool:
         same = test.key == key or (key == "serial" and is_serial(test))
         return test.is_exact and (same or (test.key == "id" and key in ("vendor_id", "product_id")))
 
     return match.requires(lists)
 
 
-def _places(written: Written, controllers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _places(written: BuiltRule, controllers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Where a bus's number is asked for, and it may be another's after a boot."""
     rule = written.rule
     below = [each.match for each in rule.attach.companions] if rule.attach is not None else []
@@ -144,10 +144,10 @@ def _is_for_usb_devices(match: Match) -> bool:
     )
 
 
-def _may_be_usb_name(glob: Glob) -> bool:
-    return any(text[:1].isdigit() or text.startswith("usb") for text in glob.exact) or any(
+def _may_be_usb_name(pattern: Pattern) -> bool:
+    return any(text[:1].isdigit() or text.startswith("usb") for text in pattern.exact) or any(
         first is None or first.has("u") or any(map(first.has, "0123456789"))
-        for first in (alternative[0] for alternative in glob.wild)
+        for first in (alternative[0] for alternative in pattern.wild)
     )
 
 
@@ -174,7 +174,7 @@ def _expanded(match: Match, test: AnyOf) -> Iterator[Match]:
 
 
 def _implies_test(match: Match, test: Test, *, by_branches: bool) -> bool:
-    if isinstance(test, Values):
+    if isinstance(test, KeyTest):
         return any(_covers(test, each) for each in _known(match))
     if isinstance(test, AnyOf):
         return any(implies(match, branch, by_branches=by_branches) for branch in test.branches)
@@ -189,32 +189,32 @@ def _implies_test(match: Match, test: Test, *, by_branches: bool) -> bool:
     )
 
 
-def _covers(test: Values, known: Values) -> bool:
+def _covers(test: KeyTest, known: KeyTest) -> bool:
     """Whether one of the test's patterns takes every value that the known patterns take."""
     return test.key == known.key and all(
-        _literally(known_glob, test) or any(glob.covers(known_glob) for glob in test.globs)
-        for known_glob in known.globs
+        _literally(known_pattern, test) or any(pattern.covers(known_pattern) for pattern in test.patterns)
+        for known_pattern in known.patterns
     )
 
 
-def _literally(glob: Glob, test: Values) -> bool:
-    return not glob.wild and all(map(test.matches, glob.exact))
+def _literally(pattern: Pattern, test: KeyTest) -> bool:
+    return not pattern.wild and all(map(test.matches, pattern.exact))
 
 
-def _known(match: Match) -> Iterator[Values]:
+def _known(match: Match) -> Iterator[KeyTest]:
     """The tests of single keys, and what follows from them: an id has a vendor and a product in it."""
     for test in match.tests:
-        if isinstance(test, Values):
+        if isinstance(test, KeyTest):
             yield test
     identity = match.test_of("id")
     if identity is not None and identity.is_exact:
         for key, part in (("vendor_id", 0), ("product_id", 1)):
             texts = sorted({text.split(":")[part] for text in identity.exact})
-            yield Values(key, tuple(map(Glob.of, texts)))
+            yield KeyTest(key, tuple(map(Pattern.of, texts)))
     vendor, product_id = match.test_of("vendor_id"), match.test_of("product_id")
     if vendor is not None and product_id is not None and vendor.is_exact and product_id.is_exact:
         pairs = product(sorted(vendor.exact), sorted(product_id.exact))
-        yield Values("id", tuple(Glob.of(":".join(pair)) for pair in pairs))
+        yield KeyTest("id", tuple(Pattern.of(":".join(pair)) for pair in pairs))
 
 
 def _one_of_each(match: Match) -> Iterator[Fact]:
@@ -249,11 +249,11 @@ def _never(match: Match) -> str:
     return ""
 
 
-def _exclude(one: Values, other: Values) -> bool:
+def _exclude(one: KeyTest, other: KeyTest) -> bool:
     return (one.is_exact and not any(map(other.matches, one.exact))) or (
         other.is_exact and not any(map(one.matches, other.exact))
     )
 
 
-def _plain(test: Values) -> str:
+def _plain(test: KeyTest) -> str:
     return printable(str(test))

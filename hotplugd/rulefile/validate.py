@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.model.values import is_instance_name, is_reserved_path, printable, quoted
-from hotplugd.rules.pattern import Chars, Glob
+from hotplugd.rules.pattern import CharClass, Pattern
 from hotplugd.rules.template import Part, TemplateError, parse_template
 
 _HEX: Final = "0123456789abcdef"
@@ -46,46 +46,46 @@ class Complaint:
     hint: str = ""
 
 
-def number(glob: Glob) -> Complaint | None:
+def number(pattern: Pattern) -> Complaint | None:
     """A vendor's or product's: four hex digits. The pattern is in lower case."""
-    if glob.may_match(_NUMBER):
+    if pattern.may_match(_NUMBER):
         return None
-    digits = glob.text.removeprefix("0x")
+    digits = pattern.text.removeprefix("0x")
     hint = "as lsusb prints them, such as 0403"
     if re.fullmatch(r"[0-9a-f]{1,4}", digits):
         hint = f"did you mean '{digits.zfill(4)}'?"
-    return Complaint(f"'{quoted(glob.text)}' is not four hex digits", hint)
+    return Complaint(f"'{quoted(pattern.text)}' is not four hex digits", hint)
 
 
-def vendor_and_product(glob: Glob) -> Complaint | None:
+def vendor_and_product(pattern: Pattern) -> Complaint | None:
     """`vendor:product`. The pattern is in lower case."""
-    if glob.may_match(_ID):
+    if pattern.may_match(_ID):
         return None
     hint = "as lsusb prints it, such as 0403:6001"
-    if found := re.fullmatch(r"(?:0x)?([0-9a-f]{1,4})[:/_-](?:0x)?([0-9a-f]{1,4})", glob.text):
+    if found := re.fullmatch(r"(?:0x)?([0-9a-f]{1,4})[:/_-](?:0x)?([0-9a-f]{1,4})", pattern.text):
         hint = f"did you mean '{found[1].zfill(4)}:{found[2].zfill(4)}'?"
-    return Complaint(f"'{quoted(glob.text)}' is no vendor:product of four hex digits each", hint)
+    return Complaint(f"'{quoted(pattern.text)}' is no vendor:product of four hex digits each", hint)
 
 
-def interface(glob: Glob) -> Complaint | None:
+def interface(pattern: Pattern) -> Complaint | None:
     """`class:subclass:protocol`. The pattern is in lower case."""
-    if glob.may_match(_INTERFACE):
+    if pattern.may_match(_INTERFACE):
         return None
     hint = "such as ff:42:01, which is adb's"
-    if found := re.fullmatch(r":?([0-9a-f]{2})[:/]?([0-9a-f]{2})[:/]?([0-9a-f]{2}):?", glob.text):
+    if found := re.fullmatch(r":?([0-9a-f]{2})[:/]?([0-9a-f]{2})[:/]?([0-9a-f]{2}):?", pattern.text):
         hint = f"did you mean '{found[1]}:{found[2]}:{found[3]}'?"
-    return Complaint(f"'{quoted(glob.text)}' is no class:subclass:protocol of two hex digits each", hint)
+    return Complaint(f"'{quoted(pattern.text)}' is no class:subclass:protocol of two hex digits each", hint)
 
 
-def mac(glob: Glob) -> Complaint | None:
+def mac(pattern: Pattern) -> Complaint | None:
     """A hardware address of six bytes. The pattern is in lower case."""
-    if glob.may_match(_MAC):
+    if pattern.may_match(_MAC):
         return None
-    digits = re.sub("[:.-]", "", glob.text)
+    digits = re.sub("[:.-]", "", pattern.text)
     hint = "six pairs of hex digits, such as 00:e0:4c:68:01:02; `hotplugd devices` shows it"
     if re.fullmatch(r"[0-9a-f]{12}", digits):
         hint = f"did you mean '{':'.join(re.findall('..', digits))}'?"
-    return Complaint(f"'{quoted(glob.text)}' is no hardware address", hint)
+    return Complaint(f"'{quoted(pattern.text)}' is no hardware address", hint)
 
 
 def kind(text: str) -> Complaint | None:
@@ -103,19 +103,21 @@ def interface_name(text: str) -> Complaint | None:
     return Complaint(f"'{quoted(text)}' is no name for a network interface", hint)
 
 
-def port(glob: Glob) -> Complaint | None:
+def port(pattern: Pattern) -> Complaint | None:
     """A USB device's name by its port, `1-4.2`, or a root hub's, `usb1` (Linux: drivers/usb/core/usb.c)."""
-    wild = {each.literal for alternative in glob.wild for each in alternative if isinstance(each, Chars)}
-    if all(map(_PORT.fullmatch, glob.exact)) and wild - {None} <= _IN_PORTS:
+    wild = {
+        each.literal for alternative in pattern.wild for each in alternative if isinstance(each, CharClass)
+    }
+    if all(map(_PORT.fullmatch, pattern.exact)) and wild - {None} <= _IN_PORTS:
         return None
     hint = "bus-port, and .port for each hub between: 1-4.2; `hotplugd devices` shows it"
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)*", glob.text):
-        hint = f"with the bus first, such as 1-{glob.text}, or *-{glob.text} for any"
-    elif glob.text.startswith("/dev/"):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)*", pattern.text):
+        hint = f"with the bus first, such as 1-{pattern.text}, or *-{pattern.text} for any"
+    elif pattern.text.startswith("/dev/"):
         hint = "a node's number changes at each plug; `hotplugd devices` shows the port"
-    elif glob.text.startswith("pci-"):
+    elif pattern.text.startswith("pci-"):
         hint = "that is udev's ID_PATH: write `path`"
-    return Complaint(f"'{quoted(glob.text)}' is no USB port", hint)
+    return Complaint(f"'{quoted(pattern.text)}' is no USB port", hint)
 
 
 def attribute(name: str) -> Complaint | None:

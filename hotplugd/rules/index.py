@@ -14,7 +14,7 @@ from typing import Final
 
 from hotplugd.model.values import Device
 from hotplugd.rules.keys import values
-from hotplugd.rules.match import AnyOf, Match, Values
+from hotplugd.rules.match import AnyOf, KeyTest, Match
 
 _TELLING: Final = (
     "serial",
@@ -76,7 +76,7 @@ def anchor(match: Match) -> frozenset[Fact] | None:
     best: frozenset[Fact] | None = None
     for test in match.tests:
         facts: frozenset[Fact] | None = None
-        if isinstance(test, Values) and test.is_exact and test.key in _TELLING:
+        if isinstance(test, KeyTest) and test.is_exact and test.key in _TELLING:
             facts = frozenset((test.key, value) for value in test.exact)
         elif isinstance(test, AnyOf):
             facts = _of_branches(test)

@@ -18,7 +18,7 @@ def values(device: Device, key: str) -> tuple[str, ...]:
 
     key  one of MATCH_KEYS, or `property.NAME` or `attr.NAME`. Raises KeyError for any other.
 
-    Values are as udev or sysfs has them, and what a device says about itself is hostile; only numbers in
+    KeyTest are as udev or sysfs has them, and what a device says about itself is hostile; only numbers in
     hex are normalized (no 0x, lower case).
     """
     group, dot, name = key.partition(".")

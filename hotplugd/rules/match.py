@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from hotplugd.model.values import Device, printable
 from hotplugd.rules.keys import values
-from hotplugd.rules.pattern import Glob
+from hotplugd.rules.pattern import Pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +30,22 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class KeyTest:
     """One key, and the patterns of which one must match one of the device's values.
 
     implied  not written in the rule: the USB device that a rule means when it names no subsystem
     """
 
     key: str
-    globs: tuple[Glob, ...]
+    patterns: tuple[Pattern, ...]
     implied: bool = False
     exact: frozenset[str] = field(init=False, repr=False, compare=False)
-    _wild: tuple[Glob, ...] = field(init=False, repr=False, compare=False)
+    _wild: tuple[Pattern, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        exact = frozenset().union(*(glob.exact for glob in self.globs))
+        exact = frozenset().union(*(pattern.exact for pattern in self.patterns))
         object.__setattr__(self, "exact", exact)
-        object.__setattr__(self, "_wild", tuple(glob for glob in self.globs if glob.wild))
+        object.__setattr__(self, "_wild", tuple(pattern for pattern in self.patterns if pattern.wild))
 
     @property
     def is_exact(self) -> bool:
@@ -54,7 +54,7 @@ class Values:
 
     def matches(self, value: str) -> bool:
         """Whether it would take this value."""
-        return value in self.exact or any(glob.matches(value) for glob in self._wild)
+        return value in self.exact or any(pattern.matches(value) for pattern in self._wild)
 
     def holds(self, device: Device) -> bool:
         """Whether the device meets it."""
@@ -62,14 +62,14 @@ class Values:
 
     def failure(self, device: Device) -> Failure:
         """Why not."""
-        wanted = _either(glob.text for glob in self.globs)
+        wanted = _either(pattern.text for pattern in self.patterns)
         if self.implied:
             wanted += ", since the rule names no subsystem"
         found = values(device, self.key)
         return Failure(self.key, wanted, _listed(found) if found else "none")
 
     def __str__(self) -> str:
-        return f"{self.key}: {_either(glob.text for glob in self.globs)}"
+        return f"{self.key}: {_either(pattern.text for pattern in self.patterns)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Not:
         found = [
             f"{test.key} {_listed(values(device, test.key))}"
             for test in self.match.tests
-            if isinstance(test, Values)
+            if isinstance(test, KeyTest)
         ]
         return Failure("not", f"anything but {{{self.match}}}", ", ".join(found) or "just that")
 
@@ -145,7 +145,7 @@ class Not:
         return f"not: {{{self.match}}}"
 
 
-Test = Values | Parent | AnyOf | Not
+Test = KeyTest | Parent | AnyOf | Not
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,26 +154,26 @@ class Match:
 
     tests: tuple[Test, ...]
 
-    def test_of(self, key: str) -> Values | None:
+    def test_of(self, key: str) -> KeyTest | None:
         """The test of a key that stands in this match itself."""
-        return next((test for test in self.tests if isinstance(test, Values) and test.key == key), None)
+        return next((test for test in self.tests if isinstance(test, KeyTest) and test.key == key), None)
 
-    def every(self) -> Iterator[Values]:
+    def key_tests(self) -> Iterator[KeyTest]:
         """Every test of a key anywhere in it."""
         for test in self.tests:
-            if isinstance(test, Values):
+            if isinstance(test, KeyTest):
                 yield test
             elif isinstance(test, AnyOf):
                 for branch in test.branches:
-                    yield from branch.every()
+                    yield from branch.key_tests()
             else:
-                yield from test.match.every()
+                yield from test.match.key_tests()
 
     def keys(self) -> Iterator[str]:
         """Every key that is looked at anywhere in it, dotted for properties and attributes."""
-        return (test.key for test in self.every())
+        return (test.key for test in self.key_tests())
 
-    def requires(self, wanted: Callable[[Values], bool], device: Device | None = None) -> bool:
+    def requires(self, wanted: Callable[[KeyTest], bool], device: Device | None = None) -> bool:
         """Whether no device meets it without meeting such a test of a key, of its own or in a `parent`.
 
         device  one that meets it: then of each `any` only the branches that this one meets count
@@ -193,8 +193,8 @@ class Match:
         return ", ".join(map(str, self.tests))
 
 
-def _requires(test: Test, wanted: Callable[[Values], bool], device: Device | None) -> bool:
-    if isinstance(test, Values):
+def _requires(test: Test, wanted: Callable[[KeyTest], bool], device: Device | None) -> bool:
+    if isinstance(test, KeyTest):
         return wanted(test)
     if isinstance(test, Parent):
         if device is None:
@@ -212,8 +212,8 @@ def unmet(match: Match, device: Device) -> Test | None:
     return next((test for test in match.tests if not test.holds(device)), None)
 
 
-_USB = Values("subsystem", (Glob.of("usb"),), implied=True)
-_USB_DEVICE = Values("devtype", (Glob.of("usb_device"),), implied=True)
+_USB = KeyTest("subsystem", (Pattern.of("usb"),), implied=True)
+_USB_DEVICE = KeyTest("devtype", (Pattern.of("usb_device"),), implied=True)
 
 
 def with_default_subsystem(match: Match, *, has_devtype: bool = False) -> Match:

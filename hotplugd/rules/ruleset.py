@@ -85,7 +85,7 @@ class Rule:
         named = self.attach.template_keys() if self.attach is not None else frozenset()
         relies: bool | None = self._uses_serial(named) and not self._uses_place(named)
         branches = any(isinstance(test, (AnyOf, Parent)) for test in self.match.tests)
-        if branches and ("serial" in named or any(map(is_serial, self.match.every()))):
+        if branches and ("serial" in named or any(map(is_serial, self.match.key_tests()))):
             relies = None
         object.__setattr__(self, "_relies", relies)
 
@@ -122,7 +122,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Decision:
     """The rule that takes a device, be it to attach or to ignore it.
 
     anchor     the device above that the rule is about and that this one goes along with; None where the rule
@@ -166,13 +166,13 @@ class RuleSet:
         object.__setattr__(self, "has_with", bool(below))
         object.__setattr__(self, "index", Index.of(matches))
 
-    def decide(self, device: Device) -> Taken | None:
+    def decide(self, device: Device) -> Decision | None:
         """What takes the device: the first rule that matches it, or that takes it along; None: none does.
 
         A device goes along where one above it goes, unless an earlier rule is about the device itself.
         """
         first = self._first(device)
-        taken = None if first is None else Taken(self.rules[first])
+        taken = None if first is None else Decision(self.rules[first])
         if not self.has_with:
             return taken
         best = len(self.rules) if first is None else first
@@ -183,7 +183,7 @@ class RuleSet:
             attach = self.rules[position].attach
             for companion in attach.companions if attach is not None else ():
                 if unmet(companion.match, device) is None:
-                    best, taken = position, Taken(self.rules[position], above, companion)
+                    best, taken = position, Decision(self.rules[position], above, companion)
                     break
         return taken
 

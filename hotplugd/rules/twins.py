@@ -11,8 +11,8 @@ from typing import Final
 
 from hotplugd.model.values import Device, printable
 from hotplugd.rules.keys import values
-from hotplugd.rules.match import Match, Values
-from hotplugd.rules.pattern import Glob
+from hotplugd.rules.match import KeyTest, Match
+from hotplugd.rules.pattern import Pattern
 
 # A USB port or an interface there, and a PCI address, as kernel names: wildcards may stand in them.
 _PLACED: Final = re.compile(
@@ -33,11 +33,11 @@ _BOTH: Final = 2
 _SERIAL_ATTRS: Final = frozenset({"uniq", "vpd_pg80", "cid"})
 
 
-def is_serial(test: Values) -> bool:
+def is_serial(test: KeyTest) -> bool:
     """Whether it asks for the serial number, under whichever of its names."""
     group, _, name = test.key.partition(".")
     if group == "property":
-        by_id = name == "DEVLINKS" and any("/by-id/" in glob.text for glob in test.globs)
+        by_id = name == "DEVLINKS" and any("/by-id/" in pattern.text for pattern in test.patterns)
         return "SERIAL" in name or name in ("UNIQ", "HID_UNIQ") or by_id
     if group == "attr":
         last = name.rpartition("/")[2]
@@ -45,13 +45,13 @@ def is_serial(test: Values) -> bool:
     return test.key == "serial"
 
 
-def is_place(test: Values) -> bool:
+def is_place(test: KeyTest) -> bool:
     """Whether it asks where the device is plugged in."""
-    if any(glob.text == "*" for glob in test.globs):
+    if any(pattern.text == "*" for pattern in test.patterns):
         return False
     group, _, name = test.key.partition(".")
     if group == "property":
-        by_path = name == "DEVLINKS" and all("/by-path/" in glob.text for glob in test.globs)
+        by_path = name == "DEVLINKS" and all("/by-path/" in pattern.text for pattern in test.patterns)
         return (
             name.startswith("ID_PATH")
             or name in ("DEVPATH", "ID_NET_NAME_PATH", "ID_NET_NAME_SLOT")
@@ -60,29 +60,29 @@ def is_place(test: Values) -> bool:
     if group == "attr":
         return name.rpartition("/")[2] == "devpath"
     if test.key in ("kernel", "port"):
-        return all(map(_is_placed, test.globs))
+        return all(map(_is_placed, test.patterns))
     return test.key == "path"
 
 
-def is_place_or_mac(test: Values) -> bool:
+def is_place_or_mac(test: KeyTest) -> bool:
     """Whether it asks for the place, or for an interface's address, in which two of one serial differ."""
     return test.key == "mac" or is_place(test)
 
 
 def buses(match: Match) -> Iterator[tuple[str, str]]:
     """Each pattern anywhere in it that has the number of a USB bus in it, with its key, as it was written."""
-    for test in match.every():
+    for test in match.key_tests():
         key = test.key.rpartition(".")[2]
         if (numbered := _NUMBERED.get(test.key)) is not None:
-            for glob in test.globs:
-                yield from ((key, each) for each in glob.text.split("|") if numbered.search(each))
+            for pattern in test.patterns:
+                yield from ((key, each) for each in pattern.text.split("|") if numbered.search(each))
 
 
-def _is_placed(glob: Glob) -> bool:
+def _is_placed(pattern: Pattern) -> bool:
     """Whether each alternative is a port's or a PCI device's name, with a digit that is no wildcard."""
     return all(
         _PLACED.fullmatch(each) is not None and any(map(str.isdigit, _BRACKETS.sub("", each)))
-        for each in glob.text.split("|")
+        for each in pattern.text.split("|")
     )
 
 

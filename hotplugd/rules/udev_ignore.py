@@ -1,6 +1,6 @@
 """udev rules that tell the host's software to leave alone what hotplugd's rules take. Pure.
 
-    RuleSet -> text of a udev rules file    `leave_alone`
+    RuleSet -> text of a udev rules file    `ignore_rules`
 
 Who listens: ModemManager (ID_MM_DEVICE_IGNORE, ID_MM_PORT_IGNORE), udisks (UDISKS_IGNORE), NetworkManager
 (NM_UNMANAGED) and libmtp's probe (MTP_NO_PROBE). Nobody is told of a device that a rule may not take: what
@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Final
 
-from hotplugd.rules.match import AnyOf, Match, Test, Values
-from hotplugd.rules.pattern import Glob
+from hotplugd.rules.match import AnyOf, KeyTest, Match, Test
+from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.ruleset import Rule, RuleSet
 
 Condition = str
@@ -56,7 +56,7 @@ HEAD: Final = """\
 """
 
 
-def leave_alone(rules: RuleSet, kept: Iterable[str] = (), *, usb: bool) -> str:
+def ignore_rules(rules: RuleSet, kept: Iterable[str] = (), *, usb: bool) -> str:
     """The text of a rules file: for USB devices, or for all others.
 
     Two files, since libmtp asks about USB devices before udevd knows what others are.
@@ -94,14 +94,14 @@ def _conditions(rule: Rule) -> Iterable[tuple[Condition, ...]]:
 
 def _loosely(match: Match) -> Iterator[Condition]:
     for test in match.tests:
-        if isinstance(test, Values) and test.key in _SAME and (pattern := _joined(test.globs)):
+        if isinstance(test, KeyTest) and test.key in _SAME and (pattern := _joined(test.patterns)):
             yield f'{_KEYS[test.key]}=="{pattern}"'
 
 
 def _exactly(match: Match, *, is_usb: bool = False) -> list[tuple[Condition, ...]] | None:
     """None where udev cannot say it. is_usb: it is known that only USB devices are meant."""
     is_usb = is_usb or any(
-        isinstance(test, Values) and test.key == "devtype" and test.is_exact and test.exact == {"usb_device"}
+        isinstance(test, KeyTest) and test.key == "devtype" and test.is_exact and test.exact == {"usb_device"}
         for test in match.tests
     )
     found: list[tuple[Condition, ...]] = [()]
@@ -118,17 +118,17 @@ def _test(test: Test, *, is_usb: bool) -> list[tuple[Condition, ...]] | None:
         branches = [_exactly(branch, is_usb=is_usb) for branch in test.branches]
         # A branch that cannot be said takes fewer devices when it is left out.
         return [each for branch in branches if branch is not None for each in branch] or None
-    if not isinstance(test, Values):
+    if not isinstance(test, KeyTest):
         return None
     if test.key == "id":
-        return _ids(test.globs)
+        return _ids(test.patterns)
     condition = _value(test, is_usb=is_usb)
     return None if condition is None else [(condition,)]
 
 
-def _value(test: Values, *, is_usb: bool) -> Condition | None:
+def _value(test: KeyTest, *, is_usb: bool) -> Condition | None:
     key, _, name = test.key.partition(".")
-    pattern = _joined(test.globs)
+    pattern = _joined(test.patterns)
     if not pattern:
         return None
     if name:
@@ -140,7 +140,7 @@ def _value(test: Values, *, is_usb: bool) -> Condition | None:
         # Of what hangs from a USB device, KERNELS would also mean the hubs above it.
         return f'KERNEL=="{pattern}"' if is_usb else None
     if key == "interface":
-        return _interface(test.globs)
+        return _interface(test.patterns)
     return f'{_KEYS[key]}=="{pattern}"'
 
 
@@ -150,9 +150,9 @@ def _number(name: str, pattern: str) -> Condition:
     return f'ENV{{{name}}}=="{both}"'
 
 
-def _ids(globs: Iterable[Glob]) -> list[tuple[Condition, ...]] | None:
+def _ids(patterns: Iterable[Pattern]) -> list[tuple[Condition, ...]] | None:
     found: list[tuple[Condition, ...]] = []
-    for text in "|".join(glob.text for glob in globs).split("|"):
+    for text in "|".join(pattern.text for pattern in patterns).split("|"):
         vendor, colon, other = text.partition(":")
         if not colon or ":" in other or not _SAFE.fullmatch(text):
             return None
@@ -160,20 +160,20 @@ def _ids(globs: Iterable[Glob]) -> list[tuple[Condition, ...]] | None:
     return found
 
 
-def _interface(globs: Iterable[Glob]) -> Condition | None:
+def _interface(patterns: Iterable[Pattern]) -> Condition | None:
     """Udev has `:ff4201:080650:` for ff:42:01 and 08:06:50.
 
     It has fewer than the rule may match, and never others. A star between colons is two digits: as a star it
     would reach into the next interface.
     """
-    texts = [_STAR_BETWEEN.sub("??", each) for glob in globs for each in glob.text.split("|")]
+    texts = [_STAR_BETWEEN.sub("??", each) for pattern in patterns for each in pattern.text.split("|")]
     if not all(map(_INTERFACE.fullmatch, texts)):
         return None
     return 'ENV{ID_USB_INTERFACES}=="' + "|".join(f"*:{each.replace(':', '')}:*" for each in texts) + '"'
 
 
-def _joined(globs: Iterable[Glob]) -> str:
+def _joined(patterns: Iterable[Pattern]) -> str:
     """The patterns as one of udev's; empty where that would mean something else."""
-    texts = [glob.text for glob in globs]
+    texts = [pattern.text for pattern in patterns]
     sound = all(_SAFE.fullmatch(text) and not ("[" in text and "|" in text) for text in texts)
     return "|".join(texts) if sound else ""

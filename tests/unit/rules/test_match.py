@@ -8,7 +8,7 @@ import pytest
 from hotplugd.model.values import Descriptors, Device
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.keys import describe, values
-from hotplugd.rules.ruleset import RuleSet, Taken
+from hotplugd.rules.ruleset import Decision, RuleSet
 from tests.unit.devices import CABLE, CONSOLE, DISK, HUB, PHONE, tty, usb
 
 
@@ -161,7 +161,7 @@ FAILS = [
 @pytest.mark.parametrize(("match", "device"), MEETS)
 def test_a_match_is_met(match: str, device: Device) -> None:
     found = rules(match)
-    assert found.decide(device) == Taken(found.rules[0])
+    assert found.decide(device) == Decision(found.rules[0])
     (verdict,) = found.explain(device)
     assert verdict.failed is None
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hotplugd.model.values import Device
 from hotplugd.rulefile.load import Loaded, parse
 from hotplugd.rules.match import unmet
-from hotplugd.rules.ruleset import RuleSet, Taken
+from hotplugd.rules.ruleset import Decision, RuleSet
 from tests.unit.devices import EVERY, tty, usb
 from tests.unit.rulefile.golden import BAD, GOOD
 
@@ -166,7 +166,7 @@ def test_many_rules_cost_what_few_do() -> None:
         values = [f"{n:04x}:0001" if key == "id" else f"S{n}" for n in range(count)]
         rules = loaded([f"{{{key}: '{value}'}}" for value in values]).rules
         device = usb(vendor=f"{count - 1:04x}", product="0001", serial=f"S{count - 1}")
-        assert rules.decide(device) == Taken(rules.rules[-1])
+        assert rules.decide(device) == Decision(rules.rules[-1])
         best = 9.0
         for _ in range(20):
             started = time.perf_counter()
