@@ -22,7 +22,7 @@ from hotplugd.model.values import (
     is_reserved_path,
     quoted,
 )
-from hotplugd.rules.keys import hidden_interfaces, values
+from hotplugd.rules.keys import INTERFACE, KERNEL, MAC, PATH, PORT, SERIAL, MatchKey, hidden_interfaces
 from hotplugd.rules.ruleset import Attach, Kind, Rule, RuleSet
 from hotplugd.rules.template import TemplateError, render
 
@@ -79,14 +79,14 @@ def identity(device: Device) -> str:
 
 def shared_identity(device: Device) -> str:
     """The identity, but for what tells apart the network interfaces of one device."""
-    for mac in values(device, "mac"):
+    for mac in MAC.values(device):
         return f"mac:{quoted(mac)}"
-    serial = next(iter(values(device, "serial")), "")
+    serial = next(iter(SERIAL.values(device)), "")
     if len(set(serial)) > 1:
         return f"serial:{quoted(serial)}"
-    for key in ("port", "path", "kernel"):
-        for value in values(device, key):
-            return f"{key}:{quoted(value)}"
+    for key in (PORT, PATH, KERNEL):
+        for value in key.values(device):
+            return f"{key.name}:{quoted(value)}"
     return f"syspath:{device.syspath}"
 
 
@@ -107,7 +107,7 @@ def own_serial(device: Device) -> str:
 
     Of a USB device without one ID_SERIAL has the vendor and the model alone.
     """
-    for serial in values(device, "serial"):
+    for serial in SERIAL.values(device):
         return serial
     if device.usb is not None:
         return ""
@@ -121,11 +121,11 @@ def apart(one: Device, other: Device) -> tuple[str, str, str]:
     What stays over a boot comes first: in `port` is a bus's number, which the next boot may give to another.
     """
     one, other = hardware(one), hardware(other)
-    for key in ("path", "port"):
-        for value, others in zip(values(one, key), values(other, key), strict=False):
+    for key in (PATH, PORT):
+        for value, others in zip(key.values(one), key.values(other), strict=False):
             if value != others:
-                return key, f"{key} {quoted(value)}", f"{key} {quoted(others)}"
-    return "path", one.syspath, other.syspath
+                return key.name, f"{key.name} {quoted(value)}", f"{key.name} {quoted(others)}"
+    return PATH.name, one.syspath, other.syspath
 
 
 _PATH: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=-]+)+", re.ASCII)
@@ -188,10 +188,10 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
         return Wants(device, rule)
     what = attach.kind or _what(device)
     try:
-        place = _place(device, what, attach)
-        links = tuple(dict.fromkeys(render(link, device) for link in attach.links))
+        place = _place(device, what, attach, rule.keys)
+        links = tuple(dict.fromkeys(render(link, device, rule.keys) for link in attach.links))
         # What goes along goes where the device goes that the rule is about.
-        names = list(dict.fromkeys(render(to, anchor or device) for to in attach.to))
+        names = list(dict.fromkeys(render(to, anchor or device, rule.keys) for to in attach.to))
     except TemplateError as error:
         return problem(str(error))
     if message := _wrong(device, what, attach, place, links, several=len(names) > 1):
@@ -285,10 +285,10 @@ def _unfit(device: Device, what: Kind, attach: Attach) -> str:
     return next((message for wrong, message in faults if wrong), "")
 
 
-def _place(device: Device, what: Kind, attach: Attach) -> str:
+def _place(device: Device, what: Kind, attach: Attach, keys: Sequence[MatchKey]) -> str:
     if what == "nic":
         return attach.name or device.kernel
-    return render(attach.path, device) if attach.path else device.node
+    return render(attach.path, device, keys) if attach.path else device.node
 
 
 def _alone(device: Device, what: Kind, attach: Attach) -> str:
@@ -316,7 +316,7 @@ def is_hub(device: Device) -> bool:
     return (
         device.attrs.get("maxchild", "0") != "0"
         or device.attrs.get("bDeviceClass") == "09"
-        or any(each.startswith("09:") for each in values(device, "interface"))
+        or any(each.startswith("09:") for each in INTERFACE.values(device))
     )
 
 

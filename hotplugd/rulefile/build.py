@@ -1,6 +1,6 @@
-"""A document's nodes made into rules.
+"""Builds rules from the nodes of a document.
 
-Goes on after every error, so that all of them are found at once; a rule with an error in it is left out.
+Building goes on after an error, so that all errors are told at once; a rule with an error is left out.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import cast
 
 from hotplugd.model.values import quoted
+from hotplugd.rulefile import validate
 from hotplugd.rulefile.decode import Decoder, Field, first_word, what_is
-from hotplugd.rulefile.grammar import ATTACH, COMPANION, FILE, MATCH, RULE
+from hotplugd.rulefile.grammar import Grammar
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
+from hotplugd.rules.keys import DEVTYPE, SUBSYSTEM, KeyGroup, MatchKey
 from hotplugd.rules.match import AnyOf, KeyTest, Match, Not, Parent, Test, with_default_subsystem
 from hotplugd.rules.pattern import Pattern, PatternError
 from hotplugd.rules.ruleset import Attach, Companion, Kind, Rule
@@ -37,10 +39,11 @@ class BuiltRule:
 
 
 class Builder(Decoder):
-    """Reads the rules of one document. `names` are those of all its rules, with errors or without."""
+    """Builds the rules of one document. names: of all its rules, with errors or without."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, grammar: Grammar) -> None:
         super().__init__(source)
+        self._grammar = grammar
         self.names: list[RuleName] = []
 
     def rules(self, root: YamlNode | None) -> Iterator[BuiltRule]:
@@ -55,7 +58,7 @@ class Builder(Decoder):
                 root.span, f"expected keys and values, and found {what_is(root)}", "begin with `rules:`"
             )
             return
-        fields = self.fields(root, FILE)
+        fields = self.fields(root, self._grammar.file)
         if "rules" in fields and _is_empty(fields["rules"].value):
             # What fills in a template, and has none to fill in, writes such files.
             self.warning(fields["rules"].name.span, "no rules here")
@@ -67,7 +70,7 @@ class Builder(Decoder):
 
     def _rule(self, node: YamlNode) -> BuiltRule | None:
         before = len(self.diagnostics)
-        fields = self.fields(node, RULE)
+        fields = self.fields(node, self._grammar.rule)
         name = self.text(fields["name"]) if "name" in fields else None
         if name is not None:
             self.names.append(RuleName(name, self.source, fields["name"].value.span))
@@ -85,11 +88,13 @@ class Builder(Decoder):
             if complete:
                 hint = "say where with `attach: {to: ...}`, or `ignore: true`"
                 self.error(first_word(node), "the rule neither attaches nor ignores", hint)
-        if attach is not None and match is not None and (kind := _alone(match, attach)):
-            self.error(fields["attach"].name.span, *kind)
+        if attach is not None and match is not None and (complaint := _alone(match, attach)):
+            self.error(fields["attach"].name.span, *complaint)
         if len(self.diagnostics) > before or name is None or match is None:
             return None
-        rule = Rule(name, with_default_subsystem(match), attach, self.source.file, node.span.line + 1)
+        line = node.span.line + 1
+        registry = self._grammar.registry
+        rule = Rule(name, with_default_subsystem(match), attach, self.source.file, line, registry)
         return BuiltRule(rule, self.source, fields["name"].value.span)
 
     def _match(self, node: YamlNode, key: YamlScalar | None = None) -> Match:
@@ -97,23 +102,23 @@ class Builder(Decoder):
         if isinstance(node, YamlMapping) and not node.pairs:
             hint = "a rule for every device would be a mistake"
             self.error(node.span, "an empty match", hint)
-        tests = (self._test(field) for field in self.fields(node, MATCH, key).values())
+        tests = (self._test(field) for field in self.fields(node, self._grammar.match, key).values())
         return Match(tuple(test for group in tests for test in group))
 
     def _test(self, field: Field) -> tuple[Test, ...]:
         match field.key.shape:
-            case "match":
-                inner = self._match(field.value, field.name)
-                return (Not(inner),) if field.key.name == "not" else (Parent(inner),)
+            case MatchKey() as key:
+                return (self._key_test(field, key),)
+            case KeyGroup() as group:
+                return tuple(self._group(field, group))
             case "matches":
                 items = self.items(field, field.key.name)
                 return (AnyOf(tuple([self._match(item) for item in items])),)
-            case "named patterns":
-                return tuple(self._named(field))
             case _:
-                return (self._values(field, field.key.name),)
+                inner = self._match(field.value, field.name)
+                return (Not(inner),) if field.key.name == "not" else (Parent(inner),)
 
-    def _named(self, field: Field) -> Iterator[Test]:
+    def _group(self, field: Field, group: KeyGroup) -> Iterator[Test]:
         if not isinstance(field.value, YamlMapping):
             self.wrong_type(field.value, "names with patterns", field.name)
             return
@@ -126,20 +131,20 @@ class Builder(Decoder):
                 continue
             seen[name.text] = name
             self.judged(name, field, field.key.text)
-            yield self._values(Field(field.key, name, value), f"{field.key.name}.{name.text}")
+            yield self._key_test(Field(field.key, name, value), group.key(name.text))
 
-    def _values(self, field: Field, key: str) -> KeyTest:
+    def _key_test(self, field: Field, key: MatchKey) -> KeyTest:
         patterns: list[Pattern] = []
         for item in self.one_or_more(field):
             text = self.judged(item, field)
             if text is None:
                 continue
             try:
-                pattern = Pattern.of(text.lower() if field.key.hex else text)
+                pattern = Pattern.of(text.lower() if key.form.is_hex else text)
             except PatternError as error:
                 self.error(item.span, f"'{quoted(text)}' is no pattern: {error}")
                 continue
-            complaint = field.key.pattern(pattern) if field.key.pattern is not None else None
+            complaint = validate.match_value(key.form, pattern)
             if complaint is not None:
                 self.error(item.span, complaint.message, complaint.hint)
             patterns.append(pattern)
@@ -147,10 +152,10 @@ class Builder(Decoder):
 
     def _attach(self, node: YamlNode, key: YamlScalar) -> Attach:
         """What a node says about where the device goes, without what is wrong in it."""
-        fields = self.fields(node, ATTACH, key)
+        fields = self.fields(node, self._grammar.attach, key)
         for number, name in (("uid", "user"), ("gid", "group")):
             if number in fields and name in fields:
-                later = max(fields[number].name, fields[name].name, key=lambda each: _position(each.span))
+                later = max(fields[number].name, fields[name].name, key=lambda name: _position(name.span))
                 self.error(later.span, f"`{number}` and `{name}` say the same thing", "take one of them out")
         texts = {
             each: self.text(fields[each])
@@ -182,7 +187,7 @@ class Builder(Decoder):
         """The items of `with`, without those that something is wrong with."""
         for item in self.one_or_more(field):
             if isinstance(item, YamlMapping):
-                fields = self.fields(item, COMPANION)
+                fields = self.fields(item, self._grammar.companion)
                 path = self.text(fields["path"]) if "path" in fields else None
                 links = self.texts(fields["link"]) if "link" in fields else ()
                 if "match" in fields:
@@ -203,7 +208,7 @@ def _is_empty(node: YamlNode) -> bool:
 
 def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
     """What is wrong with several instances, as far as the rule says what it is about."""
-    subsystem = match.test_of("subsystem")
+    subsystem = match.test_of(SUBSYSTEM)
     if len(attach.to) == 1 or subsystem is None or not subsystem.is_exact:
         return None
     only = subsystem.exact
@@ -219,9 +224,9 @@ def _below(word: str) -> Match:
     """What a word in `with` means: the devices of a subsystem, or a disk's partitions."""
     if word == "partition":
         return Match(
-            (KeyTest("subsystem", (Pattern.of("block"),)), KeyTest("devtype", (Pattern.of("partition"),)))
+            (KeyTest(SUBSYSTEM, (Pattern.of("block"),)), KeyTest(DEVTYPE, (Pattern.of("partition"),)))
         )
-    return Match((KeyTest("subsystem", (Pattern.of(word),)),))
+    return Match((KeyTest(SUBSYSTEM, (Pattern.of(word),)),))
 
 
 def _position(span: Span) -> tuple[int, int]:

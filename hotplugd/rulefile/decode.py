@@ -1,4 +1,4 @@
-"""Nodes read by a table of the language: known keys, texts, flags and lists; complaints about the rest."""
+"""Decodes nodes by a table of the language into texts, flags and lists, and notes what is wrong with them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Final
 
 from hotplugd.model.values import quoted
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.grammar import BELONGS, CALLED_ELSEWHERE, EXPECTED, INSTEAD, NEXT_TO, Key, Shape, Table
+from hotplugd.rulefile.grammar import EXPECTED, INSTEAD, Key, Shape, Table
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
 from hotplugd.rulefile.validate import Complaint
+from hotplugd.rules.keys import KeyGroup, MatchKey
 
 MOST_SHOWN: Final = 100
 """Of one file. Who has more mistakes than that has one."""
 
 _NO_VALUE: Final = {"a value": "give it one, or take the key out"}
-# Every device has one.
-_ALWAYS: Final = frozenset({"subsystem", "kernel"})
 _LONGEST: Final = 4096
 _LONGEST_KEY: Final = 64
 
@@ -62,10 +61,10 @@ class Decoder:
                 self.twice(name, fields[name.text].name, known.shape)
             else:
                 fields[name.text] = Field(known, name, value)
-        missing = [each.name for each in table.keys if each.required and each.name not in fields]
+        missing = [row.name for row in table.keys if row.required and row.name not in fields]
         if missing and not any(name.text not in fields for name, _ in node.pairs):
-            names = " and ".join(f"`{each}`" for each in missing)
-            self.error(key.span if key is not None else first_word(node), f"{table.what} needs {names}")
+            names = " and ".join(f"`{missed}`" for missed in missing)
+            self.error(key.span if key is not None else first_word(node), f"{table.label} needs {names}")
         return fields
 
     def text(self, field: Field) -> str | None:
@@ -74,8 +73,8 @@ class Decoder:
 
     def texts(self, field: Field) -> tuple[str, ...]:
         """A key's text or list of texts, without those that something is wrong with."""
-        found = (self.judged(item, field, field.key.text) for item in self.one_or_more(field))
-        return tuple(each for each in found if each is not None)
+        texts = (self.judged(item, field, field.key.text) for item in self.one_or_more(field))
+        return tuple(text for text in texts if text is not None)
 
     def flag(self, field: Field) -> bool | None:
         """A key's true or false; None where it is neither."""
@@ -145,7 +144,7 @@ class Decoder:
         """Notes that a key was written twice."""
         related = self.source.related(first.span, "it stands here first")
         message = f"key '{quoted(second.text)}' stands here a second time"
-        hint = "a list matches any of several values" if shape in ("patterns", "named patterns") else ""
+        hint = "a list matches any of several values" if isinstance(shape, (MatchKey, KeyGroup)) else ""
         self.diagnostics.append(self.source.error(second.span, message, hint, related))
 
 
@@ -153,9 +152,9 @@ def _without(node: YamlNode, field: Field) -> str:
     """What to write for devices that have no value for a key, where that is what an empty text says."""
     if not isinstance(node, YamlScalar) or node.plain:
         return ""
-    if field.key.shape == "named patterns":
+    if isinstance(field.key.shape, KeyGroup):
         return f'for devices without one: `not: {{{field.key.name}: {{{quoted(field.name.text)}: "*"}}}}`'
-    if field.key.shape == "patterns" and field.key.name not in _ALWAYS:
+    if isinstance(field.key.shape, MatchKey) and not field.key.shape.always:
         return f'for devices without one: `not: {{{field.key.name}: "*"}}`'
     return ""
 
@@ -177,20 +176,19 @@ def what_is(node: YamlScalar | YamlSequence | YamlMapping) -> str:
 def _instead_of(name: str, table: Table) -> str:
     """What to write instead of an unknown key."""
     known = [key.name for key in table.keys]
-    elsewhere = sorted(NEXT_TO.get(table.what, frozenset()))
     folded = name.strip().casefold().replace("-", "_")
     if name == "required":
         return "never set: a required device that is missing keeps its instance from starting"
     if folded in INSTEAD:
         return INSTEAD[folded]
-    if name in elsewhere:
-        return f"`{name}` goes {BELONGS[name]}"
+    if where := table.elsewhere.get(name):
+        return f"`{name}` goes {where}"
     close = get_close_matches(folded[:_LONGEST_KEY], known, 1)
-    meant = folded if folded in known else CALLED_ELSEWHERE.get(folded)
+    meant = folded if folded in known else table.aliases.get(folded)
     if meant not in known:
         meant = close[0] if close else meant
     if meant in known:
         return f"did you mean '{meant}'?"
-    if meant in elsewhere:
-        return f"did you mean '{meant}' {BELONGS[meant]}?"
+    if meant is not None and (where := table.elsewhere.get(meant)):
+        return f"did you mean '{meant}' {where}?"
     return f"keys: {', '.join(known)}"

@@ -14,6 +14,7 @@ from hotplugd.rulefile.build import Builder, BuiltRule, RuleName
 from hotplugd.rulefile.decode import MOST_SHOWN
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import LARGEST, drop_ins, is_folder, not_utf8, read, too_large, whole
+from hotplugd.rulefile.grammar import GRAMMAR, Grammar
 from hotplugd.rulefile.lint import lint
 from hotplugd.rulefile.parse import Source, parse_yaml
 from hotplugd.rules.ruleset import RuleSet
@@ -53,14 +54,19 @@ def load(paths: Sequence[Path], controllers: Mapping[str, str] = _NOWHERE) -> Lo
             if isinstance(found, Diagnostic):
                 draft.diagnostics.append(found)
             else:
-                _check(found, str(path), draft)
+                _check(found, str(path), draft, GRAMMAR)
     return _loaded(draft, controllers)
 
 
-def parse(text: str | bytes, file: str, controllers: Mapping[str, str] = _NOWHERE) -> Loaded:
+def parse(
+    text: str | bytes,
+    file: str,
+    controllers: Mapping[str, str] = _NOWHERE,
+    grammar: Grammar = GRAMMAR,
+) -> Loaded:
     """The rules of one document. `file` is what its diagnostics call it. Raises nothing."""
     draft = _Draft()
-    _check(text, file, draft)
+    _check(text, file, draft, grammar)
     return _loaded(draft, controllers)
 
 
@@ -83,7 +89,7 @@ def _loaded(draft: _Draft, controllers: Mapping[str, str]) -> Loaded:
     return Loaded(RuleSet(rules), diagnostics)
 
 
-def _check(text: str | bytes, file: str, draft: _Draft) -> None:
+def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> None:
     if isinstance(text, bytes):
         raw = text
         try:
@@ -96,7 +102,7 @@ def _check(text: str | bytes, file: str, draft: _Draft) -> None:
         return
     source = Source.of(file, text.removeprefix("\ufeff"))
     root, not_yaml = parse_yaml(source)
-    builder = Builder(source)
+    builder = Builder(source, grammar)
     if root is not None or not not_yaml:
         rules = list(builder.rules(root))
         # What was left out of the nodes would make the warnings about these rules untrue.

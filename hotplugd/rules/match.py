@@ -1,7 +1,7 @@
-"""Whether a device meets a rule's `match`, condition by condition. The only matcher there is.
+"""Compares devices with the `match` of a rule, test by test. The only matcher there is.
 
-A Match is a tuple of tests, all of which must hold. `unmet` finds the first that does not; deciding asks
-no more than that, and explaining has that test say what it wanted and what it found.
+A Match is a tuple of tests, all of which must hold. `unmet` returns the first that does not hold: decisions
+need no more, and explanations ask that test for its Failure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hotplugd.model.values import Device, printable
-from hotplugd.rules.keys import values
+from hotplugd.rules.keys import DEVTYPE, SUBSYSTEM, MatchKey
 from hotplugd.rules.pattern import Pattern
 
 
@@ -33,10 +33,10 @@ class Failure:
 class KeyTest:
     """One key, and the patterns of which one must match one of the device's values.
 
-    implied  not written in the rule: the USB device that a rule means when it names no subsystem
+    implied  not written in the rule: a rule without `subsystem` means USB devices
     """
 
-    key: str
+    key: MatchKey
     patterns: tuple[Pattern, ...]
     implied: bool = False
     exact: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -58,18 +58,18 @@ class KeyTest:
 
     def holds(self, device: Device) -> bool:
         """Whether the device meets it."""
-        return any(map(self.matches, values(device, self.key)))
+        return any(map(self.matches, self.key.values(device)))
 
     def failure(self, device: Device) -> Failure:
         """Why not."""
         wanted = _either(pattern.text for pattern in self.patterns)
         if self.implied:
             wanted += ", since the rule names no subsystem"
-        found = values(device, self.key)
-        return Failure(self.key, wanted, _listed(found) if found else "none")
+        values = self.key.values(device)
+        return Failure(self.key.name, wanted, _listed(values) if values else "none")
 
     def __str__(self) -> str:
-        return f"{self.key}: {_either(pattern.text for pattern in self.patterns)}"
+        return f"{self.key.name}: {_either(pattern.text for pattern in self.patterns)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +134,12 @@ class Not:
 
     def failure(self, device: Device) -> Failure:
         """Why not."""
-        found = [
-            f"{test.key} {_listed(values(device, test.key))}"
+        values = [
+            f"{test.key.name} {_listed(test.key.values(device))}"
             for test in self.match.tests
             if isinstance(test, KeyTest)
         ]
-        return Failure("not", f"anything but {{{self.match}}}", ", ".join(found) or "just that")
+        return Failure("not", f"anything but {{{self.match}}}", ", ".join(values) or "just that")
 
     def __str__(self) -> str:
         return f"not: {{{self.match}}}"
@@ -154,9 +154,11 @@ class Match:
 
     tests: tuple[Test, ...]
 
-    def test_of(self, key: str) -> KeyTest | None:
-        """The test of a key that stands in this match itself."""
-        return next((test for test in self.tests if isinstance(test, KeyTest) and test.key == key), None)
+    def test_of(self, key: MatchKey) -> KeyTest | None:
+        """The test of a key in this match itself, not in a nested one."""
+        return next(
+            (test for test in self.tests if isinstance(test, KeyTest) and test.key.name == key.name), None
+        )
 
     def key_tests(self) -> Iterator[KeyTest]:
         """Every test of a key anywhere in it."""
@@ -168,10 +170,6 @@ class Match:
                     yield from branch.key_tests()
             else:
                 yield from test.match.key_tests()
-
-    def keys(self) -> Iterator[str]:
-        """Every key that is looked at anywhere in it, dotted for properties and attributes."""
-        return (test.key for test in self.key_tests())
 
     def requires(self, wanted: Callable[[KeyTest], bool], device: Device | None = None) -> bool:
         """Whether no device meets it without meeting such a test of a key, of its own or in a `parent`.
@@ -212,8 +210,8 @@ def unmet(match: Match, device: Device) -> Test | None:
     return next((test for test in match.tests if not test.holds(device)), None)
 
 
-_USB = KeyTest("subsystem", (Pattern.of("usb"),), implied=True)
-_USB_DEVICE = KeyTest("devtype", (Pattern.of("usb_device"),), implied=True)
+_USB = KeyTest(SUBSYSTEM, (Pattern.of("usb"),), implied=True)
+_USB_DEVICE = KeyTest(DEVTYPE, (Pattern.of("usb_device"),), implied=True)
 
 
 def with_default_subsystem(match: Match, *, has_devtype: bool = False) -> Match:
@@ -222,9 +220,9 @@ def with_default_subsystem(match: Match, *, has_devtype: bool = False) -> Match:
     Where only branches of `any` name a subsystem, the default goes into the branches that name none.
     `devtype` alone keeps the subsystem's default and replaces the devtype's.
     """
-    if match.test_of("subsystem") is not None:
+    if match.test_of(SUBSYSTEM) is not None:
         return match
-    has_devtype = has_devtype or match.test_of("devtype") is not None
+    has_devtype = has_devtype or match.test_of(DEVTYPE) is not None
     if any(isinstance(test, AnyOf) and _names_subsystem(test) for test in match.tests):
         return Match(
             tuple(
@@ -239,7 +237,7 @@ def with_default_subsystem(match: Match, *, has_devtype: bool = False) -> Match:
 
 def _names_subsystem(test: AnyOf) -> bool:
     return any(
-        branch.test_of("subsystem") is not None
+        branch.test_of(SUBSYSTEM) is not None
         or any(isinstance(inner, AnyOf) and _names_subsystem(inner) for inner in branch.tests)
         for branch in test.branches
     )
@@ -249,5 +247,5 @@ def _either(texts: Iterator[str]) -> str:
     return " or ".join(f"'{printable(text)}'" for text in texts)
 
 
-def _listed(found: tuple[str, ...]) -> str:
-    return ", ".join(f"'{printable(value)}'" for value in found)
+def _listed(values: tuple[str, ...]) -> str:
+    return ", ".join(f"'{printable(value)}'" for value in values)
