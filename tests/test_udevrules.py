@@ -16,12 +16,12 @@ import pytest
 
 from hotplugd.host import udev_rules_helper
 from hotplugd.rulefile.load import load
-from hotplugd.rules.udev_ignore import leave_alone
+from hotplugd.rules.udev_ignore import ignore_rules
 from tests.devices import rule, ruleset
 from tests.lab.daemon import command
 
 NAME = "68-hotplugd-leave.rules"
-GOOD = leave_alone(ruleset(rule("{id: '18d1:4ee7'}", "{to: box}")), usb=True)
+GOOD = ignore_rules(ruleset(rule("{id: '18d1:4ee7'}", "{to: box}")), usb=True)
 END = 'GOTO="hotplugd_leave_end"'
 # What somebody who broke into the daemon would like udevd to do.
 BAD = [
@@ -145,7 +145,7 @@ def test_a_text_without_end_is_none(ask: Ask, folder: Path) -> None:
 @pytest.mark.parametrize("usb", [True, False])
 def test_all_that_our_rules_become_is_fit(project: Path, usb: bool) -> None:
     for path in sorted((project / "rules").glob("*.yaml")):
-        udev_rules_helper.see(leave_alone(load([path]).rules, ["/sys/devices/pci0000:00/x/net/a"], usb=usb))
+        udev_rules_helper.see(ignore_rules(load([path]).rules, ["/sys/devices/pci0000:00/x/net/a"], usb=usb))
 
 
 def test_whatever_is_taken_does_nothing_but_leave_alone() -> None:

@@ -6,7 +6,7 @@ has none. Keys that rules can match on have the rule language's names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypedDict, cast
 
 from hotplugd.app.cluster import Cluster
@@ -17,9 +17,9 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, quoted
 from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.identity import identity
-from hotplugd.rules.keys import describe
+from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
+from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 from hotplugd.rules.ruleset import Rule, Verdict
-from hotplugd.rules.twins import bus_warning, lasting_paths
 
 
 class ProblemJson(TypedDict):
@@ -198,7 +198,7 @@ class PlaceJson(TypedDict):
 
 
 class ValuesJson(TypedDict, total=False):
-    """What a rule can match on, by the rule language's keys; a key without a value is left out."""
+    """What a rule can match on, by the names of match keys and groups; a key without a value is left out."""
 
     subsystem: str
     devtype: str
@@ -256,15 +256,16 @@ class ExplainJson(DeviceJson):
     warnings: list[str]
 
 
-def device_json(device: Device, rule: Rule | None) -> DeviceJson:
+def device_json(device: Device, rule: Rule | None, keys: Iterable[MatchKey] = KEYS) -> DeviceJson:
     """A device with every value that a rule can match on, and the rule that takes it."""
+    keys = tuple(keys)
     return {
-        **_values(device),
+        **_values(device, keys),
         "device": str(device),
         "rule": rule.name if rule is not None else None,
         "identity": identity(device),
         "syspath": device.syspath,
-        "parents": [_values(above) for above in device.ancestors()],
+        "parents": [_values(above, keys) for above in device.ancestors()],
     }
 
 
@@ -274,6 +275,7 @@ def explain_json(
     fate: Fate,
     holding: Sequence[Holder],
     controllers: Mapping[str, str],
+    keys: Iterable[MatchKey] = KEYS,
 ) -> ExplainJson:
     """What the rules say to a device, and what becomes of it.
 
@@ -281,7 +283,7 @@ def explain_json(
     """
     rule = fate.wants.rule
     return {
-        **device_json(device, rule),
+        **device_json(device, rule, keys),
         "rules": [_verdict(each) for each in verdicts],
         "along": str(fate.wants.anchor) if fate.wants.anchor is not None else None,
         "ignored": rule is not None and rule.attach is None,
@@ -322,7 +324,9 @@ def _verdict(verdict: Verdict) -> VerdictJson:
     }
 
 
-def _values(device: Device) -> ValuesJson:
-    found = {key: each if key in ("port", "interface") else each[0] for key, each in describe(device).items()}
-    groups = {"property": dict(device.properties), "attr": dict(device.attrs)}
-    return cast("ValuesJson", {**found, **groups})
+def _values(device: Device, keys: Iterable[MatchKey]) -> ValuesJson:
+    values = {
+        key.name: list(texts) if key.listed else texts[0] for key in keys if (texts := key.values(device))
+    }
+    groups = {group.name: dict(group.texts(device)) for group in GROUPS}
+    return cast("ValuesJson", {**values, **groups})

@@ -43,7 +43,7 @@ from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
-from hotplugd.rules.udev_ignore import leave_alone
+from hotplugd.rules.udev_ignore import ignore_rules
 from hotplugd.server.client import Lxd
 from hotplugd.server.events import START_FAILED, Lifecycle
 
@@ -305,7 +305,7 @@ class Session:
         if self._leave is None:
             return
         try:
-            if await self._leave.write(lambda usb: leave_alone(self.rules, self.reconciler.kept(), usb=usb)):
+            if await self._leave.write(lambda usb: ignore_rules(self.rules, self.reconciler.kept(), usb=usb)):
                 self._log.info("leave-alone.written")
         except OSError as error:
             self._log.warning("leave-alone.problem", reason=str(error))

@@ -1,6 +1,6 @@
 """The daemon's own configuration: where the server is, where the rules are, where sockets are.
 
-Read with the same reader as the rules, so that its errors have their places and hints as well.
+Read with the same decoder as the rules, so that its errors have their places and hints as well.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from hotplugd.model.values import quoted
 from hotplugd.reconcile.hold_off import MOST
-from hotplugd.rulefile.decode import Reader
+from hotplugd.rulefile.decode import Decoder
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import DEFAULT_FOLDERS, not_utf8, read
 from hotplugd.rulefile.grammar import Key, Table
-from hotplugd.rulefile.parse import Node, Scalar, Source, compose
+from hotplugd.rulefile.parse import Source, YamlNode, YamlScalar, parse_yaml
 from hotplugd.rulefile.validate import Complaint
 
 DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
@@ -113,25 +113,25 @@ def load(path: Path) -> tuple[Config, tuple[Diagnostic, ...]]:
     except UnicodeDecodeError as error:
         return Config(), (not_utf8(raw, str(path), error),)
     source = Source.of(str(path), text.removeprefix("\ufeff"))
-    root, wrong = compose(source)
-    reader = Reader(source)
-    config = _read(reader, root)
-    return config, tuple(sorted((*wrong, *reader.found), key=lambda each: (each.line, each.column)))
+    root, wrong = parse_yaml(source)
+    decoder = Decoder(source)
+    config = _read(decoder, root)
+    return config, tuple(sorted((*wrong, *decoder.diagnostics), key=lambda each: (each.line, each.column)))
 
 
-def _read(reader: Reader, root: Node | None) -> Config:
+def _read(decoder: Decoder, root: YamlNode | None) -> Config:
     config = Config()
-    if root is None or (isinstance(root, Scalar) and root.is_null):
+    if root is None or (isinstance(root, YamlScalar) and root.is_null):
         return config
-    fields = reader.fields(root, _TABLE)
-    server = reader.text(fields["server"]) if "server" in fields else None
-    rules = reader.texts(fields["rules"]) if "rules" in fields else ()
-    control = reader.text(fields["control"]) if "control" in fields else None
-    inject = reader.text(fields["inject"]) if "inject" in fields else None
-    seal = reader.text(fields["seal"]) if "seal" in fields else None
-    roots = reader.text(fields["roots"]) if "roots" in fields else None
-    folder = reader.text(fields["udev_rules"]) if "udev_rules" in fields else None
-    most = reader.text(fields["most_plugs"]) if "most_plugs" in fields else None
+    fields = decoder.fields(root, _TABLE)
+    server = decoder.text(fields["server"]) if "server" in fields else None
+    rules = decoder.texts(fields["rules"]) if "rules" in fields else ()
+    control = decoder.text(fields["control"]) if "control" in fields else None
+    inject = decoder.text(fields["inject"]) if "inject" in fields else None
+    seal = decoder.text(fields["seal"]) if "seal" in fields else None
+    roots = decoder.text(fields["roots"]) if "roots" in fields else None
+    folder = decoder.text(fields["udev_rules"]) if "udev_rules" in fields else None
+    most = decoder.text(fields["most_plugs"]) if "most_plugs" in fields else None
     return Config(
         server or config.server,
         tuple(map(Path, rules)) or config.rules,

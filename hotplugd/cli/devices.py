@@ -9,11 +9,12 @@ import click
 
 from hotplugd.cli.common import print_json, say, settings, table, with_config, with_json
 from hotplugd.model.values import Device
+from hotplugd.rules.keys import KEYS, MatchKey
 
 if TYPE_CHECKING:
-    from hotplugd.rules.ruleset import Rule, RuleSet
+    from collections.abc import Iterable
 
-_COLUMNS = ("subsystem", "kernel", "driver", "id", "serial", "port", "path", "interface", "mac")
+    from hotplugd.rules.ruleset import Rule, RuleSet
 
 
 @click.command()
@@ -32,25 +33,28 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
     """
     from hotplugd.app.documents import device_json
     from hotplugd.host.present import listed
-    from hotplugd.rules.keys import describe
 
     rules = settings(config).rules
-    found = sorted(listed(rules.attrs)[0], key=lambda each: each.syspath)
-    shown = [each for each in found if everything or not _is_many(each)]
+    devices = sorted(listed(rules.attrs)[0], key=lambda device: device.syspath)
+    shown = [device for device in devices if everything or not _is_many(device)]
     if as_json:
-        print_json([device_json(each, _rule(rules, each)) for each in shown])
+        print_json([device_json(device, _rule(rules, device)) for device in shown])
         return
-    rows = []
-    for each in shown:
-        values = describe(each)
-        rule = _rule(rules, each)
-        taken = rule.name if rule is not None else ""
-        values["path"] = values.get("path", [])[:1]
-        rows.append([str(each), taken, *(" ".join(values.get(key, ())) for key in _COLUMNS)])
-    if rows:
-        table(("device", "rule", *_COLUMNS), rows)
-    if len(found) > len(shown):
-        say(f"{len(found) - len(shown)} virtual and PCI devices are not shown; --all shows them")
+    if shown:
+        head, *rows = columns(((device, _rule(rules, device)) for device in shown), KEYS)
+        table(head, rows)
+    if len(devices) > len(shown):
+        say(f"{len(devices) - len(shown)} virtual and PCI devices are not shown; --all shows them")
+
+
+def columns(devices: Iterable[tuple[Device, Rule | None]], keys: Iterable[MatchKey]) -> list[list[str]]:
+    """The head and the rows of the table: each device with its rule, and its values of keys with a column."""
+    own = [key for key in keys if key.column]
+    rows = [["device", "rule", *(key.name for key in own)]]
+    for device, rule in devices:
+        values = (key.values(device)[: None if key.listed else 1] for key in own)
+        rows.append([str(device), rule.name if rule is not None else "", *map(" ".join, values)])
+    return rows
 
 
 def _rule(rules: RuleSet, device: Device) -> Rule | None:

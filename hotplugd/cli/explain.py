@@ -11,7 +11,7 @@ import click
 from hotplugd.cli.common import fail, print_json, say, settings, show_problems, with_config, with_json
 from hotplugd.model.values import Device, plain
 from hotplugd.plan.identity import identity
-from hotplugd.rules.keys import MATCH_KEYS, values
+from hotplugd.rules.keys import KEYS, SERIAL, MatchKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,7 +58,7 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        _show(document)
+        show(document)
 
 
 def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> Device:
@@ -66,7 +66,7 @@ def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> 
     real = os.path.realpath(name) if name.startswith("/") else name
     everything = (*devices, *unsettled)
     found = [each for each in everything if real in (each.node, each.syspath, each.kernel)]
-    found = found or [each for each in everything if name in (identity(each), *values(each, "serial"))]
+    found = found or [each for each in everything if name in (identity(each), *SERIAL.values(each))]
     if not found:
         expected = "expected a node, a path in /sys, the kernel's name or a serial number"
         advice = "`hotplugd devices --all` lists them"
@@ -88,9 +88,10 @@ def _tried(control: Path, device: Device) -> Sequence[ProblemJson]:
     return [each for each in status["problems"] if each["device"] in (str(device), "")]
 
 
-def _show(document: ExplainJson) -> None:
+def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
+    """Print what `explain_json` says, with the device's values of these keys."""
     say(plain(document["device"]), bold=True)
-    for key in ("syspath", "identity", *MATCH_KEYS):
+    for key in ("syspath", "identity", *(each.name for each in keys)):
         value = document.get(key)
         if value is not None:
             text = " ".join(value) if isinstance(value, list) else str(value)

@@ -90,10 +90,11 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
         return Wants(device, rule)
     kind = kind_for(device, attach.kind)
     try:
-        target = kind.target(device, attach)
-        links = tuple(dict.fromkeys(render(link, device) for link in attach.links))
+        path = render(attach.path, device, rule.keys) if attach.path and kind.has_path else ""
+        target = kind.target(device, attach, path)
+        links = tuple(dict.fromkeys(render(link, device, rule.keys) for link in attach.links))
         # What goes along goes where the device goes that the rule is about.
-        names = list(dict.fromkeys(render(to, anchor or device) for to in attach.to))
+        names = list(dict.fromkeys(render(to, anchor or device, rule.keys) for to in attach.to))
     except TemplateError as error:
         return problem(str(error))
     if message := _wrong(device, kind, attach, target, links, several=len(names) > 1):

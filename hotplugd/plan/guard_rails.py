@@ -6,7 +6,7 @@ from typing import Final
 
 from hotplugd.model.values import CANNOT_TELL, Device
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.rules.keys import hidden_interfaces, values
+from hotplugd.rules.keys import INTERFACE, hidden_interfaces
 
 # The host may use them, or what they are another way to: this is asked before each is put in.
 _USABLE: Final = frozenset(
@@ -30,7 +30,7 @@ def is_hub(device: Device) -> bool:
     return (
         device.attrs.get("maxchild", "0") != "0"
         or device.attrs.get("bDeviceClass") == "09"
-        or any(each.startswith("09:") for each in values(device, "interface"))
+        or any(each.startswith("09:") for each in INTERFACE.values(device))
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hotplugd.model.values import Device, quoted
-from hotplugd.rules.keys import values
+from hotplugd.rules.keys import KERNEL, MAC, PATH, PORT, SERIAL
 
 
 def identity(device: Device) -> str:
@@ -21,14 +21,14 @@ def identity(device: Device) -> str:
 
 def shared_identity(device: Device) -> str:
     """The identity, but for what tells apart the network interfaces of one device."""
-    for mac in values(device, "mac"):
+    for mac in MAC.values(device):
         return f"mac:{quoted(mac)}"
-    serial = next(iter(values(device, "serial")), "")
+    serial = next(iter(SERIAL.values(device)), "")
     if len(set(serial)) > 1:
         return f"serial:{quoted(serial)}"
-    for key in ("port", "path", "kernel"):
-        for value in values(device, key):
-            return f"{key}:{quoted(value)}"
+    for key in (PORT, PATH, KERNEL):
+        for value in key.values(device):
+            return f"{key.name}:{quoted(value)}"
     return f"syspath:{device.syspath}"
 
 
@@ -49,7 +49,7 @@ def own_serial(device: Device) -> str:
 
     Of a USB device without one ID_SERIAL has the vendor and the model alone.
     """
-    for serial in values(device, "serial"):
+    for serial in SERIAL.values(device):
         return serial
     if device.usb is not None:
         return ""
@@ -63,8 +63,8 @@ def apart(one: Device, other: Device) -> tuple[str, str, str]:
     What stays over a boot comes first: in `port` is a bus's number, which the next boot may give to another.
     """
     one, other = hardware(one), hardware(other)
-    for key in ("path", "port"):
-        for value, others in zip(values(one, key), values(other, key), strict=False):
+    for key in (PATH, PORT):
+        for value, others in zip(key.values(one), key.values(other), strict=False):
             if value != others:
-                return key, f"{key} {quoted(value)}", f"{key} {quoted(others)}"
-    return "path", one.syspath, other.syspath
+                return key.name, f"{key.name} {quoted(value)}", f"{key.name} {quoted(others)}"
+    return PATH.name, one.syspath, other.syspath

@@ -22,7 +22,7 @@ from hotplugd.plan.kinds.node import SEALED
 from hotplugd.plan.make_entry import entry_for, moved, wrong_mode
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.unprocessed import Unsettled
-from hotplugd.rules.keys import values
+from hotplugd.rules.keys import PORT, SERIAL
 
 # So many dead interfaces of one instance are told of one by one: who may edit it may write any number down.
 _MOST_DEAD: Final = 10
@@ -80,8 +80,8 @@ def _named(holder: Want | str) -> str:
     if isinstance(holder, str):
         return holder
     told = [f"rule '{holder.rule.name}'"]
-    told += [f"serial '{quoted(each)}'" for each in values(holder.device, "serial")[:1]]
-    told += [f"port {quoted(each)}" for each in values(holder.device, "port")[:1]]
+    told += [f"serial '{quoted(each)}'" for each in SERIAL.values(holder.device)[:1]]
+    told += [f"port {quoted(each)}" for each in PORT.values(holder.device)[:1]]
     return f"{holder.device} ({', '.join(told)})"
 
 

@@ -1,6 +1,6 @@
-"""A document's nodes made into rules.
+"""Builds rules from the nodes of a document.
 
-Goes on after every error, so that all of them are found at once; a rule with an error in it is left out.
+Building goes on after an error, so that all errors are told at once; a rule with an error is left out.
 """
 
 from __future__ import annotations
@@ -9,149 +9,154 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hotplugd.model.values import quoted
-from hotplugd.plan.kinds import registry
-from hotplugd.rulefile.decode import Field, Reader, first_word, what_is
-from hotplugd.rulefile.grammar import ATTACH, COMPANION, FILE, MATCH, RULE
-from hotplugd.rulefile.parse import Broken, Items, Node, Pairs, Place, Scalar, Source
-from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values, with_default_subsystem
-from hotplugd.rules.pattern import Glob, GlobError
+from hotplugd.plan.kinds.registry import is_single
+from hotplugd.rulefile import validate
+from hotplugd.rulefile.decode import Decoder, Field, first_word, what_is
+from hotplugd.rulefile.grammar import Grammar
+from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
+from hotplugd.rules.keys import DEVTYPE, SUBSYSTEM, KeyGroup, MatchKey
+from hotplugd.rules.match import AnyOf, KeyTest, Match, Not, Parent, Test, with_default_subsystem
+from hotplugd.rules.pattern import Pattern, PatternError
 from hotplugd.rules.ruleset import Attach, Companion, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class RuleName:
     """A rule's name, and where it stands."""
 
     name: str
     source: Source
-    place: Place
+    span: Span
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class BuiltRule:
     """A rule without errors, and where its name stands."""
 
     rule: Rule
     source: Source
-    place: Place
+    span: Span
 
 
-class Checker(Reader):
-    """Reads the rules of one document. `names` are those of all its rules, with errors or without."""
+class Builder(Decoder):
+    """Builds the rules of one document. names: of all its rules, with errors or without."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, grammar: Grammar) -> None:
         super().__init__(source)
-        self.names: list[Named] = []
+        self._grammar = grammar
+        self.names: list[RuleName] = []
 
-    def rules(self, root: Node | None) -> Iterator[Written]:
+    def rules(self, root: YamlNode | None) -> Iterator[BuiltRule]:
         """The rules of a document; gathers what is wrong."""
-        if isinstance(root, Broken):
+        if isinstance(root, InvalidNode):
             return
-        if root is None or (isinstance(root, Scalar) and root.is_null):
-            self.doubt(Place(0, 0, 0, 1), "no rules here", "a rule file begins with `rules:`")
+        if root is None or (isinstance(root, YamlScalar) and root.is_null):
+            self.warning(Span(0, 0, 0, 1), "no rules here", "a rule file begins with `rules:`")
             return
-        if isinstance(root, Items):
-            self.wrong(
-                root.place, f"expected keys and values, and found {what_is(root)}", "begin with `rules:`"
+        if isinstance(root, YamlSequence):
+            self.error(
+                root.span, f"expected keys and values, and found {what_is(root)}", "begin with `rules:`"
             )
             return
-        fields = self.fields(root, FILE)
+        fields = self.fields(root, self._grammar.file)
         if "rules" in fields and _is_empty(fields["rules"].value):
             # What fills in a template, and has none to fill in, writes such files.
-            self.doubt(fields["rules"].name.place, "no rules here")
+            self.warning(fields["rules"].name.span, "no rules here")
         elif "rules" in fields:
             for item in self.items(fields["rules"], "rules"):
                 written = self._rule(item)
                 if written is not None:
                     yield written
 
-    def _rule(self, node: Node) -> Written | None:
-        before = len(self.found)
-        fields = self.fields(node, RULE)
+    def _rule(self, node: YamlNode) -> BuiltRule | None:
+        before = len(self.diagnostics)
+        fields = self.fields(node, self._grammar.rule)
         name = self.text(fields["name"]) if "name" in fields else None
         if name is not None:
-            self.names.append(Named(name, self.source, fields["name"].value.place))
+            self.names.append(RuleName(name, self.source, fields["name"].value.span))
         match = self._match(fields["match"].value, fields["match"].name) if "match" in fields else None
         attach = self._attach(fields["attach"].value, fields["attach"].name) if "attach" in fields else None
         if "ignore" in fields and self.flag(fields["ignore"]) is False:
             hint = "leave `ignore` out, or write `ignore: true`"
-            self.wrong(fields["ignore"].value.place, "`ignore: false` says nothing", hint)
+            self.error(fields["ignore"].value.span, "`ignore: false` says nothing", hint)
         if "attach" in fields and "ignore" in fields:
-            self.wrong(
-                fields["ignore"].name.place, "a rule either attaches or ignores", "take one of them out"
+            self.error(
+                fields["ignore"].name.span, "a rule either attaches or ignores", "take one of them out"
             )
-        elif isinstance(node, Pairs) and "attach" not in fields and "ignore" not in fields:
+        elif isinstance(node, YamlMapping) and "attach" not in fields and "ignore" not in fields:
             complete = {"name", "match"} <= fields.keys() and len(node.pairs) == len(fields)
             if complete:
                 hint = "say where with `attach: {to: ...}`, or `ignore: true`"
-                self.wrong(first_word(node), "the rule neither attaches nor ignores", hint)
-        if attach is not None and match is not None and (kind := _alone(match, attach)):
-            self.wrong(fields["attach"].name.place, *kind)
-        if len(self.found) > before or name is None or match is None:
+                self.error(first_word(node), "the rule neither attaches nor ignores", hint)
+        if attach is not None and match is not None and (complaint := _alone(match, attach)):
+            self.error(fields["attach"].name.span, *complaint)
+        if len(self.diagnostics) > before or name is None or match is None:
             return None
-        rule = Rule(name, with_default_subsystem(match), attach, self.source.file, node.place.line + 1)
-        return Written(rule, self.source, fields["name"].value.place)
+        line = node.span.line + 1
+        registry = self._grammar.registry
+        rule = Rule(name, with_default_subsystem(match), attach, self.source.file, line, registry)
+        return BuiltRule(rule, self.source, fields["name"].value.span)
 
-    def _match(self, node: Node, key: Scalar | None = None) -> Match:
+    def _match(self, node: YamlNode, key: YamlScalar | None = None) -> Match:
         """The match that a node is, without what is wrong in it."""
-        if isinstance(node, Pairs) and not node.pairs:
+        if isinstance(node, YamlMapping) and not node.pairs:
             hint = "a rule for every device would be a mistake"
-            self.wrong(node.place, "an empty match", hint)
-        tests = (self._test(field) for field in self.fields(node, MATCH, key).values())
+            self.error(node.span, "an empty match", hint)
+        tests = (self._test(field) for field in self.fields(node, self._grammar.match, key).values())
         return Match(tuple(test for group in tests for test in group))
 
     def _test(self, field: Field) -> tuple[Test, ...]:
         match field.key.shape:
-            case "match":
-                inner = self._match(field.value, field.name)
-                return (Not(inner),) if field.key.name == "not" else (Parent(inner),)
+            case MatchKey() as key:
+                return (self._key_test(field, key),)
+            case KeyGroup() as group:
+                return tuple(self._group(field, group))
             case "matches":
                 items = self.items(field, field.key.name)
                 return (AnyOf(tuple([self._match(item) for item in items])),)
-            case "named patterns":
-                return tuple(self._named(field))
             case _:
-                return (self._values(field, field.key.name),)
+                inner = self._match(field.value, field.name)
+                return (Not(inner),) if field.key.name == "not" else (Parent(inner),)
 
-    def _named(self, field: Field) -> Iterator[Test]:
-        if not isinstance(field.value, Pairs):
-            self.wrong_kind(field.value, "names with patterns", field.name)
+    def _group(self, field: Field, group: KeyGroup) -> Iterator[Test]:
+        if not isinstance(field.value, YamlMapping):
+            self.wrong_type(field.value, "names with patterns", field.name)
             return
         if not field.value.pairs:
-            self.wrong(field.value.place, f"`{field.key.name}` is empty")
-        seen: dict[str, Scalar] = {}
+            self.error(field.value.span, f"`{field.key.name}` is empty")
+        seen: dict[str, YamlScalar] = {}
         for name, value in field.value.pairs:
             if name.text in seen:
                 self.twice(name, seen[name.text], field.key.shape)
                 continue
             seen[name.text] = name
             self.judged(name, field, field.key.text)
-            yield self._values(Field(field.key, name, value), f"{field.key.name}.{name.text}")
+            yield self._key_test(Field(field.key, name, value), group.key(name.text))
 
-    def _values(self, field: Field, key: str) -> Values:
-        globs: list[Glob] = []
+    def _key_test(self, field: Field, key: MatchKey) -> KeyTest:
+        patterns: list[Pattern] = []
         for item in self.one_or_more(field):
             text = self.judged(item, field)
             if text is None:
                 continue
             try:
-                glob = Glob.of(text.lower() if field.key.hex else text)
-            except GlobError as error:
-                self.wrong(item.place, f"'{quoted(text)}' is no pattern: {error}")
+                pattern = Pattern.of(text.lower() if key.form.is_hex else text)
+            except PatternError as error:
+                self.error(item.span, f"'{quoted(text)}' is no pattern: {error}")
                 continue
-            complaint = field.key.glob(glob) if field.key.glob is not None else None
+            complaint = validate.match_value(key.form, pattern)
             if complaint is not None:
-                self.wrong(item.place, complaint.message, complaint.hint)
-            globs.append(glob)
-        return Values(key, tuple(globs))
+                self.error(item.span, complaint.message, complaint.hint)
+            patterns.append(pattern)
+        return KeyTest(key, tuple(patterns))
 
-    def _attach(self, node: Node, key: Scalar) -> Attach:
+    def _attach(self, node: YamlNode, key: YamlScalar) -> Attach:
         """What a node says about where the device goes, without what is wrong in it."""
-        fields = self.fields(node, ATTACH, key)
+        fields = self.fields(node, self._grammar.attach, key)
         for number, name in (("uid", "user"), ("gid", "group")):
             if number in fields and name in fields:
-                later = max(fields[number].name, fields[name].name, key=lambda each: _position(each.place))
-                self.wrong(later.place, f"`{number}` and `{name}` say the same thing", "take one of them out")
+                later = max(fields[number].name, fields[name].name, key=lambda name: _position(name.span))
+                self.error(later.span, f"`{number}` and `{name}` say the same thing", "take one of them out")
         texts = {
             each: self.text(fields[each])
             for each in ("project", "path", "as", "name", "uid", "gid", "user", "group", "mode")
@@ -181,8 +186,8 @@ class Checker(Reader):
     def _companions(self, field: Field) -> Iterator[Companion]:
         """The items of `with`, without those that something is wrong with."""
         for item in self.one_or_more(field):
-            if isinstance(item, Pairs):
-                fields = self.fields(item, COMPANION)
+            if isinstance(item, YamlMapping):
+                fields = self.fields(item, self._grammar.companion)
                 path = self.text(fields["path"]) if "path" in fields else None
                 links = self.texts(fields["link"]) if "link" in fields else ()
                 if "match" in fields:
@@ -190,24 +195,24 @@ class Checker(Reader):
             elif (text := self.judged(item, field)) is not None:
                 try:
                     yield Companion(_below(text))
-                except GlobError as error:
-                    self.wrong(item.place, f"'{quoted(text)}' is no pattern: {error}")
+                except PatternError as error:
+                    self.error(item.span, f"'{quoted(text)}' is no pattern: {error}")
 
 
-def _is_empty(node: Node) -> bool:
-    """Whether there is nothing in a list, or nothing in its place."""
-    if isinstance(node, Items):
+def _is_empty(node: YamlNode) -> bool:
+    """Whether there is nothing in a list, or nothing in its span."""
+    if isinstance(node, YamlSequence):
         return not node.items
-    return isinstance(node, Scalar) and node.plain and node.is_null
+    return isinstance(node, YamlScalar) and node.plain and node.is_null
 
 
 def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
     """What is wrong with several instances, as far as the rule says what it is about."""
-    subsystem = match.test_of("subsystem")
+    subsystem = match.test_of(SUBSYSTEM)
     if len(attach.to) == 1 or subsystem is None or not subsystem.is_exact:
         return None
     only = subsystem.exact
-    if registry.is_single(attach.kind, frozenset(only)):
+    if is_single(attach.kind, frozenset(only)):
         return "`to` names several instances, and such a device can be in one at a time", "name one"
     if only == {"block"} and attach.share is None:
         hint = "`share: true` attaches it all the same; what two write at once destroys file systems"
@@ -218,9 +223,11 @@ def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
 def _below(word: str) -> Match:
     """What a word in `with` means: the devices of a subsystem, or a disk's partitions."""
     if word == "partition":
-        return Match((Values("subsystem", (Glob.of("block"),)), Values("devtype", (Glob.of("partition"),))))
-    return Match((Values("subsystem", (Glob.of(word),)),))
+        return Match(
+            (KeyTest(SUBSYSTEM, (Pattern.of("block"),)), KeyTest(DEVTYPE, (Pattern.of("partition"),)))
+        )
+    return Match((KeyTest(SUBSYSTEM, (Pattern.of(word),)),))
 
 
-def _position(place: Place) -> tuple[int, int]:
-    return place.line, place.column
+def _position(span: Span) -> tuple[int, int]:
+    return span.line, span.column

@@ -1,4 +1,4 @@
-"""Nodes read by a table of the language: known keys, texts, flags and lists; complaints about the rest."""
+"""Decodes nodes by a table of the language into texts, flags and lists, and notes what is wrong with them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Final
 
 from hotplugd.model.values import quoted
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.grammar import BELONGS, CALLED_ELSEWHERE, EXPECTED, INSTEAD, NEXT_TO, Key, Shape, Table
-from hotplugd.rulefile.parse import Broken, Items, Node, Pairs, Place, Scalar, Source
+from hotplugd.rulefile.grammar import EXPECTED, INSTEAD, Key, Shape, Table
+from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
 from hotplugd.rulefile.validate import Complaint
+from hotplugd.rules.keys import KeyGroup, MatchKey
 
 MOST_SHOWN: Final = 100
 """Of one file. Who has more mistakes than that has one."""
 
 _NO_VALUE: Final = {"a value": "give it one, or take the key out"}
-# Every device has one.
-_ALWAYS: Final = frozenset({"subsystem", "kernel"})
 _LONGEST: Final = 4096
 _LONGEST_KEY: Final = 64
 
@@ -28,44 +27,44 @@ class Field:
     """A key that was written, and its value."""
 
     key: Key
-    name: Scalar
-    value: Node
+    name: YamlScalar
+    value: YamlNode
 
 
-class Reader:
-    """Reads nodes of one document. `found` is what is wrong with them."""
+class Decoder:
+    """Decodes the nodes of one document and gathers diagnostics about them."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.found: list[Diagnostic] = []
+        self.diagnostics: list[Diagnostic] = []
 
-    def wrong(self, place: Place, message: str, hint: str = "") -> None:
+    def error(self, span: Span, message: str, hint: str = "") -> None:
         """Notes an error."""
-        self.found.append(self.source.error(place, message, hint))
+        self.diagnostics.append(self.source.error(span, message, hint))
 
-    def doubt(self, place: Place, message: str, hint: str = "") -> None:
+    def warning(self, span: Span, message: str, hint: str = "") -> None:
         """Notes a warning."""
-        self.found.append(self.source.diagnostic("warning", place, message, hint))
+        self.diagnostics.append(self.source.diagnostic("warning", span, message, hint))
 
-    def fields(self, node: Node, table: Table, key: Scalar | None = None) -> dict[str, Field]:
+    def fields(self, node: YamlNode, table: Table, key: YamlScalar | None = None) -> dict[str, Field]:
         """The known keys of a mapping; complains about all others, about double and about missing ones."""
-        if not isinstance(node, Pairs):
-            self.wrong_kind(node, "keys and values", key)
+        if not isinstance(node, YamlMapping):
+            self.wrong_type(node, "keys and values", key)
             return {}
         fields: dict[str, Field] = {}
         for name, value in node.pairs:
             known = table.key(name.text)
             if known is None:
-                hint = _instead_of(name.text, table) if len(self.found) < MOST_SHOWN else ""
-                self.wrong(name.place, f"unknown key '{quoted(name.text)}'", hint)
+                hint = _instead_of(name.text, table) if len(self.diagnostics) < MOST_SHOWN else ""
+                self.error(name.span, f"unknown key '{quoted(name.text)}'", hint)
             elif name.text in fields:
                 self.twice(name, fields[name.text].name, known.shape)
             else:
                 fields[name.text] = Field(known, name, value)
-        missing = [each.name for each in table.keys if each.required and each.name not in fields]
+        missing = [row.name for row in table.keys if row.required and row.name not in fields]
         if missing and not any(name.text not in fields for name, _ in node.pairs):
-            names = " and ".join(f"`{each}`" for each in missing)
-            self.wrong(key.place if key is not None else first_word(node), f"{table.what} needs {names}")
+            names = " and ".join(f"`{missed}`" for missed in missing)
+            self.error(key.span if key is not None else first_word(node), f"{table.label} needs {names}")
         return fields
 
     def text(self, field: Field) -> str | None:
@@ -74,102 +73,102 @@ class Reader:
 
     def texts(self, field: Field) -> tuple[str, ...]:
         """A key's text or list of texts, without those that something is wrong with."""
-        found = (self.judged(item, field, field.key.text) for item in self.one_or_more(field))
-        return tuple(each for each in found if each is not None)
+        texts = (self.judged(item, field, field.key.text) for item in self.one_or_more(field))
+        return tuple(text for text in texts if text is not None)
 
     def flag(self, field: Field) -> bool | None:
         """A key's true or false; None where it is neither."""
         value = field.value
-        if isinstance(value, Scalar) and value.plain and value.text.lower() in ("true", "false"):
+        if isinstance(value, YamlScalar) and value.plain and value.text.lower() in ("true", "false"):
             return value.text.lower() == "true"
-        if isinstance(value, Scalar) and not value.is_null:
+        if isinstance(value, YamlScalar) and not value.is_null:
             hint = "write true or false, without quotes"
-            self.wrong(value.place, f"'{quoted(value.text)}' is neither true nor false", hint)
+            self.error(value.span, f"'{quoted(value.text)}' is neither true nor false", hint)
         else:
-            self.wrong_kind(value, "true or false", field.name)
+            self.wrong_type(value, "true or false", field.name)
         return None
 
     def judged(
-        self, node: Node, field: Field, judge: Callable[[str], Complaint | None] | None = None
+        self, node: YamlNode, field: Field, judge: Callable[[str], Complaint | None] | None = None
     ) -> str | None:
         """A node's text; None where it is none, or where `judge` has something to say against it."""
-        if not isinstance(node, Scalar) or node.is_null:
-            self.wrong_kind(node, "a value", field.name, _without(node, field))
+        if not isinstance(node, YamlScalar) or node.is_null:
+            self.wrong_type(node, "a value", field.name, _without(node, field))
             return None
         if len(node.text) > _LONGEST:
-            self.wrong(node.place, f"a value of {len(node.text)} characters; {_LONGEST} is the most")
+            self.error(node.span, f"a value of {len(node.text)} characters; {_LONGEST} is the most")
             return None
         complaint = judge(node.text) if judge is not None else None
         if complaint is not None:
-            self.wrong(node.place, complaint.message, complaint.hint)
+            self.error(node.span, complaint.message, complaint.hint)
             return None
         return node.text
 
-    def one_or_more(self, field: Field) -> tuple[Node, ...]:
+    def one_or_more(self, field: Field) -> tuple[YamlNode, ...]:
         """A key's value, or all of them where it is a list."""
-        if isinstance(field.value, Items):
+        if isinstance(field.value, YamlSequence):
             return self.items(field, field.key.name)
         return (field.value,)
 
-    def items(self, field: Field, name: str) -> tuple[Node, ...]:
+    def items(self, field: Field, name: str) -> tuple[YamlNode, ...]:
         """The items of a key's list, which must have some."""
-        if not isinstance(field.value, Items):
-            self.wrong_kind(field.value, "a list", field.name)
+        if not isinstance(field.value, YamlSequence):
+            self.wrong_type(field.value, "a list", field.name)
             return ()
         if not field.value.items:
-            self.wrong(field.value.place, f"`{name}` is an empty list")
+            self.error(field.value.span, f"`{name}` is an empty list")
         return field.value.items
 
-    def wrong_kind(self, node: Node, expected: str, key: Scalar | None, nothing: str = "") -> None:
+    def wrong_type(self, node: YamlNode, expected: str, key: YamlScalar | None, nothing: str = "") -> None:
         """Notes that a node, the value of `key`, is something else, or empty.
 
         nothing  what to write for what an empty text may mean
         """
-        if isinstance(node, Broken):
+        if isinstance(node, InvalidNode):
             return
-        if isinstance(node, Scalar) and node.is_null:
-            place = key.place if key is not None and not node.text else node.place
+        if isinstance(node, YamlScalar) and node.is_null:
+            span = key.span if key is not None and not node.text else node.span
             what = f"`{quoted(key.text)}` has no value" if key is not None else "a value is missing"
             if node.text:
                 hint = f'in quotes it is a text: "{node.text}"'
             else:
                 hint = nothing or _NO_VALUE.get(expected, f"expected {expected}")
-            self.wrong(place, what, hint)
+            self.error(span, what, hint)
         else:
             hint = EXPECTED.get(key.text, "") if key is not None else ""
-            if key is not None and key.text == "attach" and isinstance(node, Scalar):
+            if key is not None and key.text == "attach" and isinstance(node, YamlScalar):
                 hint = f"write `attach: {{to: {quoted(node.text)}}}`"
-            self.wrong(first_word(node), f"expected {expected}, and found {what_is(node)}", hint)
+            self.error(first_word(node), f"expected {expected}, and found {what_is(node)}", hint)
 
-    def twice(self, second: Scalar, first: Scalar, shape: Shape) -> None:
+    def twice(self, second: YamlScalar, first: YamlScalar, shape: Shape) -> None:
         """Notes that a key was written twice."""
-        related = self.source.related(first.place, "it stands here first")
+        related = self.source.related(first.span, "it stands here first")
         message = f"key '{quoted(second.text)}' stands here a second time"
-        hint = "a list matches any of several values" if shape in ("patterns", "named patterns") else ""
-        self.found.append(self.source.error(second.place, message, hint, related))
+        hint = "a list matches any of several values" if isinstance(shape, (MatchKey, KeyGroup)) else ""
+        self.diagnostics.append(self.source.error(second.span, message, hint, related))
 
 
-def _without(node: Node, field: Field) -> str:
+def _without(node: YamlNode, field: Field) -> str:
     """What to write for devices that have no value for a key, where that is what an empty text says."""
-    if not isinstance(node, Scalar) or node.plain:
+    if not isinstance(node, YamlScalar) or node.plain:
         return ""
-    if field.key.shape == "named patterns":
+    if isinstance(field.key.shape, KeyGroup):
         return f'for devices without one: `not: {{{field.key.name}: {{{quoted(field.name.text)}: "*"}}}}`'
-    if field.key.shape == "patterns" and field.key.name not in _ALWAYS:
+    if isinstance(field.key.shape, MatchKey) and not field.key.shape.always:
         return f'for devices without one: `not: {{{field.key.name}: "*"}}`'
     return ""
 
 
-def first_word(node: Node) -> Place:
+def first_word(node: YamlNode) -> Span:
     """A place that is small enough to underline: a mapping's first key, or the node itself."""
-    return node.pairs[0][0].place if isinstance(node, Pairs) and node.pairs else node.place
+    return node.pairs[0][0].span if isinstance(node, YamlMapping) and node.pairs else node.span
 
 
-def what_is(node: Scalar | Items | Pairs) -> str:
+def what_is(node: YamlScalar | YamlSequence | YamlMapping) -> str:
     """A node in a few words."""
-    if isinstance(node, Items):
+    if isinstance(node, YamlSequence):
         return "a list"
-    if isinstance(node, Pairs):
+    if isinstance(node, YamlMapping):
         return "keys and values"
     return f"'{quoted(node.text)}'"
 
@@ -177,20 +176,19 @@ def what_is(node: Scalar | Items | Pairs) -> str:
 def _instead_of(name: str, table: Table) -> str:
     """What to write instead of an unknown key."""
     known = [key.name for key in table.keys]
-    elsewhere = sorted(NEXT_TO.get(table.what, frozenset()))
     folded = name.strip().casefold().replace("-", "_")
     if name == "required":
         return "never set: a required device that is missing keeps its instance from starting"
     if folded in INSTEAD:
         return INSTEAD[folded]
-    if name in elsewhere:
-        return f"`{name}` goes {BELONGS[name]}"
+    if where := table.elsewhere.get(name):
+        return f"`{name}` goes {where}"
     close = get_close_matches(folded[:_LONGEST_KEY], known, 1)
-    meant = folded if folded in known else CALLED_ELSEWHERE.get(folded)
+    meant = folded if folded in known else table.aliases.get(folded)
     if meant not in known:
         meant = close[0] if close else meant
     if meant in known:
         return f"did you mean '{meant}'?"
-    if meant in elsewhere:
-        return f"did you mean '{meant}' {BELONGS[meant]}?"
+    if meant is not None and (where := table.elsewhere.get(meant)):
+        return f"did you mean '{meant}' {where}?"
     return f"keys: {', '.join(known)}"

@@ -6,27 +6,28 @@ import json
 import sys
 from typing import Final
 
-from hotplugd.rulefile.grammar import ATTACH, COMPANION, FILE, MATCH, RULE, Key, Table
+from hotplugd.rulefile.grammar import GRAMMAR, Grammar, Key, Table
+from hotplugd.rules.keys import KeyGroup, MatchKey
 
 Json = dict[str, object]
 
 _SCALAR: Final = ["string", "number"]
 
 
-def schema() -> Json:
-    """The JSON Schema of a rule file, made of the tables in `language`."""
+def schema(grammar: Grammar = GRAMMAR) -> Json:
+    """The JSON Schema of a rule file, made from the tables of the grammar."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "hotplugd rules",
-        **_mapping(FILE),
+        **_mapping(grammar.file, grammar),
         "definitions": {
             "rule": {
-                **_mapping(RULE),
+                **_mapping(grammar.rule, grammar),
                 "oneOf": [{"required": ["attach"]}, {"required": ["ignore"]}],
             },
-            "match": {**_mapping(MATCH), "minProperties": 1},
+            "match": {**_mapping(grammar.match, grammar), "minProperties": 1},
             "attach": {
-                **_mapping(ATTACH),
+                **_mapping(grammar.attach, grammar),
                 "not": {"anyOf": [{"required": ["uid", "user"]}, {"required": ["gid", "group"]}]},
             },
         },
@@ -38,24 +39,24 @@ def as_text() -> str:
     return json.dumps(schema(), indent=2) + "\n"
 
 
-def _mapping(table: Table) -> Json:
-    found: Json = {
+def _mapping(table: Table, grammar: Grammar) -> Json:
+    mapping: Json = {
         "type": "object",
         "additionalProperties": False,
-        "properties": {key.name: {"description": key.about, **_value(key)} for key in table.keys},
+        "properties": {key.name: {"description": key.about, **_value(key, grammar)} for key in table.keys},
     }
     if required := [key.name for key in table.keys if key.required]:
-        found["required"] = required
-    return found
+        mapping["required"] = required
+    return mapping
 
 
-def _value(key: Key) -> Json:  # noqa: PLR0911  # one for each shape
+def _value(key: Key, grammar: Grammar) -> Json:  # noqa: PLR0911  # one for each shape
     match key.shape:
         case "text":
             return _scalar(key)
-        case "texts" | "patterns":
+        case "texts" | MatchKey():
             return _one_or_more(_scalar(key))
-        case "named patterns":
+        case KeyGroup():
             each = _one_or_more(_anything())
             return {"type": "object", "minProperties": 1, "additionalProperties": each}
         case "flag":
@@ -63,7 +64,7 @@ def _value(key: Key) -> Json:  # noqa: PLR0911  # one for each shape
         case "match" | "attach":
             return _defined(key.shape)
         case "companions":
-            return _some({"anyOf": [_anything(), _mapping(COMPANION)]})
+            return _some({"anyOf": [_anything(), _mapping(grammar.companion, grammar)]})
         case "matches":
             return _some(_defined("match"))
         case "rules":

@@ -1,4 +1,4 @@
-"""Warnings about rules that can never do anything. Only what is certain: a doubt is no warning."""
+"""Warns of rules that can never decide, or may decide otherwise than meant. It warns of certainties alone."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.values import printable
-from hotplugd.rulefile.build import Written
+from hotplugd.rulefile.build import BuiltRule
+from hotplugd.rulefile.bus_numbers import bus_patterns, bus_warning, path_of_port
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rules.index import Fact, Index
-from hotplugd.rules.keys import SINGLE, UDEV_INTERFACES
-from hotplugd.rules.match import AnyOf, Match, Not, Parent, Test, Values
-from hotplugd.rules.pattern import Glob
+from hotplugd.rules.keys import (
+    DEVTYPE,
+    ID,
+    KERNEL,
+    PRODUCT_ID,
+    SERIAL,
+    SUBSYSTEM,
+    UDEV_INTERFACES,
+    VENDOR_ID,
+    MatchKey,
+)  # fmt: skip
+from hotplugd.rules.match import AnyOf, KeyTest, Match, Not, Parent, Test
+from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.template import parse_template
-from hotplugd.rules.twins import bus_warning, buses, is_place, is_serial, path_of_port
+from hotplugd.rules.twins import is_place, is_serial
 
 _MOST_COMPARISONS: Final = 50_000
 _MOST_BRANCHES: Final = 32
 _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
-# What no device says of itself, or what cannot stand in a name.
-_NOT_CHOSEN: Final = frozenset({"port", "path", "id", "interface", "mac"})
 
 
-def lint(written: Sequence[Written], controllers: Mapping[str, str] = _NOWHERE) -> Iterator[Diagnostic]:
+def lint(written: Sequence[BuiltRule], controllers: Mapping[str, str] = _NOWHERE) -> Iterator[Diagnostic]:
     """Warnings about rules, which are given in the order in which they count.
 
     controllers  the host's USB controllers in sysfs by the number of each bus; none where nobody looked
@@ -35,10 +44,10 @@ def lint(written: Sequence[Written], controllers: Mapping[str, str] = _NOWHERE) 
         match = each.rule.match
         if reason := _never(match):
             message = f"rule '{each.rule.name}' can never match: {reason}"
-            yield each.source.diagnostic("warning", each.place, message)
+            yield each.source.diagnostic("warning", each.span, message)
             continue
         for message, hint in (*_doubts(each), *_told_by_the_device(each), *_places(each, controllers)):
-            yield each.source.diagnostic("warning", each.place, f"rule '{each.rule.name}' {message}", hint)
+            yield each.source.diagnostic("warning", each.span, f"rule '{each.rule.name}' {message}", hint)
         for earlier in index.filed_under(_one_of_each(match)):
             comparisons += 1
             if earlier >= position or comparisons > _MOST_COMPARISONS:
@@ -48,23 +57,23 @@ def lint(written: Sequence[Written], controllers: Mapping[str, str] = _NOWHERE) 
                 break
 
 
-def _unreachable(late: Written, early: Written) -> Diagnostic:
+def _unreachable(late: BuiltRule, early: BuiltRule) -> Diagnostic:
     return late.source.diagnostic(
         "warning",
-        late.place,
+        late.span,
         f"rule '{late.rule.name}' can never be reached: rule '{early.rule.name}' takes all its devices",
         "the first rule that matches decides; move the narrower one up",
-        early.source.related(early.place, "this rule takes them"),
+        early.source.related(early.span, "this rule takes them"),
     )
 
 
-def _doubts(written: Written) -> Iterator[tuple[str, str]]:
+def _doubts(written: BuiltRule) -> Iterator[tuple[str, str]]:
     """What rules for USB devices, meant or not, cannot have."""
     match, attach = written.rule.match, written.rule.attach
     if not _is_for_usb_devices(match):
         return
-    kernel = match.test_of("kernel")
-    if kernel is not None and not any(map(_may_be_usb_name, kernel.globs)):
+    kernel = match.test_of(KERNEL)
+    if kernel is not None and not any(map(_may_be_usb_name, kernel.patterns)):
         yield (
             "means USB devices, whose kernel names are like 1-4.2",
             "add `subsystem`, such as `subsystem: tty`",
@@ -74,10 +83,10 @@ def _doubts(written: Written) -> Iterator[tuple[str, str]]:
         yield "has a `path`, but the node of a USB device keeps its own, where libusb looks for it", hint
 
 
-def _told_by_the_device(written: Written) -> Iterator[tuple[str, str]]:
+def _told_by_the_device(written: BuiltRule) -> Iterator[tuple[str, str]]:
     """Where what a device says of itself decides more than it should, or is not all that it says."""
     match, attach = written.rule.match, written.rule.attach
-    if "property.ID_USB_INTERFACES" in match.keys():  # noqa: SIM118
+    if any(test.key.name == "property.ID_USB_INTERFACES" for test in match.key_tests()):
         message = (
             f"asks for ID_USB_INTERFACES, of which udev keeps {UDEV_INTERFACES}, and a device can have more"
         )
@@ -85,7 +94,7 @@ def _told_by_the_device(written: Written) -> Iterator[tuple[str, str]]:
     if attach is None or match.requires(is_place):
         return
     for template in attach.to:
-        if chosen := _chosen(template, match):
+        if chosen := _chosen(template, match, written.rule.keys):
             hint = (
                 f"add `path` or `port`, or a list of `{chosen}`; or give the instances for such devices "
                 f"names of their own, as in `to: phone-{{{chosen}}}`"
@@ -94,39 +103,45 @@ def _told_by_the_device(written: Written) -> Iterator[tuple[str, str]]:
             return
 
 
-def _chosen(template: str, match: Match) -> str:
+def _chosen(template: str, match: Match, registry: Sequence[MatchKey]) -> str:
     """A key in a name's template that is whatever the device says; empty where that does no harm.
 
     Where the name begins or ends in fixed text with a dash (`phone-{serial}`), it can only choose among those
     that are named so.
     """
     parts = parse_template(template)
-    keys = [part.text for part in parts if part.is_key]
+    names = [part.text for part in parts if part.is_key]
+    keys = [key for key in registry if key.name in names]
     before, after = ("" if part.is_key else part.text for part in (parts[0], parts[-1]))
-    if before.endswith("-") or after.startswith("-") or "port" in keys or "path" in keys:
+    if before.endswith("-") or after.startswith("-") or any(key.place for key in keys):
         return ""
-    if _is_for_usb_devices(match):
-        keys = [key for key in keys if key != "kernel"]  # the port's
-    return next((key for key in keys if key not in _NOT_CHOSEN and not _is_listed(key, match)), "")
+    usb = _is_for_usb_devices(match)  # their kernel names are those of their ports
+    chosen = {
+        key.name
+        for key in keys
+        if not key.form.has_colons and not (usb and key.name == KERNEL.name) and not _is_listed(key, match)
+    }
+    return next((name for name in names if name in chosen), "")
 
 
-def _is_listed(key: str, match: Match) -> bool:
+def _is_listed(key: MatchKey, match: Match) -> bool:
     """Whether the rule says which values of a key it takes, one by one."""
 
-    def lists(test: Values) -> bool:
-        same = test.key == key or (key == "serial" and is_serial(test))
-        return test.is_exact and (same or (test.key == "id" and key in ("vendor_id", "product_id")))
+    def lists(test: KeyTest) -> bool:
+        same = test.key.name == key.name or (key.name == SERIAL.name and is_serial(test))
+        part = test.key.name == ID.name and key.name in (VENDOR_ID.name, PRODUCT_ID.name)
+        return test.is_exact and (same or part)
 
     return match.requires(lists)
 
 
-def _places(written: Written, controllers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _places(written: BuiltRule, controllers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Where a bus's number is asked for, and it may be another's after a boot."""
     rule = written.rule
     below = [each.match for each in rule.attach.companions] if rule.attach is not None else []
     for match in (rule.match, *below):
         if message := bus_warning(match, controllers):
-            path = path_of_port(next(buses(match))[1], controllers)
+            path = path_of_port(next(bus_patterns(match))[1], controllers)
             if path and not _is_for_usb_devices(match):
                 path += ":*"  # of what hangs from the USB device, after its interface
             hint = f'it stays in `path`, such as "{path}"' if path else "it stays in `path`"
@@ -135,7 +150,7 @@ def _places(written: Written, controllers: Mapping[str, str]) -> Iterator[tuple[
 
 
 def _is_for_usb_devices(match: Match) -> bool:
-    subsystem, devtype = match.test_of("subsystem"), match.test_of("devtype")
+    subsystem, devtype = match.test_of(SUBSYSTEM), match.test_of(DEVTYPE)
     return (
         subsystem is not None
         and devtype is not None
@@ -144,10 +159,10 @@ def _is_for_usb_devices(match: Match) -> bool:
     )
 
 
-def _may_be_usb_name(glob: Glob) -> bool:
-    return any(text[:1].isdigit() or text.startswith("usb") for text in glob.exact) or any(
+def _may_be_usb_name(pattern: Pattern) -> bool:
+    return any(text[:1].isdigit() or text.startswith("usb") for text in pattern.exact) or any(
         first is None or first.has("u") or any(map(first.has, "0123456789"))
-        for first in (alternative[0] for alternative in glob.wild)
+        for first in (alternative[0] for alternative in pattern.wild)
     )
 
 
@@ -174,7 +189,7 @@ def _expanded(match: Match, test: AnyOf) -> Iterator[Match]:
 
 
 def _implies_test(match: Match, test: Test, *, by_branches: bool) -> bool:
-    if isinstance(test, Values):
+    if isinstance(test, KeyTest):
         return any(_covers(test, each) for each in _known(match))
     if isinstance(test, AnyOf):
         return any(implies(match, branch, by_branches=by_branches) for branch in test.branches)
@@ -189,39 +204,39 @@ def _implies_test(match: Match, test: Test, *, by_branches: bool) -> bool:
     )
 
 
-def _covers(test: Values, known: Values) -> bool:
+def _covers(test: KeyTest, known: KeyTest) -> bool:
     """Whether one of the test's patterns takes every value that the known patterns take."""
-    return test.key == known.key and all(
-        _literally(known_glob, test) or any(glob.covers(known_glob) for glob in test.globs)
-        for known_glob in known.globs
+    return test.key.name == known.key.name and all(
+        _literally(known_pattern, test) or any(pattern.covers(known_pattern) for pattern in test.patterns)
+        for known_pattern in known.patterns
     )
 
 
-def _literally(glob: Glob, test: Values) -> bool:
-    return not glob.wild and all(map(test.matches, glob.exact))
+def _literally(pattern: Pattern, test: KeyTest) -> bool:
+    return not pattern.wild and all(map(test.matches, pattern.exact))
 
 
-def _known(match: Match) -> Iterator[Values]:
+def _known(match: Match) -> Iterator[KeyTest]:
     """The tests of single keys, and what follows from them: an id has a vendor and a product in it."""
     for test in match.tests:
-        if isinstance(test, Values):
+        if isinstance(test, KeyTest):
             yield test
-    identity = match.test_of("id")
+    identity = match.test_of(ID)
     if identity is not None and identity.is_exact:
-        for key, part in (("vendor_id", 0), ("product_id", 1)):
+        for key, part in ((VENDOR_ID, 0), (PRODUCT_ID, 1)):
             texts = sorted({text.split(":")[part] for text in identity.exact})
-            yield Values(key, tuple(map(Glob.of, texts)))
-    vendor, product_id = match.test_of("vendor_id"), match.test_of("product_id")
+            yield KeyTest(key, tuple(map(Pattern.of, texts)))
+    vendor, product_id = match.test_of(VENDOR_ID), match.test_of(PRODUCT_ID)
     if vendor is not None and product_id is not None and vendor.is_exact and product_id.is_exact:
         pairs = product(sorted(vendor.exact), sorted(product_id.exact))
-        yield Values("id", tuple(Glob.of(":".join(pair)) for pair in pairs))
+        yield KeyTest(ID, tuple(Pattern.of(":".join(pair)) for pair in pairs))
 
 
 def _one_of_each(match: Match) -> Iterator[Fact]:
     """One exact value of every key: what implies the match must be filed under one of them, or under none."""
     for test in _known(match):
         for value in sorted(test.exact)[:1]:
-            yield test.key, value
+            yield test.key.name, value
     for each in match.tests:
         if isinstance(each, AnyOf):
             yield from _one_of_each(each.branches[0])
@@ -235,7 +250,7 @@ def _never(match: Match) -> str:
     known = list(_known(match))
     for position, test in enumerate(known):
         for other in known[:position]:
-            if other.key == test.key and test.key in SINGLE and _exclude(test, other):
+            if test.key.single and other.key.name == test.key.name and _exclude(test, other):
                 return f"{_plain(test)} and {_plain(other)} exclude each other"
     for each in match.tests:
         if isinstance(each, Not) and implies(match, each.match):
@@ -249,11 +264,11 @@ def _never(match: Match) -> str:
     return ""
 
 
-def _exclude(one: Values, other: Values) -> bool:
+def _exclude(one: KeyTest, other: KeyTest) -> bool:
     return (one.is_exact and not any(map(other.matches, one.exact))) or (
         other.is_exact and not any(map(one.matches, other.exact))
     )
 
 
-def _plain(test: Values) -> str:
+def _plain(test: KeyTest) -> str:
     return printable(str(test))

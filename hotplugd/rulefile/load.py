@@ -10,12 +10,13 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.values import counted, quoted
-from hotplugd.rulefile.build import Checker, Named, Written
+from hotplugd.rulefile.build import Builder, BuiltRule, RuleName
 from hotplugd.rulefile.decode import MOST_SHOWN
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import LARGEST, drop_ins, is_folder, not_utf8, read, too_large, whole
+from hotplugd.rulefile.grammar import GRAMMAR, Grammar
 from hotplugd.rulefile.lint import lint
-from hotplugd.rulefile.parse import Source, compose
+from hotplugd.rulefile.parse import Source, parse_yaml
 from hotplugd.rules.ruleset import RuleSet
 
 _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
@@ -47,20 +48,25 @@ def load(paths: Sequence[Path], controllers: Mapping[str, str] = _NOWHERE) -> Lo
         files = list(group)
         if folders:
             files, unreadable = drop_ins(files)
-            draft.found += unreadable
+            draft.diagnostics += unreadable
         for path in files:
             found = read(path)
             if isinstance(found, Diagnostic):
-                draft.found.append(found)
+                draft.diagnostics.append(found)
             else:
-                _check(found, str(path), draft)
+                _check(found, str(path), draft, GRAMMAR)
     return _loaded(draft, controllers)
 
 
-def parse(text: str | bytes, file: str, controllers: Mapping[str, str] = _NOWHERE) -> Loaded:
+def parse(
+    text: str | bytes,
+    file: str,
+    controllers: Mapping[str, str] = _NOWHERE,
+    grammar: Grammar = GRAMMAR,
+) -> Loaded:
     """The rules of one document. `file` is what its diagnostics call it. Raises nothing."""
     draft = _Draft()
-    _check(text, file, draft)
+    _check(text, file, draft, grammar)
     return _loaded(draft, controllers)
 
 
@@ -68,53 +74,53 @@ def parse(text: str | bytes, file: str, controllers: Mapping[str, str] = _NOWHER
 class _Draft:
     """What has been read so far. names: of all rules, also of those with errors in them."""
 
-    written: list[Written] = field(default_factory=list)
-    names: list[Named] = field(default_factory=list)
-    found: list[Diagnostic] = field(default_factory=list)
+    written: list[BuiltRule] = field(default_factory=list)
+    names: list[RuleName] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
 
 
 def _loaded(draft: _Draft, controllers: Mapping[str, str]) -> Loaded:
     doubles, warnings = (
         list(islice(each, MOST_SHOWN)) for each in (_doubles(draft.names), lint(draft.written, controllers))
     )
-    diagnostics = (*draft.found, *doubles, *warnings)
+    diagnostics = (*draft.diagnostics, *doubles, *warnings)
     failed = any(each.severity == "error" for each in diagnostics)
     rules = () if failed else tuple(each.rule for each in draft.written)
     return Loaded(RuleSet(rules), diagnostics)
 
 
-def _check(text: str | bytes, file: str, draft: _Draft) -> None:
+def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> None:
     if isinstance(text, bytes):
         raw = text
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            draft.found.append(not_utf8(raw, file, error))
+            draft.diagnostics.append(not_utf8(raw, file, error))
             return
     if len(text) > LARGEST:
-        draft.found.append(too_large(file))
+        draft.diagnostics.append(too_large(file))
         return
     source = Source.of(file, text.removeprefix("\ufeff"))
-    root, not_yaml = compose(source)
-    checker = Checker(source)
+    root, not_yaml = parse_yaml(source)
+    builder = Builder(source, grammar)
     if root is not None or not not_yaml:
-        rules = list(checker.rules(root))
+        rules = list(builder.rules(root))
         # What was left out of the nodes would make the warnings about these rules untrue.
         draft.written += [] if not_yaml else rules
-    draft.names += checker.names
-    wrong = sorted((*not_yaml, *checker.found), key=lambda each: (each.line, each.column))
-    draft.found += wrong[:MOST_SHOWN]
+    draft.names += builder.names
+    wrong = sorted((*not_yaml, *builder.diagnostics), key=lambda each: (each.line, each.column))
+    draft.diagnostics += wrong[:MOST_SHOWN]
     if len(wrong) > MOST_SHOWN:
         more = counted(len(wrong) - MOST_SHOWN, "more error")
-        draft.found.append(whole(file, f"{more} in this file, not shown here"))
+        draft.diagnostics.append(whole(file, f"{more} in this file, not shown here"))
 
 
-def _doubles(names: Sequence[Named]) -> Iterator[Diagnostic]:
+def _doubles(names: Sequence[RuleName]) -> Iterator[Diagnostic]:
     """Errors about rules that are called the same."""
-    seen: dict[str, Named] = {}
+    seen: dict[str, RuleName] = {}
     for each in names:
         first = seen.setdefault(each.name, each)
         if first is not each:
-            related = first.source.related(first.place, "the other one is here")
+            related = first.source.related(first.span, "the other one is here")
             message = f"a second rule '{quoted(each.name)}'"
-            yield each.source.error(each.place, message, "a name stands for one rule", related)
+            yield each.source.error(each.span, message, "a name stands for one rule", related)

@@ -44,7 +44,7 @@ _ADVICE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Span:
     """Where something stands: lines and columns from 0, the end exclusive."""
 
     line: int
@@ -54,12 +54,12 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Scalar:
+class YamlScalar:
     """A single value, as written. plain: without quotes."""
 
     text: str
     plain: bool
-    place: Place
+    span: Span
 
     @property
     def is_null(self) -> bool:
@@ -68,29 +68,29 @@ class Scalar:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class YamlSequence:
     """A list."""
 
-    items: tuple[Node, ...]
-    place: Place
+    items: tuple[YamlNode, ...]
+    span: Span
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class YamlMapping:
     """A mapping, with every pair that was written, also of keys that stand there twice."""
 
-    pairs: tuple[tuple[Scalar, Node], ...]
-    place: Place
+    pairs: tuple[tuple[YamlScalar, YamlNode], ...]
+    span: Span
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """Something that was complained about already."""
+class InvalidNode:
+    """A node with an error that is among the diagnostics already."""
 
-    place: Place
+    span: Span
 
 
-Node = Scalar | Items | Pairs | Broken
+YamlNode = YamlScalar | YamlSequence | YamlMapping | InvalidNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,50 +106,53 @@ class Source:
         return cls(file, tuple(_BREAK.split(text)))
 
     def diagnostic(
-        self, severity: Severity, place: Place, message: str, hint: str = "", related: Related | None = None
+        self, severity: Severity, span: Span, message: str, hint: str = "", related: Related | None = None
     ) -> Diagnostic:
         """A diagnostic at a place in this file."""
-        line, column, source, width = self._excerpt(place)
+        line, column, source, width = self._excerpt(span)
         return Diagnostic(severity, self.file, line, column, message, hint, source, width, related)
 
-    def error(self, place: Place, message: str, hint: str = "", related: Related | None = None) -> Diagnostic:
+    def error(self, span: Span, message: str, hint: str = "", related: Related | None = None) -> Diagnostic:
         """An error at a place in this file."""
-        return self.diagnostic("error", place, message, hint, related)
+        return self.diagnostic("error", span, message, hint, related)
 
-    def related(self, place: Place, message: str) -> Related:
+    def related(self, span: Span, message: str) -> Related:
         """A place in this file that another diagnostic speaks of."""
-        line, column, source, width = self._excerpt(place)
+        line, column, source, width = self._excerpt(span)
         return Related(self.file, line, column, message, source, width)
 
-    def _excerpt(self, place: Place) -> tuple[int, int, str, int]:
-        line, column = place.line, place.column
+    def _excerpt(self, span: Span) -> tuple[int, int, str, int]:
+        line, column = span.line, span.column
         if line >= len(self.lines):
             line, column = len(self.lines) - 1, len(self.lines[-1])
         while line and not self.lines[line].strip():
             line -= 1
             column = len(self.lines[line])
         source = self.lines[line]
-        end = place.end_column if place.end_line == place.line == line else len(source.rstrip())
+        end = span.end_column if span.end_line == span.line == line else len(source.rstrip())
         return line + 1, column + 1, source, max(end - column, 1)
 
 
-def compose(source: Source) -> tuple[Node | None, tuple[Diagnostic, ...]]:
+def parse_yaml(source: Source) -> tuple[YamlNode | None, tuple[Diagnostic, ...]]:
     """The one document in a file (None where it is empty, or no YAML), and what is wrong with it as YAML."""
     for number, line in enumerate(source.lines):
         if found := _ILLEGAL.search(line):
-            place = Place(number, found.start(), number, found.end())
+            span = Span(number, found.start(), number, found.end())
             what = f"character U+{ord(found[0]):04X} is not allowed in YAML"
-            return None, (source.error(place, what, "leave it out"),)
-    builder = _Builder(source)
+            return None, (source.error(span, what, "leave it out"),)
+    composer = _Composer(source)
     try:
         for event in yaml.parse("\n".join(source.lines), Loader=_LOADER):
-            if not builder.take(event):
+            if not composer.take(event):
                 break
     except yaml.MarkedYAMLError as error:
-        return None, (*builder.found, _syntax(source, error))
+        return None, (*composer.diagnostics, _syntax(source, error))
     except yaml.YAMLError as error:
-        return None, (*builder.found, source.error(Place(0, 0, 0, 0), f"not YAML: {printable(str(error))}"))
-    return builder.root, tuple(builder.found)
+        return None, (
+            *composer.diagnostics,
+            source.error(Span(0, 0, 0, 0), f"not YAML: {printable(str(error))}"),
+        )
+    return composer.root, tuple(composer.diagnostics)
 
 
 def _syntax(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
@@ -160,16 +163,16 @@ def _syntax(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
     context = error.context_mark
     if context is not None and error.context and mark is not None and context.line != mark.line:
         related = source.related(_point(context), printable(error.context))
-    place = _point(mark) if mark is not None else Place(0, 0, 0, 0)
+    span = _point(mark) if mark is not None else Span(0, 0, 0, 0)
     if "nesting depth" in problem:  # libyaml's own limit, which it may come to before we come to ours
-        return source.error(place, _TOO_DEEP)
-    if place.line < len(source.lines) and source.lines[place.line][place.column :].startswith("\t"):
+        return source.error(span, _TOO_DEEP)
+    if span.line < len(source.lines) and source.lines[span.line][span.column :].startswith("\t"):
         hint = _SPACES
-    return source.error(place, f"not YAML: {printable(problem)}", hint, related)
+    return source.error(span, f"not YAML: {printable(problem)}", hint, related)
 
 
-def _point(mark: yaml.Mark) -> Place:
-    return Place(mark.line, mark.column, mark.line, mark.column + 1)
+def _point(mark: yaml.Mark) -> Span:
+    return Span(mark.line, mark.column, mark.line, mark.column + 1)
 
 
 @dataclass(slots=True)
@@ -177,15 +180,15 @@ class _Open:
     """A list or a mapping whose end has not been reached."""
 
     start: yaml.CollectionStartEvent
-    nodes: list[Node]
+    nodes: list[YamlNode]
 
 
-class _Builder:
-    """Makes nodes of events."""
+class _Composer:
+    """Composes nodes from the events of a YAML parser."""
 
     def __init__(self, source: Source) -> None:
-        self.root: Node | None = None
-        self.found: list[Diagnostic] = []
+        self.root: YamlNode | None = None
+        self.diagnostics: list[Diagnostic] = []
         self._source = source
         self._open: list[_Open] = []
         self._documents = 0
@@ -196,77 +199,77 @@ class _Builder:
             self._documents += 1
             if self._documents > 1:
                 hint = "put it into a file of its own, without '---'"
-                self._wrong(_place(event), "a second document in one file", hint)
+                self._error(_span(event), "a second document in one file", hint)
                 return False
         elif isinstance(event, yaml.AliasEvent):
-            self._wrong(_place(event), "aliases are not supported", "write the value out, or quote it")
-            self._add(Broken(_place(event)))
+            self._error(_span(event), "aliases are not supported", "write the value out, or quote it")
+            self._add(InvalidNode(_span(event)))
         elif isinstance(event, yaml.ScalarEvent):
             self._add(self._scalar(event))
         elif isinstance(event, yaml.CollectionStartEvent):
             self._tag_or_anchor(event)
             self._open.append(_Open(event, []))
             if len(self._open) > _DEEPEST:
-                self._wrong(_place(event), _TOO_DEEP)
+                self._error(_span(event), _TOO_DEEP)
                 self.root = None
                 return False
         elif isinstance(event, yaml.CollectionEndEvent):
             self._add(self._close(event))
         return True
 
-    def _add(self, node: Node) -> None:
+    def _add(self, node: YamlNode) -> None:
         if self._open:
             self._open[-1].nodes.append(node)
         else:
             self.root = node
 
-    def _scalar(self, event: yaml.ScalarEvent) -> Node:
+    def _scalar(self, event: yaml.ScalarEvent) -> YamlNode:
         if self._tag_or_anchor(event):
-            return Broken(_place(event))
-        return Scalar(event.value, not event.style, _place(event))
+            return InvalidNode(_span(event))
+        return YamlScalar(event.value, not event.style, _span(event))
 
-    def _close(self, end: yaml.CollectionEndEvent) -> Node:
+    def _close(self, end: yaml.CollectionEndEvent) -> YamlNode:
         closed = self._open.pop()
-        start, stop = _place(closed.start), _place(end)
-        place = Place(start.line, start.column, stop.end_line, stop.end_column)
+        start, stop = _span(closed.start), _span(end)
+        span = Span(start.line, start.column, stop.end_line, stop.end_column)
         if isinstance(closed.start, yaml.SequenceStartEvent):
-            return Items(tuple(closed.nodes), place)
-        return Pairs(tuple(self._pairs(closed.nodes)), place)
+            return YamlSequence(tuple(closed.nodes), span)
+        return YamlMapping(tuple(self._pairs(closed.nodes)), span)
 
-    def _pairs(self, nodes: list[Node]) -> Iterator[tuple[Scalar, Node]]:
+    def _pairs(self, nodes: list[YamlNode]) -> Iterator[tuple[YamlScalar, YamlNode]]:
         for key, value in zip(nodes[::2], nodes[1::2], strict=True):
-            if isinstance(key, Scalar) and key.plain and key.text == "<<":
-                self._wrong(key.place, "merge keys are not supported", "write the keys out")
-            elif isinstance(key, Scalar):
+            if isinstance(key, YamlScalar) and key.plain and key.text == "<<":
+                self._error(key.span, "merge keys are not supported", "write the keys out")
+            elif isinstance(key, YamlScalar):
                 yield key, value
-            elif not isinstance(key, Broken):
-                self._wrong(key.place, "expected a key, and found a list or a mapping")
+            elif not isinstance(key, InvalidNode):
+                self._error(key.span, "expected a key, and found a list or a mapping")
 
     def _tag_or_anchor(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> bool:
         if event.anchor is not None:
-            self._wrong(_begin(event), "anchors are not supported", "write the value out, or quote it")
+            self._error(_begin(event), "anchors are not supported", "write the value out, or quote it")
         elif event.tag is not None:
-            self._wrong(_begin(event), f"tags are not supported: {printable(event.tag)}", "leave it out")
+            self._error(_begin(event), f"tags are not supported: {printable(event.tag)}", "leave it out")
         else:
             return False
         return True
 
-    def _wrong(self, place: Place, message: str, hint: str = "") -> None:
-        self.found.append(self._source.error(place, message, hint))
+    def _error(self, span: Span, message: str, hint: str = "") -> None:
+        self.diagnostics.append(self._source.error(span, message, hint))
 
 
-def _begin(event: yaml.NodeEvent) -> Place:
+def _begin(event: yaml.NodeEvent) -> Span:
     """Where the node's anchor or tag is: its first word."""
-    place = _place(event)
+    span = _span(event)
     return (
-        place
+        span
         if isinstance(event, yaml.ScalarEvent)
-        else Place(place.line, place.column, place.line, place.column + 1)
+        else Span(span.line, span.column, span.line, span.column + 1)
     )
 
 
-def _place(event: yaml.Event) -> Place:
+def _span(event: yaml.Event) -> Span:
     start, end = event.start_mark, event.end_mark
     assert start is not None
     assert end is not None
-    return Place(start.line, start.column, end.line, end.column)
+    return Span(start.line, start.column, end.line, end.column)

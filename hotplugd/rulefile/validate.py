@@ -1,15 +1,16 @@
-"""What single values must look like. Each check takes a value as written and says what is wrong, or None."""
+"""Checks single values of a rule file. A check takes a value as written and returns a Complaint, or None."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from hotplugd.model.values import is_instance_name, is_reserved_path, printable, quoted
 from hotplugd.plan.kinds.registry import kind_names
-from hotplugd.rules.pattern import Chars, Glob
+from hotplugd.rules.keys import Form, MatchKey
+from hotplugd.rules.pattern import CharClass, Pattern
 from hotplugd.rules.template import Part, TemplateError, parse_template
 
 _HEX: Final = "0123456789abcdef"
@@ -30,7 +31,6 @@ _LINK_PART: Final = re.compile(r"[A-Za-z0-9_:+@,=./-]*", re.ASCII)
 _PROJECT: Final = re.compile(r"""[^\s/_'"*?#&%\\\x00-\x1f\x7f]{1,63}""")
 _LONGEST_INSTANCE: Final = 63
 _LONGEST_RULE: Final = 64
-_NEVER_A_NAME: Final = frozenset({"id", "interface", "mac"})
 # Linux: net/core/dev.c, dev_valid_name; LXD takes less: shared/validate, IsInterfaceName.
 _INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{1,14}", re.ASCII)
 
@@ -46,46 +46,82 @@ class Complaint:
     hint: str = ""
 
 
-def number(glob: Glob) -> Complaint | None:
+def match_value(form: Form, pattern: Pattern) -> Complaint | None:
+    """A pattern for the values of a match key. That of a form in hex digits is in lower case."""
+    match form:
+        case Form.TEXT:
+            return None
+        case Form.NUMBER:
+            return _number(pattern)
+        case Form.ID:
+            return _vendor_and_product(pattern)
+        case Form.INTERFACE:
+            return _interface(pattern)
+        case Form.MAC:
+            return _mac(pattern)
+        case Form.PORT:
+            return _port(pattern)
+    assert_never(form)
+
+
+def match_json(form: Form) -> str:
+    """A regular expression for the JSON Schema: a value of this form, or any pattern; empty: any text."""
+    match form:
+        case Form.TEXT | Form.PORT:
+            return ""
+        case Form.NUMBER:
+            exact = "[0-9A-Fa-f]{4}"
+        case Form.ID:
+            exact = "[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}"
+        case Form.INTERFACE:
+            exact = "[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){2}"
+        case Form.MAC:
+            exact = "[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}"
+        case _:
+            assert_never(form)
+    return rf"^({exact}|.*[*?\[|].*)$"
+
+
+def _number(pattern: Pattern) -> Complaint | None:
     """A vendor's or product's: four hex digits. The pattern is in lower case."""
-    if glob.may_match(_NUMBER):
+    if pattern.may_match(_NUMBER):
         return None
-    digits = glob.text.removeprefix("0x")
+    digits = pattern.text.removeprefix("0x")
     hint = "as lsusb prints them, such as 0403"
     if re.fullmatch(r"[0-9a-f]{1,4}", digits):
         hint = f"did you mean '{digits.zfill(4)}'?"
-    return Complaint(f"'{quoted(glob.text)}' is not four hex digits", hint)
+    return Complaint(f"'{quoted(pattern.text)}' is not four hex digits", hint)
 
 
-def vendor_and_product(glob: Glob) -> Complaint | None:
+def _vendor_and_product(pattern: Pattern) -> Complaint | None:
     """`vendor:product`. The pattern is in lower case."""
-    if glob.may_match(_ID):
+    if pattern.may_match(_ID):
         return None
     hint = "as lsusb prints it, such as 0403:6001"
-    if found := re.fullmatch(r"(?:0x)?([0-9a-f]{1,4})[:/_-](?:0x)?([0-9a-f]{1,4})", glob.text):
+    if found := re.fullmatch(r"(?:0x)?([0-9a-f]{1,4})[:/_-](?:0x)?([0-9a-f]{1,4})", pattern.text):
         hint = f"did you mean '{found[1].zfill(4)}:{found[2].zfill(4)}'?"
-    return Complaint(f"'{quoted(glob.text)}' is no vendor:product of four hex digits each", hint)
+    return Complaint(f"'{quoted(pattern.text)}' is no vendor:product of four hex digits each", hint)
 
 
-def interface(glob: Glob) -> Complaint | None:
+def _interface(pattern: Pattern) -> Complaint | None:
     """`class:subclass:protocol`. The pattern is in lower case."""
-    if glob.may_match(_INTERFACE):
+    if pattern.may_match(_INTERFACE):
         return None
     hint = "such as ff:42:01, which is adb's"
-    if found := re.fullmatch(r":?([0-9a-f]{2})[:/]?([0-9a-f]{2})[:/]?([0-9a-f]{2}):?", glob.text):
+    if found := re.fullmatch(r":?([0-9a-f]{2})[:/]?([0-9a-f]{2})[:/]?([0-9a-f]{2}):?", pattern.text):
         hint = f"did you mean '{found[1]}:{found[2]}:{found[3]}'?"
-    return Complaint(f"'{quoted(glob.text)}' is no class:subclass:protocol of two hex digits each", hint)
+    return Complaint(f"'{quoted(pattern.text)}' is no class:subclass:protocol of two hex digits each", hint)
 
 
-def mac(glob: Glob) -> Complaint | None:
+def _mac(pattern: Pattern) -> Complaint | None:
     """A hardware address of six bytes. The pattern is in lower case."""
-    if glob.may_match(_MAC):
+    if pattern.may_match(_MAC):
         return None
-    digits = re.sub("[:.-]", "", glob.text)
+    digits = re.sub("[:.-]", "", pattern.text)
     hint = "six pairs of hex digits, such as 00:e0:4c:68:01:02; `hotplugd devices` shows it"
     if re.fullmatch(r"[0-9a-f]{12}", digits):
         hint = f"did you mean '{':'.join(re.findall('..', digits))}'?"
-    return Complaint(f"'{quoted(glob.text)}' is no hardware address", hint)
+    return Complaint(f"'{quoted(pattern.text)}' is no hardware address", hint)
 
 
 def kind(text: str) -> Complaint | None:
@@ -104,19 +140,21 @@ def interface_name(text: str) -> Complaint | None:
     return Complaint(f"'{quoted(text)}' is no name for a network interface", hint)
 
 
-def port(glob: Glob) -> Complaint | None:
+def _port(pattern: Pattern) -> Complaint | None:
     """A USB device's name by its port, `1-4.2`, or a root hub's, `usb1` (Linux: drivers/usb/core/usb.c)."""
-    wild = {each.literal for alternative in glob.wild for each in alternative if isinstance(each, Chars)}
-    if all(map(_PORT.fullmatch, glob.exact)) and wild - {None} <= _IN_PORTS:
+    wild = {
+        each.literal for alternative in pattern.wild for each in alternative if isinstance(each, CharClass)
+    }
+    if all(map(_PORT.fullmatch, pattern.exact)) and wild - {None} <= _IN_PORTS:
         return None
     hint = "bus-port, and .port for each hub between: 1-4.2; `hotplugd devices` shows it"
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)*", glob.text):
-        hint = f"with the bus first, such as 1-{glob.text}, or *-{glob.text} for any"
-    elif glob.text.startswith("/dev/"):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)*", pattern.text):
+        hint = f"with the bus first, such as 1-{pattern.text}, or *-{pattern.text} for any"
+    elif pattern.text.startswith("/dev/"):
         hint = "a node's number changes at each plug; `hotplugd devices` shows the port"
-    elif glob.text.startswith("pci-"):
+    elif pattern.text.startswith("pci-"):
         hint = "that is udev's ID_PATH: write `path`"
-    return Complaint(f"'{quoted(glob.text)}' is no USB port", hint)
+    return Complaint(f"'{quoted(pattern.text)}' is no USB port", hint)
 
 
 def attribute(name: str) -> Complaint | None:
@@ -195,9 +233,9 @@ def project(text: str) -> Complaint | None:
     return Complaint(f"'{quoted(text)}' is no legal name of a project")
 
 
-def instance(text: str) -> Complaint | None:
+def instance(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
     """An instance's name, or a template that can become one."""
-    parts = _parts(text)
+    parts = _parts(text, keys)
     if isinstance(parts, Complaint):
         return parts
     fixed = "".join(part.text for part in parts if not part.is_key)
@@ -216,24 +254,25 @@ def instance(text: str) -> Complaint | None:
         if set("*?[|") & set(fixed):
             hint = "`to` takes no wildcards: name the instances in a list, or write a template: ci-{serial}"
         return Complaint(f"'{quoted(text)}' is no legal name of an instance", hint)
-    if never := next((part.text for part in parts if part.is_key and part.text in _NEVER_A_NAME), ""):
-        hint = "take '{vendor_id}-{product_id}'" if never == "id" else ""
-        return Complaint(f"'{{{never}}}' has colons, which no instance's name can have", hint)
+    named = {part.text for part in parts if part.is_key}
+    if never := next((key for key in keys if key.name in named and key.form.has_colons), None):
+        hint = "take '{vendor_id}-{product_id}'" if never.form is Form.ID else ""
+        return Complaint(f"'{{{never.name}}}' has colons, which no instance's name can have", hint)
     return None
 
 
-def node_path(text: str) -> Complaint | None:
+def node_path(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
     """A path for a node below /dev, or a template that can become one."""
-    parts = _parts(text)
+    parts = _parts(text, keys)
     if isinstance(parts, Complaint):
         return parts
     fixed = "".join("x" if part.is_key else part.text for part in parts)
     return next((complaint for wrong, complaint in _path_faults(fixed, quoted(text)) if wrong), None)
 
 
-def link(text: str) -> Complaint | None:
+def link(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
     """A path for a link below /dev, or a template that can become one."""
-    parts = _parts(text)
+    parts = _parts(text, keys)
     if isinstance(parts, Complaint):
         return parts
     fixed = "".join("x" if part.is_key else part.text for part in parts)
@@ -262,10 +301,10 @@ def _path_faults(fixed: str, shown: str) -> Iterator[tuple[bool, Complaint]]:
     yield is_reserved_path(fixed), Complaint(f"'{shown}' is there in every container", "give another")
 
 
-def _parts(text: str) -> tuple[Part, ...] | Complaint:
+def _parts(text: str, keys: Sequence[MatchKey]) -> tuple[Part, ...] | Complaint:
     """The parts of a template, with neighbouring fixed ones joined."""
     try:
-        parts = parse_template(text)
+        parts = parse_template(text, keys)
     except TemplateError as error:
         return Complaint(str(error), error.hint)
     joined: list[Part] = []

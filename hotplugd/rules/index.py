@@ -1,7 +1,8 @@
-"""Which rules can take a device at all, found without trying every rule.
+"""Finds the rules that can match a device without trying every rule.
 
-A rule's anchor is a set of exact values of which every device that it matches must have one. Rules are
-filed under the values of their most telling anchor; those without any are tried on every device.
+An anchor of a match is a set of exact values of which every device that meets the match has one. The index
+files a match under the anchor whose keys have the lowest ranks; a match without an anchor is a candidate for
+every device.
 """
 
 from __future__ import annotations
@@ -10,90 +11,81 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from types import MappingProxyType
-from typing import Final
 
 from hotplugd.model.values import Device
-from hotplugd.rules.keys import values
-from hotplugd.rules.match import AnyOf, Match, Values
-
-_TELLING: Final = (
-    "serial",
-    "mac",
-    "port",
-    "path",
-    "id",
-    "kernel",
-    "product_id",
-    "vendor_id",
-    "interface",
-    "driver",
-    "devtype",
-    "subsystem",
-)
+from hotplugd.rules.keys import MatchKey
+from hotplugd.rules.match import AnyOf, KeyTest, Match, Test
 
 Fact = tuple[str, str]
-"""A key and one exact value of it."""
+"""The name of a key, and one exact value of it."""
+
+Anchor = tuple[int, frozenset[Fact]]
+"""The highest rank of the keys, and facts of which every device that meets the match has at least one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Positions of matches by the facts that they are filed under."""
+    """Positions of matches by the facts that they are filed under.
+
+    always  the positions of matches without an anchor
+    keys    the keys that any match is filed under, those of the lowest rank first
+    """
 
     filed: Mapping[Fact, tuple[int, ...]]
     always: tuple[int, ...]
-    keys: tuple[str, ...]
+    keys: tuple[MatchKey, ...]
 
     @classmethod
     def of(cls, matches: Sequence[Match]) -> Index:
-        """The index of these matches, whose positions it speaks of."""
+        """The index of these matches; a position is the one in `matches`."""
         filed: dict[Fact, list[int]] = {}
         always: list[int] = []
         for position, match in enumerate(matches):
-            facts = anchor(match)
-            if facts is None:
+            best = anchor(match)
+            if best is None:
                 always.append(position)
             else:
-                for fact in facts:
+                for fact in best[1]:
                     filed.setdefault(fact, []).append(position)
-        keys = {key for key, _ in filed}
+        names = {name for name, _ in filed}
+        ranks = {
+            test.key.name: (test.key.rank, test.key)
+            for match in matches
+            for test in match.key_tests()
+            if test.key.rank is not None and test.key.name in names
+        }
+        keys = (key for _, key in sorted(ranks.values(), key=lambda ranked: ranked[0]))
         return cls(
-            MappingProxyType({fact: tuple(found) for fact, found in filed.items()}),
+            MappingProxyType({fact: tuple(positions) for fact, positions in filed.items()}),
             tuple(always),
-            tuple(key for key in _TELLING if key in keys),
+            tuple(keys),
         )
 
     def candidates(self, device: Device) -> Iterator[int]:
         """The positions, in order, of all matches that the device might meet."""
-        return self.filed_under((key, value) for key in self.keys for value in values(device, key))
+        return self.filed_under((key.name, value) for key in self.keys for value in key.values(device))
 
     def filed_under(self, facts: Iterable[Fact]) -> Iterator[int]:
         """The positions, in order, of all matches that are filed under one of the facts or under none."""
         return merge(self.always, *(self.filed.get(fact, ()) for fact in facts))
 
 
-def anchor(match: Match) -> frozenset[Fact] | None:
-    """Facts of which every device that meets the match has at least one; None where nothing is certain."""
-    best: frozenset[Fact] | None = None
-    for test in match.tests:
-        facts: frozenset[Fact] | None = None
-        if isinstance(test, Values) and test.is_exact and test.key in _TELLING:
-            facts = frozenset((test.key, value) for value in test.exact)
-        elif isinstance(test, AnyOf):
-            facts = _of_branches(test)
-        if facts is not None and (best is None or _vagueness(facts) < _vagueness(best)):
-            best = facts
-    return best
+def anchor(match: Match) -> Anchor | None:
+    """The anchor of the lowest rank; None where no exact value is certain."""
+    anchors = [_of_test(test) for test in match.tests]
+    return min((one for one in anchors if one is not None), key=lambda one: one[0], default=None)
 
 
-def _of_branches(test: AnyOf) -> frozenset[Fact] | None:
-    found: set[Fact] = set()
+def _of_test(test: Test) -> Anchor | None:
+    if isinstance(test, KeyTest) and test.is_exact and test.key.rank is not None:
+        return test.key.rank, frozenset((test.key.name, value) for value in test.exact)
+    if not isinstance(test, AnyOf):
+        return None
+    ranks, facts = set(), set[Fact]()
     for branch in test.branches:
-        facts = anchor(branch)
-        if facts is None:
+        best = anchor(branch)
+        if best is None:
             return None
-        found |= facts
-    return frozenset(found)
-
-
-def _vagueness(facts: frozenset[Fact]) -> int:
-    return max(_TELLING.index(key) for key, _ in facts)
+        ranks.add(best[0])
+        facts |= best[1]
+    return max(ranks), frozenset(facts)

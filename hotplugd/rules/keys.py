@@ -1,96 +1,173 @@
-"""What a device has to say to each key that a rule can match on."""
+"""The match keys of the rule language, one row each. Everything that depends on a key is made from its row.
+
+Values are as udev or sysfs has them, and what a device says of itself is hostile; only numbers in hex are
+normalized (no 0x, lower case).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final
 
 from hotplugd.model.values import Device
 
 _HEX_PREFIX: Final = "0x"
 UDEV_INTERFACES: Final = 72
-"""As many interfaces fit into ID_USB_INTERFACES (systemd: src/udev/udev-builtin-usb_id.c)."""
+"""The number of interfaces that ID_USB_INTERFACES has room for (systemd: src/udev/udev-builtin-usb_id.c)."""
 
 
-def values(device: Device, key: str) -> tuple[str, ...]:
-    """The values that a match key can match on; none where the device has none, the most specific first.
+class Form(Enum):
+    """How a key's values are written; the text is the reference page's."""
 
-    key  one of MATCH_KEYS, or `property.NAME` or `attr.NAME`. Raises KeyError for any other.
+    TEXT = "any text"
+    NUMBER = "four hex digits"
+    ID = "two numbers of four hex digits, with a colon between"
+    INTERFACE = "three numbers of two hex digits, with colons between"
+    MAC = "six pairs of hex digits, with colons between"
+    PORT = "bus-port, and .port for each hub between"
 
-    Values are as udev or sysfs has them, and what a device says about itself is hostile; only numbers in
-    hex are normalized (no 0x, lower case).
+    @property
+    def is_hex(self) -> bool:
+        """Whether upper and lower case mean the same."""
+        return self not in (Form.TEXT, Form.PORT)
+
+    @property
+    def has_colons(self) -> bool:
+        """Whether a value has colons, which no instance's name can have."""
+        return self in (Form.ID, Form.INTERFACE, Form.MAC)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchKey:
+    """A key that rules compare with values of a device.
+
+    name    in rules, templates and JSON; dotted for one property or attribute: `property.ID_FS_TYPE`
+    values  returns a device's values, the most specific first; none where the device has none
+    about   one line of documentation
+    form    how a value is written
+    udev    the key of udev's rules that has the value (udev(7)); empty: none. Of Form.ID one for each number
+    same    whether udev's key has exactly these values, for every device
+    rank    the index files a rule under its key of the lowest rank; None: the index does not use this key
+    column  whether `hotplugd devices` has a column for it
+    listed  whether JSON has a list of all values, and not the first one alone
+    single  whether a device has one value at most
+    always  whether every device has a value
+    place   whether it says where a device is plugged in
+    aliases what udev and other programs call it, in lower case
     """
-    group, dot, name = key.partition(".")
-    if dot:
-        found = _GROUPS[group](device).get(name)
-        return () if found is None else (found,)
-    return (*filter(None, _VALUES[key](device)),)
+
+    name: str
+    values: Callable[[Device], tuple[str, ...]] = field(repr=False, compare=False)
+    about: str = field(repr=False)
+    form: Form = Form.TEXT
+    udev: str = ""
+    same: bool = False
+    rank: int | None = None
+    column: bool = False
+    listed: bool = False
+    single: bool = True
+    always: bool = False
+    place: bool = False
+    aliases: tuple[str, ...] = ()
 
 
-def describe(device: Device) -> dict[str, list[str]]:
-    """All that single keys of a `match` could match on, by key; a key without a value is left out."""
-    found = {key: list(values(device, key)) for key in MATCH_KEYS}
-    return {key: each for key, each in found.items() if each}
+@dataclass(frozen=True, slots=True)
+class KeyGroup:
+    """Keys that a rule names one by one: `property` and `attr`.
+
+    texts   returns a device's values by name
+    udev    the key of udev's rules that takes the names in braces
+    paths   whether a name may be a path below the device's folder in sysfs
+    example what a hint shows
+    """
+
+    name: str
+    texts: Callable[[Device], Mapping[str, str]] = field(repr=False, compare=False)
+    about: str = field(repr=False)
+    udev: str
+    example: str
+    paths: bool = False
+    aliases: tuple[str, ...] = ()
+
+    def key(self, name: str) -> MatchKey:
+        """The key for one name. A value that is an empty text is a value."""
+
+        def values(device: Device) -> tuple[str, ...]:
+            text = self.texts(device).get(name)
+            return () if text is None else (text,)
+
+        return MatchKey(
+            f"{self.name}.{name}", values, self.about, udev=f"{self.udev}{{{name}}}", single=False
+        )
 
 
-def _vendor_id(device: Device) -> tuple[str, ...]:
-    return (_number(device, "ID_VENDOR_ID", "idVendor"),)
+def _texts(*texts: str) -> tuple[str, ...]:
+    """The texts that are not empty."""
+    return (*filter(None, texts),)
 
 
-def _product_id(device: Device) -> tuple[str, ...]:
-    return (_number(device, "ID_MODEL_ID", "idProduct"),)
-
-
-def _id(device: Device) -> tuple[str, ...]:
-    vendor, product = _vendor_id(device)[0], _product_id(device)[0]
-    return (f"{vendor}:{product}",) if vendor and product else ()
-
-
-def _serial(device: Device) -> tuple[str, ...]:
-    return (_own_or_usb(device, "ID_SERIAL_SHORT") or _usb_attr(device, "serial"),)
+def _own_or_usb(device: Device, name: str, attr: str = "") -> str:
+    """A property of the device, or else of the USB device that it hangs from, or that one's attribute."""
+    text = device.properties.get(name, "")
+    if text or device.usb is None:
+        return text
+    return device.usb.properties.get(name, "") or device.usb.attrs.get(attr, "")
 
 
 def _number(device: Device, name: str, attr: str) -> str:
-    found = _own_or_usb(device, name) or _usb_attr(device, attr)
-    return found.strip().lower().removeprefix(_HEX_PREFIX)
+    return _own_or_usb(device, name, attr).strip().lower().removeprefix(_HEX_PREFIX)
+
+
+def _vendor(device: Device) -> str:
+    return _number(device, "ID_VENDOR_ID", "idVendor")
+
+
+def _product(device: Device) -> str:
+    return _number(device, "ID_MODEL_ID", "idProduct")
+
+
+def _id(device: Device) -> tuple[str, ...]:
+    vendor, product = _vendor(device), _product(device)
+    return (f"{vendor}:{product}",) if vendor and product else ()
 
 
 def _port(device: Device) -> tuple[str, ...]:
     """The name of the USB device's port, and the one that the same socket has at the other USB speed."""
     usb = device.usb
-    return (usb.kernel, usb.attrs.get("peer", "")) if usb is not None else ()
+    return _texts(usb.kernel, usb.attrs.get("peer", "")) if usb is not None else ()
 
 
 def _path(device: Device) -> tuple[str, ...]:
     """Udev's ID_PATH, and for USB the one that also says which of a controller's two buses it is on.
 
-    Each of the two numbers its ports from 1, and in ID_PATH they look the same: `usbv2` and `usbv3` tell
-    them apart, as in ID_PATH_WITH_USB_REVISION, which udev has since systemd 254. A root hub's product
-    number, which is the kernel's, is the revision.
+    Both buses number their ports from 1, and ID_PATH does not tell them apart: `usbv2` and `usbv3` do, as in
+    ID_PATH_WITH_USB_REVISION, which udev has since systemd 254. The product number of a root hub, which the
+    kernel gives it, is the revision.
     """
-    own = device.properties.get("ID_PATH", "")
-    before, usb, after = own.partition("-usb-")
+    path = device.properties.get("ID_PATH", "")
+    before, usb, after = path.partition("-usb-")
     if not usb:
-        return (own,)
-    hubs = [each for each in device.ancestors() if each.is_usb_device and each.kernel.startswith("usb")]
-    revision = hubs[0].attrs.get("idProduct", "").removeprefix("000") if hubs else ""
-    return (own, f"{before}-usbv{revision}-{after}") if revision in ("1", "2", "3") else (own,)
+        return _texts(path)
+    roots = [above for above in device.ancestors() if above.is_usb_device and above.kernel.startswith("usb")]
+    revision = roots[0].attrs.get("idProduct", "").removeprefix("000") if roots else ""
+    return (path, f"{before}-usbv{revision}-{after}") if revision in ("1", "2", "3") else (path,)
 
 
 def _interface(device: Device) -> tuple[str, ...]:
-    """All that the descriptors have; udev's property, which is cut, only where nobody could read them.
+    """All interfaces of the descriptors; where nobody could read them, udev's, which are cut.
 
     `:ff4201:080650:` is ff:42:01 and 08:06:50.
     """
     if device.usb is not None and device.usb.descriptors is not None:
         return device.usb.descriptors.interfaces
-    found = _own_or_usb(device, "ID_USB_INTERFACES").lower()
-    return tuple(f"{each[:2]}:{each[2:4]}:{each[4:]}" for each in found.split(":") if len(each) == 6)  # noqa: PLR2004
+    digits = _own_or_usb(device, "ID_USB_INTERFACES").lower().split(":")
+    return tuple(f"{six[:2]}:{six[2:4]}:{six[4:]}" for six in digits if len(six) == 6)  # noqa: PLR2004
 
 
 def hidden_interfaces(device: Device) -> str:
-    """Why the USB device that it is, or hangs from, may have interfaces that no rule sees; or empty."""
+    """Why rules may not see every interface of the USB device that it is, or hangs from; or empty."""
     if device.usb is None:
         return ""
     if device.usb.descriptors is not None:
@@ -104,43 +181,83 @@ def _mac(device: Device) -> tuple[str, ...]:
     """The permanent address; the present one of an interface that has no other."""
     if device.subsystem != "net":
         return ()
-    return ((device.attrs.get("permanent_address") or device.attrs.get("address", "")).lower(),)
+    return _texts((device.attrs.get("permanent_address") or device.attrs.get("address", "")).lower())
 
 
-def _own_or_usb(device: Device, name: str) -> str:
-    """A property of the device, or else of the USB device that it hangs from."""
-    own = device.properties.get(name, "")
-    if own or device.usb is None:
-        return own
-    return device.usb.properties.get(name, "")
+SUBSYSTEM: Final = MatchKey(
+    "subsystem", lambda device: _texts(device.subsystem),
+    "udev's SUBSYSTEM: tty, block, net, ... Without it a rule means USB devices (usb, usb_device).",
+    udev="SUBSYSTEM", same=True, rank=11, column=True, always=True,
+)  # fmt: skip
+DEVTYPE: Final = MatchKey(
+    "devtype", lambda device: _texts(device.devtype),
+    "udev's DEVTYPE: usb_device, usb_interface, disk, partition, ...",
+    udev="ENV{DEVTYPE}", same=True, rank=10,
+)  # fmt: skip
+KERNEL: Final = MatchKey(
+    "kernel", lambda device: _texts(device.kernel), "The kernel's name of the device: ttyUSB0, sdb, 1-4.2.",
+    udev="KERNEL", same=True, rank=5, column=True, always=True,
+)  # fmt: skip
+DRIVER: Final = MatchKey(
+    "driver", lambda device: _texts(device.driver), "The driver that is bound to the device.",
+    udev="DRIVER", rank=9, column=True,
+)  # fmt: skip
+ID: Final = MatchKey(
+    "id", _id, "vendor:product in hex, as lsusb prints it: 0403:6001.",
+    Form.ID, udev="ENV{ID_VENDOR_ID}:ENV{ID_MODEL_ID}", rank=4, column=True,
+)  # fmt: skip
+VENDOR_ID: Final = MatchKey(
+    "vendor_id", lambda device: _texts(_vendor(device)), "The vendor's number: four hex digits.",
+    Form.NUMBER, udev="ENV{ID_VENDOR_ID}", rank=7,
+    aliases=("vendor", "vendorid", "vid", "idvendor", "id_vendor_id"),
+)  # fmt: skip
+PRODUCT_ID: Final = MatchKey(
+    "product_id", lambda device: _texts(_product(device)), "The product's number: four hex digits.",
+    Form.NUMBER, udev="ENV{ID_MODEL_ID}", rank=6,
+    aliases=("product", "productid", "pid", "idproduct", "id_model_id"),
+)  # fmt: skip
+SERIAL: Final = MatchKey(
+    "serial", lambda device: _texts(_own_or_usb(device, "ID_SERIAL_SHORT", "serial")),
+    "The serial number, of the device or the USB device that it hangs from.",
+    udev="ENV{ID_SERIAL_SHORT}", rank=0, column=True, aliases=("id_serial_short", "serial_number"),
+)  # fmt: skip
+PORT: Final = MatchKey(
+    "port", _port,
+    "The USB port: 1-4.2. It stays when the device is replugged there. Its first number is the "
+    "bus's, which another boot may give to another controller: with several of them use `path`.",
+    Form.PORT, udev="KERNEL", rank=2, column=True, listed=True, single=False, place=True,
+)  # fmt: skip
+PATH: Final = MatchKey(
+    "path", _path,
+    "Where the device is connected, whatever number its bus has: udev's ID_PATH, "
+    "pci-0000:00:14.0-usb-0:4.2. What hangs from a USB device has the interface at its end: "
+    "…:4.2:1.0, or …:4.2:* for any. With usbv2 or usbv3 for usb it means one of a controller's two "
+    "buses alone.",
+    udev="ENV{ID_PATH}", rank=3, column=True, single=False, place=True, aliases=("id_path",),
+)  # fmt: skip
+INTERFACE: Final = MatchKey(
+    "interface", _interface,
+    "class:subclass:protocol of any of the USB device's interfaces, in hex: ff:42:01; in whichever "
+    "configuration and alternate setting.",
+    Form.INTERFACE, udev="ENV{ID_USB_INTERFACES}", rank=8, column=True, listed=True, single=False,
+    aliases=("id_usb_interfaces", "interfaces"),
+)  # fmt: skip
+MAC: Final = MatchKey(
+    "mac", _mac, "A network interface's permanent hardware address: 00:e0:4c:68:01:02.",
+    Form.MAC, udev="ATTR{address}", rank=1, column=True, aliases=("macaddress", "address", "hwaddr"),
+)  # fmt: skip
 
+KEYS: Final = (
+    SUBSYSTEM, DEVTYPE, KERNEL, DRIVER, ID, VENDOR_ID, PRODUCT_ID, SERIAL, PORT, PATH, INTERFACE, MAC
+)  # fmt: skip
+"""The registry. Functions that depend on every key take it as a value, and this one unless told otherwise."""
 
-def _usb_attr(device: Device, name: str) -> str:
-    return device.usb.attrs.get(name, "") if device.usb is not None else ""
-
-
-_VALUES: Final[Mapping[str, Callable[[Device], tuple[str, ...]]]] = MappingProxyType(
-    {
-        "subsystem": lambda device: (device.subsystem,),
-        "devtype": lambda device: (device.devtype,),
-        "kernel": lambda device: (device.kernel,),
-        "driver": lambda device: (device.driver,),
-        "id": _id,
-        "vendor_id": _vendor_id,
-        "product_id": _product_id,
-        "serial": _serial,
-        "port": _port,
-        "path": _path,
-        "interface": _interface,
-        "mac": _mac,
-    }
-)
-_GROUPS: Final[Mapping[str, Callable[[Device], Mapping[str, str]]]] = MappingProxyType(
-    {"property": lambda device: device.properties, "attr": lambda device: device.attrs}
-)
-
-MATCH_KEYS: Final = tuple(_VALUES)
-"""The keys that match a device by one value of its own; a template may name the same ones."""
-
-SINGLE: Final = frozenset(MATCH_KEYS) - {"port", "path", "interface"}
-"""Those of which a device has one value at most."""
+PROPERTY: Final = KeyGroup(
+    "property", lambda device: device.properties, "udev's properties (ENV): name and pattern.",
+    "ENV", '{ID_MODEL: "Pixel*"}', aliases=("env", "properties"),
+)  # fmt: skip
+ATTR: Final = KeyGroup(
+    "attr", lambda device: device.attrs, "sysfs attributes (ATTR): name and pattern.",
+    "ATTR", '{bMaxPower: "500mA"}', paths=True, aliases=("attributes",),
+)  # fmt: skip
+GROUPS: Final = (PROPERTY, ATTR)

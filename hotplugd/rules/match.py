@@ -1,7 +1,7 @@
-"""Whether a device meets a rule's `match`, condition by condition. The only matcher there is.
+"""Compares devices with the `match` of a rule, test by test. The only matcher there is.
 
-A Match is a tuple of tests, all of which must hold. `unmet` finds the first that does not; deciding asks
-no more than that, and explaining has that test say what it wanted and what it found.
+A Match is a tuple of tests, all of which must hold. `unmet` returns the first that does not hold: decisions
+need no more, and explanations ask that test for its Failure.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hotplugd.model.values import Device, printable
-from hotplugd.rules.keys import values
-from hotplugd.rules.pattern import Glob
+from hotplugd.rules.keys import DEVTYPE, SUBSYSTEM, MatchKey
+from hotplugd.rules.pattern import Pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +30,22 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class KeyTest:
     """One key, and the patterns of which one must match one of the device's values.
 
-    implied  not written in the rule: the USB device that a rule means when it names no subsystem
+    implied  not written in the rule: a rule without `subsystem` means USB devices
     """
 
-    key: str
-    globs: tuple[Glob, ...]
+    key: MatchKey
+    patterns: tuple[Pattern, ...]
     implied: bool = False
     exact: frozenset[str] = field(init=False, repr=False, compare=False)
-    _wild: tuple[Glob, ...] = field(init=False, repr=False, compare=False)
+    _wild: tuple[Pattern, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        exact = frozenset().union(*(glob.exact for glob in self.globs))
+        exact = frozenset().union(*(pattern.exact for pattern in self.patterns))
         object.__setattr__(self, "exact", exact)
-        object.__setattr__(self, "_wild", tuple(glob for glob in self.globs if glob.wild))
+        object.__setattr__(self, "_wild", tuple(pattern for pattern in self.patterns if pattern.wild))
 
     @property
     def is_exact(self) -> bool:
@@ -54,22 +54,22 @@ class Values:
 
     def matches(self, value: str) -> bool:
         """Whether it would take this value."""
-        return value in self.exact or any(glob.matches(value) for glob in self._wild)
+        return value in self.exact or any(pattern.matches(value) for pattern in self._wild)
 
     def holds(self, device: Device) -> bool:
         """Whether the device meets it."""
-        return any(map(self.matches, values(device, self.key)))
+        return any(map(self.matches, self.key.values(device)))
 
     def failure(self, device: Device) -> Failure:
         """Why not."""
-        wanted = _either(glob.text for glob in self.globs)
+        wanted = _either(pattern.text for pattern in self.patterns)
         if self.implied:
             wanted += ", since the rule names no subsystem"
-        found = values(device, self.key)
-        return Failure(self.key, wanted, _listed(found) if found else "none")
+        values = self.key.values(device)
+        return Failure(self.key.name, wanted, _listed(values) if values else "none")
 
     def __str__(self) -> str:
-        return f"{self.key}: {_either(glob.text for glob in self.globs)}"
+        return f"{self.key.name}: {_either(pattern.text for pattern in self.patterns)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +134,18 @@ class Not:
 
     def failure(self, device: Device) -> Failure:
         """Why not."""
-        found = [
-            f"{test.key} {_listed(values(device, test.key))}"
+        values = [
+            f"{test.key.name} {_listed(test.key.values(device))}"
             for test in self.match.tests
-            if isinstance(test, Values)
+            if isinstance(test, KeyTest)
         ]
-        return Failure("not", f"anything but {{{self.match}}}", ", ".join(found) or "just that")
+        return Failure("not", f"anything but {{{self.match}}}", ", ".join(values) or "just that")
 
     def __str__(self) -> str:
         return f"not: {{{self.match}}}"
 
 
-Test = Values | Parent | AnyOf | Not
+Test = KeyTest | Parent | AnyOf | Not
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,26 +154,24 @@ class Match:
 
     tests: tuple[Test, ...]
 
-    def test_of(self, key: str) -> Values | None:
-        """The test of a key that stands in this match itself."""
-        return next((test for test in self.tests if isinstance(test, Values) and test.key == key), None)
+    def test_of(self, key: MatchKey) -> KeyTest | None:
+        """The test of a key in this match itself, not in a nested one."""
+        return next(
+            (test for test in self.tests if isinstance(test, KeyTest) and test.key.name == key.name), None
+        )
 
-    def every(self) -> Iterator[Values]:
+    def key_tests(self) -> Iterator[KeyTest]:
         """Every test of a key anywhere in it."""
         for test in self.tests:
-            if isinstance(test, Values):
+            if isinstance(test, KeyTest):
                 yield test
             elif isinstance(test, AnyOf):
                 for branch in test.branches:
-                    yield from branch.every()
+                    yield from branch.key_tests()
             else:
-                yield from test.match.every()
+                yield from test.match.key_tests()
 
-    def keys(self) -> Iterator[str]:
-        """Every key that is looked at anywhere in it, dotted for properties and attributes."""
-        return (test.key for test in self.every())
-
-    def requires(self, wanted: Callable[[Values], bool], device: Device | None = None) -> bool:
+    def requires(self, wanted: Callable[[KeyTest], bool], device: Device | None = None) -> bool:
         """Whether no device meets it without meeting such a test of a key, of its own or in a `parent`.
 
         device  one that meets it: then of each `any` only the branches that this one meets count
@@ -193,8 +191,8 @@ class Match:
         return ", ".join(map(str, self.tests))
 
 
-def _requires(test: Test, wanted: Callable[[Values], bool], device: Device | None) -> bool:
-    if isinstance(test, Values):
+def _requires(test: Test, wanted: Callable[[KeyTest], bool], device: Device | None) -> bool:
+    if isinstance(test, KeyTest):
         return wanted(test)
     if isinstance(test, Parent):
         if device is None:
@@ -212,8 +210,8 @@ def unmet(match: Match, device: Device) -> Test | None:
     return next((test for test in match.tests if not test.holds(device)), None)
 
 
-_USB = Values("subsystem", (Glob.of("usb"),), implied=True)
-_USB_DEVICE = Values("devtype", (Glob.of("usb_device"),), implied=True)
+_USB = KeyTest(SUBSYSTEM, (Pattern.of("usb"),), implied=True)
+_USB_DEVICE = KeyTest(DEVTYPE, (Pattern.of("usb_device"),), implied=True)
 
 
 def with_default_subsystem(match: Match, *, has_devtype: bool = False) -> Match:
@@ -222,9 +220,9 @@ def with_default_subsystem(match: Match, *, has_devtype: bool = False) -> Match:
     Where only branches of `any` name a subsystem, the default goes into the branches that name none.
     `devtype` alone keeps the subsystem's default and replaces the devtype's.
     """
-    if match.test_of("subsystem") is not None:
+    if match.test_of(SUBSYSTEM) is not None:
         return match
-    has_devtype = has_devtype or match.test_of("devtype") is not None
+    has_devtype = has_devtype or match.test_of(DEVTYPE) is not None
     if any(isinstance(test, AnyOf) and _names_subsystem(test) for test in match.tests):
         return Match(
             tuple(
@@ -239,7 +237,7 @@ def with_default_subsystem(match: Match, *, has_devtype: bool = False) -> Match:
 
 def _names_subsystem(test: AnyOf) -> bool:
     return any(
-        branch.test_of("subsystem") is not None
+        branch.test_of(SUBSYSTEM) is not None
         or any(isinstance(inner, AnyOf) and _names_subsystem(inner) for inner in branch.tests)
         for branch in test.branches
     )
@@ -249,5 +247,5 @@ def _either(texts: Iterator[str]) -> str:
     return " or ".join(f"'{printable(text)}'" for text in texts)
 
 
-def _listed(found: tuple[str, ...]) -> str:
-    return ", ".join(f"'{printable(value)}'" for value in found)
+def _listed(values: tuple[str, ...]) -> str:
+    return ", ".join(f"'{printable(value)}'" for value in values)

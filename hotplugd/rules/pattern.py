@@ -33,12 +33,12 @@ _CLASSES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 }
 
 
-class GlobError(ValueError):
+class PatternError(ValueError):
     """A pattern that cannot mean anything. The message says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chars:
+class CharClass:
     """One character: in one of the ranges, or in none of them."""
 
     ranges: tuple[tuple[str, str], ...]
@@ -66,11 +66,11 @@ class Chars:
 
 
 # None is a star.
-Alternative = tuple[Chars | None, ...]
+Alternative = tuple[CharClass | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Glob:
+class Pattern:
     """A pattern. exact: what it matches literally; wild: its alternatives that have wildcards."""
 
     text: str
@@ -79,8 +79,8 @@ class Glob:
     _expressions: tuple[re.Pattern[str], ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
-    def of(cls, text: str) -> Glob:
-        """The pattern that `text` is. Raises GlobError where it is none."""
+    def of(cls, text: str) -> Pattern:
+        """The pattern that `text` is. Raises PatternError where it is none."""
         if _SPECIAL.isdisjoint(text):
             return cls(text, frozenset((text,)))
         exact, wild = set(), []
@@ -91,14 +91,14 @@ class Glob:
             elif literal:
                 exact.add(literal)
             else:
-                raise GlobError("there is nothing before, after or between two '|'")
+                raise PatternError("there is nothing before, after or between two '|'")
         return cls(text, frozenset(exact), tuple(wild), tuple(map(_compile, wild)))
 
     def matches(self, value: str) -> bool:
         """Whether it matches the whole value."""
         return value in self.exact or any(each.fullmatch(value) for each in self._expressions)
 
-    def covers(self, other: Glob) -> bool:
+    def covers(self, other: Pattern) -> bool:
         """Whether it certainly matches everything that `other` does. False where that is not certain."""
         return all(map(self.matches, other.exact)) and (
             (None,) in self.wild or all(each in self.wild for each in other.wild)
@@ -156,7 +156,7 @@ def _may_match(alternative: Alternative, shape: Sequence[str]) -> bool:
 
 
 def _alternatives(text: str) -> Iterator[Alternative]:
-    found: list[Chars | None] = []
+    found: list[CharClass | None] = []
     at = 0
     while at < len(text):
         char = text[at]
@@ -169,14 +169,14 @@ def _alternatives(text: str) -> Iterator[Alternative]:
                 found.append(None)
             at += 1
         elif char == "?":
-            found.append(Chars((), negated=True))
+            found.append(CharClass((), negated=True))
             at += 1
         elif char == "[":
             chars, at = _bracket(text, at + 1)
             found.append(chars)
         else:
             char, at = _char(text, at)
-            found.append(Chars(((char, char),)))
+            found.append(CharClass(((char, char),)))
     yield tuple(found)
 
 
@@ -185,11 +185,11 @@ def _char(text: str, at: int) -> tuple[str, int]:
     if text[at] != "\\":
         return text[at], at + 1
     if at + 1 == len(text):
-        raise GlobError("it ends in a single backslash; two mean one")
+        raise PatternError("it ends in a single backslash; two mean one")
     return text[at + 1], at + 2
 
 
-def _bracket(text: str, at: int) -> tuple[Chars, int]:
+def _bracket(text: str, at: int) -> tuple[CharClass, int]:
     """What the brackets that open before `at` mean, and the position after them."""
     negated = text[at : at + 1] in ("!", "^")
     at += negated
@@ -197,12 +197,12 @@ def _bracket(text: str, at: int) -> tuple[Chars, int]:
     first = True
     while at < len(text):
         if text[at] == "]" and not first:
-            return Chars(tuple(ranges), negated), at + 1
+            return CharClass(tuple(ranges), negated), at + 1
         first = False
         if text.startswith("[:", at) and (end := text.find(":]", at + 2)) > 0:
             name = text[at + 2 : end]
             if name not in _CLASSES:
-                raise GlobError(f"there is no class of characters '[:{printable(name)}:]'")
+                raise PatternError(f"there is no class of characters '[:{printable(name)}:]'")
             ranges += _CLASSES[name]
             at = end + 2
             continue
@@ -211,6 +211,6 @@ def _bracket(text: str, at: int) -> tuple[Chars, int]:
         if text[at : at + 1] == "-" and text[at + 1 : at + 2] not in ("]", ""):
             high, at = _char(text, at + 1)
         if low > high:
-            raise GlobError(f"the range '{printable(low)}-{printable(high)}' is the wrong way round")
+            raise PatternError(f"the range '{printable(low)}-{printable(high)}' is the wrong way round")
         ranges.append((low, high))
-    raise GlobError("a '[' is never closed; write '[[]' for the character")
+    raise PatternError("a '[' is never closed; write '[[]' for the character")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from hotplugd.model.values import Device
 from hotplugd.rules.index import Index
+from hotplugd.rules.keys import ATTR, KEYS, MAC, SERIAL, MatchKey
 from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
 from hotplugd.rules.template import parse_template
 from hotplugd.rules.twins import is_place_or_mac, is_serial
@@ -67,6 +68,7 @@ class Attach:
 class Rule:
     """One rule, from line `line` of `file`. attach is None where the rule says to ignore the device.
 
+    keys     the registry that its templates name keys of
     _relies  see `names_serial`; None where that depends on the device
     """
 
@@ -75,13 +77,14 @@ class Rule:
     attach: Attach | None
     file: str
     line: int
+    keys: tuple[MatchKey, ...] = field(default=KEYS, repr=False, compare=False)
     _relies: bool | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         named = self.attach.template_keys() if self.attach is not None else frozenset()
         relies: bool | None = self._uses_serial(named) and not self._uses_place(named)
         branches = any(isinstance(test, (AnyOf, Parent)) for test in self.match.tests)
-        if branches and ("serial" in named or any(map(is_serial, self.match.every()))):
+        if branches and (SERIAL.name in named or any(map(is_serial, self.match.key_tests()))):
             relies = None
         object.__setattr__(self, "_relies", relies)
 
@@ -103,10 +106,11 @@ class Rule:
         return self._uses_serial(named, device) and not self._uses_place(named, device)
 
     def _uses_serial(self, named: frozenset[str], device: Device | None = None) -> bool:
-        return "serial" in named or self.match.requires(is_serial, device)
+        return SERIAL.name in named or self.match.requires(is_serial, device)
 
     def _uses_place(self, named: frozenset[str], device: Device | None = None) -> bool:
-        return not named.isdisjoint(("port", "path", "mac")) or self.match.requires(is_place_or_mac, device)
+        apart = (key.name for key in self.keys if key.place or key.name == MAC.name)
+        return not named.isdisjoint(apart) or self.match.requires(is_place_or_mac, device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Decision:
     """The rule that takes a device, be it to attach or to ignore it.
 
     anchor     the device above that the rule is about and that this one goes along with; None where the rule
@@ -153,8 +157,9 @@ class RuleSet:
         attaches = [rule.attach for rule in self.rules if rule.attach is not None]
         matches = [rule.match for rule in self.rules]
         below = [each.match for attach in attaches for each in attach.companions]
-        keys = {key for match in (*matches, *below) for key in match.keys()}  # noqa: SIM118
-        attrs = frozenset(key.removeprefix("attr.") for key in keys if key.startswith("attr."))
+        names = {test.key.name for match in (*matches, *below) for test in match.key_tests()}
+        prefix = f"{ATTR.name}."
+        attrs = frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
         object.__setattr__(self, "attrs", attrs)
         object.__setattr__(self, "users", frozenset(each.user for each in attaches if each.user))
         object.__setattr__(self, "groups", frozenset(each.group for each in attaches if each.group))
@@ -162,13 +167,13 @@ class RuleSet:
         object.__setattr__(self, "has_with", bool(below))
         object.__setattr__(self, "index", Index.of(matches))
 
-    def decide(self, device: Device) -> Taken | None:
+    def decide(self, device: Device) -> Decision | None:
         """What takes the device: the first rule that matches it, or that takes it along; None: none does.
 
         A device goes along where one above it goes, unless an earlier rule is about the device itself.
         """
         first = self._first(device)
-        taken = None if first is None else Taken(self.rules[first])
+        taken = None if first is None else Decision(self.rules[first])
         if not self.has_with:
             return taken
         best = len(self.rules) if first is None else first
@@ -179,7 +184,7 @@ class RuleSet:
             attach = self.rules[position].attach
             for companion in attach.companions if attach is not None else ():
                 if unmet(companion.match, device) is None:
-                    best, taken = position, Taken(self.rules[position], above, companion)
+                    best, taken = position, Decision(self.rules[position], above, companion)
                     break
         return taken
 

@@ -1,14 +1,15 @@
-"""Templates: `ci-{serial}`. Only plain names of match keys, so that no template can reach anything else."""
+"""Templates of names and paths: `ci-{serial}`. Braces take the name of a match key, and nothing else."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
 from hotplugd.model.values import Device, printable
-from hotplugd.rules.keys import MATCH_KEYS, values
+from hotplugd.rules.keys import KEYS, MatchKey
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 
@@ -32,43 +33,47 @@ class Part:
     is_key: bool = False
 
 
-def parse_template(template: str) -> tuple[Part, ...]:
-    """The parts of a template. Raises TemplateError where it is none."""
+def parse_template(template: str, keys: Sequence[MatchKey] | None = None) -> tuple[Part, ...]:
+    """The parts of a template. Raises TemplateError where it is none.
+
+    keys  those that it may name; None: whether it names a key is not checked
+    """
     parts: list[Part] = []
     for token in _TOKEN.finditer(template):
-        found = token[0]
-        if found in ("{{", "}}"):
-            parts.append(Part(found[0]))
-        elif found in ("{", "}"):
-            raise TemplateError(f"a single '{found}'", f"write '{found * 2}' for the character")
+        text = token[0]
+        if text in ("{{", "}}"):
+            parts.append(Part(text[0]))
+        elif text in ("{", "}"):
+            raise TemplateError(f"a single '{text}'", f"write '{text * 2}' for the character")
         elif token[1] is not None:
-            parts.append(Part(_key(token[1]), is_key=True))
+            parts.append(Part(token[1] if keys is None else _key(token[1], keys).name, is_key=True))
         else:
-            parts.append(Part(found))
+            parts.append(Part(text))
     return tuple(parts)
 
 
-def _key(name: str) -> str:
-    if name in MATCH_KEYS:
-        return name
-    close = get_close_matches(name.strip().casefold(), MATCH_KEYS, 1)
-    hint = f"did you mean '{{{close[0]}}}'?" if close else f"one of {', '.join(MATCH_KEYS)}"
+def _key(name: str, keys: Sequence[MatchKey]) -> MatchKey:
+    names = [key.name for key in keys]
+    if name in names:
+        return keys[names.index(name)]
+    close = get_close_matches(name.strip().casefold(), names, 1)
+    hint = f"did you mean '{{{close[0]}}}'?" if close else f"one of {', '.join(names)}"
     raise TemplateError(f"no key '{{{printable(name)}}}' for templates", hint)
 
 
-def render(template: str, device: Device) -> str:
+def render(template: str, device: Device, keys: Sequence[MatchKey] = KEYS) -> str:
     """The template with the device's values in it; of several values of a key, the first.
 
-    Raises TemplateError where the device has no value for a key, or the template is none. What comes out
-    is whatever the device says: the caller judges whether it may be a name or a path.
+    Raises TemplateError where the device has no value for a key, or the template is none. The text has
+    whatever the device says: the caller judges whether it may be a name or a path.
     """
-    found = ""
+    text = ""
     for part in parse_template(template):
         if not part.is_key:
-            found += part.text
+            text += part.text
             continue
-        own = values(device, part.text)
-        if not own:
+        values = _key(part.text, keys).values(device)
+        if not values:
             raise TemplateError(f"the device has no {part.text}, which '{printable(template)}' needs")
-        found += own[0]
-    return found
+        text += values[0]
+    return text

@@ -1,6 +1,6 @@
 """udev rules that tell the host's software to leave alone what hotplugd's rules take. Pure.
 
-    RuleSet -> text of a udev rules file    `leave_alone`
+    RuleSet -> text of a udev rules file    `ignore_rules`
 
 Who listens: ModemManager (ID_MM_DEVICE_IGNORE, ID_MM_PORT_IGNORE), udisks (UDISKS_IGNORE), NetworkManager
 (NM_UNMANAGED) and libmtp's probe (MTP_NO_PROBE). Nobody is told of a device that a rule may not take: what
@@ -13,10 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import product
-from typing import Final
+from typing import Final, assert_never
 
-from hotplugd.rules.match import AnyOf, Match, Test, Values
-from hotplugd.rules.pattern import Glob
+from hotplugd.rules.keys import DEVTYPE, Form
+from hotplugd.rules.match import AnyOf, KeyTest, Match, Test
+from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.ruleset import Rule, RuleSet
 
 Condition = str
@@ -31,23 +32,11 @@ _PROPERTIES: Final = (
 )
 # What means itself in udev's quotes, for udev and for us alike (udev(7)).
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.:*?\[\]|@/+,=! -]+", re.ASCII)
-_NAME: Final = re.compile(r"[A-Za-z0-9_.]+", re.ASCII)
+_UDEV_KEY: Final = re.compile(r"[A-Z]+(\{[A-Za-z0-9_.]+\})?", re.ASCII)
 # Only at the end may a star be left: what follows it is more of one interface, or another whole one.
 _INTERFACE: Final = re.compile(r"([0-9a-f?]{2}:){0,2}([0-9a-f?]{2}|[0-9a-f?]?\*)")
 _STAR_BETWEEN: Final = re.compile(r"(?<![^:])\*(?=:)")
 _LINES: Final = 64
-
-_KEYS: Final = {
-    "subsystem": "SUBSYSTEM",
-    "devtype": "ENV{DEVTYPE}",
-    "kernel": "KERNEL",
-    "driver": "DRIVER",
-    "serial": "ENV{ID_SERIAL_SHORT}",
-    "path": "ENV{ID_PATH}",
-    "mac": "ATTR{address}",
-}
-# udev has for these just what rules are matched with; for others a parent's value may count, or another form.
-_SAME: Final = frozenset({"subsystem", "devtype", "kernel"})
 
 HEAD: Final = """\
 # Made by hotplugd of its rules, and made anew when they are read: do not edit.
@@ -56,7 +45,7 @@ HEAD: Final = """\
 """
 
 
-def leave_alone(rules: RuleSet, kept: Iterable[str] = (), *, usb: bool) -> str:
+def ignore_rules(rules: RuleSet, kept: Iterable[str] = (), *, usb: bool) -> str:
     """The text of a rules file: for USB devices, or for all others.
 
     Two files, since libmtp asks about USB devices before udevd knows what others are.
@@ -94,86 +83,88 @@ def _conditions(rule: Rule) -> Iterable[tuple[Condition, ...]]:
 
 def _loosely(match: Match) -> Iterator[Condition]:
     for test in match.tests:
-        if isinstance(test, Values) and test.key in _SAME and (pattern := _joined(test.globs)):
-            yield f'{_KEYS[test.key]}=="{pattern}"'
+        if isinstance(test, KeyTest) and test.key.same and (pattern := _joined(test.patterns)):
+            yield f'{test.key.udev}=="{pattern}"'
 
 
 def _exactly(match: Match, *, is_usb: bool = False) -> list[tuple[Condition, ...]] | None:
     """None where udev cannot say it. is_usb: it is known that only USB devices are meant."""
     is_usb = is_usb or any(
-        isinstance(test, Values) and test.key == "devtype" and test.is_exact and test.exact == {"usb_device"}
+        isinstance(test, KeyTest)
+        and test.key.name == DEVTYPE.name
+        and test.is_exact
+        and test.exact == {"usb_device"}
         for test in match.tests
     )
-    found: list[tuple[Condition, ...]] = [()]
+    lines: list[tuple[Condition, ...]] = [()]
     for test in match.tests:
         alternatives = _test(test, is_usb=is_usb)
         if alternatives is None:
             return None
-        found = [(*one, *other) for one, other in product(found[: _LINES + 1], alternatives[: _LINES + 1])]
-    return found
+        lines = [(*one, *other) for one, other in product(lines[: _LINES + 1], alternatives[: _LINES + 1])]
+    return lines
 
 
 def _test(test: Test, *, is_usb: bool) -> list[tuple[Condition, ...]] | None:
     if isinstance(test, AnyOf):
         branches = [_exactly(branch, is_usb=is_usb) for branch in test.branches]
         # A branch that cannot be said takes fewer devices when it is left out.
-        return [each for branch in branches if branch is not None for each in branch] or None
-    if not isinstance(test, Values):
+        return [line for branch in branches if branch is not None for line in branch] or None
+    return _key_test(test, is_usb=is_usb) if isinstance(test, KeyTest) else None
+
+
+def _key_test(test: KeyTest, *, is_usb: bool) -> list[tuple[Condition, ...]] | None:
+    udev, form = test.key.udev, test.key.form
+    if form is Form.ID:
+        return _ids(udev, test.patterns)
+    pattern = _joined(test.patterns)
+    if not pattern or not _UDEV_KEY.fullmatch(udev):
         return None
-    if test.key == "id":
-        return _ids(test.globs)
-    condition = _value(test, is_usb=is_usb)
-    return None if condition is None else [(condition,)]
+    match form:
+        case Form.TEXT | Form.MAC:
+            return [(f'{udev}=="{pattern}"',)]
+        case Form.NUMBER:
+            return [(_number(udev, pattern),)]
+        case Form.PORT:
+            # For a device below a USB device, KERNELS would also mean the hubs above it.
+            return [(f'{udev}=="{pattern}"',)] if is_usb else None
+        case Form.INTERFACE:
+            condition = _interface(udev, test.patterns)
+            return None if condition is None else [(condition,)]
+    assert_never(form)
 
 
-def _value(test: Values, *, is_usb: bool) -> Condition | None:
-    key, _, name = test.key.partition(".")
-    pattern = _joined(test.globs)
-    if not pattern:
-        return None
-    if name:
-        group = {"property": "ENV", "attr": "ATTR"}[key]
-        return f'{group}{{{name}}}=="{pattern}"' if _NAME.fullmatch(name) else None
-    if key in ("vendor_id", "product_id"):
-        return _number("ID_VENDOR_ID" if key == "vendor_id" else "ID_MODEL_ID", pattern)
-    if key == "port":
-        # Of what hangs from a USB device, KERNELS would also mean the hubs above it.
-        return f'KERNEL=="{pattern}"' if is_usb else None
-    if key == "interface":
-        return _interface(test.globs)
-    return f'{_KEYS[key]}=="{pattern}"'
-
-
-def _number(name: str, pattern: str) -> Condition:
+def _number(udev: str, pattern: str) -> Condition:
     """Of PCI devices udev writes 0x before it."""
-    both = "|".join(f"{each}|0x{each}" for each in pattern.split("|"))
-    return f'ENV{{{name}}}=="{both}"'
+    both = "|".join(f"{number}|0x{number}" for number in pattern.split("|"))
+    return f'{udev}=="{both}"'
 
 
-def _ids(globs: Iterable[Glob]) -> list[tuple[Condition, ...]] | None:
-    found: list[tuple[Condition, ...]] = []
-    for text in "|".join(glob.text for glob in globs).split("|"):
-        vendor, colon, other = text.partition(":")
-        if not colon or ":" in other or not _SAFE.fullmatch(text):
+def _ids(udev: str, patterns: Iterable[Pattern]) -> list[tuple[Condition, ...]] | None:
+    keys = udev.split(":")
+    lines: list[tuple[Condition, ...]] = []
+    for text in "|".join(pattern.text for pattern in patterns).split("|"):
+        numbers = text.split(":")
+        if len(numbers) != len(keys) or not all(map(_UDEV_KEY.fullmatch, keys)) or not _SAFE.fullmatch(text):
             return None
-        found.append((_number("ID_VENDOR_ID", vendor), _number("ID_MODEL_ID", other)))
-    return found
+        lines.append(tuple(map(_number, keys, numbers)))
+    return lines
 
 
-def _interface(globs: Iterable[Glob]) -> Condition | None:
+def _interface(udev: str, patterns: Iterable[Pattern]) -> Condition | None:
     """Udev has `:ff4201:080650:` for ff:42:01 and 08:06:50.
 
     It has fewer than the rule may match, and never others. A star between colons is two digits: as a star it
     would reach into the next interface.
     """
-    texts = [_STAR_BETWEEN.sub("??", each) for glob in globs for each in glob.text.split("|")]
+    texts = [_STAR_BETWEEN.sub("??", text) for pattern in patterns for text in pattern.text.split("|")]
     if not all(map(_INTERFACE.fullmatch, texts)):
         return None
-    return 'ENV{ID_USB_INTERFACES}=="' + "|".join(f"*:{each.replace(':', '')}:*" for each in texts) + '"'
+    return f'{udev}=="' + "|".join(f"*:{text.replace(':', '')}:*" for text in texts) + '"'
 
 
-def _joined(globs: Iterable[Glob]) -> str:
+def _joined(patterns: Iterable[Pattern]) -> str:
     """The patterns as one of udev's; empty where that would mean something else."""
-    texts = [glob.text for glob in globs]
+    texts = [pattern.text for pattern in patterns]
     sound = all(_SAFE.fullmatch(text) and not ("[" in text and "|" in text) for text in texts)
     return "|".join(texts) if sound else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hotplugd.rules.keys import MATCH_KEYS
+from hotplugd.rules.keys import KEYS
 from tests.cli.conftest import Configure
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
@@ -74,7 +74,7 @@ class TestJson:
     def test_a_rule_of_everything_that_is_listed_matches(self, usb: Usb, made: Daemon) -> None:
         phone = usb.plug(Phone(serial="1A-1", interfaces=(ADB, SERIAL)), "4")
         found = listed(made)[phone.node]
-        keys = [key for key in MATCH_KEYS if key != "mac"]  # which interfaces alone have
+        keys = [key.name for key in KEYS if key.name != "mac"]  # which interfaces alone have
         assert set(keys) <= set(found)
         match = {key: found[key] for key in (*keys, "property", "attr")}
         match["parent"] = {key: found["parents"][0][key] for key in ("subsystem", "kernel", "property")}

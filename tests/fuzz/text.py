@@ -9,7 +9,7 @@ from typing import Final
 from hotplugd.app import settings as configuration
 from hotplugd.model.ports import Unreachable
 from hotplugd.rulefile.load import parse
-from hotplugd.rules.udev_ignore import leave_alone
+from hotplugd.rules.udev_ignore import ignore_rules
 from hotplugd.server.discover import find_server
 from tests.fuzz import holds, made
 from tests.fuzz.feed import HOSTILE, Feed
@@ -94,7 +94,7 @@ def rule_words(data: bytes) -> None:
     for one in (found, *_SAMPLES):
         holds.agree(loaded.rules, one)
     for usb in (True, False):
-        for line in leave_alone(loaded.rules, [found.syspath, feed.text()], usb=usb).splitlines():
+        for line in ignore_rules(loaded.rules, [found.syspath, feed.text()], usb=usb).splitlines():
             holds.can_be_shown(line)
             assert line.count('"') % 2 == 0
             assert not set(line) & set("`$\\%") or line.startswith("#")

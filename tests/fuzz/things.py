@@ -145,7 +145,7 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
     _SCREEN.seek(0)
     _SCREEN.truncate()
     with redirect_stdout(_SCREEN), redirect_stderr(_SCREEN):
-        explain._show(document)
+        explain.show(document)
         common.print_json(document)
         rows = [[str(each.instance), each.device, each.rule, each.why] for each in changes]
         common.table(("instance", "device", "rule", "why"), [*rows, [str(device), name, "", ""]])

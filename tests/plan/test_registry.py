@@ -44,7 +44,7 @@ class Spoon(Kind):
     def fault(self, device: Device) -> str:
         return "" if device.subsystem == "cutlery" else "`as: spoon` is for cutlery"
 
-    def target(self, device: Device, attach: Attach) -> str:
+    def target(self, device: Device, attach: Attach, path: str) -> str:
         return f"drawer/{device.kernel}"
 
     def barred(self, want: Want, instance: Instance, actual: Entry | None) -> str:

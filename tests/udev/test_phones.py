@@ -10,7 +10,7 @@ import pytest
 
 from hotplugd.host.sysfs import boot
 from hotplugd.model.values import Device
-from hotplugd.rules.keys import values
+from hotplugd.rules import keys
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import rule, ruleset
 from tests.lab.usb import FASTBOOT, SERIAL, Phone, Plugged, Usb
@@ -58,8 +58,8 @@ class TestPhones:
         assert (taken_by(rules, adb), taken_by(rules, fastboot)) == ("adb", "fastboot")
         assert (adb.node, fastboot.node) == (first.node, second.node)
         assert adb.slot != fastboot.slot
-        assert values(adb, "port") == values(fastboot, "port")
-        assert values(adb, "serial") == values(fastboot, "serial") == ("1A",)
+        assert keys.PORT.values(adb) == keys.PORT.values(fastboot)
+        assert keys.SERIAL.values(adb) == keys.SERIAL.values(fastboot) == ("1A",)
 
     def test_without_our_rule_a_slot_is_named_by_the_folder_in_sysfs(self, usb: Usb, listen: Listen) -> None:
         there = usb.plug(Phone(serial="1A"), "1")
@@ -81,7 +81,7 @@ class TestPhones:
         (folder / "port").symlink_to("hub-port")
         (folder / "hub-port/peer").symlink_to(f"/sys/bus/usb/hub/usb{usb.bus + 1}-port1")
         device = listen().heard.devices[phone.syspath]
-        assert values(device, "port") == (f"{usb.bus}-1", f"{usb.bus + 1}-1")
+        assert keys.PORT.values(device) == (f"{usb.bus}-1", f"{usb.bus + 1}-1")
         for port in (usb.bus, usb.bus + 1):
             assert taken_by(ruleset(rule(f"{{port: '{port}-1'}}", "{to: box}", "it")), device) == "it"
         assert taken_by(ruleset(rule(f"{{port: '{usb.bus + 2}-1'}}", "{to: box}")), device) == ""
@@ -93,7 +93,7 @@ class TestPhones:
         (folder / "hub-port").mkdir()
         (folder / "port").symlink_to("hub-port")
         (folder / "hub-port/peer").symlink_to(f"../../{usb.bus + 1}-4-port2")
-        assert values(listen().heard.devices[phone.syspath], "port") == (
+        assert keys.PORT.values(listen().heard.devices[phone.syspath]) == (
             f"{usb.bus}-4.2",
             f"{usb.bus + 1}-4.2",
         )

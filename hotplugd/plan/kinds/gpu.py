@@ -76,7 +76,7 @@ class Gpu(PciKind):
         """The nodes of graphics cards on PCI."""
         return device.subsystem == "drm" and device.pci is not None
 
-    def target(self, device: Device, attach: Attach) -> str:
+    def target(self, device: Device, attach: Attach, path: str) -> str:
         """Where the server puts the node of this device: the host's own path."""
         return device.node
 

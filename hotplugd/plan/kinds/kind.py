@@ -105,8 +105,11 @@ class Kind(ABC):
         """The id of the enumeration that its entry is for."""
         return device.slot
 
-    def target(self, device: Device, attach: Attach) -> str:
-        """Where it is inside; empty for what has no place. Raises TemplateError."""
+    def target(self, device: Device, attach: Attach, path: str) -> str:
+        """Where it is inside; empty for what has no place.
+
+        path  the rule's `path` for this device; empty where it has none
+        """
         return ""
 
     def target_fault(self, device: Device, attach: Attach, target: str) -> str:

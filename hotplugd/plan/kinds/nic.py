@@ -63,7 +63,7 @@ class Nic(Kind):
             return "the kernel keeps such an interface on the host: loopback, bridges, bonds, wireless"
         return ""
 
-    def target(self, device: Device, attach: Attach) -> str:
+    def target(self, device: Device, attach: Attach, path: str) -> str:
         """The name that the rule says, or the host's own."""
         return attach.name or device.kernel
 

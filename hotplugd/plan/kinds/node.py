@@ -20,7 +20,6 @@ from hotplugd.model.values import Device, Entry, Inside, Instance, is_reserved_p
 from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, Claim, Facts, Kind, Reading, Want
 from hotplugd.plan.kinds.reading import NUMBER, by_path
 from hotplugd.rules.ruleset import Attach
-from hotplugd.rules.template import render
 
 SEALED: Final = "sealed"
 """What is at the target where it is the device's node, and nobody inside may open it."""
@@ -96,9 +95,9 @@ class Node(Kind):
             return "it has no device node; only network interfaces, GPUs and PCI devices go in without"
         return ""
 
-    def target(self, device: Device, attach: Attach) -> str:
+    def target(self, device: Device, attach: Attach, path: str) -> str:
         """The path that the rule says, or the host's own."""
-        return render(attach.path, device) if attach.path else device.node
+        return path or device.node
 
     def target_fault(self, device: Device, attach: Attach, target: str) -> str:
         """The server keeps to some characters, and every container has nodes of its own."""

@@ -7,7 +7,7 @@ import yaml
 
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.load import parse
-from hotplugd.rulefile.parse import Place, Source
+from hotplugd.rulefile.parse import Source, Span
 
 
 def shown(source: str, column: int, *, width: int = 1, hint: str = "") -> list[str]:
@@ -42,9 +42,9 @@ def test_the_caret_is_placed_by_terminal_columns() -> None:
 
 def test_a_place_after_the_end_is_the_end() -> None:
     for text in ("a\nbc", "a\nbc\n", "a\nbc\n \n"):
-        found = Source.of("f", text).error(Place(9, 4, 9, 5), "m")
+        found = Source.of("f", text).error(Span(9, 4, 9, 5), "m")
         assert (found.line, found.column, found.source, found.width) == (2, 3, "bc", 1)
-    found = Source.of("f", "").error(Place(0, 0, 0, 1), "m")
+    found = Source.of("f", "").error(Span(0, 0, 0, 1), "m")
     assert (found.line, found.column, found.source, found.width, found.hint) == (1, 1, "", 1, "")
 
 

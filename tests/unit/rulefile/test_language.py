@@ -7,6 +7,7 @@ import pytest
 
 from hotplugd.rulefile.json_schema import as_text
 from hotplugd.rulefile.load import load, parse
+from hotplugd.rulefile.reference import reference
 from hotplugd.rules.ruleset import Attach
 from hotplugd.rules.template import TemplateError, render
 from tests.unit.devices import CABLE, CONSOLE, PHONE, usb
@@ -54,6 +55,10 @@ def test_an_example_names_the_schema_for_editors(path: Path) -> None:
 
 def test_the_schema_is_current() -> None:
     assert (PROJECT / "hotplugd" / "rulefile" / "rules.schema.json").read_text() == as_text()
+
+
+def test_the_reference_page_is_current() -> None:
+    assert (PROJECT / "docs" / "reference" / "rules.md").read_text() == reference()
 
 
 def test_the_schema_knows_every_key() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotplugd.model.values import Device
+from hotplugd.rules.keys import PORT, SERIAL, SUBSYSTEM
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import rule, ruleset
 from tests.unit.devices import CABLE, CONSOLE, PHONE, usb
@@ -61,9 +62,5 @@ def test_a_device_with_two_ports_is_tried_by_both() -> None:
 
 def test_without_exact_rules_no_value_is_looked_at() -> None:
     assert rules("{subsystem: '*', serial: 'A*'}").index.keys == ()
-    assert rules("{serial: A}", "{port: 1-1}", "{subsystem: tty}").index.keys == (
-        "serial",
-        "port",
-        "subsystem",
-    )
+    assert rules("{subsystem: tty}", "{port: 1-1}", "{serial: A}").index.keys == (SERIAL, PORT, SUBSYSTEM)
     assert tried(rules("{serial: A50285BI}"), CONSOLE) == [0]

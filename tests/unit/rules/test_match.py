@@ -7,8 +7,8 @@ import pytest
 
 from hotplugd.model.values import Descriptors, Device
 from hotplugd.rulefile.load import parse
-from hotplugd.rules.keys import describe, values
-from hotplugd.rules.ruleset import RuleSet, Taken
+from hotplugd.rules.keys import ID, INTERFACE, KEYS, MAC, PATH
+from hotplugd.rules.ruleset import Decision, RuleSet
 from tests.unit.devices import CABLE, CONSOLE, DISK, HUB, PHONE, tty, usb
 
 
@@ -77,6 +77,11 @@ MEETS = [
     ("{vendor_id: 0403, not: {any: [{serial: X}, {serial: Y}]}}", CABLE),
     ("{subsystem: block, devtype: disk, kernel: 'zram[0-9]'}", DISK),
 ]
+
+
+def describe(device: Device) -> dict[str, list[str]]:
+    return {key.name: list(values) for key in KEYS if (values := key.values(device))}
+
 
 NO_SUBSYSTEM = "'usb', since the rule names no subsystem"
 
@@ -161,7 +166,7 @@ FAILS = [
 @pytest.mark.parametrize(("match", "device"), MEETS)
 def test_a_match_is_met(match: str, device: Device) -> None:
     found = rules(match)
-    assert found.decide(device) == Taken(found.rules[0])
+    assert found.decide(device) == Decision(found.rules[0])
     (verdict,) = found.explain(device)
     assert verdict.failed is None
 
@@ -299,15 +304,15 @@ def test_describing_uses_the_names_of_the_language() -> None:
 def test_interfaces_come_from_descriptors_before_udev() -> None:
     known = replace(PHONE, descriptors=Descriptors(("ff:42:01", "03:01:01")))
     for device in (known, tty(known, properties={"ID_USB_INTERFACES": ":080650:"})):
-        assert values(device, "interface") == ("ff:42:01", "03:01:01")
-    assert values(replace(PHONE, descriptors=Descriptors()), "interface") == ()
+        assert INTERFACE.values(device) == ("ff:42:01", "03:01:01")
+    assert INTERFACE.values(replace(PHONE, descriptors=Descriptors())) == ()
 
 
 def test_a_usb_path_also_has_its_usb_revision() -> None:
     def paths(product: str, path: str = "pci-0000:00:14.0-usb-0:4.2:1.0") -> tuple[str, ...]:
         root = replace(HUB, attrs={"idProduct": product})
         above = replace(usb(), parent=replace(usb("1-4", "1d6b", "0003"), parent=root))
-        return values(tty(above, properties={"ID_PATH": path}), "path")
+        return PATH.values(tty(above, properties={"ID_PATH": path}))
 
     assert paths("0002") == ("pci-0000:00:14.0-usb-0:4.2:1.0", "pci-0000:00:14.0-usbv2-0:4.2:1.0")
     assert paths("0003")[1] == "pci-0000:00:14.0-usbv3-0:4.2:1.0"
@@ -321,7 +326,7 @@ def test_a_usb_path_also_has_its_usb_revision() -> None:
 
 def test_mac_is_the_permanent_address() -> None:
     def mac(subsystem: str, **attrs: str) -> tuple[str, ...]:
-        return values(Device("/s", subsystem, "x", attrs=attrs), "mac")
+        return MAC.values(Device("/s", subsystem, "x", attrs=attrs))
 
     assert mac("net", permanent_address="00:E0", address="aa:bb") == ("00:e0",)
     assert mac("net", address="AA:bb") == ("aa:bb",)
@@ -330,12 +335,7 @@ def test_mac_is_the_permanent_address() -> None:
 
 
 def test_an_id_needs_vendor_and_product() -> None:
-    assert values(usb(product=""), "id") == values(usb(vendor=""), "id") == ()
-
-
-def test_an_unknown_key_has_no_values() -> None:
-    with pytest.raises(KeyError):
-        values(CABLE, "colour")
+    assert ID.values(usb(product="")) == ID.values(usb(vendor="")) == ()
 
 
 def test_every_described_value_matches() -> None:

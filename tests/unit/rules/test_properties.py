@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hotplugd.model.values import Device
 from hotplugd.rulefile.load import Loaded, parse
 from hotplugd.rules.match import unmet
-from hotplugd.rules.ruleset import RuleSet, Taken
+from hotplugd.rules.ruleset import Decision, RuleSet
 from tests.unit.devices import EVERY, tty, usb
 from tests.unit.rulefile.golden import BAD, GOOD
 
@@ -114,7 +114,8 @@ def test_no_bytes_make_parsing_raise(raw: bytes) -> None:
         each.render()
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+# The limit is the test's own, of processor time: others on the machine take the rest.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(TEXTS, st.data())
 def test_no_broken_file_makes_parsing_raise_or_wait(raw: bytes, data: st.DataObject) -> None:
     raw = raw[:4000]
@@ -122,9 +123,9 @@ def test_no_broken_file_makes_parsing_raise_or_wait(raw: bytes, data: st.DataObj
         at = data.draw(st.integers(0, len(raw)))
         piece = data.draw(PIECES).encode()
         raw = raw[:at] + piece + raw[at + data.draw(st.integers(0, 3)) :]
-    started = time.perf_counter()
+    started = time.process_time()
     shown = "\n".join(each.render() for each in parse(raw, "x").diagnostics)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert all(line.isprintable() for line in shown.split("\n") if line.isascii())
 
 
@@ -166,7 +167,7 @@ def test_many_rules_cost_what_few_do() -> None:
         values = [f"{n:04x}:0001" if key == "id" else f"S{n}" for n in range(count)]
         rules = loaded([f"{{{key}: '{value}'}}" for value in values]).rules
         device = usb(vendor=f"{count - 1:04x}", product="0001", serial=f"S{count - 1}")
-        assert rules.decide(device) == Taken(rules.rules[-1])
+        assert rules.decide(device) == Decision(rules.rules[-1])
         best = 9.0
         for _ in range(20):
             started = time.perf_counter()

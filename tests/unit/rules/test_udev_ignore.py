@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotplugd.host.udev_rules_helper import see
-from hotplugd.rules.udev_ignore import leave_alone
+from hotplugd.rules.udev_ignore import ignore_rules
 from tests.devices import rule, ruleset
 
 TO = "{to: box}"
@@ -13,7 +13,7 @@ TO = "{to: box}"
 
 def lines(*written: str, usb: bool = True, kept: tuple[str, ...] = ()) -> list[str]:
     """The rules that tell, or skip; without the frame, and what is told in short."""
-    text = leave_alone(ruleset(*written), kept, usb=usb)
+    text = ignore_rules(ruleset(*written), kept, usb=usb)
     # What writes it takes nothing else.
     see(text)
     assert text.endswith('LABEL="hotplugd_leave_end"\n')
@@ -127,8 +127,8 @@ def test_devices_in_use_are_skipped_first() -> None:
 
 
 def test_usb_and_other_devices_have_separate_files() -> None:
-    assert 'SUBSYSTEM!="usb", GOTO' in leave_alone(ruleset(rule("{serial: A}", TO)), usb=True)
-    assert 'SUBSYSTEM=="usb", GOTO' in leave_alone(ruleset(rule("{serial: A}", TO)), usb=False)
+    assert 'SUBSYSTEM!="usb", GOTO' in ignore_rules(ruleset(rule("{serial: A}", TO)), usb=True)
+    assert 'SUBSYSTEM=="usb", GOTO' in ignore_rules(ruleset(rule("{serial: A}", TO)), usb=False)
 
 
 def test_too_many_alternatives_are_left_out() -> None:

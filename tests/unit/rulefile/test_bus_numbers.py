@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hotplugd.model.values import Device
-from hotplugd.rules.twins import lasting_paths
+from hotplugd.rulefile.bus_numbers import lasting_paths
 from tests.unit.devices import HUB, tty, usb
 
 PATH = "pci-0000:00:14.0-usb-0:4.2"

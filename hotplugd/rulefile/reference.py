@@ -1,0 +1,121 @@
+"""The reference page of the rule language. `python -m hotplugd.rulefile.reference` prints it as Markdown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from hotplugd.rulefile.grammar import GRAMMAR, Grammar, Key, Table
+from hotplugd.rules.keys import KeyGroup, MatchKey
+
+_HEAD: Final = """\
+<!-- Made by `python -m hotplugd.rulefile.reference`; do not edit. -->
+
+# The rule language
+
+A rule file is YAML with one list, `rules`. The first rule whose `match` holds decides about a device.
+Values are read as they are written: `0403` is a text.
+"""
+_MATCH: Final = """\
+All keys of a match must hold. A value is a pattern of udev's or a list of them: `*` is any text, `?` any
+character, `[a-f]` one of these, `[!a-f]` one that is not among these, and `a|b` either. A backslash
+stands before a character that is meant as it is. The case of hex digits does not matter.
+
+*udev* is the key of udev's rules for the same value. *index* says whether rules are found by an exact
+value of the key, and *place* whether the value says where the device is plugged in.
+"""
+_TEMPLATES: Final = """\
+`to`, `path` and `link` may be templates: `{serial}` stands for the device's value of the match key
+`serial`, of several values the first. A template may name every key of the first table under *match*; in
+`to` not those whose values have colons: COLONS. `{{` and `}}` are braces. A rule does not attach a device
+that has no value for a key that a template names.
+"""
+_VALUES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "text": "a text",
+        "texts": "a text, or a list of them",
+        "flag": "`true` or `false`",
+        "match": "a match",
+        "matches": "a list of matches",
+        "attach": "keys of `attach`",
+        "companions": "a text, or a list of texts and items",
+        "rules": "a list of rules",
+    }
+)
+
+
+def reference(grammar: Grammar = GRAMMAR) -> str:
+    """The reference page of a grammar, as Markdown."""
+    return "\n".join(_page(grammar))
+
+
+def _page(grammar: Grammar) -> Iterator[str]:
+    yield _HEAD
+    yield from _section("A file", grammar.file)
+    yield from _section("A rule", grammar.rule)
+    yield "A rule has either `attach` or `ignore: true`.\n"
+    yield "## match\n"
+    yield _MATCH
+    yield from _match_keys(grammar.registry)
+    yield from _others(grammar.match)
+    yield from _section("attach", grammar.attach)
+    yield "`uid` and `user` exclude each other, and so do `gid` and `group`.\n"
+    yield from _section("An item of with", grammar.companion)
+    yield "## Templates\n"
+    colons = ", ".join(f"`{key.name}`" for key in grammar.registry if key.form.has_colons)
+    yield _TEMPLATES.replace("COLONS", colons)
+
+
+def _match_keys(registry: Iterable[MatchKey]) -> Iterator[str]:
+    yield from _table(
+        ("key", "meaning", "value", "udev", "index", "place"),
+        (
+            (
+                f"`{key.name}`",
+                key.about,
+                key.form.value,
+                ", ".join(f"`{name}`" for name in key.udev.split(":") if name),
+                "yes" if key.rank is not None else "no",
+                "yes" if key.place else "no",
+            )
+            for key in registry
+        ),
+    )
+
+
+def _others(table: Table) -> Iterator[str]:
+    """The keys of `match` that are no match keys."""
+    yield from _keys(key for key in table.keys if not isinstance(key.shape, MatchKey))
+
+
+def _section(title: str, table: Table) -> Iterator[str]:
+    yield f"## {title}\n"
+    yield from _keys(table.keys)
+
+
+def _keys(keys: Iterable[Key]) -> Iterator[str]:
+    rows = ((f"`{key.name}`", key.about, _value(key), "yes" if key.required else "no") for key in keys)
+    yield from _table(("key", "meaning", "value", "required"), rows)
+
+
+def _value(key: Key) -> str:
+    if isinstance(key.shape, MatchKey):
+        return key.shape.form.value
+    if isinstance(key.shape, KeyGroup):
+        return "names, each with a pattern or a list of patterns"
+    return "`true`" if key.name == "ignore" else _VALUES[key.shape]
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A table, with an empty line after it."""
+    columns = tuple(head)
+    for row in (columns, ["---"] * len(columns), *rows):
+        cells = (cell.replace("|", "\\|") for cell in row)
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())
