@@ -158,9 +158,9 @@ class Builder(Decoder):
                 later = max(fields[number].name, fields[name].name, key=lambda name: _position(name.span))
                 self.error(later.span, f"`{number}` and `{name}` say the same thing", "take one of them out")
         texts = {
-            each: self.text(fields[each])
-            for each in ("project", "path", "as", "name", "uid", "gid", "user", "group", "mode")
-            if each in fields
+            name: self.text(fields[name])
+            for name in ("project", "path", "as", "name", "uid", "gid", "user", "group", "mode")
+            if name in fields
         }
         to = self.texts(fields["to"]) if "to" in fields else ()
         force = self.flag(fields["force"]) if "force" in fields else None

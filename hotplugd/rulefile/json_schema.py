@@ -57,8 +57,8 @@ def _value(key: Key, grammar: Grammar) -> Json:  # noqa: PLR0911  # one for each
         case "texts" | MatchKey():
             return _one_or_more(_scalar(key))
         case KeyGroup():
-            each = _one_or_more(_anything())
-            return {"type": "object", "minProperties": 1, "additionalProperties": each}
+            values = _one_or_more(_anything())
+            return {"type": "object", "minProperties": 1, "additionalProperties": values}
         case "flag":
             return {"const": True} if key.name == "ignore" else {"type": "boolean"}
         case "match" | "attach":
@@ -79,8 +79,8 @@ def _some(items: Json) -> Json:
     return {"type": "array", "minItems": 1, "items": items}
 
 
-def _one_or_more(each: Json) -> Json:
-    return {"anyOf": [each, _some(each)]}
+def _one_or_more(one: Json) -> Json:
+    return {"anyOf": [one, _some(one)]}
 
 
 def _scalar(key: Key) -> Json:

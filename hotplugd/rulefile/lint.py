@@ -38,22 +38,22 @@ def lint(written: Sequence[BuiltRule], controllers: Mapping[str, str] = _NOWHERE
 
     controllers  the host's USB controllers in sysfs by the number of each bus; none where nobody looked
     """
-    index = Index.of([each.rule.match for each in written])
+    index = Index.of([built.rule.match for built in written])
     comparisons = 0
-    for position, each in enumerate(written):
-        match = each.rule.match
+    for position, built in enumerate(written):
+        match = built.rule.match
         if reason := _never(match):
-            message = f"rule '{each.rule.name}' can never match: {reason}"
-            yield each.source.diagnostic("warning", each.span, message)
+            message = f"rule '{built.rule.name}' can never match: {reason}"
+            yield built.source.diagnostic("warning", built.span, message)
             continue
-        for message, hint in (*_doubts(each), *_told_by_the_device(each), *_places(each, controllers)):
-            yield each.source.diagnostic("warning", each.span, f"rule '{each.rule.name}' {message}", hint)
+        for message, hint in (*_doubts(built), *_told_by_the_device(built), *_places(built, controllers)):
+            yield built.source.diagnostic("warning", built.span, f"rule '{built.rule.name}' {message}", hint)
         for earlier in index.filed_under(_one_of_each(match)):
             comparisons += 1
             if earlier >= position or comparisons > _MOST_COMPARISONS:
                 break
             if implies(match, written[earlier].rule.match):
-                yield _unreachable(each, written[earlier])
+                yield _unreachable(built, written[earlier])
                 break
 
 
@@ -138,7 +138,7 @@ def _is_listed(key: MatchKey, match: Match) -> bool:
 def _places(written: BuiltRule, controllers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Where a bus's number is asked for, and it may be another's after a boot."""
     rule = written.rule
-    below = [each.match for each in rule.attach.companions] if rule.attach is not None else []
+    below = [companion.match for companion in rule.attach.companions] if rule.attach is not None else []
     for match in (rule.match, *below):
         if message := bus_warning(match, controllers):
             path = path_of_port(next(bus_patterns(match))[1], controllers)
@@ -184,23 +184,23 @@ def implies(match: Match, other: Match, *, by_branches: bool = True) -> bool:
 
 def _expanded(match: Match, test: AnyOf) -> Iterator[Match]:
     """For each branch of `any`, what must hold where it is the one that is met."""
-    rest = tuple(each for each in match.tests if each is not test)
+    rest = tuple(other for other in match.tests if other is not test)
     return (Match((*rest, *branch.tests)) for branch in test.branches)
 
 
 def _implies_test(match: Match, test: Test, *, by_branches: bool) -> bool:
     if isinstance(test, KeyTest):
-        return any(_covers(test, each) for each in _known(match))
+        return any(_covers(test, known) for known in _known(match))
     if isinstance(test, AnyOf):
         return any(implies(match, branch, by_branches=by_branches) for branch in test.branches)
     if isinstance(test, Parent):
         return any(
-            isinstance(each, Parent) and implies(each.match, test.match, by_branches=by_branches)
-            for each in match.tests
+            isinstance(own, Parent) and implies(own.match, test.match, by_branches=by_branches)
+            for own in match.tests
         )
     return any(
-        isinstance(each, Not) and implies(test.match, each.match, by_branches=by_branches)
-        for each in match.tests
+        isinstance(own, Not) and implies(test.match, own.match, by_branches=by_branches)
+        for own in match.tests
     )
 
 
@@ -237,9 +237,9 @@ def _one_of_each(match: Match) -> Iterator[Fact]:
     for test in _known(match):
         for value in sorted(test.exact)[:1]:
             yield test.key.name, value
-    for each in match.tests:
-        if isinstance(each, AnyOf):
-            yield from _one_of_each(each.branches[0])
+    for nested in match.tests:
+        if isinstance(nested, AnyOf):
+            yield from _one_of_each(nested.branches[0])
 
 
 # --- what cannot be -------------------------------------------------------------------------------------
@@ -252,13 +252,13 @@ def _never(match: Match) -> str:
         for other in known[:position]:
             if test.key.single and other.key.name == test.key.name and _exclude(test, other):
                 return f"{_plain(test)} and {_plain(other)} exclude each other"
-    for each in match.tests:
-        if isinstance(each, Not) and implies(match, each.match):
+    for nested in match.tests:
+        if isinstance(nested, Not) and implies(match, nested.match):
             return "what `not` says follows from the rest of the match"
-        if isinstance(each, Parent) and (reason := _never(each.match)):
+        if isinstance(nested, Parent) and (reason := _never(nested.match)):
             return f"in `parent`, {reason}"
-        if isinstance(each, AnyOf) and len(each.branches) <= _MOST_BRANCHES:
-            reasons = [_never(branch) for branch in _expanded(match, each)]
+        if isinstance(nested, AnyOf) and len(nested.branches) <= _MOST_BRANCHES:
+            reasons = [_never(branch) for branch in _expanded(match, nested)]
             if all(reasons):
                 return f"in every branch of `any`, {reasons[0]}"
     return ""

@@ -35,7 +35,7 @@ class Loaded:
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """The diagnostics that are errors."""
-        return tuple(each for each in self.diagnostics if each.severity == "error")
+        return tuple(diagnostic for diagnostic in self.diagnostics if diagnostic.severity == "error")
 
 
 def load(paths: Sequence[Path], controllers: Mapping[str, str] = _NOWHERE) -> Loaded:
@@ -50,11 +50,11 @@ def load(paths: Sequence[Path], controllers: Mapping[str, str] = _NOWHERE) -> Lo
             files, unreadable = drop_ins(files)
             draft.diagnostics += unreadable
         for path in files:
-            found = read(path)
-            if isinstance(found, Diagnostic):
-                draft.diagnostics.append(found)
+            content = read(path)
+            if isinstance(content, Diagnostic):
+                draft.diagnostics.append(content)
             else:
-                _check(found, str(path), draft, GRAMMAR)
+                _check(content, str(path), draft, GRAMMAR)
     return _loaded(draft, controllers)
 
 
@@ -81,11 +81,12 @@ class _Draft:
 
 def _loaded(draft: _Draft, controllers: Mapping[str, str]) -> Loaded:
     doubles, warnings = (
-        list(islice(each, MOST_SHOWN)) for each in (_doubles(draft.names), lint(draft.written, controllers))
+        list(islice(diagnostics, MOST_SHOWN))
+        for diagnostics in (_doubles(draft.names), lint(draft.written, controllers))
     )
     diagnostics = (*draft.diagnostics, *doubles, *warnings)
-    failed = any(each.severity == "error" for each in diagnostics)
-    rules = () if failed else tuple(each.rule for each in draft.written)
+    failed = any(diagnostic.severity == "error" for diagnostic in diagnostics)
+    rules = () if failed else tuple(built.rule for built in draft.written)
     return Loaded(RuleSet(rules), diagnostics)
 
 
@@ -108,7 +109,9 @@ def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> Non
         # What was left out of the nodes would make the warnings about these rules untrue.
         draft.written += [] if not_yaml else rules
     draft.names += builder.names
-    wrong = sorted((*not_yaml, *builder.diagnostics), key=lambda each: (each.line, each.column))
+    wrong = sorted(
+        (*not_yaml, *builder.diagnostics), key=lambda diagnostic: (diagnostic.line, diagnostic.column)
+    )
     draft.diagnostics += wrong[:MOST_SHOWN]
     if len(wrong) > MOST_SHOWN:
         more = counted(len(wrong) - MOST_SHOWN, "more error")
@@ -118,9 +121,9 @@ def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> Non
 def _doubles(names: Sequence[RuleName]) -> Iterator[Diagnostic]:
     """Errors about rules that are called the same."""
     seen: dict[str, RuleName] = {}
-    for each in names:
-        first = seen.setdefault(each.name, each)
-        if first is not each:
+    for name in names:
+        first = seen.setdefault(name.name, name)
+        if first is not name:
             related = first.source.related(first.span, "the other one is here")
-            message = f"a second rule '{quoted(each.name)}'"
-            yield each.source.error(each.span, message, "a name stands for one rule", related)
+            message = f"a second rule '{quoted(name.name)}'"
+            yield name.source.error(name.span, message, "a name stands for one rule", related)

@@ -136,9 +136,9 @@ class Source:
 def parse_yaml(source: Source) -> tuple[YamlNode | None, tuple[Diagnostic, ...]]:
     """The one document in a file (None where it is empty, or no YAML), and what is wrong with it as YAML."""
     for number, line in enumerate(source.lines):
-        if found := _ILLEGAL.search(line):
-            span = Span(number, found.start(), number, found.end())
-            what = f"character U+{ord(found[0]):04X} is not allowed in YAML"
+        if illegal := _ILLEGAL.search(line):
+            span = Span(number, illegal.start(), number, illegal.end())
+            what = f"character U+{ord(illegal[0]):04X} is not allowed in YAML"
             return None, (source.error(span, what, "leave it out"),)
     composer = _Composer(source)
     try:

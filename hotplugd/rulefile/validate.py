@@ -98,8 +98,8 @@ def _vendor_and_product(pattern: Pattern) -> Complaint | None:
     if pattern.may_match(_ID):
         return None
     hint = "as lsusb prints it, such as 0403:6001"
-    if found := re.fullmatch(r"(?:0x)?([0-9a-f]{1,4})[:/_-](?:0x)?([0-9a-f]{1,4})", pattern.text):
-        hint = f"did you mean '{found[1].zfill(4)}:{found[2].zfill(4)}'?"
+    if digits := re.fullmatch(r"(?:0x)?([0-9a-f]{1,4})[:/_-](?:0x)?([0-9a-f]{1,4})", pattern.text):
+        hint = f"did you mean '{digits[1].zfill(4)}:{digits[2].zfill(4)}'?"
     return Complaint(f"'{quoted(pattern.text)}' is no vendor:product of four hex digits each", hint)
 
 
@@ -108,8 +108,8 @@ def _interface(pattern: Pattern) -> Complaint | None:
     if pattern.may_match(_INTERFACE):
         return None
     hint = "such as ff:42:01, which is adb's"
-    if found := re.fullmatch(r":?([0-9a-f]{2})[:/]?([0-9a-f]{2})[:/]?([0-9a-f]{2}):?", pattern.text):
-        hint = f"did you mean '{found[1]}:{found[2]}:{found[3]}'?"
+    if digits := re.fullmatch(r":?([0-9a-f]{2})[:/]?([0-9a-f]{2})[:/]?([0-9a-f]{2}):?", pattern.text):
+        hint = f"did you mean '{digits[1]}:{digits[2]}:{digits[3]}'?"
     return Complaint(f"'{quoted(pattern.text)}' is no class:subclass:protocol of two hex digits each", hint)
 
 
@@ -143,7 +143,10 @@ def interface_name(text: str) -> Complaint | None:
 def _port(pattern: Pattern) -> Complaint | None:
     """A USB device's name by its port, `1-4.2`, or a root hub's, `usb1` (Linux: drivers/usb/core/usb.c)."""
     wild = {
-        each.literal for alternative in pattern.wild for each in alternative if isinstance(each, CharClass)
+        character.literal
+        for alternative in pattern.wild
+        for character in alternative
+        if isinstance(character, CharClass)
     }
     if all(map(_PORT.fullmatch, pattern.exact)) and wild - {None} <= _IN_PORTS:
         return None
@@ -180,8 +183,8 @@ def mode(text: str) -> Complaint | None:
     if re.fullmatch(r"[1-7][0-7]{3}", text):
         return Complaint(f"mode '{text}' has setuid, setgid or sticky bits, which no device needs")
     hint = 'three octal digits, such as "0660"'
-    if found := re.fullmatch(r"0o([0-7]{3})", text):
-        hint = f'did you mean "0{found[1]}"?'
+    if digits := re.fullmatch(r"0o([0-7]{3})", text):
+        hint = f'did you mean "0{digits[1]}"?'
     return Complaint(f"'{quoted(text)}' is no mode", hint)
 
 

@@ -200,7 +200,7 @@ def _requires(test: Test, wanted: Callable[[KeyTest], bool], device: Device | No
         met = (above for above in device.ancestors() if unmet(test.match, above) is None)
         return any(test.match.requires(wanted, above) for above in met)
     if isinstance(test, AnyOf):
-        branches = [each for each in test.branches if device is None or unmet(each, device) is None]
+        branches = [branch for branch in test.branches if device is None or unmet(branch, device) is None]
         return all(branch.requires(wanted, device) for branch in branches)
     return False
 
@@ -226,7 +226,9 @@ def with_default_subsystem(match: Match, *, has_devtype: bool = False) -> Match:
     if any(isinstance(test, AnyOf) and _names_subsystem(test) for test in match.tests):
         return Match(
             tuple(
-                AnyOf(tuple(with_default_subsystem(each, has_devtype=has_devtype) for each in test.branches))
+                AnyOf(
+                    tuple(with_default_subsystem(branch, has_devtype=has_devtype) for branch in test.branches)
+                )
                 if isinstance(test, AnyOf)
                 else test
                 for test in match.tests

@@ -96,12 +96,12 @@ class Pattern:
 
     def matches(self, value: str) -> bool:
         """Whether it matches the whole value."""
-        return value in self.exact or any(each.fullmatch(value) for each in self._expressions)
+        return value in self.exact or any(expression.fullmatch(value) for expression in self._expressions)
 
     def covers(self, other: Pattern) -> bool:
         """Whether it certainly matches everything that `other` does. False where that is not certain."""
         return all(map(self.matches, other.exact)) and (
-            (None,) in self.wild or all(each in self.wild for each in other.wild)
+            (None,) in self.wild or all(alternative in self.wild for alternative in other.wild)
         )
 
     def may_match(self, shape: Sequence[str]) -> bool:
@@ -109,16 +109,16 @@ class Pattern:
         return all(
             len(text) == len(shape) and all(char in chars for char, chars in zip(text, shape, strict=True))
             for text in self.exact
-        ) and all(_may_match(each, shape) for each in self.wild)
+        ) and all(_may_match(alternative, shape) for alternative in self.wild)
 
 
 def _literal(alternative: Alternative) -> str | None:
-    found = ""
+    literal = ""
     for chars in alternative:
         if chars is None or chars.literal is None:
             return None
-        found += chars.literal
-    return found
+        literal += chars.literal
+    return literal
 
 
 def _compile(alternative: Alternative) -> re.Pattern[str]:
@@ -156,28 +156,28 @@ def _may_match(alternative: Alternative, shape: Sequence[str]) -> bool:
 
 
 def _alternatives(text: str) -> Iterator[Alternative]:
-    found: list[CharClass | None] = []
+    alternative: list[CharClass | None] = []
     at = 0
     while at < len(text):
         char = text[at]
         if char == "|":
-            yield tuple(found)
-            found = []
+            yield tuple(alternative)
+            alternative = []
             at += 1
         elif char == "*":
-            if not found or found[-1] is not None:
-                found.append(None)
+            if not alternative or alternative[-1] is not None:
+                alternative.append(None)
             at += 1
         elif char == "?":
-            found.append(CharClass((), negated=True))
+            alternative.append(CharClass((), negated=True))
             at += 1
         elif char == "[":
             chars, at = _bracket(text, at + 1)
-            found.append(chars)
+            alternative.append(chars)
         else:
             char, at = _char(text, at)
-            found.append(CharClass(((char, char),)))
-    yield tuple(found)
+            alternative.append(CharClass(((char, char),)))
+    yield tuple(alternative)
 
 
 def _char(text: str, at: int) -> tuple[str, int]:

@@ -57,8 +57,8 @@ class Attach:
     def template_keys(self) -> frozenset[str]:
         """The match keys that its templates name."""
         places: tuple[Attach | Companion, ...] = (self, *self.companions)
-        paths = [each.path for each in places if each.path is not None]
-        templates = (*self.to, *paths, *(link for each in places for link in each.links))
+        paths = [one.path for one in places if one.path is not None]
+        templates = (*self.to, *paths, *(link for one in places for link in one.links))
         return frozenset(
             part.text for template in templates for part in parse_template(template) if part.is_key
         )
@@ -100,7 +100,7 @@ class Rule:
         if self._relies is not None:
             return self._relies
         if device is not None:
-            about = (each for each in (device, *device.ancestors()) if unmet(self.match, each) is None)
+            about = (one for one in (device, *device.ancestors()) if unmet(self.match, one) is None)
             device = next(about, None)
         named = self.attach.template_keys() if self.attach is not None else frozenset()
         return self._uses_serial(named, device) and not self._uses_place(named, device)
@@ -156,13 +156,13 @@ class RuleSet:
     def __post_init__(self) -> None:
         attaches = [rule.attach for rule in self.rules if rule.attach is not None]
         matches = [rule.match for rule in self.rules]
-        below = [each.match for attach in attaches for each in attach.companions]
+        below = [companion.match for attach in attaches for companion in attach.companions]
         names = {test.key.name for match in (*matches, *below) for test in match.key_tests()}
         prefix = f"{ATTR.name}."
         attrs = frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
         object.__setattr__(self, "attrs", attrs)
-        object.__setattr__(self, "users", frozenset(each.user for each in attaches if each.user))
-        object.__setattr__(self, "groups", frozenset(each.group for each in attaches if each.group))
+        object.__setattr__(self, "users", frozenset(attach.user for attach in attaches if attach.user))
+        object.__setattr__(self, "groups", frozenset(attach.group for attach in attaches if attach.group))
         object.__setattr__(self, "has_parent", any(rule.match.has_parent() for rule in self.rules))
         object.__setattr__(self, "has_with", bool(below))
         object.__setattr__(self, "index", Index.of(matches))
@@ -196,10 +196,10 @@ class RuleSet:
 
     def explain(self, device: Device) -> tuple[Verdict, ...]:
         """What each rule says, in order, up to the first that matches."""
-        found: list[Verdict] = []
+        verdicts: list[Verdict] = []
         for rule in self.rules:
             test = unmet(rule.match, device)
-            found.append(Verdict(rule, test.failure(device) if test is not None else None))
+            verdicts.append(Verdict(rule, test.failure(device) if test is not None else None))
             if test is None:
                 break
-        return tuple(found)
+        return tuple(verdicts)

@@ -64,8 +64,8 @@ def ignore_rules(rules: RuleSet, kept: Iterable[str] = (), *, usb: bool) -> str:
 
 
 def _devpaths(syspaths: Iterable[str]) -> Iterator[str]:
-    for each in syspaths:
-        path = each.removeprefix("/sys")
+    for syspath in syspaths:
+        path = syspath.removeprefix("/sys")
         if _SAFE.fullmatch(path) and not set(path) & set("*?[|"):
             yield path
 
