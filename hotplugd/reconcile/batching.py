@@ -48,7 +48,7 @@ class _Record:
         return now - max(self.last, self.until) > _CALM
 
 
-class Records:
+class Batching:
     """What befell the entries of one instance. Times are the event loop's, in seconds."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a writer did and could not do, told to the log: each thing once for as long as it is so."""
+"""What a worker did and could not do, told to the log: each thing once for as long as it is so."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hotplugd.model.entry import place_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.planner import Change
-from hotplugd.reconcile.notified import Telling
+from hotplugd.reconcile.notified import Notification
 from hotplugd.reconcile.observed import Left
 
 
-class Report:
+class EventLog:
     """Tells of one instance."""
 
     def __init__(self, name: InstanceName, log: FilteringBoundLogger) -> None:
@@ -82,7 +82,7 @@ class Report:
         else:
             self._log.warning("device.left-behind", **fields)
 
-    def untold(self, telling: Telling, reason: str, pause: float | None = None) -> None:
+    def untold(self, telling: Notification, reason: str, pause: float | None = None) -> None:
         """Those inside could not be told of a device. pause: seconds until it is tried again, if it is."""
         self._log.warning(
             "device.untold",

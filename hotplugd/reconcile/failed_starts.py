@@ -21,7 +21,7 @@ _OLDER: Final = 3
 _BLAMED: Final = re.compile(r'device "([^"]*)"')
 
 
-class Starts:
+class FailedStarts:
     """Of one instance.
 
     barred  why each entry stays out while it does not run, by the entry's name

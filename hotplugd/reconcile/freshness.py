@@ -25,7 +25,7 @@ _SEARCHES: Final = 6
 _AFTER_MOVE: Final = (0.1, 0.5, 2.0, 10.0)
 
 
-class Asking:
+class Freshness:
     """What calls for a question about one instance. Times are the event loop's, in seconds.
 
     stale   it has to be asked before anything else

@@ -18,7 +18,7 @@ _FRESH: Final = 0.2
 
 
 class HostUse:
-    """Asks for one instance's writer.
+    """Asks for one instance's worker.
 
     found  called with a device that the host uses, and how
     """

@@ -34,7 +34,7 @@ class _Left:
     timer: asyncio.TimerHandle | None = None
 
 
-class Away:
+class MovedNics:
     """Which interfaces are away, by their slots, and where. All state belongs to the event loop.
 
     gone  called with the slot of one that is in no instance and not back
@@ -218,13 +218,13 @@ class Claimants:
         return self._by_claim.get(claim, ()) if claim is not None else ()
 
 
-class Present:
+class PresentDevices:
     """Which devices there are, for the entries of one instance: what another has it has not.
 
     slots  those of all devices that are known
     """
 
-    def __init__(self, name: InstanceName, slots: Container[str], away: Away) -> None:
+    def __init__(self, name: InstanceName, slots: Container[str], away: MovedNics) -> None:
         self._name = name
         self._slots = slots
         self._away = away

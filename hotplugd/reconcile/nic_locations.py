@@ -14,18 +14,18 @@ from typing import Final
 from hotplugd.model.nic_slot import assumed, claiming, inside, number_above, recalled
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Interface, quoted
-from hotplugd.reconcile.moved_nics import Away, Claimants
-from hotplugd.reconcile.worker import Writer
+from hotplugd.reconcile.moved_nics import Claimants, MovedNics
+from hotplugd.reconcile.worker import Worker
 
 # What liblxc calls an interface on its way, so that no two have one name (lxc: network.c, physXXXXXX).
 _TEMPORARY: Final = re.compile("phys[A-Za-z0-9]{6}")
 
 
-class Moved:
+class NicLocations:
     """Keeps `away` as it was seen to be. All state belongs to the event loop.
 
     boot      the first 8 digits of the present boot's id
-    writers   of all instances
+    workers   of all instances
     devices   all that are known, by what they are known by
     slots     those of the devices
     may_have  gives the instances that may have what has left the host
@@ -36,17 +36,17 @@ class Moved:
     def __init__(
         self,
         boot: str,
-        writers: Mapping[InstanceName, Writer],
+        workers: Mapping[InstanceName, Worker],
         devices: Mapping[str, Device],
         slots: Container[str],
         may_have: Callable[[Device], Iterable[InstanceName]],
         restore: Callable[[Device], None],
         gone: Callable[[str], None],
     ) -> None:
-        self.away = Away(self._given_up)
+        self.away = MovedNics(self._given_up)
         self.claimants = Claimants()
         self._boot = boot
-        self._writers = writers
+        self._workers = workers
         self._devices = devices
         self._slots = slots
         self._may_have = may_have
@@ -56,7 +56,7 @@ class Moved:
         self._names: dict[str, str] = {}
 
     def back(self, device: Device) -> Device | None:
-        """Take note that this device is on the host. Returns what was away, if it was: see `Away.back`."""
+        """Take note that this device is on the host. Returns what was away, if it was."""
         was = self.away.back(device)
         if was is not None and _TEMPORARY.fullmatch(device.kernel) and not _TEMPORARY.fullmatch(was.kernel):
             self._names[device.slot] = was.kernel
@@ -87,73 +87,73 @@ class Moved:
             if instance is None or not instance.running or entry not in instance.entries:
                 self.away.lost(slot)
 
-    def looked(self, writer: Writer) -> None:
+    def looked(self, worker: Worker) -> None:
         """Take note of what was seen in an instance, or that nothing can be."""
-        instance, seen = writer.actual, writer.seen
+        instance, seen = worker.actual, worker.seen
         if instance is None or not instance.running or not instance.here:
             return
         if instance.kind == "virtual-machine" or (seen is not None and _shows_nothing(seen)):
-            self._assume(writer, instance)
+            self._assume(worker, instance)
         elif seen is not None and seen.folders:
-            self._see(writer, instance, seen.folders)
-            for name in self.claimants.rivals(writer.name):
-                rival = self._writers[name]
+            self._see(worker, instance, seen.folders)
+            for name in self.claimants.rivals(worker.name):
+                rival = self._workers[name]
                 if rival.actual is not None and rival.actual.kind == "virtual-machine":
                     self.looked(rival)
 
-    def _see(self, writer: Writer, instance: Instance, folders: Mapping[str, Interface]) -> None:
+    def _see(self, worker: Worker, instance: Instance, folders: Mapping[str, Interface]) -> None:
         found = {str(each[0]): each for each in inside(instance, folders, self._boot)}
-        for slot in self.away.of(writer.name).keys() - found.keys():
+        for slot in self.away.of(worker.name).keys() - found.keys():
             self.away.lost(slot)
-        self.away.expect_nothing(writer.name)
+        self.away.expect_nothing(worker.name)
         for slot, (parts, entry, interface) in found.items():
             if slot not in self._slots and (device := recalled(parts, entry, interface)) is not None:
                 self._restore(device)
             if slot in self.away:
-                self._has(writer, slot, entry, seen=True)
+                self._has(worker, slot, entry, seen=True)
             elif slot in self._slots:
-                self.away.expect(slot, writer.name, entry.name)
+                self.away.expect(slot, worker.name, entry.name)
 
-    def _assume(self, writer: Writer, instance: Instance) -> None:
+    def _assume(self, worker: Worker, instance: Instance) -> None:
         if instance.kind == "virtual-machine" and (found := list(assumed(instance))):
             known = {number_above(each.slot) for each in self._devices.values() if each.subsystem == "net"}
             for device in found:
-                if number_above(device.slot) not in known and self._is_rightful(writer.name, device):
+                if number_above(device.slot) not in known and self._is_rightful(worker.name, device):
                     self._restore(device)
                     known.add(number_above(device.slot))
         for device in self.away.unheld():
-            self._assume_of(writer, device)
+            self._assume_of(worker, device)
 
-    def _assume_of(self, writer: Writer, device: Device) -> bool:
+    def _assume_of(self, worker: Worker, device: Device) -> bool:
         """Whether the instance has it, as far as anybody can tell."""
-        entry = claiming(writer.actual, device) if writer.actual is not None else None
-        if entry is None or not self._is_rightful(writer.name, device):
+        entry = claiming(worker.actual, device) if worker.actual is not None else None
+        if entry is None or not self._is_rightful(worker.name, device):
             return False
-        self._has(writer, device.slot, entry, seen=False)
+        self._has(worker, device.slot, entry, seen=False)
         return True
 
     def _given_up(self, slot: str) -> None:
         """What was seen nowhere is gone, unless an instance runs that nobody could look into yet."""
         device = self._devices[slot]
-        writers = [writer for name in self._may_have(device) if (writer := self._writers.get(name))]
-        unseen = [each for each in writers if each.is_running and not _shows(each)]
+        workers = [worker for name in self._may_have(device) if (worker := self._workers.get(name))]
+        unseen = [each for each in workers if each.is_running and not _shows(each)]
         if not any(self._assume_of(each, device) for each in unseen):
             self._gone(slot)
 
     def _is_rightful(self, name: InstanceName, device: Device) -> bool:
         """Whether no other that says so may have it: one that was looked into has not."""
-        others = [self._writers[each] for each in self.claimants.of(device) if each != name]
+        others = [self._workers[each] for each in self.claimants.of(device) if each != name]
         return not any(each.is_running and not _shows(each) for each in others)
 
-    def _has(self, writer: Writer, slot: str, entry: Entry, *, seen: bool) -> None:
-        before = self.away.held(slot, writer.name, entry.name, seen=seen)
+    def _has(self, worker: Worker, slot: str, entry: Entry, *, seen: bool) -> None:
+        before = self.away.held(slot, worker.name, entry.name, seen=seen)
         if before is not None:
-            self._writers[before].look_again()
+            self._workers[before].look_again()
 
 
-def _shows(writer: Writer) -> bool:
+def _shows(worker: Worker) -> bool:
     """Whether it was to be seen which interfaces are inside."""
-    return writer.seen is not None and bool(writer.seen.folders)
+    return worker.seen is not None and bool(worker.seen.folders)
 
 
 def _shows_nothing(seen: Inside) -> bool:

@@ -19,7 +19,7 @@ from hotplugd.plan.planner import Attachment
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Notification:
     """One uevent for one instance, and the entry and rule on whose behalf it is told."""
 
     uevent: Uevent
@@ -32,30 +32,32 @@ class Telling:
         return (self.entry, self.uevent.path)
 
 
-class Told:
+class Notified:
     """What those inside know, in the life of one init."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str], Telling] = {}
+        self._told: dict[tuple[str, str], Notification] = {}
 
     def forget(self) -> None:
         """There is another init, or none."""
         self._told.clear()
 
-    def note(self, telling: Telling, uevent: Uevent) -> None:
+    def note(self, telling: Notification, uevent: Uevent) -> None:
         """They were told this."""
         if uevent.action == "add":
-            self._told[telling.key] = Telling(uevent, telling.entry, telling.rule)
+            self._told[telling.key] = Notification(uevent, telling.entry, telling.rule)
         else:
             self._told.pop(telling.key, None)
 
-    def leaving(self, instance: Instance) -> list[Telling]:
+    def leaving(self, instance: Instance) -> list[Notification]:
         """Of which devices those inside know that the instance has no entry for any more."""
         places = {each.name: place_of(each) for each in instance.entries.values()}
         # Where a GPU's nodes are its entry does not say.
         return [each for (name, path), each in self._told.items() if places.get(name) not in (path, "")]
 
-    def due(self, instance: Instance, attachments: Iterable[Attachment], inside: Inside) -> list[Telling]:
+    def due(
+        self, instance: Instance, attachments: Iterable[Attachment], inside: Inside
+    ) -> list[Notification]:
         """What to tell now, in this order: what went makes place for what came.
 
         inside  what was seen since the last change of each path
@@ -75,7 +77,7 @@ class Told:
             )
         ]
         come = [
-            Telling(Uevent("add", each.want.device, path), each.entry.name, each.want.rule.name)
+            Notification(Uevent("add", each.want.device, path), each.entry.name, each.want.rule.name)
             for path, each in here.items()
         ]
         return gone + [each for each in come if each.key not in self._told]

@@ -15,25 +15,25 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Inside, Instance, InstanceName
 from hotplugd.plan.planner import Plan
-from hotplugd.reconcile.event_log import Report
-from hotplugd.reconcile.notified import Telling, Told
+from hotplugd.reconcile.event_log import EventLog
+from hotplugd.reconcile.notified import Notification, Notified
 from hotplugd.reconcile.ports import Tools
 
 _PAUSES: Final = (0.5, 30.0)
 _WHAT: Final = {"add": "is there", "remove": "is gone"}
 
 
-class Teller:
+class Notifier:
     """What is told to one instance, and what could not be."""
 
-    def __init__(self, name: InstanceName, tools: Tools, activity: Activity, report: Report) -> None:
+    def __init__(self, name: InstanceName, tools: Tools, activity: Activity, report: EventLog) -> None:
         self._name = name
         self._tools = tools
         self._activity = activity
-        self._report = report
+        self._log = report
         self._loop = asyncio.get_running_loop()
-        self._told = Told()
-        self._due: list[Telling] = []
+        self._told = Notified()
+        self._due: list[Notification] = []
         self._unfit: dict[tuple[str, str], Problem] = {}
         self._retry = Retry()
         self._life = 0
@@ -104,24 +104,24 @@ class Teller:
                 self._note(first, uevent, wrong)
                 self._find()
 
-    def _note(self, telling: Telling, uevent: Uevent, wrong: Problem | None) -> None:
+    def _note(self, telling: Notification, uevent: Uevent, wrong: Problem | None) -> None:
         """It was told, or never will be: others are not to wait for it."""
         self._told.note(telling, uevent)
         self._unfit.pop(telling.key, None)
         if wrong is not None and uevent.action == "add":
             self._unfit[telling.key] = wrong
-            self._report.untold(telling, wrong.message)
+            self._log.untold(telling, wrong.message)
 
     def _worked(self, fine: bool) -> None:
         self._busy = False
         if fine:
             self._rest()
 
-    def _failed(self, telling: Telling, message: str) -> None:
+    def _failed(self, telling: Notification, message: str) -> None:
         pause, new = self._retry.failed(message, self._loop.time(), *_PAUSES)
         if new:
-            self._report.untold(telling, self._problem(telling, message).message, pause)
+            self._log.untold(telling, self._problem(telling, message).message, pause)
 
-    def _problem(self, telling: Telling, message: str) -> Problem:
+    def _problem(self, telling: Notification, message: str) -> Problem:
         what = f"{self._name} was not told that it {_WHAT[telling.uevent.action]}: {message}"
         return Problem(str(telling.uevent.device), telling.rule, what)

@@ -60,7 +60,7 @@ class Left:
         return node is not None and node.devnum is not None and entries.is_for(self.change.entry, node.devnum)
 
 
-class Sight:
+class Observed:
     """What was seen inside, and which nodes should be gone from there.
 
     inside   None where nothing was seen of the present init

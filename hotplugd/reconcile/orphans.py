@@ -15,16 +15,16 @@ from hotplugd.model.entry import MARK_NODE, MARK_RULE, is_ours, place_of, slot_o
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.planner import Change
-from hotplugd.reconcile.ports import Notes
+from hotplugd.reconcile.ports import EntryJournal
 
 # Seconds: the first pause after the server did not take something away, and the longest.
 _PAUSES: Final = (0.1, 600.0)
 
 
-class Doubts:
+class Orphans:
     """Of one instance: what is being put in, and what may be inside though it has no entry."""
 
-    def __init__(self, name: InstanceName, notes: Notes) -> None:
+    def __init__(self, name: InstanceName, notes: EntryJournal) -> None:
         self._name = name
         self._notes = notes
         self._doubtful = dict(notes.take(name))

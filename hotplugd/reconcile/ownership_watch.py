@@ -19,7 +19,7 @@ from hotplugd.plan.ownership import Claims, withheld
 _RESTART: Final = 10.0
 
 
-class Others:
+class OwnershipWatch:
     """The claims of all instances, and the devices that are withheld for them.
 
     changed  called with the claims that changed, while none are gathered

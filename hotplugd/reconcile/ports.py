@@ -1,4 +1,4 @@
-"""What writers work with, and how it is known that all of them rest."""
+"""What workers work with, and how it is known that all of them rest."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model.ports import Injector, Inspector, Server
+from hotplugd.model.ports import InjectorPort, InspectorPort, ServerPort
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName, Link
 from hotplugd.plan.desired import Want
 
 
-class Slots(Protocol):
+class SlotsPort(Protocol):
     """The links below /dev/hotplugd."""
 
     def make(self, device: Device) -> None:
@@ -27,7 +27,7 @@ class Slots(Protocol):
         """Take the slot's links away, of which the server has no entry any more. Raises OSError."""
 
 
-class Notes(Protocol):
+class EntryJournal(Protocol):
     """What is kept over a crash of ours, and not over a boot: what was being put into instances."""
 
     def names(self) -> Iterable[InstanceName]:
@@ -40,7 +40,7 @@ class Notes(Protocol):
         """These are being put in; no note where there are none."""
 
 
-class Links(Protocol):
+class LinkJournal(Protocol):
     """The links inside instances, kept over a crash of ours, and not over a boot, which they do not outlast.
 
     Entries do not have them: rules change them while a device is attached.
@@ -56,7 +56,7 @@ class Links(Protocol):
         """These are there, or about to be; no note where there are none."""
 
 
-class Seals(Protocol):
+class SealsPort(Protocol):
     """Sees to it that no node leaves an instance before it is sealed, so that none inside can open it again.
 
     Every way out is here: what goes by a request of ours is given to `seal` before, and `has` seals what has
@@ -81,7 +81,7 @@ class Seals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What writers work with.
+    """What workers work with.
 
     restore  an interface that is away, with the devices above it as they are; None where they are gone
     log      where what was done is told
@@ -91,13 +91,13 @@ class Tools:
     boot     the first 8 digits of the present boot's id
     """
 
-    server: Server
-    inspector: Inspector
-    injector: Injector
-    slots: Slots
-    seals: Seals
-    notes: Notes
-    links: Links
+    server: ServerPort
+    inspector: InspectorPort
+    injector: InjectorPort
+    slots: SlotsPort
+    seals: SealsPort
+    notes: EntryJournal
+    links: LinkJournal
     restore: Callable[[Device], Device | None]
     log: FilteringBoundLogger
     now: Callable[[], str]

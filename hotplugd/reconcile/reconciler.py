@@ -1,7 +1,7 @@
-"""Which device should be where, and which instance's writer has to know.
+"""Which device should be where, and which instance's worker has to know.
 
 Everything that happens is a call that changes what is known (`device`, `listed_devices`, `refresh`, …) and
-kicks the writers of the instances concerned; see `writer` for what they do. All state belongs to the event
+kicks the workers of the instances concerned; see `worker` for what they do. All state belongs to the event
 loop.
 """
 
@@ -21,12 +21,12 @@ from hotplugd.plan.desired import Want, Wants, guard_rail, judged, may_be_used
 from hotplugd.plan.foreign_entries import Claim
 from hotplugd.plan.ownership import met
 from hotplugd.plan.planner import Attachment, Change
-from hotplugd.reconcile.moved_nics import Present
-from hotplugd.reconcile.nic_locations import Moved
-from hotplugd.reconcile.ownership_watch import Others
+from hotplugd.reconcile.moved_nics import PresentDevices
+from hotplugd.reconcile.nic_locations import NicLocations
+from hotplugd.reconcile.ownership_watch import OwnershipWatch
 from hotplugd.reconcile.ports import Tools
-from hotplugd.reconcile.slot_removal import Leaving
-from hotplugd.reconcile.worker import Writer
+from hotplugd.reconcile.slot_removal import SlotRemoval
+from hotplugd.reconcile.worker import Worker
 from hotplugd.rules.ruleset import RuleSet
 
 
@@ -50,16 +50,16 @@ class Reconciler:
         self._wants: dict[str, Wants] = {}
         # The devices that rules take and the host uses, by key.
         self._used: dict[str, Device] = {}
-        self._writers: dict[InstanceName, Writer] = {}
-        self._others = Others(self._judge)
-        self._moved = Moved(
-            tools.boot, self._writers, self._devices, self._slots, self._may_have, self._restore, self._gone
+        self._workers: dict[InstanceName, Worker] = {}
+        self._ownership = OwnershipWatch(self._judge)
+        self._nics = NicLocations(
+            tools.boot, self._workers, self._devices, self._slots, self._may_have, self._restore, self._gone
         )
-        self._away = self._moved.away
+        self._away = self._nics.away
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
-        self._leaving = Leaving(tools, self._activity, self._writers)
+        self._slot_removal = SlotRemoval(tools, self._activity, self._workers)
 
     # --- what is known ----------------------------------------------------------------------------------
 
@@ -68,13 +68,13 @@ class Reconciler:
         self._rules = rules
         for device in self._devices.values():
             self._claim(device)
-        self._each(Writer.may_start)
+        self._each(Worker.may_start)
         # The rules may ask for the ids of other names.
-        self._each(Writer.forget_inside)
+        self._each(Worker.forget_inside)
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
-        was = self._moved.back(device) if device.subsystem == "net" else None
+        was = self._nics.back(device) if device.subsystem == "net" else None
         before = self._devices.get(device.syspath)
         if before == device and was is None:
             return
@@ -91,7 +91,7 @@ class Reconciler:
             self._since[device.syspath] = self._loop.time()
         self._devices[device.syspath] = device
         self._slots.add(device.slot)
-        self._leaving.back(device.slot)
+        self._slot_removal.back(device.slot)
         self._claim(device, was=was.key if was is not None else "")
         self._settle(device.syspath)
 
@@ -103,8 +103,8 @@ class Reconciler:
         if device is not None and device.subsystem == "net" and (names := self._may_have(device)):
             self._leaves(device)
             for name in names:
-                if self._writer(name).is_running:
-                    self._writer(name).look_again()
+                if self._worker(name).is_running:
+                    self._worker(name).look_again()
         else:
             self._gone(syspath)
         self._settle(syspath)
@@ -133,7 +133,7 @@ class Reconciler:
         self._unsettled = {each.syspath: each for each in unsettled if each.syspath not in self._devices}
         self._devices_listed = True
         self._each(self._looked)
-        self._each(Writer.kick)
+        self._each(Worker.kick)
 
     def listed_instances(self, instances: Iterable[Instance], asked: float = NEVER) -> None:
         """Take note of all instances there are; the server answers.
@@ -142,54 +142,54 @@ class Reconciler:
         """
         self._instances_listed = True
         found = {instance.id: instance for instance in instances}
-        self._others.gather()
+        self._ownership.gather()
         noted = {*self._tools.notes.names(), *self._tools.links.names()}
-        for name in found.keys() | self._writers.keys() | noted:
-            new = name not in self._writers
-            self._writer(name).listed(found.get(name), asked)
+        for name in found.keys() | self._workers.keys() | noted:
+            new = name not in self._workers
+            self._worker(name).listed(found.get(name), asked)
             if new and asked < self._forgotten:
                 # It may be the one that was found to be gone meanwhile.
-                self._writer(name).refresh()
-        self._others.tell()
-        self._leaving.listed()
+                self._worker(name).refresh()
+        self._ownership.tell()
+        self._slot_removal.listed()
 
     def left_over(self, slot: str) -> None:
         """Take note that there are links of a slot that is no device's any more."""
-        self._leaving.leave(slot, slot)
+        self._slot_removal.leave(slot, slot)
 
     def refresh(self, name: InstanceName) -> None:
         """Take note that something happened to this instance: the server has to be asked."""
-        self._writer(name).refresh()
+        self._worker(name).refresh()
 
     def moved(self, name: InstanceName) -> None:
         """Take note that this instance is moved to another member of the cluster."""
-        self._writer(name).moved()
+        self._worker(name).moved()
 
     def updated(self, name: InstanceName) -> None:
         """Take note that this instance's configuration was updated, perhaps by us."""
-        self._writer(name).updated()
+        self._worker(name).updated()
 
     def look_again(self, name: InstanceName) -> None:
         """Take note that what is inside this instance may have changed."""
-        self._writer(name).look_again()
+        self._worker(name).look_again()
 
     def start_failed(self, name: InstanceName, reason: str, operation: str) -> None:
         """Take note that this operation of the server's has not started this instance, for this reason."""
-        self._writer(name).start_failed(reason, operation)
+        self._worker(name).start_failed(reason, operation)
 
     def look_everywhere(self) -> None:
         """Look into every instance once more."""
-        self._each(Writer.look_again)
+        self._each(Worker.look_again)
 
     def restarted(self, name: InstanceName) -> None:
         """Take note that the instance has another init than before, or none."""
-        self._writer(name).restarted()
+        self._worker(name).restarted()
 
     def close(self) -> None:
         """End what is under way, and do nothing any more: another may look after these instances."""
         self._activity.close()
         self._away.close()
-        self._others.close()
+        self._ownership.close()
 
     # --- what came of it --------------------------------------------------------------------------------
 
@@ -236,20 +236,20 @@ class Reconciler:
 
     def attachments(self) -> list[Attachment]:
         """What is attached now, by instance."""
-        return [each for _, writer in sorted(self._writers.items()) for each in writer.plan.attachments]
+        return [each for _, worker in sorted(self._workers.items()) for each in worker.plan.attachments]
 
     def pending(self) -> list[Change]:
         """What has to change and has not, yet."""
-        return [each for _, writer in sorted(self._writers.items()) for each in writer.plan.changes]
+        return [each for _, worker in sorted(self._workers.items()) for each in worker.plan.changes]
 
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that is not so, and why."""
         found = [
             problem for wanted in self._wants.values() for problem in wanted.problems if not problem.guard
         ]
-        found += self._moved.problems()
-        for _, writer in sorted(self._writers.items()):
-            found += [problem for problem in writer.problems() if not problem.guard]
+        found += self._nics.problems()
+        for _, worker in sorted(self._workers.items()):
+            found += [problem for problem in worker.problems() if not problem.guard]
         found += self._tools.seals.problems()
         return list(dict.fromkeys(found))
 
@@ -260,8 +260,8 @@ class Reconciler:
         before anybody says that it runs.
         """
         wanted = self._wants.get(device.key, Wants(device)).wants
-        names = {each.instance for each in wanted if self._writer(each.instance).holds(each.slot)}
-        return names.union(self._moved.claimants.of(device))
+        names = {each.instance for each in wanted if self._worker(each.instance).holds(each.slot)}
+        return names.union(self._nics.claimants.of(device))
 
     def _leaves(self, device: Device) -> None:
         """An interface has left the host, perhaps for an instance: until that is known it is not gone."""
@@ -272,7 +272,7 @@ class Reconciler:
         self._claim(away, was=device.key)
 
     def _rename(self, key: str, to: str) -> None:
-        self._others.forget(key)
+        self._ownership.forget(key)
         if (since := self._since.pop(key, None)) is not None:
             self._since[to] = since
 
@@ -284,14 +284,14 @@ class Reconciler:
             self._slots.discard(device.slot)
             self._unlink(device)
             self._claim(device, gone=True)
-            self._others.forget(key)
+            self._ownership.forget(key)
 
     def _learned(self, name: InstanceName, instance: Instance | None) -> None:
-        self._moved.learned(name, instance)
-        self._others.learned(name, instance)
+        self._nics.learned(name, instance)
+        self._ownership.learned(name, instance)
         if instance is not None:
             # What was attached before anybody knew of it stays.
-            for found in self._others.withheld(name):
+            for found in self._ownership.withheld(name):
                 if self._is_attached(found):
                     self._claim(found.device)
         # What the host uses stays where it is, while that runs.
@@ -299,16 +299,16 @@ class Reconciler:
             if any(want.instance == name for want in self._wants[key].kept):
                 self._claim(device)
         if instance is not None and instance.kind == "virtual-machine":
-            self._looked(self._writer(name))
+            self._looked(self._worker(name))
 
     def _judge(self, claims: AbstractSet[Claim]) -> None:
         """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
         for device in met([each.device for each in self._wants.values()], claims):
             self._claim(device)
 
-    def _looked(self, writer: Writer) -> None:
+    def _looked(self, worker: Worker) -> None:
         if self._devices_listed:
-            self._moved.looked(writer)
+            self._nics.looked(worker)
 
     def _restore(self, device: Device) -> None:
         """An interface is inside that nobody has seen on the host since we started."""
@@ -316,10 +316,10 @@ class Reconciler:
             self._slots.add(found.slot)
             self._leaves(found)
 
-    # --- devices to writers -----------------------------------------------------------------------------
+    # --- devices to workers -----------------------------------------------------------------------------
 
     def _claim(self, device: Device, *, gone: bool = False, was: str = "") -> None:
-        """Tell the writers concerned where the device should go. was: what it was known by before."""
+        """Tell the workers concerned where the device should go. was: what it was known by before."""
         key = device.key
         before = self._wants.pop(was or key, None)
         self._used.pop(was or key, None)
@@ -337,70 +337,70 @@ class Reconciler:
             return
         for name in {want.instance for want in (*(before.wants if before else ()), *now.wants)}:
             if was not in ("", key):
-                self._writer(name).want(was, ())
+                self._worker(name).want(was, ())
             mine = tuple(want for want in now.wants if want.instance == name)
-            self._writer(name).want(key, mine)
+            self._worker(name).want(key, mine)
 
     def _wanted(self, device: Device) -> Wants:
         found = judged(self._rules, device, self._has)
-        return self._others.judge(found, attached=self._is_attached(found))
+        return self._ownership.judge(found, attached=self._is_attached(found))
 
     def _is_attached(self, found: Wants) -> bool:
         """Whether an instance where it should be has an entry of ours for it, of whichever version."""
-        holders = self._moved.claimants.of(found.device)
+        holders = self._nics.claimants.of(found.device)
         return any(
-            each.instance in holders or self._writers[each.instance].has_entry(each.slot)
+            each.instance in holders or self._workers[each.instance].has_entry(each.slot)
             for each in found.wants
-            if each.instance in self._writers
+            if each.instance in self._workers
         )
 
     def _has(self, want: Want) -> bool:
-        writer = self._writers.get(want.instance)
-        return writer is not None and writer.is_running and writer.has_entry(want.slot)
+        worker = self._workers.get(want.instance)
+        return worker is not None and worker.is_running and worker.has_entry(want.slot)
 
     def _settle(self, syspath: str) -> None:
         # What an entry of an unprocessed device was kept for is known now, wherever that entry is.
         if self._unsettled.pop(syspath, None) is not None:
-            self._each(Writer.kick)
+            self._each(Worker.kick)
 
     def _unlink(self, device: Device) -> None:
         # Whatever the rules say now: an entry from before may be left that names the link.
         if device.devnum is None or self._tools.dry_run:
             return
-        self._leaving.leave(device.slot, str(device))
+        self._slot_removal.leave(device.slot, str(device))
 
-    def _each(self, what: Callable[[Writer], None]) -> None:
-        for writer in list(self._writers.values()):
-            what(writer)
+    def _each(self, what: Callable[[Worker], None]) -> None:
+        for worker in list(self._workers.values()):
+            what(worker)
 
-    def _writer(self, name: InstanceName) -> Writer:
-        if name not in self._writers:
-            self._writers[name] = Writer(
+    def _worker(self, name: InstanceName) -> Worker:
+        if name not in self._workers:
+            self._workers[name] = Worker(
                 name,
                 self._tools,
                 self._activity,
                 self._ready,
-                Present(name, self._slots, self._away),
+                PresentDevices(name, self._slots, self._away),
                 self._since,
                 self._learned,
                 self._looked,
                 self.found_used,
                 self._idle,
             )
-        return self._writers[name]
+        return self._workers[name]
 
     def _ready(self) -> Sequence[Device] | None:
         """The devices that udevd has not processed, or None before everything was listed."""
         listed = self._devices_listed and self._instances_listed
         return tuple(self._unsettled.values()) if listed else None
 
-    def _idle(self, writer: Writer) -> None:
-        """Forget the writer of what is no instance and should not be one."""
-        self._leaving.look(writer.name)
-        if self._writers.get(writer.name) is not writer:
+    def _idle(self, worker: Worker) -> None:
+        """Forget the worker of what is no instance and should not be one."""
+        self._slot_removal.look(worker.name)
+        if self._workers.get(worker.name) is not worker:
             # It was forgotten, and what it had under way has ended.
             return
-        if writer.actual is None and not writer.wants and writer.is_idle:
-            writer.close()
+        if worker.actual is None and not worker.wants and worker.is_idle:
+            worker.close()
             self._forgotten = self._loop.time()
-            self._writers.pop(writer.name, None)
+            self._workers.pop(worker.name, None)

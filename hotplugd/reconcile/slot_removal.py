@@ -14,16 +14,16 @@ from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import names_for
 from hotplugd.model.values import InstanceName
 from hotplugd.reconcile.ports import Tools
-from hotplugd.reconcile.worker import Writer
+from hotplugd.reconcile.worker import Worker
 
 
-class Leaving:
+class SlotRemoval:
     """The slots of devices that are gone."""
 
-    def __init__(self, tools: Tools, activity: Activity, writers: Mapping[InstanceName, Writer]) -> None:
+    def __init__(self, tools: Tools, activity: Activity, workers: Mapping[InstanceName, Worker]) -> None:
         self._tools = tools
         self._activity = activity
-        self._writers = writers
+        self._workers = workers
         self._listed = False
         # By slot: which device it was; and by one of the instances that may have an entry that names it.
         self._devices: dict[str, str] = {}
@@ -37,7 +37,7 @@ class Leaving:
         except OSError as error:
             self._tell(slot, error)
         names = names_for(slot)
-        for each in self._writers.values():
+        for each in self._workers.values():
             if each.holds(slot):
                 self._activity.start(partial(each.seal, names), lambda _: None)
         if self._listed:
@@ -47,7 +47,7 @@ class Leaving:
         """The device is there after all; where it is inside still, sealed and with its links cut."""
         if self._devices.pop(slot, None) is None:
             return
-        for each in self._writers.values():
+        for each in self._workers.values():
             if each.holds(slot):
                 # Seen once it is certainly so: a sealed node is put in anew, with its links.
                 self._activity.start(partial(each.seal, names_for(slot)), partial(_look_again, each))
@@ -68,8 +68,8 @@ class Leaving:
         """Remove a slot's links, or wait for the first instance that may have an entry that names them."""
         if slot not in self._devices:
             return
-        for name, writer in self._writers.items():
-            if writer.may_name(slot):
+        for name, worker in self._workers.items():
+            if worker.may_name(slot):
                 self._by.setdefault(name, set()).add(slot)
                 return
         try:
@@ -82,6 +82,6 @@ class Leaving:
         self._tools.log.error("slot.problem", device=self._devices[slot], reason=str(error))
 
 
-def _look_again(writer: Writer, fine: bool) -> None:
+def _look_again(worker: Worker, fine: bool) -> None:
     if fine:
-        writer.look_again()
+        worker.look_again()

@@ -35,7 +35,7 @@ class Task:
     rule: str = ""
 
 
-class Linker:
+class Symlinks:
     """The links of one instance. changed is called when one was made or taken away."""
 
     def __init__(

@@ -15,14 +15,14 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName
 from hotplugd.plan.desired import Want
 from hotplugd.plan.planner import Change, Plan
-from hotplugd.reconcile.event_log import Report
-from hotplugd.reconcile.notify import Teller
-from hotplugd.reconcile.observed import BUSY, Left, Sight
+from hotplugd.reconcile.event_log import EventLog
+from hotplugd.reconcile.notify import Notifier
+from hotplugd.reconcile.observed import BUSY, Left, Observed
 from hotplugd.reconcile.ports import Tools
-from hotplugd.reconcile.symlinks import Linker
+from hotplugd.reconcile.symlinks import Symlinks
 
 
-class Interior:
+class Verifier:
     """One instance's inside, as far as it was seen.
 
     looked        called with what is gone of what should be gone, and with what is not
@@ -35,66 +35,66 @@ class Interior:
         name: InstanceName,
         tools: Tools,
         activity: Activity,
-        report: Report,
+        report: EventLog,
         looked: Callable[[Iterable[Change], Iterable[Change]], None],
         learned: Callable[[], None],
     ) -> None:
         self._name = name
         self._tools = tools
         self._activity = activity
-        self._report = report
+        self._log = report
         self._looked_for = looked
         self._learned = learned
         self._loop = asyncio.get_running_loop()
-        self._sight = Sight()
-        self._linker = Linker(name, tools, activity, self._linked)
-        self._teller = Teller(name, tools, activity, report)
+        self._observed = Observed()
+        self._symlinks = Symlinks(name, tools, activity, self._linked)
+        self._notifier = Notifier(name, tools, activity, report)
         self.is_looked_at = False
 
     @property
     def seen(self) -> Inside | None:
         """What was seen since the last change; None where nothing was."""
-        return self._sight.inside
+        return self._observed.inside
 
     def problems(self, *, wanted: bool) -> list[Problem]:
         """What is wrong inside. wanted: whether anything should be there."""
         found: list[Problem] = []
         if self.seen is not None and self.seen.error and wanted:
             found.append(Problem("", "", f"cannot look inside {self._name}: {self.seen.error}"))
-        found += self._sight.problems(self._name, self._loop.time())
-        return found + self._linker.problems() + self._teller.problems()
+        found += self._observed.problems(self._name, self._loop.time())
+        return found + self._symlinks.problems() + self._notifier.problems()
 
     # --- what happened ----------------------------------------------------------------------------------
 
     def look_again(self) -> None:
         """What was seen may no longer be so."""
-        self._sight.look_again()
+        self._observed.look_again()
 
-    def forget_sight(self) -> None:
+    def forget_observed(self) -> None:
         """What was seen is no longer so, or does not answer what is asked now."""
-        self._sight.forget()
+        self._observed.forget()
 
     def forget(self) -> None:
         """There is another init, or none."""
-        self._sight.restarted()
-        self._teller.forget()
-        self._linker.forget()
+        self._observed.restarted()
+        self._notifier.forget()
+        self._symlinks.forget()
 
     def changed(self, places: Iterable[str]) -> None:
         """A request is about to change what is at these places, or did, or tried to."""
-        self._sight.changed(places)
+        self._observed.changed(places)
 
     def arrived(self, place: str) -> None:
         """Something was put there."""
-        self._sight.arrived(place)
+        self._observed.arrived(place)
 
     def left(self, change: Change, *, cleared: bool = False) -> None:
         """What an entry had inside should be gone by this change. cleared: the server was asked once more."""
-        self._sight.left(Left(change, cleared))
+        self._observed.left(Left(change, cleared))
 
     def ends(self, entry: Entry) -> None:
         """An entry is about to go, or to become another, or did: the links that it names may have to go."""
-        self._linker.ends(entry)
+        self._symlinks.ends(entry)
 
     # --- once there is nothing to send ------------------------------------------------------------------
 
@@ -104,18 +104,18 @@ class Interior:
         Returns when to look the next time; never for all that is known now.
         """
         when = NEVER
-        self._sight.has(instance)
-        self._linker.has(instance)
+        self._observed.has(instance)
+        self._symlinks.has(instance)
         if not self.is_looked_at:
-            links = self._linker.paths(plan.attachments)
-            self._sight.also = self._teller.paths(instance) | links
+            links = self._symlinks.paths(plan.attachments)
+            self._observed.also = self._notifier.paths(instance) | links
             interfaces = [place_of(each) for each in instance.entries.values() if is_nic(each)]
-            when = self._sight.next(plan.attachments, wanted, interfaces=bool(interfaces))
+            when = self._observed.next(plan.attachments, wanted, interfaces=bool(interfaces))
             if when <= self._loop.time():
                 when = NEVER
-                self._look(self._sight.paths(plan.attachments), interfaces or None)
-        self._linker.link(plan.attachments, instance, self.seen)
-        self._teller.tell(plan, instance, self.seen)
+                self._look(self._observed.paths(plan.attachments), interfaces or None)
+        self._symlinks.link(plan.attachments, instance, self.seen)
+        self._notifier.tell(plan, instance, self.seen)
         return when
 
     def _look(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
@@ -128,18 +128,18 @@ class Interior:
             self._learned()
 
     async def _look_at(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
-        begun = self._sight.begin(self._loop.time())
+        begun = self._observed.begin(self._loop.time())
         try:
             inside = await self._tools.inspector.look(self._name, paths, interfaces)
         except ServerError as error:
             inside = Inside(error=str(error))
-        gone, behind = self._sight.seen(begun, inside, self._loop.time())
-        self._report.busy(BUSY, now=self._sight.is_busy(self._loop.time()))
+        gone, behind = self._observed.seen(begun, inside, self._loop.time())
+        self._log.busy(BUSY, now=self._observed.is_busy(self._loop.time()))
         for each in behind:
-            self._report.left_behind(each)
+            self._log.left_behind(each)
         self._looked_for([each.change for each in gone], [each.change for each in behind if not each.cleared])
 
     def _linked(self, links: Iterable[str]) -> None:
         """Links were made or taken away: what was seen there is no longer so."""
-        self._sight.changed(links)
+        self._observed.changed(links)
         self._learned()

@@ -1,8 +1,8 @@
-"""One instance's writer: what is known of the instance, and how its plan is applied.
+"""One instance's worker: what is known of the instance, and how its plan is applied.
 
-A writer plans, sends what is ready as one request, and plans again, until there is nothing to send. What
+A worker plans, sends what is ready as one request, and plans again, until there is nothing to send. What
 arrives meanwhile gathers and goes as the next request. When it rests it has the inside seen to (`interior`),
-and sets an alarm for what has to be tried again. A writer waits for no other.
+and sets an alarm for what has to be tried again. A worker waits for no other.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan.desired import Want
 from hotplugd.plan.planner import Change, Plan, plan_instance
-from hotplugd.reconcile.batching import CROWDED, Records
-from hotplugd.reconcile.event_log import Report
-from hotplugd.reconcile.failed_starts import Starts
-from hotplugd.reconcile.freshness import EDITED, Asking
+from hotplugd.reconcile.batching import CROWDED, Batching
+from hotplugd.reconcile.event_log import EventLog
+from hotplugd.reconcile.failed_starts import FailedStarts
+from hotplugd.reconcile.freshness import EDITED, Freshness
 from hotplugd.reconcile.host_use import HostUse
-from hotplugd.reconcile.moved_nics import Present
-from hotplugd.reconcile.orphans import Doubts
+from hotplugd.reconcile.moved_nics import PresentDevices
+from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.pause import Pause
 from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.stopped import Stopped
-from hotplugd.reconcile.verify import Interior
+from hotplugd.reconcile.verify import Verifier
 
 
-class Writer:
+class Worker:
     """Keeps one instance, or the place of one that does not exist (yet), as it should be.
 
     unsettled   gives the devices that udevd has not processed; None while not all is known
@@ -49,12 +49,12 @@ class Writer:
         tools: Tools,
         activity: Activity,
         unsettled: Callable[[], Sequence[Device] | None],
-        present: Present,
+        present: PresentDevices,
         since: Mapping[str, float],
         learned: Callable[[InstanceName, Instance | None], None],
-        looked: Callable[[Writer], None],
+        looked: Callable[[Worker], None],
         used: Callable[[Device, str], None],
-        idle: Callable[[Writer], None],
+        idle: Callable[[Worker], None],
     ) -> None:
         self.name = name
         self.actual: Instance | None = None
@@ -69,18 +69,18 @@ class Writer:
         self._tell_looked = looked
         self._idle = idle
         self._loop = asyncio.get_running_loop()
-        self._records = Records()
-        self._report = Report(name, tools.log)
-        self._doubts = Doubts(name, tools.notes)
-        self._interior = Interior(name, tools, activity, self._report, self._doubts.looked, self._looked)
+        self._batching = Batching()
+        self._log = EventLog(name, tools.log)
+        self._orphans = Orphans(name, tools.notes)
+        self._verifier = Verifier(name, tools, activity, self._log, self._orphans.looked, self._looked)
         self._host_use = HostUse(tools, used)
-        self._asking = Asking()
+        self._freshness = Freshness()
         # Something is new since the last plan.
         self._kicked = False
         # When the server's answer came that is in `actual`, and when the present plan was made.
         self._learned = LONG_AGO
         self._stopped = Stopped()
-        self._starts = Starts()
+        self._failed_starts = FailedStarts()
         self._at = LONG_AGO
         self._pause = Pause()
         # The names of the entries in the request that is under way.
@@ -94,7 +94,7 @@ class Writer:
     def want(self, key: str, wants: tuple[Want, ...]) -> None:
         """From now on this device should be here as these say; nowhere here where there are none."""
         gone = self.wants.pop(key, ())
-        self._records.leaves(name for each in gone for name in entries.names_for(each.slot))
+        self._batching.leaves(name for each in gone for name in entries.names_for(each.slot))
         if wants:
             self.wants[key] = wants
         self.kick()
@@ -102,63 +102,63 @@ class Writer:
     def listed(self, actual: Instance | None, asked: float) -> None:
         """The server answers, and this was the instance at some time after it was asked."""
         self._pause.reset()
-        self._doubts.hurry()
+        self._orphans.hurry()
         self._stopped.listed()
         if not self._working and self._learned < asked:
             self._learn(actual)
         else:
             # A request is under way or was answered meanwhile: the listing may be older than the answer.
-            self._asking.stale = True
+            self._freshness.stale = True
         self.kick()
 
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
-        self._asking.stale = True
+        self._freshness.stale = True
         self._pause.heard()
-        if self._asking.missed:
+        if self._freshness.missed:
             # It is not for us to wait any more: there is word of it.
             self._pause.end()
         self.kick()
 
     def moved(self) -> None:
         """The instance is moved to another member of the cluster."""
-        self._asking.moved(self._loop.time())
+        self._freshness.moved(self._loop.time())
         self.refresh()
 
     def updated(self) -> None:
         """The instance's configuration was updated: by us, or by somebody else."""
-        if self._asking.is_echo():
+        if self._freshness.is_echo():
             self.kick()
         else:
             self.refresh()
 
     def look_again(self) -> None:
         """What was seen inside may no longer be so."""
-        self._interior.look_again()
+        self._verifier.look_again()
         self.kick()
 
     def forget_inside(self) -> None:
         """What was seen inside is no longer so, or does not answer what is asked now."""
-        self._interior.forget_sight()
-        self._records.hurry()
+        self._verifier.forget_observed()
+        self._batching.hurry()
         self.kick()
 
     def restarted(self) -> None:
         """The instance has another init than before, or none."""
-        self._interior.forget()
-        self._doubts.restarted()
+        self._verifier.forget()
+        self._orphans.restarted()
         self._tools.seals.restarted(self.name)
         self.forget_inside()
         self.refresh()
 
     def start_failed(self, reason: str, operation: str) -> None:
         """The instance could not be started: by one of our entries, perhaps."""
-        self._starts.failed(reason, operation)
+        self._failed_starts.failed(reason, operation)
         self.refresh()
 
     def may_start(self) -> None:
         """What kept the instance from starting may have gone."""
-        self._starts.forget()
+        self._failed_starts.forget()
 
     @property
     def is_running(self) -> bool:
@@ -168,7 +168,7 @@ class Writer:
     @property
     def seen(self) -> Inside | None:
         """What was seen inside since the last change; None where nothing was."""
-        return self._interior.seen
+        return self._verifier.seen
 
     def problems(self) -> list[Problem]:
         """What is wrong here, and why."""
@@ -176,18 +176,18 @@ class Writer:
         if self._pause.message:
             found.append(Problem("", "", f"{self.name}: {self._pause.message}"))
         found += [Problem("", "", f"{self.name}: {why}") for why, busy in self._busy().items() if busy]
-        found += self._records.problems(self._loop.time()) + self._doubts.problems()
-        return found + self._interior.problems(wanted=bool(self.wants))
+        found += self._batching.problems(self._loop.time()) + self._orphans.problems()
+        return found + self._verifier.problems(wanted=bool(self.wants))
 
     def _busy(self) -> dict[str, bool]:
         now = self._loop.time()
-        return {CROWDED: self._records.is_busy(now), EDITED: self._asking.is_busy(now)}
+        return {CROWDED: self._batching.is_busy(now), EDITED: self._freshness.is_busy(now)}
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way, in doubt or to be tried again."""
-        busy = self._working or self._interior.is_looked_at
-        return not busy and not self._asking.stale and not self._doubts
+        busy = self._working or self._verifier.is_looked_at
+        return not busy and not self._freshness.stale and not self._orphans
 
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
@@ -203,10 +203,10 @@ class Writer:
     def may_name(self, slot: str) -> bool:
         """Whether the server may have an entry of ours here for the device with this slot, now or soon."""
         names = entries.names_for(slot)
-        if not self._sending.isdisjoint(names) or self._doubts.may_be_there(names):
+        if not self._sending.isdisjoint(names) or self._orphans.may_be_there(names):
             return True
         if self._learned == LONG_AGO:
-            return self._asking.stale
+            return self._freshness.stale
         actual = self.actual
         # Elsewhere in a cluster it names what another host has by that name.
         if actual is None or not actual.here:
@@ -224,7 +224,7 @@ class Writer:
         """Try nothing again."""
         self._set_alarm(NEVER)
 
-    # --- the writer -------------------------------------------------------------------------------------
+    # --- the worker -------------------------------------------------------------------------------------
 
     def kick(self) -> None:
         """Something is new: plan again, now or as soon as the request under way is answered."""
@@ -238,7 +238,7 @@ class Writer:
         if fine and self._kicked:
             self.kick()
         elif fine:
-            self._asking.expect_nothing()
+            self._freshness.expect_nothing()
             self._rest()
         self._idle(self)
 
@@ -256,40 +256,40 @@ class Writer:
                 self.name,
                 self.actual,
                 self._wanted(),
-                self._interior.seen,
+                self._verifier.seen,
                 unsettled,
                 self._present,
                 self._present.held,
-                self._starts.barred,
+                self._failed_starts.barred,
             )
             # What is to be asked first is asked soon. What became so during the answer does not count: where
             # events never end nothing would ever be sent.
             if waits or max(self._pause.until, self._stopped.until) > self._at:
                 return
-            if left := self._doubts.left(self.actual, self._at):
+            if left := self._orphans.left(self.actual, self._at):
                 await self._clear_up(left)
                 continue
-            batch = self._records.batch(self.plan.changes, self._at)
+            batch = self._batching.batch(self.plan.changes, self._at)
             if await self._has_to_wait(batch):
                 continue
             if self._tools.dry_run:
-                self._report.would(batch)
+                self._log.would(batch)
                 self._pause.reset()
                 return
             linked = self._link(batch)
             if linked:
                 await self._apply(linked)
-            elif not (self._asking.echoed or self._records.batch(self.plan.changes, self._at)):
+            elif not (self._freshness.echoed or self._batching.batch(self.plan.changes, self._at)):
                 # Only here, not after each answer: while it is busy the server still says how things are.
                 self._pause.reset()
                 return
 
     async def _has_to_wait(self, batch: Sequence[Change]) -> bool:
         """Whether a new plan comes before this request: more is known by now, or something was in its way."""
-        if self._asking.echoed and not batch:
-            self._asking.stale, self._asking.echoed = True, False
+        if self._freshness.echoed and not batch:
+            self._freshness.stale, self._freshness.echoed = True, False
             return True
-        if lost := self._doubts.in_the_way(batch):
+        if lost := self._orphans.in_the_way(batch):
             await self._clear_up(lost)
             return True
         kicked, self._kicked = self._kicked, False
@@ -307,13 +307,13 @@ class Writer:
 
     def _ask_at(self) -> float:
         """When the server may be asked how the instance is."""
-        return max(self._pause.asks_at, self._asking.due())
+        return max(self._pause.asks_at, self._freshness.due())
 
     async def _find_out(self) -> bool:
         """Ask the server how the instance is, if that has to be. Returns False where it must not be yet."""
-        if min(self._stopped.look_at(), self._asking.again_at()) <= self._at:
-            self._asking.stale = True
-        if self._asking.stale:
+        if min(self._stopped.look_at(), self._freshness.again_at()) <= self._at:
+            self._freshness.stale = True
+        if self._freshness.stale:
             if self._ask_at() > self._at:
                 return False
             await self._refresh()
@@ -321,33 +321,33 @@ class Writer:
         return True
 
     async def _refresh(self) -> None:
-        self._asking.begin(self._at)
+        self._freshness.begin(self._at)
         self._pause.asked()
         try:
             self._learn(await self._tools.server.get(self.name))
         except Gone:
-            known = self.actual is not None or self._asking.missed > 0
+            known = self.actual is not None or self._freshness.missed > 0
             self._pause.reset()
-            self._records.hurry()
+            self._batching.hurry()
             self._learn(None)
-            if known and self.wants and (pause := self._asking.is_missing()) is not None:
+            if known and self.wants and (pause := self._freshness.is_missing()) is not None:
                 self._pause.wait(self._loop.time() + pause)
         except ServerError as error:
             self._back_off(error, asking=True)
 
     def _learn(self, actual: Instance | None) -> None:
         if actual is None or not actual.running or not actual.here:
-            self._interior.forget()
+            self._verifier.forget()
         self._learned = self._loop.time()
         self._stopped.learned(self.actual, actual, self._learned)
-        self._starts.learned(actual)
+        self._failed_starts.learned(actual)
         if not self._tools.dry_run:
-            self._doubts.learned(self.actual, actual, self._sending)
+            self._orphans.learned(self.actual, actual, self._sending)
             self._tools.seals.has(self.name, actual)
         if actual is not None:
-            self._asking.missed = 0
+            self._freshness.missed = 0
             if self.actual is not None and self.actual.location != actual.location:
-                self._asking.arrived()
+                self._freshness.arrived()
         self.actual = actual
         self._tell_learned(self.name, actual)
 
@@ -369,41 +369,41 @@ class Writer:
         remove = [change.entry.name for change in batch if change.action == "remove"]
         self._sending = frozenset(change.entry.name for change in batch)
         paths = [entries.place_of(change.entry) for change in batch]
-        self._interior.changed(paths)
+        self._verifier.changed(paths)
         before = self.actual.entries if self.actual is not None else {}
         for change in batch:
             if (old := before.get(change.entry.name)) is not None:
-                self._interior.ends(old)
-        self._asking.sent()
-        self._records.sent(self._loop.time())
-        self._doubts.begin(batch)
+                self._verifier.ends(old)
+        self._freshness.sent()
+        self._batching.sent(self._loop.time())
+        self._orphans.begin(batch)
         # Updates and repairs, too: the server takes out what is there and makes a new node.
         await self.seal(each.entry.name for each in batch if each.action != "add")
         try:
             actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:
-            self._asking.expect_nothing()
+            self._freshness.expect_nothing()
             if error.half:
                 # Nobody knows what it has written down, either.
-                self._doubts.unknown()
-                self._asking.stale = True
+                self._orphans.unknown()
+                self._freshness.stale = True
             else:
-                self._doubts.undone()
+                self._orphans.undone()
             self._split(batch, error)
         except ServerError as error:
             if isinstance(error, Unreachable):
-                self._doubts.unknown()
+                self._orphans.unknown()
             else:
-                self._doubts.undone()
+                self._orphans.undone()
             self._back_off(error)
         else:
-            self._doubts.done()
+            self._orphans.done()
             self._pause.reset()
             self._learn(actual)
             self._done(batch)
         finally:
             # Also where it was refused: the server took out what it had put in, and put back what it took.
-            self._interior.changed(paths)
+            self._verifier.changed(paths)
             self._sending = frozenset()
 
     async def _clear_up(self, left: Sequence[Change]) -> bool:
@@ -420,22 +420,22 @@ class Writer:
                     if not await self._clear_up([each]):
                         return False
                 return True
-            pause, new = self._doubts.held(left, str(error), self._loop.time())
+            pause, new = self._orphans.held(left, str(error), self._loop.time())
             if new:
-                self._report.refused(str(error), pause)
+                self._log.refused(str(error), pause)
         except ServerError as error:
             # For a while: whatever keeps the server from it keeps no device out for ever.
-            self._doubts.held(left, "", self._loop.time())
+            self._orphans.held(left, "", self._loop.time())
             self._back_off(error)
             return False
         else:
-            self._doubts.cleared(left)
+            self._orphans.cleared(left)
         # A listing may have seen what the server was asked for.
-        self._asking.stale = True
+        self._freshness.stale = True
         for change in left:
-            self._interior.changed([entries.place_of(change.entry)])
-            self._interior.ends(change.entry)
-            self._interior.left(change, cleared=True)
+            self._verifier.changed([entries.place_of(change.entry)])
+            self._verifier.ends(change.entry)
+            self._verifier.left(change, cleared=True)
         return True
 
     def _stamped(self, entry: Entry) -> Entry:
@@ -450,18 +450,18 @@ class Writer:
 
     def _split(self, batch: Sequence[Change], error: Refused) -> None:
         if len(batch) == 1 and isinstance(error, Stuck):
-            if self._records.stuck(batch[0], str(error), self._loop.time()):
-                self._report.held(batch[0], str(error), None)
+            if self._batching.stuck(batch[0], str(error), self._loop.time()):
+                self._log.held(batch[0], str(error), None)
             return
         if len(batch) == 1:
             self._hold(batch[0], str(error))
             return
         blamed = [change for change in batch if change.entry.name in error.entries]
         for change in blamed or batch:
-            self._records.spoiled(change, self._loop.time())
+            self._batching.spoiled(change, self._loop.time())
 
     def _back_off(self, error: ServerError, *, asking: bool = False) -> None:
-        self._asking.stale = True
+        self._freshness.stale = True
         runs = self.actual is None or self.actual.running
         held = isinstance(error, Busy) and not asking and not runs
         pause, new = self._pause.failed(error, self._loop.time(), asking=asking, stopped=held)
@@ -470,52 +470,52 @@ class Writer:
             self._stopped.until = self._pause.until
             self._pause.end()
         if new:
-            self._report.refused(str(error), pause)
+            self._log.refused(str(error), pause)
 
     def _hold(self, change: Change, message: str) -> None:
         """Try this change again later, alone."""
-        pause, new = self._records.held(change, message, self._loop.time())
+        pause, new = self._batching.held(change, message, self._loop.time())
         if new:
-            self._report.held(change, message, pause)
+            self._log.held(change, message, pause)
 
     def _done(self, batch: Sequence[Change]) -> None:
         now = self._loop.time()
         put = {entries.place_of(change.entry) for change in batch if change.action != "remove"}
         for path in put:
-            self._interior.arrived(path)
+            self._verifier.arrived(path)
         for change in batch:
             path = entries.place_of(change.entry)
-            if (fight := self._records.done(change, now)) is not None:
-                self._report.fight(change, fight.message)
+            if (fight := self._batching.done(change, now)) is not None:
+                self._log.fight(change, fight.message)
             if change.action == "remove" and path not in put:
-                self._interior.left(change)
+                self._verifier.left(change)
             plugged = self._since.get(change.want.device.key) if change.want is not None else None
-            self._report.done(change, now - plugged if plugged is not None else None)
+            self._log.done(change, now - plugged if plugged is not None else None)
 
     # --- what comes later -------------------------------------------------------------------------------
 
     def _rest(self) -> None:
         """There is nothing to send: see to the inside, and set the alarm."""
         now = self._loop.time()
-        for change in self._doubts.lost(self.actual):
-            self._interior.left(change)
+        for change in self._orphans.lost(self.actual):
+            self._verifier.left(change)
         # What failed is told of until it would be tried again.
-        times = [self._pause.until, *self._records.rest(self.plan.changes, now)]
-        times += self._doubts.due()
+        times = [self._pause.until, *self._batching.rest(self.plan.changes, now)]
+        times += self._orphans.due()
         for why, busy in self._busy().items():
-            self._report.busy(why, now=busy)
-        times.append(self._asking.again_at())
-        if self._asking.stale:
+            self._log.busy(why, now=busy)
+        times.append(self._freshness.again_at())
+        if self._freshness.stale:
             times.append(self._ask_at())
-        if self.plan.changes or self._doubts or self._pause.message:
+        if self.plan.changes or self._orphans or self._pause.message:
             times.append(self._stopped.look_at())
         # Of a virtual machine there is no inside to see, and of another cluster member's instance the init's
         # number would be one of that host's.
         actual = self.actual
         if actual is not None and actual.running and actual.here and actual.kind == "container":
-            times.append(self._interior.rest(self.plan, actual, self._wanted()))
-        if not self._interior.is_looked_at:  # which may settle some of them
-            self._report.problems(self.plan.problems)
+            times.append(self._verifier.rest(self.plan, actual, self._wanted()))
+        if not self._verifier.is_looked_at:  # which may settle some of them
+            self._log.problems(self.plan.problems)
         # Later than the plan, not than now: what came due in between has not been looked at.
         self._set_alarm(min((time for time in times if time > self._at), default=NEVER))
 

@@ -225,13 +225,13 @@ async def test_what_is_no_instance_and_wanted_by_nobody_is_forgotten() -> None:
     del bench.instances[OTHER]
     bench.reconciler.refresh(OTHER)
     await bench.reconciler.settled()
-    assert bench.reconciler._writers.keys() == {BOX}
+    assert bench.reconciler._workers.keys() == {BOX}
     bench.reconciler.no_device(ONE.syspath)
     await bench.reconciler.settled()
-    assert bench.reconciler._writers.keys() == {BOX}
+    assert bench.reconciler._workers.keys() == {BOX}
     bench.reconciler.listed_instances([])
     await bench.reconciler.settled()
-    assert bench.reconciler._writers.keys() == set()
+    assert bench.reconciler._workers.keys() == set()
 
 
 @in_virtual_time

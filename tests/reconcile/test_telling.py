@@ -432,7 +432,7 @@ async def test_an_instance_that_is_no_more_is_told_nothing() -> None:
     await at(HOUR)
     assert bench.heard == []
     assert bench.told() == []
-    assert bench.reconciler._writers == {}
+    assert bench.reconciler._workers == {}
 
 
 DEVICES = [console(1), console(2), phone(3)]
