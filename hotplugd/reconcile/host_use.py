@@ -5,12 +5,12 @@ The planner stays pure: who is asked here tells the reconciler, and the next pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from hotplugd.aio.backoff import LONG_AGO
 from hotplugd.model.values import Device
-from hotplugd.plan.desired import may_be_used
-from hotplugd.plan.planner import Change
+from hotplugd.plan.desired import Want, may_be_used
 from hotplugd.reconcile.ports import Tools
 
 # An answer holds for so many seconds: where more became known meanwhile the plan is made anew.
@@ -29,17 +29,15 @@ class HostUse:
         # Until when each slot's device is known to be free.
         self._free: dict[str, float] = {}
 
-    async def ask(self, batch: Sequence[Change], now: Callable[[], float]) -> bool:
-        """Ask of each device that these put in. Returns whether the host uses any of them."""
+    def unchecked(self, added: Iterable[Want], now: float) -> list[Want]:
+        """Those of the devices about to be put in that the host may use by now."""
+        return [want for want in added if may_be_used(want) and self._free.get(want.slot, LONG_AGO) <= now]
+
+    async def ask(self, wants: Iterable[Want], now: Callable[[], float]) -> None:
+        """Ask of each device whether the host uses it."""
         self._free = {slot: until for slot, until in self._free.items() if until > now()}
-        found = False
-        for change in batch:
-            want = change.want
-            if want is None or change.action != "add" or not may_be_used(want) or want.slot in self._free:
-                continue
+        for want in wants:
             if used := await self._tools.in_use(want):
-                found = True
                 self._found(want.device, used)
             else:
                 self._free[want.slot] = now() + _FRESH
-        return found

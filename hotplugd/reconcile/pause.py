@@ -1,17 +1,27 @@
-"""How long the server is asked for nothing about one instance after it did not do what was asked. Pure."""
+"""How long nothing is sent for one instance: after a failure, and while somebody stops or makes it. Pure.
+
+Whoever stops an instance, or makes one, is often about to do more (restore, rename, start), and is refused
+while the server carries out an update of ours. Nothing is urgent in what does not run.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from hotplugd.aio.backoff import LONG_AGO, Retry
+from hotplugd.aio.backoff import LONG_AGO, NEVER, Retry
 from hotplugd.model.ports import Busy, Gone, ServerError
-from hotplugd.reconcile.stopped import HANDS_OFF
+from hotplugd.model.values import Instance
+
+_HANDS_OFF: Final = 1.0
+# The server tells of an instance when it begins to make it, and not when it is done. It refuses updates
+# meanwhile, but for 30 s alone (LXD: lxd/instance/operationlock). What it never says to be made is taken for
+# made in the end.
+_MAKING: Final = 600.0
 
 # The first pause, and the longest.
 _BUSY: Final = (0.1, 5.0)
 _FAILED: Final = (0.1, 30.0)
-_STOPPED: Final = (HANDS_OFF, 5.0)
+_STOPPED: Final = (_HANDS_OFF, 5.0)
 # However often something else failed before: there may be another of that name.
 _GONE: Final = (0.1, 0.1)
 
@@ -25,29 +35,59 @@ class Pause:
         # question does not wait.
         self._failure: ServerError | None = None
         self._heard = False
+        # Nothing is sent before that to an instance that does not run.
+        self._hands_off = LONG_AGO
+        self._learned = LONG_AGO
+        # What is heard of, was not known and is made was made just now.
+        self._new = True
 
     @property
     def until(self) -> float:
         """Nothing is sent before."""
+        return max(self._retry.until, self._hands_off)
+
+    @property
+    def retry_at(self) -> float:
+        """When what failed is tried again: it is told of until then."""
         return self._retry.until
 
     @property
-    def asks_at(self) -> float:
+    def ask_at(self) -> float:
         """No question is asked before."""
         return LONG_AGO if self._heard else self._retry.until
+
+    @property
+    def look_at(self) -> float:
+        """When the server is to be asked whether whoever stopped or makes the instance has gone on."""
+        hands_off = self._hands_off
+        return min(hands_off, self._learned + _HANDS_OFF) if self._learned < hands_off else NEVER
 
     @property
     def message(self) -> str:
         """What the server said, or empty."""
         return self._retry.message
 
-    def failed(
-        self, error: ServerError, now: float, *, asking: bool = False, stopped: bool = False
-    ) -> tuple[float, bool]:
-        """A request failed, or a question (asking), about an instance that does not run (stopped).
+    def listed(self) -> None:
+        """Instances were listed, so the server answers. Those that the first listing names are not new."""
+        self.reset()
+        self._new = self._new and self._learned > LONG_AGO
+
+    def learned(self, before: Instance | None, actual: Instance | None, now: float) -> None:
+        """The instance is now like this, and was like that when it was looked at before."""
+        if actual is None or actual.running or not actual.known:
+            self._hands_off = LONG_AGO
+        elif before is None and not actual.made:
+            self._hands_off = now + _MAKING
+        elif self._new if before is None else before.running or before.made != actual.made:
+            self._hands_off = now + _HANDS_OFF
+        self._learned, self._new = now, actual is None
+
+    def failed(self, error: ServerError, now: float, *, asking: bool, runs: bool) -> tuple[float, bool]:
+        """A request failed, or a question (asking), about an instance that runs, or may.
 
         Returns the seconds to wait, and whether what the server said is new.
         """
+        stopped = isinstance(error, Busy) and not asking and not runs
         gone = isinstance(error, Gone)
         pauses = _FAILED
         if gone and not isinstance(self._failure, Gone):
@@ -55,7 +95,12 @@ class Pause:
         elif isinstance(error, Busy):
             pauses = _STOPPED if stopped else _BUSY
         self._failure, self._heard = None if asking else error, gone
-        return self._retry.failed(str(error), now, *pauses)
+        pause, new = self._retry.failed(str(error), now, *pauses)
+        if stopped:
+            # Unless it starts, of which there will be word.
+            self._hands_off = self._retry.until
+            self.end()
+        return pause, new
 
     def heard(self) -> None:
         """There is word of the instance."""
@@ -70,7 +115,7 @@ class Pause:
         self._retry.until = until
 
     def end(self) -> None:
-        """Nothing has to wait."""
+        """What failed does not have to wait."""
         self._retry.until = LONG_AGO
 
     def reset(self) -> None:

@@ -145,11 +145,7 @@ class Reconciler:
         self._ownership.gather()
         noted = {*self._tools.notes.names(), *self._tools.links.names()}
         for name in found.keys() | self._workers.keys() | noted:
-            new = name not in self._workers
             self._worker(name).listed(found.get(name), asked)
-            if new and asked < self._forgotten:
-                # It may be the one that was found to be gone meanwhile.
-                self._worker(name).refresh()
         self._ownership.tell()
         self._slot_removal.listed()
 
@@ -386,6 +382,7 @@ class Reconciler:
                 self._looked,
                 self.found_used,
                 self._idle,
+                self._forgotten,
             )
         return self._workers[name]
 

@@ -50,6 +50,8 @@ class Verifier:
         self._symlinks = Symlinks(name, tools, activity, self._linked)
         self._notifier = Notifier(name, tools, activity, report)
         self.is_looked_at = False
+        # The names of the interfaces that entries put inside.
+        self._nics: list[str] = []
 
     @property
     def seen(self) -> Inside | None:
@@ -98,29 +100,27 @@ class Verifier:
 
     # --- once there is nothing to send ------------------------------------------------------------------
 
-    def rest(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
-        """See to the inside of an instance that runs here: look, if there is something to see, link and tell.
-
-        Returns when to look the next time; never for all that is known now.
-        """
-        when = NEVER
+    def look_at(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
+        """When to look into an instance that runs here; never for all that is known now."""
         self._observed.has(instance)
         self._symlinks.has(instance)
-        if not self.is_looked_at:
-            links = self._symlinks.paths(plan.attachments)
-            self._observed.also = self._notifier.paths(instance) | links
-            interfaces = [place_of(each) for each in instance.entries.values() if is_nic(each)]
-            when = self._observed.next(plan.attachments, wanted, interfaces=bool(interfaces))
-            if when <= self._loop.time():
-                when = NEVER
-                self._look(self._observed.paths(plan.attachments), interfaces or None)
+        if self.is_looked_at:
+            return NEVER
+        links = self._symlinks.paths(plan.attachments)
+        self._observed.also = self._notifier.paths(instance) | links
+        self._nics = [place_of(each) for each in instance.entries.values() if is_nic(each)]
+        return self._observed.next(plan.attachments, wanted, interfaces=bool(self._nics))
+
+    def look(self, plan: Plan) -> None:
+        """Begin to look at what `look_at` found that there is to see."""
+        self.is_looked_at = True
+        paths = self._observed.paths(plan.attachments)
+        self._activity.start(partial(self._look_at, paths, self._nics or None), self._looked)
+
+    def rest(self, plan: Plan, instance: Instance) -> None:
+        """Make the links and tell the uevents that follow from what was seen."""
         self._symlinks.link(plan.attachments, instance, self.seen)
         self._notifier.tell(plan, instance, self.seen)
-        return when
-
-    def _look(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
-        self.is_looked_at = True
-        self._activity.start(partial(self._look_at, paths, interfaces), self._looked)
 
     def _looked(self, fine: bool) -> None:
         self.is_looked_at = False

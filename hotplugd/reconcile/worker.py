@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from hotplugd.aio.backoff import LONG_AGO, NEVER
 from hotplugd.aio.tasks import Activity
 from hotplugd.model import entry as entries
-from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck, Unreachable
+from hotplugd.model.ports import Gone, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan.desired import Want
@@ -27,7 +27,7 @@ from hotplugd.reconcile.moved_nics import PresentDevices
 from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.pause import Pause
 from hotplugd.reconcile.ports import Tools
-from hotplugd.reconcile.stopped import Stopped
+from hotplugd.reconcile.step import Ask, Check, Clear, Look, MakePlan, Rest, Send, State, next_step
 from hotplugd.reconcile.verify import Verifier
 
 
@@ -41,6 +41,7 @@ class Worker:
     looked      called whenever somebody looked into it
     used        called with a device that the host uses, as it turns out, and how
     idle        called whenever nothing is under way any more
+    forgotten   when the server said last that there is none of some name: this may be it
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Worker:
         looked: Callable[[Worker], None],
         used: Callable[[Device, str], None],
         idle: Callable[[Worker], None],
+        forgotten: float,
     ) -> None:
         self.name = name
         self.actual: Instance | None = None
@@ -74,14 +76,10 @@ class Worker:
         self._orphans = Orphans(name, tools.notes)
         self._verifier = Verifier(name, tools, activity, self._log, self._orphans.looked, self._looked)
         self._host_use = HostUse(tools, used)
-        self._freshness = Freshness()
-        # Something is new since the last plan.
-        self._kicked = False
-        # When the server's answer came that is in `actual`, and when the present plan was made.
-        self._learned = LONG_AGO
-        self._stopped = Stopped()
+        self._freshness = Freshness(forgotten)
+        # Nothing has become known since the plan was made.
+        self._planned = False
         self._failed_starts = FailedStarts()
-        self._at = LONG_AGO
         self._pause = Pause()
         # The names of the entries in the request that is under way.
         self._sending: frozenset[str] = frozenset()
@@ -101,14 +99,10 @@ class Worker:
 
     def listed(self, actual: Instance | None, asked: float) -> None:
         """The server answers, and this was the instance at some time after it was asked."""
-        self._pause.reset()
+        self._pause.listed()
         self._orphans.hurry()
-        self._stopped.listed()
-        if not self._working and self._learned < asked:
+        if self._freshness.takes_listing(asked, working=self._working):
             self._learn(actual)
-        else:
-            # A request is under way or was answered meanwhile: the listing may be older than the answer.
-            self._freshness.stale = True
         self.kick()
 
     def refresh(self) -> None:
@@ -133,9 +127,10 @@ class Worker:
             self.refresh()
 
     def look_again(self) -> None:
-        """What was seen inside may no longer be so."""
+        """What was seen inside may no longer be so: look before the next plan."""
         self._verifier.look_again()
-        self.kick()
+        if not self._working:
+            self._settle()
 
     def forget_inside(self) -> None:
         """What was seen inside is no longer so, or does not answer what is asked now."""
@@ -205,7 +200,7 @@ class Worker:
         names = entries.names_for(slot)
         if not self._sending.isdisjoint(names) or self._orphans.may_be_there(names):
             return True
-        if self._learned == LONG_AGO:
+        if not self._freshness.known:
             return self._freshness.stale
         actual = self.actual
         # Elsewhere in a cluster it names what another host has by that name.
@@ -224,79 +219,104 @@ class Worker:
         """Try nothing again."""
         self._set_alarm(NEVER)
 
-    # --- the worker -------------------------------------------------------------------------------------
+    # --- what comes next --------------------------------------------------------------------------------
 
     def kick(self) -> None:
         """Something is new: plan again, now or as soon as the request under way is answered."""
-        self._kicked = True
+        self._planned = False
         if not self._working:
-            self._working = True
-            self._activity.start(self._work, self._worked)
+            self._start()
+
+    def _start(self) -> None:
+        self._working = True
+        self._activity.start(self._work, self._worked)
 
     def _worked(self, fine: bool) -> None:
         self._working = False
-        if fine and self._kicked:
-            self.kick()
-        elif fine:
-            self._freshness.expect_nothing()
-            self._rest()
+        if fine:
+            self._settle()
         self._idle(self)
 
-    async def _work(self) -> None:
-        """Plan and apply until nothing is ready to be sent."""
-        while True:
-            self._at = self._loop.time()
-            # Before the server is asked: what happens while it answers may not be in the answer.
-            self._kicked = False
-            waits = not await self._find_out()
-            unsettled = self._unsettled()
-            if unsettled is None:
-                return
-            self.plan = plan_instance(
-                self.name,
-                self.actual,
-                self._wanted(),
-                self._verifier.seen,
-                unsettled,
-                self._present,
-                self._present.held,
-                self._failed_starts.barred,
-            )
-            # What is to be asked first is asked soon. What became so during the answer does not count: where
-            # events never end nothing would ever be sent.
-            if waits or max(self._pause.until, self._stopped.until) > self._at:
-                return
-            if left := self._orphans.left(self.actual, self._at):
-                await self._clear_up(left)
-                continue
-            batch = self._batching.batch(self.plan.changes, self._at)
-            if await self._has_to_wait(batch):
-                continue
-            if self._tools.dry_run:
-                self._log.would(batch)
-                self._pause.reset()
-                return
-            linked = self._link(batch)
-            if linked:
-                await self._apply(linked)
-            elif not (self._freshness.echoed or self._batching.batch(self.plan.changes, self._at)):
-                # Only here, not after each answer: while it is busy the server still says how things are.
-                self._pause.reset()
-                return
+    def _settle(self) -> None:
+        """Nothing is under way: do what comes next."""
+        self._freshness.answered = False
+        state = self._state()
+        step = next_step(state)
+        if isinstance(step, Look):
+            self._verifier.look(self.plan)
+            state = self._state()
+            step = next_step(state)
+        if isinstance(step, Rest):
+            self._rest(state, step)
+        else:
+            self._start()
 
-    async def _has_to_wait(self, batch: Sequence[Change]) -> bool:
-        """Whether a new plan comes before this request: more is known by now, or something was in its way."""
-        if self._freshness.echoed and not batch:
-            self._freshness.stale, self._freshness.echoed = True, False
-            return True
-        if lost := self._orphans.in_the_way(batch):
-            await self._clear_up(lost)
-            return True
-        kicked, self._kicked = self._kicked, False
-        # What became known while that was asked may be that a device is gone.
-        again = await self._host_use.ask(batch, self._loop.time) or self._kicked
-        self._kicked |= kicked
-        return again
+    async def _work(self) -> None:
+        """Do one step after the other, until there is nothing to ask or to send."""
+        while True:
+            match next_step(self._state()):
+                case Ask():
+                    await self._ask()
+                case MakePlan():
+                    self._make_plan()
+                case Clear(orphans):
+                    await self._clear_up(orphans)
+                case Check(wants):
+                    await self._check(wants)
+                case Send(batch):
+                    await self._send(batch)
+                case Look() | Rest():
+                    return
+
+    def _state(self) -> State:
+        now = self._loop.time()
+        fresh, pause = self._freshness, self._pause
+        stale = not fresh.answered and self._is_stale(now)
+        send_at = pause.until
+        sends = self._planned and not stale and send_at <= now
+        batch = self._batching.batch(self.plan.changes, now) if sends else ()
+        added = [each.want for each in batch if each.action == "add" and each.want is not None]
+        return State(
+            now=now,
+            stale=stale,
+            ask_at=self._ask_at() if stale else LONG_AGO,
+            listed=self._unsettled() is not None,
+            planned=self._planned,
+            send_at=send_at,
+            orphans=self._orphans.left(self.actual, now) if sends else (),
+            batch=batch,
+            blocking=self._orphans.in_the_way(batch),
+            unchecked=self._host_use.unchecked(added, now),
+            echoed=fresh.echoed,
+            look_at=self._look_at() if self._planned and not batch else NEVER,
+            dry_run=self._tools.dry_run,
+        )
+
+    def _is_stale(self, now: float) -> bool:
+        return self._freshness.stale or min(self._pause.look_at, self._freshness.again_at()) <= now
+
+    def _ask_at(self) -> float:
+        """When the server may be asked how the instance is."""
+        return max(self._pause.ask_at, self._freshness.due())
+
+    def _look_at(self) -> float:
+        """When to look inside.
+
+        Of a virtual machine there is no inside to see, and of another cluster member's instance the init's
+        number would be one of that host's.
+        """
+        if (actual := self._container) is None:
+            return NEVER
+        for change in self._orphans.lost(actual):
+            self._verifier.left(change)
+        return self._verifier.look_at(self.plan, actual, self._wanted())
+
+    @property
+    def _container(self) -> Instance | None:
+        """The instance, where there is an inside to see now."""
+        actual = self.actual
+        is_seen = actual is not None and actual.running and actual.here and actual.kind == "container"
+        return actual if is_seen else None
 
     def _looked(self) -> None:
         self._tell_looked(self)
@@ -305,23 +325,35 @@ class Worker:
     def _wanted(self) -> list[Want]:
         return [want for each in self.wants.values() for want in each]
 
-    def _ask_at(self) -> float:
-        """When the server may be asked how the instance is."""
-        return max(self._pause.asks_at, self._freshness.due())
+    # --- the steps --------------------------------------------------------------------------------------
 
-    async def _find_out(self) -> bool:
-        """Ask the server how the instance is, if that has to be. Returns False where it must not be yet."""
-        if min(self._stopped.look_at(), self._freshness.again_at()) <= self._at:
-            self._freshness.stale = True
-        if self._freshness.stale:
-            if self._ask_at() > self._at:
-                return False
-            await self._refresh()
-            self._at = self._loop.time()
-        return True
+    def _make_plan(self) -> None:
+        self._planned = True
+        self.plan = plan_instance(
+            self.name,
+            self.actual,
+            self._wanted(),
+            self._verifier.seen,
+            self._unsettled() or (),
+            self._present,
+            self._present.held,
+            self._failed_starts.barred,
+        )
 
-    async def _refresh(self) -> None:
-        self._freshness.begin(self._at)
+    async def _check(self, wants: Sequence[Want]) -> None:
+        await self._host_use.ask(wants, self._loop.time)
+        if not self._planned:
+            # What became known meanwhile may be that the device is gone.
+            self._freshness.answered = False
+
+    async def _ask(self) -> None:
+        self._freshness.doubt()
+        now = self._loop.time()
+        if self._ask_at() > now:
+            return
+        # Before the server is asked: what happens while it answers may not be in the answer.
+        self._planned = False
+        self._freshness.begin(now)
         self._pause.asked()
         try:
             self._learn(await self._tools.server.get(self.name))
@@ -338,17 +370,16 @@ class Worker:
     def _learn(self, actual: Instance | None) -> None:
         if actual is None or not actual.running or not actual.here:
             self._verifier.forget()
-        self._learned = self._loop.time()
-        self._stopped.learned(self.actual, actual, self._learned)
+        now, before = self._loop.time(), self.actual
+        moved = before is not None and actual is not None and before.location != actual.location
+        self._freshness.learned(now, moved=moved, found=actual is not None)
+        self._pause.learned(before, actual, now)
         self._failed_starts.learned(actual)
         if not self._tools.dry_run:
-            self._orphans.learned(self.actual, actual, self._sending)
+            self._orphans.learned(before, actual, self._sending)
             self._tools.seals.has(self.name, actual)
-        if actual is not None:
-            self._freshness.missed = 0
-            if self.actual is not None and self.actual.location != actual.location:
-                self._freshness.arrived()
         self.actual = actual
+        self._planned = False
         self._tell_learned(self.name, actual)
 
     def _link(self, batch: Sequence[Change]) -> list[Change]:
@@ -363,6 +394,10 @@ class Worker:
             else:
                 linked.append(change)
         return linked
+
+    async def _send(self, batch: Sequence[Change]) -> None:
+        if linked := self._link(batch):
+            await self._apply(linked)
 
     async def _apply(self, batch: Sequence[Change]) -> None:
         put = [self._stamped(change.entry) for change in batch if change.action != "remove"]
@@ -405,12 +440,14 @@ class Worker:
             # Also where it was refused: the server took out what it had put in, and put back what it took.
             self._verifier.changed(paths)
             self._sending = frozenset()
+            self._planned = False
 
     async def _clear_up(self, left: Sequence[Change]) -> bool:
         """Have taken away what is left of these, each alone where all together are refused.
 
         Returns whether the server answers.
         """
+        self._planned, self._freshness.answered = False, False
         await self._tools.seals.seal(self.name, [each.entry for each in left])
         try:
             await self._tools.server.clear(self.name, [each.entry for each in left])
@@ -463,12 +500,7 @@ class Worker:
     def _back_off(self, error: ServerError, *, asking: bool = False) -> None:
         self._freshness.stale = True
         runs = self.actual is None or self.actual.running
-        held = isinstance(error, Busy) and not asking and not runs
-        pause, new = self._pause.failed(error, self._loop.time(), asking=asking, stopped=held)
-        if held:
-            # Unless it starts, of which there will be word.
-            self._stopped.until = self._pause.until
-            self._pause.end()
+        pause, new = self._pause.failed(error, self._loop.time(), asking=asking, runs=runs)
         if new:
             self._log.refused(str(error), pause)
 
@@ -494,30 +526,27 @@ class Worker:
 
     # --- what comes later -------------------------------------------------------------------------------
 
-    def _rest(self) -> None:
-        """There is nothing to send: see to the inside, and set the alarm."""
-        now = self._loop.time()
-        for change in self._orphans.lost(self.actual):
-            self._verifier.left(change)
+    def _rest(self, state: State, step: Rest) -> None:
+        """There is nothing to ask or to send: link and tell inside, and set the alarm."""
+        self._freshness.expect_nothing()
+        self._log.would(step.would)
+        now, changes = state.now, self.plan.changes
+        times = [*self._batching.rest(changes, now), *self._orphans.due(), self._freshness.again_at()]
+        times += [state.look_at, self._pause.retry_at]
+        if state.stale:
+            times.append(state.ask_at)
         # What failed is told of until it would be tried again.
-        times = [self._pause.until, *self._batching.rest(self.plan.changes, now)]
-        times += self._orphans.due()
+        if step.done:
+            self._pause.reset()
+        if changes or self._orphans or self._pause.message:
+            times.append(self._pause.look_at)
         for why, busy in self._busy().items():
             self._log.busy(why, now=busy)
-        times.append(self._freshness.again_at())
-        if self._freshness.stale:
-            times.append(self._ask_at())
-        if self.plan.changes or self._orphans or self._pause.message:
-            times.append(self._stopped.look_at())
-        # Of a virtual machine there is no inside to see, and of another cluster member's instance the init's
-        # number would be one of that host's.
-        actual = self.actual
-        if actual is not None and actual.running and actual.here and actual.kind == "container":
-            times.append(self._verifier.rest(self.plan, actual, self._wanted()))
+        if (container := self._container) is not None:
+            self._verifier.rest(self.plan, container)
         if not self._verifier.is_looked_at:  # which may settle some of them
             self._log.problems(self.plan.problems)
-        # Later than the plan, not than now: what came due in between has not been looked at.
-        self._set_alarm(min((time for time in times if time > self._at), default=NEVER))
+        self._set_alarm(min((time for time in times if time > now), default=NEVER))
 
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:
@@ -531,4 +560,5 @@ class Worker:
 
     def _ring(self) -> None:
         self._alarm, self._alarm_at = None, NEVER
-        self.kick()
+        if not self._working:
+            self._settle()
