@@ -76,8 +76,8 @@ async def _one(
         if removals:
             instance, lost = await _apply(lxd, seals, instance, removals)
             removals = [each for each in removals if each not in lost]
-            orphans.looked((), lost)
-        if half := orphans.left(instance, asyncio.get_running_loop().time()):
+            orphans.doubt(each.entry for each in lost)
+        if half := orphans.to_clear(instance, asyncio.get_running_loop().time()):
             await seals.seal(instance.id, [each.entry for each in half])
             await lxd.clear(instance.id, [each.entry for each in half])
     except Gone:

@@ -11,7 +11,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.planner import Change
 from hotplugd.reconcile.notified import Notification
-from hotplugd.reconcile.observed import Left
+from hotplugd.reconcile.orphans import OrphanedNode
 
 
 class EventLog:
@@ -74,10 +74,10 @@ class EventLog:
                 )
         self._problems = frozenset(now)
 
-    def left_behind(self, left: Left) -> None:
+    def left_behind(self, orphan: OrphanedNode) -> None:
         """An entry was removed, and its node is still there."""
-        fields = {**self._fields(left.change), "path": left.path, "reason": str(left)}
-        if left.cleared:
+        fields = {**self._fields(orphan.change), "path": orphan.path, "reason": str(orphan)}
+        if orphan.cleared:
             self._log.error("device.left-behind", **fields)
         else:
             self._log.warning("device.left-behind", **fields)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER, Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.model import entry as entries
-from hotplugd.model.problem import Problem
-from hotplugd.model.values import Inside, Instance, InstanceName, Node
+from hotplugd.model.values import Inside
 from hotplugd.plan.desired import Want
-from hotplugd.plan.planner import Attachment, Change
+from hotplugd.plan.planner import Attachment
 
 # A busy mount table inside is looked at no more often than this, in seconds.
 _PAUSE: Final = 0.2
@@ -30,38 +29,8 @@ BUSY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """An entry that has gone, whose node should be gone, too.
-
-    cleared  the server was asked once more to take it away
-    """
-
-    change: Change
-    cleared: bool = False
-
-    @property
-    def path(self) -> str:
-        """Where its node was, or empty."""
-        place = entries.place_of(self.change.entry)
-        return place if entries.is_path(place) else ""
-
-    def __str__(self) -> str:
-        """What is wrong where the node is still there."""
-        what = "its entry is gone, and its node is still there"
-        return f"{what}; " + (
-            "restarting the instance takes it away, unless another entry puts it there"
-            if self.cleared
-            else "the server is asked to take it away"
-        )
-
-    def is_at(self, node: Node | None) -> bool:
-        """Whether what was seen at its path is its node."""
-        return node is not None and node.devnum is not None and entries.is_for(self.change.entry, node.devnum)
-
-
 class Observed:
-    """What was seen inside, and which nodes should be gone from there.
+    """What was seen inside, and whether it may be old.
 
     inside   None where nothing was seen of the present init
     also     further paths at which somebody wants to know what is there
@@ -75,8 +44,6 @@ class Observed:
         # What a request of ours did is to be seen, for which nothing waits.
         self._asked = False
         self._at = LONG_AGO
-        self._leaving: dict[str, Left] = {}
-        self._behind: dict[str, Left] = {}
         # What was seen before `_epoch` counted on is no proof; `_old` only asks for another look.
         self._epoch = 0
         self._old = False
@@ -86,12 +53,6 @@ class Observed:
         self.inside = None
         self._epoch += 1
         self._retry.reset()
-
-    def restarted(self) -> None:
-        """There is another init, or none: nothing is left of what was inside."""
-        self.forget()
-        self._leaving.clear()
-        self._behind.clear()
 
     def look_again(self) -> None:
         """What is inside may have changed."""
@@ -111,35 +72,10 @@ class Observed:
             if not all(map(entries.is_path, gone)):
                 self.inside = replace(self.inside, interfaces=None, folders=None)
 
-    def arrived(self, path: str) -> None:
-        """Something was put at this path."""
-        self._leaving.pop(path, None)
-        self._behind.pop(path, None)
-
-    def has(self, instance: Instance) -> None:
-        """The instance has these entries: what is at their places is theirs, whatever was there before."""
-        if self._leaving or self._behind:
-            for each in (*instance.entries.values(), *instance.inherited.values()):
-                self.arrived(entries.place_of(each))
-
-    def left(self, entry: Left) -> None:
-        """An entry was removed: its node should be gone."""
-        if entry.path and self._leaving.get(entry.path) != entry:
-            self.changed([entry.path])
-            self._leaving[entry.path] = entry
-
     def paths(self, attachments: Iterable[Attachment]) -> list[str]:
         """Where to look, given what is attached."""
         attached = {each.want.place for each in attachments if entries.is_path(each.want.place)}
-        return sorted(attached | self._leaving.keys() | self._behind.keys() | self.also)
-
-    def problems(self, name: InstanceName, now: float) -> list[Problem]:
-        """What is wrong inside, as far as it was seen."""
-        busy = [Problem("", "", f"{name}: {BUSY}")] if self.is_busy(now) else []
-        return busy + [
-            Problem(each.change.device, each.change.rule, f"{each.change.instance}, {path}: {each}")
-            for path, each in self._behind.items()
-        ]
+        return sorted(attached | self.also)
 
     def next(
         self, attachments: Iterable[Attachment], wants: Iterable[Want], *, interfaces: bool = False
@@ -149,7 +85,7 @@ class Observed:
         interfaces  whether it is to be known which interfaces are inside
         """
         wanted = list(wants)
-        if not (wanted or self._leaving or self._behind or self.also or interfaces):
+        if not (wanted or self.also or interfaces):
             return NEVER
         inside = self.inside
         if inside is None or inside.error or self._old:
@@ -182,27 +118,18 @@ class Observed:
         self._asked = False
         return self._epoch
 
-    def seen(self, begun: int, inside: Inside, now: float) -> tuple[list[Left], list[Left]]:
-        """Take note of what a look at all `paths` has seen. Returns what has left no node, and what turns out
-        to have left one.
+    def seen(self, begun: int, inside: Inside, now: float) -> bool:
+        """Take note of what a look at all `paths` has seen. Returns whether it says what is there.
 
         Nothing counts of it if something was changed meanwhile: it may be what was there before.
         """
         if begun != self._epoch:
             self._old = True
-            return [], []
+            return False
         self.inside, self._at = inside, now
         if inside.error:
             self._retry.failed(inside.error, now, *_FAILED_PAUSES)
-        else:
-            self._retry.reset()
-            self._retry.until = now + _PAUSE
-        if inside.error:
-            return [], []
-        before, self._behind = self._behind, {}
-        for path, left in (before | self._leaving).items():
-            if left.is_at(inside.nodes.get(path)):
-                self._behind[path] = left
-        gone = [left for path, left in self._leaving.items() if path not in self._behind]
-        self._leaving.clear()
-        return gone, [left for path, left in self._behind.items() if before.get(path) != left]
+            return False
+        self._retry.reset()
+        self._retry.until = now + _PAUSE
+        return True

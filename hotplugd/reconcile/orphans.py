@@ -1,19 +1,27 @@
-"""What may be left inside an instance of entries that it does not have.
+"""Tracks orphaned nodes: those that may be inside an instance, without an entry for them.
 
-A server that ends while it puts something in may have made a node and not have written down why, and of two
-updates that overlap it may forget what one wrote down, and not what it did. Whoever asked for it knows; and
-so that this is known after a crash of ours, too, a note is kept until it is certain.
+An entry can go in three ways:
+
+- We take it out. Then its node should be gone, and a look shows whether it is.
+- Somebody else takes it out; or, of two updates that overlap, the server forgets one, and not what it did
+  inside. Then its node is looked for, too.
+- A request that was to put it in ends without an answer. A server that ends meanwhile may have made a node
+  without having written down why. Then the server is asked to take away what may be left.
+
+Entries that are being put in are in a journal until that is certain, so a crash of ours loses none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
+from hotplugd.model import entry as entries
 from hotplugd.model.entry import MARK_NODE, MARK_RULE, is_ours, place_of, slot_of
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Entry, Instance, InstanceName
+from hotplugd.model.values import Entry, Instance, InstanceName, Node
 from hotplugd.plan.planner import Change
 from hotplugd.reconcile.ports import EntryJournal
 
@@ -21,32 +29,116 @@ from hotplugd.reconcile.ports import EntryJournal
 _PAUSES: Final = (0.1, 600.0)
 
 
+@dataclass(frozen=True, slots=True)
+class OrphanedNode:
+    """A node that may be inside, and whose entry has gone.
+
+    cleared  the server was asked once more to take it away
+    """
+
+    change: Change
+    cleared: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where it was."""
+        return place_of(self.change.entry)
+
+    def __str__(self) -> str:
+        """What is wrong where it is still there."""
+        what = "its entry is gone, and its node is still there"
+        return f"{what}; " + (
+            "restarting the instance takes it away, unless another entry puts it there"
+            if self.cleared
+            else "the server is asked to take it away"
+        )
+
+    def is_at(self, node: Node | None) -> bool:
+        """Whether what was seen at its path is its node."""
+        return node is not None and node.devnum is not None and entries.is_for(self.change.entry, node.devnum)
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known of one entry that the instance does not have, or may not have.
+
+    sent    as a request that is under way puts it in
+    unsure  the server is to be asked to take away what may be left of it
+    lost    the instance lost it by no request of ours; it is to be looked for
+    sought  as what the next look is to see it, or not
+    seen    as what the last look has seen its node
+    retry   when the server is asked again that did not take it away; None where it was not asked
+    """
+
+    entry: Entry
+    sent: Entry | None = None
+    unsure: bool = False
+    lost: bool = False
+    sought: OrphanedNode | None = None
+    seen: OrphanedNode | None = None
+    retry: Retry | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return not (self.sent or self.unsure or self.lost or self.sought or self.seen)
+
+
 class Orphans:
-    """Of one instance: what is being put in, and what may be inside though it has no entry."""
+    """Of one instance. Times are the event loop's, in seconds.
 
-    def __init__(self, name: InstanceName, notes: EntryJournal) -> None:
+    records  by the entries' names; empty where nothing may be orphaned
+    """
+
+    def __init__(self, name: InstanceName, journal: EntryJournal) -> None:
         self._name = name
-        self._notes = notes
-        self._doubtful = dict(notes.take(name))
-        self._sent: dict[str, Entry] = {}
-        # What the server will not take away now.
-        self._held: dict[str, Retry] = {}
-        # What has lost its entry, be it that somebody took it out, and is still to be looked for.
-        self._lost: dict[str, Entry] = {}
+        self._journal = journal
+        self.records: dict[str, _Record] = {
+            name: _Record(each, unsure=True) for name, each in journal.take(name).items()
+        }
 
-    def __bool__(self) -> bool:
-        return bool(self._doubtful)
+    @property
+    def is_unsure(self) -> bool:
+        """Whether anything may be inside that the server is to take away."""
+        return any(each.unsure for each in self.records.values())
 
     def may_be_there(self, names: Iterable[str]) -> bool:
         """Whether the instance may have been given an entry of such a name, and nobody knows."""
-        return any(each in self._doubtful for each in names)
+        return any(each in self.records and self.records[each].unsure for each in names)
+
+    # --- requests ---------------------------------------------------------------------------------------
 
     def begin(self, batch: Iterable[Change]) -> None:
         """A request with these changes is about to be sent."""
         # An update, too: of what the server has lost meanwhile it puts something in.
-        self._sent = _by_name(each.entry for each in batch if each.action != "remove")
-        if self._sent:
-            self._note()
+        sent = _with_nodes(each.entry for each in batch if each.action != "remove")
+        for entry in sent:
+            self._of(entry).sent = entry
+        if sent:
+            self._write()
+
+    def done(self) -> None:
+        """The request was carried out."""
+        self._forget({name for name, each in self.records.items() if each.sent})
+
+    def undone(self) -> None:
+        """Nothing of the request was."""
+        if self._end_request():
+            self._write()
+
+    def unknown(self) -> None:
+        """Nobody knows."""
+        for entry in self._end_request():
+            record = self._of(entry)
+            record.entry, record.unsure = entry, True
+
+    def _end_request(self) -> list[Entry]:
+        sent = [each.sent for each in self.records.values() if each.sent is not None]
+        for entry in sent:
+            self._of(entry).sent = None
+        self._tidy()
+        return sent
+
+    # --- entries that go --------------------------------------------------------------------------------
 
     def learned(self, before: Instance | None, after: Instance | None, sent: Container[str]) -> None:
         """The instance is as it is after now. sent: the names of the entries that we put in or took out.
@@ -55,39 +147,102 @@ class Orphans:
         that overlap the server may forget one, and not what it did inside.
         """
         if after is None or not after.has_nodes:
-            self._lost.clear()
+            self._find(self.records)
             return
         if before is None or not before.has_nodes:
             return
-        self._lost = {name: each for name, each in self._lost.items() if name not in after.entries}
+        self._find(after.entries)
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
-        lost = _by_name(each for each in gone if each.name not in sent and is_ours(each))
-        self._lost |= {name: each for name, each in lost.items() if place_of(each)}
+        lost = _with_nodes(each for each in gone if each.name not in sent and is_ours(each))
+        for entry in lost:
+            if place_of(entry):
+                record = self._of(entry)
+                record.entry, record.lost = entry, True
         # Where a GPU's nodes were its entry does not say: nobody can look for them.
-        self._doubt(each for each in lost.values() if not place_of(each))
+        self.doubt(each for each in lost if not place_of(each))
+
+    def left(self, entry: Entry, *, cleared: bool = False) -> bool:
+        """An entry went: its node should be gone. Returns whether that is to be seen anew."""
+        orphan = OrphanedNode(self._removal(entry), cleared)
+        if not entries.is_path(orphan.path) or self._of(entry).sought == orphan:
+            self._tidy()
+            return False
+        for each in self.records.values():
+            if each.sought is not None and each.sought.path == orphan.path:
+                each.sought = None
+        self._of(entry).sought = orphan
+        self._tidy()
+        return True
 
     def restarted(self) -> None:
         """There is another init, or none: nothing is inside that has no entry."""
-        self._lost.clear()
+        for each in self.records.values():
+            each.lost, each.sought, each.seen = False, None, None
+        self._tidy()
 
-    def lost(self, actual: Instance | None) -> list[Change]:
-        """What lost its entry and should be looked for: as if it had been taken out.
+    # --- looks ------------------------------------------------------------------------------------------
 
-        What somebody else's entry has put in its place is not looked for.
+    def seek(self, instance: Instance) -> set[str]:
+        """Look for what lost its entry, unless another entry has put something in its place since.
+
+        Returns the paths at which that is new.
         """
-        if actual is None or not self._lost:
-            return []
-        taken = {place_of(each) for each in (*actual.entries.values(), *actual.inherited.values())}
-        return [self._removal(each) for each in self._lost.values() if place_of(each) not in taken]
+        if not self.records:
+            return set()
+        taken = {place_of(each) for each in (*instance.entries.values(), *instance.inherited.values())}
+        lost = [each.entry for each in self.records.values() if each.lost]
+        new = {place_of(each) for each in lost if place_of(each) not in taken and self.left(each)}
+        self.arrived(taken)
+        return new
 
-    def looked(self, gone: Iterable[Change], left: Iterable[Change]) -> None:
-        """Nothing is at the places of those that are gone, and of the others the nodes are there."""
-        names, there = {each.entry.name for each in gone}, [each.entry for each in left]
-        for name in names | {each.name for each in there}:
-            self._lost.pop(name, None)
-        if names & self._doubtful.keys():
-            self._forget(names)
-        self._doubt(there)
+    def arrived(self, paths: Container[str]) -> None:
+        """Something was put at these paths: whatever was there before is not there any more."""
+        for each in self.records.values():
+            if each.sought is not None and each.sought.path in paths:
+                each.sought = None
+            if each.seen is not None and each.seen.path in paths:
+                each.seen = None
+        self._tidy()
+
+    def paths(self) -> set[str]:
+        """Where to look."""
+        found = ((each.sought, each.seen) for each in self.records.values())
+        return {each.path for pair in found for each in pair if each is not None}
+
+    def looked(self, nodes: Mapping[str, Node | None]) -> list[OrphanedNode]:
+        """A look at all `paths` has seen these nodes. Returns the orphans that were not known to be there."""
+        before = {each.seen.path: each.seen for each in self.records.values() if each.seen is not None}
+        sought = {each.sought.path: each.sought for each in self.records.values() if each.sought is not None}
+        there = {path: each for path, each in (before | sought).items() if each.is_at(nodes.get(path))}
+        for record in self.records.values():
+            record.sought = record.seen = None
+        for orphan in there.values():
+            self._of(orphan.change.entry).seen = orphan
+        new = [each for path, each in there.items() if before.get(path) != each]
+        gone = [each.change.entry.name for path, each in sought.items() if path not in there]
+        still = [each.change.entry for each in new if not each.cleared]
+        self._find({*gone, *(each.name for each in still)})
+        if any(self.records[each].unsure for each in gone if each in self.records):
+            self._forget(gone)
+        self.doubt(still)
+        return new
+
+    # --- what the server is asked to take away ----------------------------------------------------------
+
+    def to_clear(self, actual: Instance | None, now: float) -> list[Change]:
+        """What should be cleared up, before anything is put in: as if these entries had been taken out.
+
+        Also what is to be put in again: elsewhere in the instance it would not find what is left of it, and
+        what another has left at its own place would stay there in its stead.
+        """
+        if not self.is_unsure or (actual is not None and not (actual.known and actual.here)):
+            return []
+        if actual is None or not actual.has_nodes:
+            self._forget(set(self.records))
+            return []
+        self._forget(actual.entries)
+        unsure = [each for each in self.records.values() if each.unsure]
+        return [self._removal(each.entry) for each in unsure if each.retry is None or each.retry.until <= now]
 
     def in_the_way(self, batch: Iterable[Change]) -> list[Change]:
         """Of what lost its entry, and was not looked for yet, what may be where these would put something.
@@ -95,9 +250,10 @@ class Orphans:
         At its own place it would be found. Elsewhere in the instance the server would not make the node, and
         of two at one place it mounts the first alone.
         """
+        lost = [each.entry for each in self.records.values() if each.lost]
         places: dict[str, set[str]] = {}
         names: dict[str, set[str]] = {}
-        for each in batch if self._lost else ():
+        for each in batch if lost else ():
             place = place_of(each.entry)
             places.setdefault(each.entry.name, set()).add(place)
             names.setdefault(place, set()).add(each.entry.name)
@@ -108,28 +264,21 @@ class Orphans:
             at, by = places.get(entry.name, set()), names.get(place, set())
             return bool(at - {place} or by - {entry.name})
 
-        return [self._removal(each) for each in self._lost.values() if elsewhere(each)]
+        return [self._removal(each) for each in lost if elsewhere(each)]
 
-    def done(self) -> None:
-        """The request was carried out."""
-        self._forget(self._sent)
-
-    def undone(self) -> None:
-        """Nothing of the request was."""
-        if self._sent:
-            self._sent = {}
-            self._note()
-
-    def unknown(self) -> None:
-        """Nobody knows."""
-        self._doubtful |= self._sent
-        self._sent = {}
+    def doubt(self, doubtful: Iterable[Entry]) -> None:
+        """The server is to take away what may be left of these."""
+        if new := _with_nodes(doubtful):
+            for entry in new:
+                record = self._of(entry)
+                record.entry, record.unsure = entry, True
+            self._write()
 
     def cleared(self, changes: Collection[Change]) -> None:
         """Nothing is left of these any more."""
-        for each in changes:
-            self._lost.pop(each.entry.name, None)
-        self._forget({each.entry.name for each in changes})
+        names = {each.entry.name for each in changes}
+        self._find(names)
+        self._forget(names)
 
     def held(self, changes: Iterable[Change], message: str, now: float) -> tuple[float, bool]:
         """The server did not take away what is left of these now, or would not: it gave this message then.
@@ -138,67 +287,79 @@ class Orphans:
         """
         pauses = []
         for each in changes:
-            self._lost.pop(each.entry.name, None)
-            self._doubt([each.entry])
-            pauses.append(self._held.setdefault(each.entry.name, Retry()).failed(message, now, *_PAUSES))
+            self.doubt([each.entry])
+            record = self._of(each.entry)
+            record.lost, record.retry = False, record.retry or Retry()
+            pauses.append(record.retry.failed(message, now, *_PAUSES))
         return max(pauses)
 
     def hurry(self) -> None:
         """The server answers again: it may be asked for all."""
-        for each in self._held.values():
-            each.reset()
+        for each in self.records.values():
+            if each.retry is not None:
+                each.retry.reset()
+
+    def due(self) -> list[float]:
+        """When the server is asked again for what it did not take away."""
+        return [each.retry.until for each in self.records.values() if each.retry is not None]
 
     def problems(self) -> list[Problem]:
         """What the server would not take away."""
-        why = "the server does not take away what it may have left of it in"
-        changes = {name: self._removal(self._doubtful[name]) for name in self._held}
+        why = f"the server does not take away what it may have left of it in {self._name}"
+        found = [each for each in self.records.values() if each.retry is not None and each.retry.message]
+        held = [(self._removal(each.entry), each.retry) for each in found]
+        return [Problem(each.device, each.rule, f"{why}: {retry.message}") for each, retry in held if retry]
+
+    def seen_problems(self) -> list[Problem]:
+        """Which orphaned nodes the last look has seen."""
+        seen = [each.seen for each in self.records.values() if each.seen is not None]
         return [
-            Problem(each.device, each.rule, f"{why} {self._name}: {self._held[name].message}")
-            for name, each in changes.items()
-            if self._held[name].message
+            Problem(each.change.device, each.change.rule, f"{self._name}, {each.path}: {each}")
+            for each in seen
         ]
 
-    def due(self) -> Iterable[float]:
-        """When the server is asked again for what it did not take away."""
-        return [each.until for each in self._held.values()]
+    # --- the records ------------------------------------------------------------------------------------
 
-    def left(self, actual: Instance | None, now: float) -> list[Change]:
-        """What should be cleared up, before anything is put in: as if these entries had been taken out.
+    def _of(self, entry: Entry) -> _Record:
+        return self.records.setdefault(entry.name, _Record(entry))
 
-        Also what is to be put in again: elsewhere in the instance it would not find what is left of it, and
-        what another has left at its own place would stay there in its stead.
-        """
-        if not self._doubtful or (actual is not None and not (actual.known and actual.here)):
-            return []
-        if actual is None or not actual.has_nodes:
-            self._forget(self._doubtful)
-            return []
-        self._forget(actual.entries)
-        held = {name for name, each in self._held.items() if each.until > now}
-        return [self._removal(each) for name, each in self._doubtful.items() if name not in held]
+    def _find(self, names: Iterable[str]) -> None:
+        """These do not have to be looked for any more."""
+        for name in names:
+            if name in self.records:
+                self.records[name].lost = False
+        self._tidy()
+
+    def _forget(self, names: Container[str]) -> None:
+        """Of these nothing is left, and no request is under way."""
+        before = self._noted()
+        for name, each in self.records.items():
+            each.sent = None
+            if name in names:
+                each.unsure = False
+        self._tidy()
+        if before != self._noted():
+            self._write()
+
+    def _tidy(self) -> None:
+        for name, each in list(self.records.items()):
+            if not each.unsure:
+                each.retry = None
+            if each.is_over:
+                del self.records[name]
+
+    def _noted(self) -> list[Entry]:
+        return [each.sent or each.entry for each in self.records.values() if each.unsure or each.sent]
+
+    def _write(self) -> None:
+        self._journal.note(self._name, tuple(self._noted()))
 
     def _removal(self, entry: Entry) -> Change:
         device, rule = entry.config.get(MARK_NODE) or slot_of(entry), entry.config.get(MARK_RULE, "")
         why = "the server left it behind"
         return Change("remove", self._name, entry, device, rule, why, frees=place_of(entry))
 
-    def _doubt(self, entries: Iterable[Entry]) -> None:
-        if new := _by_name(entries):
-            self._doubtful |= new
-            self._note()
 
-    def _forget(self, names: Container[str]) -> None:
-        known = self._doubtful | self._sent
-        self._doubtful = {name: each for name, each in self._doubtful.items() if name not in names}
-        self._held = {name: each for name, each in self._held.items() if name in self._doubtful}
-        self._sent = {}
-        if known != self._doubtful:
-            self._note()
-
-    def _note(self) -> None:
-        self._notes.note(self._name, tuple((self._doubtful | self._sent).values()))
-
-
-def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+def _with_nodes(found: Iterable[Entry]) -> list[Entry]:
     """Those of which nodes may be left: of what else an entry may be the server keeps no files."""
-    return {each.name: each for each in entries if each.config.get("type", "").startswith(("unix-", "gpu"))}
+    return [each for each in found if each.config.get("type", "").startswith(("unix-", "gpu"))]

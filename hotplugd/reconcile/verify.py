@@ -14,10 +14,11 @@ from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName
 from hotplugd.plan.desired import Want
-from hotplugd.plan.planner import Change, Plan
+from hotplugd.plan.planner import Plan
 from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.notify import Notifier
-from hotplugd.reconcile.observed import BUSY, Left, Observed
+from hotplugd.reconcile.observed import BUSY, Observed
+from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.symlinks import Symlinks
 
@@ -25,7 +26,7 @@ from hotplugd.reconcile.symlinks import Symlinks
 class Verifier:
     """One instance's inside, as far as it was seen.
 
-    looked        called with what is gone of what should be gone, and with what is not
+    orphans       which nodes should be gone
     learned       called when more of it was seen
     is_looked_at  whether a look is under way
     """
@@ -36,14 +37,14 @@ class Verifier:
         tools: Tools,
         activity: Activity,
         report: EventLog,
-        looked: Callable[[Iterable[Change], Iterable[Change]], None],
+        orphans: Orphans,
         learned: Callable[[], None],
     ) -> None:
         self._name = name
         self._tools = tools
         self._activity = activity
         self._log = report
-        self._looked_for = looked
+        self._orphans = orphans
         self._learned = learned
         self._loop = asyncio.get_running_loop()
         self._observed = Observed()
@@ -63,7 +64,9 @@ class Verifier:
         found: list[Problem] = []
         if self.seen is not None and self.seen.error and wanted:
             found.append(Problem("", "", f"cannot look inside {self._name}: {self.seen.error}"))
-        found += self._observed.problems(self._name, self._loop.time())
+        if self._observed.is_busy(self._loop.time()):
+            found.append(Problem("", "", f"{self._name}: {BUSY}"))
+        found += self._orphans.seen_problems()
         return found + self._symlinks.problems() + self._notifier.problems()
 
     # --- what happened ----------------------------------------------------------------------------------
@@ -78,7 +81,8 @@ class Verifier:
 
     def forget(self) -> None:
         """There is another init, or none."""
-        self._observed.restarted()
+        self._observed.forget()
+        self._orphans.restarted()
         self._notifier.forget()
         self._symlinks.forget()
 
@@ -88,11 +92,12 @@ class Verifier:
 
     def arrived(self, place: str) -> None:
         """Something was put there."""
-        self._observed.arrived(place)
+        self._orphans.arrived([place])
 
-    def left(self, change: Change, *, cleared: bool = False) -> None:
-        """What an entry had inside should be gone by this change. cleared: the server was asked once more."""
-        self._observed.left(Left(change, cleared))
+    def left(self, entry: Entry, *, cleared: bool = False) -> None:
+        """An entry went, and its node should be gone. cleared: the server was asked once more."""
+        if self._orphans.left(entry, cleared=cleared):
+            self._observed.changed([place_of(entry)])
 
     def ends(self, entry: Entry) -> None:
         """An entry is about to go, or to become another, or did: the links that it names may have to go."""
@@ -102,12 +107,13 @@ class Verifier:
 
     def look_at(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
         """When to look into an instance that runs here; never for all that is known now."""
-        self._observed.has(instance)
+        if new := self._orphans.seek(instance):
+            self._observed.changed(new)
         self._symlinks.has(instance)
         if self.is_looked_at:
             return NEVER
         links = self._symlinks.paths(plan.attachments)
-        self._observed.also = self._notifier.paths(instance) | links
+        self._observed.also = self._notifier.paths(instance) | links | self._orphans.paths()
         self._nics = [place_of(each) for each in instance.entries.values() if is_nic(each)]
         return self._observed.next(plan.attachments, wanted, interfaces=bool(self._nics))
 
@@ -133,11 +139,11 @@ class Verifier:
             inside = await self._tools.inspector.look(self._name, paths, interfaces)
         except ServerError as error:
             inside = Inside(error=str(error))
-        gone, behind = self._observed.seen(begun, inside, self._loop.time())
+        counts = self._observed.seen(begun, inside, self._loop.time())
         self._log.busy(BUSY, now=self._observed.is_busy(self._loop.time()))
-        for each in behind:
-            self._log.left_behind(each)
-        self._looked_for([each.change for each in gone], [each.change for each in behind if not each.cleared])
+        if counts:
+            for each in self._orphans.looked(inside.nodes):
+                self._log.left_behind(each)
 
     def _linked(self, links: Iterable[str]) -> None:
         """Links were made or taken away: what was seen there is no longer so."""

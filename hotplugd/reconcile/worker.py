@@ -74,7 +74,7 @@ class Worker:
         self._batching = Batching()
         self._log = EventLog(name, tools.log)
         self._orphans = Orphans(name, tools.notes)
-        self._verifier = Verifier(name, tools, activity, self._log, self._orphans.looked, self._looked)
+        self._verifier = Verifier(name, tools, activity, self._log, self._orphans, self._looked)
         self._host_use = HostUse(tools, used)
         self._freshness = Freshness(forgotten)
         # Nothing has become known since the plan was made.
@@ -141,7 +141,6 @@ class Worker:
     def restarted(self) -> None:
         """The instance has another init than before, or none."""
         self._verifier.forget()
-        self._orphans.restarted()
         self._tools.seals.restarted(self.name)
         self.forget_inside()
         self.refresh()
@@ -182,7 +181,7 @@ class Worker:
     def is_idle(self) -> bool:
         """Whether nothing is under way, in doubt or to be tried again."""
         busy = self._working or self._verifier.is_looked_at
-        return not busy and not self._freshness.stale and not self._orphans
+        return not busy and not self._freshness.stale and not self._orphans.is_unsure
 
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
@@ -283,9 +282,9 @@ class Worker:
             listed=self._unsettled() is not None,
             planned=self._planned,
             send_at=send_at,
-            orphans=self._orphans.left(self.actual, now) if sends else (),
+            orphans=self._orphans.to_clear(self.actual, now) if sends and self._orphans.records else (),
             batch=batch,
-            blocking=self._orphans.in_the_way(batch),
+            blocking=self._orphans.in_the_way(batch) if self._orphans.records else (),
             unchecked=self._host_use.unchecked(added, now),
             echoed=fresh.echoed,
             look_at=self._look_at() if self._planned and not batch else NEVER,
@@ -307,8 +306,6 @@ class Worker:
         """
         if (actual := self._container) is None:
             return NEVER
-        for change in self._orphans.lost(actual):
-            self._verifier.left(change)
         return self._verifier.look_at(self.plan, actual, self._wanted())
 
     @property
@@ -472,7 +469,7 @@ class Worker:
         for change in left:
             self._verifier.changed([entries.place_of(change.entry)])
             self._verifier.ends(change.entry)
-            self._verifier.left(change, cleared=True)
+            self._verifier.left(change.entry, cleared=True)
         return True
 
     def _stamped(self, entry: Entry) -> Entry:
@@ -520,7 +517,7 @@ class Worker:
             if (fight := self._batching.done(change, now)) is not None:
                 self._log.fight(change, fight.message)
             if change.action == "remove" and path not in put:
-                self._verifier.left(change)
+                self._verifier.left(change.entry)
             plugged = self._since.get(change.want.device.key) if change.want is not None else None
             self._log.done(change, now - plugged if plugged is not None else None)
 
@@ -538,7 +535,7 @@ class Worker:
         # What failed is told of until it would be tried again.
         if step.done:
             self._pause.reset()
-        if changes or self._orphans or self._pause.message:
+        if changes or self._orphans.is_unsure or self._pause.message:
             times.append(self._pause.look_at)
         for why, busy in self._busy().items():
             self._log.busy(why, now=busy)

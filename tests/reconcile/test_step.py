@@ -7,7 +7,6 @@ from typing import Final
 
 import pytest
 
-from benchmarks.shape import plug, repair
 from hotplugd.plan.planner import Change
 from hotplugd.reconcile.step import Ask, Check, Clear, Look, MakePlan, Rest, Send, State, Step, next_step
 from tests.devices import ALL, BOX, console, entry, wanted
@@ -78,13 +77,3 @@ def test_the_steps_come_in_this_order() -> None:
 )
 def test_each_state_has_one_next_step(state: State, step: Step) -> None:
     assert next_step(state) == step
-
-
-def test_a_plug_is_one_plan_in_one_task() -> None:
-    shape = plug()
-    assert (shape.plans, shape.tasks) == (1, 1)
-
-
-def test_a_repair_is_one_look_and_one_plan() -> None:
-    shape = repair()
-    assert (shape.plans, shape.tasks) == (1, 2)
