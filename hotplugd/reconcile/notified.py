@@ -36,24 +36,24 @@ class Notified:
     """What those inside know, in the life of one init."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str], Notification] = {}
+        self._known: dict[tuple[str, str], Notification] = {}
 
     def forget(self) -> None:
         """There is another init, or none."""
-        self._told.clear()
+        self._known.clear()
 
-    def note(self, telling: Notification, uevent: Uevent) -> None:
+    def note(self, notification: Notification, uevent: Uevent) -> None:
         """They were told this."""
         if uevent.action == "add":
-            self._told[telling.key] = Notification(uevent, telling.entry, telling.rule)
+            self._known[notification.key] = Notification(uevent, notification.entry, notification.rule)
         else:
-            self._told.pop(telling.key, None)
+            self._known.pop(notification.key, None)
 
     def leaving(self, instance: Instance) -> list[Notification]:
         """Of which devices those inside know that the instance has no entry for any more."""
         places = {each.name: place_of(each) for each in instance.entries.values()}
         # Where a GPU's nodes are its entry does not say.
-        return [each for (name, path), each in self._told.items() if places.get(name) not in (path, "")]
+        return [each for (name, path), each in self._known.items() if places.get(name) not in (path, "")]
 
     def due(
         self, instance: Instance, attachments: Iterable[Attachment], inside: Inside
@@ -80,7 +80,7 @@ class Notified:
             Notification(Uevent("add", each.want.device, path), each.entry.name, each.want.rule.name)
             for path, each in here.items()
         ]
-        return gone + [each for each in come if each.key not in self._told]
+        return gone + [each for each in come if each.key not in self._known]
 
 
 def _has(inside: Inside, path: str, number: Devnum | None) -> bool:
