@@ -37,6 +37,7 @@ class Freshness:
     answered  the server was asked since the last request to change the instance, so that the next one may go:
               where events never end nothing would ever be sent
     known     the server answered at least once
+    again_at  when it has to be asked again, though nothing more is heard of it
     """
 
     def __init__(self, since: float = LONG_AGO) -> None:
@@ -48,6 +49,7 @@ class Freshness:
         self.known = False
         # When the last answer came.
         self._learned = since
+        self.again_at = NEVER
         # When it is asked again after it was moved, the first time first.
         self._again: tuple[float, ...] = ()
         # How many updates of ours the server has still to tell of.
@@ -71,7 +73,7 @@ class Freshness:
         if found:
             self.missed = 0
         if moved:
-            self._again = ()
+            self._ask_again(())
 
     def sent(self) -> None:
         """An update of ours is sent, of which the server will tell if it is carried out."""
@@ -103,11 +105,11 @@ class Freshness:
 
     def moved(self, now: float) -> None:
         """The server tells that the instance was moved to another member of the cluster."""
-        self._again = tuple(now + after for after in _AFTER_MOVE)
+        self._ask_again(tuple(now + after for after in _AFTER_MOVE))
 
-    def again_at(self) -> float:
-        """When it has to be asked again, though nothing more is heard of it."""
-        return self._again[0] if self._again else NEVER
+    def _ask_again(self, times: tuple[float, ...]) -> None:
+        self._again = times
+        self.again_at = times[0] if times else NEVER
 
     def doubt(self) -> None:
         """What is known may be old, whether or not the server was just asked."""
@@ -115,7 +117,7 @@ class Freshness:
 
     def begin(self, now: float) -> None:
         """It is asked."""
-        self._again = tuple(each for each in self._again if each > now)
+        self._ask_again(tuple(each for each in self._again if each > now))
         self.stale = self.echoed = False
         self.answered = True
         self._echoes = 0

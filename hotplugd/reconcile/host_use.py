@@ -10,7 +10,7 @@ from typing import Final
 
 from hotplugd.aio.backoff import LONG_AGO
 from hotplugd.model.values import Device
-from hotplugd.plan.desired import Want, may_be_used
+from hotplugd.plan.desired import Want
 from hotplugd.reconcile.ports import Tools
 
 # An answer holds for so many seconds: where more became known meanwhile the plan is made anew.
@@ -29,9 +29,9 @@ class HostUse:
         # Until when each slot's device is known to be free.
         self._free: dict[str, float] = {}
 
-    def unchecked(self, added: Iterable[Want], now: float) -> list[Want]:
-        """Those of the devices about to be put in that the host may use by now."""
-        return [want for want in added if may_be_used(want) and self._free.get(want.slot, LONG_AGO) <= now]
+    def unchecked(self, wants: Iterable[Want], now: float) -> list[Want]:
+        """Those of the devices of which it is not known that the host does not use them now."""
+        return [want for want in wants if self._free.get(want.slot, LONG_AGO) <= now]
 
     async def ask(self, wants: Iterable[Want], now: Callable[[], float]) -> None:
         """Ask of each device whether the host uses it."""

@@ -37,7 +37,8 @@ class _Left:
 class MovedNics:
     """Which interfaces are away, by their slots, and where. All state belongs to the event loop.
 
-    gone  called with the slot of one that is in no instance and not back
+    gone     called with the slot of one that is in no instance and not back
+    held_by  what each instance has: its entries' names by the interfaces' slots
     """
 
     def __init__(self, gone: Callable[[str], None]) -> None:
@@ -48,7 +49,7 @@ class MovedNics:
         self._below: dict[str, set[str]] = {}
         self._alike: dict[tuple[int, str], set[str]] = {}
         self._unheld: set[str] = set()
-        self._held: dict[InstanceName, dict[str, str]] = {}
+        self.held_by: dict[InstanceName, dict[str, str]] = {}
         # Seen inside before it was heard that they left.
         self._expected: dict[str, tuple[InstanceName, str]] = {}
 
@@ -87,7 +88,7 @@ class MovedNics:
         self._release(slot)
         left.holder, left.seen = name, seen
         self._unheld.discard(slot)
-        self._held.setdefault(name, {})[slot] = entry
+        self.held_by.setdefault(name, {})[slot] = entry
         if left.timer is not None:
             left.timer.cancel()
             left.timer = None
@@ -100,7 +101,7 @@ class MovedNics:
 
     def of(self, name: InstanceName) -> Mapping[str, str]:
         """What this instance has: the entries' names by slot."""
-        return self._held.get(name, _NONE)
+        return self.held_by.get(name, _NONE)
 
     def holder(self, slot: str) -> InstanceName | None:
         """Who has it; None where nobody is known to."""
@@ -151,9 +152,9 @@ class MovedNics:
     def _release(self, slot: str) -> None:
         left = self._left[slot]
         if left.holder is not None:
-            self._held[left.holder].pop(slot, None)
-            if not self._held[left.holder]:
-                del self._held[left.holder]
+            self.held_by[left.holder].pop(slot, None)
+            if not self.held_by[left.holder]:
+                del self.held_by[left.holder]
         left.holder, left.seen = None, False
         self._unheld.add(slot)
 
@@ -233,8 +234,3 @@ class PresentDevices:
         if not isinstance(slot, str) or slot not in self._slots:
             return False
         return slot not in self._away or self._away.holder(slot) in (None, self._name)
-
-    @property
-    def held(self) -> Mapping[str, str]:
-        """The network interfaces that are in the instance: their entries' names by slot."""
-        return self._away.of(self._name)

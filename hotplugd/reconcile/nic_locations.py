@@ -8,12 +8,13 @@ lacks it and no other instance may have it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from hotplugd.model.nic_slot import assumed, claiming, inside, number_above, recalled
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Interface, quoted
+from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.moved_nics import Claimants, MovedNics
 from hotplugd.reconcile.worker import Worker
 
@@ -26,8 +27,7 @@ class NicLocations:
 
     boot      the first 8 digits of the present boot's id
     workers   of all instances
-    devices   all that are known, by what they are known by
-    slots     those of the devices
+    inventory the devices that are known
     may_have  gives the instances that may have what has left the host
     restore   called with an interface that is in an instance and that nobody has seen on the host
     gone      called with the slot of one that is in no instance and not back
@@ -37,8 +37,7 @@ class NicLocations:
         self,
         boot: str,
         workers: Mapping[InstanceName, Worker],
-        devices: Mapping[str, Device],
-        slots: Container[str],
+        inventory: Inventory,
         may_have: Callable[[Device], Iterable[InstanceName]],
         restore: Callable[[Device], None],
         gone: Callable[[str], None],
@@ -47,8 +46,7 @@ class NicLocations:
         self.claimants = Claimants()
         self._boot = boot
         self._workers = workers
-        self._devices = devices
-        self._slots = slots
+        self._inventory = inventory
         self._may_have = may_have
         self._restore = restore
         self._gone = gone
@@ -66,7 +64,7 @@ class NicLocations:
         """Which interfaces have lost their names."""
         if not self._names:
             return []
-        found = [each for each in self._devices.values() if each.slot in self._names]
+        found = [each for each in self._inventory.devices.values() if each.slot in self._names]
         lost = {each: self._names[each.slot] for each in found if _TEMPORARY.fullmatch(each.kernel)}
         self._names = {each.slot: name for each, name in lost.items()}
         return [
@@ -107,16 +105,23 @@ class NicLocations:
             self.away.lost(slot)
         self.away.expect_nothing(worker.name)
         for slot, (parts, entry, interface) in found.items():
-            if slot not in self._slots and (device := recalled(parts, entry, interface)) is not None:
+            if (
+                slot not in self._inventory.slots
+                and (device := recalled(parts, entry, interface)) is not None
+            ):
                 self._restore(device)
             if slot in self.away:
                 self._has(worker, slot, entry, seen=True)
-            elif slot in self._slots:
+            elif slot in self._inventory.slots:
                 self.away.expect(slot, worker.name, entry.name)
 
     def _assume(self, worker: Worker, instance: Instance) -> None:
         if instance.kind == "virtual-machine" and (found := list(assumed(instance))):
-            known = {number_above(each.slot) for each in self._devices.values() if each.subsystem == "net"}
+            known = {
+                number_above(each.slot)
+                for each in self._inventory.devices.values()
+                if each.subsystem == "net"
+            }
             for device in found:
                 if number_above(device.slot) not in known and self._is_rightful(worker.name, device):
                     self._restore(device)
@@ -134,7 +139,7 @@ class NicLocations:
 
     def _given_up(self, slot: str) -> None:
         """What was seen nowhere is gone, unless an instance runs that nobody could look into yet."""
-        device = self._devices[slot]
+        device = self._inventory.devices[slot]
         workers = [worker for name in self._may_have(device) if (worker := self._workers.get(name))]
         unseen = [each for each in workers if each.is_running and not _shows(each)]
         if not any(self._assume_of(each, device) for each in unseen):
@@ -148,7 +153,9 @@ class NicLocations:
     def _has(self, worker: Worker, slot: str, entry: Entry, *, seen: bool) -> None:
         before = self.away.held(slot, worker.name, entry.name, seen=seen)
         if before is not None:
+            # Its entry for the interface may have to go, whether or not somebody can look.
             self._workers[before].look_again()
+            self._workers[before].kick()
 
 
 def _shows(worker: Worker) -> bool:

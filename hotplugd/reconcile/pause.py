@@ -27,9 +27,17 @@ _GONE: Final = (0.1, 0.1)
 
 
 class Pause:
-    """After each failure a longer one, until something is done. Times are the event loop's, in seconds."""
+    """After each failure a longer one, until something is done. Times are the event loop's, in seconds.
+
+    until     nothing is sent before
+    retry_at  when what failed is tried again: it is told of until then
+    ask_at    no question is asked before
+    look_at   when the server is to be asked whether whoever stopped or makes the instance has gone on
+    """
 
     def __init__(self) -> None:
+        self.until = self.retry_at = self.ask_at = LONG_AGO
+        self.look_at = NEVER
         self._retry = Retry()
         # What the last request failed with; and whether there is word of the instance since, for which a
         # question does not wait.
@@ -40,27 +48,6 @@ class Pause:
         self._learned = LONG_AGO
         # What is heard of, was not known and is made was made just now.
         self._new = True
-
-    @property
-    def until(self) -> float:
-        """Nothing is sent before."""
-        return max(self._retry.until, self._hands_off)
-
-    @property
-    def retry_at(self) -> float:
-        """When what failed is tried again: it is told of until then."""
-        return self._retry.until
-
-    @property
-    def ask_at(self) -> float:
-        """No question is asked before."""
-        return LONG_AGO if self._heard else self._retry.until
-
-    @property
-    def look_at(self) -> float:
-        """When the server is to be asked whether whoever stopped or makes the instance has gone on."""
-        hands_off = self._hands_off
-        return min(hands_off, self._learned + _HANDS_OFF) if self._learned < hands_off else NEVER
 
     @property
     def message(self) -> str:
@@ -81,6 +68,7 @@ class Pause:
         elif self._new if before is None else before.running or before.made != actual.made:
             self._hands_off = now + _HANDS_OFF
         self._learned, self._new = now, actual is None
+        self._set()
 
     def failed(self, error: ServerError, now: float, *, asking: bool, runs: bool) -> tuple[float, bool]:
         """A request failed, or a question (asking), about an instance that runs, or may.
@@ -99,25 +87,37 @@ class Pause:
         if stopped:
             # Unless it starts, of which there will be word.
             self._hands_off = self._retry.until
-            self.end()
+            self._retry.until = LONG_AGO
+        self._set()
         return pause, new
 
     def heard(self) -> None:
         """There is word of the instance."""
         self._heard = isinstance(self._failure, Busy | Gone)
+        self._set()
 
     def asked(self) -> None:
         """A question is asked."""
         self._heard = False
+        self._set()
 
     def wait(self, until: float) -> None:
         """Nothing is sent before that, whatever failed."""
         self._retry.until = until
+        self._set()
 
     def end(self) -> None:
         """What failed does not have to wait."""
         self._retry.until = LONG_AGO
+        self._set()
 
     def reset(self) -> None:
         """The server did what was asked, or everything begins anew."""
         self._retry.reset()
+        self._set()
+
+    def _set(self) -> None:
+        retry, hands_off, learned = self._retry.until, self._hands_off, self._learned
+        self.until, self.retry_at = max(retry, hands_off), retry
+        self.ask_at = LONG_AGO if self._heard else retry
+        self.look_at = min(hands_off, learned + _HANDS_OFF) if learned < hands_off else NEVER

@@ -14,14 +14,13 @@ from dataclasses import replace
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER
 from hotplugd.aio.tasks import Activity
-from hotplugd.model.entry import number_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Want, Wants, guard_rail, judged, may_be_used
 from hotplugd.plan.foreign_entries import Claim
 from hotplugd.plan.ownership import met
 from hotplugd.plan.planner import Attachment, Change
-from hotplugd.reconcile.moved_nics import PresentDevices
+from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.nic_locations import NicLocations
 from hotplugd.reconcile.ownership_watch import OwnershipWatch
 from hotplugd.reconcile.ports import Tools
@@ -41,19 +40,14 @@ class Reconciler:
         self._tools = tools
         self._rules = rules
         self._loop = asyncio.get_running_loop()
-        self._devices_listed = False
-        self._instances_listed = False
-        self._devices: dict[str, Device] = {}
-        self._since: dict[str, float] = {}
-        self._slots: set[str] = set()
-        self._unsettled: dict[str, Device] = {}
+        self._inventory = Inventory()
         self._wants: dict[str, Wants] = {}
         # The devices that rules take and the host uses, by key.
         self._used: dict[str, Device] = {}
         self._workers: dict[InstanceName, Worker] = {}
         self._ownership = OwnershipWatch(self._judge)
         self._nics = NicLocations(
-            tools.boot, self._workers, self._devices, self._slots, self._may_have, self._restore, self._gone
+            tools.boot, self._workers, self._inventory, self._may_have, self._restore, self._gone
         )
         self._away = self._nics.away
         # When an instance was found to be none at last.
@@ -66,7 +60,7 @@ class Reconciler:
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on."""
         self._rules = rules
-        for device in self._devices.values():
+        for device in self._inventory.devices.values():
             self._claim(device)
         self._each(Worker.may_start)
         # The rules may ask for the ids of other names.
@@ -75,23 +69,24 @@ class Reconciler:
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
         was = self._nics.back(device) if device.subsystem == "net" else None
-        before = self._devices.get(device.syspath)
+        before = self._inventory.devices.get(device.syspath)
         if before == device and was is None:
             return
         if before is not None and before.slot != device.slot:
             self._unlink(before)
-            self._slots.discard(before.slot)
+            self._inventory.slots.discard(before.slot)
         if was is not None:
             if before is not None and before.slot != device.slot:
                 self._claim(before, gone=True)
-            self._slots.discard(was.slot)
-            self._devices.pop(was.key, None)
+            self._inventory.slots.discard(was.slot)
+            self._inventory.devices.pop(was.key, None)
             self._rename(was.key, device.syspath)
         elif before is None or before.slot != device.slot:
-            self._since[device.syspath] = self._loop.time()
-        self._devices[device.syspath] = device
-        self._slots.add(device.slot)
-        self._slot_removal.back(device.slot)
+            self._inventory.since[device.syspath] = self._loop.time()
+        self._inventory.devices[device.syspath] = device
+        self._inventory.slots.add(device.slot)
+        if device.slot in self._slot_removal.devices:
+            self._slot_removal.back(device.slot)
         self._claim(device, was=was.key if was is not None else "")
         self._settle(device.syspath)
 
@@ -99,7 +94,7 @@ class Reconciler:
         """Take note that a device is gone."""
         for below in self._away.below(syspath):
             self._gone(below)
-        device = self._devices.get(syspath)
+        device = self._inventory.devices.get(syspath)
         if device is not None and device.subsystem == "net" and (names := self._may_have(device)):
             self._leaves(device)
             for name in names:
@@ -111,28 +106,30 @@ class Reconciler:
 
     def found_used(self, device: Device, how: str) -> None:
         """The host uses a device that was about to be put in, or uses it no more."""
-        known = self._devices.get(device.key)
+        known = self._inventory.devices.get(device.key)
         if known is not None and known.slot == device.slot:
             self.device(replace(known, in_use=how))
 
     def listed_devices(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
         """Take note of all devices there are. Those that udevd has not processed stay what they were."""
         present = {each.syspath for each in (*devices, *unsettled)}
-        for key, known in [each for each in self._devices.items() if each[0] not in present]:
+        for key, known in [each for each in self._inventory.devices.items() if each[0] not in present]:
             if not known.away:
                 self.no_device(key)
             elif self._tools.restore(known) is None:
                 self._gone(key)
         for device in devices:
-            if device.syspath not in self._devices:
+            if device.syspath not in self._inventory.devices:
                 self.device(device)
                 # Nobody knows since when it is there.
-                self._since.pop(device.syspath, None)
+                self._inventory.since.pop(device.syspath, None)
             else:
                 self.device(device)
-        self._unsettled = {each.syspath: each for each in unsettled if each.syspath not in self._devices}
-        self._devices_listed = True
-        self._each(self._looked)
+        self._inventory.unprocessed = {
+            each.syspath: each for each in unsettled if each.syspath not in self._inventory.devices
+        }
+        self._inventory.devices_listed = True
+        self._each(self.looked)
         self._each(Worker.kick)
 
     def listed_instances(self, instances: Iterable[Instance], asked: float = NEVER) -> None:
@@ -140,7 +137,7 @@ class Reconciler:
 
         asked  when, in the loop's time, the server was asked: what was learned later is newer
         """
-        self._instances_listed = True
+        self._inventory.instances_listed = True
         found = {instance.id: instance for instance in instances}
         self._ownership.gather()
         noted = {*self._tools.notes.names(), *self._tools.links.names()}
@@ -196,12 +193,11 @@ class Reconciler:
     @property
     def devices(self) -> int:
         """How many devices there are that rules can see."""
-        return len(self._devices)
+        return len(self._inventory.devices)
 
     def is_of_another(self, slot: str) -> bool:
         """Whether a device has the number that this slot's device had, and another slot."""
-        number = number_of(slot)
-        return slot not in self._slots and any(number_of(each) == number for each in self._slots)
+        return self._inventory.is_of_another(slot)
 
     @property
     def wanted(self) -> Iterable[Wants]:
@@ -213,7 +209,7 @@ class Reconciler:
         return [
             (device, want)
             for key, each in self._wants.items()
-            if (device := self._devices.get(key)) is not None
+            if (device := self._inventory.devices.get(key)) is not None
             and (want := next(iter(each.kept or each.wants), None)) is not None
             and may_be_used(want)
             and (device.in_use or not device.is_usb_device)
@@ -262,27 +258,28 @@ class Reconciler:
     def _leaves(self, device: Device) -> None:
         """An interface has left the host, perhaps for an instance: until that is known it is not gone."""
         away = self._away.leave(device)
-        self._devices.pop(device.key, None)
-        self._devices[away.key] = away
+        self._inventory.devices.pop(device.key, None)
+        self._inventory.devices[away.key] = away
         self._rename(device.key, away.key)
         self._claim(away, was=device.key)
 
     def _rename(self, key: str, to: str) -> None:
         self._ownership.forget(key)
-        if (since := self._since.pop(key, None)) is not None:
-            self._since[to] = since
+        if (since := self._inventory.since.pop(key, None)) is not None:
+            self._inventory.since[to] = since
 
     def _gone(self, key: str) -> None:
-        device = self._devices.pop(key, None)
-        self._since.pop(key, None)
+        device = self._inventory.devices.pop(key, None)
+        self._inventory.since.pop(key, None)
         if device is not None:
             self._away.end(device.slot)
-            self._slots.discard(device.slot)
+            self._inventory.slots.discard(device.slot)
             self._unlink(device)
             self._claim(device, gone=True)
             self._ownership.forget(key)
 
-    def _learned(self, name: InstanceName, instance: Instance | None) -> None:
+    def learned(self, name: InstanceName, instance: Instance | None) -> None:
+        """Take note of an instance as the server has it; None where there is none."""
         self._nics.learned(name, instance)
         self._ownership.learned(name, instance)
         if instance is not None:
@@ -295,21 +292,22 @@ class Reconciler:
             if any(want.instance == name for want in self._wants[key].kept):
                 self._claim(device)
         if instance is not None and instance.kind == "virtual-machine":
-            self._looked(self._worker(name))
+            self.looked(self._worker(name))
 
     def _judge(self, claims: AbstractSet[Claim]) -> None:
         """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
         for device in met([each.device for each in self._wants.values()], claims):
             self._claim(device)
 
-    def _looked(self, worker: Worker) -> None:
-        if self._devices_listed:
+    def looked(self, worker: Worker) -> None:
+        """Take note that somebody looked into an instance."""
+        if self._inventory.devices_listed:
             self._nics.looked(worker)
 
     def _restore(self, device: Device) -> None:
         """An interface is inside that nobody has seen on the host since we started."""
         if (found := self._tools.restore(device)) is not None:
-            self._slots.add(found.slot)
+            self._inventory.slots.add(found.slot)
             self._leaves(found)
 
     # --- devices to workers -----------------------------------------------------------------------------
@@ -343,7 +341,7 @@ class Reconciler:
 
     def _is_attached(self, found: Wants) -> bool:
         """Whether an instance where it should be has an entry of ours for it, of whichever version."""
-        holders = self._nics.claimants.of(found.device)
+        holders = self._nics.claimants.of(found.device) if found.device.subsystem == "net" else ()
         return any(
             each.instance in holders or self._workers[each.instance].has_entry(each.slot)
             for each in found.wants
@@ -356,7 +354,7 @@ class Reconciler:
 
     def _settle(self, syspath: str) -> None:
         # What an entry of an unprocessed device was kept for is known now, wherever that entry is.
-        if self._unsettled.pop(syspath, None) is not None:
+        if self._inventory.unprocessed.pop(syspath, None) is not None:
             self._each(Worker.kick)
 
     def _unlink(self, device: Device) -> None:
@@ -372,32 +370,17 @@ class Reconciler:
     def _worker(self, name: InstanceName) -> Worker:
         if name not in self._workers:
             self._workers[name] = Worker(
-                name,
-                self._tools,
-                self._activity,
-                self._ready,
-                PresentDevices(name, self._slots, self._away),
-                self._since,
-                self._learned,
-                self._looked,
-                self.found_used,
-                self._idle,
-                self._forgotten,
+                name, self._tools, self._activity, self._inventory, self._away, self, self._forgotten
             )
         return self._workers[name]
 
-    def _ready(self) -> Sequence[Device] | None:
-        """The devices that udevd has not processed, or None before everything was listed."""
-        listed = self._devices_listed and self._instances_listed
-        return tuple(self._unsettled.values()) if listed else None
-
-    def _idle(self, worker: Worker) -> None:
+    def is_idle(self, worker: Worker) -> None:
         """Forget the worker of what is no instance and should not be one."""
         self._slot_removal.look(worker.name)
         if self._workers.get(worker.name) is not worker:
             # It was forgotten, and what it had under way has ended.
             return
-        if worker.actual is None and not worker.wants and worker.is_idle:
+        if worker.is_over:
             worker.close()
             self._forgotten = self._loop.time()
             self._workers.pop(worker.name, None)

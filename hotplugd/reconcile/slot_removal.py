@@ -18,20 +18,23 @@ from hotplugd.reconcile.worker import Worker
 
 
 class SlotRemoval:
-    """The slots of devices that are gone."""
+    """The slots of devices that are gone.
+
+    devices  which device had each slot, as it is told of
+    """
 
     def __init__(self, tools: Tools, activity: Activity, workers: Mapping[InstanceName, Worker]) -> None:
         self._tools = tools
         self._activity = activity
         self._workers = workers
         self._listed = False
-        # By slot: which device it was; and by one of the instances that may have an entry that names it.
-        self._devices: dict[str, str] = {}
+        # By one of the instances that may have an entry that names it.
+        self.devices: dict[str, str] = {}
         self._by: dict[InstanceName, set[str]] = {}
 
     def leave(self, slot: str, device: str) -> None:
         """A device with a node is gone. device: as it is told of"""
-        self._devices[slot] = device
+        self.devices[slot] = device
         try:
             self._tools.slots.cut(slot)
         except OSError as error:
@@ -45,7 +48,7 @@ class SlotRemoval:
 
     def back(self, slot: str) -> None:
         """The device is there after all; where it is inside still, sealed and with its links cut."""
-        if self._devices.pop(slot, None) is None:
+        if self.devices.pop(slot, None) is None:
             return
         for each in self._workers.values():
             if each.holds(slot):
@@ -56,7 +59,7 @@ class SlotRemoval:
         """All instances are known."""
         if not self._listed:
             self._listed = True
-            for slot in list(self._devices):
+            for slot in list(self.devices):
                 self._settle(slot)
 
     def look(self, name: InstanceName) -> None:
@@ -66,7 +69,7 @@ class SlotRemoval:
 
     def _settle(self, slot: str) -> None:
         """Remove a slot's links, or wait for the first instance that may have an entry that names them."""
-        if slot not in self._devices:
+        if slot not in self.devices:
             return
         for name, worker in self._workers.items():
             if worker.may_name(slot):
@@ -76,10 +79,10 @@ class SlotRemoval:
             self._tools.slots.remove(slot)
         except OSError as error:
             self._tell(slot, error)
-        del self._devices[slot]
+        del self.devices[slot]
 
     def _tell(self, slot: str, error: OSError) -> None:
-        self._tools.log.error("slot.problem", device=self._devices[slot], reason=str(error))
+        self._tools.log.error("slot.problem", device=self.devices[slot], reason=str(error))
 
 
 def _look_again(worker: Worker, fine: bool) -> None:

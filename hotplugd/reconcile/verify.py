@@ -27,6 +27,7 @@ class Verifier:
     """One instance's inside, as far as it was seen.
 
     orphans       which nodes should be gone
+    observed      what was seen inside since the last change
     learned       called when more of it was seen
     is_looked_at  whether a look is under way
     """
@@ -38,6 +39,7 @@ class Verifier:
         activity: Activity,
         report: EventLog,
         orphans: Orphans,
+        observed: Observed,
         learned: Callable[[], None],
     ) -> None:
         self._name = name
@@ -47,23 +49,18 @@ class Verifier:
         self._orphans = orphans
         self._learned = learned
         self._loop = asyncio.get_running_loop()
-        self._observed = Observed()
+        self._observed = observed
         self._symlinks = Symlinks(name, tools, activity, self._linked)
         self._notifier = Notifier(name, tools, activity, report)
         self.is_looked_at = False
         # The names of the interfaces that entries put inside.
         self._nics: list[str] = []
 
-    @property
-    def seen(self) -> Inside | None:
-        """What was seen since the last change; None where nothing was."""
-        return self._observed.inside
-
     def problems(self, *, wanted: bool) -> list[Problem]:
         """What is wrong inside. wanted: whether anything should be there."""
         found: list[Problem] = []
-        if self.seen is not None and self.seen.error and wanted:
-            found.append(Problem("", "", f"cannot look inside {self._name}: {self.seen.error}"))
+        if self._observed.inside is not None and self._observed.inside.error and wanted:
+            found.append(Problem("", "", f"cannot look inside {self._name}: {self._observed.inside.error}"))
         if self._observed.is_busy(self._loop.time()):
             found.append(Problem("", "", f"{self._name}: {BUSY}"))
         found += self._orphans.seen_problems()
@@ -71,28 +68,12 @@ class Verifier:
 
     # --- what happened ----------------------------------------------------------------------------------
 
-    def look_again(self) -> None:
-        """What was seen may no longer be so."""
-        self._observed.look_again()
-
-    def forget_observed(self) -> None:
-        """What was seen is no longer so, or does not answer what is asked now."""
-        self._observed.forget()
-
     def forget(self) -> None:
         """There is another init, or none."""
         self._observed.forget()
         self._orphans.restarted()
         self._notifier.forget()
         self._symlinks.forget()
-
-    def changed(self, places: Iterable[str]) -> None:
-        """A request is about to change what is at these places, or did, or tried to."""
-        self._observed.changed(places)
-
-    def arrived(self, place: str) -> None:
-        """Something was put there."""
-        self._orphans.arrived([place])
 
     def left(self, entry: Entry, *, cleared: bool = False) -> None:
         """An entry went, and its node should be gone. cleared: the server was asked once more."""
@@ -125,8 +106,8 @@ class Verifier:
 
     def rest(self, plan: Plan, instance: Instance) -> None:
         """Make the links and tell the uevents that follow from what was seen."""
-        self._symlinks.link(plan.attachments, instance, self.seen)
-        self._notifier.tell(plan, instance, self.seen)
+        self._symlinks.link(plan.attachments, instance, self._observed.inside)
+        self._notifier.tell(plan, instance, self._observed.inside)
 
     def _looked(self, fine: bool) -> None:
         self.is_looked_at = False
