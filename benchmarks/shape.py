@@ -92,7 +92,7 @@ def shape_of(event: Callable[[Bench], None], *present: object) -> Shape:
         sys.setprofile(called)
         try:
             event(bench)
-            await bench.reconciler.settled()
+            await at(100)
         finally:
             sys.setprofile(None)
 

@@ -10,8 +10,8 @@ from hotplugd.model.entry import place_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.planner import Change
-from hotplugd.reconcile.notified import Notification
-from hotplugd.reconcile.orphans import OrphanedNode
+from hotplugd.reconcile.notification import Notification
+from hotplugd.reconcile.orphaned_node import OrphanedNode
 
 
 class EventLog:

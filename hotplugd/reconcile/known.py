@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hotplugd.model.entry import is_ours, names_for
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Instance, InstanceName
 from hotplugd.plan.desired import Want
 from hotplugd.plan.planner import Plan
-from hotplugd.reconcile.batching import Batching
+from hotplugd.reconcile.batching import CROWDED, Batching
 from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.failed_starts import FailedStarts
-from hotplugd.reconcile.freshness import Freshness
+from hotplugd.reconcile.freshness import EDITED, Freshness
 from hotplugd.reconcile.observed import Observed
 from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.pause import Pause
@@ -57,3 +59,33 @@ class Known:
     def wanted(self) -> list[Want]:
         """What should be in it."""
         return [want for wants in self.wants.values() for want in wants]
+
+    def busy(self, now: float) -> dict[str, bool]:
+        """What may make it wait that never ends, and whether it does."""
+        return {CROWDED: self.batching.is_busy(now), EDITED: self.freshness.is_busy(now)}
+
+    def problems(self, now: float) -> list[Problem]:
+        """What is wrong with it, but for what was seen inside."""
+        found = list(self.plan.problems)
+        if self.pause.message:
+            found.append(Problem("", "", f"{self.name}: {self.pause.message}"))
+        found += [Problem("", "", f"{self.name}: {why}") for why, busy in self.busy(now).items() if busy]
+        return found + self.batching.problems(now) + self.orphans.problems()
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is no instance, should be nothing in it, and nothing is in doubt."""
+        return not (self.actual or self.wants or self.freshness.stale or self.orphans.is_unsure)
+
+    def may_name(self, slot: str) -> bool:
+        """Whether the server may have an entry of ours here for the device with this slot, now or soon."""
+        names = names_for(slot)
+        if not self.sending.isdisjoint(names) or self.orphans.may_be_there(names):
+            return True
+        if not self.freshness.known:
+            return self.freshness.stale
+        # Elsewhere in a cluster it names what another host has by that name.
+        if self.actual is None or not self.actual.here:
+            return False
+        there = self.actual.entries
+        return any(each in there and is_ours(there[each]) for each in names)

@@ -1,17 +1,27 @@
-"""Tells those inside one instance by uevents of what came and of what went: what they were not told yet."""
+"""Tells those inside one instance by uevents of what came and of what went: what they were not told yet.
+
+An instance is told `add` of a device once the device's node was seen inside, by this daemon and under the
+present init: after an attach, and once more after hotplugd or the instance started, since nobody knows what
+those inside had heard. They take it as what `udevadm trigger` makes them hear. They are told `remove` once
+the entry of a device of which they were told is no more there, nor its node. A node that was lost and is put
+back is not told of again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from hotplugd.aio.tasks import Activity
+from hotplugd.model.entry import place_of
 from hotplugd.model.ports import Unfit
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Inside, Instance, InstanceName
-from hotplugd.plan.planner import Plan
+from hotplugd.model.uevent import Uevent
+from hotplugd.model.values import Devnum, Inside, Instance, InstanceName
+from hotplugd.plan.planner import Attachment, Plan
 from hotplugd.reconcile.event_log import EventLog
-from hotplugd.reconcile.notified import Notification, Notified
+from hotplugd.reconcile.notification import Notification
 from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.retry_queue import RetryQueue
 
@@ -83,3 +93,59 @@ class Notifier:
     def _problem(self, notification: Notification, message: str) -> Problem:
         what = f"{self._name} was not told that it {_WHAT[notification.uevent.action]}: {message}"
         return Problem(str(notification.uevent.device), notification.rule, what)
+
+
+class Notified:
+    """What those inside know, in the life of one init."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Notification] = {}
+
+    def forget(self) -> None:
+        """There is another init, or none."""
+        self._known.clear()
+
+    def note(self, notification: Notification, uevent: Uevent) -> None:
+        """They were told this."""
+        if uevent.action == "add":
+            self._known[notification.key] = Notification(uevent, notification.entry, notification.rule)
+        else:
+            self._known.pop(notification.key, None)
+
+    def leaving(self, instance: Instance) -> list[Notification]:
+        """Of which devices those inside know that the instance has no entry for any more."""
+        places = {each.name: place_of(each) for each in instance.entries.values()}
+        # Where a GPU's nodes are its entry does not say.
+        return [each for (name, path), each in self._known.items() if places.get(name) not in (path, "")]
+
+    def due(
+        self, instance: Instance, attachments: Iterable[Attachment], inside: Inside
+    ) -> list[Notification]:
+        """What to tell now, in this order: what went makes place for what came.
+
+        inside  what was seen since the last change of each path
+        """
+        here = {
+            each.want.place: each
+            for each in attachments
+            if _has(inside, each.want.place, each.want.device.devnum)
+        }
+        gone = [
+            replace(each, uevent=replace(each.uevent, action="remove"))
+            for each in self.leaving(instance)
+            if each.uevent.path in here
+            or (
+                each.uevent.path in inside.nodes
+                and not _has(inside, each.uevent.path, each.uevent.device.devnum)
+            )
+        ]
+        come = [
+            Notification(Uevent("add", each.want.device, path), each.entry.name, each.want.rule.name)
+            for path, each in here.items()
+        ]
+        return gone + [each for each in come if each.key not in self._known]
+
+
+def _has(inside: Inside, path: str, number: Devnum | None) -> bool:
+    node = inside.nodes.get(path)
+    return node is not None and node.devnum == number

@@ -18,44 +18,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
-from hotplugd.model import entry as entries
-from hotplugd.model.entry import MARK_NODE, MARK_RULE, is_ours, place_of, slot_of
+from hotplugd.model.entry import MARK_NODE, MARK_RULE, is_ours, is_path, place_of, slot_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName, Node
 from hotplugd.plan.planner import Change
+from hotplugd.reconcile.orphaned_node import OrphanedNode
 from hotplugd.reconcile.ports import EntryJournal
 
 # Seconds: the first pause after the server did not take something away, and the longest.
 _PAUSES: Final = (0.1, 600.0)
-
-
-@dataclass(frozen=True, slots=True)
-class OrphanedNode:
-    """A node that may be inside, and whose entry has gone.
-
-    cleared  the server was asked once more to take it away
-    """
-
-    change: Change
-    cleared: bool = False
-
-    @property
-    def path(self) -> str:
-        """Where it was."""
-        return place_of(self.change.entry)
-
-    def __str__(self) -> str:
-        """What is wrong where it is still there."""
-        what = "its entry is gone, and its node is still there"
-        return f"{what}; " + (
-            "restarting the instance takes it away, unless another entry puts it there"
-            if self.cleared
-            else "the server is asked to take it away"
-        )
-
-    def is_at(self, node: Node | None) -> bool:
-        """Whether what was seen at its path is its node."""
-        return node is not None and node.devnum is not None and entries.is_for(self.change.entry, node.devnum)
 
 
 @dataclass(slots=True)
@@ -164,7 +135,7 @@ class Orphans:
     def left(self, entry: Entry, *, cleared: bool = False) -> bool:
         """An entry went: its node should be gone. Returns whether that is to be seen anew."""
         orphan = OrphanedNode(self._removal(entry), cleared)
-        if not entries.is_path(orphan.path) or self._of(entry).sought == orphan:
+        if not is_path(orphan.path) or self._of(entry).sought == orphan:
             self._tidy()
             return False
         for each in self.records.values():

@@ -16,13 +16,12 @@ from hotplugd.aio.backoff import LONG_AGO, NEVER
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
-from hotplugd.plan.desired import Want, Wants, guard_rail, judged, may_be_used
+from hotplugd.plan.desired import Want, Wants
 from hotplugd.plan.foreign_entries import Claim
-from hotplugd.plan.ownership import met
 from hotplugd.plan.planner import Attachment, Change
+from hotplugd.reconcile.assignments import Assignments
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.nic_locations import NicLocations
-from hotplugd.reconcile.ownership_watch import OwnershipWatch
 from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.slot_removal import SlotRemoval
 from hotplugd.reconcile.worker import Worker
@@ -38,18 +37,15 @@ class Reconciler:
 
     def __init__(self, tools: Tools, rules: RuleSet) -> None:
         self._tools = tools
-        self._rules = rules
         self._loop = asyncio.get_running_loop()
         self._inventory = Inventory()
-        self._wants: dict[str, Wants] = {}
-        # The devices that rules take and the host uses, by key.
-        self._used: dict[str, Device] = {}
         self._workers: dict[InstanceName, Worker] = {}
-        self._ownership = OwnershipWatch(self._judge)
         self._nics = NicLocations(
             tools.boot, self._workers, self._inventory, self._may_have, self._restore, self._gone
         )
         self._away = self._nics.away
+        self._assignments = Assignments(rules, self._workers, self._nics.claimants, self._judge, tools.log)
+        self._ownership = self._assignments.ownership
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
@@ -59,7 +55,7 @@ class Reconciler:
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on."""
-        self._rules = rules
+        self._assignments.rules = rules
         for device in self._inventory.devices.values():
             self._claim(device)
         self._each(Worker.may_start)
@@ -88,7 +84,8 @@ class Reconciler:
         if device.slot in self._slot_removal.devices:
             self._slot_removal.back(device.slot)
         self._claim(device, was=was.key if was is not None else "")
-        self._settle(device.syspath)
+        if device.syspath in self._inventory.unprocessed:
+            self._processed(device.syspath)
 
     def no_device(self, syspath: str) -> None:
         """Take note that a device is gone."""
@@ -102,7 +99,8 @@ class Reconciler:
                     self._worker(name).look_again()
         else:
             self._gone(syspath)
-        self._settle(syspath)
+        if syspath in self._inventory.unprocessed:
+            self._processed(syspath)
 
     def found_used(self, device: Device, how: str) -> None:
         """The host uses a device that was about to be put in, or uses it no more."""
@@ -202,29 +200,15 @@ class Reconciler:
     @property
     def wanted(self) -> Iterable[Wants]:
         """Where each device that a rule takes should go."""
-        return self._wants.values()
+        return self._assignments.wants.values()
 
     def usable(self) -> list[tuple[Device, Want]]:
         """The devices that rules take unless the host uses them, and the first place where each would go."""
-        return [
-            (device, want)
-            for key, each in self._wants.items()
-            if (device := self._inventory.devices.get(key)) is not None
-            and (want := next(iter(each.kept or each.wants), None)) is not None
-            and may_be_used(want)
-            and (device.in_use or not device.is_usb_device)
-        ]
+        return self._assignments.usable(self._inventory.devices)
 
     def kept(self) -> list[str]:
         """The syspaths of devices that a guard rail keeps on the host, though a rule takes them."""
-        return [
-            each.device.syspath
-            for each in self._wants.values()
-            if each.rule is not None
-            and each.rule.attach is not None
-            and not each.rule.attach.force
-            and guard_rail(each.device)
-        ]
+        return self._assignments.kept()
 
     def attachments(self) -> list[Attachment]:
         """What is attached now, by instance."""
@@ -236,10 +220,7 @@ class Reconciler:
 
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that is not so, and why."""
-        found = [
-            problem for wanted in self._wants.values() for problem in wanted.problems if not problem.guard
-        ]
-        found += self._nics.problems()
+        found = self._assignments.problems() + self._nics.problems()
         for _, worker in sorted(self._workers.items()):
             found += [problem for problem in worker.problems() if not problem.guard]
         found += self._tools.seals.problems()
@@ -251,7 +232,7 @@ class Reconciler:
         """The instances that have, or may be about to have, what has left the host: one that starts takes it
         before anybody says that it runs.
         """
-        wanted = self._wants.get(device.key, Wants(device)).wants
+        wanted = self._assignments.wants.get(device.key, Wants(device)).wants
         names = {each.instance for each in wanted if self._worker(each.instance).holds(each.slot)}
         return names.union(self._nics.claimants.of(device))
 
@@ -281,22 +262,14 @@ class Reconciler:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as the server has it; None where there is none."""
         self._nics.learned(name, instance)
-        self._ownership.learned(name, instance)
-        if instance is not None:
-            # What was attached before anybody knew of it stays.
-            for found in self._ownership.withheld(name):
-                if self._is_attached(found):
-                    self._claim(found.device)
-        # What the host uses stays where it is, while that runs.
-        for key, device in list(self._used.items()):
-            if any(want.instance == name for want in self._wants[key].kept):
-                self._claim(device)
+        for device in self._assignments.learned(name, instance):
+            self._claim(device)
         if instance is not None and instance.kind == "virtual-machine":
             self.looked(self._worker(name))
 
     def _judge(self, claims: AbstractSet[Claim]) -> None:
         """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
-        for device in met([each.device for each in self._wants.values()], claims):
+        for device in self._assignments.met(claims):
             self._claim(device)
 
     def looked(self, worker: Worker) -> None:
@@ -315,18 +288,7 @@ class Reconciler:
     def _claim(self, device: Device, *, gone: bool = False, was: str = "") -> None:
         """Tell the workers concerned where the device should go. was: what it was known by before."""
         key = device.key
-        before = self._wants.pop(was or key, None)
-        self._used.pop(was or key, None)
-        now = Wants(device) if gone else self._wanted(device)
-        if now.rule is not None:
-            self._wants[key] = now
-        if now.kept:
-            self._used[key] = device
-        for problem in now.problems:
-            if not problem.guard and (before is None or problem not in before.problems):
-                self._tools.log.warning(
-                    "device.problem", device=problem.device, rule=problem.rule, reason=problem.message
-                )
+        before, now = self._assignments.assign(device, gone=gone, was=was)
         if before is not None and before.wants == now.wants and was in ("", key):
             return
         for name in {want.instance for want in (*(before.wants if before else ()), *now.wants)}:
@@ -335,27 +297,10 @@ class Reconciler:
             mine = tuple(want for want in now.wants if want.instance == name)
             self._worker(name).want(key, mine)
 
-    def _wanted(self, device: Device) -> Wants:
-        found = judged(self._rules, device, self._has)
-        return self._ownership.judge(found, attached=self._is_attached(found))
-
-    def _is_attached(self, found: Wants) -> bool:
-        """Whether an instance where it should be has an entry of ours for it, of whichever version."""
-        holders = self._nics.claimants.of(found.device) if found.device.subsystem == "net" else ()
-        return any(
-            each.instance in holders or self._workers[each.instance].has_entry(each.slot)
-            for each in found.wants
-            if each.instance in self._workers
-        )
-
-    def _has(self, want: Want) -> bool:
-        worker = self._workers.get(want.instance)
-        return worker is not None and worker.is_running and worker.has_entry(want.slot)
-
-    def _settle(self, syspath: str) -> None:
+    def _processed(self, syspath: str) -> None:
         # What an entry of an unprocessed device was kept for is known now, wherever that entry is.
-        if self._inventory.unprocessed.pop(syspath, None) is not None:
-            self._each(Worker.kick)
+        del self._inventory.unprocessed[syspath]
+        self._each(Worker.kick)
 
     def _unlink(self, device: Device) -> None:
         # Whatever the rules say now: an entry from before may be left that names the link.

@@ -114,7 +114,8 @@ class Requests:
         self._known.batching.sent(self._loop.time())
         self._known.orphans.begin(batch)
         # Updates and repairs, too: the server takes out what is there and makes a new node.
-        await self.seal(each.entry.name for each in batch if each.action != "add")
+        if leaving := [each.entry.name for each in batch if each.action != "add"]:
+            await self.seal(leaving)
         try:
             actual = await self._tools.server.apply(self._known.name, put, remove)
         except Refused as error:

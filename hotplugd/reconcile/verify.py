@@ -88,7 +88,7 @@ class Verifier:
 
     def look_at(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
         """When to look into an instance that runs here; never for all that is known now."""
-        if new := self._orphans.seek(instance):
+        if self._orphans.records and (new := self._orphans.seek(instance)):
             self._observed.changed(new)
         self._symlinks.has(instance)
         if self.is_looked_at:
@@ -122,7 +122,7 @@ class Verifier:
             inside = Inside(error=str(error))
         counts = self._observed.seen(begun, inside, self._loop.time())
         self._log.busy(BUSY, now=self._observed.is_busy(self._loop.time()))
-        if counts:
+        if counts and self._orphans.records:
             for each in self._orphans.looked(inside.nodes):
                 self._log.left_behind(each)
 

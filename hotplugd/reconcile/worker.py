@@ -19,9 +19,8 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Inside, Instance, InstanceName
 from hotplugd.plan.desired import Want, may_be_used
 from hotplugd.plan.planner import Plan, plan_instance
-from hotplugd.reconcile.batching import CROWDED
 from hotplugd.reconcile.event_log import EventLog
-from hotplugd.reconcile.freshness import EDITED, Freshness
+from hotplugd.reconcile.freshness import Freshness
 from hotplugd.reconcile.host_use import HostUse
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.known import Known
@@ -179,23 +178,12 @@ class Worker:
     @property
     def is_over(self) -> bool:
         """Whether there is no instance, should be nothing in it, and nothing is under way or in doubt."""
-        known = self._known
-        busy = self._working or self._verifier.is_looked_at or known.freshness.stale
-        return known.actual is None and not (known.wants or busy or known.orphans.is_unsure)
+        return not (self._working or self._verifier.is_looked_at) and self._known.is_nothing
 
     def problems(self) -> list[Problem]:
         """What is wrong here, and why."""
-        known = self._known
-        found = list(known.plan.problems)
-        if known.pause.message:
-            found.append(Problem("", "", f"{self.name}: {known.pause.message}"))
-        found += [Problem("", "", f"{self.name}: {why}") for why, busy in self._busy().items() if busy]
-        found += known.batching.problems(self._loop.time()) + known.orphans.problems()
-        return found + self._verifier.problems(wanted=bool(known.wants))
-
-    def _busy(self) -> dict[str, bool]:
-        now = self._loop.time()
-        return {CROWDED: self._known.batching.is_busy(now), EDITED: self._known.freshness.is_busy(now)}
+        found = self._known.problems(self._loop.time())
+        return found + self._verifier.problems(wanted=bool(self._known.wants))
 
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
@@ -209,16 +197,7 @@ class Worker:
 
     def may_name(self, slot: str) -> bool:
         """Whether the server may have an entry of ours here for the device with this slot, now or soon."""
-        known, names = self._known, entries.names_for(slot)
-        if not known.sending.isdisjoint(names) or known.orphans.may_be_there(names):
-            return True
-        if not known.freshness.known:
-            return known.freshness.stale
-        # Elsewhere in a cluster it names what another host has by that name.
-        if known.actual is None or not known.actual.here:
-            return False
-        there = known.actual.entries
-        return any(each in there and entries.is_ours(there[each]) for each in names)
+        return self._known.may_name(slot)
 
     async def seal(self, names: Iterable[str]) -> None:
         """Seal what the instance has inside by its entries of these names: it is about to go."""
@@ -283,7 +262,8 @@ class Worker:
         is_old = fresh.stale or min(pause.look_at, fresh.again_at) <= now
         stale = is_old and not fresh.answered
         sends = known.planned and not stale and pause.until <= now
-        batch = known.batching.batch(known.plan.changes, now) if sends else []
+        changes = known.plan.changes
+        batch = known.batching.batch(changes, now) if sends and changes else []
         doubtful = sends and known.orphans.records
         added = [change.want for change in batch if change.action == "add" and change.want is not None]
         to_check = [want for want in added if may_be_used(want)]
@@ -315,7 +295,7 @@ class Worker:
         known.plan = plan_instance(
             self.name,
             known.actual,
-            known.wanted(),
+            [want for wants in known.wants.values() for want in wants],
             known.observed.inside,
             tuple(self._inventory.unprocessed.values()),
             self._present,
@@ -328,24 +308,30 @@ class Worker:
         self.kick()
 
     def _rest(self, state: State, step: Rest) -> None:
-        """There is nothing to ask or to send: link and tell inside, and set the alarm."""
+        """There is nothing to ask or to send: have links made and uevents told, and set the alarm."""
         known, now = self._known, state.now
         known.freshness.expect_nothing()
-        known.log.would(step.would)
-        times = [*known.batching.rest(known.plan.changes, now), *known.orphans.due()]
-        times += [known.freshness.again_at, state.look_at, known.pause.retry_at]
+        times = [*known.batching.rest(known.plan.changes, now), state.look_at]
+        times += [known.freshness.again_at, known.pause.retry_at]
         if state.stale:
             times.append(state.ask_at)
         # What failed is told of until it would be tried again.
         if step.done:
             known.pause.reset()
-        if known.plan.changes or known.orphans.is_unsure or known.pause.message:
+        in_doubt = False
+        if known.orphans.records:
+            times += known.orphans.due()
+            in_doubt = known.orphans.is_unsure
+        if known.plan.changes or in_doubt or known.pause.message:
             times.append(known.pause.look_at)
-        for why, busy in self._busy().items():
-            known.log.busy(why, now=busy)
-        if (container := known.container) is not None:
-            self._verifier.rest(known.plan, container)
-        if not self._verifier.is_looked_at:  # which may settle some of them
+        if step.would:
+            known.log.would(step.would)
+        # A look may settle some of it: all this comes after the look.
+        if not self._verifier.is_looked_at:
+            for why, busy in known.busy(now).items():
+                known.log.busy(why, now=busy)
+            if (container := known.container) is not None:
+                self._verifier.rest(known.plan, container)
             known.log.problems(known.plan.problems)
         self._set_alarm(min((time for time in times if time > now), default=NEVER))
 

@@ -9,7 +9,7 @@ import pytest
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.desired import Want, Wants
 from hotplugd.plan.desired import judged as judged_by
-from hotplugd.reconcile import reconciler
+from hotplugd.reconcile import assignments
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import BOX, box, console, disk, interface, nic_entry, phone
 from tests.reconcile.bench import Bench
@@ -211,7 +211,7 @@ def test_ten_thousand_entries_of_others_have_nothing_judged_that_they_do_not_tak
         judged.append(device.kernel)
         return judged_by(rules, device, has)
 
-    monkeypatch.setattr(reconciler, "judged", judge)
+    monkeypatch.setattr(assignments, "judged", judge)
 
     def forged(number: int) -> dict[str, str]:
         kind = ("usb", "unix-hotplug")[number % 2]

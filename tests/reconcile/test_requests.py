@@ -13,7 +13,7 @@ from hotplugd.model.ports import Busy, Unreachable
 from hotplugd.model.values import Device, Entry, InstanceName
 from hotplugd.plan.desired import Want, Wants
 from hotplugd.plan.desired import judged as judged_by
-from hotplugd.reconcile import reconciler
+from hotplugd.reconcile import assignments
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset
 from tests.reconcile.bench import Bench, Request, fail, names, recover
@@ -412,7 +412,7 @@ def test_no_device_is_judged_again_for_entries_that_are_not_about_it(
         judged.append(device.kernel)
         return judged_by(rules, device, has)
 
-    monkeypatch.setattr(reconciler, "judged", judge)
+    monkeypatch.setattr(assignments, "judged", judge)
     disk = Entry("root", {"type": "disk", "path": "/", "pool": "default"})
     theirs = [
         box([replace(THEIRS, config={**THEIRS.config, "source": f"/dev/ttyUSB{number}"})], [disk], name=name)
