@@ -36,47 +36,49 @@ class OwnershipWatch:
         self._loop = asyncio.get_running_loop()
         self._changed = changed
         self._gathered: set[Claim] | None = None
-        # Where the devices that are withheld would be, by key.
+        # The wants of the devices that are withheld, by key.
         self._withheld: dict[str, Wants] = {}
         # Instances that have just stopped, and may be about to start again.
         self._restarting: dict[InstanceName, asyncio.TimerHandle] = {}
 
     def gather(self) -> None:
-        """Say nothing before `tell`: many instances are told of at once."""
+        """Gather changes until `tell`: many instances are listed at once."""
         self._gathered = set()
 
     def tell(self) -> None:
-        """Say what was gathered."""
+        """Report what was gathered."""
         changed, self._gathered = self._gathered, None
         if changed:
             self._changed(changed)
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
-        """Take note of an instance as it is, None where it is gone."""
+        """The instance is like this now; None if it is gone."""
         changed = self.claims.learned(name, instance, restarts=self._restarts(name, instance))
         if self._gathered is not None:
             self._gathered |= changed
         elif changed:
             self._changed(changed)
 
-    def judge(self, found: Wants, *, attached: bool) -> Wants:
-        """The wants of a device with regard to what others have."""
-        judged = withheld(found, self.claims, attached=attached)
-        self.forget(found.device.key)
-        if found.wants and not judged.wants:
-            self._withheld[found.device.key] = found
+    def judge(self, wants: Wants, *, attached: bool) -> Wants:
+        """The wants of a device, less those that conflict with others' entries."""
+        judged = withheld(wants, self.claims, attached=attached)
+        self.forget(wants.device.key)
+        if wants.wants and not judged.wants:
+            self._withheld[wants.device.key] = wants
         return judged
 
     def forget(self, key: str) -> None:
-        """The device is gone, has another key, or is judged anew."""
+        """The device is gone, has another key, or is judged again."""
         self._withheld.pop(key, None)
 
     def withheld(self, name: InstanceName) -> list[Wants]:
-        """Where the devices would be that are withheld, of those that would be in this instance."""
-        return [each for each in self._withheld.values() if any(name == want.instance for want in each.wants)]
+        """The wants of withheld devices that would otherwise be in this instance."""
+        return [
+            wants for wants in self._withheld.values() if any(name == want.instance for want in wants.wants)
+        ]
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Cancel all timers."""
         for timer in self._restarting.values():
             timer.cancel()
 
@@ -153,7 +155,7 @@ class Assignments:
         again: list[Device] = []
         if instance is not None:
             # What was attached before anybody knew of it stays.
-            again += [each.device for each in self.ownership.withheld(name) if self._is_attached(each)]
+            again += [wants.device for wants in self.ownership.withheld(name) if self._is_attached(wants)]
         # What the host uses stays where it is, while that runs.
         return again + [
             device
@@ -163,19 +165,19 @@ class Assignments:
 
     def met(self, claims: AbstractSet[Claim]) -> list[Device]:
         """The devices that others' entries claim by any of these. No rule takes the rest."""
-        return met([each.device for each in self.wants.values()], claims)
+        return met([wants.device for wants in self.wants.values()], claims)
 
     def problems(self) -> list[Problem]:
         """Why devices are nowhere that rules take."""
-        return [each for wants in self.wants.values() for each in wants.problems if not each.guard]
+        return [problem for wants in self.wants.values() for problem in wants.problems if not problem.guard]
 
     def usable(self, devices: Mapping[str, Device]) -> list[tuple[Device, Want]]:
         """The devices that rules take unless the host uses them, and the first place where each would go."""
         return [
             (device, want)
-            for key, each in self.wants.items()
+            for key, wants in self.wants.items()
             if (device := devices.get(key)) is not None
-            and (want := next(iter(each.kept or each.wants), None)) is not None
+            and (want := next(iter(wants.kept or wants.wants), None)) is not None
             and may_be_used(want)
             and (device.in_use or not device.is_usb_device)
         ]
@@ -183,25 +185,25 @@ class Assignments:
     def kept(self) -> list[str]:
         """The syspaths of devices that a guard rail keeps on the host, though a rule takes them."""
         return [
-            each.device.syspath
-            for each in self.wants.values()
-            if each.rule is not None
-            and each.rule.attach is not None
-            and not each.rule.attach.force
-            and guard_rail(each.device)
+            wants.device.syspath
+            for wants in self.wants.values()
+            if wants.rule is not None
+            and wants.rule.attach is not None
+            and not wants.rule.attach.force
+            and guard_rail(wants.device)
         ]
 
     def _wanted(self, device: Device) -> Wants:
-        found = judged(self.rules, device, self._has)
-        return self.ownership.judge(found, attached=self._is_attached(found))
+        wants = judged(self.rules, device, self._has)
+        return self.ownership.judge(wants, attached=self._is_attached(wants))
 
-    def _is_attached(self, found: Wants) -> bool:
+    def _is_attached(self, wants: Wants) -> bool:
         """Whether an instance where it should be has an entry of ours for it, of whichever version."""
-        holders = self._claimants.of(found.device) if found.device.subsystem == "net" else ()
+        holders = self._claimants.of(wants.device) if wants.device.subsystem == "net" else ()
         return any(
-            each.instance in holders or self._workers[each.instance].has_entry(each.slot)
-            for each in found.wants
-            if each.instance in self._workers
+            want.instance in holders or self._workers[want.instance].has_entry(want.slot)
+            for want in wants.wants
+            if want.instance in self._workers
         )
 
     def _has(self, want: Want) -> bool:

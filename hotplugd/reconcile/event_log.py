@@ -1,4 +1,4 @@
-"""What a worker did and could not do, told to the log: each thing once for as long as it is so."""
+"""Logs what a worker did and could not do: each problem once for as long as it lasts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hotplugd.reconcile.orphaned_node import OrphanedNode
 
 
 class EventLog:
-    """Tells of one instance."""
+    """The log events of one instance."""
 
     def __init__(self, name: InstanceName, log: FilteringBoundLogger) -> None:
         self._instance = str(name)
@@ -32,7 +32,7 @@ class EventLog:
         self._log.info(f"device.{change.action}", **fields)
 
     def would(self, changes: Iterable[Change]) -> None:
-        """These changes would be made, were it not a dry run."""
+        """In a dry run: these changes would be made."""
         for change in changes:
             if (change.entry.name, change.action) not in self._would:
                 self._would.add((change.entry.name, change.action))
@@ -53,7 +53,7 @@ class EventLog:
         self._log.warning("instance.problem", instance=self._instance, reason=reason, retry_in=pause)
 
     def busy(self, reason: str, *, now: bool) -> None:
-        """The instance never rests, and has to wait for that; or no more."""
+        """For this reason the instance is served more slowly; or no longer, if not now."""
         if now and reason not in self._busy:
             self._busy.add(reason)
             self._log.warning("instance.problem", instance=self._instance, reason=reason)
@@ -62,15 +62,15 @@ class EventLog:
 
     def problems(self, problems: Iterable[Problem]) -> None:
         """The plan has these problems."""
-        now = tuple(each for each in problems if not each.guard)
-        for each in now:
-            if each not in self._problems:
+        now = tuple(problem for problem in problems if not problem.guard)
+        for problem in now:
+            if problem not in self._problems:
                 self._log.warning(
                     "device.problem",
-                    device=each.device,
-                    rule=each.rule,
+                    device=problem.device,
+                    rule=problem.rule,
                     instance=self._instance,
-                    reason=each.message,
+                    reason=problem.message,
                 )
         self._problems = frozenset(now)
 

@@ -10,18 +10,18 @@ from typing import Final
 from hotplugd.aio.backoff import LONG_AGO, NEVER, delay
 from hotplugd.aio.pace import Pace
 
-# Events make us ask the server this often in a row, and then no more often than that: who is root inside can
-# have the server send events without end (LXD: devlxd, PATCH /1.0).
+# This many questions in a row are free; then there is one in this many seconds. Root inside can make the
+# server send events without end (LXD: devlxd, PATCH /1.0).
 _FREE_QUESTIONS: Final = 10
 _QUESTION: Final = 0.1
-# Where it never ends.
+# If that never ends, the pace is slower.
 _MANY_QUESTIONS: Final = 200
 _LATE_QUESTION: Final = 1.0
 EDITED: Final = (
     f"it is edited, or starts and stops, all the time: the server is asked for it once in "
     f"{_LATE_QUESTION:.0f} s until it is calm; end what does that"
 )
-# An instance that is gone without a word is asked for so many times more, in half a minute.
+# An instance that is gone without an event is asked for this many times more, within half a minute.
 _SEARCHES: Final = 6
 # A server tells of a move before its database has the new member (5 to 30 ms were measured), and not
 # afterwards. So it is asked again as many seconds later, until it answers with another member.
@@ -50,9 +50,9 @@ class Freshness:
         # When the last answer came.
         self._learned = since
         self.again_at = NEVER
-        # When it is asked again after it was moved, the first time first.
+        # When it is asked again after the instance was moved, in order.
         self._again: tuple[float, ...] = ()
-        # How many updates of ours the server has still to tell of.
+        # For how many updates of ours the server's event is still to come.
         self._echoes = 0
         self._pace = Pace(_FREE_QUESTIONS, _QUESTION)
         self._slow = Pace(_MANY_QUESTIONS, _LATE_QUESTION)
@@ -67,10 +67,10 @@ class Freshness:
         self.stale = True
         return False
 
-    def learned(self, now: float, *, moved: bool, found: bool) -> None:
-        """The server answered. moved: the instance is on another member than before; found: there is one."""
+    def learned(self, now: float, *, moved: bool, exists: bool) -> None:
+        """The server answered. moved: the instance is on another member than before; exists: there is one."""
         self._learned, self.known = now, True
-        if found:
+        if exists:
             self.missed = 0
         if moved:
             self._ask_again(())
@@ -100,7 +100,7 @@ class Freshness:
         return max(self._pace.due, self._slow.due)
 
     def is_busy(self, now: float) -> bool:
-        """Whether it is asked for late, since that never ends."""
+        """Whether questions have to wait, since events never end."""
         return self._slow.is_short(now)
 
     def moved(self, now: float) -> None:
@@ -112,12 +112,12 @@ class Freshness:
         self.again_at = times[0] if times else NEVER
 
     def doubt(self) -> None:
-        """What is known may be old, whether or not the server was just asked."""
+        """What is known may be old, even if the server was just asked."""
         self.stale, self.echoed, self.answered = True, False, False
 
     def begin(self, now: float) -> None:
-        """It is asked."""
-        self._ask_again(tuple(each for each in self._again if each > now))
+        """The server is asked."""
+        self._ask_again(tuple(time for time in self._again if time > now))
         self.stale = self.echoed = False
         self.answered = True
         self._echoes = 0
@@ -125,7 +125,7 @@ class Freshness:
         self._slow.done(now)
 
     def is_missing(self) -> float | None:
-        """There is none, though there was: in how many seconds to ask once more, if at all."""
+        """The instance is missing. Returns in how many seconds to ask again, None for never."""
         if self.missed >= _SEARCHES:
             return None
         self.missed += 1

@@ -29,4 +29,4 @@ class Inventory:
     def is_of_another(self, slot: str) -> bool:
         """Whether a device has the number that this slot's device had, and another slot."""
         number = number_of(slot)
-        return slot not in self.slots and any(number_of(each) == number for each in self.slots)
+        return slot not in self.slots and any(number_of(other) == number for other in self.slots)

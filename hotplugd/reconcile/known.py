@@ -1,4 +1,4 @@
-"""What is known of one instance: what a worker plans from, and what its requests change."""
+"""What is known of one instance: the input of its plans, which its requests keep current."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hotplugd.reconcile.verify import Verifier
 
 @dataclass(slots=True)
 class Known:
-    """One instance, or the place of one that does not exist (yet). All of it belongs to the event loop.
+    """One instance, which may not exist (yet). All of it belongs to the event loop.
 
     actual   as the server has it; None where there is none, or nothing is known yet
     wants    where each device should be in it, by the device's key
@@ -66,11 +66,11 @@ class Known:
 
     def problems(self, now: float) -> list[Problem]:
         """What is wrong with it, but for what was seen inside."""
-        found = list(self.plan.problems)
+        problems = list(self.plan.problems)
         if self.pause.message:
-            found.append(Problem("", "", f"{self.name}: {self.pause.message}"))
-        found += [Problem("", "", f"{self.name}: {why}") for why, busy in self.busy(now).items() if busy]
-        return found + self.batching.problems(now) + self.orphans.problems()
+            problems.append(Problem("", "", f"{self.name}: {self.pause.message}"))
+        problems += [Problem("", "", f"{self.name}: {why}") for why, busy in self.busy(now).items() if busy]
+        return problems + self.batching.problems(now) + self.orphans.problems()
 
     @property
     def is_nothing(self) -> bool:
@@ -88,4 +88,4 @@ class Known:
         if self.actual is None or not self.actual.here:
             return False
         there = self.actual.entries
-        return any(each in there and is_ours(there[each]) for each in names)
+        return any(name in there and is_ours(there[name]) for name in names)

@@ -1,8 +1,8 @@
-"""In which instance each network interface is that has left the host.
+"""Finds out which instance has each network interface that left the host.
 
-What was seen inside counts, and what an entry says alone does not: whoever may edit an instance writes its
-entries. Where nobody can look, as into a virtual machine, an interface is where an entry says if the host
-lacks it and no other instance may have it.
+What was seen inside counts. An entry alone proves nothing: whoever may edit an instance can write any entry.
+Into a virtual machine nobody can look; there an entry counts if the host lacks the interface and no other
+instance may have it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.moved_nics import Claimants, MovedNics
 from hotplugd.reconcile.worker import Worker
 
-# What liblxc calls an interface on its way, so that no two have one name (lxc: network.c, physXXXXXX).
+# The temporary name that liblxc gives an interface while it moves it (lxc: network.c, physXXXXXX).
 _TEMPORARY: Final = re.compile("phys[A-Za-z0-9]{6}")
 
 
 class NicLocations:
-    """Keeps `away` as it was seen to be. All state belongs to the event loop.
+    """Keeps `away` up to date with what was seen inside instances. All state belongs to the event loop.
 
     boot      the first 8 digits of the present boot's id
     workers   of all instances
@@ -50,43 +50,43 @@ class NicLocations:
         self._may_have = may_have
         self._restore = restore
         self._gone = gone
-        # What those were called that are called as liblxc calls what it moves, by slot.
+        # The former names of interfaces that have a temporary name, by slot.
         self._names: dict[str, str] = {}
 
     def back(self, device: Device) -> Device | None:
-        """Take note that this device is on the host. Returns what was away, if it was."""
+        """The device is on the host. Returns the device that was away, if it was."""
         was = self.away.back(device)
         if was is not None and _TEMPORARY.fullmatch(device.kernel) and not _TEMPORARY.fullmatch(was.kernel):
             self._names[device.slot] = was.kernel
         return was
 
     def problems(self) -> list[Problem]:
-        """Which interfaces have lost their names."""
+        """Interfaces that were left on the host under a temporary name."""
         if not self._names:
             return []
-        found = [each for each in self._inventory.devices.values() if each.slot in self._names]
-        lost = {each: self._names[each.slot] for each in found if _TEMPORARY.fullmatch(each.kernel)}
-        self._names = {each.slot: name for each, name in lost.items()}
+        renamed = [device for device in self._inventory.devices.values() if device.slot in self._names]
+        lost = {device: self._names[device.slot] for device in renamed if _TEMPORARY.fullmatch(device.kernel)}
+        self._names = {device.slot: name for device, name in lost.items()}
         return [
             Problem(
-                str(each),
+                str(device),
                 "",
                 f"it was {quoted(name)}, and a server that could not start an instance with it left it under "
-                f"the name {each.kernel}; once it is on the host give it its own again: "
-                f"ip link set {each.kernel} name {quoted(name)}",
+                f"the name {device.kernel}; once it is on the host give it its own again: "
+                f"ip link set {device.kernel} name {quoted(name)}",
             )
-            for each, name in lost.items()
+            for device, name in lost.items()
         ]
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
-        """Take note of an instance as it is, None where it is gone."""
+        """The instance is like this now; None if it is gone."""
         self.claimants.learned(name, instance)
         for slot, entry in list(self.away.of(name).items()):
             if instance is None or not instance.running or entry not in instance.entries:
                 self.away.lost(slot)
 
     def looked(self, worker: Worker) -> None:
-        """Take note of what was seen in an instance, or that nothing can be."""
+        """The worker looked into its instance, or its instance is one that nobody can look into."""
         instance, seen = worker.actual, worker.seen
         if instance is None or not instance.running or not instance.here:
             return
@@ -100,11 +100,11 @@ class NicLocations:
                     self.looked(rival)
 
     def _see(self, worker: Worker, instance: Instance, folders: Mapping[str, Interface]) -> None:
-        found = {str(each[0]): each for each in inside(instance, folders, self._boot)}
-        for slot in self.away.of(worker.name).keys() - found.keys():
+        there = {str(claim[0]): claim for claim in inside(instance, folders, self._boot)}
+        for slot in self.away.of(worker.name).keys() - there.keys():
             self.away.lost(slot)
         self.away.expect_nothing(worker.name)
-        for slot, (parts, entry, interface) in found.items():
+        for slot, (parts, entry, interface) in there.items():
             if (
                 slot not in self._inventory.slots
                 and (device := recalled(parts, entry, interface)) is not None
@@ -116,13 +116,13 @@ class NicLocations:
                 self.away.expect(slot, worker.name, entry.name)
 
     def _assume(self, worker: Worker, instance: Instance) -> None:
-        if instance.kind == "virtual-machine" and (found := list(assumed(instance))):
+        if instance.kind == "virtual-machine" and (claimed := list(assumed(instance))):
             known = {
-                number_above(each.slot)
-                for each in self._inventory.devices.values()
-                if each.subsystem == "net"
+                number_above(device.slot)
+                for device in self._inventory.devices.values()
+                if device.subsystem == "net"
             }
-            for device in found:
+            for device in claimed:
                 if number_above(device.slot) not in known and self._is_rightful(worker.name, device):
                     self._restore(device)
                     known.add(number_above(device.slot))
@@ -130,7 +130,7 @@ class NicLocations:
             self._assume_of(worker, device)
 
     def _assume_of(self, worker: Worker, device: Device) -> bool:
-        """Whether the instance has it, as far as anybody can tell."""
+        """Assume the instance has the interface if its entry says so and no other may. Returns whether."""
         entry = claiming(worker.actual, device) if worker.actual is not None else None
         if entry is None or not self._is_rightful(worker.name, device):
             return False
@@ -138,17 +138,17 @@ class NicLocations:
         return True
 
     def _given_up(self, slot: str) -> None:
-        """What was seen nowhere is gone, unless an instance runs that nobody could look into yet."""
+        """The interface was seen nowhere: it is gone unless an instance may have it that was not seen."""
         device = self._inventory.devices[slot]
         workers = [worker for name in self._may_have(device) if (worker := self._workers.get(name))]
-        unseen = [each for each in workers if each.is_running and not _shows(each)]
-        if not any(self._assume_of(each, device) for each in unseen):
+        unseen = [worker for worker in workers if worker.is_running and not _shows(worker)]
+        if not any(self._assume_of(worker, device) for worker in unseen):
             self._gone(slot)
 
     def _is_rightful(self, name: InstanceName, device: Device) -> bool:
-        """Whether no other that says so may have it: one that was looked into has not."""
-        others = [self._workers[each] for each in self.claimants.of(device) if each != name]
-        return not any(each.is_running and not _shows(each) for each in others)
+        """Whether no other instance with such an entry may have it: one that was looked into does not."""
+        others = [self._workers[other] for other in self.claimants.of(device) if other != name]
+        return not any(worker.is_running and not _shows(worker) for worker in others)
 
     def _has(self, worker: Worker, slot: str, entry: Entry, *, seen: bool) -> None:
         before = self.away.held(slot, worker.name, entry.name, seen=seen)
@@ -159,10 +159,10 @@ class NicLocations:
 
 
 def _shows(worker: Worker) -> bool:
-    """Whether it was to be seen which interfaces are inside."""
+    """Whether the last look has seen which interfaces are inside."""
     return worker.seen is not None and bool(worker.seen.folders)
 
 
 def _shows_nothing(seen: Inside) -> bool:
-    """Whether somebody looked, and which interfaces are inside was not to be seen."""
+    """Whether the last look could not see which interfaces are inside."""
     return bool(seen.error) or (seen.folders is not None and not seen.folders)

@@ -25,7 +25,7 @@ from hotplugd.reconcile.notification import Notification
 from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.retry_queue import RetryQueue
 
-_WHAT: Final = {"add": "is there", "remove": "is gone"}
+_HAPPENED: Final = {"add": "is there", "remove": "is gone"}
 
 
 class Notifier:
@@ -51,7 +51,7 @@ class Notifier:
     def paths(self, instance: Instance | None) -> frozenset[str]:
         """Where to look whether the node has gone of something that has."""
         leaving = self._notified.leaving(instance) if instance is not None else ()
-        return frozenset(each.uevent.path for each in leaving)
+        return frozenset(notification.uevent.path for notification in leaving)
 
     def tell(self, plan: Plan, instance: Instance, inside: Inside | None) -> None:
         """There is nothing to send to the server, and this is how things are: tell what has to be told."""
@@ -62,7 +62,7 @@ class Notifier:
 
     def problems(self) -> list[Problem]:
         """What could not be told."""
-        waiting = [self._problem(each, message) for each, message in self._queue.problems()]
+        waiting = [self._problem(notification, message) for notification, message in self._queue.problems()]
         return [*waiting, *self._unfit.values()]
 
     def _due(self, left: Sequence[Notification]) -> Sequence[Notification]:
@@ -91,7 +91,7 @@ class Notifier:
         self._log.untold(notification, self._problem(notification, message).message, pause)
 
     def _problem(self, notification: Notification, message: str) -> Problem:
-        what = f"{self._name} was not told that it {_WHAT[notification.uevent.action]}: {message}"
+        what = f"{self._name} was not told that it {_HAPPENED[notification.uevent.action]}: {message}"
         return Problem(str(notification.uevent.device), notification.rule, what)
 
 
@@ -114,9 +114,13 @@ class Notified:
 
     def leaving(self, instance: Instance) -> list[Notification]:
         """Of which devices those inside know that the instance has no entry for any more."""
-        places = {each.name: place_of(each) for each in instance.entries.values()}
+        places = {entry.name: place_of(entry) for entry in instance.entries.values()}
         # Where a GPU's nodes are its entry does not say.
-        return [each for (name, path), each in self._known.items() if places.get(name) not in (path, "")]
+        return [
+            notification
+            for (name, path), notification in self._known.items()
+            if places.get(name) not in (path, "")
+        ]
 
     def due(
         self, instance: Instance, attachments: Iterable[Attachment], inside: Inside
@@ -126,24 +130,26 @@ class Notified:
         inside  what was seen since the last change of each path
         """
         here = {
-            each.want.place: each
-            for each in attachments
-            if _has(inside, each.want.place, each.want.device.devnum)
+            attachment.want.place: attachment
+            for attachment in attachments
+            if _has(inside, attachment.want.place, attachment.want.device.devnum)
         }
         gone = [
-            replace(each, uevent=replace(each.uevent, action="remove"))
-            for each in self.leaving(instance)
-            if each.uevent.path in here
+            replace(notification, uevent=replace(notification.uevent, action="remove"))
+            for notification in self.leaving(instance)
+            if notification.uevent.path in here
             or (
-                each.uevent.path in inside.nodes
-                and not _has(inside, each.uevent.path, each.uevent.device.devnum)
+                notification.uevent.path in inside.nodes
+                and not _has(inside, notification.uevent.path, notification.uevent.device.devnum)
             )
         ]
         come = [
-            Notification(Uevent("add", each.want.device, path), each.entry.name, each.want.rule.name)
-            for path, each in here.items()
+            Notification(
+                Uevent("add", attachment.want.device, path), attachment.entry.name, attachment.want.rule.name
+            )
+            for path, attachment in here.items()
         ]
-        return gone + [each for each in come if each.key not in self._known]
+        return gone + [notification for notification in come if notification.key not in self._known]
 
 
 def _has(inside: Inside, path: str, number: Devnum | None) -> bool:

@@ -1,4 +1,4 @@
-"""What is known of one instance's inside, and when to look again."""
+"""The observed state of one instance: what was seen inside, and when to look again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hotplugd.model.values import Inside
 from hotplugd.plan.desired import Want
 from hotplugd.plan.planner import Attachment
 
-# A busy mount table inside is looked at no more often than this, in seconds.
+# The shortest time between two looks, in seconds: a mount table may change all the time.
 _PAUSE: Final = 0.2
-# One that never rests is looked at so often in a row, and then once in so many seconds.
+# This many looks in a row are free; then there is one in this many seconds.
 _FREE_LOOKS: Final = 60
 _LOOK: Final = 1.0
 _FAILED_PAUSES: Final = (0.2, 30.0)
-# A user or group that an instance lacks is looked for again after this many seconds.
+# A user or group that the instance lacks is looked up again after this many seconds.
 _NAME_PAUSE: Final = 10.0
 
 
@@ -30,10 +30,10 @@ BUSY: Final = (
 
 
 class Observed:
-    """What was seen inside, and whether it may be old.
+    """What was seen inside, and whether it may be out of date.
 
-    inside   None where nothing was seen of the present init
-    also     further paths at which somebody wants to know what is there
+    inside   None if nothing was seen since the instance started
+    also     paths to look at besides those of attached devices
     """
 
     def __init__(self) -> None:
@@ -41,15 +41,15 @@ class Observed:
         self.also: frozenset[str] = frozenset()
         self._retry = Retry()
         self._pace = Pace(_FREE_LOOKS, _LOOK)
-        # What a request of ours did is to be seen, for which nothing waits.
+        # The next look verifies a request of ours, and does not wait.
         self._asked = False
         self._at = LONG_AGO
-        # What was seen before `_epoch` counted on is no proof; `_old` only asks for another look.
+        # A look that began before `_epoch` changed proves nothing; `_old` only asks for another look.
         self._epoch = 0
         self._old = False
 
     def forget(self) -> None:
-        """Something else is asked: nothing counts that was seen."""
+        """What was seen does not count any more."""
         self.inside = None
         self._epoch += 1
         self._retry.reset()
@@ -59,28 +59,30 @@ class Observed:
         self._old = True
 
     def changed(self, places: Iterable[str]) -> None:
-        """A request is about to change what is at these places, or did, or tried to."""
+        """A request is about to change these targets, or did, or tried to."""
         self._epoch += 1
         gone = set(places)
-        # Requests are paced themselves: what they did is looked at without waiting.
+        # Requests have a pace of their own: looks that verify them do not wait.
         self._retry.until = LONG_AGO
         self._asked = True
         if self.inside is not None:
-            # Where a GPU's nodes are its entry does not say.
+            # An entry of a GPU does not say where its nodes are.
             nodes = {path: node for path, node in self.inside.nodes.items() if not gone & {path, ""}}
             self.inside = replace(self.inside, nodes=nodes)
             if not all(map(entries.is_path, gone)):
                 self.inside = replace(self.inside, interfaces=None, folders=None)
 
     def paths(self, attachments: Iterable[Attachment]) -> list[str]:
-        """Where to look, given what is attached."""
-        attached = {each.want.place for each in attachments if entries.is_path(each.want.place)}
+        """The paths to look at, given what is attached."""
+        attached = {
+            attachment.want.place for attachment in attachments if entries.is_path(attachment.want.place)
+        }
         return sorted(attached | self.also)
 
     def next(
         self, attachments: Iterable[Attachment], wants: Iterable[Want], *, interfaces: bool = False
     ) -> float:
-        """When to look: a time that is past, one to come, or never for all that is known now.
+        """When to look: a time in the past, in the future, or NEVER.
 
         interfaces  whether it is to be known which interfaces are inside
         """
@@ -90,15 +92,15 @@ class Observed:
         inside = self.inside
         if inside is None or inside.error or self._old:
             return self._due
-        found = list(attachments)
-        if any(path not in inside.nodes for path in self.paths(found)):
+        attached = list(attachments)
+        if any(path not in inside.nodes for path in self.paths(attached)):
             return self._due
         if inside.folders is None and interfaces:
             return self._due
         missing = any(
-            (each.attach.user is not None and inside.users.get(each.attach.user) is None)
-            or (each.attach.group is not None and inside.groups.get(each.attach.group) is None)
-            for each in wanted
+            (want.attach.user is not None and inside.users.get(want.attach.user) is None)
+            or (want.attach.group is not None and inside.groups.get(want.attach.group) is None)
+            for want in wanted
         )
         return self._at + _NAME_PAUSE if missing else NEVER
 
@@ -107,11 +109,11 @@ class Observed:
         return self._retry.until if self._asked else max(self._retry.until, self._pace.due)
 
     def is_busy(self, now: float) -> bool:
-        """Whether what is inside changes all the time, and is seen late for that."""
+        """Whether looks have to wait, since the inside changes all the time."""
         return self._pace.is_short(now)
 
     def begin(self, now: float) -> int:
-        """A look begins. Returns what `seen` has to be told."""
+        """A look begins. Returns its epoch, for `seen`."""
         self._old = False
         if not self._asked:
             self._pace.done(now)
@@ -119,9 +121,9 @@ class Observed:
         return self._epoch
 
     def seen(self, begun: int, inside: Inside, now: float) -> bool:
-        """Take note of what a look at all `paths` has seen. Returns whether it says what is there.
+        """A look at all `paths` has ended with this. Returns whether it counts.
 
-        Nothing counts of it if something was changed meanwhile: it may be what was there before.
+        It does not if a request changed something meanwhile, or if the look failed.
         """
         if begun != self._epoch:
             self._old = True

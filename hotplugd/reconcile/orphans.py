@@ -64,24 +64,24 @@ class Orphans:
         self._name = name
         self._journal = journal
         self.records: dict[str, _Record] = {
-            name: _Record(each, unsure=True) for name, each in journal.take(name).items()
+            name: _Record(entry, unsure=True) for name, entry in journal.take(name).items()
         }
 
     @property
     def is_unsure(self) -> bool:
         """Whether anything may be inside that the server is to take away."""
-        return any(each.unsure for each in self.records.values())
+        return any(record.unsure for record in self.records.values())
 
     def may_be_there(self, names: Iterable[str]) -> bool:
         """Whether the instance may have been given an entry of such a name, and nobody knows."""
-        return any(each in self.records and self.records[each].unsure for each in names)
+        return any(name in self.records and self.records[name].unsure for name in names)
 
     # --- requests ---------------------------------------------------------------------------------------
 
     def begin(self, batch: Iterable[Change]) -> None:
         """A request with these changes is about to be sent."""
         # An update, too: of what the server has lost meanwhile it puts something in.
-        sent = _with_nodes(each.entry for each in batch if each.action != "remove")
+        sent = _with_nodes(change.entry for change in batch if change.action != "remove")
         for entry in sent:
             self._of(entry).sent = entry
         if sent:
@@ -89,7 +89,7 @@ class Orphans:
 
     def done(self) -> None:
         """The request was carried out."""
-        self._forget({name for name, each in self.records.items() if each.sent})
+        self._forget({name for name, record in self.records.items() if record.sent})
 
     def undone(self) -> None:
         """Nothing of the request was."""
@@ -103,7 +103,7 @@ class Orphans:
             record.entry, record.unsure = entry, True
 
     def _end_request(self) -> list[Entry]:
-        sent = [each.sent for each in self.records.values() if each.sent is not None]
+        sent = [record.sent for record in self.records.values() if record.sent is not None]
         for entry in sent:
             self._of(entry).sent = None
         self._tidy()
@@ -124,13 +124,13 @@ class Orphans:
             return
         self._find(after.entries)
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
-        lost = _with_nodes(each for each in gone if each.name not in sent and is_ours(each))
+        lost = _with_nodes(entry for entry in gone if entry.name not in sent and is_ours(entry))
         for entry in lost:
             if place_of(entry):
                 record = self._of(entry)
                 record.entry, record.lost = entry, True
         # Where a GPU's nodes were its entry does not say: nobody can look for them.
-        self.doubt(each for each in lost if not place_of(each))
+        self.doubt(entry for entry in lost if not place_of(entry))
 
     def left(self, entry: Entry, *, cleared: bool = False) -> bool:
         """An entry went: its node should be gone. Returns whether that is to be seen anew."""
@@ -138,17 +138,17 @@ class Orphans:
         if not is_path(orphan.path) or self._of(entry).sought == orphan:
             self._tidy()
             return False
-        for each in self.records.values():
-            if each.sought is not None and each.sought.path == orphan.path:
-                each.sought = None
+        for record in self.records.values():
+            if record.sought is not None and record.sought.path == orphan.path:
+                record.sought = None
         self._of(entry).sought = orphan
         self._tidy()
         return True
 
     def restarted(self) -> None:
         """There is another init, or none: nothing is inside that has no entry."""
-        for each in self.records.values():
-            each.lost, each.sought, each.seen = False, None, None
+        for record in self.records.values():
+            record.lost, record.sought, record.seen = False, None, None
         self._tidy()
 
     # --- looks ------------------------------------------------------------------------------------------
@@ -160,19 +160,19 @@ class Orphans:
         """
         if not self.records:
             return set()
-        taken = {place_of(each) for each in (*instance.entries.values(), *instance.inherited.values())}
-        lost = [each.entry for each in self.records.values() if each.lost]
-        new = {place_of(each) for each in lost if place_of(each) not in taken and self.left(each)}
+        taken = {place_of(entry) for entry in (*instance.entries.values(), *instance.inherited.values())}
+        lost = [record.entry for record in self.records.values() if record.lost]
+        new = {place_of(entry) for entry in lost if place_of(entry) not in taken and self.left(entry)}
         self.arrived(taken)
         return new
 
     def arrived(self, paths: Container[str]) -> None:
         """Something was put at these paths: whatever was there before is not there any more."""
-        for each in self.records.values():
-            if each.sought is not None and each.sought.path in paths:
-                each.sought = None
-            if each.seen is not None and each.seen.path in paths:
-                each.seen = None
+        for record in self.records.values():
+            if record.sought is not None and record.sought.path in paths:
+                record.sought = None
+            if record.seen is not None and record.seen.path in paths:
+                record.seen = None
         self._tidy()
 
     def paths(self) -> set[str]:
@@ -182,18 +182,22 @@ class Orphans:
 
     def looked(self, nodes: Mapping[str, Node | None]) -> list[OrphanedNode]:
         """A look at all `paths` has seen these nodes. Returns the orphans that were not known to be there."""
-        before = {each.seen.path: each.seen for each in self.records.values() if each.seen is not None}
-        sought = {each.sought.path: each.sought for each in self.records.values() if each.sought is not None}
-        there = {path: each for path, each in (before | sought).items() if each.is_at(nodes.get(path))}
+        before = {
+            record.seen.path: record.seen for record in self.records.values() if record.seen is not None
+        }
+        sought = {
+            record.sought.path: record.sought for record in self.records.values() if record.sought is not None
+        }
+        there = {path: orphan for path, orphan in (before | sought).items() if orphan.is_at(nodes.get(path))}
         for record in self.records.values():
             record.sought = record.seen = None
         for orphan in there.values():
             self._of(orphan.change.entry).seen = orphan
-        new = [each for path, each in there.items() if before.get(path) != each]
-        gone = [each.change.entry.name for path, each in sought.items() if path not in there]
-        still = [each.change.entry for each in new if not each.cleared]
-        self._find({*gone, *(each.name for each in still)})
-        if any(self.records[each].unsure for each in gone if each in self.records):
+        new = [orphan for path, orphan in there.items() if before.get(path) != orphan]
+        gone = [orphan.change.entry.name for path, orphan in sought.items() if path not in there]
+        still = [orphan.change.entry for orphan in new if not orphan.cleared]
+        self._find({*gone, *(entry.name for entry in still)})
+        if any(self.records[name].unsure for name in gone if name in self.records):
             self._forget(gone)
         self.doubt(still)
         return new
@@ -212,8 +216,12 @@ class Orphans:
             self._forget(set(self.records))
             return []
         self._forget(actual.entries)
-        unsure = [each for each in self.records.values() if each.unsure]
-        return [self._removal(each.entry) for each in unsure if each.retry is None or each.retry.until <= now]
+        unsure = [record for record in self.records.values() if record.unsure]
+        return [
+            self._removal(record.entry)
+            for record in unsure
+            if record.retry is None or record.retry.until <= now
+        ]
 
     def in_the_way(self, batch: Iterable[Change]) -> list[Change]:
         """Of what lost its entry, and was not looked for yet, what may be where these would put something.
@@ -221,13 +229,13 @@ class Orphans:
         At its own place it would be found. Elsewhere in the instance the server would not make the node, and
         of two at one place it mounts the first alone.
         """
-        lost = [each.entry for each in self.records.values() if each.lost]
+        lost = [record.entry for record in self.records.values() if record.lost]
         places: dict[str, set[str]] = {}
         names: dict[str, set[str]] = {}
-        for each in batch if lost else ():
-            place = place_of(each.entry)
-            places.setdefault(each.entry.name, set()).add(place)
-            names.setdefault(place, set()).add(each.entry.name)
+        for change in batch if lost else ():
+            place = place_of(change.entry)
+            places.setdefault(change.entry.name, set()).add(place)
+            names.setdefault(place, set()).add(change.entry.name)
 
         def elsewhere(entry: Entry) -> bool:
             """By its name at another place, or by another's name at its place."""
@@ -235,7 +243,7 @@ class Orphans:
             at, by = places.get(entry.name, set()), names.get(place, set())
             return bool(at - {place} or by - {entry.name})
 
-        return [self._removal(each) for each in lost if elsewhere(each)]
+        return [self._removal(entry) for entry in lost if elsewhere(entry)]
 
     def doubt(self, doubtful: Iterable[Entry]) -> None:
         """The server is to take away what may be left of these."""
@@ -247,7 +255,7 @@ class Orphans:
 
     def cleared(self, changes: Collection[Change]) -> None:
         """Nothing is left of these any more."""
-        names = {each.entry.name for each in changes}
+        names = {change.entry.name for change in changes}
         self._find(names)
         self._forget(names)
 
@@ -257,36 +265,40 @@ class Orphans:
         Returns the seconds until it is asked again, and whether the message is new.
         """
         pauses = []
-        for each in changes:
-            self.doubt([each.entry])
-            record = self._of(each.entry)
+        for change in changes:
+            self.doubt([change.entry])
+            record = self._of(change.entry)
             record.lost, record.retry = False, record.retry or Retry()
             pauses.append(record.retry.failed(message, now, *_PAUSES))
         return max(pauses)
 
     def hurry(self) -> None:
         """The server answers again: it may be asked for all."""
-        for each in self.records.values():
-            if each.retry is not None:
-                each.retry.reset()
+        for record in self.records.values():
+            if record.retry is not None:
+                record.retry.reset()
 
     def due(self) -> list[float]:
         """When the server is asked again for what it did not take away."""
-        return [each.retry.until for each in self.records.values() if each.retry is not None]
+        return [record.retry.until for record in self.records.values() if record.retry is not None]
 
     def problems(self) -> list[Problem]:
         """What the server would not take away."""
         why = f"the server does not take away what it may have left of it in {self._name}"
-        found = [each for each in self.records.values() if each.retry is not None and each.retry.message]
-        held = [(self._removal(each.entry), each.retry) for each in found]
-        return [Problem(each.device, each.rule, f"{why}: {retry.message}") for each, retry in held if retry]
+        refused = [
+            record for record in self.records.values() if record.retry is not None and record.retry.message
+        ]
+        held = [(self._removal(record.entry), record.retry) for record in refused]
+        return [
+            Problem(change.device, change.rule, f"{why}: {retry.message}") for change, retry in held if retry
+        ]
 
     def seen_problems(self) -> list[Problem]:
         """Which orphaned nodes the last look has seen."""
-        seen = [each.seen for each in self.records.values() if each.seen is not None]
+        seen = [record.seen for record in self.records.values() if record.seen is not None]
         return [
-            Problem(each.change.device, each.change.rule, f"{self._name}, {each.path}: {each}")
-            for each in seen
+            Problem(orphan.change.device, orphan.change.rule, f"{self._name}, {orphan.path}: {orphan}")
+            for orphan in seen
         ]
 
     # --- the records ------------------------------------------------------------------------------------
@@ -304,23 +316,25 @@ class Orphans:
     def _forget(self, names: Container[str]) -> None:
         """Of these nothing is left, and no request is under way."""
         before = self._noted()
-        for name, each in self.records.items():
-            each.sent = None
+        for name, record in self.records.items():
+            record.sent = None
             if name in names:
-                each.unsure = False
+                record.unsure = False
         self._tidy()
         if before != self._noted():
             self._write()
 
     def _tidy(self) -> None:
-        for name, each in list(self.records.items()):
-            if not each.unsure:
-                each.retry = None
-            if each.is_over:
+        for name, record in list(self.records.items()):
+            if not record.unsure:
+                record.retry = None
+            if record.is_over:
                 del self.records[name]
 
     def _noted(self) -> list[Entry]:
-        return [each.sent or each.entry for each in self.records.values() if each.unsure or each.sent]
+        return [
+            record.sent or record.entry for record in self.records.values() if record.unsure or record.sent
+        ]
 
     def _write(self) -> None:
         self._journal.note(self._name, tuple(self._noted()))
@@ -331,6 +345,6 @@ class Orphans:
         return Change("remove", self._name, entry, device, rule, why, frees=place_of(entry))
 
 
-def _with_nodes(found: Iterable[Entry]) -> list[Entry]:
+def _with_nodes(entries: Iterable[Entry]) -> list[Entry]:
     """Those of which nodes may be left: of what else an entry may be the server keeps no files."""
-    return [each for each in found if each.config.get("type", "").startswith(("unix-", "gpu"))]
+    return [entry for entry in entries if entry.config.get("type", "").startswith(("unix-", "gpu"))]

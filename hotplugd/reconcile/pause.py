@@ -14,15 +14,15 @@ from hotplugd.model.values import Instance
 
 _HANDS_OFF: Final = 1.0
 # The server tells of an instance when it begins to make it, and not when it is done. It refuses updates
-# meanwhile, but for 30 s alone (LXD: lxd/instance/operationlock). What it never says to be made is taken for
-# made in the end.
+# meanwhile, but for 30 s alone (LXD: lxd/instance/operationlock). What it never reports
+# as complete counts as complete after this time.
 _MAKING: Final = 600.0
 
 # The first pause, and the longest.
 _BUSY: Final = (0.1, 5.0)
 _FAILED: Final = (0.1, 30.0)
 _STOPPED: Final = (_HANDS_OFF, 5.0)
-# However often something else failed before: there may be another of that name.
+# Short, however often something else failed before: there may be a new instance of that name.
 _GONE: Final = (0.1, 0.1)
 
 
@@ -39,14 +39,13 @@ class Pause:
         self.until = self.retry_at = self.ask_at = LONG_AGO
         self.look_at = NEVER
         self._retry = Retry()
-        # What the last request failed with; and whether there is word of the instance since, for which a
-        # question does not wait.
+        # What the last request failed with, and whether an event came since: then a question does not wait.
         self._failure: ServerError | None = None
         self._heard = False
-        # Nothing is sent before that to an instance that does not run.
+        # Until then nothing is sent to an instance that does not run.
         self._hands_off = LONG_AGO
         self._learned = LONG_AGO
-        # What is heard of, was not known and is made was made just now.
+        # An instance that appears and is complete was made just now.
         self._new = True
 
     @property
@@ -85,34 +84,34 @@ class Pause:
         self._failure, self._heard = None if asking else error, gone
         pause, new = self._retry.failed(str(error), now, *pauses)
         if stopped:
-            # Unless it starts, of which there will be word.
+            # Unless it starts, of which an event will tell.
             self._hands_off = self._retry.until
             self._retry.until = LONG_AGO
         self._set()
         return pause, new
 
     def heard(self) -> None:
-        """There is word of the instance."""
+        """An event concerns the instance."""
         self._heard = isinstance(self._failure, Busy | Gone)
         self._set()
 
     def asked(self) -> None:
-        """A question is asked."""
+        """The server is asked for the instance."""
         self._heard = False
         self._set()
 
     def wait(self, until: float) -> None:
-        """Nothing is sent before that, whatever failed."""
+        """Send nothing before that, whatever failed."""
         self._retry.until = until
         self._set()
 
     def end(self) -> None:
-        """What failed does not have to wait."""
+        """Do not wait after what failed."""
         self._retry.until = LONG_AGO
         self._set()
 
     def reset(self) -> None:
-        """The server did what was asked, or everything begins anew."""
+        """The server did what was asked, or answers again."""
         self._retry.reset()
         self._set()
 

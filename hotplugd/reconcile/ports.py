@@ -1,4 +1,4 @@
-"""What workers work with, and how it is known that all of them rest."""
+"""What the reconciler uses: the ports of the adapters, and the bundle that the workers get."""
 
 from __future__ import annotations
 
@@ -15,59 +15,58 @@ from hotplugd.plan.desired import Want
 
 
 class SlotsPort(Protocol):
-    """The links below /dev/hotplugd."""
+    """The slots' links below /dev/hotplugd."""
 
     def make(self, device: Device) -> None:
         """Make the device's links, or see that they are right. Raises OSError."""
 
     def cut(self, slot: str) -> None:
-        """Have the slot's links lead nowhere from now on; the server does not see it. Raises OSError."""
+        """Make the slot's links lead nowhere, which the server does not notice. Raises OSError."""
 
     def remove(self, slot: str) -> None:
-        """Take the slot's links away, of which the server has no entry any more. Raises OSError."""
+        """Remove the slot's links, which no entry of the server names any more. Raises OSError."""
 
 
 class EntryJournal(Protocol):
-    """What is kept over a crash of ours, and not over a boot: what was being put into instances."""
+    """The entries that are being put into instances. Survives a crash of ours, and no boot."""
 
     def names(self) -> Iterable[InstanceName]:
-        """The instances of which there is a note from before that nobody took yet."""
+        """The instances with journal entries of the process before that nobody took yet."""
 
     def take(self, name: InstanceName) -> Mapping[str, Entry]:
-        """What was being put into this instance when we ended, by the entries' names."""
+        """What was being put into this instance when the process before ended, by the entries' names."""
 
     def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
-        """These are being put in; no note where there are none."""
+        """These are being put in; the instance's journal is removed if there are none."""
 
 
 class LinkJournal(Protocol):
-    """The links inside instances, kept over a crash of ours, and not over a boot, which they do not outlast.
+    """The symlinks inside instances. Survives a crash of ours, and no boot; the links do not, either.
 
-    Entries do not have them: rules change them while a device is attached.
+    They are not in entries, since rules change them while a device is attached.
     """
 
     def names(self) -> Iterable[InstanceName]:
-        """The instances of which there is a note from before that nobody took yet."""
+        """The instances with journal entries of the process before that nobody took yet."""
 
     def take(self, name: InstanceName) -> Mapping[str, Link]:
-        """The links that were made in this instance when we ended, or about to be, by their paths."""
+        """The links that were made in this instance by the process before, or about to be, by path."""
 
     def note(self, name: InstanceName, links: Mapping[str, Link]) -> None:
-        """These are there, or about to be; no note where there are none."""
+        """These exist or are about to; the instance's journal is removed if there are none."""
 
 
 class SealsPort(Protocol):
-    """Sees to it that no node leaves an instance before it is sealed, so that none inside can open it again.
+    """Seals every node before it leaves an instance, so that no process inside can open it again.
 
-    Every way out is here: what goes by a request of ours is given to `seal` before, and `has` seals what has
-    gone by somebody else's.
+    What goes by a request of ours is given to `seal` before; `has` seals what others have removed.
     """
 
     def has(self, name: InstanceName, instance: Instance | None) -> None:
         """The instance is as it is now."""
 
     def restarted(self, name: InstanceName) -> None:
-        """There is another init, or none."""
+        """The instance restarted or stopped."""
 
     async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
         """The nodes of these entries are about to go from this instance, which runs."""

@@ -1,8 +1,7 @@
-"""Which device should be where, and which instance's worker has to know.
+"""Passes every event to the workers of the instances concerned, and keeps the inventory of devices.
 
-Everything that happens is a call that changes what is known (`device`, `listed_devices`, `refresh`, …) and
-kicks the workers of the instances concerned; see `worker` for what they do. All state belongs to the event
-loop.
+An event is a call (`device`, `listed_devices`, `refresh`, …) that changes what is known and wakes workers;
+`worker` says what they do then. All state belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ from hotplugd.rules.ruleset import RuleSet
 class Reconciler:
     """Keeps every instance as the rules, the devices and the instances say it should be.
 
-    Nothing is planned before both were listed: without devices everything would have to go, and without
-    instances no device would have a place.
+    Nothing is planned before both were listed: without devices every entry would be removed.
     """
 
     def __init__(self, tools: Tools, rules: RuleSet) -> None:
@@ -58,9 +56,9 @@ class Reconciler:
         self._assignments.rules = rules
         for device in self._inventory.devices.values():
             self._claim(device)
-        self._each(Worker.may_start)
+        self._for_all(Worker.may_start)
         # The rules may ask for the ids of other names.
-        self._each(Worker.forget_inside)
+        self._for_all(Worker.forget_inside)
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
@@ -110,8 +108,8 @@ class Reconciler:
 
     def listed_devices(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
         """Take note of all devices there are. Those that udevd has not processed stay what they were."""
-        present = {each.syspath for each in (*devices, *unsettled)}
-        for key, known in [each for each in self._inventory.devices.items() if each[0] not in present]:
+        present = {device.syspath for device in (*devices, *unsettled)}
+        for key, known in [item for item in self._inventory.devices.items() if item[0] not in present]:
             if not known.away:
                 self.no_device(key)
             elif self._tools.restore(known) is None:
@@ -124,11 +122,11 @@ class Reconciler:
             else:
                 self.device(device)
         self._inventory.unprocessed = {
-            each.syspath: each for each in unsettled if each.syspath not in self._inventory.devices
+            device.syspath: device for device in unsettled if device.syspath not in self._inventory.devices
         }
         self._inventory.devices_listed = True
-        self._each(self.looked)
-        self._each(Worker.kick)
+        self._for_all(self.looked)
+        self._for_all(Worker.kick)
 
     def listed_instances(self, instances: Iterable[Instance], asked: float = NEVER) -> None:
         """Take note of all instances there are; the server answers.
@@ -136,11 +134,11 @@ class Reconciler:
         asked  when, in the loop's time, the server was asked: what was learned later is newer
         """
         self._inventory.instances_listed = True
-        found = {instance.id: instance for instance in instances}
+        by_name = {instance.id: instance for instance in instances}
         self._ownership.gather()
         noted = {*self._tools.notes.names(), *self._tools.links.names()}
-        for name in found.keys() | self._workers.keys() | noted:
-            self._worker(name).listed(found.get(name), asked)
+        for name in by_name.keys() | self._workers.keys() | noted:
+            self._worker(name).listed(by_name.get(name), asked)
         self._ownership.tell()
         self._slot_removal.listed()
 
@@ -170,7 +168,7 @@ class Reconciler:
 
     def look_everywhere(self) -> None:
         """Look into every instance once more."""
-        self._each(Worker.look_again)
+        self._for_all(Worker.look_again)
 
     def restarted(self, name: InstanceName) -> None:
         """Take note that the instance has another init than before, or none."""
@@ -212,19 +210,23 @@ class Reconciler:
 
     def attachments(self) -> list[Attachment]:
         """What is attached now, by instance."""
-        return [each for _, worker in sorted(self._workers.items()) for each in worker.plan.attachments]
+        return [
+            attachment
+            for _, worker in sorted(self._workers.items())
+            for attachment in worker.plan.attachments
+        ]
 
     def pending(self) -> list[Change]:
         """What has to change and has not, yet."""
-        return [each for _, worker in sorted(self._workers.items()) for each in worker.plan.changes]
+        return [change for _, worker in sorted(self._workers.items()) for change in worker.plan.changes]
 
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that is not so, and why."""
-        found = self._assignments.problems() + self._nics.problems()
+        problems = self._assignments.problems() + self._nics.problems()
         for _, worker in sorted(self._workers.items()):
-            found += [problem for problem in worker.problems() if not problem.guard]
-        found += self._tools.seals.problems()
-        return list(dict.fromkeys(found))
+            problems += [problem for problem in worker.problems() if not problem.guard]
+        problems += self._tools.seals.problems()
+        return list(dict.fromkeys(problems))
 
     # --- what moves into instances ----------------------------------------------------------------------
 
@@ -233,7 +235,7 @@ class Reconciler:
         before anybody says that it runs.
         """
         wanted = self._assignments.wants.get(device.key, Wants(device)).wants
-        names = {each.instance for each in wanted if self._worker(each.instance).holds(each.slot)}
+        names = {want.instance for want in wanted if self._worker(want.instance).holds(want.slot)}
         return names.union(self._nics.claimants.of(device))
 
     def _leaves(self, device: Device) -> None:
@@ -279,9 +281,9 @@ class Reconciler:
 
     def _restore(self, device: Device) -> None:
         """An interface is inside that nobody has seen on the host since we started."""
-        if (found := self._tools.restore(device)) is not None:
-            self._inventory.slots.add(found.slot)
-            self._leaves(found)
+        if (restored := self._tools.restore(device)) is not None:
+            self._inventory.slots.add(restored.slot)
+            self._leaves(restored)
 
     # --- devices to workers -----------------------------------------------------------------------------
 
@@ -300,7 +302,7 @@ class Reconciler:
     def _processed(self, syspath: str) -> None:
         # What an entry of an unprocessed device was kept for is known now, wherever that entry is.
         del self._inventory.unprocessed[syspath]
-        self._each(Worker.kick)
+        self._for_all(Worker.kick)
 
     def _unlink(self, device: Device) -> None:
         # Whatever the rules say now: an entry from before may be left that names the link.
@@ -308,9 +310,9 @@ class Reconciler:
             return
         self._slot_removal.leave(device.slot, str(device))
 
-    def _each(self, what: Callable[[Worker], None]) -> None:
+    def _for_all(self, act: Callable[[Worker], None]) -> None:
         for worker in list(self._workers.values()):
-            what(worker)
+            act(worker)
 
     def _worker(self, name: InstanceName) -> Worker:
         if name not in self._workers:

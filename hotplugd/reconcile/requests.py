@@ -1,4 +1,4 @@
-"""The requests about one instance to the server, and what comes of each."""
+"""The requests to the server about one instance, and how each one ends."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Requests:
         return max(self._known.pause.ask_at, self._known.freshness.due())
 
     async def seal(self, names: Iterable[str]) -> None:
-        """Seal what the instance has inside by its entries of these names: it is about to go."""
+        """Seal the nodes of these entries inside the instance: they are about to be removed."""
         if (actual := self._known.actual) is not None and actual.has_nodes and not self._tools.dry_run:
             there = actual.entries
-            leaving = [there.get(each, Entry(each, {})) for each in names]
+            leaving = [there.get(name, Entry(name, {})) for name in names]
             await self._tools.seals.seal(self._known.name, leaving)
 
     async def ask(self) -> None:
@@ -72,7 +72,7 @@ class Requests:
             self._known.verifier.forget()
         now, before = self._loop.time(), self._known.actual
         moved = before is not None and actual is not None and before.location != actual.location
-        self._known.freshness.learned(now, moved=moved, found=actual is not None)
+        self._known.freshness.learned(now, moved=moved, exists=actual is not None)
         self._known.pause.learned(before, actual, now)
         self._known.failed_starts.learned(actual)
         if not self._tools.dry_run:
@@ -113,15 +113,15 @@ class Requests:
         self._known.freshness.sent()
         self._known.batching.sent(self._loop.time())
         self._known.orphans.begin(batch)
-        # Updates and repairs, too: the server takes out what is there and makes a new node.
-        if leaving := [each.entry.name for each in batch if each.action != "add"]:
+        # For updates and repairs, too, the server removes the node and makes a new one.
+        if leaving := [change.entry.name for change in batch if change.action != "add"]:
             await self.seal(leaving)
         try:
             actual = await self._tools.server.apply(self._known.name, put, remove)
         except Refused as error:
             self._known.freshness.expect_nothing()
             if error.half:
-                # Nobody knows what it has written down, either.
+                # What it has recorded is unknown, too.
                 self._known.orphans.unknown()
                 self._known.freshness.stale = True
             else:
@@ -139,37 +139,37 @@ class Requests:
             self.learn(actual)
             self._done(batch)
         finally:
-            # Also where it was refused: the server took out what it had put in, and put back what it took.
+            # Also after a refusal: the server undid its changes, and so made new nodes.
             self._known.observed.changed(paths)
             self._known.sending = frozenset()
             self._known.planned = False
 
     async def clear(self, left: Sequence[Change]) -> bool:
-        """Have taken away what is left of these, each alone where all together are refused.
+        """Have the server remove what is left of these, each alone if it refuses them together.
 
         Returns whether the server answers.
         """
         self._known.planned, self._known.freshness.answered = False, False
-        await self._tools.seals.seal(self._known.name, [each.entry for each in left])
+        await self._tools.seals.seal(self._known.name, [change.entry for change in left])
         try:
-            await self._tools.server.clear(self._known.name, [each.entry for each in left])
+            await self._tools.server.clear(self._known.name, [change.entry for change in left])
         except Refused as error:
             if len(left) > 1:
-                for each in left:
-                    if not await self.clear([each]):
+                for change in left:
+                    if not await self.clear([change]):
                         return False
                 return True
             pause, new = self._known.orphans.held(left, str(error), self._loop.time())
             if new:
                 self._known.log.refused(str(error), pause)
         except ServerError as error:
-            # For a while: whatever keeps the server from it keeps no device out for ever.
+            # For a while only: it must not keep other devices out for ever.
             self._known.orphans.held(left, "", self._loop.time())
             self._back_off(error)
             return False
         else:
             self._known.orphans.cleared(left)
-        # A listing may have seen what the server was asked for.
+        # What the server did may have changed what it lists.
         self._known.freshness.stale = True
         for change in left:
             self._known.observed.changed([entries.place_of(change.entry)])
@@ -178,7 +178,7 @@ class Requests:
         return True
 
     def _stamped(self, entry: Entry) -> Entry:
-        """The entry with the time since when it is there."""
+        """The entry with the mark that says since when it exists."""
         actual = self._known.actual.entries.get(entry.name) if self._known.actual else None
         since = ""
         if actual and actual.config.get(entries.MARK_INSTANCE) == entry.config[entries.MARK_INSTANCE]:

@@ -28,7 +28,7 @@ class RetryQueue(Generic[_T]):
 
     due          the tasks, the first one first
     is_busy      a task is under way
-    life         another number for each init: what was begun in the life of another is of no concern
+    life         changes when the instance restarts: how a task ends that began before does not matter
     unconfirmed  tasks that were carried out, of which it is still to be seen that they had an effect; until
                  then the pause after a failure stays as long as it is
     """
@@ -54,10 +54,10 @@ class RetryQueue(Generic[_T]):
 
     def problems(self) -> list[tuple[_T, str]]:
         """What is due and could not be done, and why."""
-        return [(each, self._retry.message) for each in self.due] if self._retry.message else []
+        return [(task, self._retry.message) for task in self.due] if self._retry.message else []
 
     def forget(self) -> None:
-        """There is another init, or none: nothing is due, whatever becomes of the present task."""
+        """The instance restarted or stopped: nothing is due, however the present task ends."""
         self.life += 1
         self.due = ()
 
@@ -94,7 +94,7 @@ class RetryQueue(Generic[_T]):
                     self.fail(task, str(error))
                 return
             if life == self.life:
-                self.due = self._refresh([each for each in self.due if each is not task])
+                self.due = self._refresh([other for other in self.due if other is not task])
 
     def _worked(self, fine: bool) -> None:
         self.is_busy = False

@@ -1,8 +1,8 @@
-"""What becomes of the links of a device that is gone.
+"""Removes the slot links of a device that is gone.
 
-They lead nowhere at once. They are taken away once no instance has an entry that names them: the server
-watches them until then, and may hang for ever where one goes while an instance stops (see `slots`). Until
-then they are of no consequence; where the server never answers they stay until it does.
+At once they lead nowhere. They are removed once no instance has an entry that names them: until then the
+server watches them, and may hang for ever if one is removed while an instance stops (see `host/slots.py`).
+Links that stay do no harm.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hotplugd.reconcile.worker import Worker
 class SlotRemoval:
     """The slots of devices that are gone.
 
-    devices  which device had each slot, as it is told of
+    devices  the name of the device that had each slot, for messages
     """
 
     def __init__(self, tools: Tools, activity: Activity, workers: Mapping[InstanceName, Worker]) -> None:
@@ -28,32 +28,32 @@ class SlotRemoval:
         self._activity = activity
         self._workers = workers
         self._listed = False
-        # By one of the instances that may have an entry that names it.
+        # The slots that wait, by one of the instances that may have an entry that names them.
         self.devices: dict[str, str] = {}
         self._by: dict[InstanceName, set[str]] = {}
 
     def leave(self, slot: str, device: str) -> None:
-        """A device with a node is gone. device: as it is told of"""
+        """A device with a node is gone. device: its name, for messages"""
         self.devices[slot] = device
         try:
             self._tools.slots.cut(slot)
         except OSError as error:
             self._tell(slot, error)
         names = names_for(slot)
-        for each in self._workers.values():
-            if each.holds(slot):
-                self._activity.start(partial(each.seal, names), lambda _: None)
+        for worker in self._workers.values():
+            if worker.holds(slot):
+                self._activity.start(partial(worker.seal, names), lambda _: None)
         if self._listed:
             self._settle(slot)
 
     def back(self, slot: str) -> None:
-        """The device is there after all; where it is inside still, sealed and with its links cut."""
+        """The device is back. Inside instances its node is sealed, and its links lead nowhere."""
         if self.devices.pop(slot, None) is None:
             return
-        for each in self._workers.values():
-            if each.holds(slot):
-                # Seen once it is certainly so: a sealed node is put in anew, with its links.
-                self._activity.start(partial(each.seal, names_for(slot)), partial(_look_again, each))
+        for worker in self._workers.values():
+            if worker.holds(slot):
+                # After the seal: a node that is seen sealed is put in again, with its links.
+                self._activity.start(partial(worker.seal, names_for(slot)), partial(_look_again, worker))
 
     def listed(self) -> None:
         """All instances are known."""
@@ -63,7 +63,7 @@ class SlotRemoval:
                 self._settle(slot)
 
     def look(self, name: InstanceName) -> None:
-        """Something may be known of this instance that was not."""
+        """More may be known of this instance: try again what waits for it."""
         for slot in self._by.pop(name, ()):
             self._settle(slot)
 

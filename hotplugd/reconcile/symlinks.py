@@ -21,7 +21,7 @@ from hotplugd.reconcile.retry_queue import RetryQueue
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A link to make, or to take away: then target is empty. device and rule are for problems."""
+    """A link to make, or to remove if target is empty. device and rule are for messages."""
 
     path: str
     target: str
@@ -31,7 +31,7 @@ class Task:
 
 
 class Symlinks:
-    """The links of one instance. changed is called when one was made or taken away."""
+    """The links of one instance. changed is called with the paths of links that were made or removed."""
 
     def __init__(
         self, name: InstanceName, tools: Tools, activity: Activity, changed: Callable[[Iterable[str]], None]
@@ -39,16 +39,16 @@ class Symlinks:
         self._name = name
         self._tools = tools
         self._changed = changed
-        # Those that are there, or about to be, by path; and what of them is noted.
+        # The links that exist, or are about to, by path; and what the journal says.
         self._links = dict(tools.links.take(name))
         self._noted = dict(self._links)
-        # The entries of version 1 whose marks were read: their links may have gone since.
+        # Entries of version 1 whose links were read already: some may have been removed since.
         self._read: set[str] = set()
         self._wrong: list[Problem] = []
         self._queue = RetryQueue[Task](activity, self._carry_out, lambda left: left, self._failed)
 
     def forget(self) -> None:
-        """There is another init, or none: its /dev is new."""
+        """The instance restarted or stopped: its /dev is new."""
         self._links.clear()
         self._queue.forget()
         self._wrong.clear()
@@ -58,28 +58,31 @@ class Symlinks:
         """The instance has these entries."""
         if self._read:
             self._read &= instance.entries.keys()
-        for each in instance.entries.values():
-            if MARK_LINKS in each.config:
-                self.read(each)
+        for entry in instance.entries.values():
+            if MARK_LINKS in entry.config:
+                self.read(entry)
 
     def ends(self, entry: Entry) -> None:
-        """An entry is about to go, or to become another, or did."""
+        """The entry is about to be removed or changed, or was."""
         self.read(entry)
         self._note()
 
     def read(self, entry: Entry) -> None:
-        """An entry of version 1, that is there or was, says itself which links it has."""
+        """Take over the links of an entry of version 1, which has them in a mark."""
         if (links := links_of(entry)) and entry.name not in self._read and is_ours(entry):
             self._read.add(entry.name)
-            for each in links:
-                self._links.setdefault(each, Link(place_of(entry), entry.name))
+            for path in links:
+                self._links.setdefault(path, Link(place_of(entry), entry.name))
 
     def paths(self, attachments: Iterable[Attachment]) -> frozenset[str]:
-        """Where to look for links."""
-        return frozenset(link for each in attachments for link in each.want.links) | self._links.keys()
+        """The paths at which links should be, or are."""
+        return (
+            frozenset(link for attachment in attachments for link in attachment.want.links)
+            | self._links.keys()
+        )
 
     def link(self, attachments: Iterable[Attachment], instance: Instance, inside: Inside | None) -> None:
-        """Make what is missing, where this is attached and that was seen inside."""
+        """Make what is missing and remove what is not wanted, given what was seen inside."""
         if inside is None or inside.error or self._tools.dry_run or self._queue.is_busy:
             return
         self._find(list(attachments), instance, inside)
@@ -87,18 +90,24 @@ class Symlinks:
         self._queue.run()
 
     def problems(self) -> list[Problem]:
-        """Which links could not be made."""
+        """The links that could not be made."""
         return self._wrong + [
-            Problem(each.device, each.rule, f"cannot make {each.path} in {self._name}: {message}")
-            for each, message in self._queue.problems()
+            Problem(task.device, task.rule, f"cannot make {task.path} in {self._name}: {message}")
+            for task, message in self._queue.problems()
         ]
 
     def _find(self, attachments: Sequence[Attachment], instance: Instance, inside: Inside) -> None:
         wanted = {
-            link: Task(link, each.want.place, each.entry.name, str(each.want.device), each.want.rule.name)
-            for each in attachments
-            if each.verified
-            for link in each.want.links
+            link: Task(
+                link,
+                attachment.want.place,
+                attachment.entry.name,
+                str(attachment.want.device),
+                attachment.want.rule.name,
+            )
+            for attachment in attachments
+            if attachment.verified
+            for link in attachment.want.links
         }
         due: list[Task] = []
         self._wrong = []
@@ -109,7 +118,7 @@ class Symlinks:
             if node is None or node.target != link.target:
                 del self._links[path]
             elif path not in wanted or wanted[path].target != link.target:
-                # Also what is to lead elsewhere: what is noted is never less than what is there.
+                # Also a link that gets another target: the journal must never lack a link that exists.
                 due.append(Task(path, ""))
                 wanted.pop(path, None)
         for path, task in wanted.items():
@@ -124,17 +133,17 @@ class Symlinks:
                 due.append(task)
         self._queue.due = due
         self._doubt(self._queue.unconfirmed & set(due))
-        self._queue.unconfirmed -= {each for each in self._queue.unconfirmed if each.path in inside.nodes}
+        self._queue.unconfirmed -= {task for task in self._queue.unconfirmed if task.path in inside.nodes}
 
     def _ending(self, attachments: Sequence[Attachment], instance: Instance) -> list[tuple[str, Link]]:
-        """The links that no rule asks for any more, and those of entries that are gone.
+        """The links that no rule wants any more, and those of entries that are gone.
 
         Of an entry that is neither gone nor as it should be nobody knows yet.
         """
         attached: dict[str, set[tuple[str, str]]] = {}
-        for each in attachments:
-            pairs = attached.setdefault(each.entry.name, set())
-            pairs |= {(link, each.want.place) for link in each.want.links}
+        for attachment in attachments:
+            pairs = attached.setdefault(attachment.entry.name, set())
+            pairs |= {(link, attachment.want.place) for link in attachment.want.links}
         return [
             (path, link)
             for path, link in self._links.items()
@@ -151,8 +160,8 @@ class Symlinks:
             self._tools.links.note(self._name, self._noted)
 
     def _doubt(self, unseen: set[Task]) -> None:
-        """These were made, or taken away, and that is not to be seen: not again at once."""
-        for task in sorted(unseen, key=lambda each: each.path)[:1]:
+        """A look does not show these, though they were carried out: try again after a pause."""
+        for task in sorted(unseen, key=lambda task: task.path)[:1]:
             reason = (
                 "it was done, and is not to be seen: a folder on the way is a link, or something undoes it"
             )

@@ -1,4 +1,4 @@
-"""What is inside one instance: it is looked at, linked and told of once there is nothing to send for it."""
+"""Verifies one instance from the inside: looks, then has links made and uevents told."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hotplugd.reconcile.symlinks import Symlinks
 
 
 class Verifier:
-    """One instance's inside, as far as it was seen.
+    """Looks into one instance.
 
     orphans       which nodes should be gone
     observed      what was seen inside since the last change
@@ -58,36 +58,38 @@ class Verifier:
 
     def problems(self, *, wanted: bool) -> list[Problem]:
         """What is wrong inside. wanted: whether anything should be there."""
-        found: list[Problem] = []
+        problems: list[Problem] = []
         if self._observed.inside is not None and self._observed.inside.error and wanted:
-            found.append(Problem("", "", f"cannot look inside {self._name}: {self._observed.inside.error}"))
+            problems.append(
+                Problem("", "", f"cannot look inside {self._name}: {self._observed.inside.error}")
+            )
         if self._observed.is_busy(self._loop.time()):
-            found.append(Problem("", "", f"{self._name}: {BUSY}"))
-        found += self._orphans.seen_problems()
-        return found + self._symlinks.problems() + self._notifier.problems()
+            problems.append(Problem("", "", f"{self._name}: {BUSY}"))
+        problems += self._orphans.seen_problems()
+        return problems + self._symlinks.problems() + self._notifier.problems()
 
     # --- what happened ----------------------------------------------------------------------------------
 
     def forget(self) -> None:
-        """There is another init, or none."""
+        """The instance restarted or stopped."""
         self._observed.forget()
         self._orphans.restarted()
         self._notifier.forget()
         self._symlinks.forget()
 
     def left(self, entry: Entry, *, cleared: bool = False) -> None:
-        """An entry went, and its node should be gone. cleared: the server was asked once more."""
+        """An entry was removed, so its node should be gone. cleared: the server was asked once more."""
         if self._orphans.left(entry, cleared=cleared):
             self._observed.changed([place_of(entry)])
 
     def ends(self, entry: Entry) -> None:
-        """An entry is about to go, or to become another, or did: the links that it names may have to go."""
+        """The entry is about to be removed or changed, or was: its links may have to be removed."""
         self._symlinks.ends(entry)
 
     # --- once there is nothing to send ------------------------------------------------------------------
 
     def look_at(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
-        """When to look into an instance that runs here; never for all that is known now."""
+        """When to look into an instance that runs here; NEVER if there is nothing to see."""
         if self._orphans.records and (new := self._orphans.seek(instance)):
             self._observed.changed(new)
         self._symlinks.has(instance)
@@ -95,17 +97,17 @@ class Verifier:
             return NEVER
         links = self._symlinks.paths(plan.attachments)
         self._observed.also = self._notifier.paths(instance) | links | self._orphans.paths()
-        self._nics = [place_of(each) for each in instance.entries.values() if is_nic(each)]
+        self._nics = [place_of(entry) for entry in instance.entries.values() if is_nic(entry)]
         return self._observed.next(plan.attachments, wanted, interfaces=bool(self._nics))
 
     def look(self, plan: Plan) -> None:
-        """Begin to look at what `look_at` found that there is to see."""
+        """Begin to look. `look_at` was called before."""
         self.is_looked_at = True
         paths = self._observed.paths(plan.attachments)
         self._activity.start(partial(self._look_at, paths, self._nics or None), self._looked)
 
     def rest(self, plan: Plan, instance: Instance) -> None:
-        """Make the links and tell the uevents that follow from what was seen."""
+        """Have links made and uevents told, given what was seen."""
         self._symlinks.link(plan.attachments, instance, self._observed.inside)
         self._notifier.tell(plan, instance, self._observed.inside)
 
@@ -123,10 +125,10 @@ class Verifier:
         counts = self._observed.seen(begun, inside, self._loop.time())
         self._log.busy(BUSY, now=self._observed.is_busy(self._loop.time()))
         if counts and self._orphans.records:
-            for each in self._orphans.looked(inside.nodes):
-                self._log.left_behind(each)
+            for orphan in self._orphans.looked(inside.nodes):
+                self._log.left_behind(orphan)
 
     def _linked(self, links: Iterable[str]) -> None:
-        """Links were made or taken away: what was seen there is no longer so."""
+        """Links were made or removed at these paths: what was seen there is out of date."""
         self._observed.changed(links)
         self._learned()

@@ -1,4 +1,4 @@
-"""One instance's worker: it keeps the instance as it should be, and waits for no other.
+"""One instance's worker keeps the instance as it should be, independently of all others.
 
 A worker asks the server where it has to, plans, sends what is ready as one request, and plans again, until
 there is nothing to send; `step` says what comes next. What arrives meanwhile gathers and goes as the next
@@ -50,7 +50,7 @@ class Listener(Protocol):
 
 
 class Worker:
-    """Keeps one instance, or the place of one that does not exist (yet), as it should be.
+    """Keeps one instance as it should be, also one that does not exist (yet).
 
     nics       which network interfaces are in instances
     forgotten  when the server said last that there is none of some name: this may be it
@@ -86,15 +86,15 @@ class Worker:
     # --- what happened ----------------------------------------------------------------------------------
 
     def want(self, key: str, wants: tuple[Want, ...]) -> None:
-        """From now on this device should be here as these say; nowhere here where there are none."""
+        """Put the device into the instance as these say, and take it out if there are none."""
         if gone := self._known.wants.pop(key, ()):
-            self._known.batching.leaves(name for each in gone for name in entries.names_for(each.slot))
+            self._known.batching.leaves(name for want in gone for name in entries.names_for(want.slot))
         if wants:
             self._known.wants[key] = wants
         self.kick()
 
     def listed(self, actual: Instance | None, asked: float) -> None:
-        """The server answers, and this was the instance at some time after it was asked."""
+        """The server listed its instances, and this one was like this, some time after it was asked."""
         self._known.pause.listed()
         self._known.orphans.hurry()
         if self._known.freshness.takes_listing(asked, working=self._working):
@@ -106,7 +106,7 @@ class Worker:
         self._known.freshness.stale = True
         self._known.pause.heard()
         if self._known.freshness.missed:
-            # It is not for us to wait any more: there is word of it.
+            # It exists: do not wait for the next search.
             self._known.pause.end()
         self.kick()
 
@@ -134,7 +134,7 @@ class Worker:
         self.kick()
 
     def restarted(self) -> None:
-        """The instance has another init than before, or none."""
+        """The instance restarted or stopped."""
         self._verifier.forget()
         self._tools.seals.restarted(self.name)
         self.forget_inside()
@@ -146,7 +146,7 @@ class Worker:
         self.refresh()
 
     def may_start(self) -> None:
-        """What kept the instance from starting may have gone."""
+        """What kept the instance from starting may be over."""
         self._known.failed_starts.forget()
 
     def close(self) -> None:
@@ -182,8 +182,8 @@ class Worker:
 
     def problems(self) -> list[Problem]:
         """What is wrong here, and why."""
-        found = self._known.problems(self._loop.time())
-        return found + self._verifier.problems(wanted=bool(self._known.wants))
+        problems = self._known.problems(self._loop.time())
+        return problems + self._verifier.problems(wanted=bool(self._known.wants))
 
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
@@ -193,7 +193,7 @@ class Worker:
     def has_entry(self, slot: str) -> bool:
         """Whether the instance has an entry for the device with this slot."""
         actual = self._known.actual
-        return actual is not None and any(each in actual.entries for each in entries.names_for(slot))
+        return actual is not None and any(name in actual.entries for name in entries.names_for(slot))
 
     def may_name(self, slot: str) -> bool:
         """Whether the server may have an entry of ours here for the device with this slot, now or soon."""
@@ -206,7 +206,7 @@ class Worker:
     # --- what comes next --------------------------------------------------------------------------------
 
     def kick(self) -> None:
-        """Something is new: plan again, now or as soon as the request under way is answered."""
+        """Something is new: plan again, now or once the present step is done."""
         self._known.planned = False
         if not self._working:
             self._start()
