@@ -6,7 +6,7 @@ from hotplugd.aio.backoff import LONG_AGO, Retry, delay
 from hotplugd.model.values import Device
 from hotplugd.plan.change import Change
 from hotplugd.plan.planner import plan_instance
-from hotplugd.reconcile.batching import Records
+from hotplugd.reconcile.batching import Batching
 from tests.devices import ALL, BOX, all_with, box, console, entry, wanted
 
 DELAYS = [(1, 0.5), (2, 1), (3, 2), (7, 32), (8, 60), (9, 60), (10_000, 60)]
@@ -45,12 +45,12 @@ ONE, TWO, THREE = (add(console(number)) for number in (1, 2, 3))
 
 
 def test_everything_that_is_ready_goes_together() -> None:
-    assert Records().batch([ONE, TWO, THREE], 0) == [ONE, TWO, THREE]
-    assert Records().batch([], 0) == []
+    assert Batching().batch([ONE, TWO, THREE], 0) == [ONE, TWO, THREE]
+    assert Batching().batch([], 0) == []
 
 
 def test_what_spoiled_a_request_goes_alone_after_the_others() -> None:
-    records = Records()
+    records = Batching()
     records.spoiled(ONE, 0)
     records.spoiled(TWO, 0)
     assert records.batch([ONE, TWO, THREE], 0) == [THREE]
@@ -58,7 +58,7 @@ def test_what_spoiled_a_request_goes_alone_after_the_others() -> None:
 
 
 def test_what_was_held_waits_and_then_goes_alone() -> None:
-    records = Records()
+    records = Batching()
     assert records.held(ONE, "no", 0) == (0.5, True)
     assert records.batch([ONE, TWO], 0.4) == [TWO]
     assert records.batch([ONE], 0.4) == []
@@ -67,7 +67,7 @@ def test_what_was_held_waits_and_then_goes_alone() -> None:
 
 
 def test_what_is_held_again_waits_longer_and_is_told_once() -> None:
-    records = Records()
+    records = Batching()
     assert [records.held(ONE, message, 0) for message in ("no", "no", "never")] == [
         (0.5, True),
         (1, False),
@@ -77,7 +77,7 @@ def test_what_is_held_again_waits_longer_and_is_told_once() -> None:
 
 
 def test_what_was_done_at_last_is_no_problem_and_goes_with_others_again() -> None:
-    records = Records()
+    records = Batching()
     records.held(ONE, "no", 0)
     records.done(ONE, 1)
     assert records.problems(0) == []
@@ -85,7 +85,7 @@ def test_what_was_done_at_last_is_no_problem_and_goes_with_others_again() -> Non
 
 
 def test_failures_before_a_success_do_not_count() -> None:
-    records = Records()
+    records = Batching()
     for _ in range(5):
         records.held(ONE, "no", 0)
     records.done(ONE, 1)
@@ -93,7 +93,7 @@ def test_failures_before_a_success_do_not_count() -> None:
 
 
 def test_a_fight_is_told_of_once_and_remembered_for_a_calm_minute() -> None:
-    records = Records()
+    records = Batching()
     told = [records.done(ONE, 0) is not None for _ in range(6)]
     assert told == [False, False, False, True, False, False]
     (until,) = records.rest([ONE], 0)
@@ -101,7 +101,7 @@ def test_a_fight_is_told_of_once_and_remembered_for_a_calm_minute() -> None:
 
 
 def test_changes_of_one_entry_in_a_row_have_to_wait() -> None:
-    records = Records()
+    records = Batching()
     when = 0.0
     waited = []
     for _ in range(12):
@@ -113,7 +113,7 @@ def test_changes_of_one_entry_in_a_row_have_to_wait() -> None:
 
 
 def test_after_a_calm_minute_changes_are_free_again() -> None:
-    records = Records()
+    records = Batching()
     for _ in range(8):
         records.done(ONE, 0)
     (until,) = records.rest([ONE], 0)
@@ -126,7 +126,7 @@ def test_after_a_calm_minute_changes_are_free_again() -> None:
 
 
 def test_what_need_not_be_done_any_more_is_no_problem() -> None:
-    records = Records()
+    records = Batching()
     records.held(ONE, "no", 0)
     records.held(TWO, "no", 0)
     assert list(records.rest([TWO], 0)) == [0.5]
@@ -134,7 +134,7 @@ def test_what_need_not_be_done_any_more_is_no_problem() -> None:
 
 
 def test_nothing_is_kept_of_what_is_long_over() -> None:
-    records = Records()
+    records = Batching()
     for each in (ONE, TWO, THREE):
         records.done(each, 0)
     list(records.rest([], 61))
@@ -142,7 +142,7 @@ def test_nothing_is_kept_of_what_is_long_over() -> None:
 
 
 def test_the_devices_of_one_instance_do_not_share_pauses() -> None:
-    records = Records()
+    records = Batching()
     for _ in range(8):
         records.done(ONE, 0)
     assert records.batch([ONE, TWO], 0) == [TWO]
@@ -161,7 +161,7 @@ OLD, NEW = remove(console(1)), add(console(1, born=2))
 
 
 def test_what_goes_to_a_taken_path_goes_with_what_leaves_it_or_later() -> None:
-    records = Records()
+    records = Batching()
     assert records.batch([NEW, OLD, TWO], 0) == [NEW, OLD, TWO]
     assert records.batch([NEW], 0) == [NEW]
     records.held(OLD, "no", 0)
@@ -171,14 +171,14 @@ def test_what_goes_to_a_taken_path_goes_with_what_leaves_it_or_later() -> None:
 
 
 def test_of_two_that_go_alone_the_one_that_leaves_a_path_goes_first() -> None:
-    records = Records()
+    records = Batching()
     for each in (NEW, OLD):
         records.spoiled(each, 0)
     assert records.batch([NEW, OLD], 0) == [OLD]
 
 
 def test_what_waits_for_a_path_keeps_others_from_the_path_that_it_leaves() -> None:
-    records = Records()
+    records = Batching()
     along, after = move(console(2), "/dev/ttyUSB1"), add(console(2, born=2))
     assert (along.frees, after.frees) == ("/dev/ttyUSB2", "")
     records.held(OLD, "no", 0)
@@ -187,7 +187,7 @@ def test_what_waits_for_a_path_keeps_others_from_the_path_that_it_leaves() -> No
 
 
 def test_two_that_change_places_and_have_to_go_alone_go_one_after_the_other() -> None:
-    records = Records()
+    records = Batching()
     places = [move(console(1), "/dev/ttyUSB2"), move(console(2), "/dev/ttyUSB1")]
     assert records.batch(places, 0) == places
     for each in places:

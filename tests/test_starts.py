@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hotplugd.model.values import Entry, InstanceName
-from hotplugd.reconcile.failed_starts import Starts
+from hotplugd.reconcile.failed_starts import FailedStarts
 from hotplugd.server.events import START_FAILED, Lifecycle, meaning
 from tests.devices import BOX, box, console, entry, interface, nic_entry
 
@@ -23,7 +23,7 @@ UNNAMED = "Failed to run: lxd forkstart box: exit status 1"
 
 def after(*what: object) -> set[str]:
     """The entries that are barred after these failures, each a reason, and instances that were learned."""
-    starts = Starts()
+    starts = FailedStarts()
     for number, each in enumerate(what):
         if isinstance(each, str):
             starts.failed(each, str(number))
@@ -64,7 +64,7 @@ def test_an_answer_that_may_be_older_does_not_count() -> None:
 
 
 def test_the_same_failure_is_told_of_twice() -> None:
-    starts = Starts()
+    starts = FailedStarts()
     for instance in (STOPPED, EMPTY):
         starts.failed(UNNAMED, "one")
         starts.learned(instance)
@@ -73,7 +73,7 @@ def test_the_same_failure_is_told_of_twice() -> None:
 
 def test_a_new_instance_of_the_name_and_new_rules_know_nothing_of_it() -> None:
     assert after(UNNAMED, STOPPED, None, STOPPED) == set()
-    starts = Starts()
+    starts = FailedStarts()
     starts.failed(UNNAMED, "one")
     starts.learned(STOPPED)
     starts.forget()
@@ -81,7 +81,7 @@ def test_a_new_instance_of_the_name_and_new_rules_know_nothing_of_it() -> None:
 
 
 def test_why_tells_what_the_server_said_and_what_to_do() -> None:
-    starts = Starts()
+    starts = FailedStarts()
     starts.failed(NAMED, "one")
     starts.learned(STOPPED)
     (why,) = starts.barred.values()

@@ -12,6 +12,7 @@ class Pace:
 
     free   so often in a row it is done without a wait, and once more
     every  from then on it is done once in so many seconds; and so long each of those takes to be free again
+    due    when it may be done again
     """
 
     def __init__(self, free: int, every: float) -> None:
@@ -19,15 +20,12 @@ class Pace:
         self._every = every
         # When all that was done so far is made up for.
         self._paid = _NEVER_DONE
-
-    @property
-    def due(self) -> float:
-        """When it may be done again."""
-        return self._paid - self._free * self._every
+        self.due = _NEVER_DONE
 
     def done(self, now: float) -> None:
         """It is done."""
         self._paid = max(self._paid, now) + self._every
+        self.due = self._paid - self._free * self._every
 
     def is_short(self, now: float) -> bool:
         """Whether it has to wait now, or had to a moment ago."""

@@ -20,7 +20,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Instance, InstanceName, Link
 from hotplugd.plan.change import Change
 from hotplugd.plan.planner import plan_instance
-from hotplugd.reconcile.orphans import Doubts
+from hotplugd.reconcile.orphans import Orphans
 from hotplugd.server.client import Lxd
 from hotplugd.server.discover import find_server
 
@@ -72,20 +72,20 @@ async def _one(
     lxd: Lxd, inspector: Inspector, seals: Seals, notes: Notes, links: Links, instance: Instance
 ) -> tuple[list[Change], list[Problem]]:
     removals = list(plan_instance(instance.id, instance, (), None).changes)
-    doubts = Doubts(instance.id, notes)
+    orphans = Orphans(instance.id, notes)
     try:
         if removals:
             instance, lost = await _apply(lxd, seals, instance, removals)
             removals = [each for each in removals if each not in lost]
-            doubts.looked((), lost)
-        if half := doubts.left(instance, asyncio.get_running_loop().time()):
+            orphans.doubt(each.entry for each in lost)
+        if half := orphans.to_clear(instance, asyncio.get_running_loop().time()):
             await seals.seal(instance.id, [each.entry for each in half])
             await lxd.clear(instance.id, [each.entry for each in half])
     except Gone:
         return [], []
     except ServerError as error:
         return [], [Problem("", "", f"{instance.id}: {error}")]
-    doubts.cleared(half)
+    orphans.cleared(half)
     removals += half
     noted = links.take(instance.id)
     if not (removals or noted) or not instance.running or not instance.here:

@@ -80,7 +80,7 @@ class Stuck(Refused):
     """The server will not take these entries out for as long as the instance has its present init."""
 
 
-class Server(Protocol):
+class ServerPort(Protocol):
     """The calls of the reconciler. Each may raise any ServerError."""
 
     async def get(self, name: InstanceName) -> Instance:
@@ -103,7 +103,7 @@ class Server(Protocol):
         """
 
 
-class Inspector(Protocol):
+class InspectorPort(Protocol):
     """Looks into running instances."""
 
     async def look(
@@ -123,7 +123,7 @@ class Unfit(Untold):
     """What the device is called cannot be told; what others are called can."""
 
 
-class Injector(Protocol):
+class InjectorPort(Protocol):
     """Tells those inside running instances of devices."""
 
     async def inject(self, name: InstanceName, uevent: Uevent) -> Uevent:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from hotplugd.model.values import Device
 
-Action = Literal["add", "remove"]
+UeventAction = Literal["add", "remove"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Uevent:
     kernel  the kernel's own variables of the device, as lines: see `properties.kernel_lines`
     """
 
-    action: Action
+    action: UeventAction
     device: Device
     path: str
     kernel: str = ""

@@ -1,4 +1,4 @@
-"""When something that failed is tried again, and an entry that changes all the time is changed again."""
+"""Which changes go as one request, and when: after failures, and for entries that change all the time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hotplugd.aio.pace import Pace
 from hotplugd.model.problem import Problem
 from hotplugd.plan.change import Change
 
-# So many requests in a row may change an instance, then one in so many seconds: what changes gathers.
+# This many requests in a row are free; then there is one in this many seconds, and changes gather.
 _FREE_REQUESTS: Final = 100
 _REQUEST: Final = 0.5
 
@@ -20,20 +20,22 @@ CROWDED: Final = (
     f"and what is pulled at once; end what plugs, edits or takes out there"
 )
 
-# An entry may change this often in a row before it has to wait: a fight over it must not become a storm.
+# An entry may change this often in a row before it has to wait: somebody else may change it back.
 _FREE_CHANGES: Final = 3
 _CALM: Final = 60.0
 
 
 @dataclass(slots=True)
-class _Record:
-    """What befell one entry lately.
+class _History:
+    """The recent history of one entry.
 
-    failures  in a row
-    changes   that were made in a row, without a calm in between
-    alone     it goes in a request of its own, since it spoiled another
-    problem   why it cannot be made
-    fight     that it was made too often
+    failures  how often a change failed in a row
+    changes   how often it was changed in a row
+    last      when something happened to it
+    until     when it may be changed again
+    alone     it goes in a request of its own, since a request with it was refused
+    problem   why it cannot be changed
+    fight     that it was changed too often
     """
 
     failures: int = 0
@@ -48,17 +50,17 @@ class _Record:
         return now - max(self.last, self.until) > _CALM
 
 
-class Records:
-    """What befell the entries of one instance. Times are the event loop's, in seconds."""
+class Batching:
+    """The changes of one instance's entries. Times are the event loop's, in seconds."""
 
     def __init__(self) -> None:
-        self._records: dict[str, _Record] = {}
+        self._records: dict[str, _History] = {}
         self._pace = Pace(_FREE_REQUESTS, _REQUEST)
-        # The entries of what should be here no more: what was pulled goes at once, however busy it is here.
+        # Entries of devices that are not wanted any more: their removal does not wait for the pace.
         self._leaving: set[str] = set()
 
     def leaves(self, names: Iterable[str]) -> None:
-        """What these entries are for is to be here no more."""
+        """The devices of these entries are not wanted any more."""
         self._leaving.update(names)
 
     def sent(self, now: float) -> None:
@@ -80,7 +82,7 @@ class Records:
         if together:
             return together
         alone = next((change for change in ready if _with_room([change], changes)), None)
-        # Those that only change places with each other have to begin somewhere.
+        # Entries that swap their targets have to begin somewhere.
         return [alone] if alone is not None else _with_room(ready, changes)[:1]
 
     def spoiled(self, change: Change, now: float) -> None:
@@ -101,7 +103,7 @@ class Records:
         return pause, new
 
     def stuck(self, change: Change, message: str, now: float) -> bool:
-        """The change cannot be made before there is another init. Returns whether the problem is new."""
+        """The change cannot be made before the instance restarts. Returns whether the problem is new."""
         _, new = self.held(change, message, now)
         self._touch(change, now).until = NEVER
         return new
@@ -125,12 +127,12 @@ class Records:
         return record.fight if excess == 1 else None
 
     def hurry(self) -> None:
-        """What was in the way may have gone: nothing has to wait any more."""
+        """Something changed: nothing has to wait any more."""
         for record in self._records.values():
             record.until = LONG_AGO
 
     def rest(self, changes: Iterable[Change], now: float) -> Iterator[float]:
-        """These changes are left to make. Yields when each may be made; forgets what is over."""
+        """These changes are left. Yields when each may be made; forgets histories that are over."""
         left = {change.entry.name: change for change in changes}
         self._leaving &= left.keys()
         if left and self._pace.due > now:
@@ -144,24 +146,24 @@ class Records:
                 del self._records[name]
 
     def problems(self, now: float) -> list[Problem]:
-        """Why changes cannot be made, and which were made too often lately."""
+        """Why changes cannot be made, and which entries were changed too often lately."""
         records = self._records.values()
-        found = [record.problem for record in records if record.problem is not None]
-        return found + [
+        failed = [record.problem for record in records if record.problem is not None]
+        return failed + [
             record.fight for record in records if record.fight is not None and not record.is_over(now)
         ]
 
     def _when(self, change: Change) -> float:
-        """When it may be made."""
+        """When the change may be made."""
         until = self._of(change).until
         goes = change.action == "remove" and change.entry.name in self._leaving
         return until if goes else max(until, self._pace.due)
 
-    def _of(self, change: Change) -> _Record:
-        return self._records.get(change.entry.name) or _Record()
+    def _of(self, change: Change) -> _History:
+        return self._records.get(change.entry.name) or _History()
 
-    def _touch(self, change: Change, now: float) -> _Record:
-        record = self._records.setdefault(change.entry.name, _Record())
+    def _touch(self, change: Change, now: float) -> _History:
+        record = self._records.setdefault(change.entry.name, _History())
         if record.is_over(now):
             record.failures, record.changes, record.fight = 0, 0, None
         record.last = now
@@ -169,7 +171,7 @@ class Records:
 
 
 def _with_room(chosen: list[Change], changes: Sequence[Change]) -> list[Change]:
-    """Those of the chosen whose paths are free once the chosen were done."""
+    """The chosen changes whose targets are free once all of the chosen were made."""
     while True:
         names = {change.entry.name for change in chosen}
         occupied = {change.frees for change in changes if change.frees and change.entry.name not in names}

@@ -1,4 +1,4 @@
-"""What a writer did and could not do, told to the log: each thing once for as long as it is so."""
+"""Logs what a worker did and could not do: each problem once for as long as it lasts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hotplugd.model.entry import place_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.change import Change
-from hotplugd.reconcile.notified import Telling
-from hotplugd.reconcile.observed import Left
+from hotplugd.reconcile.notification import Notification
+from hotplugd.reconcile.orphaned_node import OrphanedNode
 
 
-class Report:
-    """Tells of one instance."""
+class EventLog:
+    """The log events of one instance."""
 
     def __init__(self, name: InstanceName, log: FilteringBoundLogger) -> None:
         self._instance = str(name)
@@ -32,7 +32,7 @@ class Report:
         self._log.info(f"device.{change.action}", **fields)
 
     def would(self, changes: Iterable[Change]) -> None:
-        """These changes would be made, were it not a dry run."""
+        """In a dry run: these changes would be made."""
         for change in changes:
             if (change.entry.name, change.action) not in self._would:
                 self._would.add((change.entry.name, change.action))
@@ -53,7 +53,7 @@ class Report:
         self._log.warning("instance.problem", instance=self._instance, reason=reason, retry_in=pause)
 
     def busy(self, reason: str, *, now: bool) -> None:
-        """The instance never rests, and has to wait for that; or no more."""
+        """For this reason the instance is served more slowly; or no longer, if not now."""
         if now and reason not in self._busy:
             self._busy.add(reason)
             self._log.warning("instance.problem", instance=self._instance, reason=reason)
@@ -62,27 +62,27 @@ class Report:
 
     def problems(self, problems: Iterable[Problem]) -> None:
         """The plan has these problems."""
-        now = tuple(each for each in problems if not each.guard)
-        for each in now:
-            if each not in self._problems:
+        now = tuple(problem for problem in problems if not problem.guard)
+        for problem in now:
+            if problem not in self._problems:
                 self._log.warning(
                     "device.problem",
-                    device=each.device,
-                    rule=each.rule,
+                    device=problem.device,
+                    rule=problem.rule,
                     instance=self._instance,
-                    reason=each.message,
+                    reason=problem.message,
                 )
         self._problems = frozenset(now)
 
-    def left_behind(self, left: Left) -> None:
+    def left_behind(self, orphan: OrphanedNode) -> None:
         """An entry was removed, and its node is still there."""
-        fields = {**self._fields(left.change), "path": left.path, "reason": str(left)}
-        if left.cleared:
+        fields = {**self._fields(orphan.change), "path": orphan.path, "reason": str(orphan)}
+        if orphan.cleared:
             self._log.error("device.left-behind", **fields)
         else:
             self._log.warning("device.left-behind", **fields)
 
-    def untold(self, telling: Telling, reason: str, pause: float | None = None) -> None:
+    def untold(self, telling: Notification, reason: str, pause: float | None = None) -> None:
         """Those inside could not be told of a device. pause: seconds until it is tried again, if it is."""
         self._log.warning(
             "device.untold",

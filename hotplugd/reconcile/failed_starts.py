@@ -1,4 +1,4 @@
-"""With which entries of ours an instance could not be started. Pure.
+"""Tracks the entries of ours with which an instance could not be started. Pure.
 
 A server starts no instance that lacks a network interface, a GPU or a PCI device of its entries, and none
 with a device that cannot be set up by then: a CAN interface without a bit rate. It names the entry to blame,
@@ -14,15 +14,15 @@ from typing import Final
 from hotplugd.model.entry import is_ours
 from hotplugd.model.values import Instance
 
-# What is not there when the instance starts keeps it down; of nodes we say that they are not required.
+# The types that the server requires at the start; entries of nodes say that they are not required.
 _NEEDED: Final = ("nic", "gpu", "pci")
-# One may be on its way, and one be of a request of ours.
+# So many answers may be older: one is on its way, and one belongs to a request of ours.
 _OLDER: Final = 3
 _BLAMED: Final = re.compile(r'device "([^"]*)"')
 
 
-class Starts:
-    """Of one instance.
+class FailedStarts:
+    """The failed starts of one instance.
 
     barred  why each entry stays out while it does not run, by the entry's name
     """
@@ -32,7 +32,7 @@ class Starts:
         # The reason that was heard last, and how many answers of the server may still be older than it.
         self._reason = self._operation = ""
         self._older = 0
-        # Those that are out since nobody was named, and those that turned out to be none of it.
+        # Entries that are out although the server named none, and entries that turned out to be innocent.
         self._suspected: set[str] = set()
         self._cleared: set[str] = set()
 
@@ -43,13 +43,13 @@ class Starts:
             self._reason, self._older = reason, _OLDER
 
     def forget(self) -> None:
-        """What was in the way may have gone."""
+        """The cause may be gone."""
         self.barred = {}
         self._suspected.clear()
         self._cleared.clear()
 
     def learned(self, instance: Instance | None) -> None:
-        """It is like this now."""
+        """The instance is like this now; None if it is gone."""
         if instance is None:
             self.forget()
             self._reason = ""
@@ -63,16 +63,16 @@ class Starts:
             self._judge(instance, reason)
 
     def _judge(self, instance: Instance, reason: str) -> None:
-        ours = {name: each for name, each in instance.entries.items() if is_ours(each)}
+        ours = {name: entry for name, entry in instance.entries.items() if is_ours(entry)}
         named = set(_BLAMED.findall(reason))
-        needed = {name for name, each in ours.items() if each.config.get("type") in _NEEDED}
+        needed = {name for name, entry in ours.items() if entry.config.get("type") in _NEEDED}
         blamed = named & ours.keys() if named else needed - self._cleared
-        # The plan that was made by the one before is still at hand.
+        # A new mapping: the last plan was made from the old one.
         self.barred = self.barred | {name: _why(instance, name, reason) for name in blamed}
         if not named and blamed:
             self._suspected |= blamed
         elif not named:
-            # Without them it cannot be started either.
+            # It cannot be started without them, either.
             self.barred = {name: why for name, why in self.barred.items() if name not in self._suspected}
             self._cleared |= self._suspected
             self._suspected.clear()

@@ -1,4 +1,4 @@
-"""Devices that come and go all the time: who they are, and what is told of those that are held off."""
+"""Devices that come and go all the time: holds them off, and reports those that a rule takes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Flapping:
         self._log = log
         self._rules = rules
         self._holdoff = Holdoff(most)
-        # At places that are about to be held off, or are: what was there, the last of each subsystem.
+        # The last device of each subsystem, at places that are held off or soon will be.
         self._seen: dict[str, dict[str, Device]] = {}
 
     def heard(self, syspath: str, now: float, *, plugged: bool) -> float:
@@ -47,8 +47,10 @@ class Flapping:
         self._seen.setdefault(plug.place, {})[device.subsystem] = device
         if hold is None:
             return now
-        for each in self._problems(hold, now):
-            self._log.warning("device.problem", device=each.device, rule=each.rule, reason=each.message)
+        for problem in self._problems(hold, now):
+            self._log.warning(
+                "device.problem", device=problem.device, rule=problem.rule, reason=problem.message
+            )
         return hold.until
 
     def gone(self, syspath: str) -> None:
@@ -57,15 +59,15 @@ class Flapping:
 
     def problems(self, now: float) -> list[Problem]:
         """What rules would attach, were it not held off."""
-        return [each for hold in self._holdoff.holds(now) for each in self._problems(hold, now)]
+        return [problem for hold in self._holdoff.holds(now) for problem in self._problems(hold, now)]
 
     def _problems(self, hold: Hold, now: float) -> list[Problem]:
-        found = []
+        problems = []
         for device in self._seen.get(hold.place, {}).values():
             rule = wants(self._rules(), device).rule
             if rule is not None and rule.attach is not None:
-                found.append(Problem(str(device), rule.name, _message(device, hold, now)))
-        return found
+                problems.append(Problem(str(device), rule.name, _message(device, hold, now)))
+        return problems
 
 
 def _message(device: Device, hold: Hold, now: float) -> str:

@@ -1,52 +1,84 @@
-"""When the server has to be asked how one instance is, since what is known of it may be old. Pure."""
+"""Whether what is known of one instance may be old, and when the server has to be asked for it. Pure.
+
+The one place that decides it: events, echoes of our own updates, listings and moves end here.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from hotplugd.aio.backoff import NEVER, delay
+from hotplugd.aio.backoff import LONG_AGO, NEVER, delay
 from hotplugd.aio.pace import Pace
 
-# Events make us ask the server this often in a row, and then no more often than that: who is root inside can
-# have the server send events without end (LXD: devlxd, PATCH /1.0).
+# This many questions in a row are free; then there is one in this many seconds. Root inside can make the
+# server send events without end (LXD: devlxd, PATCH /1.0).
 _FREE_QUESTIONS: Final = 10
 _QUESTION: Final = 0.1
-# Where it never ends.
+# If that never ends, the pace is slower.
 _MANY_QUESTIONS: Final = 200
 _LATE_QUESTION: Final = 1.0
 EDITED: Final = (
     f"it is edited, or starts and stops, all the time: the server is asked for it once in "
     f"{_LATE_QUESTION:.0f} s until it is calm; end what does that"
 )
-# An instance that is gone without a word is asked for so many times more, in half a minute.
+# An instance that is gone without an event is asked for this many times more, within half a minute.
 _SEARCHES: Final = 6
 # A server tells of a move before its database has the new member (5 to 30 ms were measured), and not
 # afterwards. So it is asked again as many seconds later, until it answers with another member.
 _AFTER_MOVE: Final = (0.1, 0.5, 2.0, 10.0)
 
 
-class Asking:
-    """What calls for a question about one instance. Times are the event loop's, in seconds.
+class Freshness:
+    """How old one instance's state may be. Times are the event loop's, in seconds.
 
-    stale   it has to be asked before anything else
-    echoed  it has to be asked once nothing waits to be sent: the server told of an update of ours
-    missed  how often the instance, which was known, was not found
+    stale     the server has to be asked before anything else
+    echoed    it has to be asked once nothing waits to be sent: the server told of an update of ours
+    missed    how often the instance, which was known, was not found
+    answered  the server was asked since the last request to change the instance, so that the next one may go:
+              where events never end nothing would ever be sent
+    known     the server answered at least once
+    again_at  when it has to be asked again, though nothing more is heard of it
     """
 
-    def __init__(self) -> None:
+    def __init__(self, since: float = LONG_AGO) -> None:
+        """since: what was asked for before that is older than what was known of the instance then."""
         self.stale = False
         self.echoed = False
         self.missed = 0
-        # When it is asked again after it was moved, the first time first.
+        self.answered = False
+        self.known = False
+        # When the last answer came.
+        self._learned = since
+        self.again_at = NEVER
+        # When it is asked again after the instance was moved, in order.
         self._again: tuple[float, ...] = ()
-        # How many updates of ours the server has still to tell of.
+        # For how many updates of ours the server's event is still to come.
         self._echoes = 0
         self._pace = Pace(_FREE_QUESTIONS, _QUESTION)
         self._slow = Pace(_MANY_QUESTIONS, _LATE_QUESTION)
 
+    def takes_listing(self, asked: float, *, working: bool) -> bool:
+        """Whether a listing that was asked for then is newer than what is known; else the server is asked.
+
+        working  a request is under way: the listing may be older than its answer
+        """
+        if not working and self._learned < asked:
+            return True
+        self.stale = True
+        return False
+
+    def learned(self, now: float, *, moved: bool, exists: bool) -> None:
+        """The server answered. moved: the instance is on another member than before; exists: there is one."""
+        self._learned, self.known = now, True
+        if exists:
+            self.missed = 0
+        if moved:
+            self._ask_again(())
+
     def sent(self) -> None:
-        """An update of ours was sent, of which the server will tell if it is carried out."""
+        """An update of ours is sent, of which the server will tell if it is carried out."""
         self._echoes += 1
+        self.answered = False
 
     def is_echo(self) -> bool:
         """Whether the update that the server tells of may be one of ours."""
@@ -68,31 +100,32 @@ class Asking:
         return max(self._pace.due, self._slow.due)
 
     def is_busy(self, now: float) -> bool:
-        """Whether it is asked for late, since that never ends."""
+        """Whether questions have to wait, since events never end."""
         return self._slow.is_short(now)
 
     def moved(self, now: float) -> None:
         """The server tells that the instance was moved to another member of the cluster."""
-        self._again = tuple(now + after for after in _AFTER_MOVE)
+        self._ask_again(tuple(now + after for after in _AFTER_MOVE))
 
-    def arrived(self) -> None:
-        """The instance is on another member than before."""
-        self._again = ()
+    def _ask_again(self, times: tuple[float, ...]) -> None:
+        self._again = times
+        self.again_at = times[0] if times else NEVER
 
-    def again_at(self) -> float:
-        """When it has to be asked again, though nothing more is heard of it."""
-        return self._again[0] if self._again else NEVER
+    def doubt(self) -> None:
+        """What is known may be old, even if the server was just asked."""
+        self.stale, self.echoed, self.answered = True, False, False
 
     def begin(self, now: float) -> None:
-        """It is asked."""
-        self._again = tuple(each for each in self._again if each > now)
+        """The server is asked."""
+        self._ask_again(tuple(time for time in self._again if time > now))
         self.stale = self.echoed = False
+        self.answered = True
         self._echoes = 0
         self._pace.done(now)
         self._slow.done(now)
 
     def is_missing(self) -> float | None:
-        """There is none, though there was: in how many seconds to ask once more, if at all."""
+        """The instance is missing. Returns in how many seconds to ask again, None for never."""
         if self.missed >= _SEARCHES:
             return None
         self.missed += 1

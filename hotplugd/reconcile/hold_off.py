@@ -13,16 +13,16 @@ from typing import Final
 
 from hotplugd.model.values import Device
 
-# A phone that is flashed comes some ten times in a minute or two; so does what people plug in by hand.
+# A phone that is being flashed appears about ten times in two minutes; so does what people plug by hand.
 MOST: Final = 40
 WINDOW: Final = 120.0
-# For so many seconds it must not be plugged in anew. Then it has a part of the plugs to spare, until the
-# window has passed: enough for people who try once more.
+# The hold-off ends once there was no plug for this many seconds. Then a part of the plugs is free again,
+# enough for people who try once more.
 CALM: Final = 15.0
 _LEFT: Final = 4
-# Who only has another's serial number does not hold that one off: so often a place must have had it, too.
+# A device with a copied serial number must not hold off the other: its own place must count this many.
 _TAKES_PART: Final = 3
-# Whoever invents names does not fill the memory with them.
+# A bound on memory, since serial numbers can be made up.
 _MOST_KNOWN: Final = 4096
 _LONG_AGO: Final = float("-inf")
 
@@ -63,7 +63,7 @@ def plug_of(device: Device) -> Plug:
 
 def _identity(device: Device) -> str:
     serial = device.properties.get("ID_SERIAL_SHORT") or device.attrs.get("permanent_address", "")
-    # One repeated character is what makers write who number nothing.
+    # One repeated character is no serial number: some makers write it on every device.
     return serial if len(set(serial)) > 1 else ""
 
 
@@ -110,25 +110,25 @@ class Holdoff:
         self._held: set[str] = set()
 
     def heard(self, syspath: str, now: float, *, plugged: bool) -> float:
-        """Something is said of a device that is there. Returns until when it is held off; long ago if not.
+        """An event concerns a device that exists. Returns until when it is held off; long ago if not.
 
         plugged  it says that the device is new
         """
         place = syspath if self._held else ""
         while place:
             if place in self._held:
-                found = self._places[place]
-                if found.until <= now:
+                count = self._places[place]
+                if count.until <= now:
                     self._held.discard(place)
                 else:
-                    found.count += plugged and place == syspath
-                    found.until = max(found.until, now + CALM) if plugged else found.until
-                    return found.until
+                    count.count += plugged and place == syspath
+                    count.until = max(count.until, now + CALM) if plugged else count.until
+                    return count.until
             place = place.rpartition("/")[0]
         return _LONG_AGO
 
     def plugged(self, plug: Plug, now: float) -> Hold | None:
-        """A device that is there was read. Returns what holds it off, where it was plugged in too often."""
+        """A device was read. Returns its hold-off if it was plugged in too often."""
         if not self._most or not plug.token:
             return None
         place = self._count(self._places, plug.place, now)
@@ -147,21 +147,21 @@ class Holdoff:
         return self._hold(plug.place)
 
     def gone(self, syspath: str) -> None:
-        """What was at this place is there no more."""
+        """The device at this place is gone."""
         if (place := self._places.get(syspath)) is not None:
             self._leaves(syspath, place)
 
     def is_near(self, place: str) -> bool:
-        """Whether half of what is too many were plugged in there."""
+        """Whether the place has half of the plugs of a hold-off."""
         return place in self._places and len(self._places[place].since) >= self._most // 2
 
     def holds(self, now: float) -> list[Hold]:
-        """What is held off now."""
-        return [self._hold(each) for each in sorted(self._held) if self._places[each].until > now]
+        """The hold-offs in force."""
+        return [self._hold(place) for place in sorted(self._held) if self._places[place].until > now]
 
     def _hold(self, place: str) -> Hold:
-        found = self._places[place]
-        return Hold(place, found.count, found.until)
+        count = self._places[place]
+        return Hold(place, count.count, count.until)
 
     def _moves(self, plug: Plug, now: float) -> int:
         """How often the identity came to another place within the window."""
@@ -178,12 +178,12 @@ class Holdoff:
             identity.here.discard(syspath)
 
     def _count(self, known: dict[str, _Count], key: str, now: float) -> _Count:
-        """What is known of it, as what was asked for last."""
-        found = known.pop(key, None) or _Count()
+        """The count for this key, marked as the most recently used."""
+        count = known.pop(key, None) or _Count()
         if len(known) >= _MOST_KNOWN:
-            oldest = next((each for each, count in known.items() if count.until <= now), next(iter(known)))
+            oldest = next((name for name, count in known.items() if count.until <= now), next(iter(known)))
             del known[oldest]
             if known is self._places:
                 self._held.discard(oldest)
-        known[key] = found
-        return found
+        known[key] = count
+        return count

@@ -1,45 +1,43 @@
-"""What the host uses is asked right before a device is put in: a mount, a route or a session sends no uevent.
+"""Checks right before an attach whether the host uses the device: a mount or a route sends no uevent.
 
-The planner stays pure: who is asked here tells the reconciler, and the next plan is made with the answer.
+The planner stays pure: the answer goes to the reconciler, and the next plan is made with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from hotplugd.aio.backoff import LONG_AGO
 from hotplugd.model.values import Device
-from hotplugd.plan.change import Change
-from hotplugd.plan.guard_rails import may_be_used
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.ports import Tools
 
-# An answer holds for so many seconds: where more became known meanwhile the plan is made anew.
+# An answer is valid for this many seconds, which is enough for another plan.
 _FRESH: Final = 0.2
 
 
 class HostUse:
-    """Asks for one instance's writer.
+    """Checks for one instance's worker.
 
-    found  called with a device that the host uses, and how
+    used  called with a device that the host uses, and how
     """
 
-    def __init__(self, tools: Tools, found: Callable[[Device, str], None]) -> None:
+    def __init__(self, tools: Tools, used: Callable[[Device, str], None]) -> None:
         self._tools = tools
-        self._found = found
+        self._used = used
         # Until when each slot's device is known to be free.
         self._free: dict[str, float] = {}
 
-    async def ask(self, batch: Sequence[Change], now: Callable[[], float]) -> bool:
-        """Ask of each device that these put in. Returns whether the host uses any of them."""
+    def unchecked(self, wants: Iterable[Want], now: float) -> list[Want]:
+        """The devices that were not checked lately."""
+        return [want for want in wants if self._free.get(want.slot, LONG_AGO) <= now]
+
+    async def ask(self, wants: Iterable[Want], now: Callable[[], float]) -> None:
+        """Ask of each device whether the host uses it."""
         self._free = {slot: until for slot, until in self._free.items() if until > now()}
-        found = False
-        for change in batch:
-            want = change.want
-            if want is None or change.action != "add" or not may_be_used(want) or want.slot in self._free:
-                continue
-            if used := await self._tools.in_use(want):
-                found = True
-                self._found(want.device, used)
+        for want in wants:
+            if how := await self._tools.in_use(want):
+                self._used(want.device, how)
             else:
                 self._free[want.slot] = now() + _FRESH
-        return found

@@ -15,17 +15,17 @@ from typing import Final, TypeVar
 from hotplugd.model.nic_slot import VIRTUAL, above_of, claim_of, claimed
 from hotplugd.model.values import Device, Instance, InstanceName
 
-# One that is in no instance that runs is gone after so many seconds.
+# An interface that no running instance has counts as gone after this many seconds.
 _UNHELD: Final = 10.0
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
 class _Left:
-    """An interface that has left.
+    """A network interface that is not on the host.
 
-    holder  the instance that has it; None where nobody knows of one
-    seen    whether it was seen there
+    holder  the instance that has it; None if unknown
+    seen    whether it was seen inside that instance
     """
 
     device: Device
@@ -34,29 +34,30 @@ class _Left:
     timer: asyncio.TimerHandle | None = None
 
 
-class Away:
-    """Which interfaces are away, by their slots, and where. All state belongs to the event loop.
+class MovedNics:
+    """Tracks network interfaces that are not on the host, by slot. All state belongs to the event loop.
 
-    gone  called with the slot of one that is in no instance and not back
+    gone     called with the slot of an interface that no instance has and that is not back on the host
+    held_by  what each instance has: its entries' names by the interfaces' slots
     """
 
     def __init__(self, gone: Callable[[str], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._tell_gone = gone
         self._left: dict[str, _Left] = {}
-        # By the devices above them, and by what an entry would say of them: an event looks at no others.
+        # Indexes, by parent device and by what an entry says: an event searches nothing.
         self._below: dict[str, set[str]] = {}
         self._alike: dict[tuple[int, str], set[str]] = {}
         self._unheld: set[str] = set()
-        self._held: dict[InstanceName, dict[str, str]] = {}
-        # Seen inside before it was heard that they left.
+        self.held_by: dict[InstanceName, dict[str, str]] = {}
+        # Seen inside before the event that they left the host.
         self._expected: dict[str, tuple[InstanceName, str]] = {}
 
     def __contains__(self, slot: str) -> bool:
         return slot in self._left
 
     def leave(self, device: Device) -> Device:
-        """Take note that this device is not on the host any more. Returns it as it is now."""
+        """The device has left the host. Returns it as it is now."""
         away = replace(device, away=True, in_use="")
         self._left[away.slot] = _Left(away)
         self._unheld.add(away.slot)
@@ -70,61 +71,62 @@ class Away:
         return away
 
     def expect(self, slot: str, name: InstanceName, entry: str) -> None:
-        """Take note that what has not left, as far as we heard, was seen in this instance."""
+        """The interface was seen in this instance, and no event said yet that it left the host."""
         self._expected[slot] = name, entry
 
     def expect_nothing(self, name: InstanceName) -> None:
-        """Take note that nothing that has not left is in this instance."""
-        self._expected = {slot: each for slot, each in self._expected.items() if each[0] != name}
+        """No interface is in this instance without an event that it left the host."""
+        self._expected = {slot: holder for slot, holder in self._expected.items() if holder[0] != name}
 
     def held(self, slot: str, name: InstanceName, entry: str, *, seen: bool) -> InstanceName | None:
-        """Take note that this instance has it under this entry. Returns who had it before, if another.
+        """The interface is in this instance, by this entry. Returns who had it before, if another.
 
-        seen  whether it was seen there
+        seen  whether it was seen inside
         """
         left = self._left[slot]
         before = left.holder
         self._release(slot)
         left.holder, left.seen = name, seen
         self._unheld.discard(slot)
-        self._held.setdefault(name, {})[slot] = entry
+        self.held_by.setdefault(name, {})[slot] = entry
         if left.timer is not None:
             left.timer.cancel()
             left.timer = None
         return before if before != name else None
 
     def lost(self, slot: str) -> None:
-        """Take note that the instance that had it does not have it any more, or does not run."""
+        """The instance that had the interface lost it, or does not run."""
         self._release(slot)
         self._wait(slot)
 
     def of(self, name: InstanceName) -> Mapping[str, str]:
-        """What this instance has: the entries' names by slot."""
-        return self._held.get(name, _NONE)
+        """The interfaces that this instance has: the entries' names by slot."""
+        return self.held_by.get(name, _NONE)
 
     def holder(self, slot: str) -> InstanceName | None:
-        """Who has it; None where nobody is known to."""
+        """The instance that has the interface; None if unknown."""
         return self._left[slot].holder
 
     def unheld(self) -> list[Device]:
-        """Those of which nobody knows where they are."""
+        """The interfaces that no known instance has."""
         return [self._left[slot].device for slot in sorted(self._unheld)]
 
     def back(self, device: Device) -> Device | None:
-        """Take note that this device is on the host, perhaps under another name than it had.
+        """The device is on the host again, perhaps under another name.
 
-        Returns what was away: itself, or what nobody could see and had the same name and place.
+        Returns the device that was away: the same one, or one that was seen nowhere and that an entry could
+        not tell from it.
         """
         self._expected.pop(device.slot, None)
         alike = (self._left[slot] for slot in sorted(self._alike.get(claim_of(device) or (0, ""), ())))
-        left = self._left.get(device.slot) or next((each for each in alike if not each.seen), None)
+        left = self._left.get(device.slot) or next((nic for nic in alike if not nic.seen), None)
         if left is None:
             return None
         self.end(left.device.slot)
         return left.device
 
     def end(self, slot: str) -> None:
-        """Take note that this device is gone."""
+        """The device is gone."""
         self._expected.pop(slot, None)
         if slot not in self._left:
             return
@@ -139,11 +141,11 @@ class Away:
             left.timer.cancel()
 
     def below(self, syspath: str) -> list[str]:
-        """The slots of devices that left from below this one."""
+        """The slots of interfaces that left the host and have this parent device."""
         return sorted(self._below.get(syspath, ()))
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Cancel all timers."""
         for left in self._left.values():
             if left.timer is not None:
                 left.timer.cancel()
@@ -151,9 +153,9 @@ class Away:
     def _release(self, slot: str) -> None:
         left = self._left[slot]
         if left.holder is not None:
-            self._held[left.holder].pop(slot, None)
-            if not self._held[left.holder]:
-                del self._held[left.holder]
+            self.held_by[left.holder].pop(slot, None)
+            if not self.held_by[left.holder]:
+                del self.held_by[left.holder]
         left.holder, left.seen = None, False
         self._unheld.add(slot)
 
@@ -172,14 +174,14 @@ _V = TypeVar("_V")
 
 
 def _drop(sets: dict[_K, set[_V]], key: _K, value: _V) -> None:
-    """Take the value out of the set of this key, and the set along once it is empty."""
+    """Remove the value from the set of this key, and the set itself once it is empty."""
     sets[key].discard(value)
     if not sets[key]:
         del sets[key]
 
 
 def _above(syspath: str) -> Iterator[str]:
-    """The syspaths of all devices above one that is hardware."""
+    """The syspaths of all parent devices of an interface that is hardware."""
     path = above_of(syspath)
     while path != VIRTUAL and path.startswith("/sys/devices/"):
         yield path
@@ -187,9 +189,9 @@ def _above(syspath: str) -> Iterator[str]:
 
 
 class Claimants:
-    """Which instances have entries of ours for which interfaces: who may have what has left the host.
+    """Which instances have entries of ours for which interfaces, and so may have what has left the host.
 
-    One that starts takes an interface before anybody says that it runs.
+    An instance that starts takes its interfaces before the server says that it runs.
     """
 
     def __init__(self) -> None:
@@ -197,7 +199,7 @@ class Claimants:
         self._by_claim: dict[tuple[int, str], set[InstanceName]] = {}
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
-        """Take note of an instance as it is, None where it is gone."""
+        """The instance is like this now; None if it is gone."""
         now = frozenset(claimed(instance)) if instance is not None and instance.here else frozenset()
         before = self._by_instance.pop(name, frozenset())
         if now:
@@ -209,8 +211,8 @@ class Claimants:
 
     def rivals(self, name: InstanceName) -> set[InstanceName]:
         """The other instances with an entry for any interface for which this one has an entry."""
-        found = (self._by_claim[claim] for claim in self._by_instance.get(name, ()))
-        return {other for names in found if len(names) > 1 for other in names if other != name}
+        rivals = (self._by_claim[claim] for claim in self._by_instance.get(name, ()))
+        return {other for names in rivals if len(names) > 1 for other in names if other != name}
 
     def of(self, device: Device) -> Collection[InstanceName]:
         """The instances with an entry for this interface, or for one of its name below the same device."""
@@ -218,13 +220,13 @@ class Claimants:
         return self._by_claim.get(claim, ()) if claim is not None else ()
 
 
-class Present:
-    """Which devices there are, for the entries of one instance: what another has it has not.
+class PresentDevices:
+    """The slots of the devices that exist for one instance: on the host or inside it, not inside another.
 
     slots  those of all devices that are known
     """
 
-    def __init__(self, name: InstanceName, slots: Container[str], away: Away) -> None:
+    def __init__(self, name: InstanceName, slots: Container[str], away: MovedNics) -> None:
         self._name = name
         self._slots = slots
         self._away = away
@@ -233,8 +235,3 @@ class Present:
         if not isinstance(slot, str) or slot not in self._slots:
             return False
         return slot not in self._away or self._away.holder(slot) in (None, self._name)
-
-    @property
-    def held(self) -> Mapping[str, str]:
-        """The network interfaces that are in the instance: their entries' names by slot."""
-        return self._away.of(self._name)

@@ -1,127 +1,157 @@
-"""Tells those inside one instance what they have still to be told: one thing after the other, until done.
+"""Tells those inside one instance by uevents of what came and of what went: what they were not told yet.
 
-Nothing waits for this: a uevent that cannot be told is tried again later, and is a problem until then.
+An instance is told `add` of a device once the device's node was seen inside, by this daemon and under the
+present init: after an attach, and once more after hotplugd or the instance started, since nobody knows what
+those inside had heard. They take it as what `udevadm trigger` makes them hear. They are told `remove` once
+the entry of a device of which they were told is no more there, nor its node. A node that was lost and is put
+back is not told of again.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
-from hotplugd.aio.backoff import Retry
 from hotplugd.aio.tasks import Activity
-from hotplugd.model.ports import Unfit, Untold
+from hotplugd.model.entry import place_of
+from hotplugd.model.ports import Unfit
 from hotplugd.model.problem import Problem
 from hotplugd.model.uevent import Uevent
-from hotplugd.model.values import Inside, Instance, InstanceName
-from hotplugd.plan.change import Plan
-from hotplugd.reconcile.event_log import Report
-from hotplugd.reconcile.notified import Telling, Told
+from hotplugd.model.values import Devnum, Inside, Instance, InstanceName
+from hotplugd.plan.change import Attachment, Plan
+from hotplugd.reconcile.event_log import EventLog
+from hotplugd.reconcile.notification import Notification
 from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.retry_queue import RetryQueue
 
-_PAUSES: Final = (0.5, 30.0)
-_WHAT: Final = {"add": "is there", "remove": "is gone"}
+_HAPPENED: Final = {"add": "is there", "remove": "is gone"}
 
 
-class Teller:
+class Notifier:
     """What is told to one instance, and what could not be."""
 
-    def __init__(self, name: InstanceName, tools: Tools, activity: Activity, report: Report) -> None:
+    def __init__(self, name: InstanceName, tools: Tools, activity: Activity, log: EventLog) -> None:
         self._name = name
         self._tools = tools
-        self._activity = activity
-        self._report = report
-        self._loop = asyncio.get_running_loop()
-        self._told = Told()
-        self._due: list[Telling] = []
+        self._log = log
+        self._notified = Notified()
         self._unfit: dict[tuple[str, str], Problem] = {}
-        self._retry = Retry()
-        self._life = 0
         self._facts: tuple[Plan, Instance, Inside] | None = None
-        self._busy = False
-        self._alarm: asyncio.TimerHandle | None = None
+        self._queue = RetryQueue[Notification](activity, self._inject, self._due, self._failed)
 
     def forget(self) -> None:
         """There is another init, or none: nobody in there knows anything."""
-        self._life += 1
-        self._told.forget()
+        self._notified.forget()
         self._facts = None
-        self._due.clear()
         self._unfit.clear()
-        self._rest()
+        self._queue.forget()
+        self._queue.run()
 
     def paths(self, instance: Instance | None) -> frozenset[str]:
         """Where to look whether the node has gone of something that has."""
-        return (
-            frozenset(each.uevent.path for each in self._told.leaving(instance)) if instance else frozenset()
-        )
+        leaving = self._notified.leaving(instance) if instance is not None else ()
+        return frozenset(notification.uevent.path for notification in leaving)
 
     def tell(self, plan: Plan, instance: Instance, inside: Inside | None) -> None:
         """There is nothing to send to the server, and this is how things are: tell what has to be told."""
         if inside is None or inside.error or self._tools.dry_run:
             return
         self._facts = (plan, instance, inside)
-        if not self._busy:
-            self._rest()
+        self._queue.run()
 
     def problems(self) -> list[Problem]:
         """What could not be told."""
-        waiting = self._due if self._retry.message else []
-        return [self._problem(each, self._retry.message) for each in waiting] + [*self._unfit.values()]
+        waiting = [self._problem(notification, message) for notification, message in self._queue.problems()]
+        return [*waiting, *self._unfit.values()]
 
-    def _rest(self) -> None:
-        """Look for what to do next, and do it when it may be tried."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        self._find()
-        if not self._due:
-            self._retry.reset()
-        elif self._retry.until > self._loop.time():
-            self._alarm = self._loop.call_at(self._retry.until, self._rest)
-        else:
-            self._busy = True
-            self._activity.start(self._work, self._worked)
+    def _due(self, left: Sequence[Notification]) -> Sequence[Notification]:
+        """What is due by what is known now; left: what was."""
+        if self._facts is None:
+            return left
+        plan, instance, inside = self._facts
+        return self._notified.due(instance, plan.attachments, inside)
 
-    def _find(self) -> None:
-        if self._facts is not None:
-            plan, instance, inside = self._facts
-            self._due = self._told.due(instance, plan.attachments, inside)
-
-    async def _work(self) -> None:
-        while self._due:
-            first, life = self._due[0], self._life
-            wrong: Problem | None = None
-            try:
-                uevent = await self._tools.injector.inject(self._name, first.uevent)
-            except Unfit as error:
-                uevent, wrong = first.uevent, self._problem(first, str(error))
-            except Untold as error:
-                if life == self._life:
-                    self._failed(first, str(error))
-                return
-            if life == self._life:
-                self._note(first, uevent, wrong)
-                self._find()
-
-    def _note(self, telling: Telling, uevent: Uevent, wrong: Problem | None) -> None:
-        """It was told, or never will be: others are not to wait for it."""
-        self._told.note(telling, uevent)
-        self._unfit.pop(telling.key, None)
+    async def _inject(self, notification: Notification) -> None:
+        life, wrong = self._queue.life, None
+        try:
+            uevent = await self._tools.injector.inject(self._name, notification.uevent)
+        except Unfit as error:
+            # It never can be told: others are not to wait for it.
+            uevent, wrong = notification.uevent, self._problem(notification, str(error))
+        if life != self._queue.life:
+            return
+        self._notified.note(notification, uevent)
+        self._unfit.pop(notification.key, None)
         if wrong is not None and uevent.action == "add":
-            self._unfit[telling.key] = wrong
-            self._report.untold(telling, wrong.message)
+            self._unfit[notification.key] = wrong
+            self._log.untold(notification, wrong.message)
 
-    def _worked(self, fine: bool) -> None:
-        self._busy = False
-        if fine:
-            self._rest()
+    def _failed(self, notification: Notification, message: str, pause: float) -> None:
+        self._log.untold(notification, self._problem(notification, message).message, pause)
 
-    def _failed(self, telling: Telling, message: str) -> None:
-        pause, new = self._retry.failed(message, self._loop.time(), *_PAUSES)
-        if new:
-            self._report.untold(telling, self._problem(telling, message).message, pause)
+    def _problem(self, notification: Notification, message: str) -> Problem:
+        what = f"{self._name} was not told that it {_HAPPENED[notification.uevent.action]}: {message}"
+        return Problem(str(notification.uevent.device), notification.rule, what)
 
-    def _problem(self, telling: Telling, message: str) -> Problem:
-        what = f"{self._name} was not told that it {_WHAT[telling.uevent.action]}: {message}"
-        return Problem(str(telling.uevent.device), telling.rule, what)
+
+class Notified:
+    """What those inside know, in the life of one init."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Notification] = {}
+
+    def forget(self) -> None:
+        """There is another init, or none."""
+        self._known.clear()
+
+    def note(self, notification: Notification, uevent: Uevent) -> None:
+        """They were told this."""
+        if uevent.action == "add":
+            self._known[notification.key] = Notification(uevent, notification.entry, notification.rule)
+        else:
+            self._known.pop(notification.key, None)
+
+    def leaving(self, instance: Instance) -> list[Notification]:
+        """Of which devices those inside know that the instance has no entry for any more."""
+        places = {entry.name: place_of(entry) for entry in instance.entries.values()}
+        # Where a GPU's nodes are its entry does not say.
+        return [
+            notification
+            for (name, path), notification in self._known.items()
+            if places.get(name) not in (path, "")
+        ]
+
+    def due(
+        self, instance: Instance, attachments: Iterable[Attachment], inside: Inside
+    ) -> list[Notification]:
+        """What to tell now, in this order: what went makes place for what came.
+
+        inside  what was seen since the last change of each path
+        """
+        here = {
+            attachment.want.target: attachment
+            for attachment in attachments
+            if _has(inside, attachment.want.target, attachment.want.device.devnum)
+        }
+        gone = [
+            replace(notification, uevent=replace(notification.uevent, action="remove"))
+            for notification in self.leaving(instance)
+            if notification.uevent.path in here
+            or (
+                notification.uevent.path in inside.nodes
+                and not _has(inside, notification.uevent.path, notification.uevent.device.devnum)
+            )
+        ]
+        come = [
+            Notification(
+                Uevent("add", attachment.want.device, path), attachment.entry.name, attachment.want.rule.name
+            )
+            for path, attachment in here.items()
+        ]
+        return gone + [notification for notification in come if notification.key not in self._known]
+
+
+def _has(inside: Inside, path: str, number: Devnum | None) -> bool:
+    node = inside.nodes.get(path)
+    return node is not None and node.devnum == number

@@ -1,26 +1,25 @@
-"""What is known of one instance's inside, and when to look again."""
+"""The observed state of one instance: what was seen inside, and when to look again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER, Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.model import entry as entries
-from hotplugd.model.problem import Problem
-from hotplugd.model.values import Inside, Instance, InstanceName, Node
-from hotplugd.plan.change import Attachment, Change
+from hotplugd.model.values import Inside
+from hotplugd.plan.change import Attachment
 from hotplugd.plan.kinds.kind import Want
 
-# A busy mount table inside is looked at no more often than this, in seconds.
+# The shortest time between two looks, in seconds: a mount table may change all the time.
 _PAUSE: Final = 0.2
-# One that never rests is looked at so often in a row, and then once in so many seconds.
+# This many looks in a row are free; then there is one in this many seconds.
 _FREE_LOOKS: Final = 60
 _LOOK: Final = 1.0
 _FAILED_PAUSES: Final = (0.2, 30.0)
-# A user or group that an instance lacks is looked for again after this many seconds.
+# A user or group that the instance lacks is looked up again after this many seconds.
 _NAME_PAUSE: Final = 10.0
 
 
@@ -30,41 +29,11 @@ BUSY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """An entry that has gone, whose node should be gone, too.
+class Observed:
+    """What was seen inside, and whether it may be out of date.
 
-    cleared  the server was asked once more to take it away
-    """
-
-    change: Change
-    cleared: bool = False
-
-    @property
-    def path(self) -> str:
-        """Where its node was, or empty."""
-        place = entries.place_of(self.change.entry)
-        return place if entries.is_path(place) else ""
-
-    def __str__(self) -> str:
-        """What is wrong where the node is still there."""
-        what = "its entry is gone, and its node is still there"
-        return f"{what}; " + (
-            "restarting the instance takes it away, unless another entry puts it there"
-            if self.cleared
-            else "the server is asked to take it away"
-        )
-
-    def is_at(self, node: Node | None) -> bool:
-        """Whether what was seen at its path is its node."""
-        return node is not None and node.devnum is not None and entries.is_for(self.change.entry, node.devnum)
-
-
-class Sight:
-    """What was seen inside, and which nodes should be gone from there.
-
-    inside   None where nothing was seen of the present init
-    also     further paths at which somebody wants to know what is there
+    inside   None if nothing was seen since the instance started
+    also     paths to look at besides those of attached devices
     """
 
     def __init__(self) -> None:
@@ -72,97 +41,66 @@ class Sight:
         self.also: frozenset[str] = frozenset()
         self._retry = Retry()
         self._pace = Pace(_FREE_LOOKS, _LOOK)
-        # What a request of ours did is to be seen, for which nothing waits.
+        # The next look verifies a request of ours, and does not wait.
         self._asked = False
         self._at = LONG_AGO
-        self._leaving: dict[str, Left] = {}
-        self._behind: dict[str, Left] = {}
-        # What was seen before `_epoch` counted on is no proof; `_old` only asks for another look.
+        # A look that began before `_epoch` changed proves nothing; `_old` only asks for another look.
         self._epoch = 0
         self._old = False
 
     def forget(self) -> None:
-        """Something else is asked: nothing counts that was seen."""
+        """What was seen does not count any more."""
         self.inside = None
         self._epoch += 1
         self._retry.reset()
-
-    def restarted(self) -> None:
-        """There is another init, or none: nothing is left of what was inside."""
-        self.forget()
-        self._leaving.clear()
-        self._behind.clear()
 
     def look_again(self) -> None:
         """What is inside may have changed."""
         self._old = True
 
     def changed(self, places: Iterable[str]) -> None:
-        """A request is about to change what is at these places, or did, or tried to."""
+        """A request is about to change these targets, or did, or tried to."""
         self._epoch += 1
         gone = set(places)
-        # Requests are paced themselves: what they did is looked at without waiting.
+        # Requests have a pace of their own: looks that verify them do not wait.
         self._retry.until = LONG_AGO
         self._asked = True
         if self.inside is not None:
-            # Where a GPU's nodes are its entry does not say.
+            # An entry of a GPU does not say where its nodes are.
             nodes = {path: node for path, node in self.inside.nodes.items() if not gone & {path, ""}}
             self.inside = replace(self.inside, nodes=nodes)
             if not all(map(entries.is_path, gone)):
                 self.inside = replace(self.inside, interfaces=None, folders=None)
 
-    def arrived(self, path: str) -> None:
-        """Something was put at this path."""
-        self._leaving.pop(path, None)
-        self._behind.pop(path, None)
-
-    def has(self, instance: Instance) -> None:
-        """The instance has these entries: what is at their places is theirs, whatever was there before."""
-        if self._leaving or self._behind:
-            for each in (*instance.entries.values(), *instance.inherited.values()):
-                self.arrived(entries.place_of(each))
-
-    def left(self, entry: Left) -> None:
-        """An entry was removed: its node should be gone."""
-        if entry.path and self._leaving.get(entry.path) != entry:
-            self.changed([entry.path])
-            self._leaving[entry.path] = entry
-
     def paths(self, attachments: Iterable[Attachment]) -> list[str]:
-        """Where to look, given what is attached."""
-        attached = {each.want.target for each in attachments if entries.is_path(each.want.target)}
-        return sorted(attached | self._leaving.keys() | self._behind.keys() | self.also)
-
-    def problems(self, name: InstanceName, now: float) -> list[Problem]:
-        """What is wrong inside, as far as it was seen."""
-        busy = [Problem("", "", f"{name}: {BUSY}")] if self.is_busy(now) else []
-        return busy + [
-            Problem(each.change.device, each.change.rule, f"{each.change.instance}, {path}: {each}")
-            for path, each in self._behind.items()
-        ]
+        """The paths to look at, given what is attached."""
+        attached = {
+            attachment.want.target for attachment in attachments if entries.is_path(attachment.want.target)
+        }
+        return sorted(attached | self.also)
 
     def next(
         self, attachments: Iterable[Attachment], wants: Iterable[Want], *, interfaces: bool = False
     ) -> float:
-        """When to look: a time that is past, one to come, or never for all that is known now.
+        """When to look: a time in the past, in the future, or NEVER.
 
         interfaces  whether it is to be known which interfaces are inside
         """
         wanted = list(wants)
-        if not (wanted or self._leaving or self._behind or self.also or interfaces):
+        if not (wanted or self.also or interfaces):
             return NEVER
         inside = self.inside
         if inside is None or inside.error or self._old:
             return self._due
-        found = list(attachments)
-        if any(path not in inside.nodes for path in self.paths(found)):
+        attached = list(attachments)
+        if any(path not in inside.nodes for path in self.paths(attached)):
             return self._due
         if inside.folders is None and interfaces:
             return self._due
         missing = any(
-            (each.attach.user is not None and inside.users.get(each.attach.user) is None)
-            or (each.attach.group is not None and inside.groups.get(each.attach.group) is None)
-            for each in wanted
+            (want.attach.user is not None and inside.users.get(want.attach.user) is None)
+            or (want.attach.group is not None and inside.groups.get(want.attach.group) is None)
+            for want in wanted
         )
         return self._at + _NAME_PAUSE if missing else NEVER
 
@@ -171,38 +109,29 @@ class Sight:
         return self._retry.until if self._asked else max(self._retry.until, self._pace.due)
 
     def is_busy(self, now: float) -> bool:
-        """Whether what is inside changes all the time, and is seen late for that."""
+        """Whether looks have to wait, since the inside changes all the time."""
         return self._pace.is_short(now)
 
     def begin(self, now: float) -> int:
-        """A look begins. Returns what `seen` has to be told."""
+        """A look begins. Returns its epoch, for `seen`."""
         self._old = False
         if not self._asked:
             self._pace.done(now)
         self._asked = False
         return self._epoch
 
-    def seen(self, begun: int, inside: Inside, now: float) -> tuple[list[Left], list[Left]]:
-        """Take note of what a look at all `paths` has seen. Returns what has left no node, and what turns out
-        to have left one.
+    def seen(self, begun: int, inside: Inside, now: float) -> bool:
+        """A look at all `paths` has ended with this. Returns whether it counts.
 
-        Nothing counts of it if something was changed meanwhile: it may be what was there before.
+        It does not if a request changed something meanwhile, or if the look failed.
         """
         if begun != self._epoch:
             self._old = True
-            return [], []
+            return False
         self.inside, self._at = inside, now
         if inside.error:
             self._retry.failed(inside.error, now, *_FAILED_PAUSES)
-        else:
-            self._retry.reset()
-            self._retry.until = now + _PAUSE
-        if inside.error:
-            return [], []
-        before, self._behind = self._behind, {}
-        for path, left in (before | self._leaving).items():
-            if left.is_at(inside.nodes.get(path)):
-                self._behind[path] = left
-        gone = [left for path, left in self._leaving.items() if path not in self._behind]
-        self._leaving.clear()
-        return gone, [left for path, left in self._behind.items() if before.get(path) != left]
+            return False
+        self._retry.reset()
+        self._retry.until = now + _PAUSE
+        return True

@@ -1,52 +1,115 @@
-"""What may be left inside an instance of entries that it does not have.
+"""Tracks orphaned nodes: those that may be inside an instance, without an entry for them.
 
-A server that ends while it puts something in may have made a node and not have written down why, and of two
-updates that overlap it may forget what one wrote down, and not what it did. Whoever asked for it knows; and
-so that this is known after a crash of ours, too, a note is kept until it is certain.
+An entry can go in three ways:
+
+- We take it out. Then its node should be gone, and a look shows whether it is.
+- Somebody else takes it out; or, of two updates that overlap, the server forgets one, and not what it did
+  inside. Then its node is looked for, too.
+- A request that was to put it in ends without an answer. A server that ends meanwhile may have made a node
+  without having written down why. Then the server is asked to take away what may be left.
+
+Entries that are being put in are in a journal until that is certain, so a crash of ours loses none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
-from hotplugd.model.entry import MARK_NODE, MARK_RULE, is_ours, place_of, slot_of
+from hotplugd.model.entry import MARK_NODE, MARK_RULE, is_ours, is_path, place_of, slot_of
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Entry, Instance, InstanceName
+from hotplugd.model.values import Entry, Instance, InstanceName, Node
 from hotplugd.plan.change import Change
-from hotplugd.reconcile.ports import Notes
+from hotplugd.reconcile.orphaned_node import OrphanedNode
+from hotplugd.reconcile.ports import EntryJournal
 
 # Seconds: the first pause after the server did not take something away, and the longest.
 _PAUSES: Final = (0.1, 600.0)
 
 
-class Doubts:
-    """Of one instance: what is being put in, and what may be inside though it has no entry."""
+@dataclass(slots=True)
+class _Record:
+    """What is known of one entry that the instance does not have, or may not have.
 
-    def __init__(self, name: InstanceName, notes: Notes) -> None:
+    sent    as a request that is under way puts it in
+    unsure  the server is to be asked to take away what may be left of it
+    lost    the instance lost it by no request of ours; it is to be looked for
+    sought  as what the next look is to see it, or not
+    seen    as what the last look has seen its node
+    retry   when the server is asked again that did not take it away; None where it was not asked
+    """
+
+    entry: Entry
+    sent: Entry | None = None
+    unsure: bool = False
+    lost: bool = False
+    sought: OrphanedNode | None = None
+    seen: OrphanedNode | None = None
+    retry: Retry | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return not (self.sent or self.unsure or self.lost or self.sought or self.seen)
+
+
+class Orphans:
+    """Of one instance. Times are the event loop's, in seconds.
+
+    records  by the entries' names; empty where nothing may be orphaned
+    """
+
+    def __init__(self, name: InstanceName, journal: EntryJournal) -> None:
         self._name = name
-        self._notes = notes
-        self._doubtful = dict(notes.take(name))
-        self._sent: dict[str, Entry] = {}
-        # What the server will not take away now.
-        self._held: dict[str, Retry] = {}
-        # What has lost its entry, be it that somebody took it out, and is still to be looked for.
-        self._lost: dict[str, Entry] = {}
+        self._journal = journal
+        self.records: dict[str, _Record] = {
+            name: _Record(entry, unsure=True) for name, entry in journal.take(name).items()
+        }
 
-    def __bool__(self) -> bool:
-        return bool(self._doubtful)
+    @property
+    def is_unsure(self) -> bool:
+        """Whether anything may be inside that the server is to take away."""
+        return any(record.unsure for record in self.records.values())
 
     def may_be_there(self, names: Iterable[str]) -> bool:
         """Whether the instance may have been given an entry of such a name, and nobody knows."""
-        return any(each in self._doubtful for each in names)
+        return any(name in self.records and self.records[name].unsure for name in names)
+
+    # --- requests ---------------------------------------------------------------------------------------
 
     def begin(self, batch: Iterable[Change]) -> None:
         """A request with these changes is about to be sent."""
         # An update, too: of what the server has lost meanwhile it puts something in.
-        self._sent = _by_name(each.entry for each in batch if each.action != "remove")
-        if self._sent:
-            self._note()
+        sent = _with_nodes(change.entry for change in batch if change.action != "remove")
+        for entry in sent:
+            self._of(entry).sent = entry
+        if sent:
+            self._write()
+
+    def done(self) -> None:
+        """The request was carried out."""
+        self._forget({name for name, record in self.records.items() if record.sent})
+
+    def undone(self) -> None:
+        """Nothing of the request was."""
+        if self._end_request():
+            self._write()
+
+    def unknown(self) -> None:
+        """Nobody knows."""
+        for entry in self._end_request():
+            record = self._of(entry)
+            record.entry, record.unsure = entry, True
+
+    def _end_request(self) -> list[Entry]:
+        sent = [record.sent for record in self.records.values() if record.sent is not None]
+        for entry in sent:
+            self._of(entry).sent = None
+        self._tidy()
+        return sent
+
+    # --- entries that go --------------------------------------------------------------------------------
 
     def learned(self, before: Instance | None, after: Instance | None, sent: Container[str]) -> None:
         """The instance is as it is after now. sent: the names of the entries that we put in or took out.
@@ -55,39 +118,110 @@ class Doubts:
         that overlap the server may forget one, and not what it did inside.
         """
         if after is None or not after.has_nodes:
-            self._lost.clear()
+            self._find(self.records)
             return
         if before is None or not before.has_nodes:
             return
-        self._lost = {name: each for name, each in self._lost.items() if name not in after.entries}
+        self._find(after.entries)
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
-        lost = _by_name(each for each in gone if each.name not in sent and is_ours(each))
-        self._lost |= {name: each for name, each in lost.items() if place_of(each)}
+        lost = _with_nodes(entry for entry in gone if entry.name not in sent and is_ours(entry))
+        for entry in lost:
+            if place_of(entry):
+                record = self._of(entry)
+                record.entry, record.lost = entry, True
         # Where a GPU's nodes were its entry does not say: nobody can look for them.
-        self._doubt(each for each in lost.values() if not place_of(each))
+        self.doubt(entry for entry in lost if not place_of(entry))
+
+    def left(self, entry: Entry, *, cleared: bool = False) -> bool:
+        """An entry went: its node should be gone. Returns whether that is to be seen anew."""
+        orphan = OrphanedNode(self._removal(entry), cleared)
+        if not is_path(orphan.path) or self._of(entry).sought == orphan:
+            self._tidy()
+            return False
+        for record in self.records.values():
+            if record.sought is not None and record.sought.path == orphan.path:
+                record.sought = None
+        self._of(entry).sought = orphan
+        self._tidy()
+        return True
 
     def restarted(self) -> None:
         """There is another init, or none: nothing is inside that has no entry."""
-        self._lost.clear()
+        for record in self.records.values():
+            record.lost, record.sought, record.seen = False, None, None
+        self._tidy()
 
-    def lost(self, actual: Instance | None) -> list[Change]:
-        """What lost its entry and should be looked for: as if it had been taken out.
+    # --- looks ------------------------------------------------------------------------------------------
 
-        What somebody else's entry has put in its place is not looked for.
+    def seek(self, instance: Instance) -> set[str]:
+        """Look for what lost its entry, unless another entry has put something in its place since.
+
+        Returns the paths at which that is new.
         """
-        if actual is None or not self._lost:
-            return []
-        taken = {place_of(each) for each in (*actual.entries.values(), *actual.inherited.values())}
-        return [self._removal(each) for each in self._lost.values() if place_of(each) not in taken]
+        if not self.records:
+            return set()
+        taken = {place_of(entry) for entry in (*instance.entries.values(), *instance.inherited.values())}
+        lost = [record.entry for record in self.records.values() if record.lost]
+        new = {place_of(entry) for entry in lost if place_of(entry) not in taken and self.left(entry)}
+        self.arrived(taken)
+        return new
 
-    def looked(self, gone: Iterable[Change], left: Iterable[Change]) -> None:
-        """Nothing is at the places of those that are gone, and of the others the nodes are there."""
-        names, there = {each.entry.name for each in gone}, [each.entry for each in left]
-        for name in names | {each.name for each in there}:
-            self._lost.pop(name, None)
-        if names & self._doubtful.keys():
-            self._forget(names)
-        self._doubt(there)
+    def arrived(self, paths: Container[str]) -> None:
+        """Something was put at these paths: whatever was there before is not there any more."""
+        for record in self.records.values():
+            if record.sought is not None and record.sought.path in paths:
+                record.sought = None
+            if record.seen is not None and record.seen.path in paths:
+                record.seen = None
+        self._tidy()
+
+    def paths(self) -> set[str]:
+        """Where to look."""
+        found = ((each.sought, each.seen) for each in self.records.values())
+        return {each.path for pair in found for each in pair if each is not None}
+
+    def looked(self, nodes: Mapping[str, Node | None]) -> list[OrphanedNode]:
+        """A look at all `paths` has seen these nodes. Returns the orphans that were not known to be there."""
+        before = {
+            record.seen.path: record.seen for record in self.records.values() if record.seen is not None
+        }
+        sought = {
+            record.sought.path: record.sought for record in self.records.values() if record.sought is not None
+        }
+        there = {path: orphan for path, orphan in (before | sought).items() if orphan.is_at(nodes.get(path))}
+        for record in self.records.values():
+            record.sought = record.seen = None
+        for orphan in there.values():
+            self._of(orphan.change.entry).seen = orphan
+        new = [orphan for path, orphan in there.items() if before.get(path) != orphan]
+        gone = [orphan.change.entry.name for path, orphan in sought.items() if path not in there]
+        still = [orphan.change.entry for orphan in new if not orphan.cleared]
+        self._find({*gone, *(entry.name for entry in still)})
+        if any(self.records[name].unsure for name in gone if name in self.records):
+            self._forget(gone)
+        self.doubt(still)
+        return new
+
+    # --- what the server is asked to take away ----------------------------------------------------------
+
+    def to_clear(self, actual: Instance | None, now: float) -> list[Change]:
+        """What should be cleared up, before anything is put in: as if these entries had been taken out.
+
+        Also what is to be put in again: elsewhere in the instance it would not find what is left of it, and
+        what another has left at its own place would stay there in its stead.
+        """
+        if not self.is_unsure or (actual is not None and not (actual.known and actual.here)):
+            return []
+        if actual is None or not actual.has_nodes:
+            self._forget(set(self.records))
+            return []
+        self._forget(actual.entries)
+        unsure = [record for record in self.records.values() if record.unsure]
+        return [
+            self._removal(record.entry)
+            for record in unsure
+            if record.retry is None or record.retry.until <= now
+        ]
 
     def in_the_way(self, batch: Iterable[Change]) -> list[Change]:
         """Of what lost its entry, and was not looked for yet, what may be where these would put something.
@@ -95,12 +229,13 @@ class Doubts:
         At its own place it would be found. Elsewhere in the instance the server would not make the node, and
         of two at one place it mounts the first alone.
         """
+        lost = [record.entry for record in self.records.values() if record.lost]
         places: dict[str, set[str]] = {}
         names: dict[str, set[str]] = {}
-        for each in batch if self._lost else ():
-            place = place_of(each.entry)
-            places.setdefault(each.entry.name, set()).add(place)
-            names.setdefault(place, set()).add(each.entry.name)
+        for change in batch if lost else ():
+            place = place_of(change.entry)
+            places.setdefault(change.entry.name, set()).add(place)
+            names.setdefault(place, set()).add(change.entry.name)
 
         def elsewhere(entry: Entry) -> bool:
             """By its name at another place, or by another's name at its place."""
@@ -108,28 +243,21 @@ class Doubts:
             at, by = places.get(entry.name, set()), names.get(place, set())
             return bool(at - {place} or by - {entry.name})
 
-        return [self._removal(each) for each in self._lost.values() if elsewhere(each)]
+        return [self._removal(entry) for entry in lost if elsewhere(entry)]
 
-    def done(self) -> None:
-        """The request was carried out."""
-        self._forget(self._sent)
-
-    def undone(self) -> None:
-        """Nothing of the request was."""
-        if self._sent:
-            self._sent = {}
-            self._note()
-
-    def unknown(self) -> None:
-        """Nobody knows."""
-        self._doubtful |= self._sent
-        self._sent = {}
+    def doubt(self, doubtful: Iterable[Entry]) -> None:
+        """The server is to take away what may be left of these."""
+        if new := _with_nodes(doubtful):
+            for entry in new:
+                record = self._of(entry)
+                record.entry, record.unsure = entry, True
+            self._write()
 
     def cleared(self, changes: Collection[Change]) -> None:
         """Nothing is left of these any more."""
-        for each in changes:
-            self._lost.pop(each.entry.name, None)
-        self._forget({each.entry.name for each in changes})
+        names = {change.entry.name for change in changes}
+        self._find(names)
+        self._forget(names)
 
     def held(self, changes: Iterable[Change], message: str, now: float) -> tuple[float, bool]:
         """The server did not take away what is left of these now, or would not: it gave this message then.
@@ -137,68 +265,86 @@ class Doubts:
         Returns the seconds until it is asked again, and whether the message is new.
         """
         pauses = []
-        for each in changes:
-            self._lost.pop(each.entry.name, None)
-            self._doubt([each.entry])
-            pauses.append(self._held.setdefault(each.entry.name, Retry()).failed(message, now, *_PAUSES))
+        for change in changes:
+            self.doubt([change.entry])
+            record = self._of(change.entry)
+            record.lost, record.retry = False, record.retry or Retry()
+            pauses.append(record.retry.failed(message, now, *_PAUSES))
         return max(pauses)
 
     def hurry(self) -> None:
         """The server answers again: it may be asked for all."""
-        for each in self._held.values():
-            each.reset()
+        for record in self.records.values():
+            if record.retry is not None:
+                record.retry.reset()
+
+    def due(self) -> list[float]:
+        """When the server is asked again for what it did not take away."""
+        return [record.retry.until for record in self.records.values() if record.retry is not None]
 
     def problems(self) -> list[Problem]:
         """What the server would not take away."""
-        why = "the server does not take away what it may have left of it in"
-        changes = {name: self._removal(self._doubtful[name]) for name in self._held}
+        why = f"the server does not take away what it may have left of it in {self._name}"
+        refused = [
+            record for record in self.records.values() if record.retry is not None and record.retry.message
+        ]
+        held = [(self._removal(record.entry), record.retry) for record in refused]
         return [
-            Problem(each.device, each.rule, f"{why} {self._name}: {self._held[name].message}")
-            for name, each in changes.items()
-            if self._held[name].message
+            Problem(change.device, change.rule, f"{why}: {retry.message}") for change, retry in held if retry
         ]
 
-    def due(self) -> Iterable[float]:
-        """When the server is asked again for what it did not take away."""
-        return [each.until for each in self._held.values()]
+    def seen_problems(self) -> list[Problem]:
+        """Which orphaned nodes the last look has seen."""
+        seen = [record.seen for record in self.records.values() if record.seen is not None]
+        return [
+            Problem(orphan.change.device, orphan.change.rule, f"{self._name}, {orphan.path}: {orphan}")
+            for orphan in seen
+        ]
 
-    def left(self, actual: Instance | None, now: float) -> list[Change]:
-        """What should be cleared up, before anything is put in: as if these entries had been taken out.
+    # --- the records ------------------------------------------------------------------------------------
 
-        Also what is to be put in again: elsewhere in the instance it would not find what is left of it, and
-        what another has left at its own place would stay there in its stead.
-        """
-        if not self._doubtful or (actual is not None and not (actual.known and actual.here)):
-            return []
-        if actual is None or not actual.has_nodes:
-            self._forget(self._doubtful)
-            return []
-        self._forget(actual.entries)
-        held = {name for name, each in self._held.items() if each.until > now}
-        return [self._removal(each) for name, each in self._doubtful.items() if name not in held]
+    def _of(self, entry: Entry) -> _Record:
+        return self.records.setdefault(entry.name, _Record(entry))
+
+    def _find(self, names: Iterable[str]) -> None:
+        """These do not have to be looked for any more."""
+        for name in names:
+            if name in self.records:
+                self.records[name].lost = False
+        self._tidy()
+
+    def _forget(self, names: Container[str]) -> None:
+        """Of these nothing is left, and no request is under way."""
+        before = self._noted()
+        for name, record in self.records.items():
+            record.sent = None
+            if name in names:
+                record.unsure = False
+        self._tidy()
+        if before != self._noted():
+            self._write()
+
+    def _tidy(self) -> None:
+        for name, record in list(self.records.items()):
+            if not record.unsure:
+                record.retry = None
+            if record.is_over:
+                del self.records[name]
+
+    def _noted(self) -> list[Entry]:
+        return [
+            record.sent or record.entry for record in self.records.values() if record.unsure or record.sent
+        ]
+
+    def _write(self) -> None:
+        self._journal.note(self._name, tuple(self._noted()))
 
     def _removal(self, entry: Entry) -> Change:
         device, rule = entry.config.get(MARK_NODE) or slot_of(entry), entry.config.get(MARK_RULE, "")
         why = "the server left it behind"
         return Change("remove", self._name, entry, device, rule, why, frees=place_of(entry))
 
-    def _doubt(self, entries: Iterable[Entry]) -> None:
-        if new := _by_name(entries):
-            self._doubtful |= new
-            self._note()
 
-    def _forget(self, names: Container[str]) -> None:
-        known = self._doubtful | self._sent
-        self._doubtful = {name: each for name, each in self._doubtful.items() if name not in names}
-        self._held = {name: each for name, each in self._held.items() if name in self._doubtful}
-        self._sent = {}
-        if known != self._doubtful:
-            self._note()
-
-    def _note(self) -> None:
-        self._notes.note(self._name, tuple((self._doubtful | self._sent).values()))
-
-
-def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+def _with_nodes(entries: Iterable[Entry]) -> list[Entry]:
     """Those of which nodes may be left: of what else an entry may be the server keeps no files."""
-    return {each.name: each for each in entries if each.config.get("type", "").startswith(("unix-", "gpu"))}
+    return [entry for entry in entries if entry.config.get("type", "").startswith(("unix-", "gpu"))]

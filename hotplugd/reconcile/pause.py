@@ -1,53 +1,80 @@
-"""How long the server is asked for nothing about one instance after it did not do what was asked. Pure."""
+"""How long nothing is sent for one instance: after a failure, and while somebody stops or makes it. Pure.
+
+Whoever stops an instance, or makes one, is often about to do more (restore, rename, start), and is refused
+while the server carries out an update of ours. Nothing is urgent in what does not run.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from hotplugd.aio.backoff import LONG_AGO, Retry
+from hotplugd.aio.backoff import LONG_AGO, NEVER, Retry
 from hotplugd.model.ports import Busy, Gone, ServerError
-from hotplugd.reconcile.stopped import HANDS_OFF
+from hotplugd.model.values import Instance
+
+_HANDS_OFF: Final = 1.0
+# The server tells of an instance when it begins to make it, and not when it is done. It refuses updates
+# meanwhile, but for 30 s alone (LXD: lxd/instance/operationlock). What it never reports
+# as complete counts as complete after this time.
+_MAKING: Final = 600.0
 
 # The first pause, and the longest.
 _BUSY: Final = (0.1, 5.0)
 _FAILED: Final = (0.1, 30.0)
-_STOPPED: Final = (HANDS_OFF, 5.0)
-# However often something else failed before: there may be another of that name.
+_STOPPED: Final = (_HANDS_OFF, 5.0)
+# Short, however often something else failed before: there may be a new instance of that name.
 _GONE: Final = (0.1, 0.1)
 
 
 class Pause:
-    """After each failure a longer one, until something is done. Times are the event loop's, in seconds."""
+    """After each failure a longer one, until something is done. Times are the event loop's, in seconds.
+
+    until     nothing is sent before
+    retry_at  when what failed is tried again: it is told of until then
+    ask_at    no question is asked before
+    look_at   when the server is to be asked whether whoever stopped or makes the instance has gone on
+    """
 
     def __init__(self) -> None:
+        self.until = self.retry_at = self.ask_at = LONG_AGO
+        self.look_at = NEVER
         self._retry = Retry()
-        # What the last request failed with; and whether there is word of the instance since, for which a
-        # question does not wait.
+        # What the last request failed with, and whether an event came since: then a question does not wait.
         self._failure: ServerError | None = None
         self._heard = False
-
-    @property
-    def until(self) -> float:
-        """Nothing is sent before."""
-        return self._retry.until
-
-    @property
-    def asks_at(self) -> float:
-        """No question is asked before."""
-        return LONG_AGO if self._heard else self._retry.until
+        # Until then nothing is sent to an instance that does not run.
+        self._hands_off = LONG_AGO
+        self._learned = LONG_AGO
+        # An instance that appears and is complete was made just now.
+        self._new = True
 
     @property
     def message(self) -> str:
         """What the server said, or empty."""
         return self._retry.message
 
-    def failed(
-        self, error: ServerError, now: float, *, asking: bool = False, stopped: bool = False
-    ) -> tuple[float, bool]:
-        """A request failed, or a question (asking), about an instance that does not run (stopped).
+    def listed(self) -> None:
+        """Instances were listed, so the server answers. Those that the first listing names are not new."""
+        self.reset()
+        self._new = self._new and self._learned > LONG_AGO
+
+    def learned(self, before: Instance | None, actual: Instance | None, now: float) -> None:
+        """The instance is now like this, and was like that when it was looked at before."""
+        if actual is None or actual.running or not actual.known:
+            self._hands_off = LONG_AGO
+        elif before is None and not actual.made:
+            self._hands_off = now + _MAKING
+        elif self._new if before is None else before.running or before.made != actual.made:
+            self._hands_off = now + _HANDS_OFF
+        self._learned, self._new = now, actual is None
+        self._set()
+
+    def failed(self, error: ServerError, now: float, *, asking: bool, runs: bool) -> tuple[float, bool]:
+        """A request failed, or a question (asking), about an instance that runs, or may.
 
         Returns the seconds to wait, and whether what the server said is new.
         """
+        stopped = isinstance(error, Busy) and not asking and not runs
         gone = isinstance(error, Gone)
         pauses = _FAILED
         if gone and not isinstance(self._failure, Gone):
@@ -55,24 +82,41 @@ class Pause:
         elif isinstance(error, Busy):
             pauses = _STOPPED if stopped else _BUSY
         self._failure, self._heard = None if asking else error, gone
-        return self._retry.failed(str(error), now, *pauses)
+        pause, new = self._retry.failed(str(error), now, *pauses)
+        if stopped:
+            # Unless it starts, of which an event will tell.
+            self._hands_off = self._retry.until
+            self._retry.until = LONG_AGO
+        self._set()
+        return pause, new
 
     def heard(self) -> None:
-        """There is word of the instance."""
+        """An event concerns the instance."""
         self._heard = isinstance(self._failure, Busy | Gone)
+        self._set()
 
     def asked(self) -> None:
-        """A question is asked."""
+        """The server is asked for the instance."""
         self._heard = False
+        self._set()
 
     def wait(self, until: float) -> None:
-        """Nothing is sent before that, whatever failed."""
+        """Send nothing before that, whatever failed."""
         self._retry.until = until
+        self._set()
 
     def end(self) -> None:
-        """Nothing has to wait."""
+        """Do not wait after what failed."""
         self._retry.until = LONG_AGO
+        self._set()
 
     def reset(self) -> None:
-        """The server did what was asked, or everything begins anew."""
+        """The server did what was asked, or answers again."""
         self._retry.reset()
+        self._set()
+
+    def _set(self) -> None:
+        retry, hands_off, learned = self._retry.until, self._hands_off, self._learned
+        self.until, self.retry_at = max(retry, hands_off), retry
+        self.ask_at = LONG_AGO if self._heard else retry
+        self.look_at = min(hands_off, learned + _HANDS_OFF) if learned < hands_off else NEVER

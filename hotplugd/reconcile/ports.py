@@ -1,4 +1,4 @@
-"""What writers work with, and how it is known that all of them rest."""
+"""What the reconciler uses: the ports of the adapters, and the bundle that the workers get."""
 
 from __future__ import annotations
 
@@ -8,66 +8,65 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model.ports import Injector, Inspector, Server
+from hotplugd.model.ports import InjectorPort, InspectorPort, ServerPort
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName, Link
 from hotplugd.plan.kinds.kind import Want
 
 
-class Slots(Protocol):
-    """The links below /dev/hotplugd."""
+class SlotsPort(Protocol):
+    """The slots' links below /dev/hotplugd."""
 
     def make(self, device: Device) -> None:
         """Make the device's links, or see that they are right. Raises OSError."""
 
     def cut(self, slot: str) -> None:
-        """Have the slot's links lead nowhere from now on; the server does not see it. Raises OSError."""
+        """Make the slot's links lead nowhere, which the server does not notice. Raises OSError."""
 
     def remove(self, slot: str) -> None:
-        """Take the slot's links away, of which the server has no entry any more. Raises OSError."""
+        """Remove the slot's links, which no entry of the server names any more. Raises OSError."""
 
 
-class Notes(Protocol):
-    """What is kept over a crash of ours, and not over a boot: what was being put into instances."""
+class EntryJournal(Protocol):
+    """The entries that are being put into instances. Survives a crash of ours, and no boot."""
 
     def names(self) -> Iterable[InstanceName]:
-        """The instances of which there is a note from before that nobody took yet."""
+        """The instances with journal entries of the process before that nobody took yet."""
 
     def take(self, name: InstanceName) -> Mapping[str, Entry]:
-        """What was being put into this instance when we ended, by the entries' names."""
+        """What was being put into this instance when the process before ended, by the entries' names."""
 
     def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
-        """These are being put in; no note where there are none."""
+        """These are being put in; the instance's journal is removed if there are none."""
 
 
-class Links(Protocol):
-    """The links inside instances, kept over a crash of ours, and not over a boot, which they do not outlast.
+class LinkJournal(Protocol):
+    """The symlinks inside instances. Survives a crash of ours, and no boot; the links do not, either.
 
-    Entries do not have them: rules change them while a device is attached.
+    They are not in entries, since rules change them while a device is attached.
     """
 
     def names(self) -> Iterable[InstanceName]:
-        """The instances of which there is a note from before that nobody took yet."""
+        """The instances with journal entries of the process before that nobody took yet."""
 
     def take(self, name: InstanceName) -> Mapping[str, Link]:
-        """The links that were made in this instance when we ended, or about to be, by their paths."""
+        """The links that were made in this instance by the process before, or about to be, by path."""
 
     def note(self, name: InstanceName, links: Mapping[str, Link]) -> None:
-        """These are there, or about to be; no note where there are none."""
+        """These exist or are about to; the instance's journal is removed if there are none."""
 
 
-class Seals(Protocol):
-    """Sees to it that no node leaves an instance before it is sealed, so that none inside can open it again.
+class SealsPort(Protocol):
+    """Seals every node before it leaves an instance, so that no process inside can open it again.
 
-    Every way out is here: what goes by a request of ours is given to `seal` before, and `has` seals what has
-    gone by somebody else's.
+    What goes by a request of ours is given to `seal` before; `has` seals what others have removed.
     """
 
     def has(self, name: InstanceName, instance: Instance | None) -> None:
         """The instance is as it is now."""
 
     def restarted(self, name: InstanceName) -> None:
-        """There is another init, or none."""
+        """The instance restarted or stopped."""
 
     async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
         """The nodes of these entries are about to go from this instance, which runs."""
@@ -81,7 +80,7 @@ class Seals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What writers work with.
+    """What workers work with.
 
     restore  an interface that is away, with the devices above it as they are; None where they are gone
     log      where what was done is told
@@ -91,13 +90,13 @@ class Tools:
     boot     the first 8 digits of the present boot's id
     """
 
-    server: Server
-    inspector: Inspector
-    injector: Injector
-    slots: Slots
-    seals: Seals
-    notes: Notes
-    links: Links
+    server: ServerPort
+    inspector: InspectorPort
+    injector: InjectorPort
+    slots: SlotsPort
+    seals: SealsPort
+    notes: EntryJournal
+    links: LinkJournal
     restore: Callable[[Device], Device | None]
     log: FilteringBoundLogger
     now: Callable[[], str]

@@ -1,8 +1,8 @@
-"""What becomes of the links of a device that is gone.
+"""Removes the slot links of a device that is gone.
 
-They lead nowhere at once. They are taken away once no instance has an entry that names them: the server
-watches them until then, and may hang for ever where one goes while an instance stops (see `slots`). Until
-then they are of no consequence; where the server never answers they stay until it does.
+At once they lead nowhere. They are removed once no instance has an entry that names them: until then the
+server watches them, and may hang for ever if one is removed while an instance stops (see `host/slots.py`).
+Links that stay do no harm.
 """
 
 from __future__ import annotations
@@ -14,74 +14,77 @@ from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import names_for
 from hotplugd.model.values import InstanceName
 from hotplugd.reconcile.ports import Tools
-from hotplugd.reconcile.worker import Writer
+from hotplugd.reconcile.worker import Worker
 
 
-class Leaving:
-    """The slots of devices that are gone."""
+class SlotRemoval:
+    """The slots of devices that are gone.
 
-    def __init__(self, tools: Tools, activity: Activity, writers: Mapping[InstanceName, Writer]) -> None:
+    devices  the name of the device that had each slot, for messages
+    """
+
+    def __init__(self, tools: Tools, activity: Activity, workers: Mapping[InstanceName, Worker]) -> None:
         self._tools = tools
         self._activity = activity
-        self._writers = writers
+        self._workers = workers
         self._listed = False
-        # By slot: which device it was; and by one of the instances that may have an entry that names it.
-        self._devices: dict[str, str] = {}
+        # The slots that wait, by one of the instances that may have an entry that names them.
+        self.devices: dict[str, str] = {}
         self._by: dict[InstanceName, set[str]] = {}
 
     def leave(self, slot: str, device: str) -> None:
-        """A device with a node is gone. device: as it is told of"""
-        self._devices[slot] = device
+        """A device with a node is gone. device: its name, for messages"""
+        self.devices[slot] = device
         try:
             self._tools.slots.cut(slot)
         except OSError as error:
             self._tell(slot, error)
         names = names_for(slot)
-        for each in self._writers.values():
-            if each.holds(slot):
-                self._activity.start(partial(each.seal, names), lambda _: None)
+        for worker in self._workers.values():
+            if worker.holds(slot):
+                self._activity.start(partial(worker.seal, names), lambda _: None)
         if self._listed:
             self._settle(slot)
 
     def back(self, slot: str) -> None:
-        """The device is there after all; where it is inside still, sealed and with its links cut."""
-        if self._devices.pop(slot, None) is None:
+        """The device is back. Inside instances its node is sealed, and its links lead nowhere."""
+        if self.devices.pop(slot, None) is None:
             return
-        for each in self._writers.values():
-            if each.holds(slot):
-                # Seen once it is certainly so: a sealed node is put in anew, with its links.
-                self._activity.start(partial(each.seal, names_for(slot)), partial(_look_again, each))
+        for worker in self._workers.values():
+            if worker.holds(slot):
+                # After the seal: a node that is seen sealed is put in again, with its links.
+                self._activity.start(partial(worker.seal, names_for(slot)), partial(_look_again, worker))
 
     def listed(self) -> None:
         """All instances are known."""
         if not self._listed:
             self._listed = True
-            for slot in list(self._devices):
+            for slot in list(self.devices):
                 self._settle(slot)
 
     def look(self, name: InstanceName) -> None:
-        """Something may be known of this instance that was not."""
+        """More may be known of this instance: try again what waits for it."""
         for slot in self._by.pop(name, ()):
             self._settle(slot)
 
     def _settle(self, slot: str) -> None:
         """Remove a slot's links, or wait for the first instance that may have an entry that names them."""
-        if slot not in self._devices:
+        if slot not in self.devices:
             return
-        for name, writer in self._writers.items():
-            if writer.may_name(slot):
+        for name, worker in self._workers.items():
+            if worker.may_name(slot):
                 self._by.setdefault(name, set()).add(slot)
                 return
         try:
             self._tools.slots.remove(slot)
         except OSError as error:
             self._tell(slot, error)
-        del self._devices[slot]
+        del self.devices[slot]
 
     def _tell(self, slot: str, error: OSError) -> None:
-        self._tools.log.error("slot.problem", device=self._devices[slot], reason=str(error))
+        self._tools.log.error("slot.problem", device=self.devices[slot], reason=str(error))
 
 
-def _look_again(writer: Writer, fine: bool) -> None:
+def _look_again(worker: Worker, fine: bool) -> None:
     if fine:
-        writer.look_again()
+        worker.look_again()

@@ -1,32 +1,27 @@
-"""Makes the links of one instance inside, and takes them away, once its nodes were seen: one after the other.
+"""Makes the symbolic links of one instance inside, and takes them away, once its nodes were seen.
 
-Nothing waits for this: a link that cannot be made is tried again later, and is a problem until then. A rule
-may name other links while its device is attached, which changes nothing in the entry: so what is made is
-noted before, and goes when no rule asks for it or its entry is gone, also where another hotplugd made it.
+A rule may name other links while its device is attached, which changes nothing in the entry. So what is made
+is written to a journal before, and goes when no rule asks for it or its entry is gone, also where another
+hotplugd made it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from hotplugd.aio.backoff import Retry
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import MARK_LINKS, is_ours, links_of, place_of
-from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName, Link, Node, quoted
 from hotplugd.plan.change import Attachment
 from hotplugd.reconcile.ports import Tools
-
-_PAUSES: Final = (0.5, 30.0)
+from hotplugd.reconcile.retry_queue import RetryQueue
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A link to make, or to take away: then target is empty. device and rule are for problems."""
+    """A link to make, or to remove if target is empty. device and rule are for messages."""
 
     path: str
     target: str
@@ -35,34 +30,27 @@ class Task:
     rule: str = ""
 
 
-class Linker:
-    """The links of one instance. changed is called when one was made or taken away."""
+class Symlinks:
+    """The links of one instance. changed is called with the paths of links that were made or removed."""
 
     def __init__(
         self, name: InstanceName, tools: Tools, activity: Activity, changed: Callable[[Iterable[str]], None]
     ) -> None:
         self._name = name
         self._tools = tools
-        self._activity = activity
         self._changed = changed
-        self._loop = asyncio.get_running_loop()
-        # Those that are there, or about to be, by path; and what of them is noted.
+        # The links that exist, or are about to, by path; and what the journal says.
         self._links = dict(tools.links.take(name))
         self._noted = dict(self._links)
-        # The entries of version 1 whose marks were read: their links may have gone since.
+        # Entries of version 1 whose links were read already: some may have been removed since.
         self._read: set[str] = set()
-        self._due: list[Task] = []
         self._wrong: list[Problem] = []
-        # Made, and not seen since.
-        self._made: set[Task] = set()
-        self._retry = Retry()
-        self._busy = False
-        self._alarm: asyncio.TimerHandle | None = None
+        self._queue = RetryQueue[Task](activity, self._carry_out, lambda left: left, self._failed)
 
     def forget(self) -> None:
-        """There is another init, or none: its /dev is new."""
+        """The instance restarted or stopped: its /dev is new."""
         self._links.clear()
-        self._due.clear()
+        self._queue.forget()
         self._wrong.clear()
         self._note()
 
@@ -70,50 +58,59 @@ class Linker:
         """The instance has these entries."""
         if self._read:
             self._read &= instance.entries.keys()
-        for each in instance.entries.values():
-            if MARK_LINKS in each.config:
-                self.read(each)
+        for entry in instance.entries.values():
+            if MARK_LINKS in entry.config:
+                self.read(entry)
 
     def ends(self, entry: Entry) -> None:
-        """An entry is about to go, or to become another, or did."""
+        """The entry is about to be removed or changed, or was."""
         self.read(entry)
         self._note()
 
     def read(self, entry: Entry) -> None:
-        """An entry of version 1, that is there or was, says itself which links it has."""
+        """Take over the links of an entry of version 1, which has them in a mark."""
         if (links := links_of(entry)) and entry.name not in self._read and is_ours(entry):
             self._read.add(entry.name)
-            for each in links:
-                self._links.setdefault(each, Link(place_of(entry), entry.name))
+            for path in links:
+                self._links.setdefault(path, Link(place_of(entry), entry.name))
 
     def paths(self, attachments: Iterable[Attachment]) -> frozenset[str]:
-        """Where to look for links."""
-        return frozenset(link for each in attachments for link in each.want.links) | self._links.keys()
+        """The paths at which links should be, or are."""
+        return (
+            frozenset(link for attachment in attachments for link in attachment.want.links)
+            | self._links.keys()
+        )
 
     def link(self, attachments: Iterable[Attachment], instance: Instance, inside: Inside | None) -> None:
-        """Make what is missing, where this is attached and that was seen inside."""
-        if inside is None or inside.error or self._tools.dry_run or self._busy:
+        """Make what is missing and remove what is not wanted, given what was seen inside."""
+        if inside is None or inside.error or self._tools.dry_run or self._queue.is_busy:
             return
         self._find(list(attachments), instance, inside)
         self._note()
-        self._rest()
+        self._queue.run()
 
     def problems(self) -> list[Problem]:
-        """Which links could not be made."""
-        waiting = self._due if self._retry.message else []
+        """The links that could not be made."""
         return self._wrong + [
-            Problem(each.device, each.rule, f"cannot make {each.path} in {self._name}: {self._retry.message}")
-            for each in waiting
+            Problem(task.device, task.rule, f"cannot make {task.path} in {self._name}: {message}")
+            for task, message in self._queue.problems()
         ]
 
     def _find(self, attachments: Sequence[Attachment], instance: Instance, inside: Inside) -> None:
         wanted = {
-            link: Task(link, each.want.target, each.entry.name, str(each.want.device), each.want.rule.name)
-            for each in attachments
-            if each.verified
-            for link in each.want.links
+            link: Task(
+                link,
+                attachment.want.target,
+                attachment.entry.name,
+                str(attachment.want.device),
+                attachment.want.rule.name,
+            )
+            for attachment in attachments
+            if attachment.verified
+            for link in attachment.want.links
         }
-        self._due, self._wrong = [], []
+        due: list[Task] = []
+        self._wrong = []
         for path, link in self._ending(attachments, instance):
             if path not in inside.nodes:
                 continue
@@ -121,8 +118,8 @@ class Linker:
             if node is None or node.target != link.target:
                 del self._links[path]
             elif path not in wanted or wanted[path].target != link.target:
-                # Also what is to lead elsewhere: what is noted is never less than what is there.
-                self._due.append(Task(path, ""))
+                # Also a link that gets another target: the journal must never lack a link that exists.
+                due.append(Task(path, ""))
                 wanted.pop(path, None)
         for path, task in wanted.items():
             if path not in inside.nodes:
@@ -133,19 +130,20 @@ class Linker:
                 continue
             self._links[path] = Link(task.target, task.entry)
             if node is None or node.target != task.target:
-                self._due.append(task)
-        self._doubt(self._made & set(self._due))
-        self._made = {each for each in self._made if each.path not in inside.nodes}
+                due.append(task)
+        self._queue.due = due
+        self._doubt(self._queue.unconfirmed & set(due))
+        self._queue.unconfirmed -= {task for task in self._queue.unconfirmed if task.path in inside.nodes}
 
     def _ending(self, attachments: Sequence[Attachment], instance: Instance) -> list[tuple[str, Link]]:
-        """The links that no rule asks for any more, and those of entries that are gone.
+        """The links that no rule wants any more, and those of entries that are gone.
 
         Of an entry that is neither gone nor as it should be nobody knows yet.
         """
         attached: dict[str, set[tuple[str, str]]] = {}
-        for each in attachments:
-            pairs = attached.setdefault(each.entry.name, set())
-            pairs |= {(link, each.want.target) for link in each.want.links}
+        for attachment in attachments:
+            pairs = attached.setdefault(attachment.entry.name, set())
+            pairs |= {(link, attachment.want.target) for link in attachment.want.links}
         return [
             (path, link)
             for path, link in self._links.items()
@@ -162,50 +160,21 @@ class Linker:
             self._tools.links.note(self._name, self._noted)
 
     def _doubt(self, unseen: set[Task]) -> None:
-        """These were made, or taken away, and that is not to be seen: not again at once."""
-        for task in sorted(unseen, key=lambda each: each.path)[:1]:
+        """A look does not show these, though they were carried out: try again after a pause."""
+        for task in sorted(unseen, key=lambda task: task.path)[:1]:
             reason = (
                 "it was done, and is not to be seen: a folder on the way is a link, or something undoes it"
             )
-            self._failed(task, reason)
+            self._queue.fail(task, reason)
 
-    def _rest(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        if not self._due:
-            if not self._made:
-                self._retry.reset()
-        elif self._retry.until > self._loop.time():
-            self._alarm = self._loop.call_at(self._retry.until, self._rest)
-        elif not self._busy:
-            self._busy = True
-            self._activity.start(self._work, self._worked)
+    async def _carry_out(self, task: Task) -> None:
+        await self._tools.server.link(self._name, task.path, task.target)
+        self._queue.unconfirmed.add(task)
+        self._changed([task.path])
 
-    async def _work(self) -> None:
-        while self._due:
-            task = self._due[0]
-            try:
-                await self._tools.server.link(self._name, task.path, task.target)
-            except ServerError as error:
-                self._failed(task, str(error))
-                return
-            self._due = [each for each in self._due if each is not task]
-            self._made.add(task)
-            self._changed([task.path])
-
-    def _failed(self, task: Task, reason: str) -> None:
-        pause, new = self._retry.failed(reason, self._loop.time(), *_PAUSES)
-        if new:
-            who = str(self._name)
-            self._tools.log.warning(
-                "link.problem", instance=who, path=task.path, reason=reason, retry_in=pause
-            )
-
-    def _worked(self, fine: bool) -> None:
-        self._busy = False
-        if fine:
-            self._rest()
+    def _failed(self, task: Task, reason: str, pause: float) -> None:
+        who = str(self._name)
+        self._tools.log.warning("link.problem", instance=who, path=task.path, reason=reason, retry_in=pause)
 
 
 def _in_the_way(name: InstanceName, task: Task, node: Node) -> Problem:

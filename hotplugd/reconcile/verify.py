@@ -1,4 +1,4 @@
-"""What is inside one instance: it is looked at, linked and told of once there is nothing to send for it."""
+"""Verifies one instance from the inside: looks, then has links made and uevents told."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from hotplugd.model.nic_slot import is_nic
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName
-from hotplugd.plan.change import Change, Plan
+from hotplugd.plan.change import Plan
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.reconcile.event_log import Report
-from hotplugd.reconcile.notify import Teller
-from hotplugd.reconcile.observed import BUSY, Left, Sight
+from hotplugd.reconcile.event_log import EventLog
+from hotplugd.reconcile.notify import Notifier
+from hotplugd.reconcile.observed import BUSY, Observed
+from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.ports import Tools
-from hotplugd.reconcile.symlinks import Linker
+from hotplugd.reconcile.symlinks import Symlinks
 
 
-class Interior:
-    """One instance's inside, as far as it was seen.
+class Verifier:
+    """Looks into one instance.
 
-    looked        called with what is gone of what should be gone, and with what is not
+    orphans       which nodes should be gone
+    observed      what was seen inside since the last change
     learned       called when more of it was seen
     is_looked_at  whether a look is under way
     """
@@ -35,92 +37,79 @@ class Interior:
         name: InstanceName,
         tools: Tools,
         activity: Activity,
-        report: Report,
-        looked: Callable[[Iterable[Change], Iterable[Change]], None],
+        report: EventLog,
+        orphans: Orphans,
+        observed: Observed,
         learned: Callable[[], None],
     ) -> None:
         self._name = name
         self._tools = tools
         self._activity = activity
-        self._report = report
-        self._looked_for = looked
+        self._log = report
+        self._orphans = orphans
         self._learned = learned
         self._loop = asyncio.get_running_loop()
-        self._sight = Sight()
-        self._linker = Linker(name, tools, activity, self._linked)
-        self._teller = Teller(name, tools, activity, report)
+        self._observed = observed
+        self._symlinks = Symlinks(name, tools, activity, self._linked)
+        self._notifier = Notifier(name, tools, activity, report)
         self.is_looked_at = False
-
-    @property
-    def seen(self) -> Inside | None:
-        """What was seen since the last change; None where nothing was."""
-        return self._sight.inside
+        # The names of the interfaces that entries put inside.
+        self._nics: list[str] = []
 
     def problems(self, *, wanted: bool) -> list[Problem]:
         """What is wrong inside. wanted: whether anything should be there."""
-        found: list[Problem] = []
-        if self.seen is not None and self.seen.error and wanted:
-            found.append(Problem("", "", f"cannot look inside {self._name}: {self.seen.error}"))
-        found += self._sight.problems(self._name, self._loop.time())
-        return found + self._linker.problems() + self._teller.problems()
+        problems: list[Problem] = []
+        if self._observed.inside is not None and self._observed.inside.error and wanted:
+            problems.append(
+                Problem("", "", f"cannot look inside {self._name}: {self._observed.inside.error}")
+            )
+        if self._observed.is_busy(self._loop.time()):
+            problems.append(Problem("", "", f"{self._name}: {BUSY}"))
+        problems += self._orphans.seen_problems()
+        return problems + self._symlinks.problems() + self._notifier.problems()
 
     # --- what happened ----------------------------------------------------------------------------------
 
-    def look_again(self) -> None:
-        """What was seen may no longer be so."""
-        self._sight.look_again()
-
-    def forget_sight(self) -> None:
-        """What was seen is no longer so, or does not answer what is asked now."""
-        self._sight.forget()
-
     def forget(self) -> None:
-        """There is another init, or none."""
-        self._sight.restarted()
-        self._teller.forget()
-        self._linker.forget()
+        """The instance restarted or stopped."""
+        self._observed.forget()
+        self._orphans.restarted()
+        self._notifier.forget()
+        self._symlinks.forget()
 
-    def changed(self, places: Iterable[str]) -> None:
-        """A request is about to change what is at these places, or did, or tried to."""
-        self._sight.changed(places)
-
-    def arrived(self, place: str) -> None:
-        """Something was put there."""
-        self._sight.arrived(place)
-
-    def left(self, change: Change, *, cleared: bool = False) -> None:
-        """What an entry had inside should be gone by this change. cleared: the server was asked once more."""
-        self._sight.left(Left(change, cleared))
+    def left(self, entry: Entry, *, cleared: bool = False) -> None:
+        """An entry was removed, so its node should be gone. cleared: the server was asked once more."""
+        if self._orphans.left(entry, cleared=cleared):
+            self._observed.changed([place_of(entry)])
 
     def ends(self, entry: Entry) -> None:
-        """An entry is about to go, or to become another, or did: the links that it names may have to go."""
-        self._linker.ends(entry)
+        """The entry is about to be removed or changed, or was: its links may have to be removed."""
+        self._symlinks.ends(entry)
 
     # --- once there is nothing to send ------------------------------------------------------------------
 
-    def rest(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
-        """See to the inside of an instance that runs here: look, if there is something to see, link and tell.
+    def look_at(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
+        """When to look into an instance that runs here; NEVER if there is nothing to see."""
+        if self._orphans.records and (new := self._orphans.seek(instance)):
+            self._observed.changed(new)
+        self._symlinks.has(instance)
+        if self.is_looked_at:
+            return NEVER
+        links = self._symlinks.paths(plan.attachments)
+        self._observed.also = self._notifier.paths(instance) | links | self._orphans.paths()
+        self._nics = [place_of(entry) for entry in instance.entries.values() if is_nic(entry)]
+        return self._observed.next(plan.attachments, wanted, interfaces=bool(self._nics))
 
-        Returns when to look the next time; never for all that is known now.
-        """
-        when = NEVER
-        self._sight.has(instance)
-        self._linker.has(instance)
-        if not self.is_looked_at:
-            links = self._linker.paths(plan.attachments)
-            self._sight.also = self._teller.paths(instance) | links
-            interfaces = [place_of(each) for each in instance.entries.values() if is_nic(each)]
-            when = self._sight.next(plan.attachments, wanted, interfaces=bool(interfaces))
-            if when <= self._loop.time():
-                when = NEVER
-                self._look(self._sight.paths(plan.attachments), interfaces or None)
-        self._linker.link(plan.attachments, instance, self.seen)
-        self._teller.tell(plan, instance, self.seen)
-        return when
-
-    def _look(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
+    def look(self, plan: Plan) -> None:
+        """Begin to look. `look_at` was called before."""
         self.is_looked_at = True
-        self._activity.start(partial(self._look_at, paths, interfaces), self._looked)
+        paths = self._observed.paths(plan.attachments)
+        self._activity.start(partial(self._look_at, paths, self._nics or None), self._looked)
+
+    def rest(self, plan: Plan, instance: Instance) -> None:
+        """Have links made and uevents told, given what was seen."""
+        self._symlinks.link(plan.attachments, instance, self._observed.inside)
+        self._notifier.tell(plan, instance, self._observed.inside)
 
     def _looked(self, fine: bool) -> None:
         self.is_looked_at = False
@@ -128,18 +117,18 @@ class Interior:
             self._learned()
 
     async def _look_at(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
-        begun = self._sight.begin(self._loop.time())
+        begun = self._observed.begin(self._loop.time())
         try:
             inside = await self._tools.inspector.look(self._name, paths, interfaces)
         except ServerError as error:
             inside = Inside(error=str(error))
-        gone, behind = self._sight.seen(begun, inside, self._loop.time())
-        self._report.busy(BUSY, now=self._sight.is_busy(self._loop.time()))
-        for each in behind:
-            self._report.left_behind(each)
-        self._looked_for([each.change for each in gone], [each.change for each in behind if not each.cleared])
+        counts = self._observed.seen(begun, inside, self._loop.time())
+        self._log.busy(BUSY, now=self._observed.is_busy(self._loop.time()))
+        if counts and self._orphans.records:
+            for orphan in self._orphans.looked(inside.nodes):
+                self._log.left_behind(orphan)
 
     def _linked(self, links: Iterable[str]) -> None:
-        """Links were made or taken away: what was seen there is no longer so."""
-        self._sight.changed(links)
+        """Links were made or removed at these paths: what was seen there is out of date."""
+        self._observed.changed(links)
         self._learned()

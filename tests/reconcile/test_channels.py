@@ -98,7 +98,7 @@ async def test_each_goes_where_its_rule_says() -> None:
 
 
 @in_virtual_time
-async def test_of_two_for_one_name_inside_the_second_is_a_problem_that_names_the_first() -> None:
+async def test_the_second_interface_for_one_name_is_a_problem() -> None:
     bench = Bench(rules=all_with("name: can0"))
     moving(bench, ZERO, ONE)
     await bench.start(ZERO, ONE)
@@ -109,7 +109,7 @@ async def test_of_two_for_one_name_inside_the_second_is_a_problem_that_names_the
 
 
 @in_virtual_time
-async def test_what_is_inside_under_its_name_and_is_another_is_not_verified() -> None:
+async def test_another_interface_of_that_name_is_not_verified() -> None:
     bench = Bench()
     moving(bench, ZERO)
     await bench.start(ZERO)
@@ -121,7 +121,7 @@ async def test_what_is_inside_under_its_name_and_is_another_is_not_verified() ->
 
 
 @in_virtual_time
-async def test_another_that_gets_the_name_on_the_host_of_one_that_is_away_is_another() -> None:
+async def test_an_interface_that_reuses_a_host_name_is_another() -> None:
     bench = Bench(rules=EACH)
     bench.instances[InstanceName("default", "other")] = box(name="other")
     moving(bench, ZERO)
@@ -141,7 +141,7 @@ async def test_another_that_gets_the_name_on_the_host_of_one_that_is_away_is_ano
 
 
 @in_virtual_time
-async def test_plugged_in_again_both_change_places_with_their_dead_selves() -> None:
+async def test_a_replug_of_two_channels_replaces_both_entries() -> None:
     bench = Bench()
     again = channel(0, born=2), channel(1, born=2)
     moving(bench, ZERO, ONE)
@@ -189,7 +189,7 @@ async def test_an_entry_of_an_earlier_version_stays_as_it_is() -> None:
 
 
 @in_virtual_time
-async def test_the_second_channel_beside_an_entry_of_an_earlier_version_gets_its_own() -> None:
+async def test_a_second_channel_beside_a_version_1_entry_is_added() -> None:
     bench = Bench(box([nic_entry(ZERO, slot=earlier(ZERO))]))
     bench.inside[BOX]["can0"] = THERE
     bench.folders[BOX, "can0"] = folder(ZERO)
@@ -201,7 +201,7 @@ async def test_the_second_channel_beside_an_entry_of_an_earlier_version_gets_its
 
 
 @in_virtual_time
-async def test_what_the_server_put_in_by_itself_when_the_host_booted_is_known_by_name_and_place() -> None:
+async def test_an_interface_attached_at_boot_is_recognised() -> None:
     before = replace(ZERO, slot="n-00000000-1-2")
     bench = Bench(box([nic_entry(before)]))
     bench.inside[BOX]["can0"] = THERE
@@ -212,7 +212,7 @@ async def test_what_the_server_put_in_by_itself_when_the_host_booted_is_known_by
 
 
 @pytest.mark.parametrize("slot", ["abc", "-", "n-1", "c-1", "p"])
-def test_what_is_no_slot_in_the_entry_of_what_is_inside_harms_nobody(slot: str) -> None:
+def test_an_invalid_slot_in_an_entry_does_no_harm(slot: str) -> None:
     @in_virtual_time
     async def run() -> None:
         bench = Bench(box([nic_entry(ZERO, slot=slot)]))
@@ -226,7 +226,7 @@ def test_what_is_no_slot_in_the_entry_of_what_is_inside_harms_nobody(slot: str) 
 
 
 @in_virtual_time
-async def test_without_sysfs_inside_it_is_where_only_one_entry_says_but_not_seen() -> None:
+async def test_without_sysfs_inside_the_only_entry_counts() -> None:
     bench = Bench()
     bench.veiled.add(BOX)
     moving(bench, ZERO)
@@ -242,7 +242,7 @@ def test_the_rules_of_these_tests_take_them() -> None:
 
 
 @in_virtual_time
-async def test_a_virtual_machine_has_the_hardware_and_gives_another_interface_of_it_back() -> None:
+async def test_a_virtual_machine_gives_another_interface_back() -> None:
     nic = interface()
     bench = Bench(replace(box(), kind="virtual-machine"))
     moving(bench, nic)

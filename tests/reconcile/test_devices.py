@@ -47,7 +47,7 @@ async def test_what_a_guard_rail_keeps_is_known_by_its_place() -> None:
 
 
 @in_virtual_time
-async def test_what_a_guard_rail_keeps_is_known_by_its_place_while_it_is_away_too() -> None:
+async def test_a_guarded_device_is_known_by_its_path_while_away() -> None:
     zero = channel(0)
     assert zero.parent is not None
     hides = replace(zero.parent, descriptors=Descriptors(fault="too many"))
@@ -135,7 +135,7 @@ async def test_a_link_that_cannot_be_removed_is_logged() -> None:
 
 
 @in_virtual_time
-async def test_a_device_that_is_told_of_again_as_it_was_changes_nothing() -> None:
+async def test_an_event_without_a_change_does_nothing() -> None:
     bench = Bench()
     await bench.start()
     await bench.plug(ONE)
@@ -147,7 +147,7 @@ async def test_a_device_that_is_told_of_again_as_it_was_changes_nothing() -> Non
 
 
 @in_virtual_time
-async def test_the_link_of_an_enumeration_goes_when_the_next_is_told_of() -> None:
+async def test_a_slot_goes_when_the_next_enumeration_comes() -> None:
     bench = Bench()
     await bench.start(ONE)
     again = console(1, born=2)
@@ -192,7 +192,7 @@ async def test_what_is_logged_counts_from_the_plug() -> None:
 
 
 @in_virtual_time
-async def test_an_interface_that_comes_back_and_leaves_again_has_its_ten_seconds_anew() -> None:
+async def test_each_leave_of_an_interface_has_its_own_ten_seconds() -> None:
     bench = Bench()
     bench.applied = lambda _: bench.reconciler.no_device(NIC.syspath)
     await bench.start(NIC)
@@ -223,7 +223,7 @@ async def test_a_dry_run_leaves_links_alone() -> None:
 
 
 @in_virtual_time
-async def test_a_listing_takes_away_what_it_lacks_and_adds_what_is_new() -> None:
+async def test_a_listing_removes_and_adds_devices() -> None:
     bench = Bench()
     await bench.start(ONE)
     bench.reconciler.listed_devices([TWO], [])
@@ -233,7 +233,7 @@ async def test_a_listing_takes_away_what_it_lacks_and_adds_what_is_new() -> None
 
 
 @in_virtual_time
-async def test_what_a_listing_has_unprocessed_keeps_its_entry_until_udevd_says_what_it_is() -> None:
+async def test_an_unprocessed_devices_entry_stays_until_udevd_is_done() -> None:
     bench = Bench(box([entry(ONE), entry(TWO)]))
     bare = replace(ONE, slot="", properties={}, parent=None)
     await bench.start(unsettled=[bare])
@@ -268,7 +268,7 @@ async def test_what_udevd_processes_again_stays_what_it_was() -> None:
 
 
 @in_virtual_time
-async def test_one_that_an_instance_takes_meanwhile_is_not_given_up_though_nobody_can_look_inside() -> None:
+async def test_an_interface_in_an_unseen_instance_is_not_given_up() -> None:
     bench = Bench()
     bench.applied = lambda _: bench.reconciler.no_device(NIC.syspath)
     await bench.start(NIC)
@@ -287,7 +287,7 @@ async def test_one_that_an_instance_takes_meanwhile_is_not_given_up_though_nobod
 
 
 @in_virtual_time
-async def test_a_slot_of_before_is_of_another_where_a_device_has_its_number() -> None:
+async def test_an_old_slot_belongs_to_the_device_with_its_number() -> None:
     bench = Bench()
     before, now_there, other = console(1), console(1, born=2), console(2)
     assert not bench.reconciler.is_of_another(before.slot)

@@ -35,7 +35,7 @@ def crash_amid(bench: Bench, error: ServerError | None = None) -> None:
 
 
 @in_virtual_time
-async def test_what_the_server_was_putting_in_when_it_ended_does_not_stay_when_the_device_went() -> None:
+async def test_a_half_done_attach_is_cleared_once_the_device_went() -> None:
     bench = Bench()
     await bench.start()
     crash_amid(bench)
@@ -50,7 +50,7 @@ async def test_what_the_server_was_putting_in_when_it_ended_does_not_stay_when_t
 
 
 @in_virtual_time
-async def test_what_it_was_putting_in_and_is_still_there_is_put_in_again() -> None:
+async def test_a_half_done_attach_of_a_present_device_is_repeated() -> None:
     bench = Bench()
     await bench.start()
     crash_amid(bench)
@@ -80,7 +80,7 @@ async def test_clearing_up_is_tried_until_the_server_answers() -> None:
 
 
 @in_virtual_time
-async def test_what_the_server_refused_and_could_not_take_back_does_not_stay_when_the_device_went() -> None:
+async def test_a_half_refused_attach_is_cleared_once_the_device_went() -> None:
     bench = Bench()
     await bench.start()
     full = Refused("no space left on device", half=True)
@@ -95,7 +95,7 @@ async def test_what_the_server_refused_and_could_not_take_back_does_not_stay_whe
 
 
 @in_virtual_time
-async def test_what_the_server_refused_and_took_back_is_not_cleared_up() -> None:
+async def test_a_refused_attach_that_was_undone_is_not_cleared() -> None:
     bench = Bench()
     await bench.start()
     refuse(bench, ONE, blame=True)
@@ -107,7 +107,7 @@ async def test_what_the_server_refused_and_took_back_is_not_cleared_up() -> None
 
 
 @in_virtual_time
-async def test_what_is_being_put_in_is_noted_until_it_is_known_what_became_of_it() -> None:
+async def test_the_journal_keeps_an_attach_until_it_is_certain() -> None:
     bench = Bench()
     await bench.start()
     seen: list[set[str]] = []
@@ -128,7 +128,7 @@ async def test_what_is_being_put_in_is_noted_until_it_is_known_what_became_of_it
 
 
 @in_virtual_time
-async def test_what_was_in_doubt_stays_so_when_the_next_try_is_refused() -> None:
+async def test_a_doubt_outlasts_the_next_refusal() -> None:
     bench = Bench()
     await bench.start()
     crash_amid(bench)
@@ -156,7 +156,7 @@ def noted(bench: Bench) -> Entry:
 
 @pytest.mark.parametrize("error", [Busy("it stops"), Gone("not found"), Unreachable("it is away")])
 @in_virtual_time
-async def test_clearing_up_alone_is_tried_again_whatever_was_in_its_way(error: ServerError) -> None:
+async def test_clearing_is_retried_after_any_error(error: ServerError) -> None:
     bench = Bench()
     noted(bench)
     failed: list[int] = []
@@ -185,7 +185,7 @@ async def test_what_was_being_put_in_when_we_ended_too_does_not_stay() -> None:
 
 
 @in_virtual_time
-async def test_what_the_server_finished_after_we_ended_is_known_by_its_entry() -> None:
+async def test_an_attach_that_ended_after_a_crash_has_its_entry() -> None:
     bench = Bench()
     one = noted(bench)
     bench.change(BOX, entries={one.name: one})
@@ -196,7 +196,7 @@ async def test_what_the_server_finished_after_we_ended_is_known_by_its_entry() -
 
 
 @in_virtual_time
-async def test_what_was_being_put_in_and_is_wanted_still_is_put_in_again() -> None:
+async def test_a_journaled_attach_that_is_wanted_is_repeated() -> None:
     bench = Bench()
     noted(bench)
     await bench.start(ONE)
@@ -207,7 +207,7 @@ async def test_what_was_being_put_in_and_is_wanted_still_is_put_in_again() -> No
 
 @pytest.mark.parametrize("there", [True, False])
 @in_virtual_time
-async def test_a_note_of_an_instance_that_does_not_run_or_is_none_goes(*, there: bool) -> None:
+async def test_the_journal_of_a_stopped_or_missing_instance_goes(*, there: bool) -> None:
     bench = Bench(box(running=False) if there else box(name="other"))
     noted(bench)
     await bench.start()
@@ -216,7 +216,7 @@ async def test_a_note_of_an_instance_that_does_not_run_or_is_none_goes(*, there:
 
 
 @in_virtual_time
-async def test_a_note_is_kept_over_a_device_that_goes_before_the_server_is_back() -> None:
+async def test_the_journal_outlasts_a_device_that_goes() -> None:
     bench = Bench()
     noted(bench)
     bench.reconciler.listed_devices([ONE], [])
@@ -230,7 +230,7 @@ async def test_a_note_is_kept_over_a_device_that_goes_before_the_server_is_back(
 
 
 @in_virtual_time
-async def test_a_note_is_kept_while_nobody_can_say_how_the_instance_is() -> None:
+async def test_the_journal_is_kept_while_the_instance_is_unknown() -> None:
     bench = Bench()
     noted(bench)
     bench.change(BOX, known=False, here=False, running=False)
@@ -469,7 +469,7 @@ async def test_what_was_refused_is_asked_for_once_the_server_is_back() -> None:
 
 
 @in_virtual_time
-async def test_what_is_in_the_way_and_is_not_taken_away_keeps_nobody_waiting() -> None:
+async def test_an_orphan_that_stays_does_not_block_others_for_ever() -> None:
     bench = Files(rules=one_at(1, "/dev/lab"))
     await bench.start(ONE, TWO)
     await at(10)
@@ -689,7 +689,7 @@ async def test_what_the_server_forgot_makes_room_for_another(*, told: bool) -> N
 
 
 @in_virtual_time
-async def test_what_the_server_forgot_and_another_gets_the_place_of_goes() -> None:
+async def test_an_orphan_at_the_next_devices_path_is_cleared() -> None:
     bench = Files(rules=all_with("path: /dev/modem"))
     await bench.start(TWO)
     await at(10)
@@ -703,7 +703,7 @@ async def test_what_the_server_forgot_and_another_gets_the_place_of_goes() -> No
 
 
 @in_virtual_time
-async def test_what_the_server_forgot_before_we_took_it_out_is_taken_away() -> None:
+async def test_an_orphan_whose_entry_was_lost_is_cleared() -> None:
     bench = Files()
     await bench.start(ONE)
     await at(10)

@@ -39,7 +39,7 @@ async def test_what_waits_to_be_sent_comes_first() -> None:
 
 
 @in_virtual_time
-async def test_one_more_than_ours_is_somebody_elses_and_is_asked_after_first() -> None:
+async def test_one_echo_too_many_is_somebody_elses_update() -> None:
     bench = Bench()
     bench.takes = 1.0
     await bench.start()

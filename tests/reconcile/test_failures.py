@@ -22,7 +22,7 @@ RETRIES = list(accumulate([0.5, 1, 2, 4, 8, 16, 32, 60, 60], initial=0))
 
 
 @in_virtual_time
-async def test_one_of_fifty_that_is_refused_delays_the_others_by_one_request() -> None:
+async def test_one_refused_of_fifty_costs_the_others_one_request() -> None:
     bench = Bench()
     bench.takes = 0.25
     refuse(bench, BAD, blame=True)
@@ -36,7 +36,7 @@ async def test_one_of_fifty_that_is_refused_delays_the_others_by_one_request() -
 
 
 @in_virtual_time
-async def test_the_one_that_is_refused_is_tried_again_alone_ever_more_rarely() -> None:
+async def test_a_refused_change_is_retried_alone_with_backoff() -> None:
     bench = Bench()
     refuse(bench, BAD, blame=True)
     await bench.start(*FIFTY)
@@ -150,9 +150,7 @@ def doubling(most: float, count: int) -> list[float]:
 
 @pytest.mark.parametrize(("error", "most"), BACK_OFF.values(), ids=BACK_OFF)
 @in_virtual_time
-async def test_a_request_that_fails_again_and_again_is_sent_ever_more_rarely(
-    error: ServerError, most: float
-) -> None:
+async def test_a_failing_request_is_retried_with_backoff(error: ServerError, most: float) -> None:
     bench = Bench()
     fail(bench, error, asking=False)
     await bench.start(ONE)
@@ -211,7 +209,7 @@ async def test_what_happens_to_an_instance_does_not_end_the_waiting() -> None:
 
 
 @in_virtual_time
-async def test_devices_that_come_and_go_while_the_server_is_away_are_one_request_then() -> None:
+async def test_changes_while_the_server_is_away_are_one_request() -> None:
     bench = Bench()
     await bench.start(ONE)
     fail(bench, Unreachable("it is away"), asking=True)
@@ -256,7 +254,7 @@ async def test_an_instance_that_is_gone_is_asked_of_nothing_more() -> None:
 
 
 @in_virtual_time
-async def test_an_instance_that_the_server_does_not_find_for_a_while_is_asked_for_again() -> None:
+async def test_a_missing_instance_is_asked_for_again() -> None:
     bench = Bench()
     await bench.start(ONE)
     missing = bench.instances.pop(BOX)
@@ -269,7 +267,7 @@ async def test_an_instance_that_the_server_does_not_find_for_a_while_is_asked_fo
 
 
 @in_virtual_time
-async def test_an_instance_that_is_made_anew_is_asked_for_as_soon_as_there_is_word_of_it() -> None:
+async def test_an_event_of_a_recreated_instance_ends_the_wait() -> None:
     bench = Bench()
     await bench.start(ONE)
     del bench.instances[BOX]
@@ -298,7 +296,7 @@ async def test_events_without_end_do_not_make_it_ask_without_end() -> None:
     await at(20.05)
     assert bench.ours() == names([ONE, TWO])
     await at(21)
-    assert bench.reconciler._writers[BOX].actual == bench.instances[BOX]
+    assert bench.reconciler._workers[BOX].actual == bench.instances[BOX]
 
 
 @in_virtual_time
@@ -350,7 +348,7 @@ async def test_a_link_that_cannot_be_made_holds_only_its_device() -> None:
 
 
 @in_virtual_time
-async def test_a_link_that_cannot_be_removed_is_logged_and_the_entry_goes() -> None:
+async def test_a_slot_that_cannot_be_removed_is_logged() -> None:
     bench = Bench()
     await bench.start(ONE)
     bench.unlinkable.add(ONE.slot)
@@ -390,7 +388,7 @@ async def refused(bench: Bench, *errors: ServerError) -> None:
 
 
 @in_virtual_time
-async def test_one_that_is_made_anew_after_it_was_busy_gets_its_devices_as_soon_as_it_runs() -> None:
+async def test_a_recreated_instance_does_not_wait_for_a_busy_one() -> None:
     bench = Bench()
     await refused(bench, *[Busy("it stops")] * 7, Gone("Instance not found"))
     del bench.instances[BOX]
@@ -405,7 +403,7 @@ async def test_one_that_is_made_anew_after_it_was_busy_gets_its_devices_as_soon_
 
 
 @in_virtual_time
-async def test_one_that_was_made_anew_before_anybody_asked_gets_its_devices_soon() -> None:
+async def test_an_instance_recreated_unnoticed_gets_its_devices_soon() -> None:
     bench = Bench()
     await refused(bench, *[Busy("it stops")] * 8, Gone("Instance not found"))
     await later(0.3)
@@ -413,7 +411,7 @@ async def test_one_that_was_made_anew_before_anybody_asked_gets_its_devices_soon
 
 
 @in_virtual_time
-async def test_one_that_is_made_anew_does_not_wait_for_what_was_refused_to_the_one_before() -> None:
+async def test_a_recreated_instance_does_not_inherit_refusals() -> None:
     bench = Bench()
     refuse(bench, ONE, blame=True)
     await bench.start(ONE)
@@ -429,7 +427,7 @@ async def test_one_that_is_made_anew_does_not_wait_for_what_was_refused_to_the_o
 
 
 @in_virtual_time
-async def test_what_is_said_to_be_none_and_is_there_is_tried_ever_more_rarely() -> None:
+async def test_an_instance_wrongly_said_to_be_gone_is_backed_off() -> None:
     bench = Bench()
 
     def judge(_: Request) -> None:
@@ -443,7 +441,7 @@ async def test_what_is_said_to_be_none_and_is_there_is_tried_ever_more_rarely() 
 
 
 @in_virtual_time
-async def test_what_was_done_though_the_server_says_that_there_is_none_is_soon_no_problem() -> None:
+async def test_a_change_done_in_spite_of_gone_is_soon_no_problem() -> None:
     bench = Bench()
 
     def applied(_: Request) -> None:
@@ -460,7 +458,7 @@ async def test_what_was_done_though_the_server_says_that_there_is_none_is_soon_n
 
 
 @in_virtual_time
-async def test_a_question_that_is_answered_busy_waits_whatever_happens() -> None:
+async def test_a_question_answered_busy_waits_whatever_happens() -> None:
     bench = Bench()
     await bench.start(ONE)
     await at(10)

@@ -151,9 +151,7 @@ def test_what_is_on_the_host_is_given_to_whom_it_should_be(
 
 @pytest.mark.parametrize("kind", [KINDS["a container"], KINDS["a virtual machine"]])
 @pytest.mark.parametrize("says", [None, virtual(NIC)], ids=["itself", "of no hardware"])
-def test_what_is_nowhere_is_no_device_and_what_is_plugged_later_is_itself(
-    says: Device | None, kind: Callable[[Bench], None]
-) -> None:
+def test_a_forged_device_does_not_exist(says: Device | None, kind: Callable[[Bench], None]) -> None:
     @in_virtual_time
     async def run() -> None:
         bench = Bench(evil(entry(NIC, says)), box(), rules=RULES)
@@ -174,7 +172,7 @@ def test_what_is_nowhere_is_no_device_and_what_is_plugged_later_is_itself(
 
 
 @in_virtual_time
-async def test_an_interface_of_its_own_under_anothers_marks_is_its_own_alone() -> None:
+async def test_forged_marks_do_not_make_an_interface_ours() -> None:
     mine = nic_entry(NIC, EVIL, slot=OWN.slot)
     bench = Bench(evil(mine), box(), rules=RULES)
     bench.inside[EVIL] = {"eth0": THERE}
@@ -197,7 +195,7 @@ async def test_an_interface_of_its_own_under_anothers_marks_is_its_own_alone() -
 
 
 @in_virtual_time
-async def test_what_is_unplugged_is_gone_though_somebody_says_to_have_it() -> None:
+async def test_an_unplugged_interface_is_gone_whatever_entries_say() -> None:
     bench = Bench(evil(entry(VETH)), rules=RULES)
     bench.inside[EVIL] = {}
     await bench.start(VETH)
@@ -220,7 +218,7 @@ async def test_of_several_that_say_so_the_one_has_it_in_which_it_is() -> None:
 
 
 @in_virtual_time
-async def test_what_an_entry_says_of_the_usb_device_is_the_usb_devices() -> None:
+async def test_an_entrys_parent_device_is_read_from_sysfs() -> None:
     zero = channel(0)
     forged = replace(zero, properties={"ID_VENDOR_ID": "18d1", "ID_MODEL_ID": "4ee7"})
     rules = ruleset(rule("{subsystem: net, id: '1d50:606f'}", "{to: box}"))
@@ -324,7 +322,7 @@ def test_many_in_one_instance_cost_that_much_more() -> None:
     assert event < costs(*many(1, 0))[1] * 1.1
 
 
-def test_interfaces_of_their_own_that_they_say_to_have_from_us_cost_others_nothing() -> None:
+def test_forged_interfaces_cost_other_instances_nothing() -> None:
     _, event, _ = costs(*many(20, 10), true=True)
     assert event < costs(*many(20, 0))[1] * 1.1
 

@@ -22,7 +22,7 @@ def mounted(bench: Bench, *devices: Device, how: str = MOUNTED) -> None:
 
 
 @in_virtual_time
-async def test_a_disk_that_was_mounted_since_it_was_read_stays_on_the_host() -> None:
+async def test_a_disk_mounted_since_it_was_read_stays_on_the_host() -> None:
     bench = Bench()
     mounted(bench, disk())
     await bench.start(disk())
@@ -30,7 +30,7 @@ async def test_a_disk_that_was_mounted_since_it_was_read_stays_on_the_host() -> 
 
 
 @in_virtual_time
-async def test_so_it_does_once_a_rule_is_added_or_its_instance_is_made() -> None:
+async def test_a_mounted_disk_stays_when_a_rule_or_instance_is_added() -> None:
     bench = Bench(rules=NOBODY)
     del bench.instances[BOX]
     await bench.start(disk())
@@ -97,7 +97,7 @@ async def test_nobody_asks_where_the_rule_does_not_mind() -> None:
 
 
 @in_virtual_time
-async def test_a_disk_that_is_pulled_while_it_is_asked_of_gets_no_link_and_no_request() -> None:
+async def test_a_disk_pulled_during_the_check_is_not_attached() -> None:
     bench = Bench()
     bench.asking = 1.0
     await bench.start()
@@ -111,7 +111,7 @@ async def test_a_disk_that_is_pulled_while_it_is_asked_of_gets_no_link_and_no_re
 
 
 @in_virtual_time
-async def test_an_instance_that_changes_all_the_time_gets_it_all_the_same() -> None:
+async def test_a_busy_instance_gets_the_disk_all_the_same() -> None:
     bench = Bench()
     bench.asking = 0.01
     await bench.start()
@@ -123,7 +123,7 @@ async def test_an_instance_that_changes_all_the_time_gets_it_all_the_same() -> N
 
 
 @in_virtual_time
-async def test_what_an_instance_has_stays_there_when_the_host_begins_to_use_it() -> None:
+async def test_an_attached_disk_stays_when_the_host_uses_it() -> None:
     bench = Bench()
     await bench.start(disk())
     await bench.plug(replace(disk(), in_use=MOUNTED))

@@ -130,7 +130,7 @@ async def test_a_look_that_hangs_does_not_delay_requests() -> None:
 
 
 @in_virtual_time
-async def test_what_cannot_be_seen_is_a_problem_and_tried_ever_more_rarely() -> None:
+async def test_a_failing_look_is_a_problem_and_is_backed_off() -> None:
     bench = Bench()
 
     def glance(_: InstanceName) -> None:
@@ -174,7 +174,7 @@ async def test_a_node_that_stays_when_its_entry_goes_is_taken_away() -> None:
 
 
 @in_virtual_time
-async def test_a_node_that_stays_is_a_problem_while_the_server_does_not_take_it_away() -> None:
+async def test_an_orphaned_node_is_a_problem_until_it_is_removed() -> None:
     bench = Bench()
     await bench.start(ONE)
     leave_behind(bench, ONE)
@@ -240,7 +240,7 @@ async def test_a_node_that_stayed_is_a_problem_until_it_is_seen_gone() -> None:
 
 
 @in_virtual_time
-async def test_a_node_that_stayed_is_no_problem_once_its_instance_was_stopped() -> None:
+async def test_a_stop_ends_the_problem_of_an_orphaned_node() -> None:
     bench = await with_a_node_left_behind()
     bench.change(BOX, running=False)
     bench.reconciler.restarted(BOX)
@@ -249,7 +249,7 @@ async def test_a_node_that_stayed_is_no_problem_once_its_instance_was_stopped() 
 
 
 @in_virtual_time
-async def test_a_node_that_stayed_is_no_problem_once_its_device_is_back() -> None:
+async def test_a_replug_ends_the_problem_of_an_orphaned_node() -> None:
     bench = await with_a_node_left_behind()
     await bench.plug(console(1, born=2))
     assert bench.told() == []
@@ -257,7 +257,7 @@ async def test_a_node_that_stayed_is_no_problem_once_its_device_is_back() -> Non
 
 
 @in_virtual_time
-async def test_a_look_that_fails_does_not_clear_a_node_that_should_be_gone() -> None:
+async def test_a_failing_look_does_not_clear_an_orphaned_node() -> None:
     bench = Bench()
     await bench.start(ONE)
     left = bench.inside[BOX][ONE.node]
@@ -299,7 +299,7 @@ async def test_a_node_that_went_with_its_entry_is_looked_for_once() -> None:
 
 
 @in_virtual_time
-async def test_the_next_devices_node_at_the_same_path_is_not_left_behind() -> None:
+async def test_the_next_devices_node_is_not_orphaned() -> None:
     bench = Bench()
     await bench.start(ONE)
     bench.reconciler.device(console(1, born=2))
@@ -309,7 +309,7 @@ async def test_the_next_devices_node_at_the_same_path_is_not_left_behind() -> No
 
 
 @in_virtual_time
-async def test_users_and_groups_are_looked_up_before_the_first_request() -> None:
+async def test_users_and_groups_are_known_before_the_first_request() -> None:
     bench = Bench(rules=all_with("user: ci, group: dialout"))
     bench.users, bench.groups = {"ci": 1000}, {"dialout": 20}
     await bench.start(ONE)
@@ -320,7 +320,7 @@ async def test_users_and_groups_are_looked_up_before_the_first_request() -> None
 
 
 @in_virtual_time
-async def test_a_user_that_an_instance_lacks_is_looked_for_every_ten_seconds() -> None:
+async def test_a_missing_user_is_looked_up_every_ten_seconds() -> None:
     bench = Bench(rules=all_with("user: ci"))
     bench.users = {"ci": None}
     await bench.start(ONE)
@@ -350,7 +350,7 @@ async def test_other_rules_have_names_looked_up_again() -> None:
 
 
 @in_virtual_time
-async def test_an_instance_that_was_started_again_is_looked_into_and_repaired() -> None:
+async def test_a_restarted_instance_is_looked_into_and_repaired() -> None:
     bench = Bench()
     await bench.start(ONE)
     await at(10)

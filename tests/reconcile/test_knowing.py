@@ -30,7 +30,7 @@ async def test_an_entry_stays_until_udevd_says_what_its_device_is() -> None:
 
 
 @in_virtual_time
-async def test_an_entry_goes_once_udevd_says_that_its_device_is_another() -> None:
+async def test_an_entry_goes_once_udevd_names_another_device() -> None:
     bench = Bench(box([entry(ONE)]))
     await bench.start(unsettled=[ONE])
     again = console(1, born=2)
@@ -50,7 +50,7 @@ async def test_a_device_that_udevd_forgot_stays_attached() -> None:
 
 
 @in_virtual_time
-async def test_an_unprocessed_device_that_the_next_listing_lacks_is_gone() -> None:
+async def test_an_unprocessed_device_that_is_not_listed_is_gone() -> None:
     bench = Bench(box([entry(ONE)]))
     await bench.start(unsettled=[ONE])
     assert bench.ours() == names([ONE])
@@ -76,7 +76,7 @@ async def test_a_listing_older_than_an_answer_is_not_believed() -> None:
 
 
 @in_virtual_time
-async def test_what_happens_while_the_server_answers_is_asked_for_once_more() -> None:
+async def test_an_event_during_an_answer_has_the_server_asked_again() -> None:
     bench = Bench(box(running=False))
     await bench.start(ONE)
     bench.takes = 1
@@ -177,7 +177,7 @@ async def test_settled_returns_at_once_where_nothing_happens() -> None:
 
 
 @in_virtual_time
-async def test_a_problem_of_a_device_is_logged_once_and_shown_while_it_lasts() -> None:
+async def test_a_problem_is_logged_once_and_shown_while_it_lasts() -> None:
     bench = Bench(rules=ruleset(rule("{vendor_id: 18d1}", "{to: 'ci-{serial}'}")))
     bad = phone(1, "a b")
     await bench.start(bad)
@@ -225,17 +225,17 @@ async def test_what_is_no_instance_and_wanted_by_nobody_is_forgotten() -> None:
     del bench.instances[OTHER]
     bench.reconciler.refresh(OTHER)
     await bench.reconciler.settled()
-    assert bench.reconciler._writers.keys() == {BOX}
+    assert bench.reconciler._workers.keys() == {BOX}
     bench.reconciler.no_device(ONE.syspath)
     await bench.reconciler.settled()
-    assert bench.reconciler._writers.keys() == {BOX}
+    assert bench.reconciler._workers.keys() == {BOX}
     bench.reconciler.listed_instances([])
     await bench.reconciler.settled()
-    assert bench.reconciler._writers.keys() == set()
+    assert bench.reconciler._workers.keys() == set()
 
 
 @in_virtual_time
-async def test_an_instance_that_could_not_be_asked_for_is_not_forgotten() -> None:
+async def test_an_instance_is_not_forgotten_when_a_question_fails() -> None:
     bench = Bench()
     await bench.start()
 
@@ -253,7 +253,7 @@ async def test_an_instance_that_could_not_be_asked_for_is_not_forgotten() -> Non
 
 
 @in_virtual_time
-async def test_an_instance_that_was_deleted_after_the_server_was_asked_for_all_is_none() -> None:
+async def test_a_listing_from_before_a_deletion_is_stale() -> None:
     other = box([Entry("theirs", {"type": "unix-char", "source": ONE.node, "path": ONE.node})], name="other")
     bench = Bench(box(), other)
     await bench.start()

@@ -83,7 +83,7 @@ async def test_it_is_made_again_after_a_restart_of_the_instance() -> None:
 
 
 @in_virtual_time
-async def test_a_daemon_that_starts_takes_away_the_links_of_what_went_meanwhile() -> None:
+async def test_links_of_devices_that_went_while_down_are_removed() -> None:
     bench = again(await linked())
     await bench.start()
     await at(20)
@@ -91,7 +91,7 @@ async def test_a_daemon_that_starts_takes_away_the_links_of_what_went_meanwhile(
 
 
 @in_virtual_time
-async def test_what_is_there_already_and_is_no_link_to_a_device_is_left() -> None:
+async def test_a_foreign_file_at_a_links_path_is_left() -> None:
     for there in (Node(None, 0o644), Node(None, 0o777, "/etc/passwd")):
         bench = Bench(rules=RULES)
         bench.inside[BOX][LINK] = there
@@ -137,7 +137,7 @@ async def test_another_link_in_the_rule_takes_the_old_one_away() -> None:
 
 
 @in_virtual_time
-async def test_another_link_in_the_rule_takes_the_old_one_away_after_a_crash_too() -> None:
+async def test_a_changed_link_replaces_the_old_one_after_a_crash_too() -> None:
     bench = again(await linked(), OTHER)
     await bench.start(ONE)
     await at(20)
@@ -211,7 +211,7 @@ async def test_those_of_a_device_that_udevd_has_to_look_at_again_stay() -> None:
 
 
 @in_virtual_time
-async def test_those_of_an_instance_that_is_started_again_are_forgotten() -> None:
+async def test_links_of_a_restarted_instance_are_forgotten() -> None:
     bench = await linked()
     bench.inside[BOX] = {ONE.node: bench.inside[BOX][ONE.node]}
     bench.reconciler.set_rules(ALL)
@@ -242,7 +242,7 @@ async def test_what_somebody_put_in_their_place_stays() -> None:
 
 
 @in_virtual_time
-async def test_a_link_that_two_devices_have_one_after_the_other_is_the_second_ones() -> None:
+async def test_a_link_passes_from_one_device_to_the_next() -> None:
     first = ruleset(
         rule("{subsystem: tty, kernel: ttyUSB1}", "{to: box, link: /dev/a}"),
         rule("{subsystem: tty, kernel: ttyUSB2}", "{to: box, link: /dev/b}", "s"),
@@ -264,7 +264,7 @@ async def test_a_link_that_two_devices_have_one_after_the_other_is_the_second_on
 
 
 @in_virtual_time
-async def test_those_of_a_gpu_go_with_it_though_its_entry_says_no_place() -> None:
+async def test_links_of_a_gpu_go_with_it() -> None:
     card, render = gpu()
     bench = Bench(rules=ruleset(rule("{subsystem: drm, kernel: card1}", "{to: box, link: /dev/gpu}")))
     for each in (card, render):
@@ -340,7 +340,7 @@ async def test_two_devices_do_not_share_a_link() -> None:
 
 
 @in_virtual_time
-async def test_one_that_is_made_and_never_seen_is_a_problem_and_no_storm() -> None:
+async def test_a_link_that_is_made_but_never_seen_is_backed_off() -> None:
     bench = Bench(rules=RULES)
     bench.nowhere.add(LINK)
     await bench.start(ONE)
@@ -368,7 +368,7 @@ class _Slow(Bench):
 
 
 @in_virtual_time
-async def test_what_was_under_way_when_an_instance_was_deleted_is_nothing_to_the_next_of_its_name() -> None:
+async def test_a_recreated_instance_ignores_the_links_of_the_old_one() -> None:
     bench = _Slow()
     await bench.start(ONE)
     await at(10)

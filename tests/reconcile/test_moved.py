@@ -23,7 +23,7 @@ async def elsewhere() -> Bench:
 
 @pytest.mark.parametrize("late", [0.03, 0.4, 1.5, 9.0])
 @in_virtual_time
-async def test_what_comes_here_is_looked_after_though_it_was_told_too_early(late: float) -> None:
+async def test_a_migration_told_too_early_is_noticed_in_the_end(late: float) -> None:
     bench = await elsewhere()
     begun = now()
     bench.reconciler.moved(BOX)
@@ -56,7 +56,7 @@ async def test_the_server_is_asked_no_more_once_it_has_moved() -> None:
 
 
 @in_virtual_time
-async def test_what_never_moves_is_asked_after_a_few_times_and_no_more() -> None:
+async def test_a_migration_that_never_ends_is_asked_for_a_few_times() -> None:
     bench = await elsewhere()
     bench.reconciler.moved(BOX)
     await at(400)

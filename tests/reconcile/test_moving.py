@@ -90,7 +90,7 @@ async def test_other_rules_take_it_out() -> None:
 
 
 @in_virtual_time
-async def test_a_listing_without_it_changes_nothing_while_its_hardware_is_there() -> None:
+async def test_an_unlisted_interface_stays_while_its_hardware_does() -> None:
     bench = await inside()
     bench.reconciler.listed_devices([], [])
     await at(20)
@@ -104,7 +104,7 @@ async def test_a_listing_without_it_changes_nothing_while_its_hardware_is_there(
 
 
 @in_virtual_time
-async def test_when_its_hardware_is_pulled_nothing_is_sent_until_the_instance_stops() -> None:
+async def test_a_pulled_interfaces_entry_stays_until_the_stop() -> None:
     bench = await inside()
     pull(bench)
     await at(7200)
@@ -119,7 +119,7 @@ async def test_when_its_hardware_is_pulled_nothing_is_sent_until_the_instance_st
 
 
 @in_virtual_time
-async def test_plugged_in_again_it_changes_places_with_its_dead_self_in_one_request() -> None:
+async def test_a_replugged_interface_replaces_its_dead_entry() -> None:
     bench = await inside()
     pull(bench)
     again = interface(born=2)
@@ -142,7 +142,7 @@ async def test_another_one_under_its_name_does_not_take_its_place() -> None:
 
 
 @in_virtual_time
-async def test_what_the_server_cannot_take_out_is_asked_for_once_a_life() -> None:
+async def test_a_removal_that_is_stuck_is_tried_once_per_start() -> None:
     bench = await inside()
 
     def judge(request: Request) -> None:
@@ -200,7 +200,7 @@ async def test_a_daemon_that_starts_finds_it_behind_other_entries() -> None:
 
 
 @in_virtual_time
-async def test_a_daemon_that_starts_looks_for_nothing_that_is_on_the_host_under_another_name() -> None:
+async def test_a_renamed_interface_is_not_looked_for_at_start() -> None:
     before = await inside()
     bench = Bench(*before.instances.values())
     await bench.start(replace(NIC, kernel="lan7", syspath=NIC.syspath.replace("enp1s0", "lan7")))
@@ -208,7 +208,7 @@ async def test_a_daemon_that_starts_looks_for_nothing_that_is_on_the_host_under_
 
 
 @in_virtual_time
-async def test_a_daemon_that_starts_believes_no_entry_under_a_name_that_is_not_ours() -> None:
+async def test_a_starting_daemon_trusts_no_foreign_entry() -> None:
     before = await inside()
     (ours,) = before.instances[BOX].entries.values()
     bench = Bench(box([Entry("mine", ours.config)]))
@@ -229,7 +229,7 @@ async def test_only_an_instance_that_runs_here_has_it_inside() -> None:
 
 
 @in_virtual_time
-async def test_an_instance_that_stops_gives_it_back_and_keeps_its_entry() -> None:
+async def test_a_stop_returns_the_interface_and_keeps_the_entry() -> None:
     bench = await inside()
     bench.change(BOX, running=False)
     bench.reconciler.device(NIC)
@@ -245,7 +245,7 @@ async def test_an_instance_that_stops_gives_it_back_and_keeps_its_entry() -> Non
 
 
 @in_virtual_time
-async def test_an_instance_that_starts_takes_it_before_anybody_says_that_it_runs() -> None:
+async def test_a_start_takes_the_interface_before_the_event() -> None:
     bench = await inside()
     bench.change(BOX, running=False)
     bench.reconciler.device(NIC)
@@ -262,7 +262,7 @@ async def test_an_instance_that_starts_takes_it_before_anybody_says_that_it_runs
 
 
 @in_virtual_time
-async def test_one_that_goes_while_its_instance_is_stopped_takes_its_entry_along() -> None:
+async def test_an_interface_gone_during_a_stop_loses_its_entry() -> None:
     bench = await inside()
     bench.change(BOX, running=False)
     bench.reconciler.device(NIC)
@@ -304,7 +304,7 @@ async def test_back_on_the_host_under_another_name_it_is_the_same_one() -> None:
 
 
 @in_virtual_time
-async def test_back_where_another_was_of_whose_leaving_nobody_heard_it_is_alone_there() -> None:
+async def test_an_interface_replaces_one_that_left_unnoticed() -> None:
     rules = ruleset(
         rule("{subsystem: net, mac: '00:e0:4c:00:00:01'}", "{to: box}", "one"),
         rule("{subsystem: net, mac: '00:e0:4c:00:00:02'}", "{to: other}", "two"),
@@ -323,7 +323,7 @@ async def test_back_where_another_was_of_whose_leaving_nobody_heard_it_is_alone_
 
 
 @in_virtual_time
-async def test_another_that_has_its_name_on_the_host_does_not_go_with_it() -> None:
+async def test_another_interface_of_that_host_name_stays() -> None:
     bench = await inside()
     other = replace(NIC, attrs={"address": "00:e0:4c:00:00:09"}, slot="n-00e04c000009-1")
     bench.applied = lambda _: None

@@ -10,7 +10,7 @@ from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.desired import judged as judged_by
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.reconcile import reconciler
+from hotplugd.reconcile import assignments
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import BOX, box, console, disk, interface, nic_entry, phone
 from tests.reconcile.bench import Bench
@@ -48,9 +48,7 @@ def logged(bench: Bench) -> list[str]:
 
 
 @pytest.mark.parametrize(("device", "config"), SHARED.values(), ids=SHARED)
-def test_an_entry_of_others_for_what_is_attached_is_said_until_it_goes(
-    device: Device, config: dict[str, str]
-) -> None:
+def test_anothers_entry_for_an_attached_device_is_a_problem(device: Device, config: dict[str, str]) -> None:
     @in_virtual_time
     async def run() -> None:
         bench = Bench(box(), box(name="other"))
@@ -71,9 +69,7 @@ def test_an_entry_of_others_for_what_is_attached_is_said_until_it_goes(
 
 
 @pytest.mark.parametrize(("device", "config"), SHARED.values(), ids=SHARED)
-def test_what_others_had_before_is_said_until_they_have_it_no_more(
-    device: Device, config: dict[str, str]
-) -> None:
+def test_anothers_earlier_claim_is_a_problem_until_it_ends(device: Device, config: dict[str, str]) -> None:
     @in_virtual_time
     async def run() -> None:
         bench = Bench(box(), other(config))
@@ -109,7 +105,7 @@ async def test_what_two_had_before_we_started_stays_and_is_said() -> None:
 
 
 @pytest.mark.parametrize("slot", [NIC.slot, "n-00e04c000001-11"], ids=["of today", "of version 1"])
-def test_what_turns_out_to_be_attached_stays_under_whichever_slot(slot: str) -> None:
+def test_a_device_found_to_be_attached_stays(slot: str) -> None:
     @in_virtual_time
     async def run() -> None:
         bench = Bench(box([nic_entry(NIC, slot=slot)], running=False), other(TAKES))
@@ -203,7 +199,7 @@ class TestWhatOneAloneCanHave:
         assert bench.requests == []
 
 
-def test_ten_thousand_entries_of_others_have_nothing_judged_that_they_do_not_take(
+def test_others_entries_judge_only_what_they_claim(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     judged: list[str] = []
@@ -212,7 +208,7 @@ def test_ten_thousand_entries_of_others_have_nothing_judged_that_they_do_not_tak
         judged.append(device.kernel)
         return judged_by(rules, device, has)
 
-    monkeypatch.setattr(reconciler, "judged", judge)
+    monkeypatch.setattr(assignments, "judged", judge)
 
     def forged(number: int) -> dict[str, str]:
         kind = ("usb", "unix-hotplug")[number % 2]

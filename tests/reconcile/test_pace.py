@@ -15,7 +15,7 @@ HOUR = 3600
 
 
 @in_virtual_time
-async def test_a_request_that_does_nothing_inside_is_repeated_ever_more_rarely() -> None:
+async def test_a_request_without_effect_is_repeated_with_backoff() -> None:
     bench = Bench()
     bench.applied = lambda _: bench.inside[BOX].clear()
     await bench.start(ONE)
@@ -67,7 +67,7 @@ async def test_a_fight_over_an_entry_that_should_go_is_paced() -> None:
 
 
 @in_virtual_time
-async def test_a_server_that_says_yes_and_removes_nothing_is_no_busy_loop() -> None:
+async def test_removals_without_effect_are_no_busy_loop() -> None:
     bench = Bench(box([entry(ONE)]))
 
     def applied(_: Request) -> None:
@@ -81,7 +81,7 @@ async def test_a_server_that_says_yes_and_removes_nothing_is_no_busy_loop() -> N
 
 
 @in_virtual_time
-async def test_a_server_that_says_yes_and_adds_nothing_is_no_busy_loop() -> None:
+async def test_additions_without_effect_are_no_busy_loop() -> None:
     bench = Bench()
     bench.applied = lambda _: bench.change(BOX, entries={})
     bench.patience = 100
@@ -115,7 +115,7 @@ async def test_a_busy_mount_table_is_looked_at_five_times_a_second() -> None:
 
 @pytest.mark.parametrize("before", [step / 1e5 for step in range(0, 100, 5)])
 @in_virtual_time
-async def test_a_pause_that_ends_while_a_plan_is_made_is_not_forgotten(before: float) -> None:
+async def test_a_pause_that_ends_during_a_plan_is_not_forgotten(before: float) -> None:
     clock().tick = 1e-4
     bench = Bench()
     bench.unmakeable.add(ONE.slot)
@@ -132,7 +132,7 @@ async def test_a_pause_that_ends_while_a_plan_is_made_is_not_forgotten(before: f
 
 
 @in_virtual_time
-async def test_devices_that_never_were_there_before_gather_and_removals_do_not_wait() -> None:
+async def test_new_devices_gather_and_removals_do_not_wait() -> None:
     bench = Bench()
     await bench.start()
     for number in range(1, 801):
@@ -155,7 +155,7 @@ async def test_devices_that_never_were_there_before_gather_and_removals_do_not_w
 
 
 @in_virtual_time
-async def test_what_was_plugged_before_goes_at_once_however_busy_the_instance_is() -> None:
+async def test_a_removal_does_not_wait_in_a_busy_instance() -> None:
     bench = Bench()
     await bench.start(ONE, TWO)
     for number in range(1, 300):
@@ -185,7 +185,7 @@ async def test_so_does_what_version_1_had_attached() -> None:
 
 
 @in_virtual_time
-async def test_entries_that_are_forged_without_end_are_taken_out_now_and_then() -> None:
+async def test_endless_forged_entries_are_removed_at_a_pace() -> None:
     bench = Bench()
     await bench.start(ONE)
     for number in range(2000):
@@ -200,7 +200,7 @@ async def test_entries_that_are_forged_without_end_are_taken_out_now_and_then() 
 
 
 @in_virtual_time
-async def test_an_instance_that_is_edited_without_end_is_asked_for_ever_less_often() -> None:
+async def test_an_endlessly_edited_instance_is_asked_for_less_often() -> None:
     bench = Bench()
     await bench.start(ONE)
     for _ in range(20_000):
@@ -220,7 +220,7 @@ async def test_an_instance_that_is_edited_without_end_is_asked_for_ever_less_oft
 
 
 @in_virtual_time
-async def test_a_mount_table_that_never_rests_is_looked_at_ever_less_often() -> None:
+async def test_an_endlessly_changing_mount_table_is_seen_less_often() -> None:
     bench = Bench()
     await bench.start(ONE)
     before = len(bench.looks)
@@ -241,7 +241,7 @@ async def test_a_mount_table_that_never_rests_is_looked_at_ever_less_often() -> 
 
 
 @in_virtual_time
-async def test_an_instance_that_restarts_without_end_is_looked_into_ever_less_often() -> None:
+async def test_an_endlessly_restarting_instance_is_seen_less_often() -> None:
     bench = Bench()
     await bench.start(ONE)
     for _ in range(3000):

@@ -14,7 +14,7 @@ from hotplugd.model.values import Device, Entry, InstanceName
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.desired import judged as judged_by
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.reconcile import reconciler
+from hotplugd.reconcile import assignments
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset
 from tests.reconcile.bench import Bench, Request, fail, names, recover
@@ -100,7 +100,7 @@ async def test_nothing_is_sent_before_the_instances_were_listed() -> None:
 
 
 @in_virtual_time
-async def test_a_link_is_cut_before_the_request_that_removes_its_entry_and_goes_after_it() -> None:
+async def test_a_slot_is_cut_before_the_removal_and_removed_after() -> None:
     bench = Bench()
     await bench.start(ONE)
     bench.reconciler.no_device(ONE.syspath)
@@ -129,7 +129,7 @@ async def test_a_link_goes_once_the_last_instance_has_lost_the_entry() -> None:
 
 
 @in_virtual_time
-async def test_a_link_stays_while_nobody_knows_whether_its_entry_was_made() -> None:
+async def test_a_slot_stays_while_its_entry_may_exist() -> None:
     bench = Bench()
     await bench.start()
     fail(bench, Unreachable("the server does not answer"), asking=True)
@@ -172,7 +172,7 @@ async def test_links_left_over_go_once_every_instance_is_known() -> None:
 
 
 @in_virtual_time
-async def test_a_device_that_rules_let_go_before_it_went_leaves_no_link() -> None:
+async def test_a_device_that_rules_dropped_leaves_no_slot() -> None:
     bench = Bench()
     await bench.start(ONE)
     bench.reconciler.set_rules(ruleset(rule("{vendor_id: 1050}", "{to: box}")))
@@ -203,7 +203,7 @@ async def test_a_replug_that_nobody_saw_is_one_request() -> None:
 
 
 @in_virtual_time
-async def test_a_replug_while_a_request_is_in_flight_ends_in_the_new_device() -> None:
+async def test_a_replug_during_a_request_ends_in_the_new_device() -> None:
     bench = Bench()
     bench.takes = 1
     await bench.start()
@@ -222,7 +222,7 @@ async def test_a_replug_while_a_request_is_in_flight_ends_in_the_new_device() ->
 
 
 @in_virtual_time
-async def test_a_device_that_came_and_went_while_a_request_is_in_flight_is_never_sent() -> None:
+async def test_a_short_plug_during_a_request_is_never_sent() -> None:
     bench = Bench()
     bench.takes = 1
     await bench.start()
@@ -270,7 +270,7 @@ async def test_an_entry_that_somebody_deleted_comes_back() -> None:
 
 
 @in_virtual_time
-async def test_an_entry_that_somebody_edited_is_put_right_and_keeps_its_time() -> None:
+async def test_an_edited_entry_is_corrected_and_keeps_its_time() -> None:
     bench = Bench()
     await bench.start(ONE)
     await at(10)
@@ -366,7 +366,7 @@ async def test_another_mode_in_the_rules_is_an_update() -> None:
 
 
 @in_virtual_time
-async def test_a_stopped_instance_has_its_entries_and_nobody_looks_inside() -> None:
+async def test_a_stopped_instance_gets_entries_and_no_look() -> None:
     bench = Bench(box(running=False))
     await bench.start(ONE)
     await at(3600)
@@ -389,7 +389,7 @@ THEIRS = Entry("theirs", {"type": "unix-char", "source": "/dev/ttyUSB1", "path":
 
 
 @in_virtual_time
-async def test_what_belongs_to_another_by_an_entry_of_theirs_goes_in_once_it_is_free() -> None:
+async def test_a_device_of_anothers_entry_is_attached_once_free() -> None:
     bench = Bench(box(), box([THEIRS], name="other"))
     await bench.start(console(1))
     assert bench.requests == []
@@ -404,7 +404,7 @@ async def test_what_belongs_to_another_by_an_entry_of_theirs_goes_in_once_it_is_
 
 
 @pytest.mark.parametrize("devices_first", [True, False])
-def test_no_device_is_judged_again_for_entries_that_are_not_about_it(
+def test_entries_about_other_devices_judge_nothing_again(
     monkeypatch: pytest.MonkeyPatch, *, devices_first: bool
 ) -> None:
     judged: list[str] = []
@@ -413,7 +413,7 @@ def test_no_device_is_judged_again_for_entries_that_are_not_about_it(
         judged.append(device.kernel)
         return judged_by(rules, device, has)
 
-    monkeypatch.setattr(reconciler, "judged", judge)
+    monkeypatch.setattr(assignments, "judged", judge)
     disk = Entry("root", {"type": "disk", "path": "/", "pool": "default"})
     theirs = [
         box([replace(THEIRS, config={**THEIRS.config, "source": f"/dev/ttyUSB{number}"})], [disk], name=name)
@@ -438,7 +438,7 @@ def test_no_device_is_judged_again_for_entries_that_are_not_about_it(
 
 
 @in_virtual_time
-async def test_what_is_in_already_stays_when_somebody_else_makes_an_entry_for_it() -> None:
+async def test_an_attached_device_stays_despite_anothers_entry() -> None:
     bench = Bench(box(), box(name="other"))
     await bench.start(console(1))
     other = InstanceName("default", "other")

@@ -60,7 +60,7 @@ async def test_what_is_pulled_is_sealed_before_its_link_goes() -> None:
 
 
 @in_virtual_time
-async def test_what_is_back_as_it_was_before_it_was_taken_out_is_put_in_anew() -> None:
+async def test_a_device_that_is_back_before_its_removal_is_repaired() -> None:
     bench = Bench()
     await bench.start(ONE)
     await at(10)
@@ -94,7 +94,7 @@ async def test_what_is_pulled_while_it_is_put_in_is_looked_for() -> None:
 
 
 @in_virtual_time
-async def test_what_was_attached_before_and_is_in_none_has_nothing_to_seal() -> None:
+async def test_a_device_in_no_instance_has_nothing_to_seal() -> None:
     bench = Bench(rules=NOTHING)
     await bench.start(ONE)
     bench.reconciler.no_device(ONE.syspath)
@@ -174,7 +174,7 @@ async def test_a_refusal_of_one_leaves_none_sealed_that_stays() -> None:
 
 
 @in_virtual_time
-async def test_what_a_server_left_behind_is_sealed_before_it_is_cleared() -> None:
+async def test_an_orphaned_node_is_sealed_before_it_is_cleared() -> None:
     bench = Bench(box([entry(ONE)]))
     await bench.start(ONE)
     bench.change(BOX, entries={})

@@ -65,7 +65,7 @@ async def test_what_is_named_is_a_problem_and_out_until_it_runs() -> None:
 
 
 @in_virtual_time
-async def test_it_goes_out_again_at_each_stop_and_is_asked_of_no_start() -> None:
+async def test_a_barred_entry_goes_out_again_at_each_stop() -> None:
     bench = await stopped(ZERO)
     fail(bench, UNNAMED)
     await at(20)
@@ -112,7 +112,7 @@ async def test_another_enumeration_and_new_rules_are_tried_anew() -> None:
 
 
 @in_virtual_time
-async def test_what_a_failed_start_left_under_another_name_is_a_problem_until_it_has_its_own() -> None:
+async def test_an_interface_left_under_a_temporary_name_is_a_problem() -> None:
     bench = await stopped(ZERO)
     left = replace(ZERO, kernel="physAb12Cd", syspath=ZERO.syspath.replace("can0", "physAb12Cd"))
     bench.reconciler.no_device(ZERO.syspath)
@@ -140,7 +140,7 @@ async def test_of_a_gpu_both_nodes_are_out() -> None:
 
 
 @in_virtual_time
-async def test_a_failure_of_an_instance_that_is_none_of_ours_changes_nothing() -> None:
+async def test_a_failed_start_without_our_entries_changes_nothing() -> None:
     bench = await stopped(ZERO)
     fail(bench, 'Failed to start device "eth0": no')
     await at(20)

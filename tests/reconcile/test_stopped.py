@@ -41,14 +41,14 @@ async def without_instance() -> Bench:
 
 
 @in_virtual_time
-async def test_what_does_not_run_when_we_start_gets_its_devices_at_once() -> None:
+async def test_an_instance_stopped_before_our_start_does_not_wait() -> None:
     bench = Bench(box(running=False))
     await bench.start(ONE)
     assert bench.times == [0]
 
 
 @in_virtual_time
-async def test_what_was_stopped_is_left_alone_for_a_second_and_looked_at_again() -> None:
+async def test_a_stopped_instance_is_left_alone_for_a_second() -> None:
     bench = Bench(box([entry(ONE)]))
     await bench.start(ONE)
     bench.reconciler.no_device(ONE.syspath)
@@ -92,7 +92,7 @@ async def test_what_is_made_and_started_gets_its_devices_at_once() -> None:
 
 
 @in_virtual_time
-async def test_what_is_never_said_to_be_made_gets_its_devices_in_the_end() -> None:
+async def test_an_instance_never_reported_complete_gets_its_devices() -> None:
     bench = await without_instance()
     await make(bench, made=False)
     await at(700)
@@ -100,7 +100,7 @@ async def test_what_is_never_said_to_be_made_gets_its_devices_in_the_end() -> No
 
 
 @in_virtual_time
-async def test_a_copy_is_left_alone_for_a_second_though_nothing_should_be_in_it() -> None:
+async def test_an_unwanted_copy_is_left_alone_for_a_second() -> None:
     bench = await without_instance()
     bench.reconciler.no_device(ONE.syspath)
     await later(100)
@@ -113,7 +113,7 @@ async def test_a_copy_is_left_alone_for_a_second_though_nothing_should_be_in_it(
 
 
 @in_virtual_time
-async def test_while_others_are_at_it_is_tried_again_after_a_second_or_when_it_starts() -> None:
+async def test_a_busy_stopped_instance_is_retried_after_a_second() -> None:
     bench = Bench(box(running=False))
     bench.judge = busy
     await bench.start(ONE)
@@ -163,7 +163,7 @@ async def test_what_is_in_the_making_when_we_start_is_left_alone() -> None:
 
 
 @in_virtual_time
-async def test_what_was_made_and_failed_to_start_is_left_alone_for_a_second() -> None:
+async def test_an_instance_that_failed_to_start_is_left_alone() -> None:
     bench = Bench(box(running=False))
     await bench.start()
     await happens(bench, made=False)
@@ -187,7 +187,7 @@ async def test_what_nobody_can_tell_of_is_not_asked_for() -> None:
 
 @pytest.mark.parametrize("running", [True, False])
 @in_virtual_time
-async def test_events_without_end_of_what_is_busy_are_no_storm_of_requests(running: bool) -> None:
+async def test_endless_events_of_a_busy_instance_are_no_storm(running: bool) -> None:
     bench = Bench(box(running=running))
     bench.judge = busy
     await bench.start(ONE)
@@ -199,7 +199,7 @@ async def test_events_without_end_of_what_is_busy_are_no_storm_of_requests(runni
 
 
 @in_virtual_time
-async def test_that_it_was_busy_is_no_problem_any_more_once_nothing_is_to_be_done() -> None:
+async def test_a_busy_problem_ends_once_nothing_is_to_be_done() -> None:
     bench = Bench(box(running=False))
     bench.judge = busy
     await bench.start(ONE)
@@ -210,7 +210,7 @@ async def test_that_it_was_busy_is_no_problem_any_more_once_nothing_is_to_be_don
 
 
 @in_virtual_time
-async def test_a_question_that_fails_while_it_is_left_alone_is_asked_again() -> None:
+async def test_a_question_that_fails_during_the_wait_is_repeated() -> None:
     bench = Bench(box(running=False))
     refusals: list[ServerError] = [Busy("it is busy"), Busy("database is locked")]
 

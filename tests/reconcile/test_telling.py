@@ -80,7 +80,7 @@ async def test_after_a_start_what_is_there_already_is_told_once_more() -> None:
 
 
 @in_virtual_time
-async def test_a_gpus_nodes_are_told_once_though_its_entry_does_not_say_where_they_are() -> None:
+async def test_a_gpus_nodes_are_told_once() -> None:
     nodes = gpu()
     bench = Bench(rules=all_with("as: gpu"))
     put = {each.node: Node(each.devnum, 0o660) for each in nodes}
@@ -113,7 +113,7 @@ async def test_a_removal_is_told_once_the_node_is_gone() -> None:
 
 
 @in_virtual_time
-async def test_a_removal_says_what_the_kernel_said_when_the_device_came() -> None:
+async def test_a_remove_repeats_the_kernels_variables_of_the_add() -> None:
     bench = Bench()
     await bench.start(ONE)
     said: list[Uevent] = []
@@ -235,7 +235,7 @@ async def test_a_node_that_a_rule_moves_goes_and_comes() -> None:
 
 
 @in_virtual_time
-async def test_another_init_is_told_anew_and_of_nothing_that_went_before() -> None:
+async def test_a_new_init_is_told_of_present_devices_only() -> None:
     bench = Bench()
     await bench.start(ONE, TWO)
     await at(10)
@@ -250,7 +250,7 @@ async def test_another_init_is_told_anew_and_of_nothing_that_went_before() -> No
 
 
 @in_virtual_time
-async def test_an_instance_that_the_server_says_was_stopped_is_told_anew() -> None:
+async def test_an_instance_that_was_stopped_is_told_again() -> None:
     bench = Bench()
     await bench.start(ONE)
     for when, running in ((10, False), (20, True)):
@@ -262,7 +262,7 @@ async def test_an_instance_that_the_server_says_was_stopped_is_told_anew() -> No
 
 
 @in_virtual_time
-async def test_an_init_that_was_replaced_between_two_looks_is_told_anew() -> None:
+async def test_an_init_replaced_between_two_looks_is_told_again() -> None:
     bench = Bench()
     await bench.start(ONE)
     await at(10)
@@ -272,7 +272,7 @@ async def test_an_init_that_was_replaced_between_two_looks_is_told_anew() -> Non
 
 
 @in_virtual_time
-async def test_what_happens_while_something_is_told_is_told_afterwards() -> None:
+async def test_a_change_during_a_uevent_is_told_afterwards() -> None:
     bench = Bench()
     await bench.start()
     bench.telling = 5
@@ -314,7 +314,7 @@ async def test_telling_that_hangs_holds_up_nothing_else() -> None:
 
 
 @in_virtual_time
-async def test_what_cannot_be_told_is_a_problem_until_it_can_and_is_logged_once() -> None:
+async def test_a_uevent_that_fails_is_a_problem_and_logged_once() -> None:
     bench = Bench()
     bench.deaf = silent
     await bench.start(ONE)
@@ -331,7 +331,7 @@ async def test_what_cannot_be_told_is_a_problem_until_it_can_and_is_logged_once(
 
 
 @in_virtual_time
-async def test_a_removal_that_cannot_be_told_is_a_problem_and_keeps_its_place() -> None:
+async def test_a_remove_that_fails_is_a_problem_and_stays_first() -> None:
     bench = Bench()
     await bench.start(ONE)
     bench.deaf = silent
@@ -346,7 +346,7 @@ async def test_a_removal_that_cannot_be_told_is_a_problem_and_keeps_its_place() 
 
 
 @in_virtual_time
-async def test_nobody_is_told_of_the_life_of_an_init_that_ended_meanwhile() -> None:
+async def test_a_new_init_is_not_told_of_the_old_ones_devices() -> None:
     bench = Bench()
     bench.deaf = silent
     await bench.start(ONE)
@@ -358,7 +358,7 @@ async def test_nobody_is_told_of_the_life_of_an_init_that_ended_meanwhile() -> N
 
 
 @pytest.mark.parametrize("wrong", [Untold("it died"), None])
-def test_what_comes_of_a_telling_after_the_init_ended_does_not_count(wrong: Untold | None) -> None:
+def test_a_uevent_that_outlasts_the_init_does_not_count(wrong: Untold | None) -> None:
     @in_virtual_time
     async def test() -> None:
         bench = Bench()
@@ -384,7 +384,7 @@ def test_what_comes_of_a_telling_after_the_init_ended_does_not_count(wrong: Unto
 
 
 @in_virtual_time
-async def test_a_device_that_has_no_fit_name_is_a_problem_and_others_are_told() -> None:
+async def test_a_device_with_an_unfit_name_does_not_block_others() -> None:
     bench = Bench()
 
     def deaf(uevent: Uevent) -> None:
@@ -432,7 +432,7 @@ async def test_an_instance_that_is_no_more_is_told_nothing() -> None:
     await at(HOUR)
     assert bench.heard == []
     assert bench.told() == []
-    assert bench.reconciler._writers == {}
+    assert bench.reconciler._workers == {}
 
 
 DEVICES = [console(1), console(2), phone(3)]
@@ -478,7 +478,7 @@ STEPS = st.tuples(
 @example([(_plug, 1, 0.0), (_move, 1, 0.3), (_lose, 1, 0.01), (_move, 0, 0.3), (_plug, 1, 0.0)])
 @settings(max_examples=150, deadline=None)
 @given(st.lists(STEPS, max_size=14))
-def test_whatever_happens_what_those_inside_know_is_so_in_the_end(steps: list[Step]) -> None:
+def test_whatever_happens_the_inside_is_told_the_truth(steps: list[Step]) -> None:
     @in_virtual_time
     async def test() -> None:
         bench = Bench()

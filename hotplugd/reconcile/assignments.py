@@ -1,0 +1,212 @@
+"""Where each device should be, by the rules and by what others' entries take.
+
+All state belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.model.problem import Problem
+from hotplugd.model.values import Device, Instance, InstanceName
+from hotplugd.plan.desired import Wants, judged
+from hotplugd.plan.guard_rails import guard_rail, may_be_used
+from hotplugd.plan.kinds.kind import Claim, Want
+from hotplugd.plan.ownership import Claims, met, withheld
+from hotplugd.reconcile.moved_nics import Claimants
+from hotplugd.reconcile.worker import Worker
+from hotplugd.rules.ruleset import RuleSet
+
+# A restart takes no longer than this between the stop and the start.
+_RESTART: Final = 10.0
+
+
+class OwnershipWatch:
+    """The claims of all instances, and the devices that are withheld for them.
+
+    changed  called with the claims that changed, while none are gathered
+    """
+
+    def __init__(self, changed: Callable[[AbstractSet[Claim]], None]) -> None:
+        self.claims = Claims()
+        self._loop = asyncio.get_running_loop()
+        self._changed = changed
+        self._gathered: set[Claim] | None = None
+        # The wants of the devices that are withheld, by key.
+        self._withheld: dict[str, Wants] = {}
+        # Instances that have just stopped, and may be about to start again.
+        self._restarting: dict[InstanceName, asyncio.TimerHandle] = {}
+
+    def gather(self) -> None:
+        """Gather changes until `tell`: many instances are listed at once."""
+        self._gathered = set()
+
+    def tell(self) -> None:
+        """Report what was gathered."""
+        changed, self._gathered = self._gathered, None
+        if changed:
+            self._changed(changed)
+
+    def learned(self, name: InstanceName, instance: Instance | None) -> None:
+        """The instance is like this now; None if it is gone."""
+        changed = self.claims.learned(name, instance, restarts=self._restarts(name, instance))
+        if self._gathered is not None:
+            self._gathered |= changed
+        elif changed:
+            self._changed(changed)
+
+    def judge(self, wants: Wants, *, attached: bool) -> Wants:
+        """The wants of a device, less those that conflict with others' entries."""
+        judged = withheld(wants, self.claims, attached=attached)
+        self.forget(wants.device.key)
+        if wants.wants and not judged.wants:
+            self._withheld[wants.device.key] = wants
+        return judged
+
+    def forget(self, key: str) -> None:
+        """The device is gone, has another key, or is judged again."""
+        self._withheld.pop(key, None)
+
+    def withheld(self, name: InstanceName) -> list[Wants]:
+        """The wants of withheld devices that would otherwise be in this instance."""
+        return [
+            wants for wants in self._withheld.values() if any(name == want.instance for want in wants.wants)
+        ]
+
+    def close(self) -> None:
+        """Cancel all timers."""
+        for timer in self._restarting.values():
+            timer.cancel()
+
+    def _restarts(self, name: InstanceName, instance: Instance | None) -> bool:
+        """Whether the instance may be in the middle of a restart.
+
+        It would not start again if another had got meanwhile what only one can have.
+        """
+        timer = self._restarting.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+        if instance is None or instance.running or not instance.known:
+            return False
+        if timer is None and not self.claims.has_alone(instance):
+            return False
+        until = timer.when() if timer is not None else self._loop.time() + _RESTART
+        self._restarting[name] = self._loop.call_at(until, self._has_stopped, name, instance)
+        return True
+
+    def _has_stopped(self, name: InstanceName, instance: Instance) -> None:
+        del self._restarting[name]
+        if changed := self.claims.learned(name, instance):
+            self._changed(changed)
+
+
+class Assignments:
+    """Which device should be in which instances.
+
+    rules      the rules that decide; whoever sets others has each device assigned anew
+    ownership  what others' entries take
+    wants      of each device that a rule takes, by the device's key
+    """
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        workers: Mapping[InstanceName, Worker],
+        claimants: Claimants,
+        changed: Callable[[AbstractSet[Claim]], None],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.rules = rules
+        self.wants: dict[str, Wants] = {}
+        self.ownership = OwnershipWatch(changed)
+        self._workers = workers
+        self._claimants = claimants
+        self._log = log
+        # The devices that rules take and the host uses, by key.
+        self._used: dict[str, Device] = {}
+
+    def assign(self, device: Device, *, gone: bool = False, was: str = "") -> tuple[Wants | None, Wants]:
+        """Decide where the device should be. Returns where it should have been before, and now.
+
+        was  what it was known by before, if by something else
+        """
+        key = device.key
+        before = self.wants.pop(was or key, None)
+        self._used.pop(was or key, None)
+        now = Wants(device) if gone else self._wanted(device)
+        if now.rule is not None:
+            self.wants[key] = now
+        if now.kept:
+            self._used[key] = device
+        for problem in now.problems:
+            if not problem.guard and (before is None or problem not in before.problems):
+                self._log.warning(
+                    "device.problem", device=problem.device, rule=problem.rule, reason=problem.message
+                )
+        return before, now
+
+    def learned(self, name: InstanceName, instance: Instance | None) -> list[Device]:
+        """Take note of an instance as it is, None where it is gone. Returns the devices to assign anew."""
+        self.ownership.learned(name, instance)
+        again: list[Device] = []
+        if instance is not None:
+            # What was attached before anybody knew of it stays.
+            again += [wants.device for wants in self.ownership.withheld(name) if self._is_attached(wants)]
+        # What the host uses stays where it is, while that runs.
+        return again + [
+            device
+            for key, device in self._used.items()
+            if any(want.instance == name for want in self.wants[key].kept)
+        ]
+
+    def met(self, claims: AbstractSet[Claim]) -> list[Device]:
+        """The devices that others' entries claim by any of these. No rule takes the rest."""
+        return met([wants.device for wants in self.wants.values()], claims)
+
+    def problems(self) -> list[Problem]:
+        """Why devices are nowhere that rules take."""
+        return [problem for wants in self.wants.values() for problem in wants.problems if not problem.guard]
+
+    def usable(self, devices: Mapping[str, Device]) -> list[tuple[Device, Want]]:
+        """The devices that rules take unless the host uses them, and the first place where each would go."""
+        return [
+            (device, want)
+            for key, wants in self.wants.items()
+            if (device := devices.get(key)) is not None
+            and (want := next(iter(wants.kept or wants.wants), None)) is not None
+            and may_be_used(want)
+            and (device.in_use or not device.is_usb_device)
+        ]
+
+    def kept(self) -> list[str]:
+        """The syspaths of devices that a guard rail keeps on the host, though a rule takes them."""
+        return [
+            wants.device.syspath
+            for wants in self.wants.values()
+            if wants.rule is not None
+            and wants.rule.attach is not None
+            and not wants.rule.attach.force
+            and guard_rail(wants.device)
+        ]
+
+    def _wanted(self, device: Device) -> Wants:
+        wants = judged(self.rules, device, self._has)
+        return self.ownership.judge(wants, attached=self._is_attached(wants))
+
+    def _is_attached(self, wants: Wants) -> bool:
+        """Whether an instance where it should be has an entry of ours for it, of whichever version."""
+        holders = self._claimants.of(wants.device) if wants.device.subsystem == "net" else ()
+        return any(
+            want.instance in holders or self._workers[want.instance].has_entry(want.slot)
+            for want in wants.wants
+            if want.instance in self._workers
+        )
+
+    def _has(self, want: Want) -> bool:
+        worker = self._workers.get(want.instance)
+        return worker is not None and worker.is_running and worker.has_entry(want.slot)

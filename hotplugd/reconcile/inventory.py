@@ -1,0 +1,32 @@
+"""The devices that are known, and whether all are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hotplugd.model.entry import number_of
+from hotplugd.model.values import Device
+
+
+@dataclass(slots=True)
+class Inventory:
+    """What the reconciler and its workers know of devices. All of it belongs to the event loop.
+
+    devices           by what they are known by
+    slots             those of the devices
+    since             when, in the loop's time, a device came, by what it is known by; not where nobody saw it
+    unprocessed       devices that udevd has not processed, by their syspaths
+    devices_listed    whether all devices were listed once, and `instances_listed` all instances
+    """
+
+    devices: dict[str, Device] = field(default_factory=dict)
+    slots: set[str] = field(default_factory=set)
+    since: dict[str, float] = field(default_factory=dict)
+    unprocessed: dict[str, Device] = field(default_factory=dict)
+    devices_listed: bool = False
+    instances_listed: bool = False
+
+    def is_of_another(self, slot: str) -> bool:
+        """Whether a device has the number that this slot's device had, and another slot."""
+        number = number_of(slot)
+        return slot not in self.slots and any(number_of(other) == number for other in self.slots)

@@ -1,0 +1,91 @@
+"""What is known of one instance: the input of its plans, which its requests keep current."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hotplugd.model.entry import is_ours, names_for
+from hotplugd.model.problem import Problem
+from hotplugd.model.values import Instance, InstanceName
+from hotplugd.plan.change import Plan
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.reconcile.batching import CROWDED, Batching
+from hotplugd.reconcile.event_log import EventLog
+from hotplugd.reconcile.failed_starts import FailedStarts
+from hotplugd.reconcile.freshness import EDITED, Freshness
+from hotplugd.reconcile.observed import Observed
+from hotplugd.reconcile.orphans import Orphans
+from hotplugd.reconcile.pause import Pause
+from hotplugd.reconcile.verify import Verifier
+
+
+@dataclass(slots=True)
+class Known:
+    """One instance, which may not exist (yet). All of it belongs to the event loop.
+
+    actual   as the server has it; None where there is none, or nothing is known yet
+    wants    where each device should be in it, by the device's key
+    plan     what has to change
+    planned  nothing has become known since the plan was made
+    sending  the names of the entries in the request that is under way
+    """
+
+    name: InstanceName
+    log: EventLog
+    orphans: Orphans
+    observed: Observed
+    verifier: Verifier
+    freshness: Freshness
+    actual: Instance | None = None
+    wants: dict[str, tuple[Want, ...]] = field(default_factory=dict)
+    plan: Plan = field(default_factory=Plan)
+    planned: bool = False
+    sending: frozenset[str] = frozenset()
+    pause: Pause = field(default_factory=Pause)
+    batching: Batching = field(default_factory=Batching)
+    failed_starts: FailedStarts = field(default_factory=FailedStarts)
+
+    @property
+    def container(self) -> Instance | None:
+        """The instance, where there is an inside to see now.
+
+        Of a virtual machine there is none, and of another cluster member's instance the init's number would
+        be one of that host's.
+        """
+        actual = self.actual
+        is_seen = actual is not None and actual.running and actual.here and actual.kind == "container"
+        return actual if is_seen else None
+
+    def wanted(self) -> list[Want]:
+        """What should be in it."""
+        return [want for wants in self.wants.values() for want in wants]
+
+    def busy(self, now: float) -> dict[str, bool]:
+        """What may make it wait that never ends, and whether it does."""
+        return {CROWDED: self.batching.is_busy(now), EDITED: self.freshness.is_busy(now)}
+
+    def problems(self, now: float) -> list[Problem]:
+        """What is wrong with it, but for what was seen inside."""
+        problems = list(self.plan.problems)
+        if self.pause.message:
+            problems.append(Problem("", "", f"{self.name}: {self.pause.message}"))
+        problems += [Problem("", "", f"{self.name}: {why}") for why, busy in self.busy(now).items() if busy]
+        return problems + self.batching.problems(now) + self.orphans.problems()
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is no instance, should be nothing in it, and nothing is in doubt."""
+        return not (self.actual or self.wants or self.freshness.stale or self.orphans.is_unsure)
+
+    def may_name(self, slot: str) -> bool:
+        """Whether the server may have an entry of ours here for the device with this slot, now or soon."""
+        names = names_for(slot)
+        if not self.sending.isdisjoint(names) or self.orphans.may_be_there(names):
+            return True
+        if not self.freshness.known:
+            return self.freshness.stale
+        # Elsewhere in a cluster it names what another host has by that name.
+        if self.actual is None or not self.actual.here:
+            return False
+        there = self.actual.entries
+        return any(name in there and is_ours(there[name]) for name in names)

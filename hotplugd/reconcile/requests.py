@@ -1,0 +1,226 @@
+"""The requests to the server about one instance, and how each one ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from hotplugd.model import entry as entries
+from hotplugd.model.ports import Gone, Refused, ServerError, Stuck, Unreachable
+from hotplugd.model.values import Entry, Instance, InstanceName
+from hotplugd.plan.change import Change
+from hotplugd.reconcile.known import Known
+from hotplugd.reconcile.ports import Tools
+
+
+class Requests:
+    """Asks the server for one instance, and has it change the instance.
+
+    since    when, in the loop's time, a device (by its key) came
+    learned  called whenever the server said how the instance is, with None where there is none
+    """
+
+    def __init__(
+        self,
+        known: Known,
+        tools: Tools,
+        since: Mapping[str, float],
+        learned: Callable[[InstanceName, Instance | None], None],
+    ) -> None:
+        self._known = known
+        self._tools = tools
+        self._since = since
+        self._tell_learned = learned
+        self._loop = asyncio.get_running_loop()
+
+    def ask_at(self) -> float:
+        """When the server may be asked how the instance is."""
+        return max(self._known.pause.ask_at, self._known.freshness.due())
+
+    async def seal(self, names: Iterable[str]) -> None:
+        """Seal the nodes of these entries inside the instance: they are about to be removed."""
+        if (actual := self._known.actual) is not None and actual.has_nodes and not self._tools.dry_run:
+            there = actual.entries
+            leaving = [there.get(name, Entry(name, {})) for name in names]
+            await self._tools.seals.seal(self._known.name, leaving)
+
+    async def ask(self) -> None:
+        """Ask the server how the instance is, if it may be asked now."""
+        self._known.freshness.doubt()
+        now = self._loop.time()
+        if self.ask_at() > now:
+            return
+        # Before the server is asked: what happens while it answers may not be in the answer.
+        self._known.planned = False
+        self._known.freshness.begin(now)
+        self._known.pause.asked()
+        try:
+            self.learn(await self._tools.server.get(self._known.name))
+        except Gone:
+            known = self._known.actual is not None or self._known.freshness.missed > 0
+            self._known.pause.reset()
+            self._known.batching.hurry()
+            self.learn(None)
+            if known and self._known.wants and (pause := self._known.freshness.is_missing()) is not None:
+                self._known.pause.wait(self._loop.time() + pause)
+        except ServerError as error:
+            self._back_off(error, asking=True)
+
+    def learn(self, actual: Instance | None) -> None:
+        """The server says that the instance is like this; None where there is none."""
+        if actual is None or not actual.running or not actual.here:
+            self._known.verifier.forget()
+        now, before = self._loop.time(), self._known.actual
+        moved = before is not None and actual is not None and before.location != actual.location
+        self._known.freshness.learned(now, moved=moved, exists=actual is not None)
+        self._known.pause.learned(before, actual, now)
+        self._known.failed_starts.learned(actual)
+        if not self._tools.dry_run:
+            self._known.orphans.learned(before, actual, self._known.sending)
+            self._tools.seals.has(self._known.name, actual)
+        self._known.actual = actual
+        self._known.planned = False
+        self._tell_learned(self._known.name, actual)
+
+    def _link_slots(self, batch: Sequence[Change]) -> list[Change]:
+        """The changes whose slots are there."""
+        linked: list[Change] = []
+        for change in batch:
+            try:
+                if change.want is not None and "source" in change.entry.config:
+                    self._tools.slots.make(change.want.device)
+            except OSError as error:
+                self._hold(change, f"its link in {entries.SLOTS} cannot be made: {error}")
+            else:
+                linked.append(change)
+        return linked
+
+    async def send(self, batch: Sequence[Change]) -> None:
+        """Have the server make these changes, and take note of what came of it."""
+        if linked := self._link_slots(batch):
+            await self._apply(linked)
+
+    async def _apply(self, batch: Sequence[Change]) -> None:
+        put = [self._stamped(change.entry) for change in batch if change.action != "remove"]
+        remove = [change.entry.name for change in batch if change.action == "remove"]
+        self._known.sending = frozenset(change.entry.name for change in batch)
+        paths = [entries.place_of(change.entry) for change in batch]
+        self._known.observed.changed(paths)
+        before = self._known.actual.entries if self._known.actual is not None else {}
+        for change in batch:
+            if (old := before.get(change.entry.name)) is not None:
+                self._known.verifier.ends(old)
+        self._known.freshness.sent()
+        self._known.batching.sent(self._loop.time())
+        self._known.orphans.begin(batch)
+        # For updates and repairs, too, the server removes the node and makes a new one.
+        if leaving := [change.entry.name for change in batch if change.action != "add"]:
+            await self.seal(leaving)
+        try:
+            actual = await self._tools.server.apply(self._known.name, put, remove)
+        except Refused as error:
+            self._known.freshness.expect_nothing()
+            if error.half:
+                # What it has recorded is unknown, too.
+                self._known.orphans.unknown()
+                self._known.freshness.stale = True
+            else:
+                self._known.orphans.undone()
+            self._split(batch, error)
+        except ServerError as error:
+            if isinstance(error, Unreachable):
+                self._known.orphans.unknown()
+            else:
+                self._known.orphans.undone()
+            self._back_off(error)
+        else:
+            self._known.orphans.done()
+            self._known.pause.reset()
+            self.learn(actual)
+            self._done(batch)
+        finally:
+            # Also after a refusal: the server undid its changes, and so made new nodes.
+            self._known.observed.changed(paths)
+            self._known.sending = frozenset()
+            self._known.planned = False
+
+    async def clear(self, left: Sequence[Change]) -> bool:
+        """Have the server remove what is left of these, each alone if it refuses them together.
+
+        Returns whether the server answers.
+        """
+        self._known.planned, self._known.freshness.answered = False, False
+        await self._tools.seals.seal(self._known.name, [change.entry for change in left])
+        try:
+            await self._tools.server.clear(self._known.name, [change.entry for change in left])
+        except Refused as error:
+            if len(left) > 1:
+                for change in left:
+                    if not await self.clear([change]):
+                        return False
+                return True
+            pause, new = self._known.orphans.held(left, str(error), self._loop.time())
+            if new:
+                self._known.log.refused(str(error), pause)
+        except ServerError as error:
+            # For a while only: it must not keep other devices out for ever.
+            self._known.orphans.held(left, "", self._loop.time())
+            self._back_off(error)
+            return False
+        else:
+            self._known.orphans.cleared(left)
+        # What the server did may have changed what it lists.
+        self._known.freshness.stale = True
+        for change in left:
+            self._known.observed.changed([entries.place_of(change.entry)])
+            self._known.verifier.ends(change.entry)
+            self._known.verifier.left(change.entry, cleared=True)
+        return True
+
+    def _stamped(self, entry: Entry) -> Entry:
+        """The entry with the mark that says since when it exists."""
+        actual = self._known.actual.entries.get(entry.name) if self._known.actual else None
+        since = ""
+        if actual and actual.config.get(entries.MARK_INSTANCE) == entry.config[entries.MARK_INSTANCE]:
+            since = actual.config.get(entries.MARK_SINCE, "")
+        return Entry(entry.name, {**entry.config, entries.MARK_SINCE: since or self._tools.now()})
+
+    # --- what came of a request -------------------------------------------------------------------------
+
+    def _split(self, batch: Sequence[Change], error: Refused) -> None:
+        if len(batch) == 1 and isinstance(error, Stuck):
+            if self._known.batching.stuck(batch[0], str(error), self._loop.time()):
+                self._known.log.held(batch[0], str(error), None)
+            return
+        if len(batch) == 1:
+            self._hold(batch[0], str(error))
+            return
+        blamed = [change for change in batch if change.entry.name in error.entries]
+        for change in blamed or batch:
+            self._known.batching.spoiled(change, self._loop.time())
+
+    def _back_off(self, error: ServerError, *, asking: bool = False) -> None:
+        self._known.freshness.stale = True
+        runs = self._known.actual is None or self._known.actual.running
+        pause, new = self._known.pause.failed(error, self._loop.time(), asking=asking, runs=runs)
+        if new:
+            self._known.log.refused(str(error), pause)
+
+    def _hold(self, change: Change, message: str) -> None:
+        """Try this change again later, alone."""
+        pause, new = self._known.batching.held(change, message, self._loop.time())
+        if new:
+            self._known.log.held(change, message, pause)
+
+    def _done(self, batch: Sequence[Change]) -> None:
+        now = self._loop.time()
+        put = {entries.place_of(change.entry) for change in batch if change.action != "remove"}
+        self._known.orphans.arrived(put)
+        for change in batch:
+            path = entries.place_of(change.entry)
+            if (fight := self._known.batching.done(change, now)) is not None:
+                self._known.log.fight(change, fight.message)
+            if change.action == "remove" and path not in put:
+                self._known.verifier.left(change.entry)
+            plugged = self._since.get(change.want.device.key) if change.want is not None else None
+            self._known.log.done(change, now - plugged if plugged is not None else None)
