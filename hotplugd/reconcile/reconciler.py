@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import replace
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import number_of
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, Instance, InstanceName
+from hotplugd.model.values import CANNOT_TELL, Device, Instance, InstanceName
 from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.desired import Wants, judged
 from hotplugd.plan.guard_rails import guard_rail, may_be_used
@@ -122,7 +123,7 @@ class Reconciler:
         for key, known in [each for each in self._devices.items() if each[0] not in present]:
             if not known.away:
                 self.no_device(key)
-            elif self._tools.restore(known) is None:
+            elif self._is_lost(known):
                 self._gone(key)
         for device in devices:
             if device.syspath not in self._devices:
@@ -189,6 +190,7 @@ class Reconciler:
     def close(self) -> None:
         """End what is under way, and do nothing any more: another may look after these instances."""
         self._activity.close()
+        self._leaving.close()
         self._away.close()
         self._others.close()
 
@@ -313,9 +315,17 @@ class Reconciler:
 
     def _restore(self, device: Device) -> None:
         """An interface is inside that nobody has seen on the host since we started."""
-        if (found := self._tools.restore(device)) is not None:
-            self._slots.add(found.slot)
-            self._leaves(found)
+        with suppress(OSError):  # nobody can tell before the next listing
+            if (found := self._tools.restore(device)) is not None:
+                self._slots.add(found.slot)
+                self._leaves(found)
+
+    def _is_lost(self, device: Device) -> bool:
+        """Whether what an interface hangs from is gone, while it is in an instance."""
+        try:
+            return self._tools.restore(device) is None
+        except OSError:  # nobody can tell before the next listing
+            return False
 
     # --- devices to writers -----------------------------------------------------------------------------
 
@@ -329,6 +339,8 @@ class Reconciler:
             self._wants[key] = now
         if now.kept:
             self._used[key] = device
+        if now.rule is not None and device.in_use.startswith(CANNOT_TELL):
+            self._tools.unsure()
         for problem in now.problems:
             if not problem.guard and (before is None or problem not in before.problems):
                 self._tools.log.warning(

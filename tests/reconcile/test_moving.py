@@ -104,6 +104,26 @@ async def test_a_listing_without_it_changes_nothing_while_its_hardware_is_there(
 
 
 @in_virtual_time
+async def test_where_nobody_can_tell_its_hardware_is_not_gone() -> None:
+    bench = await inside()
+    bench.short = True
+    bench.reconciler.listed_devices([], [])
+    await at(20)
+    assert (len(bench.requests), bench.told()) == (1, [])
+    # Nor is it known to another that starts, before the next listing.
+    again = Bench(*bench.instances.values())
+    again.inside, again.folders, again.short = bench.inside, bench.folders, True
+    await again.start()
+    await at(30)
+    assert again.reconciler.devices == 0
+    again.short = False
+    again.reconciler.listed_devices([], [])
+    assert again.reconciler.devices == 1
+    await at(40)
+    assert (again.requests, again.told()) == ([], [])
+
+
+@in_virtual_time
 async def test_when_its_hardware_is_pulled_nothing_is_sent_until_the_instance_stops() -> None:
     bench = await inside()
     pull(bench)
