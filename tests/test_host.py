@@ -16,6 +16,7 @@ from hotplugd.host import disks
 from hotplugd.host.in_use import in_use, in_use_by_anybody
 from hotplugd.model.values import CANNOT_TELL, Device
 from tests.lab.kernel import Zram
+from tests.lab.mounts import elsewhere
 from tests.lab.udevd import settle
 from tests.lab.wait import eventually
 
@@ -181,30 +182,17 @@ def test_what_lvm_has_put_together_is_in_use_without_a_volume_that_is_active(dis
     assert in_use(replace(disk, properties=said)) == ""
 
 
-@contextmanager
-def elsewhere(*words: str) -> Iterator[int]:
-    """A process that has run this in a mount namespace of its own, of which nobody else hears."""
-    script = f"mount --make-rprivate / && {' '.join(words)} && echo done && exec sleep 60"
-    with subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"done\n"
-            yield process.pid
-        finally:
-            process.kill()
-
-
 def test_a_disk_that_is_mounted_in_another_mount_namespace_is_in_use(disk: Device, place: Path) -> None:
     run("busybox", "mke2fs", "-b", "4096", disk.node)
-    with elsewhere("mount", disk.node, f"'{place}'") as pid:
+    with elsewhere("mount", disk.node, str(place)) as pid:
         assert in_use(disk) == ""
-        assert in_use_by_anybody(disk) == f"{disk.kernel} is mounted by sleep (process {pid})"
+        assert in_use_by_anybody(disk) == f"{disk.kernel} is mounted by sh (process {pid})"
     eventually(lambda: in_use_by_anybody(disk) == "")
 
 
 def test_a_mount_that_calls_itself_a_disk_uses_none(disk: Device, place: Path) -> None:
     # What a file system that has no disk says for its source is whatever who mounts it likes.
-    with elsewhere("mount", "-t", "tmpfs", disk.node, f"'{place}'"):
+    with elsewhere("mount", "-t", "tmpfs", disk.node, str(place)):
         assert in_use_by_anybody(disk) == ""
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from hotplugd.model.ports import Unfit, Untold
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import InstanceName
 from tests.devices import phone
+from tests.lab.shortage import no_more_descriptors
 from tests.lab.uevents import ROOT, Ear, listening, namespaces, socket_unit
 from tests.lab.wait import ended, eventually, steadily
 
@@ -133,6 +134,26 @@ class TestChild:
                 eventually(partial(ended, before.pid))
                 await bench.tell()
                 assert bench.process.pid != before.pid
+
+        run(script)
+
+    def test_where_no_file_can_be_opened_nothing_is_told_by_halves(
+        self, run: Callable[[Script], None]
+    ) -> None:
+        async def script(bench: Bench) -> None:
+            await bench.tell()
+            uevent = replace(ADD, device=replace(ADD.device, syspath="/sys/devices/virtual/mem/null"))
+            told: list[Uevent] = []
+            for free in range(6):
+                with no_more_descriptors(but=free), suppress(Untold):
+                    told.append(await bench.injector.inject(BOX, uevent))
+            assert told
+            assert all("MAJOR=1" in each.kernel for each in told)
+            with (
+                no_more_descriptors(),
+                pytest.raises(Untold, match="what the kernel says of it cannot be read"),
+            ):
+                await bench.injector.inject(BOX, uevent)
 
         run(script)
 
@@ -317,6 +338,7 @@ class TestTelling:
         os.mkfifo(f"{wedged.syspath}/uevent")
 
         async def script(bench: Bench) -> None:
+            await bench.tell()  # to start the program takes longer
             with patience(bench, 0.2):
                 await bench.tell(uevent=Uevent("add", wedged, PATH))
                 start = time.monotonic()

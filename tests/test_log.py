@@ -30,7 +30,7 @@ _TAME = "1A\\x1b[2J\\x0a\\u202eevil\\udc80"
 # A traceback has lines, of which none begins like an event.
 _TAME_LINES = "1A\\x1b[2J\n    \\u202eevil\\udc80"
 _WRITE = """
-from hotplugd.systemd import logger
+from hotplugd.app.systemd import logger
 log = logger()
 log.info("device.add", device="/dev/x", rule="r", instance="lab/c1", action="add", path="/dev/y", why="so")
 log.warning("server.away", reason=%r)
@@ -194,7 +194,7 @@ _THREADS: Final = 8
 _EACH: Final = 200
 _MANY: Final = f"""
 import threading
-from hotplugd.systemd import logger
+from hotplugd.app.systemd import logger
 log = logger()
 def work(number):
     for each in range({_EACH}):
@@ -206,7 +206,7 @@ for each in threads:
     each.join()
 """
 _ENDLESS: Final = """
-from hotplugd.systemd import logger
+from hotplugd.app.systemd import logger
 log = logger()
 while True:
     log.info("device.add", device="x" * 100)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,8 +14,11 @@ from hotplugd.host import present, sysfs
 from hotplugd.host.device_reader import Reader
 from hotplugd.host.present import Event, Present
 from hotplugd.host.udevd import Backlog
+from hotplugd.model.nic_slot import NetSlot
 from hotplugd.model.values import Device
+from tests.lab.shortage import no_more_descriptors
 from tests.sysfs_tree import Tree
+from tests.udev.bench import until
 
 PCI = "pci0/0000:00:02.0"
 CARD = f"{PCI}/drm/card0"
@@ -410,3 +415,46 @@ class TestBacklog:
             assert asyncio.get_running_loop().time() > 0
 
         play(script)
+
+
+def test_where_no_file_can_be_opened_it_is_looked_again_soon(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(scene: Scene) -> None:
+        tty = scene.tty()
+        scene.udevd("add", tty, 10)
+        scene.udevd("change", scene.path("other"), 11)
+        scene.tree.remove(tty)
+        real = os.stat
+
+        def short(path: str) -> os.stat_result:
+            if path == tty:
+                raise OSError(errno.ENOMEM, "Cannot allocate memory")
+            return real(path)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "stat", short)
+            await asyncio.sleep(0.05)
+            assert tty in scene.devices
+        await until(lambda: tty not in scene.devices)
+
+    play(script)
+
+
+def test_an_interface_that_is_away_is_not_gone_where_no_file_can_be_opened(play: Play) -> None:
+    async def script(scene: Scene) -> None:
+        above = scene.tree.add(PCI, "pci", "PCI_ID=1AF4:1050\n", record="I:1\n")
+        slot = str(NetSlot(sysfs.boot(), sysfs.inode(above), 7))
+        away = Device(f"{above}/net/eth0", "net", "eth0", slot=slot, away=True)
+        with no_more_descriptors(), pytest.raises(OSError, match="Too many open files"):
+            scene.present.restore(away)
+        assert len(scene.short) == 1
+        assert "Too many open files" in scene.short[0]
+        there = scene.present.restore(away)
+        assert there is not None
+        assert there.parent is not None
+        assert there.parent.syspath == above
+        scene.tree.remove(above)
+        assert scene.present.restore(away) is None
+
+    play(script)

@@ -151,7 +151,7 @@ def test_a_server_has_its_nodes_in_known_places_alone(
 _LOOK = """
 import asyncio, os, sys
 from pathlib import Path
-from hotplugd.inside import process_folder
+from hotplugd.container.root import process_folder
 from hotplugd.opener import Opener
 from hotplugd.threads import Threads
 async def main():

@@ -27,7 +27,7 @@ from hotplugd.model.values import Device, Devnum, Entry, InstanceName, Link
 
 _HOLDER = """
 import sys
-from hotplugd.slots import lock
+from hotplugd.host.slots import lock
 with lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

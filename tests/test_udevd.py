@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -129,5 +130,30 @@ def test_without_a_descriptor_for_its_process_its_end_is_seen_when_asked(
         assert one.why() == ""
         process.kill()
         await until(lambda: one.why() == "udevd is not running")
+
+    watched(script)
+
+
+def test_without_one_for_now_its_end_is_noticed_all_the_same(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = os.pidfd_open, list[int]()
+
+    def short(pid: int) -> int:
+        asked.append(pid)
+        if len(asked) == 1:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(pid)
+
+    monkeypatch.setattr(os, "pidfd_open", short)
+
+    async def script(one: Udevd, told: list[str]) -> None:
+        process = start()
+        one.start()
+        assert asked == [process.pid]
+        process.kill()
+        await until(lambda: told == [MISSING])
+        start()
+        await until(lambda: told == [MISSING, ""])
 
     watched(script)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,10 @@ _Jobs = SimpleQueue[Callable[[], None] | None]
 
 class NoThread(OSError):
     """The system has no thread left for a call, and the call was not begun."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.errno = errno.ENOMEM
 
 
 class Threads:

@@ -9,36 +9,31 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.backoff import LONG_AGO, Retry
-from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.aio.threads import Threads
+from hotplugd.app.host_look import HostLook
 from hotplugd.app.settings import Config
 from hotplugd.container.injector import Injector
 from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
-from hotplugd.host.in_use import in_use, in_use_by_anybody
-from hotplugd.host.open_files import cgroup_name
 from hotplugd.host.properties import kernel_lines
 from hotplugd.host.slots import Links, Notes, Slots, is_alone, lock
 from hotplugd.host.sysfs import boot, sequence_now
 from hotplugd.host.udev import Udev
 from hotplugd.host.udev_rules import Leave
-from hotplugd.host.use_watch import HostWatch
 from hotplugd.model.entry import names_for
-from hotplugd.model.ports import ServerError, ServerInfo
+from hotplugd.model.ports import ServerError, ServerInfo, Unreachable
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import CANNOT_TELL, Device, InstanceName
-from hotplugd.plan.kinds.kind import Want
+from hotplugd.model.values import Device, InstanceName
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.reconciler import Reconciler
@@ -52,12 +47,11 @@ _RESYNC: Final = 300.0
 # One instance that hangs does not keep the service from being ready.
 _FIRST_CONVERGENCE: Final = 20.0
 _PAUSES: Final = (0.2, 10.0)
+_UNTOLD_PAUSES: Final = (1.0, 60.0)
 # A server that ends sooner after it was found is as one that was not found: it is tried less and less often.
 _STEADY: Final = 1.0
 # So many requests at a time: an event of a profile concerns all instances that use it.
 _REQUESTS: Final = 100
-# What the host uses is told in some milliseconds.
-_ASKED: Final = 2.0
 
 
 class Session:
@@ -115,7 +109,8 @@ class Session:
             Sealer(self._threads, config.seal), self._opener, self._inspector.node, self._unsealed
         )
         # Slots of which there was a link when we started.
-        self._before: Sequence[str] = ()
+        self._before: list[str] = []
+        self._host = HostLook(self._threads)
         tools = Tools(
             self._lxd,
             self._inspector,
@@ -127,15 +122,13 @@ class Session:
             self._restore,
             log,
             _now,
-            self._in_use,
+            self._host.in_use,
+            self._host.unsure,
             dry_run,
             boot(),
         )
         self.reconciler = Reconciler(tools, rules)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
-        # Set while it is to be seen what the host uses.
-        self._unseen = asyncio.Event()
-        self._host = HostWatch(self._unseen.set)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
 
     async def run(self) -> None:
@@ -151,7 +144,7 @@ class Session:
                 self._notes.read()
                 self._links.read()
                 # Those of before devices are listed: a device that had one then is listed, or gone.
-                self._before = tuple(self._slots.names())
+                self._before = sorted(self._slots.names())
                 self._hold(self._before)
                 await self._work()
 
@@ -184,7 +177,7 @@ class Session:
                 tasks.create_task(self._list_again())
                 tasks.create_task(self._try())
                 tasks.create_task(self._tell_again())
-                tasks.create_task(self._look_at_host())
+                tasks.create_task(self._host.run(self.reconciler.usable, self.reconciler.found_used))
         finally:
             self._udev.stop()
             self._host.stop()
@@ -283,57 +276,47 @@ class Session:
                 self._log.warning("slot.problem", device=slot, reason=str(error))
 
     async def _sweep(self) -> None:
-        """Take away links that are left over. Another hotplugd may still know a device by its older slot."""
-        before, self._before = self._before, ()
-        alone = is_alone(self.address) if before else False
-        for slot in before:
-            if self._slots.leads_nowhere(slot) or (alone and self.reconciler.is_of_another(slot)):
-                for name in names_for(slot):
-                    await self._seals.seal_everywhere(name)
-                self.reconciler.left_over(slot)
-                self._log.info("slot.swept", slot=slot)
+        """Take away links that are left over. Another hotplugd may still know a device by its older slot.
+
+        Raises Unreachable where no file can be opened.
+        """
+        try:
+            alone = is_alone(self.address) if self._before else False
+            while self._before:
+                slot = self._before[-1]
+                if self._slots.leads_nowhere(slot) or (alone and self.reconciler.is_of_another(slot)):
+                    for name in names_for(slot):
+                        await self._seals.seal_everywhere(name)
+                    self.reconciler.left_over(slot)
+                    self._log.info("slot.swept", slot=slot)
+                self._before.pop()
+        except OSError as error:
+            raise Unreachable(f"what is left from before cannot be looked at: {error}") from error
 
     async def _tell_again(self) -> None:
+        """Have the host's software leave alone what rules take, where this is the host's udevd."""
+        retry, pause = Retry(), None
         while True:
-            await self._untold.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._untold.wait()
             self._untold.clear()
-            await self._tell_others()
+            pause = None
+            try:
+                if self._leave is not None and await self._leave.write(self._left_alone):
+                    self._log.info("leave-alone.written")
+                retry.reset()
+            except OSError as error:
+                pause, new = retry.failed(str(error), asyncio.get_running_loop().time(), *_UNTOLD_PAUSES)
+                if new:
+                    self._log.warning("leave-alone.problem", reason=str(error), retry_in=pause)
             self._told.set()
 
-    async def _tell_others(self) -> None:
-        """Have the host's software leave alone what rules take, where this is the host's udevd."""
-        if self._leave is None:
-            return
-        try:
-            if await self._leave.write(lambda usb: ignore_rules(self.rules, self.reconciler.kept(), usb=usb)):
-                self._log.info("leave-alone.written")
-        except OSError as error:
-            self._log.warning("leave-alone.problem", reason=str(error))
+    def _left_alone(self, usb: bool) -> str:
+        return ignore_rules(self.rules, self.reconciler.kept(), usb=usb)
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)
-
-    async def _look_at_host(self) -> None:
-        """See what the host uses by now of the devices that rules take."""
-        while True:
-            await self._unseen.wait()
-            self._unseen.clear()
-            for device, want in self.reconciler.usable():
-                used = in_use(device)
-                if device.in_use and not used:
-                    used = await self._in_use(replace(want, device=device))
-                if used != device.in_use:
-                    self.reconciler.found_used(device, used)
-
-    async def _in_use(self, want: Want) -> str:
-        """See `Tools`. Where disks are shared others may have them mounted."""
-        if want.device.subsystem != "block" or want.attach.share:
-            return in_use(want.device)
-        inside = cgroup_name(want.instance)
-        try:
-            return await self._threads.call(partial(in_use_by_anybody, want.device, inside), _ASKED)
-        except (NoThread, TimeoutError) as error:
-            return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
 
     # --- what is heard ----------------------------------------------------------------------------------
 

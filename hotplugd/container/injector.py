@@ -49,12 +49,14 @@ class Injector:
 
     async def inject(self, name: InstanceName, uevent: Uevent) -> Uevent:
         """See `server.Injector`."""
-        if uevent.action == "add":
-            uevent = replace(uevent, kernel=await self._read(uevent.device.syspath))
         try:
+            if uevent.action == "add":
+                uevent = replace(uevent, kernel=await self._read(uevent.device.syspath))
             kernel, libudev = kernel_form(uevent), libudev_form(uevent, self._sequence() + 1)
         except ValueError as error:
             raise Unfit(str(error)) from error
+        except OSError as error:
+            raise Untold(f"what the kernel says of it cannot be read: {error}") from error
         try:
             async with self._program.turn:
                 self._program.see_whether_over()
@@ -76,7 +78,10 @@ class Injector:
         self._program.close()
 
     async def _read(self, syspath: str) -> str:
-        """The kernel's own variables of the device, as lines; none where it takes too long or is gone."""
+        """The kernel's own variables of the device, as lines; none where it takes too long or is gone.
+
+        Raises OSError where no file can be opened, or there is no thread.
+        """
         if syspath in self._reading:
             return ""
         self._reading.add(syspath)
@@ -86,8 +91,6 @@ class Injector:
                 return "\n".join(
                     f"{key}={value}" for key, value in (self._kernel_lines(syspath) or {}).items()
                 )
-            except OSError:  # no file can be opened
-                return ""
             finally:
                 self._threads.tell(self._reading.discard, syspath)
 
@@ -95,6 +98,6 @@ class Injector:
             return await self._threads.call(work, _DEADLINE)
         except NoThread:
             self._reading.discard(syspath)
-            return ""
+            raise
         except TimeoutError:
             return ""

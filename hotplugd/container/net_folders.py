@@ -12,10 +12,10 @@ import ctypes
 import os
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from itertools import islice
 from typing import Final
 
+from hotplugd.aio.shortage import is_short
 from hotplugd.model.values import Interface
 
 _SYSFS: Final = 0x62656572  # include/uapi/linux/magic.h: SYSFS_MAGIC
@@ -30,12 +30,14 @@ _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def folders(root: int, wanted: Iterable[str]) -> dict[str, Interface]:
     """The interfaces below the directory descriptor `root`, by name; only those that sysfs shows there.
 
-    wanted  the names that matter most
+    wanted  the names that matter most. Raises OSError where no file can be opened.
     """
     found: dict[str, Interface] = {}
     try:
         sys = _open(root, ("sys",))
-    except OSError:
+    except OSError as error:
+        if is_short(error):
+            raise
         return found
     try:
         links = _open(sys, ("class", "net"))
@@ -45,12 +47,16 @@ def folders(root: int, wanted: Iterable[str]) -> dict[str, Interface]:
             there = dict.fromkeys(_names(links))
             first = (each for each in wanted if each in there)
             for name in islice(dict.fromkeys((*first, *there)), _MOST):
-                # One that has gone or was renamed meanwhile is not there.
-                with suppress(OSError, ValueError):
+                try:
                     found[name] = _interface(sys, os.readlink(name, dir_fd=links))
+                except (OSError, ValueError) as error:  # it has gone or was renamed meanwhile
+                    if is_short(error):
+                        raise
         finally:
             os.close(links)
-    except OSError:
+    except OSError as error:
+        if is_short(error):
+            raise
         return found
     finally:
         os.close(sys)

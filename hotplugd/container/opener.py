@@ -6,6 +6,7 @@ So the program is asked for privileged ones, and for a server's own files, where
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Final
@@ -64,6 +65,9 @@ class Opener:
             raise PermissionError(str(error)) from error
         finally:
             os.close(held)
+        if answer == roots_helper.DONE and not opened:
+            # The kernel leaves away what there is no room for (unix(7), SCM_RIGHTS).
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         if answer != roots_helper.DONE or len(opened) != 1:
             for each in opened:
                 os.close(each)

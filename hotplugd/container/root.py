@@ -14,12 +14,12 @@ import select
 import signal
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hotplugd.aio.pace import Pace
+from hotplugd.aio.shortage import is_short
 from hotplugd.container.net_folders import folders
 from hotplugd.container.roots_helper import root_mount
 from hotplugd.model.devnum import devnum_of
@@ -184,7 +184,9 @@ def _interfaces(process: int) -> frozenset[str] | None:
         descriptor = os.open("net/dev", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
         with open(descriptor, encoding="utf-8", errors="replace") as file:
             return frozenset(line.partition(":")[0].strip() for line in file.read().splitlines()[2:])
-    except OSError:
+    except OSError as error:
+        if is_short(error):
+            raise
         return None
 
 
@@ -262,9 +264,12 @@ def _ids(root: int, database: str, names: Iterable[str]) -> dict[str, int | None
     found: dict[str, int | None] = dict.fromkeys(names)
     if not found:
         return found
-    text = b""
-    with suppress(OSError):
+    try:
         text = _read(root, database)
+    except OSError as error:
+        if is_short(error):
+            raise
+        text = b""
     for line in text.decode("utf-8", "replace").splitlines():
         match line.split(":"):
             case [name, _, number, *_] if found.get(name, 0) is None and _ID.fullmatch(number):

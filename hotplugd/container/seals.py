@@ -9,21 +9,20 @@ A held inode keeps nothing from being unmounted or removed (measured).
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import resource
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
+from hotplugd.container.held_nodes import HeldNode, HeldNodes, Inode
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.server_nodes import NodeFiles
 from hotplugd.model import entry as entries
 from hotplugd.model.devnum import devnum_of
-from hotplugd.model.ports import ServerError, ServerInfo
+from hotplugd.model.ports import ServerError, ServerInfo, Unreachable
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName
 
@@ -33,40 +32,6 @@ _LOOK: Final = 0.5
 _WAIT: Final = 1.0
 # Seconds until what could not be sealed is tried again: at first, and at most.
 _PAUSES: Final = (1.0, 30.0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """The node of an entry, by a descriptor that belongs to whoever has this."""
-
-    entry: Entry
-    descriptor: int
-
-    def close(self) -> None:
-        os.close(self.descriptor)
-
-    @property
-    def is_sealed(self) -> bool:
-        status = os.fstat(self.descriptor)
-        return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0)
-
-
-@dataclass(slots=True)
-class _Held:
-    """Of one instance: the nodes of its entries, by the entries' names and the inodes' numbers.
-
-    unsealed  those that are gone, or were to go, and could not be sealed, and why
-    unseen    the same by the entries' names, where nobody knows which they are
-    under_way  what seals nodes now, by the entries' names
-    """
-
-    nodes: dict[str, dict[int, _Node]] = field(default_factory=dict)
-    unsealed: list[tuple[_Node, Problem]] = field(default_factory=list)
-    unseen: dict[str, Problem] = field(default_factory=dict)
-    under_way: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.nodes or self.unsealed or self.unseen or self.under_way)
 
 
 class Seals:
@@ -87,18 +52,26 @@ class Seals:
         self._at = at
         self._told = told
         self._files = NodeFiles(opener)
-        self._all: dict[InstanceName, _Held] = {}
+        self._all: dict[InstanceName, HeldNodes] = {}
         # Others need descriptors, too.
         self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._begun = False
+        # The instances with nodes that could not be held, as they are.
+        self._unheld: dict[InstanceName, Instance | None] = {}
         self._trouble = ""
         self._retry = Retry()
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def connected(self, server: ServerInfo) -> None:
-        """Take note that this server answers: its files may be elsewhere than before."""
-        await self._files.find(server)
+        """Take note that this server answers: its files may be elsewhere than before.
+
+        Raises Unreachable where no file can be opened.
+        """
+        try:
+            await self._files.find(server)
+        except OSError as error:
+            raise Unreachable(f"the folder of the server's nodes cannot be looked for: {error}") from error
 
     # --- what is in instances ---------------------------------------------------------------------------
 
@@ -108,12 +81,21 @@ class Seals:
             return
         there = instance.entries.values() if instance is not None and instance.has_nodes else ()
         ours = {each.name: each for each in there if entries.is_ours(each) and _may_have_nodes(each)}
-        held = self._all.setdefault(name, _Held())
-        if not ours:
+        held = self._all.setdefault(name, HeldNodes())
+        if instance is None or not instance.has_nodes:
             held.unseen.clear()
         gone = [node for each in held.nodes.keys() - ours.keys() for node in held.nodes.pop(each).values()]
-        # What cannot be opened now is when it goes.
-        gone += self._hold(name, held, ours.values(), self._room - self._count())[0]
+        try:
+            others, problems = held.hold(self._files, name, ours.values(), self._room - self._count())
+            gone += others
+            whole = not problems
+        except OSError:
+            whole = False
+        self._unheld.pop(name, None)
+        if not whole:
+            # Soon, since once somebody else has taken it out it is too late.
+            self._unheld[name] = instance
+            self._rest()
         if gone:
             self._start(partial(self._seal, name, gone))
         if ours and not self._begun:
@@ -135,7 +117,7 @@ class Seals:
         leave = [each for each in leaving if _may_have_nodes(each)]
         if not leave:
             return
-        held = self._all.setdefault(name, _Held())
+        held = self._all.setdefault(name, HeldNodes())
         # A device that is pulled is sealed at once, and by the request that takes its entry out.
         mine = [each for each in leave if each.name not in held.under_way]
         tasks = {held.under_way[each.name] for each in leave if each.name in held.under_way}
@@ -147,30 +129,42 @@ class Seals:
         # Who has them here can seal them later, too.
         await asyncio.wait(tasks, timeout=_LOOK + _WAIT)
 
-    async def _seal_entries(self, name: InstanceName, held: _Held, leave: Sequence[Entry]) -> None:
+    async def _seal_entries(self, name: InstanceName, held: HeldNodes, leave: Sequence[Entry]) -> None:
         try:
             await self._seal(name, await self._nodes_of(name, held, leave))
         finally:
             for each in leave:
                 held.under_way.pop(each.name, None)
 
-    async def _nodes_of(self, name: InstanceName, held: _Held, leave: Sequence[Entry]) -> list[_Node]:
+    async def _nodes_of(self, name: InstanceName, held: HeldNodes, leave: Sequence[Entry]) -> list[HeldNode]:
         """The nodes of these entries, and those that were held and are none of them any more."""
-        gone, problem = self._hold(name, held, leave)
-        nodes: list[_Node] = []
-        for entry in leave:
-            for each in held.nodes.get(entry.name, {}).values():
-                try:
-                    nodes.append(_Node(entry, os.dup(each.descriptor)))
-                except OSError as error:
-                    problem = str(error)
-        for entry in leave:
-            if not any(node.entry is entry for node in nodes):
-                nodes += await self._inside(name, entry, problem)
+        try:
+            gone, problems = held.hold(self._files, name, leave)
+        except OSError as error:
+            # What is held is what there was when the server told of the instance at last.
+            unknown = [each for each in leave if each.name not in held.nodes or name in self._unheld]
+            gone, problems = [], {each.name: str(error) for each in unknown}
+        nodes = [each.share(entry) for entry in leave for each in held.nodes.get(entry.name, {}).values()]
+        try:
+            for entry in leave:
+                problem = problems.get(entry.name, "")
+                if not any(node.entry is entry for node in nodes):
+                    nodes += await self._inside(held, name, entry, problem)
+                elif problem:
+                    self._miss(held, name, entry, problem)
+                else:
+                    held.found(entry)
+        except asyncio.CancelledError:
+            for each in (*gone, *nodes):
+                each.close()
+            raise
         return [*gone, *nodes]
 
     async def seal_everywhere(self, name: str) -> None:
-        """Seal what any instance has by an entry of this name, as far as the server's files say."""
+        """Seal what any instance has by an entry of this name, as far as the server's files say.
+
+        Raises OSError where no file can be opened.
+        """
         found = self._files.everywhere(name)
         try:
             if found:
@@ -182,7 +176,7 @@ class Seals:
     def problems(self) -> list[Problem]:
         """What could not be sealed, and what may keep it from being so."""
         found = [problem for held in self._all.values() for _, problem in held.unsealed]
-        found += [problem for held in self._all.values() for problem in held.unseen.values()]
+        found += [problem for held in self._all.values() for _, problem in held.unseen.values()]
         if self._trouble:
             found.append(Problem("", "", f"nodes that go cannot be sealed: {self._trouble}"))
         return list(dict.fromkeys(found))
@@ -201,52 +195,18 @@ class Seals:
         self._sealer.close()
         self._files.close()
         for held in self._all.values():
-            for node in [*(node for each in held.nodes.values() for node in each.values())]:
-                node.close()
-            for node, _ in held.unsealed:
-                node.close()
+            held.close()
         self._all.clear()
+        self._unheld.clear()
 
     # --- nodes ------------------------------------------------------------------------------------------
-
-    def _hold(
-        self, name: InstanceName, held: _Held, wanted: Iterable[Entry], room: float = math.inf
-    ) -> tuple[list[_Node], str]:
-        """Hold the server's files of these entries, so many new ones as there is room for.
-
-        Returns what was held and is none of them any more, and why one could not be opened, or nothing.
-        """
-        ours = list(wanted)
-        gone, problem = list[_Node](), ""
-        try:
-            files = self._files.of(name, [each.name for each in ours]) if ours else None
-        except OSError as error:
-            return [], str(error)
-        if files is None:
-            return [], ""
-        for entry in ours:
-            there, nodes = files.get(entry.name, {}), held.nodes.get(entry.name, {})
-            gone += [nodes.pop(inode) for inode in nodes.keys() - there.keys()]
-            for inode in there.keys() - nodes.keys():
-                if room <= 0:
-                    break
-                try:
-                    nodes[inode] = _Node(entry, self._files.open(name, there[inode]))
-                    room -= 1
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    problem = str(error)
-            if nodes:
-                held.nodes[entry.name] = nodes
-            else:
-                held.nodes.pop(entry.name, None)
-        return gone, problem
 
     def _count(self) -> int:
         return sum(len(nodes) for held in self._all.values() for nodes in held.nodes.values())
 
-    async def _inside(self, name: InstanceName, entry: Entry, problem: str) -> list[_Node]:
+    async def _inside(
+        self, held: HeldNodes, name: InstanceName, entry: Entry, problem: str
+    ) -> list[HeldNode]:
         """The entry's node as the instance has it, where the server has no file of it."""
         place = entries.place_of(entry)
         if not entry.config:
@@ -264,17 +224,22 @@ class Seals:
         if descriptor >= 0:
             number = devnum_of(os.fstat(descriptor))
             if number is not None and entries.is_for(entry, number):
-                return [_Node(entry, descriptor)]
+                held.found(entry)
+                return [HeldNode(entry, Inode(descriptor))]
             os.close(descriptor)
         if problem:
-            found = _cannot(name, entry, problem)
-            self._all.setdefault(name, _Held()).unseen[entry.name] = found
-            self._told(found)
+            self._miss(held, name, entry, problem)
         return []
+
+    def _miss(self, held: HeldNodes, name: InstanceName, entry: Entry, reason: str) -> None:
+        """Nobody knows which nodes the entry has, or not all of them."""
+        problem = _cannot(name, entry, reason)
+        held.unseen[entry.name] = entry, problem
+        self._told(problem)
 
     # --- sealing ----------------------------------------------------------------------------------------
 
-    async def _seal(self, name: InstanceName, nodes: Sequence[_Node]) -> None:
+    async def _seal(self, name: InstanceName, nodes: Sequence[HeldNode]) -> None:
         """Seal these and let go of them, but for those that are to be tried again."""
         if not nodes:
             return
@@ -287,7 +252,7 @@ class Seals:
         for node, reason in zip(nodes, reasons, strict=True):
             if reason:
                 problem = _cannot(name, node.entry, reason)
-                self._all.setdefault(name, _Held()).unsealed.append((node, problem))
+                self._all.setdefault(name, HeldNodes()).unsealed.append((node, problem))
                 self._told(problem)
             else:
                 node.close()
@@ -308,9 +273,11 @@ class Seals:
     async def _try_again(self) -> None:
         if self._trouble:
             await self._begin()
+        for name, instance in list(self._unheld.items()):
+            self.has(name, instance)
         tried = [(held, each) for held in self._all.values() for each in held.unsealed]
-        # Of their own: an instance that restarts lets go of them meanwhile.
-        nodes = [_Node(node.entry, os.dup(node.descriptor)) for _, (node, _) in tried]
+        # Shared: an instance that restarts lets go of them meanwhile.
+        nodes = [node.share(node.entry) for _, (node, _) in tried]
         try:
             reasons = await self._reasons(nodes)
         finally:
@@ -320,12 +287,12 @@ class Seals:
             if not reason and each in held.unsealed:
                 held.unsealed.remove(each)
                 each[0].close()
-        if any(held.unsealed for held in self._all.values()):
+        if self._unheld or any(held.unsealed for held in self._all.values()):
             self._rest()
         else:
             self._retry.reset()
 
-    async def _reasons(self, nodes: Sequence[_Node]) -> list[str]:
+    async def _reasons(self, nodes: Sequence[HeldNode]) -> list[str]:
         """Seal these. Returns for each why it is not sealed, or nothing."""
         unsealed = [each.descriptor for each in nodes if not each.is_sealed]
         answers = dict(zip(unsealed, await self._ask(unsealed), strict=True)) if unsealed else {}

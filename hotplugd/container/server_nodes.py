@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from hotplugd.aio.shortage import is_short
 from hotplugd.container.opener import Opener
 from hotplugd.model.ports import ServerInfo
 from hotplugd.model.values import InstanceName
@@ -45,17 +45,28 @@ class NodeFiles:
         return self._folder >= 0
 
     async def find(self, server: ServerInfo) -> None:
-        """Find where this server keeps its files: after each connection, since it may have been restarted."""
+        """Find where this server keeps its files: after each connection, since it may have been restarted.
+
+        Raises OSError where no file can be opened.
+        """
         self.close()
         self.beside = server.address
         for folder in _candidates(server):
-            with suppress(OSError):
+            try:
                 # In its own mount namespace: a snap's is another, and the host's may be read-only in ours.
                 self._folder = await self._opener.nodes(server.pid, folder)
+            except OSError as error:
+                if is_short(error):
+                    raise
+            else:
                 return
         for folder in _candidates(server):
-            with suppress(OSError):
+            try:
                 self._folder = os.open(f"{folder}/devices", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError as error:
+                if is_short(error):
+                    raise
+            else:
                 return
 
     def of(self, name: InstanceName, entries: Iterable[str]) -> Files | None:
@@ -71,14 +82,22 @@ class NodeFiles:
         return found
 
     def everywhere(self, entry: str) -> list[int]:
-        """Descriptors (O_PATH) of all nodes that entries of this name have anywhere, as far as they open."""
+        """Descriptors (O_PATH) of all nodes that entries of this name have anywhere, as far as they open.
+
+        Raises OSError where no file can be opened.
+        """
         found: list[int] = []
         prefixes = _prefixes(entry)
-        with suppress(OSError):
+        try:
             for folder in self._names(".") if self.known else ():
                 for _, file in self._listed(folder):
                     if ".".join(file.split(".", 2)[:2]) in prefixes:
                         found.append(self._open(folder, file))
+        except OSError as error:
+            if is_short(error):
+                for each in found:
+                    os.close(each)
+                raise
         return found
 
     def open(self, name: InstanceName, file: str) -> int:

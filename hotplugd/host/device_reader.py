@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from sys import intern
 from typing import Final
 
+from hotplugd.aio.shortage import is_short
 from hotplugd.host import netif, sysfs, usb_descriptors
-from hotplugd.host.in_use import in_use
+from hotplugd.host.in_use import use_of
 from hotplugd.host.node_slot import complete, node_slot
 from hotplugd.host.properties import DATABASE, kernel, path_below, record, record_name
 from hotplugd.model import nic_slot
@@ -53,7 +54,9 @@ def all_syspaths() -> Iterator[str]:
         for name in names:
             try:
                 target = os.readlink(f"{folder}/{name}")
-            except OSError:  # it went, or is no device: bonding_masters
+            except OSError as error:  # it went, or is no device: bonding_masters
+                if is_short(error):
+                    raise
                 continue
             found.add(os.path.normpath(f"{folder}/{target}"))
     yield from sorted(found)
@@ -95,7 +98,8 @@ class Reader:
     def read(self, syspath: str, before: Device | None, *, listing: bool) -> Seen | None:
         """The device as it is; None where there is none, or none that a rule could attach.
 
-        before  the device as it was known until now. Raises OSError where no file can be opened.
+        before  the device as it was known until now. Raises OSError where no file can be opened, whatever it
+                was to be opened for: half of what a device is like is another device.
         """
         bare = _bare(syspath)
         if bare is None or (bare.devnum is None and bare.subsystem not in _WITHOUT_NODE):
@@ -109,7 +113,7 @@ class Reader:
                 return Seen(replace(bare, properties={}), settled=False)
             said = {}
         device = self._described(bare, said)
-        used = in_use(device)
+        used = use_of(device)
         if device.subsystem == "net":
             device = replace(device, in_use=used, slot=_net_slot(device))
         elif device.devnum is None:
@@ -119,14 +123,14 @@ class Reader:
         return Seen(device, settled=True)
 
     def above(self, syspath: str) -> Device | None:
-        """The nearest device that is at or above this folder, and has a subsystem."""
+        """The nearest device that is at or above this folder, and has a subsystem. Raises as `read` does."""
         while syspath not in _TOP:
             if (cached := self._above.get(syspath)) is not None:
                 return cached
             if (bare := _bare(syspath)) is not None:
                 device = self._described(bare, record(record_of(bare), self._folder) or {})
                 if device.subsystem == "block":
-                    device = replace(device, in_use=in_use(device))
+                    device = replace(device, in_use=use_of(device))
                 self._above[syspath] = device
                 return device
             syspath = os.path.dirname(syspath)

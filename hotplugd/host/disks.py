@@ -9,7 +9,6 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from glob import glob
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ from hotplugd.host.open_files import holder
 from hotplugd.model.values import Device, quoted
 
 _ESCAPES: Final = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
+_BTRFS: Final = "/sys/fs/btrfs"
 _ZFS: Final = "/proc/spl/kstat/zfs"
 _FIELDS: Final = 10  # of a line of mountinfo, the least (proc(5))
 # The process ended, or the device went.
@@ -42,7 +42,7 @@ def in_use(device: Device) -> str:
             return f"{name} is mounted on {mounts[number]}"
         if f"/dev/{name.replace('!', '/')}" in swaps:
             return f"{name} is swap space"
-        if above := _holders(syspath):
+        if above := sysfs.names(f"{syspath}/holders"):
             return f"{name} is part of {above[0]}"
     return ""
 
@@ -109,13 +109,6 @@ def _partitions(syspath: str) -> Iterator[str]:
                 yield below.path
 
 
-def _holders(syspath: str) -> list[str]:
-    try:
-        return sorted(os.listdir(f"{syspath}/holders"))
-    except FileNotFoundError:
-        return []
-
-
 def _mounts() -> dict[str, str]:
     """Where each device number, as `major:minor`, is mounted: in the host's mount namespace, and in ours,
     which a unit makes another.
@@ -135,9 +128,10 @@ def _mounts() -> dict[str, str]:
                     number = os.stat(_unescaped(source)).st_rdev
                     found.setdefault(f"{os.major(number)}:{os.minor(number)}", place)
     # A btrfs of several disks is mounted by one of them.
-    for member in glob("/sys/fs/btrfs/*/devices/*/dev"):
-        if (number_of := sysfs.read(member)) is not None:
-            found.setdefault(number_of.decode("ascii").strip(), "a btrfs of several disks")
+    for pool in sysfs.names(_BTRFS):
+        for member in sysfs.names(f"{_BTRFS}/{pool}/devices"):
+            if (number_of := sysfs.read(f"{_BTRFS}/{pool}/devices/{member}/dev")) is not None:
+                found.setdefault(number_of.decode("ascii").strip(), "a btrfs of several disks")
     return found
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from glob import glob
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from hotplugd.host import disks, netif
+from hotplugd.aio.shortage import is_short
+from hotplugd.host import disks, netif, sysfs
 from hotplugd.model.values import CANNOT_TELL, Device
 
 # What the folder of a USB interface has below it that is no disk and no network interface.
@@ -23,8 +23,18 @@ def in_use(device: Device) -> str:
     Where that cannot be told it is not free either, and what is in the way is said.
     """
     try:
+        return use_of(device)
+    except OSError as error:
+        return f"{CANNOT_TELL}: {error}"
+
+
+def use_of(device: Device) -> str:
+    """Likewise, but raises OSError where no file can be opened: that says nothing, and is soon over."""
+    try:
         return _in_use(device)
     except (OSError, ValueError) as error:
+        if is_short(error):
+            raise
         return f"{CANNOT_TELL}: {error}"
 
 
@@ -83,10 +93,14 @@ def _devices_below(syspath: str) -> Iterator[Device]:
     for subsystem in ("block", "net"):
         folder = f"/sys/class/{subsystem}"
         for name in sorted(os.listdir(folder)):
-            with suppress(OSError):  # it went, or is no device: bonding_masters
+            try:
                 found = os.path.normpath(f"{folder}/{os.readlink(f'{folder}/{name}')}")
-                if found.startswith(syspath + "/"):
-                    yield Device(found, subsystem, name)
+            except OSError as error:  # it went, or is no device: bonding_masters
+                if is_short(error):
+                    raise
+                continue
+            if found.startswith(syspath + "/"):
+                yield Device(found, subsystem, name)
 
 
 def _gpu(device: Device) -> str:
@@ -94,12 +108,13 @@ def _gpu(device: Device) -> str:
 
     Read from sysfs: /sys/class/graphics/fb*/device, and vtconsole for whether the console is on framebuffers.
     """
-    if not any("frame buffer" in _text(each) for each in glob("/sys/class/vtconsole/vtcon*/name")):
+    consoles = (each for each in sysfs.names("/sys/class/vtconsole") if each.startswith("vtcon"))
+    if not any("frame buffer" in _text(f"/sys/class/vtconsole/{each}/name") for each in consoles):
         return ""
-    for framebuffer in sorted(glob("/sys/class/graphics/fb*")):
-        owner = os.path.realpath(f"{framebuffer}/device")
+    for framebuffer in (each for each in sysfs.names("/sys/class/graphics") if each.startswith("fb")):
+        owner = os.path.realpath(f"/sys/class/graphics/{framebuffer}/device")
         if device.syspath == owner or device.syspath.startswith(owner + "/"):
-            return f"the console is on it, by {os.path.basename(framebuffer)}"
+            return f"the console is on it, by {framebuffer}"
     return ""
 
 

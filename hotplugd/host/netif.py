@@ -28,17 +28,20 @@ _EVERYWHERE: Final = frozenset({68, 546, 123})
 
 
 def permanent_address(name: str) -> str:
-    """The address of the hardware of interface `name`, `00:e0:4c:68:01:02`; empty where it has none."""
+    """The address of the hardware of interface `name`, `00:e0:4c:68:01:02`; empty where it has none.
+
+    Raises OSError where no socket can be had.
+    """
     buffer = bytearray(struct.pack("II", _GPERMADDR, _LONGEST) + bytes(_LONGEST))
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
-            # Any socket will do. struct ethtool_perm_addr is written through the pointer in struct ifreq
-            # (netdevice(7)).
+    # Any socket will do.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        try:
+            # struct ethtool_perm_addr is written through the pointer in struct ifreq (netdevice(7)).
             address = _address_of(buffer)
             request = struct.pack(f"{_NAME}sP", name.encode("utf-8", "surrogateescape")[: _NAME - 1], address)
             fcntl.ioctl(control, _SIOCETHTOOL, request.ljust(40, b"\0"))
-    except (OSError, ValueError):
-        return ""
+        except (OSError, ValueError):
+            return ""
     (size,) = struct.unpack_from("I", buffer, 4)
     found = bytes(buffer[8 : 8 + min(size, _LONGEST)])
     return found.hex(":") if any(found) else ""
@@ -94,9 +97,9 @@ def _default_route(index: int) -> str:
 
 
 def _upper(syspath: str, index: int) -> str:
-    uppers = sorted(each.name.removeprefix("upper_") for each in Path(syspath).glob("upper_*"))
+    uppers = [each for each in sysfs.names(syspath) if each.startswith("upper_")]
     if uppers:
-        return f"it is part of {uppers[0]}"
+        return f"it is part of {uppers[0].removeprefix('upper_')}"
     upon = rtnetlink.upon(index)
     return f"{upon[0]} is made on it" if upon else ""
 

@@ -149,16 +149,20 @@ class Present:
         self._sink.listed_devices([each.device for each in known.values()], unsettled)
 
     def restore(self, device: Device) -> Device | None:
-        """An interface that is away, with the devices above it as they are; None where they are gone."""
+        """An interface that is away, with the devices above it as they are; None where they are gone.
+
+        Raises OSError where no file can be opened; then all is listed again soon.
+        """
         above = nic_slot.above_of(device.syspath)
         if above == nic_slot.VIRTUAL:
             return device
-        if sysfs.inode(above) != nic_slot.number_above(device.slot):
-            return None
         try:
+            if sysfs.inode(above) != nic_slot.number_above(device.slot):
+                return None
             return checked(replace(device, parent=self.reader.above(above)))
-        except OSError:
-            return None
+        except OSError as error:
+            self._short(f"{above} cannot be read: {error}")
+            raise
 
     def stop(self) -> None:
         """Compare and read nothing any more."""
@@ -315,6 +319,7 @@ class Present:
             except FileNotFoundError:
                 folder = 0
             except OSError:
+                self._compare_soon()
                 return
             if folder != known.folder:
                 self._note_gone(syspath, known, 0)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from hotplugd.host.sysfs import boot
+from hotplugd.host.sysfs import boot, names
 from hotplugd.model.devnum import devnum_of
 from hotplugd.model.entry import (
     SLOTS,
@@ -105,7 +105,7 @@ class Links:
 def _read(start: str, what: str) -> dict[InstanceName, dict[str, object]]:
     """What the files that begin so say of each instance. What is broken goes. Raises OSError."""
     said: dict[InstanceName, dict[str, object]] = {}
-    for path in Path(SLOTS).glob(start + "*"):
+    for path in (Path(SLOTS, each) for each in names(SLOTS) if each.startswith(start)):
         try:
             found = json.loads(path.read_bytes())
             name = InstanceName(str(found["project"]), str(found["name"]))
@@ -268,9 +268,9 @@ def _put(link: str, target: str) -> None:
 
 def is_alone(server: str) -> bool:
     """Whether no hotplugd looks after another server on this host. Raises OSError."""
-    for path in Path(SLOTS).glob(f"{_LOCK}*"):
-        if path.name != _LOCK + _of(server):
-            with suppress(FileNotFoundError), path.open("rb") as file:
+    for name in names(SLOTS):
+        if name.startswith(_LOCK) and name != _LOCK + _of(server):
+            with suppress(FileNotFoundError), Path(SLOTS, name).open("rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:

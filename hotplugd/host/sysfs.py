@@ -1,8 +1,10 @@
-"""What sysfs says of devices, read without udev."""
+"""What sysfs says of devices, read without udev.
+
+Every function raises OSError where descriptors or memory ran out: then what is there looks like what is not.
+"""
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from contextlib import suppress
@@ -10,14 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from hotplugd.aio.shortage import is_short
+
 _MOST: Final = 4096
 _CHUNK: Final = 1 << 16
-# The process or the machine is short of something: this says nothing of the file.
-_SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def read(path: str) -> bytes | None:
-    """All of a file, or None where there is none to read. Raises OSError where no file can be opened."""
+    """All of a file, or None where there is none to read."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -31,7 +33,7 @@ def read(path: str) -> bytes | None:
         finally:
             os.close(file)
     except OSError as error:
-        if error.errno in _SHORT:
+        if is_short(error):
             raise
     except ValueError:  # no name of a file
         pass
@@ -42,28 +44,43 @@ def name_of_link(path: str) -> str:
     """The last part of what a link in sysfs leads to, or empty: a subsystem's name, a driver's."""
     try:
         return os.path.basename(os.readlink(path))
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_short(error):
+            raise
         return ""
+
+
+def names(folder: str) -> list[str]:
+    """What is in a folder, sorted; nothing where there is none.
+
+    glob(3), and Python's, find nothing where no file can be opened.
+    """
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def attribute(syspath: str, name: str) -> str | None:
     """A sysfs attribute as text, or None where there is none to read."""
     try:
         file = os.open(f"{syspath}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            raw = os.read(file, _MOST)
-        finally:
-            os.close(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_short(error):
+            raise
         return None
+    try:
+        # A driver may answer with any error, and with the same each time.
+        raw = os.read(file, _MOST)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
     return raw.decode("utf-8", "surrogateescape").rstrip("\n \t\0")
 
 
 def see_room() -> None:
-    """Raises OSError where no file can be opened: then what is there looks like what is not.
-
-    libudev takes a device above that it cannot open for none, and rules would judge by half of what is so.
-    """
+    """Raises OSError where no file can be opened."""
     os.close(os.open("/sys", os.O_PATH | os.O_CLOEXEC))
 
 
@@ -73,11 +90,9 @@ def peer(syspath: str) -> str:
     `port` links to the hub's port, and `peer` there to the same socket's port on the other hub
     (Documentation/ABI/testing/sysfs-bus-usb). Ports are called `usb2-port4` or `2-4-port2`.
     """
-    try:
-        name = os.path.basename(os.readlink(f"{syspath}/port/peer"))
-    except OSError:
+    hub, _, port = name_of_link(f"{syspath}/port/peer").partition("-port")
+    if not hub:
         return ""
-    hub, _, port = name.partition("-port")
     return f"{hub[3:]}-{port}" if hub.startswith("usb") else f"{hub}.{port}"
 
 
@@ -88,17 +103,16 @@ def usb_controllers() -> dict[str, str]:
     drivers (Linux: drivers/usb/core/hcd.c, usb_register_bus).
     """
     found: dict[str, str] = {}
-    with suppress(OSError):
-        for name in os.listdir("/sys/bus/usb/devices"):
-            if name.startswith("usb") and name[3:].isdecimal():
-                found[name[3:]] = os.path.dirname(os.path.realpath(f"/sys/bus/usb/devices/{name}"))
+    for name in names("/sys/bus/usb/devices"):
+        if name.startswith("usb") and name[3:].isdecimal():
+            found[name[3:]] = os.path.dirname(os.path.realpath(f"/sys/bus/usb/devices/{name}"))
     return found
 
 
 def sequence_now() -> int:
     """The number of the kernel's latest uevent, 0 where it does not say."""
-    with suppress(OSError, ValueError):
-        return int(Path("/sys/kernel/uevent_seqnum").read_text("ascii"))
+    with suppress(ValueError):
+        return int(read("/sys/kernel/uevent_seqnum") or b"0")
     return 0
 
 
@@ -106,7 +120,9 @@ def inode(syspath: str) -> int:
     """The number of the device's folder: the kernel gives none twice (Linux: fs/kernfs/dir.c)."""
     try:
         return os.stat(syspath).st_ino
-    except OSError:
+    except OSError as error:
+        if is_short(error):
+            raise
         return time.time_ns()
 
 

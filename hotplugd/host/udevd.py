@@ -92,6 +92,9 @@ class Udevd:
             asyncio.get_running_loop().add_reader(descriptor, self._ended)
         if self._pid is not None:
             self._missing_before = False
+            if descriptor is None:
+                # Its end is not told: it has ended just now, or there is no descriptor to be had.
+                self._look_in(_PAUSE)
             if self.fault:
                 self.fault = ""
                 self._told("")

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
+from hotplugd.aio.shortage import is_short
 from hotplugd.model.values import Descriptors
 
 _DEVICE, _CONFIGURATION, _INTERFACE = 1, 2, 4
@@ -35,13 +36,16 @@ class _Malformed(Exception):
 def read(syspath: str) -> Descriptors | None:
     """The descriptors of the USB device; None where sysfs has no such file.
 
-    Talks to no device and waits for none: the kernel has the bytes since it enumerated it.
+    Talks to no device and waits for none: the kernel has the bytes since it enumerated it. Raises OSError
+    where no file can be opened.
     """
     try:
         file = os.open(f"{syspath}/descriptors", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if is_short(error):
+            raise
         return Descriptors(fault=f"they cannot be read: {error.strerror}")
     raw = bytearray()
     try:

@@ -82,10 +82,12 @@ class SealsPort(Protocol):
 class Tools:
     """What workers work with.
 
-    restore  an interface that is away, with the devices above it as they are; None where they are gone
+    restore  an interface that is away, with the devices above it as they are; None where they are gone.
+             Raises OSError where nobody can tell now; then all devices are listed again soon
     log      where what was done is told
     now      the time of day, as an entry's mark is to tell it
     in_use   why the host uses a device that is about to be put in, as it is now; empty where it does not
+    unsure   called where it cannot be told whether the host uses a device that a rule takes: look again soon
     dry_run  tell what would be done, and change nothing
     boot     the first 8 digits of the present boot's id
     """
@@ -101,5 +103,6 @@ class Tools:
     log: FilteringBoundLogger
     now: Callable[[], str]
     in_use: Callable[[Want], Awaitable[str]]
+    unsure: Callable[[], None]
     dry_run: bool = False
     boot: str = ""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import replace
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, Instance, InstanceName
+from hotplugd.model.values import CANNOT_TELL, Device, Instance, InstanceName
 from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.kinds.kind import Claim, Want
@@ -112,7 +113,7 @@ class Reconciler:
         for key, known in [item for item in self._inventory.devices.items() if item[0] not in present]:
             if not known.away:
                 self.no_device(key)
-            elif self._tools.restore(known) is None:
+            elif self._is_lost(known):
                 self._gone(key)
         for device in devices:
             if device.syspath not in self._inventory.devices:
@@ -177,6 +178,7 @@ class Reconciler:
     def close(self) -> None:
         """End what is under way, and do nothing any more: another may look after these instances."""
         self._activity.close()
+        self._slot_removal.close()
         self._away.close()
         self._ownership.close()
 
@@ -281,9 +283,17 @@ class Reconciler:
 
     def _restore(self, device: Device) -> None:
         """An interface is inside that nobody has seen on the host since we started."""
-        if (restored := self._tools.restore(device)) is not None:
-            self._inventory.slots.add(restored.slot)
-            self._leaves(restored)
+        with suppress(OSError):  # nobody can tell before the next listing
+            if (restored := self._tools.restore(device)) is not None:
+                self._inventory.slots.add(restored.slot)
+                self._leaves(restored)
+
+    def _is_lost(self, device: Device) -> bool:
+        """Whether what an interface hangs from is gone, while it is in an instance."""
+        try:
+            return self._tools.restore(device) is None
+        except OSError:  # nobody can tell before the next listing
+            return False
 
     # --- devices to workers -----------------------------------------------------------------------------
 
@@ -291,6 +301,8 @@ class Reconciler:
         """Tell the workers concerned where the device should go. was: what it was known by before."""
         key = device.key
         before, now = self._assignments.assign(device, gone=gone, was=was)
+        if now.rule is not None and device.in_use.startswith(CANNOT_TELL):
+            self._tools.unsure()
         if before is not None and before.wants == now.wants and was in ("", key):
             return
         for name in {want.instance for want in (*(before.wants if before else ()), *now.wants)}:

@@ -2,19 +2,25 @@
 
 At once they lead nowhere. They are removed once no instance has an entry that names them: until then the
 server watches them, and may hang for ever if one is removed while an instance stops (see `host/slots.py`).
-Links that stay do no harm.
+Links that stay do no harm. What fails is tried again.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
+from hotplugd.aio.backoff import Retry
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import names_for
 from hotplugd.model.values import InstanceName
 from hotplugd.reconcile.ports import Tools
 from hotplugd.reconcile.worker import Worker
+
+# Seconds until links that could not be taken away are tried again: at first, and at most.
+_PAUSES: Final = (1.0, 60.0)
 
 
 class SlotRemoval:
@@ -27,18 +33,21 @@ class SlotRemoval:
         self._tools = tools
         self._activity = activity
         self._workers = workers
+        self._loop = asyncio.get_running_loop()
         self._listed = False
         # The slots that wait, by one of the instances that may have an entry that names them.
         self.devices: dict[str, str] = {}
         self._by: dict[InstanceName, set[str]] = {}
+        # The slots whose links could not be cut or removed, and those of which that was logged.
+        self._failed: set[str] = set()
+        self._told: set[str] = set()
+        self._retry = Retry()
+        self._alarm: asyncio.TimerHandle | None = None
 
     def leave(self, slot: str, device: str) -> None:
         """A device with a node is gone. device: its name, for messages"""
         self.devices[slot] = device
-        try:
-            self._tools.slots.cut(slot)
-        except OSError as error:
-            self._tell(slot, error)
+        self._cut(slot)
         names = names_for(slot)
         for worker in self._workers.values():
             if worker.holds(slot):
@@ -48,7 +57,7 @@ class SlotRemoval:
 
     def back(self, slot: str) -> None:
         """The device is back. Inside instances its node is sealed, and its links lead nowhere."""
-        if self.devices.pop(slot, None) is None:
+        if not self._forget(slot):
             return
         for worker in self._workers.values():
             if worker.holds(slot):
@@ -67,6 +76,12 @@ class SlotRemoval:
         for slot in self._by.pop(name, ()):
             self._settle(slot)
 
+    def close(self) -> None:
+        """Try nothing again."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
     def _settle(self, slot: str) -> None:
         """Remove a slot's links, or wait for the first instance that may have an entry that names them."""
         if slot not in self.devices:
@@ -78,11 +93,41 @@ class SlotRemoval:
         try:
             self._tools.slots.remove(slot)
         except OSError as error:
-            self._tell(slot, error)
-        del self.devices[slot]
+            self._fail(slot, error)
+        else:
+            self._forget(slot)
 
-    def _tell(self, slot: str, error: OSError) -> None:
-        self._tools.log.error("slot.problem", device=self.devices[slot], reason=str(error))
+    def _forget(self, slot: str) -> bool:
+        """Nothing is to be done about it any more. Returns whether anything was."""
+        self._failed.discard(slot)
+        self._told.discard(slot)
+        return self.devices.pop(slot, None) is not None
+
+    def _cut(self, slot: str) -> None:
+        try:
+            self._tools.slots.cut(slot)
+        except OSError as error:
+            self._fail(slot, error)
+
+    def _fail(self, slot: str, error: OSError) -> None:
+        """Try again later."""
+        if slot not in self._told:
+            self._tools.log.error("slot.problem", device=self.devices[slot], reason=str(error))
+        self._told.add(slot)
+        self._failed.add(slot)
+        if self._alarm is None:
+            pause, _ = self._retry.failed("", self._loop.time(), *_PAUSES)
+            self._alarm = self._loop.call_later(pause, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        before, self._failed = self._failed, set()
+        for slot in sorted(before):
+            self._cut(slot)
+            if self._listed:
+                self._settle(slot)
+        if not self._failed:
+            self._retry.reset()
 
 
 def _look_again(worker: Worker, fine: bool) -> None:

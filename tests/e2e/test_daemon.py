@@ -123,7 +123,7 @@ def test_an_instance_that_starts_later_gets_its_devices(
     eventually(lambda: running.status()["attachments"])
     container.restart()
     eventually(lambda: there(container, console))
-    eventually(lambda: not running.status()["problems"])
+    eventually(running.is_fine)
 
 
 def test_instances_of_other_projects_are_other_instances(
@@ -239,7 +239,7 @@ def test_a_server_that_was_away_is_caught_up_with(
         own_server.start()
         eventually(lambda: there(container, comes) and container.look(goes.node) is None, 30)
         assert there(container, stays)
-        eventually(lambda: not running.status()["problems"])
+        eventually(running.is_fine)
 
 
 def test_a_server_that_crashes_at_any_point_of_a_request_is_caught_up_with(
@@ -255,7 +255,7 @@ def test_a_server_that_crashes_at_any_point_of_a_request_is_caught_up_with(
             own_server.kill()
             own_server.start()
             eventually(lambda: there(container, console), 30)
-        eventually(lambda: not running.status()["problems"])
+        eventually(running.is_fine)
         eventually(lambda: len(ours(container)) == 1)
 
 
@@ -309,7 +309,7 @@ def test_one_that_cannot_be_attached_holds_up_no_other(
     assert [each["device"] for each in problems] == [bad.node]
     container.run("rm", "-r", bad.node)
     eventually(lambda: there(container, bad), 30)
-    eventually(lambda: not running.status()["problems"])
+    eventually(running.is_fine)
 
 
 def test_a_storm_is_over_soon_and_every_device_is_where_it_should_be(
@@ -384,7 +384,7 @@ def test_a_file_system_that_hangs_inside_holds_up_no_other_instance(
             for each in cast("list[dict[str, object]]", running.status()["attachments"])
         }
         assert verified == {str(one): False, str(two): True}
-    eventually(lambda: not running.status()["problems"], 60)
+    eventually(running.is_fine, 60)
 
 
 def test_who_takes_a_node_out_again_and_again_does_not_keep_it_busy(
@@ -559,7 +559,7 @@ def test_a_device_that_is_pulled_after_they_were_killed_over_it_does_not_stay(
             eventually(lambda: container.look(console.node) is None, 40)
             eventually(lambda: not ours(container))
         # A server that ends again and again is looked for ever more slowly.
-        eventually(lambda: not running.status()["problems"])
+        eventually(running.is_fine)
     notes = Notes(str(own_server.socket))
     notes.read()
     assert notes.names() == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +16,7 @@ from tests.e2e.test_daemon import look, names, ours, rules, there
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console, Veth, Zram
+from tests.lab.mounts import elsewhere
 from tests.lab.server import Server
 from tests.lab.udevd import settle
 from tests.lab.wait import eventually, steadily
@@ -81,25 +82,12 @@ def test_a_disk_that_is_mounted_before_its_instance_is_there_stays(
     steadily(lambda: container.look(disk.node) is None and not ours(container), 1.0)
 
 
-@contextmanager
-def mounted_elsewhere(disk: Zram, place: Path) -> Iterator[int]:
-    """A process that has the disk mounted where nobody else sees it."""
-    script = f"mount --make-rprivate / && mount {disk.node} '{place}' && echo done && exec sleep 600"
-    with subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"done\n"
-            yield process.pid
-        finally:
-            process.kill()
-
-
 def test_a_disk_that_a_service_has_mounted_for_itself_stays(
     container: Container, disk: Zram, place: Path, daemon: StartDaemon
 ) -> None:
-    with mounted_elsewhere(disk, place) as pid:
+    with elsewhere("mount", disk.node, str(place)) as pid:
         running = daemon(of(disk, container))
-        eventually(lambda: f"{disk.name} is mounted by sleep (process {pid})" in problems(running))
+        eventually(lambda: f"{disk.name} is mounted by sh (process {pid})" in problems(running))
         assert container.look(disk.node) is None
 
 

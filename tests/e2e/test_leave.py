@@ -10,7 +10,9 @@ import pytest
 
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
+from tests.lab.daemon import Daemon
 from tests.lab.kernel import Veth, Zram
+from tests.lab.server import Server
 from tests.lab.wait import eventually
 
 _RULES = Path("/run/udev/rules.d")
@@ -67,3 +69,18 @@ def test_new_rules_are_written_when_they_are_read(
     running.reload()
     eventually(lambda: veth.mac not in path.read_text())
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_rules_that_could_not_be_written_are_written_once_they_can_be(
+    server: Server, container: Container, veth: Veth
+) -> None:
+    rule = f"{{name: nic, match: {{subsystem: net, mac: '{veth.mac}'}}, attach: {{to: {container}}}}}"
+    running = Daemon(server.socket, f"rules:\n  - {rule}\n")
+    place = running.folder / "udev"
+    place.touch()
+    with running:
+        eventually(lambda: "leave-alone.problem" in running.log())
+        place.unlink()
+        eventually(lambda: "leave-alone.written" in running.log())
+        assert veth.mac in (place / "90-hotplugd-leave.rules").read_text()
+        assert running.log().count("leave-alone.problem") == 1

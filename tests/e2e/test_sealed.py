@@ -262,7 +262,7 @@ def test_a_program_that_hangs_delays_little_and_is_said(
         assert time.monotonic() - start < 5
         # It is tried again, by another program.
         is_shut(handle)
-        eventually(lambda: running.status()["problems"] == [])
+        eventually(running.is_fine)
 
 
 def test_where_nothing_can_be_sealed_devices_go_all_the_same_and_it_is_said(
@@ -280,4 +280,4 @@ def test_where_nothing_can_be_sealed_devices_go_all_the_same_and_it_is_said(
             assert f"restart {container.name}" in problems
             assert not handle.sealed
             container.restart()
-            eventually(lambda: running.status()["problems"] == [])
+            eventually(running.is_fine)

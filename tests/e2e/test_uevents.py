@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,13 +38,13 @@ def attach(console: Console, *to: Container) -> str:
 
 def program(running: Daemon) -> int:
     """The process of the program that injects, where the daemon started it."""
-    found = [
-        int(child)
-        for task in Path(f"/proc/{running.pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-        if b"/inject.py" in Path("/proc", child, "cmdline").read_bytes()
-    ]
-    return found[0] if found else 0
+    for task in Path(f"/proc/{running.pid}/task").iterdir():
+        # A thread, or what it has started, may end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for child in (task / "children").read_text().split():
+                if b"/inject.py" in Path("/proc", child, "cmdline").read_bytes():
+                    return int(child)
+    return 0
 
 
 @pytest.mark.parametrize("config", [{}, PRIVILEGED], ids=["unprivileged", "privileged"])
@@ -189,7 +189,7 @@ def test_a_program_that_hangs_holds_up_no_device_and_is_said_until_it_is_told(
         message = "was not told that it is gone: the program for it does not answer within 2 s"
         eventually(lambda: message in running.log())
         eventually(lambda: one.actions(SCREEN) == two.actions(SCREEN) == ADD + REMOVE + ADD)
-        eventually(lambda: not running.status()["problems"])
+        eventually(running.is_fine)
         assert 1 <= running.log().count("device.untold") <= 2
         assert program(running) != hung
 
@@ -204,8 +204,11 @@ def test_no_namespace_of_a_container_is_kept(
         eventually(lambda: ear.actions(SCREEN) == ADD)
 
     def held(pid: int) -> list[str]:
-        folder = Path(f"/proc/{pid}/fd")
-        return [os.readlink(each) for each in folder.iterdir() if os.readlink(each).startswith("net:")]
+        found = []
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                found.append(os.readlink(each))
+        return [each for each in found if each.startswith("net:")]
 
     eventually(lambda: space not in held(running.pid) + held(program(running)))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from signal import Signals
 
 import pytest
@@ -12,16 +14,21 @@ from tests.conftest import StartDaemon
 from tests.faults.host import rules, there
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
+from tests.lab.kernel import Console, Zram
 from tests.lab.script import Script
 from tests.lab.server import Server
 from tests.lab.shortage import no_more_descriptors
+from tests.lab.udevd import settle
 from tests.lab.wait import ended, eventually, steadily
 from tests.soak.figures import cpu
 
 _SECONDS = 3.0
 # What failed for long is tried again after 30 s at most.
 _AFTERWARDS = 60.0
+
+
+def run(*words: str | Path) -> None:
+    subprocess.run(words, check=True, capture_output=True, timeout=30)
 
 
 def stands(running: Daemon) -> None:
@@ -34,7 +41,7 @@ def stands(running: Daemon) -> None:
 def converges(running: Daemon, container: Container, some: list[Console]) -> None:
     container.forget_pid()
     eventually(lambda: all(there(container, each) == each.plugged for each in some), _AFTERWARDS)
-    eventually(lambda: not running.status()["problems"], _AFTERWARDS)
+    eventually(running.is_fine, _AFTERWARDS)
     assert '"defect"' not in running.log()
 
 
@@ -51,6 +58,30 @@ def test_what_is_plugged_and_pulled_meanwhile_is_where_it_should_be_afterwards(
         stands(running)
     assert running.status()["lost_events"] == 1
     converges(running, container, some)
+
+
+def test_a_disk_that_the_host_lets_go_of_meanwhile_goes_in_afterwards(
+    container: Container, zram: Zram, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    zram.plug()
+    Path(zram.syspath, "disksize").write_text("16M")
+    run("busybox", "mke2fs", "-b", "4096", zram.node)
+    settle()
+    run("mount", zram.node, tmp_path)
+    try:
+        running = daemon(
+            f"rules:\n  - name: one\n    match: {{subsystem: block, kernel: {zram.name}}}\n"
+            f"    attach: {{to: {container}}}\n"
+        )
+        eventually(lambda: "is mounted on" in str(running.status()["problems"]))
+        with no_more_descriptors(running.pid):
+            run("umount", tmp_path)
+            stands(running)
+        container.forget_pid()
+        eventually(lambda: container.look(zram.node), _AFTERWARDS)
+        eventually(running.is_fine, _AFTERWARDS)
+    finally:
+        subprocess.run(["umount", tmp_path], check=False, capture_output=True)
 
 
 def test_an_instance_that_is_restarted_meanwhile_is_looked_into_afterwards(

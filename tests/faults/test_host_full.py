@@ -80,7 +80,7 @@ def test_what_gets_no_link_is_a_problem_until_there_is_room(
             goes.unplug()
             eventually(lambda: container.look(goes.node) is None)
         eventually(lambda: there(container, meanwhile), 60)
-        eventually(lambda: not running.status()["problems"])
+        eventually(running.is_fine)
 
 
 def test_a_start_without_room_says_so_and_ends(

@@ -56,7 +56,7 @@ def test_what_changed_meanwhile_is_caught_up_with(
         eventually(lambda: ours(container) == sorted(each.node for each in plugged))
         eventually(lambda: all(there(container, each) for each in plugged))
         eventually(lambda: container.look(goes.node) is None)
-        eventually(lambda: not running.status()["problems"])
+        eventually(running.is_fine)
         assert not there(scripted, other)
 
 

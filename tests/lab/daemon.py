@@ -207,6 +207,12 @@ class Daemon:
         assert answer.returncode in (0, 1), f"hotplugd status: {answer.returncode}\n{answer.stderr}"
         return cast("Json", json.loads(answer.stdout))
 
+    def is_fine(self) -> bool:
+        """Whether it says that nothing is wrong. Else it is an assertion, which says what is."""
+        problems = self.status()["problems"]
+        assert problems == []
+        return True
+
     def log(self) -> str:
         """What it has logged so far."""
         return self.stderr.read_text(errors="replace") if self.stderr.exists() else ""

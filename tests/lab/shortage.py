@@ -8,7 +8,7 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +17,15 @@ _UEVENTS: Final = "15"  # linux/netlink.h: NETLINK_KOBJECT_UEVENT
 
 
 @contextmanager
-def no_more_descriptors(pid: int | None = None) -> Iterator[None]:
-    """The process, ours where none is named, can open nothing meanwhile."""
+def no_more_descriptors(pid: int | None = None, but: int = 0) -> Iterator[None]:
+    """The process, ours where none is named, can open nothing meanwhile, but for so many at a time."""
     pid = pid or os.getpid()
     folder = f"/proc/{pid}/fd"
     # Ours had the listing itself open.
     taken = {int(each) for each in os.listdir(folder) if os.path.lexists(f"{folder}/{each}")}
-    lowest = next(number for number in count() if number not in taken)
+    first = next(islice((number for number in count() if number not in taken), but, None))
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, before[1]))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (first, before[1]))
     try:
         yield
     finally:

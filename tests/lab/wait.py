@@ -46,9 +46,10 @@ def _words(failed: AssertionError) -> str:
 
 
 def ended(pid: int) -> bool:
-    """Whether a process is no more, or only waits for its parent to notice."""
+    """Whether a process is no more, or only waits for its parent to notice (proc(5), /proc/pid/stat)."""
     try:
-        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+        # Not its command line, which is empty for a moment too where it becomes another program.
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in b"ZXx"
     except (FileNotFoundError, ProcessLookupError):
         return True
 

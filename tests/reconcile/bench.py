@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -134,12 +135,12 @@ class Bench:
     heard      what those inside were told: when it was asked for, where, and of which path and slot
     folders    which interface is inside under a name, and `veiled` instances show no sysfs inside
     pulled     the slots of interfaces whose hardware went while they were in an instance; of the others
-               `restored` gives what there is above them
+               `restored` gives what there is above them; `short` where no file can be opened to see that
     halves     nodes inside of entries that the server did not get to write down, by path
     nowhere    links that are somewhere else once they were made
     unlinked   raises what making or taking away a link inside fails with
     used       what the host does with devices, by syspath, `asking` how long it takes to ask and
-               `asked` when it was asked of which
+               `asked` when it was asked of which, `unsure` when it was known that it cannot be told
     kept       the links that are noted
     before     what was being put in when another ended, and `notes` the names of what is, by instance
     links      which slots have links; `unlinkable` and `unmakeable` slots fail
@@ -183,12 +184,14 @@ class Bench:
         self.nowhere: set[str] = set()
         self.unlinked: Callable[[str], None] = lambda _: None
         self.pulled: set[str] = set()
+        self.short = False
         self.restored: Callable[[Device], Device] = lambda device: device
         self.before: dict[InstanceName, dict[str, Entry]] = {}
         self.notes: dict[InstanceName, set[str]] = {}
         self.used: dict[str, str] = {}
         self.asking = 0.0
         self.asked: list[tuple[float, str]] = []
+        self.unsure: list[float] = []
         self.kept = Kept()
         self.seals = Seals()
         self.logged = LogCapture()
@@ -207,6 +210,7 @@ class Bench:
                 log,
                 lambda: f"at {now()}",
                 self.in_use,
+                lambda: self.unsure.append(now()),
                 dry_run,
                 BOOT,
             ),
@@ -233,6 +237,8 @@ class Bench:
 
     def restore(self, device: Device) -> Device | None:
         """An interface that is away, where its hardware is still there."""
+        if self.short:
+            raise OSError(errno.EMFILE, "Too many open files")
         return self.restored(device) if device.slot not in self.pulled else None
 
     # --- what tests do to the world ---------------------------------------------------------------------

@@ -132,6 +132,27 @@ async def test_a_link_that_cannot_be_removed_is_logged() -> None:
         "it cannot be removed",
         "error",
     )
+    # It is tried again until it can be, and that is not told each time.
+    await at(10)
+    assert ONE.slot in bench.links
+    bench.unlinkable.clear()
+    await at(20)
+    assert ONE.slot not in bench.links
+    assert len(bench.events("slot.problem")) == 1
+
+
+@in_virtual_time
+async def test_a_link_that_could_not_be_removed_stays_once_its_device_is_back() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.unlinkable.add(ONE.slot)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(10)
+    await bench.plug(ONE)
+    bench.unlinkable.clear()
+    await at(100)
+    assert ONE.slot in bench.links
+    assert bench.verified() == {"/dev/ttyUSB1": True}
 
 
 @in_virtual_time

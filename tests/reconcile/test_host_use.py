@@ -60,6 +60,17 @@ async def test_what_cannot_be_told_is_held_too() -> None:
     assert bench.told() == [
         f"{CANNOT_TELL}: no file can be opened; `force: true` in the rule attaches it all the same"
     ]
+    # So whoever knows looks again; and so for those that are read so, and that a rule takes.
+    assert bench.unsure == [0]
+    unknown = [replace(each, in_use=f"{CANNOT_TELL}: x") for each in (disk(), interface())]
+    bench.reconciler.set_rules(NOBODY)
+    bench.reconciler.device(unknown[0])
+    await at(10)
+    assert bench.unsure == [0]
+    bench.reconciler.set_rules(ALL)
+    assert bench.unsure == [0, 10, 10]
+    bench.reconciler.no_device(unknown[0].syspath)
+    assert bench.unsure == [0, 10, 10]
 
 
 @in_virtual_time

@@ -104,6 +104,26 @@ async def test_an_unlisted_interface_stays_while_its_hardware_does() -> None:
 
 
 @in_virtual_time
+async def test_hardware_that_nobody_can_ask_for_is_not_gone() -> None:
+    bench = await inside()
+    bench.short = True
+    bench.reconciler.listed_devices([], [])
+    await at(20)
+    assert (len(bench.requests), bench.told()) == (1, [])
+    # Nor is it known to another that starts, before the next listing.
+    again = Bench(*bench.instances.values())
+    again.inside, again.folders, again.short = bench.inside, bench.folders, True
+    await again.start()
+    await at(30)
+    assert again.reconciler.devices == 0
+    again.short = False
+    again.reconciler.listed_devices([], [])
+    assert again.reconciler.devices == 1
+    await at(40)
+    assert (again.requests, again.told()) == ([], [])
+
+
+@in_virtual_time
 async def test_a_pulled_interfaces_entry_stays_until_the_stop() -> None:
     bench = await inside()
     pull(bench)

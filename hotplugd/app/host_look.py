@@ -1,0 +1,90 @@
+"""Keeps it known which of the devices that rules take the host uses itself: no uevent says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from hotplugd.aio.backoff import Retry
+from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.host.in_use import in_use, in_use_by_anybody
+from hotplugd.host.open_files import cgroup_name
+from hotplugd.host.use_watch import HostWatch
+from hotplugd.model.values import CANNOT_TELL, Device
+from hotplugd.plan.kinds.kind import Want
+
+# What the host uses is told in some milliseconds.
+_ASKED: Final = 2.0
+# Seconds until it is asked again where that could not be told: at first, and at most.
+_PAUSES: Final = (1.0, 30.0)
+
+
+class HostLook:
+    """Looks when the host has begun or ended to use something, and again soon where it could not be told."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._loop = asyncio.get_running_loop()
+        # Set while it is to be seen what the host uses.
+        self._unseen = asyncio.Event()
+        self._watch = HostWatch(self._unseen.set)
+        self._retry = Retry()
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Listen. Raises OSError."""
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._watch.stop()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def unsure(self) -> None:
+        """Of a device that a rule takes it cannot be told. What is in the way may go without a word."""
+        if self._alarm is None:
+            pause, _ = self._retry.failed("", self._loop.time(), *_PAUSES)
+            self._alarm = self._loop.call_later(pause, self._ring)
+
+    async def run(
+        self, usable: Callable[[], list[tuple[Device, Want]]], found: Callable[[Device, str], None]
+    ) -> None:
+        """See what the host uses by now, again and again.
+
+        usable  gives the devices that rules take unless the host uses them, and where each would go
+        found   called with one of them that the host uses otherwise than was known, and how
+        """
+        while True:
+            await self._unseen.wait()
+            self._unseen.clear()
+            unsure = False
+            for device, want in usable():
+                used = in_use(device)
+                if device.in_use and not used:
+                    used = await self.in_use(replace(want, device=device))
+                unsure = unsure or used.startswith(CANNOT_TELL)
+                if used != device.in_use:
+                    found(device, used)
+            if unsure:
+                self.unsure()
+            else:
+                self._retry.reset()
+
+    async def in_use(self, want: Want) -> str:
+        """See `Tools`. Where disks are shared others may have them mounted."""
+        if want.device.subsystem != "block" or want.attach.share:
+            return in_use(want.device)
+        inside = cgroup_name(want.instance)
+        try:
+            return await self._threads.call(partial(in_use_by_anybody, want.device, inside), _ASKED)
+        except (NoThread, TimeoutError) as error:
+            return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._unseen.set()
