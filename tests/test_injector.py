@@ -104,9 +104,10 @@ def waiters() -> list[str]:
 
 
 @contextmanager
-def patience(bench: Bench, seconds: float) -> Iterator[None]:
+def patience(bench: Bench, seconds: float, starting: float | None = None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench.injector._program, "deadline", seconds)
+        patch.setattr(bench.injector._program, "starting", seconds if starting is None else starting)
         patch.setattr(injector, "_DEADLINE", seconds)
         yield
 
@@ -279,6 +280,28 @@ class TestSocket:
                 stale.bind(str(tmp_path / "inject"))
             with pytest.raises(Untold, match="Connection refused"):
                 await bench.injector.inject(BOX, ADD)
+
+        run(script)
+
+    def test_one_that_is_slow_to_start_is_waited_for_and_no_other_is_started(
+        self, run: Callable[[Script], None], tmp_path: Path
+    ) -> None:
+        os.mkfifo(gate := tmp_path / "gate")
+
+        async def script(bench: Bench) -> None:
+            wait_and_serve = ("sh", "-c", 'read -r _ <"$0"; exec "$@"', str(gate), *PROGRAM)
+            with socket_unit(tmp_path / "inject", *wait_and_serve) as programs, patience(bench, 0.2, 30):
+                told = asyncio.ensure_future(bench.injector.inject(BOX, ADD))
+                done, _ = await asyncio.wait([told], timeout=0.5)
+                assert not done
+                gate.write_text("\n")
+                await told
+                assert len(programs) == 1
+                # Once it has answered, it has no more time than others.
+                programs[0].send_signal(signal.SIGSTOP)
+                with pytest.raises(Untold, match="does not answer within 0 s"):
+                    await bench.injector.inject(BOX, ADD)
+                programs[0].kill()
 
         run(script)
 

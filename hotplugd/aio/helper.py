@@ -21,6 +21,8 @@ from typing import Final
 from hotplugd.aio.threads import Threads
 
 _DENIED: Final = ("Operation not permitted", "Permission denied")
+# A busy machine may be slow to start a program, and one more that starts makes it slower.
+_STARTS_WITHIN: Final = 30.0
 
 
 class Unanswered(Exception):
@@ -49,7 +51,8 @@ class Program:
     name       what it is called: its socket under systemd is hotplugd-NAME.socket
     file       the Python file that it is
     path       where systemd listens for it
-    deadline   the seconds that it has for an answer
+    deadline   the seconds that it has for an answer, once it has given one
+    starting   the seconds that one has for its first answer that was only just started
     most       the bytes that its longest answer has
     arguments  what it is started with where it is a child
     """
@@ -68,11 +71,13 @@ class Program:
         self.running: Running | None = None
         self.words: Sequence[str] = (sys.executable, "-I", "-S", file, *arguments)
         self.deadline = deadline
+        self.starting = max(deadline, _STARTS_WITHIN)
         self._threads = threads
         self._name = name
         self._path = path
         self._most = most
         self._over = False
+        self._answered = False
 
     async def ask(self, request: bytes, descriptors: Sequence[int]) -> bytes:
         """The answer to a request with these descriptors beside it. Raises Unanswered."""
@@ -91,8 +96,6 @@ class Program:
             if not answer and kept is not None:
                 # It ended while nobody needed it, perhaps because it was installed anew.
                 answer, opened = await self._exchange(request, descriptors)
-        except TimeoutError:
-            raise Unanswered(f"the program for it does not answer within {self.deadline:.0f} s") from None
         except OSError as error:
             raise Unanswered(f"the program for it cannot be reached: {error}") from error
         if not answer:
@@ -131,17 +134,22 @@ class Program:
         if self.running is not None:
             self.running.end()
             self.running = None
+            self._answered = False
 
     async def _exchange(self, request: bytes, descriptors: Sequence[int]) -> tuple[bytes, list[int]]:
-        """The program's answer, empty if it ended. Raises OSError and TimeoutError."""
+        """The program's answer, empty if it ended. Raises OSError, and Unanswered where it takes too long."""
         answer, opened = b"", list[int]()
+        limit = self.deadline if self._answered else self.starting
         try:
-            async with asyncio.timeout(self.deadline):
+            async with asyncio.timeout(limit):
                 if self.running is None:
                     self.running = self._connect() or await self._start()
                 with suppress(BrokenPipeError, ConnectionResetError):
                     socket.send_fds(self.running.channel, [request], descriptors)
                     answer, opened = await self._receive(self.running.channel)
+                    self._answered = True
+        except TimeoutError:
+            raise Unanswered(f"the program for it does not answer within {limit:.0f} s") from None
         finally:
             if not answer:  # one that comes late is not the next one's
                 self._drop()
@@ -184,7 +192,7 @@ class Program:
             return subprocess.Popen(self.words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={})
 
         try:
-            process = await self._threads.call(spawn, self.deadline)
+            process = await self._threads.call(spawn, self.starting)
         except BaseException:
             ours.close()
             raise

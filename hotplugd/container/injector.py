@@ -17,7 +17,7 @@ from hotplugd.model.ports import Unfit, Untold
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import InstanceName
 
-# A uevent takes a fraction of a millisecond, and the program some tens to start.
+# A uevent takes a fraction of a millisecond.
 _DEADLINE: Final = 2.0
 
 

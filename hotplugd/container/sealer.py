@@ -10,7 +10,7 @@ from hotplugd.aio.helper import Program, Unanswered
 from hotplugd.aio.threads import Threads
 from hotplugd.container import seal_helper
 
-# Sealing takes a fraction of a millisecond, and the program some tens to start.
+# Sealing takes a fraction of a millisecond.
 _DEADLINE: Final = 5.0
 
 
