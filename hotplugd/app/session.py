@@ -40,7 +40,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import CANNOT_TELL, Device, InstanceName
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.flapping import Flapping
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.rules.udev_ignore import ignore_rules
@@ -116,7 +116,7 @@ class Session:
         )
         # Slots of which there was a link when we started.
         self._before: Sequence[str] = ()
-        tools = Tools(
+        ports = Ports(
             self._lxd,
             self._inspector,
             self._injector,
@@ -131,7 +131,7 @@ class Session:
             dry_run,
             boot(),
         )
-        self.reconciler = Reconciler(tools, rules)
+        self.reconciler = Reconciler(ports, rules)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
         # Set while it is to be seen what the host uses.
         self._unseen = asyncio.Event()
@@ -326,7 +326,7 @@ class Session:
                     self.reconciler.found_used(device, used)
 
     async def _in_use(self, want: Want) -> str:
-        """See `Tools`. Where disks are shared others may have them mounted."""
+        """See `Ports`. Where disks are shared others may have them mounted."""
         if want.device.subsystem != "block" or want.attach.share:
             return in_use(want.device)
         inside = cgroup_name(want.instance)

@@ -13,7 +13,7 @@ from functools import partial
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import names_for
 from hotplugd.model.values import InstanceName
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.worker import Worker
 
 
@@ -23,8 +23,8 @@ class SlotRemoval:
     devices  the name of the device that had each slot, for messages
     """
 
-    def __init__(self, tools: Tools, activity: Activity, workers: Mapping[InstanceName, Worker]) -> None:
-        self._tools = tools
+    def __init__(self, ports: Ports, activity: Activity, workers: Mapping[InstanceName, Worker]) -> None:
+        self._ports = ports
         self._activity = activity
         self._workers = workers
         self._listed = False
@@ -36,7 +36,7 @@ class SlotRemoval:
         """A device with a node is gone. device: its name, for messages"""
         self.devices[slot] = device
         try:
-            self._tools.slots.cut(slot)
+            self._ports.slots.cut(slot)
         except OSError as error:
             self._tell(slot, error)
         names = names_for(slot)
@@ -76,13 +76,13 @@ class SlotRemoval:
                 self._by.setdefault(name, set()).add(slot)
                 return
         try:
-            self._tools.slots.remove(slot)
+            self._ports.slots.remove(slot)
         except OSError as error:
             self._tell(slot, error)
         del self.devices[slot]
 
     def _tell(self, slot: str, error: OSError) -> None:
-        self._tools.log.error("slot.problem", device=self.devices[slot], reason=str(error))
+        self._ports.log.error("slot.problem", device=self.devices[slot], reason=str(error))
 
 
 def _look_again(worker: Worker, fine: bool) -> None:
