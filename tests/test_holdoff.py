@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, Holdoff, Plug, plug_of
+from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, HoldOff, Plug, plug_of
 from tests.devices import console, disk, interface, phone
 
 _PORT = "/sys/devices/pci0000:00/usb1/1-4"
@@ -18,7 +18,7 @@ def plug(place: str = _PORT, identity: str = "") -> Plug:
     return Plug(place, f"number {next(_NUMBERS)}", identity)
 
 
-def flap(holdoff: Holdoff, every: float, times: int, start: float = 0.0, **about: str) -> float:
+def flap(holdoff: HoldOff, every: float, times: int, start: float = 0.0, **about: str) -> float:
     """A device that is plugged so often. Returns when it was held off."""
     for number in range(times):
         now = start + number * every
@@ -34,16 +34,16 @@ def flap(holdoff: Holdoff, every: float, times: int, start: float = 0.0, **about
 
 @pytest.mark.parametrize("every", [0.01, 0.3, 1, 2.9])
 def test_a_device_that_flaps_is_held_off_at_its_place(every: float) -> None:
-    assert flap(Holdoff(), every, 1000) == pytest.approx(MOST * every)
+    assert flap(HoldOff(), every, 1000) == pytest.approx(MOST * every)
 
 
 @pytest.mark.parametrize(("times", "every"), [(10, 1), (10, 3), (25, 1), (40, 0.1), (10_000, 3.01)])
 def test_a_phone_that_is_flashed_and_who_plugs_by_hand_is_not(times: int, every: float) -> None:
-    assert flap(Holdoff(), every, times, identity="R5C1") == float("inf")
+    assert flap(HoldOff(), every, times, identity="R5C1") == float("inf")
 
 
 def test_many_devices_at_places_of_their_own_are_not_held_off() -> None:
-    holdoff = Holdoff()
+    holdoff = HoldOff()
     for number in range(10_000):
         about = plug(f"/sys/devices/virtual/vc/vcsa{number}", f"R5C{number}")
         assert holdoff.heard(about.place, 0, plugged=True) <= 0
@@ -51,14 +51,14 @@ def test_many_devices_at_places_of_their_own_are_not_held_off() -> None:
 
 
 def test_a_serial_that_changes_each_time_does_not_help() -> None:
-    holdoff = Holdoff()
+    holdoff = HoldOff()
     for number in range(MOST):
         assert holdoff.plugged(plug(identity=f"S{number}"), number * 0.1) is None
     assert holdoff.plugged(plug(identity="another"), 5) is not None
 
 
 def test_neither_do_many_ports() -> None:
-    holdoff, told = Holdoff(), 0
+    holdoff, told = HoldOff(), 0
     for number in range(1000):
         about = plug(f"{_PORT}.{number % 20}", "R5C1")
         if holdoff.heard(about.place, number * 0.1, plugged=True) <= number * 0.1:
@@ -68,7 +68,7 @@ def test_neither_do_many_ports() -> None:
 
 
 def test_devices_that_share_a_serial_are_counted_at_their_places_alone() -> None:
-    holdoff = Holdoff()
+    holdoff = HoldOff()
     for turn in range(10):
         for number in range(20):
             assert holdoff.plugged(plug(f"{_PORT}.{number}", "0123456789ABCDEF"), turn * 3) is None
@@ -77,13 +77,13 @@ def test_devices_that_share_a_serial_are_counted_at_their_places_alone() -> None
 
 
 def test_who_flaps_with_anothers_serial_does_not_hold_that_one_off() -> None:
-    holdoff = Holdoff()
+    holdoff = HoldOff()
     assert flap(holdoff, 0.1, 1000, identity="R5C1") == pytest.approx(4)
     assert holdoff.plugged(plug(f"{_PORT}.9", "R5C1"), 5) is None
 
 
 def test_what_hangs_from_it_is_held_off_with_it_and_its_neighbours_are_not() -> None:
-    holdoff = Holdoff()
+    holdoff = HoldOff()
     since = flap(holdoff, 0.1, 1000)
     for below in ("", "/1-4:1.0/ttyUSB0/tty/ttyUSB0", ".1", "/1-4.1"):
         held = below in ("", "/1-4:1.0/ttyUSB0/tty/ttyUSB0", "/1-4.1")
@@ -92,7 +92,7 @@ def test_what_hangs_from_it_is_held_off_with_it_and_its_neighbours_are_not() -> 
 
 
 def test_a_calm_ends_it_and_each_plug_begins_the_calm_anew() -> None:
-    holdoff = Holdoff()
+    holdoff = HoldOff()
     since = flap(holdoff, 0.1, 1000)
     assert [each.until - since for each in holdoff.holds(since)] == [CALM]
     assert holdoff.heard(_PORT, since + 9, plugged=True) == since + 9 + CALM
@@ -104,7 +104,7 @@ def test_a_calm_ends_it_and_each_plug_begins_the_calm_anew() -> None:
 
 
 def test_after_the_calm_it_may_be_plugged_by_hand_and_flaps_less_often() -> None:
-    holdoff = Holdoff()
+    holdoff = HoldOff()
     since = flap(holdoff, 0.1, 1000)
     assert flap(holdoff, 1, 8, since + CALM) == float("inf")
     since += CALM + 10
@@ -117,21 +117,21 @@ def test_after_the_calm_it_may_be_plugged_by_hand_and_flaps_less_often() -> None
 
 
 def test_what_is_read_again_of_one_enumeration_does_not_count() -> None:
-    holdoff = Holdoff()
+    holdoff = HoldOff()
     about = plug()
     assert [holdoff.plugged(about, 0) for _ in range(1000)] == [None] * 1000
 
 
 def test_what_cannot_be_attached_does_not_count() -> None:
-    assert [Holdoff().plugged(Plug(_PORT, ""), 0) for _ in range(1000)] == [None] * 1000
+    assert [HoldOff().plugged(Plug(_PORT, ""), 0) for _ in range(1000)] == [None] * 1000
 
 
 def test_none_is_held_off_where_there_is_no_limit() -> None:
-    assert flap(Holdoff(0), 0, 1000) == float("inf")
+    assert flap(HoldOff(0), 0, 1000) == float("inf")
 
 
 def test_names_that_are_made_up_do_not_fill_the_memory() -> None:
-    holdoff = Holdoff()
+    holdoff = HoldOff()
     flap(holdoff, 0.01, 1000)
     for number in range(20_000):
         holdoff.plugged(plug(f"/sys/devices/virtual/input/input{number}", f"S{number}"), 1)
@@ -141,7 +141,7 @@ def test_names_that_are_made_up_do_not_fill_the_memory() -> None:
 
 
 def test_the_window_is_long_enough_for_a_slow_flap() -> None:
-    assert flap(Holdoff(), WINDOW / MOST - 0.01, 10 * MOST) < float("inf")
+    assert flap(HoldOff(), WINDOW / MOST - 0.01, 10 * MOST) < float("inf")
 
 
 def test_a_usb_device_and_what_hangs_from_it_are_one_plug() -> None:

@@ -76,7 +76,7 @@ class HostLook:
                 self._retry.reset()
 
     async def in_use(self, want: Want) -> str:
-        """See `Tools`. Where disks are shared others may have them mounted."""
+        """See `Ports`. Where disks are shared others may have them mounted."""
         if want.device.subsystem != "block" or want.attach.share:
             return in_use(want.device)
         inside = cgroup_name(want.instance)

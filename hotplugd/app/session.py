@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -35,7 +35,7 @@ from hotplugd.model.ports import ServerError, ServerInfo, Unreachable
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.reconcile.flapping import Flapping
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.rules.udev_ignore import ignore_rules
@@ -109,9 +109,9 @@ class Session:
             Sealer(self._threads, config.seal), self._opener, self._inspector.node, self._unsealed
         )
         # Slots of which there was a link when we started.
-        self._before: list[str] = []
+        self._before: Sequence[str] = ()
         self._host = HostLook(self._threads)
-        tools = Tools(
+        ports = Ports(
             self._lxd,
             self._inspector,
             self._injector,
@@ -127,7 +127,7 @@ class Session:
             dry_run,
             boot(),
         )
-        self.reconciler = Reconciler(tools, rules)
+        self.reconciler = Reconciler(ports, rules)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
 

@@ -12,7 +12,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device
 from hotplugd.plan.desired import wants
 from hotplugd.plan.identity import identity
-from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, Hold, Holdoff, plug_of
+from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, Hold, HoldOff, plug_of
 from hotplugd.rules.ruleset import RuleSet
 
 _MOST_PLACES: Final = 256
@@ -22,13 +22,13 @@ class Flapping:
     """What udev's adapter asks before it tells of a device; see `waiting.Gate`. Times are the event loop's.
 
     rules  those by which somebody is concerned
-    most   see `Holdoff`
+    most   see `HoldOff`
     """
 
     def __init__(self, log: FilteringBoundLogger, rules: Callable[[], RuleSet], most: int = MOST) -> None:
         self._log = log
         self._rules = rules
-        self._holdoff = Holdoff(most)
+        self._holdoff = HoldOff(most)
         # The last device of each subsystem, at places that are held off or soon will be.
         self._seen: dict[str, dict[str, Device]] = {}
 

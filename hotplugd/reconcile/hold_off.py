@@ -100,7 +100,7 @@ class _Count:
             self.since.popleft()
 
 
-class Holdoff:
+class HoldOff:
     """Counts plugs. most: more than these within the window are too many; 0 for no limit."""
 
     def __init__(self, most: int = MOST) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from hotplugd.aio.backoff import LONG_AGO
 from hotplugd.model.values import Device
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 
 # An answer is valid for this many seconds, which is enough for another plan.
 _FRESH: Final = 0.2
@@ -23,8 +23,8 @@ class HostUse:
     used  called with a device that the host uses, and how
     """
 
-    def __init__(self, tools: Tools, used: Callable[[Device, str], None]) -> None:
-        self._tools = tools
+    def __init__(self, ports: Ports, used: Callable[[Device, str], None]) -> None:
+        self._ports = ports
         self._used = used
         # Until when each slot's device is known to be free.
         self._free: dict[str, float] = {}
@@ -37,7 +37,7 @@ class HostUse:
         """Ask of each device whether the host uses it."""
         self._free = {slot: until for slot, until in self._free.items() if until > now()}
         for want in wants:
-            if how := await self._tools.in_use(want):
+            if how := await self._ports.in_use(want):
                 self._used(want.device, how)
             else:
                 self._free[want.slot] = now() + _FRESH

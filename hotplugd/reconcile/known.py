@@ -15,7 +15,7 @@ from hotplugd.reconcile.failed_starts import FailedStarts
 from hotplugd.reconcile.freshness import EDITED, Freshness
 from hotplugd.reconcile.observed import Observed
 from hotplugd.reconcile.orphans import Orphans
-from hotplugd.reconcile.pause import Pause
+from hotplugd.reconcile.server_backoff import ServerBackoff
 from hotplugd.reconcile.verify import Verifier
 
 
@@ -41,7 +41,7 @@ class Known:
     plan: Plan = field(default_factory=Plan)
     planned: bool = False
     sending: frozenset[str] = frozenset()
-    pause: Pause = field(default_factory=Pause)
+    backoff: ServerBackoff = field(default_factory=ServerBackoff)
     batching: Batching = field(default_factory=Batching)
     failed_starts: FailedStarts = field(default_factory=FailedStarts)
 
@@ -67,8 +67,8 @@ class Known:
     def problems(self, now: float) -> list[Problem]:
         """What is wrong with it, but for what was seen inside."""
         problems = list(self.plan.problems)
-        if self.pause.message:
-            problems.append(Problem("", "", f"{self.name}: {self.pause.message}"))
+        if self.backoff.message:
+            problems.append(Problem("", "", f"{self.name}: {self.backoff.message}"))
         problems += [Problem("", "", f"{self.name}: {why}") for why, busy in self.busy(now).items() if busy]
         return problems + self.batching.problems(now) + self.orphans.problems()
 

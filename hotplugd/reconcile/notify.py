@@ -22,7 +22,7 @@ from hotplugd.model.values import Devnum, Inside, Instance, InstanceName
 from hotplugd.plan.change import Attachment, Plan
 from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.notification import Notification
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.retry_queue import RetryQueue
 
 _HAPPENED: Final = {"add": "is there", "remove": "is gone"}
@@ -31,9 +31,9 @@ _HAPPENED: Final = {"add": "is there", "remove": "is gone"}
 class Notifier:
     """What is told to one instance, and what could not be."""
 
-    def __init__(self, name: InstanceName, tools: Tools, activity: Activity, log: EventLog) -> None:
+    def __init__(self, name: InstanceName, ports: Ports, activity: Activity, log: EventLog) -> None:
         self._name = name
-        self._tools = tools
+        self._ports = ports
         self._log = log
         self._notified = Notified()
         self._unfit: dict[tuple[str, str], Problem] = {}
@@ -55,7 +55,7 @@ class Notifier:
 
     def tell(self, plan: Plan, instance: Instance, inside: Inside | None) -> None:
         """There is nothing to send to the server, and this is how things are: tell what has to be told."""
-        if inside is None or inside.error or self._tools.dry_run:
+        if inside is None or inside.error or self._ports.dry_run:
             return
         self._facts = (plan, instance, inside)
         self._queue.run()
@@ -75,7 +75,7 @@ class Notifier:
     async def _inject(self, notification: Notification) -> None:
         life, wrong = self._queue.life, None
         try:
-            uevent = await self._tools.injector.inject(self._name, notification.uevent)
+            uevent = await self._ports.injector.inject(self._name, notification.uevent)
         except Unfit as error:
             # It never can be told: others are not to wait for it.
             uevent, wrong = notification.uevent, self._problem(notification, str(error))

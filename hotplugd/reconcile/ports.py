@@ -79,7 +79,7 @@ class SealsPort(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class Ports:
     """What workers work with.
 
     restore  an interface that is away, with the devices above it as they are; None where they are gone.
@@ -97,8 +97,8 @@ class Tools:
     injector: InjectorPort
     slots: SlotsPort
     seals: SealsPort
-    notes: EntryJournal
-    links: LinkJournal
+    entry_journal: EntryJournal
+    link_journal: LinkJournal
     restore: Callable[[Device], Device | None]
     log: FilteringBoundLogger
     now: Callable[[], str]

@@ -22,7 +22,7 @@ from hotplugd.plan.kinds.kind import Claim, Want
 from hotplugd.reconcile.assignments import Assignments
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.nic_locations import NicLocations
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.slot_removal import SlotRemoval
 from hotplugd.reconcile.worker import Worker
 from hotplugd.rules.ruleset import RuleSet
@@ -34,21 +34,21 @@ class Reconciler:
     Nothing is planned before both were listed: without devices every entry would be removed.
     """
 
-    def __init__(self, tools: Tools, rules: RuleSet) -> None:
-        self._tools = tools
+    def __init__(self, ports: Ports, rules: RuleSet) -> None:
+        self._ports = ports
         self._loop = asyncio.get_running_loop()
         self._inventory = Inventory()
         self._workers: dict[InstanceName, Worker] = {}
         self._nics = NicLocations(
-            tools.boot, self._workers, self._inventory, self._may_have, self._restore, self._gone
+            ports.boot, self._workers, self._inventory, self._may_have, self._restore, self._gone
         )
         self._away = self._nics.away
-        self._assignments = Assignments(rules, self._workers, self._nics.claimants, self._judge, tools.log)
+        self._assignments = Assignments(rules, self._workers, self._nics.claimants, self._judge, ports.log)
         self._ownership = self._assignments.ownership
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
-        self._slot_removal = SlotRemoval(tools, self._activity, self._workers)
+        self._slot_removal = SlotRemoval(ports, self._activity, self._workers)
 
     # --- what is known ----------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Reconciler:
         self._inventory.instances_listed = True
         by_name = {instance.id: instance for instance in instances}
         self._ownership.gather()
-        noted = {*self._tools.notes.names(), *self._tools.links.names()}
+        noted = {*self._ports.entry_journal.names(), *self._ports.link_journal.names()}
         for name in by_name.keys() | self._workers.keys() | noted:
             self._worker(name).listed(by_name.get(name), asked)
         self._ownership.tell()
@@ -227,7 +227,7 @@ class Reconciler:
         problems = self._assignments.problems() + self._nics.problems()
         for _, worker in sorted(self._workers.items()):
             problems += [problem for problem in worker.problems() if not problem.guard]
-        problems += self._tools.seals.problems()
+        problems += self._ports.seals.problems()
         return list(dict.fromkeys(problems))
 
     # --- what moves into instances ----------------------------------------------------------------------
@@ -284,14 +284,14 @@ class Reconciler:
     def _restore(self, device: Device) -> None:
         """An interface is inside that nobody has seen on the host since we started."""
         with suppress(OSError):  # nobody can tell before the next listing
-            if (restored := self._tools.restore(device)) is not None:
+            if (restored := self._ports.restore(device)) is not None:
                 self._inventory.slots.add(restored.slot)
                 self._leaves(restored)
 
     def _is_lost(self, device: Device) -> bool:
         """Whether what an interface hangs from is gone, while it is in an instance."""
         try:
-            return self._tools.restore(device) is None
+            return self._ports.restore(device) is None
         except OSError:  # nobody can tell before the next listing
             return False
 
@@ -302,7 +302,7 @@ class Reconciler:
         key = device.key
         before, now = self._assignments.assign(device, gone=gone, was=was)
         if now.rule is not None and device.in_use.startswith(CANNOT_TELL):
-            self._tools.unsure()
+            self._ports.unsure()
         if before is not None and before.wants == now.wants and was in ("", key):
             return
         for name in {want.instance for want in (*(before.wants if before else ()), *now.wants)}:
@@ -318,7 +318,7 @@ class Reconciler:
 
     def _unlink(self, device: Device) -> None:
         # Whatever the rules say now: an entry from before may be left that names the link.
-        if device.devnum is None or self._tools.dry_run:
+        if device.devnum is None or self._ports.dry_run:
             return
         self._slot_removal.leave(device.slot, str(device))
 
@@ -329,7 +329,7 @@ class Reconciler:
     def _worker(self, name: InstanceName) -> Worker:
         if name not in self._workers:
             self._workers[name] = Worker(
-                name, self._tools, self._activity, self._inventory, self._away, self, self._forgotten
+                name, self._ports, self._activity, self._inventory, self._away, self, self._forgotten
             )
         return self._workers[name]
 

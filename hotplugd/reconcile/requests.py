@@ -10,7 +10,7 @@ from hotplugd.model.ports import Gone, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.reconcile.known import Known
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 
 
 class Requests:
@@ -23,26 +23,26 @@ class Requests:
     def __init__(
         self,
         known: Known,
-        tools: Tools,
+        ports: Ports,
         since: Mapping[str, float],
         learned: Callable[[InstanceName, Instance | None], None],
     ) -> None:
         self._known = known
-        self._tools = tools
+        self._ports = ports
         self._since = since
         self._tell_learned = learned
         self._loop = asyncio.get_running_loop()
 
     def ask_at(self) -> float:
         """When the server may be asked how the instance is."""
-        return max(self._known.pause.ask_at, self._known.freshness.due())
+        return max(self._known.backoff.ask_at, self._known.freshness.due())
 
     async def seal(self, names: Iterable[str]) -> None:
         """Seal the nodes of these entries inside the instance: they are about to be removed."""
-        if (actual := self._known.actual) is not None and actual.has_nodes and not self._tools.dry_run:
+        if (actual := self._known.actual) is not None and actual.has_nodes and not self._ports.dry_run:
             there = actual.entries
             leaving = [there.get(name, Entry(name, {})) for name in names]
-            await self._tools.seals.seal(self._known.name, leaving)
+            await self._ports.seals.seal(self._known.name, leaving)
 
     async def ask(self) -> None:
         """Ask the server how the instance is, if it may be asked now."""
@@ -53,16 +53,16 @@ class Requests:
         # Before the server is asked: what happens while it answers may not be in the answer.
         self._known.planned = False
         self._known.freshness.begin(now)
-        self._known.pause.asked()
+        self._known.backoff.asked()
         try:
-            self.learn(await self._tools.server.get(self._known.name))
+            self.learn(await self._ports.server.get(self._known.name))
         except Gone:
             known = self._known.actual is not None or self._known.freshness.missed > 0
-            self._known.pause.reset()
+            self._known.backoff.reset()
             self._known.batching.hurry()
             self.learn(None)
             if known and self._known.wants and (pause := self._known.freshness.is_missing()) is not None:
-                self._known.pause.wait(self._loop.time() + pause)
+                self._known.backoff.wait(self._loop.time() + pause)
         except ServerError as error:
             self._back_off(error, asking=True)
 
@@ -73,11 +73,11 @@ class Requests:
         now, before = self._loop.time(), self._known.actual
         moved = before is not None and actual is not None and before.location != actual.location
         self._known.freshness.learned(now, moved=moved, exists=actual is not None)
-        self._known.pause.learned(before, actual, now)
+        self._known.backoff.learned(before, actual, now)
         self._known.failed_starts.learned(actual)
-        if not self._tools.dry_run:
+        if not self._ports.dry_run:
             self._known.orphans.learned(before, actual, self._known.sending)
-            self._tools.seals.has(self._known.name, actual)
+            self._ports.seals.has(self._known.name, actual)
         self._known.actual = actual
         self._known.planned = False
         self._tell_learned(self._known.name, actual)
@@ -88,7 +88,7 @@ class Requests:
         for change in batch:
             try:
                 if change.want is not None and "source" in change.entry.config:
-                    self._tools.slots.make(change.want.device)
+                    self._ports.slots.make(change.want.device)
             except OSError as error:
                 self._hold(change, f"its link in {entries.SLOTS} cannot be made: {error}")
             else:
@@ -117,7 +117,7 @@ class Requests:
         if leaving := [change.entry.name for change in batch if change.action != "add"]:
             await self.seal(leaving)
         try:
-            actual = await self._tools.server.apply(self._known.name, put, remove)
+            actual = await self._ports.server.apply(self._known.name, put, remove)
         except Refused as error:
             self._known.freshness.expect_nothing()
             if error.half:
@@ -135,7 +135,7 @@ class Requests:
             self._back_off(error)
         else:
             self._known.orphans.done()
-            self._known.pause.reset()
+            self._known.backoff.reset()
             self.learn(actual)
             self._done(batch)
         finally:
@@ -150,9 +150,9 @@ class Requests:
         Returns whether the server answers.
         """
         self._known.planned, self._known.freshness.answered = False, False
-        await self._tools.seals.seal(self._known.name, [change.entry for change in left])
+        await self._ports.seals.seal(self._known.name, [change.entry for change in left])
         try:
-            await self._tools.server.clear(self._known.name, [change.entry for change in left])
+            await self._ports.server.clear(self._known.name, [change.entry for change in left])
         except Refused as error:
             if len(left) > 1:
                 for change in left:
@@ -183,7 +183,7 @@ class Requests:
         since = ""
         if actual and actual.config.get(entries.MARK_INSTANCE) == entry.config[entries.MARK_INSTANCE]:
             since = actual.config.get(entries.MARK_SINCE, "")
-        return Entry(entry.name, {**entry.config, entries.MARK_SINCE: since or self._tools.now()})
+        return Entry(entry.name, {**entry.config, entries.MARK_SINCE: since or self._ports.now()})
 
     # --- what came of a request -------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Requests:
     def _back_off(self, error: ServerError, *, asking: bool = False) -> None:
         self._known.freshness.stale = True
         runs = self._known.actual is None or self._known.actual.running
-        pause, new = self._known.pause.failed(error, self._loop.time(), asking=asking, runs=runs)
+        pause, new = self._known.backoff.failed(error, self._loop.time(), asking=asking, runs=runs)
         if new:
             self._known.log.refused(str(error), pause)
 

@@ -16,7 +16,7 @@ from hotplugd.aio.backoff import Retry
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import names_for
 from hotplugd.model.values import InstanceName
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.worker import Worker
 
 # Seconds until links that could not be taken away are tried again: at first, and at most.
@@ -29,8 +29,8 @@ class SlotRemoval:
     devices  the name of the device that had each slot, for messages
     """
 
-    def __init__(self, tools: Tools, activity: Activity, workers: Mapping[InstanceName, Worker]) -> None:
-        self._tools = tools
+    def __init__(self, ports: Ports, activity: Activity, workers: Mapping[InstanceName, Worker]) -> None:
+        self._ports = ports
         self._activity = activity
         self._workers = workers
         self._loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ class SlotRemoval:
                 self._by.setdefault(name, set()).add(slot)
                 return
         try:
-            self._tools.slots.remove(slot)
+            self._ports.slots.remove(slot)
         except OSError as error:
             self._fail(slot, error)
         else:
@@ -105,14 +105,14 @@ class SlotRemoval:
 
     def _cut(self, slot: str) -> None:
         try:
-            self._tools.slots.cut(slot)
+            self._ports.slots.cut(slot)
         except OSError as error:
             self._fail(slot, error)
 
     def _fail(self, slot: str, error: OSError) -> None:
         """Try again later."""
         if slot not in self._told:
-            self._tools.log.error("slot.problem", device=self.devices[slot], reason=str(error))
+            self._ports.log.error("slot.problem", device=self.devices[slot], reason=str(error))
         self._told.add(slot)
         self._failed.add(slot)
         if self._alarm is None:

@@ -15,7 +15,7 @@ from hotplugd.model.entry import MARK_LINKS, is_ours, links_of, place_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName, Link, Node, quoted
 from hotplugd.plan.change import Attachment
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.retry_queue import RetryQueue
 
 
@@ -34,13 +34,13 @@ class Symlinks:
     """The links of one instance. changed is called with the paths of links that were made or removed."""
 
     def __init__(
-        self, name: InstanceName, tools: Tools, activity: Activity, changed: Callable[[Iterable[str]], None]
+        self, name: InstanceName, ports: Ports, activity: Activity, changed: Callable[[Iterable[str]], None]
     ) -> None:
         self._name = name
-        self._tools = tools
+        self._ports = ports
         self._changed = changed
         # The links that exist, or are about to, by path; and what the journal says.
-        self._links = dict(tools.links.take(name))
+        self._links = dict(ports.link_journal.take(name))
         self._noted = dict(self._links)
         # Entries of version 1 whose links were read already: some may have been removed since.
         self._read: set[str] = set()
@@ -83,7 +83,7 @@ class Symlinks:
 
     def link(self, attachments: Iterable[Attachment], instance: Instance, inside: Inside | None) -> None:
         """Make what is missing and remove what is not wanted, given what was seen inside."""
-        if inside is None or inside.error or self._tools.dry_run or self._queue.is_busy:
+        if inside is None or inside.error or self._ports.dry_run or self._queue.is_busy:
             return
         self._find(list(attachments), instance, inside)
         self._note()
@@ -157,7 +157,7 @@ class Symlinks:
     def _note(self) -> None:
         if self._links != self._noted:
             self._noted = dict(self._links)
-            self._tools.links.note(self._name, self._noted)
+            self._ports.link_journal.note(self._name, self._noted)
 
     def _doubt(self, unseen: set[Task]) -> None:
         """A look does not show these, though they were carried out: try again after a pause."""
@@ -168,13 +168,13 @@ class Symlinks:
             self._queue.fail(task, reason)
 
     async def _carry_out(self, task: Task) -> None:
-        await self._tools.server.link(self._name, task.path, task.target)
+        await self._ports.server.link(self._name, task.path, task.target)
         self._queue.unconfirmed.add(task)
         self._changed([task.path])
 
     def _failed(self, task: Task, reason: str, pause: float) -> None:
         who = str(self._name)
-        self._tools.log.warning("link.problem", instance=who, path=task.path, reason=reason, retry_in=pause)
+        self._ports.log.warning("link.problem", instance=who, path=task.path, reason=reason, retry_in=pause)
 
 
 def _in_the_way(name: InstanceName, task: Task, node: Node) -> Problem:

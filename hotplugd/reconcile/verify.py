@@ -19,7 +19,7 @@ from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.notify import Notifier
 from hotplugd.reconcile.observed import BUSY, Observed
 from hotplugd.reconcile.orphans import Orphans
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.symlinks import Symlinks
 
 
@@ -35,7 +35,7 @@ class Verifier:
     def __init__(
         self,
         name: InstanceName,
-        tools: Tools,
+        ports: Ports,
         activity: Activity,
         report: EventLog,
         orphans: Orphans,
@@ -43,15 +43,15 @@ class Verifier:
         learned: Callable[[], None],
     ) -> None:
         self._name = name
-        self._tools = tools
+        self._ports = ports
         self._activity = activity
         self._log = report
         self._orphans = orphans
         self._learned = learned
         self._loop = asyncio.get_running_loop()
         self._observed = observed
-        self._symlinks = Symlinks(name, tools, activity, self._linked)
-        self._notifier = Notifier(name, tools, activity, report)
+        self._symlinks = Symlinks(name, ports, activity, self._linked)
+        self._notifier = Notifier(name, ports, activity, report)
         self.is_looked_at = False
         # The names of the interfaces that entries put inside.
         self._nics: list[str] = []
@@ -119,7 +119,7 @@ class Verifier:
     async def _look_at(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
         begun = self._observed.begin(self._loop.time())
         try:
-            inside = await self._tools.inspector.look(self._name, paths, interfaces)
+            inside = await self._ports.inspector.look(self._name, paths, interfaces)
         except ServerError as error:
             inside = Inside(error=str(error))
         counts = self._observed.seen(begun, inside, self._loop.time())

@@ -29,7 +29,7 @@ from hotplugd.reconcile.known import Known
 from hotplugd.reconcile.moved_nics import MovedNics, PresentDevices
 from hotplugd.reconcile.observed import Observed
 from hotplugd.reconcile.orphans import Orphans
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.requests import Requests
 from hotplugd.reconcile.step import Ask, Check, Clear, Look, MakePlan, Rest, Send, State, next_step
 from hotplugd.reconcile.verify import Verifier
@@ -61,7 +61,7 @@ class Worker:
     def __init__(
         self,
         name: InstanceName,
-        tools: Tools,
+        ports: Ports,
         activity: Activity,
         inventory: Inventory,
         nics: MovedNics,
@@ -69,18 +69,18 @@ class Worker:
         forgotten: float,
     ) -> None:
         self.name = name
-        self._tools = tools
+        self._ports = ports
         self._activity = activity
         self._inventory = inventory
         self._nics = nics
         self._present = PresentDevices(name, inventory.slots, nics)
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        log, orphans, observed = EventLog(name, tools.log), Orphans(name, tools.notes), Observed()
-        self._verifier = Verifier(name, tools, activity, log, orphans, observed, self._looked)
+        log, orphans, observed = EventLog(name, ports.log), Orphans(name, ports.entry_journal), Observed()
+        self._verifier = Verifier(name, ports, activity, log, orphans, observed, self._looked)
         self._known = Known(name, log, orphans, observed, self._verifier, Freshness(forgotten))
-        self._requests = Requests(self._known, tools, inventory.since, listener.learned)
-        self._host_use = HostUse(tools, listener.found_used)
+        self._requests = Requests(self._known, ports, inventory.since, listener.learned)
+        self._host_use = HostUse(ports, listener.found_used)
         self._working = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = NEVER
@@ -97,7 +97,7 @@ class Worker:
 
     def listed(self, actual: Instance | None, asked: float) -> None:
         """The server listed its instances, and this one was like this, some time after it was asked."""
-        self._known.pause.listed()
+        self._known.backoff.listed()
         self._known.orphans.hurry()
         if self._known.freshness.takes_listing(asked, working=self._working):
             self._requests.learn(actual)
@@ -106,10 +106,10 @@ class Worker:
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
         self._known.freshness.stale = True
-        self._known.pause.heard()
+        self._known.backoff.heard()
         if self._known.freshness.missed:
             # It exists: do not wait for the next search.
-            self._known.pause.end()
+            self._known.backoff.end()
         self.kick()
 
     def moved(self) -> None:
@@ -138,7 +138,7 @@ class Worker:
     def restarted(self) -> None:
         """The instance restarted or stopped."""
         self._verifier.forget()
-        self._tools.seals.restarted(self.name)
+        self._ports.seals.restarted(self.name)
         self.forget_inside()
         self.refresh()
 
@@ -260,12 +260,11 @@ class Worker:
 
     def _state(self) -> State:
         now = self._loop.time()
-        known, fresh, pause = self._known, self._known.freshness, self._known.pause
-        is_old = fresh.stale or min(pause.look_at, fresh.again_at) <= now
+        known, fresh, backoff = self._known, self._known.freshness, self._known.backoff
+        is_old = fresh.stale or min(backoff.look_at, fresh.again_at) <= now
         stale = is_old and not fresh.answered
-        sends = known.planned and not stale and pause.until <= now
-        changes = known.plan.changes
-        batch = known.batching.batch(changes, now) if sends and changes else []
+        sends = known.planned and not stale and backoff.until <= now
+        batch = known.batching.batch(known.plan.changes, now) if sends and known.plan.changes else []
         doubtful = sends and known.orphans.records
         added = [change.want for change in batch if change.action == "add" and change.want is not None]
         to_check = [want for want in added if may_be_used(want)]
@@ -275,21 +274,20 @@ class Worker:
             ask_at=self._requests.ask_at() if stale else LONG_AGO,
             listed=self._inventory.devices_listed and self._inventory.instances_listed,
             planned=known.planned,
-            send_at=pause.until,
+            send_at=backoff.until,
             orphans=known.orphans.to_clear(known.actual, now) if doubtful else (),
             batch=batch,
             blocking=known.orphans.in_the_way(batch) if doubtful else (),
             unchecked=self._host_use.unchecked(to_check, now) if to_check else (),
             echoed=fresh.echoed,
             look_at=self._look_at() if known.planned and not batch else NEVER,
-            dry_run=self._tools.dry_run,
+            dry_run=self._ports.dry_run,
         )
 
     def _look_at(self) -> float:
-        known = self._known
-        if (container := known.container) is None:
+        if (container := self._known.container) is None:
             return NEVER
-        return self._verifier.look_at(known.plan, container, known.wanted())
+        return self._verifier.look_at(self._known.plan, container, self._known.wanted())
 
     def _make_plan(self) -> None:
         known = self._known
@@ -314,18 +312,18 @@ class Worker:
         known, now = self._known, state.now
         known.freshness.expect_nothing()
         times = [*known.batching.rest(known.plan.changes, now), state.look_at]
-        times += [known.freshness.again_at, known.pause.retry_at]
+        times += [known.freshness.again_at, known.backoff.retry_at]
         if state.stale:
             times.append(state.ask_at)
         # What failed is told of until it would be tried again.
         if step.done:
-            known.pause.reset()
+            known.backoff.reset()
         in_doubt = False
         if known.orphans.records:
             times += known.orphans.due()
             in_doubt = known.orphans.is_unsure
-        if known.plan.changes or in_doubt or known.pause.message:
-            times.append(known.pause.look_at)
+        if known.plan.changes or in_doubt or known.backoff.message:
+            times.append(known.backoff.look_at)
         if step.would:
             known.log.would(step.would)
         # A look may settle some of it: all this comes after the look.

@@ -19,7 +19,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.reconcile.ports import Tools
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from tests.devices import ALL, BOOT, BOX, box
@@ -40,14 +40,14 @@ class Request:
         return frozenset({each.name for each in self.put} | set(self.remove))
 
 
-class Kept:
+class ScriptedLinks:
     """The links that are noted."""
 
     def __init__(self) -> None:
         self.links: dict[InstanceName, dict[str, Link]] = {}
         self._before: set[InstanceName] = set()
 
-    def start(self, before: Kept) -> None:
+    def start(self, before: ScriptedLinks) -> None:
         """What another noted is read."""
         self.links = before.links
         self._before = set(self.links)
@@ -67,7 +67,7 @@ class Kept:
 
 
 @dataclass(slots=True)
-class Seals:
+class ScriptedSeals:
     """What was sealed.
 
     sealed    the names of entries whose nodes were, by instance, since they were put in
@@ -192,13 +192,13 @@ class Bench:
         self.asking = 0.0
         self.asked: list[tuple[float, str]] = []
         self.unsure: list[float] = []
-        self.kept = Kept()
-        self.seals = Seals()
+        self.kept = ScriptedLinks()
+        self.seals = ScriptedSeals()
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
         log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
         self.reconciler = Reconciler(
-            Tools(
+            Ports(
                 self,
                 self,
                 self,

@@ -14,7 +14,7 @@ import pytest
 from hotplugd.host.udev import Udev
 from hotplugd.model.values import Device
 from hotplugd.reconcile import hold_off
-from hotplugd.reconcile.hold_off import Holdoff, plug_of
+from hotplugd.reconcile.hold_off import HoldOff, plug_of
 from tests.lab.kernel import Console
 from tests.lab.udevd import settle
 from tests.udev.bench import Heard, until, with_udev
@@ -28,7 +28,7 @@ class Gate:
     """Holds off what is plugged more often than `_MOST` times. Counts what was read."""
 
     def __init__(self) -> None:
-        self.holdoff = Holdoff(_MOST)
+        self.holdoff = HoldOff(_MOST)
         self.read: list[str] = []
 
     def heard(self, syspath: str, now: float, *, plugged: bool) -> float:

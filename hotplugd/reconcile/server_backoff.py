@@ -26,7 +26,7 @@ _STOPPED: Final = (_HANDS_OFF, 5.0)
 _GONE: Final = (0.1, 0.1)
 
 
-class Pause:
+class ServerBackoff:
     """After each failure a longer one, until something is done. Times are the event loop's, in seconds.
 
     until     nothing is sent before
