@@ -174,6 +174,26 @@ class TestChild:
 
         run(script)
 
+    def test_nor_where_there_is_none_to_wait_for_its_end(
+        self, run: Callable[[Script], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = threading.Thread.start
+
+        def start(thread: threading.Thread) -> None:
+            if thread.name == "hotplugd-inject":
+                raise RuntimeError("can't start new thread")
+            real(thread)
+
+        async def script(bench: Bench) -> None:
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", start)
+                with pytest.raises(Untold, match="can't start new thread"):
+                    await bench.injector.inject(BOX, ADD)
+            assert bench.injector._program.running is None
+            await bench.tell()
+
+        run(script)
+
     def test_one_that_hangs_is_ended_and_replaced(self, run: Callable[[Script], None]) -> None:
         async def script(bench: Bench) -> None:
             await bench.tell()
