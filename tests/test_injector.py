@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.aio.threads import Threads
+from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.container import inject_helper, injector
 from hotplugd.container.injector import Injector
 from hotplugd.container.root import Lost, Network
@@ -155,6 +155,43 @@ class TestChild:
                 pytest.raises(Untold, match="what the kernel says of it cannot be read"),
             ):
                 await bench.injector.inject(BOX, uevent)
+
+        run(script)
+
+    def test_nor_where_there_is_no_thread(
+        self, run: Callable[[Script], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def script(bench: Bench) -> None:
+            await bench.tell()
+
+            async def none(work: Callable[[], str], deadline: float) -> str:
+                raise NoThread("can't start new thread")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(bench.injector._threads, "call", none)
+                with pytest.raises(Untold, match="can't start new thread"):
+                    await bench.injector.inject(BOX, ADD)
+            await bench.tell()
+
+        run(script)
+
+    def test_nor_where_there_is_none_to_wait_for_its_end(
+        self, run: Callable[[Script], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = threading.Thread.start
+
+        def start(thread: threading.Thread) -> None:
+            if thread.name == "hotplugd-inject":
+                raise RuntimeError("can't start new thread")
+            real(thread)
+
+        async def script(bench: Bench) -> None:
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", start)
+                with pytest.raises(Untold, match="can't start new thread"):
+                    await bench.injector.inject(BOX, ADD)
+            assert bench.injector._program.running is None
+            await bench.tell()
 
         run(script)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hotplugd.aio.threads import Threads
+from hotplugd.aio.threads import NoThread, Threads
 
 _DENIED: Final = ("Operation not permitted", "Permission denied")
 # A busy machine may be slow to start a program, and one more that starts makes it slower.
@@ -198,8 +198,14 @@ class Program:
             raise
         finally:
             theirs.close()
-        threading.Thread(target=process.wait, daemon=True, name=f"hotplugd-{self._name}").start()
-        return Running(ours, process)
+        running = Running(ours, process)
+        try:
+            threading.Thread(target=process.wait, daemon=True, name=f"hotplugd-{self._name}").start()
+        except RuntimeError as error:  # as threading says it
+            running.end()
+            process.wait()
+            raise NoThread(str(error)) from error
+        return running
 
 
 def _be_ready(future: asyncio.Future[None]) -> None:
