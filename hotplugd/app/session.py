@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -109,7 +109,7 @@ class Session:
             Sealer(self._threads, config.seal), self._opener, self._inspector.node, self._unsealed
         )
         # Slots of which there was a link when we started.
-        self._before: Sequence[str] = ()
+        self._before: list[str] = []
         self._host = HostLook(self._threads)
         ports = Ports(
             self._lxd,
