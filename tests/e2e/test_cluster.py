@@ -27,7 +27,7 @@ def cluster(root: None, udevd: None) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def hosts(cluster: Cluster) -> Iterator[Callable[[str], list[Daemon]]]:
+def hosts(cluster: Cluster, plugs: ExitStack) -> Iterator[Callable[[str], list[Daemon]]]:
     """Starts a daemon on each member, with the same rules."""
     with ExitStack() as undo:
 

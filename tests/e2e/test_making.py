@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,7 +56,7 @@ class SlowServer(Server):
 
 
 @pytest.fixture
-def server(root: None, udevd: None, tmp_path: Path) -> Iterator[SlowServer]:
+def server(root: None, udevd: None, plugs: ExitStack, tmp_path: Path) -> Iterator[SlowServer]:
     with SlowServer(tmp_path) as started:
         yield started
 

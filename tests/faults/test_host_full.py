@@ -9,7 +9,7 @@ number by the time the server looks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -51,7 +51,7 @@ def full(pid: int) -> Iterator[None]:
 
 
 @pytest.fixture
-def crammed(root: None, udevd: None) -> Iterator[Server]:
+def crammed(root: None, udevd: None, plugs: ExitStack) -> Iterator[Server]:
     """A server for which there is room for so few files."""
     with Server(within=within(20)) as started:
         yield started

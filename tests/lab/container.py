@@ -85,6 +85,11 @@ class Container:
     def snapshot(self, name: str) -> None:
         self.api.request("POST", self._url("/snapshots"), {"name": name})
 
+    def description_of(self, snapshot: str) -> str:
+        """What a snapshot has for a description: the instance's own in Incus from 6.16 on, else none."""
+        found = self.api.get(self._url(f"/snapshots/{snapshot}"))
+        return str(found.get("description", ""))
+
     def restore(self, name: str) -> None:
         """Back to a snapshot; a container that runs is restarted by the server."""
         self._pid = 0

@@ -23,6 +23,8 @@ _NOT_WHEELS: Final = ("systemd-python", "setuptools", "wheel")
 _PLATFORMS: Final = tuple(f"manylinux{each}_x86_64" for each in ("_2_34", "_2_28", "_2_17", "2014"))
 _UNREAD: Final = ("man", "locale", "doc")
 _KEPT_DAYS: Final = 14
+# What Debian says of these holds for a week, and a mirror may be older.
+_CHANGING: Final = ("sid", "experimental")
 
 
 def kept(kind: str, made_from: Iterable[bytes], build: Callable[[Path], None]) -> Path:
@@ -57,10 +59,12 @@ def bootstrap(root: Path, release: str, suites: Sequence[str], packages: Sequenc
     """
     sources = root.with_suffix(".list")
     sources.write_text(_sources(release, suites))
+    lasting = not any(each in suites for each in _CHANGING)
     run(
         "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}",
         # Without it the newest of all suites would be taken of every package, where a suite lets apt.
         f'--aptopt=APT::Default-Release "/^{release}(|-updates|-security)$/"',
+        *(() if lasting else ('--aptopt=Acquire::Check-Valid-Until "false"',)),
         *(f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in _UNREAD),
         release, root, sources,
     )  # fmt: skip

@@ -197,10 +197,10 @@ class Server(Manager):
     # --- inner workings ---------------------------------------------------------------------------------
 
     def _end(self, number: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(number)
-            process.wait(30)
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+            self._process = None
 
     def close(self) -> None:
         """Take everything down, also after a crash or half a start."""
