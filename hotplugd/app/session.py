@@ -19,6 +19,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.backoff import LONG_AGO, Retry
+from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app.settings import Config
 from hotplugd.container.injector import Injector
@@ -56,6 +57,11 @@ _PAUSES: Final = (0.2, 10.0)
 _STEADY: Final = 1.0
 # So many requests at a time: an event of a profile concerns all instances that use it.
 _REQUESTS: Final = 100
+# So often in a row the server is asked for an instance that it tells of and that is not known, and then once
+# in so many seconds: where it tells of more, all are listed instead.
+_STRANGERS: Final = (100, 0.1)
+# So often in a row all are listed, and then once in so many seconds, and for half of the time at most.
+_LISTINGS: Final = (10, 1.0)
 # What the host uses is told in some milliseconds.
 _ASKED: Final = 2.0
 
@@ -91,6 +97,7 @@ class Session:
         self._retry = Retry()
         # Set while instances are to be listed again.
         self._unlisted = asyncio.Event()
+        self._strangers = Pace(*_STRANGERS)
         # When, in the loop's time, the server's events were heard at last.
         self._since = LONG_AGO
         self._threads = Threads()
@@ -227,7 +234,7 @@ class Session:
             self.connected, self._since = True, asyncio.get_running_loop().time()
             self._log.info("server.connected", server=str(self.server))
             self._answered.set()
-        elif happened.name is None:
+        elif happened.name is None or self._are_too_many(happened.name):
             self._unlisted.set()
         elif happened.action == START_FAILED:
             self.reconciler.start_failed(happened.name, happened.reason, happened.operation)
@@ -237,6 +244,16 @@ class Session:
             self.reconciler.moved(happened.name)
         else:
             self.reconciler.refresh(happened.name)
+
+    def _are_too_many(self, name: InstanceName) -> bool:
+        """Whether the server tells of this instance, which is not known, among many."""
+        if self.reconciler.knows(name):
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._strangers.due > now:
+            return True
+        self._strangers.done(now)
+        return False
 
     async def _try(self) -> None:
         await self._answered.wait()
@@ -255,13 +272,17 @@ class Session:
 
     async def _list_again(self) -> None:
         """List instances where several may have changed; what is heard of one does not wait for it."""
-        retry = Retry()
+        retry, pace, loop = Retry(), Pace(*_LISTINGS), asyncio.get_running_loop()
         while True:
             await self._unlisted.wait()
+            await asyncio.sleep(max(pace.due - loop.time(), 0.0))
             self._unlisted.clear()
+            start = loop.time()
+            pace.done(start)
             try:
                 await self._list()
                 retry.reset()
+                await asyncio.sleep(loop.time() - start)
             except ServerError as error:
                 pause, new = retry.failed(str(error), asyncio.get_running_loop().time(), *_PAUSES)
                 if new:
