@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from sys import getsizeof, intern
 
@@ -67,3 +69,21 @@ def test_texts_that_went_leave_nothing() -> None:
     finally:
         tracemalloc.stop()
     assert after - before < 10 * getsizeof(tuple(words))
+
+
+def test_texts_that_nobody_has_any_more_are_not_kept() -> None:
+    # Nothing else is in that process. What somebody edits all the time is read all the time.
+    program = """
+import sys
+from hotplugd.model.entry import read
+from hotplugd.model.values import Texts
+def memory():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+for number in range(60_000):
+    if number == 10_000:
+        before = memory()
+    read("x", {"type": "none", f"user.{number}": "x" * 200 + str(number)})
+    Texts({f"ID_{number}": "x" * 200 + str(number)})
+sys.exit(memory() - before > 4 << 20)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -17,6 +17,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.backoff import LONG_AGO, Retry
+from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import Threads
 from hotplugd.app.host_look import HostLook
 from hotplugd.app.settings import Config
@@ -52,6 +53,11 @@ _UNTOLD_PAUSES: Final = (1.0, 60.0)
 _STEADY: Final = 1.0
 # So many requests at a time: an event of a profile concerns all instances that use it.
 _REQUESTS: Final = 100
+# So often in a row the server is asked for an instance that it tells of and that is not known, and then once
+# in so many seconds: where it tells of more, all are listed instead.
+_STRANGERS: Final = (100, 0.1)
+# So often in a row all are listed, and then once in so many seconds, and for half of the time at most.
+_LISTINGS: Final = (10, 1.0)
 
 
 class Session:
@@ -85,6 +91,7 @@ class Session:
         self._retry = Retry()
         # Set while instances are to be listed again.
         self._unlisted = asyncio.Event()
+        self._strangers = Pace(*_STRANGERS)
         # When, in the loop's time, the server's events were heard at last.
         self._since = LONG_AGO
         self._threads = Threads()
@@ -220,7 +227,7 @@ class Session:
             self.connected, self._since = True, asyncio.get_running_loop().time()
             self._log.info("server.connected", server=str(self.server))
             self._answered.set()
-        elif happened.name is None:
+        elif happened.name is None or self._are_too_many(happened.name):
             self._unlisted.set()
         elif happened.action == START_FAILED:
             self.reconciler.start_failed(happened.name, happened.reason, happened.operation)
@@ -230,6 +237,16 @@ class Session:
             self.reconciler.moved(happened.name)
         else:
             self.reconciler.refresh(happened.name)
+
+    def _are_too_many(self, name: InstanceName) -> bool:
+        """Whether the server tells of this instance, which is not known, among many."""
+        if self.reconciler.knows(name):
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._strangers.due > now:
+            return True
+        self._strangers.done(now)
+        return False
 
     async def _try(self) -> None:
         await self._answered.wait()
@@ -248,13 +265,17 @@ class Session:
 
     async def _list_again(self) -> None:
         """List instances where several may have changed; what is heard of one does not wait for it."""
-        retry = Retry()
+        retry, pace, loop = Retry(), Pace(*_LISTINGS), asyncio.get_running_loop()
         while True:
             await self._unlisted.wait()
+            await asyncio.sleep(max(pace.due - loop.time(), 0.0))
             self._unlisted.clear()
+            start = loop.time()
+            pace.done(start)
             try:
                 await self._list()
                 retry.reset()
+                await asyncio.sleep(loop.time() - start)
             except ServerError as error:
                 pause, new = retry.failed(str(error), asyncio.get_running_loop().time(), *_PAUSES)
                 if new:

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from sys import intern
 from typing import Final
 
 from hotplugd.aio.shortage import is_short
@@ -22,7 +21,7 @@ from hotplugd.host.in_use import use_of
 from hotplugd.host.node_slot import complete, node_slot
 from hotplugd.host.properties import DATABASE, kernel, path_below, record, record_name
 from hotplugd.model import nic_slot
-from hotplugd.model.values import Device, Devnum, Texts
+from hotplugd.model.values import Device, Devnum, Texts, kept_once
 
 _TOP: Final = frozenset({"/sys/devices", "/sys", "/"})
 # A rule could attach what has a node, or is a network interface or a PCI device.
@@ -203,10 +202,10 @@ def _bare(syspath: str) -> Device | None:
         properties.pop("MINOR", None)
     return Device(
         syspath=syspath,
-        subsystem=intern(subsystem),
+        subsystem=kept_once(subsystem),
         kernel=os.path.basename(syspath).replace("!", "/"),  # as libudev has it
-        devtype=intern(found.get("DEVTYPE", "")),
-        driver=intern(driver),
+        devtype=kept_once(found.get("DEVTYPE", "")),
+        driver=kept_once(driver),
         node=node if number is not None else "",
         devnum=number,
         properties=properties,

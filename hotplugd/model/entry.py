@@ -19,10 +19,9 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from sys import intern
 from typing import Final
 
-from hotplugd.model.values import Devnum, Entry, InstanceName
+from hotplugd.model.values import Devnum, Entry, InstanceName, kept_once
 
 SLOTS: Final = "/dev/hotplugd"
 VERSION: Final = "2"
@@ -84,7 +83,7 @@ def names_for(slot: str) -> tuple[str, ...]:
 def read(name: str, config: Mapping[str, object]) -> Entry:
     """An entry as the server has it, with its marks apart. What is no JSON has none, and stays as it is."""
     # Entries say the same as each other, and as their devices: it is kept once.
-    texts = {intern(str(key)): intern(str(value)) for key, value in config.items()}
+    texts = {kept_once(str(key)): kept_once(str(value)) for key, value in config.items()}
     if (together := texts.get(MARKS)) is None:
         return Entry(name, texts)
     try:
@@ -96,7 +95,7 @@ def read(name: str, config: Mapping[str, object]) -> Entry:
     del texts[MARKS]
     # What is no text a later version put there.
     said = {key: value for key, value in marks.items() if isinstance(value, str)}
-    return Entry(name, texts | {intern(MARK + key): intern(value) for key, value in said.items()})
+    return Entry(name, texts | {kept_once(MARK + key): kept_once(value) for key, value in said.items()})
 
 
 def written(entry: Entry) -> dict[str, str]:

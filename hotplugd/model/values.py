@@ -7,9 +7,9 @@ A `Device` is a snapshot that the udev adapter took, an `Instance` one that the 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from sys import intern
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal
 
@@ -22,6 +22,10 @@ for virtual machines that run."""
 CANNOT_TELL: Final = "it cannot be told whether the host uses it"
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+# Python 3.12 keeps for ever what was interned: whoever invents texts would fill the memory with them.
+kept_once: Final = sys.intern if sys.version_info[:2] != (3, 12) else str
+"""Of texts that are equal the same one, for as long as there is one."""
 
 # As many as there are kinds of devices; one that invents names does not fill the memory with them.
 _MOST_KINDS: Final = 1024
@@ -46,13 +50,13 @@ class Texts(Mapping[str, str]):
     def __init__(self, texts: Mapping[str, str]) -> None:
         # By way of a list: `tuple` of an iterator takes a longer one and cuts it, so that it never uses again
         # the 2,000 of each length that CPython keeps (Objects/tupleobject.c), 170 bytes each.
-        names = (*map(intern, texts),)
+        names = (*map(kept_once, texts),)
         if names not in self._KNOWN:
             if len(self._KNOWN) >= _MOST_KINDS:
                 self._KNOWN.clear()
             self._KNOWN[names] = {name: place for place, name in enumerate(names)}
         self._places = self._KNOWN[names]
-        self._texts = (*(text if name in _OWN else intern(text) for name, text in texts.items()),)
+        self._texts = (*(text if name in _OWN else kept_once(text) for name, text in texts.items()),)
 
     def __getitem__(self, name: str) -> str:
         return self._texts[self._places[name]]

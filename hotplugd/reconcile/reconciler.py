@@ -147,6 +147,10 @@ class Reconciler:
         """Take note that there are links of a slot that is no device's any more."""
         self._slot_removal.leave(slot, slot)
 
+    def knows(self, name: InstanceName) -> bool:
+        """Whether there is such an instance, as far as is known, or something should be in it."""
+        return name in self._writers
+
     def refresh(self, name: InstanceName) -> None:
         """Take note that something happened to this instance: the server has to be asked."""
         self._worker(name).refresh()

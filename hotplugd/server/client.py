@@ -12,10 +12,10 @@ once read. Facts about the server that this file leans on, each measured by hand
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final, TypeVar
@@ -33,7 +33,8 @@ from hotplugd.model.values import Ability, Entry, Instance, InstanceName, plain
 from hotplugd.server import decode
 from hotplugd.server.errors import NOT_LXD, failure, is_left_behind, refusal, short
 from hotplugd.server.events import Identity, Lifecycle, lifecycle
-from hotplugd.server.transport import Http
+from hotplugd.server.listing import elements
+from hotplugd.server.transport import Http, Room
 
 T = TypeVar("T")
 
@@ -42,8 +43,14 @@ _CONNECT: Final = 5.0
 _READ: Final = 30.0
 _CALL: Final = 45.0
 _CONNECTIONS: Final = 100
-# Four thousand instances with 30 KB of cloud-init each, which is told twice, are listed in some 250 MB.
-_LISTING: Final = 1 << 28
+# Four thousand instances with 30 KB of cloud-init each, which is told twice, are listed in some 250 MB; and
+# whoever may edit an instance may put many MB into it. It is taken piece by piece.
+_LISTING: Final = 1 << 32
+_CHUNK: Final = 1 << 16
+# Each takes some 14 KB here, and a part of a millisecond at each listing.
+_MOST_INSTANCES: Final = 20_000
+# What is larger is not kept for the next update, but asked for.
+_KEPT: Final = 1 << 16
 
 _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
 # No device has this number (Linux: overlayfs makes such nodes for what was deleted).
@@ -66,11 +73,13 @@ class _Found:
 
     raw   in the server's own words
     etag  of that. Both are empty where it was not read by itself: after a listing, or an update of ours
+    kept  whether it may be kept as it is
     """
 
     instance: Instance
     raw: Mapping[str, Any] = field(default_factory=dict)
     etag: str = ""
+    kept: bool = True
 
 
 class Lxd:
@@ -80,7 +89,8 @@ class Lxd:
         self.address = address
         self._threads = threads
         self._client: Any = None
-        self._session: requests.Session | None = None
+        self._session: Http | None = None
+        self._room = Room()
         self._info: ServerInfo | None = None
         # Those that our certificate is restricted to; None for all.
         self._projects: Sequence[str] | None = None
@@ -113,29 +123,25 @@ class Lxd:
     async def list(self) -> list[Instance]:
         """All instances of all projects that we may see."""
 
-        def work() -> list[tuple[Instance, Mapping[str, Any]]]:
+        def work() -> list[Instance]:
             scopes = [{"all-projects": "true"}]
             if self._projects is not None:
                 scopes = [{"project": each} for each in self._projects]
-            found = [
-                each
-                for scope in scopes
-                for each in decode.listed(
-                    self._api.instances.get(params={"recursion": 1, **scope}, most=_LISTING).json()[
-                        "metadata"
-                    ]
+            every = (each for scope in scopes for each in self._listed(scope))
+            found = list(islice(every, _MOST_INSTANCES + 1))
+            if len(found) > _MOST_INSTANCES:
+                raise Unreachable(
+                    f"{self.address} lists more than {_MOST_INSTANCES} instances, more than hotplugd can "
+                    f"look after"
                 )
-            ]
-            return [
-                (self._instance(each) if decode.is_known(each) else decode.unknown(each), each)
-                for each in found
-            ]
+            return found
 
         asked = next(self._turns)
         listed = await self._call(work)
         before, self._found = self._found, {}
-        for instance, raw in listed:
-            if (found := before.get(instance.id)) is not None and found.raw == raw:
+        for instance in listed:
+            if (found := before.get(instance.id)) is not None and found.instance == instance:
+                # Where the rest is another by now its ETag is, too, and the server refuses.
                 self._found[instance.id] = found
             elif instance.known and self._asked.get(instance.id, 0) < asked:
                 self._keep(instance.id, _Found(instance))
@@ -143,7 +149,7 @@ class Lxd:
         self._asked = {
             name: turn for name, turn in self._asked.items() if turn > asked or name in self._found
         }
-        return [each for each, _ in listed]
+        return listed
 
     async def get(self, name: InstanceName) -> Instance:
         """The instance as it is now. Raises Gone."""
@@ -240,7 +246,7 @@ class Lxd:
 
     def _keep(self, name: InstanceName, found: _Found) -> None:
         if self._told:
-            self._found[name] = found
+            self._found[name] = found if found.kept else _Found(found.instance)
 
     # --- requests, in a thread --------------------------------------------------------------------------
 
@@ -255,11 +261,11 @@ class Lxd:
         if socket and not Path(self.address).exists():
             # pylxd would take the missing path for a URL.
             raise Unreachable(f"{self.address} does not exist; is the server running?")
-        session = Http(self.address if socket else "", _CONNECTIONS, _CALL)
+        session = Http(self.address if socket else "", _CONNECTIONS, _CALL, self._room)
         if not socket:
             session.verify, session.cert = str(_pinned(self.address)), tuple(DEFAULT_CERTS)
             by_pin = get_session_for_url(self.address, verify=session.verify)
-            session.mount(self.address, by_pin.get_adapter(self.address))
+            session.mount_https(self.address, by_pin.get_adapter(self.address))
         client = Client(endpoint=self.address, session=session, timeout=(_CONNECT, _READ))
         info = client.host_info
         if info.get("auth") != "trusted":
@@ -282,13 +288,23 @@ class Lxd:
             pid if isinstance(pid := environment.get("server_pid"), int) else 0,
         )
 
+    def _listed(self, scope: Mapping[str, str]) -> Iterator[Instance]:
+        """The instances of a scope, as they come."""
+        params = {"recursion": 1, **scope}
+        answer = self._api.instances.get(params=params, most=_LISTING, stream=True)
+        try:
+            for each in elements(answer.iter_content(_CHUNK)):
+                yield self._instance(each) if decode.is_known(each) else decode.unknown(each)
+        finally:
+            answer.close()
+
     def _get(self, name: InstanceName) -> _Found:
         answer = self._api.instances[name.name].get(params={"project": name.project})
         raw, etag = answer.json()["metadata"], answer.headers.get("ETag", "")
         if raw["name"] != name.name or not etag:
             # An empty If-Match is none: what was read of one instance would be written over another.
             raise TypeError(f"expected {name.name} with an ETag, and found {raw['name']}, {etag or 'none'}")
-        return _Found(self._instance(raw), raw, etag)
+        return _Found(self._instance(raw), raw, etag, len(answer.content) <= _KEPT)
 
     def _apply(
         self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: _Found | None = None
@@ -379,6 +395,8 @@ class Lxd:
                 return work()
             except requests.Timeout as error:
                 raise Unreachable(f"{self.address} has not answered within {_READ:.0f} s") from error
+            except requests.exceptions.ContentDecodingError as error:
+                raise Unreachable(f"{self.address} answered {NOT_LXD}: {short(error)}") from error
             except (requests.RequestException, ClientConnectionFailed) as error:
                 # pylxd raises its own in place of what failed.
                 if isinstance(error, requests.exceptions.SSLError) or isinstance(
@@ -393,6 +411,8 @@ class Lxd:
                 raise _failure(error) from error
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 raise Unreachable(f"{self.address} answered {NOT_LXD}: {short(error)}") from error
+            finally:
+                self._room.leave()
 
         try:
             return await self._threads.call(guarded, _CALL)

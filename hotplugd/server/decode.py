@@ -54,13 +54,6 @@ def location(found: Mapping[str, Any]) -> str:
     return "" if where == "none" else where
 
 
-def listed(found: object) -> list[Any]:
-    """A list that was asked for. Raises TypeError for anything else, which must not pass for an empty one."""
-    if not isinstance(found, list):
-        raise TypeError(f"expected a list, and found {type(found).__name__}")
-    return found
-
-
 def _name(found: Mapping[str, Any]) -> InstanceName:
     return InstanceName(str(found.get("project") or "default"), str(found["name"]))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +23,12 @@ from hotplugd.server.errors import refusal, short
 _SILENCE: Final = 35.0
 # To begin with it has no more time than for any other answer.
 _GREETING: Final = 30.0
+# Events have the loop for so many seconds in a row, and then others three times as long: one that never ends,
+# or pings without end, would have it for itself, since what has come is read without a wait.
+_TURN: Final = 0.005
+_OTHERS: Final = 3
+# What a message costs at the least, in seconds.
+_MESSAGE: Final = 1e-5
 _MOST: Final = 1 << 20
 # Whoever has not heard of more than these is better off to look at everything.
 _MOST_HEARD: Final = 10_000
@@ -32,6 +40,12 @@ _RESOURCES: Final = ("instances", "containers", "virtual-machines")
 _FAILURE: Final = 400
 _HTTPS: Final = 443
 _STARTS: Final = ("Starting", "Restarting")
+_ENDS: Final = frozenset(
+    {
+        aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED,
+        aiohttp.WSMsgType.ERROR,
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +84,46 @@ async def lifecycle(
     session = aiohttp.ClientSession(connector=_connector(address, identity))
     base = "http://localhost" if identity is None else address.rstrip("/")
     scopes = ["all-projects=true"] if projects is None else [f"project={quote(each)}" for each in projects]
-    timeout = aiohttp.ClientWSTimeout(ws_receive=_SILENCE, ws_close=1.0)
+    timeout = aiohttp.ClientWSTimeout(ws_receive=None, ws_close=1.0)
     heard = _Heard()
     tasks: list[asyncio.Task[None]] = []
+    streams: list[aiohttp.ClientWebSocketResponse] = []
     try:
         async with session:
-            for scope in scopes:
-                async with asyncio.timeout(_GREETING):
-                    url = f"{base}/1.0/events?type=lifecycle,operation&{scope}"
-                    stream = await session.ws_connect(url, timeout=timeout, max_msg_size=_MOST)
-                tasks.append(asyncio.create_task(_hear(stream, heard)))
-            yield None
-            while tasks and (some := await heard.take()):
-                for happened in some:
-                    yield happened
-            for task in tasks:
-                if task.done():
-                    task.result()
+            try:
+                for scope in scopes:
+                    async with asyncio.timeout(_GREETING):
+                        url = f"{base}/1.0/events?type=lifecycle,operation&{scope}"
+                        stream = await session.ws_connect(
+                            url, timeout=timeout, max_msg_size=_MOST, autoping=False
+                        )
+                    streams.append(stream)
+                    tasks.append(asyncio.create_task(_hear(stream, heard)))
+                yield None
+                while tasks and (some := await heard.take()):
+                    for happened in some:
+                        yield happened
+                for task in tasks:
+                    if task.done():
+                        task.result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                for stream in streams:
+                    _cut(stream)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Unreachable(f"no events from {address}: {str(error) or 'it fell silent'}") from error
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
     raise Unreachable(f"{address} closed the event stream")
+
+
+def _cut(stream: aiohttp.ClientWebSocketResponse) -> None:
+    """End its connection now. By itself it would wait until the server has read all that was sent."""
+    channel = stream.get_extra_info("socket")
+    if channel is not None:
+        with suppress(OSError):
+            channel.shutdown(socket.SHUT_RDWR)
+    stream._response.close()  # noqa: SLF001  # its own `close` reads first whatever has come
 
 
 class _Heard:
@@ -125,12 +155,27 @@ class _Heard:
 
 
 async def _hear(stream: aiohttp.ClientWebSocketResponse, heard: _Heard) -> None:
-    """Pass on what a stream says, until it ends in whatever way."""
+    """Pass on what a stream says, until it ends in whatever way. Raises TimeoutError where it is silent, or
+    does not read what we answer.
+    """
+    loop = asyncio.get_running_loop()
+    spent = 0.0
     try:
-        async for message in stream:
+        while True:
+            async with asyncio.timeout(_SILENCE):
+                message = await stream.receive()
+                start = loop.time()
+                if message.type is aiohttp.WSMsgType.PING:
+                    await stream.pong(message.data)
+            if message.type in _ENDS:
+                return
             if message.type is aiohttp.WSMsgType.TEXT:
                 for happened in meaning(message.data):
                     heard.put(happened)
+            spent += max(loop.time() - start, _MESSAGE)
+            if spent > _TURN:
+                await asyncio.sleep(_OTHERS * min(spent, 1.0))
+                spent = 0.0
     finally:
         heard.end()
 

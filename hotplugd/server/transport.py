@@ -7,23 +7,57 @@ is prepared once, and all requests share their connections: 0.3 ms from the call
 
 from __future__ import annotations
 
+import io
+import re
 import socket
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
+from http.client import HTTPResponse
+from itertools import islice
 from json import dumps
 from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ContentDecodingError
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-# Bytes of one answer, unless whoever asks expects more.
-_MOST: Final = 1 << 26
+# Bytes of one answer, unless whoever asks expects more; and of its head.
+_MOST: Final = 1 << 24
+_HEAD: Final = 1 << 18
+# Answers of more bytes are had one at a time, and looked at before they are read as JSON, which holds up the
+# event loop meanwhile: lists in lists take twenty times the memory that they come in.
+_LARGE: Final = 1 << 18
+_MOST_PARTS: Final = 200_000
+_PART: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{,:]', re.DOTALL)
 _CHUNK: Final = 1 << 16
 _ADDRESSES: Final = 1024
+
+
+class Room:
+    """Room for large answers: one thread at a time has some, until it is done with what it asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner = threading.local()
+
+    def enter(self, longest: float) -> None:
+        """Wait for it, so many seconds at most. Raises requests.Timeout."""
+        if getattr(self._owner, "inside", False):
+            return
+        if not self._lock.acquire(timeout=longest):
+            raise requests.Timeout
+        self._owner.inside = True
+
+    def leave(self) -> None:
+        """Take note that the thread needs no answer any more that it had."""
+        if getattr(self._owner, "inside", False):
+            self._owner.inside = False
+            self._lock.release()
 
 
 class Http(requests.Session):
@@ -32,15 +66,22 @@ class Http(requests.Session):
 
     path     where the server's socket is, empty where it is spoken to over https
     most     so many connections are kept
-    longest  no answer takes longer than so many seconds and one read; the time-out is one between two bytes
+    longest  no answer takes longer than so many seconds; the time-out is one between two bytes
+    room     where large answers are had
     """
 
-    def __init__(self, path: str, most: int, longest: float) -> None:
+    def __init__(self, path: str, most: int, longest: float, room: Room) -> None:
         super().__init__()
         self.trust_env = False
         self._longest = longest
+        self._room = room
         if path:
-            self.mount("http+unix://", _UnixAdapter(path, most))
+            self.mount("http+unix://", _UnixAdapter(path, most, longest))
+
+    def mount_https(self, address: str, adapter: HTTPAdapter) -> None:
+        """Speak to this address by this adapter, within the same time."""
+        adapter.poolmanager.pool_classes_by_scheme = {"https": partial(_HttpsPool, longest=self._longest)}
+        self.mount(address, adapter)
 
     def request(  # type: ignore[override]  # what pylxd gives, and no more
         self,
@@ -53,9 +94,13 @@ class Http(requests.Session):
         headers: Mapping[str, str] | None = None,
         timeout: tuple[float, float] | None = None,
         most: int = _MOST,
+        stream: bool = False,
         **_others: object,
     ) -> requests.Response:
         """Ask, and read the answer. Raises requests.RequestException, also for more bytes than `most`.
+
+        stream  where nothing is wrong read nothing yet: whoever asks takes it piece by piece, to its end, or
+                closes it
 
         JSON is UTF-8: what is not raises ValueError. requests would guess, and what others wrote would be put
         back as it was guessed.
@@ -73,13 +118,22 @@ class Http(requests.Session):
             request.headers["Content-Length"] = str(len(data or b""))
         request.headers.update(headers or {})
         request.body = data
-        until = time.monotonic() + self._longest
         adapter, verify = self.get_adapter(request.url), self.verify is not None and self.verify
         response = adapter.send(request, stream=True, timeout=timeout, verify=verify, cert=self.cert)
-        response.raw = _Bounded(response.raw, most, until)
-        # Read now, and the connection let go.
-        response.content.decode()
+        if packed := response.headers.get("Content-Encoding"):
+            # Nobody asked for that: a few bytes could become any number.
+            response.close()
+            raise ContentDecodingError(f"the answer is packed as {packed!r}, and was to be as it is")
         response.encoding = "utf-8"
+        if stream and response.ok:
+            response.raw = _Bounded(response.raw, most)
+            return response
+        response.raw = _Bounded(response.raw, min(most, _MOST), partial(self._room.enter, self._longest))
+        # Read now, and the connection let go.
+        content = response.content
+        if len(content) > _LARGE and any(islice(_PART.finditer(content), _MOST_PARTS, None)):
+            raise ContentDecodingError("the answer has more in it than any of LXD's")
+        content.decode()
         return response
 
 
@@ -95,11 +149,12 @@ _whole: Final = lru_cache(_ADDRESSES)(_prepared)
 class _UnixAdapter(HTTPAdapter):
     """Has one socket's connections, whatever is asked for."""
 
-    def __init__(self, path: str, most: int) -> None:
+    def __init__(self, path: str, most: int, longest: float) -> None:
         super().__init__()
         self._path = path
         self._most = most
-        self._pool = _Pool(path, most)
+        self._longest = longest
+        self._pool = _Pool(path, most, longest)
 
     def get_connection_with_tls_context(self, *_: object, **__: object) -> HTTPConnectionPool:
         return self._pool
@@ -109,17 +164,33 @@ class _UnixAdapter(HTTPAdapter):
 
     def close(self) -> None:
         # For whoever is in the middle of something there is a new one.
-        before, self._pool = self._pool, _Pool(self._path, self._most)
+        before, self._pool = self._pool, _Pool(self._path, self._most, self._longest)
         before.close()
 
 
 class _Pool(HTTPConnectionPool):
-    def __init__(self, path: str, most: int) -> None:
+    def __init__(self, path: str, most: int, longest: float) -> None:
         super().__init__("localhost", maxsize=most)
         self._path = path
+        self._longest = longest
 
-    def _new_conn(self) -> HTTPConnection:
-        return _Connection(self._path)
+    def _new_conn(self) -> Any:
+        return _timed(_Connection(self._path), self._longest)
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    def __init__(self, *words: Any, longest: float, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self._longest = longest
+
+    def _new_conn(self) -> Any:
+        return _timed(super()._new_conn(), self._longest)
+
+
+def _timed(connection: Any, longest: float) -> Any:
+    """The connection, with answers that are there in time."""
+    connection.response_class = partial(_Response, longest=longest)
+    return connection
 
 
 class _Connection(HTTPConnection):
@@ -151,24 +222,83 @@ class _Connection(HTTPConnection):
         self.sock.connect(self._path)
 
 
-class _Bounded:
-    """What requests reads a body by of urllib3's response, and nothing that it takes cookies by."""
+class _Response(HTTPResponse):
+    """An answer that is there in time, with its head.
 
-    def __init__(self, raw: Any, most: int, until: float) -> None:
+    A time-out is one between two bytes: who sends one now and then would have a thread for hours.
+    """
+
+    def __init__(self, channel: socket.socket, *words: Any, longest: float, **options: Any) -> None:
+        self._timed = _Timed(channel, longest)
+        super().__init__(self._timed, *words, **options)  # type: ignore[arg-type]  # no more is asked of it
+
+    def begin(self) -> None:
+        """Read the head."""
+        super().begin()
+        self._timed.most = None
+
+
+class _Timed(io.RawIOBase):
+    """What comes from a socket until so many seconds from now on, and not more than `most` bytes."""
+
+    def __init__(self, channel: socket.socket, longest: float) -> None:
+        super().__init__()
+        self.most: int | None = _HEAD
+        self._channel = channel
+        # By a file, for as long as which the socket is not closed.
+        self._file = channel.makefile("rb", buffering=0)
+        self._pause = channel.gettimeout()
+        self._until = time.monotonic() + longest
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        """As a socket makes one."""
+        return io.BufferedReader(self, _CHUNK)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """As any file does. Raises TimeoutError, or OSError where there is more than `most`."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer has no end in time")
+        self._channel.settimeout(left if self._pause is None else min(left, self._pause))
+        size = self._file.readinto(buffer)
+        if size is not None and self.most is not None:
+            self.most -= size
+            if self.most < 0:
+                raise OSError(f"the head of the answer is larger than {_HEAD >> 10} KB")
+        return size
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._file.close()
+        super().close()
+
+
+class _Bounded:
+    """What requests reads a body by of urllib3's response, and nothing that it takes cookies by.
+
+    large  called before more is read than most answers have
+    """
+
+    def __init__(self, raw: Any, most: int, large: Callable[[], None] = lambda: None) -> None:
         self._raw = raw
         self._most = most
-        self._until = until
+        self._large = large
 
-    def stream(self, _: int, decode_content: bool | None = None) -> Iterator[bytes]:
+    def stream(self, _: int, **__: object) -> Iterator[bytes]:
         """The body, as it comes."""
-        left = self._most
+        size = 0
         # Not `read`, which waits until it has as much as it was asked for.
-        while chunk := self._raw.read1(_CHUNK, decode_content=decode_content):
-            left -= len(chunk)
-            if left < 0 or time.monotonic() > self._until:
+        while chunk := self._raw.read1(_CHUNK, decode_content=False):
+            size += len(chunk)
+            if size > self._most:
                 self._raw.close()
-                much = f"more than {self._most >> 20} MB" if left < 0 else "no end in time"
-                raise requests.exceptions.ContentDecodingError(f"the answer has {much}")
+                raise ContentDecodingError(f"the answer has more than {self._most >> 20} MB")
+            if size > _LARGE:
+                self._large()
             yield chunk
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A server that sends us elsewhere for its events: we go nowhere."""
+"""A server that sends us elsewhere, for its events or for what is asked: we go nowhere."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from pylxd.client import get_session_for_url
 
 from hotplugd.model.ports import Unreachable
 from hotplugd.server.events import Identity, lifecycle
+from hotplugd.server.transport import Http, Room
 
 
 @pytest.fixture
@@ -27,12 +30,16 @@ def identity(tmp_path: Path) -> Identity:
 
 
 @asynccontextmanager
-async def redirecting(to: str, path: Path | None, identity: Identity) -> AsyncIterator[str]:
+async def redirecting(
+    to: str, path: Path | None, identity: Identity, status: int = 307
+) -> AsyncIterator[str]:
     """The address of a server whose every answer leads there."""
-    answer = f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
+    answer = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while (await reader.readuntil(b"\r\n\r\n")).strip():
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            # Whatever is asked with a body has `{}` for one.
+            await reader.readexactly(2 if b"Content-Length: 2" in head else 0)
             writer.write(answer)
 
     async def caught(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,4 +81,34 @@ def test_events_are_heard_from_nobody_else(
                     pass
 
     asyncio.run(listen())
+    assert visits == []
+
+
+@pytest.mark.parametrize("over", ["unix", "https"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_nobody_else_is_asked(identity: Identity, tmp_path: Path, over: str, status: int) -> None:
+    visits: list[bytes] = []
+
+    async def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(await reader.read(1 << 16))
+        writer.close()
+
+    def ask(address: str) -> list[int]:
+        with Http(address if over == "unix" else "", 2, 5.0, Room()) as http:
+            if over == "https":
+                pinned = get_session_for_url(address, verify=str(identity.server))
+                http.verify, http.cert = str(identity.server), (identity.cert, identity.key)
+                http.mount_https(address, pinned.get_adapter(address))
+            base = address if over == "https" else f"http+unix://{quote(address, safe='')}"
+            methods = ("GET", "PATCH", "PUT", "POST", "DELETE")
+            return [http.request(each, f"{base}/1.0", json={}).status_code for each in methods]
+
+    async def main() -> list[int]:
+        elsewhere = await asyncio.start_server(visited, "127.0.0.1", 0)
+        to = f"http://127.0.0.1:{elsewhere.sockets[0].getsockname()[1]}/latest/meta-data"
+        path = tmp_path / "socket" if over == "unix" else None
+        async with elsewhere, redirecting(to, path, identity, status) as address:
+            return await asyncio.to_thread(ask, address)
+
+    assert asyncio.run(main()) == [status] * 5
     assert visits == []

@@ -21,7 +21,7 @@ from hotplugd.model.ports import Refused, ServerError, ServerInfo
 from hotplugd.model.values import Instance
 from hotplugd.server.client import Lxd
 from hotplugd.server.events import meaning
-from hotplugd.server.transport import Http
+from hotplugd.server.transport import Http, Room
 from tests.fuzz import holds, made
 from tests.fuzz.feed import HOSTILE, Feed, as_json
 
@@ -251,8 +251,8 @@ def _done(work: Coroutine[object, object, T]) -> T:
 def _speaking_to(fed: _Fed) -> Iterator[None]:
     """The adapter's sessions speak to this."""
 
-    def session(socket: str, most: int, longest: float) -> Http:
-        made_up = Http(socket, most, longest)
+    def session(socket: str, most: int, longest: float, room: Room) -> Http:
+        made_up = Http(socket, most, longest, room)
         made_up.adapters.clear()
         made_up.mount("http+unix://", fed)
         return made_up
