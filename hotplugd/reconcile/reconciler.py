@@ -149,7 +149,7 @@ class Reconciler:
 
     def knows(self, name: InstanceName) -> bool:
         """Whether there is such an instance, as far as is known, or something should be in it."""
-        return name in self._writers
+        return name in self._workers
 
     def refresh(self, name: InstanceName) -> None:
         """Take note that something happened to this instance: the server has to be asked."""
