@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import unicodedata
 
-from hotplugd.model.values import plain, printable
+from hotplugd.model.text import plain, printable
 
 _UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 

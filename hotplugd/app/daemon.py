@@ -26,7 +26,7 @@ from hotplugd.app.settings import Config
 from hotplugd.host.slots import AlreadyRunning
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import counted
+from hotplugd.model.text import counted
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.load import load as load_rules
 from hotplugd.rules.ruleset import RuleSet

@@ -14,7 +14,8 @@ from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
 from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device
 from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.identity import identity
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths

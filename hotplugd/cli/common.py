@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from hotplugd.app.settings import DEFAULT
-from hotplugd.model.values import plain
+from hotplugd.model.text import plain
 from hotplugd.rulefile.diagnostics import Diagnostic
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from hotplugd.cli.common import fail, print_json, say, settings, show_problems, with_config, with_json
-from hotplugd.model.values import Device, plain
+from hotplugd.model.text import plain
+from hotplugd.model.values import Device
 from hotplugd.plan.identity import identity
 from hotplugd.rules.keys import KEYS, SERIAL, MatchKey
 

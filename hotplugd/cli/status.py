@@ -10,7 +10,7 @@ import click
 
 from hotplugd.app import settings as configuration
 from hotplugd.cli.common import fail, print_json, say, show, show_problems, table, with_config, with_json
-from hotplugd.model.values import counted, plain
+from hotplugd.model.text import counted, plain
 
 if TYPE_CHECKING:
     from hotplugd.app.documents import AttachmentJson, ChangeJson, ClusterJson, HeldJson, StatusJson

@@ -14,7 +14,8 @@ from typing import Final
 
 from hotplugd.host import sysfs
 from hotplugd.host.open_files import holder
-from hotplugd.model.values import Device, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device
 
 _ESCAPES: Final = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
 _BTRFS: Final = "/sys/fs/btrfs"

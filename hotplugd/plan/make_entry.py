@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hotplugd.model import entry as entries
-from hotplugd.model.values import Entry, Inside, Instance, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Entry, Inside, Instance
 from hotplugd.plan.identity import identity
 from hotplugd.plan.kinds.kind import Want
 

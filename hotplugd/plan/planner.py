@@ -14,7 +14,8 @@ from typing import Final
 
 from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan.change import Action, Attachment, Change, Plan
 from hotplugd.plan.identity import apart, hardware, own_serial
 from hotplugd.plan.kinds.kind import Want

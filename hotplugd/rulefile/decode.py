@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from hotplugd.model.values import quoted
+from hotplugd.model.text import quoted
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.grammar import EXPECTED, INSTEAD, Key, Shape, Table
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence

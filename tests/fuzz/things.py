@@ -15,9 +15,10 @@ from hotplugd.container.uevent import kernel_form, libudev_form
 from hotplugd.host.open_files import Holder
 from hotplugd.host.present import restored
 from hotplugd.model.entry import is_ours, links_of
+from hotplugd.model.names import is_instance_name
 from hotplugd.model.nic_snapshot import recall
 from hotplugd.model.uevent import Uevent
-from hotplugd.model.values import Device, Entry, Instance, is_instance_name
+from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.plan.change import Plan
 from hotplugd.plan.desired import Wants, wants
 from hotplugd.plan.identity import identity

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.model.entry import slot_links
-from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Node, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Node
 from hotplugd.plan.change import Plan
 from hotplugd.plan.planner import plan_instance
 from tests.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset, wanted

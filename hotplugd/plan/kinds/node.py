@@ -16,7 +16,9 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.entry import slot_links, slot_node
-from hotplugd.model.values import Device, Entry, Inside, Instance, is_reserved_path, quoted
+from hotplugd.model.names import is_reserved_path
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, Entry, Inside, Instance
 from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, Claim, Facts, Kind, Reading, Want
 from hotplugd.plan.kinds.reading import NUMBER, by_path
 from hotplugd.rules.ruleset import Attach
