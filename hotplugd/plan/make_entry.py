@@ -73,17 +73,6 @@ def moved(entry: Entry, actual: Entry, slot: str) -> Entry | None:
     return Entry(entry.name, {**entry.config, "source": source})
 
 
-def wrong_mode(want: Want, inside: Inside | None) -> str:
-    """What is wrong with the mode of the device's node inside, or empty."""
-    node = inside.nodes.get(want.target) if inside is not None else None
-    if want.attach.mode is None or node is None or node.mode == int(want.attach.mode, 8):
-        return ""
-    return (
-        f"{want.target} in {want.instance} has mode {node.mode:04o}, the rule says {want.attach.mode}: "
-        f"something inside changed it"
-    )
-
-
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 

@@ -19,8 +19,8 @@ from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan.change import Action, Attachment, Change, Plan
 from hotplugd.plan.identity import apart, hardware, own_serial
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.kinds.node import SEALED
-from hotplugd.plan.make_entry import entry_for, moved, wrong_mode
+from hotplugd.plan.kinds.node import SEALED, wrong_mode
+from hotplugd.plan.make_entry import entry_for, moved
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.unprocessed import Unsettled
 from hotplugd.rules.keys import PORT, SERIAL

@@ -158,3 +158,14 @@ class Node(Kind):
             # It was about to go, and the server did not take it out.
             return SEALED if node.sealed and int(want.attach.mode or "1", 8) else ""
         return str(node.devnum) if node.devnum else "no device node"
+
+
+def wrong_mode(want: Want, inside: Inside | None) -> str:
+    """What is wrong with the mode of the device's node inside, or empty."""
+    node = inside.nodes.get(want.target) if inside is not None else None
+    if want.attach.mode is None or node is None or node.mode == int(want.attach.mode, 8):
+        return ""
+    return (
+        f"{want.target} in {want.instance} has mode {node.mode:04o}, the rule says {want.attach.mode}: "
+        f"something inside changed it"
+    )
