@@ -181,6 +181,13 @@ def test_what_lvm_has_put_together_is_in_use_without_a_volume_that_is_active(dis
     assert in_use(replace(disk, properties=said)) == ""
 
 
+def test_a_disk_under_a_loop_device_is_in_use(disk: Device) -> None:
+    node = run("losetup", "--find", "--show", disk.node)
+    assert in_use(disk) == f"{disk.kernel} is part of {os.path.basename(node)}"
+    undo("losetup", "--detach", node)
+    eventually(lambda: in_use(disk) == "")
+
+
 @contextmanager
 def elsewhere(*words: str) -> Iterator[int]:
     """A process that has run this in a mount namespace of its own, of which nobody else hears."""

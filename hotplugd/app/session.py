@@ -35,8 +35,10 @@ from hotplugd.host.use_watch import HostWatch
 from hotplugd.model.entry import names_for
 from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.values import CANNOT_TELL, Device, InstanceName
+from hotplugd.opendisks import OpenDisks
 from hotplugd.plan.desired import Problem, Want
 from hotplugd.reconcile.flapping import Flapping
+from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.reconcile.retry import LONG_AGO, Retry
 from hotplugd.reconcile.tools import Tools
@@ -107,7 +109,7 @@ class Session:
         self._links = Links(address)
         self._injector = Injector(self._threads, self._inspector.network, config.inject)
         self._seals = Seals(
-            Sealer(self._threads, config.seal), self._opener, self._inspector.node, self._unsealed
+            Sealer(self._threads, config.seal, address), self._opener, self._inspector.node, self._unsealed
         )
         # Slots of which there was a link when we started.
         self._before: Sequence[str] = ()
@@ -131,6 +133,7 @@ class Session:
         # Set while it is to be seen what the host uses.
         self._unseen = asyncio.Event()
         self._host = HostWatch(self._unseen.set)
+        self._open_disks = OpenDisks(self._threads, config.roots, self._unseen.set)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
 
     async def run(self) -> None:
@@ -165,6 +168,10 @@ class Session:
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
         return away + faults + flapping + self.reconciler.problems()
 
+    def held(self) -> list[Held]:
+        """What has to wait, until when in the loop's time, and why."""
+        return self._flapping.held(asyncio.get_running_loop().time()) + self.reconciler.held()
+
     # --- tasks ------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
@@ -189,6 +196,7 @@ class Session:
             self._seals.close()
             self._slots.close()
             self._opener.close()
+            self._open_disks.close()
             if self._leave is not None:
                 self._leave.close()
             self._lxd.close()
@@ -322,13 +330,17 @@ class Session:
 
     async def _in_use(self, want: Want) -> str:
         """See `Tools`. Where disks are shared others may have them mounted."""
-        if want.device.subsystem != "block" or want.attach.share:
-            return in_use(want.device)
-        inside = cgroup_name(want.instance)
-        try:
-            return await self._threads.call(partial(in_use_by_anybody, want.device, inside), _ASKED)
-        except (NoThread, TimeoutError) as error:
-            return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
+        device, inside = want.device, cgroup_name(want.instance)
+        if want.attach.share:
+            return in_use(device)
+        if device.subsystem != "block":
+            used = in_use(device)
+        else:
+            try:
+                used = await self._threads.call(partial(in_use_by_anybody, device, inside), _ASKED)
+            except (NoThread, TimeoutError) as error:
+                return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
+        return used or await self._open_disks.used(device, inside, waits=bool(device.in_use))
 
     # --- what is heard ----------------------------------------------------------------------------------
 

@@ -9,14 +9,13 @@ A held inode keeps nothing from being unmounted or removed (measured).
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import resource
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from hotplugd.container.held_nodes import HeldNodes, Node
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.server_nodes import NodeFiles
@@ -33,40 +32,6 @@ _LOOK: Final = 0.5
 _WAIT: Final = 1.0
 # Seconds until what could not be sealed is tried again: at first, and at most.
 _PAUSES: Final = (1.0, 30.0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """The node of an entry, by a descriptor that belongs to whoever has this."""
-
-    entry: Entry
-    descriptor: int
-
-    def close(self) -> None:
-        os.close(self.descriptor)
-
-    @property
-    def is_sealed(self) -> bool:
-        status = os.fstat(self.descriptor)
-        return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0)
-
-
-@dataclass(slots=True)
-class _Held:
-    """Of one instance: the nodes of its entries, by the entries' names and the inodes' numbers.
-
-    unsealed  those that are gone, or were to go, and could not be sealed, and why
-    unseen    the same by the entries' names, where nobody knows which they are
-    under_way  what seals nodes now, by the entries' names
-    """
-
-    nodes: dict[str, dict[int, _Node]] = field(default_factory=dict)
-    unsealed: list[tuple[_Node, Problem]] = field(default_factory=list)
-    unseen: dict[str, Problem] = field(default_factory=dict)
-    under_way: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.nodes or self.unsealed or self.unseen or self.under_way)
 
 
 class Seals:
@@ -87,7 +52,10 @@ class Seals:
         self._at = at
         self._told = told
         self._files = NodeFiles(opener)
-        self._all: dict[InstanceName, _Held] = {}
+        self._all: dict[InstanceName, HeldNodes] = {}
+        # Of which there is something to hold that was not looked at, and is looked at.
+        self._unlooked: set[InstanceName] = set()
+        self._looking: set[InstanceName] = set()
         # Others need descriptors, too.
         self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._begun = False
@@ -108,19 +76,22 @@ class Seals:
             return
         there = instance.entries.values() if instance is not None and instance.has_nodes else ()
         ours = {each.name: each for each in there if entries.is_ours(each) and _may_have_nodes(each)}
-        held = self._all.setdefault(name, _Held())
+        held = self._of(name)
         if not ours:
             held.unseen.clear()
-        gone = [node for each in held.nodes.keys() - ours.keys() for node in held.nodes.pop(each).values()]
-        # What cannot be opened now is when it goes.
-        gone += self._hold(name, held, ours.values(), self._room - self._count())[0]
-        if gone:
+        if gone := held.keep(ours):
             self._start(partial(self._seal, name, gone))
-        if ours and not self._begun:
-            self._begun = True
-            self._start(self._begin)
-        if not held:
-            del self._all[name]
+        if ours:
+            # What cannot be opened now is when it goes.
+            self._unlooked.add(name)
+            if name not in self._looking:
+                self._looking.add(name)
+                held.users += 1
+                self._start(partial(self._look, name, held))
+            if not self._begun:
+                self._begun = True
+                self._start(self._begin)
+        self._forget(name)
 
     def restarted(self, name: InstanceName) -> None:
         """There is another init, or none: who was inside has ended."""
@@ -130,12 +101,26 @@ class Seals:
                 node.close()
             held.unsealed.clear()
 
-    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
-        """The nodes of these entries are about to go: seal them. What cannot be sealed is a problem."""
+    async def hold(self, name: InstanceName, replaced: Iterable[Entry]) -> None:
+        """The server is asked to make the nodes of these entries anew: what is there is sealed then.
+
+        Not before: the device stays in the instance, and where the server refuses, its node goes on working.
+        """
+        leave = [each for each in replaced if _may_have_nodes(each)]
+        if leave:
+            held = self._of(name)
+            held.users += 1
+            await asyncio.wait({self._start(partial(self._hold, name, held, leave))}, timeout=_LOOK + _WAIT)
+
+    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> bool:
+        """The nodes of these entries are about to go: seal them. What cannot be sealed is a problem.
+
+        Returns whether there are some, and all are sealed.
+        """
         leave = [each for each in leaving if _may_have_nodes(each)]
         if not leave:
-            return
-        held = self._all.setdefault(name, _Held())
+            return False
+        held = self._of(name)
         # A device that is pulled is sealed at once, and by the request that takes its entry out.
         mine = [each for each in leave if each.name not in held.under_way]
         tasks = {held.under_way[each.name] for each in leave if each.name in held.under_way}
@@ -145,33 +130,52 @@ class Seals:
             for each in mine:
                 held.under_way[each.name] = task
         # Who has them here can seal them later, too.
-        await asyncio.wait(tasks, timeout=_LOOK + _WAIT)
+        _, late = await asyncio.wait(tasks, timeout=_LOOK + _WAIT)
+        names = {each.name for each in leave}
+        return not late and not held.has_unsealed(names)
 
-    async def _seal_entries(self, name: InstanceName, held: _Held, leave: Sequence[Entry]) -> None:
+    async def _seal_entries(self, name: InstanceName, held: HeldNodes, leave: Sequence[Entry]) -> None:
+        inodes = set[int]()
         try:
-            await self._seal(name, await self._nodes_of(name, held, leave))
+            # First what is held: whoever tells of the rest may hang.
+            known, problem = held.copies(leave, inodes)
+            await self._seal(name, known)
+            gone, unopened = await held.hold(leave)
+            more, uncopied = held.copies(leave, inodes)
+            found = {each.entry.name for each in (*known, *more)}
+            for entry in leave:
+                if entry.name not in found:
+                    more += await self._inside(name, entry, uncopied or unopened or problem)
+            await self._seal(name, [*gone, *more])
         finally:
             for each in leave:
                 held.under_way.pop(each.name, None)
 
-    async def _nodes_of(self, name: InstanceName, held: _Held, leave: Sequence[Entry]) -> list[_Node]:
-        """The nodes of these entries, and those that were held and are none of them any more."""
-        gone, problem = self._hold(name, held, leave)
-        nodes: list[_Node] = []
-        for entry in leave:
-            for each in held.nodes.get(entry.name, {}).values():
-                try:
-                    nodes.append(_Node(entry, os.dup(each.descriptor)))
-                except OSError as error:
-                    problem = str(error)
-        for entry in leave:
-            if not any(node.entry is entry for node in nodes):
-                nodes += await self._inside(name, entry, problem)
-        return [*gone, *nodes]
+    async def _look(self, name: InstanceName, held: HeldNodes) -> None:
+        try:
+            while name in self._unlooked:
+                self._unlooked.discard(name)
+                await self._seal(name, await held.look())
+        finally:
+            held.users -= 1
+            self._looking.discard(name)
+            self._forget(name)
+
+    async def _hold(self, name: InstanceName, held: HeldNodes, leave: Sequence[Entry]) -> None:
+        try:
+            gone, problem = await held.hold(leave)
+            missing = [each for each in leave if not held.has_nodes(each)]
+            for entry in missing:
+                for node in await self._inside(name, entry, problem):
+                    held.hold_replaced(node)
+            await self._seal(name, gone)
+        finally:
+            held.users -= 1
+            self._forget(name)
 
     async def seal_everywhere(self, name: str) -> None:
         """Seal what any instance has by an entry of this name, as far as the server's files say."""
-        found = self._files.everywhere(name)
+        found = await self._files.everywhere(name)
         try:
             if found:
                 await self._sealer.seal(found)
@@ -201,52 +205,24 @@ class Seals:
         self._sealer.close()
         self._files.close()
         for held in self._all.values():
-            for node in [*(node for each in held.nodes.values() for node in each.values())]:
-                node.close()
-            for node, _ in held.unsealed:
-                node.close()
+            held.close()
         self._all.clear()
 
     # --- nodes ------------------------------------------------------------------------------------------
 
-    def _hold(
-        self, name: InstanceName, held: _Held, wanted: Iterable[Entry], room: float = math.inf
-    ) -> tuple[list[_Node], str]:
-        """Hold the server's files of these entries, so many new ones as there is room for.
+    def _of(self, name: InstanceName) -> HeldNodes:
+        if name not in self._all:
+            self._all[name] = HeldNodes(name, self._files, self._left)
+        return self._all[name]
 
-        Returns what was held and is none of them any more, and why one could not be opened, or nothing.
-        """
-        ours = list(wanted)
-        gone, problem = list[_Node](), ""
-        try:
-            files = self._files.of(name, [each.name for each in ours]) if ours else None
-        except OSError as error:
-            return [], str(error)
-        if files is None:
-            return [], ""
-        for entry in ours:
-            there, nodes = files.get(entry.name, {}), held.nodes.get(entry.name, {})
-            gone += [nodes.pop(inode) for inode in nodes.keys() - there.keys()]
-            for inode in there.keys() - nodes.keys():
-                if room <= 0:
-                    break
-                try:
-                    nodes[inode] = _Node(entry, self._files.open(name, there[inode]))
-                    room -= 1
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    problem = str(error)
-            if nodes:
-                held.nodes[entry.name] = nodes
-            else:
-                held.nodes.pop(entry.name, None)
-        return gone, problem
+    def _forget(self, name: InstanceName) -> None:
+        if name in self._all and not self._all[name]:
+            del self._all[name]
 
-    def _count(self) -> int:
-        return sum(len(nodes) for held in self._all.values() for nodes in held.nodes.values())
+    def _left(self) -> int:
+        return self._room - sum(map(len, self._all.values()))
 
-    async def _inside(self, name: InstanceName, entry: Entry, problem: str) -> list[_Node]:
+    async def _inside(self, name: InstanceName, entry: Entry, problem: str) -> list[Node]:
         """The entry's node as the instance has it, where the server has no file of it."""
         place = entries.place_of(entry)
         if not entry.config:
@@ -264,17 +240,17 @@ class Seals:
         if descriptor >= 0:
             number = devnum_of(os.fstat(descriptor))
             if number is not None and entries.is_for(entry, number):
-                return [_Node(entry, descriptor)]
+                return [Node(entry, descriptor)]
             os.close(descriptor)
         if problem:
             found = _cannot(name, entry, problem)
-            self._all.setdefault(name, _Held()).unseen[entry.name] = found
+            self._of(name).unseen[entry.name] = found
             self._told(found)
         return []
 
     # --- sealing ----------------------------------------------------------------------------------------
 
-    async def _seal(self, name: InstanceName, nodes: Sequence[_Node]) -> None:
+    async def _seal(self, name: InstanceName, nodes: Sequence[Node]) -> None:
         """Seal these and let go of them, but for those that are to be tried again."""
         if not nodes:
             return
@@ -287,7 +263,7 @@ class Seals:
         for node, reason in zip(nodes, reasons, strict=True):
             if reason:
                 problem = _cannot(name, node.entry, reason)
-                self._all.setdefault(name, _Held()).unsealed.append((node, problem))
+                self._of(name).unsealed.append((node, problem))
                 self._told(problem)
             else:
                 node.close()
@@ -310,7 +286,7 @@ class Seals:
             await self._begin()
         tried = [(held, each) for held in self._all.values() for each in held.unsealed]
         # Of their own: an instance that restarts lets go of them meanwhile.
-        nodes = [_Node(node.entry, os.dup(node.descriptor)) for _, (node, _) in tried]
+        nodes = [Node(node.entry, os.dup(node.descriptor)) for _, (node, _) in tried]
         try:
             reasons = await self._reasons(nodes)
         finally:
@@ -325,7 +301,7 @@ class Seals:
         else:
             self._retry.reset()
 
-    async def _reasons(self, nodes: Sequence[_Node]) -> list[str]:
+    async def _reasons(self, nodes: Sequence[Node]) -> list[str]:
         """Seal these. Returns for each why it is not sealed, or nothing."""
         unsealed = [each.descriptor for each in nodes if not each.is_sealed]
         answers = dict(zip(unsealed, await self._ask(unsealed), strict=True)) if unsealed else {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from glob import glob
@@ -29,7 +30,8 @@ def in_use(device: Device) -> str:
     """Why the host needs this disk: empty where it does not, and where it is gone.
 
     A disk is in use when one of its partitions is. Read from mountinfo and swaps (proc(5)), and from the
-    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache); see `_pool` for what holds otherwise.
+    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache); see `_pool` and `_loops` for what holds
+    otherwise.
     """
     if not os.path.isdir(device.syspath):
         return ""
@@ -42,7 +44,7 @@ def in_use(device: Device) -> str:
             return f"{name} is mounted on {mounts[number]}"
         if f"/dev/{name.replace('!', '/')}" in swaps:
             return f"{name} is swap space"
-        if above := _holders(syspath):
+        if above := _holders(syspath) or _loops(number):
             return f"{name} is part of {above[0]}"
     return ""
 
@@ -69,11 +71,7 @@ def mounted_elsewhere(device: Device, inside: str = "") -> str:
     Takes some milliseconds for a hundred processes. The numbers alone count: a file system's source is
     whatever who mounted it says, also without privileges.
     """
-    if not os.path.isdir(device.syspath):
-        return ""
-    devices = {
-        _number(each): os.path.basename(each) for each in (device.syspath, *_partitions(device.syspath))
-    }
+    devices = numbers(device)
     seen: set[bytes] = set()
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
@@ -91,6 +89,13 @@ def mounted_elsewhere(device: Device, inside: str = "") -> str:
             if error.errno not in _ENDED:
                 raise
     return ""
+
+
+def numbers(device: Device) -> dict[str, str]:
+    """The names of the disk and its partitions by their numbers, `major:minor`. None where it is gone."""
+    if not os.path.isdir(device.syspath):
+        return {}
+    return {_number(each): os.path.basename(each) for each in (device.syspath, *_partitions(device.syspath))}
 
 
 def _is_of(pid: str, inside: str) -> bool:
@@ -116,6 +121,22 @@ def _holders(syspath: str) -> list[str]:
         return []
 
 
+def _loops(number: str) -> list[str]:
+    """The loop devices over the disk of this number: the kernel holds it, and no process (loop(4))."""
+    found = []
+    for path in glob("/sys/block/loop*/loop/backing_file"):
+        file = (sysfs.read(path) or b"").decode("utf-8", "surrogateescape").rstrip("\n")
+        with suppress(OSError):  # the file is gone, or elsewhere
+            status = os.stat(file)
+            if stat.S_ISBLK(status.st_mode) and number == _as_text(status.st_rdev):
+                found.append(path.split("/")[3])
+    return found
+
+
+def _as_text(number: int) -> str:
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
 def _mounts() -> dict[str, str]:
     """Where each device number, as `major:minor`, is mounted: in the host's mount namespace, and in ours,
     which a unit makes another.
@@ -132,8 +153,7 @@ def _mounts() -> dict[str, str]:
             source = fields[fields.index("-", 6) + 2]
             if source.startswith("/dev/"):
                 with suppress(OSError):  # a name of what is gone, or was renamed
-                    number = os.stat(_unescaped(source)).st_rdev
-                    found.setdefault(f"{os.major(number)}:{os.minor(number)}", place)
+                    found.setdefault(_as_text(os.stat(_unescaped(source)).st_rdev), place)
     # A btrfs of several disks is mounted by one of them.
     for member in glob("/sys/fs/btrfs/*/devices/*/dev"):
         if (number_of := sysfs.read(member)) is not None:

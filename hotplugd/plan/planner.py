@@ -51,6 +51,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Barred:
+    """An entry with which its instance could not be started, as it was then, and why it stays out."""
+
+    entry: Entry
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """A device whose entry is as it should be. verified: seen inside, None where there is no inside now."""
 
@@ -61,11 +69,15 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What has to change in one instance, what is as it should be, and what cannot be."""
+    """What has to change in one instance, what is as it should be, and what cannot be.
+
+    out  those of the problems that are over once the instance runs
+    """
 
     changes: tuple[Change, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     problems: tuple[Problem, ...] = ()
+    out: tuple[Problem, ...] = ()
 
 
 def plan_instance(
@@ -76,7 +88,7 @@ def plan_instance(
     unsettled: Sequence[Device] = (),
     present: Container[str] | None = None,
     held: Mapping[str, str] = MappingProxyType({}),
-    unstartable: Mapping[str, str] = MappingProxyType({}),
+    unstartable: Mapping[str, Barred] = MappingProxyType({}),
 ) -> Plan:
     """What has to change in one instance.
 
@@ -87,7 +99,7 @@ def plan_instance(
                them stays as it is until udevd says what the device is
     present    the slots of all devices that exist; None where nobody knows, and an entry goes if unwanted
     held       the network interfaces that are in it: their entries' names by slot
-    unstartable  the entries with which the instance could not be started, and why, by name
+    unstartable  the entries with which the instance could not be started, by name
     """
     if instance is None:
         message = f"there is no instance '{name.name}' in project '{name.project}'"
@@ -102,7 +114,9 @@ def plan_instance(
         planner.bury(present, mine)
     planner.place(mine)
     planner.clear(present or ())
-    return Plan(tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems))
+    return Plan(
+        tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems), tuple(planner.out)
+    )
 
 
 def _is_again(entry: Entry, want: Want) -> bool:
@@ -148,11 +162,12 @@ class _Planner:
         inside: Inside | None,
         unsettled: Sequence[Device],
         held: Mapping[str, str],
-        unstartable: Mapping[str, str],
+        unstartable: Mapping[str, Barred],
     ) -> None:
         self.changes: list[Change] = []
         self.attachments: list[Attachment] = []
         self.problems: list[Problem] = []
+        self.out: list[Problem] = []
         self._instance = instance
         self._inside = inside
         self._held = held
@@ -268,7 +283,8 @@ class _Planner:
         if message := next(filter(None, (self._in_the_way(want, name) for want in wants)), ""):
             self.problems.append(_problem(first, message))
         elif why := self._why_unstartable(first, name):
-            self.problems.append(_problem(first, why))
+            self.out.append(_problem(first, why))
+            self.problems.append(self.out[-1])
         elif other := next(filter(None, (self._foreign.get(want.place) for want in wants)), ""):
             self._share(first, actual, other)
         else:
@@ -287,11 +303,15 @@ class _Planner:
                 self._compare(wants, entry, actual)
 
     def _why_unstartable(self, want: Want, name: str) -> str:
-        """Why the instance cannot be started with it, by whichever name its entry had; else empty."""
+        """Why the instance cannot be started with it, whatever entry it had; else empty."""
         if self._instance.running:
             return ""
-        names = (name, *entries.names_for(want.slot))
-        return next((self._unstartable[each] for each in names if each in self._unstartable), "")
+        names = {name, *entries.names_for(want.slot)}
+        for each, barred in self._unstartable.items():
+            # An interface may have had one under another slot, and has its own once that is out.
+            if each in names or nic_slot.stands_for(barred.entry, want.device, self._instance):
+                return barred.why
+        return ""
 
     def clear(self, present: Container[str]) -> None:
         """Take out what is ours and has no reason to be here."""

@@ -18,6 +18,7 @@ from hotplugd.plan.desired import Problem, Want, Wants, guard_rail, judged, may_
 from hotplugd.plan.foreign_entries import Claim
 from hotplugd.plan.ownership import met
 from hotplugd.plan.planner import Attachment, Change
+from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.moved_nics import Present
 from hotplugd.reconcile.nic_locations import Moved
 from hotplugd.reconcile.ownership_watch import Others
@@ -239,6 +240,10 @@ class Reconciler:
     def pending(self) -> list[Change]:
         """What has to change and has not, yet."""
         return [each for _, writer in sorted(self._writers.items()) for each in writer.plan.changes]
+
+    def held(self) -> list[Held]:
+        """What has to wait, until when and why."""
+        return [each for _, writer in sorted(self._writers.items()) for each in writer.held()]
 
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that is not so, and why."""

@@ -12,6 +12,9 @@ from hotplugd.model.values import Instance
 from hotplugd.reconcile.retry import LONG_AGO, NEVER
 
 HANDS_OFF: Final = 1.0
+HANDS_OFF_WHY: Final = (
+    f"it was stopped or made less than {HANDS_OFF:.0f} s ago, and whoever did that may be about to do more"
+)
 # The server tells of an instance when it begins to make it, and not when it is done. It refuses updates
 # meanwhile, but for 30 s alone (LXD: lxd/instance/operationlock). What it never says to be made is taken for
 # made in the end.
@@ -22,10 +25,12 @@ class Stopped:
     """Keeps our hands off one instance for a while. Times are the event loop's, in seconds.
 
     until  nothing is sent before
+    making  whether that is since its server makes it, and for that long at most
     """
 
     def __init__(self) -> None:
         self.until = LONG_AGO
+        self.making = False
         self._learned = LONG_AGO
         # What is heard of, was not known and is made was made just now.
         self._new = True
@@ -37,11 +42,11 @@ class Stopped:
     def learned(self, before: Instance | None, actual: Instance | None, now: float) -> None:
         """The instance is now like this, and was like that when it was looked at before."""
         if actual is None or actual.running or not actual.known:
-            self.until = LONG_AGO
+            self.until, self.making = LONG_AGO, False
         elif before is None and not actual.made:
-            self.until = now + _MAKING
+            self.until, self.making = now + _MAKING, True
         elif self._new if before is None else before.running or before.made != actual.made:
-            self.until = now + HANDS_OFF
+            self.until, self.making = now + HANDS_OFF, False
         self._learned, self._new = now, actual is None
 
     def look_at(self) -> float:

@@ -58,10 +58,11 @@ class Links(Protocol):
 
 
 class Seals(Protocol):
-    """Sees to it that no node leaves an instance before it is sealed, so that none inside can open it again.
+    """Sees to it that no device leaves an instance before its node is sealed, so that none inside can open it
+    again.
 
-    Every way out is here: what goes by a request of ours is given to `seal` before, and `has` seals what has
-    gone by somebody else's.
+    Every way out is here: what goes by a request of ours is given to `seal` before. What a request replaces
+    is given to `hold` before, and `has` seals it then, as it does what has gone by somebody else's.
     """
 
     def has(self, name: InstanceName, instance: Instance | None) -> None:
@@ -70,8 +71,13 @@ class Seals(Protocol):
     def restarted(self, name: InstanceName) -> None:
         """There is another init, or none."""
 
-    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
-        """The nodes of these entries are about to go from this instance, which runs."""
+    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> bool:
+        """The nodes of these entries are about to go from this instance, which runs. Returns whether all are
+        sealed.
+        """
+
+    async def hold(self, name: InstanceName, replaced: Iterable[Entry]) -> None:
+        """The nodes of these entries are about to be made anew, if the server does as it is asked."""
 
     async def seal_everywhere(self, name: str) -> None:
         """The nodes of any entry of this name are about to go, from whichever instance."""
@@ -112,13 +118,13 @@ class Activity:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._none = asyncio.Event()
         self._none.set()
         self._closed = False
 
     def start(
-        self, work: Callable[[], Coroutine[object, object, None]], then: Callable[[bool], None]
+        self, work: Callable[[], Coroutine[object, object, object]], then: Callable[[bool], None]
     ) -> None:
         """Begin this work, and call `then` with whether it ended as it should. Once closed nothing begins.
 
@@ -141,7 +147,7 @@ class Activity:
         for task in self._tasks:
             task.cancel()
 
-    def _ended(self, then: Callable[[bool], None], task: asyncio.Task[None]) -> None:
+    def _ended(self, then: Callable[[bool], None], task: asyncio.Task[object]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._loop.call_exception_handler(

@@ -18,14 +18,17 @@ from hotplugd.plan.planner import Change, Plan, plan_instance
 from hotplugd.reconcile.event_log import Report
 from hotplugd.reconcile.failed_starts import Starts
 from hotplugd.reconcile.freshness import EDITED, Asking
+from hotplugd.reconcile.holds import Held, Wait, held
 from hotplugd.reconcile.host_use import HostUse
 from hotplugd.reconcile.moved_nics import Present
 from hotplugd.reconcile.orphans import Doubts
 from hotplugd.reconcile.pause import Pause
 from hotplugd.reconcile.retry import CROWDED, LONG_AGO, NEVER, Records
-from hotplugd.reconcile.stopped import Stopped
+from hotplugd.reconcile.sealing import Sealing
+from hotplugd.reconcile.stopped import HANDS_OFF_WHY, Stopped
 from hotplugd.reconcile.tools import Activity, Tools
 from hotplugd.reconcile.verify import Interior
+from hotplugd.server.errors import sealed_by_now
 
 
 class Writer:
@@ -71,6 +74,7 @@ class Writer:
         self._doubts = Doubts(name, tools.notes)
         self._interior = Interior(name, tools, activity, self._report, self._doubts.looked, self._looked)
         self._host_use = HostUse(tools, used)
+        self._sealing = Sealing(name, tools.seals)
         self._asking = Asking()
         # Something is new since the last plan.
         self._kicked = False
@@ -145,6 +149,7 @@ class Writer:
         self._interior.forget()
         self._doubts.restarted()
         self._tools.seals.restarted(self.name)
+        self._sealing.restarted()
         self.forget_inside()
         self.refresh()
 
@@ -175,6 +180,18 @@ class Writer:
         found += [Problem("", "", f"{self.name}: {why}") for why, busy in self._busy().items() if busy]
         found += self._records.problems(self._loop.time()) + self._doubts.problems()
         return found + self._interior.problems(wanted=bool(self.wants))
+
+    def held(self) -> list[Held]:
+        """What has to wait here, until when and why."""
+        now = self._loop.time()
+        waits = [Wait(self._pause.until, self._pause.message)]
+        if self._stopped.making:
+            waits.append(Wait(self._stopped.until, "its server still makes it", "its server has made it"))
+        else:
+            waits.append(Wait(self._stopped.until, HANDS_OFF_WHY))
+        if self._asking.stale and self._asking.is_busy(now):
+            waits.append(Wait(self._asking.due(), EDITED))
+        return held(self.name, self.plan, self._records, waits, now)
 
     def _busy(self) -> dict[str, bool]:
         now = self._loop.time()
@@ -210,12 +227,14 @@ class Writer:
             return False
         return any(each in actual.entries and entries.is_ours(actual.entries[each]) for each in names)
 
-    async def seal(self, names: Iterable[str]) -> None:
-        """Seal what the instance has inside by its entries of these names: it is about to go."""
-        if self.actual is not None and self.actual.has_nodes and not self._tools.dry_run:
-            there = self.actual.entries
-            leaving = [there.get(each, Entry(each, {})) for each in names]
-            await self._tools.seals.seal(self.name, leaving)
+    async def seal(self, names: Iterable[str]) -> bool:
+        """Seal what the instance has inside by its entries of these names: it is about to go.
+
+        Returns whether it has something, and all is sealed.
+        """
+        if self.actual is None or self._tools.dry_run:
+            return False
+        return await self._sealing.seal(names, self.actual)
 
     def close(self) -> None:
         """Try nothing again."""
@@ -341,6 +360,7 @@ class Writer:
         if not self._tools.dry_run:
             self._doubts.learned(self.actual, actual, self._sending)
             self._tools.seals.has(self.name, actual)
+            self._sealing.learned(actual)
         if actual is not None:
             self._asking.missed = 0
             if self.actual is not None and self.actual.location != actual.location:
@@ -374,8 +394,10 @@ class Writer:
         self._asking.sent()
         self._records.sent(self._loop.time())
         self._doubts.begin(batch)
-        # Updates and repairs, too: the server takes out what is there and makes a new node.
-        await self.seal(each.entry.name for each in batch if each.action != "add")
+        sealed = await self.seal(remove)
+        if self.actual is not None:
+            replaced = (each.entry.name for each in batch if each.action in ("update", "repair"))
+            await self._sealing.hold(replaced, self.actual)
         try:
             actual = await self._tools.server.apply(self.name, put, remove)
         except Refused as error:
@@ -386,7 +408,7 @@ class Writer:
                 self._asking.stale = True
             else:
                 self._doubts.undone()
-            self._split(batch, error)
+            self._split(batch, error, sealed=sealed)
         except ServerError as error:
             if isinstance(error, Unreachable):
                 self._doubts.unknown()
@@ -445,13 +467,14 @@ class Writer:
 
     # --- what came of a request -------------------------------------------------------------------------
 
-    def _split(self, batch: Sequence[Change], error: Refused) -> None:
+    def _split(self, batch: Sequence[Change], error: Refused, *, sealed: bool) -> None:
         if len(batch) == 1 and isinstance(error, Stuck):
             if self._records.stuck(batch[0], str(error), self._loop.time()):
                 self._report.held(batch[0], str(error), None)
             return
         if len(batch) == 1:
-            self._hold(batch[0], str(error))
+            left = f"{error}; {sealed_by_now(self.name, batch[0].entry.name)}" if sealed else str(error)
+            self._hold(batch[0], left)
             return
         blamed = [change for change in batch if change.entry.name in error.entries]
         for change in blamed or batch:

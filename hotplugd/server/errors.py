@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck, Unreachable
-from hotplugd.model.values import plain
+from hotplugd.model.values import InstanceName, plain
 
 NOT_LXD: Final = "something that is not in LXD's API"
 
@@ -51,6 +51,16 @@ def refusal(said: str) -> ServerError:
         return Stuck(f"{remedy} ({short(said)})", frozenset(_BLAMED.findall(said)))
     half = _HALF.search(said) is not None
     return Refused(short(said), frozenset(_BLAMED.findall(said)), half=half)
+
+
+def sealed_by_now(instance: InstanceName, entry: str) -> str:
+    """What is to be said, and done, where the server refuses to take out an entry whose node is sealed."""
+    project = "" if instance.project == "default" else f" --project {instance.project}"
+    return (
+        f"its node in there is sealed, so that nobody inside can open it any more, and its entry stays; this "
+        f"is tried again, and if the server goes on refusing: `lxc config device remove {instance.name} "
+        f"{entry}{project}`, or the same with `incus`"
+    )
 
 
 def is_left_behind(said: str) -> bool:

@@ -42,7 +42,7 @@ def program(running: Daemon) -> int:
         int(child)
         for task in Path(f"/proc/{running.pid}/task").iterdir()
         for child in (task / "children").read_text().split()
-        if b"/inject.py" in Path("/proc", child, "cmdline").read_bytes()
+        if b"\0hotplugd.inject\0" in Path("/proc", child, "cmdline").read_bytes()
     ]
     return found[0] if found else 0
 
