@@ -58,6 +58,18 @@ def test_it_is_a_problem_with_the_device_the_place_the_count_and_the_end() -> No
     assert gate.problems(20) == []
 
 
+def test_it_is_held_until_then_at_its_place() -> None:
+    gate, _ = made()
+    one = console(1)
+    flap(gate, one, now=5)
+    (held,) = gate.held(6)
+    assert one.usb is not None
+    assert (held.device, held.rule, held.place) == ("/dev/ttyUSB1", "r", one.usb.syspath)
+    assert (held.instance, held.wait.until, held.wait.event) == (None, 20, "")
+    assert held.wait.why.startswith("serial:A5001 at port 2-1 was plugged in 41 times within 2 minutes")
+    assert gate.held(20) == []
+
+
 def test_without_usb_the_place_is_the_one_in_sysfs() -> None:
     gate, _ = made()
     flap(gate, disk(1))

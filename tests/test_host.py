@@ -182,6 +182,13 @@ def test_what_lvm_has_put_together_is_in_use_without_a_volume_that_is_active(dis
     assert in_use(replace(disk, properties=said)) == ""
 
 
+def test_a_disk_under_a_loop_device_is_in_use(disk: Device) -> None:
+    node = run("losetup", "--find", "--show", disk.node)
+    assert in_use(disk) == f"{disk.kernel} is part of {os.path.basename(node)}"
+    undo("losetup", "--detach", node)
+    eventually(lambda: in_use(disk) == "")
+
+
 def test_a_disk_that_is_mounted_in_another_mount_namespace_is_in_use(disk: Device, place: Path) -> None:
     run("busybox", "mke2fs", "-b", "4096", disk.node)
     with elsewhere("mount", disk.node, str(place)) as pid:

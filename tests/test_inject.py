@@ -6,7 +6,6 @@ import os
 import socket
 import struct
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -15,8 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd.container import inject_helper
+from hotplugd.aio import helper_loop
+from hotplugd.aio.helper import words
+from hotplugd.container import inject_helper, roots_helper, seal_helper
 from hotplugd.container.uevent import kernel_form, libudev_form
+from hotplugd.host import udev_rules_helper
 from hotplugd.model.uevent import Uevent
 from tests.devices import phone
 from tests.lab.daemon import command
@@ -176,12 +178,19 @@ def test_it_ends_when_nobody_asks_any_more(program: Program) -> None:
 
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
-    script = "import sys, runpy; runpy.run_path(sys.argv[1]); print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script, inject_helper.__file__],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert not {"click", "hotplugd", "asyncio", "pyudev"} & set(done.stdout.split())
+    for module in (inject_helper, roots_helper, seal_helper, udev_rules_helper):
+        *start, path, name = words(module.__name__)
+        script = "import sys, importlib; sys.path.append(sys.argv[1]); importlib.import_module(sys.argv[2])"
+        done = subprocess.run(
+            [*start[:-1], f"{script}; print(*sys.modules)", path, name],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        ours = {each for each in done.stdout.split() if each.partition(".")[0] == "hotplugd"}
+        needed = (helper_loop.__name__, module.__name__)
+        assert ours == {*needed, *(each.rpartition(".")[0] for each in needed)}
+        assert not {"click", "asyncio", "pyudev"} & set(done.stdout.split())
 
 
 class TestCommand:

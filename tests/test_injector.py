@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from hotplugd.aio.helper import words
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.container import inject_helper, injector
 from hotplugd.container.injector import Injector
@@ -36,7 +36,7 @@ BOX = InstanceName("default", "box")
 PATH = "/dev/phone"
 ADD = Uevent("add", phone(), PATH)
 HEARD = ["add kernel", "add libudev"]
-PROGRAM = (sys.executable, "-I", "-S", inject_helper.__file__)
+PROGRAM = words(inject_helper.__name__)
 
 
 class Bench:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,10 @@ from hotplugd.aio.threads import Threads
 from hotplugd.container import roots_helper
 from hotplugd.container.opener import Opener
 from hotplugd.container.root import Lost, Root, process_folder
+from hotplugd.container.server_folders import ALL, sockets_of
 from tests.lab.daemon import command
+from tests.lab.kernel import Zram
+from tests.lab.udevd import settle
 from tests.lab.uevents import socket_unit
 from tests.lab.wait import eventually
 
@@ -50,7 +56,7 @@ def ask(root: None, project: Path, request: pytest.FixtureRequest) -> Iterator[A
 
         def one(message: bytes, beside: Sequence[int]) -> tuple[str, list[int]]:
             socket.send_fds(ours, [message], beside)
-            answer, found, *_ = socket.recv_fds(ours, roots_helper.ANSWER_MOST, 4)
+            answer, found, *_ = socket.recv_fds(ours, roots_helper.LIMITS.answer, 4)
             for each in found:
                 undo.callback(os.close, each)
             return answer.decode(), found
@@ -81,6 +87,63 @@ def _init(script: str) -> Iterator[int]:
         pid = int(eventually(lambda: children.read_text().split())[0])
         eventually(lambda: "sleep" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")[-3:])
         yield pid
+        process.kill()
+
+
+_SERVER = """
+import os, socket, stat, sys
+folder, listens = sys.argv[1:]
+for each in ("box", "empty", "many"):
+    os.makedirs(f"{folder}/devices/{each}")
+def node(path, kind=stat.S_IFCHR):
+    os.mknod(path, kind | 0o600, os.makedev(1, 3))
+os.chdir(f"{folder}/devices/box")
+node("unix.hp--00000000000000a1.dev-x")
+node("unix.hp-00000000000000a2.dev-y", stat.S_IFBLK)
+node("unix.other.dev-z")
+open("unix.hp--00000000000000a3.file", "w").close()
+os.symlink("unix.other.dev-z", "unix.hp--00000000000000a4.link")
+os.symlink("box", "../link")
+node(f"{folder}/secret")
+for number in range(2000):
+    node(f"../many/unix.hp--{number:016x}.{'x' * 20}")
+channel = socket.socket(socket.AF_UNIX)
+channel.bind(listens)
+channel.listen()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What is like a server: its process, its folder, where it listens, and a process beside it."""
+
+    pid: int
+    folder: str
+    listens: str
+    other: int
+
+
+PLACES = [(folder, path) for folder in ALL for path in sockets_of(folder)]
+
+
+@pytest.fixture
+def server(root: None, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server in a mount namespace of its own."""
+    folder, listens = getattr(request, "param", PLACES[0])
+    # Its own files are where this machine's may have theirs.
+    files = "mount -t tmpfs none /var && mount -t tmpfs none /run"
+    script = f'{files} && mkdir -p {folder} {os.path.dirname(listens)} && exec "$@"'
+    words = ["unshare", "--mount", "sh", "-ec", script, "sh", sys.executable, "-c", _SERVER, folder, listens]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        enter = ["nsenter", f"--target={process.pid}", "--mount", "sleep", "600"]
+        with subprocess.Popen(enter) as other:
+            eventually(lambda: b"sleep" in Path(f"/proc/{other.pid}/cmdline").read_bytes().split(b"\0")[:1])
+            yield Server(process.pid, folder, listens, other.pid)
+            other.kill()
         process.kill()
 
 
@@ -117,15 +180,17 @@ def test_what_is_no_request(ask: Ask, init: int, folders: Callable[[int], int]) 
     for message in (
         b"cwd",
         b"root/etc",
-        b"nodes",
-        b"nodes /etc",
-        b"nodes /sys",
-        b"nodes ../..",
-        b"x" * 999,
+        b"nodes /var/lib/lxd",
+        b"list",
+        b"list\0/var/lib/lxd\0box",
+        b"list\0/var/lib/lxd\0box\0\0",
+        b"root\0",
+        b"x" * 1999,
     ):
         assert ask(message, [here]) == ("not a request", [])
     for beside in ([], [here, here]):
         assert ask(roots_helper.ROOT, beside) == ("not a request", [])
+    assert ask(roots_helper.DISKS, [here]) == ("not a request", [])
     with ExitStack() as undo:
         for path in ("/", "/etc", "/proc/self/fd", "/proc/self/status", "/dev/null"):
             other = os.open(path, os.O_PATH)
@@ -135,17 +200,122 @@ def test_what_is_no_request(ask: Ask, init: int, folders: Callable[[int], int]) 
     assert ask(roots_helper.ROOT, [here])[0] == "done"
 
 
-def test_a_server_has_its_nodes_in_known_places_alone(
-    ask: Ask, sandbox: int, folders: Callable[[int], int]
+def fields(*texts: str) -> bytes:
+    return b"\0".join(each.encode() for each in texts)
+
+
+A1, A2 = "unix.hp--00000000000000a1.dev-x", "unix.hp-00000000000000a2.dev-y"
+
+
+def test_of_a_servers_files_it_lists_the_nodes_of_entries_of_ours(
+    ask: Ask, server: Server, folders: Callable[[int], int]
 ) -> None:
-    place = next(each for each in roots_helper.SERVERS)
-    script = f"mount -t tmpfs none /var/lib && mkdir -p {place}/devices/box"
-    subprocess.run(["nsenter", f"--target={sandbox}", "--mount", "sh", "-ec", script], check=True)
-    answer, (found,) = ask(roots_helper.NODES + place.encode(), [folders(sandbox)])
-    assert answer == "done"
-    assert os.listdir(f"/proc/self/fd/{found}") == ["box"]
-    answer, none = ask(roots_helper.NODES + b"/var/lib/incus", [folders(sandbox)])
-    assert ("No such file" in answer, none) == (True, [])
+    here = folders(server.pid)
+    answer, found = ask(fields("list", server.folder, "box", ""), [here])
+    said, *lines = answer.split("\0")
+    assert (said, found) == ("done", [])
+    names = {name: int(inode) for inode, _, name in (each.partition(" ") for each in lines)}
+    # What is no node is refused when it is asked for.
+    assert names.keys() == {A1, A2, "unix.hp--00000000000000a3.file", "unix.hp--00000000000000a4.link"}
+    assert names[A1] == os.stat(f"/proc/{server.pid}/root{server.folder}/devices/box/{A1}").st_ino
+    assert ask(fields("list", server.folder, "empty", ""), [here]) == ("done", [])
+    assert ask(fields("list", server.folder, "none", ""), [here]) == ("done", [])
+    answer, _ = ask(fields("list", server.folder, "", ""), [here])
+    assert {each.split(" ")[-1] for each in answer.split("\0")[1:]} == {"box", "empty", "many", "link"}
+
+
+def test_and_hands_out_these_nodes_alone(ask: Ask, server: Server, folders: Callable[[int], int]) -> None:
+    here, folder = folders(server.pid), server.folder
+    for name in (A1, A2):
+        answer, (found,) = ask(fields("node", folder, "box", name), [here])
+        assert answer == "done"
+        seen = os.stat(f"/proc/{server.pid}/root{folder}/devices/box/{name}")
+        assert os.path.samestat(os.fstat(found), seen)
+        assert fcntl.fcntl(found, fcntl.F_GETFL) & os.O_PATH
+    for instance, name, why in (
+        ("box", "unix.other.dev-z", "not a node of an entry of ours"),
+        ("box", "unix.hp--00000000000000a3.file", "not a device node"),
+        ("box", "unix.hp--00000000000000a4.link", "not a device node"),
+        ("box", "unix.hp--00000000000000a1./../../../secret", "not a node of an entry of ours"),
+        ("box", "..", "not a node of an entry of ours"),
+        ("box", "unix.hp--00000000000000a9.none", "[Errno 2] No such file or directory"),
+        ("link", A1, "[Errno 20] Not a directory"),
+        ("..", A1, "not a request"),
+        (".", A1, "not a request"),
+        ("", A1, "not a request"),
+        ("../devices/box", A1, "not a request"),
+    ):
+        answer, none = ask(fields("node", folder, instance, name), [here])
+        assert (answer.partition(":")[0], none) == (why, [])
+    for instance in ("..", "../devices", "box/..", "."):
+        assert ask(fields("list", folder, instance, ""), [here]) == ("not a request", [])
+    for other in ("/etc", "/var/lib", f"{folder}/", f"{folder}/..", ""):
+        assert ask(fields("node", other, "box", A1), [here]) == ("not a request", [])
+
+
+def test_a_list_that_is_too_long_comes_in_parts(
+    ask: Ask, server: Server, folders: Callable[[int], int]
+) -> None:
+    here, names = folders(server.pid), list[str]()
+    for _ in range(9):
+        answer, _none = ask(fields("list", server.folder, "many", names[-1] if names else ""), [here])
+        said, *lines = answer.split("\0")
+        names += [each.split(" ")[1] for each in lines]
+        if said == "done":
+            break
+    assert names == [f"unix.hp--{number:016x}.{'x' * 20}" for number in range(2000)]
+
+
+@pytest.mark.parametrize("server", PLACES, indirect=True, ids=[path for _, path in PLACES])
+def test_who_is_not_that_server_has_nothing(
+    ask: Ask, server: Server, sandbox: int, folders: Callable[[int], int]
+) -> None:
+    request = fields("node", server.folder, "box", A1)
+    assert ask(request, [folders(server.pid)])[0] == "done"
+    # The same files, and another's socket.
+    expected = f"not the server: the process does not listen on {server.folder}/unix.socket"
+    for pid in (server.other, os.getpid()):
+        answer, none = ask(request, [folders(pid)])
+        assert (answer.startswith(expected), none) == (True, [])
+    # Another server's folder, which it does not have.
+    other = next(each for each in ALL if each != server.folder)
+    answer, none = ask(fields("node", other, "box", A1), [folders(server.pid)])
+    assert ("not the server" in answer, none) == (True, [])
+    # A container's may call a socket what they like.
+    assert ask(request, [folders(sandbox)]) == ("not the server: the process is in a container", [])
+    assert ask(request, [folders(server.pid)])[0] == "done"
+
+
+@contextmanager
+def opener(path: Path | str, flags: int) -> Iterator[int]:
+    """A process that has this open."""
+    script = "import os, sys; os.open(sys.argv[1], int(sys.argv[2])); print(flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", script, str(path), str(flags)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        yield process.pid
+        process.kill()
+
+
+def test_it_tells_who_has_which_disks_open(ask: Ask, zram: Zram) -> None:
+    zram.plug()
+    number = Path(zram.syspath, "dev").read_text().strip()
+
+    def there() -> set[int]:
+        answer, opened = ask(roots_helper.DISKS, [])
+        said, *lines = answer.split("\0")
+        assert (said, opened) == ("done", [])
+        pairs = [line.split(" ") for line in lines]
+        return {int(pid) for disk, pid in pairs if disk == number}
+
+    settle()
+    eventually(lambda: there() == set())
+    with opener(zram.node, os.O_RDONLY) as one, opener(zram.node, os.O_PATH), opener("/dev/null", os.O_RDWR):
+        assert there() == {one}
+        with opener(zram.node, os.O_RDWR) as other:
+            assert there() == {one, other}
+    eventually(lambda: there() == set())
 
 
 _LOOK = """
@@ -153,6 +323,7 @@ import asyncio, os, sys
 from pathlib import Path
 from hotplugd.container.root import process_folder
 from hotplugd.opener import Opener
+from hotplugd.container.server_folders import ALL, sockets_of
 from hotplugd.threads import Threads
 async def main():
     opener = Opener(Threads(), Path(sys.argv[2]))
@@ -176,6 +347,48 @@ def test_who_may_not_look_itself_has_it_opened(init: int, project: Path, tmp_pat
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     expected = [os.stat(f"/proc/{init}/{each}").st_ino for each in ("root", "ns/net")]
     assert done.stdout.split() == [str(each) for each in expected], done.stderr
+
+
+_NODES = """
+import asyncio, os, sys
+from pathlib import Path
+from hotplugd.opener import Opener
+from hotplugd.threads import Threads
+async def main():
+    opener = Opener(Threads(), Path(sys.argv[2]))
+    nodes = await opener.nodes(int(sys.argv[1]), sys.argv[3])
+    found = await nodes.list("box")
+    print(type(nodes).__name__, len(found), len(await nodes.list("many")), len(await nodes.list("")))
+    for inode, name in found:
+        try:
+            print(os.fstat(await nodes.open("box", name)).st_ino == inode)
+        except OSError as error:
+            print(error)
+    try:
+        await nodes.open("box", "unix.hp--00000000000000a9.none")
+    except FileNotFoundError:
+        print("gone")
+    nodes.close()
+    for use in (nodes.list("box"), nodes.open("box", name)):
+        try:
+            await use
+        except OSError as error:
+            print(error.errno)
+    opener.close()
+asyncio.run(main())
+"""
+
+
+def test_and_has_the_servers_nodes_opened(server: Server, project: Path, tmp_path: Path) -> None:
+    words = [*CONFINE, str(project / "systemd/hotplugd.service"), sys.executable, "-c", _NODES]
+    words += [str(server.pid), str(tmp_path / "roots"), server.folder]
+    program = (*CONFINE, str(project / "systemd/hotplugd-roots@.service"), *command(), "roots")
+    with socket_unit(tmp_path / "roots", *program):
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    head, *answers = done.stdout.splitlines()
+    assert head == "_AskedNodes 4 2000 4", done.stderr
+    assert sorted(answers[:4]) == ["True", "True", "not a device node", "not a device node"]
+    assert answers[4:] == ["gone", str(errno.EBADF), str(errno.EBADF)]
 
 
 @pytest.mark.usefixtures("root")

@@ -8,14 +8,15 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from hotplugd.aio.helper import words
 from hotplugd.container import seal_helper
 from tests.lab.daemon import command
 
-_PROGRAM = [sys.executable, "-I", "-S", seal_helper.__file__]
 _USER = 100_000
 # What the kernel keeps an access control list in: user::rw- user:_USER:rw- group::r-- mask::rw- other::---
 _LIST = bytes.fromhex(
@@ -25,21 +26,30 @@ _LIST = bytes.fromhex(
 Ask = Callable[[bytes, Sequence[int]], list[str]]
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> Path:
+    """The folder of what is like a server."""
+    folder = tmp_path / "server"
+    (folder / "devices/box").mkdir(parents=True)
+    return folder
+
+
 @pytest.fixture(params=["alone", "as the unit confines it"])
-def ask(root: None, request: pytest.FixtureRequest, project: Path) -> Iterator[Ask]:
+def ask(root: None, request: pytest.FixtureRequest, project: Path, server: Path) -> Iterator[Ask]:
     """Asks one program, which then ends well. It has the one capability."""
-    words = ["setpriv", "--bounding-set=-all,+chown", "--no-new-privs", *_PROGRAM]
+    alone = words(seal_helper.__name__, [str(server)])
+    line = ["setpriv", "--bounding-set=-all,+chown", "--no-new-privs", *alone]
     if request.param != "alone":
         unit = project / "systemd/hotplugd-seal@.service"
-        words = [sys.executable, "-m", "tests.lab.confine", str(unit), *command(), "seal"]
+        line = [sys.executable, "-m", "tests.lab.confine", str(unit), *command(), "seal", str(server)]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, subprocess.Popen(words, stdin=theirs.fileno()) as process:
+    with ours, subprocess.Popen(line, stdin=theirs.fileno()) as process:
         theirs.close()
         ours.settimeout(20)
 
         def one(message: bytes, nodes: Sequence[int]) -> list[str]:
             socket.send_fds(ours, [message], nodes)
-            return ours.recv(seal_helper.ANSWER_MOST).decode().split("\0")
+            return ours.recv(seal_helper.LIMITS.answer).decode().split("\0")
 
         yield one
         ours.close()
@@ -47,12 +57,12 @@ def ask(root: None, request: pytest.FixtureRequest, project: Path) -> Iterator[A
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Callable[..., int]]:
-    """Makes nodes of null, somebody's, and gives descriptors of them."""
+def node(server: Path) -> Iterator[Callable[..., int]]:
+    """Makes nodes of null, somebody's, where the server has them or elsewhere, and gives descriptors."""
     opened: list[int] = []
 
-    def make(name: str = "node", kind: int = stat.S_IFCHR) -> int:
-        path = tmp_path / name
+    def make(name: str = "node", kind: int = stat.S_IFCHR, folder: Path | None = None) -> int:
+        path = (folder or server / "devices/box") / name
         os.mknod(path, kind | 0o666, os.makedev(1, 3))
         os.chmod(path, 0o666)
         os.chown(path, _USER, _USER)
@@ -106,9 +116,9 @@ def test_nor_by_an_access_control_list(ask: Ask, node: Callable[..., int]) -> No
     assert not can(one)
 
 
-def test_nor_once_it_is_gone_from_its_folder(ask: Ask, node: Callable[..., int], tmp_path: Path) -> None:
+def test_nor_once_it_is_gone_from_its_folder(ask: Ask, node: Callable[..., int], server: Path) -> None:
     one = node()
-    (tmp_path / "node").unlink()
+    (server / "devices/box/node").unlink()
     assert ask(seal_helper.REQUEST, [one]) == ["done"]
     assert is_sealed(one)
 
@@ -139,6 +149,75 @@ def test_what_it_refuses_and_does_all_the_same(ask: Ask, node: Callable[..., int
         os.close(each)
 
 
+@pytest.fixture
+def mount(root: None) -> Iterator[Callable[..., None]]:
+    """Mounts, for as long as a test takes."""
+    with ExitStack() as undo:
+
+        def one(*options: str | Path) -> None:
+            subprocess.run(["mount", *options], check=True)
+            undo.callback(subprocess.run, ["umount", "--lazy", options[-1]], check=True)
+
+        yield one
+
+
+def test_what_no_server_has_made(
+    ask: Ask, node: Callable[..., int], tmp_path: Path, mount: Callable[..., None], server: Path
+) -> None:
+    """A terminal of a container's, and nodes beside the server's: on its file system, and on another."""
+    terminals, other = tmp_path / "pts", tmp_path / "other"
+    for folder in (terminals, other):
+        folder.mkdir()
+    mount("-t", "devpts", "-o", "newinstance,ptmxmode=0666", "devpts", terminals)
+    mount("-t", "tmpfs", "other", other)
+    here = server / "devices/box"
+    (here / "terminal").touch()
+    (here / "other").touch()
+    nodes = [node(folder=tmp_path), node(folder=other), node("devices-not", folder=server)]
+    # Whoever is root inside may mount them where nodes of the server's are.
+    mount("--bind", terminals / "ptmx", here / "terminal")
+    mount("--bind", other / "node", here / "other")
+    paths = (terminals / "ptmx", here / "terminal", here / "other")
+    nodes += [os.open(path, os.O_PATH | os.O_NOFOLLOW) for path in paths]
+    before = [os.fstat(each)[:6] for each in nodes]
+    answers = ask(seal_helper.REQUEST, [*nodes, node("good")])
+    assert answers.pop() == "done"
+    assert all("the node is none that a server has made: it is /" in each for each in answers)
+    assert [os.fstat(each)[:6] for each in nodes] == before
+    for each in nodes[3:]:
+        os.close(each)
+
+
+def test_what_is_mounted_where_a_container_has_it(
+    ask: Ask, node: Callable[..., int], tmp_path: Path, mount: Callable[..., None], server: Path
+) -> None:
+    inside = tmp_path / "ttyUSB0"
+    inside.touch()
+    one = node()
+    mount("--bind", server / "devices/box/node", inside)
+    found = os.open(inside, os.O_PATH | os.O_NOFOLLOW)
+    assert os.readlink(f"/proc/self/fd/{found}") == str(inside)
+    assert ask(seal_helper.REQUEST, [found]) == ["done"]
+    assert is_sealed(one)
+    os.close(found)
+
+
+def test_on_an_overlay_whose_files_have_other_numbers_than_its_folders(
+    ask: Ask, node: Callable[..., int], tmp_path: Path, mount: Callable[..., None], server: Path
+) -> None:
+    layers = tmp_path / "layers"
+    layers.mkdir()
+    mount("-t", "tmpfs", "layers", layers)
+    for each in ("upper", "work"):
+        (layers / each).mkdir()
+    options = f"lowerdir={server},upperdir={layers}/upper,workdir={layers}/work,xino=off"
+    mount("-t", "overlay", "-o", options, "overlay", server)
+    one = node()
+    assert os.fstat(one).st_dev != (server / "devices").stat().st_dev
+    assert ask(seal_helper.REQUEST, [one]) == ["done"]
+    assert is_sealed(one)
+
+
 @pytest.mark.parametrize("message", [b"x", b"seals", b"seal\0", b"x" * 5000])
 def test_what_is_no_request(ask: Ask, node: Callable[..., int], message: bytes) -> None:
     one = node()
@@ -147,14 +226,18 @@ def test_what_is_no_request(ask: Ask, node: Callable[..., int], message: bytes) 
     assert ask(seal_helper.REQUEST, [one]) == ["done"]
 
 
-def test_it_keeps_no_descriptors(root: None, node: Callable[..., int]) -> None:
+def test_it_keeps_no_descriptors(root: None, node: Callable[..., int], server: Path) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     one = node()
-    with ours, theirs, subprocess.Popen(_PROGRAM, stdin=theirs.fileno()) as process:
+    with (
+        ours,
+        theirs,
+        subprocess.Popen(words(seal_helper.__name__, [str(server)]), stdin=theirs.fileno()) as process,
+    ):
         counts = set()
         for message in (seal_helper.REQUEST, b"x", seal_helper.REQUEST, b"seal!"):
             socket.send_fds(ours, [message], [one] * 50)
-            ours.recv(seal_helper.ANSWER_MOST)
+            ours.recv(seal_helper.LIMITS.answer)
             counts.add(len(os.listdir(f"/proc/{process.pid}/fd")))
         assert len(counts) == 1
         process.kill()

@@ -8,6 +8,7 @@ import gc
 import os
 import resource
 import stat
+import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -33,19 +34,25 @@ _USER = 100_000
 
 
 class Bench:
-    """A server's folder of nodes, and what is inside an instance."""
+    """A server's folder of nodes, and what is inside an instance.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "devices"
+    known  whether the server says where its folder is, in which it has made its nodes
+    """
+
+    def __init__(self, folder: Path, *, known: bool) -> None:
+        home = folder / "server"
+        self.folder = home / "devices"
+        self.folder.mkdir(parents=True)
         self.inside = folder / "inside"
         self.inside.mkdir()
+        self.mounted: list[Path] = []
         self.told: list[Problem] = []
         self.hangs = False
         self.threads = Threads()
         self.opener = Opener(self.threads, folder / "roots.sock")
-        self.sealer = Sealer(self.threads, folder / "seal.sock")
+        self.sealer = Sealer(self.threads, folder / "seal.sock", str(home / "unix.socket"))
         self.seals = Seals(self.sealer, self.opener, self.at, self.told.append)
-        self.server = ServerInfo(str(folder / "unix.socket"), "lxd", "5", "")
+        self.server = ServerInfo(str((home if known else folder) / "unix.socket"), "lxd", "5", "")
 
     async def at(self, _: InstanceName, path: str) -> int:
         if self.hangs:
@@ -61,6 +68,19 @@ class Bench:
         os.mknod(path, stat.S_IFCHR | 0o660, os.makedev(*number))
         os.chown(path, _USER, _USER)
         return path
+
+    def put(self, number: tuple[int, int] = (188, 1)) -> Path:
+        """Make a node where nobody knows of it, and mount it inside."""
+        made = self.make(self.folder / f"made{len(self.mounted)}", number)
+        path = self.inside / "ttyUSB1"
+        path.touch()
+        subprocess.run(["mount", "--bind", made, path], check=True)
+        self.mounted.append(path)
+        return path
+
+    def close(self) -> None:
+        for each in self.mounted:
+            subprocess.run(["umount", "--lazy", each], check=True)
 
     def file(self, of: Entry = FIRST, folder: str = "box", minor: int = 1) -> Path:
         """Make a node as the server does."""
@@ -95,9 +115,7 @@ def run(root: None, tmp_path: Path) -> Callable[..., None]:
 
     def start(script: Script, *, known: bool = True) -> None:
         async def work() -> None:
-            bench = Bench(tmp_path)
-            if known:
-                bench.folder.mkdir()
+            bench = Bench(tmp_path, known=known)
             await bench.seals.connected(bench.server)
             try:
                 await script(bench)
@@ -105,6 +123,7 @@ def run(root: None, tmp_path: Path) -> Callable[..., None]:
                 bench.seals.close()
                 bench.opener.close()
                 bench.threads.close()
+                bench.close()
 
         before = descriptors()
         asyncio.run(work())
@@ -154,6 +173,69 @@ def test_what_is_gone_already_is_sealed_all_the_same(run: Callable[..., None]) -
     run(script)
 
 
+def changed(of: Entry) -> Entry:
+    return Entry(of.name, {**of.config, "mode": "0600"})
+
+
+def test_what_is_replaced_is_sealed_once_it_is_and_not_before(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        await bench.has(FIRST)
+        for _ in range(2):  # the server refuses, and then does it
+            await bench.seals.hold(BOX, [FIRST])
+            assert not is_sealed(path)
+        handle = os.open(path, os.O_PATH)
+        path.unlink()
+        new = bench.file()
+        await bench.has(changed(FIRST))
+        assert [is_sealed(handle), is_sealed(new)] == [True, False]
+        os.close(handle)
+
+    run(script)
+
+
+def test_also_what_was_not_held_before(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (0, 0))
+
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        await bench.has(FIRST)
+        await bench.seals.hold(BOX, [FIRST])
+        handle = os.open(path, os.O_PATH)
+        path.unlink()
+        new = bench.file()
+        await bench.has(changed(FIRST))
+        assert [is_sealed(handle), is_sealed(new)] == [True, False]
+        os.close(handle)
+
+    run(script)
+
+
+def test_also_where_the_servers_files_are_not_known(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.put()
+        await bench.has(FIRST)
+        for _ in range(2):
+            await bench.seals.hold(BOX, [FIRST])
+            await bench.has(FIRST)
+            assert not is_sealed(path)
+        await bench.has(changed(FIRST))
+        assert is_sealed(path)
+        assert bench.messages() == []
+
+    run(script, known=False)
+
+
+def test_what_cannot_be_held_is_said(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        bench.put((1, 3))
+        await bench.seals.hold(BOX, [FIRST])
+        (message,) = bench.messages()
+        assert "could not be sealed" in message
+
+    run(script, known=False)
+
+
 def test_what_a_server_cannot_tell_of_stays_as_it_is(run: Callable[..., None]) -> None:
     async def script(bench: Bench) -> None:
         path = bench.file()
@@ -192,7 +274,7 @@ def test_what_has_no_nodes_is_let_be(run: Callable[..., None]) -> None:
 
 def test_without_the_servers_files_what_is_inside_is_sealed(run: Callable[..., None]) -> None:
     async def script(bench: Bench) -> None:
-        path = bench.make(bench.inside / "ttyUSB1")
+        path = bench.put()
         await bench.seals.seal(BOX, [FIRST])
         assert is_sealed(path)
         assert bench.messages() == []
@@ -202,7 +284,7 @@ def test_without_the_servers_files_what_is_inside_is_sealed(run: Callable[..., N
 
 def test_what_is_asked_for_twice_at_once_is_sealed_once(run: Callable[..., None]) -> None:
     async def script(bench: Bench) -> None:
-        path = bench.make(bench.inside / "ttyUSB1")
+        path = bench.put()
         looks = []
 
         async def at(name: InstanceName, place: str) -> int:
@@ -221,7 +303,7 @@ def test_what_is_asked_for_twice_at_once_is_sealed_once(run: Callable[..., None]
 
 def test_but_not_what_somebody_put_in_its_place(run: Callable[..., None]) -> None:
     async def script(bench: Bench) -> None:
-        path = bench.make(bench.inside / "ttyUSB1", (1, 3))
+        path = bench.put((1, 3))
         await bench.seals.seal(BOX, [FIRST])
         assert not is_sealed(path)
         (message,) = bench.messages()
@@ -254,7 +336,7 @@ def test_where_the_server_has_no_file_there_is_nothing_to_say(run: Callable[...,
     async def script(bench: Bench) -> None:
         await bench.seals.seal(BOX, [FIRST])
         assert bench.messages() == []
-        left = bench.make(bench.inside / "ttyUSB1")
+        left = bench.put()
         await bench.seals.seal(BOX, [FIRST])
         assert is_sealed(left)
         # One that is being put in has no file yet.

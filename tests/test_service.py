@@ -178,7 +178,8 @@ rules:
     confined = (sys.executable, "-m", "tests.lab.confine")
     inject = (*confined, str(project / "systemd/hotplugd-inject@.service"), *command(), "inject")
     unit = (*confined, str(project / "systemd/hotplugd.service"))
-    seal = (*confined, str(project / "systemd/hotplugd-seal@.service"), *command(), "seal")
+    sealing = str(project / "systemd/hotplugd-seal@.service")
+    seal = (*confined, sealing, *command(), "seal", str(server.data))
     with (
         socket_unit(tmp_path / "inject", *inject) as programs,
         socket_unit(tmp_path / "seal", *seal) as sealers,

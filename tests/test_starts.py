@@ -84,7 +84,7 @@ def test_why_tells_what_the_server_said_and_what_to_do() -> None:
     starts = FailedStarts()
     starts.failed(NAMED, "one")
     starts.learned(STOPPED)
-    (why,) = starts.barred.values()
+    (why,) = [each.why for each in starts.barred.values()]
     assert NAMED in why
     assert "set the device up on the host first" in why
 

@@ -14,6 +14,7 @@ from random import Random
 
 import pytest
 
+from hotplugd.aio.helper import words
 from hotplugd.host import udev_rules_helper
 from hotplugd.rulefile.load import load
 from hotplugd.rules.udev_ignore import ignore_rules
@@ -80,10 +81,10 @@ def folder(tmp_path: Path) -> Path:
 def ask(folder: Path, project: Path) -> Iterator[Ask]:
     """Asks one program, without any privilege, which then ends well."""
     unit = project / "systemd/hotplugd-udevrules@.service"
-    words = [sys.executable, "-m", "tests.lab.confine", str(unit)]
-    words += [sys.executable, "-I", "-S", udev_rules_helper.__file__, str(folder)]
+    line = [sys.executable, "-m", "tests.lab.confine", str(unit)]
+    line += words(udev_rules_helper.__name__, [str(folder)])
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, ExitStack() as undo, subprocess.Popen(words, stdin=theirs.fileno()) as process:
+    with ours, ExitStack() as undo, subprocess.Popen(line, stdin=theirs.fileno()) as process:
         theirs.close()
         ours.settimeout(20)
 
@@ -92,7 +93,7 @@ def ask(folder: Path, project: Path) -> Iterator[Ask]:
             undo.callback(os.close, file)
             os.pwrite(file, text.encode() if isinstance(text, str) else text, 0)
             socket.send_fds(ours, [name.encode()], [file] if beside is None else beside)
-            return ours.recv(udev_rules_helper.ANSWER_MOST).decode()
+            return ours.recv(udev_rules_helper.LIMITS.answer).decode()
 
         yield one
         ours.close()

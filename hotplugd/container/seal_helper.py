@@ -4,83 +4,68 @@ Whoever opened a node with O_PATH opens its device by /proc/self/fd later, also 
 folder where it was, and when its number is another device's. The inode's permissions are asked each time: a
 sealed inode belongs to the host's root and has mode 0, which root in a user namespace cannot change.
 
-Standard input is a connected SOCK_SEQPACKET socket. A request is one message, `REQUEST`, with the nodes as
-descriptors (O_PATH) beside it. The answer is one message: for each node `DONE` or what went wrong, with 0
-bytes between them. The program ends when the other side closes. It imports the standard library alone:
-`python -I -S seal.py` runs it.
+It is served as `helper_loop` says. A request is `REQUEST`, with the nodes as descriptors (O_PATH) beside it.
+The answer has for each node `DONE` or what went wrong, with 0 bytes between them.
 
 What it needs (Linux: fs/attr.c, setattr_prepare): CAP_CHOWN, to make the inode root's. Its owner may change
 the mode, and that is who the program is by then.
 
-What whoever asks can do with it is bounded by what it does: to take a node from all who may use it.
-It refuses the nodes of the host's own /dev, which it knows by the file system, so these stay as they are.
+What whoever asks can do with it is bounded by what it does, to take a node from all who may use it, and by
+which nodes: those that a server has made, which are on the file system of its folder of them (see
+`server_nodes`), and in there or mounted by themselves, as inside containers. The host's own /dev is none of
+its business, nor are the terminals in a /dev/pts, or what else a container or a folder of the host may have.
 """
 
 from __future__ import annotations
 
-import array
+import ctypes
 import fcntl
 import os
-import socket
 import stat
-import sys
+import struct
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
+from hotplugd.aio.helper_loop import DONE, NO_REQUEST, Answer, Handler, Limits, serve
+from hotplugd.container.server_folders import ALL, nodes_in
+
 REQUEST: Final = b"seal"
-DONE: Final = b"done"
 # As many descriptors as the kernel passes with one message (Linux: include/net/scm.h, SCM_MAX_FD).
 MOST: Final = 253
-ANSWER_MOST: Final = 64 << 10
+LIMITS: Final = Limits(request=len(REQUEST) + 1, least=0, most=MOST, answer=64 << 10)
 _LONGEST: Final = 200
-_ROOM: Final = socket.CMSG_SPACE(MOST * array.array("i").itemsize)
+# linux/stat.h, linux/fcntl.h: of struct statx the beginning, up to the attributes.
+_STATX: Final = struct.Struct("=IIQ")
+_STATX_ROOM: Final = 256
+_MOUNT_ROOT: Final = 0x2000
+_EMPTY_PATH: Final = 0x1000
 
 
-def main() -> int:
-    """Serve standard input. Returns the exit code."""
-    try:
-        channel = socket.socket(fileno=os.dup(0))
-    except OSError:
-        channel = None
-    if channel is None or (channel.family, channel.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
-        sys.stderr.write("hotplugd seal: standard input is no socket; hotplugd or systemd starts this\n")
-        return 2
-    with channel, suppress(BrokenPipeError, ConnectionResetError):  # nobody waits any more
-        while _serve(channel):
-            pass
-    return 0
+def main(arguments: Sequence[str] = ()) -> int:
+    """Serve standard input. arguments: further folders that servers have. Returns the exit code."""
+    return serve("seal", LIMITS, handler((*ALL, *arguments)))
 
 
-def _serve(channel: socket.socket) -> bool:
-    """Serve one request. Returns whether there was one."""
-    message, beside, flags, _ = channel.recvmsg(len(REQUEST) + 1, _ROOM, socket.MSG_CMSG_CLOEXEC)
-    descriptors = array.array("i")
-    for level, kind, data in beside:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    try:
-        if not message:
-            return False
-        if message != REQUEST or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-            answer = b"not a request"
-        else:
-            answer = b"\0".join(map(_answer, descriptors)) or DONE
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-    channel.send(answer)
-    return True
+def handler(folders: Collection[str]) -> Handler:
+    """Seals nodes of servers that have these folders."""
+
+    def answer(node: int) -> bytes:
+        try:
+            _seal(node, folders)
+        except (OSError, ValueError) as error:
+            return str(error).encode()[:_LONGEST].replace(b"\0", b"?")
+        return DONE
+
+    def handle(message: bytes, descriptors: Sequence[int]) -> Answer:
+        if message != REQUEST:
+            raise ValueError(NO_REQUEST)
+        return Answer(b"\0".join(map(answer, descriptors)) or DONE)
+
+    return handle
 
 
-def _answer(node: int) -> bytes:
-    try:
-        _seal(node)
-    except (OSError, ValueError) as error:
-        return str(error).encode()[:_LONGEST].replace(b"\0", b"?")
-    return DONE
-
-
-def _seal(node: int) -> None:
+def _seal(node: int, folders: Collection[str]) -> None:
     status = os.fstat(node)
     if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
         raise ValueError("not a device node")
@@ -89,6 +74,8 @@ def _seal(node: int) -> None:
     if status.st_dev == os.stat("/dev").st_dev:
         raise ValueError("the node is in the host's own /dev, and the host uses it, too")
     path = f"/proc/self/fd/{node}"
+    if not any(_is_of(node, folder) for folder in map(nodes_in, folders)):
+        raise ValueError(f"the node is none that a server has made: it is {os.readlink(path)}")
     # The owner first: until then the mode is for its owner to change, who may be root inside.
     os.chown(path, 0, 0)
     os.chmod(path, 0)
@@ -97,5 +84,23 @@ def _seal(node: int) -> None:
         raise ValueError("the file system does not keep owner and mode")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _is_of(node: int, folder: str) -> bool:
+    """Whether it is on the file system of this folder, and in there or mounted somewhere by itself."""
+    with suppress(FileNotFoundError):
+        # An overlay has a number of its own for its folders, and others for its files: see its identifier.
+        same = os.fstat(node).st_dev == os.stat(folder).st_dev
+        identifier = os.statvfs(folder).f_fsid
+        if same or (identifier and identifier == os.fstatvfs(node).f_fsid):
+            path = os.readlink(f"/proc/self/fd/{node}")
+            return path.startswith(f"{os.path.realpath(folder)}/") or _is_mounted(node)
+    return False
+
+
+def _is_mounted(node: int) -> bool:
+    """Whether this is what is mounted where it was opened (statx(2))."""
+    found = ctypes.create_string_buffer(_STATX_ROOM)
+    if ctypes.CDLL(None, use_errno=True).statx(node, b"", _EMPTY_PATH, 0, found) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    _, _, attributes = _STATX.unpack_from(found)
+    return bool(attributes & _MOUNT_ROOT)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from hotplugd.aio.shortage import is_short
 from hotplugd.host import sysfs
 from hotplugd.host.open_files import holder
 from hotplugd.model.text import quoted
@@ -30,7 +32,8 @@ def in_use(device: Device) -> str:
     """Why the host needs this disk: empty where it does not, and where it is gone.
 
     A disk is in use when one of its partitions is. Read from mountinfo and swaps (proc(5)), and from the
-    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache); see `_pool` for what holds otherwise.
+    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache); see `_pool` and `_loops` for what holds
+    otherwise.
     """
     if not os.path.isdir(device.syspath):
         return ""
@@ -43,7 +46,7 @@ def in_use(device: Device) -> str:
             return f"{name} is mounted on {mounts[number]}"
         if f"/dev/{name.replace('!', '/')}" in swaps:
             return f"{name} is swap space"
-        if above := sysfs.names(f"{syspath}/holders"):
+        if above := sysfs.names(f"{syspath}/holders") or _loops(number):
             return f"{name} is part of {above[0]}"
     return ""
 
@@ -70,11 +73,7 @@ def mounted_elsewhere(device: Device, inside: str = "") -> str:
     Takes some milliseconds for a hundred processes. The numbers alone count: a file system's source is
     whatever who mounted it says, also without privileges.
     """
-    if not os.path.isdir(device.syspath):
-        return ""
-    devices = {
-        _number(each): os.path.basename(each) for each in (device.syspath, *_partitions(device.syspath))
-    }
+    devices = numbers(device)
     seen: set[bytes] = set()
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
@@ -94,6 +93,13 @@ def mounted_elsewhere(device: Device, inside: str = "") -> str:
     return ""
 
 
+def numbers(device: Device) -> dict[str, str]:
+    """The names of the disk and its partitions by their numbers, `major:minor`. None where it is gone."""
+    if not os.path.isdir(device.syspath):
+        return {}
+    return {_number(each): os.path.basename(each) for each in (device.syspath, *_partitions(device.syspath))}
+
+
 def _is_of(pid: str, inside: str) -> bool:
     return bool(inside) and holder(pid).instance == inside
 
@@ -108,6 +114,26 @@ def _partitions(syspath: str) -> Iterator[str]:
         for below in entries:
             if below.is_dir(follow_symlinks=False) and Path(below.path, "partition").exists():
                 yield below.path
+
+
+def _loops(number: str) -> list[str]:
+    """The loop devices over the disk of this number: the kernel holds it, and no process (loop(4))."""
+    found = []
+    for loop in (each for each in sysfs.names("/sys/block") if each.startswith("loop")):
+        path = sysfs.read(f"/sys/block/{loop}/loop/backing_file") or b""
+        try:
+            status = os.stat(path.decode("utf-8", "surrogateescape").rstrip("\n"))
+        except OSError as error:  # the file is gone, or elsewhere
+            if is_short(error):
+                raise
+            continue
+        if stat.S_ISBLK(status.st_mode) and number == _as_text(status.st_rdev):
+            found.append(loop)
+    return found
+
+
+def _as_text(number: int) -> str:
+    return f"{os.major(number)}:{os.minor(number)}"
 
 
 def _mounts() -> dict[str, str]:
@@ -126,8 +152,7 @@ def _mounts() -> dict[str, str]:
             source = fields[fields.index("-", 6) + 2]
             if source.startswith("/dev/"):
                 with suppress(OSError):  # a name of what is gone, or was renamed
-                    number = os.stat(_unescaped(source)).st_rdev
-                    found.setdefault(f"{os.major(number)}:{os.minor(number)}", place)
+                    found.setdefault(_as_text(os.stat(_unescaped(source)).st_rdev), place)
     # A btrfs of several disks is mounted by one of them.
     for pool in sysfs.names(_BTRFS):
         for member in sysfs.names(f"{_BTRFS}/{pool}/devices"):

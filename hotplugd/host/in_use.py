@@ -52,6 +52,21 @@ def in_use_by_anybody(device: Device, inside: str = "") -> str:
     return found
 
 
+def disks_of(device: Device) -> dict[str, str]:
+    """The disks that this is, or has below it, or is another way to: their numbers and names, with those of
+    their partitions. Raises OSError.
+    """
+    if device.subsystem == "block":
+        return disks.numbers(device)
+    places = list[str]()
+    if device.subsystem == "pci" or (device.is_usb_device and _has_more(device.syspath)):
+        places = [device.syspath]
+    elif _BY_SUBSYSTEM.get(device.subsystem) is _another_way:
+        places = _ways(device)
+    below = (each for place in places for each in _devices_below(place) if each.subsystem == "block")
+    return {number: name for each in below for number, name in disks.numbers(each).items()}
+
+
 def _in_use(device: Device) -> str:
     ask = _BY_SUBSYSTEM.get(device.subsystem)
     return ask(device) if ask is not None else ""
@@ -78,7 +93,11 @@ def _folders(path: str) -> list[os.DirEntry[str]]:
 
 def _another_way(device: Device) -> str:
     """Whether the host uses the disk to which this is another way: it is below, or beside."""
-    return _below(device.syspath) or _below(os.path.realpath(f"{device.syspath}/device"))
+    return next(filter(None, map(_below, _ways(device))), "")
+
+
+def _ways(device: Device) -> list[str]:
+    return [device.syspath, os.path.realpath(f"{device.syspath}/device")]
 
 
 def _below(syspath: str) -> str:

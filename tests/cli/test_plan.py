@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,11 @@ import pytest
 from tests.cli.conftest import Configure
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
+from tests.lab.faults import Refuse
 from tests.lab.kernel import Console
+from tests.lab.proxy import Fault, Proxy
+from tests.lab.server import Server
+from tests.lab.wait import eventually
 
 _SLOTS = Path("/dev/hotplugd")
 Changes = list[dict[str, str]]
@@ -37,7 +43,8 @@ def planned(made: Daemon) -> tuple[Changes, Changes]:
     done = made.ask("plan", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads(done.stdout)
-    assert list(document) == ["changes", "problems"]
+    assert list(document) == ["changes", "holds", "problems"]
+    assert document["holds"] == []
     return document["changes"], document["problems"]
 
 
@@ -168,6 +175,35 @@ def test_the_table_has_a_line_for_each_change(
     assert sorted(line.split()[:4] for line in lines) == sorted(
         ["add", container.name, each.node, "both"] for each in some
     )
+
+
+def test_what_the_daemon_holds_back_is_told_with_until_when_and_why(
+    server: Server, container: Container, console: Console
+) -> None:
+    with (
+        Proxy(server.data / "proxy", server.socket) as proxy,
+        proxy.fault(Fault(Refuse(400, "none of these today"), f"PATCH /1.0/instances/{container}")),
+        Daemon(proxy.socket, rule(console, container)) as running,
+    ):
+        console.plug()
+        for words in (["plan"], ["explain", console.node], ["status"]):
+
+            def held(words: list[str] = words) -> list[dict[str, str]]:
+                holds: list[dict[str, str]] = json.loads(running.ask(*words, "--json").stdout)["holds"]
+                # Each time that it is tried it is held for longer.
+                return [each for each in holds if each["until"] > f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"]
+
+            (one,) = eventually(held)
+            assert (one["device"], one["rule"]) == (console.node, "screen")
+            assert (one["project"], one["instance"]) == (container.project, container.name)
+            assert (one["place"], one["event"]) == ("", "")
+            assert one["why"] == f"cannot add in {container}: none of these today"
+            until = datetime.fromisoformat(one["until"]) - datetime.now(UTC)
+            assert timedelta() < until < timedelta(seconds=61)
+            line = next(each for each in running.ask(*words).stdout.splitlines() if "is held until" in each)
+            assert re.match(rf"{console.node} in {container} is held until \d\d:\d\d:\d\d UTC", line)
+            # `status` has said it above.
+            assert line.endswith(f", because {one['why']}") is (words != ["status"])
 
 
 def test_bad_rules_are_told_in_place_of_a_plan(console: Console, configure: Configure) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -89,6 +89,65 @@ def test_a_disk_that_a_service_has_mounted_for_itself_stays(
         running = daemon(of(disk, container))
         eventually(lambda: f"{disk.name} is mounted by sh (process {pid})" in problems(running))
         assert container.look(disk.node) is None
+
+
+@contextmanager
+def open_in(disk: Zram) -> Iterator[int]:
+    """A process of the host's that only has the disk open."""
+    with subprocess.Popen(
+        ["sh", "-c", f"exec 3<{disk.node}; echo; exec sleep 600"], stdout=subprocess.PIPE
+    ) as one:
+        try:
+            assert one.stdout is not None
+            assert one.stdout.readline() == b"\n"
+            yield one.pid
+        finally:
+            one.kill()
+
+
+def test_a_disk_that_a_process_has_open_stays_until_it_is_closed(
+    container: Container, disk: Zram, daemon: StartDaemon
+) -> None:
+    with open_in(disk) as pid:
+        running = daemon(of(disk, container))
+        eventually(lambda: f"{disk.name} is open in sleep (process {pid})" in problems(running))
+        steadily(lambda: container.look(disk.node) is None and not ours(container), 1.0)
+        # Who says so gets it all the same.
+        forced = rules(to=str(container), subsystem="block", kernel=disk.name, more=", force: true")
+        running.write_rules(forced)
+        running.reload()
+        look(container, disk.node)
+        running.write_rules("rules: []\n")
+        running.reload()
+        eventually(lambda: not ours(container))
+        running.write_rules(of(disk, container))
+        running.reload()
+        eventually(lambda: "is open in" in problems(running))
+    # Nobody tells.
+    eventually(lambda: container.look(disk.node), 60)
+    eventually(lambda: not problems(running))
+
+
+def test_a_disk_that_is_open_in_an_instance_waits_for_that_one_alone(
+    containers: tuple[Container, Container], disk: Zram, daemon: StartDaemon
+) -> None:
+    here, there = containers
+    running = daemon(of(disk, here))
+    look(here, disk.node)
+    here.run("sh", "-c", f"sleep 600 < {disk.node} > /dev/null 2>&1 &")
+    running.write_rules(of(disk, there))
+    running.reload()
+    eventually(lambda: f"{disk.name} is open in sleep (process " in problems(running))
+    assert f" in {here})" in problems(running)
+    assert there.look(disk.node) is None
+    running.write_rules(of(disk, here))
+    running.reload()
+    look(here, disk.node)
+    running.write_rules(of(disk, there))
+    running.reload()
+    eventually(lambda: "is open in sleep" in problems(running))
+    here.run("pkill", "sleep")
+    eventually(lambda: there.look(disk.node), 60)
 
 
 def test_a_disk_that_a_stopped_instance_would_get_leaves_it_once_it_is_mounted(

@@ -14,8 +14,10 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
+from tests.lab.faults import Refuse
 from tests.lab.handle import Handle
 from tests.lab.kernel import Console, Zram
+from tests.lab.proxy import Fault, Proxy
 from tests.lab.server import Server
 from tests.lab.wait import eventually
 
@@ -116,6 +118,50 @@ def test_after_an_update(container: Container, console: Console, daemon: StartDa
         running.reload()
         eventually(lambda: (seen := container.look(console.node)) and seen.mode == 0o640)
         is_shut(handle)
+
+
+def test_what_the_server_refuses_to_change_goes_on_working(
+    server: Server, container: Container, console: Console
+) -> None:
+    with (
+        Proxy(server.data / "proxy", server.socket) as proxy,
+        Daemon(proxy.socket, rule(console, container, ', mode: "0660"')) as running,
+    ):
+        console.plug()
+        with attached(console, container) as handle:
+            with proxy.fault(Fault(Refuse(400, "no such mode here"), f"PATCH /1.0/instances/{container}")):
+                running.write_rules(rule(console, container, ', mode: "0640"'))
+                running.reload()
+                eventually(lambda: "cannot update in" in str(running.status()["problems"]))
+                assert "no such mode here" in str(running.status()["problems"])
+                assert (handle.sealed, handle.open()) == (False, "done")
+            eventually(lambda: (seen := container.look(console.node)) and seen.mode == 0o640)
+            is_shut(handle)
+        assert running.status()["problems"] == []
+
+
+def test_what_the_server_refuses_to_take_out_is_sealed_and_said(
+    server: Server, container: Container, console: Console
+) -> None:
+    with (
+        Proxy(server.data / "proxy", server.socket) as proxy,
+        Daemon(proxy.socket, rule(console, container)) as running,
+    ):
+        console.plug()
+        with attached(console, container) as handle:
+            (name,) = [each for each in container.devices if each.startswith("hp-")]
+            with proxy.fault(Fault(Refuse(400, "not now"), f"PUT /1.0/instances/{container}")):
+                running.write_rules(NOTHING)
+                running.reload()
+                eventually(lambda: "cannot remove in" in str(running.status()["problems"]))
+                problems = str(running.status()["problems"])
+                assert "not now; its node in there is sealed" in problems
+                # Who does as it says is rid of it.
+                assert f"`lxc config device remove {container} {name}`" in problems
+                is_shut(handle)
+                container.remove_device(name)
+                eventually(lambda: running.status()["problems"] == [])
+                eventually(lambda: container.look(console.node) is None)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +286,7 @@ def sealers(daemon: Daemon) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes().endswith(b"/seal.py\0"):
+            if b"\0hotplugd.seal\0" in path.read_bytes():
                 parent = path.with_name("stat").read_text().rpartition(")")[2].split()[1]
                 found += [int(path.parent.name)] if int(parent) == daemon.pid else []
         except OSError:

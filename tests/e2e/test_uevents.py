@@ -42,7 +42,7 @@ def program(running: Daemon) -> int:
         # A thread, or what it has started, may end meanwhile.
         with suppress(FileNotFoundError, ProcessLookupError):
             for child in (task / "children").read_text().split():
-                if b"/inject.py" in Path("/proc", child, "cmdline").read_bytes():
+                if b"\0hotplugd.container.inject_helper\0" in Path("/proc", child, "cmdline").read_bytes():
                     return int(child)
     return 0
 

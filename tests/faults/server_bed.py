@@ -50,9 +50,9 @@ class Bed:
     one … four    a console for each
     """
 
-    def __init__(self, server: Server, folder: Path, names: str) -> None:
+    def __init__(self, server: Server, names: str) -> None:
         self.server = server
-        self.proxy = Proxy(folder / "proxy", server.socket)
+        self.proxy = Proxy(server.data / f"proxy-{names}", server.socket)
         self._undo = ExitStack()
         self._names = names
 

@@ -39,8 +39,8 @@ _WAIT: Final = r"GET /1.0/operations/[^/]+/wait"
 
 
 @pytest.fixture(scope="module")
-def shared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    with Bed(server, tmp_path_factory.mktemp("p"), "in") as one:
+def shared(server: Server) -> Iterator[Bed]:
+    with Bed(server, "in") as one:
         yield one
 
 

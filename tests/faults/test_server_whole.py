@@ -23,8 +23,8 @@ _EVENTS: Final = "GET /1.0/events"
 
 
 @pytest.fixture(scope="module")
-def shared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    with Bed(server, tmp_path_factory.mktemp("p"), "all") as one:
+def shared(server: Server) -> Iterator[Bed]:
+    with Bed(server, "all") as one:
         yield one
 
 

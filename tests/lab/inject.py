@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 
+from hotplugd.aio.helper import words
 from hotplugd.container import inject_helper
 from hotplugd.container.uevent import kernel_form, libudev_form
 from hotplugd.model.uevent import Uevent
@@ -19,9 +19,8 @@ class Program:
     def __init__(self) -> None:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(10)
-        words = [sys.executable, "-I", "-S", inject_helper.__file__]
         with theirs:
-            self.process = subprocess.Popen(words, stdin=theirs.fileno(), env={})
+            self.process = subprocess.Popen(words(inject_helper.__name__), stdin=theirs.fileno(), env={})
 
     def ask(self, request: bytes, descriptors: Sequence[int]) -> str:
         """The answer to a request, with these descriptors beside it."""

@@ -10,7 +10,7 @@ import pytest
 from hotplugd.model.entry import MARK_SEEN, MARK_SLOT, MARK_VERSION, age_of, name_for
 from hotplugd.model.nic_snapshot import recall, remember
 from hotplugd.model.values import Ability, Device, Entry, Inside, Instance, Node
-from hotplugd.plan.change import Plan
+from hotplugd.plan.change import Barred, Plan
 from hotplugd.plan.desired import wants
 from hotplugd.plan.planner import plan_instance
 from tests.devices import ALL, BOX, all_with, box, console, disk, gpu, interface, pci, phone, rule, ruleset
@@ -225,7 +225,8 @@ class TestGpu:
     def test_what_no_start_was_possible_with_stays_out_under_either_name(self) -> None:
         found = wants(ALL, CARD).wants
         for slot in ("p-0000:01:00.0-1", found[0].slot):
-            barred = {name_for(slot): "it cannot be started with it"}
+            name = name_for(slot)
+            barred = {name: Barred(Entry(name, {"type": "gpu"}), "it cannot be started with it")}
             for running in (False, True):
                 there = box(running=running)
                 made = plan_instance(BOX, there, found, None, unstartable=barred)

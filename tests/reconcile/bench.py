@@ -71,12 +71,16 @@ class ScriptedSeals:
     """What was sealed.
 
     sealed    the names of entries whose nodes were, by instance, since they were put in
+    held      of those that are to be replaced
+    asked     what was to be sealed, each time
     takes     how long it takes, in seconds
     told      as problems
     done      called when it was done
     """
 
     sealed: dict[InstanceName, set[str]] = field(default_factory=dict)
+    held: dict[InstanceName, set[str]] = field(default_factory=dict)
+    asked: list[set[str]] = field(default_factory=list)
     had: dict[InstanceName, Instance | None] = field(default_factory=dict)
     restarts: list[InstanceName] = field(default_factory=list)
     takes: float = 0.0
@@ -89,11 +93,17 @@ class ScriptedSeals:
     def restarted(self, name: InstanceName) -> None:
         self.restarts.append(name)
 
-    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
+    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> bool:
         names = {each.name for each in leaving}
+        self.asked += [names] if names else []
         await later(self.takes)
         self.sealed.setdefault(name, set()).update(names)
         self.done(name)
+        return bool(names) and not self.told
+
+    async def hold(self, name: InstanceName, replaced: Iterable[Entry]) -> None:
+        self.held[name] = {each.name for each in replaced}
+        await later(0)
 
     async def seal_everywhere(self, name: str) -> None:
         raise NotImplementedError
@@ -105,15 +115,14 @@ class ScriptedSeals:
         """The server has made a new node for this entry."""
         self.sealed.get(name, set()).discard(entry)
 
-    def see(self, instance: Instance, entries: Iterable[str]) -> None:
-        """The nodes of these entries are going: they must have been sealed before."""
+    def see(self, instance: Instance, request: Request) -> None:
+        """What this takes out must have been sealed before, and what it replaces has to be held."""
         if instance.has_nodes:
-            going = {
-                each
-                for each in entries
-                if each in instance.entries and instance.entries[each].config["type"].startswith("unix-")
+            there = {
+                name for name, each in instance.entries.items() if each.config["type"].startswith("unix-")
             }
-            assert going <= self.sealed.get(instance.id, set())
+            assert there & set(request.remove) <= self.sealed.get(instance.id, set())
+            assert there & {each.name for each in request.put} <= self.held.get(instance.id, set())
 
 
 class Bench:
@@ -340,7 +349,7 @@ class Bench:
         entries = dict(self.instances[name].entries)
         if not entries.keys() >= set(request.remove):
             raise Busy(f"{name} has lost an entry meanwhile")
-        self.seals.see(self.instances[name], request.names)
+        self.seals.see(self.instances[name], request)
         nodes = self.inside.setdefault(name, {})
         for gone in request.remove:
             assert is_ours(entries[gone])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from hotplugd.model.entry import name_for
 from hotplugd.model.ports import Busy, Refused
 from hotplugd.model.problem import Problem
@@ -60,6 +62,57 @@ async def test_what_is_pulled_is_sealed_before_its_link_goes() -> None:
 
 
 @in_virtual_time
+@pytest.mark.parametrize("takes", [0.0, 0.5])
+async def test_what_is_pulled_is_sealed_once(takes: float) -> None:
+    bench = Bench()
+    for born in (1, 2):
+        one = console(1, born=born)
+        await (bench.start(one) if born == 1 else bench.plug(one))
+        bench.seals.takes = takes
+        bench.seals.asked.clear()
+        bench.reconciler.no_device(one.syspath)
+        await bench.reconciler.settled()
+        assert bench.ours() == set()
+        assert bench.seals.asked == [{name_for(one.slot)}]
+
+
+@in_virtual_time
+async def test_also_where_the_server_does_not_take_it_out_at_once() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+
+    def judge(_: Request) -> None:
+        raise Busy("it stops")
+
+    bench.judge = judge
+    bench.reconciler.no_device(ONE.syspath)
+    await at(10)
+    assert len(bench.requests) > 3
+    assert bench.seals.asked == [{name_for(ONE.slot)}]
+    # There are other nodes, and after that another entry.
+    bench.reconciler.restarted(BOX)
+    await at(20)
+    assert bench.seals.asked == [{name_for(ONE.slot)}] * 2
+
+
+@in_virtual_time
+async def test_what_was_put_in_again_is_sealed_again() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.reconciler.no_device(ONE.syspath)
+    bench.reconciler.device(ONE)
+    await at(10)
+    bench.inside[BOX][ONE.node] = replace(bench.inside[BOX][ONE.node], mode=0, sealed=True)
+    bench.reconciler.look_again(BOX)
+    await at(20)
+    assert not bench.inside[BOX][ONE.node].sealed
+    bench.seals.asked.clear()
+    bench.reconciler.no_device(ONE.syspath)
+    await at(30)
+    assert bench.seals.asked == [{name_for(ONE.slot)}]
+
+
+@in_virtual_time
 async def test_a_device_that_is_back_before_its_removal_is_repaired() -> None:
     bench = Bench()
     await bench.start(ONE)
@@ -111,8 +164,30 @@ async def test_updates_and_repairs_make_new_nodes() -> None:
     bench.unmount(ONE)
     await bench.reconciler.settled()
     assert len(bench.requests) == 3
-    # Each of them was sealed, and is another now.
+    # What was there is sealed once the server has replaced it: the bench sees that it is held.
     assert sealed(bench) == set()
+
+
+@in_virtual_time
+async def test_an_update_that_is_refused_leaves_the_node_as_it_was_and_is_said() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+
+    def judge(_: Request) -> None:
+        raise Refused("such a mode is forbidden here")
+
+    bench.judge = judge
+    await at(10)
+    bench.reconciler.set_rules(all_with("mode: '0600'"))
+    await at(300)
+    assert len(bench.requests) > 3
+    assert sealed(bench) == set()
+    (said,) = bench.told()
+    assert said == "cannot update in box: such a mode is forbidden here"
+    bench.judge = lambda _: None
+    await at(400)
+    assert bench.inside[BOX][ONE.node].mode == 0o600
+    assert bench.told() == []
 
 
 @in_virtual_time
@@ -171,6 +246,30 @@ async def test_a_refusal_of_one_leaves_none_sealed_that_stays() -> None:
     await at(10)
     assert bench.ours() == {name_for(ONE.slot)}
     assert name_for(TWO.slot) in sealed(bench)
+    (said,) = bench.told()
+    assert said.startswith("cannot remove in box: it does not go; its node in there is sealed")
+    assert f"`lxc config device remove box {name_for(ONE.slot)}`" in said
+    # The rule is back, and so is the device.
+    bench.inside[BOX][ONE.node] = replace(bench.inside[BOX][ONE.node], mode=0, sealed=True)
+    bench.reconciler.set_rules(ALL)
+    await at(20)
+    assert bench.told() == []
+    assert bench.verified() == {ONE.node: True, TWO.node: True}
+
+
+@in_virtual_time
+async def test_what_could_not_be_sealed_is_not_said_to_be() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+
+    def judge(_: Request) -> None:
+        raise Refused("it does not go")
+
+    bench.judge = judge
+    bench.seals.told.append(Problem("/dev/x", "r", "it could not be sealed"))
+    bench.reconciler.set_rules(NOTHING)
+    await at(10)
+    assert bench.told() == ["cannot remove in box: it does not go", "it could not be sealed"]
 
 
 @in_virtual_time

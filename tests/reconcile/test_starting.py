@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from hotplugd.model.entry import name_for
 from hotplugd.model.values import Device, Node
 from tests.devices import ALL, BOX, box, channel, gpu, nic_entry
@@ -61,6 +63,26 @@ async def test_what_is_named_is_a_problem_and_out_until_it_runs() -> None:
     bench.inside[BOX] = {"can1": Node(None, 0)}
     await at(60)
     assert bench.verified() == {"can0": True, "can1": True}
+    assert bench.told() == []
+
+
+@in_virtual_time
+@pytest.mark.parametrize("reason", ["named", UNNAMED])
+async def test_what_version_1_named_otherwise_stays_out_too(reason: str) -> None:
+    old = nic_entry(ZERO, slot="n--610")
+    bench = Bench(box([old], running=False))
+    await bench.start(ZERO)
+    await at(10)
+    assert bench.verified() == {"can0": None}
+    fail(bench, f'Failed to start device "{old.name}": no' if reason == "named" else reason)
+    await at(100)
+    assert bench.ours() == set()
+    assert [(each.at, len(each.put), each.remove) for each in bench.requests] == [(10, 0, (old.name,))]
+    assert DOWN in bench.told()[0]
+    # It comes in as today's.
+    start(bench, ZERO)
+    await at(160)
+    assert bench.ours() == {name_for(ZERO.slot)}
     assert bench.told() == []
 
 

@@ -148,6 +148,8 @@ class TestFirstBoot:
             eventually(lambda: has(box, console.node) is None)
         assert status()["problems"] == []
         assert capabilities("seal") == {1 << 0}
+        # Which nodes the server has is asked of this one.
+        assert capabilities("roots") == {1 << 19}
 
     @pytest.mark.parametrize(
         "place", ["/home/disk", "/tmp/disk", "/mnt/disk"]
@@ -170,6 +172,29 @@ class TestFirstBoot:
             eventually(lambda: has(box, disk.node))
         finally:
             subprocess.run(["umount", place], check=False, capture_output=True)
+            more.unlink(missing_ok=True)
+            run("systemctl", "reload", "hotplugd")
+            eventually(lambda: has(box, disk.node) is None)
+            disk.unplug()
+
+    def test_who_has_a_disk_open_it_sees_from_within_its_unit(self, box: Container) -> None:
+        disk, more = Zram(), RULES.with_name("40-test.yaml")
+        disk.plug()
+        run("udevadm", "settle")
+        holder = subprocess.Popen(["sh", "-c", f"exec 3<{disk.node}; exec sleep 600"])
+        try:
+            rule = f"{{subsystem: block, kernel: {disk.name}}}"
+            more.write_text(f"rules:\n  - {{name: disk, match: {rule}, attach: {{to: {BOX}}}}}\n")
+            run("systemctl", "reload", "hotplugd")
+            said = f"{disk.name} is open in sleep (process {holder.pid})"
+            eventually(lambda: said in str(status()["problems"]))
+            assert has(box, disk.node) is None
+            holder.kill()
+            holder.wait(10)
+            eventually(lambda: has(box, disk.node), 60)
+            assert status()["problems"] == []
+        finally:
+            holder.kill()
             more.unlink(missing_ok=True)
             run("systemctl", "reload", "hotplugd")
             eventually(lambda: has(box, disk.node) is None)
