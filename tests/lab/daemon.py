@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Final, Self, cast
 
 from tests.lab.api import Json
+from tests.lab.commands import Commands, Executed, Process
 from tests.lab.wait import eventually
 
 _SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h
@@ -38,6 +39,7 @@ class Daemon:
     inject       where the program that injects uevents is; where nothing is, the daemon starts one
     more         further lines of its configuration
     seal, roots  likewise, the programs that seal nodes and open roots
+    commands     how it and other commands are started; each as a program where it is left out
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Daemon:
         more: str = "",
         seal: Path | None = None,
         roots: Path | None = None,
+        commands: Commands | None = None,
     ) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="hpd-", dir="/tmp")
         self.folder = Path(self._files.name)
@@ -60,8 +63,9 @@ class Daemon:
         self.states: list[str] = []
         self._feeds: list[float] = []
         self.environment = dict(environment if environment is not None else os.environ)
-        self._within = tuple(within)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._commands = commands or Executed(command())
+        self._starts = commands or Executed((*within, *command()))
+        self._process: Process | None = None
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._notify.bind(str(self.folder / "notify"))
@@ -109,10 +113,8 @@ class Daemon:
         self.states.clear()
         environment = {**self.environment, "NOTIFY_SOCKET": str(self.folder / "notify")}
         with self.stderr.open("ab") as stderr:
-            self._process = subprocess.Popen(
-                [*self._within, *command(), "run", "--config", str(self.config)], env=environment,
-                stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, start_new_session=True,
-            )  # fmt: skip
+            words = ("run", "--config", str(self.config))
+            self._process = self._starts.start(words, environment, stderr.fileno())
 
     def wait_for(self, state: str, deadline: float = 30.0) -> None:
         """Wait until the daemon has told the service manager this, since it was started or last asked."""
@@ -196,10 +198,7 @@ class Daemon:
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another hotplugd command with this daemon's configuration."""
         name, *rest = words
-        return subprocess.run(
-            [*command(), name, "--config", str(self.config), *rest], env=self.environment,
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+        return self._commands.run((name, "--config", str(self.config), *rest), self.environment)
 
     def status(self) -> Json:
         """What `hotplugd status --json` answers."""
