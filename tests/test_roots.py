@@ -22,6 +22,7 @@ from hotplugd.container.opener import Opener
 from hotplugd.container.root import Lost, Root, process_folder
 from hotplugd.container.server_folders import ALL, sockets_of
 from tests.lab.daemon import command
+from tests.lab.fuse import hanging_here
 from tests.lab.kernel import Zram
 from tests.lab.udevd import settle
 from tests.lab.uevents import socket_unit
@@ -316,6 +317,20 @@ def test_it_tells_who_has_which_disks_open(ask: Ask, zram: Zram) -> None:
         with opener(zram.node, os.O_RDWR) as other:
             assert there() == {one, other}
     eventually(lambda: there() == set())
+
+
+def test_a_file_system_that_never_answers_does_not_hold_it_up(ask: Ask, tmp_path: Path, zram: Zram) -> None:
+    zram.plug()
+    number = Path(zram.syspath, "dev").read_text().strip()
+    with hanging_here(tmp_path), opener(tmp_path, os.O_PATH), opener(zram.node, os.O_RDONLY) as one:
+        answer, _ = ask(roots.DISKS, [])
+    assert f"{number} {one}" in answer.split("\0")
+
+
+def test_who_has_many_descriptors_is_looked_at_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roots, "_LOOK_MOST", 0.0)
+    with pytest.raises(ValueError, match=r"takes longer than 0 s: process \d+ alone has \d+ descriptors"):
+        list(roots._open_disks())
 
 
 _LOOK = """

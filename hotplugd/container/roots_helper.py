@@ -28,6 +28,8 @@ import ctypes
 import os
 import re
 import stat
+import struct
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -48,6 +50,12 @@ _SOCKETS_MOST: Final = 16 << 20
 _LISTENS: Final = 0x10000  # linux/net.h: __SO_ACCEPTCON
 _PLACE: Final = 4
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+# linux/stat.h, linux/fcntl.h: of struct statx the mode and the device's number.
+_STATX: Final = struct.Struct("=28xH98xII120x")
+_DONT_SYNC: Final = 0x4000
+# Seconds for a look at all processes.
+_LOOK_MOST: Final = 8.0
 # As servers call the nodes of entries of ours: older ones write a dash as it is.
 _OURS: Final = re.compile(r"unix\.hp--?[0-9a-f]{16}\..+", re.DOTALL)
 
@@ -96,11 +104,17 @@ class Roots:
         known = self._process >= 0 and os.path.samestat(os.fstat(self._process), os.fstat(process))
         if not known or self._folder != folder:
             _see_that_is_server(process, folder)
-            nodes = os.open(f"root{nodes_in(folder)}", _FOLDER, dir_fd=process)
-            for each in (self._process, self._nodes):
+            held = os.dup(process)
+            try:
+                nodes = os.open(f"root{nodes_in(folder)}", _FOLDER, dir_fd=process)
+            except OSError:
+                os.close(held)
+                raise
+            before = (self._process, self._nodes)
+            self._process, self._folder, self._nodes = held, folder, nodes
+            for each in before:
                 if each >= 0:
                     os.close(each)
-            self._process, self._folder, self._nodes = os.dup(process), folder, nodes
         return self._nodes
 
 
@@ -137,12 +151,17 @@ def _page(found: Iterable[tuple[str, int]], after: str) -> bytes:
 
 
 def _open_disks() -> Iterator[str]:
-    """Who has which disks open (proc(5), /proc/pid/fd). Raises OSError where a process may not be seen."""
+    """Who has which disks open (proc(5), /proc/pid/fd). Raises OSError where a process may not be seen, and
+    ValueError where it takes too long.
+    """
+    until, most = time.monotonic() + _LOOK_MOST, (0, "")
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
             descriptors = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                yield from sorted(f"{number} {pid}" for number in _disks_in(descriptors))
+                names = os.listdir(descriptors)
+                most = max(most, (len(names), pid))
+                yield from sorted(f"{number} {pid}" for number in _disks_in(descriptors, names, until))
             finally:
                 os.close(descriptors)
         except (FileNotFoundError, ProcessLookupError):  # it has ended
@@ -151,17 +170,35 @@ def _open_disks() -> Iterator[str]:
             # Where the init is kept from everybody, nobody could be told anything.
             if pid != "1":
                 raise
+        if time.monotonic() > until:
+            raise ValueError(
+                f"to see who has it open takes longer than {_LOOK_MOST:.0f} s: process {most[1]} alone has "
+                f"{most[0]} descriptors"
+            )
 
 
-def _disks_in(descriptors: int) -> set[str]:
-    """The numbers of the disks that are open in a folder of a process's descriptors."""
-    found = set()
-    for each in os.listdir(descriptors):
+def _disks_in(descriptors: int, names: Iterable[str], until: float) -> set[str]:
+    """The numbers of the disks among these descriptors of a process, in whose folder they are."""
+    found, room = set(), ctypes.create_string_buffer(_STATX.size)
+    for each in names:
         with suppress(FileNotFoundError):  # it was closed
-            status = os.stat(each, dir_fd=descriptors)
-            if stat.S_ISBLK(status.st_mode) and not _is_path(descriptors, each):
-                found.add(f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}")
+            mode, major, minor = _kept(descriptors, each, room)
+            if stat.S_ISBLK(mode) and not _is_path(descriptors, each):
+                found.add(f"{major}:{minor}")
+        if time.monotonic() > until:
+            break
     return found
+
+
+def _kept(folder: int, name: str, room: ctypes.Array[ctypes.c_char]) -> tuple[int, int, int]:
+    """The mode and the device number of a file, as the kernel has them: whoever is in charge of the file
+    system is not asked, and might never answer (statx(2)). room: for what is found
+    """
+    if _LIBC.statx(folder, name.encode(), _DONT_SYNC, 0, room) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    mode, major, minor = _STATX.unpack_from(room)
+    return mode, major, minor
 
 
 def _is_path(descriptors: int, each: str) -> bool:

@@ -1,14 +1,16 @@
-"""A file system inside a container that never answers.
+"""A file system that never answers, inside a container or not.
 
 Not with devices of a made-up USB bus: umockdev's library holds a lock of the whole process meanwhile.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.lab.container import Container
 
@@ -46,3 +48,17 @@ def hanging(container: Container, *spaces: str, place: str = "/mnt") -> Iterator
         finally:
             server.kill()
             container.run("umount", "-l", place)
+
+
+@contextmanager
+def hanging_here(place: Path) -> Iterator[None]:
+    """At this place of the host's a file system hangs."""
+    words = [sys.executable, "-c", _FUSE, str(os.getpid()), str(place), "mnt"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "mounted\n"
+            yield
+        finally:
+            server.kill()
+            subprocess.run(["umount", "--lazy", place], check=True)
