@@ -148,6 +148,38 @@ def test_a_server_has_its_nodes_in_known_places_alone(
     assert ("No such file" in answer, none) == (True, [])
 
 
+# Given a file, and the way to it from a descriptor: what comes of writing to it by either.
+_WRITE = """
+import errno, os, sys
+for path, folder in ((sys.argv[1], None), (sys.argv[2], int(sys.argv[3]))):
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, dir_fd=folder))
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+    else:
+        print("done")
+"""
+
+
+def test_from_a_servers_folder_the_way_up_leads_to_its_files_as_it_has_them(
+    ask: Ask, sandbox: int, folders: Callable[[int], int], project: Path, tmp_path: Path
+) -> None:
+    place = roots_helper.SERVERS[0]
+    script = f"mount -t tmpfs none /var/lib && mkdir -p {place}/devices"
+    subprocess.run(["nsenter", f"--target={sandbox}", "--mount", "sh", "-ec", script], check=True)
+    _, (found,) = ask(roots_helper.NODES + place.encode(), [folders(sandbox)])
+    ups = "/".join([".."] * len(Path(place, "devices").parts[1:]))
+    # As ProtectSystem=strict makes it for the unit.
+    alone = f"mount --bind '{tmp_path}' '{tmp_path}' && mount -o remount,bind,ro '{tmp_path}'"
+    words = ["unshare", "--mount", "sh", "-ec", f'{alone}; exec "$@"', "sh", *CONFINE]
+    words += [str(project / "systemd/hotplugd.service"), sys.executable, "-c", _WRITE]
+    file = tmp_path / "file"
+    words += [str(file), f"{ups}{file}", str(found)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60, pass_fds=[found])
+    assert done.stdout.split() == ["EROFS", "done"], done.stderr
+    assert file.exists()
+
+
 _LOOK = """
 import asyncio, os, sys
 from pathlib import Path

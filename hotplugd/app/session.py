@@ -18,14 +18,14 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.aio.threads import Threads
 from hotplugd.app.settings import Config
 from hotplugd.container.injector import Injector
 from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
-from hotplugd.host.in_use import in_use, in_use_by_anybody
+from hotplugd.host.in_use import disks_of, in_use, in_use_by_anybody
 from hotplugd.host.open_files import cgroup_name
 from hotplugd.host.slots import Links, Notes, Slots, is_alone, lock
 from hotplugd.host.sysfs import boot
@@ -319,15 +319,17 @@ class Session:
                     used = await self._in_use(replace(want, device=device))
                 if used != device.in_use:
                     self.reconciler.found_used(device, used)
+                # Of a hundred phones each takes a while: what is plugged meanwhile does not wait for all.
+                await asyncio.sleep(0)
 
     async def _in_use(self, want: Want) -> str:
         """See `Tools`. Where disks are shared others may have them mounted."""
-        if want.device.subsystem != "block" or want.attach.share:
-            return in_use(want.device)
         inside = cgroup_name(want.instance)
         try:
+            if want.attach.share or not disks_of(want.device):
+                return in_use(want.device)
             return await self._threads.call(partial(in_use_by_anybody, want.device, inside), _ASKED)
-        except (NoThread, TimeoutError) as error:
+        except (OSError, TimeoutError) as error:
             return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
 
     # --- what is heard ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from glob import glob
 from pathlib import Path
@@ -61,21 +61,22 @@ def _pool(device: Device) -> str:
     return f"volume group {quoted(group)}" if group else ""
 
 
-def mounted_elsewhere(device: Device, inside: str = "") -> str:
-    """Where it or a partition is mounted in the mount namespace of any process: of a container, of a service.
+def mounted_elsewhere(disks: Iterable[Device], inside: str = "") -> str:
+    """Which of these, or of their partitions, is mounted in any process's mount namespace, and by whom.
 
     inside  what the control groups call the container in which that does not count
 
     Takes some milliseconds for a hundred processes. The numbers alone count: a file system's source is
     whatever who mounted it says, also without privileges.
     """
-    if not os.path.isdir(device.syspath):
-        return ""
     devices = {
-        _number(each): os.path.basename(each) for each in (device.syspath, *_partitions(device.syspath))
+        _number(each): os.path.basename(each)
+        for disk in disks
+        if os.path.isdir(disk.syspath)
+        for each in (disk.syspath, *_partitions(disk.syspath))
     }
     seen: set[bytes] = set()
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
+    for pid in filter(str.isdecimal, os.listdir("/proc") if devices else ()):
         try:
             with Path(f"/proc/{pid}/mountinfo").open("rb") as file:
                 # A mount has a number that no other has: by that of the first a namespace is known again.

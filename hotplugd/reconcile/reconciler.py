@@ -218,7 +218,6 @@ class Reconciler:
             if (device := self._devices.get(key)) is not None
             and (want := next(iter(each.kept or each.wants), None)) is not None
             and may_be_used(want)
-            and (device.in_use or not device.is_usb_device)
         ]
 
     def kept(self) -> list[str]:
