@@ -322,6 +322,29 @@ class TestWhoAsks:
                 told.set()
             dripping.result(5)
 
+    def test_an_answer_without_end_is_taken_up_to_its_bound_and_is_none(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(control, "_PATIENCE", 60)
+        taken: list[int] = []
+
+        def pour() -> None:
+            client, _ = endless.accept()
+            with client, suppress(OSError):
+                client.sendall(b'{"answer": "')
+                while True:
+                    taken.append(client.send(b"x" * (1 << 20)))
+
+        with socket.socket(socket.AF_UNIX) as endless, ThreadPoolExecutor(1) as pool:
+            endless.bind(str(path))
+            endless.listen()
+            pouring = pool.submit(pour)
+            with pytest.raises(ControlError, match="did not answer"):
+                ask(path, "status")
+            pouring.result(10)
+        # What was on its way then is the kernel's: a socket's buffer.
+        assert 64 << 20 <= sum(taken) < 66 << 20
+
     @pytest.mark.usefixtures("impatient")
     def test_nobody_waits_for_an_answer_for_ever(self, path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as hung:

@@ -197,6 +197,21 @@ def test_a_disk_that_is_mounted_in_another_mount_namespace_is_in_use(disk: Devic
     eventually(lambda: in_use_by_anybody(disk) == "")
 
 
+def test_what_leads_to_a_disk_that_is_mounted_in_another_mount_namespace_is_in_use(
+    loop: Device, place: Path
+) -> None:
+    run("busybox", "mke2fs", "-b", "4096", f"{loop.node}p1")
+    # What is below the disk's folder here is below the folders of what leads to a disk elsewhere.
+    ways = [Device(loop.syspath, each, each) for each in ("pci", "nvme", "scsi_generic")]
+    others = [Device(loop.syspath, each, each) for each in ("tty", "usb")]
+    with elsewhere("mount", f"{loop.node}p1", f"'{place}'") as pid:
+        assert [in_use(each) for each in ways] == [""] * 3
+        why = f"{loop.kernel}p1 is mounted by sleep (process {pid})"
+        assert [in_use_by_anybody(each) for each in ways] == [why] * 3
+        assert [in_use_by_anybody(each) for each in others] == [""] * 2
+    eventually(lambda: in_use_by_anybody(ways[0]) == "")
+
+
 def test_a_mount_that_calls_itself_a_disk_uses_none(disk: Device, place: Path) -> None:
     # What a file system that has no disk says for its source is whatever who mounts it likes.
     with elsewhere("mount", "-t", "tmpfs", disk.node, str(place)):

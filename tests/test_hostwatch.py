@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from hotplugd.host.use_watch import HostWatch
+from tests.lab.kernel import Zram
+from tests.lab.udevd import settle
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -57,6 +59,20 @@ async def heard(*happens: Callable[[], object]) -> list[bool]:
 def test_mounts_and_their_end_are_heard_of(place: Path) -> None:
     mount, umount = run("mount", "-t", "tmpfs", "none", place), run("umount", place)
     assert asyncio.run(heard(mount, umount, mount)) == [True, True, True]
+
+
+@pytest.mark.usefixtures("udevd")
+def test_swap_space_and_its_end_are_heard_of(zram: Zram) -> None:
+    zram.plug()
+    settle()
+    Path(zram.syspath, "disksize").write_text("16M")
+    run("mkswap", zram.node)()
+    settle()
+    on, off = run("swapon", zram.node), run("swapoff", zram.node)
+    try:
+        assert asyncio.run(heard(on, off, on)) == [True, True, True]
+    finally:
+        off()
 
 
 def test_routes_and_addresses_are_heard_of() -> None:

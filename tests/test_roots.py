@@ -323,23 +323,23 @@ def test_a_file_system_that_never_answers_does_not_hold_it_up(ask: Ask, tmp_path
     zram.plug()
     number = Path(zram.syspath, "dev").read_text().strip()
     with hanging_here(tmp_path), opener(tmp_path, os.O_PATH), opener(zram.node, os.O_RDONLY) as one:
-        answer, _ = ask(roots.DISKS, [])
+        answer, _ = ask(roots_helper.DISKS, [])
     assert f"{number} {one}" in answer.split("\0")
 
 
 def test_who_has_many_descriptors_is_looked_at_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roots, "_LOOK_MOST", 0.0)
+    monkeypatch.setattr(roots_helper, "_LOOK_MOST", 0.0)
     with pytest.raises(ValueError, match=r"takes longer than 0 s: process \d+ alone has \d+ descriptors"):
-        list(roots._open_disks())
+        list(roots_helper._open_disks())
 
 
 _LOOK = """
 import asyncio, os, sys
 from pathlib import Path
 from hotplugd.container.root import process_folder
-from hotplugd.opener import Opener
+from hotplugd.container.opener import Opener
 from hotplugd.container.server_folders import ALL, sockets_of
-from hotplugd.threads import Threads
+from hotplugd.aio.threads import Threads
 async def main():
     opener = Opener(Threads(), Path(sys.argv[2]))
     process = process_folder(int(sys.argv[1]))
@@ -367,8 +367,8 @@ def test_who_may_not_look_itself_has_it_opened(init: int, project: Path, tmp_pat
 _NODES = """
 import asyncio, os, sys
 from pathlib import Path
-from hotplugd.opener import Opener
-from hotplugd.threads import Threads
+from hotplugd.container.opener import Opener
+from hotplugd.aio.threads import Threads
 async def main():
     opener = Opener(Threads(), Path(sys.argv[2]))
     nodes = await opener.nodes(int(sys.argv[1]), sys.argv[3])

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
-from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.aio.threads import Threads
 from hotplugd.container.disk_users import DiskUsers
-from hotplugd.host.in_use import in_use, in_use_by_anybody
+from hotplugd.host.in_use import disks_of, in_use, in_use_by_anybody
 from hotplugd.host.open_disks import OpenDisks
 from hotplugd.host.open_files import cgroup_name
 from hotplugd.host.use_watch import HostWatch
@@ -80,6 +80,8 @@ class HostLook:
                 unsure = unsure or used.startswith(CANNOT_TELL)
                 if used != device.in_use:
                     found(device, used)
+                # Of a hundred phones each takes a while: what is plugged meanwhile does not wait for all.
+                await asyncio.sleep(0)
             if unsure:
                 self.unsure()
             else:
@@ -90,13 +92,12 @@ class HostLook:
         device, inside = want.device, cgroup_name(want.instance)
         if want.attach.share:
             return in_use(device)
-        if device.subsystem != "block":
-            used = in_use(device)
-        else:
-            try:
-                used = await self._threads.call(partial(in_use_by_anybody, device, inside), _ASKED)
-            except (NoThread, TimeoutError) as error:
-                return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
+        try:
+            if not disks_of(device):
+                return in_use(device)
+            used = await self._threads.call(partial(in_use_by_anybody, device, inside), _ASKED)
+        except (OSError, TimeoutError) as error:
+            return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
         return used or await self._open_disks.used(device, inside, waits=bool(device.in_use))
 
     def _ring(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -65,17 +65,17 @@ def _pool(device: Device) -> str:
     return f"volume group {quoted(group)}" if group else ""
 
 
-def mounted_elsewhere(device: Device, inside: str = "") -> str:
-    """Where it or a partition is mounted in the mount namespace of any process: of a container, of a service.
+def mounted_elsewhere(devices: Mapping[str, str], inside: str = "") -> str:
+    """Which of these is mounted in any process's mount namespace, and by whom.
 
+    devices  disks and partitions: their names by their numbers
     inside  what the control groups call the container in which that does not count
 
     Takes some milliseconds for a hundred processes. The numbers alone count: a file system's source is
     whatever who mounted it says, also without privileges.
     """
-    devices = numbers(device)
     seen: set[bytes] = set()
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
+    for pid in filter(str.isdecimal, os.listdir("/proc") if devices else ()):
         try:
             with Path(f"/proc/{pid}/mountinfo").open("rb") as file:
                 # A mount has a number that no other has: by that of the first a namespace is known again.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hotplugd.rules.keys import KEYS
 from tests.cli.conftest import Configure
+from tests.cli.nobody import as_nobody
 from tests.lab.daemon import Daemon
 from tests.lab.kernel import Console
+from tests.lab.udevd import settle
 from tests.lab.usb import ADB, SERIAL, Phone, Plugged, Usb
 
 _RULE = "rules:\n  - {name: attr, match: {attr: {busnum: '*'}}, ignore: true}\n"
@@ -134,3 +138,17 @@ def test_virtual_devices_are_shown_when_asked_for(console: Console, configure: C
     )
     assert console.node not in done.stdout
     assert set(console.nodes) <= set(listed(made, "--all"))
+
+
+@pytest.mark.usefixtures("udevd")
+def test_it_needs_no_root(console: Console) -> None:
+    console.plug()
+    settle()
+    with tempfile.TemporaryDirectory(prefix="hpr-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        Path(folder, "rules.yaml").write_text(_RULE)
+        config = Path(folder, "config.yaml")
+        config.write_text(f"rules: {folder}/rules.yaml\n")
+        done = as_nobody("devices", "--all", "--json", "--config", config)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert console.node in {each["device"] for each in json.loads(done.stdout)}

@@ -146,6 +146,20 @@ class TestChanges:
         assert f"it was made for default/{container.name}" in change["why"]
 
 
+@pytest.mark.parametrize("words", [["explain"], ["status", "--cluster"]])
+def test_others_that_only_look_change_nothing_either(
+    container: Container, console: Console, configure: Configure, words: list[str]
+) -> None:
+    console.plug()
+    made = configure(rule(console, container))
+    before = container.config, container.nodes(), links(console)
+    done = made.ask(*words, *([console.node] if words == ["explain"] else []))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (container.config, container.nodes(), links(console)) == before
+    (change,), _ = planned(made)
+    assert change["action"] == "add"
+
+
 def test_problems_are_told_with_the_device_and_the_rule(console: Console, configure: Configure) -> None:
     console.plug()
     made = configure(rule(console, "nobody", name="lost"))

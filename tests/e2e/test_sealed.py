@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from signal import Signals
 
@@ -14,8 +15,8 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.lab.container import Container
 from tests.lab.daemon import Daemon
-from tests.lab.faults import Refuse
-from tests.lab.handle import Handle
+from tests.lab.faults import Late, Refuse
+from tests.lab.handle import Catcher, Handle
 from tests.lab.kernel import Console, Zram
 from tests.lab.proxy import Fault, Proxy
 from tests.lab.server import Server
@@ -258,6 +259,67 @@ def test_privileged_containers(
         running.reload()
         is_gone(console, container)
         eventually(lambda: handle.sealed)
+
+
+def test_root_in_a_privileged_container_opens_nothing_that_was_taken_out(
+    launch: Callable[..., Container], console: Console, daemon: StartDaemon
+) -> None:
+    container = launch(config={"security.privileged": "true"})
+    running = daemon(rule(console, container))
+    console.plug()
+    with attached(console, container) as handle:
+        assert handle.open() == "done"
+        running.write_rules(NOTHING)
+        running.reload()
+        is_gone(console, container)
+        eventually(lambda: handle.sealed)
+        # It is the host's root and unseals it; the control group is what is left.
+        assert handle.undo() == ["done", "done", "EPERM"]
+        own = ("mknod", "/root/own", "c", "7", str(128 + console.number))
+        assert container.run(*own).code == 0
+        opened = container.run("dd", "if=/root/own", "of=/dev/null", "count=1")
+        assert (opened.code, "Operation not permitted" in opened.output) == (1, True)
+
+
+def test_what_is_pulled_before_the_server_has_answered(
+    server: Server, container: Container, console: Console
+) -> None:
+    # Beside the server's own socket: the server's files are looked for there.
+    with (
+        Proxy(server.data / "proxy", server.socket) as proxy,
+        Daemon(proxy.socket, rule(console, container)) as running,
+    ):
+        with proxy.fault(Fault(Late(), "PATCH")) as (late,):
+            console.plug()
+            eventually(lambda: container.look(console.node))
+            with Handle(container, console.node) as handle:
+                assert (handle.open(), late.met) == ("done", 1)
+                console.unplug()
+                is_shut(handle)
+                assert running.status()["attachments"] == []
+        is_gone(console, container)
+        eventually(lambda: running.status()["problems"] == [])
+
+
+def test_what_is_pulled_at_any_moment_while_it_goes_in(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    running = daemon(rule(console, container))
+    with Catcher(container, console.node) as catcher:
+        for moment in range(25):
+            console.plug()
+            pulled = time.monotonic() + 0.002 * moment
+            eventually(partial(_has_come, pulled), pause=0.0001)
+            console.unplug()
+            eventually(lambda: running.status()["pending"] == [])
+            is_gone(console, container)
+        assert catcher.caught() > 5
+        eventually(lambda: catcher.sealed)
+    assert running.status()["problems"] == []
+
+
+def _has_come(moment: float) -> bool:
+    return time.monotonic() >= moment
 
 
 def test_one_that_was_sealed_and_not_taken_out_is_repaired(

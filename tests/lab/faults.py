@@ -113,6 +113,17 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """The server does what was asked, and the client hears of it once the fault is over."""
+
+    def __call__(self, exchange: Exchange) -> bool:
+        found = exchange.ask()
+        exchange.over.wait(_LONGEST)
+        exchange.answer(found.head + found.body)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
 class Endless:
     """An answer that goes on and on, with what JSON may have in front, as fast as it is taken."""
 

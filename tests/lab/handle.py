@@ -11,11 +11,10 @@ from typing import Final, Self
 
 from tests.lab.container import Container
 
-# Joins a container as its root, opens a node without opening its device, and does what it is told. It is in
-# the container's control groups, user and mount namespace, and not in its process namespace: so it is there
-# after a stop, as one is to whom those inside have passed the handle on.
-_KEEPER: Final = """
-import errno, os, sys, ctypes
+# Joins a container as its root. It is in the container's control groups, user and mount namespace, and not in
+# its process namespace: so it is there after a stop, as one is to whom those inside have passed a handle on.
+_JOIN: Final = """
+import errno, os, select, sys, ctypes
 pid, path = sys.argv[1:]
 libc = ctypes.CDLL(None, use_errno=True)
 # The /proc in there is of other processes.
@@ -34,6 +33,9 @@ for name, space in spaces:
         assert libc.setns(space, 0) == 0, os.strerror(ctypes.get_errno())
         if name == "user":
             os.setgroups([]), os.setgid(0), os.setuid(0)
+"""
+# Opens a node without opening its device, and does what it is told.
+_KEEPER: Final = f"""{_JOIN}
 node = os.open(path, os.O_PATH)
 print(node, flush=True)
 def again():
@@ -44,24 +46,42 @@ def take():
     os.chown(str(node), 0, 0, dir_fd=mine)
 for line in sys.stdin:
     try:
-        {"open": again, "chmod": loosen, "chown": take}[line.strip()]()
+        {{"open": again, "chmod": loosen, "chown": take}}[line.strip()]()
     except OSError as error:
         print(errno.errorcode[error.errno], flush=True)
     else:
         print("done", flush=True)
 """
+# Takes a handle on each node that is at the path for as long as it runs.
+_CATCHER: Final = f"""{_JOIN}
+import stat
+caught = {{}}
+print(0, flush=True)
+while not select.select([sys.stdin], [], [], 0)[0]:
+    try:
+        node = os.open(path, os.O_PATH)
+    except OSError:
+        continue
+    found = os.fstat(node)
+    if stat.S_ISCHR(found.st_mode) and found.st_ino not in caught:
+        caught[found.st_ino] = node
+    else:
+        os.close(node)
+print(*caught.values(), flush=True)
+sys.stdin.read()
+"""
 
 
-class Handle:
-    """A handle on the node at a path inside, kept while the context lasts."""
+class _Inside:
+    """A program that has joined a container, and is asked by lines, while the context lasts."""
 
-    def __init__(self, container: Container, path: str) -> None:
-        words = [sys.executable, "-c", _KEEPER, str(container.pid), path]
+    def __init__(self, container: Container, path: str, program: str) -> None:
+        words = [sys.executable, "-c", program, str(container.pid), path]
         self._process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={}
         )
         number = self._read()
-        assert number.isdecimal(), "the keeper could not open the node"
+        assert number.isdecimal(), "the program could not join, or open the node"
         self._number = int(number)
 
     def __enter__(self) -> Self:
@@ -77,20 +97,10 @@ class Handle:
         self._process.kill()
         self._process.communicate()
 
-    @property
-    def sealed(self) -> bool:
-        """Whether the node is the host's root's alone, and for nobody to open."""
-        status = os.stat(f"/proc/{self._process.pid}/fd/{self._number}")
+    def _is_sealed(self, number: int) -> bool:
+        status = os.stat(f"/proc/{self._process.pid}/fd/{number}")
         assert stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)
         return (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, 0, 0)
-
-    def open(self) -> str:
-        """What comes of opening the device by the handle: `done`, or the error's name."""
-        return self._do("open")
-
-    def undo(self) -> list[str]:
-        """What comes of trying to get at it: for everybody, and for itself."""
-        return [self._do("chown"), self._do("chmod"), self._do("open")]
 
     def _do(self, what: str) -> str:
         assert self._process.stdin is not None
@@ -101,3 +111,43 @@ class Handle:
     def _read(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
+
+
+class Handle(_Inside):
+    """A handle on the node at a path inside."""
+
+    def __init__(self, container: Container, path: str) -> None:
+        super().__init__(container, path, _KEEPER)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the node is the host's root's alone, and for nobody to open."""
+        return self._is_sealed(self._number)
+
+    def open(self) -> str:
+        """What comes of opening the device by the handle: `done`, or the error's name."""
+        return self._do("open")
+
+    def undo(self) -> list[str]:
+        """What comes of trying to get at it: for everybody, and for itself."""
+        return [self._do("chown"), self._do("chmod"), self._do("open")]
+
+
+class Catcher(_Inside):
+    """Takes a handle on each device node that comes to a path inside, as fast as it can."""
+
+    def __init__(self, container: Container, path: str) -> None:
+        super().__init__(container, path, _CATCHER)
+        self._caught: list[int] | None = None
+
+    def caught(self) -> int:
+        """Take no more. Returns how many it has."""
+        if self._caught is None:
+            self._caught = [int(each) for each in self._do("stop").split()]
+        return len(self._caught)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether all that it has are as `Handle.sealed` says."""
+        assert self._caught is not None, "it still takes more"
+        return all(map(self._is_sealed, self._caught))

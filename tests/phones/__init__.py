@@ -9,6 +9,7 @@ hub.py          the controller's ports: plug, pull, and come back as something e
 phone.py        a phone in its modes; adb.py and fastboot.py are what it speaks
 cable.py        a serial cable
 keyboard.py     a keyboard with any name
+camera.py       a camera with any name
 can.py          a CAN adapter with several channels
 accelerator.py  a device that is another one once its firmware is loaded
 stranger.py     a device with any descriptors at all, such as those that hide a keyboard
@@ -16,10 +17,11 @@ stranger.py     a device with any descriptors at all, such as those that hide a 
 
 from tests.phones.accelerator import Accelerator
 from tests.phones.cable import Cable
+from tests.phones.camera import Camera
 from tests.phones.can import CanAdapter
 from tests.phones.hub import Hub
 from tests.phones.keyboard import Keyboard
 from tests.phones.phone import Mode, Phone
 from tests.phones.stranger import Stranger
 
-__all__ = ["Accelerator", "Cable", "CanAdapter", "Hub", "Keyboard", "Mode", "Phone", "Stranger"]
+__all__ = ["Accelerator", "Cable", "Camera", "CanAdapter", "Hub", "Keyboard", "Mode", "Phone", "Stranger"]

@@ -121,7 +121,6 @@ class TestBrokenSocket:
         [
             (OSError(None, "cut"), "cut"),
             (OSError(), "OSError"),
-            (ValueError("a message cut short"), "a message cut short"),
             (ConnectionResetError(104, "reset"), "reset"),
         ],
     )
@@ -141,6 +140,20 @@ class TestBrokenSocket:
             assert console.syspath in heard.devices
             console.unplug()
             await until(lambda: console.syspath not in heard.devices)
+
+        with_udev(script)
+
+    def test_what_is_no_message_costs_a_listing_and_no_socket(self, console: Console) -> None:
+        async def script(udev: Udev, heard: Heard) -> None:
+            udev.start()
+            before = [id(monitor) for monitor in udev._monitors]
+            for source in ("udev", "kernel") * 5:
+                udev._read(Broken(ValueError("a message cut short")), source)
+            assert heard.lost == ["a message cut short"]
+            console.plug()
+            await until(lambda: console.syspath in heard.devices)
+            await until(lambda: heard.listings == 2)
+            assert [id(monitor) for monitor in udev._monitors] == before
 
         with_udev(script)
 
@@ -174,7 +187,7 @@ class TestBrokenSocket:
     def test_having_stopped_it_does_not_start_again_by_itself(self) -> None:
         async def script(udev: Udev, heard: Heard) -> None:
             udev.start()
-            udev._read(Broken(ValueError("cut")), "udev")
+            udev._read(Broken(OSError("cut")), "udev")
             udev.stop()
             await asyncio.sleep(0.4)
             assert heard.listings == 1

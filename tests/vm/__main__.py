@@ -41,7 +41,17 @@ _CASES: Final = "tests/vm/cases"
 _HARDWARE: Final = (f"{_CASES}/case_hardware.py", f"{_CASES}/case_devices.py")
 _ATTACKS: Final = tuple(
     f"{_CASES}/case_{name}.py"
-    for name in ("buses", "flapping", "forged", "interfaces", "others", "sealed", "strangers", "udevd")
+    for name in (
+        "buses",
+        "camera",
+        "flapping",
+        "forged",
+        "interfaces",
+        "others",
+        "sealed",
+        "strangers",
+        "udevd",
+    )
 )
 _UNMARKED: Final = "not first_boot and not second_boot and not crashes"
 GROUPS: Final = {

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -227,6 +229,43 @@ class TestFirstBoot:
             more.unlink()
             run("systemctl", "reload", "hotplugd")
             other.delete()
+
+    @pytest.mark.parametrize("program", ["inject", "roots", "seal", "udevrules"])
+    def test_the_sockets_of_its_programs_are_roots_alone_and_take_four(self, program: str) -> None:
+        path = Path(f"/run/hotplugd-{program}.sock")
+        status = path.stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0o600)
+        script = "import socket, sys; socket.socket(socket.AF_UNIX, 5).connect(sys.argv[1])"
+        words = ["setpriv", "--reuid=nobody", "--clear-groups", "/usr/bin/python3", "-c", script, str(path)]
+        others = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert "PermissionError" in others.stderr
+
+        def connections() -> int:
+            shown = run(
+                "systemctl", "show", f"hotplugd-{program}.socket", "--property=NConnections", "--value"
+            )
+            return int(shown)
+
+        with ExitStack() as undo:
+
+            def connect() -> socket.socket:
+                one = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+                one.settimeout(20)
+                one.connect(str(path))
+                return one
+
+            # One of them may be hotplugd's own.
+            before = connections()
+            served = [connect() for _ in range(4 - before)]
+            eventually(lambda: connections() == 4)
+            assert before <= 1
+            for _ in range(3):
+                assert connect().recv(1) == b""
+            for each in served:
+                each.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    each.recv(1)
+        eventually(lambda: connections() == before)
 
     def test_udevd_is_told_what_to_leave_alone_by_its_own_unit(self) -> None:
         write_rules("vcsa59")
