@@ -18,14 +18,14 @@ from hotplugd.host.slots import Links
 from hotplugd.host.sysfs import boot
 from hotplugd.model.entry import MARKS, SLOTS, name_for, slot_links, slot_made, slot_named, slot_node
 from hotplugd.model.values import Devnum, InstanceName
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.proxy import Proxy
-from tests.lab.server import Server
-from tests.lab.udevd import ruled_by, settle, trigger
-from tests.lab.wait import eventually
-from tests.phones.containers import once_it_is_free
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.proxy import Proxy
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import ruled_by, settle, trigger
+from tests.support.lab.wait import eventually
+from tests.support.phones.containers import once_it_is_free
 
 VERSION_1 = Path(__file__).parents[1] / "lab" / "version1.rules"
 CHANGES = "(PATCH|PUT) "

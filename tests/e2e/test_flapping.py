@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.restless import DISTURBERS
-from tests.lab.server import Server
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.restless import DISTURBERS
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually, steadily
 
 _FREE = 40
 

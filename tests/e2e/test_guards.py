@@ -17,14 +17,14 @@ import pytest
 from hotplugd.app import session
 from tests.conftest import StartDaemon
 from tests.e2e.test_daemon import look, names, ours, rules, there
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console, Veth, Zram
-from tests.lab.mounts import elsewhere
-from tests.lab.server import Server
-from tests.lab.udevd import settle
-from tests.lab.wait import eventually, steadily
-from tests.phones.containers import once_it_is_free
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console, Veth, Zram
+from tests.support.lab.mounts import elsewhere
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import eventually, steadily
+from tests.support.phones.containers import once_it_is_free
 
 _IP_FREEBIND: Final = 15  # include/uapi/linux/in.h
 _ADDRESS: Final = "198.51.100.7"  # for documentation (RFC 5737)
@@ -239,7 +239,7 @@ def test_a_stopped_instance_loses_it_within_a_second(
 @contextmanager
 def seen_sooner(server: Server, rules: str, seconds: float) -> Iterator[Daemon]:
     """A daemon that looks at everything again after so many seconds, and not after five minutes."""
-    within = (sys.executable, "-m", "tests.lab.sooner", str(seconds))
+    within = (sys.executable, "-m", "tests.support.lab.sooner", str(seconds))
     with Daemon(server.socket, rules, within=within) as running:
         yield running
 

@@ -10,15 +10,15 @@ from typing import Final, cast
 
 import pytest
 
-from tests.lab.api import Json
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon, command
-from tests.lab.handle import Handle
-from tests.lab.kernel import Console, Zram
-from tests.lab.server import Server
-from tests.lab.uevents import socket_unit
-from tests.lab.wait import eventually
-from tests.phones.containers import once_it_is_free
+from tests.support.lab.api import Json
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon, command
+from tests.support.lab.handle import Handle
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.server import Server
+from tests.support.lab.uevents import socket_unit
+from tests.support.lab.wait import eventually
+from tests.support.phones.containers import once_it_is_free
 
 _PORT: Final = 18445
 

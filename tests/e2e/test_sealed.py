@@ -13,14 +13,14 @@ from signal import Signals
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.faults import Late, Refuse
-from tests.lab.handle import Catcher, Handle
-from tests.lab.kernel import Console, Zram
-from tests.lab.proxy import Fault, Proxy
-from tests.lab.server import Server
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.faults import Late, Refuse
+from tests.support.lab.handle import Catcher, Handle
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.proxy import Fault, Proxy
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 
 NOTHING = "rules:\n  - {name: nothing, match: {subsystem: none}, ignore: true}\n"
 
@@ -376,7 +376,7 @@ def test_a_program_that_hangs_delays_little_and_is_said(
 def test_where_nothing_can_be_sealed_devices_go_all_the_same_and_it_is_said(
     server: Server, container: Container, console: Console, project: Path
 ) -> None:
-    unit = (sys.executable, "-m", "tests.lab.confine", str(project / "systemd/hotplugd.service"))
+    unit = (sys.executable, "-m", "tests.support.lab.confine", str(project / "systemd/hotplugd.service"))
     with Daemon(server.socket, rule(console, container), within=unit) as running:
         console.plug()
         with attached(console, container) as handle:

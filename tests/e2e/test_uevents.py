@@ -18,12 +18,12 @@ import pytest
 
 from tests.conftest import StartDaemon
 from tests.e2e.test_daemon import names, rules, there
-from tests.lab.container import HOSTS_NETWORK, Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console, Zram
-from tests.lab.uevents import ENTER, KERNEL, LIBUDEV, listening, monitor
-from tests.lab.usb import Phone, Usb
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.container import HOSTS_NETWORK, Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.uevents import ENTER, KERNEL, LIBUDEV, listening, monitor
+from tests.support.lab.usb import Phone, Usb
+from tests.support.lab.wait import eventually, steadily
 
 ADD = ["add kernel", "add libudev"]
 REMOVE = ["remove kernel", "remove libudev"]

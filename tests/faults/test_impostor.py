@@ -16,7 +16,7 @@ from typing import Final
 import certifi
 import pytest
 
-from tests.lab.daemon import Daemon
+from tests.support.lab.daemon import Daemon
 
 # What hotplugd asks the server with: for answers, and for events.
 _ASK: Final = """

@@ -20,10 +20,10 @@ from hotplugd.server.client import Lxd
 from hotplugd.server.events import Identity, lifecycle
 from hotplugd.server.transport import Http, Room
 from tests.faults.test_answers import CALLS
-from tests.lab.container import Container
-from tests.lab.faults import Say, answer
-from tests.lab.proxy import Fault, Proxy
-from tests.lab.server import Server
+from tests.support.lab.container import Container
+from tests.support.lab.faults import Say, answer
+from tests.support.lab.proxy import Fault, Proxy
+from tests.support.lab.server import Server
 
 
 @pytest.fixture

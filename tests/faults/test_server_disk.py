@@ -13,9 +13,9 @@ from tempfile import mkdtemp
 import pytest
 
 from tests.faults.server_bed import Bed, ours, there
-from tests.lab.container import Container
-from tests.lab.server import Server
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 
 # LXD's database begins with some 25 MB.
 _SIZE = "64m"

@@ -28,7 +28,7 @@ from hotplugd.reconcile.holds import Held, Wait
 from hotplugd.rules.ruleset import RuleSet, Verdict
 from tests.fuzz import holds, made
 from tests.fuzz.feed import Feed
-from tests.lab.uevents import KERNEL, LIBUDEV, parse
+from tests.support.lab.uevents import KERNEL, LIBUDEV, parse
 
 # One for all: click keeps each stream that it has ever written to.
 _SCREEN: Final = StringIO()

@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Final
 
-from tests.lab.stop import clean_up_when_told_to_end
+from tests.support.lab.stop import clean_up_when_told_to_end
 from tests.vm.guest import RESULTS, SCRIPT, SYSTEMD, Outcome, boot, make_disk
 from tests.vm.image import Image, image
 
@@ -67,7 +67,7 @@ GROUPS: Final = {
             tuple(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents")),
             _HARDWARE,
             # What runs with the builder's LXD elsewhere.
-            ("tests/test_server.py", "tests/e2e/test_daemon.py", "tests/e2e/test_lost_update.py"),
+            ("tests/e2e/test_server.py", "tests/e2e/test_daemon.py", "tests/e2e/test_lost_update.py"),
         ),
         server="incus",
     ),

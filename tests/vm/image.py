@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.lab import debian
-from tests.lab.debian import PROJECT, lines, run
+from tests.support.lab import debian
+from tests.support.lab.debian import PROJECT, lines, run
 
 _RELEASE: Final = "bookworm"
 _PACKAGES: Final = (

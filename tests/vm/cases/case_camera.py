@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.kernel import Console
-from tests.lab.udevd import another_rule, settle
-from tests.lab.wait import eventually, steadily
-from tests.phones import Camera, Hub
-from tests.phones.camera import LONGEST_NAME
-from tests.phones.containers import DEADLINE
-from tests.phones.hub import syspath
+from tests.support.lab.container import Container
+from tests.support.lab.kernel import Console
+from tests.support.lab.udevd import another_rule, settle
+from tests.support.lab.wait import eventually, steadily
+from tests.support.phones import Camera, Hub
+from tests.support.phones.camera import LONGEST_NAME
+from tests.support.phones.containers import DEADLINE
+from tests.support.phones.hub import syspath
 from tests.vm.cases.case_forged import attached, rule
 from tests.vm.variants import variants
 

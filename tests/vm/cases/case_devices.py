@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Zram
-from tests.lab.mounts import elsewhere
-from tests.lab.server import Server
-from tests.lab.udevd import settle
-from tests.lab.wait import eventually, steadily
-from tests.phones.containers import once_it_is_free
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Zram
+from tests.support.lab.mounts import elsewhere
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import eventually, steadily
+from tests.support.phones.containers import once_it_is_free
 from tests.vm.machine import (
     DEADLINE,
     Adapter,
@@ -88,7 +88,7 @@ def test_a_disk_that_is_made_part_of_another_is_noticed_within_five_minutes(
 ) -> None:
     container = launch("c1")
     container.stop()
-    within = (sys.executable, "-m", "tests.lab.sooner", "5")
+    within = (sys.executable, "-m", "tests.support.lab.sooner", "5")
     text = rule(f"{{subsystem: block, kernel: {zram.name}}}", "{to: c1}")
     with Daemon(server.socket, text, within=within) as running:
         soon(lambda: ours(container))

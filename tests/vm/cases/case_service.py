@@ -17,14 +17,14 @@ from typing import cast
 
 import pytest
 
-from tests.lab.api import Json
-from tests.lab.container import Container
-from tests.lab.handle import Handle
-from tests.lab.inside import Seen
-from tests.lab.kernel import Console, Zram
-from tests.lab.server import Manager
-from tests.lab.uevents import listening
-from tests.lab.wait import eventually
+from tests.support.lab.api import Json
+from tests.support.lab.container import Container
+from tests.support.lab.handle import Handle
+from tests.support.lab.inside import Seen
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.server import Manager
+from tests.support.lab.uevents import listening
+from tests.support.lab.wait import eventually
 
 PROJECT = Path(__file__).parents[3]
 SOCKET = Path("/var/lib/lxd/unix.socket")

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.commands import Commands
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.forked import Forking
-from tests.lab.server import Server
-from tests.phones import Hub, containers
+from tests.support.lab.commands import Commands
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.forked import Forking
+from tests.support.lab.server import Server
+from tests.support.phones import Hub, containers
 from tests.vm.machine import Machine
 
 RESULTS = Path("/results")
