@@ -1,8 +1,9 @@
 """`make demo-phones`: phones and a serial cable on a real bus, and what adb says in the containers.
 
-They are virtual, the bus is the kernel's (see `tests.support.phones`), and the containers are a private LXD's.
-Runs in the virtual machine (`tests.vm.show`), or on a host whose kernel has vhci_hcd. Exit code 0 only when each
-device was seen in its own container, in every mode, nowhere else, and was gone afterwards.
+They are virtual, the bus is the kernel's (see `tests.support.phones`), and the containers are a private
+LXD's. Runs in the virtual machine (`tests.vm.show`), or on a host whose kernel has vhci_hcd. Exit code 0
+only when each device was seen in its own container, in every mode, nowhere else, and was gone
+afterwards.
 """
 
 from __future__ import annotations
