@@ -17,9 +17,12 @@ Of a server's files nothing but nodes is handed out, and no folder: from the ser
 to the host's files, as the server may write them. A process is the server that it is said to be where it is
 none of a container and has the socket open on which that server listens.
 
-What it needs (Linux: kernel/ptrace.c, __ptrace_may_access): CAP_SYS_PTRACE, for what is in the host's own
-user namespace, as privileged containers are. Whoever has that can write to the memory of all processes, by
-/proc/PID/mem: so it is here, and not where rules, devices' strings and servers' answers are read.
+What it needs (Linux: kernel/ptrace.c, __ptrace_may_access; fs/proc/fd.c, proc_fd_permission):
+
+- CAP_SYS_PTRACE, for what is in the host's own user namespace, as privileged containers are. Whoever has that
+  can write to the memory of all processes, by /proc/PID/mem: so it is here, and not where rules, devices'
+  strings and servers' answers are read.
+- CAP_DAC_READ_SEARCH, for the folders of descriptors of other users' processes.
 """
 
 from __future__ import annotations

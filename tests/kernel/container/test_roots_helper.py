@@ -288,10 +288,13 @@ def test_who_is_not_that_server_has_nothing(
 
 
 @contextmanager
-def opener(path: Path | str, flags: int) -> Iterator[int]:
-    """A process that has this open."""
-    script = "import os, sys; os.open(sys.argv[1], int(sys.argv[2])); print(flush=True); sys.stdin.read()"
-    words = [sys.executable, "-c", script, str(path), str(flags)]
+def opener(path: Path | str, flags: int, user: int = 0) -> Iterator[int]:
+    """A process of this user that has this open."""
+    script = (
+        "import os, sys; path, flags, user = sys.argv[1], *map(int, sys.argv[2:]); os.open(path, flags); "
+        "os.setuid(user); print(flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", script, str(path), str(flags), str(user)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n"
@@ -314,7 +317,7 @@ def test_it_tells_who_has_which_disks_open(ask: Ask, zram: Zram) -> None:
     eventually(lambda: there() == set())
     with opener(zram.node, os.O_RDONLY) as one, opener(zram.node, os.O_PATH), opener("/dev/null", os.O_RDWR):
         assert there() == {one}
-        with opener(zram.node, os.O_RDWR) as other:
+        with opener(zram.node, os.O_RDWR, user=64055) as other:
             assert there() == {one, other}
     eventually(lambda: there() == set())
 

@@ -151,7 +151,7 @@ class TestFirstBoot:
         assert status()["problems"] == []
         assert capabilities("seal") == {1 << 0}
         # Which nodes the server has is asked of this one.
-        assert capabilities("roots") == {1 << 19}
+        assert capabilities("roots") == {1 << 19 | 1 << 2}
 
     @pytest.mark.parametrize(
         "place", ["/home/disk", "/tmp/disk", "/mnt/disk"]
@@ -221,7 +221,7 @@ class TestFirstBoot:
 
             eventually(verified)
             assert status()["problems"] == []
-            assert capabilities("roots") == {1 << 19}
+            assert capabilities("roots") == {1 << 19 | 1 << 2}
             console.unplug()
             eventually(lambda: has(other, console.node) is None)
             assert status()["problems"] == []
