@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from hotplugd.container.inode_status import status_of
 from hotplugd.container.server_nodes import Files, NodeFiles
 from hotplugd.model.entry import differing
 from hotplugd.model.problem import Problem
@@ -60,8 +61,7 @@ class HeldNode:
     @property
     def is_sealed(self) -> bool:
         """Whether nobody but the host's root can open it."""
-        status = os.fstat(self.descriptor)
-        return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0)
+        return status_of(self.descriptor).is_sealed
 
 
 class HeldNodes:

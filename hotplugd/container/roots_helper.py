@@ -27,17 +27,16 @@ What it needs (Linux: kernel/ptrace.c, __ptrace_may_access; fs/proc/fd.c, proc_f
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import stat
-import struct
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
 from hotplugd.aio.helper_loop import DONE, NO_REQUEST, Answer, Limits, serve
+from hotplugd.container.inode_status import file_system, new_room, status_of
 from hotplugd.container.server_folders import ALL, nodes_in, sockets_of
 
 ROOT: Final = b"root"
@@ -53,10 +52,6 @@ _SOCKETS_MOST: Final = 16 << 20
 _LISTENS: Final = 0x10000  # linux/net.h: __SO_ACCEPTCON
 _PLACE: Final = 4
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
-# linux/stat.h, linux/fcntl.h: of struct statx the mode and the device's number.
-_STATX: Final = struct.Struct("=28xH98xII120x")
-_DONT_SYNC: Final = 0x4000
 # Seconds for a look at all processes.
 _LOOK_MOST: Final = 8.0
 # As servers call the nodes of entries of ours: older ones write a dash as it is.
@@ -84,7 +79,7 @@ class Roots:
         if len(descriptors) != 1:
             raise ValueError(NO_REQUEST)
         (process,) = descriptors
-        if not stat.S_ISDIR(os.fstat(process).st_mode) or _kind(process) != _PROC:
+        if not stat.S_ISDIR(os.fstat(process).st_mode) or file_system(process) != _PROC:
             raise ValueError("not a process in /proc")
         match [each.decode("utf-8", "surrogateescape") for each in message.split(b"\0")]:
             case ["root"]:
@@ -182,26 +177,16 @@ def _open_disks() -> Iterator[str]:
 
 def _disks_in(descriptors: int, names: Iterable[str], until: float) -> set[str]:
     """The numbers of the disks among these descriptors of a process, in whose folder they are."""
-    found, room = set(), ctypes.create_string_buffer(_STATX.size)
+    found, room = set(), new_room()
     for each in names:
         with suppress(FileNotFoundError):  # it was closed
-            mode, major, minor = _kept(descriptors, each, room)
-            if stat.S_ISBLK(mode) and not _is_path(descriptors, each):
-                found.add(f"{major}:{minor}")
+            # A file system that never answers, of whoever is root in a container, is not asked.
+            file = status_of(descriptors, each, room)
+            if stat.S_ISBLK(file.mode) and not _is_path(descriptors, each):
+                found.add("{}:{}".format(*file.number))
         if time.monotonic() > until:
             break
     return found
-
-
-def _kept(folder: int, name: str, room: ctypes.Array[ctypes.c_char]) -> tuple[int, int, int]:
-    """The mode and the device number of a file, as the kernel has them: whoever is in charge of the file
-    system is not asked, and might never answer (statx(2)). room: for what is found
-    """
-    if _LIBC.statx(folder, name.encode(), _DONT_SYNC, 0, room) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    mode, major, minor = _STATX.unpack_from(room)
-    return mode, major, minor
 
 
 def _is_path(descriptors: int, each: str) -> bool:
@@ -234,15 +219,6 @@ def _node(nodes: int, instance: str, file: str) -> int:
         os.close(node)
         raise ValueError("not a device node")
     return node
-
-
-def _kind(descriptor: int) -> int:
-    """Of the file system (statfs(2)). Each unit may have a /proc of its own, so numbers of devices differ."""
-    found = (ctypes.c_long * 32)()
-    if ctypes.CDLL(None, use_errno=True).fstatfs(descriptor, found) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return found[0]
 
 
 def root_mount(mountinfo: bytes) -> bytes:

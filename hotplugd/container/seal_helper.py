@@ -18,16 +18,14 @@ its business, nor are the terminals in a /dev/pts, or what else a container or a
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import stat
-import struct
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from typing import Final
 
 from hotplugd.aio.helper_loop import DONE, NO_REQUEST, Answer, Handler, Limits, serve
+from hotplugd.container.inode_status import InodeStatus, file_system, status_of
 from hotplugd.container.server_folders import ALL, nodes_in
 
 REQUEST: Final = b"seal"
@@ -35,11 +33,7 @@ REQUEST: Final = b"seal"
 MOST: Final = 253
 LIMITS: Final = Limits(request=len(REQUEST) + 1, least=0, most=MOST, answer=64 << 10)
 _LONGEST: Final = 200
-# linux/stat.h, linux/fcntl.h: of struct statx the beginning, up to the attributes.
-_STATX: Final = struct.Struct("=IIQ")
-_STATX_ROOM: Final = 256
-_MOUNT_ROOT: Final = 0x2000
-_EMPTY_PATH: Final = 0x1000
+_OVERLAY: Final = 0x794C7630  # linux/magic.h
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -66,41 +60,34 @@ def handler(folders: Collection[str]) -> Handler:
 
 
 def _seal(node: int, folders: Collection[str]) -> None:
-    status = os.fstat(node)
-    if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+    found = status_of(node)
+    if not (stat.S_ISCHR(found.mode) or stat.S_ISBLK(found.mode)):
         raise ValueError("not a device node")
     if not fcntl.fcntl(node, fcntl.F_GETFL) & os.O_PATH:
         raise ValueError("the node is open, and expected was a descriptor that opens nothing")
-    if status.st_dev == os.stat("/dev").st_dev:
-        raise ValueError("the node is in the host's own /dev, and the host uses it, too")
     path = f"/proc/self/fd/{node}"
-    if not any(_is_of(node, folder) for folder in map(nodes_in, folders)):
+    if not any(_is_of(node, found, folder) for folder in map(nodes_in, folders)):
         raise ValueError(f"the node is none that a server has made: it is {os.readlink(path)}")
     # The owner first: until then the mode is for its owner to change, who may be root inside.
     os.chown(path, 0, 0)
     os.chmod(path, 0)
-    status = os.fstat(node)
-    if (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) != (0, 0, 0):
+    if not status_of(node).is_sealed:
         raise ValueError("the file system does not keep owner and mode")
 
 
-def _is_of(node: int, folder: str) -> bool:
-    """Whether it is on the file system of this folder, and in there or mounted somewhere by itself."""
-    with suppress(FileNotFoundError):
-        # An overlay has a number of its own for its folders, and others for its files: see its identifier.
-        same = os.fstat(node).st_dev == os.stat(folder).st_dev
-        identifier = os.statvfs(folder).f_fsid
-        if same or (identifier and identifier == os.fstatvfs(node).f_fsid):
-            path = os.readlink(f"/proc/self/fd/{node}")
-            return path.startswith(f"{os.path.realpath(folder)}/") or _is_mounted(node)
-    return False
-
-
-def _is_mounted(node: int) -> bool:
-    """Whether this is what is mounted where it was opened (statx(2))."""
-    found = ctypes.create_string_buffer(_STATX_ROOM)
-    if ctypes.CDLL(None, use_errno=True).statx(node, b"", _EMPTY_PATH, 0, found) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    _, _, attributes = _STATX.unpack_from(found)
-    return bool(attributes & _MOUNT_ROOT)
+def _is_of(node: int, found: InodeStatus, folder: str) -> bool:
+    """Whether it is in this folder, or mounted somewhere by itself, and on the folder's file system."""
+    inside = os.readlink(f"/proc/self/fd/{node}").startswith(f"{os.path.realpath(folder)}/")
+    if not (inside or found.is_mounted):
+        return False
+    try:
+        there = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        if found.on == status_of(there).on:
+            return True
+        # An overlay has a number of its own for its folders, and others for its files.
+        return file_system(there) == _OVERLAY and os.fstatvfs(there).f_fsid == os.fstatvfs(node).f_fsid
+    finally:
+        os.close(there)

@@ -18,14 +18,14 @@ from typing import Final
 
 from hotplugd.aio.backoff import Retry
 from hotplugd.container.held_nodes import HeldNode, HeldNodes, Inode
+from hotplugd.container.inode_status import status_of
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.server_nodes import NodeFiles
 from hotplugd.model import entry as entries
-from hotplugd.model.devnum import devnum_of
 from hotplugd.model.ports import ServerError, ServerInfo, Unreachable
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Entry, Instance, InstanceName
+from hotplugd.model.values import Devnum, Entry, Instance, InstanceName
 
 # What goes does not wait longer for a look through the instance, whose file systems may hang.
 _LOOK: Final = 0.5
@@ -287,8 +287,8 @@ class Seals:
                 problem and f"{problem}; {str(error) or 'it cannot be looked for in time'}",
             )
         if descriptor >= 0:
-            number = devnum_of(os.fstat(descriptor))
-            if number is not None and entries.is_for(entry, number):
+            found = status_of(descriptor)
+            if found.kind is not None and entries.is_for(entry, Devnum(found.kind, *found.number)):
                 held.found(entry)
                 return [HeldNode(entry, Inode(descriptor))]
             os.close(descriptor)

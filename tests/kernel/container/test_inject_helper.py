@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hotplugd.aio import helper_loop
 from hotplugd.aio.helper import words
-from hotplugd.container import inject_helper, roots_helper, seal_helper
+from hotplugd.container import inject_helper, inode_status, roots_helper, seal_helper, server_folders
 from hotplugd.container.uevent import kernel_form, libudev_form
 from hotplugd.host import udev_rules_helper
 from hotplugd.model.uevent import Uevent
@@ -188,7 +188,9 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
             check=True,
         )
         ours = {each for each in done.stdout.split() if each.partition(".")[0] == "hotplugd"}
-        needed = (helper_loop.__name__, module.__name__)
+        reads = module in (roots_helper, seal_helper)
+        own = {helper_loop, server_folders, inode_status} if reads else {helper_loop}
+        needed = (module.__name__, *(each.__name__ for each in own))
         assert ours == {*needed, *(each.rpartition(".")[0] for each in needed)}
         assert not {"click", "asyncio", "pyudev"} & set(done.stdout.split())
 

@@ -9,6 +9,7 @@ import os
 import resource
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from hotplugd.model.ports import ServerInfo, Unreachable
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName
 from tests.support.devices import BOX, box, console, entry
+from tests.support.lab.fuse import nodes_here
 from tests.support.lab.shortage import no_more_descriptors
 
 ONE, TWO = console(1), console(2)
@@ -328,6 +330,22 @@ def test_what_hangs_inside_delays_little(run: Callable[..., None]) -> None:
         assert len(bench.messages()) == 1
         await bench.has(running=False)
         assert bench.messages() == []
+
+    run(script, known=False)
+
+
+def test_a_node_of_a_file_system_that_never_answers_stops_nobody(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        with nodes_here(bench.inside, stat.S_IFCHR | 0o600, os.makedev(188, 1)) as end:
+            # Else it would not end.
+            watch = threading.Timer(10, end)
+            watch.start()
+            start = time.monotonic()
+            await bench.seals.seal(BOX, [FIRST])
+            assert time.monotonic() - start < 5
+            watch.cancel()
+            (message,) = bench.messages()
+            assert "the node is none that a server has made" in message
 
     run(script, known=False)
 

@@ -35,6 +35,29 @@ print("mounted", flush=True)
 sys.stdin.read()
 """
 
+# The same in the host's, but that every name in there is a device node of a number, until it is looked at.
+_NODE = """
+import ctypes, os, struct, sys
+place, mode, number = sys.argv[1:]
+libc = ctypes.CDLL(None, use_errno=True)
+fuse = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other"
+assert libc.mount(b"node", place.encode(), b"fuse", 0, options.encode()) == 0, os.strerror(ctypes.get_errno())
+print("mounted", flush=True)
+# linux/fuse.h: fuse_in_header, fuse_out_header, fuse_init_out, fuse_entry_out with fuse_attr
+while True:
+    request = os.read(fuse, 1 << 20)
+    _, kind, unique = struct.unpack_from("=IIQ", request)
+    if kind == 26:
+        answer = struct.pack("=IIIIHHII36x", 7, 31, 0, 0, 1, 1, 1 << 16, 1)
+    elif kind == 1:
+        answer = struct.pack("=QQQQII", 2, 0, 1 << 30, 0, 0, 0)
+        answer += struct.pack("=Q40x12xIIIIIII", 2, int(mode), 1, 0, 0, int(number), 4096, 0)
+    else:
+        continue
+    os.write(fuse, struct.pack("=IiQ", 16 + len(answer), 0, unique) + answer)
+"""
+
 
 @contextmanager
 def hanging(container: Container, *spaces: str, place: str = "/mnt") -> Iterator[Callable[[], None]]:
@@ -59,6 +82,23 @@ def hanging_here(place: Path) -> Iterator[None]:
             assert server.stdout is not None
             assert server.stdout.readline() == "mounted\n"
             yield
+        finally:
+            server.kill()
+            subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@contextmanager
+def nodes_here(place: Path, mode: int, number: int) -> Iterator[Callable[[], None]]:
+    """At this place of the host's every name is a node, and who asks what it is like is never answered.
+
+    number  as in stat(2). Gives what ends its server, and so all waiting for it.
+    """
+    words = [sys.executable, "-c", _NODE, str(place), str(mode), str(number)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "mounted\n"
+            yield server.kill
         finally:
             server.kill()
             subprocess.run(["umount", "--lazy", place], check=True)
