@@ -191,7 +191,7 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
         reads = module in (roots_helper, seal_helper)
         own = {helper_loop, server_folders, inode_status} if reads else {helper_loop}
         needed = (module.__name__, *(each.__name__ for each in own))
-        assert ours == {*needed, *(each.rpartition(".")[0] for each in needed)}
+        assert ours == {"hotplugd", *needed, *(each.rpartition(".")[0] for each in needed)}
         assert not {"click", "asyncio", "pyudev"} & set(done.stdout.split())
 
 
