@@ -202,15 +202,19 @@ class Program:
         ours.setblocking(False)
 
         def spawn() -> subprocess.Popen[bytes]:
-            return subprocess.Popen(self.words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={})
+            # Closed here alone: else, after a cancellation, the program would get what has its number next.
+            with theirs:
+                return subprocess.Popen(self.words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={})
 
         try:
             process = await self._threads.call(spawn, self.starting)
+        except NoThread:
+            ours.close()
+            theirs.close()
+            raise
         except BaseException:
             ours.close()
             raise
-        finally:
-            theirs.close()
         running = Running(ours, process)
         try:
             threading.Thread(target=process.wait, daemon=True, name=f"hotplugd-{self._name}").start()

@@ -348,7 +348,7 @@ def sealers(daemon: Daemon) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"\0hotplugd.seal\0" in path.read_bytes():
+            if b"\0hotplugd.container.seal_helper\0" in path.read_bytes():
                 parent = path.with_name("stat").read_text().rpartition(")")[2].split()[1]
                 found += [int(path.parent.name)] if int(parent) == daemon.pid else []
         except OSError:

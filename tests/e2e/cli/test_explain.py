@@ -163,7 +163,7 @@ class TestFate:
         names = {
             "subsystem", "kernel", "property", "attr", "device", "identity", "syspath", "parents",
             "rules", "rule", "along", "ignored", "wants", "attachments", "changes", "problems", "holders",
-            "warnings",
+            "warnings", "holds",
         }  # fmt: skip
         assert names == set(document)
         assert [each["instance"] for each in document["wants"]] == [str(container), "lost"]
