@@ -94,6 +94,13 @@ def test_they_are_all_there_are(project: Path) -> None:
     assert found == {*_NAMES, "hotplugd.catalog", "https.conf"}
 
 
+@pytest.mark.parametrize("name", _SOCKETS)
+def test_the_sockets_are_roots_alone_and_take_four_connections(project: Path, name: str) -> None:
+    lines = (project / "systemd" / name).read_text().splitlines()
+    assert {"SocketMode=0600", "Accept=yes", "MaxConnections=4"} <= set(lines)
+    assert not [each for each in lines if each.startswith(("SocketUser=", "SocketGroup="))]
+
+
 @pytest.mark.parametrize("name", _SERVICES)
 def test_none_may_reach_into_other_processes(project: Path, name: str) -> None:
     filters = re.findall(r"(?m)^SystemCallFilter=(.*)$", (project / "systemd" / name).read_text())

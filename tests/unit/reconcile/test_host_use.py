@@ -7,7 +7,19 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.model.values import CANNOT_TELL, Device
-from tests.support.devices import ALL, BOX, all_with, box, console, disk, entry, interface, rule, ruleset
+from tests.support.devices import (
+    ALL,
+    BOX,
+    all_with,
+    box,
+    console,
+    disk,
+    entry,
+    interface,
+    phone,
+    rule,
+    ruleset,
+)
 from tests.support.virtual import at, in_virtual_time
 from tests.unit.reconcile.bench import Bench
 
@@ -164,6 +176,14 @@ async def test_it_goes_once_the_instance_is_stopped() -> None:
     bench.reconciler.refresh(BOX)
     await at(10)
     assert (bench.ours(), bench.told()) == (set(), [HELD])
+
+
+@pytest.mark.parametrize("device", [phone(), disk(), interface()], ids=str)
+@in_virtual_time
+async def test_whatever_the_host_may_use_is_looked_at_when_it_begins_to(device: Device) -> None:
+    bench = Bench(box(running=False))
+    await bench.start(device, console())
+    assert [each for each, _ in bench.reconciler.usable()] == [device]
 
 
 @in_virtual_time
