@@ -1,6 +1,7 @@
 # make          .venv/bin/hotplugd, from the pinned requirements
 # make demo     a private LXD, real devices, measured: in under a minute
 # make demo-phones   virtual phones, and adb in containers: in a virtual machine, or with HOST=1 here
+# make unit     the tests that need neither root nor a server
 # make test     all tests; root is needed for those with real devices. SERVER=incus7 runs those with a server
 #               with another one, in a root of Debian's packages (tests/servers/table.py); TESTS="PATH…" some
 # make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them
@@ -70,7 +71,7 @@ endef
 SERVER := lxd
 ROOT_PACKAGES := mmdebstrap util-linux
 
-.PHONY: all lab vm servers docs test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
+.PHONY: all lab vm servers docs unit test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -105,6 +106,9 @@ $(STAMPS)/servers: Makefile | $(BIN)/hotplugd
 	@touch $@
 
 servers: $(STAMPS)/servers
+
+unit: $(BIN)/hotplugd
+	@$(BIN)/python -m pytest -W error tests/unit
 
 test: $(if $(filter lxd,$(SERVER)),lab,servers)
 	@$(BIN)/python -m $(if $(filter lxd,$(SERVER)),pytest -W error,tests.servers $(SERVER)) $(TESTS)

@@ -15,13 +15,13 @@ from typing import Final
 from benchmarks.figure import Figure
 from benchmarks.live import rules
 from benchmarks.watch import Watch
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.restless import DISTURBERS, Disturber
-from tests.lab.server import Server
-from tests.lab.udevd import udevd
 from tests.soak.figures import cpu
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.restless import DISTURBERS, Disturber
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import udevd
 
 _PLUGS: Final = 25
 _PAUSE: Final = 0.15

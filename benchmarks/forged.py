@@ -13,9 +13,9 @@ from typing import Final
 from benchmarks.figure import Figure
 from benchmarks.timing import interleaved, ms, ratio
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
-from tests.devices import BOOT, box, nic_entry, rule, ruleset
-from tests.reconcile.bench import Bench
-from tests.virtual import VirtualLoop
+from tests.support.devices import BOOT, box, nic_entry, rule, ruleset
+from tests.support.virtual import VirtualLoop
+from tests.unit.reconcile.bench import Bench
 
 _INSTANCES: Final = 100
 _EACH: Final = 100

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final, cast
 
 from benchmarks.figure import Figure
-from tests.lab.daemon import Daemon
-from tests.lab.server import Server
-from tests.lab.usb import Phone, Usb
-from tests.lab.wait import eventually
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.server import Server
+from tests.support.lab.usb import Phone, Usb
+from tests.support.lab.wait import eventually
 
 _UNIT: Final = Path(__file__).parents[1] / "systemd" / "hotplugd.service"
 _EVERY_SECOND: Final = "import time\nwhile True:\n    time.sleep(1)"

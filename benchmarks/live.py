@@ -15,12 +15,12 @@ from statistics import median, quantiles
 
 from benchmarks.figure import Figure
 from benchmarks.watch import Watch
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.udevd import udevd
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import udevd
 
 _ROUNDS = 100
 _CONTAINERS = 4

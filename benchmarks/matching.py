@@ -13,7 +13,7 @@ from typing import Final
 from benchmarks.figure import Figure
 from benchmarks.rounds import Beside, in_turns
 from benchmarks.timing import ms, ratio
-from tests.lab.usb import Phone, Usb
+from tests.support.lab.usb import Phone, Usb
 
 LABGRID: Final = Path(__file__).parents[1] / "build" / "labgrid" / "bin" / "python"
 # Real buses and other tests' are below 1000; the devices have the numbers of eight.

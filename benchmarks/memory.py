@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final, cast
 
 from benchmarks.figure import Figure
-from tests.lab.daemon import Daemon
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.usb import Phone, Usb
-from tests.lab.wait import eventually
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.usb import Phone, Usb
+from tests.support.lab.wait import eventually
 
 # Real buses and other tests' are below 1000; the devices have the numbers of eight.
 _BUS: Final = 1000 + 8 * (os.getpid() % 800)

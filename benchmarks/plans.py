@@ -21,10 +21,10 @@ from hotplugd.plan.desired import wants
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.planner import plan_instance
 from hotplugd.rules.ruleset import RuleSet
-from tests.devices import box, entry, phone, plugged, rule, ruleset
-from tests.reconcile.bench import Bench
+from tests.support.devices import box, entry, phone, plugged, rule, ruleset
+from tests.support.virtual import VirtualLoop
 from tests.unit import devices as made
-from tests.virtual import VirtualLoop
+from tests.unit.reconcile.bench import Bench
 
 _INSTANCES: Final = 100
 _EACH: Final = 10

@@ -8,10 +8,10 @@ from typing import Final, cast
 
 from benchmarks.figure import Figure
 from benchmarks.relay import Relay
-from tests.lab.daemon import Daemon
-from tests.lab.server import Server
-from tests.lab.usb import Phone, Usb
-from tests.lab.wait import eventually
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.server import Server
+from tests.support.lab.usb import Phone, Usb
+from tests.support.lab.wait import eventually
 
 _CONTAINERS: Final = 4
 

@@ -20,9 +20,9 @@ import hotplugd
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.planner import plan_instance
-from tests.devices import console
-from tests.reconcile.bench import Bench
-from tests.virtual import at, in_virtual_time
+from tests.support.devices import console
+from tests.support.virtual import at, in_virtual_time
+from tests.unit.reconcile.bench import Bench
 
 _ROOT: Final = os.path.dirname(hotplugd.__file__) + os.sep
 _CORE: Final = ("aio", "plan", "reconcile", "rules")

@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.figure import Figure
 from benchmarks.timing import interleaved, ms, program
-from tests.lab.daemon import command
+from tests.support.lab.daemon import command
 
 _LIMIT: Final = 150
 _RULES: Final = Path(__file__).parents[1] / "rules"

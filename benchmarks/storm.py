@@ -11,13 +11,13 @@ from statistics import median
 from benchmarks.figure import Figure
 from benchmarks.live import rules
 from benchmarks.watch import Watch
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.udevd import udevd
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import udevd
+from tests.support.lab.wait import eventually
 
 _ROUNDS = 7
 _DEVICES = 40

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from tests.lab.container import Container
+from tests.support.lab.container import Container
 
 # A node goes a moment after its mount, which is what the kernel tells of.
 _AGAIN = 1  # ms

@@ -12,13 +12,13 @@ from typing import Protocol
 
 import pytest
 
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console, Veth, Zram
-from tests.lab.server import Server
-from tests.lab.stop import clean_up_when_told_to_end
-from tests.lab.udevd import udevd as real_udevd
-from tests.lab.usb import Usb
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console, Veth, Zram
+from tests.support.lab.server import Server
+from tests.support.lab.stop import clean_up_when_told_to_end
+from tests.support.lab.udevd import udevd as real_udevd
+from tests.support.lab.usb import Usb
 
 # Not in the virtual machine.
 if find_spec("hypothesis") is not None:

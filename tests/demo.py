@@ -19,14 +19,14 @@ from signal import Signals
 from statistics import median
 from typing import TextIO
 
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console, Veth, Zram
-from tests.lab.server import Server
-from tests.lab.stop import clean_up_when_told_to_end, finish_undisturbed
-from tests.lab.udevd import udevd
-from tests.lab.usb import FASTBOOT, SERIAL, Phone, Plugged, Usb
-from tests.lab.wait import NotInTime, eventually, steadily
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console, Veth, Zram
+from tests.support.lab.server import Server
+from tests.support.lab.stop import clean_up_when_told_to_end, finish_undisturbed
+from tests.support.lab.udevd import udevd
+from tests.support.lab.usb import FASTBOOT, SERIAL, Phone, Plugged, Usb
+from tests.support.lab.wait import NotInTime, eventually, steadily
 
 _ROUNDS = 5
 _DEADLINE = 10.0

@@ -1,8 +1,9 @@
 """`make demo-phones`: phones and a serial cable on a real bus, and what adb says in the containers.
 
-They are virtual, the bus is the kernel's (see `tests.phones`), and the containers are a private LXD's. Runs
-in the virtual machine (`tests.vm.show`), or on a host whose kernel has vhci_hcd. Exit code 0 only when each
-device was seen in its own container, in every mode, nowhere else, and was gone afterwards.
+They are virtual, the bus is the kernel's (see `tests.support.phones`), and the containers are a private
+LXD's. Runs in the virtual machine (`tests.vm.show`), or on a host whose kernel has vhci_hcd. Exit code 0
+only when each device was seen in its own container, in every mode, nowhere else, and was gone
+afterwards.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from dataclasses import dataclass
 from signal import Signals
 from typing import Final
 
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.server import Server
-from tests.lab.stop import clean_up_when_told_to_end, finish_undisturbed
-from tests.lab.udevd import udevd
-from tests.lab.wait import NotInTime, eventually
-from tests.phones import Cable, Hub, Phone
-from tests.phones.containers import (
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.server import Server
+from tests.support.lab.stop import clean_up_when_told_to_end, finish_undisturbed
+from tests.support.lab.udevd import udevd
+from tests.support.lab.wait import NotInTime, eventually
+from tests.support.phones import Cable, Hub, Phone
+from tests.support.phones.containers import (
     ADB,
     DEADLINE,
     FASTBOOT,

@@ -1,4 +1,4 @@
-"""Asks a program of ours that has a privilege which the daemon has not: see `inject`, `seal`, …
+"""Asks a program of ours that has a privilege which the daemon has not: see `seal_helper` and the others.
 
 Under systemd the program waits behind a socket. Where there is none, as when hotplugd is run by hand, it is
 started as a child. One program is kept; one that ended or hangs is replaced.
@@ -18,11 +18,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import hotplugd
+from hotplugd.aio.helper_loop import Limits
 from hotplugd.aio.threads import NoThread, Threads
 
+# Alone with the standard library and our own modules, of which the programs import `helper_loop`.
+_START: Final = (
+    "import sys; from importlib import import_module; sys.path.append(sys.argv[1]); "
+    "sys.exit(import_module(sys.argv[2]).main(sys.argv[3:]))"
+)
+_OURS: Final = Path(hotplugd.__file__).parent.parent
 _DENIED: Final = ("Operation not permitted", "Permission denied")
 # A busy machine may be slow to start a program, and one more that starts makes it slower.
 _STARTS_WITHIN: Final = 30.0
+
+
+def words(module: str, arguments: Sequence[str] = ()) -> tuple[str, ...]:
+    """How to start the program that is this module of ours."""
+    return (sys.executable, "-I", "-S", "-c", _START, str(_OURS), module, *arguments)
 
 
 class Unanswered(Exception):
@@ -49,11 +62,11 @@ class Program:
     turn       to be held by who asks
     running    None where it was not needed yet
     name       what it is called: its socket under systemd is hotplugd-NAME.socket
-    file       the Python file that it is
+    module     the module that it is
     path       where systemd listens for it
     deadline   the seconds that it has for an answer, once it has given one
     starting   the seconds that one has for its first answer that was only just started
-    most       the bytes that its longest answer has
+    limits     what it takes and gives
     arguments  what it is started with where it is a child
     """
 
@@ -61,21 +74,21 @@ class Program:
         self,
         threads: Threads,
         name: str,
-        file: str,
+        module: str,
         path: Path,
         deadline: float,
-        most: int,
+        limits: Limits,
         arguments: Sequence[str] = (),
     ) -> None:
         self.turn = asyncio.Lock()
         self.running: Running | None = None
-        self.words: Sequence[str] = (sys.executable, "-I", "-S", file, *arguments)
+        self.words: Sequence[str] = words(module, arguments)
         self.deadline = deadline
         self.starting = max(deadline, _STARTS_WITHIN)
         self._threads = threads
         self._name = name
         self._path = path
-        self._most = most
+        self._limits = limits
         self._over = False
         self._answered = False
 
@@ -159,7 +172,7 @@ class Program:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                answer, opened, *_ = socket.recv_fds(channel, self._most, 1, socket.MSG_CMSG_CLOEXEC)
+                answer, opened, *_ = socket.recv_fds(channel, self._limits.answer, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 ready: asyncio.Future[None] = loop.create_future()
                 loop.add_reader(channel, _be_ready, ready)
@@ -189,15 +202,19 @@ class Program:
         ours.setblocking(False)
 
         def spawn() -> subprocess.Popen[bytes]:
-            return subprocess.Popen(self.words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={})
+            # Closed here alone: else, after a cancellation, the program would get what has its number next.
+            with theirs:
+                return subprocess.Popen(self.words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={})
 
         try:
             process = await self._threads.call(spawn, self.starting)
+        except NoThread:
+            ours.close()
+            theirs.close()
+            raise
         except BaseException:
             ours.close()
             raise
-        finally:
-            theirs.close()
         running = Running(ours, process)
         try:
             threading.Thread(target=process.wait, daemon=True, name=f"hotplugd-{self._name}").start()

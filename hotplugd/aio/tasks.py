@@ -12,13 +12,13 @@ class Activity:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._none = asyncio.Event()
         self._none.set()
         self._closed = False
 
     def start(
-        self, work: Callable[[], Coroutine[object, object, None]], then: Callable[[bool], None]
+        self, work: Callable[[], Coroutine[object, object, object]], then: Callable[[bool], None]
     ) -> None:
         """Begin this work, and call `then` with whether it ended as it should. Once closed nothing begins.
 
@@ -41,7 +41,7 @@ class Activity:
         for task in self._tasks:
             task.cancel()
 
-    def _ended(self, then: Callable[[bool], None], task: asyncio.Task[None]) -> None:
+    def _ended(self, then: Callable[[bool], None], task: asyncio.Task[object]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._loop.call_exception_handler(

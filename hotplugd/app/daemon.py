@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,13 +23,13 @@ from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app import settings as configuration
 from hotplugd.app import systemd
 from hotplugd.app.control import ControlError, serve
-from hotplugd.app.documents import StatusJson, attachment_json, change_json, problem_json
+from hotplugd.app.documents import HoldJson, StatusJson, attachment_json, change_json, hold_json, problem_json
 from hotplugd.app.session import Session
 from hotplugd.app.settings import Config
 from hotplugd.host.slots import AlreadyRunning
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import counted
+from hotplugd.model.text import counted
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import Place, Reading
 from hotplugd.rulefile.load import load as load_rules
@@ -44,6 +45,7 @@ _LOAD: Final = 60.0
 _RELOADS: Final = (10, 0.5)
 _PAUSES: Final = (0.2, 10.0)
 _CALM: Final = 10.0
+_DAY: Final = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +294,15 @@ class Daemon:
         found = [Problem("", "", text) for text in own]
         return found + (self._session.problems() if self._session is not None else [])
 
+    @staticmethod
+    def _holds(session: Session) -> list[HoldJson]:
+        now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
+
+        def at(until: float) -> str:
+            return (clock + timedelta(seconds=min(until - now, _DAY))).isoformat(timespec="seconds")
+
+        return [hold_json(each, at(each.wait.until)) for each in session.held()]
+
     def status(self) -> StatusJson:
         """What `hotplugd status --json` shows."""
         session = self._session
@@ -309,6 +320,7 @@ class Daemon:
             "devices": known.devices if known else 0,
             "attachments": [attachment_json(each) for each in known.attachments()] if known else [],
             "pending": [change_json(each) for each in known.pending()] if known else [],
+            "holds": self._holds(session) if session is not None else [],
             "problems": [problem_json(each) for each in self._problems()],
             "failed_reloads": self._failed_reloads,
             "lost_events": session.lost_events if session is not None else 0,

@@ -15,7 +15,7 @@ from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
 from hotplugd.host.slots import Links, Notes, lock
 from hotplugd.model import entry as entries
-from hotplugd.model.ports import Busy, Gone, ServerError
+from hotplugd.model.ports import Busy, Gone, Refused, ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Instance, InstanceName, Link
 from hotplugd.plan.change import Change
@@ -40,7 +40,7 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
     inspector = Inspector(threads, opener, lxd.init, _nothing, _nothing)
     notes, links = Notes(address), Links(address)
     unsealed: list[Problem] = []
-    seals = Seals(Sealer(threads, config.seal), opener, inspector.node, unsealed.append)
+    seals = Seals(Sealer(threads, config.seal, address), opener, inspector.node, unsealed.append)
     with lock(address):
         notes.read()
         links.read()
@@ -108,8 +108,9 @@ async def _apply(
     tries = 1
     while True:
         there = [each for each in removals if each.entry.name in instance.entries]
+        sealed = False
         if instance.has_nodes:
-            await seals.seal(instance.id, [each.entry for each in there])
+            sealed = await seals.seal(instance.id, [each.entry for each in there])
         try:
             after = await lxd.apply(instance.id, (), [each.entry.name for each in there])
         except Busy:
@@ -118,6 +119,13 @@ async def _apply(
             await asyncio.sleep(delay(tries))
             tries += 1
             instance = await lxd.get(instance.id)
+        except Refused as error:
+            if not sealed:
+                raise
+            names = ", ".join(each.entry.name for each in there)
+            raise Refused(
+                f"{error}; the nodes of {names} are sealed, and nobody inside can open them any more"
+            ) from error
         else:
             seals.has(instance.id, after)
             return after, [each for each in removals if each not in there]

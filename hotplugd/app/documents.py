@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypedDict, cast
 
+from hotplugd.aio.backoff import NEVER
 from hotplugd.app.cluster import Cluster
 from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
 from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device
 from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.identity import identity
+from hotplugd.reconcile.holds import Held
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
 from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 from hotplugd.rules.ruleset import Rule, Verdict
@@ -65,8 +68,27 @@ class ServerJson(TypedDict):
     connected: bool
 
 
+class HoldJson(TypedDict):
+    """What has to wait. until: ISO 8601; null where not a time but `event` ends it. project, instance: in
+    which it would be done; empty for a device that is held off wherever it would go. place: empty, or the
+    syspath at which every device is held off.
+    """
+
+    device: str
+    rule: str
+    project: str
+    instance: str
+    place: str
+    until: str | None
+    event: str
+    why: str
+
+
 class StatusJson(TypedDict):
-    """`status --json`. rules and devices: how many. pending: changes that wait for their next try."""
+    """`status --json`. rules and devices: how many. pending: changes that wait for their next try.
+
+    holds: until when these wait and why, and what waits before it becomes a change.
+    """
 
     ready: bool
     server: ServerJson
@@ -74,6 +96,7 @@ class StatusJson(TypedDict):
     devices: int
     attachments: list[AttachmentJson]
     pending: list[ChangeJson]
+    holds: list[HoldJson]
     problems: list[ProblemJson]
     failed_reloads: int
     lost_events: int
@@ -141,6 +164,21 @@ def cluster_json(found: Cluster) -> ClusterJson:
 def problem_json(problem: Problem) -> ProblemJson:
     """A problem, as `plan`, `explain` and `status` have it."""
     return {"device": problem.device, "rule": problem.rule, "message": problem.message}
+
+
+def hold_json(held: Held, until: str) -> HoldJson:
+    """What has to wait, as `plan`, `explain` and `status` have it. until: the time that the wait says."""
+    timed = held.wait.until != NEVER and not held.wait.event
+    return {
+        "device": held.device,
+        "rule": held.rule,
+        "project": held.instance.project if held.instance is not None else "",
+        "instance": held.instance.name if held.instance is not None else "",
+        "place": held.place,
+        "until": until if timed else None,
+        "event": "" if timed else held.wait.event,
+        "why": held.wait.why,
+    }
 
 
 def change_json(change: Change) -> ChangeJson:
@@ -241,6 +279,7 @@ class HolderJson(TypedDict):
 class ExplainJson(DeviceJson):
     """`explain --json`. rules: in order, up to the first that matches, which is `rule`.
 
+    holds: what the running daemon says of it, if one runs.
     along: the device above that it goes along with, by `with` in that one's rule, which is `rule`; or null.
     warnings: what is doubtful about the rule that takes it, on this host.
     """
@@ -251,6 +290,7 @@ class ExplainJson(DeviceJson):
     wants: list[PlaceJson]
     attachments: list[AttachmentJson]
     changes: list[ChangeJson]
+    holds: list[HoldJson]
     problems: list[ProblemJson]
     holders: list[HolderJson]
     warnings: list[str]
@@ -293,6 +333,7 @@ def explain_json(
         ],
         "attachments": [attachment_json(each) for each in fate.attachments],
         "changes": [change_json(each) for each in fate.changes],
+        "holds": [],
         "problems": [problem_json(each) for each in fate.problems],
         "holders": [
             {"pid": each.pid, "command": each.command, "instance": each.instance} for each in holding

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
-from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.host.in_use import in_use, in_use_by_anybody
+from hotplugd.aio.threads import Threads
+from hotplugd.container.disk_users import DiskUsers
+from hotplugd.host.in_use import disks_of, in_use, in_use_by_anybody
+from hotplugd.host.open_disks import OpenDisks
 from hotplugd.host.open_files import cgroup_name
 from hotplugd.host.use_watch import HostWatch
 from hotplugd.model.values import CANNOT_TELL, Device
@@ -23,14 +26,19 @@ _PAUSES: Final = (1.0, 30.0)
 
 
 class HostLook:
-    """Looks when the host has begun or ended to use something, and again soon where it could not be told."""
+    """Looks when the host has begun or ended to use something, and again soon where it could not be told.
 
-    def __init__(self, threads: Threads) -> None:
+    roots  where systemd listens for the program that sees who has disks open
+    """
+
+    def __init__(self, threads: Threads, roots: Path) -> None:
         self._threads = threads
         self._loop = asyncio.get_running_loop()
         # Set while it is to be seen what the host uses.
         self._unseen = asyncio.Event()
         self._watch = HostWatch(self._unseen.set)
+        self._users = DiskUsers(threads, roots)
+        self._open_disks = OpenDisks(self._users.look, self._unseen.set)
         self._retry = Retry()
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -41,6 +49,8 @@ class HostLook:
     def stop(self) -> None:
         """Listen no more."""
         self._watch.stop()
+        self._open_disks.close()
+        self._users.close()
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -70,6 +80,8 @@ class HostLook:
                 unsure = unsure or used.startswith(CANNOT_TELL)
                 if used != device.in_use:
                     found(device, used)
+                # Of a hundred phones each takes a while: what is plugged meanwhile does not wait for all.
+                await asyncio.sleep(0)
             if unsure:
                 self.unsure()
             else:
@@ -77,13 +89,16 @@ class HostLook:
 
     async def in_use(self, want: Want) -> str:
         """See `Ports`. Where disks are shared others may have them mounted."""
-        if want.device.subsystem != "block" or want.attach.share:
-            return in_use(want.device)
-        inside = cgroup_name(want.instance)
+        device, inside = want.device, cgroup_name(want.instance)
+        if want.attach.share:
+            return in_use(device)
         try:
-            return await self._threads.call(partial(in_use_by_anybody, want.device, inside), _ASKED)
-        except (NoThread, TimeoutError) as error:
+            if not disks_of(device):
+                return in_use(device)
+            used = await self._threads.call(partial(in_use_by_anybody, device, inside), _ASKED)
+        except (OSError, TimeoutError) as error:
             return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
+        return used or await self._open_disks.used(device, inside, waits=bool(device.in_use))
 
     def _ring(self) -> None:
         self._alarm = None

@@ -36,6 +36,7 @@ from hotplugd.model.ports import ServerError, ServerInfo, Unreachable
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.reconcile.flapping import Flapping
+from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
@@ -113,11 +114,11 @@ class Session:
             self._threads, self._inspector.network, kernel_lines, sequence_now, config.inject
         )
         self._seals = Seals(
-            Sealer(self._threads, config.seal), self._opener, self._inspector.node, self._unsealed
+            Sealer(self._threads, config.seal, address), self._opener, self._inspector.node, self._unsealed
         )
         # Slots of which there was a link when we started.
         self._before: list[str] = []
-        self._host = HostLook(self._threads)
+        self._host = HostLook(self._threads, config.roots)
         ports = Ports(
             self._lxd,
             self._inspector,
@@ -169,6 +170,10 @@ class Session:
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
         return away + faults + flapping + self.reconciler.problems()
+
+    def held(self) -> list[Held]:
+        """What has to wait, until when in the loop's time, and why."""
+        return self._flapping.held(asyncio.get_running_loop().time()) + self.reconciler.held()
 
     # --- tasks ------------------------------------------------------------------------------------------
 

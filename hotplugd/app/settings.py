@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from hotplugd.model.values import quoted
+from hotplugd.model.text import quoted
 from hotplugd.reconcile.hold_off import MOST
 from hotplugd.rulefile.decode import Decoder
 from hotplugd.rulefile.diagnostics import Diagnostic

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from hotplugd.model.values import plain
+from hotplugd.model.text import plain
 
 # What an entry in the journal is about: `journalctl MESSAGE_ID=…`; hotplugd.catalog explains each.
 MESSAGE_IDS: Final[Mapping[str, str]] = {

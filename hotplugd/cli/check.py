@@ -12,7 +12,7 @@ import click
 from hotplugd.app import settings as configuration
 from hotplugd.cli.common import patiently, print_json, show, with_config, with_json
 from hotplugd.host.sysfs import usb_controllers
-from hotplugd.model.values import counted, plain, quoted
+from hotplugd.model.text import counted, plain, quoted
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import others_in
 from hotplugd.rulefile.load import load

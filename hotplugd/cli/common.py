@@ -11,18 +11,18 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
 import click
 
 from hotplugd.app.settings import DEFAULT
-from hotplugd.model.values import plain
+from hotplugd.model.text import plain
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import Place, Reading
 
 if TYPE_CHECKING:
     from hotplugd.app.daemon import Settings
-    from hotplugd.app.documents import ProblemJson
+    from hotplugd.app.documents import HoldJson, ProblemJson, StatusJson
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -100,6 +100,27 @@ def fail(message: object, code: int = 1) -> SystemExit:
 def print_json(document: object) -> None:
     """Print a document on standard output."""
     click.echo(json.dumps(document, indent=2))
+
+
+def show_holds(holds: Sequence[HoldJson], problems: Sequence[ProblemJson] = ()) -> None:
+    """Print what has to wait on standard output. problems: what is said already, and not once more."""
+    said = {each["message"] for each in problems}
+    for each in holds:
+        project = f"{each['project']}/" if each["project"] not in ("", "default") else ""
+        where = f" in {project}{each['instance']}" if each["instance"] else ""
+        until = f"{each['until'][11:19]} UTC" if each["until"] is not None else each["event"]
+        why = f", because {each['why']}" if each["why"] not in said else ""
+        say(f"{plain(each['device'])}{plain(where)} is held until {plain(until)}{plain(why)}", "yellow")
+
+
+def ask_daemon(control: Path) -> StatusJson | None:
+    """What the running daemon says of everything; None where none runs, or it says nothing."""
+    from hotplugd.app.control import ControlError, ask
+
+    try:
+        return cast("StatusJson", {"holds": [], **ask(control, "status")})
+    except ControlError:
+        return None
 
 
 def show_problems(problems: Sequence[ProblemJson]) -> None:

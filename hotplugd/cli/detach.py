@@ -10,7 +10,7 @@ import click
 
 from hotplugd.app import settings as configuration
 from hotplugd.cli.common import AS_ROOT, fail, say, show, show_problems, table, with_config
-from hotplugd.model.values import counted
+from hotplugd.model.text import counted
 
 
 @click.command()

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.cli.common import fail, print_json, say, settings, show_problems, with_config, with_json
-from hotplugd.model.values import Device, plain
+from hotplugd.cli.common import (
+    ask_daemon,
+    fail,
+    print_json,
+    say,
+    settings,
+    show_holds,
+    show_problems,
+    with_config,
+    with_json,
+)
+from hotplugd.model.text import plain
+from hotplugd.model.values import Device
 from hotplugd.plan.identity import identity
 from hotplugd.rules.keys import KEYS, SERIAL, MatchKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from hotplugd.app.documents import ExplainJson, ProblemJson, StatusJson
+    from hotplugd.app.documents import ExplainJson, HoldJson, ProblemJson
 
 
 @click.command()
@@ -27,7 +38,8 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     """Say what each rule makes of DEVICE, where it goes, and what holds it up.
 
     DEVICE is a node (/dev/ttyUSB0), a path in /sys, the kernel's name (1-4.2), a serial number, or an
-    identity as `status` shows it (serial:…). Needs no daemon; one that runs is asked what it has tried.
+    identity as `status` shows it (serial:…). Needs no daemon; one that runs is asked what it has tried, and
+    what it holds back until when.
     """
     found = settings(config)
     from hotplugd.app.documents import explain_json, problem_json
@@ -53,7 +65,10 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     away = [problem_json(Problem(str(one), "", unasked))] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
     document = explain_json(one, found.rules.explain(one), seen.of(one), holding, usb_controllers())
-    tried = _tried(found.config.control, one)
+    tried: list[ProblemJson] = []
+    if (status := ask_daemon(found.config.control)) is not None:
+        tried = [each for each in status["problems"] if each["device"] in (str(one), "")]
+        document["holds"] = [each for each in status["holds"] if _is_of(each, one)]
     document["problems"] += [each for each in (*away, *tried) if each not in document["problems"]]
     if as_json:
         print_json(document)
@@ -77,15 +92,10 @@ def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> 
     return found[0]
 
 
-def _tried(control: Path, device: Device) -> Sequence[ProblemJson]:
-    """What the running daemon has to say about the device; nothing where none runs."""
-    from hotplugd.app.control import ControlError, ask
-
-    try:
-        status = cast("StatusJson", ask(control, "status"))
-    except ControlError:
-        return ()
-    return [each for each in status["problems"] if each["device"] in (str(device), "")]
+def _is_of(hold: HoldJson, device: Device) -> bool:
+    """Whether this holds the device. What is held off at a place may have another node by now."""
+    place = hold["place"]
+    return hold["device"] == str(device) or (place != "" and f"{device.syspath}/".startswith(f"{place}/"))
 
 
 def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
@@ -120,7 +130,9 @@ def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
         who = f"{plain(holder['command'])}, process {holder['pid']}"
         where = f" in {plain(holder['instance'])}" if holder["instance"] else " of the host"
         say(f"open in {who}{where}", None if holder["instance"] else "yellow")
-    show_problems(document["problems"])
+    show_holds(document["holds"])
+    because = {each["why"] for each in document["holds"]}
+    show_problems([each for each in document["problems"] if each["message"] not in because])
 
 
 def _show_rule(document: ExplainJson) -> None:

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import click
 
-from hotplugd.cli.common import fail, print_json, say, settings, show_problems, table, with_config, with_json
+from hotplugd.cli.common import (
+    ask_daemon,
+    fail,
+    print_json,
+    say,
+    settings,
+    show_holds,
+    show_problems,
+    table,
+    with_config,
+    with_json,
+)
 
 
 @click.command()
@@ -16,7 +27,8 @@ from hotplugd.cli.common import fail, print_json, say, settings, show_problems, 
 def command(config: Path, *, as_json: bool) -> None:
     """Say what the daemon would change now, and why. Changes nothing, and needs no daemon.
 
-    Goes by the files on disk, which a running daemon may not have reloaded yet.
+    Goes by the files on disk, which a running daemon may not have reloaded yet. One that runs is asked what
+    it holds back until when.
     """
     found = settings(config)
     from hotplugd.app.documents import change_json, problem_json
@@ -30,10 +42,14 @@ def command(config: Path, *, as_json: bool) -> None:
         raise fail(error) from None
     changes = [change for _, plan in sorted(seen.plans.items()) for change in plan.changes]
     problems = [problem_json(each) for each in seen.problems()]
+    status = ask_daemon(found.config.control)
+    holds = status["holds"] if status is not None else []
     if as_json:
-        print_json({"changes": [change_json(each) for each in changes], "problems": problems})
+        document = {"changes": [change_json(each) for each in changes], "holds": holds, "problems": problems}
+        print_json(document)
         return
     show_problems(problems)
+    show_holds(holds)
     if changes:
         head = ("action", "instance", "device", "rule", "why")
         table(head, [[each.action, str(each.instance), each.device, each.rule, each.why] for each in changes])

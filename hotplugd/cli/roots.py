@@ -8,6 +8,10 @@ from hotplugd.container.roots_helper import main
 
 
 @click.command()
-def command() -> None:
-    """Open the roots of containers. systemd starts this, for the daemon."""
-    raise SystemExit(main())
+@click.argument("folders", nargs=-1)
+def command(folders: tuple[str, ...]) -> None:
+    """Open what belongs to others' processes. systemd starts this, for the daemon.
+
+    FOLDERS are those of servers that have others than LXD's and Incus's packages give them.
+    """
+    raise SystemExit(main(folders))

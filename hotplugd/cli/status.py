@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from hotplugd.app import settings as configuration
-from hotplugd.cli.common import fail, print_json, say, show, show_problems, table, with_config, with_json
-from hotplugd.model.values import counted, plain
+from hotplugd.cli.common import (
+    fail,
+    print_json,
+    say,
+    show,
+    show_holds,
+    show_problems,
+    table,
+    with_config,
+    with_json,
+)
+from hotplugd.model.text import counted, plain
 
 if TYPE_CHECKING:
     from hotplugd.app.documents import AttachmentJson, ChangeJson, ClusterJson, HeldJson, StatusJson
@@ -40,7 +50,7 @@ def command(config: Path, *, everywhere: bool, as_json: bool) -> None:
         _cluster(found.server, as_json=as_json)
         return
     try:
-        status = cast("StatusJson", ask(found.control, "status"))
+        status = cast("StatusJson", {"holds": [], **ask(found.control, "status")})
     except NotRunning as error:
         raise fail(error, _NOT_RUNNING) from None
     except ControlError as error:
@@ -116,6 +126,7 @@ def _show(status: StatusJson) -> None:
                 for each in status["pending"]
             ],
         )
+    show_holds(status["holds"], status["problems"])
     server = status["server"]
     who = " ".join(each for each in (server["software"], server["version"], server["address"]) if each)
     say(

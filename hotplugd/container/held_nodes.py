@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
-from hotplugd.container.server_nodes import NodeFiles
+from hotplugd.container.inode_status import status_of
+from hotplugd.container.server_nodes import Files, NodeFiles
+from hotplugd.model.entry import differing
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, InstanceName
 
@@ -57,59 +60,113 @@ class HeldNode:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether nobody but root can open it."""
-        status = os.fstat(self.descriptor)
-        return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0)
+        """Whether nobody but the host's root can open it."""
+        return status_of(self.descriptor).is_sealed
 
 
-@dataclass(slots=True)
 class HeldNodes:
-    """Of one instance: the nodes of its entries, by the entries' names and the inodes' numbers.
+    """What is held of one instance.
 
-    unsealed   those that are gone, or were to go, and could not be sealed, and why
+    room       says how many more nodes may be held of what stays
+    unheld     what the instance has may not all be held, though there is room
+    unsealed   nodes that are gone, or were to go, and could not be sealed, and why
     unseen     by the entries' names those of which nobody knows all nodes, as they were, and why
     under_way  what seals nodes now, by the entries' names
+    users      how many tasks work with this
     """
 
-    nodes: dict[str, dict[int, HeldNode]] = field(default_factory=dict)
-    unsealed: list[tuple[HeldNode, Problem]] = field(default_factory=list)
-    unseen: dict[str, tuple[Entry, Problem]] = field(default_factory=dict)
-    under_way: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    def __init__(self, name: InstanceName, files: NodeFiles, room: Callable[[], int]) -> None:
+        self.unheld = False
+        self.unsealed: list[tuple[HeldNode, Problem]] = []
+        self.unseen: dict[str, tuple[Entry, Problem]] = {}
+        self.under_way: dict[str, asyncio.Task[None]] = {}
+        self.users = 0
+        self._name = name
+        self._files = files
+        self._room = room
+        self._entries: Mapping[str, Entry] = {}
+        # The server's files, by the names of entries and the inodes' numbers.
+        self._nodes: dict[str, dict[int, HeldNode]] = {}
+        # What a request is to replace where the server's files are not known, by the names of entries.
+        self._replaced: dict[str, HeldNode] = {}
+        # One listing at a time: what an older one says is not so any more.
+        self._turn = asyncio.Lock()
 
     def __bool__(self) -> bool:
-        return bool(self.nodes or self.unsealed or self.unseen or self.under_way)
+        held = self._nodes or self._replaced or self.unsealed or self.unheld
+        return bool(held or self.unseen or self.under_way or self.users)
 
-    def hold(
-        self, files: NodeFiles, name: InstanceName, wanted: Iterable[Entry], room: float = math.inf
+    def __len__(self) -> int:
+        return sum(map(len, self._nodes.values()))
+
+    def is_all_sealed(self, leaving: Iterable[Entry]) -> bool:
+        """Whether no node of these entries should be sealed and is not."""
+        left = [node.entry for node, _ in self.unsealed] + [entry for entry, _ in self.unseen.values()]
+        return not any(entry in left for entry in leaving)
+
+    def keep(self, entries: Mapping[str, Entry]) -> list[HeldNode]:
+        """The instance has these entries. Returns the nodes of those that it has no more."""
+        self._entries = entries
+        names = self._nodes.keys() - entries
+        gone = list(chain.from_iterable(self._nodes.pop(each).values() for each in names))
+        for name, node in list(self._replaced.items()):
+            if name not in entries or differing(node.entry, entries[name]):
+                gone.append(self._replaced.pop(name))
+        return gone
+
+    async def look(self) -> list[HeldNode]:
+        """Hold what the instance has, as far as there is room. Returns what was held and is gone."""
+        entries = self._entries
+        try:
+            gone, problems = await self.hold(entries.values(), always=False)
+            whole = not problems
+        except OSError:
+            gone, whole = [], False
+        # Meanwhile it may have come to have others.
+        self.unheld = not whole or entries is not self._entries
+        return [*gone, *self.keep(self._entries)]
+
+    async def hold(
+        self, wanted: Iterable[Entry], *, always: bool = True
     ) -> tuple[list[HeldNode], dict[str, str]]:
-        """Hold the server's files of these entries, so many new ones as there is room for.
+        """Hold the server's files of these entries.
 
+        always  whether there is room or not
         Returns what was held and is none of them any more, and by the entries' names why a file could not be
         opened. Raises OSError where it cannot be seen which files there are.
         """
-        ours = list(wanted)
-        gone, problems = list[HeldNode](), dict[str, str]()
-        found = files.of(name, [each.name for each in ours]) if ours else None
-        if found is None:
-            return gone, problems
-        for entry in ours:
-            there, nodes = found.get(entry.name, {}), self.nodes.get(entry.name, {})
-            gone += [nodes.pop(inode) for inode in nodes.keys() - there.keys()]
-            for inode in there.keys() - nodes.keys():
-                if room <= 0:
-                    break
-                try:
-                    nodes[inode] = HeldNode(entry, Inode(files.open(name, there[inode])))
-                    room -= 1
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    problems[entry.name] = str(error)
-            if nodes:
-                self.nodes[entry.name] = nodes
-            else:
-                self.nodes.pop(entry.name, None)
+        ours, gone = list(wanted), list[HeldNode]()
+        async with self._turn:
+            files = await self._files.of(self._name, [each.name for each in ours]) if ours else None
+            if files is None:
+                return [], {}
+            new, problems = await self._open(files, ours, always=always)
+            for entry in ours:
+                nodes = self._nodes.pop(entry.name, {})
+                gone += [nodes.pop(inode) for inode in nodes.keys() - files.get(entry.name, {}).keys()]
+                if nodes := nodes | new.get(entry.name, {}):
+                    self._nodes[entry.name] = nodes
         return gone, problems
+
+    def has_nodes(self, entry: Entry) -> bool:
+        """Whether a file of this entry's is held."""
+        return entry.name in self._nodes
+
+    def hold_replaced(self, node: HeldNode) -> None:
+        """Hold this until its entry is another, or gone."""
+        if (before := self._replaced.pop(node.entry.name, None)) is not None:
+            before.close()
+        self._replaced[node.entry.name] = node
+
+    def shares(self, entries: Iterable[Entry], but: set[int]) -> list[HeldNode]:
+        """The nodes that are held of these entries, but for those inodes, to which they are added."""
+        found: list[HeldNode] = []
+        for entry in entries:
+            for inode, node in self._nodes.get(entry.name, {}).items():
+                if inode not in but:
+                    found.append(node.share(entry))
+                    but.add(inode)
+        return found
 
     def found(self, entry: Entry) -> None:
         """All nodes of this entry are known.
@@ -120,8 +177,38 @@ class HeldNodes:
             del self.unseen[entry.name]
 
     def close(self) -> None:
-        """Let go of all."""
-        for node in (node for each in self.nodes.values() for node in each.values()):
+        """Let go of everything."""
+        for node in chain.from_iterable(each.values() for each in self._nodes.values()):
             node.close()
-        for node, _ in self.unsealed:
+        for node in (*self._replaced.values(), *(node for node, _ in self.unsealed)):
             node.close()
+        self._nodes.clear()
+        self._replaced.clear()
+        self.unsealed.clear()
+
+    async def _open(
+        self, files: Files, entries: Sequence[Entry], *, always: bool
+    ) -> tuple[dict[str, dict[int, HeldNode]], dict[str, str]]:
+        """Open those of the entries' files that are not held yet."""
+        found, problems = dict[str, dict[int, HeldNode]](), dict[str, str]()
+        room = math.inf if always else self._room()
+        try:
+            for entry in entries:
+                there, known = files.get(entry.name, {}), self._nodes.get(entry.name, {})
+                for inode in there.keys() - known.keys():
+                    if room <= 0:
+                        return found, problems
+                    try:
+                        descriptor = await self._files.open(self._name, there[inode])
+                    except FileNotFoundError:
+                        continue
+                    except OSError as error:
+                        problems[entry.name] = str(error)
+                    else:
+                        found.setdefault(entry.name, {})[inode] = HeldNode(entry, Inode(descriptor))
+                        room -= 1
+        except asyncio.CancelledError:
+            for node in chain.from_iterable(each.values() for each in found.values()):
+                node.close()
+            raise
+        return found, problems

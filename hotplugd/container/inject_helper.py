@@ -1,9 +1,7 @@
 """The program that injects uevents into network namespaces: the one with privileges that only this needs.
 
-Standard input is a connected SOCK_SEQPACKET socket. A request is one message, made by `request`, with one
-descriptor beside it: the network namespace. The answer is one message, `DONE` or what went wrong. The
-program ends when the other side closes. It imports the standard library alone: `python -I -S inject.py` runs
-it.
+It is served as `helper_loop` says. A request is made by `request`, with one descriptor beside it: the network
+namespace. The answer is `DONE` or what went wrong.
 
 What it needs, and why (Linux: net/netlink/af_netlink.c, lib/kobject_uevent.c, net/core/scm.c):
 
@@ -20,22 +18,18 @@ needs no CAP_SYS_PTRACE and cannot turn out to be that of a process which got th
 
 from __future__ import annotations
 
-import array
 import ctypes
 import fcntl
 import os
 import socket
 import struct
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
-DONE: Final = b"done"
-ANSWER_MOST: Final = 4096
+from hotplugd.aio.helper_loop import NO_REQUEST, Answer, Handler, Limits, serve
+
+LIMITS: Final = Limits(request=32 << 10, least=1, most=1, answer=4096)
 _REQUEST: Final = struct.Struct("=II")
-_REQUEST_MOST: Final = 32 << 10
-_ROOM: Final = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 
 _NETWORK: Final = 0x40000000  # linux/sched.h: CLONE_NEWNET
 _KIND: Final = 0xB703  # linux/nsfs.h: NS_GET_NSTYPE
@@ -47,6 +41,7 @@ _HEADER: Final = struct.Struct("=IHHII")
 _ERROR: Final = struct.Struct("=IHHIIi")
 _TYPE: Final = 16
 _REQUEST_WITH_ANSWER: Final = 1 | 4
+_ANSWER_MOST: Final = 4096
 _USER: Final = struct.Struct("=iII")
 
 
@@ -55,58 +50,33 @@ def request(user: int, kernel: bytes, libudev: bytes) -> bytes:
     return _REQUEST.pack(user, len(kernel)) + kernel + libudev
 
 
-def main() -> int:
+def main(_: Sequence[str] = ()) -> int:
     """Serve standard input. Returns the exit code."""
-    try:
-        channel = socket.socket(fileno=os.dup(0))
-    except OSError:
-        channel = None
-    if channel is None or (channel.family, channel.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
-        sys.stderr.write("hotplugd inject: standard input is no socket; hotplugd or systemd starts this\n")
-        return 2
     own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    with channel, suppress(BrokenPipeError, ConnectionResetError):  # nobody waits any more
-        while _serve(channel, own):
-            pass
-    return 0
-
-
-def _serve(channel: socket.socket, own: int) -> bool:
-    """Serve one request. Returns whether there was one."""
-    message, beside, flags, _ = channel.recvmsg(_REQUEST_MOST, _ROOM, socket.MSG_CMSG_CLOEXEC)
-    descriptors = array.array("i")
-    for level, kind, data in beside:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
     try:
-        if not message:
-            return False
-        try:
-            _inject(_only(descriptors, flags), own, message)
-            answer = DONE
-        except (OSError, ValueError) as error:
-            answer = str(error).encode()[:ANSWER_MOST]
+        return serve("inject", LIMITS, handler(own))
     finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-    channel.send(answer)
-    return True
+        os.close(own)
 
 
-def _only(descriptors: Sequence[int], flags: int) -> int:
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(descriptors) != 1:
-        raise ValueError("not a request")
-    return descriptors[0]
+def handler(own: int) -> Handler:
+    """Serves requests. own: our own network namespace, a descriptor."""
+
+    def handle(message: bytes, descriptors: Sequence[int]) -> Answer:
+        _inject(descriptors[0], own, message)
+        return Answer()
+
+    return handle
 
 
 def _inject(network: int, own: int, message: bytes) -> None:
     if len(message) < _REQUEST.size:
-        raise ValueError("not a request")
+        raise ValueError(NO_REQUEST)
     user, length = _REQUEST.unpack_from(message)
     forms = message[_REQUEST.size :]
     kernel, libudev = forms[:length], forms[length:]
     if not kernel or not libudev or len(kernel) != length:
-        raise ValueError("not a request")
+        raise ValueError(NO_REQUEST)
     if fcntl.ioctl(network, _KIND) != _NETWORK:
         raise ValueError("not a network namespace")
     if os.path.samestat(os.fstat(network), os.fstat(own)):
@@ -116,7 +86,7 @@ def _inject(network: int, own: int, message: bytes) -> None:
         head = _HEADER.pack(_HEADER.size + len(kernel), _TYPE, _REQUEST_WITH_ANSWER, 1, 0)
         uevents.sendmsg([head, kernel], sender, 0, _KERNEL)
         # The answer is there: the kernel does this within the call.
-        answer = uevents.recv(ANSWER_MOST, socket.MSG_DONTWAIT)
+        answer = uevents.recv(_ANSWER_MOST, socket.MSG_DONTWAIT)
         *_, error = _ERROR.unpack_from(answer)
         if error:
             raise OSError(-error, os.strerror(-error))
@@ -142,7 +112,3 @@ def _enter(network: int) -> None:
     if libc.setns(network, _NETWORK) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

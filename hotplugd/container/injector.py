@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hotplugd.aio.helper import Program, Unanswered
+from hotplugd.aio.helper_loop import DONE
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.container import inject_helper
 from hotplugd.container.root import Lost, Network
@@ -43,7 +44,7 @@ class Injector:
         self._kernel_lines = kernel_lines
         self._sequence = sequence
         self._program = Program(
-            threads, "inject", inject_helper.__file__, path, _DEADLINE, inject_helper.ANSWER_MOST
+            threads, "inject", inject_helper.__name__, path, _DEADLINE, inject_helper.LIMITS
         )
         self._reading: set[str] = set()
 
@@ -69,7 +70,7 @@ class Injector:
                     os.close(network.descriptor)
         except (Lost, Unanswered) as error:
             raise Untold(str(error)) from error
-        if answer != inject_helper.DONE:
+        if answer != DONE:
             raise Untold(self._program.explained(answer.decode("utf-8", "replace")))
         return uevent
 

@@ -4,98 +4,90 @@ Whoever opened a node with O_PATH opens its device by /proc/self/fd later, also 
 folder where it was, and when its number is another device's. The inode's permissions are asked each time: a
 sealed inode belongs to the host's root and has mode 0, which root in a user namespace cannot change.
 
-Standard input is a connected SOCK_SEQPACKET socket. A request is one message, `REQUEST`, with the nodes as
-descriptors (O_PATH) beside it. The answer is one message: for each node `DONE` or what went wrong, with 0
-bytes between them. The program ends when the other side closes. It imports the standard library alone:
-`python -I -S seal.py` runs it.
+It is served as `helper_loop` says. A request is `REQUEST`, with the nodes as descriptors (O_PATH) beside it.
+The answer has for each node `DONE` or what went wrong, with 0 bytes between them.
 
 What it needs (Linux: fs/attr.c, setattr_prepare): CAP_CHOWN, to make the inode root's. Its owner may change
 the mode, and that is who the program is by then.
 
-What whoever asks can do with it is bounded by what it does: to take a node from all who may use it.
-It refuses the nodes of the host's own /dev, which it knows by the file system, so these stay as they are.
+What whoever asks can do with it is bounded by what it does, to take a node from all who may use it, and by
+which nodes: those that a server has made, which are on the file system of its folder of them (see
+`server_nodes`), and in there or mounted by themselves, as inside containers. The host's own /dev is none of
+its business, nor are the terminals in a /dev/pts, or what else a container or a folder of the host may have.
 """
 
 from __future__ import annotations
 
-import array
 import fcntl
 import os
-import socket
 import stat
-import sys
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from hotplugd.aio.helper_loop import DONE, NO_REQUEST, Answer, Handler, Limits, serve
+from hotplugd.container.inode_status import InodeStatus, file_system, status_of
+from hotplugd.container.server_folders import ALL, nodes_in
+
 REQUEST: Final = b"seal"
-DONE: Final = b"done"
 # As many descriptors as the kernel passes with one message (Linux: include/net/scm.h, SCM_MAX_FD).
 MOST: Final = 253
-ANSWER_MOST: Final = 64 << 10
+LIMITS: Final = Limits(request=len(REQUEST) + 1, least=0, most=MOST, answer=64 << 10)
 _LONGEST: Final = 200
-_ROOM: Final = socket.CMSG_SPACE(MOST * array.array("i").itemsize)
+_OVERLAY: Final = 0x794C7630  # linux/magic.h
 
 
-def main() -> int:
-    """Serve standard input. Returns the exit code."""
-    try:
-        channel = socket.socket(fileno=os.dup(0))
-    except OSError:
-        channel = None
-    if channel is None or (channel.family, channel.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
-        sys.stderr.write("hotplugd seal: standard input is no socket; hotplugd or systemd starts this\n")
-        return 2
-    with channel, suppress(BrokenPipeError, ConnectionResetError):  # nobody waits any more
-        while _serve(channel):
-            pass
-    return 0
+def main(arguments: Sequence[str] = ()) -> int:
+    """Serve standard input. arguments: further folders that servers have. Returns the exit code."""
+    return serve("seal", LIMITS, handler((*ALL, *arguments)))
 
 
-def _serve(channel: socket.socket) -> bool:
-    """Serve one request. Returns whether there was one."""
-    message, beside, flags, _ = channel.recvmsg(len(REQUEST) + 1, _ROOM, socket.MSG_CMSG_CLOEXEC)
-    descriptors = array.array("i")
-    for level, kind, data in beside:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    try:
-        if not message:
-            return False
-        if message != REQUEST or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-            answer = b"not a request"
-        else:
-            answer = b"\0".join(map(_answer, descriptors)) or DONE
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-    channel.send(answer)
-    return True
+def handler(folders: Collection[str]) -> Handler:
+    """Seals nodes of servers that have these folders."""
+
+    def answer(node: int) -> bytes:
+        try:
+            _seal(node, folders)
+        except (OSError, ValueError) as error:
+            return str(error).encode()[:_LONGEST].replace(b"\0", b"?")
+        return DONE
+
+    def handle(message: bytes, descriptors: Sequence[int]) -> Answer:
+        if message != REQUEST:
+            raise ValueError(NO_REQUEST)
+        return Answer(b"\0".join(map(answer, descriptors)) or DONE)
+
+    return handle
 
 
-def _answer(node: int) -> bytes:
-    try:
-        _seal(node)
-    except (OSError, ValueError) as error:
-        return str(error).encode()[:_LONGEST].replace(b"\0", b"?")
-    return DONE
-
-
-def _seal(node: int) -> None:
-    status = os.fstat(node)
-    if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+def _seal(node: int, folders: Collection[str]) -> None:
+    found = status_of(node)
+    if not (stat.S_ISCHR(found.mode) or stat.S_ISBLK(found.mode)):
         raise ValueError("not a device node")
     if not fcntl.fcntl(node, fcntl.F_GETFL) & os.O_PATH:
         raise ValueError("the node is open, and expected was a descriptor that opens nothing")
-    if status.st_dev == os.stat("/dev").st_dev:
-        raise ValueError("the node is in the host's own /dev, and the host uses it, too")
     path = f"/proc/self/fd/{node}"
+    if not any(_is_of(node, found, folder) for folder in map(nodes_in, folders)):
+        raise ValueError(f"the node is none that a server has made: it is {os.readlink(path)}")
     # The owner first: until then the mode is for its owner to change, who may be root inside.
     os.chown(path, 0, 0)
     os.chmod(path, 0)
-    status = os.fstat(node)
-    if (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) != (0, 0, 0):
+    if not status_of(node).is_sealed:
         raise ValueError("the file system does not keep owner and mode")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _is_of(node: int, found: InodeStatus, folder: str) -> bool:
+    """Whether it is in this folder, or mounted somewhere by itself, and on the folder's file system."""
+    inside = os.readlink(f"/proc/self/fd/{node}").startswith(f"{os.path.realpath(folder)}/")
+    if not (inside or found.is_mounted):
+        return False
+    try:
+        there = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        if found.on == status_of(there).on:
+            return True
+        # An overlay has a number of its own for its folders, and others for its files.
+        return file_system(there) == _OVERLAY and os.fstatvfs(there).f_fsid == os.fstatvfs(node).f_fsid
+    finally:
+        os.close(there)

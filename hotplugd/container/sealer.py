@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hotplugd.aio.helper import Program, Unanswered
+from hotplugd.aio.helper_loop import DONE
 from hotplugd.aio.threads import Threads
 from hotplugd.container import seal_helper
 
@@ -17,12 +18,14 @@ _DEADLINE: Final = 5.0
 class Sealer:
     """Seals nodes.
 
-    path  where systemd listens for the program
+    path    where systemd listens for the program
+    server  whose nodes they are; a program that systemd starts knows the usual ones and those in its unit
     """
 
-    def __init__(self, threads: Threads, path: Path) -> None:
+    def __init__(self, threads: Threads, path: Path, server: str) -> None:
+        folders = [str(Path(server).parent)] if server.startswith("/") else []
         self._program = Program(
-            threads, "seal", seal_helper.__file__, path, _DEADLINE, seal_helper.ANSWER_MOST
+            threads, "seal", seal_helper.__name__, path, _DEADLINE, seal_helper.LIMITS, folders
         )
 
     async def seal(self, nodes: Sequence[int]) -> list[str]:
@@ -48,6 +51,4 @@ class Sealer:
         answers = [each.decode("utf-8", "replace") for each in answer.split(b"\0")]
         if nodes and len(answers) != len(nodes):
             answers = ["the program for it answers something else"] * len(nodes)
-        return [
-            "" if each == seal_helper.DONE.decode() else self._program.explained(each) for each in answers
-        ]
+        return ["" if each == DONE.decode() else self._program.explained(each) for each in answers]

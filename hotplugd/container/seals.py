@@ -1,4 +1,4 @@
-"""Sees to it that no node leaves an instance before its inode is sealed: see `seal`.
+"""Sees to it that no node leaves an instance before its inode is sealed: see `seal_helper`.
 
 The inodes of what is inside are held by descriptors (O_PATH) from the moment on in which the server says that
 it is there. So they can be sealed whoever takes a node out, and whatever somebody inside does to its path:
@@ -12,19 +12,20 @@ import asyncio
 import os
 import resource
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
 from hotplugd.container.held_nodes import HeldNode, HeldNodes, Inode
+from hotplugd.container.inode_status import status_of
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.server_nodes import NodeFiles
 from hotplugd.model import entry as entries
-from hotplugd.model.devnum import devnum_of
 from hotplugd.model.ports import ServerError, ServerInfo, Unreachable
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Entry, Instance, InstanceName
+from hotplugd.model.values import Devnum, Entry, Instance, InstanceName
 
 # What goes does not wait longer for a look through the instance, whose file systems may hang.
 _LOOK: Final = 0.5
@@ -53,11 +54,12 @@ class Seals:
         self._told = told
         self._files = NodeFiles(opener)
         self._all: dict[InstanceName, HeldNodes] = {}
+        # The instances with something to hold that was not looked at, and those that are looked at.
+        self._unlooked: set[InstanceName] = set()
+        self._looking: set[InstanceName] = set()
         # Others need descriptors, too.
         self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._begun = False
-        # The instances with nodes that could not be held, as they are.
-        self._unheld: dict[InstanceName, Instance | None] = {}
         self._trouble = ""
         self._retry = Retry()
         self._alarm: asyncio.TimerHandle | None = None
@@ -81,28 +83,18 @@ class Seals:
             return
         there = instance.entries.values() if instance is not None and instance.has_nodes else ()
         ours = {each.name: each for each in there if entries.is_ours(each) and _may_have_nodes(each)}
-        held = self._all.setdefault(name, HeldNodes())
+        held = self._of(name)
         if instance is None or not instance.has_nodes:
             held.unseen.clear()
-        gone = [node for each in held.nodes.keys() - ours.keys() for node in held.nodes.pop(each).values()]
-        try:
-            others, problems = held.hold(self._files, name, ours.values(), self._room - self._count())
-            gone += others
-            whole = not problems
-        except OSError:
-            whole = False
-        self._unheld.pop(name, None)
-        if not whole:
-            # Soon, since once somebody else has taken it out it is too late.
-            self._unheld[name] = instance
-            self._rest()
-        if gone:
+        if gone := held.keep(ours):
             self._start(partial(self._seal, name, gone))
-        if ours and not self._begun:
-            self._begun = True
-            self._start(self._begin)
-        if not held:
-            del self._all[name]
+        held.unheld = bool(ours)
+        if ours:
+            self._look_at(name, held)
+            if not self._begun:
+                self._begun = True
+                self._start(self._begin)
+        self._forget(name)
 
     def restarted(self, name: InstanceName) -> None:
         """There is another init, or none: who was inside has ended."""
@@ -112,12 +104,26 @@ class Seals:
                 node.close()
             held.unsealed.clear()
 
-    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
-        """The nodes of these entries are about to go: seal them. What cannot be sealed is a problem."""
+    async def hold(self, name: InstanceName, replaced: Iterable[Entry]) -> None:
+        """The server is asked to make the nodes of these entries anew: what is there is sealed then.
+
+        Not before: the device stays in the instance, and where the server refuses, its node goes on working.
+        """
+        leave = [each for each in replaced if _may_have_nodes(each)]
+        if leave:
+            held = self._of(name)
+            held.users += 1
+            await asyncio.wait({self._start(partial(self._hold, name, held, leave))}, timeout=_LOOK + _WAIT)
+
+    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> bool:
+        """The nodes of these entries are about to go: seal them. What cannot be sealed is a problem.
+
+        Returns whether there are some, and all are sealed.
+        """
         leave = [each for each in leaving if _may_have_nodes(each)]
         if not leave:
-            return
-        held = self._all.setdefault(name, HeldNodes())
+            return False
+        held = self._of(name)
         # A device that is pulled is sealed at once, and by the request that takes its entry out.
         mine = [each for each in leave if each.name not in held.under_way]
         tasks = {held.under_way[each.name] for each in leave if each.name in held.under_way}
@@ -127,45 +133,15 @@ class Seals:
             for each in mine:
                 held.under_way[each.name] = task
         # Who has them here can seal them later, too.
-        await asyncio.wait(tasks, timeout=_LOOK + _WAIT)
-
-    async def _seal_entries(self, name: InstanceName, held: HeldNodes, leave: Sequence[Entry]) -> None:
-        try:
-            await self._seal(name, await self._nodes_of(name, held, leave))
-        finally:
-            for each in leave:
-                held.under_way.pop(each.name, None)
-
-    async def _nodes_of(self, name: InstanceName, held: HeldNodes, leave: Sequence[Entry]) -> list[HeldNode]:
-        """The nodes of these entries, and those that were held and are none of them any more."""
-        try:
-            gone, problems = held.hold(self._files, name, leave)
-        except OSError as error:
-            # What is held is what there was when the server told of the instance at last.
-            unknown = [each for each in leave if each.name not in held.nodes or name in self._unheld]
-            gone, problems = [], {each.name: str(error) for each in unknown}
-        nodes = [each.share(entry) for entry in leave for each in held.nodes.get(entry.name, {}).values()]
-        try:
-            for entry in leave:
-                problem = problems.get(entry.name, "")
-                if not any(node.entry is entry for node in nodes):
-                    nodes += await self._inside(held, name, entry, problem)
-                elif problem:
-                    self._miss(held, name, entry, problem)
-                else:
-                    held.found(entry)
-        except asyncio.CancelledError:
-            for each in (*gone, *nodes):
-                each.close()
-            raise
-        return [*gone, *nodes]
+        _, late = await asyncio.wait(tasks, timeout=_LOOK + _WAIT)
+        return not late and held.is_all_sealed(leave)
 
     async def seal_everywhere(self, name: str) -> None:
         """Seal what any instance has by an entry of this name, as far as the server's files say.
 
         Raises OSError where no file can be opened.
         """
-        found = self._files.everywhere(name)
+        found = await self._files.everywhere(name)
         try:
             if found:
                 await self._sealer.seal(found)
@@ -197,12 +173,101 @@ class Seals:
         for held in self._all.values():
             held.close()
         self._all.clear()
-        self._unheld.clear()
 
     # --- nodes ------------------------------------------------------------------------------------------
 
-    def _count(self) -> int:
-        return sum(len(nodes) for held in self._all.values() for nodes in held.nodes.values())
+    def _of(self, name: InstanceName) -> HeldNodes:
+        if name not in self._all:
+            self._all[name] = HeldNodes(name, self._files, self._left)
+        return self._all[name]
+
+    def _forget(self, name: InstanceName) -> None:
+        if name in self._all and not self._all[name]:
+            del self._all[name]
+
+    def _left(self) -> int:
+        return self._room - sum(map(len, self._all.values()))
+
+    def _look_at(self, name: InstanceName, held: HeldNodes) -> None:
+        """Have what the instance has held; again, where that is under way."""
+        self._unlooked.add(name)
+        if name not in self._looking:
+            self._looking.add(name)
+            held.users += 1
+            self._start(partial(self._look, name, held))
+
+    async def _look(self, name: InstanceName, held: HeldNodes) -> None:
+        try:
+            while name in self._unlooked:
+                self._unlooked.discard(name)
+                await self._seal(name, await held.look())
+            if held.unheld:
+                # Soon, since once somebody else has taken it out it is too late.
+                self._rest()
+        finally:
+            held.users -= 1
+            self._looking.discard(name)
+            self._forget(name)
+
+    async def _hold(self, name: InstanceName, held: HeldNodes, leave: Sequence[Entry]) -> None:
+        known = {each.name for each in leave if held.has_nodes(each)}
+        try:
+            gone, problems = await self._held(held, leave, known)
+            await self._seal(name, gone)
+            for entry in leave:
+                problem = problems.get(entry.name, "")
+                if not held.has_nodes(entry):
+                    for node in await self._inside(held, name, entry, problem):
+                        held.hold_replaced(node)
+                elif problem:
+                    self._miss(held, name, entry, problem)
+                else:
+                    held.found(entry)
+        finally:
+            held.users -= 1
+            self._forget(name)
+
+    async def _seal_entries(self, name: InstanceName, held: HeldNodes, leave: Sequence[Entry]) -> None:
+        inodes = set[int]()
+        nodes: list[HeldNode] = []
+        try:
+            # First what is held: whoever tells of the rest may hang.
+            first = held.shares(leave, inodes)
+            known = {node.entry.name for node in first}
+            await self._seal(name, first)
+            gone, problems = await self._held(held, leave, known)
+            nodes += [*gone, *held.shares(leave, inodes)]
+            known |= {node.entry.name for node in nodes}
+            for entry in leave:
+                problem = problems.get(entry.name, "")
+                if entry.name not in known:
+                    nodes += await self._inside(held, name, entry, problem)
+                elif problem:
+                    self._miss(held, name, entry, problem)
+                else:
+                    held.found(entry)
+            last, nodes = nodes, []
+            await self._seal(name, last)
+        finally:
+            for node in nodes:
+                node.close()
+            for each in leave:
+                held.under_way.pop(each.name, None)
+            self._forget(name)
+
+    async def _held(
+        self, held: HeldNodes, leave: Sequence[Entry], known: AbstractSet[str]
+    ) -> tuple[list[HeldNode], dict[str, str]]:
+        """Have all nodes of these entries held, of which those of the known names are, as far as was seen.
+
+        Returns what was held and is none of them any more, and by the entries' names why one may be missing.
+        """
+        try:
+            return await held.hold(leave)
+        except OSError as error:
+            # What is held is what there was when the server told of the instance at last.
+            unknown = [each for each in leave if each.name not in known or held.unheld]
+            return [], {each.name: str(error) for each in unknown}
 
     async def _inside(
         self, held: HeldNodes, name: InstanceName, entry: Entry, problem: str
@@ -222,8 +287,8 @@ class Seals:
                 problem and f"{problem}; {str(error) or 'it cannot be looked for in time'}",
             )
         if descriptor >= 0:
-            number = devnum_of(os.fstat(descriptor))
-            if number is not None and entries.is_for(entry, number):
+            found = status_of(descriptor)
+            if found.kind is not None and entries.is_for(entry, Devnum(found.kind, *found.number)):
                 held.found(entry)
                 return [HeldNode(entry, Inode(descriptor))]
             os.close(descriptor)
@@ -252,7 +317,7 @@ class Seals:
         for node, reason in zip(nodes, reasons, strict=True):
             if reason:
                 problem = _cannot(name, node.entry, reason)
-                self._all.setdefault(name, HeldNodes()).unsealed.append((node, problem))
+                self._of(name).unsealed.append((node, problem))
                 self._told(problem)
             else:
                 node.close()
@@ -273,8 +338,9 @@ class Seals:
     async def _try_again(self) -> None:
         if self._trouble:
             await self._begin()
-        for name, instance in list(self._unheld.items()):
-            self.has(name, instance)
+        for name, held in self._all.items():
+            if held.unheld:
+                self._look_at(name, held)
         tried = [(held, each) for held in self._all.values() for each in held.unsealed]
         # Shared: an instance that restarts lets go of them meanwhile.
         nodes = [node.share(node.entry) for _, (node, _) in tried]
@@ -287,7 +353,7 @@ class Seals:
             if not reason and each in held.unsealed:
                 held.unsealed.remove(each)
                 each[0].close()
-        if self._unheld or any(held.unsealed for held in self._all.values()):
+        if any(held.unheld or held.unsealed for held in self._all.values()):
             self._rest()
         else:
             self._retry.reset()

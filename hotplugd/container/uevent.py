@@ -19,8 +19,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from hotplugd.model.text import printable
 from hotplugd.model.uevent import Uevent
-from hotplugd.model.values import printable
 
 # The kernel adds its SEQNUM, and all must fit into 2048 bytes with the netlink header (UEVENT_BUFFER_SIZE).
 _KERNEL_MOST: Final = 2000

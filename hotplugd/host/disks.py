@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from hotplugd.aio.shortage import is_short
 from hotplugd.host import sysfs
 from hotplugd.host.open_files import holder
-from hotplugd.model.values import Device, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device
 
 _ESCAPES: Final = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
 _BTRFS: Final = "/sys/fs/btrfs"
@@ -29,7 +32,8 @@ def in_use(device: Device) -> str:
     """Why the host needs this disk: empty where it does not, and where it is gone.
 
     A disk is in use when one of its partitions is. Read from mountinfo and swaps (proc(5)), and from the
-    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache); see `_pool` for what holds otherwise.
+    `holders` folders of sysfs (LVM, RAID, crypt, multipath, bcache); see `_pool` and `_loops` for what holds
+    otherwise.
     """
     if not os.path.isdir(device.syspath):
         return ""
@@ -42,7 +46,7 @@ def in_use(device: Device) -> str:
             return f"{name} is mounted on {mounts[number]}"
         if f"/dev/{name.replace('!', '/')}" in swaps:
             return f"{name} is swap space"
-        if above := sysfs.names(f"{syspath}/holders"):
+        if above := sysfs.names(f"{syspath}/holders") or _loops(number):
             return f"{name} is part of {above[0]}"
     return ""
 
@@ -61,21 +65,17 @@ def _pool(device: Device) -> str:
     return f"volume group {quoted(group)}" if group else ""
 
 
-def mounted_elsewhere(device: Device, inside: str = "") -> str:
-    """Where it or a partition is mounted in the mount namespace of any process: of a container, of a service.
+def mounted_elsewhere(devices: Mapping[str, str], inside: str = "") -> str:
+    """Which of these is mounted in any process's mount namespace, and by whom.
 
+    devices  disks and partitions: their names by their numbers
     inside  what the control groups call the container in which that does not count
 
     Takes some milliseconds for a hundred processes. The numbers alone count: a file system's source is
     whatever who mounted it says, also without privileges.
     """
-    if not os.path.isdir(device.syspath):
-        return ""
-    devices = {
-        _number(each): os.path.basename(each) for each in (device.syspath, *_partitions(device.syspath))
-    }
     seen: set[bytes] = set()
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
+    for pid in filter(str.isdecimal, os.listdir("/proc") if devices else ()):
         try:
             with Path(f"/proc/{pid}/mountinfo").open("rb") as file:
                 # A mount has a number that no other has: by that of the first a namespace is known again.
@@ -91,6 +91,13 @@ def mounted_elsewhere(device: Device, inside: str = "") -> str:
             if error.errno not in _ENDED:
                 raise
     return ""
+
+
+def numbers(device: Device) -> dict[str, str]:
+    """The names of the disk and its partitions by their numbers, `major:minor`. None where it is gone."""
+    if not os.path.isdir(device.syspath):
+        return {}
+    return {_number(each): os.path.basename(each) for each in (device.syspath, *_partitions(device.syspath))}
 
 
 def _is_of(pid: str, inside: str) -> bool:
@@ -109,6 +116,26 @@ def _partitions(syspath: str) -> Iterator[str]:
                 yield below.path
 
 
+def _loops(number: str) -> list[str]:
+    """The loop devices over the disk of this number: the kernel holds it, and no process (loop(4))."""
+    found = []
+    for loop in (each for each in sysfs.names("/sys/block") if each.startswith("loop")):
+        path = sysfs.read(f"/sys/block/{loop}/loop/backing_file") or b""
+        try:
+            status = os.stat(path.decode("utf-8", "surrogateescape").rstrip("\n"))
+        except OSError as error:  # the file is gone, or elsewhere
+            if is_short(error):
+                raise
+            continue
+        if stat.S_ISBLK(status.st_mode) and number == _as_text(status.st_rdev):
+            found.append(loop)
+    return found
+
+
+def _as_text(number: int) -> str:
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
 def _mounts() -> dict[str, str]:
     """Where each device number, as `major:minor`, is mounted: in the host's mount namespace, and in ours,
     which a unit makes another.
@@ -125,8 +152,7 @@ def _mounts() -> dict[str, str]:
             source = fields[fields.index("-", 6) + 2]
             if source.startswith("/dev/"):
                 with suppress(OSError):  # a name of what is gone, or was renamed
-                    number = os.stat(_unescaped(source)).st_rdev
-                    found.setdefault(f"{os.major(number)}:{os.minor(number)}", place)
+                    found.setdefault(_as_text(os.stat(_unescaped(source)).st_rdev), place)
     # A btrfs of several disks is mounted by one of them.
     for pool in sysfs.names(_BTRFS):
         for member in sysfs.names(f"{_BTRFS}/{pool}/devices"):

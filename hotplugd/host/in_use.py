@@ -13,6 +13,8 @@ from hotplugd.aio.shortage import is_short
 from hotplugd.host import disks, netif, sysfs
 from hotplugd.model.values import CANNOT_TELL, Device
 
+# What is another way to disks.
+_LEADING: Final = frozenset({"usb", "pci", "scsi_generic", "bsg", "nvme", "nvme-generic"})
 # What the folder of a USB interface has below it that is no disk and no network interface.
 _NODES: Final = ("ep_", "power", "tty", "usbmisc", "sound", "input", "video4linux", "hidraw", "0003:")
 
@@ -39,17 +41,30 @@ def use_of(device: Device) -> str:
 
 
 def in_use_by_anybody(device: Device, inside: str = "") -> str:
-    """Likewise, and whether a disk is mounted by any process. May take a while.
+    """Likewise, and whether a disk that it leads to is mounted by any process. May take a while.
 
     inside  what the control groups call the container in which a mount does not count
     """
-    found = in_use(device)
+    if found := in_use(device):
+        return found
     try:
-        if not found and device.subsystem == "block":
-            return disks.mounted_elsewhere(device, inside)
+        return disks.mounted_elsewhere(disks_of(device), inside)
     except (OSError, ValueError) as error:
         return f"{CANNOT_TELL}: {error}"
-    return found
+
+
+def disks_of(device: Device) -> dict[str, str]:
+    """The disk that it is, or those to which it is another way: numbers and names, with those of partitions.
+
+    Of most devices there are none, which is soon seen. Raises OSError where that cannot be told.
+    """
+    if device.subsystem == "block":
+        return disks.numbers(device)
+    is_usb = device.subsystem == "usb"
+    if device.subsystem not in _LEADING or (is_usb and not _is_more(device)):
+        return {}
+    below = (each for path in _ways(device) for each in _devices_below(path) if each.subsystem == "block")
+    return {number: name for each in below for number, name in disks.numbers(each).items()}
 
 
 def _in_use(device: Device) -> str:
@@ -59,13 +74,15 @@ def _in_use(device: Device) -> str:
 
 def _usb(device: Device) -> str:
     """Whether the host uses a disk or a network interface of this USB device."""
-    return _below(device.syspath) if device.is_usb_device and _has_more(device.syspath) else ""
+    return _below(device.syspath) if _is_more(device) else ""
 
 
-def _has_more(syspath: str) -> bool:
-    """Whether a driver has made anything of a USB device but nodes. Of most not, which is soon seen."""
+def _is_more(device: Device) -> bool:
+    """Whether it is a USB device of which a driver has made anything but nodes; of most not, soon seen."""
+    if not device.is_usb_device:
+        return False
     with suppress(FileNotFoundError):  # it went
-        for interface in filter(lambda each: ":" in each.name, _folders(syspath)):
+        for interface in filter(lambda each: ":" in each.name, _folders(device.syspath)):
             if not all(each.name.startswith(_NODES) for each in _folders(interface.path)):
                 return True
     return False
@@ -77,8 +94,15 @@ def _folders(path: str) -> list[os.DirEntry[str]]:
 
 
 def _another_way(device: Device) -> str:
-    """Whether the host uses the disk to which this is another way: it is below, or beside."""
-    return _below(device.syspath) or _below(os.path.realpath(f"{device.syspath}/device"))
+    """Whether the host uses the disk to which this is another way."""
+    return next(filter(None, map(_below, _ways(device))), "")
+
+
+def _ways(device: Device) -> list[str]:
+    """Where the disks are to which this leads: below it, or beside."""
+    if device.subsystem in ("usb", "pci"):
+        return [device.syspath]
+    return [device.syspath, os.path.realpath(f"{device.syspath}/device")]
 
 
 def _below(syspath: str) -> str:

@@ -5,6 +5,7 @@ database (`snapshot`), and an event about what is not there is no device.
 
 The same removal is heard twice, from the kernel and from udevd, and the two are not in step. Each event has
 the kernel's sequence number, which tells a late one about a device that is gone from one about its successor.
+What udevd says a device may have made it say (`properties`): that another one is gone is the kernel's word.
 The kernel tells of a removal before it takes the device out of sysfs. So once sysfs was read, the removals of
 all that was there before have been sent, and are heard before what was read is believed.
 
@@ -257,6 +258,8 @@ class Present:
         last = self._last(syspath)
         if last is not None and 0 < sequence < last:
             return  # of an earlier device of that name; or it was on its way out while everything was listed
+        if not early and last is not None and os.path.isdir(syspath):
+            return  # a device may have udevd say this of another; where it is so the kernel says it, too
         self._forget_later(syspath)
         self._backlog.done(syspath)
         if early and sequence:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import pyudev
 
+from hotplugd.host import sysfs
 from hotplugd.host.bpf_filter import hush
 from hotplugd.host.device_reader import name_of
 from hotplugd.host.present import Event, Present, Sink
@@ -169,14 +170,17 @@ class Udev:
 
     def _read(self, monitor: Any, source: str) -> None:
         # Not `poll`, which makes a poll object for each message, and answers ENOBUFS without reading: the
-        # socket would stay readable for ever. A message cut short raises ValueError: something was lost.
+        # socket would stay readable for ever. A message that is cut short, or none, raises ValueError.
         try:
             for _ in range(_ONE_TURN):
                 message = monitor._receive_device()  # noqa: SLF001
                 if message is None:
                     return
                 self._hear(message, source)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            # It is no message, of which nobody knows what it was about. The next one comes all the same.
+            self._list_later(str(error) or type(error).__name__)
+        except OSError as error:
             self._lost(str(error) or type(error).__name__)
             self._start_again()
 
@@ -207,11 +211,20 @@ class Udev:
 
 
 def _event(message: Any, source: str) -> Event:
-    """What a message says. All else that is in it is not needed: see `present`."""
+    """What a message says. All else that is in it is not needed: see `present`.
+
+    Of udevd's a device may have written any of this (see `properties`): so no number is taken that the kernel
+    has not given yet, and no path by links to a device, which would be a second one. Raises ValueError.
+    """
     syspath: str = message.sys_path
     action: str = message.action
+    sequence: int = message.sequence_number
     before = ""
+    if source == "udev":
+        sequence = min(sequence, sysfs.sequence_now() or sequence)
+        if (folder := os.path.realpath(syspath)) != syspath:
+            raise ValueError(f"{syspath} is no device's own path, and leads to {folder}")
     if source == "udev" and (action == "move" or message.subsystem == "net"):
         raw = message._libudev.udev_device_get_property_value(message, b"DEVPATH_OLD")  # noqa: SLF001
         before = f"/sys{os.fsdecode(raw)}" if raw else ""
-    return Event(source, action, syspath, message.sequence_number, before)
+    return Event(source, action, syspath, sequence, before)

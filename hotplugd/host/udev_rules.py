@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hotplugd.aio.helper import Program, Unanswered
+from hotplugd.aio.helper_loop import DONE
 from hotplugd.aio.threads import Threads
 from hotplugd.host import udev_rules_helper
 
@@ -29,10 +30,10 @@ class Leave:
         self._program = Program(
             threads,
             "udevrules",
-            udev_rules_helper.__file__,
+            udev_rules_helper.__name__,
             path,
             _DEADLINE,
-            udev_rules_helper.ANSWER_MOST,
+            udev_rules_helper.LIMITS,
             [str(folder)],
         )
 
@@ -67,5 +68,5 @@ class Leave:
             raise OSError(str(error)) from error
         finally:
             os.close(file)
-        if answer != udev_rules_helper.DONE:
+        if answer != DONE:
             raise OSError(answer.decode("utf-8", "replace"))

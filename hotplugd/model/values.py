@@ -6,7 +6,6 @@ A `Device` is a snapshot that the udev adapter took, an `Instance` one that the 
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -288,76 +287,3 @@ class Inside:
     interfaces: frozenset[str] | None = None
     error: str = ""
     folders: Mapping[str, Interface] | None = None
-
-
-_LEGAL_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
-
-
-def is_instance_name(text: str) -> bool:
-    """Whether LXD and Incus would take `text` as an instance's name.
-
-    1 to 63 ASCII letters, digits and dashes, not starting with a digit or dash, not ending with a dash
-    (LXD: shared/validate, `IsHostname` and instance `ValidName`).
-    """
-    return _LEGAL_NAME.fullmatch(text) is not None
-
-
-# Every container has these; a mount over one of them breaks the container, not the device.
-_RESERVED = re.compile(
-    r"/dev/(null|zero|full|random|urandom|tty|console|ptmx|fuse|fd|std(in|out|err)|"
-    r"(pts|shm|mqueue|lxd|incus|\.lxd-mounts|\.incus-mounts)(/.*)?)"
-)
-
-
-def is_reserved_path(path: str) -> bool:
-    """Whether the path inside belongs to every container (lxc.container.conf(5), LXD's own mounts)."""
-    return _RESERVED.fullmatch(path) is not None
-
-
-_LAST_BYTE = "\xff"
-_LAST_SHORT = "\uffff"
-# Controls, and what ends a line, turns the reading direction, joins, hides or has no meaning (Unicode: Cc,
-# Cf, Cs, Zl, Zp).
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\uffff\U000110bd\U000110cd\U00013430-\U0001345f"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
-
-
-def plain(text: str) -> str:
-    """`text` with everything escaped that could move a cursor, end a line or turn the reading direction.
-
-    For whole messages, in which strings of others may have been escaped by `printable`.
-    """
-
-    def escape(found: re.Match[str]) -> str:
-        code = ord(found[0])
-        if found[0] <= _LAST_BYTE:
-            return f"\\x{code:02x}"
-        return f"\\u{code:04x}" if found[0] <= _LAST_SHORT else f"\\U{code:08x}"
-
-    return _UNPRINTABLE.sub(escape, text)
-
-
-def printable(text: str) -> str:
-    """`text` from a device or a file as part of a message: `plain`, and the backslash is escaped too.
-
-    Two different strings stay different.
-    """
-    return plain(text.replace("\\", "\\\\"))
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 rule`, `2 rules`; for nouns that take an s. `entry` is `entries`."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun.removesuffix('y')}ies" if noun.endswith("ry") else f"{number} {noun}s"
-
-
-_LONGEST_QUOTE = 80
-
-
-def quoted(text: str) -> str:
-    """`text` from a device or a file for a message: printable, and not longer than a message may be."""
-    return printable(text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…")

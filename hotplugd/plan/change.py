@@ -37,6 +37,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Barred:
+    """An entry with which its instance could not be started, as it was then, and why it stays out."""
+
+    entry: Entry
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """A device whose entry is as it should be. verified: seen inside, None where there is no inside now."""
 
@@ -47,8 +55,12 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What has to change in one instance, what is as it should be, and what cannot be."""
+    """What has to change in one instance, what is as it should be, and what cannot be.
+
+    out  those of the problems that are over once the instance runs
+    """
 
     changes: tuple[Change, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     problems: tuple[Problem, ...] = ()
+    out: tuple[Problem, ...] = ()

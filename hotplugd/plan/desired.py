@@ -13,14 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hotplugd.model.names import is_instance_name, is_reserved_path
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import (
-    Device,
-    InstanceName,
-    is_instance_name,
-    is_reserved_path,
-    quoted,
-)
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.guard_rails import guard_rail, held, is_hub
 from hotplugd.plan.kinds.kind import Kind, Want
 from hotplugd.plan.kinds.registry import kind_for

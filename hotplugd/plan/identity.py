@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hotplugd.model.values import Device, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device
 from hotplugd.rules.keys import KERNEL, MAC, PATH, PORT, SERIAL
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hotplugd.model import entry as entries
-from hotplugd.model.values import Entry, Inside, Instance, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Entry, Inside, Instance
 from hotplugd.plan.identity import identity
 from hotplugd.plan.kinds.kind import Want
 
@@ -70,17 +71,6 @@ def moved(entry: Entry, actual: Entry, slot: str) -> Entry | None:
     first, second = entries.slot_links(slot)
     source = first if actual.config["source"] == second else second
     return Entry(entry.name, {**entry.config, "source": source})
-
-
-def wrong_mode(want: Want, inside: Inside | None) -> str:
-    """What is wrong with the mode of the device's node inside, or empty."""
-    node = inside.nodes.get(want.target) if inside is not None else None
-    if want.attach.mode is None or node is None or node.mode == int(want.attach.mode, 8):
-        return ""
-    return (
-        f"{want.target} in {want.instance} has mode {node.mode:04o}, the rule says {want.attach.mode}: "
-        f"something inside changed it"
-    )
 
 
 def _is_number(text: str) -> bool:

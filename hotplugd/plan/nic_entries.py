@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from hotplugd.model import entry as entries
 from hotplugd.model import nic_slot
-from hotplugd.model.values import Entry, Instance, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Entry, Instance
 from hotplugd.plan.identity import identity, shared_identity
 from hotplugd.plan.kinds.kind import Want
 

@@ -15,7 +15,8 @@ from typing import Final
 
 from hotplugd.model.entry import is_ours, place_of
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, Instance, InstanceName, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.foreign_entries import Shape, alone, claims_on, given, taken_by
 from hotplugd.plan.kinds.kind import Claim, Want

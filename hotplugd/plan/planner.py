@@ -13,13 +13,15 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model import entry as entries
+from hotplugd.model import nic_slot
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, quoted
-from hotplugd.plan.change import Action, Attachment, Change, Plan
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.plan.change import Action, Attachment, Barred, Change, Plan
 from hotplugd.plan.identity import apart, hardware, own_serial
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.kinds.node import SEALED
-from hotplugd.plan.make_entry import entry_for, moved, wrong_mode
+from hotplugd.plan.kinds.node import SEALED, wrong_mode
+from hotplugd.plan.make_entry import entry_for, moved
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.unprocessed import Unsettled
 from hotplugd.rules.keys import PORT, SERIAL
@@ -36,7 +38,7 @@ def plan_instance(
     unsettled: Sequence[Device] = (),
     present: Container[str] | None = None,
     held: Mapping[str, str] = MappingProxyType({}),
-    unstartable: Mapping[str, str] = MappingProxyType({}),
+    unstartable: Mapping[str, Barred] = MappingProxyType({}),
 ) -> Plan:
     """What has to change in one instance.
 
@@ -47,7 +49,7 @@ def plan_instance(
                them stays as it is until udevd says what the device is
     present    the slots of all devices that exist; None where nobody knows, and an entry goes if unwanted
     held       the network interfaces that are in it: their entries' names by slot
-    unstartable  the entries with which the instance could not be started, and why, by name
+    unstartable  the entries with which the instance could not be started, by name
     """
     if instance is None:
         message = f"there is no instance '{name.name}' in project '{name.project}'"
@@ -62,7 +64,9 @@ def plan_instance(
         planner.bury(present, mine)
     planner.place(mine)
     planner.clear(present or ())
-    return Plan(tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems))
+    return Plan(
+        tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems), tuple(planner.out)
+    )
 
 
 def _elsewhere(want: Want, instance: Instance) -> Problem:
@@ -94,11 +98,12 @@ class _Planner:
         inside: Inside | None,
         unsettled: Sequence[Device],
         held: Mapping[str, str],
-        unstartable: Mapping[str, str],
+        unstartable: Mapping[str, Barred],
     ) -> None:
         self.changes: list[Change] = []
         self.attachments: list[Attachment] = []
         self.problems: list[Problem] = []
+        self.out: list[Problem] = []
         self._instance = instance
         self._inside = inside
         self._unstartable = unstartable
@@ -175,7 +180,8 @@ class _Planner:
         if message := next(filter(None, (self._in_the_way(want, name) for want in wants)), ""):
             self.problems.append(_problem(first, message))
         elif why := self._why_unstartable(first, name):
-            self.problems.append(_problem(first, why))
+            self.out.append(_problem(first, why))
+            self.problems.append(self.out[-1])
         elif other := next(filter(None, (self._foreign.get(want.target) for want in wants)), ""):
             self._share(first, actual, other)
         else:
@@ -194,11 +200,15 @@ class _Planner:
                 self._compare(wants, entry, actual)
 
     def _why_unstartable(self, want: Want, name: str) -> str:
-        """Why the instance cannot be started with it, by whichever name its entry had; else empty."""
+        """Why the instance cannot be started with it, whatever entry it had; else empty."""
         if self._instance.running:
             return ""
-        names = (name, *entries.names_for(want.slot))
-        return next((self._unstartable[each] for each in names if each in self._unstartable), "")
+        names = {name, *entries.names_for(want.slot)}
+        for each, barred in self._unstartable.items():
+            # An interface may have had one under another slot, and has its own once that is out.
+            if each in names or nic_slot.stands_for(barred.entry, want.device, self._instance):
+                return barred.why
+        return ""
 
     def clear(self, present: Container[str]) -> None:
         """Take out what is ours and has no reason to be here."""

@@ -180,7 +180,6 @@ class Assignments:
             if (device := devices.get(key)) is not None
             and (want := next(iter(wants.kept or wants.wants), None)) is not None
             and may_be_used(want)
-            and (device.in_use or not device.is_usb_device)
         ]
 
     def kept(self) -> list[str]:

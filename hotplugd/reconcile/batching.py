@@ -145,6 +145,14 @@ class Batching:
             if record.is_over(now):
                 del self._records[name]
 
+    def wait(self, change: Change) -> tuple[float, str]:
+        """When this change may be made, and why not before that."""
+        record, until = self._of(change), self._when(change)
+        if until > record.until:
+            return until, CROWDED
+        reason = record.problem or record.fight
+        return until, reason.message if reason is not None else ""
+
     def problems(self, now: float) -> list[Problem]:
         """Why changes cannot be made, and which entries were changed too often lately."""
         records = self._records.values()

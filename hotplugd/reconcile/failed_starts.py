@@ -13,6 +13,7 @@ from typing import Final
 
 from hotplugd.model.entry import is_ours
 from hotplugd.model.values import Instance
+from hotplugd.plan.change import Barred
 
 # The types that the server requires at the start; entries of nodes say that they are not required.
 _NEEDED: Final = ("nic", "gpu", "pci")
@@ -24,11 +25,11 @@ _BLAMED: Final = re.compile(r'device "([^"]*)"')
 class FailedStarts:
     """The failed starts of one instance.
 
-    barred  why each entry stays out while it does not run, by the entry's name
+    barred  the entries that stay out while it does not run, by name
     """
 
     def __init__(self) -> None:
-        self.barred: dict[str, str] = {}
+        self.barred: dict[str, Barred] = {}
         # The reason that was heard last, and how many answers of the server may still be older than it.
         self._reason = self._operation = ""
         self._older = 0
@@ -68,12 +69,16 @@ class FailedStarts:
         needed = {name for name, entry in ours.items() if entry.config.get("type") in _NEEDED}
         blamed = named & ours.keys() if named else needed - self._cleared
         # A new mapping: the last plan was made from the old one.
-        self.barred = self.barred | {name: _why(instance, name, reason) for name in blamed}
+        self.barred = self.barred | {
+            name: Barred(ours[name], _why(instance, name, reason)) for name in blamed
+        }
         if not named and blamed:
             self._suspected |= blamed
         elif not named:
             # It cannot be started without them, either.
-            self.barred = {name: why for name, why in self.barred.items() if name not in self._suspected}
+            self.barred = {
+                name: barred for name, barred in self.barred.items() if name not in self._suspected
+            }
             self._cleared |= self._suspected
             self._suspected.clear()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -13,6 +13,7 @@ from hotplugd.model.values import Device
 from hotplugd.plan.desired import wants
 from hotplugd.plan.identity import identity
 from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, Hold, HoldOff, plug_of
+from hotplugd.reconcile.holds import Held, Wait
 from hotplugd.rules.ruleset import RuleSet
 
 _MOST_PLACES: Final = 256
@@ -61,22 +62,38 @@ class Flapping:
         """What rules would attach, were it not held off."""
         return [problem for hold in self._holdoff.holds(now) for problem in self._problems(hold, now)]
 
+    def held(self, now: float) -> list[Held]:
+        """The same, with until when."""
+        return [
+            Held(str(device), rule, Wait(hold.until, _why(device, hold)), place=hold.place)
+            for hold in self._holdoff.holds(now)
+            for device, rule in self._taken(hold)
+        ]
+
     def _problems(self, hold: Hold, now: float) -> list[Problem]:
-        problems = []
+        return [Problem(str(device), rule, _message(device, hold, now)) for device, rule in self._taken(hold)]
+
+    def _taken(self, hold: Hold) -> Iterator[tuple[Device, str]]:
+        """What is held off there, and the name of the rule that would attach it."""
         for device in self._seen.get(hold.place, {}).values():
             rule = wants(self._rules(), device).rule
             if rule is not None and rule.attach is not None:
-                problems.append(Problem(str(device), rule.name, _message(device, hold, now)))
-        return problems
+                yield device, rule.name
 
 
-def _message(device: Device, hold: Hold, now: float) -> str:
-    until = datetime.now(UTC) + timedelta(seconds=hold.until - now)
+def _why(device: Device, hold: Hold) -> str:
     usb = device.usb
     place = hold.place if usb is None else f"port {usb.kernel}"
     return (
         f"{identity(usb or device)} at {place} was plugged in {hold.count} times within "
         f"{WINDOW / 60:.0f} minutes and while it is held off: a bad cable, too little power, or one that "
-        f"starts again and again; it is held off until it was not plugged in for {CALM:.0f} s, at "
+        f"starts again and again"
+    )
+
+
+def _message(device: Device, hold: Hold, now: float) -> str:
+    until = datetime.now(UTC) + timedelta(seconds=hold.until - now)
+    return (
+        f"{_why(device, hold)}; it is held off until it was not plugged in for {CALM:.0f} s, at "
         f"{until:%H:%M:%S} UTC at the earliest; leave it in, or out, until then"
     )

@@ -13,6 +13,7 @@ from hotplugd.reconcile.batching import CROWDED, Batching
 from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.failed_starts import FailedStarts
 from hotplugd.reconcile.freshness import EDITED, Freshness
+from hotplugd.reconcile.holds import Held, Wait, held
 from hotplugd.reconcile.observed import Observed
 from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.server_backoff import ServerBackoff
@@ -71,6 +72,13 @@ class Known:
             problems.append(Problem("", "", f"{self.name}: {self.backoff.message}"))
         problems += [Problem("", "", f"{self.name}: {why}") for why, busy in self.busy(now).items() if busy]
         return problems + self.batching.problems(now) + self.orphans.problems()
+
+    def held(self, now: float) -> list[Held]:
+        """What has to wait here, until when and why."""
+        waits = self.backoff.waits()
+        if self.freshness.stale and self.freshness.is_busy(now):
+            waits.append(Wait(self.freshness.due(), EDITED))
+        return held(self.name, self.plan, self.batching, waits, now)
 
     @property
     def is_nothing(self) -> bool:

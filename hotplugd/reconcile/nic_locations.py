@@ -13,7 +13,8 @@ from typing import Final
 
 from hotplugd.model.nic_slot import assumed, claiming, inside, number_above, recalled
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Interface, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Interface
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.moved_nics import Claimants, MovedNics
 from hotplugd.reconcile.worker import Worker

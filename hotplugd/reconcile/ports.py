@@ -57,9 +57,10 @@ class LinkJournal(Protocol):
 
 
 class SealsPort(Protocol):
-    """Seals every node before it leaves an instance, so that no process inside can open it again.
+    """Seals a node before its device leaves an instance, so that no process inside can open it again.
 
-    What goes by a request of ours is given to `seal` before; `has` seals what others have removed.
+    What goes by a request of ours is given to `seal` before. What a request replaces is given to `hold`
+    before, and `has` seals it then, as it does what others have removed.
     """
 
     def has(self, name: InstanceName, instance: Instance | None) -> None:
@@ -68,8 +69,13 @@ class SealsPort(Protocol):
     def restarted(self, name: InstanceName) -> None:
         """The instance restarted or stopped."""
 
-    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> None:
-        """The nodes of these entries are about to go from this instance, which runs."""
+    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> bool:
+        """The nodes of these entries are about to go from this instance, which runs. Returns whether all are
+        sealed.
+        """
+
+    async def hold(self, name: InstanceName, replaced: Iterable[Entry]) -> None:
+        """The nodes of these entries are about to be made anew, if the server does as it is asked."""
 
     async def seal_everywhere(self, name: str) -> None:
         """The nodes of any entry of this name are about to go, from whichever instance."""

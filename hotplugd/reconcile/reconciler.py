@@ -20,6 +20,7 @@ from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.kinds.kind import Claim, Want
 from hotplugd.reconcile.assignments import Assignments
+from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.nic_locations import NicLocations
 from hotplugd.reconcile.ports import Ports
@@ -225,6 +226,10 @@ class Reconciler:
     def pending(self) -> list[Change]:
         """What has to change and has not, yet."""
         return [change for _, worker in sorted(self._workers.items()) for change in worker.plan.changes]
+
+    def held(self) -> list[Held]:
+        """What has to wait, until when and why."""
+        return [held for _, worker in sorted(self._workers.items()) for held in worker.held()]
 
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that is not so, and why."""

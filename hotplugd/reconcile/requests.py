@@ -11,6 +11,7 @@ from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.reconcile.known import Known
 from hotplugd.reconcile.ports import Ports
+from hotplugd.reconcile.sealing import Sealing, sealed_by_now
 
 
 class Requests:
@@ -29,6 +30,7 @@ class Requests:
     ) -> None:
         self._known = known
         self._ports = ports
+        self._sealing = Sealing(known.name, ports.seals)
         self._since = since
         self._tell_learned = learned
         self._loop = asyncio.get_running_loop()
@@ -37,12 +39,19 @@ class Requests:
         """When the server may be asked how the instance is."""
         return max(self._known.backoff.ask_at, self._known.freshness.due())
 
-    async def seal(self, names: Iterable[str]) -> None:
-        """Seal the nodes of these entries inside the instance: they are about to be removed."""
-        if (actual := self._known.actual) is not None and actual.has_nodes and not self._ports.dry_run:
-            there = actual.entries
-            leaving = [there.get(name, Entry(name, {})) for name in names]
-            await self._ports.seals.seal(self._known.name, leaving)
+    async def seal(self, names: Iterable[str]) -> bool:
+        """Seal the nodes of these entries inside the instance: they are about to be removed.
+
+        Returns whether there are some, and all are sealed.
+        """
+        if (actual := self._known.actual) is None or self._ports.dry_run:
+            return False
+        return await self._sealing.seal(names, actual)
+
+    def restarted(self) -> None:
+        """The instance restarted or stopped: there are other nodes."""
+        self._ports.seals.restarted(self._known.name)
+        self._sealing.restarted()
 
     async def ask(self) -> None:
         """Ask the server how the instance is, if it may be asked now."""
@@ -78,6 +87,7 @@ class Requests:
         if not self._ports.dry_run:
             self._known.orphans.learned(before, actual, self._known.sending)
             self._ports.seals.has(self._known.name, actual)
+            self._sealing.learned(actual)
         self._known.actual = actual
         self._known.planned = False
         self._tell_learned(self._known.name, actual)
@@ -113,9 +123,11 @@ class Requests:
         self._known.freshness.sent()
         self._known.batching.sent(self._loop.time())
         self._known.orphans.begin(batch)
-        # For updates and repairs, too, the server removes the node and makes a new one.
-        if leaving := [change.entry.name for change in batch if change.action != "add"]:
-            await self.seal(leaving)
+        sealed = await self.seal(remove)
+        if self._known.actual is not None:
+            # For updates and repairs, too, the server removes the node and makes a new one.
+            replaced = (change.entry.name for change in batch if change.action in ("update", "repair"))
+            await self._sealing.hold(replaced, self._known.actual)
         try:
             actual = await self._ports.server.apply(self._known.name, put, remove)
         except Refused as error:
@@ -126,7 +138,7 @@ class Requests:
                 self._known.freshness.stale = True
             else:
                 self._known.orphans.undone()
-            self._split(batch, error)
+            self._split(batch, error, sealed=sealed)
         except ServerError as error:
             if isinstance(error, Unreachable):
                 self._known.orphans.unknown()
@@ -187,13 +199,14 @@ class Requests:
 
     # --- what came of a request -------------------------------------------------------------------------
 
-    def _split(self, batch: Sequence[Change], error: Refused) -> None:
+    def _split(self, batch: Sequence[Change], error: Refused, *, sealed: bool) -> None:
         if len(batch) == 1 and isinstance(error, Stuck):
             if self._known.batching.stuck(batch[0], str(error), self._loop.time()):
                 self._known.log.held(batch[0], str(error), None)
             return
         if len(batch) == 1:
-            self._hold(batch[0], str(error))
+            left = sealed_by_now(self._known.name, batch[0].entry.name) if sealed else ""
+            self._hold(batch[0], f"{error}; {left}" if left else str(error))
             return
         blamed = [change for change in batch if change.entry.name in error.entries]
         for change in blamed or batch:

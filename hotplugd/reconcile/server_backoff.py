@@ -11,8 +11,12 @@ from typing import Final
 from hotplugd.aio.backoff import LONG_AGO, NEVER, Retry
 from hotplugd.model.ports import Busy, Gone, ServerError
 from hotplugd.model.values import Instance
+from hotplugd.reconcile.holds import Wait
 
 _HANDS_OFF: Final = 1.0
+HANDS_OFF_WHY: Final = (
+    f"it was stopped or made less than {_HANDS_OFF:.0f} s ago, and whoever did that may be about to do more"
+)
 # The server tells of an instance when it begins to make it, and not when it is done. It refuses updates
 # meanwhile, but for 30 s alone (LXD: lxd/instance/operationlock). What it never reports
 # as complete counts as complete after this time.
@@ -44,6 +48,8 @@ class ServerBackoff:
         self._heard = False
         # Until then nothing is sent to an instance that does not run.
         self._hands_off = LONG_AGO
+        # That is since its server makes it, and for that long at most.
+        self._making = False
         self._learned = LONG_AGO
         # An instance that appears and is complete was made just now.
         self._new = True
@@ -53,6 +59,14 @@ class ServerBackoff:
         """What the server said, or empty."""
         return self._retry.message
 
+    def waits(self) -> list[Wait]:
+        """For what every change of the instance has to wait, which may be over."""
+        making = Wait(self._hands_off, "its server still makes it", "its server has made it")
+        return [
+            Wait(self._retry.until, self._retry.message),
+            making if self._making else Wait(self._hands_off, HANDS_OFF_WHY),
+        ]
+
     def listed(self) -> None:
         """Instances were listed, so the server answers. Those that the first listing names are not new."""
         self.reset()
@@ -61,11 +75,11 @@ class ServerBackoff:
     def learned(self, before: Instance | None, actual: Instance | None, now: float) -> None:
         """The instance is now like this, and was like that when it was looked at before."""
         if actual is None or actual.running or not actual.known:
-            self._hands_off = LONG_AGO
+            self._hands_off, self._making = LONG_AGO, False
         elif before is None and not actual.made:
-            self._hands_off = now + _MAKING
+            self._hands_off, self._making = now + _MAKING, True
         elif self._new if before is None else before.running or before.made != actual.made:
-            self._hands_off = now + _HANDS_OFF
+            self._hands_off, self._making = now + _HANDS_OFF, False
         self._learned, self._new = now, actual is None
         self._set()
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import MARK_LINKS, is_ours, links_of, place_of
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Entry, Inside, Instance, InstanceName, Link, Node, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Entry, Inside, Instance, InstanceName, Link, Node
 from hotplugd.plan.change import Attachment
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.retry_queue import RetryQueue

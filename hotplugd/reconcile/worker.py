@@ -23,6 +23,7 @@ from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.freshness import Freshness
+from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.host_use import HostUse
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.known import Known
@@ -138,7 +139,7 @@ class Worker:
     def restarted(self) -> None:
         """The instance restarted or stopped."""
         self._verifier.forget()
-        self._ports.seals.restarted(self.name)
+        self._requests.restarted()
         self.forget_inside()
         self.refresh()
 
@@ -187,6 +188,10 @@ class Worker:
         problems = self._known.problems(self._loop.time())
         return problems + self._verifier.problems(wanted=bool(self._known.wants))
 
+    def held(self) -> list[Held]:
+        """What has to wait here, until when and why."""
+        return self._known.held(self._loop.time())
+
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
         sending = not self._known.sending.isdisjoint(entries.names_for(slot))
@@ -201,9 +206,12 @@ class Worker:
         """Whether the server may have an entry of ours here for the device with this slot, now or soon."""
         return self._known.may_name(slot)
 
-    async def seal(self, names: Iterable[str]) -> None:
-        """Seal what the instance has inside by its entries of these names: it is about to go."""
-        await self._requests.seal(names)
+    async def seal(self, names: Iterable[str]) -> bool:
+        """Seal what the instance has inside by its entries of these names: it is about to go.
+
+        Returns whether it has something, and all is sealed.
+        """
+        return await self._requests.seal(names)
 
     # --- what comes next --------------------------------------------------------------------------------
 

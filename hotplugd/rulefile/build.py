@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from hotplugd.model.values import quoted
+from hotplugd.model.text import quoted
 from hotplugd.plan.kinds.registry import is_single
 from hotplugd.rulefile import validate
 from hotplugd.rulefile.decode import Decoder, Field, first_word, what_is

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from hotplugd.model.values import Device, printable
+from hotplugd.model.text import printable
+from hotplugd.model.values import Device
 from hotplugd.rules.keys import PATH
 from hotplugd.rules.match import Match
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
-from hotplugd.model.values import quoted
+from hotplugd.model.text import quoted
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.grammar import EXPECTED, INSTEAD, Key, Shape, Table
+from hotplugd.rulefile.grammar import EXPECTED, Key, Shape, Table
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
+from hotplugd.rulefile.suggest import instead_of
 from hotplugd.rulefile.validate import Complaint
 from hotplugd.rules.keys import KeyGroup, MatchKey
 
@@ -19,7 +19,6 @@ MOST_SHOWN: Final = 100
 
 _NO_VALUE: Final = {"a value": "give it one, or take the key out"}
 _LONGEST: Final = 4096
-_LONGEST_KEY: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Decoder:
         for name, value in node.pairs:
             known = table.key(name.text)
             if known is None:
-                hint = _instead_of(name.text, table) if len(self.diagnostics) < MOST_SHOWN else ""
+                hint = instead_of(name.text, table) if len(self.diagnostics) < MOST_SHOWN else ""
                 self.error(name.span, f"unknown key '{quoted(name.text)}'", hint)
             elif name.text in fields:
                 self.twice(name, fields[name.text].name, known.shape)
@@ -171,24 +170,3 @@ def what_is(node: YamlScalar | YamlSequence | YamlMapping) -> str:
     if isinstance(node, YamlMapping):
         return "keys and values"
     return f"'{quoted(node.text)}'"
-
-
-def _instead_of(name: str, table: Table) -> str:
-    """What to write instead of an unknown key."""
-    known = [key.name for key in table.keys]
-    folded = name.strip().casefold().replace("-", "_")
-    if name == "required":
-        return "never set: a required device that is missing keeps its instance from starting"
-    if folded in INSTEAD:
-        return INSTEAD[folded]
-    if where := table.elsewhere.get(name):
-        return f"`{name}` goes {where}"
-    close = get_close_matches(folded[:_LONGEST_KEY], known, 1)
-    meant = folded if folded in known else table.aliases.get(folded)
-    if meant not in known:
-        meant = close[0] if close else meant
-    if meant in known:
-        return f"did you mean '{meant}'?"
-    if meant is not None and (where := table.elsewhere.get(meant)):
-        return f"did you mean '{meant}' {where}?"
-    return f"keys: {', '.join(known)}"

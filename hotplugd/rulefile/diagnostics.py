@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hotplugd.model.values import printable
+from hotplugd.model.text import printable
 
 Severity = Literal["error", "warning"]
 

@@ -8,7 +8,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Final
 
-from hotplugd.model.values import printable
+from hotplugd.model.text import printable
 from hotplugd.rulefile.build import BuiltRule
 from hotplugd.rulefile.bus_numbers import bus_patterns, bus_warning, path_of_port
 from hotplugd.rulefile.diagnostics import Diagnostic

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from hotplugd.model.values import counted, quoted
+from hotplugd.model.text import counted, quoted
 from hotplugd.rulefile.build import Builder, BuiltRule, RuleName
 from hotplugd.rulefile.decode import MOST_SHOWN
 from hotplugd.rulefile.diagnostics import Diagnostic

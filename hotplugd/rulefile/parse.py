@@ -14,7 +14,7 @@ from typing import Final
 
 import yaml
 
-from hotplugd.model.values import printable
+from hotplugd.model.text import printable
 from hotplugd.rulefile.diagnostics import Diagnostic, Related, Severity
 
 _DEEPEST: Final = 24

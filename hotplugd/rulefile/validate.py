@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from hotplugd.model.values import is_instance_name, is_reserved_path, printable, quoted
+from hotplugd.model.names import is_instance_name, is_reserved_path
+from hotplugd.model.text import printable, quoted
 from hotplugd.plan.kinds.registry import kind_names
 from hotplugd.rules.keys import Form, MatchKey
 from hotplugd.rules.pattern import CharClass, Pattern

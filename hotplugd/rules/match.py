@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from hotplugd.model.values import Device, printable
+from hotplugd.model.text import printable
+from hotplugd.model.values import Device
 from hotplugd.rules.keys import DEVTYPE, SUBSYSTEM, MatchKey
 from hotplugd.rules.pattern import Pattern
 

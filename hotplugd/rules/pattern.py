@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from hotplugd.model.values import printable
+from hotplugd.model.text import printable
 
 _SPECIAL: Final = frozenset("*?[|\\")
 _CLASSES: Final[dict[str, tuple[tuple[str, str], ...]]] = {

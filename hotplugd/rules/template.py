@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from hotplugd.model.values import Device, printable
+from hotplugd.model.text import printable
+from hotplugd.model.values import Device
 from hotplugd.rules.keys import KEYS, MatchKey
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")

@@ -29,7 +29,8 @@ from pylxd.exceptions import ClientConnectionFailed, LXDAPIException, NotFound
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.model.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, written
 from hotplugd.model.ports import Busy, Gone, Member, Refused, ServerError, ServerInfo, Unreachable
-from hotplugd.model.values import Ability, Entry, Instance, InstanceName, plain
+from hotplugd.model.text import plain
+from hotplugd.model.values import Ability, Entry, Instance, InstanceName
 from hotplugd.server import decode
 from hotplugd.server.errors import NOT_LXD, failure, is_left_behind, refusal, short
 from hotplugd.server.events import Identity, Lifecycle, lifecycle

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck, Unreachable
-from hotplugd.model.values import plain
+from hotplugd.model.text import plain
 
 NOT_LXD: Final = "something that is not in LXD's API"
 

@@ -15,8 +15,10 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import aiohttp
 
+from hotplugd.model.names import is_instance_name
 from hotplugd.model.ports import Busy, Unreachable
-from hotplugd.model.values import InstanceName, is_instance_name, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import InstanceName
 from hotplugd.server.errors import refusal, short
 
 # The server pings an event stream every 10 s: three missed pings mean that it is gone.

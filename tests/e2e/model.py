@@ -7,8 +7,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import cast
 
-from tests.lab.container import Container
-from tests.lab.inside import Seen
+from tests.support.lab.container import Container
+from tests.support.lab.inside import Seen
 
 RULES = {
     "one": """\

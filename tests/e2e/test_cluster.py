@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.lab.cluster import Cluster
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.wait import eventually, steadily
-from tests.phones.containers import once_it_is_free
+from tests.support.lab.cluster import Cluster
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.wait import eventually, steadily
+from tests.support.phones.containers import once_it_is_free
 
 Consoles = Callable[[int], list[Console]]
 

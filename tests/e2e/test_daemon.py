@@ -12,13 +12,13 @@ import pytest
 
 from hotplugd.host.slots import Notes, is_alone
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.fuse import hanging
-from tests.lab.inside import Seen
-from tests.lab.kernel import Console, Zram
-from tests.lab.server import Server
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.fuse import hanging
+from tests.support.lab.inside import Seen
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually, steadily
 
 _CLOCK_TICKS = 100  # a second, as /proc/PID/stat counts (proc(5), sysconf(_SC_CLK_TCK))
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.restless import DISTURBERS
-from tests.lab.server import Server
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.restless import DISTURBERS
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually, steadily
 
 _FREE = 40
 
@@ -80,6 +82,12 @@ def test_a_device_that_flaps_is_held_off_and_said_and_is_there_once_it_is_calm(
         assert bad.look(flapping.node) is None
     assert said <= 2 * _FREE + 5
     flapping.plug()
+    for words in (["explain", flapping.node], ["plan"]):
+        (held,) = json.loads(running.ask(*words, "--json").stdout)["holds"]
+        assert (held["place"], held["instance"]) == (flapping.syspath, "")
+        assert timedelta() < datetime.fromisoformat(held["until"]) - datetime.now(UTC) < timedelta(seconds=16)
+        line = next(each for each in running.ask(*words).stdout.splitlines() if "is held until" in each)
+        assert f"UTC, because kernel:{_name(flapping)} at {flapping.syspath} was plugged in" in line
     eventually(lambda: bad.look(flapping.node), 40)
     eventually(lambda: not _problems(running))
     flapping.unplug()

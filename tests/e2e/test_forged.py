@@ -9,10 +9,10 @@ import pytest
 
 from hotplugd.model.entry import MARK_INSTANCE, MARK_LINKS, MARK_SEEN, MARK_SLOT, MARK_VERSION
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.kernel import Console, Veth
-from tests.lab.wait import eventually
-from tests.phones.containers import once_it_is_free
+from tests.support.lab.container import Container
+from tests.support.lab.kernel import Console, Veth
+from tests.support.lab.wait import eventually
+from tests.support.phones.containers import once_it_is_free
 
 NAME = "hp-00000000000000ff"
 _NODE = {"type": "unix-char", "source": "/dev/null", "path": "/dev/forged", "required": "false"}

@@ -10,13 +10,15 @@ from typing import Final, cast
 
 import pytest
 
-from tests.lab.api import Json
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console, Zram
-from tests.lab.server import Server
-from tests.lab.wait import eventually
-from tests.phones.containers import once_it_is_free
+from tests.support.lab.api import Json
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon, command
+from tests.support.lab.handle import Handle
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.server import Server
+from tests.support.lab.uevents import socket_unit
+from tests.support.lab.wait import eventually
+from tests.support.phones.containers import once_it_is_free
 
 _PORT: Final = 18445
 
@@ -62,16 +64,19 @@ def lab(own_server: Server) -> Container:
 
 
 @pytest.fixture
-def over_https(address: str, home: Path) -> Iterator[Daemon]:
+def over_https(own_server: Server, address: str, home: Path, tmp_path: Path) -> Iterator[Daemon]:
     """A daemon that has not been started, for the server at its https address."""
     environment = {**os.environ, "HOME": str(home), "HTTPS_PROXY": "http://127.0.0.1:9"}
     environment |= {"REQUESTS_CA_BUNDLE": "/dev/null"}
     environment.pop("LXD_DIR", None)
-    daemon = Daemon(Path(), "rules: []\n", environment)
-    text = daemon.config.read_text().replace("server: .", f"server: https://{address}:{_PORT}")
-    daemon.config.write_text(text)
-    yield daemon
-    daemon.close()
+    seal = tmp_path / "seal"
+    # By its address it is not known where the server has its files, which here is in no usual place.
+    with socket_unit(seal, *command(), "seal", str(own_server.data)):
+        daemon = Daemon(Path(), "rules: []\n", environment, seal=seal)
+        text = daemon.config.read_text().replace("server: .", f"server: https://{address}:{_PORT}")
+        daemon.config.write_text(text)
+        yield daemon
+        daemon.close()
 
 
 def rules(*nodes: str, project: str = "default", subsystem: str = "vc") -> str:
@@ -94,8 +99,11 @@ def test_it_is_as_over_the_socket(
     # Its events are heard, too.
     once_it_is_free(container.restart)
     eventually(lambda: container.look(console.node))
-    console.unplug()
-    eventually(lambda: container.look(console.node) is None)
+    with Handle(container, console.node) as handle:
+        console.unplug()
+        eventually(lambda: container.look(console.node) is None)
+        assert handle.sealed
+    assert over_https.status()["problems"] == []
 
 
 def test_a_restricted_certificate_is_enough_for_its_project(

@@ -11,11 +11,11 @@ from typing import cast
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.api import ServerError
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Veth
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.api import ServerError
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Veth
+from tests.support.lab.wait import eventually, steadily
 
 
 def rules(veth: Veth, *, to: str, more: str = "") -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Veth, Zram
-from tests.lab.server import Server
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Veth, Zram
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 
 _RULES = Path("/run/udev/rules.d")
 

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.kernel import Console
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.kernel import Console
+from tests.support.lab.wait import eventually
 
 LINK = "/dev/serial/by-id/usb-some.board-if00"
 

@@ -8,11 +8,11 @@ from signal import Signals
 
 import pytest
 
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console, Zram
-from tests.lab.server import Server
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 
 _PLACE = "/dev/lab"
 

@@ -25,14 +25,14 @@ from hypothesis.stateful import (
 )
 
 from tests.e2e.model import BROKEN, CONSOLES, RULES, SCREEN, Instance, see, wanted
-from tests.lab.api import ServerError
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.patience import patiently
-from tests.lab.server import Server
-from tests.lab.udevd import settle
-from tests.lab.wait import NotInTime, eventually
+from tests.support.lab.api import ServerError
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.patience import patiently
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import NotInTime, eventually
 
 _NAMES = ("ma", "mb", "mc")
 _DEADLINE = 40.0

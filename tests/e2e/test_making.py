@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.server import Server
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually, steadily
 
 # Over the second for which hotplugd leaves alone what was made.
 _LONG = 1.3

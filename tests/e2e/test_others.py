@@ -9,11 +9,11 @@ from typing import cast
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Zram
-from tests.lab.usb import Phone, Plugged, Usb
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Zram
+from tests.support.lab.usb import Phone, Plugged, Usb
+from tests.support.lab.wait import eventually, steadily
 
 Problems = list[dict[str, str]]
 FOREIGN = "its entry 'theirs', which is not ours"

@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.usb import ADB, Phone, Plugged, Usb
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.usb import ADB, Phone, Plugged, Usb
+from tests.support.lab.wait import eventually, steadily
 
 KEYBOARD = "03:01:01"
 

@@ -6,18 +6,21 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from signal import Signals
 
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.handle import Handle
-from tests.lab.kernel import Console, Zram
-from tests.lab.server import Server
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.faults import Late, Refuse
+from tests.support.lab.handle import Catcher, Handle
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.proxy import Fault, Proxy
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 
 NOTHING = "rules:\n  - {name: nothing, match: {subsystem: none}, ignore: true}\n"
 
@@ -118,6 +121,50 @@ def test_after_an_update(container: Container, console: Console, daemon: StartDa
         is_shut(handle)
 
 
+def test_what_the_server_refuses_to_change_goes_on_working(
+    server: Server, container: Container, console: Console
+) -> None:
+    with (
+        Proxy(server.data / "proxy", server.socket) as proxy,
+        Daemon(proxy.socket, rule(console, container, ', mode: "0660"')) as running,
+    ):
+        console.plug()
+        with attached(console, container) as handle:
+            with proxy.fault(Fault(Refuse(400, "no such mode here"), f"PATCH /1.0/instances/{container}")):
+                running.write_rules(rule(console, container, ', mode: "0640"'))
+                running.reload()
+                eventually(lambda: "cannot update in" in str(running.status()["problems"]))
+                assert "no such mode here" in str(running.status()["problems"])
+                assert (handle.sealed, handle.open()) == (False, "done")
+            eventually(lambda: (seen := container.look(console.node)) and seen.mode == 0o640)
+            is_shut(handle)
+        assert running.status()["problems"] == []
+
+
+def test_what_the_server_refuses_to_take_out_is_sealed_and_said(
+    server: Server, container: Container, console: Console
+) -> None:
+    with (
+        Proxy(server.data / "proxy", server.socket) as proxy,
+        Daemon(proxy.socket, rule(console, container)) as running,
+    ):
+        console.plug()
+        with attached(console, container) as handle:
+            (name,) = [each for each in container.devices if each.startswith("hp-")]
+            with proxy.fault(Fault(Refuse(400, "not now"), f"PUT /1.0/instances/{container}")):
+                running.write_rules(NOTHING)
+                running.reload()
+                eventually(lambda: "cannot remove in" in str(running.status()["problems"]))
+                problems = str(running.status()["problems"])
+                assert "not now; its node in there is sealed" in problems
+                # Who does as it says is rid of it.
+                assert f"`lxc config device remove {container} {name}`" in problems
+                is_shut(handle)
+                container.remove_device(name)
+                eventually(lambda: running.status()["problems"] == [])
+                eventually(lambda: container.look(console.node) is None)
+
+
 @pytest.mark.parametrize(
     "hide",
     [
@@ -214,6 +261,67 @@ def test_privileged_containers(
         eventually(lambda: handle.sealed)
 
 
+def test_root_in_a_privileged_container_opens_nothing_that_was_taken_out(
+    launch: Callable[..., Container], console: Console, daemon: StartDaemon
+) -> None:
+    container = launch(config={"security.privileged": "true"})
+    running = daemon(rule(console, container))
+    console.plug()
+    with attached(console, container) as handle:
+        assert handle.open() == "done"
+        running.write_rules(NOTHING)
+        running.reload()
+        is_gone(console, container)
+        eventually(lambda: handle.sealed)
+        # It is the host's root and unseals it; the control group is what is left.
+        assert handle.undo() == ["done", "done", "EPERM"]
+        own = ("mknod", "/root/own", "c", "7", str(128 + console.number))
+        assert container.run(*own).code == 0
+        opened = container.run("dd", "if=/root/own", "of=/dev/null", "count=1")
+        assert (opened.code, "Operation not permitted" in opened.output) == (1, True)
+
+
+def test_what_is_pulled_before_the_server_has_answered(
+    server: Server, container: Container, console: Console
+) -> None:
+    # Beside the server's own socket: the server's files are looked for there.
+    with (
+        Proxy(server.data / "proxy", server.socket) as proxy,
+        Daemon(proxy.socket, rule(console, container)) as running,
+    ):
+        with proxy.fault(Fault(Late(), "PATCH")) as (late,):
+            console.plug()
+            eventually(lambda: container.look(console.node))
+            with Handle(container, console.node) as handle:
+                assert (handle.open(), late.met) == ("done", 1)
+                console.unplug()
+                is_shut(handle)
+                assert running.status()["attachments"] == []
+        is_gone(console, container)
+        eventually(lambda: running.status()["problems"] == [])
+
+
+def test_what_is_pulled_at_any_moment_while_it_goes_in(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    running = daemon(rule(console, container))
+    with Catcher(container, console.node) as catcher:
+        for moment in range(25):
+            console.plug()
+            pulled = time.monotonic() + 0.002 * moment
+            eventually(partial(_has_come, pulled), pause=0.0001)
+            console.unplug()
+            eventually(lambda: running.status()["pending"] == [])
+            is_gone(console, container)
+        assert catcher.caught() > 5
+        eventually(lambda: catcher.sealed)
+    assert running.status()["problems"] == []
+
+
+def _has_come(moment: float) -> bool:
+    return time.monotonic() >= moment
+
+
 def test_one_that_was_sealed_and_not_taken_out_is_repaired(
     container: Container, console: Console, daemon: StartDaemon
 ) -> None:
@@ -240,7 +348,7 @@ def sealers(daemon: Daemon) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes().endswith(b"/seal.py\0"):
+            if b"\0hotplugd.container.seal_helper\0" in path.read_bytes():
                 parent = path.with_name("stat").read_text().rpartition(")")[2].split()[1]
                 found += [int(path.parent.name)] if int(parent) == daemon.pid else []
         except OSError:
@@ -268,7 +376,7 @@ def test_a_program_that_hangs_delays_little_and_is_said(
 def test_where_nothing_can_be_sealed_devices_go_all_the_same_and_it_is_said(
     server: Server, container: Container, console: Console, project: Path
 ) -> None:
-    unit = (sys.executable, "-m", "tests.lab.confine", str(project / "systemd/hotplugd.service"))
+    unit = (sys.executable, "-m", "tests.support.lab.confine", str(project / "systemd/hotplugd.service"))
     with Daemon(server.socket, rule(console, container), within=unit) as running:
         console.plug()
         with attached(console, container) as handle:

@@ -19,14 +19,14 @@ from pathlib import Path
 import pytest
 
 from hotplugd.model.entry import SLOTS
-from tests.lab.api import ServerError
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.patience import patiently
-from tests.lab.server import Server
-from tests.lab.udevd import settle
-from tests.lab.wait import ended, eventually, steadily
+from tests.support.lab.api import ServerError
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.patience import patiently
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import ended, eventually, steadily
 
 # One that an init does not end by: the stop waits until it ends otherwise.
 IGNORED = {"raw.lxc": "lxc.signal.halt = SIGURG"}

@@ -17,11 +17,11 @@ import pytest
 
 from hotplugd.app.systemd import MESSAGE_IDS
 from tests.fuzz.holds import can_be_shown
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon, command
-from tests.lab.server import Server
-from tests.lab.usb import Phone, Plugged, Usb
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon, command
+from tests.support.lab.server import Server
+from tests.support.lab.usb import Phone, Plugged, Usb
+from tests.support.lab.wait import eventually
 
 _CANARY = Path("/dev/shm/hp-canary")
 # What udev's properties can have in them: no NUL, and no line's end where they come from a file.

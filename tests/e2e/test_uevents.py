@@ -18,12 +18,12 @@ import pytest
 
 from tests.conftest import StartDaemon
 from tests.e2e.test_daemon import names, rules, there
-from tests.lab.container import HOSTS_NETWORK, Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console, Zram
-from tests.lab.uevents import ENTER, KERNEL, LIBUDEV, listening, monitor
-from tests.lab.usb import Phone, Usb
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.container import HOSTS_NETWORK, Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.uevents import ENTER, KERNEL, LIBUDEV, listening, monitor
+from tests.support.lab.usb import Phone, Usb
+from tests.support.lab.wait import eventually, steadily
 
 ADD = ["add kernel", "add libudev"]
 REMOVE = ["remove kernel", "remove libudev"]
@@ -42,7 +42,7 @@ def program(running: Daemon) -> int:
         # A thread, or what it has started, may end meanwhile.
         with suppress(FileNotFoundError, ProcessLookupError):
             for child in (task / "children").read_text().split():
-                if b"/inject.py" in Path("/proc", child, "cmdline").read_bytes():
+                if b"\0hotplugd.container.inject_helper\0" in Path("/proc", child, "cmdline").read_bytes():
                     return int(child)
     return 0
 

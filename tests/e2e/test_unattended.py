@@ -23,12 +23,12 @@ from tests.e2e.test_stopping import (
     start,
     stop,
 )
-from tests.lab.api import Api
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.server import Server
-from tests.lab.udevd import settle
-from tests.lab.wait import NotInTime, eventually, steadily
+from tests.support.lab.api import Api
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import NotInTime, eventually, steadily
 
 # One that a forced stop does not end either.
 NOT_KILLED = {"raw.lxc": "lxc.signal.stop = SIGURG"}

@@ -26,10 +26,10 @@ from tests.e2e.test_interfaces import (
     take,
     verified,
 )
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Veth
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Veth
+from tests.support.lab.wait import eventually, steadily
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.lab.container import Container
-from tests.lab.kernel import Console
+from tests.support.lab.container import Container
+from tests.support.lab.kernel import Console
 
 
 def rules(to: str, *consoles: Console) -> str:

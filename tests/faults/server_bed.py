@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Final, Self, cast
 
 from hotplugd.app.control import ask
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.proxy import Proxy
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.proxy import Proxy
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 
 _CLOCK_TICKS: Final = 100  # a second, as /proc/PID/stat counts (proc(5), sysconf(_SC_CLK_TCK))
 _WATCHDOG: Final = 1.0  # hotplugd feeds it twice in that
@@ -50,9 +50,9 @@ class Bed:
     one … four    a console for each
     """
 
-    def __init__(self, server: Server, folder: Path, names: str) -> None:
+    def __init__(self, server: Server, names: str) -> None:
         self.server = server
-        self.proxy = Proxy(folder / "proxy", server.socket)
+        self.proxy = Proxy(server.data / f"proxy-{names}", server.socket)
         self._undo = ExitStack()
         self._names = names
 

@@ -25,14 +25,14 @@ from hotplugd.server import events
 from hotplugd.server.client import Lxd
 from hotplugd.server.events import Lifecycle
 from tests.faults.host import there
-from tests.lab.container import Container
-from tests.lab.faults import Drip, Endless, Frames, Hang, Say, Twist, answer, document, frame
-from tests.lab.kernel import Console
-from tests.lab.proxy import Act, Fault, Proxy
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.wait import eventually, steadily
 from tests.soak.figures import measure
+from tests.support.lab.container import Container
+from tests.support.lab.faults import Drip, Endless, Frames, Hang, Say, Twist, answer, document, frame
+from tests.support.lab.kernel import Console
+from tests.support.lab.proxy import Act, Fault, Proxy
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually, steadily
 
 T = TypeVar("T")
 

@@ -15,12 +15,12 @@ import pytest
 
 from tests.conftest import StartDaemon
 from tests.faults.host import rules, there
-from tests.lab.clock import Clock
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.wait import eventually, steadily
 from tests.soak.figures import cpu
+from tests.support.lab.clock import Clock
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.wait import eventually, steadily
 
 _YEAR: Final = 365 * 24 * 3600
 _IDLE: Final = 2.0

@@ -12,15 +12,15 @@ import pytest
 
 from tests.conftest import StartDaemon
 from tests.faults.host import rules, there
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console, Zram
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.shortage import no_more_descriptors
-from tests.lab.udevd import settle
-from tests.lab.wait import ended, eventually, steadily
 from tests.soak.figures import cpu
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.shortage import no_more_descriptors
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import ended, eventually, steadily
 
 _SECONDS = 3.0
 # What failed for long is tried again after 30 s at most.

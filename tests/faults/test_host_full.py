@@ -16,11 +16,11 @@ from typing import cast
 import pytest
 
 from tests.faults.host import rules, there
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.server import Server
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 
 _LINKS = "/dev/hotplugd"
 

@@ -10,13 +10,13 @@ from typing import cast
 
 from tests.conftest import StartDaemon
 from tests.faults.host import rules, there
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.wait import eventually
 from tests.soak.figures import growth, measure
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 
 _A_SECOND = 100
 _SIGNALS = 400

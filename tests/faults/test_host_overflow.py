@@ -10,14 +10,14 @@ from typing import cast
 
 from tests.conftest import StartDaemon
 from tests.faults.host import ours, rules, there
-from tests.lab.container import Container
-from tests.lab.kernel import Console
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.shortage import shrink
-from tests.lab.udevd import settle
-from tests.lab.wait import eventually, steadily
 from tests.soak.figures import cpu
+from tests.support.lab.container import Container
+from tests.support.lab.kernel import Console
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.shortage import shrink
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import eventually, steadily
 
 _EVENTS = 5_000
 _A_PLUG_AND_UNPLUG = 6  # three devices come, three go

@@ -8,14 +8,14 @@ from signal import Signals
 
 from tests.conftest import StartDaemon
 from tests.faults.host import ours, rules, there
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.patience import patiently
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.udevd import settle
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.patience import patiently
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import eventually
 
 _PLUGS = 500
 

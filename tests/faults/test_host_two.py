@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from tests.conftest import StartDaemon
 from tests.faults.host import ours, rules, there
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 
 
 def test_the_second_says_so_and_ends_while_the_first_goes_on_in_a_storm(

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.host import rules, there
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.server import Server
-from tests.lab.shortage import no_more_descriptors
-from tests.lab.wait import NotInTime, eventually, steadily
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.server import Server
+from tests.support.lab.shortage import no_more_descriptors
+from tests.support.lab.wait import NotInTime, eventually, steadily
 
 _WATCHDOG: Final = 1.0
 _WATCHED: Final = {**os.environ, "WATCHDOG_USEC": f"{_WATCHDOG * 1e6:.0f}"}

@@ -17,8 +17,8 @@ from hotplugd.model.ports import ServerError, Unreachable
 from hotplugd.model.values import Instance, InstanceName
 from hotplugd.server import client, events
 from hotplugd.server.client import Lxd
-from tests.lab.hostile import hostile
-from tests.lab.strain import Strain, strained
+from tests.support.lab.hostile import hostile
+from tests.support.lab.strain import Strain, strained
 
 T = TypeVar("T")
 

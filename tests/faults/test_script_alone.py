@@ -14,13 +14,13 @@ from typing import Final
 import pytest
 
 from tests.faults.host import there
-from tests.lab.container import Container
-from tests.lab.kernel import Console
-from tests.lab.patience import patiently
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.udevd import settle
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.container import Container
+from tests.support.lab.kernel import Console
+from tests.support.lab.patience import patiently
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import eventually, steadily
 
 _WHILE: Final = 0.5
 

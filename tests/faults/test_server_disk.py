@@ -13,9 +13,9 @@ from tempfile import mkdtemp
 import pytest
 
 from tests.faults.server_bed import Bed, ours, there
-from tests.lab.container import Container
-from tests.lab.server import Server
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 
 # LXD's database begins with some 25 MB.
 _SIZE = "64m"
@@ -73,10 +73,10 @@ def test_a_full_disk_fails(small: Path) -> None:
     assert failed.value.errno == errno.ENOSPC
 
 
-def test_its_disk_is_full(small: Path, tmp_path: Path) -> None:
+def test_its_disk_is_full(small: Path) -> None:
     with ExitStack() as undo:
         server = undo.enter_context(Server(small))
-        bed = undo.enter_context(Bed(server, tmp_path, "full"))
+        bed = undo.enter_context(Bed(server, "full"))
         pad(server, bed.hurt)
         pad(server, bed.theirs)
         bed.two.plug()
@@ -97,11 +97,11 @@ def test_its_disk_is_full(small: Path, tmp_path: Path) -> None:
         bed.clean()
 
 
-def test_what_it_could_neither_write_down_nor_take_back_does_not_stay(small: Path, tmp_path: Path) -> None:
+def test_what_it_could_neither_write_down_nor_take_back_does_not_stay(small: Path) -> None:
     """With the script it does: LXD knows of no such entry, and the script has ended."""
     with ExitStack() as undo:
         server = undo.enter_context(Server(small))
-        bed = undo.enter_context(Bed(server, tmp_path, "half"))
+        bed = undo.enter_context(Bed(server, "half"))
         pad(server, bed.hurt)
         pad(server, bed.theirs)
         bed.settled()

@@ -13,8 +13,8 @@ from typing import Final, Literal, cast
 import pytest
 
 from tests.faults.server_bed import Bed, ours, there
-from tests.lab.api import Json
-from tests.lab.faults import (
+from tests.support.lab.api import Json
+from tests.support.lab.faults import (
     Endless,
     Half,
     HalfRequest,
@@ -27,11 +27,11 @@ from tests.lab.faults import (
     answer,
     document,
 )
-from tests.lab.proxy import Act, Fault
-from tests.lab.script import Script
-from tests.lab.server import Server
-from tests.lab.udevd import settle
-from tests.lab.wait import eventually
+from tests.support.lab.proxy import Act, Fault
+from tests.support.lab.script import Script
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import eventually
 
 _WRITE: Final = r"(PATCH|PUT) /1.0/instances/{}\b"
 _READ: Final = r"GET /1.0/instances/{}[? ]"
@@ -39,8 +39,8 @@ _WAIT: Final = r"GET /1.0/operations/[^/]+/wait"
 
 
 @pytest.fixture(scope="module")
-def shared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    with Bed(server, tmp_path_factory.mktemp("p"), "in") as one:
+def shared(server: Server) -> Iterator[Bed]:
+    with Bed(server, "in") as one:
         yield one
 
 

@@ -13,18 +13,18 @@ from typing import Final
 import pytest
 
 from tests.faults.server_bed import Bed, there
-from tests.lab.faults import Frames, Half, Hang, Refuse, Say, answer, document, frame
-from tests.lab.proxy import Act, Fault
-from tests.lab.server import Server
-from tests.lab.wait import eventually, steadily
+from tests.support.lab.faults import Frames, Half, Hang, Refuse, Say, answer, document, frame
+from tests.support.lab.proxy import Act, Fault
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually, steadily
 
 _LIST: Final = r"GET /1.0/instances\?recursion"
 _EVENTS: Final = "GET /1.0/events"
 
 
 @pytest.fixture(scope="module")
-def shared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    with Bed(server, tmp_path_factory.mktemp("p"), "all") as one:
+def shared(server: Server) -> Iterator[Bed]:
+    with Bed(server, "all") as one:
         yield one
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from hotplugd.model.entry import MARK, is_ours, place_of
-from hotplugd.model.values import Device, is_instance_name, is_reserved_path
+from hotplugd.model.names import is_instance_name, is_reserved_path
+from hotplugd.model.values import Device
 from hotplugd.plan.change import Change
 from hotplugd.rulefile.diagnostics import Diagnostic, Related
 from hotplugd.rules.ruleset import RuleSet

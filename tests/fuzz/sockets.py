@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from hotplugd.aio.helper_loop import DONE, serve_one
 from hotplugd.app.control import ControlError, ask, serve
 from hotplugd.container import inject_helper, root
 from hotplugd.container.root import Lost
@@ -141,13 +142,13 @@ def injections(data: bytes) -> None:
         for each in given:
             os.close(each)
         held = _descriptors()
-        served = inject_helper._serve(theirs, own)
+        served = serve_one(theirs, inject_helper.LIMITS, inject_helper.handler(own))
         assert _descriptors() == held, "a descriptor was left open"
         assert served == bool(message)
         if served:
             answer = ours.recv(1 << 16, socket.MSG_DONTWAIT)
-            assert 0 < len(answer) <= inject_helper.ANSWER_MOST
-            assert answer != inject_helper.DONE, "it spoke into the host's own namespace"
+            assert 0 < len(answer) <= inject_helper.LIMITS.answer
+            assert answer != DONE, "it spoke into the host's own namespace"
     assert os.stat("/proc/thread-self/ns/net").st_ino == before
 
 

@@ -8,25 +8,27 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import Final
 
-from hotplugd.app.documents import attachment_json, change_json, explain_json, problem_json
+from hotplugd.app.documents import attachment_json, change_json, explain_json, hold_json, problem_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.cli import common, explain, status
 from hotplugd.container.uevent import kernel_form, libudev_form
 from hotplugd.host.open_files import Holder
 from hotplugd.host.present import restored
 from hotplugd.model.entry import is_ours, links_of
+from hotplugd.model.names import is_instance_name
 from hotplugd.model.nic_snapshot import recall
 from hotplugd.model.uevent import Uevent
-from hotplugd.model.values import Device, Entry, Instance, is_instance_name
+from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.plan.change import Plan
 from hotplugd.plan.desired import Wants, wants
 from hotplugd.plan.identity import identity
 from hotplugd.plan.ownership import Claims, withheld
 from hotplugd.plan.planner import plan_instance
+from hotplugd.reconcile.holds import Held, Wait
 from hotplugd.rules.ruleset import RuleSet, Verdict
 from tests.fuzz import holds, made
 from tests.fuzz.feed import Feed
-from tests.lab.uevents import KERNEL, LIBUDEV, parse
+from tests.support.lab.uevents import KERNEL, LIBUDEV, parse
 
 # One for all: click keeps each stream that it has ever written to.
 _SCREEN: Final = StringIO()
@@ -155,6 +157,10 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
                 "server": {"address": name, "software": "lxd", "version": name, "connected": True},
                 "attachments": [attachment_json(each) for each in attached],
                 "pending": [change_json(each) for each in changes],
+                "holds": [
+                    hold_json(Held(each.device, each.rule, Wait(9.0, each.message), None, name), "2026-01-01")
+                    for each in problems
+                ],
                 "problems": [problem_json(each) for each in problems],
             }
         )  # fmt: skip

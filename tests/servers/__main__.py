@@ -19,11 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from tests.lab import debian
-from tests.lab.debian import PROJECT
-from tests.lab.stop import clean_up_when_told_to_end
 from tests.servers import root
 from tests.servers.table import SERVERS, Row
+from tests.support.lab import debian
+from tests.support.lab.debian import PROJECT
+from tests.support.lab.stop import clean_up_when_told_to_end
 
 _ENTER: Final = Path(__file__).with_name("enter.sh")
 _MOST: Final = 3600.0
@@ -31,12 +31,12 @@ _GENTLY: Final = 60.0
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Everything with a server, udevd or a device of the kernel's.
 _TESTS: Final = (
-    "tests/cli",
+    "tests/e2e/cli",
     "tests/e2e",
     "tests/faults",
-    "tests/udev",
-    "tests/test_lab.py",
-    "tests/test_lxd.py",
+    "tests/kernel/udev",
+    "tests/kernel/support/test_lab.py",
+    "tests/e2e/test_client.py",
 )
 # $1 an empty folder, $2 a new control group; the rest is run with that group as the root of all. A group with
 # groups below it holds no process itself: ours are in what servers take for systemd's, and theirs beside it.

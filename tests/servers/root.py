@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tests.lab import debian
 from tests.servers.table import Row
+from tests.support.lab import debian
 
 PYTHON: Final = f"{debian.VENV}/bin/python"
 # Where the project is in it.

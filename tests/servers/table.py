@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tests.lab.server import Software
+from tests.support.lab.server import Software
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,12 @@ from random import Random
 from signal import Signals
 from typing import Final
 
-from tests.lab.api import ServerError
-from tests.lab.stop import clean_up_when_told_to_end
-from tests.lab.udevd import udevd
 from tests.soak.report import Diary, growth_of, keep, table, told
 from tests.soak.scene import Scene
 from tests.soak.soak import Plan, Soak
+from tests.support.lab.api import ServerError
+from tests.support.lab.stop import clean_up_when_told_to_end
+from tests.support.lab.udevd import udevd
 
 _CONSOLES: Final = 8
 _CRASHES: Final = Plan(plugs=10_000, people=20, daemon=200, server=1_000, quiet=110)

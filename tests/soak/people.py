@@ -9,12 +9,12 @@ from signal import Signals
 from typing import Final
 
 from tests.e2e.model import CONSOLES
-from tests.lab.api import ServerError
-from tests.lab.container import Container
-from tests.lab.patience import patiently
-from tests.lab.wait import eventually
 from tests.soak.figures import times
 from tests.soak.scene import NAMES, Scene
+from tests.support.lab.api import ServerError
+from tests.support.lab.container import Container
+from tests.support.lab.patience import patiently
+from tests.support.lab.wait import eventually
 
 _FOREIGN: Final = {"type": "unix-char", "source": "/dev/zero", "path": "/dev/cam"}
 _EDITS: Final = {"mode": "0777", "path": "/dev/edited", "user.hotplugd.device": "something else"}

@@ -15,14 +15,14 @@ from typing import Final, Self, cast
 from hotplugd.host.sysfs import boot
 from hotplugd.model.entry import slot_links, slot_made, slot_node, slot_of_file
 from tests.e2e.model import Instance, see
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.kernel import Console
-from tests.lab.patience import patiently
-from tests.lab.server import Server
-from tests.lab.udevd import trigger
-from tests.lab.wait import ended, eventually
 from tests.soak.figures import looked_into
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.patience import patiently
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import trigger
+from tests.support.lab.wait import ended, eventually
 
 # The first four are in the rules; what is called otherwise gets nothing.
 NAMES: Final = ("soak-a", "soak-b", "soak-c", "soak-d", "soak-e", "soak-f")

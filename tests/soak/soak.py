@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from tests.lab.wait import NotInTime, eventually
 from tests.soak.figures import Figures, measure, times
 from tests.soak.people import People
 from tests.soak.scene import Scene
+from tests.support.lab.wait import NotInTime, eventually
 
 # A plug that is waited for is waited for so long: its container may not run, or not be there.
 _PATIENCE: Final = 0.3

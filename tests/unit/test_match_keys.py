@@ -19,7 +19,7 @@ from hotplugd.rulefile.load import Loaded, parse
 from hotplugd.rulefile.reference import reference
 from hotplugd.rules.keys import GROUPS, KEYS, Form, MatchKey
 from hotplugd.rules.udev_ignore import ignore_rules
-from tests.devices import plugged
+from tests.support.devices import plugged
 from tests.unit.devices import PHONE
 
 SLOT = MatchKey(

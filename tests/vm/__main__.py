@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Final
 
-from tests.lab.stop import clean_up_when_told_to_end
+from tests.support.lab.stop import clean_up_when_told_to_end
 from tests.vm.guest import RESULTS, SCRIPT, SYSTEMD, Outcome, boot, make_disk
 from tests.vm.image import Image, image
 
@@ -41,7 +41,17 @@ _CASES: Final = "tests/vm/cases"
 _HARDWARE: Final = (f"{_CASES}/case_hardware.py", f"{_CASES}/case_devices.py")
 _ATTACKS: Final = tuple(
     f"{_CASES}/case_{name}.py"
-    for name in ("buses", "flapping", "forged", "interfaces", "others", "sealed", "strangers", "udevd")
+    for name in (
+        "buses",
+        "camera",
+        "flapping",
+        "forged",
+        "interfaces",
+        "others",
+        "sealed",
+        "strangers",
+        "udevd",
+    )
 )
 _UNMARKED: Final = "not first_boot and not second_boot and not crashes"
 GROUPS: Final = {
@@ -57,7 +67,7 @@ GROUPS: Final = {
             tuple(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents")),
             _HARDWARE,
             # What runs with the builder's LXD elsewhere.
-            ("tests/test_server.py", "tests/e2e/test_daemon.py", "tests/e2e/test_lost_update.py"),
+            ("tests/e2e/test_server.py", "tests/e2e/test_daemon.py", "tests/e2e/test_lost_update.py"),
         ),
         server="incus",
     ),

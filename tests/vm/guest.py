@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from tests.lab.debian import PROJECT
+from tests.support.lab.debian import PROJECT
 from tests.vm.hands import hands
 from tests.vm.image import Image
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.lab import debian
-from tests.lab.debian import PROJECT, lines, run
+from tests.support.lab import debian
+from tests.support.lab.debian import PROJECT, lines, run
 
 _RELEASE: Final = "bookworm"
 _PACKAGES: Final = (
@@ -34,7 +34,10 @@ _LEFT_OUT: Final = (
     "drivers/net/ethernet", "drivers/net/wireless", "sound",
 )  # fmt: skip
 # What is plugged into it (hands.py) all the same.
-_NOT_LEFT_OUT: Final = ("drivers/net/ethernet/intel/e1000e",)
+_NOT_LEFT_OUT: Final = (
+    "drivers/net/ethernet/intel/e1000e",
+    *(f"drivers/media/{each}" for each in ("usb/uvc", "v4l2-core", "mc", "common")),
+)
 _FIRST_MODULES: Final = (
     "virtio_pci",
     "virtio_blk",
@@ -126,7 +129,7 @@ def _kernel(folder: Path, root: Path) -> None:
     for name in _LEFT_OUT:
         shutil.rmtree(modules / "kernel" / name)
     for each in kept:
-        each.parent.mkdir(parents=True)
+        each.parent.mkdir(parents=True, exist_ok=True)
         (unpacked / each.name).rename(each)
     (folder / "vmlinux").write_bytes(_uncompressed(next((unpacked / "boot").glob("vmlinuz-*")).read_bytes()))
     version = modules.name

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
-from tests.lab.wait import eventually
+from tests.support.lab.wait import eventually
 from tests.vm.protocol import (
     CONTROLLER,
     LONGEST,

@@ -6,7 +6,7 @@ import sys
 from signal import Signals
 from typing import Final
 
-from tests.lab.stop import clean_up_when_told_to_end
+from tests.support.lab.stop import clean_up_when_told_to_end
 from tests.vm.guest import RESULTS, boot
 from tests.vm.image import image
 

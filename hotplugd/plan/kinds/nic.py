@@ -18,7 +18,8 @@ from typing import Final
 from hotplugd.model import nic_slot
 from hotplugd.model.entry import MARK_SEEN
 from hotplugd.model.nic_snapshot import remember
-from hotplugd.model.values import Device, Entry, Inside, Instance, quoted
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, Entry, Inside, Instance
 from hotplugd.plan.kinds.kind import BOTH, Claim, Facts, Kind, Reading, Want
 from hotplugd.plan.kinds.reading import by_interface, pci_address
 from hotplugd.rules.ruleset import Attach

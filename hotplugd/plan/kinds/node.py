@@ -16,7 +16,9 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.entry import slot_links, slot_node
-from hotplugd.model.values import Device, Entry, Inside, Instance, is_reserved_path, quoted
+from hotplugd.model.names import is_reserved_path
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, Entry, Inside, Instance
 from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, Claim, Facts, Kind, Reading, Want
 from hotplugd.plan.kinds.reading import NUMBER, by_path
 from hotplugd.rules.ruleset import Attach
@@ -156,3 +158,14 @@ class Node(Kind):
             # It was about to go, and the server did not take it out.
             return SEALED if node.sealed and int(want.attach.mode or "1", 8) else ""
         return str(node.devnum) if node.devnum else "no device node"
+
+
+def wrong_mode(want: Want, inside: Inside | None) -> str:
+    """What is wrong with the mode of the device's node inside, or empty."""
+    node = inside.nodes.get(want.target) if inside is not None else None
+    if want.attach.mode is None or node is None or node.mode == int(want.attach.mode, 8):
+        return ""
+    return (
+        f"{want.target} in {want.instance} has mode {node.mode:04o}, the rule says {want.attach.mode}: "
+        f"something inside changed it"
+    )

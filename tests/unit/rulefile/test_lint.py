@@ -10,7 +10,7 @@ from hotplugd.rulefile.decode import MOST_SHOWN
 from hotplugd.rulefile.lint import implies
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.match import Match
-from tests.devices import rule, ruleset
+from tests.support.devices import rule, ruleset
 
 
 def match(text: str) -> Match:

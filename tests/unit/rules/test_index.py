@@ -7,7 +7,7 @@ import pytest
 from hotplugd.model.values import Device
 from hotplugd.rules.keys import PORT, SERIAL, SUBSYSTEM
 from hotplugd.rules.ruleset import RuleSet
-from tests.devices import rule, ruleset
+from tests.support.devices import rule, ruleset
 from tests.unit.devices import CABLE, CONSOLE, PHONE, usb
 
 

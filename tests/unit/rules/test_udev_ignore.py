@@ -6,7 +6,7 @@ import pytest
 
 from hotplugd.host.udev_rules_helper import see
 from hotplugd.rules.udev_ignore import ignore_rules
-from tests.devices import rule, ruleset
+from tests.support.devices import rule, ruleset
 
 TO = "{to: box}"
 

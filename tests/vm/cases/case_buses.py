@@ -13,10 +13,10 @@ import pytest
 
 from hotplugd.host.sysfs import usb_controllers
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.wait import eventually
-from tests.phones import Cable, Hub
-from tests.phones.containers import DEADLINE, tty_number
+from tests.support.lab.container import Container
+from tests.support.lab.wait import eventually
+from tests.support.phones import Cable, Hub
+from tests.support.phones.containers import DEADLINE, tty_number
 from tests.vm.machine import Machine, Serial
 from tests.vm.protocol import CONTROLLER
 

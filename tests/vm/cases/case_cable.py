@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.wait import eventually
-from tests.phones import Cable, Hub
-from tests.phones.containers import DEADLINE, tty_number
+from tests.support.lab.container import Container
+from tests.support.lab.wait import eventually
+from tests.support.phones import Cable, Hub
+from tests.support.phones.containers import DEADLINE, tty_number
 
 Launch = Callable[..., Container]
 

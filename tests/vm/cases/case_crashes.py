@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.server import Server
-from tests.lab.wait import eventually
-from tests.phones import Hub, Phone
-from tests.phones.containers import DEADLINE, node_of, usb_nodes
+from tests.support.lab.container import Container
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
+from tests.support.phones import Hub, Phone
+from tests.support.phones.containers import DEADLINE, node_of, usb_nodes
 
 Launch = Callable[..., Container]
 

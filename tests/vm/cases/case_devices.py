@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.wait import eventually, steadily
-from tests.phones.containers import once_it_is_free
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Zram
+from tests.support.lab.mounts import elsewhere
+from tests.support.lab.server import Server
+from tests.support.lab.udevd import settle
+from tests.support.lab.wait import eventually, steadily
+from tests.support.phones.containers import once_it_is_free
 from tests.vm.machine import (
     DEADLINE,
     Adapter,
@@ -67,6 +73,33 @@ def soon(check: Callable[[], object]) -> None:
 
 def told(running: Daemon) -> str:
     return str(running.status()["problems"])
+
+
+@pytest.fixture
+def zram(udevd: None) -> Iterator[Zram]:
+    with Zram() as disk:
+        Path(disk.syspath, "disksize").write_text("16M")
+        settle()
+        yield disk
+
+
+def test_a_disk_that_is_made_part_of_another_is_noticed_within_five_minutes(
+    server: Server, launch: Launch, zram: Zram
+) -> None:
+    container = launch("c1")
+    container.stop()
+    within = (sys.executable, "-m", "tests.support.lab.sooner", "5")
+    text = rule(f"{{subsystem: block, kernel: {zram.name}}}", "{to: c1}")
+    with Daemon(server.socket, text, within=within) as running:
+        soon(lambda: ours(container))
+        table = f"0 {(16 << 20) // 512} linear {zram.node} 0"
+        subprocess.run(["dmsetup", "create", "lab", "--table", table], check=True)
+        try:
+            soon(lambda: f"{zram.name} is part of dm-" in told(running))
+            soon(lambda: not ours(container))
+        finally:
+            subprocess.run(["dmsetup", "remove", "--retry", "lab"], check=True)
+        soon(lambda: ours(container))
 
 
 @pytest.mark.parametrize(("kind", "port"), ADAPTERS.values(), ids=ADAPTERS)
@@ -163,6 +196,46 @@ def test_a_mounted_disk_is_kept_with_all_its_partitions(
         assert not ours(container)
     finally:
         os.system(f"swapoff {part}")
+
+
+def test_a_stick_that_a_service_has_mounted_for_itself_is_kept_as_a_usb_device_too(
+    machine: Machine, launch: Launch, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    container = launch("c1")
+    stick = Disk(machine)
+    stick.plug()
+    part = stick.nodes[1]
+    subprocess.run(["mke2fs", "-q", "-F", part], check=True)
+    with elsewhere("mount", part, str(tmp_path)) as pid:
+        running = daemon(rule("{subsystem: usb, serial: STICK1}", "{to: c1}"))
+        soon(lambda: f"is mounted by sleep (process {pid})" in told(running))
+        assert not nodes(container, "/dev/bus/usb")
+        running.write_rules(rule("{subsystem: scsi_generic, serial: STICK1}", "{to: c1}"))
+        running.reload()
+        soon(lambda: f"is mounted by sleep (process {pid})" in told(running))
+        assert not nodes(container, "/dev/sg")
+    assert not ours(container)
+
+
+def test_a_stopped_instance_loses_the_usb_device_of_a_stick_that_the_host_mounts(
+    machine: Machine, launch: Launch, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    container = launch("c1")
+    container.stop()
+    stick = Disk(machine)
+    stick.plug()
+    part = stick.nodes[1]
+    subprocess.run(["mke2fs", "-q", "-F", part], check=True)
+    settle()
+    running = daemon(rule("{subsystem: usb, serial: STICK1}", "{to: c1}"))
+    soon(lambda: ours(container))
+    subprocess.run(["mount", part, tmp_path], check=True)
+    try:
+        soon(lambda: not ours(container))
+        assert f"is mounted on {tmp_path}" in told(running)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    soon(lambda: ours(container))
 
 
 def test_a_cables_usb_device_takes_its_tty_along(

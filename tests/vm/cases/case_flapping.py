@@ -9,12 +9,13 @@ from typing import Final, cast
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.server import Server
-from tests.lab.wait import eventually
-from tests.phones import Hub, Mode, Phone
-from tests.phones.containers import DEADLINE, arrives, leaves, usb_nodes
+from tests.support.lab.commands import Commands
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
+from tests.support.phones import Hub, Mode, Phone
+from tests.support.phones.containers import DEADLINE, arrives, leaves, usb_nodes
 
 Launch = Callable[..., Container]
 
@@ -37,10 +38,10 @@ def _problems(daemon: Daemon) -> list[str]:
 
 @pytest.mark.variant
 def test_a_device_that_says_another_serial_each_time_is_held_off_at_its_port(
-    hub: Hub, launch: Launch, server: Server
+    hub: Hub, launch: Launch, server: Server, commands: Commands
 ) -> None:
     bad, good = launch("c1"), launch("c2")
-    with Daemon(server.socket, _RULES, more=f"most_plugs: {_MOST}\n") as running:
+    with Daemon(server.socket, _RULES, more=f"most_plugs: {_MOST}\n", commands=commands) as running:
         for number in range(_MOST):
             phone = Phone(f"EVIL{number:04}")
             port = hub.plug(phone, 0)

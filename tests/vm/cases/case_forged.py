@@ -9,13 +9,13 @@ from typing import cast
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.udevd import settle, trigger
-from tests.lab.wait import eventually, steadily
-from tests.phones import Hub, Keyboard, Phone
-from tests.phones.containers import DEADLINE, node_of, usb_nodes
-from tests.phones.hub import syspath
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.udevd import settle, trigger
+from tests.support.lab.wait import eventually, steadily
+from tests.support.phones import Hub, Keyboard, Phone
+from tests.support.phones.containers import DEADLINE, node_of, usb_nodes
+from tests.support.phones.hub import syspath
 from tests.vm.variants import variants
 
 Launch = Callable[..., Container]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.wait import eventually
+from tests.support.lab.container import Container
+from tests.support.lab.wait import eventually
 from tests.vm.machine import (
     DEADLINE,
     Adapter,

@@ -10,12 +10,12 @@ from typing import cast
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.api import ServerError
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.wait import eventually
-from tests.phones import CanAdapter, Hub
-from tests.phones.containers import once_it_is_free
+from tests.support.lab.api import ServerError
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.wait import eventually
+from tests.support.phones import CanAdapter, Hub
+from tests.support.phones.containers import once_it_is_free
 
 Launch = Callable[..., Container]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.server import Server
-from tests.lab.wait import eventually
-from tests.phones import Hub, Phone
-from tests.phones.containers import DEADLINE, arrives, leaves, node_of, once_it_is_free, usb_nodes
+from tests.support.lab.container import Container
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
+from tests.support.phones import Hub, Phone
+from tests.support.phones.containers import DEADLINE, arrives, leaves, node_of, once_it_is_free, usb_nodes
 
 Launch = Callable[..., Container]
 

@@ -8,12 +8,12 @@ from typing import cast
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.server import Server
-from tests.lab.wait import eventually
-from tests.phones import Hub, Phone
-from tests.phones.containers import DEADLINE, arrives, leaves, node_of, usb_nodes
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
+from tests.support.phones import Hub, Phone
+from tests.support.phones.containers import DEADLINE, arrives, leaves, node_of, usb_nodes
 
 Launch = Callable[..., Container]
 

@@ -6,10 +6,18 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.wait import eventually
-from tests.phones import Hub, Mode, Phone
-from tests.phones.containers import DEADLINE, adb, adb_devices, arrives, fastboot_devices, leaves, usb_nodes
+from tests.support.lab.container import Container
+from tests.support.lab.wait import eventually
+from tests.support.phones import Hub, Mode, Phone
+from tests.support.phones.containers import (
+    DEADLINE,
+    adb,
+    adb_devices,
+    arrives,
+    fastboot_devices,
+    leaves,
+    usb_nodes,
+)
 
 Launch = Callable[..., Container]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from hotplugd.host.sysfs import boot
-from tests.lab.daemon import Daemon
-from tests.lab.server import Server
-from tests.lab.wait import eventually, steadily
-from tests.phones import Hub, Phone
-from tests.phones.containers import DEADLINE, PROGRAMS, arrives, node_of, usb_nodes
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually, steadily
+from tests.support.phones import Hub, Phone
+from tests.support.phones.containers import DEADLINE, PROGRAMS, arrives, node_of, usb_nodes
 
 FOLDER = Path("/srv/lab")
 NODE = FOLDER / "node"

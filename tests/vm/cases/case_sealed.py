@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.handle import Handle
-from tests.lab.wait import eventually
-from tests.phones import Cable, Hub, Phone
-from tests.phones.containers import DEADLINE, arrives, leaves, node_of, tty_number
+from tests.support.lab.container import Container
+from tests.support.lab.handle import Handle
+from tests.support.lab.wait import eventually
+from tests.support.phones import Cable, Hub, Phone
+from tests.support.phones.containers import DEADLINE, arrives, leaves, node_of, tty_number
 from tests.vm.machine import Disk, Machine, Renderer
 from tests.vm.variants import variants
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -15,14 +17,14 @@ from typing import cast
 
 import pytest
 
-from tests.lab.api import Json
-from tests.lab.container import Container
-from tests.lab.handle import Handle
-from tests.lab.inside import Seen
-from tests.lab.kernel import Console, Zram
-from tests.lab.server import Manager
-from tests.lab.uevents import listening
-from tests.lab.wait import eventually
+from tests.support.lab.api import Json
+from tests.support.lab.container import Container
+from tests.support.lab.handle import Handle
+from tests.support.lab.inside import Seen
+from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.server import Manager
+from tests.support.lab.uevents import listening
+from tests.support.lab.wait import eventually
 
 PROJECT = Path(__file__).parents[3]
 SOCKET = Path("/var/lib/lxd/unix.socket")
@@ -148,6 +150,8 @@ class TestFirstBoot:
             eventually(lambda: has(box, console.node) is None)
         assert status()["problems"] == []
         assert capabilities("seal") == {1 << 0}
+        # Which nodes the server has is asked of this one.
+        assert capabilities("roots") == {1 << 19 | 1 << 2}
 
     @pytest.mark.parametrize(
         "place", ["/home/disk", "/tmp/disk", "/mnt/disk"]
@@ -175,6 +179,29 @@ class TestFirstBoot:
             eventually(lambda: has(box, disk.node) is None)
             disk.unplug()
 
+    def test_who_has_a_disk_open_it_sees_from_within_its_unit(self, box: Container) -> None:
+        disk, more = Zram(), RULES.with_name("40-test.yaml")
+        disk.plug()
+        run("udevadm", "settle")
+        holder = subprocess.Popen(["sh", "-c", f"exec 3<{disk.node}; exec sleep 600"])
+        try:
+            rule = f"{{subsystem: block, kernel: {disk.name}}}"
+            more.write_text(f"rules:\n  - {{name: disk, match: {rule}, attach: {{to: {BOX}}}}}\n")
+            run("systemctl", "reload", "hotplugd")
+            said = f"{disk.name} is open in sleep (process {holder.pid})"
+            eventually(lambda: said in str(status()["problems"]))
+            assert has(box, disk.node) is None
+            holder.kill()
+            holder.wait(10)
+            eventually(lambda: has(box, disk.node), 60)
+            assert status()["problems"] == []
+        finally:
+            holder.kill()
+            more.unlink(missing_ok=True)
+            run("systemctl", "reload", "hotplugd")
+            eventually(lambda: has(box, disk.node) is None)
+            disk.unplug()
+
     def test_a_privileged_container_is_looked_into(self, console: Console) -> None:
         write_rules("none")
         more = RULES.with_name("40-test.yaml")
@@ -194,7 +221,7 @@ class TestFirstBoot:
 
             eventually(verified)
             assert status()["problems"] == []
-            assert capabilities("roots") == {1 << 19}
+            assert capabilities("roots") == {1 << 19 | 1 << 2}
             console.unplug()
             eventually(lambda: has(other, console.node) is None)
             assert status()["problems"] == []
@@ -202,6 +229,43 @@ class TestFirstBoot:
             more.unlink()
             run("systemctl", "reload", "hotplugd")
             other.delete()
+
+    @pytest.mark.parametrize("program", ["inject", "roots", "seal", "udevrules"])
+    def test_the_sockets_of_its_programs_are_roots_alone_and_take_four(self, program: str) -> None:
+        path = Path(f"/run/hotplugd-{program}.sock")
+        status = path.stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0o600)
+        script = "import socket, sys; socket.socket(socket.AF_UNIX, 5).connect(sys.argv[1])"
+        words = ["setpriv", "--reuid=nobody", "--clear-groups", "/usr/bin/python3", "-c", script, str(path)]
+        others = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert "PermissionError" in others.stderr
+
+        def connections() -> int:
+            shown = run(
+                "systemctl", "show", f"hotplugd-{program}.socket", "--property=NConnections", "--value"
+            )
+            return int(shown)
+
+        with ExitStack() as undo:
+
+            def connect() -> socket.socket:
+                one = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+                one.settimeout(20)
+                one.connect(str(path))
+                return one
+
+            # One of them may be hotplugd's own.
+            before = connections()
+            served = [connect() for _ in range(4 - before)]
+            eventually(lambda: connections() == 4)
+            assert before <= 1
+            for _ in range(3):
+                assert connect().recv(1) == b""
+            for each in served:
+                each.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    each.recv(1)
+        eventually(lambda: connections() == before)
 
     def test_udevd_is_told_what_to_leave_alone_by_its_own_unit(self) -> None:
         write_rules("vcsa59")

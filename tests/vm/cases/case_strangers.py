@@ -10,13 +10,13 @@ from typing import Any, cast
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.wait import eventually
-from tests.phones import Hub, Phone, Stranger
-from tests.phones.containers import DEADLINE, arrives, node_of, usb_nodes
-from tests.phones.hub import syspath
-from tests.phones.stranger import ADB, HIDDEN, TOO_MUCH, configuration, interface
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.wait import eventually
+from tests.support.phones import Hub, Phone, Stranger
+from tests.support.phones.containers import DEADLINE, arrives, node_of, usb_nodes
+from tests.support.phones.hub import syspath
+from tests.support.phones.stranger import ADB, HIDDEN, TOO_MUCH, configuration, interface
 from tests.vm.variants import variants
 
 Launch = Callable[..., Container]

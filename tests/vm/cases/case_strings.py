@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.udevd import settle
-from tests.phones import Hub, Phone
-from tests.phones.containers import arrives, leaves, node_of, usb_nodes
+from tests.support.lab.container import Container
+from tests.support.lab.udevd import settle
+from tests.support.phones import Hub, Phone
+from tests.support.phones.containers import arrives, leaves, node_of, usb_nodes
 
 Launch = Callable[..., Container]
 

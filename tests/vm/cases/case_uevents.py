@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.uevents import monitor
-from tests.lab.wait import eventually
-from tests.phones import Accelerator, Hub
-from tests.phones.containers import DEADLINE, arrives
+from tests.support.lab.container import Container
+from tests.support.lab.uevents import monitor
+from tests.support.lab.wait import eventually
+from tests.support.phones import Accelerator, Hub
+from tests.support.phones.containers import DEADLINE, arrives
 
 Launch = Callable[..., Container]
 

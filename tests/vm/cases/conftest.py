@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.lab.container import Container
-from tests.lab.daemon import Daemon
-from tests.lab.server import Server
-from tests.phones import Hub, containers
+from tests.support.lab.commands import Commands
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.forked import Forking
+from tests.support.lab.server import Server
+from tests.support.phones import Hub, containers
 from tests.vm.machine import Machine
 
 RESULTS = Path("/results")
@@ -25,6 +27,13 @@ def log(server: Server) -> Iterator[None]:
     """What the server logged is kept."""
     yield
     shutil.copy(server.log, RESULTS / "server.txt")
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """hotplugd's commands, started by a fork: the cases would mostly wait for their imports."""
+    with Forking() as one:
+        yield one
 
 
 @pytest.fixture
@@ -50,12 +59,12 @@ def launch(server: Server, log: None) -> Iterator[Callable[..., Container]]:
 
 
 @pytest.fixture
-def daemon(server: Server, request: pytest.FixtureRequest) -> Iterator[StartDaemon]:
+def daemon(commands: Commands, server: Server, request: pytest.FixtureRequest) -> Iterator[StartDaemon]:
     """Starts daemons, with the rules given; what they log is kept."""
     with ExitStack() as undo:
 
         def start(rules: str | Mapping[str, str], environment: Mapping[str, str] | None = None) -> Daemon:
-            one = undo.enter_context(Daemon(server.socket, rules, environment))
+            one = undo.enter_context(Daemon(server.socket, rules, environment, commands=commands))
             undo.callback(keep, one)
             return one
 

@@ -1,0 +1,43 @@
+"""Tells which processes have which disks open, by the program that may look into all: see `roots_helper`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from hotplugd.aio.helper import Program, Unanswered
+from hotplugd.aio.helper_loop import DONE
+from hotplugd.aio.threads import Threads
+from hotplugd.container import roots_helper
+
+_DEADLINE: Final = 10.0
+
+
+class DiskUsers:
+    """Asks the program. path: where systemd listens for it."""
+
+    def __init__(self, threads: Threads, path: Path) -> None:
+        self._program = Program(threads, "roots", roots_helper.__name__, path, _DEADLINE, roots_helper.LIMITS)
+
+    async def look(self) -> Mapping[str, Sequence[str]]:
+        """The numbers of processes by those of disks, `major:minor`. Raises OSError where nobody can tell."""
+        try:
+            async with self._program.turn:
+                answer = await self._program.ask(roots_helper.DISKS, ())
+                # It is seldom needed.
+                self._program.let_go()
+        except Unanswered as error:
+            raise OSError(str(error)) from error
+        said, *lines = answer.split(b"\0")
+        if said != DONE:
+            raise OSError(self._program.explained(answer.decode("utf-8", "replace")))
+        found: dict[str, list[str]] = {}
+        for line in lines:
+            number, _, pid = line.decode("ascii").partition(" ")
+            found.setdefault(number, []).append(pid)
+        return found
+
+    def close(self) -> None:
+        """Let go of the program. What is under way is cancelled."""
+        self._program.close()

@@ -1,0 +1,24 @@
+"""Where servers have their own files. Known to our programs, too: imports the standard library alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+FOLDERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "lxd": ("/var/snap/lxd/common/lxd", "/var/lib/lxd"),
+    "incus": ("/var/lib/incus",),
+}
+ALL: Final = tuple(folder for folders in FOLDERS.values() for folder in folders)
+# Newer servers listen elsewhere than in their folder.
+_SOCKETS: Final = {"/var/lib/incus": ("/run/incus/unix.socket",)}
+
+
+def nodes_in(folder: str) -> str:
+    """Where the server that has this folder keeps the nodes of its instances."""
+    return f"{folder}/devices"
+
+
+def sockets_of(folder: str) -> tuple[str, ...]:
+    """Where the server that has this folder may listen."""
+    return (f"{folder}/unix.socket", *_SOCKETS.get(folder, ()))

@@ -1,0 +1,230 @@
+"""`hotplugd explain`: what each rule makes of a device, where it goes, and what holds it up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.e2e.cli.conftest import Configure
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.usb import Phone, Usb
+from tests.support.lab.wait import eventually
+
+
+def explained(made: Daemon, device: object) -> dict[str, Any]:
+    done = made.ask("explain", str(device), "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def rules(*written: str) -> str:
+    return "rules:\n" + "".join(f"  - {each}\n" for each in written)
+
+
+def takes(console: Console, to: object, name: str = "screen") -> str:
+    return f"{{name: {name}, match: {{subsystem: vc, kernel: vcsa{console.number}}}, attach: {{to: {to}}}}}"
+
+
+@pytest.fixture
+def apart(usb: Usb) -> Iterator[Daemon]:
+    """Commands that see the made-up bus, and no server."""
+    made = Daemon(usb.root / "none", rules(), usb.environment)
+    yield made
+    made.close()
+
+
+class TestWhichDevice:
+    @pytest.fixture
+    def made(self, apart: Daemon) -> Daemon:
+        apart.write_rules(rules("{name: one, match: {serial: 1A}, ignore: true}"))
+        return apart
+
+    def test_a_device_has_five_kinds_of_names(self, usb: Usb, made: Daemon, tmp_path: Path) -> None:
+        phone = usb.plug(Phone(serial="1A"), "4")
+        usb.plug(Phone(serial="2B"), "5")
+        link = tmp_path / "phone"
+        link.symlink_to(phone.node)
+        for name in (phone.node, link, phone.syspath, f"{usb.bus}-4", "1A"):
+            assert explained(made, name)["device"] == phone.node
+
+    def test_one_that_is_not_there_is_told(self, made: Daemon) -> None:
+        done = made.ask("explain", "9-9", "--json")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("hotplugd: no device 9-9: expected a node, a path in /sys")
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_one_of_two_of_the_same_name_is_named_by_its_place(self, usb: Usb, made: Daemon) -> None:
+        cable = usb.plug_serial(Phone("0403", "6001", "A5"), "2", f"{usb.bus}-2")
+        tty = cable.below[0]
+        done = made.ask("explain", f"{usb.bus}-2")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"several devices are called {usb.bus}-2" in done.stderr
+        assert cable.syspath in done.stderr
+        assert tty.syspath in done.stderr
+        assert explained(made, tty.syspath)["device"] == tty.node
+
+    def test_one_that_udevd_has_not_processed_is_told(self, usb: Usb, made: Daemon) -> None:
+        phone = usb.plug(Phone(serial="1A"), "4")
+        for root in (Path("/"), usb.root):
+            (root / f"run/udev/data/c{phone.major}:{phone.minor}").unlink()
+        done = made.ask("explain", phone.node)
+        assert done.returncode == 1
+        assert "udevd has not processed it" in done.stderr
+
+
+class TestRules:
+    def test_each_rule_tells_its_first_failed_condition(self, usb: Usb, apart: Daemon) -> None:
+        phone = usb.plug(Phone(serial="1A"), "4")
+        apart.write_rules(
+            rules(
+                "{name: tty, match: {subsystem: tty}, ignore: true}",
+                "{name: other, match: {vendor_id: 18d1, serial: 2B, port: 9-9}, ignore: true}",
+                "{name: above, match: {parent: {driver: ehci*}}, ignore: true}",
+                "{name: never, match: {not: {serial: 1*}}, ignore: true}",
+                "{name: mine, match: {serial: 1A}, attach: {to: c1}}",
+                "{name: later, match: {vendor_id: 18d1}, ignore: true}",
+            )
+        )
+        document = explained(apart, phone.node)
+        file = str(apart.rules / "50-test.yaml")
+        assert [(each["name"], each["file"], each["line"]) for each in document["rules"]] == [
+            (name, file, line) for line, name in enumerate(("tty", "other", "above", "never", "mine"), 2)
+        ]
+        failed = [each["failed"] for each in document["rules"]]
+        assert failed[0] == {"key": "subsystem", "wanted": "'tty'", "found": "'usb'"}
+        assert failed[1] == {"key": "serial", "wanted": "'2B'", "found": "'1A'"}
+        assert (failed[2]["key"], failed[2]["wanted"]) == ("parent.driver", "'ehci*'")
+        assert failed[3]["key"] == "not"
+        assert failed[4] is None
+        assert (document["rule"], document["ignored"]) == ("mine", False)
+        lines = apart.ask("explain", phone.node).stdout.splitlines()
+        assert f"rule other ({file}:3): no; serial: wants '2B', has '1A'" in lines
+        assert f"rule mine ({file}:6): matches" in lines
+        assert not any("later" in line for line in lines)
+
+    def test_where_none_matches_it_says_so(self, usb: Usb, apart: Daemon) -> None:
+        phone = usb.plug(Phone(), "4")
+        apart.write_rules(rules("{name: one, match: {serial: 1A}, attach: {to: c1}}"))
+        document = explained(apart, phone.node)
+        assert (document["rule"], document["ignored"], document["wants"]) == (None, False, [])
+        assert document["rules"][0]["failed"]["found"] == "none"
+        assert "no rule takes it" in apart.ask("explain", phone.node).stdout.splitlines()
+
+    def test_one_that_ignores_it_is_the_last_word(self, usb: Usb, apart: Daemon) -> None:
+        phone = usb.plug(Phone(), "4")
+        apart.write_rules(
+            rules(
+                "{name: hands-off, match: {vendor_id: 18d1}, ignore: true}",
+                "{name: all, match: {id: '*'}, attach: {to: c1}}",
+            )
+        )
+        document = explained(apart, phone.node)
+        assert (document["rule"], document["ignored"], document["wants"]) == ("hands-off", True, [])
+        assert "rule hands-off ignores it" in apart.ask("explain", phone.node).stdout.splitlines()
+
+    def test_guard_rails_are_told(self, usb: Usb, apart: Daemon) -> None:
+        hub = usb.plug(Phone("1d6b", "0002", interfaces=("09:00:00",), device_class="09"), "4")
+        apart.write_rules(rules("{name: all, match: {id: '*'}, attach: {to: c1}}"))
+        problems = explained(apart, hub.node)["problems"]
+        assert any("it is a USB hub" in each["message"] for each in problems)
+
+    def test_hostile_strings_are_escaped(self, usb: Usb, apart: Daemon) -> None:
+        phone = usb.plug(Phone(serial="1A\x1b[31m\u202e"), "4")
+        apart.write_rules(rules("{name: other, match: {serial: 2B}, attach: {to: c1}}"))
+        shown = apart.ask("explain", phone.node).stdout
+        assert set(filter(str.isprintable, shown)) | {"\n"} == set(shown)
+        assert "1A\\x1b[31m\\u202e" in shown
+
+
+class TestFate:
+    def test_without_a_server_it_says_what_rules_say_and_that(self, usb: Usb, apart: Daemon) -> None:
+        phone = usb.plug(Phone(), "4")
+        apart.write_rules(rules("{name: one, match: {vendor_id: 18d1}, attach: {to: c1, project: lab}}"))
+        document = explained(apart, phone.node)
+        assert document["wants"] == [{"project": "lab", "instance": "c1", "path": phone.node}]
+        (problem,) = document["problems"]
+        assert problem["device"] == phone.node
+        assert problem["message"].startswith(f"the server cannot be asked: {usb.root}/none does not exist")
+
+    def test_all_of_it(self, container: Container, console: Console, configure: Configure) -> None:
+        console.plug()
+        made = configure(rules(takes(console, f"[{container}, lost]")))
+        document = explained(made, console.node)
+        names = {
+            "subsystem", "kernel", "property", "attr", "device", "identity", "syspath", "parents",
+            "rules", "rule", "along", "ignored", "wants", "attachments", "changes", "problems", "holders",
+            "warnings", "holds",
+        }  # fmt: skip
+        assert names == set(document)
+        assert [each["instance"] for each in document["wants"]] == [str(container), "lost"]
+        assert document["attachments"] == []
+        ((change,), (problem,)) = document["changes"], document["problems"]
+        assert (change["action"], change["instance"]) == ("add", str(container))
+        assert "no instance 'lost'" in problem["message"]
+        made.ask("run", "--once")
+        document = explained(made, console.node)
+        ((attachment,), changes) = document["attachments"], document["changes"]
+        assert (attachment["device"], attachment["path"]) == (console.node, console.node)
+        assert (attachment["instance"], attachment["rule"]) == (str(container), "screen")
+        assert (attachment["verified"], changes) == (True, [])
+        shown = made.ask("explain", console.node).stdout
+        assert f"attached to default/{container}, seen inside" in shown
+
+    def test_what_belongs_to_somebody_else_is_in_its_way(
+        self, container: Container, console: Console, configure: Configure
+    ) -> None:
+        foreign = {"type": "unix-char", "source": "/dev/zero", "path": console.node}
+        container.patch({"devices": {"theirs": foreign}})
+        console.plug()
+        made = configure(rules(takes(console, container)))
+        document = explained(made, console.node)
+        assert document["changes"] == []
+        (problem,) = document["problems"]
+        message = f"{console.node} in {container} belongs to its entry 'theirs', which is not ours"
+        assert problem == {"device": console.node, "rule": "screen", "message": message}
+
+    def test_what_the_daemon_could_not_do_is_told(
+        self, container: Container, console: Console, daemon: StartDaemon
+    ) -> None:
+        # A folder in its place with something in it: the server cannot make the node.
+        container.run("mkdir", "-p", f"{console.node}/full")
+        console.plug()
+        running = daemon(rules(takes(console, container)))
+        eventually(lambda: running.status()["problems"])
+        document = explained(running, console.node)
+        assert [each["action"] for each in document["changes"]] == ["add"]
+        (problem,) = document["problems"]
+        assert (problem["device"], problem["rule"]) == (console.node, "screen")
+        assert str(container) in problem["message"]
+        other = explained(running, "/dev/null" if os.path.exists("/sys/class/mem/null") else "/dev/zero")
+        assert other["problems"] == []
+
+
+class TestHolders:
+    def test_who_has_the_node_open_is_named(
+        self, container: Container, console: Console, configure: Configure
+    ) -> None:
+        console.plug()
+        made = configure(rules(takes(console, str(container))))
+        with subprocess.Popen(["tail", "-f", console.node], stdout=subprocess.DEVNULL) as holder:
+            try:
+                path = f"/proc/{holder.pid}/fd"
+                opened = [f"{path}/{each}" for each in range(3, 9)]
+                eventually(lambda: any(os.path.realpath(each) == console.node for each in opened))
+                document = explained(made, console.node)
+                assert document["holders"] == [{"pid": holder.pid, "command": "tail", "instance": ""}]
+                shown = made.ask("explain", console.node).stdout
+                assert f"open in tail, process {holder.pid} of the host" in shown
+            finally:
+                holder.kill()
+        assert explained(made, console.node)["holders"] == []

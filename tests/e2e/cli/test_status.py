@@ -1,0 +1,146 @@
+"""`hotplugd status`: how the running daemon says that things are."""
+
+from __future__ import annotations
+
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.conftest import StartDaemon
+from tests.e2e.cli.conftest import Configure
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.server import Server, software
+from tests.support.lab.usb import Phone, Usb
+from tests.support.lab.wait import eventually
+
+
+def rules(console: Console, to: object) -> str:
+    return (
+        f"rules:\n  - name: screen\n    match: {{subsystem: vc, kernel: vcsa{console.number}}}\n"
+        f"    attach: {{to: {to}, path: /dev/screen}}\n"
+    )
+
+
+def status(running: Daemon) -> tuple[int, dict[str, Any]]:
+    done = running.ask("status", "--json")
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_all_is_well(container: Container, console: Console, daemon: StartDaemon, server: Server) -> None:
+    console.plug()
+    running = daemon(rules(console, container))
+    code, document = status(running)
+    assert code == 0
+    devices = document.pop("devices")
+    (attachment,) = document.pop("attachments")
+    version = document["server"].pop("version")
+    assert document == {
+        "ready": True,
+        "server": {"address": str(server.socket), "software": software(), "connected": True},
+        "rules": 1, "pending": [], "holds": [], "problems": [], "failed_reloads": 0, "lost_events": 0,
+    }  # fmt: skip
+    assert devices > 1
+    assert version == server.api.get("/1.0")["environment"]["server_version"]  # type: ignore[index]
+    since = datetime.fromisoformat(attachment.pop("since"))
+    assert timedelta() <= datetime.now(UTC) - since < timedelta(minutes=5)
+    assert attachment == {
+        "device": console.node, "identity": f"kernel:vcsa{console.number}", "rule": "screen",
+        "project": "default", "instance": container.name, "path": "/dev/screen", "verified": True,
+    }  # fmt: skip
+
+
+def test_an_attachment_in_what_does_not_run_is_not_verified(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    console.plug()
+    running = daemon(rules(console, container))
+    container.stop()
+
+    def unseen() -> bool:
+        code, document = status(running)
+        return code == 0 and [each["verified"] for each in document["attachments"]] == [None]
+
+    eventually(unseen)
+    assert running.ask("status").stdout.splitlines()[1].endswith("not running")
+
+
+def test_problems_come_first_and_are_its_exit_code(
+    container: Container, console: Console, daemon: StartDaemon, usb: Usb
+) -> None:
+    good, lost = usb.plug(Phone(serial="1A"), "1"), usb.plug(Phone(serial="2B"), "2")
+    running = daemon(
+        "rules:\n"
+        f"  - {{name: good, match: {{serial: 1A}}, attach: {{to: {container}}}}}\n"
+        "  - {name: lost, match: {serial: 2B}, attach: {to: nobody}}\n",
+        usb.environment,
+    )
+    code, document = status(running)
+    message = "there is no instance 'nobody' in project 'default'"
+    assert (code, document["problems"]) == (1, [{"device": lost.node, "rule": "lost", "message": message}])
+    done = running.ask("status")
+    assert (done.returncode, done.stderr) == (1, "")
+    problem, head, attached, summary = done.stdout.splitlines()
+    assert problem == f"problem: {lost.node}, rule lost: {message}"
+    assert head.split()[:4] == ["DEVICE", "IDENTITY", "RULE", "INSTANCE"]
+    assert attached.split()[:5] == [good.node, "serial:1A", "good", str(container), good.node]
+    assert attached.endswith(" yes")
+    assert summary.startswith("ready; 1 attached, 0 pending, 1 problem")
+
+
+def test_what_failed_and_is_to_be_tried_again_is_pending(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    # A folder in its place with something in it: the server cannot make the node.
+    container.run("mkdir", "-p", "/dev/screen/full")
+    console.plug()
+    running = daemon(rules(console, container))
+    code, document = eventually(lambda: found if (found := status(running))[1]["pending"] else None) or (
+        0,
+        {},
+    )
+    assert code == 1
+    ((pending,), (problem,)) = document["pending"], document["problems"]
+    assert (pending["action"], pending["instance"], pending["device"]) == (
+        "add", container.name, console.node,
+    )  # fmt: skip
+    assert set(pending) == {
+        "action", "project", "instance", "device", "identity", "rule", "entry", "why",
+    }  # fmt: skip
+    assert (problem["device"], problem["rule"]) == (console.node, "screen")
+
+
+class TestNotRunning:
+    def test_it_says_so_with_an_exit_code_of_its_own(self, console: Console, configure: Configure) -> None:
+        made = configure(rules(console, "c1"))
+        done = made.ask("status", "--json")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr == f"hotplugd: no hotplugd answers on {made.control}\n"
+
+    def test_also_after_a_crash(self, console: Console, daemon: StartDaemon) -> None:
+        running = daemon(rules(console, "c1"))
+        running.kill()
+        assert running.control.is_socket()
+        assert running.ask("status").returncode == 3
+
+    def test_one_that_hangs_up_is_another_matter(self, configure: Configure, console: Console) -> None:
+        made = configure(rules(console, "c1"))
+        with socket.socket(socket.AF_UNIX) as other, ThreadPoolExecutor(1) as pool:
+            other.bind(str(made.control))
+            other.listen()
+            asked = pool.submit(made.ask, "status")
+            other.accept()[0].close()
+            done = asked.result(20)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"hotplugd on {made.control} did not answer" in done.stderr
+
+    def test_a_bad_configuration_is_told(self, configure: Configure, console: Console) -> None:
+        made = configure(rules(console, "c1"))
+        made.config.write_text("control: here\n")
+        done = made.ask("status")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"{made.config}:1:10: error: 'here' is not an absolute path" in done.stderr

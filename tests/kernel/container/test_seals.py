@@ -1,0 +1,602 @@
+"""Which inodes are sealed when, and what is said where that cannot be: real nodes, the real program."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import os
+import resource
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hotplugd.aio.threads import Threads
+from hotplugd.container.opener import Opener
+from hotplugd.container.sealer import Sealer
+from hotplugd.container.seals import Seals
+from hotplugd.model.entry import name_for
+from hotplugd.model.ports import ServerInfo, Unreachable
+from hotplugd.model.problem import Problem
+from hotplugd.model.values import Entry, Instance, InstanceName
+from tests.support.devices import BOX, box, console, entry
+from tests.support.lab.fuse import nodes_here
+from tests.support.lab.shortage import no_more_descriptors
+
+ONE, TWO = console(1), console(2)
+FIRST, SECOND = entry(ONE), entry(TWO)
+ELSEWHERE = InstanceName("lab", "box")
+_USER = 100_000
+
+
+class Bench:
+    """A server's folder of nodes, and what is inside an instance.
+
+    known  whether the server says where its folder is, in which it has made its nodes
+    """
+
+    def __init__(self, folder: Path, *, known: bool) -> None:
+        home = folder / "server"
+        self.folder = home / "devices"
+        self.folder.mkdir(parents=True)
+        self.inside = folder / "inside"
+        self.inside.mkdir()
+        self.mounted: list[Path] = []
+        self.told: list[Problem] = []
+        self.hangs = False
+        self.threads = Threads()
+        self.opener = Opener(self.threads, folder / "roots.sock")
+        self.sealer = Sealer(self.threads, folder / "seal.sock", str(home / "unix.socket"))
+        self.seals = Seals(self.sealer, self.opener, self.at, self.told.append)
+        self.server = ServerInfo(str((home if known else folder) / "unix.socket"), "lxd", "5", "")
+
+    async def at(self, _: InstanceName, path: str) -> int:
+        if self.hangs:
+            await asyncio.Event().wait()
+        try:
+            return os.open(self.inside / path.rpartition("/")[2], os.O_PATH | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise Unreachable("nothing is there") from None
+
+    def make(self, path: Path, number: tuple[int, int] = (188, 1)) -> Path:
+        """Make a node, somebody's."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mknod(path, stat.S_IFCHR | 0o660, os.makedev(*number))
+        os.chown(path, _USER, _USER)
+        return path
+
+    def put(self, number: tuple[int, int] = (188, 1)) -> Path:
+        """Make a node where nobody knows of it, and mount it inside."""
+        made = self.make(self.folder / f"made{len(self.mounted)}", number)
+        path = self.inside / "ttyUSB1"
+        path.touch()
+        subprocess.run(["mount", "--bind", made, path], check=True)
+        self.mounted.append(path)
+        return path
+
+    def close(self) -> None:
+        for each in self.mounted:
+            subprocess.run(["umount", "--lazy", each], check=True)
+
+    def file(self, of: Entry = FIRST, folder: str = "box", minor: int = 1) -> Path:
+        """Make a node as the server does."""
+        return self.make(
+            self.folder / folder / f"unix.{of.name.replace('-', '--')}.dev-ttyUSB1", (188, minor)
+        )
+
+    async def has(self, *entries: Entry, **other: bool) -> None:
+        self.seals.has(BOX, replace(box(entries), **other))  # type: ignore[arg-type]
+        await self.seals.settled()
+
+    def messages(self) -> list[str]:
+        return [each.message for each in self.seals.problems()]
+
+
+Script = Callable[[Bench], Awaitable[None]]
+
+
+def is_sealed(path: Path | int) -> bool:
+    status = os.fstat(path) if isinstance(path, int) else path.lstat()
+    return (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, 0, 0)
+
+
+def descriptors() -> int:
+    gc.collect()  # what tests before this one left to it
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture
+def run(root: None, tmp_path: Path) -> Callable[..., None]:
+    """Runs a script, and sees that nothing is left open."""
+
+    def start(script: Script, *, known: bool = True) -> None:
+        async def work() -> None:
+            bench = Bench(tmp_path, known=known)
+            await bench.seals.connected(bench.server)
+            try:
+                await script(bench)
+            finally:
+                bench.seals.close()
+                bench.opener.close()
+                bench.threads.close()
+                bench.close()
+
+        before = descriptors()
+        asyncio.run(work())
+        assert descriptors() == before
+
+    return start
+
+
+def test_what_goes_is_sealed_and_what_stays_is_not(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        one, two = bench.file(), bench.file(SECOND, minor=2)
+        foreign = bench.make(bench.folder / "box/unix.other.dev-x")
+        elsewhere = bench.file(folder="lab_box")
+        await bench.has(FIRST, SECOND)
+        await bench.seals.seal(BOX, [FIRST])
+        assert is_sealed(one)
+        assert not any(map(is_sealed, (two, foreign, elsewhere)))
+        await bench.seals.seal(ELSEWHERE, [FIRST])
+        assert is_sealed(elsewhere)
+        assert bench.messages() == []
+
+    run(script)
+
+
+def test_what_is_gone_already_is_sealed_all_the_same(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        await bench.has(FIRST)
+        handle = os.open(path, os.O_PATH)
+        path.unlink()
+        await bench.has()
+        assert is_sealed(handle)
+        os.close(handle)
+        # One in the place of another, and one that goes with its instance.
+        path = bench.file()
+        await bench.has(FIRST)
+        handles = [os.open(path, os.O_PATH)]
+        path.unlink()
+        handles.append(os.open(bench.file(), os.O_PATH))
+        await bench.has(FIRST)
+        assert [*map(is_sealed, handles)] == [True, False]
+        await bench.has(FIRST, running=False)
+        assert [*map(is_sealed, handles)] == [True, True]
+        for each in handles:
+            os.close(each)
+
+    run(script)
+
+
+def changed(of: Entry) -> Entry:
+    return Entry(of.name, {**of.config, "mode": "0600"})
+
+
+def test_what_is_replaced_is_sealed_once_it_is_and_not_before(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        await bench.has(FIRST)
+        for _ in range(2):  # the server refuses, and then does it
+            await bench.seals.hold(BOX, [FIRST])
+            assert not is_sealed(path)
+        handle = os.open(path, os.O_PATH)
+        path.unlink()
+        new = bench.file()
+        await bench.has(changed(FIRST))
+        assert [is_sealed(handle), is_sealed(new)] == [True, False]
+        os.close(handle)
+
+    run(script)
+
+
+def test_also_what_was_not_held_before(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (0, 0))
+
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        await bench.has(FIRST)
+        await bench.seals.hold(BOX, [FIRST])
+        handle = os.open(path, os.O_PATH)
+        path.unlink()
+        new = bench.file()
+        await bench.has(changed(FIRST))
+        assert [is_sealed(handle), is_sealed(new)] == [True, False]
+        os.close(handle)
+
+    run(script)
+
+
+def test_also_where_the_servers_files_are_not_known(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.put()
+        await bench.has(FIRST)
+        for _ in range(2):
+            await bench.seals.hold(BOX, [FIRST])
+            await bench.has(FIRST)
+            assert not is_sealed(path)
+        await bench.has(changed(FIRST))
+        assert is_sealed(path)
+        assert bench.messages() == []
+
+    run(script, known=False)
+
+
+def test_what_cannot_be_held_is_said(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        bench.put((1, 3))
+        await bench.seals.hold(BOX, [FIRST])
+        (message,) = bench.messages()
+        assert "could not be sealed" in message
+
+    run(script, known=False)
+
+
+def test_what_a_server_cannot_tell_of_stays_as_it_is(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        await bench.has(FIRST)
+        await bench.has(known=False, running=False)
+        assert not is_sealed(path)
+        await bench.has(FIRST)
+        assert not is_sealed(path)
+
+    run(script)
+
+
+def test_older_servers_write_dashes_as_they_are_and_an_entry_may_have_several(
+    run: Callable[..., None],
+) -> None:
+    async def script(bench: Bench) -> None:
+        names = ("dev-dri-card0", "dev-dri-renderD128")
+        nodes = [bench.make(bench.folder / "box" / f"unix.{FIRST.name}.{each}") for each in names]
+        longer = bench.make(bench.folder / "box" / f"unix.{FIRST.name}0.dev-x")
+        await bench.seals.seal(BOX, [FIRST])
+        assert all(map(is_sealed, nodes))
+        assert not is_sealed(longer)
+
+    run(script)
+
+
+def test_what_has_no_nodes_is_let_be(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        nic = Entry(name_for("n-1"), {"type": "nic", "parent": "eth0", "name": "eth1"})
+        await bench.seals.seal(BOX, [nic])
+        await bench.has(nic)
+        assert bench.messages() == []
+
+    run(script, known=False)
+
+
+def test_without_the_servers_files_what_is_inside_is_sealed(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.put()
+        await bench.seals.seal(BOX, [FIRST])
+        assert is_sealed(path)
+        assert bench.messages() == []
+
+    run(script, known=False)
+
+
+def test_what_is_asked_for_twice_at_once_is_sealed_once(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.put()
+        looks = []
+
+        async def at(name: InstanceName, place: str) -> int:
+            looks.append(place)
+            assert len(looks) == 1, "an earlier look has not come back"
+            await asyncio.sleep(0)
+            return await bench.at(name, place)
+
+        bench.seals = Seals(bench.sealer, bench.opener, at, bench.told.append)
+        await asyncio.gather(bench.seals.seal(BOX, [FIRST]), bench.seals.seal(BOX, [FIRST]))
+        assert is_sealed(path)
+        assert bench.messages() == []
+
+    run(script, known=False)
+
+
+def test_but_not_what_somebody_put_in_its_place(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.put((1, 3))
+        await bench.seals.seal(BOX, [FIRST])
+        assert not is_sealed(path)
+        (message,) = bench.messages()
+        assert "could not be sealed (the folder of the server's nodes is not found beside" in message
+        assert message.endswith("restart box")
+        assert [each.message for each in bench.told] == [message]
+        bench.seals.restarted(BOX)
+        assert bench.messages() == []
+
+    run(script, known=False)
+
+
+def test_what_hangs_inside_delays_little(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        bench.hangs = True
+        start = time.monotonic()
+        await bench.seals.seal(BOX, [FIRST])
+        assert time.monotonic() - start < 2
+        assert "it cannot be looked for in time" in bench.messages()[0]
+        # Whoever kept it has it still once nothing of ours is there.
+        await bench.has()
+        assert len(bench.messages()) == 1
+        await bench.has(running=False)
+        assert bench.messages() == []
+
+    run(script, known=False)
+
+
+def test_a_node_of_a_file_system_that_never_answers_stops_nobody(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        with nodes_here(bench.inside, stat.S_IFCHR | 0o600, os.makedev(188, 1)) as end:
+            # Else it would not end.
+            watch = threading.Timer(10, end)
+            watch.start()
+            start = time.monotonic()
+            await bench.seals.seal(BOX, [FIRST])
+            assert time.monotonic() - start < 5
+            watch.cancel()
+            (message,) = bench.messages()
+            assert "the node is none that a server has made" in message
+
+    run(script, known=False)
+
+
+def test_where_the_server_has_no_file_there_is_nothing_to_say(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        await bench.seals.seal(BOX, [FIRST])
+        assert bench.messages() == []
+        left = bench.put()
+        await bench.seals.seal(BOX, [FIRST])
+        assert is_sealed(left)
+        # One that is being put in has no file yet.
+        await bench.seals.seal(BOX, [Entry(FIRST.name, {})])
+        assert bench.messages() == []
+
+    run(script)
+
+
+def test_what_was_not_sealed_is_tried_again_until_a_restart(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(bench: Bench) -> None:
+        await bench.has(FIRST)
+        words = bench.sealer._program.words
+        path = bench.file()
+        await bench.has(FIRST)
+        bench.sealer._program._drop()
+        monkeypatch.setattr(bench.sealer._program, "words", ("/bin/true",))
+        handle = os.open(path, os.O_PATH)
+        await bench.seals.seal(BOX, [FIRST])
+        path.unlink()
+        await bench.has()
+        assert not is_sealed(handle)
+        (message,) = bench.messages()
+        assert "could not be sealed (the program for it ended)" in message
+        # A restart ends those who may have it; another instance's is another's.
+        bench.seals.restarted(ELSEWHERE)
+        assert bench.messages() == [message]
+        assert len({each.message for each in bench.told}) == 1
+        monkeypatch.setattr(bench.sealer._program, "words", words)
+        async with asyncio.timeout(20):
+            while bench.messages():
+                await asyncio.sleep(0.05)
+        assert is_sealed(handle)
+        os.close(handle)
+
+    run(script)
+
+
+def test_it_leaves_descriptors_for_others(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (4, 4))
+
+    async def script(bench: Bench) -> None:
+        of = [entry(console(number)) for number in range(1, 9)]
+        files = [bench.file(each, minor=number) for number, each in enumerate(of, 1)]
+        before = descriptors()
+        await bench.has(*of)
+        # Two of them, and the program with its channel.
+        assert descriptors() - before <= 2 + 3
+        await bench.seals.seal(BOX, of)
+        assert all(map(is_sealed, files))
+
+    run(script)
+
+
+def test_everywhere_is_in_every_instance(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        files = [bench.file(folder=each) for each in ("box", "lab_box", "other")]
+        kept = bench.file(SECOND)
+        await bench.seals.seal_everywhere(FIRST.name)
+        assert all(map(is_sealed, files))
+        assert not is_sealed(kept)
+
+    run(script)
+
+
+def test_many_at_once(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        of = [entry(console(number)) for number in range(1, 301)]
+        files = [bench.file(each, minor=number) for number, each in enumerate(of, 1)]
+        await asyncio.gather(bench.seals.seal(BOX, of), bench.seals.seal(BOX, of), bench.has(*of))
+        assert all(map(is_sealed, files))
+        start = time.monotonic()
+        await bench.seals.seal(BOX, of)
+        assert time.monotonic() - start < 1
+        assert bench.messages() == []
+
+    run(script)
+
+
+def test_instances_that_are_none_are_forgotten(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        await bench.has(FIRST)
+        handle = os.open(path, os.O_PATH)
+        gone: Instance | None = None
+        bench.seals.has(BOX, gone)
+        await bench.seals.settled()
+        assert is_sealed(handle)
+        assert not bench.seals._all
+        os.close(handle)
+
+    run(script)
+
+
+def test_where_no_file_can_be_opened_it_is_said_and_nothing_is_lost(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(bench: Bench) -> None:
+        files = [bench.file(FIRST), bench.file(SECOND, minor=2)]
+        real = os.open
+
+        def short(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            if "unix.hp" in str(path):
+                raise OSError(errno.EMFILE, "Too many open files")
+            return real(path, flags, mode, dir_fd=dir_fd)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", short)
+            await bench.has(FIRST, SECOND)
+            await bench.seals.seal(BOX, [FIRST])
+        assert not any(map(is_sealed, files))
+        (message,) = bench.messages()
+        assert "Too many open files" in message
+        await bench.seals.seal(BOX, [FIRST, SECOND])
+        assert all(map(is_sealed, files))
+
+    run(script)
+
+
+def test_to_seal_what_is_held_takes_no_further_descriptor(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        await bench.has(FIRST)
+        with no_more_descriptors():
+            await bench.seals.seal(BOX, [FIRST])
+            assert is_sealed(path)
+            path.unlink()
+            await bench.has()
+        assert bench.messages() == []
+        assert bench.told == []
+
+    run(script)
+
+
+def test_what_could_not_be_found_is_a_problem_until_it_is_sealed(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        await bench.has(FIRST)
+        path = bench.file()
+        with no_more_descriptors():
+            await bench.seals.seal(BOX, [FIRST])
+        assert not is_sealed(path)
+        (message,) = bench.messages()
+        assert "Too many open files" in message
+        # The server did not take it out, and is asked again.
+        await bench.seals.seal(BOX, [FIRST])
+        assert is_sealed(path)
+        assert bench.messages() == []
+
+    run(script)
+
+
+def test_but_another_node_in_its_place_is_not_it(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        await bench.has(FIRST)
+        path = bench.file()
+        with no_more_descriptors():
+            await bench.seals.seal(BOX, [FIRST])
+        (message,) = bench.messages()
+        path.unlink()
+        path = bench.file()
+        other = replace(FIRST, config={**FIRST.config, "mode": "0600"})
+        await bench.has(other)
+        await bench.seals.seal(BOX, [other])
+        assert is_sealed(path)
+        assert bench.messages() == [message]
+        bench.seals.restarted(BOX)
+        assert bench.messages() == []
+
+    run(script)
+
+
+def test_what_could_not_be_held_is_held_soon(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        await bench.has(FIRST)
+        path = bench.file()
+        with no_more_descriptors():
+            await bench.has(FIRST)
+        before = descriptors()
+        async with asyncio.timeout(20):
+            while descriptors() == before:
+                await asyncio.sleep(0.05)
+        # Somebody takes it out, and nobody asked for that before.
+        handle = os.open(path, os.O_PATH)
+        path.unlink()
+        await bench.has()
+        assert is_sealed(handle)
+        assert bench.messages() == []
+        os.close(handle)
+
+    run(script)
+
+
+def test_what_was_not_sealed_is_tried_again_also_while_nothing_can_be_opened(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        await bench.has(FIRST)
+        words = bench.sealer._program.words
+        bench.sealer._program._drop()
+        monkeypatch.setattr(bench.sealer._program, "words", ("/bin/true",))
+        handle = os.open(path, os.O_PATH)
+        await bench.seals.seal(BOX, [FIRST])
+        assert len(bench.messages()) == 1
+        monkeypatch.setattr(bench.sealer._program, "words", words)
+        with no_more_descriptors():
+            await asyncio.sleep(1.5)
+        assert not is_sealed(handle)
+        async with asyncio.timeout(20):
+            while bench.messages():
+                await asyncio.sleep(0.05)
+        assert is_sealed(handle)
+        os.close(handle)
+
+    run(script)
+
+
+def test_a_server_is_connected_to_again_where_its_files_cannot_be_looked_for(
+    run: Callable[..., None],
+) -> None:
+    async def script(bench: Bench) -> None:
+        path = bench.file()
+        bench.seals._files.close()
+        with no_more_descriptors(), pytest.raises(Unreachable, match="Too many open files"):
+            await bench.seals.connected(bench.server)
+        await bench.seals.connected(bench.server)
+        await bench.seals.seal(BOX, [FIRST])
+        assert is_sealed(path)
+
+    run(script)
+
+
+def test_everywhere_is_all_or_nothing(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        files = [bench.file(folder=each) for each in ("box", "other")]
+        await bench.has(FIRST)
+        with no_more_descriptors(but=2), pytest.raises(OSError, match="Too many open files"):
+            await bench.seals.seal_everywhere(FIRST.name)
+        assert not any(map(is_sealed, files))
+        await bench.seals.seal_everywhere(FIRST.name)
+        assert all(map(is_sealed, files))
+
+    run(script)

@@ -1,0 +1,72 @@
+"""What `plan` and `explain` show is what the daemon makes of the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from hotplugd.app import snapshot
+from hotplugd.app.snapshot import Survey
+from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.rules.ruleset import RuleSet
+from tests.support.devices import ALL, all_with, box, channel, folder, interface, nic_entry
+
+NIC, ZERO = interface(), channel(0)
+OLD = f"n-00e04c000001-{folder(NIC).above}"
+
+
+@pytest.fixture
+def of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server and no sysfs."""
+    monkeypatch.setattr(snapshot, "find_server", lambda *_: "/nowhere")
+    monkeypatch.setattr(snapshot, "restored", lambda _, device: device)
+    monkeypatch.setattr(snapshot, "boot", lambda: "1a2b3c4d")
+
+
+def look(
+    monkeypatch: pytest.MonkeyPatch,
+    rules: RuleSet,
+    devices: list[Device],
+    *instances: Instance,
+    insides: Mapping[InstanceName, Inside] | None = None,
+) -> Survey:
+    async def seen(*_: object) -> tuple[dict[InstanceName, Instance], Mapping[InstanceName, Inside]]:
+        return {each.id: each for each in instances}, insides or {}
+
+    monkeypatch.setattr(snapshot, "_look", seen)
+    return snapshot.survey(rules, devices, [], "", {})
+
+
+def takes(device: Device, *, running: bool) -> Instance:
+    theirs = Entry("theirs", {"type": "nic", "nictype": "physical", "parent": device.kernel})
+    return box([theirs], name="other", running=running)
+
+
+@pytest.mark.usefixtures("of")
+@pytest.mark.parametrize("slot", [NIC.slot, OLD], ids=["of today", "of version 1"])
+def test_what_is_attached_stays_though_another_takes_it(slot: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = box([nic_entry(NIC, slot=slot)], running=False)
+    made = look(monkeypatch, ALL, [NIC], there, takes(NIC, running=True))
+    assert made.plans[there.id].changes == ()
+    (problem,) = made.problems()
+    assert problem.message.startswith("it is in box, and other has it too")
+
+
+@pytest.mark.usefixtures("of")
+def test_what_others_take_of_what_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = box([nic_entry(ZERO)])
+    inside = Inside(interfaces=frozenset({"can0"}), folders={"can0": folder(ZERO)})
+    made = look(monkeypatch, ALL, [], there, takes(ZERO, running=False), insides={there.id: inside})
+    (problem,) = made.problems()
+    assert problem.message.startswith("other, which does not run, cannot start while it is in box")
+    assert [each.key for each in made.away] == [ZERO.slot]
+
+
+@pytest.mark.usefixtures("of")
+def test_what_changes_in_an_entry_under_an_older_slot_is_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = box([nic_entry(NIC, slot=OLD)], running=False)
+    made = look(monkeypatch, all_with("name: lan0"), [NIC], there)
+    assert [each.action for each in made.of(NIC).changes] == ["update"]
+    assert made.of(replace(NIC, syspath="/sys/devices/another", slot="")).changes == ()

@@ -1,0 +1,79 @@
+"""The documentation: its examples hold, what is generated is current, and it can be built."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from hotplugd.rulefile.load import parse
+
+PROJECT = Path(__file__).parents[2]
+TEXTS = sorted((*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")))
+EXAMPLES = [
+    pytest.param(text, id=f"{path.relative_to(PROJECT)}-{number}")
+    for path in TEXTS
+    for number, text in enumerate(
+        re.findall(r"```yaml\n(rules:\n.*?)```", path.read_text("utf-8"), re.DOTALL)
+    )
+]
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
+
+
+def generated() -> tuple[Mapping[str, Callable[[], str]], Callable[[str], Path]]:
+    spec = importlib.util.spec_from_file_location("generate", PROJECT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.PAGES, module.path_of
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 3
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_an_example_of_rules_has_no_mistake(text: str) -> None:
+    loaded = parse(text, "example.yaml")
+    assert [each.render() for each in loaded.diagnostics] == []
+    assert loaded.rules.rules
+
+
+def test_generated_pages_are_current() -> None:
+    pages, path_of = generated()
+    for page, made in pages.items():
+        assert path_of(page).read_text("utf-8") == made(), f"run `python docs/generate.py` for {page}"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    missing = [link for link in LINK.findall(path.read_text("utf-8")) if not (path.parent / link).exists()]
+    assert missing == []
+
+
+def test_the_readme_is_short() -> None:
+    assert (PROJECT / "README.md").stat().st_size < 8000
+
+
+def test_it_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-b",
+        "html",
+        "docs",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "index.html").is_file()
