@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -47,19 +47,17 @@ async def redirecting(
     to: str, path: Path | None, identity: Identity, status: int = 307
 ) -> AsyncIterator[str]:
     """The address of a server whose every answer leads there."""
-    answer = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            # Whatever is asked with a body has `{}` for one.
-            await reader.readexactly(2 if b"Content-Length: 2" in head else 0)
-            writer.write(answer)
+        head = await reader.readuntil(b"\r\n\r\n")
+        # Whatever is asked with a body has `{}` for one.
+        await reader.readexactly(2 if b"Content-Length: 2" in head else 0)
+        writer.write(redirect(status, to))
 
     async def caught(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             await serve(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+        writer.close()
 
     if path is not None:
         server = await asyncio.start_unix_server(caught, path)
