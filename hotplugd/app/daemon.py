@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.backoff import Retry
+from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app import settings as configuration
 from hotplugd.app import systemd
@@ -29,6 +31,7 @@ from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
 from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.discover import Place, Reading
 from hotplugd.rulefile.load import load as load_rules
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.server.discover import find_server
@@ -38,6 +41,8 @@ _TICK: Final = 10.0
 # Seconds after which Python's threads give way to each other; by itself it is 5 ms.
 _SWITCH: Final = 0.0001
 _LOAD: Final = 60.0
+# So many reloads in a row, and then one in so many seconds: after each, every container is looked into.
+_RELOADS: Final = (10, 0.5)
 _PAUSES: Final = (0.2, 10.0)
 _CALM: Final = 10.0
 _DAY: Final = 86400.0
@@ -57,10 +62,10 @@ class Settings:
         return tuple(each for each in self.diagnostics if each.severity == "error")
 
 
-def load(path: Path) -> Settings:
+def load(path: Path, reading: Reading = lambda _: None) -> Settings:
     """The settings of a configuration file and the rules that it names. Raises nothing."""
-    config, wrong = configuration.load(path)
-    loaded = load_rules(config.rules)
+    config, wrong = configuration.load(path, reading)
+    loaded = load_rules(config.rules, reading=reading)
     return Settings(config, loaded.rules, (*wrong, *loaded.diagnostics))
 
 
@@ -190,20 +195,20 @@ class Daemon:
             self._reloads.put_nowait(None)
 
     async def _reload_when_told(self) -> None:
-        threads = Threads()
+        threads, place, pace = Threads(), Place(), Pace(*_RELOADS)
+        loop, told = asyncio.get_running_loop(), self._settings.diagnostics
         while True:
             await self._reloads.get()
+            await asyncio.sleep(max(pace.due - loop.time(), 0.0))
+            pace.done(loop.time())
             systemd.notify(systemd.reloading())
-            try:
-                settings = await threads.call(lambda: load(self._path), _LOAD)
-            except NoThread as error:
-                self._refuse(f"the files cannot be read: {error}")
-            except TimeoutError:
-                self._refuse(f"the files took longer than {_LOAD:.0f} s to read")
-            else:
-                for each in settings.diagnostics:
-                    place = f"{each.file}:{each.line}:{each.column}"
-                    self._log.warning(f"reload.{each.severity}", place=place, reason=each.message)
+            settings = await self._read(threads, place)
+            if settings is not None:
+                # Once, for as long as they say the same.
+                for each in settings.diagnostics if settings.diagnostics != told else ():
+                    where = f"{each.file}:{each.line}:{each.column}"
+                    self._log.warning(f"reload.{each.severity}", place=where, reason=each.message)
+                told = settings.diagnostics
                 if settings.errors:
                     first = settings.errors[0]
                     self._refuse(
@@ -213,6 +218,21 @@ class Daemon:
                 else:
                     self._take(settings)
             systemd.notify("READY=1\n" + self._summary())
+
+    async def _read(self, threads: Threads, place: Place) -> Settings | None:
+        """What the files say; None where they cannot be read. place: where a thread is that reads them."""
+        # One that hangs is enough.
+        if place.path is None:
+            try:
+                return await threads.call(partial(load, self._path, place), _LOAD)
+            except NoThread as error:
+                self._refuse(f"the files cannot be read: {error}")
+                return None
+            except TimeoutError:
+                pass
+        why = f"{place.path} hangs" if place.path is not None else f"that takes longer than {_LOAD:.0f} s"
+        self._refuse(f"the files cannot be read: {why}")
+        return None
 
     def _refuse(self, reason: str) -> None:
         self._failed_reloads += 1

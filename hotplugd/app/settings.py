@@ -14,7 +14,7 @@ from hotplugd.model.text import quoted
 from hotplugd.reconcile.hold_off import MOST
 from hotplugd.rulefile.decode import Decoder
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.discover import DEFAULT_FOLDERS, not_utf8, read
+from hotplugd.rulefile.discover import DEFAULT_FOLDERS, Reading, not_utf8, read
 from hotplugd.rulefile.grammar import Key, Table
 from hotplugd.rulefile.parse import Source, YamlNode, YamlScalar, parse_yaml
 from hotplugd.rulefile.validate import Complaint
@@ -101,8 +101,9 @@ _TABLE: Final = Table(
 )
 
 
-def load(path: Path) -> tuple[Config, tuple[Diagnostic, ...]]:
+def load(path: Path, reading: Reading = lambda _: None) -> tuple[Config, tuple[Diagnostic, ...]]:
     """What a file says, and what is wrong with it. At the default place it may be missing."""
+    reading(path)
     if path == DEFAULT and not path.exists():
         return Config(), ()
     raw = read(path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 
 from hotplugd.app import settings as configuration
-from hotplugd.cli.common import print_json, show, with_config, with_json
+from hotplugd.cli.common import patiently, print_json, show, with_config, with_json
 from hotplugd.host.sysfs import usb_controllers
 from hotplugd.model.text import counted, plain, quoted
 from hotplugd.rulefile.diagnostics import Diagnostic
@@ -31,9 +32,9 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
     """
     wrong: tuple[Diagnostic, ...] = ()
     if not paths:
-        found, wrong = configuration.load(config)
+        found, wrong = patiently(partial(configuration.load, config))
         paths = found.rules
-    loaded = load(paths, usb_controllers())
+    loaded = patiently(partial(load, paths, usb_controllers()))
     diagnostics = (*wrong, *loaded.diagnostics)
     if not loaded.rules.rules and not diagnostics:
         click.echo(f"warning: {_nothing_in(paths)}", err=True)

@@ -6,22 +6,29 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
 import click
 
 from hotplugd.app.settings import DEFAULT
 from hotplugd.model.text import plain
 from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.discover import Place, Reading
 
 if TYPE_CHECKING:
     from hotplugd.app.daemon import Settings
     from hotplugd.app.documents import HoldJson, ProblemJson, StatusJson
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 BAD_CONFIGURATION: Final = 78  # sysexits.h: EX_CONFIG
+_PATIENCE: Final = 10.0
 AS_ROOT: Final = "; this has to be run as root"
 
 with_config = click.option(
@@ -39,11 +46,38 @@ def settings(path: Path, code: int = 1) -> Settings:
     """The settings of a file. Shows what is wrong with them, and ends with `code` if there are errors."""
     from hotplugd.app.daemon import load
 
-    found = load(path)
+    found = patiently(partial(load, path))
     show(found.diagnostics)
     if found.errors:
         raise SystemExit(code)
     return found
+
+
+def patiently(work: Callable[[Reading], T]) -> T:
+    """What comes of work that reads files. Ends the command where one of them hangs: whoever waits for that
+    in the kernel cannot be interrupted.
+    """
+    place, before, done = Place(), None, SimpleQueue[Callable[[], T]]()
+
+    def run() -> None:
+        try:
+            result = work(place)
+        except BaseException as error:  # noqa: BLE001  # carried over to whoever called
+            done.put(partial(_raise, error))
+        else:
+            done.put(lambda: result)
+
+    Thread(target=run, daemon=True).start()
+    while True:
+        with suppress(Empty):
+            return done.get(timeout=_PATIENCE)()
+        if place.path is not None and place.path == before:
+            raise fail(f"{place.path} hangs: nothing was read there for {_PATIENCE:.0f} s")
+        before = place.path
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def show(diagnostics: Iterable[Diagnostic]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from hotplugd.model.text import quoted
 from hotplugd.plan.kinds.registry import is_single
@@ -18,6 +19,13 @@ from hotplugd.rules.keys import DEVTYPE, SUBSYSTEM, KeyGroup, MatchKey
 from hotplugd.rules.match import AnyOf, KeyTest, Match, Not, Parent, Test, with_default_subsystem
 from hotplugd.rules.pattern import Pattern, PatternError
 from hotplugd.rules.ruleset import Attach, Companion, Rule
+
+# An event of a device may have to be compared with all of them, and each takes some 0.1 ms to be made.
+_MOST_WILD: Final = 10_000
+# What the word means in `with`.
+_PARTITIONS: Final = Match(
+    (KeyTest(SUBSYSTEM, (Pattern.of("block"),)), KeyTest(DEVTYPE, (Pattern.of("partition"),)))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +47,17 @@ class BuiltRule:
 
 
 class Builder(Decoder):
-    """Builds the rules of one document. names: of all its rules, with errors or without."""
+    """Builds the rules of one document.
 
-    def __init__(self, source: Source, grammar: Grammar) -> None:
+    names  of all its rules, with errors or without
+    wild   how many alternatives with wildcards there are, with those of documents before
+    """
+
+    def __init__(self, source: Source, grammar: Grammar, wild: int = 0) -> None:
         super().__init__(source)
         self._grammar = grammar
         self.names: list[RuleName] = []
+        self.wild = wild
 
     def rules(self, root: YamlNode | None) -> Iterator[BuiltRule]:
         """The rules of a document; gathers what is wrong."""
@@ -139,16 +152,29 @@ class Builder(Decoder):
             text = self.judged(item, field)
             if text is None:
                 continue
-            try:
-                pattern = Pattern.of(text.lower() if key.form.is_hex else text)
-            except PatternError as error:
-                self.error(item.span, f"'{quoted(text)}' is no pattern: {error}")
+            if (pattern := self._pattern(text.lower() if key.form.is_hex else text, text, item.span)) is None:
                 continue
             complaint = validate.match_value(key.form, pattern)
             if complaint is not None:
                 self.error(item.span, complaint.message, complaint.hint)
             patterns.append(pattern)
         return KeyTest(key, tuple(patterns))
+
+    def _pattern(self, meant: str, text: str, span: Span) -> Pattern | None:
+        """The pattern that is meant by a text; None where it is none, or where there are too many."""
+        if self.wild > _MOST_WILD:
+            # It was said, and making each of them takes its time.
+            return None
+        try:
+            pattern = Pattern.of(meant)
+        except PatternError as error:
+            self.error(span, f"'{quoted(text)}' is no pattern: {error}")
+            return None
+        self.wild += len(pattern.wild)
+        if self.wild > _MOST_WILD:
+            hint = "write out what is meant: whole values cost next to nothing"
+            self.error(span, f"more than {_MOST_WILD} patterns with wildcards in all rules", hint)
+        return pattern
 
     def _attach(self, node: YamlNode, key: YamlScalar) -> Attach:
         """What a node says about where the device goes, without what is wrong in it."""
@@ -192,11 +218,10 @@ class Builder(Decoder):
                 links = self.texts(fields["link"]) if "link" in fields else ()
                 if "match" in fields:
                     yield Companion(self._match(fields["match"].value, fields["match"].name), path, links)
-            elif (text := self.judged(item, field)) is not None:
-                try:
-                    yield Companion(_below(text))
-                except PatternError as error:
-                    self.error(item.span, f"'{quoted(text)}' is no pattern: {error}")
+            elif (text := self.judged(item, field)) == "partition":
+                yield Companion(_PARTITIONS)
+            elif text is not None and (pattern := self._pattern(text, text, item.span)) is not None:
+                yield Companion(Match((KeyTest(SUBSYSTEM, (pattern,)),)))
 
 
 def _is_empty(node: YamlNode) -> bool:
@@ -218,15 +243,6 @@ def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
         hint = "`share: true` attaches it all the same; what two write at once destroys file systems"
         return "`to` names several instances for a disk", hint
     return None
-
-
-def _below(word: str) -> Match:
-    """What a word in `with` means: the devices of a subsystem, or a disk's partitions."""
-    if word == "partition":
-        return Match(
-            (KeyTest(SUBSYSTEM, (Pattern.of("block"),)), KeyTest(DEVTYPE, (Pattern.of("partition"),)))
-        )
-    return Match((KeyTest(SUBSYSTEM, (Pattern.of(word),)),))
 
 
 def _position(span: Span) -> tuple[int, int]:

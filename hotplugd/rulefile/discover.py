@@ -9,11 +9,27 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from hotplugd.rulefile.diagnostics import Diagnostic
+
+Reading = Callable[[Path | None], object]
+"""Is called with what is about to be opened, which may hang; with None once that was done."""
+
+
+class Place:
+    """A `Reading` that keeps where it is: another thread waits for that."""
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+
+    def __call__(self, path: Path | None) -> None:
+        """It is there now."""
+        self.path = path
+
 
 DEFAULT_FOLDERS: Final = (
     Path("/etc/hotplugd/rules.d"),
@@ -23,6 +39,7 @@ DEFAULT_FOLDERS: Final = (
 )
 
 LARGEST: Final = 1 << 20
+MOST_FILES: Final = 5_000
 _SUFFIXES: Final = (".yaml", ".yml")
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -41,22 +58,35 @@ def is_folder(path: Path) -> bool:
         return path in DEFAULT_FOLDERS
 
 
-def drop_ins(folders: Iterable[Path]) -> tuple[list[Path], list[Diagnostic]]:
+def drop_ins(
+    folders: Iterable[Path], reading: Reading = lambda _: None
+) -> tuple[list[Path], list[Diagnostic]]:
     """The files that count of one hierarchy of folders, in order, and which folders cannot be read."""
     by_name: dict[str, Path] = {}
     found: list[Diagnostic] = []
     for folder in folders:
+        reading(folder)
         try:
-            entries = list(folder.iterdir())
+            names = list(islice(_names(folder), MOST_FILES + 1))
         except OSError as error:
             if isinstance(error, FileNotFoundError) and folder in DEFAULT_FOLDERS:
                 continue
             found.append(_unreadable(folder, error))
             continue
+        if len(names) > MOST_FILES:
+            message = f"more than {MOST_FILES} files of rules"
+            found.append(whole(str(folder), message, "put several rules into one file"))
+            continue
+        for name in names:
+            by_name.setdefault(name, folder / name)
+    return [path for _, path in sorted(by_name.items()) if not _is_mask(path, reading)], found
+
+
+def _names(folder: Path) -> Iterator[str]:
+    with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(_SUFFIXES) and not entry.name.startswith("."):
-                by_name.setdefault(entry.name, entry)
-    return [path for _, path in sorted(by_name.items()) if not _is_mask(path)], found
+                yield entry.name
 
 
 def others_in(folder: Path) -> list[Path]:
@@ -68,7 +98,8 @@ def others_in(folder: Path) -> list[Path]:
     return sorted(each for each in found if not each.name.startswith("."))
 
 
-def _is_mask(path: Path) -> bool:
+def _is_mask(path: Path, reading: Reading) -> bool:
+    reading(path)
     try:
         status = path.stat()
         null = Path(os.devnull).stat()

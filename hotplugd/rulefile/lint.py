@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
 from typing import Final
@@ -29,7 +30,11 @@ from hotplugd.rules.template import parse_template
 from hotplugd.rules.twins import is_place, is_serial
 
 _MOST_COMPARISONS: Final = 50_000
+# Of a pattern with another, in all comparisons: two rules with a thousand patterns each make a million.
+_MOST_PAIRS: Final = 500_000
 _MOST_BRANCHES: Final = 32
+# That follow from a list of vendors and one of products.
+_MOST_IDS: Final = 1_000
 _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -39,10 +44,13 @@ def lint(written: Sequence[BuiltRule], controllers: Mapping[str, str] = _NOWHERE
     controllers  the host's USB controllers in sysfs by the number of each bus; none where nobody looked
     """
     index = Index.of([built.rule.match for built in written])
-    comparisons = 0
+    sizes = [_size(built.rule.match) for built in written]
+    comparisons = pairs = 0
     for position, built in enumerate(written):
-        match = built.rule.match
-        if reason := _never(match):
+        match, size = built.rule.match, sizes[position]
+        own = size.pairs(size)
+        pairs += own if pairs + own <= _MOST_PAIRS else 0
+        if pairs + own <= _MOST_PAIRS and (reason := _never(match)):
             message = f"rule '{built.rule.name}' can never match: {reason}"
             yield built.source.diagnostic("warning", built.span, message)
             continue
@@ -50,11 +58,38 @@ def lint(written: Sequence[BuiltRule], controllers: Mapping[str, str] = _NOWHERE
             yield built.source.diagnostic("warning", built.span, f"rule '{built.rule.name}' {message}", hint)
         for earlier in index.filed_under(_one_of_each(match)):
             comparisons += 1
-            if earlier >= position or comparisons > _MOST_COMPARISONS:
+            pairs += size.pairs(sizes[earlier])
+            if earlier >= position or comparisons > _MOST_COMPARISONS or pairs > _MOST_PAIRS:
                 break
             if implies(match, written[earlier].rule.match):
                 yield _unreachable(built, written[earlier])
                 break
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """The patterns of a match and of all in it, with those that follow from them.
+
+    searched  of how many each is looked for: those with wildcards, or all where there are matches in it
+    """
+
+    patterns: int
+    searched: int
+
+    def pairs(self, other: _Size) -> int:
+        """How many patterns have to be compared where this one may imply the other."""
+        return self.patterns * (1 + other.searched)
+
+
+def _size(match: Match) -> _Size:
+    every = [pattern for test in match.key_tests() for pattern in test.patterns]
+    vendors, products = (
+        sum(len(test.patterns) for test in match.key_tests() if test.key is key)
+        for key in (VENDOR_ID, PRODUCT_ID)
+    )
+    size = len(every) + (vendors * products if vendors * products <= _MOST_IDS else 0)
+    is_flat = all(isinstance(test, KeyTest) for test in match.tests)
+    return _Size(size, sum(1 for pattern in every if pattern.wild) if is_flat else size)
 
 
 def _unreachable(late: BuiltRule, early: BuiltRule) -> Diagnostic:
@@ -227,7 +262,9 @@ def _known(match: Match) -> Iterator[KeyTest]:
             texts = sorted({text.split(":")[part] for text in identity.exact})
             yield KeyTest(key, tuple(map(Pattern.of, texts)))
     vendor, product_id = match.test_of(VENDOR_ID), match.test_of(PRODUCT_ID)
-    if vendor is not None and product_id is not None and vendor.is_exact and product_id.is_exact:
+    if vendor is None or product_id is None or not (vendor.is_exact and product_id.is_exact):
+        return
+    if len(vendor.exact) * len(product_id.exact) <= _MOST_IDS:
         pairs = product(sorted(vendor.exact), sorted(product_id.exact))
         yield KeyTest(ID, tuple(Pattern.of(":".join(pair)) for pair in pairs))
 

@@ -13,13 +13,18 @@ from hotplugd.model.text import counted, quoted
 from hotplugd.rulefile.build import Builder, BuiltRule, RuleName
 from hotplugd.rulefile.decode import MOST_SHOWN
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.discover import LARGEST, drop_ins, is_folder, not_utf8, read, too_large, whole
+from hotplugd.rulefile.discover import LARGEST, Reading, drop_ins, is_folder, not_utf8, read, too_large, whole
 from hotplugd.rulefile.grammar import GRAMMAR, Grammar
 from hotplugd.rulefile.lint import lint
 from hotplugd.rulefile.parse import Source, parse_yaml
 from hotplugd.rules.ruleset import RuleSet
 
 _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
+# Of all files together. A host with a thousand phones has a thousand rules for them, and 200 KB.
+_MOST_SIZE: Final = 1 << 24
+_MOST_RULES: Final = 20_000
+# With more than these no further file is read.
+_MOST_DIAGNOSTICS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +43,37 @@ class Loaded:
         return tuple(diagnostic for diagnostic in self.diagnostics if diagnostic.severity == "error")
 
 
-def load(paths: Sequence[Path], controllers: Mapping[str, str] = _NOWHERE) -> Loaded:
+def load(
+    paths: Sequence[Path],
+    controllers: Mapping[str, str] = _NOWHERE,
+    reading: Reading = lambda _: None,
+) -> Loaded:
     """The rules of files and folders, in order. Raises nothing: what cannot be read is a diagnostic.
 
     controllers  the host's USB controllers by the number of each bus, which ports are warned about by
     """
+
+    def folder(path: Path) -> bool:
+        reading(path)
+        return is_folder(path)
+
     draft = _Draft()
-    for folders, group in groupby(paths, is_folder):
+    for folders, group in groupby(paths, folder):
         files = list(group)
         if folders:
-            files, unreadable = drop_ins(files)
+            files, unreadable = drop_ins(files, reading)
             draft.diagnostics += unreadable
+        reading(None)
         for path in files:
+            reading(path)
             content = read(path)
+            reading(None)
             if isinstance(content, Diagnostic):
                 draft.diagnostics.append(content)
             else:
                 _check(content, str(path), draft, GRAMMAR)
+            if draft.is_full(str(path)):
+                return _loaded(draft, controllers)
     return _loaded(draft, controllers)
 
 
@@ -72,11 +91,29 @@ def parse(
 
 @dataclass(slots=True)
 class _Draft:
-    """What has been read so far. names: of all rules, also of those with errors in them."""
+    """What has been read so far.
+
+    names  of all rules, also of those with errors in them
+    size   of all files, in characters
+    wild   how many alternatives with wildcards there are
+    """
 
     written: list[BuiltRule] = field(default_factory=list)
     names: list[RuleName] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    size: int = 0
+    wild: int = 0
+
+    def is_full(self, file: str) -> bool:
+        """Whether no more is to be read; says so where that is no rule's fault."""
+        if self.size > _MOST_SIZE:
+            message = f"the files of rules have more than {_MOST_SIZE >> 20} MiB together, up to this one"
+        elif len(self.names) > _MOST_RULES:
+            message = f"more than {_MOST_RULES} rules, up to this file"
+        else:
+            return len(self.diagnostics) > _MOST_DIAGNOSTICS
+        self.diagnostics.append(whole(file, message, "rules may have lists: one for each list is enough"))
+        return True
 
 
 def _loaded(draft: _Draft, controllers: Mapping[str, str]) -> Loaded:
@@ -101,14 +138,16 @@ def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> Non
     if len(text) > LARGEST:
         draft.diagnostics.append(too_large(file))
         return
+    draft.size += len(text)
     source = Source.of(file, text.removeprefix("\ufeff"))
     root, not_yaml = parse_yaml(source)
-    builder = Builder(source, grammar)
+    builder = Builder(source, grammar, draft.wild)
     if root is not None or not not_yaml:
         rules = list(builder.rules(root))
         # What was left out of the nodes would make the warnings about these rules untrue.
         draft.written += [] if not_yaml else rules
     draft.names += builder.names
+    draft.wild = builder.wild
     wrong = sorted(
         (*not_yaml, *builder.diagnostics), key=lambda diagnostic: (diagnostic.line, diagnostic.column)
     )

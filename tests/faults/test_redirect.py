@@ -6,16 +6,17 @@ import asyncio
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
-from pylxd.client import get_session_for_url
+from pylxd.client import Cert, get_session_for_url
 
 from hotplugd.aio.threads import Threads
 from hotplugd.model.ports import ServerError, Unreachable
 from hotplugd.model.values import InstanceName
+from hotplugd.server import client as adapter
 from hotplugd.server.client import Lxd
 from hotplugd.server.events import Identity, lifecycle
 from hotplugd.server.transport import Http, Room
@@ -46,19 +47,17 @@ async def redirecting(
     to: str, path: Path | None, identity: Identity, status: int = 307
 ) -> AsyncIterator[str]:
     """The address of a server whose every answer leads there."""
-    answer = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            # Whatever is asked with a body has `{}` for one.
-            await reader.readexactly(2 if b"Content-Length: 2" in head else 0)
-            writer.write(answer)
+        head = await reader.readuntil(b"\r\n\r\n")
+        # Whatever is asked with a body has `{}` for one.
+        await reader.readexactly(2 if b"Content-Length: 2" in head else 0)
+        writer.write(redirect(status, to))
 
     async def caught(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             await serve(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+        writer.close()
 
     if path is not None:
         server = await asyncio.start_unix_server(caught, path)
@@ -134,6 +133,21 @@ def test_nobody_else_is_asked(identity: Identity, tmp_path: Path, over: str, sta
     assert visits == []
 
 
+@pytest.fixture
+def pinned(identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Keeps the server's certificate beside ours, as `lxc remote add` does."""
+
+    def keep(address: str) -> None:
+        folder = tmp_path / "servercerts"
+        folder.mkdir()
+        (folder / f"{urlsplit(address).hostname}.crt").write_bytes(identity.server.read_bytes())
+
+    monkeypatch.setattr(adapter, "DEFAULT_CERTS", Cert(identity.cert, identity.key))
+    return keep
+
+
+@pytest.mark.parametrize("over", ["unix", "https"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_request_goes_to_nobody_else(
     identity: Identity, pinned: Callable[[str], None], tmp_path: Path, over: str, status: int
 ) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hotplugd.rulefile import build, discover
+from hotplugd.rulefile import load as loader
 from hotplugd.rulefile.discover import DEFAULT_FOLDERS
 from hotplugd.rulefile.load import load, parse
 
@@ -158,6 +160,7 @@ def test_a_large_file_is_refused_and_not_read(etc: Path) -> None:
     assert found.message == "larger than 1 MiB, which no rule file is"
 
 
+_BRANCH = "{any: [" + "{serial: a}, " * 30 + "]}, "
 BOMBS = {
     "laughs": "a: &a [x]\n" + "".join(f"b{n}: &b{n} [{', '.join(['*a'] * 9)}]\n" for n in range(50)),
     "lists": "[" * (MIB - 1),
@@ -169,6 +172,22 @@ BOMBS = {
     "tags": "rules: [" + "! a," * (MIB // 5) + "]",
     "branches": "rules: [{name: x, ignore: true, match: {any: [" + "{serial: a}," * (MIB // 13) + "]}}]",
     "same rules": "rules: [" + "{name: r, match: {port: '1*'}, ignore: true}," * 20_000 + "]",
+    "alternatives": "rules: [{name: x, ignore: true, match: {any: ["
+    + ("{serial: '" + "a*|" * 1300 + "b'}, ") * 250
+    + "]}}]",
+    "patterns": "rules: ["
+    + "".join(
+        f"{{name: r{n}, ignore: true, match: {{serial: [{', '.join(f'{m}?' for m in range(900))}]}}}}, "
+        for n in range(11)
+    )
+    + "]",
+    "vendors and products": "rules: [{name: x, ignore: true, match: {vendor_id: ["
+    + (numbers := ", ".join(f"'{n:04x}'" for n in range(3000)))
+    + f"], product_id: [{numbers}]}}}}]",
+    "branches of branches": "rules: ["
+    + "".join(f"{{name: r{n}, ignore: true, match: {{any: [{_BRANCH * 30}]}}}}, " for n in range(60))
+    + "]",
+    "with": "rules: [{name: x, match: {serial: a}, attach: {to: c1, with: [" + "'a*', " * 150_000 + "]}}]",
     "one line": "rules: " + "x" * (MIB - 10),
     "tabs": "\t" * (MIB - 10),
 }
@@ -218,3 +237,73 @@ def test_a_file_without_rules_takes_nothing_from_the_others(etc: Path, text: str
 )
 def test_empty_rules_of_another_type_are_an_error(text: str) -> None:
     assert [each.severity for each in parse(text, "f").diagnostics] == ["error"]
+
+
+class TestAllFilesTogether:
+    """Each may be as it should be, and all of them be more than anybody has."""
+
+    def test_there_are_so_many(self, etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for number in range(4):
+            (etc / f"{number}.yaml").write_text(
+                f"rules: [{{name: r{number}, match: {{serial: a}}, ignore: true}}]"
+            )
+        (etc / "not-a-rule").touch()
+        monkeypatch.setattr(discover, "MOST_FILES", 4)
+        assert len(load([etc]).rules.rules) == 4
+        monkeypatch.setattr(discover, "MOST_FILES", 3)
+        (found,) = load([etc]).errors
+        assert (found.file, found.message) == (str(etc), "more than 3 files of rules")
+
+    def test_a_folder_of_thousands_is_refused_at_once(self, etc: Path) -> None:
+        for number in range(discover.MOST_FILES + 1):
+            (etc / f"{number}.yaml").touch()
+        started = time.process_time()
+        (found,) = load([etc]).errors
+        assert time.process_time() - started < 1
+        assert found.message == "more than 5000 files of rules"
+
+    def test_they_have_so_many_characters(self, etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("1", "2", "3"):
+            (etc / f"{name}.yaml").write_text("#" * (1 << 19) + "\nrules: []")
+        monkeypatch.setattr(loader, "_MOST_SIZE", 1 << 20)
+        (found,) = load([etc]).errors
+        assert found.file == str(etc / "2.yaml")
+        assert found.message == "the files of rules have more than 1 MiB together, up to this one"
+
+    def test_they_have_so_many_rules(self, etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for file in range(3):
+            rules = [f"{{name: r{file}{n}, match: {{serial: a{file}{n}}}, ignore: true}}" for n in range(3)]
+            (etc / f"{file}.yaml").write_text(f"rules: [{', '.join(rules)}]")
+        monkeypatch.setattr(loader, "_MOST_RULES", 9)
+        assert len(load([etc]).rules.rules) == 9
+        monkeypatch.setattr(loader, "_MOST_RULES", 5)
+        (found,) = load([etc]).errors
+        assert (found.file, found.message) == (str(etc / "1.yaml"), "more than 5 rules, up to this file")
+
+    @pytest.mark.parametrize("where", ["match: {serial: 'a*|b*'}", "match: {serial: a}, with: ['a*|b*']"])
+    def test_they_have_so_many_patterns_with_wildcards(
+        self, etc: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
+        match, _, companions = where.partition(", ")
+        for name in ("1", "2"):
+            attach = f"attach: {{to: c1{', ' * bool(companions)}{companions}}}"
+            (etc / f"{name}.yaml").write_text(f"rules: [{{name: r{name}, {match}, {attach}}}]")
+        monkeypatch.setattr(build, "_MOST_WILD", 4)
+        assert load([etc]).errors == ()
+        monkeypatch.setattr(build, "_MOST_WILD", 3)
+        (found,) = load([etc]).errors
+        assert found.file == str(etc / "2.yaml")
+        assert found.message == "more than 3 patterns with wildcards in all rules"
+
+    def test_of_many_that_are_wrong_only_some_are_read(self, etc: Path) -> None:
+        for number in range(50):
+            (etc / f"{number:02}.yaml").write_text("rules:\n" + "  - x\n" * 120)
+        assert 300 < len(load([etc]).diagnostics) < 500
+
+
+def test_it_says_what_it_is_about_to_open(etc: Path) -> None:
+    file = etc / "1.yaml"
+    file.write_text("rules: []")
+    said: list[Path | None] = []
+    load([etc], reading=said.append)
+    assert said == [etc, etc, file, None, file, None]

@@ -1,0 +1,85 @@
+"""What a server tells of without end makes no question for each, and no listing for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from hotplugd.app import session as module
+from hotplugd.app.session import Session
+from hotplugd.app.settings import Config
+from hotplugd.model.values import InstanceName
+from hotplugd.rules.ruleset import RuleSet
+from hotplugd.server.events import START_FAILED, Lifecycle
+
+_SOME = 100
+
+
+def run(work: Callable[[Session], Awaitable[None]]) -> None:
+    """Have a session, whose server is away, hear something."""
+
+    async def main() -> None:
+        log = structlog.wrap_logger(None, processors=[LogCapture()])
+        session = Session("/nowhere", RuleSet(()), log, Config(udev_rules=None), dry_run=True)
+        try:
+            await work(session)
+        finally:
+            session.reconciler.close()
+
+    asyncio.run(main())
+
+
+def name(number: int) -> InstanceName:
+    return InstanceName("default", f"c{number}")
+
+
+@pytest.mark.parametrize(
+    "action", ["instance-started", "instance-updated", "instance-migrated", START_FAILED]
+)
+def test_of_many_strangers_all_are_listed(action: str) -> None:
+    async def work(session: Session) -> None:
+        for number in range(_SOME):
+            await session._happened(Lifecycle(action, name(number)))
+        assert not session._unlisted.is_set()
+        for number in range(_SOME, 2000):
+            await session._happened(Lifecycle(action, name(number)))
+        assert session._unlisted.is_set()
+        assert sum(session.reconciler.knows(name(number)) for number in range(2000)) <= _SOME + 20
+
+    run(work)
+
+
+def test_of_those_that_are_known_each_is_asked_for() -> None:
+    async def work(session: Session) -> None:
+        for _ in range(20):
+            for number in range(_SOME):
+                await session._happened(Lifecycle("instance-started", name(number)))
+        assert not session._unlisted.is_set()
+
+    run(work)
+
+
+def test_listings_have_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LISTINGS", (3, 60.0))
+
+    async def work(session: Session) -> None:
+        listed = 0
+
+        async def count() -> None:
+            nonlocal listed
+            listed += 1
+            await session._happened(Lifecycle("profile-updated", None))
+
+        monkeypatch.setattr(session, "_list", count)
+        await session._happened(Lifecycle("profile-updated", None))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await session._list_again()
+        # And once more; the next one is due in a minute.
+        assert listed == 4
+
+    run(work)

@@ -1,0 +1,103 @@
+"""A file that hangs: whoever waits for it is told which one it is, and one wait is enough."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from hotplugd.aio.threads import Threads
+from hotplugd.app import daemon
+from hotplugd.app.daemon import Daemon, Settings
+from hotplugd.app.settings import Config
+from hotplugd.cli import common
+from hotplugd.cli.common import patiently
+from hotplugd.rulefile.discover import Place, Reading
+from hotplugd.rules.ruleset import RuleSet
+
+SETTINGS = Settings(Config(), RuleSet(()))
+FILE = Path("/rules.d/1.yaml")
+
+
+@pytest.fixture
+def hanging() -> Iterator[threading.Event]:
+    """Until it is set nothing is read."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_command_ends_and_says_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hanging: threading.Event
+) -> None:
+    monkeypatch.setattr(common, "_PATIENCE", 0.05)
+
+    def work(reading: Reading) -> bool:
+        reading(FILE)
+        return hanging.wait()
+
+    with pytest.raises(SystemExit) as ended:
+        patiently(work)
+    assert ended.value.code == 1
+    assert f"{FILE} hangs" in capsys.readouterr().err
+
+
+def test_a_command_waits_for_what_takes_long_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, hanging: threading.Event
+) -> None:
+    monkeypatch.setattr(common, "_PATIENCE", 0.05)
+
+    def work(reading: Reading) -> str:
+        # It was opened, and what is in it takes its time.
+        reading(FILE)
+        reading(None)
+        hanging.wait(0.3)
+        return "done"
+
+    assert patiently(work) == "done"
+
+
+def test_what_fails_while_it_is_read_fails_for_whoever_waits() -> None:
+    def work(_: Reading) -> str:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        patiently(work)
+
+
+def test_a_reload_waits_once_and_says_where(
+    monkeypatch: pytest.MonkeyPatch, hanging: threading.Event
+) -> None:
+    monkeypatch.setattr(daemon, "_LOAD", 0.1)
+    began = 0
+
+    def load(_: Path, reading: Reading) -> Settings:
+        nonlocal began
+        began += 1
+        reading(FILE)
+        hanging.wait()
+        reading(None)
+        return SETTINGS
+
+    monkeypatch.setattr(daemon, "load", load)
+    log = LogCapture()
+
+    async def main() -> None:
+        running = Daemon(Path("/config"), SETTINGS, structlog.wrap_logger(None, processors=[log]))
+        threads, place = Threads(), Place()
+        for _ in range(3):
+            assert await running._read(threads, place) is None
+        assert began == 1
+        hanging.set()
+        async with asyncio.timeout(5):
+            while place.path is not None:
+                await asyncio.sleep(0.01)
+        assert await running._read(threads, place) == SETTINGS
+
+    asyncio.run(main())
+    assert [each["reason"] for each in log.entries] == [f"the files cannot be read: {FILE} hangs"] * 3
