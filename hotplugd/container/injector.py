@@ -13,7 +13,7 @@ from hotplugd.aio.helper_loop import DONE
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.container import inject_helper
 from hotplugd.container.root import Lost, Network
-from hotplugd.container.uevent import kernel_form, libudev_form
+from hotplugd.container.uevent_message import kernel_form, libudev_form
 from hotplugd.model.ports import Unfit, Untold
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import InstanceName

@@ -19,7 +19,6 @@ from itertools import count, islice
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import requests
 from pylxd import Client
@@ -32,6 +31,7 @@ from hotplugd.model.ports import Busy, Gone, Member, Refused, ServerError, Serve
 from hotplugd.model.text import plain
 from hotplugd.model.values import Ability, Entry, Instance, InstanceName
 from hotplugd.server import decode
+from hotplugd.server.certificates import pinned
 from hotplugd.server.errors import NOT_LXD, failure, is_left_behind, refusal, short
 from hotplugd.server.events import Identity, Lifecycle, lifecycle
 from hotplugd.server.listing import elements
@@ -233,7 +233,9 @@ class Lxd:
         Ends by Unreachable when the server goes away, or falls silent.
         """
         over_https = not self.address.startswith("/")
-        identity = Identity(_pinned(self.address), *DEFAULT_CERTS) if over_https else None
+        identity = (
+            Identity(pinned(self.address, Path(DEFAULT_CERTS.cert)), *DEFAULT_CERTS) if over_https else None
+        )
         projects = self._projects
         try:
             # Whoever stops listening ends the stream too, and not whenever it is collected.
@@ -264,7 +266,10 @@ class Lxd:
             raise Unreachable(f"{self.address} does not exist; is the server running?")
         session = Http(self.address if socket else "", _CONNECTIONS, _CALL, self._room)
         if not socket:
-            session.verify, session.cert = str(_pinned(self.address)), tuple(DEFAULT_CERTS)
+            session.verify, session.cert = (
+                str(pinned(self.address, Path(DEFAULT_CERTS.cert))),
+                tuple(DEFAULT_CERTS),
+            )
             by_pin = get_session_for_url(self.address, verify=session.verify)
             session.mount_https(self.address, by_pin.get_adapter(self.address))
         client = Client(endpoint=self.address, session=session, timeout=(_CONNECT, _READ))
@@ -403,8 +408,9 @@ class Lxd:
                 if isinstance(error, requests.exceptions.SSLError) or isinstance(
                     error.__context__, requests.exceptions.SSLError
                 ):
+                    known = pinned(self.address, Path(DEFAULT_CERTS.cert))
                     raise Unreachable(
-                        f"{self.address} shows another certificate than the one in {_pinned(self.address)}; "
+                        f"{self.address} shows another certificate than the one in {known}; "
                         f"if it was renewed, put the new one there, as `lxc remote add` does: {short(error)}"
                     ) from error
                 raise Unreachable(f"{self.address} does not answer: {short(error)}") from error
@@ -460,17 +466,6 @@ def _projects(api: Any) -> list[str] | None:
             str(each["name"]) for each in api.projects.get(params={"recursion": 1}).json()["metadata"]
         )
     return None
-
-
-def _pinned(address: str) -> Path:
-    """The server's certificate as `lxc remote add` keeps it. Raises Refused where there is none."""
-    host = urlsplit(address).hostname or ""
-    path = Path(DEFAULT_CERTS.cert).with_name("servercerts") / f"{host}.crt"
-    if not path.is_file():
-        raise Refused(
-            f"the certificate of {address} is not known; put it in {path}, as `lxc remote add` does"
-        )
-    return path
 
 
 def _failure(error: Any) -> ServerError:

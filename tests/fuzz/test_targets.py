@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hotplugd.app import systemd
-from hotplugd.container import inject_helper, root, uevent
+from hotplugd.container import inject_helper, root, uevent_message
 from hotplugd.host import device_reader, properties, sysfs
 from hotplugd.model import entry, nic_snapshot
 from hotplugd.model.values import Device
@@ -99,7 +99,7 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "every entry is ours": ("plans", entry, "is_ours", _always),
     "every entry of the server's is ours": ("answers", client, "is_ours", _always),
     "an error's text is taken for one": ("answers", client, "_said", str),
-    "any property is told": ("uevents", uevent, "_is_fit", _always),
+    "any property is told": ("uevents", uevent_message, "_is_fit", _always),
     "any path is remembered": ("plans", nic_snapshot, "_is_a_path", _always),
     "a log's fields are logged as they are": ("log", systemd, "plain", _same),
     "the host's own namespace is spoken into": ("injections", inject_helper, "_inject", lambda *_: None),

@@ -11,7 +11,7 @@ from typing import Final
 from hotplugd.app.documents import attachment_json, change_json, explain_json, hold_json, problem_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.cli import common, explain, status
-from hotplugd.container.uevent import kernel_form, libudev_form
+from hotplugd.container.uevent_message import kernel_form, libudev_form
 from hotplugd.host.open_files import Holder
 from hotplugd.host.present import restored
 from hotplugd.model.entry import is_ours, links_of

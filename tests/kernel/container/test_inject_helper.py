@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hotplugd.aio import helper_loop
 from hotplugd.aio.helper import words
 from hotplugd.container import inject_helper, inode_status, roots_helper, seal_helper, server_folders
-from hotplugd.container.uevent import kernel_form, libudev_form
+from hotplugd.container.uevent_message import kernel_form, libudev_form
 from hotplugd.host import udev_rules_helper
 from hotplugd.model.uevent import Uevent
 from tests.support.devices import phone

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from hotplugd.aio.helper import words
 from hotplugd.container import inject_helper
-from hotplugd.container.uevent import kernel_form, libudev_form
+from hotplugd.container.uevent_message import kernel_form, libudev_form
 from hotplugd.model.uevent import Uevent
 from tests.support.lab.uevents import ROOT
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd.container.uevent import kernel_form, libudev_form, murmur2
+from hotplugd.container.uevent_message import kernel_form, libudev_form, murmur2
 from hotplugd.model.uevent import Uevent
 from tests.support.devices import phone
 from tests.support.lab.inject import Program
