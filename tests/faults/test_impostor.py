@@ -24,7 +24,7 @@ import asyncio, sys
 from pathlib import Path
 from hotplugd.server.events import Identity, lifecycle
 from hotplugd.server.client import Lxd
-from hotplugd.server import Unreachable
+from hotplugd.model.ports import Unreachable
 from hotplugd.aio.threads import Threads
 address, folder = sys.argv[1], Path(sys.argv[2])
 identity = Identity(folder / "pinned.crt", str(folder / "client.crt"), str(folder / "client.key"))
