@@ -27,7 +27,7 @@ from tests.support.lab.udevd import ruled_by, settle, trigger
 from tests.support.lab.wait import eventually
 from tests.support.phones.containers import once_it_is_free
 
-VERSION_1 = Path(__file__).parents[1] / "lab" / "version1.rules"
+VERSION_1 = Path(__file__).parents[1] / "support" / "lab" / "version1.rules"
 CHANGES = "(PATCH|PUT) "
 
 

@@ -157,7 +157,7 @@ def test_a_disk_that_is_open_in_an_instance_waits_for_that_one_alone(
     running.write_rules(of(disk, there))
     running.reload()
     eventually(lambda: "is open in sleep" in problems(running))
-    here.run("pkill", "sleep")
+    assert here.run("killall", "sleep").code == 0
     eventually(lambda: there.look(disk.node), 60)
 
 
