@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.lab.api import ServerError
@@ -73,8 +74,11 @@ def tty_number(port: str) -> str:
     """The number of the tty on this port, once there is one, as `c 188:0`."""
 
     def number() -> str:
-        found = [path.read_text().strip() for path in syspath(port).glob("*/ttyUSB*/tty/ttyUSB*/dev")]
-        return f"c {found[0]}" if found else ""
+        # What was on the port before may be going while this looks.
+        with suppress(FileNotFoundError):
+            found = [path.read_text().strip() for path in syspath(port).glob("*/ttyUSB*/tty/ttyUSB*/dev")]
+            return f"c {found[0]}" if found else ""
+        return ""
 
     return eventually(number, DEADLINE, pause=0.05)
 
