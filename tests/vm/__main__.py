@@ -35,7 +35,8 @@ class Group:
 
 _PYTEST: Final = (
     "python", "-m", "pytest", "-v", "--color=no", "-o", "python_files=case_*.py",
-    "-o", "cache_dir=/tmp/pytest", "--junitxml=/results/junit.xml",
+    # An emulated machine is ten times slower than a real one.
+    "-o", "cache_dir=/tmp/pytest", "--junitxml=/results/junit.xml", "--timeout=300",
 )  # fmt: skip
 _CASES: Final = "tests/vm/cases"
 _HARDWARE: Final = (f"{_CASES}/case_hardware.py", f"{_CASES}/case_devices.py")
