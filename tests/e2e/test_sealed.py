@@ -368,7 +368,8 @@ def test_a_program_that_hangs_delays_little_and_is_said(
         console.unplug()
         is_gone(console, container)
         assert time.monotonic() - start < 5
-        # It is tried again, by another program.
+        # It is tried again, by another program. One that has not answered yet has half a minute to start.
+        eventually(lambda: handle.sealed, 60)
         is_shut(handle)
         eventually(running.is_fine)
 
