@@ -59,9 +59,9 @@ GROUPS: Final = {
     "plain": Group(
         ((_CASES, *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS)), "-m", _UNMARKED),),
     ),
-    "attacks": Group(((*_ATTACKS, "-m", "not variant"), (*_ATTACKS, "-m", "variant"))),
+    "attacks": Group(((*_ATTACKS, "-m", "not variant"), (*_ATTACKS, *_HARDWARE, "-m", "variant"))),
     "attacks-in-short": Group(((*_ATTACKS, "-m", "not variant"),)),
-    "hardware": Group((_HARDWARE,)),
+    "hardware": Group(((*_HARDWARE, "-m", "not variant"),)),
     "crashes": Group(((_CASES, "-m", "crashes"),)),
     "incus": Group(
         (

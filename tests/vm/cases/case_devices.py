@@ -83,6 +83,7 @@ def zram(udevd: None) -> Iterator[Zram]:
         yield disk
 
 
+@pytest.mark.variant
 def test_a_disk_that_is_made_part_of_another_is_noticed_within_five_minutes(
     server: Server, launch: Launch, zram: Zram
 ) -> None:
