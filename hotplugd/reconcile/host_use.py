@@ -5,6 +5,7 @@ The planner stays pure: the answer goes to the reconciler, and the next plan is 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -34,10 +35,17 @@ class HostUse:
         return [want for want in wants if self._free.get(want.slot, LONG_AGO) <= now]
 
     async def ask(self, wants: Iterable[Want], now: Callable[[], float]) -> None:
-        """Ask of each device whether the host uses it."""
+        """Ask of each device whether the host uses it.
+
+        All at once, and all answers are valid from the last one on: where each takes long, the first would
+        not be valid any more by then, and nothing would ever go in.
+        """
         self._free = {slot: until for slot, until in self._free.items() if until > now()}
-        for want in wants:
-            if how := await self._ports.in_use(want):
+        asked = list(wants)
+        answers = await asyncio.gather(*map(self._ports.in_use, asked))
+        until = now() + _FRESH
+        for want, how in zip(asked, answers, strict=True):
+            if how:
                 self._used(want.device, how)
             else:
-                self._free[want.slot] = now() + _FRESH
+                self._free[want.slot] = until

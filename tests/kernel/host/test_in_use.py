@@ -206,7 +206,7 @@ def test_what_leads_to_a_disk_that_is_mounted_in_another_mount_namespace_is_in_u
     others = [Device(loop.syspath, each, each) for each in ("tty", "usb")]
     with elsewhere("mount", f"{loop.node}p1", f"'{place}'") as pid:
         assert [in_use(each) for each in ways] == [""] * 3
-        why = f"{loop.kernel}p1 is mounted by sleep (process {pid})"
+        why = f"{loop.kernel}p1 is mounted by sh (process {pid})"
         assert [in_use_by_anybody(each) for each in ways] == [why] * 3
         assert [in_use_by_anybody(each) for each in others] == [""] * 2
     eventually(lambda: in_use_by_anybody(ways[0]) == "")

@@ -21,7 +21,7 @@ from tests.support.devices import (
     ruleset,
 )
 from tests.support.virtual import at, in_virtual_time
-from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.bench import Bench, names
 
 NOBODY = ruleset()
 MOUNTED = "zram0 is mounted on /srv"
@@ -193,3 +193,12 @@ async def test_only_where_it_is_it_stays() -> None:
     await bench.start(replace(disk(), in_use=MOUNTED))
     assert bench.requests == []
     assert len(bench.told()) == 1
+
+
+@in_virtual_time
+async def test_several_devices_go_in_however_long_each_is_asked_for() -> None:
+    bench = Bench(box())
+    bench.asking = 5.0
+    await bench.start(disk(1), disk(2), disk(3))
+    await at(30)
+    assert bench.ours() == names([disk(1), disk(2), disk(3)])

@@ -136,6 +136,7 @@ def test_one_that_is_pulled_while_it_is_inside_is_said_and_goes_in_again(
     soon(lambda: interfaces(container) == {"lan0"})
     adapter.unplug()
     soon(lambda: "plug it in again, or stop c1 until the entry is gone" in told(running))
+    soon(lambda: "plug it in again" in running.log())
     said = running.log()
     steadily(lambda: running.log() == said, 5)
     adapter.plug()
@@ -209,11 +210,11 @@ def test_a_stick_that_a_service_has_mounted_for_itself_is_kept_as_a_usb_device_t
     subprocess.run(["mke2fs", "-q", "-F", part], check=True)
     with elsewhere("mount", part, str(tmp_path)) as pid:
         running = daemon(rule("{subsystem: usb, serial: STICK1}", "{to: c1}"))
-        soon(lambda: f"is mounted by sleep (process {pid})" in told(running))
+        soon(lambda: f"is mounted by sh (process {pid})" in told(running))
         assert not nodes(container, "/dev/bus/usb")
         running.write_rules(rule("{subsystem: scsi_generic, serial: STICK1}", "{to: c1}"))
         running.reload()
-        soon(lambda: f"is mounted by sleep (process {pid})" in told(running))
+        soon(lambda: f"is mounted by sh (process {pid})" in told(running))
         assert not nodes(container, "/dev/sg")
     assert not ours(container)
 
