@@ -36,7 +36,7 @@ _UNHEARD: Final = ("change", "bind")
 # Sockets that break again are opened again no more often than this, in seconds.
 _PAUSE: Final = 0.25
 # What reading a message may raise: its strings are not what strings are.
-_UNREADABLE: Final = (OSError, ValueError, pyudev.DeviceNotFoundError)
+_UNREADABLE: Final = (ValueError, pyudev.DeviceNotFoundError)
 
 
 class Udev:
@@ -191,6 +191,9 @@ class Udev:
     def _hear(self, message: Any, source: str) -> None:
         try:
             event = _event(message, source)
+        except OSError as error:  # no file can be opened: what the event was about is listed once one can
+            self._list_later(f"an event cannot be judged: {error}")
+            return
         except _UNREADABLE as error:
             self._lost(f"an event of a device that cannot be read: {error}")
             return
@@ -214,7 +217,8 @@ def _event(message: Any, source: str) -> Event:
     """What a message says. All else that is in it is not needed: see `present`.
 
     Of udevd's a device may have written any of this (see `properties`): so no number is taken that the kernel
-    has not given yet, and no path by links to a device, which would be a second one. Raises ValueError.
+    has not given yet, and no path by links to a device, which would be a second one.
+    Raises ValueError, and OSError where no file can be opened.
     """
     syspath: str = message.sys_path
     action: str = message.action

@@ -218,7 +218,8 @@ class TestEvents:
             return heard
 
         start = time.monotonic()
-        assert run(proxy, work) < 100
+        # Some for each turn of the loop, of which the stream takes no more than its share.
+        assert run(proxy, work) < 2_000
         assert time.monotonic() - start < 10
 
     def test_of_too_much_it_is_heard_that_something_happened(self) -> None:

@@ -204,7 +204,7 @@ def test_what_leads_to_a_disk_that_is_mounted_in_another_mount_namespace_is_in_u
     # What is below the disk's folder here is below the folders of what leads to a disk elsewhere.
     ways = [Device(loop.syspath, each, each) for each in ("pci", "nvme", "scsi_generic")]
     others = [Device(loop.syspath, each, each) for each in ("tty", "usb")]
-    with elsewhere("mount", f"{loop.node}p1", f"'{place}'") as pid:
+    with elsewhere("mount", f"{loop.node}p1", str(place)) as pid:
         assert [in_use(each) for each in ways] == [""] * 3
         why = f"{loop.kernel}p1 is mounted by sh (process {pid})"
         assert [in_use_by_anybody(each) for each in ways] == [why] * 3
