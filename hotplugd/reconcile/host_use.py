@@ -15,7 +15,7 @@ from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.ports import Ports
 
 # An answer is valid for this many seconds, which is enough for another plan.
-_FRESH: Final = 0.2
+_FRESH: Final = 2.0
 
 
 class HostUse:
