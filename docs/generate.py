@@ -89,7 +89,7 @@ def commands_page() -> str:
         "",
         "Exit codes: 0 fine; 1 when `check` finds errors, `status` or `run --once` finds problems, or a",
         "command cannot do its work; 2 wrong usage; 3 when `status` finds no daemon; 78 when `run` finds",
-        "errors in rules or configuration.",
+        "errors in rules or configuration. Every command takes `-h` and `--help`.",
     ]
     group = cli.main
     context = click.Context(group, info_name="hotplugd")
@@ -107,7 +107,8 @@ def commands_page() -> str:
             "",
             inspect.cleandoc(command.help or ""),
         ]
-        options = [record for each in command.get_params(own) if (record := each.get_help_record(own))]
+        # Not what comes with click, and says the same of every command.
+        options = [record for each in command.params if (record := each.get_help_record(own))]
         lines += [
             "",
             "| option | does |",

@@ -14,7 +14,7 @@ from hotplugd.model.values import Device
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.ports import Ports
 
-# An answer is valid for this many seconds, which is enough for another plan.
+# An answer is valid for one request, which has to follow within this many seconds: enough for another plan.
 _FRESH: Final = 2.0
 
 
@@ -31,8 +31,12 @@ class HostUse:
         self._free: dict[str, float] = {}
 
     def unchecked(self, wants: Iterable[Want], now: float) -> list[Want]:
-        """The devices that were not checked lately."""
+        """The devices that were not checked for the next request."""
         return [want for want in wants if self._free.get(want.slot, LONG_AGO) <= now]
+
+    def forget(self) -> None:
+        """The request was sent, or none is going to be: the next one needs answers of its own."""
+        self._free.clear()
 
     async def ask(self, wants: Iterable[Want], now: Callable[[], float]) -> None:
         """Ask of each device whether the host uses it.

@@ -240,6 +240,7 @@ class Worker:
                     # What became known meanwhile may be that a device is gone.
                     self._known.freshness.answered &= self._known.planned
                 case Send(batch):
+                    self._host_use.forget()
                     await self._requests.send(batch)
                 case Look() | Rest():
                     return
@@ -318,6 +319,7 @@ class Worker:
     def _rest(self, state: State, step: Rest) -> None:
         """There is nothing to ask or to send: have links made and uevents told, and set the alarm."""
         known, now = self._known, state.now
+        self._host_use.forget()
         known.freshness.expect_nothing()
         times = [*known.batching.rest(known.plan.changes, now), state.look_at]
         times += [known.freshness.again_at, known.backoff.retry_at]

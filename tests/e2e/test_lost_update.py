@@ -11,6 +11,7 @@ import pytest
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console, Zram
+from tests.support.lab.patience import patiently
 from tests.support.lab.server import Server
 from tests.support.lab.wait import eventually
 
@@ -179,6 +180,7 @@ def test_what_was_forgotten_while_nobody_ran_and_goes_elsewhere_is_right_after_a
         running.write_rules(rules((console, container), path="/dev/other"))
         running.start()
         eventually(lambda: "restarting the instance takes it away" in str(running.status()["problems"]))
-        container.restart()
+        # The server refuses it while the daemon tries again.
+        patiently(container.restart)
         eventually(lambda: is_inside(container, console, "/dev/other") and not container.look(_PLACE))
         eventually(lambda: is_calm(running) and len(ours(container)) == 1)

@@ -96,6 +96,19 @@ async def test_it_goes_in_once_it_is_read_as_free_and_is() -> None:
 
 
 @in_virtual_time
+async def test_what_went_out_is_asked_about_anew_before_it_goes_in_again_at_once() -> None:
+    bench = Bench()
+    await bench.start(disk())
+    bench.reconciler.set_rules(NOBODY)
+    await bench.reconciler.settled()
+    assert bench.ours() == set()
+    mounted(bench, disk())
+    bench.reconciler.set_rules(ALL)
+    await bench.reconciler.settled()
+    assert (bench.ours(), bench.told()) == (set(), [HELD])
+
+
+@in_virtual_time
 async def test_a_disk_that_is_held_keeps_no_other_device_out() -> None:
     bench = Bench()
     mounted(bench, disk())
