@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from glob import glob
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -259,7 +260,8 @@ def _command_line(process: Path) -> str:
 
 def _remove_cgroups(container: str) -> None:
     """What liblxc's monitor would have taken away of a container's control groups."""
-    for folder in Path("/sys/fs/cgroup").glob(f"**/lxc.*.{container}"):
-        for below in sorted(folder.glob("**/"), reverse=True):
+    # Not Path.glob: others end meanwhile, and their folders with them.
+    for folder in map(Path, glob(f"/sys/fs/cgroup/**/lxc.*.{container}", recursive=True)):
+        for below in sorted(glob(f"{folder}/**/", recursive=True), reverse=True):
             with suppress(OSError):  # somebody else's of that name, in use
-                below.rmdir()
+                os.rmdir(below)

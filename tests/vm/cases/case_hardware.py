@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -185,7 +186,7 @@ def test_a_display_adapter_and_one_that_renders(machine: Machine) -> None:
                     says(each, {**wanted, "DEVNAME": each})
             display.unplug()
             renderer.unplug()
-            eventually(lambda: not list(Path("/dev/dri").glob("[cr]*")), DEADLINE, pause=0.05)
+            eventually(lambda: not glob("/dev/dri/[cr]*"), DEADLINE, pause=0.05)
 
 
 def test_a_cable_and_a_keyboard(machine: Machine) -> None:
