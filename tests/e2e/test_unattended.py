@@ -106,3 +106,6 @@ def test_a_server_hangs_by_anybodys_entry(own_server: Server, *, force: bool) ->
     own_server.start()
     start(container)
     assert container.look("/dev/watched") is None
+    # No stop of the server's ends what no signal of its ends.
+    os.kill(container.pid, signal.SIGKILL)
+    eventually(lambda: container.config["status"] == "Stopped")

@@ -21,8 +21,9 @@ mount -t tmpfs -o nosuid,nodev,mode=0755 run run
 # With device nodes: LXD makes those of its containers there.
 mount -t tmpfs -o mode=1777 tmp tmp
 mkdir run/lock
-ip link set lo up
 pivot_root . mnt
 umount --lazy /mnt
+# The machine itself may have no such program.
+ip link set lo up
 cd "$place"
 exec "$@"

@@ -27,6 +27,7 @@ from hotplugd.cli import main
 
 main()
 """
+_TABLE: Final = "tests/servers/table.py"
 _HOSTS: Final = "127.0.0.1 localhost\n::1 localhost\n"
 
 
@@ -49,7 +50,7 @@ def versions(tree: Path, row: Row) -> str:
 def _build(folder: Path, row: Row) -> None:
     tree = folder / "root"
     print(f"servers: Debian's {row.release}, with {' '.join(row.packages)}", flush=True)
-    debian.bootstrap(tree, row.release, row.suites, (*_PACKAGES, *row.packages))
+    debian.bootstrap(tree, row.release, row.suites, (*_PACKAGES, *row.packages), _TABLE)
     print("servers: Python's packages", flush=True)
     debian.install_wheels(tree, _WHEELS)
     site = next((tree / debian.VENV[1:] / "lib").glob("python3.*/site-packages"))

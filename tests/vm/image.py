@@ -104,7 +104,7 @@ def _base() -> Path:
 def _build(folder: Path) -> None:
     root = folder / "root"
     print("vm: Debian's packages", flush=True)
-    debian.bootstrap(root, _RELEASE, [f"{_RELEASE}-backports"], _PACKAGES)
+    debian.bootstrap(root, _RELEASE, [f"{_RELEASE}-backports"], _PACKAGES, "tests/vm/image.py")
     print("vm: Python's packages", flush=True)
     debian.install_wheels(root, _TEST_WHEELS)
     print("vm: the kernel", flush=True)

@@ -25,6 +25,19 @@ _UNREAD: Final = ("man", "locale", "doc")
 _KEPT_DAYS: Final = 14
 # What Debian says of these holds for a week, and a mirror may be older.
 _CHANGING: Final = ("sid", "experimental")
+# What mmdebstrap and apt say while all is well, and how much is shown of what they say else.
+_PROGRESS: Final = (
+    "I: ",
+    "Get:",
+    "Hit:",
+    "Ign:",
+    "Fetched ",
+    "Reading ",
+    "Building ",
+    "W: Download is performed",
+)
+_TOLD: Final = 20
+_WIDE: Final = 200
 
 
 def kept(kind: str, made_from: Iterable[bytes], build: Callable[[Path], None]) -> Path:
@@ -51,23 +64,48 @@ def kept(kind: str, made_from: Iterable[bytes], build: Callable[[Path], None]) -
     return folder
 
 
-def bootstrap(root: Path, release: str, suites: Sequence[str], packages: Sequence[str]) -> None:
+def bootstrap(
+    root: Path, release: str, suites: Sequence[str], packages: Sequence[str], named_in: str
+) -> None:
     """A root file system of a release, with these packages.
 
     suites    further ones, for packages that are named as `package/suite`
-    Raises CalledProcessError, and SystemExit where the machine's sources are not Debian's.
+    named_in  the file that names the packages, for the error
+    Raises SystemExit, with apt's words where it cannot be made, and where this machine is not Debian's.
     """
     sources = root.with_suffix(".list")
     sources.write_text(_sources(release, suites))
     lasting = not any(each in suites for each in _CHANGING)
-    run(
-        "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}",
+    words: list[str | Path] = [
+        "mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}",
         # Without it the newest of all suites would be taken of every package, where a suite lets apt.
         f'--aptopt=APT::Default-Release "/^{release}(|-updates|-security)$/"',
         *(() if lasting else ('--aptopt=Acquire::Check-Valid-Until "false"',)),
         *(f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in _UNREAD),
         release, root, sources,
-    )  # fmt: skip
+    ]  # fmt: skip
+    # Told to be quiet it would keep apt's errors to itself.
+    done = subprocess.run(
+        words,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+    )
+    if done.returncode != 0:
+        raise SystemExit(_not_made(release, suites, packages, named_in, done.stderr))
+
+
+def _not_made(release: str, suites: Sequence[str], packages: Sequence[str], named_in: str, said: str) -> str:
+    lines = [line for line in said.splitlines() if not line.startswith(_PROGRESS)]
+    return (
+        f"expected a root of Debian's {', '.join((release, *suites))} with {' '.join(packages)}, "
+        "and it could not be made:\n"
+        + "".join(f"    {line[:_WIDE]}\n" for line in lines[-_TOLD:])
+        + "Where a package or a suite is not found, or needs what is not, the mirror has others by now: "
+        f"change what {named_in} names. Where an address does not answer, try again."
+    )
 
 
 def install_wheels(root: Path, tests: Sequence[str]) -> None:
