@@ -59,6 +59,9 @@ _REQUESTS: Final = 100
 _STRANGERS: Final = (100, 0.1)
 # So often in a row all are listed, and then once in so many seconds, and for half of the time at most.
 _LISTINGS: Final = (10, 1.0)
+# So often in a row what is left of a listing is looked for, and then once in so many seconds: with 10,000
+# instances that takes 0.3 s, and cannot be done in parts.
+_TRIMS: Final = (1, _RESYNC)
 
 
 class Session:
@@ -93,6 +96,8 @@ class Session:
         # Set while instances are to be listed again.
         self._unlisted = asyncio.Event()
         self._strangers = Pace(*_STRANGERS)
+        self._listing = asyncio.Lock()
+        self._trims = Pace(*_TRIMS)
         # When, in the loop's time, the server's events were heard at last.
         self._since = LONG_AGO
         self._threads = Threads()
@@ -289,9 +294,13 @@ class Session:
                 await asyncio.sleep(pause)
 
     async def _list(self) -> None:
-        asked = asyncio.get_running_loop().time()
-        self.reconciler.listed_instances(await self._lxd.list(), asked)
-        _trim()
+        # One at a time: of what an older one says after a newer one each instance would be asked for.
+        async with self._listing:
+            asked = asyncio.get_running_loop().time()
+            await self.reconciler.listed_instances(await self._lxd.list(), asked)
+        if self._trims.due <= asked:
+            self._trims.done(asked)
+            _trim()
 
     def _hold(self, slots: Iterable[str]) -> None:
         """Keep the udev rule from removing these: which of them entries name is not known yet."""

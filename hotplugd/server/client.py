@@ -124,7 +124,7 @@ class Lxd:
     async def list(self) -> list[Instance]:
         """All instances of all projects that we may see."""
 
-        def work() -> list[Instance]:
+        def work() -> list[tuple[Instance, bool]]:
             scopes = [{"all-projects": "true"}]
             if self._projects is not None:
                 scopes = [{"project": each} for each in self._projects]
@@ -135,13 +135,17 @@ class Lxd:
                     f"{self.address} lists more than {_MOST_INSTANCES} instances, more than hotplugd can "
                     f"look after"
                 )
-            return found
+            # Here, since the event loop would wait for it.
+            return [(each, each.id in known and known[each.id].instance == each) for each in found]
 
+        known = dict(self._found)
         asked = next(self._turns)
         listed = await self._call(work)
         before, self._found = self._found, {}
-        for instance in listed:
-            if (found := before.get(instance.id)) is not None and found.instance == instance:
+        for instance, same in listed:
+            if (found := before.get(instance.id)) is not None and (
+                found.instance == instance if found is not known.get(instance.id) else same
+            ):
                 # Where the rest is another by now its ETag is, too, and the server refuses.
                 self._found[instance.id] = found
             elif instance.known and self._asked.get(instance.id, 0) < asked:
@@ -150,7 +154,7 @@ class Lxd:
         self._asked = {
             name: turn for name, turn in self._asked.items() if turn > asked or name in self._found
         }
-        return listed
+        return [instance for instance, _ in listed]
 
     async def get(self, name: InstanceName) -> Instance:
         """The instance as it is now. Raises Gone."""

@@ -110,7 +110,7 @@ def test_a_device_found_to_be_attached_stays(slot: str) -> None:
     async def run() -> None:
         bench = Bench(box([nic_entry(NIC, slot=slot)], running=False), other(TAKES))
         bench.reconciler.listed_devices([NIC], [])
-        bench.reconciler.listed_instances([bench.instances[OTHER]])
+        await bench.reconciler.listed_instances([bench.instances[OTHER]])
         (told,) = bench.told()
         assert told.startswith(f"it belongs to other by {FOREIGN}")
         bench.reconciler.refresh(BOX)
