@@ -145,6 +145,11 @@ class TestAnswers:
         assert strain.lag < _LATE
         assert strain.memory < _MUCH
 
+    def test_what_others_put_into_marks_is_not_read(self, serve: Serve) -> None:
+        found, strain = run(serve({_GET: "marks of lists"}), lambda lxd, _: lxd.get(_NAME))
+        assert found.entries.keys() == {"hp-00000000000000ff"}
+        assert strain.memory < _MUCH
+
     def test_one_that_hangs_keeps_no_room_from_others(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -172,6 +177,11 @@ class TestListing:
         assert [each.id.name for each in found] == ["c0", "c1"]
         assert all(each.known and each.entries.keys() == {"e"} for each in found)
         assert strain.lag < _LATE
+        assert strain.memory < _MUCH
+
+    def test_what_others_put_into_marks_is_not_read(self, serve: Serve) -> None:
+        found, strain = run(serve({_LIST: "instance with marks of lists"}), lambda lxd, _: lxd.list())
+        assert [each.id.name for each in found] == ["c1"]
         assert strain.memory < _MUCH
 
     def test_more_instances_than_any_server_has_are_refused(
