@@ -7,7 +7,7 @@ An event is a call (`device`, `listed_devices`, `refresh`, …) that changes wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -136,10 +136,13 @@ class Reconciler:
         self._for_all(self.looked)
         self._for_all(Worker.kick)
 
-    async def listed_instances(self, instances: Iterable[Instance], asked: float = NEVER) -> None:
+    async def listed_instances(
+        self, instances: Iterable[Instance], asked: float = NEVER, unlisted: Container[str] = ()
+    ) -> None:
         """Take note of all instances there are, a few in each turn of the loop; the server answers.
 
-        asked  when, in the loop's time, the server was asked: what was learned later is newer
+        asked     when, in the loop's time, the server was asked: what was learned later is newer
+        unlisted  the projects of which it could not tell
         """
         first = not self._inventory.instances_listed
         by_name = {instance.id: instance for instance in instances}
@@ -147,7 +150,10 @@ class Reconciler:
         self._ownership.gather()
         async for names in slices(by_name.keys() | self._workers.keys() | noted, _SLICE):
             for name in names:
-                self._worker(name).listed(by_name.get(name), asked)
+                if name.project in unlisted:
+                    self._worker(name).unlisted()
+                else:
+                    self._worker(name).listed(by_name.get(name), asked)
             if not first:
                 # What others edit meanwhile is not to wait for all of them.
                 self._ownership.tell()

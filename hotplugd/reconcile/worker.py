@@ -104,6 +104,11 @@ class Worker:
             self._requests.learn(actual)
         self.kick()
 
+    def unlisted(self) -> None:
+        """The server listed others, and could not tell of this one: it is asked for if it matters."""
+        if self._known.wants or not self._known.freshness.known:
+            self.refresh()
+
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
         self._known.freshness.stale = True

@@ -12,6 +12,7 @@ once read. Facts about the server that this file leans on, each measured by hand
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from itertools import count, islice
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote
 
 import requests
 from pylxd import Client
@@ -50,6 +52,8 @@ _LISTING: Final = 1 << 32
 _CHUNK: Final = 1 << 16
 # Each takes some 14 KB here, and a part of a millisecond at each listing.
 _MOST_INSTANCES: Final = 20_000
+# So many projects are listed at a time: the event loop shares its processor with those that read answers.
+_LISTINGS: Final = 4
 # What is larger is not kept for the next update, but asked for.
 _KEPT: Final = 1 << 16
 
@@ -84,11 +88,15 @@ class _Found:
 
 
 class Lxd:
-    """One server, spoken to through its socket or over https."""
+    """One server, spoken to through its socket or over https.
+
+    unlisted  the projects of which the last listing could not tell, and why
+    """
 
     def __init__(self, address: str, threads: Threads) -> None:
         self.address = address
         self._threads = threads
+        self.unlisted: Mapping[str, str] = {}
         self._client: Any = None
         self._session: Http | None = None
         self._room = Room()
@@ -122,25 +130,39 @@ class Lxd:
         return await self._call(work)
 
     async def list(self) -> list[Instance]:
-        """All instances of all projects that we may see."""
+        """All instances of all projects that we may see, but for those in `unlisted`.
 
-        def work() -> list[tuple[Instance, bool]]:
-            scopes = [{"all-projects": "true"}]
-            if self._projects is not None:
-                scopes = [{"project": each} for each in self._projects]
-            every = (each for scope in scopes for each in self._listed(scope))
-            found = list(islice(every, _MOST_INSTANCES + 1))
-            if len(found) > _MOST_INSTANCES:
-                raise Unreachable(
-                    f"{self.address} lists more than {_MOST_INSTANCES} instances, more than hotplugd can "
-                    f"look after"
-                )
-            # Here, since the event loop would wait for it.
-            return [(each, each.id in known and known[each.id].instance == each) for each in found]
+        Each project is listed by itself: what one has, or how slow that is, is not to keep the others from
+        being known. Raises Unreachable where none could be listed.
+        """
+        asked = next(self._turns)
+        projects = await self._call(self._all_projects)
+        # Where there is one there may be another in a moment.
+        scopes = [{"project": each} for each in projects] if len(projects) > 1 else [{"all-projects": "true"}]
+        if self._projects is not None:
+            scopes = [{"project": each} for each in projects]
+        turns = asyncio.Semaphore(_LISTINGS)
+
+        async def one(scope: Mapping[str, str]) -> Sequence[tuple[Instance, bool]] | ServerError:
+            try:
+                async with turns:
+                    return await self._call(lambda: self._compared(scope, known))
+            except Gone:
+                return []  # the project, since we asked which there are
+            except ServerError as error:
+                return error
 
         known = dict(self._found)
-        asked = next(self._turns)
-        listed = await self._call(work)
+        answers = await asyncio.gather(*map(one, scopes))
+        failed = [each for each in answers if isinstance(each, ServerError)]
+        if failed and len(failed) == len(answers):
+            raise failed[0]
+        self.unlisted = {
+            scope["project"]: str(each)
+            for scope, each in zip(scopes, answers, strict=True)
+            if isinstance(each, ServerError)
+        }
+        listed = [pair for each in answers if not isinstance(each, ServerError) for pair in each]
         before, self._found = self._found, {}
         for instance, same in listed:
             if (found := before.get(instance.id)) is not None and (
@@ -151,6 +173,7 @@ class Lxd:
             elif instance.known and self._asked.get(instance.id, 0) < asked:
                 self._keep(instance.id, _Found(instance))
                 self._asked[instance.id] = asked
+        self._found |= {name: found for name, found in before.items() if name.project in self.unlisted}
         self._asked = {
             name: turn for name, turn in self._asked.items() if turn > asked or name in self._found
         }
@@ -297,6 +320,25 @@ class Lxd:
             frozenset(_ABILITIES[each] for each in info["api_extensions"] if each in _ABILITIES),
             pid if isinstance(pid := environment.get("server_pid"), int) else 0,
         )
+
+    def _all_projects(self) -> Sequence[str]:
+        """The names of the projects that we may see."""
+        if self._projects is not None:
+            return self._projects
+        found = self._api.projects.get().json()["metadata"]
+        return [unquote(str(each).rpartition("/")[2]) for each in found]
+
+    def _compared(
+        self, scope: Mapping[str, str], known: Mapping[InstanceName, _Found]
+    ) -> Sequence[tuple[Instance, bool]]:
+        """The instances of a scope, and whether each is as it is known: else the event loop would compare."""
+        found = list(islice(self._listed(scope), _MOST_INSTANCES + 1))
+        if len(found) > _MOST_INSTANCES:
+            raise Unreachable(
+                f"{self.address} lists more than {_MOST_INSTANCES} instances{_where(scope)}, more than "
+                f"hotplugd can look after"
+            )
+        return [(each, each.id in known and known[each.id].instance == each) for each in found]
 
     def _listed(self, scope: Mapping[str, str]) -> Iterator[Instance]:
         """The instances of a scope, as they come."""
@@ -446,6 +488,10 @@ class Lxd:
         if self._info is None or (location and not self._info.member):
             self._info = self._connect()
         return self._info.member
+
+
+def _where(scope: Mapping[str, str]) -> str:
+    return f" in project '{plain(scope['project'])}'" if "project" in scope else ""
 
 
 def _kind(entry: Entry) -> str:

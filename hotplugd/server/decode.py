@@ -65,7 +65,7 @@ def _entries(found: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Entry]:
 
 
 def _entry(name: str, config: Mapping[str, Any]) -> Entry:
-    """An entry, where it is somebody else's without what means nothing to the server, which may be of any size."""
+    """An entry; of somebody else's without what means nothing to the server, which may be of any size."""
     entry = read(name, config)
     if is_ours(entry):
         return entry

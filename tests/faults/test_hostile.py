@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -204,6 +205,55 @@ class TestListing:
         _, strain = run(serve({_LIST: said}), work)
         assert strain.lag < _LATE
         assert strain.memory < _MUCH
+
+
+_PROJECTS: Final = {
+    "GET /1.0/projects": "two projects",
+    "GET /1.0/instances?recursion=1&project=good": "two large instances",
+}
+_EVIL: Final = "GET /1.0/instances?recursion=1&project=evil"
+
+
+class TestListingOfProjects:
+    @pytest.mark.parametrize(
+        ("said", "match"),
+        [
+            ("many instances", "more than 1000 instances in project 'evil'"),
+            ("lists", "not in LXD's API"),
+            ("packed", "is packed"),
+            ("head that drips", "has not answered|did not finish"),
+            ("head without end", "larger than"),
+        ],
+    )
+    def test_what_is_in_one_keeps_no_other_from_being_listed(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch, said: str, match: str
+    ) -> None:
+        monkeypatch.setattr(client, "_MOST_INSTANCES", 1000)
+        monkeypatch.setattr(client, "_CALL", 3.0)
+
+        async def work(lxd: Lxd, _: Threads) -> tuple[list[Instance], Mapping[str, str]]:
+            return await lxd.list(), lxd.unlisted
+
+        (found, unlisted), strain = run(serve({**_PROJECTS, _EVIL: said}), work)
+        assert [each.id.name for each in found] == ["c0", "c1"]
+        assert unlisted.keys() == {"evil"}
+        assert re.search(match, unlisted["evil"])
+        assert strain.lag < _LATE
+
+    def test_where_none_can_be_listed_the_server_is_away(self, serve: Serve) -> None:
+        async def work(lxd: Lxd, _: Threads) -> None:
+            with pytest.raises(Unreachable):
+                await lxd.list()
+
+        run(serve({"GET /1.0/projects": "two projects", _LIST: "lists"}), work)
+
+    def test_all_is_well_again_once_it_is(self, serve: Serve) -> None:
+        async def work(lxd: Lxd, _: Threads) -> None:
+            lxd.unlisted = {"evil": "it was so"}
+            await lxd.list()
+            assert lxd.unlisted == {}
+
+        run(serve({**_PROJECTS, _EVIL: "two large instances"}), work)
 
 
 class TestEvents:

@@ -113,6 +113,7 @@ SAID: Final[Mapping[str, Callable[[], Pieces]]] = {
     "two large instances": lambda: _listing(_large(2, 12 * _MIB)),
     "instance with marks of lists": lambda: _listing(_marked(1, 3 * _MIB)),
     "many instances": lambda: _listing(_many(1001)),
+    "two projects": lambda: iter([document(["/1.0/projects/evil", "/1.0/projects/good"])]),
     # In place of events.
     "pings": lambda: repeat(frame(b"", 9) * 50_000),
     "long pings": lambda: repeat(frame(b"x" * 125, 9) * 1_000),

@@ -12,7 +12,7 @@ import pytest
 
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.reconcile import reconciler, worker
-from tests.support.devices import box, phone
+from tests.support.devices import BOX, box, phone
 from tests.support.virtual import at, in_virtual_time, now
 from tests.unit.reconcile.bench import Bench
 
@@ -152,3 +152,29 @@ async def test_what_others_edit_is_heeded_before_the_end_of_a_listing() -> None:
     assert not listing.done()
     assert f"{first} has it too" in bench.told()[0]
     await listing
+
+
+@in_virtual_time
+async def test_of_a_project_that_cannot_be_listed_those_are_asked_for_that_matter() -> None:
+    bench = Bench(*many(20), box())
+    await bench.start(ONE)
+    await at(10)
+    bench.gets.clear()
+    bench.change(BOX, entries={})
+    await bench.reconciler.listed_instances([], now(), {"default"})
+    await bench.reconciler.settled()
+    assert [name for _, name in bench.gets] == ["box"]
+    # It had lost its entry, and has it again; the others are there still, as they were.
+    assert bench.verified() == {str(ONE): True}
+    assert all(bench.reconciler.knows(name(number)) for number in range(20))
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_also_where_it_never_could_be_listed() -> None:
+    bench = Bench(*many(20), box())
+    bench.reconciler.listed_devices([ONE], [])
+    await bench.reconciler.listed_instances([], now(), {"default"})
+    await bench.reconciler.settled()
+    assert [name for _, name in bench.gets] == ["box"]
+    assert bench.verified() == {str(ONE): True}
