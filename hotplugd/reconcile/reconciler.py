@@ -55,7 +55,7 @@ class Reconciler:
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
-        self._slot_removal = SlotRemoval(ports, self._activity, self._workers)
+        self._slot_removal = SlotRemoval(ports, self._activity, self._workers, self._ownership.claims.naming)
 
     # --- what is known ----------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hotplugd.model.entry import slot_links, slot_node
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.desired import judged as judged_by
@@ -231,5 +232,26 @@ def test_others_entries_judge_only_what_they_claim(
         assert judged == []
         await bench.plug(console(1))
         assert judged == ["ttyUSB1"]
+
+    run()
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["the first link", "the other", "the one behind"])
+def test_a_link_that_another_names_stays_until_it_does_not(which: int) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        device = console(1)
+        link = (*slot_links(device.slot), slot_node(device.slot))[which]
+        bench = Bench(box(), box(name="other"))
+        await bench.start(device)
+        await change(bench, entries=other({"type": "unix-char", "source": link, "path": "/dev/x"}).entries)
+        # The server watches it, and hangs where it goes as it stops the instance.
+        bench.reconciler.no_device(device.syspath)
+        await at(60)
+        assert bench.ours() == set()
+        assert device.slot in bench.links
+        await change(bench, running=False)
+        await at(120)
+        assert device.slot not in bench.links
 
     run()
