@@ -56,6 +56,8 @@ _UNLISTED_PAUSES: Final = (1.0, 300.0)
 _STEADY: Final = 1.0
 # So many requests at a time: an event of a profile concerns all instances that use it.
 _REQUESTS: Final = 100
+# It is said of a project that so many requests of its own wait.
+_CROWD: Final = 100
 # So often in a row the server is asked for an instance that it tells of and that is not known, and then once
 # in so many seconds: where it tells of more, all are listed instead.
 _STRANGERS: Final = (100, 0.1)
@@ -179,7 +181,8 @@ class Session:
         away = [Problem("", "", self._retry.message)] if self._retry.message else []
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
-        return away + self._unlisted_projects + faults + flapping + self.reconciler.problems()
+        mine = away + self._unlisted_projects + self._crowded()
+        return mine + faults + flapping + self.reconciler.problems()
 
     def held(self) -> list[Held]:
         """What has to wait, until when in the loop's time, and why."""
@@ -335,6 +338,18 @@ class Session:
             self._again = loop.call_later(pause, self._unlisted.set)
         else:
             self._unlisted_retry.reset()
+
+    def _crowded(self) -> list[Problem]:
+        return [
+            Problem(
+                "",
+                "",
+                f"project '{quoted(project)}': {waiting} requests about its instances wait for each other, "
+                f"since those are edited, or start and stop, all the time; no other project waits for them",
+            )
+            for project, waiting in self._lxd.waiting().items()
+            if waiting >= _CROWD
+        ]
 
     def _hold(self, slots: Iterable[str]) -> None:
         """Keep the udev rule from removing these: which of them entries name is not known yet."""

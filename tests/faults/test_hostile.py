@@ -172,6 +172,33 @@ class TestAnswers:
         run(serve({_GET: "instance of some size"}), work)
 
 
+class TestProjects:
+    def test_one_that_asks_for_much_keeps_no_other_waiting(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(client, "_CALL", 2.0)
+
+        async def main() -> None:
+            lxd = Lxd(
+                serve({"GET /1.0/instances/c1?project=evil": "head that drips", _GET: "large instance"}),
+                Threads(100),
+            )
+            await lxd.connect()
+            evil = InstanceName("evil", "c1")
+            asked = [asyncio.create_task(lxd.get(evil)) for _ in range(200)]
+            await asyncio.sleep(0)
+            async with asyncio.timeout(1.5):
+                assert (await lxd.get(_NAME)).id == _NAME
+            assert lxd.waiting() == {"evil": 200 - client._SHARE}
+            for each in asked:
+                each.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            assert lxd.waiting() == {}
+            lxd.close()
+
+        asyncio.run(main())
+
+
 class TestListing:
     def test_what_others_put_into_instances_is_passed_over(self, serve: Serve) -> None:
         found, strain = run(serve({_LIST: "two large instances"}), lambda lxd, _: lxd.list())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 
 import pytest
 import structlog
@@ -92,9 +92,10 @@ def test_listings_are_taken_in_one_after_the_other(monkeypatch: pytest.MonkeyPat
         async def listed() -> list[Instance]:
             return []
 
-        async def taken(_: Iterable[Instance], asked: float) -> None:
+        async def taken(_: Iterable[Instance], asked: float, unlisted: Container[str]) -> None:
             nonlocal under_way
             assert under_way == 0
+            assert not unlisted
             under_way += 1
             said.append(asked)
             await asyncio.sleep(0)

@@ -23,8 +23,8 @@ ANYWHERE = [
     "/devices/x",
 ]
 SOMEWHERE = [
-    "/dev/x", "dev/x", "/dev/./x", "/dev//x", "/dev/serial/by-id/x..y", "/dev/char/188:1", "/dev/hotplugd/x.r",
-    "/dev/fdx", "/dev/shmx",
+    "/dev/x", "dev/x", "/dev/./x", "/dev//x", "/dev/serial/by-id/x..y", "/dev/char/188:1",
+    "/dev/hotplugd/x.r", "/dev/fdx", "/dev/shmx",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile import assignments
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import BOX, box, console, disk, interface, nic_entry, phone
-from tests.support.virtual import at, in_virtual_time
+from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.reconcile.bench import Bench
 
 PHONE, NIC = phone(1), interface()
@@ -253,5 +253,33 @@ def test_a_link_that_another_names_stays_until_it_does_not(which: int) -> None:
         await change(bench, running=False)
         await at(120)
         assert device.slot not in bench.links
+
+    run()
+
+
+def test_what_changes_all_the_time_is_judged_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = 0
+
+    def judge(rules: RuleSet, device: Device, has: Callable[[Want], bool]) -> Wants:
+        nonlocal judged
+        judged += 1
+        return judged_by(rules, device, has)
+
+    monkeypatch.setattr(assignments, "judged", judge)
+
+    @in_virtual_time
+    async def run() -> None:
+        bench = Bench(box(), box(name="other"))
+        await bench.start(PHONE)
+        entries = other({"type": "usb"}).entries
+        for number in range(1001):
+            bench.change(OTHER, entries={} if number % 2 else entries)
+            # As of many instances, whose questions have no pace in common.
+            bench.reconciler.learned(OTHER, bench.instances[OTHER])
+            await later(0.001)
+        assert judged <= 70
+        # The last one counts, soon.
+        await later(0.1)
+        assert BOTH in bench.told()[0]
 
     run()
