@@ -95,7 +95,7 @@ def test_listings_are_taken_in_one_after_the_other(monkeypatch: pytest.MonkeyPat
         async def taken(_: Iterable[Instance], asked: float, unlisted: Container[str]) -> None:
             nonlocal under_way
             assert under_way == 0
-            assert not unlisted
+            assert unlisted == {}
             under_way += 1
             said.append(asked)
             await asyncio.sleep(0)
