@@ -19,6 +19,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from hotplugd.model.values import Devnum, Entry, InstanceName, kept_once
@@ -75,6 +76,7 @@ def name_for(slot: str) -> str:
     return "hp-" + hashlib.sha256(slot.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+@lru_cache(256)  # asked of each instance when a device goes
 def names_for(slot: str) -> tuple[str, ...]:
     """The names that an entry for a device's slot may have: of today, and as version 1 named it."""
     kind, *numbers = slot.split("-")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER
@@ -64,9 +65,8 @@ class Reconciler:
         self._assignments.rules = rules
         for device in self._inventory.devices.values():
             self._claim(device)
-        self._for_all(Worker.may_start)
         # The rules may ask for the ids of other names.
-        self._for_all(Worker.forget_inside)
+        self._for_all(Worker.may_start, Worker.forget_inside)
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
@@ -133,7 +133,9 @@ class Reconciler:
             device.syspath: device for device in unsettled if device.syspath not in self._inventory.devices
         }
         self._inventory.devices_listed = True
-        self._for_all(self.looked)
+        # All at once: nothing is planned without what is inside instances.
+        for worker in list(self._workers.values()):
+            self.looked(worker)
         self._for_all(Worker.kick)
 
     async def listed_instances(
@@ -148,7 +150,7 @@ class Reconciler:
         by_name = {instance.id: instance for instance in instances}
         noted = {*self._ports.entry_journal.names(), *self._ports.link_journal.names()}
         self._ownership.gather()
-        async for names in slices(by_name.keys() | self._workers.keys() | noted, _SLICE):
+        async for names in slices(dict.fromkeys((*by_name, *self._workers, *noted)), _SLICE):
             for name in names:
                 if name.project in unlisted:
                     self._worker(name).unlisted()
@@ -353,9 +355,25 @@ class Reconciler:
             return
         self._slot_removal.leave(device.slot, str(device))
 
-    def _for_all(self, act: Callable[[Worker], None]) -> None:
-        for worker in list(self._workers.values()):
-            act(worker)
+    def _for_all(self, *acts: Callable[[Worker], None]) -> None:
+        """Do these for all instances, one after the other: where no device goes a few in each turn of the
+        loop.
+        """
+        workers = list(self._workers.values())
+        for act in acts:
+            for worker in workers:
+                if worker.is_wanted:
+                    act(worker)
+        rest = [worker for worker in workers if not worker.is_wanted]
+        if rest:
+            self._activity.start(partial(self._for_rest, rest, acts), lambda _: None)
+
+    async def _for_rest(self, rest: Sequence[Worker], acts: Sequence[Callable[[Worker], None]]) -> None:
+        for act in acts:
+            async for some in slices(rest, _SLICE):
+                for worker in some:
+                    if self._workers.get(worker.name) is worker:
+                        act(worker)
 
     def _worker(self, name: InstanceName) -> Worker:
         if name not in self._workers:

@@ -174,6 +174,11 @@ class Worker:
         return self._known.plan
 
     @property
+    def is_wanted(self) -> bool:
+        """Whether some device should be in the instance."""
+        return bool(self._known.wants)
+
+    @property
     def is_running(self) -> bool:
         """Whether the instance runs, as far as is known."""
         return self._known.actual is not None and self._known.actual.running

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.reconcile import reconciler, worker
-from tests.support.devices import BOX, box, phone
+from tests.support.devices import ALL, BOX, box, phone
 from tests.support.virtual import at, in_virtual_time, now
 from tests.unit.reconcile.bench import Bench
 
@@ -95,7 +96,8 @@ def test_no_turn_is_about_more_than_a_few(monkeypatch: pytest.MonkeyPatch, again
 async def test_a_plug_does_not_wait_for_the_end_of_a_listing() -> None:
     bench = Bench(*many(), box())
     await bench.start()
-    listing = asyncio.create_task(bench.reconciler.listed_instances(bench.instances.values()))
+    await at(10)
+    listing = asyncio.create_task(bench.reconciler.listed_instances(bench.instances.values(), now()))
     await asyncio.sleep(0)
     bench.reconciler.device(ONE)
     while not bench.requests:
@@ -178,3 +180,34 @@ async def test_also_where_it_never_could_be_listed() -> None:
     await bench.reconciler.settled()
     assert [name for _, name in bench.gets] == ["box"]
     assert bench.verified() == {str(ONE): True}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        lambda bench: bench.reconciler.set_rules(ALL),
+        lambda bench: bench.reconciler.look_everywhere(),
+        lambda bench: bench.reconciler.listed_devices([ONE], []),
+    ],
+    ids=["other rules", "a look everywhere", "a listing of devices"],
+)
+def test_nor_is_one_that_concerns_all_instances(
+    monkeypatch: pytest.MonkeyPatch, what: Callable[[Bench], None]
+) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        bench = Bench(*many(), box())
+        await bench.start(ONE)
+        turns = Turns()
+        for each in ("kick", "look_again"):
+            turns.count(monkeypatch, worker.Worker, each)
+        what(bench)
+        # To where devices go it is done at once.
+        assert turns.all("kick") + turns.all("look_again") == 1
+        await bench.reconciler.settled()
+        turns.stop()
+        assert turns.all("kick") + turns.all("look_again") >= MANY
+        assert max(turns.done.values()) <= 2 * reconciler._SLICE
+        assert bench.verified() == {str(ONE): True}
+
+    run()
