@@ -17,6 +17,7 @@ from hotplugd.host.slots import Links, Notes, lock
 from hotplugd.model import entry as entries
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError
 from hotplugd.model.problem import Problem
+from hotplugd.model.text import quoted
 from hotplugd.model.values import Instance, InstanceName, Link
 from hotplugd.plan.change import Change
 from hotplugd.plan.planner import plan_instance
@@ -63,6 +64,14 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
             except ServerError:
                 continue  # it is none that we may see
     return [each for gone, _ in results for each in gone], [
+        *(
+            Problem(
+                "",
+                "",
+                f"project '{quoted(project)}' cannot be listed, and nothing was taken out there: {why}",
+            )
+            for project, why in lxd.unlisted.items()
+        ),
         *(each for _, left in results for each in left),
         *unsealed,
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -34,6 +34,7 @@ from hotplugd.host.udev_rules import Leave
 from hotplugd.model.entry import names_for
 from hotplugd.model.ports import ServerError, ServerInfo, Unreachable
 from hotplugd.model.problem import Problem
+from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.holds import Held
@@ -50,15 +51,21 @@ _RESYNC: Final = 300.0
 _FIRST_CONVERGENCE: Final = 20.0
 _PAUSES: Final = (0.2, 10.0)
 _UNTOLD_PAUSES: Final = (1.0, 60.0)
+_UNLISTED_PAUSES: Final = (1.0, 300.0)
 # A server that ends sooner after it was found is as one that was not found: it is tried less and less often.
 _STEADY: Final = 1.0
 # So many requests at a time: an event of a profile concerns all instances that use it.
 _REQUESTS: Final = 100
+# It is said of a project that so many requests of its own wait.
+_CROWD: Final = 100
 # So often in a row the server is asked for an instance that it tells of and that is not known, and then once
 # in so many seconds: where it tells of more, all are listed instead.
 _STRANGERS: Final = (100, 0.1)
 # So often in a row all are listed, and then once in so many seconds, and for half of the time at most.
 _LISTINGS: Final = (10, 1.0)
+# So often in a row what is left of a listing is looked for, and then once in so many seconds: with 10,000
+# instances that takes 0.3 s, and cannot be done in parts.
+_TRIMS: Final = (1, _RESYNC)
 
 
 class Session:
@@ -93,6 +100,11 @@ class Session:
         # Set while instances are to be listed again.
         self._unlisted = asyncio.Event()
         self._strangers = Pace(*_STRANGERS)
+        self._listing = asyncio.Lock()
+        self._unlisted_projects: list[Problem] = []
+        self._unlisted_retry = Retry()
+        self._again: asyncio.TimerHandle | None = None
+        self._trims = Pace(*_TRIMS)
         # When, in the loop's time, the server's events were heard at last.
         self._since = LONG_AGO
         self._threads = Threads()
@@ -169,7 +181,8 @@ class Session:
         away = [Problem("", "", self._retry.message)] if self._retry.message else []
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
-        return away + faults + flapping + self.reconciler.problems()
+        mine = away + self._unlisted_projects + self._crowded()
+        return mine + faults + flapping + self.reconciler.problems()
 
     def held(self) -> list[Held]:
         """What has to wait, until when in the loop's time, and why."""
@@ -191,6 +204,8 @@ class Session:
                 tasks.create_task(self._tell_again())
                 tasks.create_task(self._host.run(self.reconciler.usable, self.reconciler.found_used))
         finally:
+            if self._again is not None:
+                self._again.cancel()
             self._udev.stop()
             self._host.stop()
             self.reconciler.close()
@@ -289,9 +304,52 @@ class Session:
                 await asyncio.sleep(pause)
 
     async def _list(self) -> None:
-        asked = asyncio.get_running_loop().time()
-        self.reconciler.listed_instances(await self._lxd.list(), asked)
-        _trim()
+        # One at a time: of what an older one says after a newer one each instance would be asked for.
+        async with self._listing:
+            asked = asyncio.get_running_loop().time()
+            found = await self._lxd.list()
+            self._tell_unlisted(self._lxd.unlisted)
+            await self.reconciler.listed_instances(found, asked, self._lxd.unlisted)
+        if self._trims.due <= asked:
+            self._trims.done(asked)
+            _trim()
+
+    def _tell_unlisted(self, projects: Mapping[str, str]) -> None:
+        """Have it said which projects could not be listed, and have them listed again some time."""
+        problems = [
+            Problem(
+                "",
+                "",
+                f"project '{quoted(project)}' cannot be listed: {why}. Of its instances only those that "
+                f"rules name are looked after, and what others take is not known",
+            )
+            for project, why in projects.items()
+        ]
+        for each in problems:
+            if each not in self._unlisted_projects:
+                self._log.warning("server.unlisted", reason=each.message)
+        self._unlisted_projects = problems
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if problems:
+            loop = asyncio.get_running_loop()
+            pause, _ = self._unlisted_retry.failed("", loop.time(), *_UNLISTED_PAUSES)
+            self._again = loop.call_later(pause, self._unlisted.set)
+        else:
+            self._unlisted_retry.reset()
+
+    def _crowded(self) -> list[Problem]:
+        return [
+            Problem(
+                "",
+                "",
+                f"project '{quoted(project)}': {waiting} requests about its instances wait for each other, "
+                f"since those are edited, or start and stop, all the time; no other project waits for them",
+            )
+            for project, waiting in self._lxd.waiting().items()
+            if waiting >= _CROWD
+        ]
 
     def _hold(self, slots: Iterable[str]) -> None:
         """Keep the udev rule from removing these: which of them entries name is not known yet."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from hotplugd.aio.threads import Threads
@@ -17,7 +18,7 @@ from hotplugd.host.present import restored
 from hotplugd.host.sysfs import boot
 from hotplugd.model.entry import is_ours, is_path, name_for, names_for, place_of
 from hotplugd.model.nic_slot import assumed, claiming, inside, is_nic, number_above, recalled
-from hotplugd.model.ports import ServerError
+from hotplugd.model.ports import Gone, ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Inside, Instance, InstanceName
 from hotplugd.plan.change import Attachment, Change, Plan
@@ -207,6 +208,10 @@ async def _look(
     await lxd.connect()
     instances = {each.id: each for each in await lxd.list()}
     wanted = survey_devices(rules, devices).wants
+    for name in _by_instance(wanted):
+        if name.project in lxd.unlisted:
+            with suppress(Gone):
+                instances[name] = await lxd.get(name)
     inspector = Inspector(threads, Opener(threads, ROOTS), lxd.init, _nothing, _nothing)
     inspector.ask_for(rules.users, rules.groups)
 

@@ -41,6 +41,7 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "udev.problem": "5c7a0f3be26c4b0f9d1e7a4c83d26b01",
     "udev.back": "5c7a0f3be26c4b0f9d1e7a4c83d26b02",
     # Not the next number: others count on from there.
+    "server.unlisted": "728a5baea4f44934b4e89e4c38d5cc7e",
     "node.unsealed": "37d01b33304a4d1999ffe34903fbb26b",
 }
 _FIELDS: Final = {

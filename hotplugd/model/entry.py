@@ -19,6 +19,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from hotplugd.model.values import Devnum, Entry, InstanceName, kept_once
@@ -59,6 +60,9 @@ _AGAIN: Final = ".r"
 _NODE: Final = ".node"
 _MADE: Final = ".made"
 _LONGEST_AGE: Final = 20
+# Ours take some KB. Whoever may edit an instance may write lists in lists there, which take twenty times the
+# memory, and the event loop waits while they are read.
+_LONGEST_MARKS: Final = 1 << 18
 # In place of the boot's id, which our udev rule cannot read.
 _THIS_BOOT: Final = "boot"
 _FILE: Final = re.compile(r"([cb]-\d+-\d+)-(?:([0-9a-f]{8}|boot)-(i?\d+)|i?\d+)", re.ASCII)
@@ -72,6 +76,7 @@ def name_for(slot: str) -> str:
     return "hp-" + hashlib.sha256(slot.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+@lru_cache(256)  # asked of each instance when a device goes
 def names_for(slot: str) -> tuple[str, ...]:
     """The names that an entry for a device's slot may have: of today, and as version 1 named it."""
     kind, *numbers = slot.split("-")
@@ -81,10 +86,14 @@ def names_for(slot: str) -> tuple[str, ...]:
 
 
 def read(name: str, config: Mapping[str, object]) -> Entry:
-    """An entry as the server has it, with its marks apart. What is no JSON has none, and stays as it is."""
+    """An entry as the server has it, with its marks apart.
+
+    What is no JSON, or longer than any of ours, has none, and stays as it is.
+    """
     # Entries say the same as each other, and as their devices: it is kept once.
     texts = {kept_once(str(key)): kept_once(str(value)) for key, value in config.items()}
-    if (together := texts.get(MARKS)) is None:
+    together = texts.get(MARKS)
+    if together is None or len(together) > _LONGEST_MARKS:
         return Entry(name, texts)
     try:
         marks = json.loads(together)

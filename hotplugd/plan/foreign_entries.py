@@ -18,6 +18,7 @@ from typing import Final
 from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.plan.kinds import registry
 from hotplugd.plan.kinds.kind import Claim
+from hotplugd.plan.kinds.reading import leads_anywhere
 
 Shape = tuple[bool, ...]
 """Which of a claim's texts are given."""
@@ -31,6 +32,17 @@ def taken_by(entry: Entry, kind: str) -> Iterator[Claim]:
     reading = registry.reading(config.get("type", ""))
     if reading is not None and kind in reading.instances and config.get("attached", "").lower() in _TRUE:
         yield from reading.claims(config)
+
+
+def untold(entry: Entry, kind: str) -> str:
+    """The source of an entry by which nobody can tell which node it takes; empty where it can be told."""
+    for claim in taken_by(entry, kind):
+        source = entry.config.get("source") or entry.config.get("path", "")
+        if claim[0] in ("char", "block") and leads_anywhere(source):
+            return source
+        if claim[0] == "node" and source.startswith(("/dev/", "/proc/")) and leads_anywhere(source):
+            return source
+    return ""
 
 
 def given(claim: Claim) -> Shape:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import product
 from types import MappingProxyType
 from typing import Final
 
@@ -22,6 +23,8 @@ from hotplugd.plan.foreign_entries import Shape, alone, claims_on, given, taken_
 from hotplugd.plan.kinds.kind import Claim, Want
 
 _NOTHING: Final[Mapping[Claim, Holder]] = MappingProxyType({})
+# The claims of entries that name a node by a path.
+_NODES: Final = ("char", "block", "node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,11 @@ class _Index:
         if not shapes[given(claim)]:
             del shapes[given(claim)]
 
+    def at(self, paths: Iterable[str]) -> Iterator[Holder]:
+        """Those that take whatever node is at one of these paths."""
+        for claim in product(_NODES, paths):
+            yield from self._holders.get(claim, {}).values()
+
     def of(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Holder]:
         """Those that take the device; with names those of these instances."""
         for claim in claims_on(device, self._shapes) if self._holders else ():
@@ -114,6 +122,10 @@ class Claims:
         """Whether the instance has now what nobody else can have then, as far as was learned."""
         now, _ = self._by_instance.get(instance.id, (_NOTHING, _NOTHING))
         return any(alone(instance, claim) for claim in now)
+
+    def naming(self, paths: Iterable[str]) -> Iterator[Holder]:
+        """To whom the server gives now whatever node is at one of these paths."""
+        return self._now.at(paths)
 
     def now(self, device: Device) -> Iterator[Holder]:
         """To whom the device belongs, as the server gives it to them now."""

@@ -18,6 +18,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan.change import Action, Attachment, Barred, Change, Plan
+from hotplugd.plan.foreign_entries import untold
 from hotplugd.plan.identity import apart, hardware, own_serial
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.kinds.node import SEALED, wrong_mode
@@ -26,8 +27,9 @@ from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.unprocessed import Unsettled
 from hotplugd.rules.keys import PORT, SERIAL
 
-# So many dead interfaces of one instance are told of one by one: who may edit it may write any number down.
-_MOST_DEAD: Final = 10
+# So many dead interfaces of one instance, and so many entries that lead anywhere, are told of one by one: who
+# may edit it may write any number down.
+_MOST_TOLD: Final = 10
 
 
 def plan_instance(
@@ -62,6 +64,7 @@ def plan_instance(
     planner.wait(mine)
     if present is not None:
         planner.bury(present, mine)
+    planner.doubt()
     planner.place(mine)
     planner.clear(present or ())
     return Plan(
@@ -134,17 +137,33 @@ class _Planner:
             if name not in known
         }
 
+    def doubt(self) -> None:
+        """Tell of others' entries by which any device may be inside."""
+        if not self._instance.running:
+            return
+        others = (*self._instance.inherited.values(), *self._instance.entries.values())
+        found = [
+            (each, source)
+            for each in others
+            if each.name not in self._ours and (source := untold(each, self._instance.kind))
+        ]
+        for entry, source in found[:_MOST_TOLD]:
+            self.problems.append(Problem("", "", _told_of_untold(entry, source, self._instance)))
+        if len(found) > _MOST_TOLD:
+            message = f"{self._instance.id} has {len(found)} entries of which nobody can tell what they take"
+            self.problems.append(Problem("", "", message))
+
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
         """Leave the entries of network interfaces whose hardware went while they were inside."""
         dead = list(self._nics.dead(present, wanted))
         for number, entry in enumerate(dead):
             self._kept.add(entry.name)
             self._taken[entries.place_of(entry)] = f"the entry '{entry.name}' of an interface that is gone"
-            if number < _MOST_DEAD:
+            if number < _MOST_TOLD:
                 message = told_of_dead(entry, self._instance)
                 device, rule = (entry.config.get(mark, "") for mark in (entries.MARK_NODE, entries.MARK_RULE))
                 self.problems.append(Problem(device, rule, message))
-        if len(dead) > _MOST_DEAD:
+        if len(dead) > _MOST_TOLD:
             message = f"{self._instance.id} has {len(dead)} entries of interfaces that are gone"
             self.problems.append(Problem("", "", message))
 
@@ -369,6 +388,14 @@ class _Planner:
         ):
             verified = None
         self.attachments.append(Attachment(want, actual, verified))
+
+
+def _told_of_untold(entry: Entry, source: str, instance: Instance) -> str:
+    return (
+        f"{instance.id} has an entry '{quoted(entry.name)}' with the source '{quoted(source)}', which may "
+        f"lead to any device of the host: nobody can tell whether another instance has that, too; have the "
+        f"entry name the node itself"
+    )
 
 
 def _made_for(entry: Entry) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd.aio.pace import Pace
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants, judged
@@ -24,12 +25,16 @@ from hotplugd.rules.ruleset import RuleSet
 
 # A restart takes no longer than this between the stop and the start.
 _RESTART: Final = 10.0
+# So often in a row devices are judged anew for what changed in others' entries, and then once in so many
+# seconds: an entry may take all devices, and 200 of them take 6 ms.
+_CHANGES: Final = (50, 0.1)
 
 
 class OwnershipWatch:
     """The claims of all instances, and the devices that are withheld for them.
 
-    changed  called with the claims that changed, while none are gathered
+    changed  called with the claims that changed, while none are gathered; of those that change all the time,
+             with several together
     """
 
     def __init__(self, changed: Callable[[AbstractSet[Claim]], None]) -> None:
@@ -37,6 +42,10 @@ class OwnershipWatch:
         self._loop = asyncio.get_running_loop()
         self._changed = changed
         self._gathered: set[Claim] | None = None
+        # Those that changed since, when there were very many.
+        self._late: set[Claim] = set()
+        self._pace = Pace(*_CHANGES)
+        self._timer: asyncio.TimerHandle | None = None
         # The wants of the devices that are withheld, by key.
         self._withheld: dict[str, Wants] = {}
         # Instances that have just stopped, and may be about to start again.
@@ -50,7 +59,7 @@ class OwnershipWatch:
         """Report what was gathered."""
         changed, self._gathered = self._gathered, None
         if changed:
-            self._changed(changed)
+            self._say(changed)
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The instance is like this now; None if it is gone."""
@@ -58,7 +67,7 @@ class OwnershipWatch:
         if self._gathered is not None:
             self._gathered |= changed
         elif changed:
-            self._changed(changed)
+            self._say(changed)
 
     def judge(self, wants: Wants, *, attached: bool) -> Wants:
         """The wants of a device, less those that conflict with others' entries."""
@@ -82,6 +91,23 @@ class OwnershipWatch:
         """Cancel all timers."""
         for timer in self._restarting.values():
             timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _say(self, changed: AbstractSet[Claim]) -> None:
+        """Report these, now or with what changes meanwhile."""
+        self._late |= changed
+        if self._timer is None:
+            if self._pace.due > self._loop.time():
+                self._timer = self._loop.call_at(self._pace.due, self._say_late)
+            else:
+                self._say_late()
+
+    def _say_late(self) -> None:
+        self._timer = None
+        self._pace.done(self._loop.time())
+        changed, self._late = self._late, set()
+        self._changed(changed)
 
     def _restarts(self, name: InstanceName, instance: Instance | None) -> bool:
         """Whether the instance may be in the middle of a restart.
@@ -102,7 +128,7 @@ class OwnershipWatch:
     def _has_stopped(self, name: InstanceName, instance: Instance) -> None:
         del self._restarting[name]
         if changed := self.claims.learned(name, instance):
-            self._changed(changed)
+            self._say(changed)
 
 
 class Assignments:

@@ -7,12 +7,15 @@ An event is a call (`device`, `listed_devices`, `refresh`, …) that changes wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import Final
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER
+from hotplugd.aio.slices import slices
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import CANNOT_TELL, Device, Instance, InstanceName
@@ -27,6 +30,10 @@ from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.slot_removal import SlotRemoval
 from hotplugd.reconcile.worker import Worker
 from hotplugd.rules.ruleset import RuleSet
+
+# So many instances of a listing are taken in in one turn of the event loop: some 0.2 ms each, with what their
+# workers do at once. A plug takes some ten turns.
+_SLICE: Final = 10
 
 
 class Reconciler:
@@ -49,7 +56,7 @@ class Reconciler:
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
-        self._slot_removal = SlotRemoval(ports, self._activity, self._workers)
+        self._slot_removal = SlotRemoval(ports, self._activity, self._workers, self._ownership.claims.naming)
 
     # --- what is known ----------------------------------------------------------------------------------
 
@@ -58,9 +65,8 @@ class Reconciler:
         self._assignments.rules = rules
         for device in self._inventory.devices.values():
             self._claim(device)
-        self._for_all(Worker.may_start)
         # The rules may ask for the ids of other names.
-        self._for_all(Worker.forget_inside)
+        self._for_all(Worker.may_start, Worker.forget_inside)
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
@@ -127,21 +133,39 @@ class Reconciler:
             device.syspath: device for device in unsettled if device.syspath not in self._inventory.devices
         }
         self._inventory.devices_listed = True
-        self._for_all(self.looked)
+        # All at once: nothing is planned without what is inside instances.
+        for worker in list(self._workers.values()):
+            self.looked(worker)
         self._for_all(Worker.kick)
 
-    def listed_instances(self, instances: Iterable[Instance], asked: float = NEVER) -> None:
-        """Take note of all instances there are; the server answers.
+    async def listed_instances(
+        self, instances: Iterable[Instance], asked: float = NEVER, unlisted: Container[str] = ()
+    ) -> None:
+        """Take note of all instances there are, a few in each turn of the loop; the server answers.
 
-        asked  when, in the loop's time, the server was asked: what was learned later is newer
+        asked     when, in the loop's time, the server was asked: what was learned later is newer
+        unlisted  the projects of which it could not tell
         """
-        self._inventory.instances_listed = True
+        first = not self._inventory.instances_listed
         by_name = {instance.id: instance for instance in instances}
-        self._ownership.gather()
         noted = {*self._ports.entry_journal.names(), *self._ports.link_journal.names()}
-        for name in by_name.keys() | self._workers.keys() | noted:
-            self._worker(name).listed(by_name.get(name), asked)
+        self._ownership.gather()
+        async for names in slices(dict.fromkeys((*by_name, *self._workers, *noted)), _SLICE):
+            for name in names:
+                if name.project in unlisted:
+                    self._worker(name).unlisted()
+                else:
+                    self._worker(name).listed(by_name.get(name), asked)
+            if not first:
+                # What others edit meanwhile is not to wait for all of them.
+                self._ownership.tell()
+                self._ownership.gather()
         self._ownership.tell()
+        if first:
+            self._inventory.instances_listed = True
+            async for workers in slices(list(self._workers.values()), _SLICE):
+                for worker in workers:
+                    worker.kick()
         self._slot_removal.listed()
 
     def left_over(self, slot: str) -> None:
@@ -331,9 +355,25 @@ class Reconciler:
             return
         self._slot_removal.leave(device.slot, str(device))
 
-    def _for_all(self, act: Callable[[Worker], None]) -> None:
-        for worker in list(self._workers.values()):
-            act(worker)
+    def _for_all(self, *acts: Callable[[Worker], None]) -> None:
+        """Do these for all instances, one after the other: where no device goes a few in each turn of the
+        loop.
+        """
+        workers = list(self._workers.values())
+        for act in acts:
+            for worker in workers:
+                if worker.is_wanted:
+                    act(worker)
+        rest = [worker for worker in workers if not worker.is_wanted]
+        if rest:
+            self._activity.start(partial(self._for_rest, rest, acts), lambda _: None)
+
+    async def _for_rest(self, rest: Sequence[Worker], acts: Sequence[Callable[[Worker], None]]) -> None:
+        for act in acts:
+            async for some in slices(rest, _SLICE):
+                for worker in some:
+                    if self._workers.get(worker.name) is worker:
+                        act(worker)
 
     def _worker(self, name: InstanceName) -> Worker:
         if name not in self._workers:

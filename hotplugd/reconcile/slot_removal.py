@@ -8,14 +8,15 @@ Links that stay do no harm. What fails is tried again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.tasks import Activity
-from hotplugd.model.entry import names_for
+from hotplugd.model.entry import names_for, slot_links, slot_node
 from hotplugd.model.values import InstanceName
+from hotplugd.plan.ownership import Holder
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.worker import Worker
 
@@ -27,10 +28,18 @@ class SlotRemoval:
     """The slots of devices that are gone.
 
     devices  the name of the device that had each slot, for messages
+    naming   tells which instances that run have nodes at these paths by entries that are not ours
     """
 
-    def __init__(self, ports: Ports, activity: Activity, workers: Mapping[InstanceName, Worker]) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        activity: Activity,
+        workers: Mapping[InstanceName, Worker],
+        naming: Callable[[Iterable[str]], Iterator[Holder]],
+    ) -> None:
         self._ports = ports
+        self._naming = naming
         self._activity = activity
         self._workers = workers
         self._loop = asyncio.get_running_loop()
@@ -90,6 +99,10 @@ class SlotRemoval:
             if worker.may_name(slot):
                 self._by.setdefault(name, set()).add(slot)
                 return
+        # Others may name our links, too, and the server watches those then.
+        if (other := next(self._naming((*slot_links(slot), slot_node(slot))), None)) is not None:
+            self._by.setdefault(other.instance, set()).add(slot)
+            return
         try:
             self._ports.slots.remove(slot)
         except OSError as error:

@@ -104,6 +104,11 @@ class Worker:
             self._requests.learn(actual)
         self.kick()
 
+    def unlisted(self) -> None:
+        """The server listed others, and could not tell of this one: it is asked for if it matters."""
+        if self._known.wants or not self._known.freshness.known:
+            self.refresh()
+
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
         self._known.freshness.stale = True
@@ -167,6 +172,11 @@ class Worker:
     def plan(self) -> Plan:
         """What has to change, and what is as it should be."""
         return self._known.plan
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether some device should be in the instance."""
+        return bool(self._known.wants)
 
     @property
     def is_running(self) -> bool:

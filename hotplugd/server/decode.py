@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hotplugd.model.entry import read
+from hotplugd.model.entry import is_ours, read
 from hotplugd.model.values import Ability, Entry, Instance, InstanceName
 
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
 # Set at the end of making an instance until it is started, and from then on (LXD: lxd/storage/backend_lxd.go,
 # DeferTemplateApply; doc/instances.md, volatile.last_state.power).
 _MADE: Final = frozenset({"volatile.apply_template", "volatile.last_state.power"})
+# Of a value of somebody else's entry: no path of a device is longer (Linux: PATH_MAX), and no other value.
+_LONGEST: Final = 4096
 
 
 def instance(found: Mapping[str, Any], member: str, can: frozenset[Ability]) -> Instance:
@@ -59,4 +61,13 @@ def _name(found: Mapping[str, Any]) -> InstanceName:
 
 
 def _entries(found: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Entry]:
-    return {str(name): read(str(name), config) for name, config in (found or {}).items()}
+    return {str(name): _entry(str(name), config) for name, config in (found or {}).items()}
+
+
+def _entry(name: str, config: Mapping[str, Any]) -> Entry:
+    """An entry; of somebody else's without what means nothing to the server, which may be of any size."""
+    entry = read(name, config)
+    if is_ours(entry):
+        return entry
+    kept = {key: text[:_LONGEST] for key, text in entry.config.items() if not key.startswith("user.")}
+    return Entry(name, kept)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -145,6 +146,11 @@ class TestAnswers:
         assert strain.lag < _LATE
         assert strain.memory < _MUCH
 
+    def test_what_others_put_into_marks_is_not_read(self, serve: Serve) -> None:
+        found, strain = run(serve({_GET: "marks of lists"}), lambda lxd, _: lxd.get(_NAME))
+        assert found.entries.keys() == {"hp-00000000000000ff"}
+        assert strain.memory < _MUCH
+
     def test_one_that_hangs_keeps_no_room_from_others(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -166,12 +172,44 @@ class TestAnswers:
         run(serve({_GET: "instance of some size"}), work)
 
 
+class TestProjects:
+    def test_one_that_asks_for_much_keeps_no_other_waiting(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(client, "_CALL", 2.0)
+
+        async def main() -> None:
+            lxd = Lxd(
+                serve({"GET /1.0/instances/c1?project=evil": "head that drips", _GET: "large instance"}),
+                Threads(100),
+            )
+            await lxd.connect()
+            evil = InstanceName("evil", "c1")
+            asked = [asyncio.create_task(lxd.get(evil)) for _ in range(200)]
+            await asyncio.sleep(0)
+            async with asyncio.timeout(1.5):
+                assert (await lxd.get(_NAME)).id == _NAME
+            assert lxd.waiting() == {"evil": 200 - client._SHARE}
+            for each in asked:
+                each.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            assert lxd.waiting() == {}
+            lxd.close()
+
+        asyncio.run(main())
+
+
 class TestListing:
     def test_what_others_put_into_instances_is_passed_over(self, serve: Serve) -> None:
         found, strain = run(serve({_LIST: "two large instances"}), lambda lxd, _: lxd.list())
         assert [each.id.name for each in found] == ["c0", "c1"]
         assert all(each.known and each.entries.keys() == {"e"} for each in found)
         assert strain.lag < _LATE
+        assert strain.memory < _MUCH
+
+    def test_what_others_put_into_marks_is_not_read(self, serve: Serve) -> None:
+        found, strain = run(serve({_LIST: "instance with marks of lists"}), lambda lxd, _: lxd.list())
+        assert [each.id.name for each in found] == ["c1"]
         assert strain.memory < _MUCH
 
     def test_more_instances_than_any_server_has_are_refused(
@@ -194,6 +232,55 @@ class TestListing:
         _, strain = run(serve({_LIST: said}), work)
         assert strain.lag < _LATE
         assert strain.memory < _MUCH
+
+
+_PROJECTS: Final = {
+    "GET /1.0/projects": "two projects",
+    "GET /1.0/instances?recursion=1&project=good": "two large instances",
+}
+_EVIL: Final = "GET /1.0/instances?recursion=1&project=evil"
+
+
+class TestListingOfProjects:
+    @pytest.mark.parametrize(
+        ("said", "match"),
+        [
+            ("many instances", "more than 1000 instances in project 'evil'"),
+            ("lists", "not in LXD's API"),
+            ("packed", "is packed"),
+            ("head that drips", "has not answered|did not finish"),
+            ("head without end", "larger than"),
+        ],
+    )
+    def test_what_is_in_one_keeps_no_other_from_being_listed(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch, said: str, match: str
+    ) -> None:
+        monkeypatch.setattr(client, "_MOST_INSTANCES", 1000)
+        monkeypatch.setattr(client, "_CALL", 3.0)
+
+        async def work(lxd: Lxd, _: Threads) -> tuple[list[Instance], Mapping[str, str]]:
+            return await lxd.list(), lxd.unlisted
+
+        (found, unlisted), strain = run(serve({**_PROJECTS, _EVIL: said}), work)
+        assert [each.id.name for each in found] == ["c0", "c1"]
+        assert unlisted.keys() == {"evil"}
+        assert re.search(match, unlisted["evil"])
+        assert strain.lag < _LATE
+
+    def test_where_none_can_be_listed_the_server_is_away(self, serve: Serve) -> None:
+        async def work(lxd: Lxd, _: Threads) -> None:
+            with pytest.raises(Unreachable):
+                await lxd.list()
+
+        run(serve({"GET /1.0/projects": "two projects", _LIST: "lists"}), work)
+
+    def test_all_is_well_again_once_it_is(self, serve: Serve) -> None:
+        async def work(lxd: Lxd, _: Threads) -> None:
+            lxd.unlisted = {"evil": "it was so"}
+            await lxd.list()
+            assert lxd.unlisted == {}
+
+        run(serve({**_PROJECTS, _EVIL: "two large instances"}), work)
 
 
 class TestEvents:

@@ -41,6 +41,17 @@ def by_path(kind: str, path: str) -> Iterator[Claim]:
         yield (kind, normpath("/" + path.lstrip("/")))
 
 
+def leads_anywhere(path: str) -> bool:
+    """Whether the node at this path of the host may be another than the path says: a server follows links,
+    and asks no more of a source than that it begins with /dev (LXD: device/unix_common.go).
+
+    A way up from behind a link leads elsewhere than its text says; so does what is in a folder to which
+    everybody may write, and what every process has of its own.
+    """
+    parts = [each for each in path.split("/") if each not in ("", ".")]
+    return ".." in parts or parts[:1] != ["dev"] or parts[1:2] in (["fd"], ["shm"])
+
+
 def by_interface(config: Mapping[str, str]) -> Iterator[Claim]:
     """The claim of an entry that takes the network interface that is its parent."""
     if config.get("parent"):

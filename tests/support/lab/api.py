@@ -84,6 +84,9 @@ class Api:
         operation = metadata_of(self._json(method, url, json.dumps(body).encode(), {}))
         return cast("Json", operation["metadata"])
 
+    def _connection(self) -> http.client.HTTPConnection:
+        return _UnixConnection(self._path, self._timeout)
+
     def _json(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Json:
         status, raw = self._exchange(method, url, body, headers)
         answer = cast("Json", json.loads(raw))
@@ -92,7 +95,7 @@ class Api:
         return answer
 
     def _exchange(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        connection = _UnixConnection(self._path, self._timeout)
+        connection = self._connection()
         try:
             connection.request(method, url, body, dict(headers))
             response = connection.getresponse()

@@ -77,6 +77,13 @@ def _large(count: int, size: int) -> Iterator[dict[str, object]]:
     return (instance(f"c{number}", {"user.x": 'é\\"\n' * (size // 5)}, e=entry) for number in range(count))
 
 
+def _marked(count: int, size: int) -> Iterator[dict[str, object]]:
+    """Instances with an entry whose marks are lists in a list."""
+    marks = f"[{'[],' * (size // 3)}[]]"
+    entry = {"type": "none", "user.hotplugd": marks}
+    return (instance(f"c{number + 1}", {}, **{"hp-00000000000000ff": entry}) for number in range(count))
+
+
 def _many(count: int) -> Iterator[dict[str, object]]:
     return (instance(f"c{number}", {}) for number in range(count))
 
@@ -98,10 +105,15 @@ SAID: Final[Mapping[str, Callable[[], Pieces]]] = {
     "lists": lambda: chunked(_lists(8 * _MIB)),
     "list of lists": lambda: chunked(chain([b'[{"name":"c1","devices":'], _lists(4 * _MIB), [b"}]"])),
     "large instance": lambda: _one(5 * _MIB),
+    "marks of lists": lambda: iter(
+        [document(next(_marked(1, 7 * _MIB))).replace(b"\r\n", b"\r\nETag: x\r\n", 1)]
+    ),
     "larger instance than any": lambda: _one(10 * _MIB),
     "instance of some size": lambda: _one(1 << 16),
     "two large instances": lambda: _listing(_large(2, 12 * _MIB)),
+    "instance with marks of lists": lambda: _listing(_marked(1, 3 * _MIB)),
     "many instances": lambda: _listing(_many(1001)),
+    "two projects": lambda: iter([document(["/1.0/projects/evil", "/1.0/projects/good"])]),
     # In place of events.
     "pings": lambda: repeat(frame(b"", 9) * 50_000),
     "long pings": lambda: repeat(frame(b"x" * 125, 9) * 1_000),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container, Iterable
 
 import pytest
 import structlog
@@ -12,7 +12,7 @@ from structlog.testing import LogCapture
 from hotplugd.app import session as module
 from hotplugd.app.session import Session
 from hotplugd.app.settings import Config
-from hotplugd.model.values import InstanceName
+from hotplugd.model.values import Instance, InstanceName
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.server.events import START_FAILED, Lifecycle
 
@@ -81,5 +81,39 @@ def test_listings_have_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
                 await session._list_again()
         # And once more; the next one is due in a minute.
         assert listed == 4
+
+    run(work)
+
+
+def test_listings_are_taken_in_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(session: Session) -> None:
+        under_way, said, trims = 0, list[float](), 0
+
+        async def listed() -> list[Instance]:
+            return []
+
+        async def taken(_: Iterable[Instance], asked: float, unlisted: Container[str]) -> None:
+            nonlocal under_way
+            assert under_way == 0
+            assert unlisted == {}
+            under_way += 1
+            said.append(asked)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            under_way -= 1
+
+        def trim() -> None:
+            nonlocal trims
+            trims += 1
+
+        monkeypatch.setattr(session._lxd, "list", listed)
+        monkeypatch.setattr(session.reconciler, "listed_instances", taken)
+        monkeypatch.setattr(module, "_trim", trim)
+        await asyncio.gather(*(session._list() for _ in range(9)))
+        # Each was asked for after the one before.
+        assert said == sorted(set(said))
+        assert len(said) == 9
+        # What a listing leaves behind is looked for now and then alone: that takes long.
+        assert trims == 2
 
     run(work)

@@ -138,3 +138,11 @@ class TestVersions:
     def test_what_is_not_marked_is_not_ours(self, marks: str) -> None:
         assert not is_ours(read(name_for(SLOT), {MARKS: marks}))
         assert not is_ours(Entry(name_for(SLOT), {}))
+
+
+def test_marks_longer_than_any_of_ours_are_none() -> None:
+    marks = {"version": "2", "instance": "default/c1"}
+    ours = read("hp-00000000000000ff", {"user.hotplugd": json.dumps(marks)})
+    long = json.dumps({**marks, "seen": "x" * (1 << 18)})
+    assert is_ours(ours)
+    assert not is_ours(read("hp-00000000000000ff", {"user.hotplugd": long}))

@@ -229,7 +229,7 @@ class Bench:
     async def start(self, *devices: Device, unsettled: Sequence[Device] = ()) -> None:
         """List devices and instances, and let everything settle."""
         self.reconciler.listed_devices(devices, unsettled)
-        self.reconciler.listed_instances(self.instances.values())
+        await self.reconciler.listed_instances(self.instances.values())
         await self.reconciler.settled()
 
     async def plug(self, *devices: Device) -> None:

@@ -189,7 +189,7 @@ async def test_nothing_is_sent_before_the_instances_were_listed() -> None:
     bench.reconciler.refresh(BOX)
     await at(100)
     assert (bench.requests, bench.told()) == ([], [])
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await bench.reconciler.settled()
     assert bench.sizes == [(100, 1)]
 

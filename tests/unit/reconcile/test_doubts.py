@@ -223,7 +223,7 @@ async def test_the_journal_outlasts_a_device_that_goes() -> None:
     await bench.reconciler.settled()
     bench.reconciler.no_device(ONE.syspath)
     await bench.reconciler.settled()
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await at(10)
     assert bench.inside[BOX] == {}
     assert bench.notes[BOX] == set()
@@ -237,7 +237,7 @@ async def test_the_journal_is_kept_while_the_instance_is_unknown() -> None:
     await bench.start()
     assert bench.notes[BOX] != set()
     bench.change(BOX, known=True, here=True, running=True)
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await at(10)
     assert bench.inside[BOX] == {}
     assert bench.notes[BOX] == set()
@@ -383,7 +383,7 @@ async def test_what_we_have_taken_out_is_in_nobodys_way() -> None:
     bench = Files(rules=in_turn())
     bench.hanging_looks.add(BOX)
     bench.reconciler.listed_devices([ONE], [])
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await at(10)
     bench.reconciler.no_device(ONE.syspath)
     await at(20)
@@ -462,7 +462,7 @@ async def test_what_was_refused_is_asked_for_once_the_server_is_back() -> None:
     never_clear(bench)
     await at(3000)
     bench.unclear = lambda _: None
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await later(1)
     assert bench.inside[BOX].keys() == {BAD.node}
     assert bench.told() == []
@@ -643,7 +643,7 @@ async def test_a_listing_during_it_brings_nothing_back() -> None:
     entries = {**before[BOX].entries, name_for(ONE.slot): entry(ONE)}
     asked = now()
     await later(2)
-    bench.reconciler.listed_instances([replace(before[BOX], entries=entries)], asked)
+    await bench.reconciler.listed_instances([replace(before[BOX], entries=entries)], asked)
     await at(100)
     assert bench.journal.count("clear 2") == 1
     assert len(bench.events("instance.problem")) == 1
@@ -792,7 +792,7 @@ async def test_in_a_virtual_machine_nothing_is_in_doubt() -> None:
     noted(bench)
     bench.hanging_looks.add(BOX)
     bench.reconciler.listed_devices([], [])
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await at(20)
     assert bench.journal == []
     assert bench.notes[BOX] == set()

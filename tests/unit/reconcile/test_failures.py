@@ -26,7 +26,7 @@ async def test_one_refused_of_fifty_costs_the_others_one_request() -> None:
     bench = Bench()
     bench.takes = 0.25
     refuse(bench, BAD, blame=True)
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await at(1)
     bench.reconciler.listed_devices(FIFTY, [])
     await at(2)
@@ -189,7 +189,7 @@ async def test_a_listing_ends_the_waiting() -> None:
     bench.reconciler.device(ONE)
     await at(59)
     recover(bench)
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await bench.reconciler.settled()
     assert bench.times == [0, 59]
     assert bench.told() == []
@@ -320,7 +320,7 @@ async def test_where_events_never_end_nothing_is_sent_by_what_is_old() -> None:
 async def test_an_instance_that_hangs_delays_no_other() -> None:
     bench = Bench(box(), box(name="other"), rules=ruleset(rule("{subsystem: '*'}", "{to: [box, other]}")))
     bench.reconciler.listed_devices([], [])
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     bench.hanging_requests.add(BOX)
     bench.reconciler.device(ONE)
     await at(10)

@@ -105,7 +105,7 @@ def test_what_is_in_another_instance_stays_there(
     async def run() -> None:
         bench = beside(device, [forge(device)], kind)
         bench.reconciler.listed_devices([], [])
-        bench.reconciler.listed_instances(bench.instances.values())
+        await bench.reconciler.listed_instances(bench.instances.values())
         await at(400)
         assert of(bench, BOX) == []
         assert bench.verified()[device.kernel] is True

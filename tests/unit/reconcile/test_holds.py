@@ -100,7 +100,7 @@ async def test_what_the_server_is_too_busy_for() -> None:
 async def test_what_waits_since_its_instance_was_stopped_just_now() -> None:
     bench = Bench(box([entry(ONE)]), rules=ruleset(rule("{kernel: none}", "{to: box}")))
     bench.change(BOX, running=True)
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await bench.reconciler.settled()
     bench.change(BOX, running=False)
     bench.reconciler.restarted(BOX)

@@ -104,7 +104,7 @@ async def test_a_look_that_hangs_delays_no_other_instance() -> None:
     rules = ruleset(rule("{subsystem: '*'}", "{to: [box, other]}"))
     bench = Bench(box(), box(name="other"), rules=rules)
     bench.hanging_looks.add(BOX)
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     bench.reconciler.listed_devices([ONE], [])
     await at(10)
     bench.unmount(ONE, OTHER)
@@ -118,7 +118,7 @@ async def test_a_look_that_hangs_delays_no_other_instance() -> None:
 async def test_a_look_that_hangs_does_not_delay_requests() -> None:
     bench = Bench()
     bench.hanging_looks.add(BOX)
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     bench.reconciler.listed_devices([ONE], [])
     await at(10)
     bench.reconciler.device(TWO)
@@ -371,7 +371,7 @@ async def test_a_restarted_instance_is_looked_into_and_repaired() -> None:
 async def test_looks_of_one_instance_never_overlap() -> None:
     bench = Bench()
     bench.looking = 5
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     bench.reconciler.listed_devices([ONE], [])
     for _ in range(20):
         await later(1)

@@ -68,7 +68,7 @@ async def test_a_listing_older_than_an_answer_is_not_believed() -> None:
     await at(10)
     bench.reconciler.device(ONE)
     await at(10.5)
-    bench.reconciler.listed_instances(old)
+    await bench.reconciler.listed_instances(old)
     await at(100)
     assert bench.times == [10]
     assert bench.gets == [(11, "box")]
@@ -96,7 +96,7 @@ async def test_an_event_during_an_answer_has_the_server_asked_again() -> None:
 async def test_an_instance_that_no_listing_has_any_more_is_a_problem() -> None:
     bench = Bench()
     await bench.start(ONE)
-    bench.reconciler.listed_instances([])
+    await bench.reconciler.listed_instances([])
     await bench.reconciler.settled()
     assert bench.told() == ["there is no instance 'box' in project 'default'"]
     assert bench.reconciler.attachments() == []
@@ -107,7 +107,7 @@ async def test_a_dry_run_tells_each_change_once_and_does_nothing() -> None:
     bench = Bench(box([entry(TWO)]), dry_run=True)
     await bench.start(ONE)
     bench.reconciler.look_everywhere()
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     bench.reconciler.no_device(disk().syspath)
     await at(3600)
     assert bench.requests == []
@@ -150,7 +150,7 @@ async def test_a_dry_run_forgets_that_the_server_was_away() -> None:
 async def test_settled_waits_for_requests_and_looks() -> None:
     bench = Bench()
     bench.takes, bench.looking = 3, 5
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await at(10)
     bench.reconciler.listed_devices([ONE], [])
     waiting = asyncio.ensure_future(bench.reconciler.settled())
@@ -229,7 +229,7 @@ async def test_what_is_no_instance_and_wanted_by_nobody_is_forgotten() -> None:
     bench.reconciler.no_device(ONE.syspath)
     await bench.reconciler.settled()
     assert bench.reconciler._workers.keys() == {BOX}
-    bench.reconciler.listed_instances([])
+    await bench.reconciler.listed_instances([])
     await bench.reconciler.settled()
     assert bench.reconciler._workers.keys() == set()
 
@@ -262,7 +262,7 @@ async def test_a_listing_from_before_a_deletion_is_stale() -> None:
     del bench.instances[OTHER]
     bench.reconciler.refresh(OTHER)
     await bench.reconciler.settled()
-    bench.reconciler.listed_instances(before, asked=1.0)
+    await bench.reconciler.listed_instances(before, asked=1.0)
     await bench.plug(ONE)
     assert bench.verified() == {str(ONE): True}
 

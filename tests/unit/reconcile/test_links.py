@@ -384,6 +384,6 @@ async def test_a_recreated_instance_ignores_the_links_of_the_old_one() -> None:
     await at(40)
     bench.let.set()
     await at(50)
-    bench.reconciler.listed_instances(bench.instances.values(), 50.0)
+    await bench.reconciler.listed_instances(bench.instances.values(), 50.0)
     await at(100)
     assert bench.verified() == {str(again): True}

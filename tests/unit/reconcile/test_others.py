@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hotplugd.model.entry import slot_links, slot_node
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.desired import judged as judged_by
@@ -13,7 +14,7 @@ from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile import assignments
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import BOX, box, console, disk, interface, nic_entry, phone
-from tests.support.virtual import at, in_virtual_time
+from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.reconcile.bench import Bench
 
 PHONE, NIC = phone(1), interface()
@@ -110,7 +111,7 @@ def test_a_device_found_to_be_attached_stays(slot: str) -> None:
     async def run() -> None:
         bench = Bench(box([nic_entry(NIC, slot=slot)], running=False), other(TAKES))
         bench.reconciler.listed_devices([NIC], [])
-        bench.reconciler.listed_instances([bench.instances[OTHER]])
+        await bench.reconciler.listed_instances([bench.instances[OTHER]])
         (told,) = bench.told()
         assert told.startswith(f"it belongs to other by {FOREIGN}")
         bench.reconciler.refresh(BOX)
@@ -231,5 +232,54 @@ def test_others_entries_judge_only_what_they_claim(
         assert judged == []
         await bench.plug(console(1))
         assert judged == ["ttyUSB1"]
+
+    run()
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["the first link", "the other", "the one behind"])
+def test_a_link_that_another_names_stays_until_it_does_not(which: int) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        device = console(1)
+        link = (*slot_links(device.slot), slot_node(device.slot))[which]
+        bench = Bench(box(), box(name="other"))
+        await bench.start(device)
+        await change(bench, entries=other({"type": "unix-char", "source": link, "path": "/dev/x"}).entries)
+        # The server watches it, and hangs where it goes as it stops the instance.
+        bench.reconciler.no_device(device.syspath)
+        await at(60)
+        assert bench.ours() == set()
+        assert device.slot in bench.links
+        await change(bench, running=False)
+        await at(120)
+        assert device.slot not in bench.links
+
+    run()
+
+
+def test_what_changes_all_the_time_is_judged_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = 0
+
+    def judge(rules: RuleSet, device: Device, has: Callable[[Want], bool]) -> Wants:
+        nonlocal judged
+        judged += 1
+        return judged_by(rules, device, has)
+
+    monkeypatch.setattr(assignments, "judged", judge)
+
+    @in_virtual_time
+    async def run() -> None:
+        bench = Bench(box(), box(name="other"))
+        await bench.start(PHONE)
+        entries = other({"type": "usb"}).entries
+        for number in range(1001):
+            bench.change(OTHER, entries={} if number % 2 else entries)
+            # As of many instances, whose questions have no pace in common.
+            bench.reconciler.learned(OTHER, bench.instances[OTHER])
+            await later(0.001)
+        assert judged <= 70
+        # The last one counts, soon.
+        await later(0.1)
+        assert BOTH in bench.told()[0]
 
     run()

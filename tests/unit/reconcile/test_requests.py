@@ -78,7 +78,7 @@ async def test_a_storm_of_removals_is_two_requests() -> None:
 async def test_nothing_is_sent_before_the_devices_were_listed() -> None:
     bench = Bench(box([entry(ONE), entry(TWO)]))
     bench.make(ONE)
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     bench.reconciler.device(ONE)
     await at(3600)
     assert bench.requests == []
@@ -94,7 +94,7 @@ async def test_nothing_is_sent_before_the_instances_were_listed() -> None:
     bench.reconciler.listed_devices([ONE], [])
     await at(3600)
     assert bench.requests == []
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await bench.reconciler.settled()
     assert bench.sizes == [(3600, 1)]
 
@@ -139,7 +139,7 @@ async def test_a_slot_stays_while_its_entry_may_exist() -> None:
     await at(60)
     assert bench.links == {ONE.slot}
     recover(bench)
-    bench.reconciler.listed_instances(bench.instances.values(), now())
+    await bench.reconciler.listed_instances(bench.instances.values(), now())
     await bench.reconciler.settled()
     assert bench.links == set()
 
@@ -165,7 +165,7 @@ async def test_links_left_over_go_once_every_instance_is_known() -> None:
     bench.reconciler.left_over(ONE.slot)
     await at(1)
     assert bench.links == {ONE.slot}
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await bench.reconciler.settled()
     assert bench.ours() == set()
     assert bench.journal == [f"cut {ONE.slot}", "request +0 -1", f"unlink {ONE.slot}"]
@@ -426,7 +426,7 @@ def test_entries_about_other_devices_judge_nothing_again(
         known = bench.reconciler
         if devices_first:
             known.listed_devices([*FIFTY, ONE], [])
-        known.listed_instances(bench.instances.values())
+        await known.listed_instances(bench.instances.values())
         if not devices_first:
             known.listed_devices([*FIFTY, ONE], [])
         await known.settled()

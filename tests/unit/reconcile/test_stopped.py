@@ -129,7 +129,7 @@ async def test_what_a_listing_finds_in_the_making_is_left_alone() -> None:
     bench = await without_instance()
     await later(10)
     bench.instances[BOX] = replace(box(running=False), made=False)
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await at(17.5)
     bench.change(BOX, made=True)
     await at(30)
@@ -147,7 +147,7 @@ async def test_a_listing_during_the_first_question_changes_nothing(known: bool) 
     bench.reconciler.refresh(BOX)
     await later(0.05)
     others = [each for name, each in bench.instances.items() if known or name != BOX]
-    bench.reconciler.listed_instances(others, asked=now())
+    await bench.reconciler.listed_instances(others, asked=now())
     await at(20)
     assert bench.times == []
 
@@ -177,7 +177,7 @@ async def test_what_nobody_can_tell_of_is_not_asked_for() -> None:
     bench = Bench()
     await bench.start(ONE)
     bench.change(BOX, known=False, here=False, running=False)
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     await at(10)
     asked = len(bench.gets)
     bench.reconciler.look_everywhere()

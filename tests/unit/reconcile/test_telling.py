@@ -302,7 +302,7 @@ async def test_telling_that_hangs_holds_up_nothing_else() -> None:
     bench = Bench(box(), box(name="other"))
     bench.hanging_tellings.add(BOX)
     bench.reconciler.set_rules(ruleset(rule("{subsystem: '*'}", "{to: [box, other]}")))
-    bench.reconciler.listed_instances(bench.instances.values())
+    await bench.reconciler.listed_instances(bench.instances.values())
     bench.reconciler.listed_devices([ONE], [])
     await at(10)
     bench.reconciler.device(TWO)
@@ -370,7 +370,7 @@ def test_a_uevent_that_outlasts_the_init_does_not_count(wrong: Untold | None) ->
                 raise wrong
 
         bench.deaf = deaf
-        bench.reconciler.listed_instances(bench.instances.values())
+        await bench.reconciler.listed_instances(bench.instances.values())
         bench.reconciler.listed_devices([ONE], [])
         await at(1)
         bench.reconciler.restarted(BOX)
@@ -427,7 +427,7 @@ async def test_an_instance_that_is_no_more_is_told_nothing() -> None:
     bench.deaf = silent
     await bench.start(ONE)
     bench.instances.clear()
-    bench.reconciler.listed_instances([])
+    await bench.reconciler.listed_instances([])
     bench.reconciler.no_device(ONE.syspath)
     await at(HOUR)
     assert bench.heard == []

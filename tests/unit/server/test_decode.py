@@ -1,0 +1,35 @@
+"""What is kept of an instance that a server tells of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from hotplugd.model.values import Instance
+from hotplugd.server.decode import instance
+
+_MARKS = json.dumps({"version": "2", "instance": "default/c1", "node": "/dev/x"})
+
+
+def told(**devices: Mapping[str, str]) -> Instance:
+    found = {"name": "c1", "status": "Running", "config": {}, "devices": devices, "expanded_devices": devices}
+    return instance(found, "", frozenset())
+
+
+def test_what_others_note_in_their_entries_is_not_kept() -> None:
+    theirs = {"type": "unix-char", "source": "/dev/x", "user.note": "x" * 1000, "user.hotplugd": "[]"}
+    found = told(theirs=theirs)
+    assert found.entries["theirs"].config == {"type": "unix-char", "source": "/dev/x"}
+
+
+def test_a_value_longer_than_any_is_cut() -> None:
+    found = told(theirs={"type": "unix-char", "source": "/dev/" + "x" * 100_000})
+    assert len(found.entries["theirs"].config["source"]) == 4096
+
+
+def test_of_ours_all_is_kept() -> None:
+    ours = {"type": "unix-char", "source": "/dev/" + "x" * 5000, "user.hotplugd": _MARKS, "user.note": "x"}
+    found = told(**{"hp-00000000000000ff": ours}).entries["hp-00000000000000ff"]
+    assert found.config["source"] == ours["source"]
+    assert found.config["user.note"] == "x"
+    assert found.config["user.hotplugd.node"] == "/dev/x"
