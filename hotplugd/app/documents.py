@@ -21,7 +21,7 @@ from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.identity import identity
 from hotplugd.reconcile.holds import Held
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
-from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
+from hotplugd.rules.keys import GROUPS, KEYS, LOCATION, MatchKey
 from hotplugd.rules.ruleset import Rule, Verdict
 
 
@@ -47,7 +47,10 @@ class ChangeJson(TypedDict):
 
 
 class AttachmentJson(TypedDict):
-    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run."""
+    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run.
+
+    location: the hub's port where that has a name, else empty.
+    """
 
     device: str
     identity: str
@@ -57,6 +60,7 @@ class AttachmentJson(TypedDict):
     path: str
     since: str
     verified: bool | None
+    location: str
 
 
 class ServerJson(TypedDict):
@@ -207,6 +211,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "path": want.target,
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
+        "location": want.rule.value(LOCATION, want.device),
     }
 
 
@@ -248,6 +253,7 @@ class ValuesJson(TypedDict, total=False):
     serial: str
     port: list[str]
     path: str
+    location: str
     interface: list[str]
     mac: str
     property: dict[str, str]

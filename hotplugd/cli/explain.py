@@ -64,7 +64,8 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
         )
     away = [problem_json(Problem(str(one), "", unasked))] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
-    document = explain_json(one, found.rules.explain(one), seen.of(one), holding, usb_controllers())
+    verdicts, keys = found.rules.explain(one), found.rules.keys
+    document = explain_json(one, verdicts, seen.of(one), holding, usb_controllers(), keys)
     tried: list[ProblemJson] = []
     if (status := ask_daemon(found.config.control)) is not None:
         tried = [each for each in status["problems"] if each["device"] in (str(one), "")]
@@ -73,7 +74,7 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        show(document)
+        show(document, keys)
 
 
 def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> Device:

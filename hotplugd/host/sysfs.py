@@ -109,6 +109,16 @@ def usb_controllers() -> dict[str, str]:
     return found
 
 
+def usb_hubs() -> dict[str, tuple[str, str]]:
+    """By the port of each USB hub that is plugged in: the first digit of its USB version, and `peer`."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in names("/sys/bus/usb/devices"):
+        syspath = os.path.realpath(f"/sys/bus/usb/devices/{name}")
+        if name[:1].isdecimal() and (attribute(syspath, "maxchild") or "0") != "0":
+            found[name] = (attribute(syspath, "version") or "").strip()[:1], peer(syspath)
+    return found
+
+
 def sequence_now() -> int:
     """The number of the kernel's latest uevent, 0 where it does not say."""
     with suppress(ValueError):

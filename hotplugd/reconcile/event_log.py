@@ -12,6 +12,7 @@ from hotplugd.model.values import InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.reconcile.notification import Notification
 from hotplugd.reconcile.orphaned_node import OrphanedNode
+from hotplugd.rules.keys import LOCATION
 
 
 class EventLog:
@@ -96,10 +97,13 @@ class EventLog:
         )
 
     def _fields(self, change: Change) -> dict[str, str]:
+        want = change.want
+        location = want.rule.value(LOCATION, want.device) if want is not None else ""
         return {
             "device": change.device,
             "identity": change.identity,
             "rule": change.rule,
             "instance": self._instance,
             "action": change.action,
+            **({"location": location} if location else {}),
         }
