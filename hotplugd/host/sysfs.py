@@ -90,10 +90,15 @@ def peer(syspath: str) -> str:
     `port` links to the hub's port, and `peer` there to the same socket's port on the other hub
     (Documentation/ABI/testing/sysfs-bus-usb). Ports are called `usb2-port4` or `2-4-port2`.
     """
-    hub, _, port = name_of_link(f"{syspath}/port/peer").partition("-port")
+    return in_port(name_of_link(f"{syspath}/port/peer"))
+
+
+def in_port(port: str) -> str:
+    """The name of a device in a port: 2-4 in `usb2-port4`, 2-4.2 in `2-4-port2`; empty for no port."""
+    hub, _, number = port.partition("-port")
     if not hub:
         return ""
-    return f"{hub[3:]}-{port}" if hub.startswith("usb") else f"{hub}.{port}"
+    return f"{hub[3:]}-{number}" if hub.startswith("usb") else f"{hub}.{number}"
 
 
 def usb_controllers() -> dict[str, str]:
