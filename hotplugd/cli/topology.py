@@ -32,12 +32,7 @@ def command(config: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    show_problems(found["problems"])
-    for each in found["controllers"]:
-        _show_controller(each)
-    every = [socket for each in found["controllers"] for socket in _all(each["sockets"])]
-    free = sum(each["free"] for each in every)
-    say(f"{counted(len(found['controllers']), 'controller')}, {counted(len(every), 'socket')}, {free} free")
+    show(found)
 
 
 def look(found: Settings, *, ask_server: bool = True) -> TopologyJson:
@@ -66,6 +61,16 @@ def look(found: Settings, *, ask_server: bool = True) -> TopologyJson:
     every = (*devices, *unsettled)
     ports = {each.syspath: ports_of(each.syspath) for each in every if each.is_usb_device}
     return topology(every, ports, found.rules.hubs, held, problems)
+
+
+def show(found: TopologyJson) -> None:
+    """Draw it on standard output."""
+    show_problems(found["problems"])
+    for each in found["controllers"]:
+        _show_controller(each)
+    every = [socket for each in found["controllers"] for socket in _all(each["sockets"])]
+    free = sum(each["free"] for each in every)
+    say(f"{counted(len(found['controllers']), 'controller')}, {counted(len(every), 'socket')}, {free} free")
 
 
 def _all(sockets: Sequence[SocketJson]) -> Iterator[SocketJson]:

@@ -115,12 +115,13 @@ def usb_controllers() -> dict[str, str]:
 
 
 def usb_hubs() -> dict[str, tuple[str, str]]:
-    """By the port of each USB hub that is plugged in: the first digit of its USB version, and `peer`."""
+    """By the port of each USB hub that is plugged in: which USB its bus is for (1, 2 or 3), and `peer`."""
     found: dict[str, tuple[str, str]] = {}
     for name in names("/sys/bus/usb/devices"):
         syspath = os.path.realpath(f"/sys/bus/usb/devices/{name}")
         if name[:1].isdecimal() and (attribute(syspath, "maxchild") or "0") != "0":
-            found[name] = (attribute(syspath, "version") or "").strip()[:1], peer(syspath)
+            root = f"/sys/bus/usb/devices/usb{name.partition('-')[0]}"
+            found[name] = (attribute(root, "idProduct") or "").lstrip("0"), peer(syspath)
     return found
 
 

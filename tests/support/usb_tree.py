@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from hotplugd.host.usb_ports import UsbPort
 from hotplugd.model.values import Device
@@ -59,11 +60,17 @@ class Sockets:
         return f"{self.fast_bus if fast else self.slow_bus}-{own}" if own else ""
 
     def plug(
-        self, socket: str, *, fast: bool = False, peers: bool = True, ports: int = 0, **attrs: str
+        self,
+        socket: str,
+        *,
+        fast: bool = False,
+        peers: bool = True,
+        ports: int = 0,
+        attrs: Mapping[str, str] = MappingProxyType({}),
     ) -> Device:
         """What is in this socket, and the hubs on the way to it.
 
-        peers  whether the kernel knows the peers of ports below hubs already: the other half of a hub may come later
+        peers  whether the kernel knows the peers of ports below hubs: a hub's other half may come later
         ports  how many it has itself
         """
         above, _, _ = socket.rpartition(".")

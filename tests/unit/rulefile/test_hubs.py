@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -24,7 +25,8 @@ def said(loaded: Loaded) -> list[str]:
 
 def test_a_hub_is_read() -> None:
     loaded = parse(
-        "hubs:\n  a: {path: [pci-0, pci-0-usbv3-0:1], ports: {left: 1, 04: 4.10}}\n  b: {serial: 0123, ports: {1: 1}}\n"
+        "hubs:\n  a: {path: [pci-0, pci-0-usbv3-0:1], ports: {left: 1, 04: 4.10}}\n"
+        "  b: {serial: 0123, ports: {1: 1}}\n"
         "rules: [{name: a, match: {location: '*'}, ignore: true}]",
         "x",
     )
@@ -80,7 +82,7 @@ def test_a_hub_that_a_template_names_is_asked_for() -> None:
 class TestUsb3:
     """A USB 3 hub is in port 3 by USB 2, and in port 1 by USB 3."""
 
-    HUBS = {"1-3": ("2", "2-1"), "2-1": ("3", "1-3")}
+    HUBS: Final = {"1-3": ("2", "2-1"), "2-1": ("3", "1-3")}
 
     def warnings(self, path: str, hubs: dict[str, tuple[str, str]]) -> list[tuple[str, str]]:
         text = ONE.replace("pci-0000:00:14.0-usb-0:3", path) + RULE

@@ -244,9 +244,10 @@ class TestRules:
         """What a reload does that changes hubs alone."""
         text = "  - {name: a, match: {location: 'shelf-1/*'}, attach: {to: '{location}'}}\n"
         device = plugged(Sockets().plug("3.4.1"), 189, 1)
-        names = []
-        for hubs in (HUBS, HUBS.replace("4:", "door:"), HUBS.replace("-0:3", "-0:4")):
-            names.append([want.instance.name for want in wants(rules(text, hubs), device).wants])
+        names = [
+            [want.instance.name for want in wants(rules(text, hubs), device).wants]
+            for hubs in (HUBS, HUBS.replace("4:", "door:"), HUBS.replace("-0:3", "-0:4"))
+        ]
         assert names == [["shelf-1-4"], ["shelf-1-door"], []]
 
     def test_the_explanation_has_the_location(self) -> None:
