@@ -21,7 +21,7 @@ from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.identity import identity
 from hotplugd.reconcile.holds import Held
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
-from hotplugd.rules.keys import GROUPS, KEYS, LOCATION, MatchKey
+from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 from hotplugd.rules.ruleset import Rule, Verdict
 
 
@@ -34,7 +34,10 @@ class ProblemJson(TypedDict):
 
 
 class ChangeJson(TypedDict):
-    """action: add, update, repair or remove. entry: the device entry's name in the instance."""
+    """action: add, update, repair or remove. entry: the device entry's name in the instance.
+
+    location: as in AttachmentJson; empty for what goes.
+    """
 
     action: str
     project: str
@@ -44,6 +47,7 @@ class ChangeJson(TypedDict):
     rule: str
     entry: str
     why: str
+    location: str
 
 
 class AttachmentJson(TypedDict):
@@ -196,6 +200,7 @@ def change_json(change: Change) -> ChangeJson:
         "rule": change.rule,
         "entry": change.entry.name,
         "why": change.why,
+        "location": change.want.location if change.want is not None else "",
     }
 
 
@@ -211,7 +216,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "path": want.target,
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
-        "location": want.rule.value(LOCATION, want.device),
+        "location": want.location,
     }
 
 

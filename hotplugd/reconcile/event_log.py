@@ -12,7 +12,6 @@ from hotplugd.model.values import InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.reconcile.notification import Notification
 from hotplugd.reconcile.orphaned_node import OrphanedNode
-from hotplugd.rules.keys import LOCATION
 
 
 class EventLog:
@@ -98,7 +97,7 @@ class EventLog:
 
     def _fields(self, change: Change) -> dict[str, str]:
         want = change.want
-        location = want.rule.value(LOCATION, want.device) if want is not None else ""
+        location = want.location if want is not None else ""
         return {
             "device": change.device,
             "identity": change.identity,

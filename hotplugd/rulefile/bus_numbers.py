@@ -83,7 +83,7 @@ def usb3_halves(hubs: Mapping[str, tuple[str, str]], controllers: Mapping[str, s
 
     Without those that mean a hub by either.
 
-    hubs         by the port that each is in: which USB its bus is for, and the same socket's port on the other
+    hubs         by the port that each is in: which USB its bus is for, and the socket's port on the other bus
     controllers  as for `bus_warning`
     """
     slow = {path_of_port(port, controllers) for port, (revision, _) in hubs.items() if revision != "3"}
