@@ -85,10 +85,8 @@ class Hubs:
     def _by_hubs_serial(self, usb: Device) -> str:
         for above in usb.ancestors():
             below = usb.kernel.removeprefix(f"{above.kernel}.")
-            if above.is_usb_device and below != usb.kernel and (serial := _serial(above)):
-                found = self._by_serial.get((serial, below))
-                if found:
-                    return found
+            if above.is_usb_device and (found := self._by_serial.get((_serial(above), below))):
+                return found
         return ""
 
 
@@ -112,11 +110,17 @@ def sockets(usb: Device) -> tuple[str, ...]:
     `peer` of the port, or of one above it: hubs number their ports alike on both buses.
     """
     own = usb.kernel.partition("-")[2]
-    *_, root = (usb, *(above for above in usb.ancestors() if above.is_usb_device))
-    controller = _controller(usb, root)
+    other, root = "", usb
+    each: Device | None = usb
+    while each is not None:
+        if each.is_usb_device:
+            root = each
+            if not other and (peer := each.attrs.get("peer", "")):
+                other = peer.partition("-")[2] + usb.kernel.removeprefix(each.kernel)
+        each = each.parent
+    controller = _controller(root, usb, own)
     if not own or not controller:
         return ()
-    other = _peer(usb)
     slow, fast = (other, own) if root.attrs.get("idProduct") == _SUPER_SPEED else (own, other)
     places = (
         f"{controller}{_BUS}-0:{slow}" if slow else "",
@@ -125,20 +129,15 @@ def sockets(usb: Device) -> tuple[str, ...]:
     return tuple(filter(None, places))
 
 
-def _controller(usb: Device, root: Device) -> str:
-    """ID_PATH of the USB controller; empty where udev does not say it."""
+def _controller(root: Device, usb: Device, own: str) -> str:
+    """ID_PATH of the USB controller; empty where udev does not say it.
+
+    own  the ports from the root hub to the device
+    """
     if path := root.properties.get("ID_PATH", ""):
         return path.partition(f"{_BUS}-")[0]
     before, _, ports = usb.properties.get("ID_PATH", "").partition(f"{_BUS}-0:")
-    return before if ports and ports == usb.kernel.partition("-")[2] else ""
-
-
-def _peer(usb: Device) -> str:
-    """The ports that lead to the same socket on the controller's other bus; empty where nobody knows."""
-    for each in (usb, *usb.ancestors()):
-        if each.is_usb_device and (peer := each.attrs.get("peer", "")):
-            return peer.partition("-")[2] + usb.kernel.removeprefix(each.kernel)
-    return ""
+    return before if own and ports == own else ""
 
 
 def _serial(hub: Device) -> str:

@@ -176,6 +176,13 @@ class TestSuggestion:
             "a": "1", "1": "2", "3": "3", "2": "4.1", "4": "4.2", "5": "4.3", "6": "4.4",
         }  # fmt: skip
 
+    def test_a_new_name_is_nobody_elses(self) -> None:
+        named = Hubs((Hub("hub-1", (f"{CONTROLLER}-usb-0:4",), "", {"1": "1"}),))
+        hubs = parse(
+            hubs_section(drawn([*ROOTS, *box("3"), *box("4")], named, of=("3", "4"))), "x"
+        ).rules.hubs
+        assert [each.name for each in hubs.hubs] == ["hub-2", "hub-1"]
+
     def test_what_a_hub_calls_itself_stays_in_its_comment(self) -> None:
         evil = {"product": "x\nhubs: {}\u2028y", "serial": "\r- z"}
         text = hubs_section(drawn([*ROOTS, *box("3", **evil)], of=("3",)))

@@ -115,6 +115,8 @@ def test_without_id_path_of_the_root_hub_the_devices_own_counts() -> None:
 def test_id_path_of_another_place_is_not_believed() -> None:
     liar = replace(Sockets(path=False).plug("1"), properties={"ID_PATH": f"{CONTROLLER}-usb-0:3.2"})
     assert SHELVES.location(liar) == ""
+    liar = replace(Sockets(path=False).plug("3.2"), properties={"ID_PATH": "pci-0000:00:99.0-usb-0:7"})
+    assert hub("pci-0000:00:99.0-usb-0:3", a="2").location(liar) == ""
     liar = replace(Sockets().plug("1"), properties={"ID_PATH": f"{CONTROLLER}-usb-0:3.2"})
     assert SHELVES.location(liar) == ""
 
