@@ -149,6 +149,7 @@ def test_instances_and_locations_are_named(
         "shelf-1/right": [[f"default/{container}"]],
     }
     assert json.loads(running.ask("explain", shelf.slow.node, "--json").stdout)["location"] == "shelf-1/right"
+    assert json.loads(running.ask("explain", "shelf-1/left", "--json").stdout)["device"] == shelf.fast.node
     # Other hubs, and the same rule: a reload is enough.
     running.write_rules(_RULES.replace("BOX", str(container)).replace(', right: "2"', ""))
     running.reload()
