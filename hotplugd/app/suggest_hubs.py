@@ -24,7 +24,7 @@ def hubs_section(found: TopologyJson) -> str:
     Hubs and ports that have a name keep it. A hub in a port of another is part of it where it cannot be
     unplugged, or says the same vendor and product: so are those with seven ports made.
     """
-    boxes = [box for each in found["controllers"] for box in _boxes(each["sockets"])]
+    boxes = [box for each in found["controllers"] for box in _boxes(each["sockets"]) if _has_place(box)]
     names = [_name_of(box) for box in boxes]
     lines: list[str] = []
     number = 0
@@ -60,6 +60,11 @@ def _is_part(inner: SocketJson, outer: SocketJson) -> bool:
     return any(each["fixed"] for each in inner["devices"]) or not (own - {""}).isdisjoint(other)
 
 
+def _has_place(box: _Box) -> bool:
+    """Whether it can be told where it is: udev gives the host's controllers their paths."""
+    return bool(box.socket["path"] or box.socket["devices"][0]["serial"])
+
+
 def _name_of(box: _Box) -> str:
     return next((port["location"].partition("/")[0] for _, port in box.ports if port["location"]), "")
 
@@ -69,8 +74,11 @@ def _lines(name: str, box: _Box) -> Iterator[str]:
     says = " ".join(filter(None, (one["id"], quoted(one["product"]))))
     serial = f", serial {quoted(one['serial'])}" if one["serial"] else ""
     yield f"  # {says}{serial}: {counted(len(box.ports), 'port')}, at {' and '.join(box.socket['ports'])}"
+    place = f"path: {json.dumps(box.socket['path'])}"
+    if not box.socket["path"]:
+        place = f"serial: {json.dumps(one['serial'])}"
     yield f"  {name}:"
-    yield f"    path: {json.dumps(box.socket['path'])}"
+    yield f"    {place}"
     labels = [port["location"].partition("/")[2] for _, port in box.ports]
     free = (str(number) for number in range(1, 2 * len(labels) + 1) if str(number) not in labels)
     pairs = [f'{label or next(free)}: "{below}"' for label, (below, _) in zip(labels, box.ports, strict=True)]

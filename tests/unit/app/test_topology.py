@@ -193,5 +193,13 @@ class TestSuggestion:
         text = hubs_section(drawn([*ROOTS, box("3")[1]], of=("3",)))
         assert f'path: "{CONTROLLER}-usb-0:3"' in text
 
+    def test_where_udev_gives_no_path_it_is_the_serial_number(self) -> None:
+        roots = [replace(root, properties={}) for root in ROOTS]
+        bare = [replace(half, parent=roots[0], properties={}) for half in box("3", serial="A'1")]
+        (hub,) = parse(hubs_section(drawn([*roots, bare[0]], of=())), "x").rules.hubs.hubs
+        assert (hub.paths, hub.serial) == ((), "A'1")
+        nameless = replace(bare[0], attrs={**bare[0].attrs, "serial": ""})
+        assert hubs_section(drawn([*roots, nameless], of=())) == ""
+
     def test_without_a_hub_there_is_nothing(self) -> None:
         assert hubs_section(drawn([*ROOTS, TREE.plug("1")])) == ""
