@@ -15,7 +15,7 @@ from typing import Final, is_typeddict
 import click
 
 from hotplugd import cli
-from hotplugd.app import documents
+from hotplugd.app import documents, topology
 from hotplugd.app.systemd import MESSAGE_IDS
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -32,10 +32,11 @@ def json_page() -> str:
         "",
         _MADE,
         "",
-        "All commands but `run` and `detach` take `--json`. The keys stay: later versions add some, and",
-        "rename or remove none. `list[X]` is an array; `X | None` may be null.",
+        "All commands but `run`, `suggest` and `detach` take `--json`. The keys stay: later versions add",
+        "some, and rename or remove none. `list[X]` is an array; `X | None` may be null.",
     ]
-    for name, kind in vars(documents).items():
+    kinds = {**vars(documents), **vars(topology)}
+    for name, kind in kinds.items():
         if is_typeddict(kind):
             lines += ["", f"## {name.removesuffix('Json')}", "", _paragraphs(inspect.getdoc(kind) or ""), ""]
             lines += ["| key | type |", "|---|---|", *_keys(kind)]

@@ -34,7 +34,10 @@ class ProblemJson(TypedDict):
 
 
 class ChangeJson(TypedDict):
-    """action: add, update, repair or remove. entry: the device entry's name in the instance."""
+    """action: add, update, repair or remove. entry: the device entry's name in the instance.
+
+    location: as in AttachmentJson; empty for what goes.
+    """
 
     action: str
     project: str
@@ -44,10 +47,14 @@ class ChangeJson(TypedDict):
     rule: str
     entry: str
     why: str
+    location: str
 
 
 class AttachmentJson(TypedDict):
-    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run."""
+    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run.
+
+    location: the hub's port where that has a name, else empty.
+    """
 
     device: str
     identity: str
@@ -57,6 +64,7 @@ class AttachmentJson(TypedDict):
     path: str
     since: str
     verified: bool | None
+    location: str
 
 
 class ServerJson(TypedDict):
@@ -192,6 +200,7 @@ def change_json(change: Change) -> ChangeJson:
         "rule": change.rule,
         "entry": change.entry.name,
         "why": change.why,
+        "location": change.want.location if change.want is not None else "",
     }
 
 
@@ -207,6 +216,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "path": want.target,
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
+        "location": want.location,
     }
 
 
@@ -248,6 +258,7 @@ class ValuesJson(TypedDict, total=False):
     serial: str
     port: list[str]
     path: str
+    location: str
     interface: list[str]
     mac: str
     property: dict[str, str]

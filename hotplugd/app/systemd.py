@@ -50,6 +50,7 @@ _FIELDS: Final = {
     "instance": "HOTPLUGD_INSTANCE",
     "action": "HOTPLUGD_ACTION",
     "path": "HOTPLUGD_PATH",
+    "location": "HOTPLUGD_LOCATION",
 }
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 

@@ -20,6 +20,8 @@ _COMMANDS: Final = {
     "devices": "List the devices that rules can see.",
     "plan": "Say what the daemon would change now.",
     "explain": "Say where a device goes, and why.",
+    "topology": "Draw USB hubs and ports: what is where, and what is free.",
+    "suggest": "Print rules' sections for what is plugged in.",
     "status": "Ask the running daemon how things are.",
     "detach": "Take everything of ours out of every instance.",
 }

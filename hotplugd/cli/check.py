@@ -11,8 +11,9 @@ import click
 
 from hotplugd.app import settings as configuration
 from hotplugd.cli.common import patiently, print_json, show, with_config, with_json
-from hotplugd.host.sysfs import usb_controllers
+from hotplugd.host.sysfs import usb_controllers, usb_hubs
 from hotplugd.model.text import counted, plain, quoted
+from hotplugd.rulefile.bus_numbers import usb3_halves
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import others_in
 from hotplugd.rulefile.load import load
@@ -28,20 +29,25 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
     """Check rule files and folders, or else the configuration and the rules that it names.
 
     Needs no daemon, no server and no root. Shows every error of every file at once. Exit code 1 if there
-    are errors; warnings alone are fine. Where this host has several USB controllers, ports are warned about.
+    are errors; warnings alone are fine. Where this host has several USB controllers, ports are warned about,
+    and so are hubs that are given by the path of their USB 3 half.
     """
     wrong: tuple[Diagnostic, ...] = ()
     if not paths:
         found, wrong = patiently(partial(configuration.load, config))
         paths = found.rules
-    loaded = patiently(partial(load, paths, usb_controllers()))
+    controllers = usb_controllers()
+    halves = usb3_halves(usb_hubs(), controllers)
+    loaded = patiently(partial(load, paths, controllers, halves=halves))
     diagnostics = (*wrong, *loaded.diagnostics)
     if not loaded.rules.rules and not diagnostics:
         click.echo(f"warning: {_nothing_in(paths)}", err=True)
+    hubs = loaded.rules.hubs.hubs
     errors = sum(each.severity == "error" for each in diagnostics)
     if as_json:
         rules = [] if errors else [each.name for each in loaded.rules.rules]
-        print_json({"rules": rules, "diagnostics": [each.as_json() for each in diagnostics]})
+        named = [each.name for each in hubs]
+        print_json({"rules": rules, "hubs": named, "diagnostics": [each.as_json() for each in diagnostics]})
     else:
         show(diagnostics)
         warnings = len(diagnostics) - errors
@@ -49,6 +55,8 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
         counts += [counted(warnings, "warning")] if warnings else []
         summary = ", ".join(counts) or "no errors"
         total = counted(len(loaded.rules.rules), "rule")
+        if hubs:
+            total += f", {counted(len(hubs), 'hub')}"
         click.echo(summary if errors else f"{total}, {summary}", err=bool(errors))
     raise SystemExit(1 if errors else 0)
 

@@ -9,7 +9,7 @@ import click
 
 from hotplugd.cli.common import print_json, say, settings, table, with_config, with_json
 from hotplugd.model.values import Device
-from hotplugd.rules.keys import KEYS, MatchKey
+from hotplugd.rules.keys import MatchKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,10 +38,10 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
     devices = sorted(listed(rules.attrs)[0], key=lambda device: device.syspath)
     shown = [device for device in devices if everything or not _is_many(device)]
     if as_json:
-        print_json([device_json(device, _rule(rules, device)) for device in shown])
+        print_json([device_json(device, _rule(rules, device), rules.keys) for device in shown])
         return
     if shown:
-        head, *rows = columns(((device, _rule(rules, device)) for device in shown), KEYS)
+        head, *rows = columns(((device, _rule(rules, device)) for device in shown), rules.keys)
         table(head, rows)
     if len(devices) > len(shown):
         say(f"{len(devices) - len(shown)} virtual and PCI devices are not shown; --all shows them")

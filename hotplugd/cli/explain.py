@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hotplugd.app.documents import ExplainJson, HoldJson, ProblemJson
+    from hotplugd.rules.hubs import Hubs
 
 
 @click.command()
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
 def command(device: str, config: Path, *, as_json: bool) -> None:
     """Say what each rule makes of DEVICE, where it goes, and what holds it up.
 
-    DEVICE is a node (/dev/ttyUSB0), a path in /sys, the kernel's name (1-4.2), a serial number, or an
-    identity as `status` shows it (serial:…). Needs no daemon; one that runs is asked what it has tried, and
-    what it holds back until when.
+    DEVICE is a node (/dev/ttyUSB0), a path in /sys, the kernel's name (1-4.2), a serial number, an identity
+    as `status` shows it (serial:…), or the location of a USB device (shelf-1/4). Needs no daemon; one that
+    runs is asked what it has tried, and what it holds back until when.
     """
     found = settings(config)
     from hotplugd.app.documents import explain_json, problem_json
@@ -57,14 +58,15 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     except (ServerError, OSError) as error:
         seen = survey_devices(found.rules, devices)
         unasked = f"the server cannot be asked: {error}"
-    one = _find(device, (*devices, *seen.away), unsettled)
+    one = _find(device, (*devices, *seen.away), unsettled, found.rules.hubs)
     if one in unsettled:
         raise fail(
             f"{one} is there, but udevd has not processed it (yet); `udevadm trigger {one}` asks for it"
         )
     away = [problem_json(Problem(str(one), "", unasked))] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
-    document = explain_json(one, found.rules.explain(one), seen.of(one), holding, usb_controllers())
+    verdicts, keys = found.rules.explain(one), found.rules.keys
+    document = explain_json(one, verdicts, seen.of(one), holding, usb_controllers(), keys)
     tried: list[ProblemJson] = []
     if (status := ask_daemon(found.config.control)) is not None:
         tried = [each for each in status["problems"] if each["device"] in (str(one), "")]
@@ -73,17 +75,18 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        show(document)
+        show(document, keys)
 
 
-def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> Device:
-    """The device that is meant by a node or a link to one, a path in sysfs, or the kernel's name."""
+def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], hubs: Hubs) -> Device:
+    """The device that is meant by a node or a link to one, a path in sysfs, or another of its names."""
     real = os.path.realpath(name) if name.startswith("/") else name
     everything = (*devices, *unsettled)
     found = [each for each in everything if real in (each.node, each.syspath, each.kernel)]
     found = found or [each for each in everything if name in (identity(each), *SERIAL.values(each))]
+    found = found or [each for each in everything if each.is_usb_device and hubs.location(each) == name]
     if not found:
-        expected = "expected a node, a path in /sys, the kernel's name or a serial number"
+        expected = "expected a node, a path in /sys, the kernel's name, a serial number or a location"
         advice = "`hotplugd devices --all` lists them"
         raise fail(f"no device {name}: {expected}; {advice}")
     if len(found) > 1:

@@ -117,7 +117,11 @@ def _show(status: StatusJson) -> None:
         for each in status["attachments"]
     ]
     if rows:
-        table(("device", "identity", "rule", "instance", "path", "since (UTC)", "verified"), rows)
+        head = ["device", "identity", "rule", "instance", "path", "since (UTC)", "verified"]
+        if any(locations := [each.get("location", "") for each in status["attachments"]]):
+            head.append("location")
+            rows = [[*row, location] for row, location in zip(rows, locations, strict=True)]
+        table(head, rows)
     if status["pending"]:
         table(
             ("pending", "instance", "device", "rule", "why"),

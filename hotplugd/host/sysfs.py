@@ -90,10 +90,15 @@ def peer(syspath: str) -> str:
     `port` links to the hub's port, and `peer` there to the same socket's port on the other hub
     (Documentation/ABI/testing/sysfs-bus-usb). Ports are called `usb2-port4` or `2-4-port2`.
     """
-    hub, _, port = name_of_link(f"{syspath}/port/peer").partition("-port")
+    return in_port(name_of_link(f"{syspath}/port/peer"))
+
+
+def in_port(port: str) -> str:
+    """The name of a device in a port: 2-4 in `usb2-port4`, 2-4.2 in `2-4-port2`; empty for no port."""
+    hub, _, number = port.partition("-port")
     if not hub:
         return ""
-    return f"{hub[3:]}-{port}" if hub.startswith("usb") else f"{hub}.{port}"
+    return f"{hub[3:]}-{number}" if hub.startswith("usb") else f"{hub}.{number}"
 
 
 def usb_controllers() -> dict[str, str]:
@@ -106,6 +111,17 @@ def usb_controllers() -> dict[str, str]:
     for name in names("/sys/bus/usb/devices"):
         if name.startswith("usb") and name[3:].isdecimal():
             found[name[3:]] = os.path.dirname(os.path.realpath(f"/sys/bus/usb/devices/{name}"))
+    return found
+
+
+def usb_hubs() -> dict[str, tuple[str, str]]:
+    """By the port of each USB hub that is plugged in: which USB its bus is for (1, 2 or 3), and `peer`."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in names("/sys/bus/usb/devices"):
+        syspath = os.path.realpath(f"/sys/bus/usb/devices/{name}")
+        if name[:1].isdecimal() and (attribute(syspath, "maxchild") or "0") != "0":
+            root = f"/sys/bus/usb/devices/usb{name.partition('-')[0]}"
+            found[name] = (attribute(root, "idProduct") or "").lstrip("0"), peer(syspath)
     return found
 
 

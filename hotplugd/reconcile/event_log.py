@@ -96,10 +96,13 @@ class EventLog:
         )
 
     def _fields(self, change: Change) -> dict[str, str]:
+        want = change.want
+        location = want.location if want is not None else ""
         return {
             "device": change.device,
             "identity": change.identity,
             "rule": change.rule,
             "instance": self._instance,
             "action": change.action,
+            **({"location": location} if location else {}),
         }

@@ -12,6 +12,7 @@ from typing import Final
 from hotplugd.model.text import quoted
 from hotplugd.plan.kinds.registry import is_single
 from hotplugd.rulefile import validate
+from hotplugd.rulefile.build_hubs import BuiltHub, hubs_of
 from hotplugd.rulefile.decode import Decoder, Field, first_word, what_is
 from hotplugd.rulefile.grammar import Grammar
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
@@ -50,6 +51,7 @@ class Builder(Decoder):
     """Builds the rules of one document.
 
     names  of all its rules, with errors or without
+    hubs   likewise
     wild   how many alternatives with wildcards there are, with those of documents before
     """
 
@@ -57,10 +59,11 @@ class Builder(Decoder):
         super().__init__(source)
         self._grammar = grammar
         self.names: list[RuleName] = []
+        self.hubs: list[BuiltHub] = []
         self.wild = wild
 
     def rules(self, root: YamlNode | None) -> Iterator[BuiltRule]:
-        """The rules of a document; gathers what is wrong."""
+        """The rules of a document; gathers its hubs, and what is wrong."""
         if isinstance(root, InvalidNode):
             return
         if root is None or (isinstance(root, YamlScalar) and root.is_null):
@@ -72,6 +75,10 @@ class Builder(Decoder):
             )
             return
         fields = self.fields(root, self._grammar.file)
+        if isinstance(root, YamlMapping) and not root.pairs:
+            self.error(first_word(root), "a rule file needs `rules`, `hubs` or both")
+        if "hubs" in fields:
+            self.hubs += hubs_of(self, fields["hubs"], self._grammar.hub)
         if "rules" in fields and _is_empty(fields["rules"].value):
             # What fills in a template, and has none to fill in, writes such files.
             self.warning(fields["rules"].name.span, "no rules here")

@@ -76,3 +76,20 @@ def lasting_paths(device: Device) -> tuple[str, ...]:
         return paths[1:]
     other = {"2": "3", "3": "2"}.get(revision, "")
     return (paths[1], f"{before}-usbv{other}-0:{peer}{rest.removeprefix(own)}") if other else paths[1:]
+
+
+def usb3_halves(hubs: Mapping[str, tuple[str, str]], controllers: Mapping[str, str]) -> dict[str, str]:
+    """ID_PATH of each USB 3 hub by the numbers of USB 3, and by those of USB 2.
+
+    Without those that mean a hub by either.
+
+    hubs         by the port that each is in: which USB its bus is for, and the socket's port on the other bus
+    controllers  as for `bus_warning`
+    """
+    slow = {path_of_port(port, controllers) for port, (revision, _) in hubs.items() if revision != "3"}
+    halves = {
+        path_of_port(port, controllers): path_of_port(peer, controllers)
+        for port, (revision, peer) in hubs.items()
+        if revision == "3"
+    }
+    return {fast: path for fast, path in halves.items() if fast and path and fast not in slow}

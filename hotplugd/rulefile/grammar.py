@@ -16,12 +16,12 @@ from functools import partial
 from typing import Final, Literal
 
 from hotplugd.plan.kinds.registry import kind_names
-from hotplugd.rulefile import validate
-from hotplugd.rulefile.validate import Complaint
+from hotplugd.rulefile import validate, validate_hubs
+from hotplugd.rulefile.complaint import Complaint
 from hotplugd.rules.keys import GROUPS, KEYS, KeyGroup, MatchKey
 
 Shape = (
-    Literal["text", "texts", "flag", "match", "matches", "attach", "companions", "rules"]
+    Literal["text", "texts", "flag", "match", "matches", "attach", "companions", "rules", "hubs", "ports"]
     | MatchKey
     | KeyGroup
 )
@@ -78,6 +78,7 @@ class Grammar:
     match: Table
     attach: Table
     companion: Table
+    hub: Table
 
     @classmethod
     def of(cls, registry: Sequence[MatchKey]) -> Grammar:
@@ -89,6 +90,7 @@ class Grammar:
             **{key.name: "under `match`" for key in match},
             "path": "under `match` or `attach`",
             **{key.name: "in a rule, that is, in an item of the list `rules`" for key in _RULE},
+            "ports": "in a hub, below its name under `hubs`",
             "name": "in a rule, or under `attach` for a network interface",
         }
         aliases = {alias: key.name for key in (*match, *attach) for alias in key.aliases}
@@ -99,11 +101,12 @@ class Grammar:
 
         return cls(
             keys,
-            table("a rule file", _FILE, _RULE),
+            table("a rule file", _FILE, (*_RULE, *(key for key in _HUB if key.name == "ports"))),
             table("a rule", _RULE, (*match, *attach)),
             table("`match`", match, attach),
             table("`attach`", attach, match),
             table("an item of `with`", _companion_keys(keys)),
+            table("a hub", _HUB, _RULE),
         )
 
 
@@ -112,6 +115,32 @@ _FILE: Final = (
         "rules",
         "rules",
         "The rules, in the order in which they count: the first match wins.",
+    ),
+    Key(
+        "hubs",
+        "hubs",
+        "Hubs by their names, whose ports the match key `location` means. All files name the same hubs.",
+        text=validate_hubs.name,
+        json=validate_hubs.NAME_JSON,
+    ),
+)
+
+_HUB: Final = (
+    Key(
+        "path",
+        "texts",
+        "The hub's place: its ID_PATH, pci-0000:00:14.0-usb-0:1.4; of a USB 3 hub that of its USB 2 half. "
+        "Without -usb-0:… it is a controller's, whose own ports get names.",
+        text=validate_hubs.path,
+        json="^[^*?|]+$",
+    ),
+    Key("serial", "text", "The hub's serial number, in the place of `path`.", text=validate_hubs.serial),
+    Key(
+        "ports",
+        "ports",
+        "The port's path below the hub, by the port's label: 4, or 4.1 where the hub is a tree of hubs.",
+        text=validate_hubs.label,
+        json=validate_hubs.LABEL_JSON,
         required=True,
     ),
 )
@@ -268,6 +297,8 @@ INSTEAD: Final[dict[str, str]] = {
 
 EXPECTED: Final[dict[str, str]] = {
     "rules": "begin each rule with `- `",
+    "hubs": "write each hub's name, with its `path` and `ports` below it",
+    "ports": 'write each port\'s label and its path below the hub: `ports: {1: "1", 2: "2"}`',
     "any": "begin each match with `- `",
     "attach": "write where to: `attach: {to: runner-1}`",
     "match": 'write which key: `match: {id: "18d1:4ee7"}`',

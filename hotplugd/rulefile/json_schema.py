@@ -7,6 +7,7 @@ import sys
 from typing import Final
 
 from hotplugd.rulefile.grammar import GRAMMAR, Grammar, Key, Table
+from hotplugd.rulefile.validate_hubs import BELOW_JSON
 from hotplugd.rules.keys import KeyGroup, MatchKey
 
 Json = dict[str, object]
@@ -20,6 +21,7 @@ def schema(grammar: Grammar = GRAMMAR) -> Json:
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "hotplugd rules",
         **_mapping(grammar.file, grammar),
+        "anyOf": [{"required": [key.name]} for key in grammar.file.keys],
         "definitions": {
             "rule": {
                 **_mapping(grammar.rule, grammar),
@@ -29,6 +31,10 @@ def schema(grammar: Grammar = GRAMMAR) -> Json:
             "attach": {
                 **_mapping(grammar.attach, grammar),
                 "not": {"anyOf": [{"required": ["uid", "user"]}, {"required": ["gid", "group"]}]},
+            },
+            "hub": {
+                **_mapping(grammar.hub, grammar),
+                "oneOf": [{"required": ["path"]}, {"required": ["serial"]}],
             },
         },
     }
@@ -50,7 +56,7 @@ def _mapping(table: Table, grammar: Grammar) -> Json:
     return mapping
 
 
-def _value(key: Key, grammar: Grammar) -> Json:  # noqa: PLR0911  # one for each shape
+def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911  # one for each shape
     match key.shape:
         case "text":
             return _scalar(key)
@@ -67,12 +73,21 @@ def _value(key: Key, grammar: Grammar) -> Json:  # noqa: PLR0911  # one for each
             return _some({"anyOf": [_anything(), _mapping(grammar.companion, grammar)]})
         case "matches":
             return _some(_defined("match"))
+        case "hubs":
+            return _by_name(key, _defined("hub"))
+        case "ports":
+            return _by_name(key, {**_anything(), "pattern": BELOW_JSON})
         case "rules":
             return {"type": ["array", "null"], "items": _defined("rule")}
 
 
 def _defined(name: str) -> Json:
     return {"$ref": f"#/definitions/{name}"}
+
+
+def _by_name(key: Key, value: Json) -> Json:
+    names: Json = {"pattern": key.json}
+    return {"type": "object", "minProperties": 1, "propertyNames": names, "additionalProperties": value}
 
 
 def _some(items: Json) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -11,12 +11,15 @@ from typing import Final
 
 from hotplugd.model.text import counted, quoted
 from hotplugd.rulefile.build import Builder, BuiltRule, RuleName
+from hotplugd.rulefile.build_hubs import BuiltHub
 from hotplugd.rulefile.decode import MOST_SHOWN
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import LARGEST, Reading, drop_ins, is_folder, not_utf8, read, too_large, whole
 from hotplugd.rulefile.grammar import GRAMMAR, Grammar
 from hotplugd.rulefile.lint import lint
+from hotplugd.rulefile.lint_hubs import doubles, lint_hubs
 from hotplugd.rulefile.parse import Source, parse_yaml
+from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.ruleset import RuleSet
 
 _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
@@ -47,10 +50,12 @@ def load(
     paths: Sequence[Path],
     controllers: Mapping[str, str] = _NOWHERE,
     reading: Reading = lambda _: None,
+    halves: Mapping[str, str] = _NOWHERE,
 ) -> Loaded:
     """The rules of files and folders, in order. Raises nothing: what cannot be read is a diagnostic.
 
     controllers  the host's USB controllers by the number of each bus, which ports are warned about by
+    halves       the paths of the host's USB 3 hubs, as `usb3_halves` has them; hubs are warned about by them
     """
 
     def folder(path: Path) -> bool:
@@ -73,8 +78,8 @@ def load(
             else:
                 _check(content, str(path), draft, GRAMMAR)
             if draft.is_full(str(path)):
-                return _loaded(draft, controllers)
-    return _loaded(draft, controllers)
+                return _loaded(draft, controllers, halves)
+    return _loaded(draft, controllers, halves)
 
 
 def parse(
@@ -82,11 +87,12 @@ def parse(
     file: str,
     controllers: Mapping[str, str] = _NOWHERE,
     grammar: Grammar = GRAMMAR,
+    halves: Mapping[str, str] = _NOWHERE,
 ) -> Loaded:
     """The rules of one document. `file` is what its diagnostics call it. Raises nothing."""
     draft = _Draft()
     _check(text, file, draft, grammar)
-    return _loaded(draft, controllers)
+    return _loaded(draft, controllers, halves)
 
 
 @dataclass(slots=True)
@@ -94,12 +100,14 @@ class _Draft:
     """What has been read so far.
 
     names  of all rules, also of those with errors in them
+    hubs   likewise
     size   of all files, in characters
     wild   how many alternatives with wildcards there are
     """
 
     written: list[BuiltRule] = field(default_factory=list)
     names: list[RuleName] = field(default_factory=list)
+    hubs: list[BuiltHub] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     size: int = 0
     wild: int = 0
@@ -116,15 +124,20 @@ class _Draft:
         return True
 
 
-def _loaded(draft: _Draft, controllers: Mapping[str, str]) -> Loaded:
-    doubles, warnings = (
-        list(islice(diagnostics, MOST_SHOWN))
-        for diagnostics in (_doubles(draft.names), lint(draft.written, controllers))
-    )
-    diagnostics = (*draft.diagnostics, *doubles, *warnings)
-    failed = any(diagnostic.severity == "error" for diagnostic in diagnostics)
-    rules = () if failed else tuple(built.rule for built in draft.written)
-    return Loaded(RuleSet(rules), diagnostics)
+def _loaded(draft: _Draft, controllers: Mapping[str, str], halves: Mapping[str, str]) -> Loaded:
+    found = [*_first((_doubles(draft.names), doubles(draft.hubs), lint(draft.written, controllers)))]
+    diagnostics = (*draft.diagnostics, *found)
+    if any(diagnostic.severity == "error" for diagnostic in diagnostics):
+        return Loaded(RuleSet(), diagnostics)
+    # A rule or a hub that was left out would make these untrue.
+    diagnostics += tuple(_first((lint_hubs(draft.hubs, draft.written, halves),)))
+    hubs = Hubs(tuple(built.hub for built in draft.hubs))
+    return Loaded(RuleSet.of((built.rule for built in draft.written), hubs), diagnostics)
+
+
+def _first(found: Iterable[Iterator[Diagnostic]]) -> Iterator[Diagnostic]:
+    """As many of each kind as are shown."""
+    return (each for diagnostics in found for each in islice(diagnostics, MOST_SHOWN))
 
 
 def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> None:
@@ -147,6 +160,7 @@ def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> Non
         # What was left out of the nodes would make the warnings about these rules untrue.
         draft.written += [] if not_yaml else rules
     draft.names += builder.names
+    draft.hubs += builder.hubs
     draft.wild = builder.wild
     wrong = sorted(
         (*not_yaml, *builder.diagnostics), key=lambda diagnostic: (diagnostic.line, diagnostic.column)

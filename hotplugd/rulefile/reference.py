@@ -15,8 +15,14 @@ _HEAD: Final = """\
 
 # The rule language
 
-A rule file is YAML with one list, `rules`. The first rule whose `match` holds decides about a device.
-Values are read as they are written: `0403` is a text.
+A rule file is YAML with a list, `rules`, or with hubs that have names, `hubs`, or both. The first rule whose
+`match` holds decides about a device. Values are read as they are written: `0403` is a text.
+"""
+_HUB: Final = """\
+A hub has either `path` or `serial`. By its path it is whatever hub is in that place; by its serial number it
+may move, and whatever hub says that number is taken for it. A USB 3 hub is two hubs, with a path each, which
+may differ: the one of its USB 2 half counts, and `path` with `usbv3` for `usb` is the other. `hotplugd
+topology` shows both as one, and `hotplugd suggest hubs` writes this section.
 """
 _MATCH: Final = """\
 All keys of a match must hold. A value is a pattern of udev's or a list of them: `*` is any text, `?` any
@@ -28,9 +34,9 @@ value of the key, and *place* whether the value says where the device is plugged
 """
 _TEMPLATES: Final = """\
 `to`, `path` and `link` may be templates: `{serial}` stands for the device's value of the match key
-`serial`, of several values the first. A template may name every key of the first table under *match*; in
-`to` not those whose values have colons: COLONS. `{{` and `}}` are braces. A rule does not attach a device
-that has no value for a key that a template names.
+`serial`, of several values the first; `{location}` has a dash where the value has a slash. A template may
+name every key of the first table under *match*; in `to` not those whose values have colons: COLONS. `{{` and
+`}}` are braces. A rule does not attach a device that has no value for a key that a template names.
 """
 _VALUES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -42,6 +48,8 @@ _VALUES: Final[Mapping[str, str]] = MappingProxyType(
         "attach": "keys of `attach`",
         "companions": "a text, or a list of texts and items",
         "rules": "a list of rules",
+        "hubs": "hubs by their names",
+        "ports": "paths by labels",
     }
 )
 
@@ -63,6 +71,8 @@ def _page(grammar: Grammar) -> Iterator[str]:
     yield from _section("attach", grammar.attach)
     yield "`uid` and `user` exclude each other, and so do `gid` and `group`.\n"
     yield from _section("An item of with", grammar.companion)
+    yield from _section("A hub", grammar.hub)
+    yield _HUB
     yield "## Templates\n"
     colons = ", ".join(f"`{key.name}`" for key in grammar.registry if key.form.has_colons)
     yield _TEMPLATES.replace("COLONS", colons)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, assert_never
 
 from hotplugd.model.names import is_instance_name, is_reserved_path
 from hotplugd.model.text import printable, quoted
 from hotplugd.plan.kinds.registry import kind_names
+from hotplugd.rulefile.complaint import Complaint
+from hotplugd.rulefile.validate_hubs import location
 from hotplugd.rules.keys import Form, MatchKey
 from hotplugd.rules.pattern import CharClass, Pattern
 from hotplugd.rules.template import Part, TemplateError, parse_template
@@ -39,15 +40,7 @@ MODE_JSON: Final = "^0?[0-7]{3}$"
 NUMBER_JSON: Final = "^(0|[1-9][0-9]{0,9})$"
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """What is wrong with a value, and what to write instead. Both are printable."""
-
-    message: str
-    hint: str = ""
-
-
-def match_value(form: Form, pattern: Pattern) -> Complaint | None:
+def match_value(form: Form, pattern: Pattern) -> Complaint | None:  # noqa: PLR0911  # one for each form
     """A pattern for the values of a match key. That of a form in hex digits is in lower case."""
     match form:
         case Form.TEXT:
@@ -62,13 +55,15 @@ def match_value(form: Form, pattern: Pattern) -> Complaint | None:
             return _mac(pattern)
         case Form.PORT:
             return _port(pattern)
+        case Form.LOCATION:
+            return location(pattern)
     assert_never(form)
 
 
 def match_json(form: Form) -> str:
     """A regular expression for the JSON Schema: a value of this form, or any pattern; empty: any text."""
     match form:
-        case Form.TEXT | Form.PORT:
+        case Form.TEXT | Form.PORT | Form.LOCATION:
             return ""
         case Form.NUMBER:
             exact = "[0-9A-Fa-f]{4}"

@@ -6,12 +6,13 @@ normalized (no 0x, lower case).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
 from hotplugd.model.values import Device
+from hotplugd.rules.hubs import Hubs
 
 _HEX_PREFIX: Final = "0x"
 UDEV_INTERFACES: Final = 72
@@ -27,16 +28,21 @@ class Form(Enum):
     INTERFACE = "three numbers of two hex digits, with colons between"
     MAC = "six pairs of hex digits, with colons between"
     PORT = "bus-port, and .port for each hub between"
+    LOCATION = "hub/port, as `hubs` names them"
 
     @property
     def is_hex(self) -> bool:
         """Whether upper and lower case mean the same."""
-        return self not in (Form.TEXT, Form.PORT)
+        return self not in (Form.TEXT, Form.PORT, Form.LOCATION)
 
     @property
     def has_colons(self) -> bool:
         """Whether a value has colons, which no instance's name can have."""
         return self in (Form.ID, Form.INTERFACE, Form.MAC)
+
+    def in_template(self, value: str) -> str:
+        """A value as a template has it: no name can have a slash, so shelf-1/4 is shelf-1-4."""
+        return value.replace("/", "-") if self is Form.LOCATION else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,33 +193,33 @@ def _mac(device: Device) -> tuple[str, ...]:
 SUBSYSTEM: Final = MatchKey(
     "subsystem", lambda device: _texts(device.subsystem),
     "udev's SUBSYSTEM: tty, block, net, ... Without it a rule means USB devices (usb, usb_device).",
-    udev="SUBSYSTEM", same=True, rank=11, column=True, always=True,
+    udev="SUBSYSTEM", same=True, rank=12, column=True, always=True,
 )  # fmt: skip
 DEVTYPE: Final = MatchKey(
     "devtype", lambda device: _texts(device.devtype),
     "udev's DEVTYPE: usb_device, usb_interface, disk, partition, ...",
-    udev="ENV{DEVTYPE}", same=True, rank=10,
+    udev="ENV{DEVTYPE}", same=True, rank=11,
 )  # fmt: skip
 KERNEL: Final = MatchKey(
     "kernel", lambda device: _texts(device.kernel), "The kernel's name of the device: ttyUSB0, sdb, 1-4.2.",
-    udev="KERNEL", same=True, rank=5, column=True, always=True,
+    udev="KERNEL", same=True, rank=6, column=True, always=True,
 )  # fmt: skip
 DRIVER: Final = MatchKey(
     "driver", lambda device: _texts(device.driver), "The driver that is bound to the device.",
-    udev="DRIVER", rank=9, column=True,
+    udev="DRIVER", rank=10, column=True,
 )  # fmt: skip
 ID: Final = MatchKey(
     "id", _id, "vendor:product in hex, as lsusb prints it: 0403:6001.",
-    Form.ID, udev="ENV{ID_VENDOR_ID}:ENV{ID_MODEL_ID}", rank=4, column=True,
+    Form.ID, udev="ENV{ID_VENDOR_ID}:ENV{ID_MODEL_ID}", rank=5, column=True,
 )  # fmt: skip
 VENDOR_ID: Final = MatchKey(
     "vendor_id", lambda device: _texts(_vendor(device)), "The vendor's number: four hex digits.",
-    Form.NUMBER, udev="ENV{ID_VENDOR_ID}", rank=7,
+    Form.NUMBER, udev="ENV{ID_VENDOR_ID}", rank=8,
     aliases=("vendor", "vendorid", "vid", "idvendor", "id_vendor_id"),
 )  # fmt: skip
 PRODUCT_ID: Final = MatchKey(
     "product_id", lambda device: _texts(_product(device)), "The product's number: four hex digits.",
-    Form.NUMBER, udev="ENV{ID_MODEL_ID}", rank=6,
+    Form.NUMBER, udev="ENV{ID_MODEL_ID}", rank=7,
     aliases=("product", "productid", "pid", "idproduct", "id_model_id"),
 )  # fmt: skip
 SERIAL: Final = MatchKey(
@@ -225,7 +231,7 @@ PORT: Final = MatchKey(
     "port", _port,
     "The USB port: 1-4.2. It stays when the device is replugged there. Its first number is the "
     "bus's, which another boot may give to another controller: with several of them use `path`.",
-    Form.PORT, udev="KERNEL", rank=2, column=True, listed=True, single=False, place=True,
+    Form.PORT, udev="KERNEL", rank=3, column=True, listed=True, single=False, place=True,
 )  # fmt: skip
 PATH: Final = MatchKey(
     "path", _path,
@@ -233,13 +239,19 @@ PATH: Final = MatchKey(
     "pci-0000:00:14.0-usb-0:4.2. What hangs from a USB device has the interface at its end: "
     "…:4.2:1.0, or …:4.2:* for any. With usbv2 or usbv3 for usb it means one of a controller's two "
     "buses alone.",
-    udev="ENV{ID_PATH}", rank=3, column=True, single=False, place=True, aliases=("id_path",),
+    udev="ENV{ID_PATH}", rank=4, column=True, single=False, place=True, aliases=("id_path",),
+)  # fmt: skip
+LOCATION: Final = MatchKey(
+    "location", lambda _: (),
+    "The port of a hub by its name: shelf-1/4, or shelf-1/* for any port of that hub. The section `hubs` "
+    "gives the names. Templates have a dash for the slash: shelf-1-4.",
+    Form.LOCATION, udev="ENV{ID_PATH}", rank=2, place=True, aliases=("hub", "socket"),
 )  # fmt: skip
 INTERFACE: Final = MatchKey(
     "interface", _interface,
     "class:subclass:protocol of any of the USB device's interfaces, in hex: ff:42:01; in whichever "
     "configuration and alternate setting.",
-    Form.INTERFACE, udev="ENV{ID_USB_INTERFACES}", rank=8, column=True, listed=True, single=False,
+    Form.INTERFACE, udev="ENV{ID_USB_INTERFACES}", rank=9, column=True, listed=True, single=False,
     aliases=("id_usb_interfaces", "interfaces"),
 )  # fmt: skip
 MAC: Final = MatchKey(
@@ -248,9 +260,24 @@ MAC: Final = MatchKey(
 )  # fmt: skip
 
 KEYS: Final = (
-    SUBSYSTEM, DEVTYPE, KERNEL, DRIVER, ID, VENDOR_ID, PRODUCT_ID, SERIAL, PORT, PATH, INTERFACE, MAC
+    SUBSYSTEM, DEVTYPE, KERNEL, DRIVER, ID, VENDOR_ID, PRODUCT_ID, SERIAL, PORT, PATH, LOCATION, INTERFACE,
+    MAC,
 )  # fmt: skip
-"""The registry. Functions that depend on every key take it as a value, and this one unless told otherwise."""
+"""The registry. Functions that depend on every key take it as a value, and this one unless told otherwise.
+No hub has a name here."""
+
+
+def keys_with(hubs: Hubs, keys: Sequence[MatchKey] = KEYS) -> tuple[MatchKey, ...]:
+    """A registry whose `location` is that of these hubs; it has a column where there are any."""
+    if not hubs.hubs:
+        return tuple(keys)
+
+    def values(device: Device) -> tuple[str, ...]:
+        return _texts(hubs.location(device))
+
+    named = replace(LOCATION, values=values, column=True)
+    return tuple(named if key.name == LOCATION.name else key for key in keys)
+
 
 PROPERTY: Final = KeyGroup(
     "property", lambda device: device.properties, "udev's properties (ENV): name and pattern.",

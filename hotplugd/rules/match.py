@@ -7,7 +7,7 @@ need no more, and explanations ask that test for its Failure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hotplugd.model.text import printable
 from hotplugd.model.values import Device
@@ -188,8 +188,22 @@ class Match:
             for test in self.tests
         )
 
+    def with_key(self, key: MatchKey) -> Match:
+        """The match with this key in the place of the one of its name, anywhere in it."""
+        if all(test.key.name != key.name for test in self.key_tests()):
+            return self
+        return Match(tuple(_with_key(test, key) for test in self.tests))
+
     def __str__(self) -> str:
         return ", ".join(map(str, self.tests))
+
+
+def _with_key(test: Test, key: MatchKey) -> Test:
+    if isinstance(test, KeyTest):
+        return replace(test, key=key) if test.key.name == key.name else test
+    if isinstance(test, AnyOf):
+        return AnyOf(tuple(branch.with_key(key) for branch in test.branches))
+    return replace(test, match=test.match.with_key(key))
 
 
 def _requires(test: Test, wanted: Callable[[KeyTest], bool], device: Device | None) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from hotplugd.model.values import Device
+from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.index import Index
-from hotplugd.rules.keys import ATTR, KEYS, MAC, SERIAL, MatchKey
+from hotplugd.rules.keys import ATTR, KEYS, LOCATION, MAC, SERIAL, MatchKey, keys_with
 from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
 from hotplugd.rules.template import parse_template
 from hotplugd.rules.twins import is_place_or_mac, is_serial
@@ -105,6 +107,21 @@ class Rule:
         named = self.attach.template_keys() if self.attach is not None else frozenset()
         return self._uses_serial(named, device) and not self._uses_place(named, device)
 
+    def with_hubs(self, hubs: Hubs) -> Rule:
+        """The rule with the locations that these hubs give devices."""
+        keys = keys_with(hubs, self.keys)
+        location = next((key for key in keys if key.name == LOCATION.name), LOCATION)
+        match = self.match.with_key(location)
+        if self.attach is None:
+            return replace(self, match=match, keys=keys)
+        along = tuple(replace(each, match=each.match.with_key(location)) for each in self.attach.companions)
+        return replace(self, match=match, attach=replace(self.attach, companions=along), keys=keys)
+
+    def value(self, key: MatchKey, device: Device) -> str:
+        """The first value that a device has of a key, as this rule has it; empty where there is none."""
+        own = next((each for each in self.keys if each.name == key.name), key)
+        return next(iter(own.values(device)), "")
+
     def _uses_serial(self, named: frozenset[str], device: Device | None = None) -> bool:
         return SERIAL.name in named or self.match.requires(is_serial, device)
 
@@ -139,6 +156,7 @@ class Decision:
 class RuleSet:
     """Rules in the order in which they count.
 
+    hubs          those whose ports have names; each rule knows them by `Rule.with_hubs`
     attrs         the sysfs attributes that any rule looks at
     users, groups the names that any rule's `attach` uses
     has_parent    whether any rule looks at ancestors
@@ -146,6 +164,7 @@ class RuleSet:
     """
 
     rules: tuple[Rule, ...] = ()
+    hubs: Hubs = NO_HUBS
     attrs: frozenset[str] = field(init=False, repr=False, compare=False)
     users: frozenset[str] = field(init=False, repr=False, compare=False)
     groups: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -166,6 +185,16 @@ class RuleSet:
         object.__setattr__(self, "has_parent", any(rule.match.has_parent() for rule in self.rules))
         object.__setattr__(self, "has_with", bool(below))
         object.__setattr__(self, "index", Index.of(matches))
+
+    @classmethod
+    def of(cls, rules: Iterable[Rule], hubs: Hubs) -> RuleSet:
+        """These rules, with the locations that these hubs give devices."""
+        return cls(tuple(rule.with_hubs(hubs) for rule in rules) if hubs.hubs else tuple(rules), hubs)
+
+    @property
+    def keys(self) -> tuple[MatchKey, ...]:
+        """The registry with the locations that these hubs give devices."""
+        return keys_with(self.hubs)
 
     def decide(self, device: Device) -> Decision | None:
         """What takes the device: the first rule that matches it, or that takes it along; None: none does.

@@ -73,8 +73,9 @@ def render(template: str, device: Device, keys: Sequence[MatchKey] = KEYS) -> st
         if not part.is_key:
             text += part.text
             continue
-        values = _key(part.text, keys).values(device)
+        key = _key(part.text, keys)
+        values = key.values(device)
         if not values:
             raise TemplateError(f"the device has no {part.text}, which '{printable(template)}' needs")
-        text += values[0]
+        text += key.form.in_template(values[0])
     return text

@@ -11,10 +11,11 @@ have no such property.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Final, assert_never
 
+from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.keys import DEVTYPE, Form
 from hotplugd.rules.match import AnyOf, KeyTest, Match, Test
 from hotplugd.rules.pattern import Pattern
@@ -37,6 +38,7 @@ _UDEV_KEY: Final = re.compile(r"[A-Z]+(\{[A-Za-z0-9_.]+\})?", re.ASCII)
 _INTERFACE: Final = re.compile(r"([0-9a-f?]{2}:){0,2}([0-9a-f?]{2}|[0-9a-f?]?\*)")
 _STAR_BETWEEN: Final = re.compile(r"(?<![^:])\*(?=:)")
 _LINES: Final = 64
+_SLOW_ROOT: Final = ('KERNELS=="usb*"', 'ATTRS{idVendor}=="1d6b"', 'ATTRS{idProduct}=="0001|0002"')
 
 HEAD: Final = """\
 # Made by hotplugd of its rules, and made anew when they are read: do not edit.
@@ -59,7 +61,7 @@ def ignore_rules(rules: RuleSet, kept: Iterable[str] = (), *, usb: bool) -> str:
         if rule.attach is not None:
             told = (f'ENV{{{name}}}="1"' for name in _PROPERTIES)
             tell = ", ".join((*told, tell))
-        lines += [", ".join((*conditions, tell)) for conditions in _conditions(rule)]
+        lines += [", ".join((*conditions, tell)) for conditions in _conditions(rule, rules.hubs)]
     return "\n".join((*lines, f'LABEL="{end}"', ""))
 
 
@@ -70,14 +72,14 @@ def _devpaths(syspaths: Iterable[str]) -> Iterator[str]:
             yield path
 
 
-def _conditions(rule: Rule) -> Iterable[tuple[Condition, ...]]:
+def _conditions(rule: Rule, hubs: Hubs) -> Iterable[tuple[Condition, ...]]:
     """Alternatives, in each of which all conditions must hold: no more devices than the rule takes.
 
     Of a rule that ignores devices: no fewer.
     """
     if rule.attach is None:
         return [tuple(_loosely(rule.match))]
-    exactly = _exactly(rule.match)
+    exactly = _exactly(rule.match, hubs)
     return exactly if exactly is not None and len(exactly) <= _LINES else ()
 
 
@@ -87,7 +89,7 @@ def _loosely(match: Match) -> Iterator[Condition]:
             yield f'{test.key.udev}=="{pattern}"'
 
 
-def _exactly(match: Match, *, is_usb: bool = False) -> list[tuple[Condition, ...]] | None:
+def _exactly(match: Match, hubs: Hubs, *, is_usb: bool = False) -> list[tuple[Condition, ...]] | None:
     """None where udev cannot say it. is_usb: it is known that only USB devices are meant."""
     is_usb = is_usb or any(
         isinstance(test, KeyTest)
@@ -98,19 +100,23 @@ def _exactly(match: Match, *, is_usb: bool = False) -> list[tuple[Condition, ...
     )
     lines: list[tuple[Condition, ...]] = [()]
     for test in match.tests:
-        alternatives = _test(test, is_usb=is_usb)
+        alternatives = _test(test, hubs, is_usb=is_usb)
         if alternatives is None:
             return None
         lines = [(*one, *other) for one, other in product(lines[: _LINES + 1], alternatives[: _LINES + 1])]
     return lines
 
 
-def _test(test: Test, *, is_usb: bool) -> list[tuple[Condition, ...]] | None:
+def _test(test: Test, hubs: Hubs, *, is_usb: bool) -> list[tuple[Condition, ...]] | None:
     if isinstance(test, AnyOf):
-        branches = [_exactly(branch, is_usb=is_usb) for branch in test.branches]
+        branches = [_exactly(branch, hubs, is_usb=is_usb) for branch in test.branches]
         # A branch that cannot be said takes fewer devices when it is left out.
         return [line for branch in branches if branch is not None for line in branch] or None
-    return _key_test(test, is_usb=is_usb) if isinstance(test, KeyTest) else None
+    if not isinstance(test, KeyTest):
+        return None
+    if test.key.form is Form.LOCATION:
+        return _places(test.key.udev, hubs.places(test.matches), is_usb=is_usb)
+    return _key_test(test, is_usb=is_usb)
 
 
 def _key_test(test: KeyTest, *, is_usb: bool) -> list[tuple[Condition, ...]] | None:
@@ -125,13 +131,28 @@ def _key_test(test: KeyTest, *, is_usb: bool) -> list[tuple[Condition, ...]] | N
             return [(f'{udev}=="{pattern}"',)]
         case Form.NUMBER:
             return [(_number(udev, pattern),)]
-        case Form.PORT:
+        case Form.PORT | Form.LOCATION:
             # For a device below a USB device, KERNELS would also mean the hubs above it.
-            return [(f'{udev}=="{pattern}"',)] if is_usb else None
+            return [(f'{udev}=="{pattern}"',)] if is_usb and form is Form.PORT else None
         case Form.INTERFACE:
             condition = _interface(udev, test.patterns)
             return None if condition is None else [(condition,)]
     assert_never(form)
+
+
+def _places(udev: str, places: Sequence[str], *, is_usb: bool) -> list[tuple[Condition, ...]] | None:
+    """One of these ID_PATHs, below a root hub that is not for USB 3.
+
+    Both buses of a controller number their ports from 1, and an ID_PATH does not say which of them is meant.
+    The root hub's keys must all hold for one device above (udev(7)). What is in the same socket on the other
+    bus is left out.
+    """
+    paths = [place for place in places if "-usbv3-" not in place]
+    if not paths or not all(map(_SAFE.fullmatch, paths)):
+        return None
+    # What hangs from a USB device has the interface at its end.
+    texts = paths if is_usb else [text for path in paths for text in (path, f"{path}:*")]
+    return [(f'{udev}=="{"|".join(texts)}"', *_SLOW_ROOT)]
 
 
 def _number(udev: str, pattern: str) -> Condition:

@@ -16,10 +16,11 @@ from tests.fuzz.feed import HOSTILE, Feed
 
 _KEYS: Final = (
     "subsystem", "devtype", "kernel", "driver", "id", "vendor_id", "product_id", "serial", "port", "path",
-    "mac", "interface",
+    "location", "mac", "interface",
     "property", "attr", "parent", "any", "not", "name", "match", "attach", "ignore", "to", "project", "link",
     "as", "uid",
     "gid", "user", "group", "mode", "force", "share", "with", "rules", "<<", "vendor", "required",
+    "hubs", "ports",
 )  # fmt: skip
 _VALUES: Final = (
     "a", "'*'", "usb", "tty", "net", "block", "usb|tty", "'18d1'", "'18d1:4ee7'", "'1-4.2'", "'1-*'",
@@ -28,9 +29,9 @@ _VALUES: Final = (
     "'[[:alpha:]]'", "'a\\*'",
     "default", "'0660'", "1000", "nic", "node", "gpu", "partition", "root", "''", "~", "'00:e0:4c:68:01:02'",
     "*a", "&a b",
-    "!!str x", "|\n  x", "[]", "{}", "eth0",
+    "!!str x", "|\n  x", "[]", "{}", "eth0", "a/1", "'a/*'", "'{location}'", "'pci-0000:00:14.0-usb-0:1'",
 )  # fmt: skip
-_MATCH: Final = _KEYS[:17]
+_MATCH: Final = _KEYS[:18]
 _ATTACH: Final = (
     "to",
     "project",

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.rules.keys import LOCATION
 from hotplugd.rules.ruleset import Attach, Rule
 
 Claim = tuple[str, ...]
@@ -59,6 +60,11 @@ class Want:
     target: str
     slot: str
     links: tuple[str, ...] = ()
+
+    @property
+    def location(self) -> str:
+        """The hub's port that the device is in where that has a name, else empty."""
+        return self.rule.value(LOCATION, self.device)
 
 
 class Kind(ABC):

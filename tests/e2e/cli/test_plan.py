@@ -96,7 +96,7 @@ class TestChanges:
         assert change == {
             "action": "add", "project": "default", "instance": container.name, "device": console.node,
             "identity": f"kernel:vcsa{console.number}", "rule": "screen", "entry": entry(container),
-            "why": "it is not attached",
+            "why": "it is not attached", "location": "",
         }  # fmt: skip
         assert problems == []
 

@@ -33,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from tests.support.lab.claims import Claim, claims
@@ -125,15 +125,55 @@ class Usb:
         preload = " ".join(["libumockdev-preload.so.0", *os.environ.get("LD_PRELOAD", "").split()])
         return {**os.environ, "LD_PRELOAD": preload, "UMOCKDEV_DIR": str(self.root)}
 
-    def plug(self, phone: Phone, port: str) -> Plugged:
-        """Plug a device in. It has a number that no device on this bus had before."""
+    def plug(self, phone: Phone, port: str, *, bus: int = 0) -> Plugged:
+        """Plug a device in. It has a number that no device on this bus had before.
+
+        bus  another than the first: `add_bus`
+        """
         self._devnum += 1
-        name = f"{self.bus}-{port}"
+        bus = bus or self.bus
+        name = f"{bus}-{port}"
         assert name not in self._there, f"there is something in port {name} already"
         devnum = self._devnum
-        minor = (self.bus - 1) * 128 + devnum - 1
-        node = f"{_NODES}/{self.bus:03}/{devnum:03}"
-        return self._plug(phone, name, self._parent_of(port), node, minor, devnum)
+        minor = (bus - 1) * 128 + devnum - 1
+        node = f"{_NODES}/{bus:03}/{devnum:03}"
+        return self._plug(phone, name, self._parent_of(port, bus), node, minor, devnum)
+
+    def there(self, name: str) -> Plugged:
+        """What the kernel calls by this name."""
+        return self._there[name]
+
+    def add_bus(self) -> int:
+        """The controller's other bus, for USB 3. Returns its number."""
+        bus, claim = _reserve_bus()
+        self._undo.callback(claim.close)
+        hub = Phone(vendor="1d6b", product="0003", interfaces=("09:00:00",), device_class=_HUB_CLASS)
+        above = str(Path(self._there[f"usb{self.bus}"].syspath).parent)
+        self._plug(hub, f"usb{bus}", above, f"{_NODES}/{bus:03}/001", (bus - 1) * 128, 1)
+        return bus
+
+    def lead_out(self, hub: str, count: int, *, peers: Mapping[int, str] = MappingProxyType({})) -> None:
+        """A hub has ports, which sysfs shows.
+
+        hub    its name: `usb500`, `500-4`
+        peers  by number the folder of the same socket's port on the other hub: `usb501-port1`
+        """
+        syspath = self._there[hub].syspath
+        folder = Path(f"{self.root}{syspath}")
+        (folder / "maxchild").write_text(f"{count}\n")
+        for number in range(1, count + 1):
+            port = folder / f"{hub}:1.0" / f"{hub}-port{number}"
+            port.mkdir()
+            (port / "connect_type").write_text("hotplug\n")
+            if number in peers:
+                (port / "peer").symlink_to(f"../{peers[number]}")
+
+    def in_port(self, plugged: Plugged, port: str) -> None:
+        """Sysfs shows which port of its hub a device is in: `usb500-port4`, `500-4-port2`."""
+        hub = port.partition("-port")[0]
+        folder = f"{self._there[hub].syspath}/{hub}:1.0/{port}"
+        Path(f"{self.root}{plugged.syspath}/port").symlink_to(f"{self.root}{folder}")
+        self.change(plugged)
 
     def plug_serial(self, phone: Phone, port: str, tty: str) -> Plugged:
         """Plug a USB serial adapter in: the same, with a tty (such as `ttyUSB90`) on its first interface."""
@@ -238,20 +278,20 @@ class Usb:
         name = f"usb{self.bus}"
         self._plug(hub, name, str(controller), node, (self.bus - 1) * 128, 1)
 
-    def _parent_of(self, port: str) -> str:
+    def _parent_of(self, port: str, bus: int) -> str:
         above = port.rpartition(".")[0]
-        return self._there[f"{self.bus}-{above}" if above else f"usb{self.bus}"].syspath
+        return self._there[f"{bus}-{above}" if above else f"usb{bus}"].syspath
 
     def _plug(self, phone: Phone, name: str, parent: str, node: str, minor: int, devnum: int) -> Plugged:
         attrs = {
             "idVendor": phone.vendor, "idProduct": phone.product, "bDeviceClass": phone.device_class,
-            "busnum": str(self.bus), "devnum": str(devnum), "dev": f"{_USB_MAJOR}:{minor}",
+            "busnum": str(minor // 128 + 1), "devnum": str(devnum), "dev": f"{_USB_MAJOR}:{minor}",
             **({"serial": phone.serial} if phone.serial else {}),
         }  # fmt: skip
         properties = {
             "DEVTYPE": "usb_device", "DRIVER": "usb", "DEVNAME": node,
             "MAJOR": str(_USB_MAJOR), "MINOR": str(minor),
-            "BUSNUM": f"{self.bus:03}", "DEVNUM": f"{devnum:03}",
+            "BUSNUM": f"{minor // 128 + 1:03}", "DEVNUM": f"{devnum:03}",
             "PRODUCT": f"{int(phone.vendor, 16):x}/{int(phone.product, 16):x}/100",
             **self._udev_properties(phone, name),
         }  # fmt: skip

@@ -13,7 +13,7 @@ from tests.unit.devices import EVERY, tty, usb
 from tests.unit.rulefile.golden import BAD, GOOD
 
 TEXTS = st.sampled_from([each.read_bytes() for each in (*GOOD, *BAD)])
-WORDS = "rules: name: match: attach: to: serial any not parent 0403 a é"
+WORDS = "rules: hubs: name: match: attach: to: path: ports: location: serial any not parent 0403 a é"
 MARKS = [
     "\n",
     "  ",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotplugd.host.udev_rules_helper import see
+from hotplugd.rulefile.load import parse
 from hotplugd.rules.udev_ignore import ignore_rules
 from tests.support.devices import rule, ruleset
 
@@ -78,6 +79,51 @@ SAID: dict[str, tuple[str, list[str]]] = {
 @pytest.mark.parametrize(("match", "expected"), SAID.values(), ids=SAID)
 def test_a_rule_becomes_udev_rules_for_its_devices(match: str, expected: list[str]) -> None:
     assert lines(rule(match, TO)) == expected
+
+
+HUBS = """\
+hubs:
+  a: {path: "pci-0000:00:14.0-usb-0:3", ports: {1: "1", 2: "4.1"}}
+  front: {path: "pci-0000:00:14.0", ports: {x: "7"}}
+  fast: {path: "pci-0000:00:14.0-usbv3-0:9", ports: {1: "1"}}
+  cart: {serial: C, ports: {1: "1"}}
+"""
+ROOT = 'KERNELS=="usb*", ATTRS{idVendor}=="1d6b", ATTRS{idProduct}=="0001|0002"'
+
+
+def located(match: str, does: str | None = TO) -> list[str]:
+    loaded = parse(f"{HUBS}rules:\n{rule(match, does)}{rule('{serial: Z}', TO, name='z')}", "x")
+    assert not loaded.errors
+    text = ignore_rules(loaded.rules, usb=True)
+    see(text)
+    return [line for line in text.splitlines() if '"Z"' not in line and "ID_PATH" in line]
+
+
+def test_a_location_is_said_by_the_paths_of_its_ports() -> None:
+    """Below a root hub for USB 2: on the other bus the same ID_PATH is another socket's."""
+    (line,) = located("{location: 'a/*'}")
+    assert line.startswith(
+        f'{USB}, ENV{{ID_PATH}}=="pci-0000:00:14.0-usb-0:3.1|pci-0000:00:14.0-usb-0:3.4.1", {ROOT}, '
+        'ENV{ID_MM_DEVICE_IGNORE}="1"'
+    )
+    (line,) = located("{any: [{location: front/x}, {location: fast/1}]}")
+    assert f'ENV{{ID_PATH}}=="pci-0000:00:14.0-usb-0:7", {ROOT}, ' in line
+
+
+def test_a_location_of_what_hangs_from_a_usb_device_is_said_with_its_interface() -> None:
+    (line,) = located("{subsystem: tty, location: a/1}")
+    at = "pci-0000:00:14.0-usb-0:3.1"
+    assert line.startswith(f'SUBSYSTEM=="tty", ENV{{ID_PATH}}=="{at}|{at}:*", {ROOT}, ')
+
+
+@pytest.mark.parametrize("location", ["cart/1", "fast/1", "none/1"])
+def test_a_location_that_no_path_says_is_left_out(location: str) -> None:
+    assert located(f"{{location: {location}}}") == []
+
+
+def test_devices_that_a_location_keeps_are_skipped_by_the_rest() -> None:
+    loaded = parse(f"{HUBS}rules:\n{rule('{subsystem: tty, location: a/1}', None)}", "x")
+    assert 'SUBSYSTEM=="tty", GOTO="hotplugd_leave_end"' in ignore_rules(loaded.rules, usb=False)
 
 
 UNSAID = [

@@ -1,0 +1,13 @@
+"""What a check of a single value has to say. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with a value, and what to write instead. Both are printable."""
+
+    message: str
+    hint: str = ""

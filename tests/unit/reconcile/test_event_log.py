@@ -1,0 +1,35 @@
+"""What a worker logs of the devices that it speaks of."""
+
+from __future__ import annotations
+
+import structlog
+from structlog.testing import capture_logs
+
+from hotplugd.plan.change import Change
+from hotplugd.plan.desired import wants
+from hotplugd.reconcile.event_log import EventLog
+from hotplugd.rulefile.load import parse
+from tests.support.devices import BOX, entry, plugged
+from tests.support.usb_tree import CONTROLLER, Sockets
+
+
+def logged(socket: str) -> dict[str, object]:
+    """The event of a device in this socket that was attached."""
+    loaded = parse(
+        f"hubs: {{shelf: {{path: '{CONTROLLER}-usb-0:3', ports: {{door: 2}}}}}}\n"
+        "rules: [{name: r, match: {any: [{location: shelf/door}, {kernel: '*'}]}, attach: {to: box}}]\n",
+        "x",
+    )
+    device = plugged(Sockets().plug(socket), 189, 1)
+    (want,) = wants(loaded.rules, device).wants
+    with capture_logs() as events:
+        EventLog(BOX, structlog.get_logger()).done(
+            Change("add", BOX, entry(device), str(device), "r", "it is not attached", want), None
+        )
+    (event,) = events
+    return dict(event)
+
+
+def test_the_location_is_in_it_where_there_is_one() -> None:
+    assert logged("3.2")["location"] == "shelf/door"
+    assert "location" not in logged("3.1")
