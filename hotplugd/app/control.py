@@ -78,7 +78,10 @@ def ask(path: Path, question: str) -> dict[str, object]:
         try:
             channel.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
-            raise NotRunning(f"no hotplugd answers on {path}") from None
+            raise NotRunning(
+                f"hotplugd is not running (nobody answers on {path}); what is attached stays attached; "
+                f"`systemctl status hotplugd` says why it ended"
+            ) from None
         except OSError as error:
             raise ControlError(f"cannot connect to {path}: {error.strerror or error}") from error
         try:

@@ -24,7 +24,7 @@ from hotplugd.app import settings as configuration
 from hotplugd.app import systemd
 from hotplugd.app.control import ControlError, serve
 from hotplugd.app.documents import HoldJson, StatusJson, attachment_json, change_json, hold_json, problem_json
-from hotplugd.app.session import Session
+from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
 from hotplugd.host.slots import AlreadyRunning
 from hotplugd.model.ports import ServerError
@@ -50,11 +50,15 @@ _DAY: Final = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the daemon runs by, and everything that its files are told off for."""
+    """What the daemon runs by, and everything that its files are told off for.
+
+    sources  the files of rules that there were, and their texts
+    """
 
     config: Config
     rules: RuleSet
     diagnostics: tuple[Diagnostic, ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
@@ -66,7 +70,8 @@ def load(path: Path, reading: Reading = lambda _: None) -> Settings:
     """The settings of a configuration file and the rules that it names. Raises nothing."""
     config, wrong = configuration.load(path, reading)
     loaded = load_rules(config.rules, reading=reading)
-    return Settings(config, loaded.rules, (*wrong, *loaded.diagnostics))
+    told = (*wrong, *configuration.traced(config, loaded.diagnostics))
+    return Settings(config, loaded.rules, told, loaded.sources)
 
 
 class Daemon:
@@ -206,14 +211,13 @@ class Daemon:
             if settings is not None:
                 # Once, for as long as they say the same.
                 for each in settings.diagnostics if settings.diagnostics != told else ():
-                    where = f"{each.file}:{each.line}:{each.column}"
-                    self._log.warning(f"reload.{each.severity}", place=where, reason=each.message)
+                    self._log.warning(f"reload.{each.severity}", place=each.place, reason=each.message)
                 told = settings.diagnostics
                 if settings.errors:
                     first = settings.errors[0]
                     self._refuse(
                         f"{counted(len(settings.errors), 'error')} in the files, the first: "
-                        f"{first.file}:{first.line}:{first.column}: {first.message}"
+                        f"{first.place}: {first.message}"
                     )
                 else:
                     self._take(settings)
@@ -290,7 +294,8 @@ class Daemon:
         return f"STATUS={attached} attached, {counted(wrong, 'problem')}, {who}"
 
     def _problems(self) -> list[Problem]:
-        own = [text for text in (self._reload_problem, self._retry.message) if text]
+        away = f"{self._retry.message}; {TRIED_AGAIN}" if self._retry.message else ""
+        own = [text for text in (self._reload_problem, away) if text]
         found = [Problem("", "", text) for text in own]
         return found + (self._session.problems() if self._session is not None else [])
 

@@ -15,10 +15,11 @@ from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
 from hotplugd.host.slots import Links, Notes, lock
 from hotplugd.model import entry as entries
-from hotplugd.model.ports import Busy, Gone, Refused, ServerError
+from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Instance, InstanceName, Link
 from hotplugd.plan.change import Change
+from hotplugd.plan.nic_entries import told_of_stuck
 from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.orphans import Orphans
 from hotplugd.server.client import Lxd
@@ -83,6 +84,13 @@ async def _one(
             await lxd.clear(instance.id, [each.entry for each in half])
     except Gone:
         return [], []
+    except Stuck as error:
+        stuck = [each for each in removals if each.entry.name in error.entries or len(removals) == 1]
+        told = [
+            Problem(each.device, each.rule, told_of_stuck(each.entry, instance.id, str(error)))
+            for each in stuck
+        ]
+        return [], told or [Problem("", "", f"{instance.id}: {error}")]
     except ServerError as error:
         return [], [Problem("", "", f"{instance.id}: {error}")]
     orphans.cleared(half)

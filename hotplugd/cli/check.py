@@ -30,12 +30,12 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
     Needs no daemon, no server and no root. Shows every error of every file at once. Exit code 1 if there
     are errors; warnings alone are fine. Where this host has several USB controllers, ports are warned about.
     """
-    wrong: tuple[Diagnostic, ...] = ()
+    found, wrong = configuration.Config(), tuple[Diagnostic, ...]()
     if not paths:
         found, wrong = patiently(partial(configuration.load, config))
         paths = found.rules
     loaded = patiently(partial(load, paths, usb_controllers()))
-    diagnostics = (*wrong, *loaded.diagnostics)
+    diagnostics = (*wrong, *configuration.traced(found, loaded.diagnostics))
     if not loaded.rules.rules and not diagnostics:
         click.echo(f"warning: {_nothing_in(paths)}", err=True)
     errors = sum(each.severity == "error" for each in diagnostics)

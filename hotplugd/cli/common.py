@@ -91,9 +91,11 @@ def show(diagnostics: Iterable[Diagnostic]) -> None:
         click.echo(text, err=True, color=True)
 
 
-def fail(message: object, code: int = 1) -> SystemExit:
-    """Say on standard error why the command ends. To be raised."""
+def fail(message: object, code: int = 1, more: Iterable[str] = ()) -> SystemExit:
+    """Say on standard error why the command ends, with more below it, line by line. To be raised."""
     click.echo(f"hotplugd: {plain(str(message))}", err=True)
+    for line in more:
+        click.echo(f"  {plain(line)}", err=True)
     return SystemExit(code)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hotplugd.cli.common import print_json, say, settings, table, with_config, with_json
+from hotplugd.model.text import counted, natural
 from hotplugd.model.values import Device
 from hotplugd.rules.keys import KEYS, MatchKey
 
@@ -35,7 +36,7 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
     from hotplugd.host.present import listed
 
     rules = settings(config).rules
-    devices = sorted(listed(rules.attrs)[0], key=lambda device: device.syspath)
+    devices = sorted(listed(rules.attrs)[0], key=lambda device: natural(device.syspath))
     shown = [device for device in devices if everything or not _is_many(device)]
     if as_json:
         print_json([device_json(device, _rule(rules, device)) for device in shown])
@@ -44,7 +45,8 @@ def command(config: Path, *, everything: bool, as_json: bool) -> None:
         head, *rows = columns(((device, _rule(rules, device)) for device in shown), KEYS)
         table(head, rows)
     if len(devices) > len(shown):
-        say(f"{len(devices) - len(shown)} virtual and PCI devices are not shown; --all shows them")
+        hidden = counted(len(devices) - len(shown), "virtual or PCI device")
+        say(f"not shown: {hidden}; --all shows them too")
 
 
 def columns(devices: Iterable[tuple[Device, Rule | None]], keys: Iterable[MatchKey]) -> list[list[str]]:

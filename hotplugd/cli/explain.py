@@ -21,13 +21,14 @@ from hotplugd.cli.common import (
 )
 from hotplugd.model.text import plain
 from hotplugd.model.values import Device
-from hotplugd.plan.identity import identity
-from hotplugd.rules.keys import KEYS, SERIAL, MatchKey
+from hotplugd.plan.find import absent, each_of, named
+from hotplugd.rules.keys import KEYS, MatchKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hotplugd.app.documents import ExplainJson, HoldJson, ProblemJson
+    from hotplugd.rules.ruleset import RuleSet
 
 
 @click.command()
@@ -57,7 +58,7 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     except (ServerError, OSError) as error:
         seen = survey_devices(found.rules, devices)
         unasked = f"the server cannot be asked: {error}"
-    one = _find(device, (*devices, *seen.away), unsettled)
+    one = _find(device, (*devices, *seen.away, *unsettled), found.rules)
     if one in unsettled:
         raise fail(
             f"{one} is there, but udevd has not processed it (yet); `udevadm trigger {one}` asks for it"
@@ -76,20 +77,17 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
         show(document)
 
 
-def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> Device:
+def _find(name: str, devices: Iterable[Device], rules: RuleSet) -> Device:
     """The device that is meant by a node or a link to one, a path in sysfs, or the kernel's name."""
     real = os.path.realpath(name) if name.startswith("/") else name
-    everything = (*devices, *unsettled)
-    found = [each for each in everything if real in (each.node, each.syspath, each.kernel)]
-    found = found or [each for each in everything if name in (identity(each), *SERIAL.values(each))]
-    if not found:
-        expected = "expected a node, a path in /sys, the kernel's name or a serial number"
-        advice = "`hotplugd devices --all` lists them"
-        raise fail(f"no device {name}: {expected}; {advice}")
-    if len(found) > 1:
-        paths = ", ".join(each.syspath for each in found)
-        raise fail(f"several devices are called {name}; name one by its path in /sys: {paths}")
-    return found[0]
+    found = named(name, devices, real)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise fail(
+            f"{len(found)} devices are called {name}; name one by its node or path:", more=each_of(found)
+        )
+    raise fail(absent(name, rules))
 
 
 def _is_of(hold: HoldJson, device: Device) -> bool:

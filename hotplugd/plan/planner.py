@@ -20,7 +20,7 @@ from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan.change import Action, Attachment, Barred, Change, Plan
 from hotplugd.plan.identity import apart, hardware, own_serial
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.kinds.node import SEALED, wrong_mode
+from hotplugd.plan.kinds.node import NO_NODE, SEALED, wrong_mode
 from hotplugd.plan.make_entry import entry_for, moved
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.unprocessed import Unsettled
@@ -334,11 +334,9 @@ class _Planner:
             for want, found in unlike:
                 self._attached(want, actual, found)
         elif (again := moved(wanted, actual, first.slot)) is None or entries.is_later(actual):
-            self._remove(actual, f"inside, {wrong[0].target} is {wrong[1]}, and it has to be put in anew")
+            self._remove(actual, f"{_instead(*wrong)}, and it has to be put in anew")
         else:
-            wanted_number = "open to it" if wrong[1] == SEALED else wrong[0].device.devnum
-            why = f"inside, {wrong[0].target} is {wrong[1]}, not {wanted_number}"
-            self._change("repair", first, again, why)
+            self._change("repair", first, again, f"{_instead(*wrong)}, and it is put in again")
 
     def _update(self, want: Want, wanted: Entry | None, actual: Entry, why: str) -> None:
         """Have the actual entry be the wanted one, by way of none where it cannot become that."""
@@ -373,6 +371,19 @@ class _Planner:
 
 def _made_for(entry: Entry) -> str:
     return f"it was made for {quoted(entry.config[entries.MARK_INSTANCE])}, not for this instance"
+
+
+def _instead(want: Want, found: str) -> str:
+    """What is at the device's place inside. found: by `Kind.observed`, and not empty."""
+    if found == "missing":
+        what = "node" if entries.is_path(want.target) else "interface"
+        return f"{what} {want.target} is missing inside"
+    if found == NO_NODE:
+        return f"node {want.target} is missing inside, and another file is there"
+    if found == SEALED:
+        return f"nobody inside may open node {want.target}"
+    number = f", not {want.device.devnum}" if want.device.devnum is not None else ""
+    return f"{want.target} inside is {found}{number}"
 
 
 def _what_is_there(unlike: str) -> str:

@@ -54,6 +54,7 @@ class Diagnostic:
     hint          what to do about it ("did you mean 'serial'?"), or empty
     source        the line as it stands in the file, or empty where there is none to show
     width         how many characters of it are meant
+    whole         it is about the whole file: there is no line to look at
     """
 
     severity: Severity
@@ -65,10 +66,16 @@ class Diagnostic:
     source: str = ""
     width: int = 1
     related: Related | None = None
+    whole: bool = False
+
+    @property
+    def place(self) -> str:
+        """The file, and the line and the column where these say something. Printable."""
+        return printable(self.file) if self.whole else f"{printable(self.file)}:{self.line}:{self.column}"
 
     def render(self) -> str:
         """The diagnostic for a terminal: lines without a newline at the end, with nothing raw in them."""
-        lines = [_head(self.file, self.line, self.column, self.severity, self.message)]
+        lines = [f"{self.place}: {self.severity}: {self.message}"]
         lines += _excerpt(self, self.hint)
         if self.related is not None:
             lines.append(self.related.render())

@@ -274,6 +274,8 @@ EXPECTED: Final[dict[str, str]] = {
     "not": 'write which key: `not: {interface: "03:*"}`',
     "parent": "write which key: `parent: {driver: ftdi_sio}`",
     **{group.name: f"write `{group.name}: {group.example}`" for group in GROUPS},
+    "path": "`path` is one path below /dev, or a template: /dev/{kernel}",
+    "link": "`link` is a path below /dev, a list of them, or a template: /dev/{serial}",
     "to": "`to` is a name, a list (every one of them gets it), or a template",
 }
 """By key: what to write where its value is of another kind."""

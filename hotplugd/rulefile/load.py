@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -32,10 +32,13 @@ class Loaded:
     """What files say. With any error among the diagnostics there are no rules at all.
 
     A rule left out could let a device fall through to a broader one, so it is all or nothing.
+
+    sources  what was read: the files, and their texts
     """
 
     rules: RuleSet
     diagnostics: tuple[Diagnostic, ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
@@ -89,6 +92,14 @@ def parse(
     return _loaded(draft, controllers)
 
 
+def parse_all(sources: Iterable[tuple[str, str]]) -> Loaded:
+    """The rules of several documents, each with what its diagnostics call it. Raises nothing."""
+    draft = _Draft()
+    for file, text in sources:
+        _check(text, file, draft, GRAMMAR)
+    return _loaded(draft, _NOWHERE)
+
+
 @dataclass(slots=True)
 class _Draft:
     """What has been read so far.
@@ -101,6 +112,7 @@ class _Draft:
     written: list[BuiltRule] = field(default_factory=list)
     names: list[RuleName] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    sources: list[tuple[str, str]] = field(default_factory=list)
     size: int = 0
     wild: int = 0
 
@@ -124,7 +136,7 @@ def _loaded(draft: _Draft, controllers: Mapping[str, str]) -> Loaded:
     diagnostics = (*draft.diagnostics, *doubles, *warnings)
     failed = any(diagnostic.severity == "error" for diagnostic in diagnostics)
     rules = () if failed else tuple(built.rule for built in draft.written)
-    return Loaded(RuleSet(rules), diagnostics)
+    return Loaded(RuleSet(rules), diagnostics, tuple(draft.sources))
 
 
 def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> None:
@@ -139,6 +151,7 @@ def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> Non
         draft.diagnostics.append(too_large(file))
         return
     draft.size += len(text)
+    draft.sources.append((file, text))
     source = Source.of(file, text.removeprefix("\ufeff"))
     root, not_yaml = parse_yaml(source)
     builder = Builder(source, grammar, draft.wild)

@@ -114,7 +114,7 @@ def test_a_server_that_is_away_is_told(console: Console, configure: Configure) -
     made.config.write_text(f"server: {made.folder}/none\nrules: {made.rules}\n")
     done = made.ask("detach", "--all")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"hotplugd: {made.folder}/none does not exist; is the server running?\n"
+    assert done.stderr == f"hotplugd: LXD or Incus is not running: there is no socket {made.folder}/none\n"
 
 
 def test_what_was_half_put_in_when_both_ended_goes_too(own_server: Server, console: Console) -> None:

@@ -134,7 +134,7 @@ def test_virtual_devices_are_shown_when_asked_for(console: Console, configure: C
     made = configure(_RULE)
     done = made.ask("devices")
     assert re.search(
-        r"^\d+ virtual and PCI devices are not shown; --all shows them$", done.stdout, re.MULTILINE
+        r"^not shown: \d+ virtual or PCI devices; --all shows them too$", done.stdout, re.MULTILINE
     )
     assert console.node not in done.stdout
     assert set(console.nodes) <= set(listed(made, "--all"))

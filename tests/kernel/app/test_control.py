@@ -233,7 +233,7 @@ class TestItsPlace:
         with serving(path):
             assert path.is_socket()
         assert not path.exists()
-        with pytest.raises(NotRunning, match=re.escape(f"no hotplugd answers on {path}")):
+        with pytest.raises(NotRunning, match=re.escape(f"not running (nobody answers on {path})")):
             ask(path, "status")
 
     def test_one_that_a_crash_left_is_replaced(self, path: Path) -> None:

@@ -275,7 +275,7 @@ def test_an_interface_that_is_nowhere_is_said_in_full() -> None:
 def test_a_change_says_what_where_by_which_rule_and_why() -> None:
     added = Change("add", BOX, entry(ONE), "/dev/ttyUSB1", "r", "it is not attached", WANT)
     assert planned(box(), ONE).changes == (added,)
-    why = "inside, /dev/ttyUSB1 is missing, not char 188:1"
+    why = "node /dev/ttyUSB1 is missing inside, and it is put in again"
     again = entry(ONE, {"source": slot_links(ONE.slot)[1]})
     repaired = Change("repair", BOX, again, "/dev/ttyUSB1", "r", why, WANT)
     assert planned(box([entry(ONE)]), ONE, inside=Inside({ONE.node: None})).changes == (repaired,)
