@@ -219,12 +219,16 @@ class FailedJson(TypedDict):
 
 
 class VerdictJson(TypedDict):
-    """What a rule says to a device. failed: null where it matches."""
+    """What a rule says to a device. failed: null where it matches. enabled: false where the rule is switched
+    off, and takes no device though it may match.
+    """
 
     name: str
     file: str
     line: int
     failed: FailedJson | None
+    description: str
+    enabled: bool
 
 
 class PlaceJson(TypedDict):
@@ -277,7 +281,7 @@ class HolderJson(TypedDict):
 
 
 class ExplainJson(DeviceJson):
-    """`explain --json`. rules: in order, up to the first that matches, which is `rule`.
+    """`explain --json`. rules: in order, up to the first that takes it, which is `rule`.
 
     holds: what the running daemon says of it, if one runs.
     along: the device above that it goes along with, by `with` in that one's rule, which is `rule`; or null.
@@ -359,6 +363,8 @@ def _verdict(verdict: Verdict) -> VerdictJson:
         "name": verdict.rule.name,
         "file": verdict.rule.file,
         "line": verdict.rule.line,
+        "description": verdict.rule.description,
+        "enabled": verdict.rule.enabled,
         "failed": None
         if failed is None
         else {"key": failed.key, "wanted": failed.wanted, "found": failed.found},

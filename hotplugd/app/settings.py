@@ -172,7 +172,7 @@ def _named(source: Source, field: Field) -> Mapping[str, Related]:
 
 
 def traced(config: Config, diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Diagnostics about rules; with those about a file or folder as a whole, where the configuration names it."""
+    """Diagnostics about rules. Those about a whole file or folder get the place where it is named."""
     return tuple(
         replace(each, related=config.named[each.file]) if each.whole and each.file in config.named else each
         for each in diagnostics

@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from hotplugd import __version__
+from hotplugd.model.text import quoted
 
 _COMMANDS: Final = {
     "run": "Attach devices as they come: the daemon.",
@@ -22,9 +23,17 @@ _COMMANDS: Final = {
     "explain": "Say where a device goes, and why.",
     "status": "Ask the running daemon how things are.",
     "detach": "Take everything of ours out of every instance.",
+    "help": "Show what a command does, and its options.",
 }
 # Nobody types these.
 _HIDDEN: Final = ("inject", "roots", "seal", "udevrules")
+
+
+def unknown(name: str) -> str:
+    """What to say where there is no command of that name. Printable."""
+    close = get_close_matches(name, _COMMANDS, 1)
+    hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(_COMMANDS)}"
+    return f"no command '{quoted(name)}'; {hint}"
 
 
 class _Lazy(click.Group):
@@ -46,10 +55,8 @@ class _Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and self.get_command(ctx, args[0]) is None and args[0].isidentifier():
-            close = get_close_matches(args[0], _COMMANDS, 1)
-            hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(_COMMANDS)}"
-            ctx.fail(f"no command '{args[0]}'; {hint}")
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(unknown(args[0]))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -107,8 +107,13 @@ def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
     for each in document["rules"]:
         where = f"{each['name']} ({each['file']}:{each['line']})"
         failed = each["failed"]
-        if failed is None:
+        if not each["enabled"]:
+            would = "it would match" if failed is None else "it would not match"
+            say(f"rule {plain(where)}: off (`enabled: false`); {would}", "yellow")
+        elif failed is None:
             say(f"rule {plain(where)}: matches", "green")
+            if each["description"]:
+                say(f"  {plain(each['description'])}")
         else:
             text = f"{failed['key']}: wants {failed['wanted']}, has {failed['found']}"
             say(f"rule {plain(where)}: no; {text}")

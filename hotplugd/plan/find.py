@@ -46,7 +46,7 @@ def each_of(found: Iterable[Device]) -> list[str]:
 
 def absent(name: str, rules: RuleSet) -> str:
     """What to say where no device has a name: whether a rule names it, and what names are."""
-    rule = next((each for each in rules.rules if _names(each, name)), None)
+    rule = next((each for each in rules.rules if each.enabled and _names(each, name)), None)
     if rule is not None:
         does = (
             "would ignore it" if rule.attach is None else f"is for it: it goes to {', '.join(rule.attach.to)}"

@@ -101,8 +101,8 @@ class Grammar:
             keys,
             table("a rule file", _FILE, _RULE),
             table("a rule", _RULE, (*match, *attach)),
-            table("`match`", match, attach),
-            table("`attach`", attach, match),
+            table("`match`", match, (*attach, *_RULE)),
+            table("`attach`", attach, (*match, *_RULE)),
             table("an item of `with`", _companion_keys(keys)),
         )
 
@@ -124,6 +124,13 @@ _RULE: Final = (
         text=validate.rule_name,
         required=True,
     ),
+    Key(
+        "description",
+        "text",
+        "What the rule is for, in words: `explain` and `status --rules` show it.",
+        text=validate.description,
+    ),
+    Key("enabled", "flag", "`false` switches the rule off: it is checked, and takes no device."),
     Key("match", "match", "Which devices it takes: all keys must match.", required=True),
     Key("attach", "attach", "Where the device goes."),
     Key("ignore", "flag", "The device goes nowhere, whatever later rules say."),

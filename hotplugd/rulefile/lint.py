@@ -56,12 +56,12 @@ def lint(written: Sequence[BuiltRule], controllers: Mapping[str, str] = _NOWHERE
             continue
         for message, hint in (*_doubts(built), *_told_by_the_device(built), *_places(built, controllers)):
             yield built.source.diagnostic("warning", built.span, f"rule '{built.rule.name}' {message}", hint)
-        for earlier in index.filed_under(_one_of_each(match)):
+        for earlier in index.filed_under(_one_of_each(match)) if built.rule.enabled else ():
             comparisons += 1
             pairs += size.pairs(sizes[earlier])
             if earlier >= position or comparisons > _MOST_COMPARISONS or pairs > _MOST_PAIRS:
                 break
-            if implies(match, written[earlier].rule.match):
+            if written[earlier].rule.enabled and implies(match, written[earlier].rule.match):
                 yield _unreachable(built, written[earlier])
                 break
 
