@@ -18,7 +18,8 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.change import Attachment, Change
-from hotplugd.plan.identity import identity
+from hotplugd.plan.identity import identity, model
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.holds import Held
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
 from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
@@ -232,11 +233,16 @@ class VerdictJson(TypedDict):
 
 
 class PlaceJson(TypedDict):
-    """Where a device should go."""
+    """Where a device should go. link: several are parted by blanks. mode, owner (`user:group`): empty where
+    the rule does not say.
+    """
 
     project: str
     instance: str
     path: str
+    link: str
+    mode: str
+    owner: str
 
 
 class ValuesJson(TypedDict, total=False):
@@ -259,7 +265,7 @@ class ValuesJson(TypedDict, total=False):
 
 
 class DeviceJson(ValuesJson):
-    """`devices --json` is a list of these.
+    """`devices --json` is a list of these. model: as udev has it, or empty.
 
     rule: the one that takes the device, be it to ignore it; null where none does. parents: the devices above,
     the nearest first.
@@ -268,6 +274,7 @@ class DeviceJson(ValuesJson):
     device: str
     rule: str | None
     identity: str
+    model: str
     syspath: str
     parents: list[ValuesJson]
 
@@ -308,6 +315,7 @@ def device_json(device: Device, rule: Rule | None, keys: Iterable[MatchKey] = KE
         "device": str(device),
         "rule": rule.name if rule is not None else None,
         "identity": identity(device),
+        "model": model(device),
         "syspath": device.syspath,
         "parents": [_values(above, keys) for above in device.ancestors()],
     }
@@ -331,10 +339,7 @@ def explain_json(
         "rules": [_verdict(each) for each in verdicts],
         "along": str(fate.wants.anchor) if fate.wants.anchor is not None else None,
         "ignored": rule is not None and rule.attach is None,
-        "wants": [
-            {"project": each.instance.project, "instance": each.instance.name, "path": each.target}
-            for each in fate.wants.wants
-        ],
+        "wants": [_place(each) for each in fate.wants.wants],
         "attachments": [attachment_json(each) for each in fate.attachments],
         "changes": [change_json(each) for each in fate.changes],
         "holds": [],
@@ -343,6 +348,20 @@ def explain_json(
             {"pid": each.pid, "command": each.command, "instance": each.instance} for each in holding
         ],
         "warnings": [*_warnings(device, rule, controllers)],
+    }
+
+
+def _place(want: Want) -> PlaceJson:
+    attach = want.attach
+    user = attach.user or ("" if attach.uid is None else str(attach.uid))
+    group = attach.group or ("" if attach.gid is None else str(attach.gid))
+    return {
+        "project": want.instance.project,
+        "instance": want.instance.name,
+        "path": want.target,
+        "link": " ".join(want.links),
+        "mode": attach.mode or "",
+        "owner": f"{user}:{group}" if user or group else "",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ import click
 
 from hotplugd.app import settings as configuration
 from hotplugd.cli.common import patiently, print_json, show, with_config, with_json
-from hotplugd.host.sysfs import usb_controllers
+from hotplugd.host.sysfs import subsystems, usb_controllers
 from hotplugd.model.text import counted, plain, quoted
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import others_in
@@ -22,22 +23,26 @@ _MOST: Final = 5
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[PATH]...")
+@click.option("--strict", is_flag=True, help="Take warnings for errors.")
 @with_config
 @with_json
-def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
+def command(paths: tuple[Path, ...], config: Path, *, strict: bool, as_json: bool) -> None:
     """Check rule files and folders, or else the configuration and the rules that it names.
 
     Needs no daemon, no server and no root. Shows every error of every file at once. Exit code 1 if there
-    are errors; warnings alone are fine. Where this host has several USB controllers, ports are warned about.
+    are errors; warnings alone are fine, but with --strict. Warns of what can never match, can hardly match,
+    or does what hardly anybody means; where this host has several USB controllers, of ports.
     """
     found, wrong = configuration.Config(), tuple[Diagnostic, ...]()
     if not paths:
         found, wrong = patiently(partial(configuration.load, config))
         paths = found.rules
-    loaded = patiently(partial(load, paths, usb_controllers()))
+    loaded = patiently(partial(load, paths, usb_controllers(), subsystems=subsystems()))
     diagnostics = (*wrong, *configuration.traced(found, loaded.diagnostics))
+    if strict:
+        diagnostics = tuple(replace(each, severity="error") for each in diagnostics)
     if not loaded.rules.rules and not diagnostics:
-        click.echo(f"warning: {_nothing_in(paths)}", err=True)
+        click.echo(f"{'error' if strict else 'warning'}: {_nothing_in(paths)}", err=True)
     errors = sum(each.severity == "error" for each in diagnostics)
     if as_json:
         rules = [] if errors else [each.name for each in loaded.rules.rules]
@@ -50,7 +55,7 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
         summary = ", ".join(counts) or "no errors"
         total = counted(len(loaded.rules.rules), "rule")
         click.echo(summary if errors else f"{total}, {summary}", err=bool(errors))
-    raise SystemExit(1 if errors else 0)
+    raise SystemExit(1 if errors or (strict and not loaded.rules.rules) else 0)
 
 
 def _nothing_in(paths: Sequence[Path]) -> str:

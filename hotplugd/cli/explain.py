@@ -21,13 +21,14 @@ from hotplugd.cli.common import (
 )
 from hotplugd.model.text import plain
 from hotplugd.model.values import Device
+from hotplugd.plan.along import takes_nothing
 from hotplugd.plan.find import absent, each_of, named
 from hotplugd.rules.keys import KEYS, MatchKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hotplugd.app.documents import ExplainJson, HoldJson, ProblemJson
+    from hotplugd.app.documents import ExplainJson, HoldJson, ProblemJson, VerdictJson
     from hotplugd.rules.ruleset import RuleSet
 
 
@@ -66,6 +67,8 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     away = [problem_json(Problem(str(one), "", unasked))] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
     document = explain_json(one, found.rules.explain(one), seen.of(one), holding, usb_controllers())
+    if (rule := seen.of(one).wants.rule) is not None:
+        document["warnings"] += takes_nothing(rule, one, devices)
     tried: list[ProblemJson] = []
     if (status := ask_daemon(found.config.control)) is not None:
         tried = [each for each in status["problems"] if each["device"] in (str(one), "")]
@@ -99,36 +102,17 @@ def _is_of(hold: HoldJson, device: Device) -> bool:
 def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
     """Print what `explain_json` says, with the device's values of these keys."""
     say(plain(document["device"]), bold=True)
-    for key in ("syspath", "identity", *(each.name for each in keys)):
+    for key in ("syspath", "identity", "model", *(each.name for each in keys)):
         value = document.get(key)
-        if value is not None:
+        if value:
             text = " ".join(value) if isinstance(value, list) else str(value)
             say(f"  {key}: {plain(text)}")
     for each in document["rules"]:
-        where = f"{each['name']} ({each['file']}:{each['line']})"
-        failed = each["failed"]
-        if not each["enabled"]:
-            would = "it would match" if failed is None else "it would not match"
-            say(f"rule {plain(where)}: off (`enabled: false`); {would}", "yellow")
-        elif failed is None:
-            say(f"rule {plain(where)}: matches", "green")
-            if each["description"]:
-                say(f"  {plain(each['description'])}")
-        else:
-            text = f"{failed['key']}: wants {failed['wanted']}, has {failed['found']}"
-            say(f"rule {plain(where)}: no; {text}")
+        _show_verdict(each)
     _show_rule(document)
     for warning in document["warnings"]:
         say(f"warning: {plain(warning)}", "yellow")
-    for want in document["wants"]:
-        say(f"goes to {want['project']}/{want['instance']} as {want['path']}")
-    for attachment in document["attachments"]:
-        seen = {True: "seen inside", False: "not seen inside", None: "which does not run"}
-        place = f"{attachment['project']}/{attachment['instance']}"
-        say(f"attached to {place}, {seen[attachment['verified']]}", "green")
-    for change in document["changes"]:
-        place = f"{change['project']}/{change['instance']}"
-        say(f"to do: {change['action']} in {place}, since {plain(change['why'])}", "yellow")
+    _show_places(document)
     for holder in document["holders"]:
         who = f"{plain(holder['command'])}, process {holder['pid']}"
         where = f" in {plain(holder['instance'])}" if holder["instance"] else " of the host"
@@ -136,6 +120,39 @@ def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
     show_holds(document["holds"])
     because = {each["why"] for each in document["holds"]}
     show_problems([each for each in document["problems"] if each["message"] not in because])
+
+
+def _show_verdict(verdict: VerdictJson) -> None:
+    where = f"{verdict['name']} ({verdict['file']}:{verdict['line']})"
+    failed = verdict["failed"]
+    if not verdict["enabled"]:
+        would = "it would match" if failed is None else "it would not match"
+        say(f"rule {plain(where)}: off (`enabled: false`); {would}", "yellow")
+    elif failed is None:
+        say(f"rule {plain(where)}: matches", "green")
+        if verdict["description"]:
+            say(f"  {plain(verdict['description'])}")
+    else:
+        text = f"{failed['key']}: wants {failed['wanted']}, has {failed['found']}"
+        say(f"rule {plain(where)}: no; {text}")
+
+
+def _show_places(document: ExplainJson) -> None:
+    """Where it should be, is, and is about to be."""
+    if len(document["wants"]) > 1:
+        say(f"goes into each of {len(document['wants'])} instances, since `to` names them all:")
+    for want in document["wants"]:
+        say(f"goes to {want['project']}/{want['instance']} as {want['path']}")
+        inside = [f"{key} {plain(want[key])}" for key in ("link", "mode", "owner") if want[key]]
+        if inside:
+            say(f"  with {', '.join(inside)}")
+    for attachment in document["attachments"]:
+        seen = {True: "seen inside", False: "not seen inside", None: "which does not run"}
+        place = f"{attachment['project']}/{attachment['instance']}"
+        say(f"attached to {place}, {seen[attachment['verified']]}", "green")
+    for change in document["changes"]:
+        place = f"{change['project']}/{change['instance']}"
+        say(f"to do: {change['action']} in {place}, since {plain(change['why'])}", "yellow")
 
 
 def _show_rule(document: ExplainJson) -> None:

@@ -186,7 +186,7 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
         Key(
             "to",
             "texts",
-            "The instance or instances; a name may be a template: ci-{serial}.",
+            "The instance, or several, each of which gets the device; a name may be a template: ci-{serial}.",
             text=partial(validate.instance, keys=registry),
             required=True,
             aliases=("instance", "instances", "container", "containers", "target"),

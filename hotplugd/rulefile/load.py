@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -50,10 +50,12 @@ def load(
     paths: Sequence[Path],
     controllers: Mapping[str, str] = _NOWHERE,
     reading: Reading = lambda _: None,
+    subsystems: Collection[str] = (),
 ) -> Loaded:
     """The rules of files and folders, in order. Raises nothing: what cannot be read is a diagnostic.
 
     controllers  the host's USB controllers by the number of each bus, which ports are warned about by
+    subsystems   those that the host has, besides the kernel's own
     """
 
     def folder(path: Path) -> bool:
@@ -76,8 +78,8 @@ def load(
             else:
                 _check(content, str(path), draft, GRAMMAR)
             if draft.is_full(str(path)):
-                return _loaded(draft, controllers)
-    return _loaded(draft, controllers)
+                return _loaded(draft, controllers, subsystems)
+    return _loaded(draft, controllers, subsystems)
 
 
 def parse(
@@ -128,10 +130,10 @@ class _Draft:
         return True
 
 
-def _loaded(draft: _Draft, controllers: Mapping[str, str]) -> Loaded:
+def _loaded(draft: _Draft, controllers: Mapping[str, str], subsystems: Collection[str] = ()) -> Loaded:
     doubles, warnings = (
         list(islice(diagnostics, MOST_SHOWN))
-        for diagnostics in (_doubles(draft.names), lint(draft.written, controllers))
+        for diagnostics in (_doubles(draft.names), lint(draft.written, controllers, subsystems))
     )
     diagnostics = (*draft.diagnostics, *doubles, *warnings)
     failed = any(diagnostic.severity == "error" for diagnostic in diagnostics)

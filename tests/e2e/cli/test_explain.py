@@ -154,7 +154,8 @@ class TestFate:
         phone = usb.plug(Phone(), "4")
         apart.write_rules(rules("{name: one, match: {vendor_id: 18d1}, attach: {to: c1, project: lab}}"))
         document = explained(apart, phone.node)
-        assert document["wants"] == [{"project": "lab", "instance": "c1", "path": phone.node}]
+        (place,) = document["wants"]
+        assert (place["project"], place["instance"], place["path"]) == ("lab", "c1", phone.node)
         (problem,) = document["problems"]
         assert problem["device"] == phone.node
         assert problem["message"].startswith("the server cannot be asked: LXD or Incus is not running: ")
@@ -166,7 +167,7 @@ class TestFate:
         names = {
             "subsystem", "kernel", "property", "attr", "device", "identity", "syspath", "parents",
             "rules", "rule", "along", "ignored", "wants", "attachments", "changes", "problems", "holders",
-            "warnings", "holds",
+            "warnings", "holds", "model",
         }  # fmt: skip
         assert names == set(document)
         assert [each["instance"] for each in document["wants"]] == [str(container), "lost"]
