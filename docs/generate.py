@@ -15,7 +15,7 @@ from typing import Final, is_typeddict
 import click
 
 from hotplugd import cli
-from hotplugd.app import documents
+from hotplugd.app import documents, reports
 from hotplugd.app.systemd import MESSAGE_IDS
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ def json_page() -> str:
         "All commands but `run` and `detach` take `--json`. The keys stay: later versions add some, and",
         "rename or remove none. `list[X]` is an array; `X | None` may be null.",
     ]
-    for name, kind in vars(documents).items():
+    for name, kind in {**vars(documents), **vars(reports)}.items():
         if is_typeddict(kind):
             lines += ["", f"## {name.removesuffix('Json')}", "", _paragraphs(inspect.getdoc(kind) or ""), ""]
             lines += ["| key | type |", "|---|---|", *_keys(kind)]

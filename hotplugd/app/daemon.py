@@ -23,7 +23,17 @@ from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app import settings as configuration
 from hotplugd.app import systemd
 from hotplugd.app.control import ControlError, serve
-from hotplugd.app.documents import HoldJson, StatusJson, attachment_json, change_json, hold_json, problem_json
+from hotplugd.app.documents import (
+    Devices,
+    HoldJson,
+    StatusJson,
+    attachment_json,
+    by_name,
+    change_json,
+    hold_json,
+    problem_json,
+)
+from hotplugd.app.reports import ReloadJson, RulesJson, reload_json, rules_json
 from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
 from hotplugd.host.slots import AlreadyRunning
@@ -98,6 +108,9 @@ class Daemon:
         self._again = asyncio.Event()
         self._stop = asyncio.Event()
         self._reloads = asyncio.Queue[None](1)
+        # Those who wait for what comes of a reload that has not begun.
+        self._waiting: list[asyncio.Future[ReloadJson]] = []
+        self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._defect = False
         self._short_at = float("-inf")
 
@@ -150,7 +163,13 @@ class Daemon:
         """Sessions by one configuration, until it is another."""
         async with AsyncExitStack() as undo:
             if not self._dry_run:
-                await undo.enter_async_context(serve(config.control, {"status": self.status}))
+                questions = {
+                    "status": self.status,
+                    "rules": self.rules,
+                    "settings": self.in_force,
+                    "reload": self.reload,
+                }
+                await undo.enter_async_context(serve(config.control, questions))
             address = await self._find(config.server)
             if address is not None:
                 await self._one(address)
@@ -207,6 +226,7 @@ class Daemon:
             await asyncio.sleep(max(pace.due - loop.time(), 0.0))
             pace.done(loop.time())
             systemd.notify(systemd.reloading())
+            before, waiting, self._waiting = self._settings.rules, self._waiting, []
             settings = await self._read(threads, place)
             if settings is not None:
                 # Once, for as long as they say the same.
@@ -221,7 +241,19 @@ class Daemon:
                     )
                 else:
                     self._take(settings)
+            diagnostics = settings.diagnostics if settings is not None else ()
+            outcome = reload_json(before, self._settings.rules, diagnostics, self._reload_problem)
+            for asked in waiting:
+                if not asked.done():
+                    asked.set_result(outcome)
             systemd.notify("READY=1\n" + self._summary())
+
+    async def reload(self) -> ReloadJson:
+        """Read the files again, and say what came of it."""
+        asked: asyncio.Future[ReloadJson] = asyncio.get_running_loop().create_future()
+        self._waiting.append(asked)
+        self._on_hangup()
+        return await asked
 
     async def _read(self, threads: Threads, place: Place) -> Settings | None:
         """What the files say; None where they cannot be read. place: where a thread is that reads them."""
@@ -300,19 +332,35 @@ class Daemon:
         return found + (self._session.problems() if self._session is not None else [])
 
     @staticmethod
-    def _holds(session: Session) -> list[HoldJson]:
+    def _holds(session: Session, devices: Devices) -> list[HoldJson]:
         now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
 
         def at(until: float) -> str:
             return (clock + timedelta(seconds=min(until - now, _DAY))).isoformat(timespec="seconds")
 
-        return [hold_json(each, at(each.wait.until)) for each in session.held()]
+        return [hold_json(each, at(each.wait.until), devices) for each in session.held()]
+
+    def in_force(self) -> dict[str, object]:
+        """What `in_force.parse_settings` reads: the texts of the files that are in force."""
+        settings = self._settings
+        return {
+            "file": str(self._path),
+            "config": settings.config.text,
+            "rules": [list(each) for each in settings.sources],
+        }
+
+    def rules(self) -> RulesJson:
+        """What `hotplugd status --rules --json` shows."""
+        known = self._session.reconciler if self._session is not None else None
+        now = [each.rule for each in known.wanted if each.rule is not None] if known else []
+        return rules_json(self._settings.rules, now, known.taken if known else {}, self._since)
 
     def status(self) -> StatusJson:
         """What `hotplugd status --json` shows."""
         session = self._session
         server = session.server if session is not None else None
         known = session.reconciler if session is not None else None
+        devices = by_name(known.known) if known else {}
         return {
             "ready": self._ready,
             "server": {
@@ -324,9 +372,9 @@ class Daemon:
             "rules": len(self._settings.rules.rules),
             "devices": known.devices if known else 0,
             "attachments": [attachment_json(each) for each in known.attachments()] if known else [],
-            "pending": [change_json(each) for each in known.pending()] if known else [],
-            "holds": self._holds(session) if session is not None else [],
-            "problems": [problem_json(each) for each in self._problems()],
+            "pending": [change_json(each, devices) for each in known.pending()] if known else [],
+            "holds": self._holds(session, devices) if session is not None else [],
+            "problems": [problem_json(each, devices) for each in self._problems()],
             "failed_reloads": self._failed_reloads,
             "lost_events": session.lost_events if session is not None else 0,
         }

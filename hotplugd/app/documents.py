@@ -7,7 +7,8 @@ has none. Keys that rules can match on have the rule language's names.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypedDict, cast
+from types import MappingProxyType
+from typing import Final, TypedDict, cast
 
 from hotplugd.aio.backoff import NEVER
 from hotplugd.app.cluster import Cluster
@@ -18,15 +19,27 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.change import Attachment, Change
+from hotplugd.plan.fates import Fates
 from hotplugd.plan.identity import identity, model
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.holds import Held
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
-from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
+from hotplugd.rules.keys import GROUPS, KEYS, PORT, SERIAL, MatchKey
 from hotplugd.rules.ruleset import Rule, Verdict
 
+Devices = Mapping[str, Device]
+_NONE: Final[Devices] = MappingProxyType({})
 
-class ProblemJson(TypedDict):
+
+class NamedJson(TypedDict):
+    """What tells a device from others, in all that names one; empty where it is not known."""
+
+    serial: str
+    model: str
+    port: str
+
+
+class ProblemJson(NamedJson):
     """device and rule are empty where none is concerned."""
 
     device: str
@@ -34,7 +47,7 @@ class ProblemJson(TypedDict):
     message: str
 
 
-class ChangeJson(TypedDict):
+class ChangeJson(NamedJson):
     """action: add, update, repair or remove. entry: the device entry's name in the instance."""
 
     action: str
@@ -47,7 +60,7 @@ class ChangeJson(TypedDict):
     why: str
 
 
-class AttachmentJson(TypedDict):
+class AttachmentJson(NamedJson):
     """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run."""
 
     device: str
@@ -69,10 +82,10 @@ class ServerJson(TypedDict):
     connected: bool
 
 
-class HoldJson(TypedDict):
-    """What has to wait. until: ISO 8601; null where not a time but `event` ends it. project, instance: in
-    which it would be done; empty for a device that is held off wherever it would go. place: empty, or the
-    syspath at which every device is held off.
+class HoldJson(NamedJson):
+    """What has to wait. until: ISO 8601; null where not a time but `event` ends it.
+    project, instance: in which it would be done; empty for a device that is held off wherever it would go.
+    place: empty, or the syspath at which every device is held off.
     """
 
     device: str
@@ -162,15 +175,21 @@ def cluster_json(found: Cluster) -> ClusterJson:
     }
 
 
-def problem_json(problem: Problem) -> ProblemJson:
-    """A problem, as `plan`, `explain` and `status` have it."""
-    return {"device": problem.device, "rule": problem.rule, "message": problem.message}
+def problem_json(problem: Problem, devices: Devices = _NONE) -> ProblemJson:
+    """A problem, as `plan`, `explain` and `status` have it. devices: as `by_name` gives them."""
+    named = _named(devices.get(problem.device))
+    return {**named, "device": problem.device, "rule": problem.rule, "message": problem.message}
 
 
-def hold_json(held: Held, until: str) -> HoldJson:
-    """What has to wait, as `plan`, `explain` and `status` have it. until: the time that the wait says."""
+def hold_json(held: Held, until: str, devices: Devices = _NONE) -> HoldJson:
+    """What has to wait, as `plan`, `explain` and `status` have it.
+
+    until    the time that the wait says
+    devices  as `by_name` gives them
+    """
     timed = held.wait.until != NEVER and not held.wait.event
     return {
+        **_named(devices.get(held.device)),
         "device": held.device,
         "rule": held.rule,
         "project": held.instance.project if held.instance is not None else "",
@@ -182,9 +201,14 @@ def hold_json(held: Held, until: str) -> HoldJson:
     }
 
 
-def change_json(change: Change) -> ChangeJson:
-    """A change, as `plan`, `explain` and `status` have it."""
+def change_json(change: Change, devices: Devices = _NONE) -> ChangeJson:
+    """A change, as `plan`, `explain` and `status` have it. devices: as `by_name` gives them."""
+    device = change.want.device if change.want is not None else devices.get(change.device)
+    # Another may have the node by now.
+    if device is not None and change.want is None and identity(device) != change.identity:
+        device = None
     return {
+        **_named(device, change.identity),
         "action": change.action,
         "project": change.instance.project,
         "instance": change.instance.name,
@@ -200,6 +224,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
     """An attachment, as `explain` and `status` have it."""
     want = attachment.want
     return {
+        **_named(want.device),
         "device": str(want.device),
         "identity": identity(want.device),
         "rule": want.rule.name,
@@ -208,6 +233,27 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "path": want.target,
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
+    }
+
+
+def by_name(devices: Iterable[Device]) -> Devices:
+    """Devices by what problems, changes and holds call them."""
+    return {str(each): each for each in devices}
+
+
+def _named(device: Device | None, known_by: str = "") -> NamedJson:
+    """What tells the device from others; where it is not there, by its identity alone."""
+    kind, _, value = known_by.partition(":")
+    if device is None:
+        return {
+            "serial": value if kind == SERIAL.name else "",
+            "model": "",
+            "port": value if kind == PORT.name else "",
+        }
+    return {
+        "serial": next(iter(SERIAL.values(device)), ""),
+        "model": model(device),
+        "port": next(iter(PORT.values(device)), ""),
     }
 
 
@@ -265,7 +311,8 @@ class ValuesJson(TypedDict, total=False):
 
 
 class DeviceJson(ValuesJson):
-    """`devices --json` is a list of these. model: as udev has it, or empty.
+    """`devices --json` is a list of these. model: as udev has it, or empty. instances: that have it, as the
+    running daemon says; missing: that should have it and do not. Both are empty in `explain --json`.
 
     rule: the one that takes the device, be it to ignore it; null where none does. parents: the devices above,
     the nearest first.
@@ -276,6 +323,8 @@ class DeviceJson(ValuesJson):
     identity: str
     model: str
     syspath: str
+    instances: list[str]
+    missing: list[str]
     parents: list[ValuesJson]
 
 
@@ -293,6 +342,7 @@ class ExplainJson(DeviceJson):
     holds: what the running daemon says of it, if one runs.
     along: the device above that it goes along with, by `with` in that one's rule, which is `rule`; or null.
     warnings: what is doubtful about the rule that takes it, on this host.
+    by: `files`, or `daemon` where these have errors and it is what the running daemon has in force.
     """
 
     rules: list[VerdictJson]
@@ -305,10 +355,13 @@ class ExplainJson(DeviceJson):
     problems: list[ProblemJson]
     holders: list[HolderJson]
     warnings: list[str]
+    by: str
 
 
-def device_json(device: Device, rule: Rule | None, keys: Iterable[MatchKey] = KEYS) -> DeviceJson:
-    """A device with every value that a rule can match on, and the rule that takes it."""
+def device_json(
+    device: Device, rule: Rule | None, keys: Iterable[MatchKey] = KEYS, where: Fates | None = None
+) -> DeviceJson:
+    """A device with every value that a rule can match on, the rule that takes it, and where it is."""
     keys = tuple(keys)
     return {
         **_values(device, keys),
@@ -317,6 +370,8 @@ def device_json(device: Device, rule: Rule | None, keys: Iterable[MatchKey] = KE
         "identity": identity(device),
         "model": model(device),
         "syspath": device.syspath,
+        "instances": [*where.instances] if where is not None else [],
+        "missing": [*where.missing] if where is not None else [],
         "parents": [_values(above, keys) for above in device.ancestors()],
     }
 
@@ -343,11 +398,12 @@ def explain_json(
         "attachments": [attachment_json(each) for each in fate.attachments],
         "changes": [change_json(each) for each in fate.changes],
         "holds": [],
-        "problems": [problem_json(each) for each in fate.problems],
+        "problems": [problem_json(each, by_name([device])) for each in fate.problems],
         "holders": [
             {"pid": each.pid, "command": each.command, "instance": each.instance} for each in holding
         ],
         "warnings": [*_warnings(device, rule, controllers)],
+        "by": "files",
     }
 
 

@@ -22,6 +22,8 @@ _COMMANDS: Final = {
     "plan": "Say what the daemon would change now.",
     "explain": "Say where a device goes, and why.",
     "status": "Ask the running daemon how things are.",
+    "health": "Say whether the daemon does its work, for probes.",
+    "reload": "Have the daemon read its files again.",
     "detach": "Take everything of ours out of every instance.",
     "help": "Show what a command does, and its options.",
 }

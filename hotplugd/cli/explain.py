@@ -11,9 +11,9 @@ import click
 from hotplugd.cli.common import (
     ask_daemon,
     fail,
+    in_force,
     print_json,
     say,
-    settings,
     show_holds,
     show_problems,
     with_config,
@@ -43,7 +43,7 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     identity as `status` shows it (serial:…). Needs no daemon; one that runs is asked what it has tried, and
     what it holds back until when.
     """
-    found = settings(config)
+    found, by = in_force(config)
     from hotplugd.app.documents import explain_json, problem_json
     from hotplugd.app.snapshot import survey, survey_devices
     from hotplugd.host.open_files import holders
@@ -73,6 +73,7 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     if (status := ask_daemon(found.config.control)) is not None:
         tried = [each for each in status["problems"] if each["device"] in (str(one), "")]
         document["holds"] = [each for each in status["holds"] if _is_of(each, one)]
+    document["by"] = by
     document["problems"] += [each for each in (*away, *tried) if each not in document["problems"]]
     if as_json:
         print_json(document)

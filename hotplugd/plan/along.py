@@ -19,8 +19,8 @@ def takes_nothing(rule: Rule, device: Device, devices: Iterable[Device]) -> list
         return []
     below = [each for each in devices if each.syspath.startswith(f"{device.syspath}/")]
     return [
-        f"nothing below {device} meets `with: {{{printable(str(companion.match))}}}` of rule '{rule.name}': a "
-        f"device that does not hang from it, such as a cable beside a phone, has a rule of its own"
+        f"nothing below {device} meets `with: {{{printable(str(companion.match))}}}` of rule '{rule.name}': "
+        f"a device that does not hang from it, such as a cable beside a phone, has a rule of its own"
         for companion in rule.attach.companions
         if not any(unmet(companion.match, each) is None for each in below)
     ]

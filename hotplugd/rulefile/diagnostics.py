@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -33,6 +34,18 @@ class Related:
     def render(self) -> str:
         """The place as a note, with its line and a caret."""
         return "\n".join((_head(self.file, self.line, self.column, "note", self.message), *_excerpt(self)))
+
+    @classmethod
+    def of_json(cls, found: Mapping[str, object]) -> Related:
+        """The note that `as_json` gave. Raises as `Diagnostic.of_json` does."""
+        return cls(
+            str(found["file"]),
+            int(str(found["line"])),
+            int(str(found["column"])),
+            str(found["message"]),
+            str(found["source"]),
+            int(str(found["width"])),
+        )
 
     def as_json(self) -> dict[str, object]:
         """The note as plain values, under keys that stay."""
@@ -68,6 +81,23 @@ class Diagnostic:
     related: Related | None = None
     whole: bool = False
 
+    @classmethod
+    def of_json(cls, found: Mapping[str, object]) -> Diagnostic:
+        """The diagnostic that `as_json` gave. Raises KeyError, TypeError, ValueError for anything else."""
+        related = found["related"]
+        return cls(
+            "error" if found["severity"] == "error" else "warning",
+            str(found["file"]),
+            int(str(found["line"])),
+            int(str(found["column"])),
+            str(found["message"]),
+            str(found["hint"]),
+            str(found["source"]),
+            int(str(found["width"])),
+            Related.of_json(related) if isinstance(related, Mapping) else None,
+            whole=found.get("whole") is True,
+        )
+
     @property
     def place(self) -> str:
         """The file, and the line and the column where these say something. Printable."""
@@ -93,6 +123,7 @@ class Diagnostic:
             "source": self.source,
             "width": self.width,
             "related": self.related.as_json() if self.related is not None else None,
+            "whole": self.whole,
         }
 
 

@@ -175,7 +175,7 @@ class TestJson:
         assert document["diagnostics"] == [
             {
                 "severity": "error", "file": str(rules), "line": 3, "column": 12, "width": 6,
-                "message": "a second rule 'phones'", "hint": "a name stands for one rule",
+                "message": "a second rule 'phones'", "hint": "a name stands for one rule", "whole": False,
                 "source": line.replace("1", "2"),
                 "related": {
                     "file": str(rules), "line": 2, "column": 12, "width": 6,
