@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "status": "Ask the running daemon how things are.",
     "health": "Say whether the daemon does its work, for probes.",
     "reload": "Have the daemon read its files again.",
+    "test": "Test rules by devices and where they must go.",
     "detach": "Take everything of ours out of every instance.",
     "help": "Show what a command does, and its options.",
 }

@@ -10,7 +10,6 @@ import click
 
 from hotplugd.cli.common import (
     ask_daemon,
-    fail,
     in_force,
     print_json,
     say,
@@ -19,32 +18,71 @@ from hotplugd.cli.common import (
     with_config,
     with_json,
 )
+from hotplugd.cli.which import find
 from hotplugd.model.text import plain
 from hotplugd.model.values import Device
 from hotplugd.plan.along import takes_nothing
-from hotplugd.plan.find import absent, each_of, named
 from hotplugd.rules.keys import KEYS, MatchKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hotplugd.app.daemon import Settings
     from hotplugd.app.documents import ExplainJson, HoldJson, ProblemJson, VerdictJson
     from hotplugd.rules.ruleset import RuleSet
 
 
 @click.command()
-@click.argument("device")
+@click.argument("device", required=False)
+@click.option(
+    "--as",
+    "as_text",
+    metavar="KEYS",
+    help="A device that is not there: 'id=18d1:4ee7 serial=X port=1-4', by the names of match keys.",
+)
 @with_config
 @with_json
-def command(device: str, config: Path, *, as_json: bool) -> None:
+def command(device: str | None, as_text: str | None, config: Path, *, as_json: bool) -> None:
     """Say what each rule makes of DEVICE, where it goes, and what holds it up.
 
     DEVICE is a node (/dev/ttyUSB0), a path in /sys, the kernel's name (1-4.2), a serial number, or an
-    identity as `status` shows it (serial:…). Needs no daemon; one that runs is asked what it has tried, and
-    what it holds back until when.
+    identity (serial:…). Needs no daemon; one that runs is asked what it has tried, and what it holds back
+    until when. With --as the rules alone are asked, about a device with these values.
     """
+    if (device is None) == (as_text is None):
+        raise click.UsageError("expected DEVICE, or --as with the values of one")
     found, by = in_force(config)
-    from hotplugd.app.documents import explain_json, problem_json
+    if as_text is not None:
+        document = _made_up(as_text, found.rules)
+    else:
+        assert device is not None
+        document = _there(device, found)
+    document["by"] = by
+    if as_json:
+        print_json(document)
+    else:
+        show(document)
+
+
+def _made_up(text: str, rules: RuleSet) -> ExplainJson:
+    from hotplugd.app.documents import explain_json
+    from hotplugd.app.snapshot import survey_devices
+    from hotplugd.rules.made_up import MadeUpError, made_up, values_of
+
+    try:
+        one = made_up(values_of(text))
+    except MadeUpError as error:
+        raise click.UsageError(f"--as: {error}" + (f"; {error.hint}" if error.hint else "")) from None
+    document = explain_json(one, rules.explain(one), survey_devices(rules, [one]).of(one), [], {})
+    document["device"], document["syspath"] = text, ""
+    for place in document["wants"]:
+        # Its node's number is made up, too.
+        place["path"] = "" if place["path"] == one.node else place["path"]
+    return document
+
+
+def _there(device: str, found: Settings) -> ExplainJson:
+    from hotplugd.app.documents import by_name, explain_json, problem_json
     from hotplugd.app.snapshot import survey, survey_devices
     from hotplugd.host.open_files import holders
     from hotplugd.host.present import listed
@@ -59,12 +97,8 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     except (ServerError, OSError) as error:
         seen = survey_devices(found.rules, devices)
         unasked = f"the server cannot be asked: {error}"
-    one = _find(device, (*devices, *seen.away, *unsettled), found.rules)
-    if one in unsettled:
-        raise fail(
-            f"{one} is there, but udevd has not processed it (yet); `udevadm trigger {one}` asks for it"
-        )
-    away = [problem_json(Problem(str(one), "", unasked))] if unasked else []
+    one = find(device, (*devices, *seen.away), unsettled, found.rules)
+    away = [problem_json(Problem(str(one), "", unasked), by_name([one]))] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
     document = explain_json(one, found.rules.explain(one), seen.of(one), holding, usb_controllers())
     if (rule := seen.of(one).wants.rule) is not None:
@@ -73,25 +107,8 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     if (status := ask_daemon(found.config.control)) is not None:
         tried = [each for each in status["problems"] if each["device"] in (str(one), "")]
         document["holds"] = [each for each in status["holds"] if _is_of(each, one)]
-    document["by"] = by
     document["problems"] += [each for each in (*away, *tried) if each not in document["problems"]]
-    if as_json:
-        print_json(document)
-    else:
-        show(document)
-
-
-def _find(name: str, devices: Iterable[Device], rules: RuleSet) -> Device:
-    """The device that is meant by a node or a link to one, a path in sysfs, or the kernel's name."""
-    real = os.path.realpath(name) if name.startswith("/") else name
-    found = named(name, devices, real)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise fail(
-            f"{len(found)} devices are called {name}; name one by its node or path:", more=each_of(found)
-        )
-    raise fail(absent(name, rules))
+    return document
 
 
 def _is_of(hold: HoldJson, device: Device) -> bool:
@@ -143,7 +160,8 @@ def _show_places(document: ExplainJson) -> None:
     if len(document["wants"]) > 1:
         say(f"goes into each of {len(document['wants'])} instances, since `to` names them all:")
     for want in document["wants"]:
-        say(f"goes to {want['project']}/{want['instance']} as {want['path']}")
+        path = f" as {want['path']}" if want["path"] else ""
+        say(f"goes to {want['project']}/{want['instance']}{path}")
         inside = [f"{key} {plain(want[key])}" for key in ("link", "mode", "owner") if want[key]]
         if inside:
             say(f"  with {', '.join(inside)}")

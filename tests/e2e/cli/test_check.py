@@ -23,7 +23,9 @@ Hotplugd = Callable[..., Result]
 _GOOD = "rules:\n  - {name: phones, match: {vendor_id: 18d1}, attach: {to: c1}}\n"
 _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'}}\n"
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
-_COMMANDS = ("run", "check", "devices", "plan", "explain", "status", "detach")
+_COMMANDS = (
+    "run", "check", "devices", "plan", "explain", "status", "health", "reload", "detach", "help",
+)  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 
 
@@ -202,8 +204,8 @@ class TestEveryCommand:
     def test_each_has_help_with_its_options(self, hotplugd: Hotplugd, name: str) -> None:
         done = hotplugd(name, "--help")
         assert (done.exit_code, done.stderr) == (0, "")
-        assert "--config FILE" in done.stdout
-        assert ("--json" in done.stdout) == (name not in ("run", "detach"))
+        assert ("--config FILE" in done.stdout) == (name != "help")
+        assert ("--json" in done.stdout) == (name not in ("run", "detach", "help"))
 
     def test_the_version_is_the_packages(self, hotplugd: Hotplugd) -> None:
         assert hotplugd("--version").stdout == f"hotplugd, version {__version__}\n"

@@ -195,7 +195,7 @@ class TestFate:
         assert document["changes"] == []
         (problem,) = document["problems"]
         message = f"{console.node} in {container} belongs to its entry 'theirs', which is not ours"
-        assert problem == {"device": console.node, "rule": "screen", "message": message}
+        assert (problem["device"], problem["rule"], problem["message"]) == (console.node, "screen", message)
 
     def test_what_the_daemon_could_not_do_is_told(
         self, container: Container, console: Console, daemon: StartDaemon

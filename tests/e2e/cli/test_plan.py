@@ -94,6 +94,7 @@ class TestChanges:
         made.ask("run", "--once")
         assert made.ask("plan").stdout == "nothing to change\n"
         assert change == {
+            "serial": "", "model": "", "port": "",
             "action": "add", "project": "default", "instance": container.name, "device": console.node,
             "identity": f"kernel:vcsa{console.number}", "rule": "screen", "entry": entry(container),
             "why": "it is not attached",
