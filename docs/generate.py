@@ -15,7 +15,7 @@ from typing import Final, is_typeddict
 import click
 
 from hotplugd import cli
-from hotplugd.app import documents, reports
+from hotplugd.app import documents, reports, tried
 from hotplugd.app.systemd import MESSAGE_IDS
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -32,10 +32,10 @@ def json_page() -> str:
         "",
         _MADE,
         "",
-        "All commands but `run` and `detach` take `--json`. The keys stay: later versions add some, and",
-        "rename or remove none. `list[X]` is an array; `X | None` may be null.",
+        "All commands but `run`, `record`, `detach` and `help` take `--json`. The keys stay: later versions",
+        "add some, and rename or remove none. `list[X]` is an array; `X | None` may be null.",
     ]
-    for name, kind in {**vars(documents), **vars(reports)}.items():
+    for name, kind in {**vars(documents), **vars(reports), **vars(tried)}.items():
         if is_typeddict(kind):
             lines += ["", f"## {name.removesuffix('Json')}", "", _paragraphs(inspect.getdoc(kind) or ""), ""]
             lines += ["| key | type |", "|---|---|", *_keys(kind)]

@@ -177,7 +177,7 @@ def cluster_json(found: Cluster) -> ClusterJson:
 
 def problem_json(problem: Problem, devices: Devices = _NONE) -> ProblemJson:
     """A problem, as `plan`, `explain` and `status` have it. devices: as `by_name` gives them."""
-    named = _named(devices.get(problem.device))
+    named = named_json(devices.get(problem.device))
     return {**named, "device": problem.device, "rule": problem.rule, "message": problem.message}
 
 
@@ -189,7 +189,7 @@ def hold_json(held: Held, until: str, devices: Devices = _NONE) -> HoldJson:
     """
     timed = held.wait.until != NEVER and not held.wait.event
     return {
-        **_named(devices.get(held.device)),
+        **named_json(devices.get(held.device)),
         "device": held.device,
         "rule": held.rule,
         "project": held.instance.project if held.instance is not None else "",
@@ -208,7 +208,7 @@ def change_json(change: Change, devices: Devices = _NONE) -> ChangeJson:
     if device is not None and change.want is None and identity(device) != change.identity:
         device = None
     return {
-        **_named(device, change.identity),
+        **named_json(device, change.identity),
         "action": change.action,
         "project": change.instance.project,
         "instance": change.instance.name,
@@ -224,7 +224,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
     """An attachment, as `explain` and `status` have it."""
     want = attachment.want
     return {
-        **_named(want.device),
+        **named_json(want.device),
         "device": str(want.device),
         "identity": identity(want.device),
         "rule": want.rule.name,
@@ -241,8 +241,8 @@ def by_name(devices: Iterable[Device]) -> Devices:
     return {str(each): each for each in devices}
 
 
-def _named(device: Device | None, known_by: str = "") -> NamedJson:
-    """What tells the device from others; where it is not there, by its identity alone."""
+def named_json(device: Device | None, known_by: str = "") -> NamedJson:
+    """What tells a device from others. known_by: its identity, which tells it where it is not there."""
     kind, _, value = known_by.partition(":")
     if device is None:
         return {

@@ -24,7 +24,9 @@ _COMMANDS: Final = {
     "status": "Ask the running daemon how things are.",
     "health": "Say whether the daemon does its work, for probes.",
     "reload": "Have the daemon read its files again.",
+    "suggest": "Suggest a rule for a device.",
     "test": "Test rules by devices and where they must go.",
+    "record": "Write down the devices that are there, to try rules by.",
     "detach": "Take everything of ours out of every instance.",
     "help": "Show what a command does, and its options.",
 }

@@ -43,7 +43,7 @@ def command(files: tuple[Path, ...], rules: tuple[Path, ...], config: Path, *, a
     found, wrong = configuration.Config(), tuple[Diagnostic, ...]()
     if not rules:
         found, wrong = patiently(partial(configuration.load, config))
-    loaded = patiently(partial(load, rules or found.rules))
+    loaded = patiently(partial(load, rules or found.rules, {}))
     told = [*wrong, *configuration.traced(found, loaded.errors)]
     cases: list[Case] = []
     for file in files:
