@@ -19,6 +19,9 @@ from hotplugd.model.text import counted
 def command(config: Path, *, everything: bool) -> None:
     """Take everything of ours out of every instance, for uninstalling. The daemon must not run.
 
+    Then takes away what hotplugd has on the host: its files in /dev/hotplugd, and its udev rules in
+    /run/udev/rules.d. With a second server on this host the other's stay.
+
     Entries that hotplugd did not make stay as they are. Exit code 1 if something could not be taken out.
     """
     if not everything:
