@@ -27,10 +27,10 @@ from hotplugd.app.documents import (
     Devices,
     HoldJson,
     StatusJson,
-    attachment_json,
     by_name,
     change_json,
     hold_json,
+    in_order,
     problem_json,
 )
 from hotplugd.app.reports import ReloadJson, RulesJson, reload_json, rules_json
@@ -371,7 +371,7 @@ class Daemon:
             },
             "rules": len(self._settings.rules.rules),
             "devices": known.devices if known else 0,
-            "attachments": [attachment_json(each) for each in known.attachments()] if known else [],
+            "attachments": in_order(known.attachments()) if known else [],
             "pending": [change_json(each, devices) for each in known.pending()] if known else [],
             "holds": self._holds(session, devices) if session is not None else [],
             "problems": [problem_json(each, devices) for each in self._problems()],

@@ -16,7 +16,7 @@ from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
 from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
 from hotplugd.model.problem import Problem
-from hotplugd.model.text import quoted
+from hotplugd.model.text import natural, quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.fates import Fates
@@ -60,15 +60,25 @@ class ChangeJson(NamedJson):
     why: str
 
 
-class AttachmentJson(NamedJson):
+class PlaceJson(TypedDict):
+    """Where a device should go. link: several are parted by blanks. mode, owner (`user:group`): empty where
+    the rule does not say.
+    """
+
+    project: str
+    instance: str
+    path: str
+    link: str
+    mode: str
+    owner: str
+
+
+class AttachmentJson(NamedJson, PlaceJson):
     """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run."""
 
     device: str
     identity: str
     rule: str
-    project: str
-    instance: str
-    path: str
     since: str
     verified: bool | None
 
@@ -225,15 +235,21 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
     want = attachment.want
     return {
         **named_json(want.device),
+        **_place(want),
         "device": str(want.device),
         "identity": identity(want.device),
         "rule": want.rule.name,
-        "project": want.instance.project,
-        "instance": want.instance.name,
-        "path": want.target,
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
     }
+
+
+def in_order(attachments: Iterable[Attachment]) -> list[AttachmentJson]:
+    """Attachments by instance and device, as people count."""
+    found = map(attachment_json, attachments)
+    return sorted(
+        found, key=lambda each: (each["project"], natural(each["instance"]), natural(each["device"]))
+    )
 
 
 def by_name(devices: Iterable[Device]) -> Devices:
@@ -276,19 +292,6 @@ class VerdictJson(TypedDict):
     failed: FailedJson | None
     description: str
     enabled: bool
-
-
-class PlaceJson(TypedDict):
-    """Where a device should go. link: several are parted by blanks. mode, owner (`user:group`): empty where
-    the rule does not say.
-    """
-
-    project: str
-    instance: str
-    path: str
-    link: str
-    mode: str
-    owner: str
 
 
 class ValuesJson(TypedDict, total=False):

@@ -57,7 +57,7 @@ def test_everything_of_ours_goes_at_once_and_the_rest_stays(
     done = made.ask("detach", "--all")
     assert (done.returncode, done.stderr) == (0, "")
     head, *lines, summary = done.stdout.splitlines()
-    assert head.lower().split()[:3] == ["instance", "device", "rule"]
+    assert head.lower().split() == ["instance", "device", "serial", "model", "port", "rule", "entry"]
     assert sorted(line.split()[0] for line in lines) == sorted([one.name, two.name])
     assert summary == "2 entries taken out"
     assert (one.devices, two.devices) == (foreign, {})

@@ -52,7 +52,7 @@ def test_all_is_well(container: Container, console: Console, daemon: StartDaemon
     assert attachment == {
         "device": console.node, "identity": f"kernel:vcsa{console.number}", "rule": "screen",
         "project": "default", "instance": container.name, "path": "/dev/screen", "verified": True,
-        "serial": "", "model": "", "port": "",
+        "serial": "", "model": "", "port": "", "link": "", "mode": "", "owner": "",
     }  # fmt: skip
 
 
