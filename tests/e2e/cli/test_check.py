@@ -24,7 +24,8 @@ _GOOD = "rules:\n  - {name: phones, match: {vendor_id: 18d1}, attach: {to: c1}}\
 _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'}}\n"
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
 _COMMANDS = (
-    "run", "check", "devices", "plan", "explain", "status", "health", "reload", "detach", "help",
+    "run", "check", "devices", "plan", "explain", "status", "health", "reload", "suggest", "test", "record",
+    "detach", "help",
 )  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 
@@ -205,7 +206,7 @@ class TestEveryCommand:
         done = hotplugd(name, "--help")
         assert (done.exit_code, done.stderr) == (0, "")
         assert ("--config FILE" in done.stdout) == (name != "help")
-        assert ("--json" in done.stdout) == (name not in ("run", "detach", "help"))
+        assert ("--json" in done.stdout) == (name not in ("run", "record", "detach", "help"))
 
     def test_the_version_is_the_packages(self, hotplugd: Hotplugd) -> None:
         assert hotplugd("--version").stdout == f"hotplugd, version {__version__}\n"
