@@ -58,7 +58,7 @@ def absent(name: str, rules: RuleSet) -> str:
         )
     return (
         f"no device {quoted(name)} is plugged in: expected a node, a path in /sys, the kernel's name or a "
-        f"serial number; `hotplugd devices --all` lists them"
+        f"serial number; `hotplugd devices --all` lists what is there"
     )
 
 
