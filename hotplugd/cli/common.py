@@ -21,7 +21,6 @@ from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import Place, Reading
 
 if TYPE_CHECKING:
-    from hotplugd.app.daemon import Settings
     from hotplugd.app.documents import (
         AttachmentJson,
         ChangeJson,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         ProblemJson,
         StatusJson,
     )
+    from hotplugd.app.in_force import Settings
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -52,7 +52,7 @@ with_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, wi
 
 def settings(path: Path, code: int = 1) -> Settings:
     """The settings of a file. Shows what is wrong with them, and ends with `code` if there are errors."""
-    from hotplugd.app.daemon import load
+    from hotplugd.app.in_force import load
 
     found = patiently(partial(load, path))
     show(found.diagnostics)
@@ -65,7 +65,7 @@ def in_force(path: Path) -> tuple[Settings, str]:
     """The settings of a file, and `files`. Where these have errors those that the running daemon has, and
     `daemon`; says so on standard error. Where none runs either, shows the errors and ends.
     """
-    from hotplugd.app.daemon import load
+    from hotplugd.app.in_force import load
 
     found = patiently(partial(load, path))
     if not found.errors:

@@ -27,8 +27,8 @@ from hotplugd.rules.keys import KEYS, MatchKey
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hotplugd.app.daemon import Settings
     from hotplugd.app.documents import ExplainJson, HoldJson, ProblemJson, VerdictJson
+    from hotplugd.app.in_force import Settings
     from hotplugd.rules.ruleset import RuleSet
 
 

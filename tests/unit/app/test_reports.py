@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.app.daemon import load
-from hotplugd.app.in_force import parse_settings
+from hotplugd.app.in_force import load, parse_settings, texts
 from hotplugd.app.reports import reload_json, rules_json
 from hotplugd.rulefile.diagnostics import Diagnostic, Related
 from hotplugd.rulefile.load import parse
@@ -60,11 +59,7 @@ def test_settings_that_are_told_are_those_that_were_read(tmp_path: Path) -> None
     config = tmp_path / "c.yaml"
     config.write_text(f"rules: {tmp_path / 'r.yaml'}\nmost_plugs: 7\n")
     read = load(config)
-    told = {
-        "file": str(config),
-        "config": read.config.text,
-        "rules": [list(each) for each in read.sources],
-    }
+    told = texts(config, read)
     (tmp_path / "r.yaml").write_text("rules: [{}]")
     config.write_text("no: more\n")
     found = parse_settings(told)
