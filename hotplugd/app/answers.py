@@ -8,15 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from hotplugd.app.documents import (
-    Devices,
     HoldJson,
     StatusJson,
-    by_name,
     change_json,
     hold_json,
     in_order,
     problem_json,
 )
+from hotplugd.app.naming import Devices, by_name
 from hotplugd.app.reports import RulesJson, rules_json
 from hotplugd.app.session import Session
 from hotplugd.model.problem import Problem

@@ -7,14 +7,13 @@ has none. Keys that rules can match on have the rule language's names.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Final, TypedDict, cast
+from typing import TypedDict, cast
 
 from hotplugd.aio.backoff import NEVER
-from hotplugd.app.cluster import Cluster
+from hotplugd.app.naming import NONE, Devices, NamedJson, by_name, named_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
-from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
+from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import natural, quoted
 from hotplugd.model.values import Device
@@ -24,19 +23,8 @@ from hotplugd.plan.identity import identity, model
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.holds import Held
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
-from hotplugd.rules.keys import GROUPS, KEYS, PORT, SERIAL, MatchKey
+from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 from hotplugd.rules.ruleset import Rule, Verdict
-
-Devices = Mapping[str, Device]
-_NONE: Final[Devices] = MappingProxyType({})
-
-
-class NamedJson(TypedDict):
-    """What tells a device from others, in all that names one; empty where it is not known."""
-
-    serial: str
-    model: str
-    port: str
 
 
 class ProblemJson(NamedJson):
@@ -126,72 +114,13 @@ class StatusJson(TypedDict):
     lost_events: int
 
 
-class MemberJson(TypedDict):
-    """A cluster member. status: the server's word for it. unknown: `project/name` of instances that nobody
-    can tell of while it is away.
-    """
-
-    name: str
-    status: str
-    message: str
-    unknown: list[str]
-
-
-class HeldJson(TypedDict):
-    """An entry of ours. member: empty where there is no cluster. path: as in AttachmentJson."""
-
-    member: str
-    project: str
-    instance: str
-    device: str
-    identity: str
-    rule: str
-    path: str
-    since: str
-
-
-class ClusterJson(TypedDict):
-    """`status --cluster --json`. members: empty where there is no cluster."""
-
-    members: list[MemberJson]
-    attachments: list[HeldJson]
-
-
-def cluster_json(found: Cluster) -> ClusterJson:
-    """What `status --cluster` shows."""
-    return {
-        "members": [
-            {
-                "name": each.name,
-                "status": each.status,
-                "message": each.message,
-                "unknown": [mark_for(name) for member, name in found.unknown if member == each.name],
-            }
-            for each in found.members
-        ],
-        "attachments": [
-            {
-                "member": each.member,
-                "project": each.instance.project,
-                "instance": each.instance.name,
-                "device": each.entry.config.get(MARK_NODE, ""),
-                "identity": each.entry.config.get(MARK_DEVICE, ""),
-                "rule": each.entry.config.get(MARK_RULE, ""),
-                "path": place_of(each.entry),
-                "since": each.entry.config.get(MARK_SINCE, ""),
-            }
-            for each in found.held
-        ],
-    }
-
-
-def problem_json(problem: Problem, devices: Devices = _NONE) -> ProblemJson:
+def problem_json(problem: Problem, devices: Devices = NONE) -> ProblemJson:
     """A problem, as `plan`, `explain` and `status` have it. devices: as `by_name` gives them."""
     named = named_json(devices.get(problem.device))
     return {**named, "device": problem.device, "rule": problem.rule, "message": problem.message}
 
 
-def hold_json(held: Held, until: str, devices: Devices = _NONE) -> HoldJson:
+def hold_json(held: Held, until: str, devices: Devices = NONE) -> HoldJson:
     """What has to wait, as `plan`, `explain` and `status` have it.
 
     until    the time that the wait says
@@ -211,7 +140,7 @@ def hold_json(held: Held, until: str, devices: Devices = _NONE) -> HoldJson:
     }
 
 
-def change_json(change: Change, devices: Devices = _NONE) -> ChangeJson:
+def change_json(change: Change, devices: Devices = NONE) -> ChangeJson:
     """A change, as `plan`, `explain` and `status` have it. devices: as `by_name` gives them."""
     device = change.want.device if change.want is not None else devices.get(change.device)
     # Another may have the node by now.
@@ -250,27 +179,6 @@ def in_order(attachments: Iterable[Attachment]) -> list[AttachmentJson]:
     return sorted(
         found, key=lambda each: (each["project"], natural(each["instance"]), natural(each["device"]))
     )
-
-
-def by_name(devices: Iterable[Device]) -> Devices:
-    """Devices by what problems, changes and holds call them."""
-    return {str(each): each for each in devices}
-
-
-def named_json(device: Device | None, known_by: str = "") -> NamedJson:
-    """What tells a device from others. known_by: its identity, which tells it where it is not there."""
-    kind, _, value = known_by.partition(":")
-    if device is None:
-        return {
-            "serial": value if kind == SERIAL.name else "",
-            "model": "",
-            "port": value if kind == PORT.name else "",
-        }
-    return {
-        "serial": next(iter(SERIAL.values(device)), ""),
-        "model": model(device),
-        "port": next(iter(PORT.values(device)), ""),
-    }
 
 
 class FailedJson(TypedDict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypedDict
 
-from hotplugd.app.documents import NamedJson, named_json
+from hotplugd.app.naming import NamedJson, named_json
 from hotplugd.model.values import Device
 from hotplugd.plan.along import takes_nothing
 from hotplugd.plan.desired import wants

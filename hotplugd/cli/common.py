@@ -21,16 +21,16 @@ from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import Place, Reading
 
 if TYPE_CHECKING:
+    from hotplugd.app.cluster_json import HeldJson
     from hotplugd.app.documents import (
         AttachmentJson,
         ChangeJson,
-        HeldJson,
         HoldJson,
-        NamedJson,
         ProblemJson,
         StatusJson,
     )
     from hotplugd.app.in_force import Settings
+    from hotplugd.app.naming import NamedJson
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])

@@ -82,7 +82,8 @@ def _made_up(text: str, rules: RuleSet) -> ExplainJson:
 
 
 def _there(device: str, found: Settings) -> ExplainJson:
-    from hotplugd.app.documents import by_name, explain_json, problem_json
+    from hotplugd.app.documents import explain_json, problem_json
+    from hotplugd.app.naming import by_name
     from hotplugd.app.snapshot import survey, survey_devices
     from hotplugd.host.open_files import holders
     from hotplugd.host.present import listed

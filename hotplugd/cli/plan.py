@@ -35,7 +35,8 @@ def command(config: Path, *, as_json: bool) -> None:
     what it has in force. One that runs is asked what it holds back until when.
     """
     found, by = in_force(config)
-    from hotplugd.app.documents import by_name, change_json, problem_json
+    from hotplugd.app.documents import change_json, problem_json
+    from hotplugd.app.naming import by_name
     from hotplugd.app.snapshot import survey
     from hotplugd.host.present import listed
     from hotplugd.model.ports import ServerError

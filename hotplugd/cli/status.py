@@ -28,7 +28,8 @@ from hotplugd.cli.common import (
 from hotplugd.model.text import counted, plain
 
 if TYPE_CHECKING:
-    from hotplugd.app.documents import ClusterJson, StatusJson
+    from hotplugd.app.cluster_json import ClusterJson
+    from hotplugd.app.documents import StatusJson
     from hotplugd.app.reports import RulesJson
 
 _NOT_RUNNING: Final = 3
@@ -112,7 +113,7 @@ def _rules(document: RulesJson, *, as_json: bool) -> None:
 
 def _cluster(server: str, *, as_json: bool) -> None:
     from hotplugd.app.cluster import cluster
-    from hotplugd.app.documents import cluster_json
+    from hotplugd.app.cluster_json import cluster_json
     from hotplugd.model.ports import ServerError
 
     try:

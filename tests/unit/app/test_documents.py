@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hotplugd.app.documents import by_name, change_json, in_order, named_json, problem_json
+from hotplugd.app.documents import change_json, in_order, problem_json
+from hotplugd.app.naming import by_name, named_json
 from hotplugd.model.problem import Problem
 from hotplugd.plan.change import Attachment
 from hotplugd.plan.planner import plan_instance
