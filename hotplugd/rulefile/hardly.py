@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
+from itertools import chain
 from typing import Final
 
 from hotplugd.model.names import is_instance_name
@@ -44,11 +45,12 @@ _SUBSYSTEM_OF: Final = {
     "camera": "video4linux", "video": "video4linux", "v4l": "video4linux", "storage": "block", "dri": "drm",
 }  # fmt: skip
 # What is special in regular expressions, and is hardly meant in a pattern of udev's.
-_REGEX: Final = re.compile(r"(?:^|[^0-9*?])\.\*|\.\+|\][+{]|\\[dwsDWS]|^\^|\$$|\([^()]*\|[^()]*\)|\)[+*?]$")
-_BRACES: Final = re.compile(r"\{[^{}]*,[^{}]*\}")
+_REGEX: Final = re.compile(r"(?:^|[^0-9*?])\.\*|\.\+|\][+{]|\\[dwsDWS]|^\^|\$$|\([^()|]*\|[^()]*\)|\)[+*?]$")
+_BRACES: Final = re.compile(r"\{[^{},]*,[^{}]*\}")
 _BLANK: Final = re.compile(r"^\s|\s$|\s\||\|\s")
 _GPUS: Final = frozenset({"drm"})
 _MOST_NAMES: Final = 1_000
+_LONGEST: Final = 32
 # What hangs from a USB device has these of it.
 _INHERITED: Final = (ID, VENDOR_ID, PRODUCT_ID, SERIAL)
 
@@ -69,7 +71,7 @@ def hardly(rule: Rule, subsystems: Collection[str] = ()) -> Iterator[Doubt]:
     seen = set[Doubt]()
     for match in matches:
         for test in match.key_tests():
-            for doubt in (*_subsystem(test, subsystems), *_values(test)):
+            for doubt in chain(_subsystem(test, subsystems), _values(test)):
                 if doubt not in seen:
                     seen.add(doubt)
                     yield doubt
@@ -103,7 +105,7 @@ def _subsystem(test: KeyTest, also: Collection[str]) -> Iterator[Doubt]:
     if test.key.name != SUBSYSTEM.name:
         return
     for name in sorted(test.exact - SUBSYSTEMS - frozenset(also)):
-        close = get_close_matches(name.lower(), SUBSYSTEMS, 1, 0.75)
+        close = get_close_matches(name.lower()[:_LONGEST], SUBSYSTEMS, 1, 0.75)
         meant = _SUBSYSTEM_OF.get(name.lower()) or (close[0] if close else "")
         hint = f"did you mean '{meant}'?" if meant else "`hotplugd devices --all` shows those of this host"
         yield f"asks for the subsystem '{quoted(name)}', which Linux does not have", hint

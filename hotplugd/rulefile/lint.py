@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from types import MappingProxyType
 from typing import Final
 
@@ -61,7 +61,8 @@ def lint(
             yield built.source.diagnostic("warning", built.span, message)
             continue
         doubts = (*_doubts(built), *_told_by_the_device(built), *_places(built, controllers))
-        for message, hint in (*doubts, *hardly(built.rule, subsystems)):
+        # One by one: no more are made than are shown.
+        for message, hint in chain(doubts, hardly(built.rule, subsystems)):
             yield built.source.diagnostic("warning", built.span, f"rule '{built.rule.name}' {message}", hint)
         for earlier in index.filed_under(_one_of_each(match)) if built.rule.enabled else ():
             comparisons += 1
