@@ -89,6 +89,16 @@ def _named(holder: Want | str) -> str:
     return f"{holder.device} ({', '.join(told)})"
 
 
+def _same_serial(want: Want, holder: Want | str) -> str:
+    """That two devices have one serial number, where that is why both have one place; or empty."""
+    own = SERIAL.values(want.device)[:1]
+    if isinstance(holder, str) or not own or own != SERIAL.values(holder.device)[:1]:
+        return ""
+    if hardware(want.device).syspath == hardware(holder.device).syspath:
+        return ""
+    return f"; two devices have the serial '{quoted(own[0])}'"
+
+
 class _Planner:
     """A plan in the making, for one instance."""
 
@@ -279,7 +289,7 @@ class _Planner:
             if holder := self._taken.get(link) or self._foreign.get(link):
                 leads = isinstance(holder, Want) and link in holder.links
                 where = f"already leads to {_named(holder)}" if leads else f"is where {_named(holder)} is"
-                return f"the link {link} in {who} {where}"
+                return f"the link {link} in {who} {where}{_same_serial(want, holder)}"
         return ""
 
     def _share(self, want: Want, actual: Entry | None, other: str) -> None:

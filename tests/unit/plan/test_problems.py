@@ -26,6 +26,7 @@ from tests.support.devices import (
     phone,
     rule,
     ruleset,
+    wanted,
 )
 
 ONE = console(1)
@@ -121,6 +122,17 @@ def test_a_link_that_two_devices_want_names_where_it_leads() -> None:
     found = [want for each in (ONE, console(2, born=2)) for want in wants(rules, each).wants]
     message = "the link /dev/l in box already leads to /dev/ttyUSB1 (rule 'r', serial 'A5001', port 2-1)"
     assert plan_instance(BOX, box(), found, None).problems == (Problem("/dev/ttyUSB2", "r", message),)
+
+
+def test_a_link_that_two_of_one_serial_want_says_that() -> None:
+    twins = [phone(1, "FT0006"), phone(2, "FT0006")]
+    rules = ruleset(rule("{port: '1-*'}", "{to: box, link: '/dev/by-{serial}'}"))
+    found = plan_instance(BOX, box(), wanted(rules, *twins), None)
+    (problem,) = found.problems
+    assert problem.message == (
+        "the link /dev/by-FT0006 in box already leads to /dev/bus/usb/001/001 (rule 'r', serial 'FT0006', "
+        "port 1-1); two devices have the serial 'FT0006'"
+    )
 
 
 def test_an_entry_of_our_name_that_is_not_ours_is_to_be_removed_by_hand() -> None:
