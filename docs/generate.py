@@ -15,7 +15,7 @@ from typing import Final, is_typeddict
 import click
 
 from hotplugd import cli
-from hotplugd.app import documents, topology
+from hotplugd.app import cluster_json, documents, naming, reports, topology, tried
 from hotplugd.app.systemd import MESSAGE_IDS
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -32,15 +32,20 @@ def json_page() -> str:
         "",
         _MADE,
         "",
-        "All commands but `run`, `suggest` and `detach` take `--json`. The keys stay: later versions add",
-        "some, and rename or remove none. `list[X]` is an array; `X | None` may be null.",
+        "All commands but `run`, `record`, `detach` and `help` take `--json`. The keys stay: later versions",
+        "add some, and rename or remove none. `list[X]` is an array; `X | None` may be null.",
     ]
-    kinds = {**vars(documents), **vars(topology)}
-    for name, kind in kinds.items():
+    for name, kind in _types().items():
         if is_typeddict(kind):
             lines += ["", f"## {name.removesuffix('Json')}", "", _paragraphs(inspect.getdoc(kind) or ""), ""]
             lines += ["| key | type |", "|---|---|", *_keys(kind)]
     return "\n".join((*lines, ""))
+
+
+def _types() -> Mapping[str, type]:
+    modules = (naming, documents, cluster_json, reports, topology, tried)
+    found = (item for module in modules for item in vars(module).items())
+    return {name: kind for name, kind in found if isinstance(kind, type)}
 
 
 def _keys(kind: type) -> Iterator[str]:

@@ -14,13 +14,15 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 _LINE: Final = 256
 _PATIENCE: Final = 5.0
+# Of a question whose answer is an awaitable: a reload reads files.
+_LONG: Final = 90.0
 _CREDENTIALS: Final = struct.Struct("3i")
 _ANSWER_MOST: Final = 64 << 20
 _CLIENTS: Final = 16
@@ -36,7 +38,10 @@ class NotRunning(ControlError):
 
 @asynccontextmanager
 async def serve(path: Path, questions: Mapping[str, Callable[[], object]]) -> AsyncIterator[None]:
-    """Answer these questions on a socket at `path`. Raises ControlError where it cannot be made."""
+    """Answer these questions on a socket at `path`. Raises ControlError where it cannot be made.
+
+    questions  by name, what gives the answer, or an awaitable of it
+    """
     listening = _listen(path)
     inode = os.stat(path).st_ino
     clients: set[asyncio.Task[None]] = set()
@@ -44,8 +49,8 @@ async def serve(path: Path, questions: Mapping[str, Callable[[], object]]) -> As
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with suppress(TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
-                async with asyncio.timeout(_PATIENCE):
-                    await _answer(reader, writer, questions)
+                async with asyncio.timeout(_PATIENCE) as limit:
+                    await _answer(reader, writer, questions, limit)
         finally:
             writer.transport.abort()
 
@@ -70,15 +75,22 @@ async def serve(path: Path, questions: Mapping[str, Callable[[], object]]) -> As
                 os.unlink(path)
 
 
-def ask(path: Path, question: str) -> dict[str, object]:
-    """The daemon's answer. Blocks, for a few seconds at most. Raises NotRunning, ControlError."""
+def ask(path: Path, question: str, *, long: bool = False) -> dict[str, object]:
+    """The daemon's answer. Blocks, for a few seconds at most. Raises NotRunning, ControlError.
+
+    long  the daemon may have to work for it: blocks for a minute and a half at most
+    """
+    patience = _LONG if long else _PATIENCE
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-        until = time.monotonic() + _PATIENCE
-        channel.settimeout(_PATIENCE)
+        until = time.monotonic() + patience
+        channel.settimeout(patience)
         try:
             channel.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
-            raise NotRunning(f"no hotplugd answers on {path}") from None
+            raise NotRunning(
+                f"hotplugd is not running (nobody answers on {path}); what is attached stays attached; "
+                f"`systemctl status hotplugd` says why it ended"
+            ) from None
         except OSError as error:
             raise ControlError(f"cannot connect to {path}: {error.strerror or error}") from error
         try:
@@ -98,7 +110,10 @@ def ask(path: Path, question: str) -> dict[str, object]:
 
 
 async def _answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, questions: Mapping[str, Callable[[], object]]
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    questions: Mapping[str, Callable[[], object]],
+    limit: asyncio.Timeout,
 ) -> None:
     channel = writer.get_extra_info("socket")
     raw = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -109,11 +124,16 @@ async def _answer(
     else:
         line = (await reader.readuntil(b"\n")).decode("ascii", "replace").strip()
         question = questions.get(line)
-        document = (
-            {"answer": question()}
-            if question is not None
-            else {"error": f"unknown question; known: {', '.join(questions)}"}
-        )
+        if question is None:
+            document = {"error": f"unknown question; known: {', '.join(questions)}"}
+        else:
+            answer = question()
+            if isinstance(answer, Awaitable):
+                loop = asyncio.get_running_loop()
+                limit.reschedule(loop.time() + _LONG)
+                answer = await answer
+                limit.reschedule(loop.time() + _PATIENCE)
+            document = {"answer": answer}
     writer.write(json.dumps(document).encode())
     writer.write_eof()
     await writer.drain()

@@ -9,8 +9,8 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,20 +20,19 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.app import settings as configuration
-from hotplugd.app import systemd
+from hotplugd.app import answers, systemd
 from hotplugd.app.control import ControlError, serve
-from hotplugd.app.documents import HoldJson, StatusJson, attachment_json, change_json, hold_json, problem_json
-from hotplugd.app.session import Session
+from hotplugd.app.documents import StatusJson
+from hotplugd.app.in_force import Settings, load, texts
+from hotplugd.app.once import tell_defect
+from hotplugd.app.reports import ReloadJson, RulesJson, reload_json
+from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
 from hotplugd.host.slots import AlreadyRunning
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
-from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.discover import Place, Reading
-from hotplugd.rulefile.load import load as load_rules
-from hotplugd.rules.ruleset import RuleSet
+from hotplugd.rulefile.discover import Place
 from hotplugd.server.discover import find_server
 
 # How often the service manager is told how things are, in seconds, where it does not ask for more.
@@ -45,28 +44,6 @@ _LOAD: Final = 60.0
 _RELOADS: Final = (10, 0.5)
 _PAUSES: Final = (0.2, 10.0)
 _CALM: Final = 10.0
-_DAY: Final = 86400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the daemon runs by, and everything that its files are told off for."""
-
-    config: Config
-    rules: RuleSet
-    diagnostics: tuple[Diagnostic, ...] = ()
-
-    @property
-    def errors(self) -> tuple[Diagnostic, ...]:
-        """The diagnostics that are errors: with any, these settings are not to be used."""
-        return tuple(each for each in self.diagnostics if each.severity == "error")
-
-
-def load(path: Path, reading: Reading = lambda _: None) -> Settings:
-    """The settings of a configuration file and the rules that it names. Raises nothing."""
-    config, wrong = configuration.load(path, reading)
-    loaded = load_rules(config.rules, reading=reading)
-    return Settings(config, loaded.rules, (*wrong, *loaded.diagnostics))
 
 
 class Daemon:
@@ -93,6 +70,9 @@ class Daemon:
         self._again = asyncio.Event()
         self._stop = asyncio.Event()
         self._reloads = asyncio.Queue[None](1)
+        # Those who wait for what comes of a reload that has not begun.
+        self._waiting: list[asyncio.Future[ReloadJson]] = []
+        self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._defect = False
         self._short_at = float("-inf")
 
@@ -145,7 +125,13 @@ class Daemon:
         """Sessions by one configuration, until it is another."""
         async with AsyncExitStack() as undo:
             if not self._dry_run:
-                await undo.enter_async_context(serve(config.control, {"status": self.status}))
+                questions = {
+                    "status": self._status,
+                    "rules": self._rules,
+                    "settings": self._texts,
+                    "reload": self._reload,
+                }
+                await undo.enter_async_context(serve(config.control, questions))
             address = await self._find(config.server)
             if address is not None:
                 await self._one(address)
@@ -202,22 +188,34 @@ class Daemon:
             await asyncio.sleep(max(pace.due - loop.time(), 0.0))
             pace.done(loop.time())
             systemd.notify(systemd.reloading())
+            before, waiting, self._waiting = self._settings.rules, self._waiting, []
             settings = await self._read(threads, place)
             if settings is not None:
                 # Once, for as long as they say the same.
                 for each in settings.diagnostics if settings.diagnostics != told else ():
-                    where = f"{each.file}:{each.line}:{each.column}"
-                    self._log.warning(f"reload.{each.severity}", place=where, reason=each.message)
+                    self._log.warning(f"reload.{each.severity}", place=each.place, reason=each.message)
                 told = settings.diagnostics
                 if settings.errors:
                     first = settings.errors[0]
                     self._refuse(
                         f"{counted(len(settings.errors), 'error')} in the files, the first: "
-                        f"{first.file}:{first.line}:{first.column}: {first.message}"
+                        f"{first.place}: {first.message}"
                     )
                 else:
                     self._take(settings)
+            diagnostics = settings.diagnostics if settings is not None else ()
+            outcome = reload_json(before, self._settings.rules, diagnostics, self._reload_problem)
+            for asked in waiting:
+                if not asked.done():
+                    asked.set_result(outcome)
             systemd.notify("READY=1\n" + self._summary())
+
+    async def _reload(self) -> ReloadJson:
+        """Read the files again, and say what came of it."""
+        asked: asyncio.Future[ReloadJson] = asyncio.get_running_loop().create_future()
+        self._waiting.append(asked)
+        self._on_hangup()
+        return await asked
 
     async def _read(self, threads: Threads, place: Place) -> Settings | None:
         """What the files say; None where they cannot be read. place: where a thread is that reads them."""
@@ -256,7 +254,7 @@ class Daemon:
             # Nobody can connect to the control socket now; asyncio tries again every second.
             self._say_short(str(error))
             return
-        _tell_defect(self._log, context)
+        tell_defect(self._log, context)
         self._defect = True
         self._stop.set()
 
@@ -290,78 +288,22 @@ class Daemon:
         return f"STATUS={attached} attached, {counted(wrong, 'problem')}, {who}"
 
     def _problems(self) -> list[Problem]:
-        own = [text for text in (self._reload_problem, self._retry.message) if text]
+        away = f"{self._retry.message}; {TRIED_AGAIN}" if self._retry.message else ""
+        own = [text for text in (self._reload_problem, away) if text]
         found = [Problem("", "", text) for text in own]
         return found + (self._session.problems() if self._session is not None else [])
 
-    @staticmethod
-    def _holds(session: Session) -> list[HoldJson]:
-        now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
+    def _texts(self) -> Mapping[str, object]:
+        return texts(self._path, self._settings)
 
-        def at(until: float) -> str:
-            return (clock + timedelta(seconds=min(until - now, _DAY))).isoformat(timespec="seconds")
+    def _rules(self) -> RulesJson:
+        return answers.rules(self._settings.rules, self._session, self._since)
 
-        return [hold_json(each, at(each.wait.until)) for each in session.held()]
-
-    def status(self) -> StatusJson:
-        """What `hotplugd status --json` shows."""
-        session = self._session
-        server = session.server if session is not None else None
-        known = session.reconciler if session is not None else None
-        return {
-            "ready": self._ready,
-            "server": {
-                "address": session.address if session is not None else "",
-                "software": server.software if server is not None else "",
-                "version": server.version if server is not None else "",
-                "connected": session is not None and session.connected,
-            },
-            "rules": len(self._settings.rules.rules),
-            "devices": known.devices if known else 0,
-            "attachments": [attachment_json(each) for each in known.attachments()] if known else [],
-            "pending": [change_json(each) for each in known.pending()] if known else [],
-            "holds": self._holds(session) if session is not None else [],
-            "problems": [problem_json(each) for each in self._problems()],
-            "failed_reloads": self._failed_reloads,
-            "lost_events": session.lost_events if session is not None else 0,
-        }
-
-
-def _tell_defect(log: FilteringBoundLogger, context: Mapping[str, object]) -> None:
-    error = context.get("exception")
-    reason = str(context.get("message"))
-    log.critical("defect", reason=reason, exc_info=error if isinstance(error, BaseException) else None)
-
-
-async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bool = False) -> int:
-    """Do once what the daemon does all the time. Returns 0 where all is as it should be then, else 1.
-
-    Raises ServerError where no server is found, and what `Session.run` raises.
-    """
-    config = settings.config
-    address = find_server(config.server, os.environ)
-    session = Session(address, settings.rules, log, config, dry_run=dry_run)
-    loop = asyncio.get_running_loop()
-    defects: list[Mapping[str, object]] = []
-
-    def on_defect(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
-        _tell_defect(log, context)
-        defects.append(context)
-
-    loop.set_exception_handler(on_defect)
-    work, tried = loop.create_task(session.run()), loop.create_task(session.tried.wait())
-    try:
-        await asyncio.wait({work, tried}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            await work
-        problems = session.problems()
-        # Those of a device were logged when they were met.
-        for each in problems:
-            if not each.device:
-                log.error("instance.problem", reason=each.message)
-        left = [] if dry_run else session.reconciler.pending()
-        return 1 if problems or left or defects else 0
-    finally:
-        work.cancel()
-        tried.cancel()
-        await asyncio.gather(work, tried, return_exceptions=True)
+    def _status(self) -> StatusJson:
+        return answers.status(
+            self._settings.rules,
+            self._session,
+            self._problems(),
+            ready=self._ready,
+            failed_reloads=self._failed_reloads,
+        )

@@ -13,13 +13,15 @@ from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
-from hotplugd.host.slots import Links, Notes, lock
+from hotplugd.host.slots import Links, Notes, leave_nothing, lock, was_alone
+from hotplugd.host.udev_rules import Leave
 from hotplugd.model import entry as entries
-from hotplugd.model.ports import Busy, Gone, Refused, ServerError
+from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Instance, InstanceName, Link
 from hotplugd.plan.change import Change
+from hotplugd.plan.nic_entries import told_of_stuck
 from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.orphans import Orphans
 from hotplugd.server.client import Lxd
@@ -42,6 +44,7 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
     notes, links = Notes(address), Links(address)
     unsealed: list[Problem] = []
     seals = Seals(Sealer(threads, config.seal, address), opener, inspector.node, unsealed.append)
+    leave = Leave(threads, config.udev_rules) if config.udev_rules is not None else None
     with lock(address):
         notes.read()
         links.read()
@@ -55,6 +58,7 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
             inspector.close()
             seals.close()
             opener.close()
+        hidden = False
         for name in {*notes.names(), *links.names()}:
             try:
                 await lxd.get(name)
@@ -62,19 +66,41 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
                 notes.note(name, ())
                 links.note(name, {})
             except ServerError:
-                continue  # it is none that we may see
-    return [each for gone, _ in results for each in gone], [
-        *(
-            Problem(
-                "",
-                "",
-                f"project '{quoted(project)}' cannot be listed, and nothing was taken out there: {why}",
-            )
-            for project, why in lxd.unlisted.items()
-        ),
-        *(each for _, left in results for each in left),
-        *unsealed,
-    ]
+                hidden = True  # it is none that we may see
+        gone = [each for some, _ in results for each in some]
+        left = [
+            *(_unlisted(*each) for each in lxd.unlisted.items()),
+            *(each for _, some in results for each in some),
+            *unsealed,
+        ]
+        if not left:
+            left += await _leave_nothing(address, gone, leave, alone=not hidden and was_alone(address))
+    return gone, left
+
+
+def _unlisted(project: str, why: str) -> Problem:
+    message = f"project '{quoted(project)}' cannot be listed, and nothing was taken out there: {why}"
+    return Problem("", "", message)
+
+
+async def _leave_nothing(
+    address: str, gone: list[Change], leave: Leave | None, *, alone: bool
+) -> list[Problem]:
+    """Take away what is on the host, once everything is out. Returns what could not be taken away.
+
+    alone  whether nobody else has entries that need any of it
+    """
+    slots = [slot for each in gone if entries.is_slot(slot := entries.slot_of(each.entry))]
+    try:
+        leave_nothing(address, slots, alone=alone)
+        if leave is not None and alone:
+            await leave.clear()
+    except OSError as error:
+        return [Problem("", "", f"everything is out, and files of ours are left on the host: {error}")]
+    finally:
+        if leave is not None:
+            leave.close()
+    return []
 
 
 async def _one(
@@ -92,6 +118,13 @@ async def _one(
             await lxd.clear(instance.id, [each.entry for each in half])
     except Gone:
         return [], []
+    except Stuck as error:
+        stuck = [each for each in removals if each.entry.name in error.entries or len(removals) == 1]
+        told = [
+            Problem(each.device, each.rule, told_of_stuck(each.entry, instance.id, str(error)))
+            for each in stuck
+        ]
+        return [], told or [Problem("", "", f"{instance.id}: {error}")]
     except ServerError as error:
         return [], [Problem("", "", f"{instance.id}: {error}")]
     orphans.cleared(half)

@@ -10,22 +10,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypedDict, cast
 
 from hotplugd.aio.backoff import NEVER
-from hotplugd.app.cluster import Cluster
+from hotplugd.app.naming import NONE, Devices, NamedJson, by_name, named_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
-from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
+from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
-from hotplugd.model.text import quoted
+from hotplugd.model.text import natural, quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.change import Attachment, Change
-from hotplugd.plan.identity import identity
+from hotplugd.plan.fates import Fates
+from hotplugd.plan.identity import identity, model
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.holds import Held
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
 from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 from hotplugd.rules.ruleset import Rule, Verdict
 
 
-class ProblemJson(TypedDict):
+class ProblemJson(NamedJson):
     """device and rule are empty where none is concerned."""
 
     device: str
@@ -33,7 +35,7 @@ class ProblemJson(TypedDict):
     message: str
 
 
-class ChangeJson(TypedDict):
+class ChangeJson(NamedJson):
     """action: add, update, repair or remove. entry: the device entry's name in the instance.
 
     location: as in AttachmentJson; empty for what goes.
@@ -50,7 +52,20 @@ class ChangeJson(TypedDict):
     location: str
 
 
-class AttachmentJson(TypedDict):
+class PlaceJson(TypedDict):
+    """Where a device should go. link: several are parted by blanks. mode, owner (`user:group`): empty where
+    the rule does not say.
+    """
+
+    project: str
+    instance: str
+    path: str
+    link: str
+    mode: str
+    owner: str
+
+
+class AttachmentJson(NamedJson, PlaceJson):
     """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run.
 
     location: the hub's port where that has a name, else empty.
@@ -59,9 +74,6 @@ class AttachmentJson(TypedDict):
     device: str
     identity: str
     rule: str
-    project: str
-    instance: str
-    path: str
     since: str
     verified: bool | None
     location: str
@@ -76,10 +88,10 @@ class ServerJson(TypedDict):
     connected: bool
 
 
-class HoldJson(TypedDict):
-    """What has to wait. until: ISO 8601; null where not a time but `event` ends it. project, instance: in
-    which it would be done; empty for a device that is held off wherever it would go. place: empty, or the
-    syspath at which every device is held off.
+class HoldJson(NamedJson):
+    """What has to wait. until: ISO 8601; null where not a time but `event` ends it.
+    project, instance: in which it would be done; empty for a device that is held off wherever it would go.
+    place: empty, or the syspath at which every device is held off.
     """
 
     device: str
@@ -110,74 +122,21 @@ class StatusJson(TypedDict):
     lost_events: int
 
 
-class MemberJson(TypedDict):
-    """A cluster member. status: the server's word for it. unknown: `project/name` of instances that nobody
-    can tell of while it is away.
+def problem_json(problem: Problem, devices: Devices = NONE) -> ProblemJson:
+    """A problem, as `plan`, `explain` and `status` have it. devices: as `by_name` gives them."""
+    named = named_json(devices.get(problem.device))
+    return {**named, "device": problem.device, "rule": problem.rule, "message": problem.message}
+
+
+def hold_json(held: Held, until: str, devices: Devices = NONE) -> HoldJson:
+    """What has to wait, as `plan`, `explain` and `status` have it.
+
+    until    the time that the wait says
+    devices  as `by_name` gives them
     """
-
-    name: str
-    status: str
-    message: str
-    unknown: list[str]
-
-
-class HeldJson(TypedDict):
-    """An entry of ours. member: empty where there is no cluster. path: as in AttachmentJson."""
-
-    member: str
-    project: str
-    instance: str
-    device: str
-    identity: str
-    rule: str
-    path: str
-    since: str
-
-
-class ClusterJson(TypedDict):
-    """`status --cluster --json`. members: empty where there is no cluster."""
-
-    members: list[MemberJson]
-    attachments: list[HeldJson]
-
-
-def cluster_json(found: Cluster) -> ClusterJson:
-    """What `status --cluster` shows."""
-    return {
-        "members": [
-            {
-                "name": each.name,
-                "status": each.status,
-                "message": each.message,
-                "unknown": [mark_for(name) for member, name in found.unknown if member == each.name],
-            }
-            for each in found.members
-        ],
-        "attachments": [
-            {
-                "member": each.member,
-                "project": each.instance.project,
-                "instance": each.instance.name,
-                "device": each.entry.config.get(MARK_NODE, ""),
-                "identity": each.entry.config.get(MARK_DEVICE, ""),
-                "rule": each.entry.config.get(MARK_RULE, ""),
-                "path": place_of(each.entry),
-                "since": each.entry.config.get(MARK_SINCE, ""),
-            }
-            for each in found.held
-        ],
-    }
-
-
-def problem_json(problem: Problem) -> ProblemJson:
-    """A problem, as `plan`, `explain` and `status` have it."""
-    return {"device": problem.device, "rule": problem.rule, "message": problem.message}
-
-
-def hold_json(held: Held, until: str) -> HoldJson:
-    """What has to wait, as `plan`, `explain` and `status` have it. until: the time that the wait says."""
     timed = held.wait.until != NEVER and not held.wait.event
     return {
+        **named_json(devices.get(held.device)),
         "device": held.device,
         "rule": held.rule,
         "project": held.instance.project if held.instance is not None else "",
@@ -189,9 +148,14 @@ def hold_json(held: Held, until: str) -> HoldJson:
     }
 
 
-def change_json(change: Change) -> ChangeJson:
-    """A change, as `plan`, `explain` and `status` have it."""
+def change_json(change: Change, devices: Devices = NONE) -> ChangeJson:
+    """A change, as `plan`, `explain` and `status` have it. devices: as `by_name` gives them."""
+    device = change.want.device if change.want is not None else devices.get(change.device)
+    # Another may have the node by now.
+    if device is not None and change.want is None and identity(device) != change.identity:
+        device = None
     return {
+        **named_json(device, change.identity),
         "action": change.action,
         "project": change.instance.project,
         "instance": change.instance.name,
@@ -208,16 +172,23 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
     """An attachment, as `explain` and `status` have it."""
     want = attachment.want
     return {
+        **named_json(want.device),
+        **_place(want),
         "device": str(want.device),
         "identity": identity(want.device),
         "rule": want.rule.name,
-        "project": want.instance.project,
-        "instance": want.instance.name,
-        "path": want.target,
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
         "location": want.location,
     }
+
+
+def in_order(attachments: Iterable[Attachment]) -> list[AttachmentJson]:
+    """Attachments by instance and device, as people count."""
+    found = map(attachment_json, attachments)
+    return sorted(
+        found, key=lambda each: (each["project"], natural(each["instance"]), natural(each["device"]))
+    )
 
 
 class FailedJson(TypedDict):
@@ -229,20 +200,16 @@ class FailedJson(TypedDict):
 
 
 class VerdictJson(TypedDict):
-    """What a rule says to a device. failed: null where it matches."""
+    """What a rule says to a device. failed: null where it matches. enabled: false where the rule is switched
+    off, and takes no device though it may match.
+    """
 
     name: str
     file: str
     line: int
     failed: FailedJson | None
-
-
-class PlaceJson(TypedDict):
-    """Where a device should go."""
-
-    project: str
-    instance: str
-    path: str
+    description: str
+    enabled: bool
 
 
 class ValuesJson(TypedDict, total=False):
@@ -266,7 +233,8 @@ class ValuesJson(TypedDict, total=False):
 
 
 class DeviceJson(ValuesJson):
-    """`devices --json` is a list of these.
+    """`devices --json` is a list of these. model: as udev has it, or empty. instances: that have it, as the
+    running daemon says; missing: that should have it and do not. Both are empty in `explain --json`.
 
     rule: the one that takes the device, be it to ignore it; null where none does. parents: the devices above,
     the nearest first.
@@ -275,7 +243,10 @@ class DeviceJson(ValuesJson):
     device: str
     rule: str | None
     identity: str
+    model: str
     syspath: str
+    instances: list[str]
+    missing: list[str]
     parents: list[ValuesJson]
 
 
@@ -288,11 +259,12 @@ class HolderJson(TypedDict):
 
 
 class ExplainJson(DeviceJson):
-    """`explain --json`. rules: in order, up to the first that matches, which is `rule`.
+    """`explain --json`. rules: in order, up to the first that takes it, which is `rule`.
 
     holds: what the running daemon says of it, if one runs.
     along: the device above that it goes along with, by `with` in that one's rule, which is `rule`; or null.
     warnings: what is doubtful about the rule that takes it, on this host.
+    by: `files`, or `daemon` where these have errors and it is what the running daemon has in force.
     """
 
     rules: list[VerdictJson]
@@ -305,17 +277,23 @@ class ExplainJson(DeviceJson):
     problems: list[ProblemJson]
     holders: list[HolderJson]
     warnings: list[str]
+    by: str
 
 
-def device_json(device: Device, rule: Rule | None, keys: Iterable[MatchKey] = KEYS) -> DeviceJson:
-    """A device with every value that a rule can match on, and the rule that takes it."""
+def device_json(
+    device: Device, rule: Rule | None, keys: Iterable[MatchKey] = KEYS, where: Fates | None = None
+) -> DeviceJson:
+    """A device with every value that a rule can match on, the rule that takes it, and where it is."""
     keys = tuple(keys)
     return {
         **_values(device, keys),
         "device": str(device),
         "rule": rule.name if rule is not None else None,
         "identity": identity(device),
+        "model": model(device),
         "syspath": device.syspath,
+        "instances": [*where.instances] if where is not None else [],
+        "missing": [*where.missing] if where is not None else [],
         "parents": [_values(above, keys) for above in device.ancestors()],
     }
 
@@ -338,18 +316,30 @@ def explain_json(
         "rules": [_verdict(each) for each in verdicts],
         "along": str(fate.wants.anchor) if fate.wants.anchor is not None else None,
         "ignored": rule is not None and rule.attach is None,
-        "wants": [
-            {"project": each.instance.project, "instance": each.instance.name, "path": each.target}
-            for each in fate.wants.wants
-        ],
+        "wants": [_place(each) for each in fate.wants.wants],
         "attachments": [attachment_json(each) for each in fate.attachments],
         "changes": [change_json(each) for each in fate.changes],
         "holds": [],
-        "problems": [problem_json(each) for each in fate.problems],
+        "problems": [problem_json(each, by_name([device])) for each in fate.problems],
         "holders": [
             {"pid": each.pid, "command": each.command, "instance": each.instance} for each in holding
         ],
         "warnings": [*_warnings(device, rule, controllers)],
+        "by": "files",
+    }
+
+
+def _place(want: Want) -> PlaceJson:
+    attach = want.attach
+    user = attach.user or ("" if attach.uid is None else str(attach.uid))
+    group = attach.group or ("" if attach.gid is None else str(attach.gid))
+    return {
+        "project": want.instance.project,
+        "instance": want.instance.name,
+        "path": want.target,
+        "link": " ".join(want.links),
+        "mode": attach.mode or "",
+        "owner": f"{user}:{group}" if user or group else "",
     }
 
 
@@ -370,6 +360,8 @@ def _verdict(verdict: Verdict) -> VerdictJson:
         "name": verdict.rule.name,
         "file": verdict.rule.file,
         "line": verdict.rule.line,
+        "description": verdict.rule.description,
+        "enabled": verdict.rule.enabled,
         "failed": None
         if failed is None
         else {"key": failed.key, "wanted": failed.wanted, "found": failed.found},

@@ -5,19 +5,21 @@ Read with the same decoder as the rules, so that its errors have their places an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
 from hotplugd.model.text import quoted
 from hotplugd.reconcile.hold_off import MOST
 from hotplugd.rulefile.complaint import Complaint
-from hotplugd.rulefile.decode import Decoder
-from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.decode import Decoder, Field
+from hotplugd.rulefile.diagnostics import Diagnostic, Related
 from hotplugd.rulefile.discover import DEFAULT_FOLDERS, Reading, not_utf8, read
 from hotplugd.rulefile.grammar import Key, Table
-from hotplugd.rulefile.parse import Source, YamlNode, YamlScalar, parse_yaml
+from hotplugd.rulefile.parse import Source, YamlNode, YamlScalar, YamlSequence, parse_yaml
 
 DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
 CONTROL: Final = Path("/run/hotplugd/control.sock")
@@ -26,6 +28,7 @@ SEAL: Final = Path("/run/hotplugd-seal.sock")
 ROOTS: Final = Path("/run/hotplugd-roots.sock")
 UDEV_RULES: Final = Path("/run/udev/rules.d")
 _NOWHERE: Final = "none"
+_UNNAMED: Final[Mapping[str, Related]] = MappingProxyType({})
 _MOST_DIGITS: Final = 5
 _LONGEST_SOCKET: Final = 107  # unix(7): sun_path
 
@@ -37,6 +40,9 @@ class Config:
     server is `auto`, a socket's path, or an https URL. udev_rules: where to write what tells the host's
     software to leave alone what goes into instances; None for nowhere. most_plugs: how often a device may be
     plugged in within two minutes before it is held off; 0 for no limit.
+
+    named  where in the file each of `rules` stands
+    text   what the file has in it; empty where there is none
     """
 
     server: str = "auto"
@@ -47,6 +53,8 @@ class Config:
     roots: Path = ROOTS
     udev_rules: Path | None = UDEV_RULES
     most_plugs: int = MOST
+    named: Mapping[str, Related] = field(default_factory=lambda: _UNNAMED, compare=False, repr=False)
+    text: str = field(default="", compare=False, repr=False)
 
 
 def _server(text: str) -> Complaint | None:
@@ -113,10 +121,18 @@ def load(path: Path, reading: Reading = lambda _: None) -> tuple[Config, tuple[D
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         return Config(), (not_utf8(raw, str(path), error),)
-    source = Source.of(str(path), text.removeprefix("\ufeff"))
+    return parse(text, str(path))
+
+
+def parse(text: str, file: str) -> tuple[Config, tuple[Diagnostic, ...]]:
+    """What the text of a configuration says, and what is wrong with it. file: what diagnostics call it.
+
+    Where something is wrong, the rest of what it says counts.
+    """
+    source = Source.of(file, text.removeprefix("\ufeff"))
     root, wrong = parse_yaml(source)
     decoder = Decoder(source)
-    config = _read(decoder, root)
+    config = replace(_read(decoder, root), text=text)
     return config, tuple(sorted((*wrong, *decoder.diagnostics), key=lambda each: (each.line, each.column)))
 
 
@@ -142,4 +158,22 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
         Path(roots) if roots else config.roots,
         None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
         int(most) if most else config.most_plugs,
+        _named(decoder.source, fields["rules"]) if "rules" in fields else config.named,
+    )
+
+
+def _named(source: Source, field: Field) -> Mapping[str, Related]:
+    items = field.value.items if isinstance(field.value, YamlSequence) else (field.value,)
+    return {
+        each.text: source.related(each.span, "the configuration names it here")
+        for each in items
+        if isinstance(each, YamlScalar)
+    }
+
+
+def traced(config: Config, diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Diagnostics about rules. Those about a whole file or folder get the place where it is named."""
+    return tuple(
+        replace(each, related=config.named[each.file]) if each.whole and each.file in config.named else each
+        for each in diagnostics
     )

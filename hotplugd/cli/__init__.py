@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from hotplugd import __version__
+from hotplugd.model.text import quoted
 
 _COMMANDS: Final = {
     "run": "Attach devices as they come: the daemon.",
@@ -21,12 +22,24 @@ _COMMANDS: Final = {
     "plan": "Say what the daemon would change now.",
     "explain": "Say where a device goes, and why.",
     "topology": "Draw USB hubs and ports: what is where, and what is free.",
-    "suggest": "Print rules' sections for what is plugged in.",
+    "suggest": "Suggest a rule for a device, or names for hubs and ports.",
     "status": "Ask the running daemon how things are.",
+    "health": "Say whether the daemon does its work, for probes.",
+    "reload": "Have the daemon read its files again.",
+    "test": "Test rules by devices and where they must go.",
+    "record": "Write down the devices that are there, to try rules by.",
     "detach": "Take everything of ours out of every instance.",
+    "help": "Show what a command does, and its options.",
 }
 # Nobody types these.
 _HIDDEN: Final = ("inject", "roots", "seal", "udevrules")
+
+
+def unknown(name: str) -> str:
+    """What to say where there is no command of that name. Printable."""
+    close = get_close_matches(name, _COMMANDS, 1)
+    hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(_COMMANDS)}"
+    return f"no command '{quoted(name)}'; {hint}"
 
 
 class _Lazy(click.Group):
@@ -48,10 +61,8 @@ class _Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and self.get_command(ctx, args[0]) is None and args[0].isidentifier():
-            close = get_close_matches(args[0], _COMMANDS, 1)
-            hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(_COMMANDS)}"
-            ctx.fail(f"no command '{args[0]}'; {hint}")
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(unknown(args[0]))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

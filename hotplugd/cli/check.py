@@ -3,53 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from hotplugd.app import settings as configuration
-from hotplugd.cli.common import patiently, print_json, show, with_config, with_json
-from hotplugd.host.sysfs import usb_controllers, usb_hubs
+from hotplugd.cli.common import (
+    NAMED,
+    fail,
+    names_of,
+    patiently,
+    print_json,
+    say,
+    show,
+    table,
+    with_config,
+    with_json,
+)
+from hotplugd.host.sysfs import subsystems, usb_controllers, usb_hubs
 from hotplugd.model.text import counted, plain, quoted
 from hotplugd.rulefile.bus_numbers import usb3_halves
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import others_in
 from hotplugd.rulefile.load import load
 
+if TYPE_CHECKING:
+    from hotplugd.app.tried import TriedJson
+    from hotplugd.rules.ruleset import RuleSet
+
 _MOST: Final = 5
 
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[PATH]...")
+@click.option(
+    "--devices",
+    "record",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Also say what each device of a record would get, which `hotplugd record` writes.",
+)
+@click.option("--strict", is_flag=True, help="Take warnings for errors.")
 @with_config
 @with_json
-def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
+def command(
+    paths: tuple[Path, ...], record: Path | None, config: Path, *, strict: bool, as_json: bool
+) -> None:
     """Check rule files and folders, or else the configuration and the rules that it names.
 
     Needs no daemon, no server and no root. Shows every error of every file at once. Exit code 1 if there
-    are errors; warnings alone are fine. Where this host has several USB controllers, ports are warned about,
-    and so are hubs that are given by the path of their USB 3 half.
+    are errors; warnings alone are fine, but with --strict. Warns of what can never match, can hardly match,
+    or does what hardly anybody means; where this host has several USB controllers, of ports, and of hubs
+    that are given by the path of their USB 3 half.
     """
-    wrong: tuple[Diagnostic, ...] = ()
+    found, wrong = configuration.Config(), tuple[Diagnostic, ...]()
     if not paths:
         found, wrong = patiently(partial(configuration.load, config))
         paths = found.rules
     controllers = usb_controllers()
     halves = usb3_halves(usb_hubs(), controllers)
-    loaded = patiently(partial(load, paths, controllers, halves=halves))
-    diagnostics = (*wrong, *loaded.diagnostics)
+    loaded = patiently(partial(load, paths, controllers, halves=halves, subsystems=subsystems()))
+    diagnostics = (*wrong, *configuration.traced(found, loaded.diagnostics))
+    if strict:
+        diagnostics = tuple(replace(each, severity="error") for each in diagnostics)
     if not loaded.rules.rules and not diagnostics:
-        click.echo(f"warning: {_nothing_in(paths)}", err=True)
+        click.echo(f"{'error' if strict else 'warning'}: {_nothing_in(paths)}", err=True)
     hubs = loaded.rules.hubs.hubs
     errors = sum(each.severity == "error" for each in diagnostics)
+    devices = _tried(record, loaded.rules) if record is not None and not errors else []
+    wrong_there = strict and any(each["problems"] for each in devices)
     if as_json:
         rules = [] if errors else [each.name for each in loaded.rules.rules]
         named = [each.name for each in hubs]
-        print_json({"rules": rules, "hubs": named, "diagnostics": [each.as_json() for each in diagnostics]})
+        document = {"rules": rules, "hubs": named, "diagnostics": [each.as_json() for each in diagnostics]}
+        print_json({**document, "devices": devices} if record is not None else document)
     else:
         show(diagnostics)
+        _show_devices(devices)
         warnings = len(diagnostics) - errors
         counts = [counted(errors, "error")] if errors else []
         counts += [counted(warnings, "warning")] if warnings else []
@@ -58,7 +91,45 @@ def command(paths: tuple[Path, ...], config: Path, *, as_json: bool) -> None:
         if hubs:
             total += f", {counted(len(hubs), 'hub')}"
         click.echo(summary if errors else f"{total}, {summary}", err=bool(errors))
-    raise SystemExit(1 if errors else 0)
+    raise SystemExit(1 if errors or wrong_there or (strict and not loaded.rules.rules) else 0)
+
+
+def _tried(file: Path, rules: RuleSet) -> list[TriedJson]:
+    """What each device of a record would get by the rules. Ends the command where it is none."""
+    from hotplugd.app.record import NoRecord, recorded
+    from hotplugd.app.tried import tried
+
+    try:
+        return tried(rules, recorded(file.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise fail(f"{file} cannot be read: {why}") from None
+    except NoRecord as error:
+        raise fail(f"{file} is no record of devices: {error}") from None
+
+
+def _show_devices(devices: Sequence[TriedJson]) -> None:
+    """Print what a rule takes, and what is wrong with it."""
+    taken = [each for each in devices if each["rule"] is not None]
+    rows = [
+        [
+            each["device"],
+            *names_of(each),
+            each["rule"] or "",
+            "ignored" if each["ignored"] else " ".join(place["instance"] for place in each["places"]) or "-",
+            " ".join(place["path"] for place in each["places"]),
+        ]
+        for each in taken
+    ]
+    if rows:
+        table(("device", *NAMED, "rule", "goes to", "path"), rows)
+    for each in taken:
+        for problem in each["problems"]:
+            say(
+                f"problem: {plain(each['device'])}, rule {plain(each['rule'] or '')}: {plain(problem)}", "red"
+            )
+    if devices:
+        say(f"no rule takes {len(devices) - len(taken)} of {counted(len(devices), 'device')}")
 
 
 def _nothing_in(paths: Sequence[Path]) -> str:

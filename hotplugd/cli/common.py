@@ -16,13 +16,21 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 import click
 
 from hotplugd.app.settings import DEFAULT
-from hotplugd.model.text import plain
+from hotplugd.model.text import counted, plain
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import Place, Reading
 
 if TYPE_CHECKING:
-    from hotplugd.app.daemon import Settings
-    from hotplugd.app.documents import HoldJson, ProblemJson, StatusJson
+    from hotplugd.app.cluster_json import HeldJson
+    from hotplugd.app.documents import (
+        AttachmentJson,
+        ChangeJson,
+        HoldJson,
+        ProblemJson,
+        StatusJson,
+    )
+    from hotplugd.app.in_force import Settings
+    from hotplugd.app.naming import NamedJson
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -44,13 +52,51 @@ with_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, wi
 
 def settings(path: Path, code: int = 1) -> Settings:
     """The settings of a file. Shows what is wrong with them, and ends with `code` if there are errors."""
-    from hotplugd.app.daemon import load
+    from hotplugd.app.in_force import load
 
     found = patiently(partial(load, path))
     show(found.diagnostics)
     if found.errors:
         raise SystemExit(code)
     return found
+
+
+def in_force(path: Path) -> tuple[Settings, str]:
+    """The settings of a file, and `files`. Where these have errors those that the running daemon has, and
+    `daemon`; says so on standard error. Where none runs either, shows the errors and ends.
+    """
+    from hotplugd.app.in_force import load
+
+    found = patiently(partial(load, path))
+    if not found.errors:
+        return found, "files"
+    if (theirs := _of_daemon(found.config.control)) is None:
+        show(found.errors)
+        raise SystemExit(1)
+    say_broken(found.errors)
+    return theirs, "daemon"
+
+
+def say_broken(errors: Sequence[Diagnostic]) -> None:
+    """Say on standard error that the answer goes by what the daemon has, and what is wrong with the files."""
+    first = errors[0]
+    click.echo(
+        f"warning: {counted(len(errors), 'error')} in the files, and the running daemon has not taken them: "
+        f"this goes by what it has in force. The first is {first.place}: {first.message}; `hotplugd check` "
+        f"shows all",
+        err=True,
+    )
+
+
+def _of_daemon(control: Path) -> Settings | None:
+    """What the running daemon goes by; None where none runs, or it does not say."""
+    from hotplugd.app.control import ControlError, ask
+    from hotplugd.app.in_force import parse_settings
+
+    try:
+        return parse_settings(ask(control, "settings"))
+    except (ControlError, ValueError):
+        return None
 
 
 def patiently(work: Callable[[Reading], T]) -> T:
@@ -91,9 +137,11 @@ def show(diagnostics: Iterable[Diagnostic]) -> None:
         click.echo(text, err=True, color=True)
 
 
-def fail(message: object, code: int = 1) -> SystemExit:
-    """Say on standard error why the command ends. To be raised."""
+def fail(message: object, code: int = 1, more: Iterable[str] = ()) -> SystemExit:
+    """Say on standard error why the command ends, with more below it, line by line. To be raised."""
     click.echo(f"hotplugd: {plain(str(message))}", err=True)
+    for line in more:
+        click.echo(f"  {plain(line)}", err=True)
     return SystemExit(code)
 
 
@@ -106,11 +154,10 @@ def show_holds(holds: Sequence[HoldJson], problems: Sequence[ProblemJson] = ()) 
     """Print what has to wait on standard output. problems: what is said already, and not once more."""
     said = {each["message"] for each in problems}
     for each in holds:
-        project = f"{each['project']}/" if each["project"] not in ("", "default") else ""
-        where = f" in {project}{each['instance']}" if each["instance"] else ""
+        where = f" in {instance_of(each)}" if each["instance"] else ""
         until = f"{each['until'][11:19]} UTC" if each["until"] is not None else each["event"]
         why = f", because {each['why']}" if each["why"] not in said else ""
-        say(f"{plain(each['device'])}{plain(where)} is held until {plain(until)}{plain(why)}", "yellow")
+        say(f"{named(each)}{plain(where)} is held until {plain(until)}{plain(why)}", "yellow")
 
 
 def ask_daemon(control: Path) -> StatusJson | None:
@@ -127,9 +174,30 @@ def show_problems(problems: Sequence[ProblemJson]) -> None:
     """Print problems on standard output, each with the device and the rule that it concerns."""
     for each in problems:
         about = ", ".join(
-            plain(text) for text in (each["device"], f"rule {each['rule']}" if each["rule"] else "") if text
+            text for text in (named(each), f"rule {plain(each['rule'])}" if each["rule"] else "") if text
         )
         say(f"problem: {about}{': ' if about else ''}{plain(each['message'])}", "red")
+
+
+def named(each: ProblemJson | HoldJson) -> str:
+    """A device, with what tells it from others and is not in its name."""
+    told = [f"serial {each['serial']}" if each["serial"] else "", each["model"]]
+    told += [f"port {each['port']}" if each["port"] else ""]
+    more = ", ".join(filter(None, told))
+    return plain(f"{each['device']} ({more})" if more else each["device"])
+
+
+NAMED: Final = ("serial", "model", "port")
+
+
+def names_of(each: NamedJson) -> list[str]:
+    """The cells below `NAMED`."""
+    return [each["serial"], each["model"], each["port"]]
+
+
+def instance_of(each: AttachmentJson | ChangeJson | HeldJson | HoldJson) -> str:
+    """An instance's name, with its project where that is another than `default`."""
+    return each["instance"] if each["project"] in ("", "default") else f"{each['project']}/{each['instance']}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

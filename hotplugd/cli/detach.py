@@ -9,7 +9,18 @@ from pathlib import Path
 import click
 
 from hotplugd.app import settings as configuration
-from hotplugd.cli.common import AS_ROOT, fail, say, show, show_problems, table, with_config
+from hotplugd.cli.common import (
+    AS_ROOT,
+    NAMED,
+    fail,
+    instance_of,
+    names_of,
+    say,
+    show,
+    show_problems,
+    table,
+    with_config,
+)  # fmt: skip
 from hotplugd.model.text import counted
 
 
@@ -18,6 +29,9 @@ from hotplugd.model.text import counted
 @with_config
 def command(config: Path, *, everything: bool) -> None:
     """Take everything of ours out of every instance, for uninstalling. The daemon must not run.
+
+    Then takes away what hotplugd has on the host: its files in /dev/hotplugd, and its udev rules in
+    /run/udev/rules.d. With a second server on this host the other's stay.
 
     Entries that hotplugd did not make stay as they are. Exit code 1 if something could not be taken out.
     """
@@ -29,7 +43,7 @@ def command(config: Path, *, everything: bool) -> None:
         show(wrong)
         raise SystemExit(1)
     from hotplugd.app.detach import detach
-    from hotplugd.app.documents import problem_json
+    from hotplugd.app.documents import change_json, problem_json
     from hotplugd.host.slots import AlreadyRunning
     from hotplugd.model.ports import ServerError
 
@@ -41,7 +55,13 @@ def command(config: Path, *, everything: bool) -> None:
         raise fail(f"{error}{AS_ROOT}" if os.geteuid() else error) from None
     show_problems([problem_json(each) for each in problems])
     if changes:
-        rows = [[str(each.instance), each.device, each.rule, each.entry.name] for each in changes]
-        table(("instance", "device", "rule", "entry"), rows)
+        told = [change_json(each) for each in changes]
+        table(
+            ("instance", "device", *NAMED, "rule", "entry"),
+            [
+                [instance_of(each), each["device"], *names_of(each), each["rule"], each["entry"]]
+                for each in told
+            ],
+        )
     say(f"{counted(len(changes), 'entry')} taken out")
     raise SystemExit(1 if problems else 0)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.cli.common import print_json, say, settings, table, with_config, with_json
+from hotplugd.cli.common import ask_daemon, in_force, print_json, say, table, with_config, with_json
+from hotplugd.model.text import counted, natural
 from hotplugd.model.values import Device
+from hotplugd.plan.fates import Fates, seen_fates
 from hotplugd.rules.keys import MatchKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hotplugd.rules.ruleset import Rule, RuleSet
+    from hotplugd.app.documents import StatusJson
+    from hotplugd.rules.ruleset import Rule
+
+_DATABASE = "/run/udev/data"
 
 
 @click.command()
@@ -22,29 +28,57 @@ if TYPE_CHECKING:
     "--all",
     "everything",
     is_flag=True,
-    help="Also virtual devices, such as consoles and loops, and PCI devices.",
+    help="Also virtual devices, such as consoles and loops, and PCI devices, that no rule takes.",
 )
+@click.option("--instance", metavar="NAME", help="Those that are in this instance, or should be.")
+@click.option("--rule", metavar="NAME", help="Those that this rule takes.")
+@click.option("--unmatched", is_flag=True, help="Those that no rule takes.")
+@click.option("--problems", is_flag=True, help="Those that the running daemon has problems with.")
 @with_config
 @with_json
-def command(config: Path, *, everything: bool, as_json: bool) -> None:
+def command(
+    config: Path,
+    *,
+    everything: bool,
+    instance: str | None,
+    rule: str | None,
+    unmatched: bool,
+    problems: bool,
+    as_json: bool,
+) -> None:
     """List the devices that rules can see, the rule that takes each, and the values that rules can match on.
 
+    Under `instance` is where each is, as the running daemon says; in brackets, where it should be and is not.
     --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
     """
     from hotplugd.app.documents import device_json
     from hotplugd.host.present import listed
 
-    rules = settings(config).rules
-    devices = sorted(listed(rules.attrs)[0], key=lambda device: device.syspath)
-    shown = [device for device in devices if everything or not _is_many(device)]
+    found, _ = in_force(config)
+    status = ask_daemon(found.config.control)
+    there, unsettled = listed(found.rules.attrs)
+    fates = seen_fates(found.rules, sorted(there, key=lambda device: natural(device.syspath)), _has(status))
+    wrong = {each["device"] for each in status["problems"]} if status is not None else set()
+    chosen = [
+        each
+        for each in fates
+        if (rule is None or each.rule_name == rule)
+        and (instance is None or instance in (*each.instances, *each.missing))
+        and (not unmatched or each.rule is None)
+        and (not problems or str(each.device) in wrong)
+    ]
+    shown = [each for each in chosen if everything or each.rule is not None or not _is_many(each.device)]
     if as_json:
-        print_json([device_json(device, _rule(rules, device), rules.keys) for device in shown])
+        print_json([device_json(each.device, each.rule, found.rules.keys, where=each) for each in shown])
         return
     if shown:
-        head, *rows = columns(((device, _rule(rules, device)) for device in shown), rules.keys)
-        table(head, rows)
-    if len(devices) > len(shown):
-        say(f"{len(devices) - len(shown)} virtual and PCI devices are not shown; --all shows them")
+        head, *rows = columns(((each.device, each.rule) for each in shown), found.rules.keys)
+        where = ["instance", *(_where(each) for each in shown)]
+        table(*_with_column(head, rows, where))
+    if len(chosen) > len(shown):
+        hidden = counted(len(chosen) - len(shown), "virtual or PCI device")
+        say(f"not shown: {hidden}; --all shows them too")
+    _tell_unsettled(unsettled)
 
 
 def columns(devices: Iterable[tuple[Device, Rule | None]], keys: Iterable[MatchKey]) -> list[list[str]]:
@@ -57,9 +91,43 @@ def columns(devices: Iterable[tuple[Device, Rule | None]], keys: Iterable[MatchK
     return rows
 
 
-def _rule(rules: RuleSet, device: Device) -> Rule | None:
-    taken = rules.decide(device)
-    return taken.rule if taken is not None else None
+def _with_column(
+    head: list[str], rows: list[list[str]], column: list[str]
+) -> tuple[list[str], list[list[str]]]:
+    """The table with one more column, after the rule's."""
+    name, *cells = column
+    more = [[*row[:2], cell, *row[2:]] for row, cell in zip(rows, cells, strict=True)]
+    return [*head[:2], name, *head[2:]], more
+
+
+def _where(fate: Fates) -> str:
+    return " ".join((*fate.instances, *(f"({each})" for each in fate.missing)))
+
+
+def _has(status: StatusJson | None) -> dict[str, list[str]]:
+    """The instances that have a device, by its name."""
+    found: dict[str, list[str]] = {}
+    for each in status["attachments"] if status is not None else ():
+        project = "" if each["project"] == "default" else f"{each['project']}/"
+        found.setdefault(each["device"], []).append(f"{project}{each['instance']}")
+    return found
+
+
+def _tell_unsettled(unsettled: Iterable[Device]) -> None:
+    """Say that there are devices of which nothing is known; udevd keeps nothing of most PCI devices."""
+    count = sum(each.subsystem != "pci" for each in unsettled)
+    if not os.path.isdir(_DATABASE):
+        say(
+            f"udev's database ({_DATABASE}) is missing, so nothing is known of {counted(count, 'device')}: "
+            f"does systemd-udevd run?",
+            "yellow",
+        )
+    elif count:
+        say(
+            f"not shown: {counted(count, 'device')} that udevd has not processed; `udevadm trigger` asks for "
+            f"them, `systemctl status systemd-udevd` says whether it runs",
+            "yellow",
+        )
 
 
 def _is_many(device: Device) -> bool:

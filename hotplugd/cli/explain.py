@@ -10,40 +10,81 @@ import click
 
 from hotplugd.cli.common import (
     ask_daemon,
-    fail,
+    in_force,
     print_json,
     say,
-    settings,
     show_holds,
     show_problems,
     with_config,
     with_json,
 )
+from hotplugd.cli.which import find
 from hotplugd.model.text import plain
 from hotplugd.model.values import Device
-from hotplugd.plan.identity import identity
-from hotplugd.rules.keys import KEYS, SERIAL, MatchKey
+from hotplugd.plan.along import takes_nothing
+from hotplugd.rules.keys import KEYS, MatchKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hotplugd.app.documents import ExplainJson, HoldJson, ProblemJson
-    from hotplugd.rules.hubs import Hubs
+    from hotplugd.app.documents import ExplainJson, HoldJson, ProblemJson, VerdictJson
+    from hotplugd.app.in_force import Settings
+    from hotplugd.rules.ruleset import RuleSet
 
 
 @click.command()
-@click.argument("device")
+@click.argument("device", required=False)
+@click.option(
+    "--as",
+    "as_text",
+    metavar="KEYS",
+    help="A device that is not there: 'id=18d1:4ee7 serial=X port=1-4', by the names of match keys.",
+)
 @with_config
 @with_json
-def command(device: str, config: Path, *, as_json: bool) -> None:
+def command(device: str | None, as_text: str | None, config: Path, *, as_json: bool) -> None:
     """Say what each rule makes of DEVICE, where it goes, and what holds it up.
 
     DEVICE is a node (/dev/ttyUSB0), a path in /sys, the kernel's name (1-4.2), a serial number, an identity
-    as `status` shows it (serial:…), or the location of a USB device (shelf-1/4). Needs no daemon; one that
-    runs is asked what it has tried, and what it holds back until when.
+    (serial:…), or the location of a USB device (shelf-1/4). Needs no daemon; one that runs is asked what it
+    has tried, and what it holds back until when. With --as the rules alone are asked, about a device with
+    these values.
     """
-    found = settings(config)
+    if (device is None) == (as_text is None):
+        raise click.UsageError("expected DEVICE, or --as with the values of one")
+    found, by = in_force(config)
+    if as_text is not None:
+        document = _made_up(as_text, found.rules)
+    else:
+        assert device is not None
+        document = _there(device, found)
+    document["by"] = by
+    if as_json:
+        print_json(document)
+    else:
+        show(document, found.rules.keys)
+
+
+def _made_up(text: str, rules: RuleSet) -> ExplainJson:
+    from hotplugd.app.documents import explain_json
+    from hotplugd.app.snapshot import survey_devices
+    from hotplugd.rules.made_up import MadeUpError, made_up, values_of
+
+    try:
+        one = made_up(values_of(text))
+    except MadeUpError as error:
+        raise click.UsageError(f"--as: {error}" + (f"; {error.hint}" if error.hint else "")) from None
+    document = explain_json(one, rules.explain(one), survey_devices(rules, [one]).of(one), [], {}, rules.keys)
+    document["device"], document["syspath"] = text, ""
+    for place in document["wants"]:
+        # Its node's number is made up, too.
+        place["path"] = "" if place["path"] == one.node else place["path"]
+    return document
+
+
+def _there(device: str, found: Settings) -> ExplainJson:
     from hotplugd.app.documents import explain_json, problem_json
+    from hotplugd.app.naming import by_name
     from hotplugd.app.snapshot import survey, survey_devices
     from hotplugd.host.open_files import holders
     from hotplugd.host.present import listed
@@ -58,41 +99,19 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     except (ServerError, OSError) as error:
         seen = survey_devices(found.rules, devices)
         unasked = f"the server cannot be asked: {error}"
-    one = _find(device, (*devices, *seen.away), unsettled, found.rules.hubs)
-    if one in unsettled:
-        raise fail(
-            f"{one} is there, but udevd has not processed it (yet); `udevadm trigger {one}` asks for it"
-        )
-    away = [problem_json(Problem(str(one), "", unasked))] if unasked else []
+    one = find(device, (*devices, *seen.away), unsettled, found.rules)
+    away = [problem_json(Problem(str(one), "", unasked), by_name([one]))] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
     verdicts, keys = found.rules.explain(one), found.rules.keys
     document = explain_json(one, verdicts, seen.of(one), holding, usb_controllers(), keys)
+    if (rule := seen.of(one).wants.rule) is not None:
+        document["warnings"] += takes_nothing(rule, one, devices)
     tried: list[ProblemJson] = []
     if (status := ask_daemon(found.config.control)) is not None:
         tried = [each for each in status["problems"] if each["device"] in (str(one), "")]
         document["holds"] = [each for each in status["holds"] if _is_of(each, one)]
     document["problems"] += [each for each in (*away, *tried) if each not in document["problems"]]
-    if as_json:
-        print_json(document)
-    else:
-        show(document, keys)
-
-
-def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], hubs: Hubs) -> Device:
-    """The device that is meant by a node or a link to one, a path in sysfs, or another of its names."""
-    real = os.path.realpath(name) if name.startswith("/") else name
-    everything = (*devices, *unsettled)
-    found = [each for each in everything if real in (each.node, each.syspath, each.kernel)]
-    found = found or [each for each in everything if name in (identity(each), *SERIAL.values(each))]
-    found = found or [each for each in everything if each.is_usb_device and hubs.location(each) == name]
-    if not found:
-        expected = "expected a node, a path in /sys, the kernel's name, a serial number or a location"
-        advice = "`hotplugd devices --all` lists them"
-        raise fail(f"no device {name}: {expected}; {advice}")
-    if len(found) > 1:
-        paths = ", ".join(each.syspath for each in found)
-        raise fail(f"several devices are called {name}; name one by its path in /sys: {paths}")
-    return found[0]
+    return document
 
 
 def _is_of(hold: HoldJson, device: Device) -> bool:
@@ -104,31 +123,17 @@ def _is_of(hold: HoldJson, device: Device) -> bool:
 def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
     """Print what `explain_json` says, with the device's values of these keys."""
     say(plain(document["device"]), bold=True)
-    for key in ("syspath", "identity", *(each.name for each in keys)):
+    for key in ("syspath", "identity", "model", *(each.name for each in keys)):
         value = document.get(key)
-        if value is not None:
+        if value:
             text = " ".join(value) if isinstance(value, list) else str(value)
             say(f"  {key}: {plain(text)}")
     for each in document["rules"]:
-        where = f"{each['name']} ({each['file']}:{each['line']})"
-        failed = each["failed"]
-        if failed is None:
-            say(f"rule {plain(where)}: matches", "green")
-        else:
-            text = f"{failed['key']}: wants {failed['wanted']}, has {failed['found']}"
-            say(f"rule {plain(where)}: no; {text}")
+        _show_verdict(each)
     _show_rule(document)
     for warning in document["warnings"]:
         say(f"warning: {plain(warning)}", "yellow")
-    for want in document["wants"]:
-        say(f"goes to {want['project']}/{want['instance']} as {want['path']}")
-    for attachment in document["attachments"]:
-        seen = {True: "seen inside", False: "not seen inside", None: "which does not run"}
-        place = f"{attachment['project']}/{attachment['instance']}"
-        say(f"attached to {place}, {seen[attachment['verified']]}", "green")
-    for change in document["changes"]:
-        place = f"{change['project']}/{change['instance']}"
-        say(f"to do: {change['action']} in {place}, since {plain(change['why'])}", "yellow")
+    _show_places(document)
     for holder in document["holders"]:
         who = f"{plain(holder['command'])}, process {holder['pid']}"
         where = f" in {plain(holder['instance'])}" if holder["instance"] else " of the host"
@@ -136,6 +141,40 @@ def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
     show_holds(document["holds"])
     because = {each["why"] for each in document["holds"]}
     show_problems([each for each in document["problems"] if each["message"] not in because])
+
+
+def _show_verdict(verdict: VerdictJson) -> None:
+    where = f"{verdict['name']} ({verdict['file']}:{verdict['line']})"
+    failed = verdict["failed"]
+    if not verdict["enabled"]:
+        would = "it would match" if failed is None else "it would not match"
+        say(f"rule {plain(where)}: off (`enabled: false`); {would}", "yellow")
+    elif failed is None:
+        say(f"rule {plain(where)}: matches", "green")
+        if verdict["description"]:
+            say(f"  {plain(verdict['description'])}")
+    else:
+        text = f"{failed['key']}: wants {failed['wanted']}, has {failed['found']}"
+        say(f"rule {plain(where)}: no; {text}")
+
+
+def _show_places(document: ExplainJson) -> None:
+    """Where it should be, is, and is about to be."""
+    if len(document["wants"]) > 1:
+        say(f"goes into each of {len(document['wants'])} instances, since `to` names them all:")
+    for want in document["wants"]:
+        path = f" as {want['path']}" if want["path"] else ""
+        say(f"goes to {want['project']}/{want['instance']}{path}")
+        inside = [f"{key} {plain(want[key])}" for key in ("link", "mode", "owner") if want[key]]
+        if inside:
+            say(f"  with {', '.join(inside)}")
+    for attachment in document["attachments"]:
+        seen = {True: "seen inside", False: "not seen inside", None: "which does not run"}
+        place = f"{attachment['project']}/{attachment['instance']}"
+        say(f"attached to {place}, {seen[attachment['verified']]}", "green")
+    for change in document["changes"]:
+        place = f"{change['project']}/{change['instance']}"
+        say(f"to do: {change['action']} in {place}, since {plain(change['why'])}", "yellow")
 
 
 def _show_rule(document: ExplainJson) -> None:

@@ -8,17 +8,21 @@ from pathlib import Path
 import click
 
 from hotplugd.cli.common import (
+    NAMED,
     ask_daemon,
     fail,
+    in_force,
+    instance_of,
+    names_of,
     print_json,
     say,
-    settings,
     show_holds,
     show_problems,
     table,
     with_config,
     with_json,
 )
+from hotplugd.model.text import natural
 
 
 @click.command()
@@ -27,31 +31,48 @@ from hotplugd.cli.common import (
 def command(config: Path, *, as_json: bool) -> None:
     """Say what the daemon would change now, and why. Changes nothing, and needs no daemon.
 
-    Goes by the files on disk, which a running daemon may not have reloaded yet. One that runs is asked what
-    it holds back until when.
+    Goes by the files on disk, which a running daemon may not have reloaded yet; where these have errors, by
+    what it has in force. One that runs is asked what it holds back until when.
     """
-    found = settings(config)
+    found, by = in_force(config)
     from hotplugd.app.documents import change_json, problem_json
+    from hotplugd.app.naming import by_name
     from hotplugd.app.snapshot import survey
     from hotplugd.host.present import listed
     from hotplugd.model.ports import ServerError
 
     try:
-        seen = survey(found.rules, *listed(found.rules.attrs), found.config.server, os.environ)
+        devices, unsettled = listed(found.rules.attrs)
+        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ)
     except (ServerError, OSError) as error:
         raise fail(error) from None
-    changes = [change for _, plan in sorted(seen.plans.items()) for change in plan.changes]
-    problems = [problem_json(each) for each in seen.problems()]
+    plans = sorted(seen.plans.items(), key=lambda item: (item[0].project, natural(item[0].name)))
+    changes = [change for _, plan in plans for change in plan.changes]
+    known = by_name((*devices, *seen.away))
+    problems = [problem_json(each, known) for each in seen.problems()]
     status = ask_daemon(found.config.control)
     holds = status["holds"] if status is not None else []
+    told = [change_json(each, known) for each in changes]
     if as_json:
-        document = {"changes": [change_json(each) for each in changes], "holds": holds, "problems": problems}
-        print_json(document)
+        print_json({"changes": told, "holds": holds, "problems": problems, "by": by})
         return
     show_problems(problems)
     show_holds(holds)
-    if changes:
-        head = ("action", "instance", "device", "rule", "why")
-        table(head, [[each.action, str(each.instance), each.device, each.rule, each.why] for each in changes])
+    if told:
+        head = ("action", "instance", "device", *NAMED, "rule", "why")
+        table(
+            head,
+            [
+                [
+                    each["action"],
+                    instance_of(each),
+                    each["device"],
+                    *names_of(each),
+                    each["rule"],
+                    each["why"],
+                ]
+                for each in told
+            ],
+        )
     else:
         say("nothing to change")

@@ -23,7 +23,8 @@ def command(config: Path, *, once: bool, dry_run: bool) -> None:
     """
     found = settings(config, BAD_CONFIGURATION)
     from hotplugd.app.control import ControlError
-    from hotplugd.app.daemon import Daemon, converge
+    from hotplugd.app.daemon import Daemon
+    from hotplugd.app.once import converge
     from hotplugd.app.systemd import logger
     from hotplugd.host.slots import AlreadyRunning
     from hotplugd.model.ports import ServerError

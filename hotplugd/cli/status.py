@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from hotplugd.app import settings as configuration
+from hotplugd.app.narrow import narrowed
 from hotplugd.cli.common import (
+    NAMED,
     fail,
+    instance_of,
+    names_of,
     print_json,
     say,
+    say_broken,
     show,
     show_holds,
     show_problems,
@@ -23,7 +28,9 @@ from hotplugd.cli.common import (
 from hotplugd.model.text import counted, plain
 
 if TYPE_CHECKING:
-    from hotplugd.app.documents import AttachmentJson, ChangeJson, ClusterJson, HeldJson, StatusJson
+    from hotplugd.app.cluster_json import ClusterJson
+    from hotplugd.app.documents import StatusJson
+    from hotplugd.app.reports import RulesJson
 
 _NOT_RUNNING: Final = 3
 _VERIFIED: Final = {True: "yes", False: "no", None: "not running"}
@@ -31,40 +38,82 @@ _VERIFIED: Final = {True: "yes", False: "no", None: "not running"}
 
 @click.command()
 @click.option("--cluster", "everywhere", is_flag=True, help="What all cluster members have attached.")
+@click.option("--rules", "of_rules", is_flag=True, help="Each rule: what it takes now, and took so far.")
+@click.option("--instance", metavar="NAME", help="What is about this instance alone.")
+@click.option("--rule", metavar="NAME", help="What is about this rule alone.")
+@click.option("--problems", "only_problems", is_flag=True, help="Problems, and what has to wait, alone.")
 @with_config
 @with_json
-def command(config: Path, *, everywhere: bool, as_json: bool) -> None:
+def command(
+    config: Path,
+    *,
+    everywhere: bool,
+    of_rules: bool,
+    instance: str | None,
+    rule: str | None,
+    only_problems: bool,
+    as_json: bool,
+) -> None:
     """Ask the running daemon how things are: problems first, then what is attached.
 
     With --cluster the server is asked instead, what is attached on all of its members; no daemon is needed.
 
-    Exit code 0 if all is well, 1 if there are problems or a member is away, 3 if no daemon runs.
+    Exit code 0 if all is well, 1 if there are problems or a member is away, 3 if no daemon runs. What is left
+    out does not count.
     """
     from hotplugd.app.control import ControlError, NotRunning, ask
 
     found, wrong = configuration.load(config)
-    if wrong:
-        show(wrong)
-        raise SystemExit(1)
     if everywhere:
+        if wrong:
+            show(wrong)
+            raise SystemExit(1)
         _cluster(found.server, as_json=as_json)
         return
     try:
+        if of_rules:
+            _rules(cast("RulesJson", ask(found.control, "rules")), as_json=as_json)
+            return
         status = cast("StatusJson", {"holds": [], **ask(found.control, "status")})
-    except NotRunning as error:
-        raise fail(error, _NOT_RUNNING) from None
     except ControlError as error:
-        raise fail(error) from None
+        if wrong:
+            show(wrong)
+            raise SystemExit(1) from None
+        raise fail(error, _NOT_RUNNING if isinstance(error, NotRunning) else 1) from None
+    if wrong:
+        say_broken(wrong)
+    status = narrowed(status, instance, rule, only_problems=only_problems)
     if as_json:
         print_json(status)
     else:
-        _show(status)
+        _show(status, short=only_problems)
     raise SystemExit(1 if status["problems"] else 0)
+
+
+def _rules(document: RulesJson, *, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+        return
+    rows = [
+        [
+            each["name"],
+            str(each["devices"]) if each["enabled"] else "off",
+            str(each["taken"]),
+            f"{each['file']}:{each['line']}",
+            each["description"],
+        ]
+        for each in document["rules"]
+    ]
+    if rows:
+        table(("rule", "devices now", "taken so far", "place", "description"), rows)
+    never = [each for each in document["rules"] if each["enabled"] and not each["taken"]]
+    since = document["since"][:19].replace("T", " ")
+    say(f"{counted(len(never), 'rule')} took nothing since {since} UTC, of {len(rows)}")
 
 
 def _cluster(server: str, *, as_json: bool) -> None:
     from hotplugd.app.cluster import cluster
-    from hotplugd.app.documents import cluster_json
+    from hotplugd.app.cluster_json import cluster_json
     from hotplugd.model.ports import ServerError
 
     try:
@@ -87,7 +136,7 @@ def _show_cluster(document: ClusterJson) -> None:
     rows = [
         [
             each["member"],
-            _instance(each),
+            instance_of(each),
             each["device"],
             each["identity"],
             each["rule"],
@@ -102,14 +151,14 @@ def _show_cluster(document: ClusterJson) -> None:
     say(f"{len(rows)} attached{where}")
 
 
-def _show(status: StatusJson) -> None:
+def _show(status: StatusJson, *, short: bool = False) -> None:
     show_problems(status["problems"])
     rows = [
         [
             each["device"],
-            each["identity"],
+            *names_of(each),
             each["rule"],
-            _instance(each),
+            instance_of(each),
             each["path"],
             each["since"][:19].replace("T", " "),
             _VERIFIED[each["verified"]],
@@ -117,20 +166,30 @@ def _show(status: StatusJson) -> None:
         for each in status["attachments"]
     ]
     if rows:
-        head = ["device", "identity", "rule", "instance", "path", "since (UTC)", "verified"]
+        head = ["device", *NAMED, "rule", "instance", "path", "since (UTC)", "verified"]
         if any(locations := [each.get("location", "") for each in status["attachments"]]):
             head.append("location")
             rows = [[*row, location] for row, location in zip(rows, locations, strict=True)]
         table(head, rows)
     if status["pending"]:
         table(
-            ("pending", "instance", "device", "rule", "why"),
+            ("pending", "instance", "device", *NAMED, "rule", "why"),
             [
-                [each["action"], _instance(each), each["device"], each["rule"], each["why"]]
+                [
+                    each["action"],
+                    instance_of(each),
+                    each["device"],
+                    *names_of(each),
+                    each["rule"],
+                    each["why"],
+                ]
                 for each in status["pending"]
             ],
         )
     show_holds(status["holds"], status["problems"])
+    if short:
+        say(counted(len(status["problems"]), "problem"))
+        return
     server = status["server"]
     who = " ".join(each for each in (server["software"], server["version"], server["address"]) if each)
     say(
@@ -140,7 +199,3 @@ def _show(status: StatusJson) -> None:
         f"{counted(status['rules'], 'rule')}, {counted(status['devices'], 'device')}; "
         f"{plain(who) or 'no server found'}{'' if server['connected'] else ' (away)'}"
     )
-
-
-def _instance(each: AttachmentJson | ChangeJson | HeldJson) -> str:
-    return each["instance"] if each["project"] == "default" else f"{each['project']}/{each['instance']}"

@@ -1,4 +1,4 @@
-"""hotplugd suggest"""
+"""`hotplugd suggest`."""
 
 from __future__ import annotations
 
@@ -6,23 +6,74 @@ from pathlib import Path
 
 import click
 
-from hotplugd.cli.common import fail, settings, with_config
+from hotplugd.cli.common import fail, in_force, print_json, say, with_config, with_json
+from hotplugd.cli.which import find
+from hotplugd.model.text import plain
+
+_HUBS = "hubs"
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["hubs"]))
+@click.argument("device", metavar="DEVICE|hubs")
+@click.option("--to", default="INSTANCE", show_default=True, metavar="NAME", help="Where it is to go.")
 @with_config
-def command(what: str, config: Path) -> None:
-    """Print what could stand in a rule file, by what is plugged in.
+@with_json
+def command(device: str, to: str, config: Path, *, as_json: bool) -> None:
+    """Print a rule that takes DEVICE and nothing else that is plugged in, and others with their reasons.
 
-    `hubs` prints the section `hubs`: each USB hub with its path and its ports, to be given better names. Hubs
-    and ports that have names keep them. Needs no daemon and no server.
+    DEVICE is what `explain` takes. What is printed is YAML for a file of rules: alternatives are comments.
+
+    With `hubs` in its place the section `hubs` is printed: each USB hub with its path and its ports, to be
+    given better names. Hubs and ports that have names keep them. Needs no daemon and no server.
     """
-    assert what == "hubs"
+    if device == _HUBS:
+        _suggest_hubs(config, as_json=as_json)
+    else:
+        _suggest_rules(device, to, config, as_json=as_json)
+
+
+def _suggest_hubs(config: Path, *, as_json: bool) -> None:
     from hotplugd.app.suggest_hubs import hubs_section
     from hotplugd.cli.topology import look
 
-    text = hubs_section(look(settings(config), ask_server=False))
+    found, _ = in_force(config)
+    text = hubs_section(look(found, ask_server=False))
     if not text:
         raise fail("no USB hub is plugged in; `hotplugd topology` shows what there is")
-    click.echo(text, nl=False)
+    if as_json:
+        print_json({"hubs": text})
+    else:
+        click.echo(text, nl=False)
+
+
+def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None:
+    from hotplugd.host.present import listed
+    from hotplugd.rulefile.suggestion import suggestions, taken_too
+
+    found, _ = in_force(config)
+    devices, unsettled = listed(found.rules.attrs)
+    one = find(device, devices, unsettled, found.rules)
+    offers = suggestions(one, devices, to)
+    earlier = found.rules.decide(one)
+    now = earlier.rule.name if earlier is not None else None
+    if as_json:
+        offered = [
+            {
+                "match": dict(each.match),
+                "why": each.why,
+                "others": [*map(str, each.others)],
+                "rule": each.rule,
+            }
+            for each in offers
+        ]
+        print_json({"device": str(one), "rule": now, "suggestions": offered})
+        return
+    if now is not None:
+        say(f"# Rule '{plain(now)}' takes it now; the first rule that matches decides: put this one before.")
+    say("rules:")
+    for number, each in enumerate(offers):
+        besides = taken_too(each)
+        lead = "By" if number == 0 else "Or by"
+        say(plain(f"  # {lead} {each.why}" + (f"; {besides}." if besides else ".")), "green")
+        for line in each.rule.splitlines():
+            say(plain(line) if number == 0 else f"  # {plain(line)}")

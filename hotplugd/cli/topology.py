@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.cli.common import print_json, say, settings, show_problems, with_config, with_json
+from hotplugd.cli.common import in_force, print_json, say, show_problems, with_config, with_json
 from hotplugd.model.text import counted, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hotplugd.app.daemon import Settings
+    from hotplugd.app.in_force import Settings
     from hotplugd.app.topology import ControllerJson, PluggedJson, SocketJson, TopologyJson
 
 
@@ -28,7 +28,8 @@ def command(config: Path, *, as_json: bool) -> None:
     Each socket has its number on its hub, and the kernel's names for what is in it; for USB 3 these are two.
     The paths of hubs are those for the section `hubs` in rule files. Needs no daemon.
     """
-    found = look(settings(config))
+    settings, _ = in_force(config)
+    found = look(settings)
     if as_json:
         print_json(found)
         return

@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -294,9 +294,7 @@ def lock(server: str) -> Iterator[None]:
     The lock is the kernel's and goes with the process.
     Raises AlreadyRunning, or OSError where /dev cannot be written.
     """
-    Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
-    name = _LOCK + _of(server)
-    descriptor = os.open(Path(SLOTS, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = _lock_file(server)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -304,6 +302,48 @@ def lock(server: str) -> Iterator[None]:
             raise AlreadyRunning(
                 f"another hotplugd on this host looks after {server} already; `hotplugd status` speaks to it"
             ) from None
+        if not _is_there(server, descriptor):
+            # Who had it took it away with everything else, between our two calls.
+            os.close(descriptor)
+            descriptor = _lock_file(server)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock_file(server: str) -> int:
+    Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
+    path = Path(SLOTS, _LOCK + _of(server))
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _is_there(server: str, descriptor: int) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.lstat(Path(SLOTS, _LOCK + _of(server))))
+    return False
+
+
+def was_alone(server: str) -> bool:
+    """Whether no hotplugd has looked after another server on this host since it was started."""
+    return all(name == _LOCK + _of(server) for name in names(SLOTS) if name.startswith(_LOCK))
+
+
+def leave_nothing(server: str, slots: Iterable[str], *, alone: bool) -> None:
+    """Take away what is in /dev/hotplugd of one server, whose lock is held, and the folder where it is empty.
+
+    slots  those that its entries named
+    alone  whether no entry of another names any: then all slots go
+    Raises OSError.
+    """
+    links = Slots()
+    for slot in links.names() if alone else set(slots):
+        links.remove(slot)
+    own = _of(server)
+    starts = tuple(f".{new}{what}-{own}-" for new in ("", "new-") for what in ("adding", "links"))
+    for name in names(SLOTS):
+        if name.startswith(starts):
+            Path(SLOTS, name).unlink(missing_ok=True)
+    Path(SLOTS, _LOCK + own).unlink(missing_ok=True)
+    with suppress(OSError):  # there is something of another's
+        os.rmdir(SLOTS)

@@ -125,6 +125,11 @@ def usb_hubs() -> dict[str, tuple[str, str]]:
     return found
 
 
+def subsystems() -> frozenset[str]:
+    """The names of the kernel's buses and classes on this host."""
+    return frozenset((*names("/sys/bus"), *names("/sys/class")))
+
+
 def sequence_now() -> int:
     """The number of the kernel's latest uevent, 0 where it does not say."""
     with suppress(ValueError):

@@ -55,6 +55,14 @@ class Leave:
             self._program.let_go()
         return changed
 
+    async def clear(self) -> None:
+        """Take the files away. Raises OSError."""
+        async with self._program.turn:
+            for name in _FILES:
+                if (self._folder / name).exists():
+                    await self._put(name, "")
+            self._program.let_go()
+
     def close(self) -> None:
         """Let go of the program. What is under way is cancelled."""
         self._program.close()

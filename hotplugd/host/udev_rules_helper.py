@@ -4,7 +4,8 @@ udevd runs what its rules say, as root. So whoever can write rules is root; this
 that `rules/leave.py` makes: conditions, a few fixed properties, and a jump to the end.
 
 It is served as `helper_loop` says. A request is the name of one of `FILES`, with one descriptor beside it: a
-file with the text. The answer is `DONE` or what went wrong. An argument names another folder than `FOLDER`.
+file with the text; where that is empty, the file goes. The answer is `DONE` or what went wrong. An argument
+names another folder than `FOLDER`.
 """
 
 from __future__ import annotations
@@ -80,6 +81,9 @@ def _read(descriptor: int) -> str:
 
 
 def _write(folder: Path, name: str, text: str) -> None:
+    if not text:
+        (folder / name).unlink(missing_ok=True)
+        return
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     new = folder / f"{name}.new"
     new.unlink(missing_ok=True)

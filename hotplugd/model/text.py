@@ -45,6 +45,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun.removesuffix('y')}ies" if noun.endswith("ry") else f"{number} {noun}s"
 
 
+_DIGITS = re.compile(r"(\d{1,18})", re.ASCII)
+
+
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    """A key to sort by as people count: `1-1.2` comes before `1-1.10`."""
+    parts = _DIGITS.split(text)
+    return tuple((0, int(part), part) if odd % 2 else (1, 0, part) for odd, part in enumerate(parts) if part)
+
+
 _LONGEST_QUOTE = 80
 
 

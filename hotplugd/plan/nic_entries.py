@@ -11,7 +11,7 @@ from dataclasses import replace
 from hotplugd.model import entry as entries
 from hotplugd.model import nic_slot
 from hotplugd.model.text import quoted
-from hotplugd.model.values import Entry, Instance
+from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.identity import identity, shared_identity
 from hotplugd.plan.kinds.kind import Want
 
@@ -80,6 +80,15 @@ def told_of_dead(entry: Entry, instance: Instance) -> str:
         f"its hardware went while it was in {who}, and the server can take its entry out only once it is "
         f"back as {parent}, or while {who} is stopped: plug it in again, or stop {who} until the entry "
         f"is gone"
+    )
+
+
+def told_of_stuck(entry: Entry, who: InstanceName, said: str) -> str:
+    """What to do about an interface that its server cannot take out. said: the server's words."""
+    name = quoted(entries.place_of(entry) or entry.config.get("parent", ""))
+    return (
+        f"interface {name} is gone from {who}: it was renamed inside, or its hardware went; stop {who} by "
+        f"force (`stop -f`), then start it ({said})"
     )
 
 

@@ -21,7 +21,7 @@ from hotplugd.plan.change import Action, Attachment, Barred, Change, Plan
 from hotplugd.plan.foreign_entries import untold
 from hotplugd.plan.identity import apart, hardware, own_serial
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.kinds.node import SEALED, wrong_mode
+from hotplugd.plan.kinds.node import NO_NODE, SEALED, wrong_mode
 from hotplugd.plan.make_entry import entry_for, moved
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.unprocessed import Unsettled
@@ -90,6 +90,16 @@ def _named(holder: Want | str) -> str:
     told += [f"serial '{quoted(each)}'" for each in SERIAL.values(holder.device)[:1]]
     told += [f"port {quoted(each)}" for each in PORT.values(holder.device)[:1]]
     return f"{holder.device} ({', '.join(told)})"
+
+
+def _same_serial(want: Want, holder: Want | str) -> str:
+    """That two devices have one serial number, where that is why both have one place; or empty."""
+    own = SERIAL.values(want.device)[:1]
+    if isinstance(holder, str) or not own or own != SERIAL.values(holder.device)[:1]:
+        return ""
+    if hardware(want.device).syspath == hardware(holder.device).syspath:
+        return ""
+    return f"; two devices have the serial '{quoted(own[0])}'"
 
 
 class _Planner:
@@ -298,7 +308,7 @@ class _Planner:
             if holder := self._taken.get(link) or self._foreign.get(link):
                 leads = isinstance(holder, Want) and link in holder.links
                 where = f"already leads to {_named(holder)}" if leads else f"is where {_named(holder)} is"
-                return f"the link {link} in {who} {where}"
+                return f"the link {link} in {who} {where}{_same_serial(want, holder)}"
         return ""
 
     def _share(self, want: Want, actual: Entry | None, other: str) -> None:
@@ -353,11 +363,9 @@ class _Planner:
             for want, found in unlike:
                 self._attached(want, actual, found)
         elif (again := moved(wanted, actual, first.slot)) is None or entries.is_later(actual):
-            self._remove(actual, f"inside, {wrong[0].target} is {wrong[1]}, and it has to be put in anew")
+            self._remove(actual, f"{_instead(*wrong)}, and it has to be put in anew")
         else:
-            wanted_number = "open to it" if wrong[1] == SEALED else wrong[0].device.devnum
-            why = f"inside, {wrong[0].target} is {wrong[1]}, not {wanted_number}"
-            self._change("repair", first, again, why)
+            self._change("repair", first, again, f"{_instead(*wrong)}, and it is put in again")
 
     def _update(self, want: Want, wanted: Entry | None, actual: Entry, why: str) -> None:
         """Have the actual entry be the wanted one, by way of none where it cannot become that."""
@@ -400,6 +408,19 @@ def _told_of_untold(entry: Entry, source: str, instance: Instance) -> str:
 
 def _made_for(entry: Entry) -> str:
     return f"it was made for {quoted(entry.config[entries.MARK_INSTANCE])}, not for this instance"
+
+
+def _instead(want: Want, found: str) -> str:
+    """What is at the device's place inside. found: by `Kind.observed`, and not empty."""
+    if found == "missing":
+        what = "node" if entries.is_path(want.target) else "interface"
+        return f"{what} {want.target} is missing inside"
+    if found == NO_NODE:
+        return f"node {want.target} is missing inside, and another file is there"
+    if found == SEALED:
+        return f"nobody inside may open node {want.target}"
+    number = f", not {want.device.devnum}" if want.device.devnum is not None else ""
+    return f"{want.target} inside is {found}{number}"
 
 
 def _what_is_there(unlike: str) -> str:

@@ -6,6 +6,7 @@ All state belongs to the event loop.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -137,6 +138,7 @@ class Assignments:
     rules      the rules that decide; whoever sets others has each device assigned anew
     ownership  what others' entries take
     wants      of each device that a rule takes, by the device's key
+    taken      how many devices each rule took so far, by its name; each plug counts
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class Assignments:
         self._workers = workers
         self._claimants = claimants
         self._log = log
+        self.taken = Counter[str]()
         # The devices that rules take and the host uses, by key.
         self._used: dict[str, Device] = {}
 
@@ -167,6 +170,8 @@ class Assignments:
         now = Wants(device) if gone else self._wanted(device)
         if now.rule is not None:
             self.wants[key] = now
+            if before is None or before.rule is None or before.rule.name != now.rule.name:
+                self.taken[now.rule.name] += 1
         if now.kept:
             self._used[key] = device
         for problem in now.problems:

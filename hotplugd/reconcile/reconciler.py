@@ -7,7 +7,7 @@ An event is a call (`device`, `listed_devices`, `refresh`, …) that changes wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -222,6 +222,11 @@ class Reconciler:
         """How many devices there are that rules can see."""
         return len(self._inventory.devices)
 
+    @property
+    def known(self) -> Iterable[Device]:
+        """The devices that there are, and those that are in instances."""
+        return self._inventory.devices.values()
+
     def is_of_another(self, slot: str) -> bool:
         """Whether a device has the number that this slot's device had, and another slot."""
         return self._inventory.is_of_another(slot)
@@ -230,6 +235,11 @@ class Reconciler:
     def wanted(self) -> Iterable[Wants]:
         """Where each device that a rule takes should go."""
         return self._assignments.wants.values()
+
+    @property
+    def taken(self) -> Mapping[str, int]:
+        """How many devices each rule took so far, by its name."""
+        return self._assignments.taken
 
     def usable(self) -> list[tuple[Device, Want]]:
         """The devices that rules take unless the host uses them, and the first place where each would go."""

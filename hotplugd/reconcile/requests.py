@@ -9,6 +9,7 @@ from hotplugd.model import entry as entries
 from hotplugd.model.ports import Gone, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
+from hotplugd.plan.nic_entries import told_of_stuck
 from hotplugd.reconcile.known import Known
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.sealing import Sealing, sealed_by_now
@@ -201,8 +202,9 @@ class Requests:
 
     def _split(self, batch: Sequence[Change], error: Refused, *, sealed: bool) -> None:
         if len(batch) == 1 and isinstance(error, Stuck):
-            if self._known.batching.stuck(batch[0], str(error), self._loop.time()):
-                self._known.log.held(batch[0], str(error), None)
+            message = told_of_stuck(batch[0].entry, self._known.name, str(error))
+            if self._known.batching.stuck(batch[0], message, self._loop.time()):
+                self._known.log.held(batch[0], message, None)
             return
         if len(batch) == 1:
             left = sealed_by_now(self._known.name, batch[0].entry.name) if sealed else ""

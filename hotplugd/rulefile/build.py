@@ -94,6 +94,8 @@ class Builder(Decoder):
         name = self.text(fields["name"]) if "name" in fields else None
         if name is not None:
             self.names.append(RuleName(name, self.source, fields["name"].value.span))
+        about = self.text(fields["description"]) if "description" in fields else None
+        enabled = self.flag(fields["enabled"]) if "enabled" in fields else True
         match = self._match(fields["match"].value, fields["match"].name) if "match" in fields else None
         attach = self._attach(fields["attach"].value, fields["attach"].name) if "attach" in fields else None
         if "ignore" in fields and self.flag(fields["ignore"]) is False:
@@ -114,7 +116,16 @@ class Builder(Decoder):
             return None
         line = node.span.line + 1
         registry = self._grammar.registry
-        rule = Rule(name, with_default_subsystem(match), attach, self.source.file, line, registry)
+        rule = Rule(
+            name,
+            with_default_subsystem(match),
+            attach,
+            self.source.file,
+            line,
+            registry,
+            description=about or "",
+            enabled=enabled is not False,
+        )
         return BuiltRule(rule, self.source, fields["name"].value.span)
 
     def _match(self, node: YamlNode, key: YamlScalar | None = None) -> Match:

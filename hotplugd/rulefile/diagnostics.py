@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -34,6 +35,18 @@ class Related:
         """The place as a note, with its line and a caret."""
         return "\n".join((_head(self.file, self.line, self.column, "note", self.message), *_excerpt(self)))
 
+    @classmethod
+    def of_json(cls, found: Mapping[str, object]) -> Related:
+        """The note that `as_json` gave. Raises as `Diagnostic.of_json` does."""
+        return cls(
+            str(found["file"]),
+            int(str(found["line"])),
+            int(str(found["column"])),
+            str(found["message"]),
+            str(found["source"]),
+            int(str(found["width"])),
+        )
+
     def as_json(self) -> dict[str, object]:
         """The note as plain values, under keys that stay."""
         return {
@@ -54,6 +67,7 @@ class Diagnostic:
     hint          what to do about it ("did you mean 'serial'?"), or empty
     source        the line as it stands in the file, or empty where there is none to show
     width         how many characters of it are meant
+    whole         it is about the whole file: there is no line to look at
     """
 
     severity: Severity
@@ -65,10 +79,33 @@ class Diagnostic:
     source: str = ""
     width: int = 1
     related: Related | None = None
+    whole: bool = False
+
+    @classmethod
+    def of_json(cls, found: Mapping[str, object]) -> Diagnostic:
+        """The diagnostic that `as_json` gave. Raises KeyError, TypeError, ValueError for anything else."""
+        related = found["related"]
+        return cls(
+            "error" if found["severity"] == "error" else "warning",
+            str(found["file"]),
+            int(str(found["line"])),
+            int(str(found["column"])),
+            str(found["message"]),
+            str(found["hint"]),
+            str(found["source"]),
+            int(str(found["width"])),
+            Related.of_json(related) if isinstance(related, Mapping) else None,
+            whole=found.get("whole") is True,
+        )
+
+    @property
+    def place(self) -> str:
+        """The file, and the line and the column where these say something. Printable."""
+        return printable(self.file) if self.whole else f"{printable(self.file)}:{self.line}:{self.column}"
 
     def render(self) -> str:
         """The diagnostic for a terminal: lines without a newline at the end, with nothing raw in them."""
-        lines = [_head(self.file, self.line, self.column, self.severity, self.message)]
+        lines = [f"{self.place}: {self.severity}: {self.message}"]
         lines += _excerpt(self, self.hint)
         if self.related is not None:
             lines.append(self.related.render())
@@ -86,6 +123,7 @@ class Diagnostic:
             "source": self.source,
             "width": self.width,
             "related": self.related.as_json() if self.related is not None else None,
+            "whole": self.whole,
         }
 
 

@@ -153,4 +153,4 @@ def not_utf8(raw: bytes, file: str, error: UnicodeDecodeError) -> Diagnostic:
 
 def whole(file: str, message: str, hint: str = "") -> Diagnostic:
     """An error about a whole file."""
-    return Diagnostic("error", file, 1, 1, message, hint)
+    return Diagnostic("error", file, 1, 1, message, hint, whole=True)

@@ -103,8 +103,8 @@ class Grammar:
             keys,
             table("a rule file", _FILE, (*_RULE, *(key for key in _HUB if key.name == "ports"))),
             table("a rule", _RULE, (*match, *attach)),
-            table("`match`", match, attach),
-            table("`attach`", attach, match),
+            table("`match`", match, (*attach, *_RULE)),
+            table("`attach`", attach, (*match, *_RULE)),
             table("an item of `with`", _companion_keys(keys)),
             table("a hub", _HUB, _RULE),
         )
@@ -153,6 +153,13 @@ _RULE: Final = (
         text=validate.rule_name,
         required=True,
     ),
+    Key(
+        "description",
+        "text",
+        "What the rule is for, in words: `explain` and `status --rules` show it.",
+        text=validate.description,
+    ),
+    Key("enabled", "flag", "`false` switches the rule off: it is checked, and takes no device."),
     Key("match", "match", "Which devices it takes: all keys must match.", required=True),
     Key("attach", "attach", "Where the device goes."),
     Key("ignore", "flag", "The device goes nowhere, whatever later rules say."),
@@ -208,7 +215,7 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
         Key(
             "to",
             "texts",
-            "The instance or instances; a name may be a template: ci-{serial}.",
+            "The instance, or several, each of which gets the device; a name may be a template: ci-{serial}.",
             text=partial(validate.instance, keys=registry),
             required=True,
             aliases=("instance", "instances", "container", "containers", "target"),
@@ -305,6 +312,8 @@ EXPECTED: Final[dict[str, str]] = {
     "not": 'write which key: `not: {interface: "03:*"}`',
     "parent": "write which key: `parent: {driver: ftdi_sio}`",
     **{group.name: f"write `{group.name}: {group.example}`" for group in GROUPS},
+    "path": "`path` is one path below /dev, or a template: /dev/{kernel}",
+    "link": "`link` is a path below /dev, a list of them, or a template: /dev/{serial}",
     "to": "`to` is a name, a list (every one of them gets it), or a template",
 }
 """By key: what to write where its value is of another kind."""

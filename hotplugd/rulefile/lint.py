@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from types import MappingProxyType
 from typing import Final
 
@@ -12,6 +12,7 @@ from hotplugd.model.text import printable
 from hotplugd.rulefile.build import BuiltRule
 from hotplugd.rulefile.bus_numbers import bus_patterns, bus_warning, path_of_port
 from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.hardly import hardly
 from hotplugd.rules.index import Fact, Index
 from hotplugd.rules.keys import (
     DEVTYPE,
@@ -38,10 +39,15 @@ _MOST_IDS: Final = 1_000
 _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def lint(written: Sequence[BuiltRule], controllers: Mapping[str, str] = _NOWHERE) -> Iterator[Diagnostic]:
+def lint(
+    written: Sequence[BuiltRule],
+    controllers: Mapping[str, str] = _NOWHERE,
+    subsystems: Collection[str] = (),
+) -> Iterator[Diagnostic]:
     """Warnings about rules, which are given in the order in which they count.
 
     controllers  the host's USB controllers in sysfs by the number of each bus; none where nobody looked
+    subsystems   those that the host has; likewise
     """
     index = Index.of([built.rule.match for built in written])
     sizes = [_size(built.rule.match) for built in written]
@@ -54,14 +60,16 @@ def lint(written: Sequence[BuiltRule], controllers: Mapping[str, str] = _NOWHERE
             message = f"rule '{built.rule.name}' can never match: {reason}"
             yield built.source.diagnostic("warning", built.span, message)
             continue
-        for message, hint in (*_doubts(built), *_told_by_the_device(built), *_places(built, controllers)):
+        doubts = (*_doubts(built), *_told_by_the_device(built), *_places(built, controllers))
+        # One by one: no more are made than are shown.
+        for message, hint in chain(doubts, hardly(built.rule, subsystems)):
             yield built.source.diagnostic("warning", built.span, f"rule '{built.rule.name}' {message}", hint)
-        for earlier in index.filed_under(_one_of_each(match)):
+        for earlier in index.filed_under(_one_of_each(match)) if built.rule.enabled else ():
             comparisons += 1
             pairs += size.pairs(sizes[earlier])
             if earlier >= position or comparisons > _MOST_COMPARISONS or pairs > _MOST_PAIRS:
                 break
-            if implies(match, written[earlier].rule.match):
+            if written[earlier].rule.enabled and implies(match, written[earlier].rule.match):
                 yield _unreachable(built, written[earlier])
                 break
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -35,10 +35,13 @@ class Loaded:
     """What files say. With any error among the diagnostics there are no rules at all.
 
     A rule left out could let a device fall through to a broader one, so it is all or nothing.
+
+    sources  what was read: the files, and their texts
     """
 
     rules: RuleSet
     diagnostics: tuple[Diagnostic, ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
@@ -51,11 +54,13 @@ def load(
     controllers: Mapping[str, str] = _NOWHERE,
     reading: Reading = lambda _: None,
     halves: Mapping[str, str] = _NOWHERE,
+    subsystems: Collection[str] = (),
 ) -> Loaded:
     """The rules of files and folders, in order. Raises nothing: what cannot be read is a diagnostic.
 
     controllers  the host's USB controllers by the number of each bus, which ports are warned about by
     halves       the paths of the host's USB 3 hubs, as `usb3_halves` has them; hubs are warned about by them
+    subsystems   those that the host has, besides the kernel's own
     """
 
     def folder(path: Path) -> bool:
@@ -78,8 +83,8 @@ def load(
             else:
                 _check(content, str(path), draft, GRAMMAR)
             if draft.is_full(str(path)):
-                return _loaded(draft, controllers, halves)
-    return _loaded(draft, controllers, halves)
+                return _loaded(draft, controllers, halves, subsystems)
+    return _loaded(draft, controllers, halves, subsystems)
 
 
 def parse(
@@ -93,6 +98,14 @@ def parse(
     draft = _Draft()
     _check(text, file, draft, grammar)
     return _loaded(draft, controllers, halves)
+
+
+def parse_all(sources: Iterable[tuple[str, str]]) -> Loaded:
+    """The rules of several documents, each with what its diagnostics call it. Raises nothing."""
+    draft = _Draft()
+    for file, text in sources:
+        _check(text, file, draft, GRAMMAR)
+    return _loaded(draft, _NOWHERE)
 
 
 @dataclass(slots=True)
@@ -109,6 +122,7 @@ class _Draft:
     names: list[RuleName] = field(default_factory=list)
     hubs: list[BuiltHub] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    sources: list[tuple[str, str]] = field(default_factory=list)
     size: int = 0
     wild: int = 0
 
@@ -124,15 +138,23 @@ class _Draft:
         return True
 
 
-def _loaded(draft: _Draft, controllers: Mapping[str, str], halves: Mapping[str, str]) -> Loaded:
-    found = [*_first((_doubles(draft.names), doubles(draft.hubs), lint(draft.written, controllers)))]
+def _loaded(
+    draft: _Draft,
+    controllers: Mapping[str, str],
+    halves: Mapping[str, str] = _NOWHERE,
+    subsystems: Collection[str] = (),
+) -> Loaded:
+    sources = tuple(draft.sources)
+    found = [
+        *_first((_doubles(draft.names), doubles(draft.hubs), lint(draft.written, controllers, subsystems)))
+    ]
     diagnostics = (*draft.diagnostics, *found)
     if any(diagnostic.severity == "error" for diagnostic in diagnostics):
-        return Loaded(RuleSet(), diagnostics)
+        return Loaded(RuleSet(), diagnostics, sources)
     # A rule or a hub that was left out would make these untrue.
     diagnostics += tuple(_first((lint_hubs(draft.hubs, draft.written, halves),)))
     hubs = Hubs(tuple(built.hub for built in draft.hubs))
-    return Loaded(RuleSet.of((built.rule for built in draft.written), hubs), diagnostics)
+    return Loaded(RuleSet.of((built.rule for built in draft.written), hubs), diagnostics, sources)
 
 
 def _first(found: Iterable[Iterator[Diagnostic]]) -> Iterator[Diagnostic]:
@@ -152,6 +174,7 @@ def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> Non
         draft.diagnostics.append(too_large(file))
         return
     draft.size += len(text)
+    draft.sources.append((file, text))
     source = Source.of(file, text.removeprefix("\ufeff"))
     root, not_yaml = parse_yaml(source)
     builder = Builder(source, grammar, draft.wild)

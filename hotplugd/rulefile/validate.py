@@ -33,6 +33,7 @@ _LINK_PART: Final = re.compile(r"[A-Za-z0-9_:+@,=./-]*", re.ASCII)
 _PROJECT: Final = re.compile(r"""[^\s/_'"*?#&%\\\x00-\x1f\x7f]{1,63}""")
 _LONGEST_INSTANCE: Final = 63
 _LONGEST_RULE: Final = 64
+_LONGEST_DESCRIPTION: Final = 500
 # Linux: net/core/dev.c, dev_valid_name; LXD takes less: shared/validate, IsInterfaceName.
 _INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{1,14}", re.ASCII)
 
@@ -169,6 +170,15 @@ def rule_name(text: str) -> Complaint | None:
         return Complaint(f"the name has {len(text)} characters; {_LONGEST_RULE} is the most")
     if printable(text) != text or not text.isprintable():
         return Complaint(f"the name '{quoted(text)}' has characters that cannot be shown")
+    return None
+
+
+def description(text: str) -> Complaint | None:
+    """What a rule is for: one paragraph, fit to be shown."""
+    if len(text) > _LONGEST_DESCRIPTION:
+        return Complaint(f"{len(text)} characters; {_LONGEST_DESCRIPTION} is the most")
+    if printable(text) != text.replace("\\", "\\\\"):
+        return Complaint(f"'{quoted(text)}' has characters that cannot be shown", "write one line of text")
     return None
 
 

@@ -71,6 +71,7 @@ class Rule:
     """One rule, from line `line` of `file`. attach is None where the rule says to ignore the device.
 
     keys     the registry that its templates name keys of
+    enabled  whether it takes devices at all
     _relies  see `names_serial`; None where that depends on the device
     """
 
@@ -80,6 +81,8 @@ class Rule:
     file: str
     line: int
     keys: tuple[MatchKey, ...] = field(default=KEYS, repr=False, compare=False)
+    description: str = field(default="", compare=False)
+    enabled: bool = True
     _relies: bool | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -219,16 +222,17 @@ class RuleSet:
 
     def _first(self, device: Device) -> int | None:
         for position in self.index.candidates(device):
-            if unmet(self.rules[position].match, device) is None:
+            rule = self.rules[position]
+            if rule.enabled and unmet(rule.match, device) is None:
                 return position
         return None
 
     def explain(self, device: Device) -> tuple[Verdict, ...]:
-        """What each rule says, in order, up to the first that matches."""
+        """What each rule says, in order, up to the first that takes it. One that is off may match as well."""
         verdicts: list[Verdict] = []
         for rule in self.rules:
             test = unmet(rule.match, device)
             verdicts.append(Verdict(rule, test.failure(device) if test is not None else None))
-            if test is None:
+            if test is None and rule.enabled:
                 break
         return tuple(verdicts)

@@ -56,7 +56,7 @@ def ignore_rules(rules: RuleSet, kept: Iterable[str] = (), *, usb: bool) -> str:
     end = "hotplugd_leave_end"
     lines = [HEAD, f'ACTION=="remove", GOTO="{end}"', f'SUBSYSTEM{"!=" if usb else "=="}"usb", GOTO="{end}"']
     lines += [f'DEVPATH=="{path}", GOTO="{end}"' for path in sorted(_devpaths(kept))]
-    for rule in rules.rules:
+    for rule in filter(lambda each: each.enabled, rules.rules):
         tell = f'GOTO="{end}"'
         if rule.attach is not None:
             told = (f'ENV{{{name}}}="1"' for name in _PROPERTIES)

@@ -35,7 +35,7 @@ from hotplugd.model.text import plain
 from hotplugd.model.values import Ability, Entry, Instance, InstanceName
 from hotplugd.server import decode
 from hotplugd.server.certificates import pinned
-from hotplugd.server.errors import NOT_LXD, failure, is_left_behind, refusal, short
+from hotplugd.server.errors import NOT_LXD, failure, is_left_behind, no_answer, refusal, short
 from hotplugd.server.events import Identity, Lifecycle, lifecycle
 from hotplugd.server.listing import elements
 from hotplugd.server.transport import Http, Room
@@ -299,7 +299,7 @@ class Lxd:
         socket = self.address.startswith("/")
         if socket and not Path(self.address).exists():
             # pylxd would take the missing path for a URL.
-            raise Unreachable(f"{self.address} does not exist; is the server running?")
+            raise Unreachable(f"LXD or Incus is not running: there is no socket {self.address}")
         session = Http(self.address if socket else "", _CONNECTIONS, _CALL, self._room)
         if not socket:
             session.verify, session.cert = (
@@ -473,7 +473,7 @@ class Lxd:
                         f"{self.address} shows another certificate than the one in {known}; "
                         f"if it was renewed, put the new one there, as `lxc remote add` does: {short(error)}"
                     ) from error
-                raise Unreachable(f"{self.address} does not answer: {short(error)}") from error
+                raise Unreachable(no_answer(self.address, error)) from error
             except LXDAPIException as error:
                 raise _failure(error) from error
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

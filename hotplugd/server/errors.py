@@ -47,8 +47,7 @@ def refusal(said: str) -> ServerError:
     if _BUSY.search(said):
         return Busy(short(said))
     if _STUCK.search(said):
-        remedy = "it is not where the server put it; stop the instance until the entry is gone"
-        return Stuck(f"{remedy} ({short(said)})", frozenset(_BLAMED.findall(said)))
+        return Stuck(short(said), frozenset(_BLAMED.findall(said)))
     half = _HALF.search(said) is not None
     return Refused(short(said), frozenset(_BLAMED.findall(said)), half=half)
 
@@ -56,6 +55,33 @@ def refusal(said: str) -> ServerError:
 def is_left_behind(said: str) -> bool:
     """Whether the server will not make a node since it has left one there before."""
     return _LEFT_BEHIND.search(said) is not None
+
+
+def no_answer(address: str, error: BaseException) -> str:
+    """Why nobody answers at an address, in words for people; `error` is what a request to it raised."""
+    cause = _cause(error)
+    if isinstance(cause, FileNotFoundError):
+        return f"LXD or Incus is not running: there is no socket {address}"
+    if isinstance(cause, ConnectionRefusedError):
+        return f"LXD or Incus is not running: nobody listens at {address}"
+    if isinstance(cause, PermissionError):
+        return f"{address} may not be used by this user: run it as root"
+    if isinstance(cause, ConnectionError):
+        return f"{address} ended the connection before it answered: LXD or Incus stops, or starts"
+    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return f"{address} does not answer: {short(said)}"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What the system said: requests and urllib3 wrap it, one in the other, as a cause or as an argument."""
+    inner: BaseException | None = error
+    while inner is not None:
+        error = inner
+        if isinstance(error, OSError) and error.errno is not None:
+            break
+        wrapped = (getattr(error, "reason", None), *reversed(error.args), error.__cause__, error.__context__)
+        inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
+    return error
 
 
 def short(error: object) -> str:

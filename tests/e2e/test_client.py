@@ -458,7 +458,7 @@ class TestHearing:
             run(own_server, work)
 
     def test_where_no_server_is(self, tmp_path: Path) -> None:
-        with pytest.raises(Unreachable, match="does not exist; is the server running"):
+        with pytest.raises(Unreachable, match="is not running: there is no socket"):
             run(tmp_path / "unix.socket", lambda lxd: lxd.list())
 
 

@@ -287,7 +287,7 @@ def test_the_daemon_starts_before_the_server(own_server: Server, console: Consol
     own_server.stop()
     console.plug()
     with Daemon(own_server.socket, rules(to=str(container), kernel=names(console))) as running:
-        assert "does not exist" in str(running.status()["problems"])
+        assert "is not running" in str(running.status()["problems"])
         own_server.start()
         eventually(lambda: there(container, console), 30)
 

@@ -74,7 +74,7 @@ def test_its_socket_is_gone_for_a_while(bed: Bed) -> None:
             bed.one.plug()
             bed.two.unplug()
             bed.three.plug()
-            eventually(lambda: "does not exist" in bed.told())
+            eventually(lambda: "is not running" in bed.told())
             bed.pace(".*")
             assert not bed.connected
             eventually(lambda: not script.running)

@@ -23,6 +23,8 @@ from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, Claim, Facts, Kind, Readi
 from hotplugd.plan.kinds.reading import NUMBER, by_path
 from hotplugd.rules.ruleset import Attach
 
+NO_NODE: Final = "no device node"
+"""What is at the target where it is something else than a device's node."""
 SEALED: Final = "sealed"
 """What is at the target where it is the device's node, and nobody inside may open it."""
 
@@ -157,7 +159,7 @@ class Node(Kind):
         if node.devnum == want.device.devnum:
             # It was about to go, and the server did not take it out.
             return SEALED if node.sealed and int(want.attach.mode or "1", 8) else ""
-        return str(node.devnum) if node.devnum else "no device node"
+        return str(node.devnum) if node.devnum else NO_NODE
 
 
 def wrong_mode(want: Want, inside: Inside | None) -> str:

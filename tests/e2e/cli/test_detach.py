@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from hotplugd.host.slots import Notes
+from hotplugd.model.entry import SLOTS
 from tests.conftest import StartDaemon
 from tests.e2e.cli.conftest import Configure
 from tests.support.lab.container import Container
@@ -52,7 +57,7 @@ def test_everything_of_ours_goes_at_once_and_the_rest_stays(
     done = made.ask("detach", "--all")
     assert (done.returncode, done.stderr) == (0, "")
     head, *lines, summary = done.stdout.splitlines()
-    assert head.lower().split()[:3] == ["instance", "device", "rule"]
+    assert head.lower().split() == ["instance", "device", "serial", "model", "port", "rule", "entry"]
     assert sorted(line.split()[0] for line in lines) == sorted([one.name, two.name])
     assert summary == "2 entries taken out"
     assert (one.devices, two.devices) == (foreign, {})
@@ -61,6 +66,67 @@ def test_everything_of_ours_goes_at_once_and_the_rest_stays(
     assert (one.own_config, one.config["description"]) == (config, description)
     done = made.ask("detach", "--all")
     assert (done.returncode, done.stdout, done.stderr) == (0, "0 entries taken out\n", "")
+
+
+@pytest.fixture
+def fresh() -> None:
+    """No server of an earlier test has left its lock, by which one would be taken for a second one."""
+    for each in Path(SLOTS).glob(".lock-*"):
+        with each.open("rb") as file, suppress(BlockingIOError):
+            flock(file, LOCK_EX | LOCK_NB)
+            each.unlink()
+
+
+@pytest.mark.usefixtures("fresh")
+def test_nothing_is_left_on_the_host(
+    containers: tuple[Container, Container], console: Console, daemon: StartDaemon
+) -> None:
+    console.plug()
+    text = rules(console, *containers).replace("]}", "], share: true, link: /dev/mine}")
+    running = daemon(text)
+    eventually(lambda: attachments(running) == 2)
+    udev = running.folder / "udev"
+    eventually(lambda: len(list(udev.iterdir())) == 2)
+    running.stop()
+    assert list(Path(SLOTS).iterdir())
+    assert running.ask("detach", "--all").returncode == 0
+    assert not Path(SLOTS).exists() or list(Path(SLOTS).iterdir()) == []
+    assert list(udev.iterdir()) == []
+    assert running.ask("detach", "--all").returncode == 0
+    assert not Path(SLOTS).exists()
+    running.start()
+    eventually(lambda: attachments(running) == 2)
+
+
+def test_what_another_server_may_need_stays(
+    container: Container, console: Console, attached: Callable[..., Daemon]
+) -> None:
+    other = Path(SLOTS, ".lock-0123456789abcdef")
+    other.touch()
+    kept = Path(SLOTS, "c-1-99-00000000-1")
+    kept.symlink_to("/dev/null")
+    try:
+        made = attached(container)
+        slot = entry_slot(container)
+        assert Path(SLOTS, slot).is_symlink()
+        assert made.ask("detach", "--all").returncode == 0
+        assert kept.is_symlink()
+        assert other.exists()
+        assert [each.name for each in Path(SLOTS).iterdir() if each.name.startswith(slot)] == []
+    finally:
+        kept.unlink(missing_ok=True)
+        other.unlink(missing_ok=True)
+
+
+def attachments(running: Daemon) -> int:
+    """How many devices are attached."""
+    return len(cast("list[object]", running.status()["attachments"]))
+
+
+def entry_slot(container: Container) -> str:
+    """The slot that the one entry of ours names."""
+    (entry,) = (each for name, each in container.devices.items() if name.startswith("hp-"))
+    return entry["source"].rpartition("/")[2].removesuffix(".r")
 
 
 def test_instances_of_every_project_are_seen_to(
@@ -114,7 +180,7 @@ def test_a_server_that_is_away_is_told(console: Console, configure: Configure) -
     made.config.write_text(f"server: {made.folder}/none\nrules: {made.rules}\n")
     done = made.ask("detach", "--all")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"hotplugd: {made.folder}/none does not exist; is the server running?\n"
+    assert done.stderr == f"hotplugd: LXD or Incus is not running: there is no socket {made.folder}/none\n"
 
 
 def test_what_was_half_put_in_when_both_ended_goes_too(own_server: Server, console: Console) -> None:

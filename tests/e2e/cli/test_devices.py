@@ -56,6 +56,7 @@ class TestJson:
             },
             "rule": "attr",
             "device": phone.node, "identity": "serial:1A-1", "syspath": phone.syspath,
+            "model": found["model"], "instances": [], "missing": [],
         }  # fmt: skip
         assert (properties["ID_X"], properties["ID_SERIAL_SHORT"]) == ("y", "1A-1")
         assert [each["kernel"] for each in parents] == [f"{usb.bus}-4", f"usb{usb.bus}", "0000:00:14.0"]
@@ -99,8 +100,8 @@ class TestTable:
         assert (done.returncode, done.stderr) == (0, "")
         head, *lines = done.stdout.splitlines()
         assert head.lower().split() == [
-            "device", "rule", "subsystem", "kernel", "driver", "id", "serial", "port", "path", "interface",
-            "mac",
+            "device", "rule", "instance", "subsystem", "kernel", "driver", "id", "serial", "port", "path",
+            "interface", "mac",
         ]  # fmt: skip
         (line,) = (each for each in lines if each.startswith(phone.node))
         name = f"{usb.bus}-4"
@@ -134,7 +135,7 @@ def test_virtual_devices_are_shown_when_asked_for(console: Console, configure: C
     made = configure(_RULE)
     done = made.ask("devices")
     assert re.search(
-        r"^\d+ virtual and PCI devices are not shown; --all shows them$", done.stdout, re.MULTILINE
+        r"^not shown: \d+ virtual or PCI devices; --all shows them too$", done.stdout, re.MULTILINE
     )
     assert console.node not in done.stdout
     assert set(console.nodes) <= set(listed(made, "--all"))

@@ -94,6 +94,7 @@ class TestChanges:
         made.ask("run", "--once")
         assert made.ask("plan").stdout == "nothing to change\n"
         assert change == {
+            "serial": "", "model": "", "port": "",
             "action": "add", "project": "default", "instance": container.name, "device": console.node,
             "identity": f"kernel:vcsa{console.number}", "rule": "screen", "entry": entry(container),
             "why": "it is not attached", "location": "",
@@ -122,7 +123,7 @@ class TestChanges:
         assert container.run("umount", console.node).code == 0
         ((change,), _) = look_only(attached)
         assert (change["action"], change["entry"]) == ("repair", entry(container))
-        assert change["why"].startswith(f"inside, {console.node} is ")
+        assert change["why"].startswith(f"node {console.node} is missing inside")
 
     def test_what_no_rule_wants_any_more_is_removed(
         self,
@@ -239,4 +240,6 @@ def test_a_server_that_is_away_is_told(console: Console, configure: Configure) -
     made.config.write_text(f"server: {made.folder}/none.socket\nrules: {made.rules}\n")
     done = made.ask("plan", "--json")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"hotplugd: {made.folder}/none.socket does not exist; is the server running?\n"
+    assert done.stderr == (
+        f"hotplugd: LXD or Incus is not running: there is no socket {made.folder}/none.socket\n"
+    )

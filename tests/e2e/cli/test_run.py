@@ -71,7 +71,7 @@ class TestBadSettings:
         made.config.unlink()
         done = made.ask("run")
         assert done.returncode == 78
-        assert f"{made.config}:1:1: error: cannot be read: No such file or directory" in done.stderr
+        assert f"{made.config}: error: cannot be read: No such file or directory" in done.stderr
 
 
 class TestOnce:
@@ -108,7 +108,7 @@ class TestOnce:
         assert done.returncode == 1
         assert named(done.stderr, "device.problem") == []
         assert [each["reason"] for each in named(done.stderr, "instance.problem")] == [
-            f"{made.folder}/none does not exist; is the server running?"
+            f"LXD or Incus is not running: there is no socket {made.folder}/none"
         ]
 
     def test_a_machine_without_a_server_is_told_where_it_was_looked_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,7 @@ def test_all_is_well(container: Container, console: Console, daemon: StartDaemon
         "device": console.node, "identity": f"kernel:vcsa{console.number}", "rule": "screen",
         "project": "default", "instance": container.name, "path": "/dev/screen", "verified": True,
         "location": "",
+        "serial": "", "model": "", "port": "", "link": "", "mode": "", "owner": "",
     }  # fmt: skip
 
 
@@ -82,13 +84,23 @@ def test_problems_come_first_and_are_its_exit_code(
     )
     code, document = status(running)
     message = "there is no instance 'nobody' in project 'default'"
-    assert (code, document["problems"]) == (1, [{"device": lost.node, "rule": "lost", "message": message}])
+    (told,) = document["problems"]
+    assert (code, told) == (
+        1,
+        {
+            "device": lost.node, "rule": "lost", "message": message,
+            "serial": "2B", "model": told["model"], "port": f"{usb.bus}-2",
+        },
+    )  # fmt: skip
     done = running.ask("status")
     assert (done.returncode, done.stderr) == (1, "")
     problem, head, attached, summary = done.stdout.splitlines()
-    assert problem == f"problem: {lost.node}, rule lost: {message}"
-    assert head.split()[:4] == ["DEVICE", "IDENTITY", "RULE", "INSTANCE"]
-    assert attached.split()[:5] == [good.node, "serial:1A", "good", str(container), good.node]
+    assert re.fullmatch(
+        rf"problem: {lost.node} \(serial 2B, .*port {usb.bus}-2\), rule lost: {message}", problem
+    )
+    assert head.split()[:6] == ["DEVICE", "SERIAL", "MODEL", "PORT", "RULE", "INSTANCE"]
+    assert attached.split()[:2] == [good.node, "1A"]
+    assert f"{usb.bus}-1" in attached.split()
     assert attached.endswith(" yes")
     assert summary.startswith("ready; 1 attached, 0 pending, 1 problem")
 
@@ -111,6 +123,7 @@ def test_what_failed_and_is_to_be_tried_again_is_pending(
     )  # fmt: skip
     assert set(pending) == {
         "action", "project", "instance", "device", "identity", "rule", "entry", "why",
+        "serial", "model", "port",
     }  # fmt: skip
     assert (problem["device"], problem["rule"]) == (console.node, "screen")
 
@@ -120,7 +133,8 @@ class TestNotRunning:
         made = configure(rules(console, "c1"))
         done = made.ask("status", "--json")
         assert (done.returncode, done.stdout) == (3, "")
-        assert done.stderr == f"hotplugd: no hotplugd answers on {made.control}\n"
+        assert done.stderr.startswith(f"hotplugd: hotplugd is not running (nobody answers on {made.control})")
+        assert "`systemctl status hotplugd`" in done.stderr
 
     def test_also_after_a_crash(self, console: Console, daemon: StartDaemon) -> None:
         running = daemon(rules(console, "c1"))

@@ -23,7 +23,15 @@ from hotplugd.app.control import ControlError, NotRunning, ask, serve
 from tests.support.lab.wait import eventually
 
 _NOBODY = 65534
+
+
+async def _later() -> object:
+    await asyncio.sleep(0.3)
+    return {"later": True}
+
+
 _QUESTIONS: Mapping[str, Callable[[], object]] = {
+    "later": _later,
     "status": lambda: {"ready": True},
     "other": lambda: {"other": 1},
     "much": lambda: "x" * (8 << 20),
@@ -233,7 +241,7 @@ class TestItsPlace:
         with serving(path):
             assert path.is_socket()
         assert not path.exists()
-        with pytest.raises(NotRunning, match=re.escape(f"no hotplugd answers on {path}")):
+        with pytest.raises(NotRunning, match=re.escape(f"not running (nobody answers on {path})")):
             ask(path, "status")
 
     def test_one_that_a_crash_left_is_replaced(self, path: Path) -> None:
@@ -352,3 +360,12 @@ class TestWhoAsks:
             hung.listen()
             with pytest.raises(ControlError, match="did not answer: timed out"):
                 ask(path, "status")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_answer_may_take_its_time(path: Path) -> None:
+    with serving(path):
+        assert ask(path, "later", long=True) == {"later": True}
+        with pytest.raises(ControlError, match="did not answer"):
+            ask(path, "later")
+        assert ask(path, "status") == {"ready": True}

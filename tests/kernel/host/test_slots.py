@@ -18,7 +18,17 @@ from typing import ClassVar
 import pytest
 
 from hotplugd.host import slots
-from hotplugd.host.slots import AlreadyRunning, Links, Notes, SlotError, Slots, is_alone, lock
+from hotplugd.host.slots import (
+    AlreadyRunning,
+    Links,
+    Notes,
+    SlotError,
+    Slots,
+    is_alone,
+    leave_nothing,
+    lock,
+    was_alone,
+)
 from hotplugd.host.sysfs import boot
 from hotplugd.model import entry
 from hotplugd.model.devnum import devnum_of
@@ -478,3 +488,58 @@ class TestNotes:
         made.rmdir()
         Notes("/a").note(self.BOX, (self.entry(),))
         assert self.again().names() == []
+
+
+def test_once_everything_is_out_nothing_is_left(folder: Path) -> None:
+    with closing(Slots()) as links:
+        with lock("/server"):
+            for slot in ("c-1-3-5", "c-1-3-6"):
+                links.make(null(slot))
+            Notes("/server").note(InstanceName("default", "box"), [Entry("hp-0123456789abcdef", {})])
+            Links("/server").note(InstanceName("default", "box"), {"/dev/x": Link("/dev/y", "hp")})
+            assert len(list(folder.iterdir())) > 6
+        links.close()
+        with lock("/server"):
+            assert was_alone("/server")
+            leave_nothing("/server", (), alone=True)
+            assert not folder.exists()
+    with lock("/server"):
+        assert folder.is_dir()
+
+
+def test_what_another_server_has_is_left(folder: Path) -> None:
+    with lock("/other"):
+        pass
+    with closing(Slots()) as links:
+        for slot in ("c-1-3-5", "c-1-3-6"):
+            links.make(null(slot))
+    Notes("/other").note(InstanceName("default", "box"), [Entry("hp-0123456789abcdef", {})])
+    with lock("/server"):
+        assert not was_alone("/server")
+        before = {each.name for each in folder.iterdir()}
+        leave_nothing("/server", ["c-1-3-5"], alone=False)
+        gone = before - {each.name for each in folder.iterdir()}
+    assert {each for each in gone if not each.startswith(".lock-")} == {
+        each for each in before if "3-5" in each
+    }
+    assert len(gone) > 3
+
+
+def test_a_lock_that_was_taken_away_between_is_taken_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    once = [True]
+
+    def away(file: int, how: int) -> None:
+        if once:
+            once.clear()
+            for each in folder.glob(".lock-*"):
+                each.unlink()
+        real(file, how)
+
+    monkeypatch.setattr("hotplugd.host.slots.fcntl.flock", away)
+    with lock("/server"):
+        assert len(list(folder.glob(".lock-*"))) == 1
+        with pytest.raises(AlreadyRunning), lock("/server"):
+            pass

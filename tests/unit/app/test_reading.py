@@ -13,7 +13,8 @@ from structlog.testing import LogCapture
 
 from hotplugd.aio.threads import Threads
 from hotplugd.app import daemon
-from hotplugd.app.daemon import Daemon, Settings
+from hotplugd.app.daemon import Daemon
+from hotplugd.app.in_force import Settings
 from hotplugd.app.settings import Config
 from hotplugd.cli import common
 from hotplugd.cli.common import patiently

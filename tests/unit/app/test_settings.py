@@ -11,6 +11,7 @@ from hotplugd.app import settings
 from hotplugd.app.settings import CONTROL, DEFAULT, Config
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import DEFAULT_FOLDERS
+from hotplugd.rulefile.load import load as load_rules
 
 _LONG = "x" * 107
 _WIDE = "ä" * 54
@@ -160,3 +161,22 @@ def test_the_example_says_what_holds_without_it(project: Path) -> None:
     assert wrong == ()
     assert replace(found, rules=()) == replace(Config(), rules=())
     assert str(DEFAULT) in (project / "docs" / "reference" / "configuration.md").read_text()
+
+
+def test_a_file_that_cannot_be_read_is_told_with_where_it_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"rules:\n  - {DEFAULT_FOLDERS[0]}\n  - /nope\n")
+    found, _ = settings.load(file)
+    (told,) = settings.traced(found, load_rules([Path("/nope")]).diagnostics)
+    assert told.render().split("\n") == [
+        "/nope: error: cannot be read: No such file or directory",
+        f"{file}:3:5: note: the configuration names it here",
+        "  - /nope",
+        "    ^~~~~",
+    ]
+
+
+def test_where_a_configuration_is_named_does_not_make_it_another() -> None:
+    one, other = settings.parse("rules: /a\n", "f")[0], settings.parse("\nrules: [/a]\n", "g")[0]
+    assert one == other
+    assert (one.text, other.named["/a"].line) == ("rules: /a\n", 2)

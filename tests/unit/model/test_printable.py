@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import unicodedata
 
-from hotplugd.model.text import plain, printable
+from hotplugd.model.text import natural, plain, printable
 
 _UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -27,3 +27,10 @@ def test_letters_of_all_scripts_and_marks_on_them_pass() -> None:
 def test_two_different_strings_stay_different() -> None:
     assert printable("\\x1b") != printable("\x1b")
     assert printable("\\u202e") != printable("\u202e")
+
+
+def test_numbers_in_texts_are_sorted_as_people_count() -> None:
+    ports = ["1-1.10", "1-1.2", "1-10", "1-2", "1-1", "usb1", "", "1-1.2.1", "\u0663"]
+    expected = ["", "1-1", "1-1.2", "1-1.2.1", "1-1.10", "1-2", "1-10", "usb1", "\u0663"]
+    assert sorted(ports, key=natural) == expected
+    assert natural("9" * 5000) != natural("9" * 5001)

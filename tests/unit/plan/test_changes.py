@@ -133,7 +133,7 @@ def test_an_instance_that_was_moved_gets_its_entry_anew_while_it_does_not_run(ru
 LATER: dict[str, tuple[str, Inside, str]] = {
     "another mode": ("mode: '0600'", RUNNING, "its entry differs in mode"),
     "another path": ("path: /dev/x", RUNNING, "its entry differs in path"),
-    "its node is lost": ("", replace(RUNNING, nodes={ONE.node: None}), "inside, /dev/ttyUSB1 is missing"),
+    "its node is lost": ("", replace(RUNNING, nodes={ONE.node: None}), "node /dev/ttyUSB1 is missing inside"),
 }
 
 
@@ -169,10 +169,17 @@ def test_an_update_keeps_the_link() -> None:
 
 # What is inside at the device's path, and what the reason says of it.
 WRONG: dict[str, tuple[Node | None, str]] = {
-    "missing": (None, "missing"),
-    "another device": (Node(Devnum("char", 188, 9), 0o660), "char 188:9"),
-    "a block device of that number": (Node(Devnum("block", 188, 1), 0o660), "block 188:1"),
-    "no device node": (Node(None, 0o644), "no device node"),
+    "missing": (None, "node /dev/ttyUSB1 is missing inside"),
+    "another device": (
+        Node(Devnum("char", 188, 9), 0o660),
+        "/dev/ttyUSB1 inside is char 188:9, not char 188:1",
+    ),
+    "a block device of that number": (
+        Node(Devnum("block", 188, 1), 0o660),
+        "/dev/ttyUSB1 inside is block 188:1, not char 188:1",
+    ),
+    "no device node": (Node(None, 0o644), "node /dev/ttyUSB1 is missing inside, and another file is there"),
+    "sealed": (Node(ONE.devnum, 0, sealed=True), "nobody inside may open node /dev/ttyUSB1"),
 }
 
 
@@ -185,7 +192,7 @@ def test_a_wrong_node_is_repaired_by_the_other_link(
     assert [(each.action, each.entry) for each in found.changes] == [
         ("repair", entry(ONE, {"source": other}))
     ]
-    assert found.changes[0].why == f"inside, /dev/ttyUSB1 is {seen}, not char 188:1"
+    assert found.changes[0].why == f"{seen}, and it is put in again"
     assert found.attachments == ()
 
 

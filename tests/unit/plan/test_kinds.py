@@ -269,7 +269,7 @@ class TestGpu:
     def test_one_whose_node_is_missing_is_taken_out_to_be_put_in_again(self) -> None:
         found = plan(box([self.entry()]), CARD, RENDER, inside=self.seen(CARD))
         assert [(each.action, each.why) for each in found.changes] == [
-            ("remove", "inside, /dev/dri/renderD128 is missing, and it has to be put in anew")
+            ("remove", "node /dev/dri/renderD128 is missing inside, and it has to be put in anew")
         ]
 
     def test_its_entry_waits_while_udevd_has_not_said_what_it_is(self) -> None:

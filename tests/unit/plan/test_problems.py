@@ -26,6 +26,7 @@ from tests.support.devices import (
     phone,
     rule,
     ruleset,
+    wanted,
 )
 
 ONE = console(1)
@@ -121,6 +122,17 @@ def test_a_link_that_two_devices_want_names_where_it_leads() -> None:
     found = [want for each in (ONE, console(2, born=2)) for want in wants(rules, each).wants]
     message = "the link /dev/l in box already leads to /dev/ttyUSB1 (rule 'r', serial 'A5001', port 2-1)"
     assert plan_instance(BOX, box(), found, None).problems == (Problem("/dev/ttyUSB2", "r", message),)
+
+
+def test_a_link_that_two_of_one_serial_want_says_that() -> None:
+    twins = [phone(1, "FT0006"), phone(2, "FT0006")]
+    rules = ruleset(rule("{port: '1-*'}", "{to: box, link: '/dev/by-{serial}'}"))
+    found = plan_instance(BOX, box(), wanted(rules, *twins), None)
+    (problem,) = found.problems
+    assert problem.message == (
+        "the link /dev/by-FT0006 in box already leads to /dev/bus/usb/001/001 (rule 'r', serial 'FT0006', "
+        "port 1-1); two devices have the serial 'FT0006'"
+    )
 
 
 def test_an_entry_of_our_name_that_is_not_ours_is_to_be_removed_by_hand() -> None:
@@ -275,7 +287,7 @@ def test_an_interface_that_is_nowhere_is_said_in_full() -> None:
 def test_a_change_says_what_where_by_which_rule_and_why() -> None:
     added = Change("add", BOX, entry(ONE), "/dev/ttyUSB1", "r", "it is not attached", WANT)
     assert planned(box(), ONE).changes == (added,)
-    why = "inside, /dev/ttyUSB1 is missing, not char 188:1"
+    why = "node /dev/ttyUSB1 is missing inside, and it is put in again"
     again = entry(ONE, {"source": slot_links(ONE.slot)[1]})
     repaired = Change("repair", BOX, again, "/dev/ttyUSB1", "r", why, WANT)
     assert planned(box([entry(ONE)]), ONE, inside=Inside({ONE.node: None})).changes == (repaired,)

@@ -16,7 +16,7 @@ RULE = "rules: [{name: a, match: {serial: a}, ignore: true}]\n"
 
 def about(path: Path, message: str, hint: str = "") -> list[Diagnostic]:
     """What is said of a whole file."""
-    return [Diagnostic("error", str(path), 1, 1, message, hint)]
+    return [Diagnostic("error", str(path), 1, 1, message, hint, whole=True)]
 
 
 def test_an_error_about_a_whole_file_names_it(tmp_path: Path) -> None:

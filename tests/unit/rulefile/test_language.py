@@ -143,6 +143,7 @@ def test_a_diagnostic_as_json_has_stable_keys() -> None:
         "hint": "",
         "source": "  - {name: x, name: y, match: {serial: a}, ignore: true}",
         "width": 4,
+        "whole": False,
         "related": {
             "file": "f.yaml",
             "line": 2,

@@ -229,7 +229,7 @@ PINNED = [
 
 @pytest.mark.parametrize(("match", "to", "key"), CHOSEN)
 def test_a_device_that_chooses_its_instance_is_warned_of(match: str, to: str, key: str) -> None:
-    ((message, hint),) = doubts(match, f"{{to: {to}}}", {})
+    ((message, hint),) = doubts(match, f"{{to: {to}, share: true}}", {})
     assert message.startswith(f"lets the device choose its instance by '{{{key}}}' in '")
     assert f"`to: phone-{{{key}}}`" in hint
 

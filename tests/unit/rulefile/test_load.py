@@ -188,6 +188,12 @@ BOMBS = {
     + "".join(f"{{name: r{n}, ignore: true, match: {{any: [{_BRANCH * 30}]}}}}, " for n in range(60))
     + "]",
     "with": "rules: [{name: x, match: {serial: a}, attach: {to: c1, with: [" + "'a*', " * 150_000 + "]}}]",
+    "subsystems": "rules: [{name: x, ignore: true, match: {subsystem: ["
+    + ", ".join(f"tty{'x' * 50}{n}" for n in range(9000))
+    + "]}}]",
+    "braces": "rules: ["
+    + "".join(f"{{name: r{n}, ignore: true, match: {{serial: '{{{',' * 4000}'}}}}, " for n in range(250))
+    + "]",
     "one line": "rules: " + "x" * (MIB - 10),
     "tabs": "\t" * (MIB - 10),
 }

@@ -1,0 +1,71 @@
+"""What the daemon answers to other commands of how things are, by its rules and its session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from hotplugd.app.documents import (
+    HoldJson,
+    StatusJson,
+    change_json,
+    hold_json,
+    in_order,
+    problem_json,
+)
+from hotplugd.app.naming import Devices, by_name
+from hotplugd.app.reports import RulesJson, rules_json
+from hotplugd.app.session import Session
+from hotplugd.model.problem import Problem
+from hotplugd.rules.ruleset import RuleSet
+
+_DAY: Final = 86400.0
+
+
+def status(
+    rules: RuleSet,
+    session: Session | None,
+    problems: Iterable[Problem],
+    *,
+    ready: bool,
+    failed_reloads: int,
+) -> StatusJson:
+    """What `hotplugd status --json` shows."""
+    server = session.server if session is not None else None
+    known = session.reconciler if session is not None else None
+    devices = by_name(known.known) if known else {}
+    return {
+        "ready": ready,
+        "server": {
+            "address": session.address if session is not None else "",
+            "software": server.software if server is not None else "",
+            "version": server.version if server is not None else "",
+            "connected": session is not None and session.connected,
+        },
+        "rules": len(rules.rules),
+        "devices": known.devices if known else 0,
+        "attachments": in_order(known.attachments()) if known else [],
+        "pending": [change_json(each, devices) for each in known.pending()] if known else [],
+        "holds": _holds(session, devices) if session is not None else [],
+        "problems": [problem_json(each, devices) for each in problems],
+        "failed_reloads": failed_reloads,
+        "lost_events": session.lost_events if session is not None else 0,
+    }
+
+
+def rules(in_force: RuleSet, session: Session | None, since: str) -> RulesJson:
+    """What `hotplugd status --rules --json` shows. since: when the daemon began to count."""
+    known = session.reconciler if session is not None else None
+    now = [each.rule for each in known.wanted if each.rule is not None] if known else []
+    return rules_json(in_force, now, known.taken if known else {}, since)
+
+
+def _holds(session: Session, devices: Devices) -> list[HoldJson]:
+    now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
+
+    def at(until: float) -> str:
+        return (clock + timedelta(seconds=min(until - now, _DAY))).isoformat(timespec="seconds")
+
+    return [hold_json(each, at(each.wait.until), devices) for each in session.held()]

@@ -1,0 +1,67 @@
+"""The JSON of `status --cluster`. The keys stay."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from hotplugd.app.cluster import Cluster
+from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
+
+
+class MemberJson(TypedDict):
+    """A cluster member. status: the server's word for it. unknown: `project/name` of instances that nobody
+    can tell of while it is away.
+    """
+
+    name: str
+    status: str
+    message: str
+    unknown: list[str]
+
+
+class HeldJson(TypedDict):
+    """An entry of ours. member: empty where there is no cluster. path: as in AttachmentJson."""
+
+    member: str
+    project: str
+    instance: str
+    device: str
+    identity: str
+    rule: str
+    path: str
+    since: str
+
+
+class ClusterJson(TypedDict):
+    """`status --cluster --json`. members: empty where there is no cluster."""
+
+    members: list[MemberJson]
+    attachments: list[HeldJson]
+
+
+def cluster_json(found: Cluster) -> ClusterJson:
+    """What `status --cluster` shows."""
+    return {
+        "members": [
+            {
+                "name": each.name,
+                "status": each.status,
+                "message": each.message,
+                "unknown": [mark_for(name) for member, name in found.unknown if member == each.name],
+            }
+            for each in found.members
+        ],
+        "attachments": [
+            {
+                "member": each.member,
+                "project": each.instance.project,
+                "instance": each.instance.name,
+                "device": each.entry.config.get(MARK_NODE, ""),
+                "identity": each.entry.config.get(MARK_DEVICE, ""),
+                "rule": each.entry.config.get(MARK_RULE, ""),
+                "path": place_of(each.entry),
+                "since": each.entry.config.get(MARK_SINCE, ""),
+            }
+            for each in found.held
+        ],
+    }

@@ -1,0 +1,54 @@
+"""Converging once, and what is said of a defect."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.app.in_force import Settings
+from hotplugd.app.session import Session
+from hotplugd.server.discover import find_server
+
+
+def tell_defect(log: FilteringBoundLogger, context: Mapping[str, object]) -> None:
+    """Log what asyncio says of a failure that nobody foresaw."""
+    error = context.get("exception")
+    reason = str(context.get("message"))
+    log.critical("defect", reason=reason, exc_info=error if isinstance(error, BaseException) else None)
+
+
+async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bool = False) -> int:
+    """Do once what the daemon does all the time. Returns 0 where all is as it should be then, else 1.
+
+    Raises ServerError where no server is found, and what `Session.run` raises.
+    """
+    config = settings.config
+    address = find_server(config.server, os.environ)
+    session = Session(address, settings.rules, log, config, dry_run=dry_run)
+    loop = asyncio.get_running_loop()
+    defects: list[Mapping[str, object]] = []
+
+    def on_defect(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+        tell_defect(log, context)
+        defects.append(context)
+
+    loop.set_exception_handler(on_defect)
+    work, tried = loop.create_task(session.run()), loop.create_task(session.tried.wait())
+    try:
+        await asyncio.wait({work, tried}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            await work
+        problems = session.problems()
+        # Those of a device were logged when they were met.
+        for each in problems:
+            if not each.device:
+                log.error("instance.problem", reason=each.message)
+        left = [] if dry_run else session.reconciler.pending()
+        return 1 if problems or left or defects else 0
+    finally:
+        work.cancel()
+        tried.cancel()
+        await asyncio.gather(work, tried, return_exceptions=True)

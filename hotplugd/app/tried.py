@@ -1,0 +1,51 @@
+"""What recorded devices would get by rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypedDict
+
+from hotplugd.app.naming import NamedJson, named_json
+from hotplugd.model.values import Device
+from hotplugd.plan.along import takes_nothing
+from hotplugd.plan.desired import wants
+from hotplugd.rules.ruleset import RuleSet
+
+
+class TriedPlaceJson(TypedDict):
+    """A place where a device would be. instance: `name` or `project/name`. path: inside."""
+
+    instance: str
+    path: str
+
+
+class TriedJson(NamedJson):
+    """A device of `check --devices --json`. rule: the one that takes it, or null. places: where it would go.
+    problems: why it would not go where its rule says, or what else is doubtful.
+    """
+
+    device: str
+    rule: str | None
+    ignored: bool
+    places: list[TriedPlaceJson]
+    problems: list[str]
+
+
+def tried(rules: RuleSet, devices: Iterable[Device]) -> list[TriedJson]:
+    """What each of the devices would get."""
+    every = list(devices)
+    found: list[TriedJson] = []
+    for device in every:
+        wanted = wants(rules, device)
+        doubts = takes_nothing(wanted.rule, device, every) if wanted.rule is not None else []
+        found.append(
+            {
+                **named_json(device),
+                "device": str(device),
+                "rule": wanted.rule.name if wanted.rule is not None else None,
+                "ignored": wanted.rule is not None and wanted.rule.attach is None,
+                "places": [{"instance": str(each.instance), "path": each.target} for each in wanted.wants],
+                "problems": [*(each.message for each in wanted.problems), *doubts],
+            }
+        )
+    return found

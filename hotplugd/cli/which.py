@@ -1,0 +1,34 @@
+"""The device that somebody means on the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hotplugd.cli.common import fail
+from hotplugd.model.values import Device
+from hotplugd.plan.find import absent, each_of, named
+
+if TYPE_CHECKING:
+    from hotplugd.rules.ruleset import RuleSet
+
+
+def find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], rules: RuleSet) -> Device:
+    """The device that is meant by a node or a link to one, a path in sysfs, the kernel's name, a serial
+    number, an identity or a location.
+
+    Ends the command where it is none, several, or one that udevd has not processed.
+    """
+    real = os.path.realpath(name) if name.startswith("/") else name
+    waiting = list(unsettled)
+    found = named(name, (*devices, *waiting), real, rules.hubs)
+    if not found:
+        raise fail(absent(name, rules))
+    if len(found) > 1:
+        many = f"{len(found)} devices are called {name}; name one by its node or path:"
+        raise fail(many, more=each_of(found))
+    if found[0] in waiting:
+        advice = f"`udevadm trigger {found[0]}` asks for it"
+        raise fail(f"{found[0]} is there, but udevd has not processed it (yet); {advice}")
+    return found[0]

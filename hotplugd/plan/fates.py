@@ -1,0 +1,41 @@
+"""Where each of several devices is, and where it should be and is not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hotplugd.model.values import Device
+from hotplugd.plan.desired import wants
+from hotplugd.rules.ruleset import Rule, RuleSet
+
+
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """One device: the rule that takes it, the instances that have it, and those that should and do not."""
+
+    device: Device
+    rule: Rule | None
+    instances: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def rule_name(self) -> str | None:
+        """The rule's name."""
+        return self.rule.name if self.rule is not None else None
+
+
+def seen_fates(rules: RuleSet, devices: Iterable[Device], has: Mapping[str, Sequence[str]]) -> list[Fates]:
+    """What there is to say of each device.
+
+    has  the instances that have a device, by what it is called; none of any where nobody knows
+    """
+    found = []
+    for device in devices:
+        wanted = wants(rules, device)
+        there = tuple(has.get(str(device), ()))
+        missing = tuple(
+            name for name in dict.fromkeys(str(want.instance) for want in wanted.wants) if name not in there
+        )
+        found.append(Fates(device, wanted.rule, there, missing))
+    return found

@@ -1,0 +1,83 @@
+"""Which device somebody means by a name, and what to say where it is none or several. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from hotplugd.model.text import natural, quoted
+from hotplugd.model.values import Device
+from hotplugd.plan.identity import identity, model
+from hotplugd.rules.hubs import NO_HUBS, Hubs
+from hotplugd.rules.keys import KERNEL, MAC, PATH, PORT, SERIAL
+from hotplugd.rules.match import AnyOf, KeyTest, Match, Parent
+from hotplugd.rules.ruleset import Rule, RuleSet
+
+# The keys by whose values people name a device.
+_NAMES: Final = (SERIAL, PORT, PATH, MAC, KERNEL)
+_MOST: Final = 8
+
+
+def named(name: str, devices: Iterable[Device], real: str = "", hubs: Hubs = NO_HUBS) -> list[Device]:
+    """The devices that a name may mean.
+
+    name  a node, a path in sysfs, the kernel's name, a serial number, an identity, or a USB device's location
+    real  where a path leads, links followed
+    """
+    everything = list(devices)
+    paths = {name, real or name}
+    found = [each for each in everything if not paths.isdisjoint((each.node, each.syspath, each.kernel))]
+    found = found or [each for each in everything if name in (identity(each), *SERIAL.values(each))]
+    return found or [each for each in everything if each.is_usb_device and hubs.location(each) == name]
+
+
+def described(device: Device) -> str:
+    """The device, and what tells it from others: its serial, model and port. Printable."""
+    told = [f"serial {quoted(each)}" for each in SERIAL.values(device)[:1]]
+    told += [quoted(each) for each in (model(device),) if each]
+    told += [f"port {quoted(each)}" for each in PORT.values(device)[:1]]
+    return f"{device} ({', '.join(told)})" if told else str(device)
+
+
+def each_of(found: Iterable[Device]) -> list[str]:
+    """What names each of several devices alone, one a line."""
+    every = sorted(found, key=lambda each: natural(each.syspath))
+    lines = [described(each) + (f" at {quoted(each.syspath)}" if each.node else "") for each in every[:_MOST]]
+    return [*lines, f"and {len(every) - _MOST} more"] if len(every) > _MOST else lines
+
+
+def absent(name: str, rules: RuleSet) -> str:
+    """What to say where no device has a name: whether a rule names it, and what names are."""
+    rule = next((each for each in rules.rules if each.enabled and _names(each, name)), None)
+    if rule is not None:
+        does = (
+            "would ignore it" if rule.attach is None else f"is for it: it goes to {', '.join(rule.attach.to)}"
+        )
+        where = f"{rule.file}:{rule.line}"
+        return (
+            f"no device {quoted(name)} is plugged in; rule '{rule.name}' ({where}) {does}; "
+            f"`hotplugd devices --all` lists what is there"
+        )
+    return (
+        f"no device {quoted(name)} is plugged in: expected a node, a path in /sys, the kernel's name, a "
+        f"serial number or a location; `hotplugd devices --all` lists what is there"
+    )
+
+
+def _names(rule: Rule, name: str) -> bool:
+    return any(
+        test.key in _NAMES and test.matches(name) and all(each.text.strip("*?") for each in test.patterns)
+        for test in _wanted(rule.match)
+    )
+
+
+def _wanted(match: Match) -> Iterator[KeyTest]:
+    """The tests of keys that a device has to meet, or may: none of what `not` says."""
+    for test in match.tests:
+        if isinstance(test, KeyTest):
+            yield test
+        elif isinstance(test, AnyOf):
+            for branch in test.branches:
+                yield from _wanted(branch)
+        elif isinstance(test, Parent):
+            yield from _wanted(test.match)

@@ -1,0 +1,180 @@
+"""Devices made up from values of match keys, for rule tests and for what is not plugged in. Pure.
+
+Each has what a real one of its kind has besides: a node with a number, and for what hangs from a USB device
+that device above it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Final
+
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Descriptors, Device, Devnum
+from hotplugd.rules.keys import (
+    ATTR,
+    DEVTYPE,
+    DRIVER,
+    ID,
+    INTERFACE,
+    KERNEL,
+    KEYS,
+    MAC,
+    PATH,
+    PORT,
+    PRODUCT_ID,
+    PROPERTY,
+    SERIAL,
+    SUBSYSTEM,
+    VENDOR_ID,
+)  # fmt: skip
+
+Values = Mapping[str, Sequence[str]]
+"""By the name of a match key, `property.NAME` or `attr.NAME`: the values that the device is to have."""
+
+# Of the USB device, and of what hangs from it by that.
+_USB: Final = (ID.name, VENDOR_ID.name, PRODUCT_ID.name, SERIAL.name, PORT.name, INTERFACE.name)
+_PROPERTIES: Final = {
+    VENDOR_ID.name: "ID_VENDOR_ID", PRODUCT_ID.name: "ID_MODEL_ID", SERIAL.name: "ID_SERIAL_SHORT",
+    PATH.name: "ID_PATH",
+}  # fmt: skip
+_ID: Final = ("ID_VENDOR_ID", "ID_MODEL_ID")
+_NAMES: Final = (
+    *_USB, SUBSYSTEM.name, DEVTYPE.name, KERNEL.name, DRIVER.name, PATH.name, MAC.name
+)  # fmt: skip
+_GROUPS: Final = (f"{PROPERTY.name}.", f"{ATTR.name}.")
+_SLOT: Final = "c-0-0-00000000-0"
+_ROOT: Final = "/sys/devices/made-up"
+
+
+class MadeUpError(ValueError):
+    """A device that cannot be made up. The message is printable; hint says what to write, or is empty.
+
+    key  the name that is wrong, or empty
+    """
+
+    def __init__(self, message: str, hint: str = "", key: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.key = key
+
+
+def values_of(text: str) -> dict[str, tuple[str, ...]]:
+    """The values in `id=18d1:4ee7 serial=X property.ID_MODEL="Pixel 8"`; a key that comes twice has both.
+
+    Raises MadeUpError.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise MadeUpError(f"{error} in '{quoted(text)}'", "close the quotes") from None
+    found: dict[str, tuple[str, ...]] = {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        if not sign or not value:
+            hint = "write key=value, as in 'id=18d1:4ee7 serial=X port=1-4'"
+            raise MadeUpError(f"'{quoted(word)}' is no key with a value", hint)
+        found[key] = (*found.get(key, ()), value)
+    if not found:
+        raise MadeUpError("no keys and values", "such as 'id=18d1:4ee7 serial=X port=1-4'")
+    return found
+
+
+def made_up(values: Values, parent: Device | None = None, name: str = "it") -> Device:
+    """A device with these values. Raises MadeUpError.
+
+    parent  the device above it, or above the USB device that it hangs from
+    name    part of its path in sysfs, which tells several apart
+    """
+    for key in values:
+        _see_known(key)
+    first = {key: texts[0] for key, texts in values.items() if texts}
+    subsystem = first.get(SUBSYSTEM.name, "usb")
+    devtype = first.get(DEVTYPE.name, "usb_device" if subsystem == "usb" else "")
+    whole = (subsystem, devtype) == ("usb", "usb_device")
+    above = parent
+    if not whole and not set(_USB).isdisjoint(values):
+        above = _usb(values, parent, f"{_ROOT}/{name}")
+    path = f"{above.syspath if above is not None else _ROOT}/{name}"
+    found = replace(_usb(values, above, path) if whole else Device(path, subsystem, ""), devtype=devtype)
+    kernel = first.get(KERNEL.name, first.get(PORT.name, "") if whole else name)
+    node, number = _node(subsystem, kernel)
+    return _checked(
+        replace(
+            found,
+            subsystem=subsystem,
+            kernel=kernel,
+            driver=first.get(DRIVER.name, "usb" if whole else ""),
+            properties={**found.properties, **_properties(first)},
+            attrs={**found.attrs, **_attrs(first)},
+            parent=above,
+            slot=_SLOT,
+            node=node,
+            devnum=number,
+        ),
+        values,
+    )
+
+
+def _node(subsystem: str, kernel: str) -> tuple[str, Devnum | None]:
+    """The node that such a device has, and its number; network interfaces and PCI devices have none."""
+    if subsystem in ("net", "pci"):
+        return "", None
+    if subsystem == "usb":
+        return "/dev/bus/usb/001/002", Devnum("char", 189, 1)
+    return f"/dev/{kernel}", Devnum("block" if subsystem == "block" else "char", 240, 0)
+
+
+def _usb(values: Values, parent: Device | None, path: str) -> Device:
+    """The USB device with those of the values that are a USB device's."""
+    own = {key: texts[0] for key, texts in values.items() if texts and key in _USB}
+    interfaces = tuple(each.lower() for each in values.get(INTERFACE.name, ()))
+    return Device(
+        path, "usb", own.get(PORT.name, ""), "usb_device", "usb",
+        properties=_properties(own), parent=parent, descriptors=Descriptors(interfaces),
+    )  # fmt: skip
+
+
+def _properties(first: Mapping[str, str]) -> dict[str, str]:
+    prefix = _GROUPS[0]
+    own = {key.removeprefix(prefix): text for key, text in first.items() if key.startswith(prefix)}
+    named = {_PROPERTIES[key]: text for key, text in first.items() if key in _PROPERTIES}
+    if (both := first.get(ID.name)) is not None:
+        named |= dict(zip(_ID, both.split(":"), strict=False))
+    return {**named, **own}
+
+
+def _attrs(first: Mapping[str, str]) -> dict[str, str]:
+    prefix = _GROUPS[1]
+    own = {key.removeprefix(prefix): text for key, text in first.items() if key.startswith(prefix)}
+    if (mac := first.get(MAC.name)) is not None:
+        own |= {"address": mac, "permanent_address": mac}
+    return own
+
+
+def _see_known(key: str) -> None:
+    if key in _NAMES or (key.startswith(_GROUPS) and not key.endswith(".")):
+        return
+    if key in (each.name for each in KEYS):
+        hint = f"it follows from others: write one of {', '.join(sorted(_NAMES))}"
+        raise MadeUpError(f"'{quoted(key)}' cannot be made up", hint, key)
+    close = get_close_matches(key.lower(), _NAMES, 1)
+    groups = "property.NAME and attr.NAME"
+    hint = f"did you mean '{close[0]}'?" if close else f"keys: {', '.join(sorted(_NAMES))}, {groups}"
+    raise MadeUpError(f"unknown key '{quoted(key)}'", hint, key)
+
+
+def _checked(device: Device, values: Values) -> Device:
+    """The device, where it has the values as rules read them: `id: 18d1` would be none."""
+    for key in KEYS:
+        wanted = [each.lower() if key.form.is_hex else each for each in values.get(key.name, ())]
+        has = key.values(device)
+        if missing := next((each for each in wanted if each not in has), None):
+            hint = f"written as {key.form.value}" if key.form.is_hex else ""
+            if key.name == MAC.name and device.subsystem != "net":
+                hint = "network interfaces alone have one: write subsystem=net"
+            raise MadeUpError(f"no device can have '{quoted(missing)}' as its {key.name}", hint, key.name)
+    return device

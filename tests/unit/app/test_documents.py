@@ -1,0 +1,43 @@
+"""Devices are named with what tells them apart, in an order as people count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hotplugd.app.documents import change_json, in_order, problem_json
+from hotplugd.app.naming import by_name, named_json
+from hotplugd.model.problem import Problem
+from hotplugd.plan.change import Attachment
+from hotplugd.plan.planner import plan_instance
+from tests.support.devices import BOX, all_with, box, entry, phone, rule, ruleset, wanted
+
+ONE = replace(phone(1), properties={**phone(1).properties, "ID_MODEL": "Pixel_8"})
+TOLD = {"serial": "R5C001", "model": "Pixel_8", "port": "1-1"}
+
+
+def test_what_tells_a_device_from_others_is_beside_it() -> None:
+    assert named_json(ONE) == TOLD
+    found = problem_json(Problem(ONE.node, "r", "why"), by_name([ONE]))
+    assert found == {**TOLD, "device": ONE.node, "rule": "r", "message": "why"}
+    assert problem_json(Problem(ONE.node, "r", "why"))["serial"] == ""
+
+
+def test_a_change_names_its_device_and_what_goes_by_its_identity() -> None:
+    (add,) = plan_instance(BOX, box(), wanted(all_with("uid: 0"), ONE), None).changes
+    assert {key: change_json(add)[key] for key in ("serial", "model", "port")} == TOLD
+    (remove,) = plan_instance(BOX, box([entry(ONE)]), (), None, present=set()).changes
+    gone = change_json(remove)
+    assert (gone["serial"], gone["model"], gone["port"]) == ("R5C001", "", "")
+    assert change_json(remove, by_name([ONE]))["model"] == "Pixel_8"
+    # Another has its node by now.
+    assert change_json(remove, by_name([replace(phone(7), node=ONE.node)]))["serial"] == "R5C001"
+
+
+def test_attachments_are_in_the_order_of_instances_and_devices() -> None:
+    rules = ruleset(
+        rule("{id: '18d1:*'}", "{to: 'box-{port}', link: [/dev/a, /dev/b], user: u, mode: '0600'}")
+    )
+    found = [Attachment(want, entry(want.device), None) for want in wanted(rules, phone(10), phone(2))]
+    told = in_order(found)
+    assert [each["instance"] for each in told] == ["box-1-2", "box-1-10"]
+    assert (told[0]["link"], told[0]["mode"], told[0]["owner"]) == ("/dev/a /dev/b", "0600", "u:")

@@ -1,0 +1,66 @@
+"""A part of the status is what is about one instance or rule, and what is about all."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from hotplugd.app.documents import StatusJson
+from hotplugd.app.narrow import narrowed
+
+
+def place(device: str, instance: str, rule: str, project: str = "default") -> dict[str, Any]:
+    return {"device": device, "instance": instance, "rule": rule, "project": project}
+
+
+def problem(device: str, rule: str, message: str = "x") -> dict[str, Any]:
+    return {"device": device, "rule": rule, "message": message}
+
+
+STATUS = cast(
+    "StatusJson",
+    {
+        "attachments": [place("/dev/a", "box", "r1"), place("/dev/b", "other", "r1")],
+        "pending": [place("/dev/c", "box", "r2", "lab")],
+        "holds": [place("/dev/d", "other", "r2")],
+        "problems": [
+            problem("", "", "the server is away"),
+            problem("/dev/a", "r1"),
+            problem("/dev/d", "r2"),
+            problem("/dev/e", "r3", "there is no instance 'box-2' in project 'default'"),
+        ],
+    },
+)
+
+
+def said(found: StatusJson) -> list[str]:
+    return [
+        *(each["device"] for each in found["attachments"]),
+        *(each["device"] for each in found["pending"]),
+        *(each["device"] for each in found["holds"]),
+        *(f"!{each['device']}" for each in found["problems"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("instance", "rule", "expected"),
+    [
+        (None, None, ["/dev/a", "/dev/b", "/dev/c", "/dev/d", "!", "!/dev/a", "!/dev/d", "!/dev/e"]),
+        ("box", None, ["/dev/a", "/dev/c", "!", "!/dev/a"]),
+        ("lab/box", None, ["/dev/c", "!"]),
+        ("box-2", None, ["!", "!/dev/e"]),
+        (None, "r2", ["/dev/c", "/dev/d", "!", "!/dev/d"]),
+        ("other", "r1", ["/dev/b", "!"]),
+        ("none", None, ["!"]),
+    ],
+)
+def test_what_is_about_an_instance_and_a_rule_stays(
+    instance: str | None, rule: str | None, expected: list[str]
+) -> None:
+    assert said(narrowed(STATUS, instance, rule)) == expected
+
+
+def test_problems_alone_have_what_waits_beside_them() -> None:
+    found = said(narrowed(STATUS, only_problems=True))
+    assert found == ["/dev/d", "!", "!/dev/a", "!/dev/d", "!/dev/e"]

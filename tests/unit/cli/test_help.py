@@ -1,0 +1,35 @@
+"""`hotplugd help`, and a command that is spelt wrong."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hotplugd.cli import main
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+def test_help_of_a_command_is_what_its_option_shows() -> None:
+    assert run("help", "check").output == run("check", "--help").output
+    assert "Usage: " in run("help", "check").output
+
+
+def test_help_alone_lists_the_commands() -> None:
+    assert run("help").output == run("--help").output
+    assert "  help " in run("help").output
+
+
+@pytest.mark.parametrize("words", [("statsu",), ("stat-us",), ("help", "statsu"), ("Status",)])
+def test_a_command_that_is_spelt_wrong_is_found(words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert done.exit_code == 2
+    assert f"no command '{words[-1]}'; did you mean 'status'?" in done.output
+
+
+def test_what_is_like_no_command_has_all_of_them() -> None:
+    done = run("x\x1b[2Jyz")
+    assert done.exit_code == 2
+    assert "no command 'x\\x1b[2Jyz'; one of run, check, " in done.output

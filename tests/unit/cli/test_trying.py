@@ -1,0 +1,148 @@
+"""Trying rules without a device: `test`, `explain --as` and `check --devices`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hotplugd.app.record import record
+from hotplugd.cli import main
+from tests.support.devices import console, phone
+
+RULES = """rules:
+  - name: phone
+    description: For the farm.
+    match: {serial: R5C001, port: 1-1}
+    attach: {to: runner-1, link: /dev/phone, user: shell, group: "plugdev", mode: "0660"}
+  - {name: off, enabled: false, match: {serial: R5C002}, attach: {to: runner-2}}
+  - {name: odd, match: {id: "0403:6001", subsystem: tty}, attach: {to: "{port}"}}
+"""
+TESTS = """tests:
+  - {name: good, device: {serial: R5C001, port: 1-1}, to: runner-1}
+  - {name: bad, device: {serial: R5C001, port: 1-2}, to: runner-1}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "r.yaml").write_text(RULES)
+    made = tmp_path / "config.yaml"
+    made.write_text(f"rules: {tmp_path / 'r.yaml'}\ncontrol: {tmp_path / 'none.sock'}\n")
+    return made
+
+
+def run(*words: object) -> Result:
+    done = CliRunner().invoke(main, list(map(str, words)))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+class TestTests:
+    def test_each_that_fails_is_told_with_its_place(self, config: Path, tmp_path: Path) -> None:
+        file = tmp_path / "t.yaml"
+        file.write_text(TESTS)
+        done = run("test", file, "--config", config)
+        assert (done.exit_code, done.stdout) == (1, "")
+        head, _, caret, summary = done.stderr.splitlines()
+        assert head.startswith(
+            f"{file}:3:12: error: test 'bad': the device goes nowhere, for no rule takes it"
+        )
+        assert caret.endswith("rule 'phone': port: wants '1-1', has '1-2'")
+        assert summary == "1 of 2 tests failed"
+
+    def test_all_may_pass(self, config: Path, tmp_path: Path) -> None:
+        file = tmp_path / "t.yaml"
+        file.write_text(TESTS.replace("1-2", "1-1"))
+        done = run("test", file, "--rules", tmp_path / "r.yaml")
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "2 tests, all passed\n", "")
+        document = json.loads(run("test", file, "--config", config, "--json").stdout)
+        assert [each["name"] for each in document["tests"]] == ["good", "bad"]
+        assert document["diagnostics"] == []
+
+    def test_broken_rules_fail_them_all(self, config: Path, tmp_path: Path) -> None:
+        (tmp_path / "r.yaml").write_text("rules: [{}]\n")
+        file = tmp_path / "t.yaml"
+        file.write_text(TESTS)
+        done = run("test", file, "--config", config)
+        assert done.exit_code == 1
+        assert "a rule needs `name` and `match`" in done.stderr
+        assert "test 'bad'" not in done.stderr
+
+    def test_a_file_that_is_none_is_told(self, config: Path, tmp_path: Path) -> None:
+        (tmp_path / "u.yaml").write_bytes(b"tests: \xff\n")
+        done = run("test", tmp_path / "none.yaml", tmp_path / "u.yaml", "--config", config)
+        assert done.exit_code == 1
+        assert f"{tmp_path}/none.yaml: error: cannot be read: No such file or directory" in done.stderr
+        assert "is not UTF-8" in done.stderr
+
+
+class TestAs:
+    def test_what_is_not_there_is_explained(self, config: Path) -> None:
+        done = run("explain", "--as", "serial=R5C001 port=1-1", "--config", config)
+        assert done.exit_code == 0
+        lines = done.stdout.splitlines()
+        assert lines[0] == "serial=R5C001 port=1-1"
+        assert "rule phone" in done.stdout
+        assert "  For the farm." in lines
+        assert "goes to default/runner-1" in lines
+        assert "  with link /dev/phone, mode 0660, owner shell:plugdev" in lines
+
+    def test_a_rule_that_is_off_is_shown_as_such(self, config: Path) -> None:
+        done = run("explain", "--as", "serial=R5C002", "--config", config)
+        assert "off (`enabled: false`); it would match" in done.stdout
+        assert "no rule takes it" in done.stdout
+
+    def test_why_it_goes_nowhere_is_told(self, config: Path) -> None:
+        done = run("explain", "--as", "subsystem=tty id=0403:6001 port=1-4", "--json", "--config", config)
+        (problem,) = json.loads(done.stdout)["problems"]
+        assert problem["message"].startswith("'1-4' is no legal instance name")
+
+    def test_either_a_device_or_values_are_expected(self, config: Path) -> None:
+        for words in ([], ["1-1", "--as", "serial=A"], ["--as", "serail=A"], ["--as", ""]):
+            done = run("explain", *words, "--config", config)
+            assert done.exit_code == 2
+        assert "did you mean 'serial'?" in run("explain", "--as", "serail=A", "--config", config).stderr
+
+
+class TestRecorded:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        made = tmp_path / "farm.json"
+        made.write_text(record([phone(1), phone(3), console(1)]))
+        return made
+
+    def test_each_device_is_told_with_where_it_would_go(self, config: Path, file: Path) -> None:
+        done = run("check", "--devices", file, "--config", config)
+        assert done.exit_code == 0
+        head, one, two, problem, left, _ = done.stdout.splitlines()
+        assert head.split() == ["DEVICE", "SERIAL", "MODEL", "PORT", "RULE", "GOES", "TO", "PATH"]
+        assert one.split() == [phone(1).node, "R5C001", "1-1", "phone", "runner-1", phone(1).node]
+        assert two.split()[-1] == "-"
+        assert problem.startswith(f"problem: {console(1).node}, rule odd: '2-1' is no legal instance name")
+        assert left == "no rule takes 1 of 3 devices"
+
+    def test_a_name_that_no_instance_can_have_is_an_error_where_all_warnings_are(
+        self, config: Path, file: Path
+    ) -> None:
+        assert run("check", "--devices", file, "--strict", "--config", config).exit_code == 1
+        (config.parent / "r.yaml").write_text(RULES.replace('"{port}"', '"box-{serial}"'))
+        done = run("check", "--devices", file, "--strict", "--json", "--config", config)
+        assert done.exit_code == 0
+        found = {each["device"]: each for each in json.loads(done.stdout)["devices"]}
+        assert found[console(1).node]["places"] == [{"instance": "box-A5001", "path": console(1).node}]
+        assert found[phone(3).node]["rule"] is None
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [("{}", "is no record of devices: expected what `hotplugd record` writes"), (None, "cannot be read")],
+    )
+    def test_what_is_no_record_is_told(self, config: Path, tmp_path: Path, text: str, said: str) -> None:
+        file = tmp_path / "x.json"
+        if text:
+            file.write_text(text)
+        done = run("check", "--devices", file, "--config", config)
+        assert done.exit_code == 1
+        assert said in done.stderr
