@@ -186,9 +186,11 @@ class Lxd:
 
     async def get(self, name: InstanceName) -> Instance:
         """The instance as it is now. Raises Gone."""
-        self._found.pop(name, None)
+        before = self._found.pop(name, None)
         self._asked[name] = next(self._turns)
         found = await self._call_for(name, lambda: self._get(name))
+        if before is not None:
+            found = replace(found, instance=_sharing(found.instance, before.instance))
         self._keep(name, found)
         return found.instance
 
@@ -341,7 +343,10 @@ class Lxd:
         self, scope: Mapping[str, str], known: Mapping[InstanceName, _Found]
     ) -> Sequence[tuple[Instance, bool]]:
         """The instances of a scope, and whether each is as it is known: else the event loop would compare."""
-        found = list(islice(self._listed(scope), _MOST_INSTANCES + 1))
+        found: list[Instance] = []
+        for each in islice(self._listed(scope), _MOST_INSTANCES + 1):
+            # Instances of the same profiles have those entries alike: they are kept once.
+            found.append(_sharing(each, found[-1]) if found else each)
         if len(found) > _MOST_INSTANCES:
             raise Unreachable(
                 f"{self.address} lists more than {_MOST_INSTANCES} instances{_where(scope)}, more than "
@@ -502,6 +507,11 @@ class Lxd:
         if self._info is None or (location and not self._info.member):
             self._info = self._connect()
         return self._info.member
+
+
+def _sharing(instance: Instance, other: Instance) -> Instance:
+    """The instance, with the other's own where it inherits the same."""
+    return replace(instance, inherited=other.inherited) if instance.inherited == other.inherited else instance
 
 
 def _where(scope: Mapping[str, str]) -> str:

@@ -212,6 +212,12 @@ class TestListing:
         assert [each.id.name for each in found] == ["c1"]
         assert strain.memory < _MUCH
 
+    def test_what_a_profile_gives_them_is_kept_once(self, serve: Serve) -> None:
+        found, strain = run(serve({_LIST: "instances of one profile"}), lambda lxd, _: lxd.list())
+        assert len(found) == 200
+        assert all(each.inherited is found[0].inherited for each in found)
+        assert strain.memory < _MUCH / 4
+
     def test_more_instances_than_any_server_has_are_refused(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
