@@ -158,7 +158,7 @@ class Lxd:
                 return error
 
         known = dict(self._found)
-        answers = await asyncio.gather(*map(one, scopes))
+        answers = await asyncio.gather(*map(one, scopes)) if len(scopes) != 1 else [await one(scopes[0])]
         failed = [each for each in answers if isinstance(each, ServerError)]
         if failed and len(failed) == len(answers):
             raise failed[0]
@@ -337,7 +337,10 @@ class Lxd:
         if self._projects is not None:
             return self._projects
         found = self._api.projects.get().json()["metadata"]
-        return [unquote(str(each).rpartition("/")[2]) for each in found]
+        if not isinstance(found, list):
+            raise TypeError(f"expected a list of projects, and found {type(found).__name__}")
+        # Without what is in them, which the server would gather.
+        return list(dict.fromkeys(unquote(str(each).rpartition("/")[2]) for each in found))
 
     def _compared(
         self, scope: Mapping[str, str], known: Mapping[InstanceName, _Found]
