@@ -88,7 +88,7 @@ class Known:
     def may_name(self, slot: str) -> bool:
         """Whether the server may have an entry of ours here for the device with this slot, now or soon."""
         names = names_for(slot)
-        if not self.sending.isdisjoint(names) or self.orphans.may_be_there(names):
+        if not self.sending.isdisjoint(names) or (self.orphans.records and self.orphans.may_be_there(names)):
             return True
         if not self.freshness.known:
             return self.freshness.stale
@@ -96,4 +96,6 @@ class Known:
         if self.actual is None or not self.actual.here:
             return False
         there = self.actual.entries
-        return any(name in there and is_ours(there[name]) for name in names)
+        return not there.keys().isdisjoint(names) and any(
+            name in there and is_ours(there[name]) for name in names
+        )

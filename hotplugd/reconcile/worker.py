@@ -204,8 +204,10 @@ class Worker:
 
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
-        sending = not self._known.sending.isdisjoint(entries.names_for(slot))
-        return sending or (self.is_running and self.has_entry(slot))
+        names, actual = entries.names_for(slot), self._known.actual
+        if not self._known.sending.isdisjoint(names):
+            return True
+        return actual is not None and actual.running and not actual.entries.keys().isdisjoint(names)
 
     def has_entry(self, slot: str) -> bool:
         """Whether the instance has an entry for the device with this slot."""

@@ -102,7 +102,8 @@ def test_connecting_again_closes_the_connections_of_before(server: Server) -> No
         opened = run(server, work)
     finally:
         gc.enable()
-    assert max(opened) == opened[0]
+    # Several projects are listed at a time, and each takes a connection.
+    assert max(opened) < opened[0] + adapter._LISTINGS
 
 
 def test_whoever_stops_listening_leaves_no_stream_open(server: Server) -> None:

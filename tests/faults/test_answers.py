@@ -189,7 +189,8 @@ class TestBounds:
                     with pytest.raises(Unreachable):
                         await lxd.list()
                     await asyncio.sleep(0.2)
-            assert len(threads._idle) == 1
+            # Each project is listed by itself.
+            assert 1 <= len(threads._idle) <= adapter._LISTINGS
 
         run(proxy, work)
 

@@ -212,6 +212,12 @@ class TestListing:
         assert [each.id.name for each in found] == ["c1"]
         assert strain.memory < _MUCH
 
+    def test_what_a_profile_gives_them_is_kept_once(self, serve: Serve) -> None:
+        found, strain = run(serve({_LIST: "instances of one profile"}), lambda lxd, _: lxd.list())
+        assert len(found) == 200
+        assert all(each.inherited is found[0].inherited for each in found)
+        assert strain.memory < _MUCH / 4
+
     def test_more_instances_than_any_server_has_are_refused(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -248,7 +254,7 @@ class TestListingOfProjects:
             ("many instances", "more than 1000 instances in project 'evil'"),
             ("lists", "not in LXD's API"),
             ("packed", "is packed"),
-            ("head that drips", "has not answered|did not finish"),
+            ("head that drips", "has not told of all its instances in 2 s"),
             ("head without end", "larger than"),
         ],
     )
@@ -256,7 +262,7 @@ class TestListingOfProjects:
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch, said: str, match: str
     ) -> None:
         monkeypatch.setattr(client, "_MOST_INSTANCES", 1000)
-        monkeypatch.setattr(client, "_CALL", 3.0)
+        monkeypatch.setattr(client, "_LISTED_IN", 2.0)
 
         async def work(lxd: Lxd, _: Threads) -> tuple[list[Instance], Mapping[str, str]]:
             return await lxd.list(), lxd.unlisted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -109,8 +110,10 @@ class _Fed(BaseAdapter):
             metadata = [{"server_name": "a", "status": "Online", "message": self.feed.text()}]
         elif path.startswith("/instances?"):
             metadata = [self.found, {"name": "stub", "status": "Error", "location": "b"}]
-        elif path.startswith("/projects"):
+        elif path.startswith("/projects?"):
             metadata = [{"name": "default"}]
+        elif path.startswith("/projects"):
+            metadata = ["/1.0/projects/default"] * self.feed.pick((1, 1, 2))
         found = {"type": "sync", "status_code": 200, "metadata": metadata}
         return found | {"error": self.feed.pick((*_ERRORS, self.feed.text())), "error_code": 500}
 
@@ -184,7 +187,7 @@ def answers(data: bytes) -> None:
 def _ask(feed: Feed, lxd: Lxd, fed: _Fed) -> None:
     kind = feed.byte() % 7
     if kind == 0:
-        for each in _done(lxd.list()):
+        for each in asyncio.run(lxd.list()):
             _is_one(each)
     elif kind == 1:
         _is_one(_done(lxd.get(made.BOX)))

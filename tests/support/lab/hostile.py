@@ -84,6 +84,12 @@ def _marked(count: int, size: int) -> Iterator[dict[str, object]]:
     return (instance(f"c{number + 1}", {}, **{"hp-00000000000000ff": entry}) for number in range(count))
 
 
+def _alike(count: int, entries: int) -> Iterator[dict[str, object]]:
+    """Instances that inherit the same entries."""
+    found = {f"e{number}": {"type": "unix-char", "source": "/dev/null"} for number in range(entries)}
+    return ({**instance(f"c{number}", {}), "expanded_devices": found} for number in range(count))
+
+
 def _many(count: int) -> Iterator[dict[str, object]]:
     return (instance(f"c{number}", {}) for number in range(count))
 
@@ -112,6 +118,7 @@ SAID: Final[Mapping[str, Callable[[], Pieces]]] = {
     "instance of some size": lambda: _one(1 << 16),
     "two large instances": lambda: _listing(_large(2, 12 * _MIB)),
     "instance with marks of lists": lambda: _listing(_marked(1, 3 * _MIB)),
+    "instances of one profile": lambda: _listing(_alike(200, 2000)),
     "many instances": lambda: _listing(_many(1001)),
     "two projects": lambda: iter([document(["/1.0/projects/evil", "/1.0/projects/good"])]),
     # In place of events.
