@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -15,6 +16,7 @@ from hotplugd.cli.common import (
     fail,
     instance_of,
     names_of,
+    patiently,
     print_json,
     say,
     say_broken,
@@ -75,11 +77,10 @@ def command(
             _rules(cast("RulesJson", ask(found.control, "rules")), as_json=as_json)
             return
         status = cast("StatusJson", {"holds": [], **ask(found.control, "status")})
+    except NotRunning as error:
+        raise fail(error, _NOT_RUNNING, _cannot_start(config)) from None
     except ControlError as error:
-        if wrong:
-            show(wrong)
-            raise SystemExit(1) from None
-        raise fail(error, _NOT_RUNNING if isinstance(error, NotRunning) else 1) from None
+        raise fail(error) from None
     if wrong:
         say_broken(wrong)
     status = narrowed(status, instance, rule, only_problems=only_problems)
@@ -88,6 +89,17 @@ def command(
     else:
         _show(status, short=only_problems)
     raise SystemExit(1 if status["problems"] else 0)
+
+
+def _cannot_start(config: Path) -> list[str]:
+    """Why the daemon cannot be started by its files, where they have errors."""
+    from hotplugd.app.in_force import load
+
+    errors = patiently(partial(load, config)).errors
+    if not errors:
+        return []
+    many, first = counted(len(errors), "error"), f"{errors[0].place}: {errors[0].message}"
+    return [f"it cannot start: {many} in its files, the first {first}; `hotplugd check` shows all"]
 
 
 def _rules(document: RulesJson, *, as_json: bool) -> None:

@@ -155,7 +155,7 @@ class TestNotRunning:
 
     def test_a_bad_configuration_is_told(self, configure: Configure, console: Console) -> None:
         made = configure(rules(console, "c1"))
-        made.config.write_text("control: here\n")
+        made.config.write_text(f"control: {made.control}\nserver: here\n")
         done = made.ask("status")
-        assert (done.returncode, done.stdout) == (1, "")
-        assert f"{made.config}:1:10: error: 'here' is not an absolute path" in done.stderr
+        assert (done.returncode, done.stdout) == (3, "")
+        assert f"it cannot start: 1 error in its files, the first {made.config}:2:9: " in done.stderr

@@ -1,0 +1,42 @@
+"""`hotplugd status` where no daemon runs: why it cannot start, where its files say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hotplugd.cli import main
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "r.yaml").write_text("rules: []\n")
+    made = tmp_path / "config.yaml"
+    made.write_text(f"rules: {tmp_path / 'r.yaml'}\ncontrol: {tmp_path / 'none.sock'}\n")
+    return made
+
+
+def status(config: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, ["status", *words, "--config", str(config)])
+
+
+@pytest.mark.parametrize("words", [(), ("--json",), ("--rules",)])
+def test_a_daemon_that_does_not_run_is_told_with_what_to_do(config: Path, words: tuple[str, ...]) -> None:
+    done = status(config, *words)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr == (
+        f"hotplugd: hotplugd is not running (nobody answers on {config.parent}/none.sock); what is attached "
+        f"stays attached; `systemctl status hotplugd` says why it ended\n"
+    )
+
+
+def test_files_with_errors_are_why_it_cannot_start(config: Path) -> None:
+    (config.parent / "r.yaml").write_text("rules: [{}]\n")
+    done = status(config)
+    assert done.exit_code == 3
+    assert done.stderr.splitlines()[1] == (
+        f"  it cannot start: 1 error in its files, the first {config.parent}/r.yaml:1:9: "
+        f"a rule needs `name` and `match`; `hotplugd check` shows all"
+    )
