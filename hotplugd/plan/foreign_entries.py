@@ -12,9 +12,11 @@ that is not known here takes nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
+from hotplugd.model.problem import Problem
+from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.plan.kinds import registry
 from hotplugd.plan.kinds.kind import Claim
@@ -23,6 +25,8 @@ from hotplugd.plan.kinds.reading import leads_anywhere
 Shape = tuple[bool, ...]
 """Which of a claim's texts are given."""
 
+# So many entries of one instance are told of one by one: who may edit it may write any number down.
+_MOST_SAID: Final = 10
 _TRUE: Final = frozenset({"", "true", "1", "yes", "on"})
 
 
@@ -43,6 +47,27 @@ def untold(entry: Entry, kind: str) -> str:
         if claim[0] == "node" and source.startswith(("/dev/", "/proc/")) and leads_anywhere(source):
             return source
     return ""
+
+
+def problems_of(others: Iterable[Entry], instance: Instance) -> list[Problem]:
+    """What to say of others' entries by which any device may be inside an instance that runs."""
+    if not instance.running:
+        return []
+    found = [(each, source) for each in others if (source := untold(each, instance.kind))]
+    problems = [_problem(entry, source, instance) for entry, source in found[:_MOST_SAID]]
+    if len(found) > _MOST_SAID:
+        message = f"{instance.id} has {len(found)} entries of which nobody can tell what they take"
+        problems.append(Problem("", "", message))
+    return problems
+
+
+def _problem(entry: Entry, source: str, instance: Instance) -> Problem:
+    message = (
+        f"{instance.id} has an entry '{quoted(entry.name)}' with the source '{quoted(source)}', which may "
+        f"lead to any device of the host: nobody can tell whether another instance has that, too; have the "
+        f"entry name the node itself"
+    )
+    return Problem("", "", message)
 
 
 def given(claim: Claim) -> Shape:

@@ -18,17 +18,16 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan.change import Action, Attachment, Barred, Change, Plan
-from hotplugd.plan.foreign_entries import untold
+from hotplugd.plan.foreign_entries import problems_of
 from hotplugd.plan.identity import apart, hardware, own_serial
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.kinds.node import NO_NODE, SEALED, wrong_mode
 from hotplugd.plan.make_entry import entry_for, moved
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
+from hotplugd.plan.targets import Targets
 from hotplugd.plan.unprocessed import Unsettled
-from hotplugd.rules.keys import PORT, SERIAL
 
-# So many dead interfaces of one instance, and so many entries that lead anywhere, are told of one by one: who
-# may edit it may write any number down.
+# So many dead interfaces of one instance are told of one by one: who may edit it may write any number down.
 _MOST_TOLD: Final = 10
 
 
@@ -64,7 +63,7 @@ def plan_instance(
     planner.wait(mine)
     if present is not None:
         planner.bury(present, mine)
-    planner.doubt()
+    planner.problems += problems_of(planner.others, instance)
     planner.place(mine)
     planner.clear(present or ())
     return Plan(
@@ -80,26 +79,6 @@ def _elsewhere(want: Want, instance: Instance) -> Problem:
 
 def _problem(want: Want, message: str) -> Problem:
     return Problem(str(want.device), want.rule.name, message)
-
-
-def _named(holder: Want | str) -> str:
-    """What a place is taken by; of a device so that who reads it knows which one to look for."""
-    if isinstance(holder, str):
-        return holder
-    told = [f"rule '{holder.rule.name}'"]
-    told += [f"serial '{quoted(each)}'" for each in SERIAL.values(holder.device)[:1]]
-    told += [f"port {quoted(each)}" for each in PORT.values(holder.device)[:1]]
-    return f"{holder.device} ({', '.join(told)})"
-
-
-def _same_serial(want: Want, holder: Want | str) -> str:
-    """That two devices have one serial number, where that is why both have one place; or empty."""
-    own = SERIAL.values(want.device)[:1]
-    if isinstance(holder, str) or not own or own != SERIAL.values(holder.device)[:1]:
-        return ""
-    if hardware(want.device).syspath == hardware(holder.device).syspath:
-        return ""
-    return f"; two devices have the serial '{quoted(own[0])}'"
 
 
 class _Planner:
@@ -121,16 +100,16 @@ class _Planner:
         self._inside = inside
         self._unstartable = unstartable
         self._ours = {each.name: each for each in instance.entries.values() if entries.is_ours(each)}
-        self._foreign = {
-            path: each.name
+        self.others = tuple(
+            each
             for each in (*instance.inherited.values(), *instance.entries.values())
-            if each.name not in self._ours and (path := entries.place_of(each))
-        }
+            if each.name not in self._ours
+        )
+        self._targets = Targets(instance, self.others)
         self._nics = NicEntries(instance, self._ours, held)
         unknown = Unsettled(unsettled)
         self._waiting = {each.name: each for each in self._ours.values() if unknown.may_have(each)}
         self._kept = set(self._waiting)
-        self._taken: dict[str, Want | str] = {}
         self._serials: dict[tuple[str, str], Want] = {}
 
     def adopt(self, wanted: Iterable[Want]) -> list[Want]:
@@ -141,34 +120,18 @@ class _Planner:
         """Keep the places of entries whose devices are not known yet."""
         # By its name it is a device's that is known: whatever else it says was edited, and is put right.
         known = {name for want in wanted for name in entries.names_for(want.slot)}
-        self._taken |= {
-            entries.place_of(each): f"the entry '{name}' of a device that udevd has not processed"
-            for name, each in self._waiting.items()
-            if name not in known
-        }
-
-    def doubt(self) -> None:
-        """Tell of others' entries by which any device may be inside."""
-        if not self._instance.running:
-            return
-        others = (*self._instance.inherited.values(), *self._instance.entries.values())
-        found = [
-            (each, source)
-            for each in others
-            if each.name not in self._ours and (source := untold(each, self._instance.kind))
-        ]
-        for entry, source in found[:_MOST_TOLD]:
-            self.problems.append(Problem("", "", _told_of_untold(entry, source, self._instance)))
-        if len(found) > _MOST_TOLD:
-            message = f"{self._instance.id} has {len(found)} entries of which nobody can tell what they take"
-            self.problems.append(Problem("", "", message))
+        for name, each in self._waiting.items():
+            if name not in known:
+                holder = f"the entry '{name}' of a device that udevd has not processed"
+                self._targets.take(entries.place_of(each), holder)
 
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
         """Leave the entries of network interfaces whose hardware went while they were inside."""
         dead = list(self._nics.dead(present, wanted))
         for number, entry in enumerate(dead):
             self._kept.add(entry.name)
-            self._taken[entries.place_of(entry)] = f"the entry '{entry.name}' of an interface that is gone"
+            holder = f"the entry '{entry.name}' of an interface that is gone"
+            self._targets.take(entries.place_of(entry), holder)
             if number < _MOST_TOLD:
                 message = told_of_dead(entry, self._instance)
                 device, rule = (entry.config.get(mark, "") for mark in (entries.MARK_NODE, entries.MARK_RULE))
@@ -211,18 +174,17 @@ class _Planner:
         elif why := self._why_unstartable(first, name):
             self.out.append(_problem(first, why))
             self.problems.append(self.out[-1])
-        elif other := next(filter(None, (self._foreign.get(want.target) for want in wants)), ""):
+        elif other := next(filter(None, map(self._targets.foreign, wants)), ""):
             self._share(first, actual, other)
         else:
-            for want in filter(lambda each: each.target, wants):
-                for place in (want.target, *want.links):
-                    self._taken[place] = want
+            for want in wants:
+                self._targets.take_all(want)
             self._kept.add(name)
             entry = entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
                 self.problems.append(_problem(first, entry))
                 if actual is not None and (place := entries.place_of(actual)):
-                    self._taken[place] = f"the entry '{name}' of {first.device}"
+                    self._targets.take(place, f"the entry '{name}' of {first.device}")
             elif actual is None:
                 self._change("add", first, entry, "it is not attached")
             else:
@@ -276,14 +238,14 @@ class _Planner:
         if (name in self._instance.entries and name not in self._ours) or name in self._instance.inherited:
             return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
         serial = self._own_serial(want)
-        message = self._twin(want, serial) or self._occupied(want)
+        message = self._twin(want, serial) or self._targets.occupied(want)
         if serial and not message:
             self._serials.setdefault((want.rule.name, serial), want)
         return message
 
     def _own_serial(self, want: Want) -> str:
         """The serial number that tells it from the rule's other devices; empty where something else does."""
-        if want.target in self._foreign or not want.rule.names_serial(want.device):
+        if self._targets.foreign(want) or not want.rule.names_serial(want.device):
             return ""
         return own_serial(want.device)
 
@@ -298,18 +260,6 @@ class _Planner:
             f"{self._instance.id} already, and this one is at {own}; tell them apart with `{key}`, in a rule "
             f"for each"
         )
-
-    def _occupied(self, want: Want) -> str:
-        """What is where it or its links should be, or empty."""
-        who = self._instance.id
-        if want.target and (holder := self._taken.get(want.target)):
-            return f"{want.target} in {who} is taken by {_named(holder)}"
-        for link in want.links:
-            if holder := self._taken.get(link) or self._foreign.get(link):
-                leads = isinstance(holder, Want) and link in holder.links
-                where = f"already leads to {_named(holder)}" if leads else f"is where {_named(holder)} is"
-                return f"the link {link} in {who} {where}{_same_serial(want, holder)}"
-        return ""
 
     def _share(self, want: Want, actual: Entry | None, other: str) -> None:
         """Leave the path to an entry that is not ours, unless our node is there already.
@@ -346,7 +296,9 @@ class _Planner:
             return
         if actual.config[entries.MARK_INSTANCE] != wanted.config[entries.MARK_INSTANCE]:
             # It is right but for a mark, which alone cannot be changed.
-            self._update(first, moved(wanted, actual, first.slot), actual, _made_for(actual))
+            made_for = quoted(actual.config[entries.MARK_INSTANCE])
+            why = f"it was made for {made_for}, not for this instance"
+            self._update(first, moved(wanted, actual, first.slot), actual, why)
             return
         member = actual.config.get(entries.MARK_MEMBER, "")
         if member and member != self._instance.location and not self._instance.running:
@@ -398,16 +350,8 @@ class _Planner:
         self.attachments.append(Attachment(want, actual, verified))
 
 
-def _told_of_untold(entry: Entry, source: str, instance: Instance) -> str:
-    return (
-        f"{instance.id} has an entry '{quoted(entry.name)}' with the source '{quoted(source)}', which may "
-        f"lead to any device of the host: nobody can tell whether another instance has that, too; have the "
-        f"entry name the node itself"
-    )
-
-
-def _made_for(entry: Entry) -> str:
-    return f"it was made for {quoted(entry.config[entries.MARK_INSTANCE])}, not for this instance"
+def _what_is_there(unlike: str) -> str:
+    return "there is no interface" if unlike == "missing" else f"{unlike} is"
 
 
 def _instead(want: Want, found: str) -> str:
@@ -421,7 +365,3 @@ def _instead(want: Want, found: str) -> str:
         return f"nobody inside may open node {want.target}"
     number = f", not {want.device.devnum}" if want.device.devnum is not None else ""
     return f"{want.target} inside is {found}{number}"
-
-
-def _what_is_there(unlike: str) -> str:
-    return "there is no interface" if unlike == "missing" else f"{unlike} is"

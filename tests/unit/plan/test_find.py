@@ -60,7 +60,7 @@ def test_several_of_one_name_are_listed_with_what_names_each_alone() -> None:
         # Neither a rule for any serial nor one that excludes it is about it.
         (
             "X1",
-            "is plugged in: expected a node, a path in /sys, the kernel's name, a serial number or a location; ",
+            "expected a node, a path in /sys, the kernel's name, a serial number or a location",
         ),
         ("X\x1b", "no device X\\x1b is"),
     ],

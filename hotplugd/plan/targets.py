@@ -1,0 +1,70 @@
+"""The paths and names inside one instance that are taken, and what has taken each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hotplugd.model.entry import place_of
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Entry, Instance
+from hotplugd.plan.identity import hardware
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.rules.keys import PORT, SERIAL
+
+
+class Targets:
+    """Those of one instance.
+
+    foreign  the instance's entries that are not ours
+    """
+
+    def __init__(self, instance: Instance, foreign: Iterable[Entry]) -> None:
+        self._instance = instance
+        self._foreign = {target: each.name for each in foreign if (target := place_of(each))}
+        self._taken: dict[str, Want | str] = {}
+
+    def take(self, target: str, holder: Want | str) -> None:
+        """The target is this device's, or that of what a text describes."""
+        self._taken[target] = holder
+
+    def take_all(self, want: Want) -> None:
+        """The device's target and links are its own from now on."""
+        if want.target:
+            for each in (want.target, *want.links):
+                self._taken[each] = want
+
+    def foreign(self, want: Want) -> str:
+        """The name of the entry, not ours, that has the device's target; else empty."""
+        return self._foreign.get(want.target, "")
+
+    def occupied(self, want: Want) -> str:
+        """What is where the device or its links should be, as a sentence; empty where nothing is."""
+        who = self._instance.id
+        if want.target and (holder := self._taken.get(want.target)):
+            return f"{want.target} in {who} is taken by {_named(holder)}"
+        for link in want.links:
+            if holder := self._taken.get(link) or self._foreign.get(link):
+                leads = isinstance(holder, Want) and link in holder.links
+                where = f"already leads to {_named(holder)}" if leads else f"is where {_named(holder)} is"
+                return f"the link {link} in {who} {where}{_same_serial(want, holder)}"
+        return ""
+
+
+def _named(holder: Want | str) -> str:
+    """What has a target; of a device so that who reads it knows which one to look for."""
+    if isinstance(holder, str):
+        return holder
+    said = [f"rule '{holder.rule.name}'"]
+    said += [f"serial '{quoted(each)}'" for each in SERIAL.values(holder.device)[:1]]
+    said += [f"port {quoted(each)}" for each in PORT.values(holder.device)[:1]]
+    return f"{holder.device} ({', '.join(said)})"
+
+
+def _same_serial(want: Want, holder: Want | str) -> str:
+    """That two devices have one serial number, where that is why both have one target; or empty."""
+    own = SERIAL.values(want.device)[:1]
+    if isinstance(holder, str) or not own or own != SERIAL.values(holder.device)[:1]:
+        return ""
+    if hardware(want.device).syspath == hardware(holder.device).syspath:
+        return ""
+    return f"; two devices have the serial '{quoted(own[0])}'"
