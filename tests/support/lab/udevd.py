@@ -120,6 +120,8 @@ def ruled_by(rule: Path) -> Iterator[None]:
 def another_rule(name: str, text: str) -> Iterator[None]:
     """A rule file of this name holds beside ours."""
     path = _FOR_THE_TIME.with_name(name)
+    # Where our rule is installed nobody has made the folder.
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     subprocess.run(["udevadm", "control", "--reload"], check=True)
     settle()
