@@ -23,7 +23,7 @@ Hotplugd = Callable[..., Result]
 _GOOD = "rules:\n  - {name: phones, match: {vendor_id: 18d1}, attach: {to: c1}}\n"
 _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'}}\n"
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
-_COMMANDS = ("run", "check", "devices", "plan", "explain", "status", "detach")
+_COMMANDS = ("run", "check", "devices", "plan", "explain", "topology", "suggest", "status", "detach")
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 
 
@@ -161,7 +161,7 @@ class TestJson:
         done = hotplugd("check", "--json", rules)
         assert (done.exit_code, done.stderr) == (0, "")
         document = json.loads(done.stdout)
-        assert set(document) == {"rules", "diagnostics"}
+        assert set(document) == {"rules", "hubs", "diagnostics"}
         assert document["rules"] == ["phones", "never"]
         assert [each["severity"] for each in document["diagnostics"]] == ["warning"]
 
@@ -203,7 +203,7 @@ class TestEveryCommand:
         done = hotplugd(name, "--help")
         assert (done.exit_code, done.stderr) == (0, "")
         assert "--config FILE" in done.stdout
-        assert ("--json" in done.stdout) == (name not in ("run", "detach"))
+        assert ("--json" in done.stdout) == (name not in ("run", "suggest", "detach"))
 
     def test_the_version_is_the_packages(self, hotplugd: Hotplugd) -> None:
         assert hotplugd("--version").stdout == f"hotplugd, version {__version__}\n"

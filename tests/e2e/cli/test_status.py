@@ -110,7 +110,7 @@ def test_what_failed_and_is_to_be_tried_again_is_pending(
         "add", container.name, console.node,
     )  # fmt: skip
     assert set(pending) == {
-        "action", "project", "instance", "device", "identity", "rule", "entry", "why",
+        "action", "project", "instance", "device", "identity", "rule", "entry", "why", "location",
     }  # fmt: skip
     assert (problem["device"], problem["rule"]) == (console.node, "screen")
 
