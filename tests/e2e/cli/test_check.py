@@ -24,8 +24,8 @@ _GOOD = "rules:\n  - {name: phones, match: {vendor_id: 18d1}, attach: {to: c1}}\
 _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'}}\n"
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
 _COMMANDS = (
-    "run", "check", "devices", "plan", "explain", "status", "health", "reload", "suggest", "test", "record",
-    "detach", "help",
+    "run", "check", "devices", "plan", "explain", "topology", "suggest", "status", "health", "reload", "test",
+    "record", "detach", "help",
 )  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 
@@ -164,7 +164,7 @@ class TestJson:
         done = hotplugd("check", "--json", rules)
         assert (done.exit_code, done.stderr) == (0, "")
         document = json.loads(done.stdout)
-        assert set(document) == {"rules", "diagnostics"}
+        assert set(document) == {"rules", "hubs", "diagnostics"}
         assert document["rules"] == ["phones", "never"]
         assert [each["severity"] for each in document["diagnostics"]] == ["warning"]
 

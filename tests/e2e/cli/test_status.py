@@ -123,7 +123,7 @@ def test_what_failed_and_is_to_be_tried_again_is_pending(
     )  # fmt: skip
     assert set(pending) == {
         "action", "project", "instance", "device", "identity", "rule", "entry", "why",
-        "serial", "model", "port",
+        "serial", "model", "port", "location",
     }  # fmt: skip
     assert (problem["device"], problem["rule"]) == (console.node, "screen")
 
