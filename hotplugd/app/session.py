@@ -166,7 +166,7 @@ class Session:
         self._untold.set()
 
     def problems(self, goes_on: str = "") -> list[Problem]:
-        """Everything that is not as it should be. goes_on: what becomes of a server that is away, or empty."""
+        """Everything that is not as it should be. goes_on: what to add of a server that is away."""
         away = [Problem("", "", self._retry.message + goes_on)] if self._retry.message else []
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
