@@ -288,10 +288,10 @@ class Daemon:
         return f"STATUS={attached} attached, {counted(wrong, 'problem')}, {who}"
 
     def _problems(self) -> list[Problem]:
-        away = f"{self._retry.message}; {TRIED_AGAIN}" if self._retry.message else ""
+        away = f"{self._retry.message}{TRIED_AGAIN}" if self._retry.message else ""
         own = [text for text in (self._reload_problem, away) if text]
         found = [Problem("", "", text) for text in own]
-        return found + (self._session.problems() if self._session is not None else [])
+        return found + (self._session.problems(TRIED_AGAIN) if self._session is not None else [])
 
     def _texts(self) -> Mapping[str, object]:
         return texts(self._path, self._settings)

@@ -50,7 +50,7 @@ _RESYNC: Final = 300.0
 # One instance that hangs does not keep the service from being ready.
 _FIRST_CONVERGENCE: Final = 20.0
 _PAUSES: Final = (0.2, 10.0)
-TRIED_AGAIN: Final = f"it is tried again every {_PAUSES[1]:.0f} s at least"
+TRIED_AGAIN: Final = f"; it is tried again every {_PAUSES[1]:.0f} s at least"
 _UNTOLD_PAUSES: Final = (1.0, 60.0)
 _UNLISTED_PAUSES: Final = (1.0, 300.0)
 # A server that ends sooner after it was found is as one that was not found: it is tried less and less often.
@@ -177,9 +177,9 @@ class Session:
         self._udev.ask_for(rules.attrs)
         self._untold.set()
 
-    def problems(self) -> list[Problem]:
-        """Everything that is not as it should be."""
-        away = [Problem("", "", f"{self._retry.message}; {TRIED_AGAIN}")] if self._retry.message else []
+    def problems(self, goes_on: str = "") -> list[Problem]:
+        """Everything that is not as it should be. goes_on: what to add of a server that is away."""
+        away = [Problem("", "", self._retry.message + goes_on)] if self._retry.message else []
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
         mine = away + self._unlisted_projects + self._crowded()

@@ -102,6 +102,7 @@ def test_what_another_server_may_need_stays(
     container: Container, console: Console, attached: Callable[..., Daemon]
 ) -> None:
     other = Path(SLOTS, ".lock-0123456789abcdef")
+    other.parent.mkdir(exist_ok=True)
     other.touch()
     kept = Path(SLOTS, "c-1-99-00000000-1")
     kept.symlink_to("/dev/null")

@@ -31,10 +31,10 @@ async def _later() -> object:
 
 
 _QUESTIONS: Mapping[str, Callable[[], object]] = {
-    "later": _later,
     "status": lambda: {"ready": True},
     "other": lambda: {"other": 1},
     "much": lambda: "x" * (8 << 20),
+    "later": _later,
 }
 _ANSWER = b'{"answer": {"ready": true}}'
 _CLIENT = """
