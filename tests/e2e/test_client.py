@@ -19,7 +19,8 @@ from hotplugd.aio.threads import Threads
 from hotplugd.model.entry import is_ours, written
 from hotplugd.model.ports import Busy, Gone, Refused, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
-from hotplugd.server import client as adapter
+from hotplugd.server import client, connection
+from hotplugd.server.api import Api
 from hotplugd.server.client import Lxd
 from hotplugd.server.discover import find_server
 from hotplugd.server.events import Lifecycle
@@ -49,7 +50,7 @@ def run_told(server: Server, work: Callable[[Lxd], Awaitable[T]]) -> T:
     return run(server, told)
 
 
-def nobody_asks(lxd: Lxd, name: InstanceName) -> NoReturn:
+def nobody_asks(api: Api, name: InstanceName) -> NoReturn:
     raise AssertionError(f"{name} is known: it is asked for all the same")
 
 
@@ -103,7 +104,7 @@ def test_connecting_again_closes_the_connections_of_before(server: Server) -> No
     finally:
         gc.enable()
     # Several projects are listed at a time, and each takes a connection.
-    assert max(opened) < opened[0] + adapter._LISTINGS
+    assert max(opened) < opened[0] + client._LISTINGS
 
 
 def test_whoever_stops_listening_leaves_no_stream_open(server: Server) -> None:
@@ -237,14 +238,14 @@ class TestChanging:
     ) -> None:
         made = entry()
         run(server, lambda lxd: lxd.apply(name_of(container), [made], []))
-        get: Any = Lxd._get
+        get: Any = Api.get
 
-        def slow(lxd: Lxd, name: InstanceName) -> Any:
-            answer = get(lxd, name)
+        def slow(api: Api, name: InstanceName) -> Any:
+            answer = get(api, name)
             container.patch({"config": {"user.note": "faster"}, "devices": {"cam": _FOREIGN}})
             return answer
 
-        monkeypatch.setattr(Lxd, "_get", slow)
+        monkeypatch.setattr(Api, "get", slow)
         put = [] if remove else [entry("hp-00000000000000bb", path="/dev/other")]
         with pytest.raises(Busy, match="somebody else changed it"):
             run(server, lambda lxd: lxd.apply(name_of(container), put, [made.name] if remove else []))
@@ -263,7 +264,7 @@ class TestChanging:
             await lxd.get(name_of(container))
             await lxd.list()
             with monkeypatch.context() as patched:
-                patched.setattr(Lxd, "_get", nobody_asks)
+                patched.setattr(Api, "get", nobody_asks)
                 return await lxd.apply(name_of(container), [other], [made.name] if remove else [])
 
         after = run_told(server, work)
@@ -277,7 +278,7 @@ class TestChanging:
         async def work(lxd: Lxd) -> None:
             await lxd.list()
             with monkeypatch.context() as patched:
-                patched.setattr(Lxd, "_get", nobody_asks)
+                patched.setattr(Api, "get", nobody_asks)
                 await lxd.apply(name_of(container), [entry()], [])
 
         container.patch({"description": "mine", "devices": {"cam": _FOREIGN}})
@@ -298,16 +299,16 @@ class TestChanging:
             await lxd.apply(name_of(container), [entry()], [])
 
         asked, go_on = threading.Event(), threading.Event()
-        instance: Any = Lxd._instance
+        instance: Any = Api._instance
 
-        def slow(lxd: Lxd, found: Any) -> Any:
+        def slow(api: Api, found: Any) -> Any:
             if not asked.is_set():
                 asked.set()
                 assert go_on.wait(20)
-            return instance(lxd, found)
+            return instance(api, found)
 
         container.patch({"description": "mine"})
-        monkeypatch.setattr(Lxd, "_instance", slow)
+        monkeypatch.setattr(Api, "_instance", slow)
         run_told(server, work)
         assert container.config["description"] == "theirs"
 
@@ -319,7 +320,7 @@ class TestChanging:
         async def work(lxd: Lxd) -> None:
             await lxd.apply(name_of(container), [made], [])
             with monkeypatch.context() as patched:
-                patched.setattr(Lxd, "_get", nobody_asks)
+                patched.setattr(Api, "get", nobody_asks)
                 await lxd.apply(name_of(container), [other], [])
             # What goes out goes by PUT, and that needs all of it.
             after = await lxd.apply(name_of(container), [], [made.name])
@@ -533,7 +534,7 @@ def test_a_server_that_does_not_trust_us_is_said_to(tmp_path: Path) -> None:
 
 
 def test_a_server_that_hangs_is_given_up(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "_READ", 0.3)
+    monkeypatch.setattr(connection, "READ", 0.3)
     container = own_server.launch(start=False)
 
     async def work(lxd: Lxd) -> Instance:

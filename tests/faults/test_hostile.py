@@ -16,7 +16,7 @@ from pylxd.client import Cert
 from hotplugd.aio.threads import Threads
 from hotplugd.model.ports import ServerError, Unreachable
 from hotplugd.model.values import Instance, InstanceName
-from hotplugd.server import client, events
+from hotplugd.server import api, client, connection, events
 from hotplugd.server.client import Lxd
 from tests.support.lab.hostile import hostile
 from tests.support.lab.strain import Strain, strained
@@ -54,7 +54,7 @@ def serve_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ser
     (tmp_path / "servercerts" / "127.0.0.1.crt").write_text(cert.read_text())
     both = tmp_path / "both.pem"
     both.write_text(key.read_text() + cert.read_text())
-    monkeypatch.setattr(client, "DEFAULT_CERTS", Cert(str(cert), str(key)))
+    monkeypatch.setattr(connection, "DEFAULT_CERTS", Cert(str(cert), str(key)))
     with ExitStack() as undo:
         yield lambda said: undo.enter_context(hostile(both, said, tls=True))
 
@@ -166,8 +166,8 @@ class TestAnswers:
             async with aclosing(lxd.events()) as stream:
                 assert await anext(stream) is None
                 await lxd.get(_NAME)
-                assert lxd._found[_NAME].raw == {}
-                assert lxd._found[_NAME].etag == ""
+                assert lxd._revisions[_NAME].raw == {}
+                assert lxd._revisions[_NAME].etag == ""
 
         run(serve({_GET: "instance of some size"}), work)
 
@@ -221,7 +221,7 @@ class TestListing:
     def test_more_instances_than_any_server_has_are_refused(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(client, "_MOST_INSTANCES", 1000)
+        monkeypatch.setattr(api, "_MOST_INSTANCES", 1000)
 
         async def work(lxd: Lxd, _: Threads) -> None:
             with pytest.raises(Unreachable, match="more than 1000 instances"):
@@ -261,7 +261,7 @@ class TestListingOfProjects:
     def test_what_is_in_one_keeps_no_other_from_being_listed(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch, said: str, match: str
     ) -> None:
-        monkeypatch.setattr(client, "_MOST_INSTANCES", 1000)
+        monkeypatch.setattr(api, "_MOST_INSTANCES", 1000)
         monkeypatch.setattr(client, "_LISTED_IN", 2.0)
 
         async def work(lxd: Lxd, _: Threads) -> tuple[list[Instance], Mapping[str, str]]:

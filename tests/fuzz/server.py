@@ -260,7 +260,7 @@ def _speaking_to(fed: _Fed) -> Iterator[None]:
         made_up.mount("http+unix://", fed)
         return made_up
 
-    with patch("hotplugd.server.client.Http", session):
+    with patch("hotplugd.server.connection.Http", session):
         yield
 
 

@@ -1,0 +1,177 @@
+"""The connection to LXD or Incus, through pylxd; blocks, so it is used in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import requests
+from pylxd import Client
+from pylxd.client import DEFAULT_CERTS, get_session_for_url
+from pylxd.exceptions import ClientConnectionFailed, LXDAPIException
+
+from hotplugd.model.ports import Refused, ServerError, ServerInfo, Unreachable
+from hotplugd.model.values import Ability
+from hotplugd.server.certificates import pinned
+from hotplugd.server.errors import NOT_LXD, failure, no_answer, short
+from hotplugd.server.events import Identity
+from hotplugd.server.transport import Http, Room
+
+T = TypeVar("T")
+
+# Seconds: to connect, between two bytes of an answer.
+CONNECT: Final = 5.0
+READ: Final = 30.0
+_CONNECTIONS: Final = 100
+
+# Servers differ by version and by name; what they say they can is asked, and here alone.
+_ABILITIES: Final[Mapping[str, Ability]] = {
+    "device_usb_serial": "usb-number",
+    "pci_hotplug": "pci-hotplug",
+}
+
+
+class Connection:
+    """One server's API as pylxd's low-level tree.
+
+    longest   seconds that any one request may take
+    projects  those that our certificate is restricted to; None for all
+    """
+
+    def __init__(self, address: str, longest: float) -> None:
+        self.address = address
+        self.projects: Sequence[str] | None = None
+        self._longest = longest
+        self._client: Any = None
+        self._session: Http | None = None
+        self._room = Room()
+        self._info: ServerInfo | None = None
+
+    @property
+    def tree(self) -> Any:
+        """The API's endpoints. Connects where that was not done."""
+        if self._client is None:
+            self._connect()
+        return self._client.api
+
+    @property
+    def can(self) -> frozenset[Ability]:
+        """What this server is able to do, by its API extensions."""
+        return self._info.can if self._info is not None else frozenset()
+
+    def guarded(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which makes requests. Whatever goes wrong is raised as a ServerError."""
+        try:
+            return work()
+        except requests.Timeout as error:
+            raise Unreachable(f"{self.address} has not answered within {READ:.0f} s") from error
+        except requests.exceptions.ContentDecodingError as error:
+            raise Unreachable(f"{self.address} answered {NOT_LXD}: {short(error)}") from error
+        except (requests.RequestException, ClientConnectionFailed) as error:
+            # pylxd raises its own in place of what failed.
+            if isinstance(error, requests.exceptions.SSLError) or isinstance(
+                error.__context__, requests.exceptions.SSLError
+            ):
+                known = pinned(self.address, Path(DEFAULT_CERTS.cert))
+                raise Unreachable(
+                    f"{self.address} shows another certificate than the one in {known}; "
+                    f"if it was renewed, put the new one there, as `lxc remote add` does: {short(error)}"
+                ) from error
+            raise Unreachable(no_answer(self.address, error)) from error
+        except LXDAPIException as error:
+            raise failure_of(error) from error
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise Unreachable(f"{self.address} answered {NOT_LXD}: {short(error)}") from error
+        finally:
+            self._room.leave()
+
+    def connect(self) -> ServerInfo:
+        """Open a connection and say who answers. Raises Unreachable, or Refused where we are not trusted."""
+        self._info = self._connect()
+        return self._info
+
+    def member(self, location: str = "") -> str:
+        """The name of the member that we speak to, empty without a cluster.
+
+        location  where an instance is, which tells that the server has become a member of a cluster
+        """
+        if self._info is None or (location and not self._info.member):
+            self._info = self._connect()
+        return self._info.member
+
+    def identity(self) -> Identity | None:
+        """How to speak to a server over https; None for a socket. Raises Refused without its certificate."""
+        if self.address.startswith("/"):
+            return None
+        return Identity(pinned(self.address, Path(DEFAULT_CERTS.cert)), *DEFAULT_CERTS)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        if self._session is not None:
+            self._session.close()
+
+    def _connect(self) -> ServerInfo:
+        socket = self.address.startswith("/")
+        if socket and not Path(self.address).exists():
+            # pylxd would take the missing path for a URL.
+            raise Unreachable(f"LXD or Incus is not running: there is no socket {self.address}")
+        session = Http(self.address if socket else "", _CONNECTIONS, self._longest, self._room)
+        if not socket:
+            session.verify, session.cert = (
+                str(pinned(self.address, Path(DEFAULT_CERTS.cert))),
+                tuple(DEFAULT_CERTS),
+            )
+            by_pin = get_session_for_url(self.address, verify=session.verify)
+            session.mount_https(self.address, by_pin.get_adapter(self.address))
+        client = Client(endpoint=self.address, session=session, timeout=(CONNECT, READ))
+        info = client.host_info
+        if info.get("auth") != "trusted":
+            raise Refused(
+                f"{self.address} does not trust us; add our certificate, or run as root on its host"
+            )
+        environment = info["environment"]
+        before, self._client, self._session = self._session, client, session
+        if before is not None:
+            # Else its connections would stay open until somebody collects garbage.
+            before.close()
+        self.projects = _projects(client.api)
+        clustered = environment.get("server_clustered", False)
+        return ServerInfo(
+            self.address,
+            str(environment.get("server", "lxd")),
+            str(environment.get("server_version", "?")),
+            str(environment.get("server_name", "")) if clustered else "",
+            frozenset(_ABILITIES[each] for each in info["api_extensions"] if each in _ABILITIES),
+            pid if isinstance(pid := environment.get("server_pid"), int) else 0,
+        )
+
+
+def _projects(api: Any) -> list[str] | None:
+    """The projects that a restricted certificate may see; None for one that may see all."""
+    try:
+        api.instances.get(params={"all-projects": "true"})
+    except LXDAPIException as error:
+        if error.response.status_code != requests.codes.forbidden:
+            raise
+        return sorted(
+            str(each["name"]) for each in api.projects.get(params={"recursion": 1}).json()["metadata"]
+        )
+    return None
+
+
+def failure_of(error: Any) -> ServerError:
+    """What an error of pylxd's (LXDAPIException) means."""
+    return failure(error.response.status_code, said_by(error))
+
+
+def said_by(error: Any) -> str | None:
+    """What the server gives as the reason of an API error; None where it is not in LXD's words.
+
+    Not `str(error)`, which raises whatever it meets in an answer of another shape.
+    """
+    try:
+        found = error.response.json()["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
