@@ -17,6 +17,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd import __version__
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import NoThread, Threads
@@ -101,6 +102,7 @@ class Daemon:
 
         Raises what `Session.run` raises, and ControlError where the control socket cannot be had.
         """
+        self._log.info("starting", version=__version__)
         # A thread that has a request to send does not wait for the loop to be done with the next event.
         sys.setswitchinterval(_SWITCH)
         # What was imported stays, and is most of what there is: garbage is looked for among the rest.

@@ -42,14 +42,26 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "udev.back": "5c7a0f3be26c4b0f9d1e7a4c83d26b02",
     # Not the next number: others count on from there.
     "node.unsealed": "37d01b33304a4d1999ffe34903fbb26b",
+    "device.seen": "165cb931f12a4fdb9564c758effafb19",
+    "device.gone": "0840fccf4d8840fc9cead55d4c6b6c88",
+    "device.unmatched": "2091e190399f4bfcb7d5e4edfdbcef29",
+    "device.asked": "085bfb3c428848a1b0449e68c6f30342",
+    "device.attached": "4f7b6fe7529b4657a5944c5d53a6403b",
+    "device.detached": "427d0d17d9cc4a4fad6f327f4266cc64",
+    "device.inside": "43a59b9a923e475e8a6b6ed66984afaa",
+    "problem.over": "99c546ab40a34719b01c61f7f4f9c7fc",
+    "instance.created": "d15b8cb7e63544bc927186ff1501b416",
+    "instance.started": "781a8f18145c49b191cc4e1cb62f54d6",
+    "instance.stopped": "6901c5edbf1b466488fc1c7f9161803f",
+    "instance.restarted": "58830669a5ac4f939c81197c7f723bdd",
+    "instance.deleted": "8a062c311f074691bb24fa6c8a09a67e",
+    "starting": "327d383fc3354dcd8b0a9a0cc995bd8b",
 }
-_FIELDS: Final = {
-    "device": "DEVICE",
-    "rule": "HOTPLUGD_RULE",
-    "instance": "HOTPLUGD_INSTANCE",
-    "action": "HOTPLUGD_ACTION",
-    "path": "HOTPLUGD_PATH",
-}
+_DEVICE: Final = "DEVICE"
+FIELD: Final = "HOTPLUGD_"
+"""What the journal's field for each of an event begins with; the device's own is the journal's DEVICE=."""
+EVENT: Final = f"{FIELD}EVENT"
+"""The journal's field with the name of the event."""
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
@@ -165,8 +177,13 @@ class _Journal:
         name = str(event.pop("event"))
         level = str(event.pop("level", "info"))
         message = " ".join([name, *(f"{key}={value}" for key, value in event.items())])
-        fields = {field: str(event[key]) for key, field in _FIELDS.items() if key in event}
+        fields = {_field(key): str(value) for key, value in event.items()}
+        fields[EVENT] = name
         if (ident := MESSAGE_IDS.get(name)) is not None:
             fields["MESSAGE_ID"] = ident
         self._send(message, PRIORITY=_PRIORITIES.get(level, 6), SYSLOG_IDENTIFIER="hotplugd", **fields)
         raise structlog.DropEvent
+
+
+def _field(key: str) -> str:
+    return _DEVICE if key == "device" else f"{FIELD}{key.upper()}"

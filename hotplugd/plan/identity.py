@@ -33,6 +33,15 @@ def shared_identity(device: Device) -> str:
     return f"syspath:{device.syspath}"
 
 
+def model(device: Device) -> str:
+    """The model's name as udev has it, of the device or the USB device that it hangs from; or empty."""
+    for each in (device, *filter(None, (device.usb,))):
+        for text in (each.properties.get("ID_MODEL", ""), each.attrs.get("product", "")):
+            if text:
+                return text
+    return device.properties.get("ID_MODEL_FROM_DATABASE", "")
+
+
 def hardware(device: Device) -> Device:
     """The piece that has the serial number: a tty has its cable's, a partition its disk's."""
     if device.usb is not None:

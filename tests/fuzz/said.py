@@ -117,6 +117,7 @@ def _sent(name: str, fields: Mapping[str, str], more: Mapping[str, object]) -> N
     ((message, each),) = sent
     holds.can_be_shown(message, lines="exc_info" in more)
     assert "\n" not in message or more
-    assert each.keys() <= {"PRIORITY", "SYSLOG_IDENTIFIER", "MESSAGE_ID", *systemd._FIELDS.values()}
-    for text in each.values():
-        holds.can_be_shown(str(text))
+    ours = {systemd._field(key) for key in ("exception", *fields, *more)}
+    assert each.keys() <= {"PRIORITY", "SYSLOG_IDENTIFIER", "MESSAGE_ID", systemd.EVENT, *ours}
+    for key, text in each.items():
+        holds.can_be_shown(str(text), lines=key == "HOTPLUGD_EXCEPTION")

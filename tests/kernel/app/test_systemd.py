@@ -163,7 +163,8 @@ class TestJournal:
             "MESSAGE": "device.add device=/dev/x rule=r instance=lab/c1 action=add path=/dev/y why=so",
             "MESSAGE_ID": MESSAGE_IDS["device.add"], "PRIORITY": "6", "SYSLOG_IDENTIFIER": "hotplugd",
             "DEVICE": "/dev/x", "HOTPLUGD_RULE": "r", "HOTPLUGD_INSTANCE": "lab/c1",
-            "HOTPLUGD_ACTION": "add", "HOTPLUGD_PATH": "/dev/y",
+            "HOTPLUGD_ACTION": "add", "HOTPLUGD_PATH": "/dev/y", "HOTPLUGD_WHY": "so",
+            "HOTPLUGD_EVENT": "device.add",
         }  # fmt: skip
         assert sent[1]["MESSAGE"] == f"server.away reason={_TAME}"
         assert (sent[1]["PRIORITY"], sent[1]["MESSAGE_ID"]) == ("4", MESSAGE_IDS["server.away"])
@@ -187,7 +188,9 @@ class TestJournal:
         monkeypatch.setattr("systemd.journal.send", lambda _, **fields: sent.append(fields))
         with pytest.raises(structlog.DropEvent):
             systemd._Journal()(None, "info", {"event": "slot.swept", "level": "info", "slot": "c-1-2-3"})
-        assert sent == [{"PRIORITY": 6, "SYSLOG_IDENTIFIER": "hotplugd"}]
+        (fields,) = sent
+        assert "MESSAGE_ID" not in fields
+        assert (fields["HOTPLUGD_EVENT"], fields["HOTPLUGD_SLOT"]) == ("slot.swept", "c-1-2-3")
 
 
 _THREADS: Final = 8
@@ -314,6 +317,7 @@ def _names(event: ast.expr) -> set[str]:
     text = ast.unparse(event)
     variants = {
         "f'device.{change.action}'": ("add", "update", "repair", "remove"),
+        "f'instance.{what}'": ("created", "started", "stopped", "deleted"),
         "f'reload.{each.severity}'": ("error", "warning"),
     }
     return {f"{text[2:].partition('.')[0]}.{each}" for each in variants[text]}
