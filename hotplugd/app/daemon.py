@@ -25,9 +25,11 @@ from hotplugd.app import settings as configuration
 from hotplugd.app import systemd
 from hotplugd.app.control import ControlError, serve
 from hotplugd.app.documents import HoldJson, StatusJson, attachment_json, change_json, hold_json, problem_json
+from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.session import Session
 from hotplugd.app.settings import Config
 from hotplugd.host.slots import AlreadyRunning
+from hotplugd.host.sysfs import boot
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
@@ -46,6 +48,8 @@ _LOAD: Final = 60.0
 _RELOADS: Final = (10, 0.5)
 _PAUSES: Final = (0.2, 10.0)
 _CALM: Final = 10.0
+# So long, in seconds, whoever asks for events waits for the next one, and asks again.
+_NEWS: Final = 20.0
 _DAY: Final = 86400.0
 
 
@@ -75,10 +79,17 @@ class Daemon:
 
     path      the configuration's file, which is read again at each reload
     settings  what it says now, without errors
+    events    where the log's events are kept; None: nowhere
     """
 
     def __init__(
-        self, path: Path, settings: Settings, log: FilteringBoundLogger, *, dry_run: bool = False
+        self,
+        path: Path,
+        settings: Settings,
+        log: FilteringBoundLogger,
+        *,
+        dry_run: bool = False,
+        events: EventBuffer | None = None,
     ) -> None:
         self._path = path
         self._settings = settings
@@ -86,6 +97,7 @@ class Daemon:
         self._before: Settings | None = None
         self._log = log
         self._dry_run = dry_run
+        self._events = events or EventBuffer(boot())
         self._session: Session | None = None
         self._retry = Retry()
         self._ready = False
@@ -147,7 +159,9 @@ class Daemon:
         """Sessions by one configuration, until it is another."""
         async with AsyncExitStack() as undo:
             if not self._dry_run:
-                await undo.enter_async_context(serve(config.control, {"status": self.status}))
+                await undo.enter_async_context(
+                    serve(config.control, {"status": self.status}, {"events": self.events})
+                )
             address = await self._find(config.server)
             if address is not None:
                 await self._one(address)
@@ -304,6 +318,10 @@ class Daemon:
             return (clock + timedelta(seconds=min(until - now, _DAY))).isoformat(timespec="seconds")
 
         return [hold_json(each, at(each.wait.until)) for each in session.held()]
+
+    async def events(self, cursor: str) -> dict[str, object]:
+        """The events after a cursor, as `EventBuffer.page` gives them; the first is waited for."""
+        return await self._events.after(cursor, _NEWS)
 
     def status(self) -> StatusJson:
         """What `hotplugd status --json` shows."""

@@ -21,6 +21,8 @@ _COMMANDS: Final = {
     "plan": "Say what the daemon would change now.",
     "explain": "Say where a device goes, and why.",
     "status": "Ask the running daemon how things are.",
+    "monitor": "Show what happens, as it happens.",
+    "history": "Show what happened to a device or an instance.",
     "detach": "Take everything of ours out of every instance.",
 }
 # Nobody types these.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from hotplugd.model import entry as entries
@@ -14,24 +15,44 @@ from hotplugd.rules.keys import PORT, SERIAL
 _NAMED: Final = (SERIAL.name, PORT.name)
 
 
+ABOUT: Final = "about"
+"""The field of an event with the device itself: what is said of it is made when the event is written."""
+
+Fields = dict[str, object]
+
+
+def spread(event: Mapping[str, object]) -> Fields:
+    """An event with what tells of its device in place of the device."""
+    device = event.get(ABOUT)
+    if not isinstance(device, Device):
+        return {**event}
+    rest = {name: value for name, value in event.items() if name != ABOUT}
+    return {**about(device), **rest}
+
+
 def about(device: Device) -> dict[str, str]:
     """What tells a device from others, by the names of fields; what it does not have is left out.
 
     `slot` is the enumeration that is meant: the next one of the same device has another.
     """
-    found = {"device": str(device), "identity": identity(device)}
-    more = {
-        "serial": next(iter(SERIAL.values(device)), ""),
-        "port": next(iter(PORT.values(device)), ""),
-        "model": model(device),
-    }
-    found |= {name: quoted(text) for name, text in more.items() if text}
+    known_by = identity(device)
+    found = {"device": str(device), "identity": known_by}
+    kind, _, value = known_by.partition(":")
+    if kind == SERIAL.name:
+        found["serial"] = value
+    else:
+        for text in SERIAL.values(device)[:1]:
+            found["serial"] = quoted(text)
+    for text in PORT.values(device)[:1]:
+        found["port"] = quoted(text)
+    if text := model(device):
+        found["model"] = quoted(text)
     if device.slot:
         found["slot"] = device.slot
     return found
 
 
-def about_entry(entry: Entry) -> dict[str, str]:
+def about_entry(entry: Entry) -> Fields:
     """The same of a device that is not there, as far as its entry in an instance tells."""
     marked = entry.config.get(entries.MARK_DEVICE, "")
     found = {"device": entry.config.get(entries.MARK_NODE) or entries.slot_of(entry), "identity": marked}

@@ -11,9 +11,9 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model.entry import is_ours, place_of
-from hotplugd.model.values import Entry, Instance, InstanceName
-from hotplugd.plan.about import about, about_entry
+from hotplugd.model.entry import is_ours, place_of, slot_of
+from hotplugd.model.values import Device, Entry, Instance, InstanceName
+from hotplugd.plan.about import ABOUT, Fields, about_entry
 from hotplugd.plan.change import Action, Attachment, Change, Plan
 from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.inventory import Inventory
@@ -34,18 +34,18 @@ class AttachmentLog:
         # Nobody knows since when it is there: instances are listed for the first time.
         self._starting = inventory.starting
         # What each attached entry was told of as.
-        self._attached: dict[str, dict[str, str]] = {}
+        self._attached: dict[str, Fields] = {}
         # What is asked for, and why.
-        self._asked: dict[str, tuple[Action, dict[str, str]]] = {}
+        self._asked: dict[str, tuple[Action, Fields]] = {}
         self._inside: set[str] = set()
-        # Why the next plan may be another one: of these entries, and of all others.
+        # Why the next plan may be another one: by slot, and of all others.
         self._causes: dict[str, Cause] = {}
         self._cause: Cause | None = None
 
-    def because(self, names: Iterable[str], cause: Cause) -> None:
-        """For this reason these entries may have to be put in, or taken out."""
-        for name in names:
-            self._causes[name] = cause
+    def because(self, slots: Iterable[str], cause: Cause) -> None:
+        """For this reason the entries for these slots may have to be put in, or taken out."""
+        for slot in slots:
+            self._causes[slot] = cause
 
     def learned(self, before: Instance | None, actual: Instance | None, sending: Iterable[str]) -> None:
         """The server has the instance like this now, and had it like that.
@@ -94,14 +94,14 @@ class AttachmentLog:
         self._causes.clear()
         self._cause = None
 
-    def fields(self, change: Change) -> dict[str, str]:
+    def fields(self, change: Change) -> Fields:
         """What an event says of a change."""
         known = self._asked.get(change.entry.name)
         if known is not None and known[0] == change.action:
             return known[1]
         return self._fields(change)
 
-    def done(self, change: Change) -> dict[str, str]:
+    def done(self, change: Change) -> Fields:
         """A change was made. Returns what its event says."""
         fields = self.fields(change)
         name = change.entry.name
@@ -116,7 +116,7 @@ class AttachmentLog:
     # --- events -----------------------------------------------------------------------------------------
 
     def _told(self, what: str, **more: str) -> None:
-        names = sorted(fields["device"] for fields in self._attached.values())
+        names = sorted(str(fields["device"]) for fields in self._attached.values())
         if names:
             rest = len(names) - _MOST_NAMED
             more["devices"] = ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
@@ -125,7 +125,7 @@ class AttachmentLog:
     def _edited(self, before: Mapping[str, Entry], actual: Mapping[str, Entry], ours: set[str]) -> None:
         for name, entry in before.items():
             if name not in ours and is_ours(entry) and actual.get(name) != entry:
-                self._causes.setdefault(name, "by hand")
+                self._causes.setdefault(slot_of(entry), "by hand")
 
     def _ask(self, name: str, change: Change) -> None:
         fields = self._fields(change)
@@ -137,12 +137,13 @@ class AttachmentLog:
     def _attach(self, name: str, attachment: Attachment) -> None:
         self._asked.pop(name, None)
         self._attached[name] = {
-            **about(attachment.want.device),
+            ABOUT: attachment.want.device,
+            "device": str(attachment.want.device),
             "rule": attachment.want.rule.name,
             "instance": self._instance,
             "entry": name,
             "path": attachment.want.target,
-            **self._because(name),
+            **self._because(attachment.want.slot),
         }
         self._log.info("device.attached", **self._attached[name])
 
@@ -156,12 +157,12 @@ class AttachmentLog:
 
     def _detached(self, name: str) -> None:
         self._inside.discard(name)
-        fields = {**self._attached.pop(name), **self._because(name)}
-        self._log.info("device.detached", **fields)
+        fields = self._attached.pop(name)
+        self._log.info("device.detached", **{**fields, **self._because(_slot(fields))})
 
-    def _fields(self, change: Change) -> dict[str, str]:
+    def _fields(self, change: Change) -> Fields:
         name = change.entry.name
-        known = self._attached.get(name) if change.want is None else about(change.want.device)
+        known = self._attached.get(name) if change.want is None else {ABOUT: change.want.device}
         found = {
             **(known or about_entry(change.entry)),
             "device": change.device,
@@ -173,8 +174,14 @@ class AttachmentLog:
             "path": place_of(change.entry),
         }
         found.pop("cause", None)
-        return found | self._because(name, "inside" if change.action == "repair" else None)
+        slot = change.want.slot if change.want is not None else slot_of(change.entry)
+        return found | self._because(slot, "inside" if change.action == "repair" else None)
 
-    def _because(self, name: str, otherwise: Cause | None = None) -> dict[str, str]:
-        cause = self._causes.get(name, self._cause) or otherwise
+    def _because(self, slot: str, otherwise: Cause | None = None) -> Fields:
+        cause = self._causes.get(slot, self._cause) or otherwise
         return {"cause": cause} if cause is not None else {}
+
+
+def _slot(fields: Fields) -> str:
+    device = fields.get(ABOUT)
+    return device.slot if isinstance(device, Device) else str(fields.get("slot", ""))

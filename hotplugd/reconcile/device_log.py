@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device
-from hotplugd.plan.about import about, is_worth_telling
+from hotplugd.plan.about import ABOUT, Fields, is_worth_telling
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.guard_rails import is_hub
 from hotplugd.rules.ruleset import Rule
@@ -60,10 +60,13 @@ class DeviceLog:
         if told is None:
             attaches = rule is not None and rule.attach is not None
             if not is_worth_telling(device, attaches=attaches):
+                self._log.debug(
+                    "device.other", device=str(device), subsystem=device.subsystem, cause=self.cause
+                )
                 return
             self._log.info("device.seen", **_fields(device, name), cause=self.cause)
         if rule is None and (told is None or told.rule is not None) and not is_hub(device):
-            self._log.info("device.unmatched", **about(device), cause=self.cause)
+            self._log.info("device.unmatched", **_fields(device, None), cause=self.cause)
         self._told[key] = _Told(device, name)
 
     def gone(self, device: Device, was: str = "") -> None:
@@ -91,8 +94,8 @@ def _new(problems: Iterable[Problem], before: Iterable[Problem]) -> list[Problem
     return [each for each in problems if not each.guard and each not in before]
 
 
-def _fields(device: Device, rule: str | None) -> dict[str, str]:
-    found = about(device)
+def _fields(device: Device, rule: str | None) -> Fields:
+    found: Fields = {ABOUT: device}
     if rule is not None:
         found["rule"] = rule
     return found

@@ -8,7 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.about import about
+from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.change import Change
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.attachment_log import AttachmentLog
@@ -28,9 +28,9 @@ class EventLog:
         self._instance = str(name)
         self._log = log
         # What each problem of the plan was told of as.
-        self._problems: dict[Problem, dict[str, str]] = {}
+        self._problems: dict[Problem, Fields] = {}
         # The same of all others, by what `status` says of them.
-        self._others: dict[str, dict[str, str]] = {}
+        self._others: dict[str, Fields] = {}
         self._would: set[tuple[str, str]] = set()
         self._busy: set[str] = set()
 
@@ -82,8 +82,9 @@ class EventLog:
             devices = {str(want.device): want.device for want in wanted()}
             for problem in new:
                 device = devices.get(problem.device)
-                fields = {
-                    **(about(device) if device is not None else {"device": problem.device}),
+                fields: Fields = {
+                    **({ABOUT: device} if device is not None else {}),
+                    "device": problem.device,
                     "rule": problem.rule,
                     "instance": self._instance,
                     "reason": problem.message,
@@ -110,10 +111,18 @@ class EventLog:
         else:
             self._log.warning("device.left-behind", **fields)
 
+    def asks(self) -> None:
+        """The server is asked how the instance is."""
+        self._log.debug("instance.asked", instance=self._instance)
+
+    def looks(self, paths: int) -> None:
+        """Somebody looks into the instance, at so many paths."""
+        self._log.debug("instance.looked", instance=self._instance, paths=paths)
+
     def untold(self, telling: Notification, reason: str, pause: float | None = None) -> None:
         """Those inside could not be told of a device. pause: seconds until it is tried again, if it is."""
-        fields = {
-            **about(telling.uevent.device),
+        fields: Fields = {
+            ABOUT: telling.uevent.device,
             "rule": telling.rule,
             "instance": self._instance,
             "action": telling.uevent.action,

@@ -63,6 +63,7 @@ class Requests:
         self._known.planned = False
         self._known.freshness.begin(now)
         self._known.backoff.asked()
+        self._known.log.asks()
         try:
             self.learn(await self._ports.server.get(self._known.name))
         except Gone:

@@ -7,14 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import StringIO
 from typing import Final
 
-import structlog
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.app import systemd
+from hotplugd.app.event_stream import plain_strings, traceback
 from tests.fuzz import holds
 from tests.fuzz.feed import Feed
 
@@ -110,10 +110,8 @@ def _sent(name: str, fields: Mapping[str, str], more: Mapping[str, object]) -> N
     sent: list[tuple[str, Mapping[str, object]]] = []
     journal = systemd._Journal()
     journal._send = lambda message, **each: sent.append((message, each))
-    event = systemd._plain_strings(None, "error", {"event": name, "level": "error", **fields, **more})
-    event = systemd._traceback(None, "error", dict(event))
-    with suppress(structlog.DropEvent):
-        journal(None, "error", dict(event))
+    event = traceback("error", {"event": name, "level": "error", **fields, **more})
+    journal(plain_strings(event), "")
     ((message, each),) = sent
     holds.can_be_shown(message, lines="exc_info" in more)
     assert "\n" not in message or more

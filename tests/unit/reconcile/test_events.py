@@ -18,7 +18,8 @@ PHONES = ruleset(rule("{subsystem: usb}", "{to: box}", "phones"))
 
 def told(bench: Bench, since: int = 0) -> list[str]:
     """The names of the events."""
-    return [each["event"] for each in bench.logged.entries[since:]]
+    entries = bench.logged.entries[since:]
+    return [each["event"] for each in entries if each["log_level"] != "debug"]
 
 
 def last(bench: Bench, name: str) -> dict[str, Any]:
