@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hotplugd.cli.absent import absent_device
 from hotplugd.cli.common import (
     ask_daemon,
     fail,
@@ -57,7 +58,7 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
     except (ServerError, OSError) as error:
         seen = survey_devices(found.rules, devices)
         unasked = f"the server cannot be asked: {error}"
-    one = _find(device, (*devices, *seen.away), unsettled)
+    one = _find(device, (*devices, *seen.away), unsettled, found.config.control)
     if one in unsettled:
         raise fail(
             f"{one} is there, but udevd has not processed it (yet); `udevadm trigger {one}` asks for it"
@@ -76,13 +77,15 @@ def command(device: str, config: Path, *, as_json: bool) -> None:
         show(document)
 
 
-def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device]) -> Device:
+def _find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], control: Path) -> Device:
     """The device that is meant by a node or a link to one, a path in sysfs, or the kernel's name."""
     real = os.path.realpath(name) if name.startswith("/") else name
     everything = (*devices, *unsettled)
     found = [each for each in everything if real in (each.node, each.syspath, each.kernel)]
     found = found or [each for each in everything if name in (identity(each), *SERIAL.values(each))]
     if not found:
+        if told := absent_device(control, name):
+            raise fail(f"{name}: {told}; `hotplugd history {name}` says more")
         expected = "expected a node, a path in /sys, the kernel's name or a serial number"
         advice = "`hotplugd devices --all` lists them"
         raise fail(f"no device {name}: {expected}; {advice}")

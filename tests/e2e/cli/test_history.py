@@ -75,6 +75,19 @@ def test_a_plug_and_a_pull_are_shown_as_they_happen(
     assert [each for each in history(running, console.node) if each in events] == events
 
 
+def test_a_device_that_is_not_there_is_explained_by_its_history(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    running = daemon(rules(console, container))
+    console.plug()
+    eventually(lambda: there(container, console))
+    console.unplug()
+    eventually(lambda: any(each["event"] == "device.remove" for each in history(running, console.node)))
+    done = running.ask("explain", console.node)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{console.node}: not plugged in; rule screen took it; last seen 20" in done.stderr
+
+
 def test_a_crash_is_lived_through_and_what_is_attached_is_told_again(
     container: Container, console: Console, daemon: StartDaemon
 ) -> None:
