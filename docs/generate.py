@@ -16,6 +16,7 @@ import click
 
 from hotplugd import cli
 from hotplugd.app import cluster_json, documents, naming, reports, topology, tried
+from hotplugd.app.event_documents import FIELDS
 from hotplugd.app.systemd import MESSAGE_IDS
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -33,7 +34,8 @@ def json_page() -> str:
         _MADE,
         "",
         "All commands but `run`, `record`, `detach` and `help` take `--json`. The keys stay: later versions",
-        "add some, and rename or remove none. `list[X]` is an array; `X | None` may be null.",
+        "add some, and rename or remove none. `list[X]` is an array; `X | None` may be null. `monitor` and",
+        "`history` print one object a line, with the fields of [events](log-events.md).",
     ]
     for name, kind in _types().items():
         if is_typeddict(kind):
@@ -66,9 +68,21 @@ def log_events_page() -> str:
         _MADE,
         "",
         "Logs go to the journal with fields and message ids (`journalctl -u hotplugd -x`), to a terminal in",
-        "colours, and else as lines of JSON, whose key `event` has the name. `journalctl MESSAGE_ID=…` finds",
-        "an event's entries; the catalog's explanations are these.",
+        "colours, and else as lines of JSON, whose key `event` has the name; `run --log-format` chooses. The",
+        "journal's fields are `DEVICE=` and `HOTPLUGD_…=` with the name in capitals. `journalctl",
+        "MESSAGE_ID=…` finds an event's entries; the explanations are the catalog's. `hotplugd monitor` and",
+        "`hotplugd history` show the same events.",
     ]
+    lines += [
+        "",
+        "## Fields",
+        "",
+        "An event has those that are known.",
+        "",
+        "| field | what it is |",
+        "|---|---|",
+    ]
+    lines += [f"| `{name}` | {text} |" for name, text in FIELDS.items()]
     told = _explanations()
     for event, number in MESSAGE_IDS.items():
         subject, text = told[number]

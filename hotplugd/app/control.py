@@ -1,6 +1,7 @@
 """The control socket: other commands ask the daemon, which answers with one JSON document.
 
-A client sends one line with the name of what it asks for and gets `{"answer": …}` or `{"error": "…"}`.
+A client sends one line with the name of what it asks for, and a word more for some of it, and gets
+`{"answer": …}` or `{"error": "…"}`.
 Only the user who runs the daemon, and root, may connect: by the socket's mode, and by its peer's credentials
 (unix(7), SO_PEERCRED), since a mode says nothing of descriptors that were passed on.
 """
@@ -16,16 +17,22 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 _LINE: Final = 256
 _PATIENCE: Final = 5.0
-# Of a question whose answer is an awaitable: a reload reads files.
+# Of a question whose answer is an awaitable: a reload reads files, and an event may be waited for.
 _LONG: Final = 90.0
 _CREDENTIALS: Final = struct.Struct("3i")
 _ANSWER_MOST: Final = 64 << 20
 _CLIENTS: Final = 16
+
+
+Question: TypeAlias = Callable[[], object]
+QuestionAbout: TypeAlias = Callable[[str], object]
 
 
 class ControlError(Exception):
@@ -37,10 +44,13 @@ class NotRunning(ControlError):
 
 
 @asynccontextmanager
-async def serve(path: Path, questions: Mapping[str, Callable[[], object]]) -> AsyncIterator[None]:
+async def serve(
+    path: Path, questions: Mapping[str, Question], about: Mapping[str, QuestionAbout] = MappingProxyType({})
+) -> AsyncIterator[None]:
     """Answer these questions on a socket at `path`. Raises ControlError where it cannot be made.
 
     questions  by name, what gives the answer, or an awaitable of it
+    about      likewise, of those that get the rest of the line; they raise ValueError where that is wrong
     """
     listening = _listen(path)
     inode = os.stat(path).st_ino
@@ -50,7 +60,7 @@ async def serve(path: Path, questions: Mapping[str, Callable[[], object]]) -> As
         try:
             with suppress(TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
                 async with asyncio.timeout(_PATIENCE) as limit:
-                    await _answer(reader, writer, questions, limit)
+                    await _answer(reader, writer, questions, about, limit)
         finally:
             writer.transport.abort()
 
@@ -78,7 +88,7 @@ async def serve(path: Path, questions: Mapping[str, Callable[[], object]]) -> As
 def ask(path: Path, question: str, *, long: bool = False) -> dict[str, object]:
     """The daemon's answer. Blocks, for a few seconds at most. Raises NotRunning, ControlError.
 
-    long  the daemon may have to work for it: blocks for a minute and a half at most
+    long  the daemon may have to work for it, or wait: blocks for a minute and a half at most
     """
     patience = _LONG if long else _PATIENCE
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
@@ -112,7 +122,8 @@ def ask(path: Path, question: str, *, long: bool = False) -> dict[str, object]:
 async def _answer(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    questions: Mapping[str, Callable[[], object]],
+    questions: Mapping[str, Question],
+    about: Mapping[str, QuestionAbout],
     limit: asyncio.Timeout,
 ) -> None:
     channel = writer.get_extra_info("socket")
@@ -123,22 +134,32 @@ async def _answer(
         document = {"error": f"user {uid} may not ask; root may"}
     else:
         line = (await reader.readuntil(b"\n")).decode("ascii", "replace").strip()
+        name, _, rest = line.partition(" ")
         question = questions.get(line)
+        if question is None and name in about:
+            question = partial(about[name], rest)
         if question is None:
-            document = {"error": f"unknown question; known: {', '.join(questions)}"}
+            document = {"error": f"unknown question; known: {', '.join((*questions, *about))}"}
         else:
-            answer = question()
-            if isinstance(answer, Awaitable):
-                loop = asyncio.get_running_loop()
-                limit.reschedule(loop.time() + _LONG)
-                answer = await answer
-                limit.reschedule(loop.time() + _PATIENCE)
-            document = {"answer": answer}
+            document = await _document(question, limit)
     writer.write(json.dumps(document).encode())
     writer.write_eof()
     await writer.drain()
     while not writer.transport.is_closing() and await reader.read(_LINE):
         pass
+
+
+async def _document(question: Question, limit: asyncio.Timeout) -> dict[str, object]:
+    try:
+        answer = question()
+        if isinstance(answer, Awaitable):
+            loop = asyncio.get_running_loop()
+            limit.reschedule(loop.time() + _LONG)
+            answer = await answer
+            limit.reschedule(loop.time() + _PATIENCE)
+    except ValueError as error:
+        return {"error": str(error)}
+    return {"answer": answer}
 
 
 def _listen(path: Path) -> socket.socket:

@@ -17,18 +17,21 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd import __version__
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app import answers, systemd
 from hotplugd.app.control import ControlError, serve
 from hotplugd.app.documents import StatusJson
+from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.in_force import Settings, load, texts
 from hotplugd.app.once import tell_defect
 from hotplugd.app.reports import ReloadJson, RulesJson, reload_json
 from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
 from hotplugd.host.slots import AlreadyRunning
+from hotplugd.host.sysfs import boot
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
@@ -44,6 +47,8 @@ _LOAD: Final = 60.0
 _RELOADS: Final = (10, 0.5)
 _PAUSES: Final = (0.2, 10.0)
 _CALM: Final = 10.0
+# So long, in seconds, whoever asks for events waits for the next one, and asks again.
+_NEWS: Final = 20.0
 
 
 class Daemon:
@@ -51,10 +56,17 @@ class Daemon:
 
     path      the configuration's file, which is read again at each reload
     settings  what it says now, without errors
+    events    where the log's events are kept; None: nowhere
     """
 
     def __init__(
-        self, path: Path, settings: Settings, log: FilteringBoundLogger, *, dry_run: bool = False
+        self,
+        path: Path,
+        settings: Settings,
+        log: FilteringBoundLogger,
+        *,
+        dry_run: bool = False,
+        events: EventBuffer | None = None,
     ) -> None:
         self._path = path
         self._settings = settings
@@ -62,6 +74,7 @@ class Daemon:
         self._before: Settings | None = None
         self._log = log
         self._dry_run = dry_run
+        self._events = events or EventBuffer(boot())
         self._session: Session | None = None
         self._retry = Retry()
         self._ready = False
@@ -81,6 +94,7 @@ class Daemon:
 
         Raises what `Session.run` raises, and ControlError where the control socket cannot be had.
         """
+        self._log.info("starting", version=__version__)
         # A thread that has a request to send does not wait for the loop to be done with the next event.
         sys.setswitchinterval(_SWITCH)
         # What was imported stays, and is most of what there is: garbage is looked for among the rest.
@@ -131,7 +145,7 @@ class Daemon:
                     "settings": self._texts,
                     "reload": self._reload,
                 }
-                await undo.enter_async_context(serve(config.control, questions))
+                await undo.enter_async_context(serve(config.control, questions, {"events": self.events}))
             address = await self._find(config.server)
             if address is not None:
                 await self._one(address)
@@ -298,6 +312,10 @@ class Daemon:
 
     def _rules(self) -> RulesJson:
         return answers.rules(self._settings.rules, self._session, self._since)
+
+    async def events(self, cursor: str) -> dict[str, object]:
+        """The events after a cursor, as `EventBuffer.page` gives them; the first is waited for."""
+        return await self._events.after(cursor, _NEWS)
 
     def _status(self) -> StatusJson:
         return answers.status(

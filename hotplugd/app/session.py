@@ -250,6 +250,11 @@ class Session:
             self._answered.set()
         elif happened.name is None or self._are_too_many(happened.name):
             self._unlisted.set()
+        elif happened.action == "instance-restarted":
+            # It ran before and does again: nothing else tells of it.
+            if self.reconciler.knows(happened.name):
+                self._log.info("instance.restarted", instance=str(happened.name))
+            self.reconciler.refresh(happened.name)
         elif happened.action == START_FAILED:
             self.reconciler.start_failed(happened.name, happened.reason, happened.operation)
         elif happened.action == "instance-updated":

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from datetime import datetime
+from typing import Final, Literal
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model.text import plain
+from hotplugd.app.event_buffer import EventBuffer
+from hotplugd.app.event_stream import Event, EventStream, Writer
+from hotplugd.host.sysfs import boot
 
 # What an entry in the journal is about: `journalctl MESSAGE_ID=…`; hotplugd.catalog explains each.
 MESSAGE_IDS: Final[Mapping[str, str]] = {
@@ -43,15 +47,29 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     # Not the next number: others count on from there.
     "server.unlisted": "728a5baea4f44934b4e89e4c38d5cc7e",
     "node.unsealed": "37d01b33304a4d1999ffe34903fbb26b",
+    "device.seen": "165cb931f12a4fdb9564c758effafb19",
+    "device.gone": "0840fccf4d8840fc9cead55d4c6b6c88",
+    "device.unmatched": "2091e190399f4bfcb7d5e4edfdbcef29",
+    "device.asked": "085bfb3c428848a1b0449e68c6f30342",
+    "device.attached": "4f7b6fe7529b4657a5944c5d53a6403b",
+    "device.detached": "427d0d17d9cc4a4fad6f327f4266cc64",
+    "device.inside": "43a59b9a923e475e8a6b6ed66984afaa",
+    "problem.over": "99c546ab40a34719b01c61f7f4f9c7fc",
+    "instance.created": "d15b8cb7e63544bc927186ff1501b416",
+    "instance.started": "781a8f18145c49b191cc4e1cb62f54d6",
+    "instance.stopped": "6901c5edbf1b466488fc1c7f9161803f",
+    "instance.restarted": "58830669a5ac4f939c81197c7f723bdd",
+    "instance.deleted": "8a062c311f074691bb24fa6c8a09a67e",
+    "starting": "327d383fc3354dcd8b0a9a0cc995bd8b",
 }
-_FIELDS: Final = {
-    "device": "DEVICE",
-    "rule": "HOTPLUGD_RULE",
-    "instance": "HOTPLUGD_INSTANCE",
-    "action": "HOTPLUGD_ACTION",
-    "path": "HOTPLUGD_PATH",
-    "location": "HOTPLUGD_LOCATION",
-}
+_DEVICE: Final = "DEVICE"
+FIELD: Final = "HOTPLUGD_"
+"""What the journal's field for each of an event begins with; the device's own is the journal's DEVICE=."""
+EVENT: Final = f"{FIELD}EVENT"
+"""The journal's field with the name of the event."""
+# What says when an event was, and not what.
+_STAMPS: Final = frozenset({"timestamp", "boottime", "cursor"})
+LogFormat = Literal["json", "console", "journal"]
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
@@ -82,28 +100,34 @@ def watchdog_interval() -> float | None:
     return interval / 2 if watched == os.getpid() and interval > 0 else None
 
 
-def logger() -> FilteringBoundLogger:
-    """The log: the journal under systemd, colours on a terminal, JSON lines otherwise; on standard error."""
-    processors: list[Processor] = [_plain_strings, structlog.processors.add_log_level]
-    processors.append(_traceback)
+def log_format() -> LogFormat:
+    """Where the log goes unless somebody says it: to the journal, else a terminal, else as JSON lines."""
     if _to_journal():
-        processors.append(_Journal())
-    elif sys.stderr.isatty():
-        colours = not os.environ.get("NO_COLOR")
-        processors += [
-            structlog.processors.TimeStamper("%H:%M:%S.%f", utc=False),
-            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback),
-        ]
-    else:
-        processors += [
-            structlog.processors.TimeStamper("iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ]
+        return "journal"
+    return "console" if sys.stderr.isatty() else "json"
+
+
+def logger(
+    form: LogFormat | None = None, *, verbose: bool = False, buffer: EventBuffer | None = None
+) -> FilteringBoundLogger:
+    """The log.
+
+    form     the journal; for people, in colours on a terminal; or JSON lines: on standard error both. None:
+             as `log_format` says
+    verbose  also what only whoever looks for a mistake wants to know
+    buffer   where events are kept; None: nowhere
+    Raises OSError where the journal cannot be had.
+    """
+    form = form or log_format()
+    write: Writer = _Journal() if form == "journal" else _Console() if form == "console" else _Json()
+    stream = EventStream(buffer or EventBuffer(boot(), most=0), write)
+    atexit.register(stream.flush)
+    # Bound here, once: else structlog makes a logger for each event.
     log: FilteringBoundLogger = structlog.wrap_logger(
-        Lines(sys.stderr.fileno()),
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
+        stream,
+        processors=[stream],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+    ).bind()
     return log
 
 
@@ -130,21 +154,6 @@ class Lines:
                 left = left[os.write(self._descriptor, left) :]
                 self._cut = bool(left)
 
-    debug = info = warning = error = critical = msg
-
-
-def _plain_strings(_: object, __: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
-    # What devices, servers and rule files say must not forge lines or move the reader's cursor.
-    return {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}
-
-
-def _traceback(log: object, method: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
-    # What an exception says may be what a device says; its lines begin no event.
-    made = structlog.processors.format_exc_info(log, method, event)
-    if isinstance(text := made.get("exception"), str):
-        made["exception"] = "\n    ".join(map(plain, text.split("\n")))
-    return made
-
 
 def _to_journal() -> bool:
     """Whether standard error is the journal, by systemd's own test (systemd.exec(5), $JOURNAL_STREAM)."""
@@ -155,20 +164,60 @@ def _to_journal() -> bool:
     return False
 
 
+class _Json:
+    """Writes each event as a line of JSON."""
+
+    def __init__(self) -> None:
+        self._lines = Lines(sys.stderr.fileno())
+
+    def __call__(self, event: Event, text: str) -> None:
+        del event
+        self._lines.msg(text)
+
+
+class _Console:
+    """Writes each event as a line for people, in colours on a terminal that wants them."""
+
+    def __init__(self) -> None:
+        self._lines = Lines(sys.stderr.fileno())
+        self._render = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+
+    def __call__(self, event: Event, text: str) -> None:
+        del text
+        at = datetime.fromisoformat(str(event["timestamp"])).astimezone()
+        shown = {key: value for key, value in event.items() if key not in _STAMPS}
+        shown["timestamp"] = at.strftime("%H:%M:%S.%f")
+        level = str(event["level"])
+        self._lines.msg(str(self._render(None, level, shown)))
+
+
 class _Journal:
-    """The last processor: sends the event to the journal with its fields, and prints nothing."""
+    """Sends each event to the journal with its fields, and prints nothing."""
 
     def __init__(self) -> None:
         from systemd import journal  # type: ignore[attr-defined]  # noqa: PLC0415
 
         self._send = journal.send
 
-    def __call__(self, _: object, __: str, event: MutableMapping[str, object]) -> str:
-        name = str(event.pop("event"))
-        level = str(event.pop("level", "info"))
-        message = " ".join([name, *(f"{key}={value}" for key, value in event.items())])
-        fields = {field: str(event[key]) for key, field in _FIELDS.items() if key in event}
+    def __call__(self, event: Event, text: str) -> None:
+        del text
+        told = dict(event)
+        name, level = str(told.pop("event")), str(told.pop("level"))
+        fields = {_field(key): str(value) for key, value in told.items()}
+        said = (f"{key}={value}" for key, value in told.items() if key not in _STAMPS)
         if (ident := MESSAGE_IDS.get(name)) is not None:
             fields["MESSAGE_ID"] = ident
-        self._send(message, PRIORITY=_PRIORITIES.get(level, 6), SYSLOG_IDENTIFIER="hotplugd", **fields)
-        raise structlog.DropEvent
+        self._send(
+            " ".join([name, *said]),
+            PRIORITY=_PRIORITIES.get(level, 6),
+            SYSLOG_IDENTIFIER="hotplugd",
+            **fields,
+            **{EVENT: name},
+        )
+
+
+def _field(key: str) -> str:
+    return _DEVICE if key == "device" else f"{FIELD}{key.upper()}"

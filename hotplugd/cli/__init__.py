@@ -24,6 +24,8 @@ _COMMANDS: Final = {
     "topology": "Draw USB hubs and ports: what is where, and what is free.",
     "suggest": "Suggest a rule for a device, or names for hubs and ports.",
     "status": "Ask the running daemon how things are.",
+    "monitor": "Show what happens, as it happens.",
+    "history": "Show what happened to a device or an instance.",
     "health": "Say whether the daemon does its work, for probes.",
     "reload": "Have the daemon read its files again.",
     "test": "Test rules by devices and where they must go.",

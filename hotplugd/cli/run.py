@@ -4,42 +4,91 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.cli.common import AS_ROOT, BAD_CONFIGURATION, fail, settings, with_config
+from hotplugd.cli.common import AS_ROOT, BAD_CONFIGURATION, fail, patiently, show, with_config
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from hotplugd.app.in_force import Settings
+    from hotplugd.app.systemd import LogFormat
 
 
 @click.command()
 @with_config
 @click.option("--once", is_flag=True, help="Converge and end: exit code 0 if all is as it should be, else 1.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-def command(config: Path, *, once: bool, dry_run: bool) -> None:
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Also log devices that no rule could be about, and each look."
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(("json", "console", "journal")),
+    help="How to log; else to the journal under systemd, for people on a terminal, as JSON lines elsewhere.",
+)
+def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: bool, verbose: bool) -> None:
     """Attach devices to running instances as they come, and take them out as they go.
 
     Runs in the foreground, as root. SIGHUP reloads rules and configuration; SIGTERM ends it and leaves
     attached devices attached. With --dry-run it listens as usual and logs each change instead of making it.
     """
-    found = settings(config, BAD_CONFIGURATION)
     from hotplugd.app.control import ControlError
     from hotplugd.app.daemon import Daemon
+    from hotplugd.app.event_buffer import EventBuffer
+    from hotplugd.app.in_force import load
     from hotplugd.app.once import converge
+    from hotplugd.app.systemd import log_format as default_format
     from hotplugd.app.systemd import logger
     from hotplugd.host.slots import AlreadyRunning
+    from hotplugd.host.sysfs import boot
     from hotplugd.model.ports import ServerError
 
-    log = logger()
+    form, events = log_format or default_format(), EventBuffer(boot())
+    try:
+        log = logger(form, verbose=verbose, buffer=events)
+    except ImportError:
+        raise click.UsageError("--log-format journal needs Python's systemd module") from None
+    # For programs everything is an event, from the first line on.
+    people = form == "console"
+    found = patiently(partial(load, config))
+    if people:
+        show(found.diagnostics)
+    else:
+        _tell(log, found)
+    if found.errors:
+        raise SystemExit(BAD_CONFIGURATION)
 
     async def work() -> int:
         if once:
             return await converge(found, log, dry_run=dry_run)
-        return await Daemon(config, found, log, dry_run=dry_run).run()
+        return await Daemon(config, found, log, dry_run=dry_run, events=events).run()
+
+    def failed(reason: str) -> SystemExit:
+        if people:
+            return fail(reason)
+        log.critical("failed", reason=reason)
+        return SystemExit(1)
 
     try:
         code = asyncio.run(work())
     except AlreadyRunning as error:
-        raise fail(error) from None
+        raise failed(str(error)) from None
     except (ControlError, ServerError, OSError) as error:
-        raise fail(f"{error}{AS_ROOT}" if os.geteuid() else error) from None
+        raise failed(f"{error}{AS_ROOT if os.geteuid() else ''}") from None
     raise SystemExit(code)
+
+
+def _tell(log: FilteringBoundLogger, found: Settings) -> None:
+    """Log what is wrong with the files."""
+    for each in found.diagnostics:
+        where = f"{each.file}:{each.line}:{each.column}"
+        hint = {"hint": each.hint} if each.hint else {}
+        if each.severity == "error":
+            log.error("config.error", place=where, reason=each.message, **hint)
+        else:
+            log.warning("config.warning", place=where, reason=each.message, **hint)

@@ -52,7 +52,7 @@ def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None
 
     found, _ = in_force(config)
     devices, unsettled = listed(found.rules.attrs)
-    one = find(device, devices, unsettled, found.rules)
+    one = find(device, devices, unsettled, found)
     offers = suggestions(one, devices, to)
     earlier = found.rules.decide(one)
     now = earlier.rule.name if earlier is not None else None

@@ -6,25 +6,30 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from hotplugd.cli.absent import last_known
 from hotplugd.cli.common import fail
 from hotplugd.model.values import Device
 from hotplugd.plan.find import absent, each_of, named
 
 if TYPE_CHECKING:
-    from hotplugd.rules.ruleset import RuleSet
+    from hotplugd.app.in_force import Settings
 
 
-def find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], rules: RuleSet) -> Device:
+def find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], by: Settings) -> Device:
     """The device that is meant by a node or a link to one, a path in sysfs, the kernel's name, a serial
     number, an identity or a location.
+
+    by  the settings in force, by which it may be known what is not there
 
     Ends the command where it is none, several, or one that udevd has not processed.
     """
     real = os.path.realpath(name) if name.startswith("/") else name
     waiting = list(unsettled)
-    found = named(name, (*devices, *waiting), real, rules.hubs)
+    found = named(name, (*devices, *waiting), real, by.rules.hubs)
     if not found:
-        raise fail(absent(name, rules))
+        known = last_known(by.config.control, name)
+        more = [f"it is {known}; `hotplugd history {name}` says more"] if known else []
+        raise fail(absent(name, by.rules), more=more)
     if len(found) > 1:
         many = f"{len(found)} devices are called {name}; name one by its node or path:"
         raise fail(many, more=each_of(found))

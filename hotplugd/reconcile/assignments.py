@@ -20,6 +20,7 @@ from hotplugd.plan.desired import Wants, judged
 from hotplugd.plan.guard_rails import guard_rail, may_be_used
 from hotplugd.plan.kinds.kind import Claim, Want
 from hotplugd.plan.ownership import Claims, met, withheld
+from hotplugd.reconcile.device_log import DeviceLog
 from hotplugd.reconcile.moved_nics import Claimants
 from hotplugd.reconcile.worker import Worker
 from hotplugd.rules.ruleset import RuleSet
@@ -139,6 +140,7 @@ class Assignments:
     ownership  what others' entries take
     wants      of each device that a rule takes, by the device's key
     taken      how many devices each rule took so far, by its name; each plug counts
+    log        tells of devices
     """
 
     def __init__(
@@ -154,7 +156,7 @@ class Assignments:
         self.ownership = OwnershipWatch(changed)
         self._workers = workers
         self._claimants = claimants
-        self._log = log
+        self.log = DeviceLog(log)
         self.taken = Counter[str]()
         # The devices that rules take and the host uses, by key.
         self._used: dict[str, Device] = {}
@@ -174,11 +176,11 @@ class Assignments:
                 self.taken[now.rule.name] += 1
         if now.kept:
             self._used[key] = device
-        for problem in now.problems:
-            if not problem.guard and (before is None or problem not in before.problems):
-                self._log.warning(
-                    "device.problem", device=problem.device, rule=problem.rule, reason=problem.message
-                )
+        if gone:
+            self.log.gone(device, was)
+        else:
+            self.log.judged(device, now.rule, was)
+        self.log.problems(before, now)
         return before, now
 
     def learned(self, name: InstanceName, instance: Instance | None) -> list[Device]:

@@ -17,6 +17,7 @@ class Inventory:
     since             when, in the loop's time, a device came, by what it is known by; not where nobody saw it
     unprocessed       devices that udevd has not processed, by their syspaths
     devices_listed    whether all devices were listed once, and `instances_listed` all instances
+    starting          whether instances are yet to be taken note of for the first time
     """
 
     devices: dict[str, Device] = field(default_factory=dict)
@@ -25,6 +26,7 @@ class Inventory:
     unprocessed: dict[str, Device] = field(default_factory=dict)
     devices_listed: bool = False
     instances_listed: bool = False
+    starting: bool = True
 
     def is_of_another(self, slot: str) -> bool:
         """Whether a device has the number that this slot's device had, and another slot."""

@@ -7,9 +7,9 @@ An event is a call (`device`, `listed_devices`, `refresh`, …) that changes wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -23,6 +23,7 @@ from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.kinds.kind import Claim, Want
 from hotplugd.reconcile.assignments import Assignments
+from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.nic_locations import NicLocations
@@ -63,8 +64,9 @@ class Reconciler:
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on."""
         self._assignments.rules = rules
-        for device in self._inventory.devices.values():
-            self._claim(device)
+        with self._because("reload"):
+            for device in self._inventory.devices.values():
+                self._claim(device)
         # The rules may ask for the ids of other names.
         self._for_all(Worker.may_start, Worker.forget_inside)
 
@@ -112,10 +114,20 @@ class Reconciler:
         """The host uses a device that was about to be put in, or uses it no more."""
         known = self._inventory.devices.get(device.key)
         if known is not None and known.slot == device.slot:
-            self.device(replace(known, in_use=how))
+            with self._because("host"):
+                self.device(replace(known, in_use=how))
 
     def listed_devices(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
         """Take note of all devices there are. Those that udevd has not processed stay what they were."""
+        with self._because("listing" if self._inventory.devices_listed else "start"):
+            self._listed(devices, unsettled)
+        self._inventory.devices_listed = True
+        # All at once: nothing is planned without what is inside instances.
+        for worker in list(self._workers.values()):
+            self.looked(worker)
+        self._for_all(Worker.kick)
+
+    def _listed(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
         present = {device.syspath for device in (*devices, *unsettled)}
         for key, known in [item for item in self._inventory.devices.items() if item[0] not in present]:
             if not known.away:
@@ -132,11 +144,6 @@ class Reconciler:
         self._inventory.unprocessed = {
             device.syspath: device for device in unsettled if device.syspath not in self._inventory.devices
         }
-        self._inventory.devices_listed = True
-        # All at once: nothing is planned without what is inside instances.
-        for worker in list(self._workers.values()):
-            self.looked(worker)
-        self._for_all(Worker.kick)
 
     async def listed_instances(
         self, instances: Iterable[Instance], asked: float = NEVER, unlisted: Container[str] = ()
@@ -160,6 +167,7 @@ class Reconciler:
                 # What others edit meanwhile is not to wait for all of them.
                 self._ownership.tell()
                 self._ownership.gather()
+        self._inventory.starting = False
         self._ownership.tell()
         if first:
             self._inventory.instances_listed = True
@@ -309,15 +317,17 @@ class Reconciler:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as the server has it; None where there is none."""
         self._nics.learned(name, instance)
-        for device in self._assignments.learned(name, instance):
-            self._claim(device)
+        with self._because("others"):
+            for device in self._assignments.learned(name, instance):
+                self._claim(device)
         if instance is not None and instance.kind == "virtual-machine":
             self.looked(self._worker(name))
 
     def _judge(self, claims: AbstractSet[Claim]) -> None:
         """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
-        for device in self._assignments.met(claims):
-            self._claim(device)
+        with self._because("others"):
+            for device in self._assignments.met(claims):
+                self._claim(device)
 
     def looked(self, worker: Worker) -> None:
         """Take note that somebody looked into an instance."""
@@ -348,11 +358,21 @@ class Reconciler:
             self._ports.unsure()
         if before is not None and before.wants == now.wants and was in ("", key):
             return
+        cause = self._assignments.log.cause
         for name in {want.instance for want in (*(before.wants if before else ()), *now.wants)}:
             if was not in ("", key):
-                self._worker(name).want(was, ())
+                self._worker(name).want(was, (), cause)
             mine = tuple(want for want in now.wants if want.instance == name)
-            self._worker(name).want(key, mine)
+            self._worker(name).want(key, mine, cause)
+
+    @contextmanager
+    def _because(self, cause: Cause) -> Iterator[None]:
+        """Meanwhile devices are told of for this reason, and not since somebody plugged or pulled them."""
+        before, self._assignments.log.cause = self._assignments.log.cause, cause
+        try:
+            yield
+        finally:
+            self._assignments.log.cause = before
 
     def _processed(self, syspath: str) -> None:
         # What an entry of an unprocessed device was kept for is known now, wherever that entry is.

@@ -64,6 +64,7 @@ class Requests:
         self._known.planned = False
         self._known.freshness.begin(now)
         self._known.backoff.asked()
+        self._known.log.asks()
         try:
             self.learn(await self._ports.server.get(self._known.name))
         except Gone:
@@ -89,6 +90,7 @@ class Requests:
             self._known.orphans.learned(before, actual, self._known.sending)
             self._ports.seals.has(self._known.name, actual)
             self._sealing.learned(actual)
+        self._known.log.attachments.learned(before, actual, self._known.sending)
         self._known.actual = actual
         self._known.planned = False
         self._tell_learned(self._known.name, actual)
@@ -231,7 +233,8 @@ class Requests:
         now = self._loop.time()
         put = {entries.place_of(change.entry) for change in batch if change.action != "remove"}
         self._known.orphans.arrived(put)
-        for change in batch:
+        # Of one device that came while its last enumeration went the last word is that it is there.
+        for change in sorted(batch, key=lambda each: each.action != "remove"):
             path = entries.place_of(change.entry)
             if (fight := self._known.batching.done(change, now)) is not None:
                 self._known.log.fight(change, fight.message)

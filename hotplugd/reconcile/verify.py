@@ -118,6 +118,7 @@ class Verifier:
 
     async def _look_at(self, paths: Sequence[str], interfaces: Sequence[str] | None) -> None:
         begun = self._observed.begin(self._loop.time())
+        self._log.looks(len(paths))
         try:
             inside = await self._ports.inspector.look(self._name, paths, interfaces)
         except ServerError as error:

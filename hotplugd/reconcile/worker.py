@@ -21,6 +21,7 @@ from hotplugd.plan.change import Plan
 from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.planner import plan_instance
+from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.freshness import Freshness
 from hotplugd.reconcile.holds import Held
@@ -77,7 +78,8 @@ class Worker:
         self._present = PresentDevices(name, inventory.slots, nics)
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        log, orphans, observed = EventLog(name, ports.log), Orphans(name, ports.entry_journal), Observed()
+        log = EventLog(name, ports.log, inventory)
+        orphans, observed = Orphans(name, ports.entry_journal), Observed()
         self._verifier = Verifier(name, ports, activity, log, orphans, observed, self._looked)
         self._known = Known(name, log, orphans, observed, self._verifier, Freshness(forgotten))
         self._requests = Requests(self._known, ports, inventory.since, listener.learned)
@@ -88,10 +90,11 @@ class Worker:
 
     # --- what happened ----------------------------------------------------------------------------------
 
-    def want(self, key: str, wants: tuple[Want, ...]) -> None:
+    def want(self, key: str, wants: tuple[Want, ...], cause: Cause) -> None:
         """Put the device into the instance as these say, and take it out if there are none."""
         if gone := self._known.wants.pop(key, ()):
             self._known.batching.leaves(name for want in gone for name in entries.names_for(want.slot))
+        self._known.log.attachments.because((want.slot for want in (*gone, *wants)), cause)
         if wants:
             self._known.wants[key] = wants
         self.kick()
@@ -143,6 +146,7 @@ class Worker:
 
     def restarted(self) -> None:
         """The instance restarted or stopped."""
+        self._known.log.attachments.restarted()
         self._verifier.forget()
         self._requests.restarted()
         self.forget_inside()
@@ -158,7 +162,7 @@ class Worker:
         self._known.failed_starts.forget()
 
     def close(self) -> None:
-        """Try nothing again."""
+        """Try nothing again: there is no such instance any more, or another looks after it."""
         self._set_alarm(NEVER)
 
     # --- what is known ----------------------------------------------------------------------------------
@@ -323,6 +327,7 @@ class Worker:
             self._nics.held_by.get(self.name, {}),
             known.failed_starts.barred,
         )
+        known.log.attachments.planned(known.plan, dry_run=self._ports.dry_run)
 
     def _looked(self) -> None:
         self._listener.looked(self)
@@ -354,7 +359,8 @@ class Worker:
                 known.log.busy(why, now=busy)
             if (container := known.container) is not None:
                 self._verifier.rest(known.plan, container)
-            known.log.problems(known.plan.problems)
+            known.log.problems(known.plan.problems, known.wanted)
+            known.log.still(self.problems)
         self._set_alarm(min((time for time in times if time > now), default=NEVER))
 
     def _set_alarm(self, when: float) -> None:

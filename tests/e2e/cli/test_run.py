@@ -54,24 +54,34 @@ class TestBadSettings:
         made = configure({"10-a.yaml": _BAD, "20-b.yaml": "rules: [{name: x\n"})
         done = made.ask("run", *words)
         assert (done.returncode, done.stdout) == (78, "")
-        assert re.findall(r"/(\S+): error: ", done.stderr) == [
-            f"{made.rules}/{place}"[1:] for place in ("10-a.yaml:2:25", "10-a.yaml:2:60", "20-b.yaml:1:17")
+        assert [each["place"] for each in events(done.stderr)] == [
+            f"{made.rules}/{place}" for place in ("10-a.yaml:2:25", "10-a.yaml:2:60", "20-b.yaml:1:17")
         ]
+        assert {each["event"] for each in events(done.stderr)} == {"config.error"}
+
+    def test_for_people_they_are_shown_with_their_lines(self, configure: Configure) -> None:
+        done = configure(_BAD).ask("run", "--log-format", "console")
+        assert (done.returncode, done.stdout) == (78, "")
+        assert re.search(r":2:25: error: .*\n.*serail", done.stderr)
 
     def test_a_bad_configuration_is_shown(self, configure: Configure) -> None:
         made = configure("rules: []")
         made.config.write_text("server: lxd\ncontrol: here\n")
         done = made.ask("run")
         assert (done.returncode, done.stdout) == (78, "")
-        assert f"{made.config}:1:9: error: 'lxd' is no server" in done.stderr
-        assert f"{made.config}:2:10: error: 'here' is not an absolute path" in done.stderr
+        server, control = events(done.stderr)
+        assert (server["place"], server["reason"]) == (f"{made.config}:1:9", "'lxd' is no server")
+        assert (control["place"], control["reason"]) == (
+            f"{made.config}:2:10", "'here' is not an absolute path",
+        )  # fmt: skip
 
     def test_a_configuration_that_is_named_must_be_there(self, configure: Configure) -> None:
         made = configure("rules: []")
         made.config.unlink()
         done = made.ask("run")
         assert done.returncode == 78
-        assert f"{made.config}: error: cannot be read: No such file or directory" in done.stderr
+        (missing,) = events(done.stderr)
+        assert missing["reason"] == "cannot be read: No such file or directory"
 
 
 class TestOnce:
@@ -118,8 +128,9 @@ class TestOnce:
         made.config.write_text(f"rules: {made.rules}\n")
         done = made.ask("run", "--once")
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith(
-            "hotplugd: no LXD or Incus found: looked for /nowhere/unix.socket, /neither/unix.socket; "
+        (failed,) = events(done.stderr)
+        assert str(failed["reason"]).startswith(
+            "no LXD or Incus found: looked for /nowhere/unix.socket, /neither/unix.socket; "
         )
 
 
@@ -193,8 +204,8 @@ class TestTwo:
         done = second.ask(*words)
         assert time.monotonic() - start < 5
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.splitlines()[-1] == (
-            f"hotplugd: another hotplugd on this host looks after {_server_of(first)} already; "
+        assert events(done.stderr)[-1]["reason"] == (
+            f"another hotplugd on this host looks after {_server_of(first)} already; "
             "`hotplugd status` speaks to it"
         )
         assert first.status()["ready"]
@@ -207,8 +218,8 @@ class TestTwo:
         made.control.write_text("precious")
         done = made.ask("run")
         assert done.returncode == 1
-        assert done.stderr.splitlines()[-1] == (
-            f"hotplugd: {made.control} is in the way of the control socket, and no socket; remove it"
+        assert events(done.stderr)[-1]["reason"] == (
+            f"{made.control} is in the way of the control socket, and no socket; remove it"
         )
         assert made.control.read_text() == "precious"
 
@@ -224,11 +235,16 @@ class TestNotRoot:
             file.write_text(f"server: /none\nrules: {folder}/rules.yaml\ncontrol: {folder}/control.sock\n")
             yield file
 
-    @pytest.mark.parametrize("words", [["run"], ["run", "--once"], ["detach", "--all"]])
+    @pytest.mark.parametrize(
+        "words", [["run"], ["run", "--once"], ["run", "--log-format", "console"], ["detach", "--all"]]
+    )
     def test_it_says_that_it_has_to_be(self, settings: Path, words: list[str]) -> None:
         done = as_nobody(*words, "--config", settings)
         assert (done.returncode, done.stdout) == (1, "")
-        assert re.fullmatch(r"hotplugd: .*ermission denied.* root.*\n", done.stderr)
+        lines = done.stderr.splitlines()
+        if words[0] == "run" and "console" not in words:
+            assert all(json.loads(line)["timestamp"] for line in lines)
+        assert re.search(r"ermission denied.* root", lines[-1])
 
 
 class TestEnd:

@@ -30,12 +30,25 @@ async def _later() -> object:
     return {"later": True}
 
 
+async def _slow() -> object:
+    await asyncio.sleep(0.5)
+    return {"slow": True}
+
+
 _QUESTIONS: Mapping[str, Callable[[], object]] = {
     "status": lambda: {"ready": True},
     "other": lambda: {"other": 1},
     "much": lambda: "x" * (8 << 20),
     "later": _later,
+    "slow": _slow,
 }
+
+
+def _number(text: str) -> object:
+    return {"number": int(text)}
+
+
+_ABOUT: Mapping[str, Callable[[str], object]] = {"number": _number}
 _ANSWER = b'{"answer": {"ready": true}}'
 _CLIENT = """
 import socket, sys
@@ -72,7 +85,7 @@ def serving(path: Path) -> Iterator[None]:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         loop.set_exception_handler(lambda _, context: defects.append(context))
         try:
-            async with serve(path, _QUESTIONS):
+            async with serve(path, _QUESTIONS, _ABOUT):
                 started.set_result((loop, stop))
                 await stop.wait()
         except ControlError as error:
@@ -133,12 +146,32 @@ class TestAnswers:
             assert said(path, b"status\n", end=False) == _ANSWER
 
     def test_what_it_does_not_know_is_refused_with_what_it_knows(self, path: Path) -> None:
-        with serving(path), pytest.raises(ControlError, match="unknown question; known: status, other, much"):
+        with (
+            serving(path),
+            pytest.raises(ControlError, match="unknown question; known: status, other, much, slow, number"),
+        ):
             ask(path, "reboot")
 
     def test_a_long_one_comes_whole(self, path: Path) -> None:
         with serving(path):
             assert len(said(path, b"much\n")) == (8 << 20) + len('{"answer": ""}')
+
+    def test_one_may_be_about_something(self, path: Path) -> None:
+        with serving(path):
+            assert ask(path, "number 12") == {"number": 12}
+            for wrong in ("number", "number x", "number 1 2"):
+                with pytest.raises(ControlError, match="invalid literal"):
+                    ask(path, wrong)
+            with pytest.raises(ControlError, match="unknown question"):
+                ask(path, "status now")
+
+    @pytest.mark.usefixtures("impatient")
+    def test_one_that_takes_its_time_is_waited_for_and_holds_up_nobody(self, path: Path) -> None:
+        with serving(path), ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(ask, path, "slow", long=True)
+            assert ask(path, "status") == {"ready": True}
+            assert not slow.done()
+            assert slow.result(10) == {"slow": True}
 
     def test_only_the_first_line_counts(self, path: Path) -> None:
         with serving(path):

@@ -18,6 +18,7 @@ from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.model.problem import Problem
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
+from hotplugd.plan.about import spread
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.reconciler import Reconciler
@@ -205,7 +206,9 @@ class Bench:
         self.seals = ScriptedSeals()
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
-        log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
+        log: Any = structlog.wrap_logger(
+            None, [_spread, self.logged], structlog.make_filtering_bound_logger(0)
+        )
         self.reconciler = Reconciler(
             Ports(
                 self,
@@ -428,6 +431,10 @@ class Bench:
 
     def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
         self.notes[name] = {each.name for each in entries}
+
+
+def _spread(_: object, __: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    return spread(event)
 
 
 def refuse(bench: Bench, device: Device, *, blame: bool) -> None:

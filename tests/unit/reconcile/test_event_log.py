@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from hotplugd.plan.change import Change
 from hotplugd.plan.desired import wants
 from hotplugd.reconcile.event_log import EventLog
+from hotplugd.reconcile.inventory import Inventory
 from hotplugd.rulefile.load import parse
 from tests.support.devices import BOX, entry, plugged
 from tests.support.usb_tree import CONTROLLER, Sockets
@@ -23,7 +24,7 @@ def logged(socket: str) -> dict[str, object]:
     device = plugged(Sockets().plug(socket), 189, 1)
     (want,) = wants(loaded.rules, device).wants
     with capture_logs() as events:
-        EventLog(BOX, structlog.get_logger()).done(
+        EventLog(BOX, structlog.get_logger(), Inventory()).done(
             Change("add", BOX, entry(device), str(device), "r", "it is not attached", want), None
         )
     (event,) = events

@@ -1,0 +1,140 @@
+"""The daemon's last events, for whoever asks: bounded by number and by bytes, and each with a cursor.
+
+A cursor is the boot's id and a number that rises with each event of that boot, also over restarts of the
+daemon: it begins with the microseconds since the boot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+_MOST: Final = 10_000
+_MOST_BYTES: Final = 8 << 20
+# What one answer has at the most.
+_PAGE: Final = 1000
+_PAGE_BYTES: Final = 1 << 20
+# So many may wait for the next event at a time; others are answered at once, with nothing.
+_MOST_WAITING: Final = 8
+_CURSOR: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,20})", re.ASCII)
+END: Final = "end"
+"""In place of a cursor: after the newest event."""
+
+
+class Moment(NamedTuple):
+    """When something became so, in nanoseconds: `time` by the clock (UTC), `boottime` since the boot."""
+
+    time: int
+    boottime: int
+
+    @classmethod
+    def now(cls) -> Moment:
+        """The present one."""
+        return cls(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+class EventBuffer:
+    """Events as JSON texts, in the order in which they became so.
+
+    boot        the first 8 digits of the boot's id
+    most        how many are kept, and `most_bytes` how large all of them may be
+    """
+
+    def __init__(self, boot: str, most: int = _MOST, most_bytes: int = _MOST_BYTES) -> None:
+        self._boot = boot
+        self._most = most
+        self._most_bytes = most_bytes
+        self._kept: deque[str] = deque()
+        self._bytes = 0
+        self._next = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+        self._first = self._next
+        self._dropped = False
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def keep(self, moment: Moment, event: Mapping[str, object]) -> tuple[dict[str, object], str]:
+        """Keep an event. Returns it with its cursor and times, and as JSON.
+
+        What JSON has no form for is kept as Python shows it.
+        """
+        number, self._next = self._next, self._next + 1
+        at = datetime.fromtimestamp(moment.time / 1e9, UTC).isoformat(timespec="microseconds")
+        full = {
+            **event,
+            "timestamp": at.replace("+00:00", "Z"),
+            "boottime": round(moment.boottime / 1e9, 6),
+            "cursor": f"{self._boot}-{number}",
+        }
+        text = json.dumps(full, default=repr)
+        self._kept.append(text)
+        self._bytes += len(text)
+        while len(self._kept) > self._most or (self._bytes > self._most_bytes and len(self._kept) > 1):
+            self._bytes -= len(self._kept.popleft())
+            self._first += 1
+            self._dropped = True
+        return full, text
+
+    def tell(self) -> None:
+        """Answer those who wait: there are new events. To be called in the event loop."""
+        for each in self._waiting:
+            if not each.done():
+                each.set_result(None)
+        self._waiting.clear()
+
+    def page(self, cursor: str) -> dict[str, object]:
+        """The events after a cursor, the oldest first, as many as one answer may have.
+
+        cursor  empty: from the oldest; `end`: none
+        Returns `events` as JSON texts, `cursor` of the last of them, `more` whether there are further ones,
+        and `lost` whether some after the cursor are not kept any more. Raises ValueError: it is no cursor.
+        """
+        after = self._number(cursor)
+        start = min(max(after + 1 - self._first, 0), len(self._kept))
+        events: list[str] = []
+        size = 0
+        for place in range(start, min(start + _PAGE, len(self._kept))):
+            text = self._kept[place]
+            size += len(text)
+            if events and size > _PAGE_BYTES:
+                break
+            events.append(text)
+        last = self._first + start + len(events) - 1
+        # One of the number before the first is no event's, and what is asked for next begins with the first.
+        return {
+            "events": events,
+            "cursor": f"{self._boot}-{last}",
+            "more": start + len(events) < len(self._kept),
+            "lost": self._dropped and 0 <= after < self._first - 1,
+        }
+
+    async def after(self, cursor: str, patience: float) -> dict[str, object]:
+        """As `page`, but that the next event is waited for where there is none, for so many seconds."""
+        found = self.page(cursor)
+        if found["events"] or len(self._waiting) >= _MOST_WAITING:
+            return found
+        told = asyncio.get_running_loop().create_future()
+        self._waiting.add(told)
+        try:
+            async with asyncio.timeout(patience):
+                await told
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.discard(told)
+        return self.page(str(found["cursor"]))
+
+    def _number(self, cursor: str) -> int:
+        """The number of the last event that is known to whoever has this cursor; -1: of none."""
+        if not cursor:
+            return -1
+        if cursor == END:
+            return self._next - 1
+        found = _CURSOR.fullmatch(cursor)
+        if found is None:
+            raise ValueError("no cursor")
+        return int(found[2]) if found[1] == self._boot else -1

@@ -1,0 +1,46 @@
+"""The fields of events. They stay: later versions add some, and rename or remove none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+FIELDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "event": "its name",
+        "level": "`debug`, `info`, `warning`, `error` or `critical`",
+        "timestamp": "when it became so: UTC, ISO 8601",
+        "boottime": "the same in seconds since the boot, which no change of the clock moves (CLOCK_BOOTTIME)",
+        "cursor": "the boot's id and a number that rises with each event",
+        "device": "the device's node, or its name or path where it has none",
+        "identity": "what stays of the device when it is plugged in again",
+        "serial": "its serial number",
+        "port": "its USB port",
+        "model": "its model, as udev has it",
+        "slot": "which enumeration of the device is meant: the next one has another",
+        "rule": "the rule that takes it",
+        "instance": "the instance, as `PROJECT/NAME` where the project is not `default`",
+        "entry": "the name of the device's entry in the instance",
+        "path": "where the device is inside",
+        "action": "what is done: `add`, `update`, `repair` or `remove`",
+        "cause": "what made hotplugd do it: `plug` (it came, went or changed), `listing` (found so among "
+        "all), `start` (of hotplugd), `reload`, `host` (the host began or ended to use it), `others` (an "
+        "entry that is not ours came or went), `instance` (it was made or started), `by hand` (somebody "
+        "changed an entry of ours), `inside` (the node inside was lost)",
+        "why": "what was not as it should be",
+        "reason": "what is wrong, or was",
+        "retry_in": "after how many seconds it is tried again",
+        "after_plug": "how long after the plug it was done, in ms",
+        "devices": "what was attached to an instance",
+        "kind": "`container` or `virtual-machine`",
+        "server": "the server's software, version and address",
+        "rules": "how many rules there are",
+        "place": "the place in a file: file, line and column",
+        "hint": "what to do about it",
+        "version": "hotplugd's version",
+        "subsystem": "the device's subsystem",
+        "paths": "how many paths are looked at",
+        "exception": "where in the code a defect is",
+    }
+)

@@ -1,0 +1,73 @@
+"""What an event says of the device that it is about. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from hotplugd.model import entry as entries
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, Entry
+from hotplugd.plan.identity import identity, model
+from hotplugd.rules.keys import PORT, SERIAL
+
+# What an identity begins with that is a value of its own: `serial:R5C001`.
+_NAMED: Final = (SERIAL.name, PORT.name)
+
+
+ABOUT: Final = "about"
+"""The field of an event with the device itself: what is said of it is made when the event is written."""
+
+Fields = dict[str, object]
+
+
+def spread(event: Mapping[str, object]) -> Fields:
+    """An event with what tells of its device in place of the device."""
+    device = event.get(ABOUT)
+    if not isinstance(device, Device):
+        return {**event}
+    rest = {name: value for name, value in event.items() if name != ABOUT}
+    return {**about(device), **rest}
+
+
+def about(device: Device) -> dict[str, str]:
+    """What tells a device from others, by the names of fields; what it does not have is left out.
+
+    `slot` is the enumeration that is meant: the next one of the same device has another.
+    """
+    known_by = identity(device)
+    found = {"device": str(device), "identity": known_by}
+    kind, _, value = known_by.partition(":")
+    if kind == SERIAL.name:
+        found["serial"] = value
+    else:
+        for text in SERIAL.values(device)[:1]:
+            found["serial"] = quoted(text)
+    for text in PORT.values(device)[:1]:
+        found["port"] = quoted(text)
+    if text := model(device):
+        found["model"] = quoted(text)
+    if device.slot:
+        found["slot"] = device.slot
+    return found
+
+
+def about_entry(entry: Entry) -> Fields:
+    """The same of a device that is not there, as far as its entry in an instance tells."""
+    marked = entry.config.get(entries.MARK_DEVICE, "")
+    found = {"device": entry.config.get(entries.MARK_NODE) or entries.slot_of(entry), "identity": marked}
+    kind, _, value = marked.partition(":")
+    if kind in _NAMED:
+        found[kind] = value
+    found["slot"] = entries.slot_of(entry)
+    return {name: text for name, text in found.items() if text}
+
+
+def is_worth_telling(device: Device, *, attaches: bool) -> bool:
+    """Whether it is told of that the device comes and goes.
+
+    A rule attaches it, or it is what somebody plugs into a USB port. All else comes with one of these, or
+    never comes or goes: a host has hundreds of such devices, and each is announced at every boot.
+    """
+    # A root hub is called usb1, and comes with its controller.
+    return attaches or (device.is_usb_device and not device.kernel.startswith("usb"))

@@ -1,0 +1,189 @@
+"""Tells what becomes of one instance and of the devices in it, as events in the order in which it became so.
+
+Replayed, these events are what `status` shows as attached: an entry is attached from `device.add`, `.update`,
+`.repair` or `.attached` to the next `device.asked`, `.remove` or `.detached` about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.model.entry import is_ours, place_of, slot_of
+from hotplugd.model.values import Device, Entry, Instance, InstanceName
+from hotplugd.plan.about import ABOUT, Fields, about_entry
+from hotplugd.plan.change import Action, Attachment, Change, Plan
+from hotplugd.reconcile.device_log import Cause
+from hotplugd.reconcile.inventory import Inventory
+
+# So many devices are named that went with an instance.
+_MOST_NAMED: Final = 50
+
+
+class AttachmentLog:
+    """What was told of one instance. All of it is by the names of entries.
+
+    inventory  whether everything was listed once: what is there before is not new
+    """
+
+    def __init__(self, name: InstanceName, log: FilteringBoundLogger, inventory: Inventory) -> None:
+        self._instance = str(name)
+        self._log = log
+        # Nobody knows since when it is there: instances are listed for the first time.
+        self._starting = inventory.starting
+        # What each attached entry was told of as.
+        self._attached: dict[str, Fields] = {}
+        # What is asked for, and why.
+        self._asked: dict[str, tuple[Action, Fields]] = {}
+        self._inside: set[str] = set()
+        # Why the next plan may be another one: by slot, and of all others.
+        self._causes: dict[str, Cause] = {}
+        self._cause: Cause | None = None
+
+    def because(self, slots: Iterable[str], cause: Cause) -> None:
+        """For this reason the entries for these slots may have to be put in, or taken out."""
+        for slot in slots:
+            self._causes[slot] = cause
+
+    def learned(self, before: Instance | None, actual: Instance | None, sending: Iterable[str]) -> None:
+        """The server has the instance like this now, and had it like that.
+
+        sending  the entries that a request of ours is about
+        """
+        if before is None or actual is None:
+            if before is not None:
+                self._told("deleted")
+            elif actual is not None:
+                self._cause = "start" if self._starting else "instance"
+                if not self._starting:
+                    self._told("created", kind=actual.kind)
+            self._starting = False
+            return
+        if before.running != actual.running:
+            self._inside.clear()
+            self._told("started" if actual.running else "stopped")
+            self._cause = "instance"
+        if before.entries is not actual.entries:
+            self._edited(before.entries, actual.entries, {*sending, *self._asked})
+
+    def restarted(self) -> None:
+        """The instance has another init, or none: what was seen inside has to be seen again."""
+        self._inside.clear()
+
+    def planned(self, plan: Plan, *, dry_run: bool) -> None:
+        """What has to change, and what is as it should be, is now this."""
+        attached: dict[str, list[Attachment]] = {}
+        for each in plan.attachments:
+            attached.setdefault(each.entry.name, []).append(each)
+        changes = {} if dry_run else {change.entry.name: change for change in plan.changes}
+        for name in [each for each in self._attached if each not in attached and each not in changes]:
+            self._detached(name)
+        for name in [each for each in self._asked if each not in changes and each not in attached]:
+            action, fields = self._asked.pop(name)
+            if action == "remove":
+                self._log.info("device.detached", **fields)
+        for name, change in changes.items():
+            if name not in self._asked or self._asked[name][0] != change.action:
+                self._ask(name, change)
+        for name, found in attached.items():
+            if name not in self._attached:
+                self._attach(name, found[0])
+            self._see(name, found)
+        self._causes.clear()
+        self._cause = None
+
+    def fields(self, change: Change) -> Fields:
+        """What an event says of a change."""
+        known = self._asked.get(change.entry.name)
+        if known is not None and known[0] == change.action:
+            return known[1]
+        return self._fields(change)
+
+    def done(self, change: Change) -> Fields:
+        """A change was made. Returns what its event says."""
+        fields = self.fields(change)
+        name = change.entry.name
+        self._asked.pop(name, None)
+        self._inside.discard(name)
+        if change.action == "remove":
+            self._attached.pop(name, None)
+        else:
+            self._attached[name] = {key: text for key, text in fields.items() if key != "action"}
+        return fields
+
+    # --- events -----------------------------------------------------------------------------------------
+
+    def _told(self, what: str, **more: str) -> None:
+        names = sorted(str(fields["device"]) for fields in self._attached.values())
+        if names:
+            rest = len(names) - _MOST_NAMED
+            more["devices"] = ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+        self._log.info(f"instance.{what}", instance=self._instance, **more)
+
+    def _edited(self, before: Mapping[str, Entry], actual: Mapping[str, Entry], ours: set[str]) -> None:
+        for name, entry in before.items():
+            if name not in ours and is_ours(entry) and actual.get(name) != entry:
+                self._causes.setdefault(slot_of(entry), "by hand")
+
+    def _ask(self, name: str, change: Change) -> None:
+        fields = self._fields(change)
+        self._asked[name] = change.action, fields
+        self._attached.pop(name, None)
+        self._inside.discard(name)
+        self._log.info("device.asked", **fields, why=change.why)
+
+    def _attach(self, name: str, attachment: Attachment) -> None:
+        self._asked.pop(name, None)
+        self._attached[name] = {
+            ABOUT: attachment.want.device,
+            "device": str(attachment.want.device),
+            "rule": attachment.want.rule.name,
+            "instance": self._instance,
+            "entry": name,
+            "path": attachment.want.target,
+            **self._because(attachment.want.slot),
+        }
+        self._log.info("device.attached", **self._attached[name])
+
+    def _see(self, name: str, attachments: list[Attachment]) -> None:
+        if not all(each.verified for each in attachments):
+            if any(each.verified is False for each in attachments):
+                self._inside.discard(name)
+        elif name not in self._inside:
+            self._inside.add(name)
+            self._log.info("device.inside", **self._attached[name])
+
+    def _detached(self, name: str) -> None:
+        self._inside.discard(name)
+        fields = self._attached.pop(name)
+        self._log.info("device.detached", **{**fields, **self._because(_slot(fields))})
+
+    def _fields(self, change: Change) -> Fields:
+        name = change.entry.name
+        known = self._attached.get(name) if change.want is None else {ABOUT: change.want.device}
+        found = {
+            **(known or about_entry(change.entry)),
+            "device": change.device,
+            "identity": change.identity,
+            "rule": change.rule,
+            "instance": self._instance,
+            "action": change.action,
+            "entry": name,
+            "path": place_of(change.entry),
+        }
+        found.pop("cause", None)
+        if change.want is not None and (location := change.want.location):
+            found["location"] = location
+        slot = change.want.slot if change.want is not None else slot_of(change.entry)
+        return found | self._because(slot, "inside" if change.action == "repair" else None)
+
+    def _because(self, slot: str, otherwise: Cause | None = None) -> Fields:
+        cause = self._causes.get(slot, self._cause) or otherwise
+        return {"cause": cause} if cause is not None else {}
+
+
+def _slot(fields: Fields) -> str:
+    device = fields.get(ABOUT)
+    return device.slot if isinstance(device, Device) else str(fields.get("slot", ""))

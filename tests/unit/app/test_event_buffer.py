@@ -1,0 +1,147 @@
+"""The events that the daemon keeps: how many, how they are asked for, and who may wait for the next."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import cast
+
+import pytest
+
+from hotplugd.app.event_buffer import END, EventBuffer, Moment
+from tests.support.virtual import in_virtual_time, later, now
+
+BOOT = "1a2b3c4d"
+MOMENT = Moment(1_764_245_574_123_456_789, 5_000_000_000)
+
+
+def filled(count: int, most: int = 100, most_bytes: int = 1 << 20) -> EventBuffer:
+    buffer = EventBuffer(BOOT, most, most_bytes)
+    for number in range(count):
+        buffer.keep(MOMENT, {"event": "device.add", "number": number})
+    return buffer
+
+
+def numbers(page: dict[str, object]) -> list[int]:
+    return [json.loads(each)["number"] for each in cast("list[str]", page["events"])]
+
+
+def cursor(page: dict[str, object]) -> str:
+    return str(page["cursor"])
+
+
+def test_an_event_has_its_times_and_a_cursor() -> None:
+    full, text = EventBuffer(BOOT).keep(MOMENT, {"event": "x", "what": {1}})
+    assert full["timestamp"] == "2025-11-27T12:12:54.123457Z"
+    assert full["boottime"] == 5.0
+    assert str(full["cursor"]).startswith(f"{BOOT}-")
+    assert json.loads(text) == {**full, "what": "{1}"}
+
+
+def test_what_follows_a_cursor_is_told_and_nothing_twice() -> None:
+    buffer = filled(5)
+    page = buffer.page("")
+    assert (numbers(page), page["more"], page["lost"]) == ([0, 1, 2, 3, 4], False, False)
+    assert buffer.page(cursor(page))["events"] == []
+    buffer.keep(MOMENT, {"number": 5})
+    assert numbers(buffer.page(cursor(page))) == [5]
+
+
+def test_end_is_after_the_newest() -> None:
+    buffer = filled(3)
+    page = buffer.page(END)
+    assert page["events"] == []
+    buffer.keep(MOMENT, {"number": 3})
+    assert numbers(buffer.page(cursor(page))) == [3]
+
+
+def test_the_oldest_go_and_who_missed_them_is_told() -> None:
+    buffer = filled(10, most=10)
+    first = cursor(buffer.page(""))
+    early = f"{BOOT}-{int(first.rpartition('-')[2]) - 9}"
+    for number in range(10, 15):
+        buffer.keep(MOMENT, {"number": number})
+    page = buffer.page(early)
+    assert (numbers(page), page["lost"]) == ([*range(5, 15)], True)
+    page = buffer.page(first)
+    assert (numbers(page), page["lost"]) == ([*range(10, 15)], False)
+    assert buffer.page("")["lost"] is False
+
+
+def test_large_ones_are_bounded_by_their_size() -> None:
+    buffer = EventBuffer(BOOT, 1000, 10_000)
+    for number in range(50):
+        buffer.keep(MOMENT, {"number": number, "text": "x" * 3000})
+    assert numbers(buffer.page("")) == [47, 48, 49]
+    buffer.keep(MOMENT, {"number": 50, "text": "x" * 20_000})
+    assert numbers(buffer.page("")) == [50]
+
+
+def test_many_come_in_pages() -> None:
+    buffer, at, found = filled(2500, most=10_000), "", list[int]()
+    while True:
+        page = buffer.page(at)
+        at = cursor(page)
+        found += numbers(page)
+        assert len(cast("list[str]", page["events"])) <= 1000
+        if not page["more"]:
+            break
+    assert found == [*range(2500)]
+
+
+def test_a_cursor_of_the_daemon_before_or_of_another_boot_gets_everything_there_is() -> None:
+    before = cursor(filled(3).page(""))
+    # Its successor begins later.
+    while time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000 <= int(before.rpartition("-")[2]):
+        pass
+    buffer = filled(2)
+    for at in (before, "ffffffff-99999999999999999999"):
+        page = buffer.page(at)
+        assert (numbers(page), page["lost"]) == ([0, 1], False)
+
+
+def test_a_cursor_from_the_future_gets_nothing_twice() -> None:
+    buffer = filled(2)
+    page = buffer.page(f"{BOOT}-{10**19}")
+    assert page["events"] == []
+    assert numbers(buffer.page("")) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "1a2b3c4d", "1a2b3c4d-", "1a2b3c4d--1", "1a2b3c4d-" + "1" * 21, "end "]
+)
+def test_what_is_no_cursor_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no cursor"):
+        filled(1).page(text)
+
+
+@in_virtual_time
+async def test_the_next_event_is_waited_for() -> None:
+    buffer = filled(1)
+    waiting = asyncio.ensure_future(buffer.after(END, 20.0))
+    await later(5)
+    assert not waiting.done()
+    buffer.keep(MOMENT, {"number": 1})
+    buffer.tell()
+    assert numbers(await waiting) == [1]
+    assert now() == 5
+
+
+@in_virtual_time
+async def test_nothing_is_waited_for_without_end() -> None:
+    page = await filled(1).after(END, 20.0)
+    assert (page["events"], now()) == ([], 20)
+
+
+@in_virtual_time
+async def test_no_more_than_some_wait() -> None:
+    buffer = filled(1)
+    waiting = [asyncio.ensure_future(buffer.after(END, 20.0)) for _ in range(30)]
+    await later(1)
+    assert sum(each.done() for each in waiting) == 22
+    waiting[0].cancel()
+    buffer.keep(MOMENT, {"number": 1})
+    buffer.tell()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert now() == 1

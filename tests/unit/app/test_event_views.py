@@ -1,0 +1,129 @@
+"""Events as people and programs see them: filters, times, lines, and what is attached by them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from hotplugd.app.event_views import (
+    absent,
+    attached,
+    is_meant,
+    last_seen,
+    line,
+    parse_filter,
+    parse_since,
+    shown_time,
+)
+
+ADD: dict[str, Any] = {
+    "event": "device.add", "device": "/dev/bus/usb/001/064", "identity": "serial:R5C001", "serial": "R5C001",
+    "port": "1-4.2", "model": "Pixel_8", "rule": "phones", "instance": "runner-1", "entry": "hp-1",
+    "slot": "c-189-63-1a2b3c4d-9", "why": "it is not attached", "cause": "plug", "after_plug": "12.0 ms",
+    "timestamp": "2026-11-27T20:12:54.123456Z", "level": "info",
+}  # fmt: skip
+ZONE = timezone(timedelta(hours=1))
+NOW = datetime(2026, 11, 27, 9, 30, tzinfo=ZONE)
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ([], True),
+        (["R5C001"], True),
+        (["serial:R5C001"], True),
+        (["R5C*"], True),
+        (["R5C"], False),
+        (["1-4.2"], True),
+        (["runner-1"], True),
+        (["default/runner-1"], True),
+        (["lab/runner-1"], False),
+        (["phones"], False),
+        (["rule=phones"], True),
+        (["event=device.*", "instance=runner-1"], True),
+        (["event=device.*", "instance=runner-2"], False),
+        (["instance=runner-2", "instance=runner-1"], True),
+        (["serial=r5c001"], False),
+        (["model=Pixel*", "port=1-4*"], True),
+        ([""], False),
+    ],
+)
+def test_filters(filters: list[str], expected: bool) -> None:
+    assert is_meant(ADD, [parse_filter(each) for each in filters]) == expected
+
+
+def test_a_key_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no key 'sereal' to filter by; one of device, serial"):
+        parse_filter("sereal=1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("02:13", "2026-11-27T02:13:00+01:00"),
+        ("21:12:54", "2026-11-26T21:12:54+01:00"),
+        ("yesterday", "2026-11-26T00:00:00+01:00"),
+        ("today", "2026-11-27T00:00:00+01:00"),
+        ("2026-11-20", "2026-11-20T00:00:00+01:00"),
+        ("2026-11-20 21:12", "2026-11-20T21:12:00+01:00"),
+        ("2026-11-20T21:12:05", "2026-11-20T21:12:05+01:00"),
+        ("2026-11-20T21:12:05+00:00", "2026-11-20T21:12:05+00:00"),
+        ("3h", "2026-11-27T06:30:00+01:00"),
+        ("30min", "2026-11-27T09:00:00+01:00"),
+        ("30 min ago", "2026-11-27T09:00:00+01:00"),
+        ("2d", "2026-11-25T09:30:00+01:00"),
+        ("999999d", "1926-09-13T09:30:00+01:00"),
+    ],
+)
+def test_times(text: str, expected: str) -> None:
+    assert parse_since(text, NOW) == datetime.fromisoformat(expected)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "25:00", "2026-13-01", "3x", "-1h", "9" * 400 + "h", "\x1b[2J"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time; write 02:00") as refused:
+        parse_since(text, NOW)
+    assert "\x1b" not in str(refused.value)
+
+
+def test_a_time_is_shown_with_its_offset() -> None:
+    at = datetime.fromisoformat("2026-11-27T20:12:54.123456+00:00").astimezone(ZONE)
+    assert shown_time(at) == "2026-11-27 21:12:54.123 +0100"
+
+
+def test_a_line_has_all_that_a_person_asks_for() -> None:
+    assert line(ADD).split("+", 1)[1].split(" ", 1)[1] == (
+        "device.add        /dev/bus/usb/001/064 (serial R5C001, model Pixel_8, port 1-4.2) in runner-1 "
+        "by rule phones: it is not attached; cause: plug; 12.0 ms after the plug"
+    )
+    assert line({"event": "instance.deleted", "instance": "x", "devices": "a, b"}).endswith("x: a, b")
+
+
+def test_a_line_is_one_whatever_is_in_it() -> None:
+    text = line({"event": "device.add\x1b[2J", "device": "a\nb", "timestamp": "no\ntime"})
+    assert text.isprintable()
+
+
+def test_what_is_attached_is_told_by_the_last_word() -> None:
+    again = {**ADD, "entry": "hp-2"}
+    gone = {"event": "device.remove", "instance": "runner-1", "entry": "hp-1"}
+    assert attached([ADD, gone, again]) == {("runner-1", "hp-2"): again}
+    assert attached([ADD, again, gone]) == {("runner-1", "hp-2"): again}
+
+
+def test_a_device_that_is_not_there_was_last_seen_somewhere() -> None:
+    gone = {
+        "event": "device.gone",
+        "identity": "serial:R5C001",
+        "rule": "phones",
+        "timestamp": ADD["timestamp"],
+    }
+    other = {**ADD, "identity": "serial:R5C002", "serial": "R5C002"}
+    found = last_seen([ADD, gone, other], "R5C001")
+    assert found is not None
+    told = absent(found)
+    assert told.startswith("not plugged in; rule phones took it; last seen 2026-11-2")
+    assert told.endswith(" at 1-4.2")
+    assert last_seen([ADD], "R5C003") is None

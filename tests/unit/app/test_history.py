@@ -1,0 +1,68 @@
+"""What the journal keeps becomes events again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hotplugd.app.history import from_journal, journal_matches, parse_page
+from hotplugd.app.systemd import MESSAGE_IDS
+
+ENTRY = {
+    "HOTPLUGD_EVENT": "device.add", "DEVICE": "/dev/ttyUSB0", "HOTPLUGD_INSTANCE": "runner-1",
+    "HOTPLUGD_AFTER_PLUG": "3.0 ms", "PRIORITY": "4", "__REALTIME_TIMESTAMP": "1764245574123456",
+    "MESSAGE": "device.add …", "_PID": "7",
+}  # fmt: skip
+
+
+def test_an_entry_becomes_an_event() -> None:
+    (event,) = from_journal([json.dumps(ENTRY)])
+    assert event == {
+        "event": "device.add", "device": "/dev/ttyUSB0", "instance": "runner-1", "after_plug": "3.0 ms",
+        "level": "warning", "timestamp": "2025-11-27T12:12:54.123456+00:00",
+    }  # fmt: skip
+
+
+def test_one_of_an_earlier_version_is_known_by_its_message_id() -> None:
+    old = {"MESSAGE_ID": MESSAGE_IDS["device.remove"], "DEVICE": "/dev/x", "PRIORITY": "6"}
+    (event,) = from_journal([json.dumps(old)])
+    assert (event["event"], event["device"]) == ("device.remove", "/dev/x")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "x",
+        "[]",
+        "1",
+        "{}",
+        '{"MESSAGE": "y"}',
+        "[" * 100_000,
+        '{"HOTPLUGD_EVENT": [1, 2]}',
+        '{"HOTPLUGD_EVENT": null}',
+    ],
+)
+def test_what_is_no_event_is_left_out(line: str) -> None:
+    assert list(from_journal([line])) == []
+
+
+def test_a_value_that_is_no_text_is_left_out() -> None:
+    (event,) = from_journal([json.dumps({**ENTRY, "DEVICE": [47, 255], "__REALTIME_TIMESTAMP": "x"})])
+    assert not event.keys() & {"device", "timestamp"}
+
+
+def test_the_journal_is_asked_by_its_index_and_for_root_alone() -> None:
+    asked = journal_matches("R5C001")
+    assert asked[:3] == ["SYSLOG_IDENTIFIER=hotplugd", "_UID=0", "DEVICE=R5C001"]
+    assert asked.count("+") == asked.count("_UID=0") - 1
+    assert "HOTPLUGD_IDENTITY=serial:R5C001" in asked
+    assert "HOTPLUGD_INSTANCE=x" in journal_matches("default/x")
+    assert journal_matches("R5*") == journal_matches("") == ["SYSLOG_IDENTIFIER=hotplugd", "_UID=0"]
+
+
+def test_a_page_of_the_daemon_is_read() -> None:
+    page = {"events": ['{"event": "ready"}', "[]"], "cursor": "c"}
+    assert parse_page(page) == ([{"event": "ready"}], "c")
+    assert parse_page({}) == ([], "")
