@@ -17,6 +17,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "identity": "what stays of the device when it is plugged in again",
         "serial": "its serial number",
         "port": "its USB port",
+        "location": "the name of that port, where the section `hubs` gives it one",
         "model": "its model, as udev has it",
         "slot": "which enumeration of the device is meant: the next one has another",
         "rule": "the rule that takes it",
