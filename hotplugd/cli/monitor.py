@@ -56,24 +56,22 @@ def _follow(control: Path, cursor: str, filters: list[Filter], *, as_json: bool)
     from hotplugd.app.control import ControlError, NotRunning, ask
     from hotplugd.app.history import parse_page
 
-    away = False
+    away = heard = False
     while True:
         began = time.monotonic()
         try:
             page = ask(control, f"events {cursor}".rstrip(), long=True)
-        except NotRunning as error:
+        except ControlError as error:
+            # One that was heard before has ended while it was listened to.
+            if not (away or heard or isinstance(error, NotRunning)):
+                raise fail(error) from None
             if not away:
-                click.echo(f"hotplugd: {error}; waiting for it", err=True)
+                why = "it has ended, or has no room for one more who asks" if heard else error
+                click.echo(f"hotplugd: {why}; waiting for it", err=True)
             away = True
             time.sleep(_PAUSE)
             continue
-        except ControlError as error:
-            if not away:
-                raise fail(error) from None
-            # It is about to listen.
-            time.sleep(_PAUSE)
-            continue
-        away = False
+        away, heard = False, True
         if page.get("lost") is True:
             click.echo(
                 "hotplugd: more happened than the daemon keeps: some events are missing here", err=True

@@ -74,10 +74,26 @@ class AttachmentLog:
 
     def planned(self, plan: Plan, *, dry_run: bool) -> None:
         """What has to change, and what is as it should be, is now this."""
-        attached: dict[str, list[Attachment]] = {}
+        attached: dict[str, Attachment] = {}
+        unseen: set[str] = set()
         for each in plan.attachments:
-            attached.setdefault(each.entry.name, []).append(each)
-        changes = {} if dry_run else {change.entry.name: change for change in plan.changes}
+            # Of a GPU there is one for each of its nodes.
+            attached.setdefault(each.entry.name, each)
+            if not each.verified:
+                unseen.add(each.entry.name)
+                if each.verified is False:
+                    self._inside.discard(each.entry.name)
+        self._change(attached, {} if dry_run else {each.entry.name: each for each in plan.changes})
+        for name in [each for each in attached if each not in self._attached]:
+            self._attach(name, attached[name])
+        for name in [each for each in attached if each not in self._inside and each not in unseen]:
+            self._inside.add(name)
+            self._log.info("device.inside", **self._attached[name])
+        self._causes.clear()
+        self._cause = None
+
+    def _change(self, attached: Mapping[str, Attachment], changes: Mapping[str, Change]) -> None:
+        """Tell what is not attached any more, and what is asked for now."""
         for name in [each for each in self._attached if each not in attached and each not in changes]:
             self._detached(name)
         for name in [each for each in self._asked if each not in changes and each not in attached]:
@@ -87,12 +103,6 @@ class AttachmentLog:
         for name, change in changes.items():
             if name not in self._asked or self._asked[name][0] != change.action:
                 self._ask(name, change)
-        for name, found in attached.items():
-            if name not in self._attached:
-                self._attach(name, found[0])
-            self._see(name, found)
-        self._causes.clear()
-        self._cause = None
 
     def fields(self, change: Change) -> Fields:
         """What an event says of a change."""
@@ -146,14 +156,6 @@ class AttachmentLog:
             **self._because(attachment.want.slot),
         }
         self._log.info("device.attached", **self._attached[name])
-
-    def _see(self, name: str, attachments: list[Attachment]) -> None:
-        if not all(each.verified for each in attachments):
-            if any(each.verified is False for each in attachments):
-                self._inside.discard(name)
-        elif name not in self._inside:
-            self._inside.add(name)
-            self._log.info("device.inside", **self._attached[name])
 
     def _detached(self, name: str) -> None:
         self._inside.discard(name)

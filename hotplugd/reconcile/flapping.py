@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device
+from hotplugd.plan.about import ABOUT
 from hotplugd.plan.desired import wants
 from hotplugd.plan.identity import identity
 from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, Hold, HoldOff, plug_of
@@ -32,6 +33,8 @@ class Flapping:
         self._holdoff = HoldOff(most)
         # The last device of each subsystem, at places that are held off or soon will be.
         self._seen: dict[str, dict[str, Device]] = {}
+        # Why, as it was told, at places that are held off; bounded as those are.
+        self._told: dict[str, str] = {}
 
     def heard(self, syspath: str, now: float, *, plugged: bool) -> float:
         """See `waiting.Gate`."""
@@ -41,17 +44,20 @@ class Flapping:
         """See `waiting.Gate`."""
         plug = plug_of(device)
         hold = self._holdoff.plugged(plug, now)
+        if hold is None and (reason := self._told.pop(plug.place, "")):
+            self._log.info("problem.over", **{ABOUT: device}, reason=reason)
         if hold is None and not self._holdoff.is_near(plug.place):
             return now
         if plug.place not in self._seen and len(self._seen) >= _MOST_PLACES:
-            del self._seen[next(iter(self._seen))]
+            del self._seen[oldest := next(iter(self._seen))]
+            self._told.pop(oldest, None)
         self._seen.setdefault(plug.place, {})[device.subsystem] = device
         if hold is None:
             return now
-        for problem in self._problems(hold, now):
-            self._log.warning(
-                "device.problem", device=problem.device, rule=problem.rule, reason=problem.message
-            )
+        for each, rule in self._taken(hold):
+            reason = _message(each, hold, now)
+            self._log.warning("device.problem", **{ABOUT: each}, rule=rule, reason=reason)
+            self._told[plug.place] = reason
         return hold.until
 
     def gone(self, syspath: str) -> None:

@@ -174,8 +174,15 @@ class Symlinks:
         self._changed([task.path])
 
     def _failed(self, task: Task, reason: str, pause: float) -> None:
-        who = str(self._name)
-        self._ports.log.warning("link.problem", instance=who, path=task.path, reason=reason, retry_in=pause)
+        self._ports.log.warning(
+            "link.problem",
+            device=task.device,
+            rule=task.rule,
+            instance=str(self._name),
+            path=task.path,
+            reason=reason,
+            retry_in=pause,
+        )
 
 
 def _in_the_way(name: InstanceName, task: Task, node: Node) -> Problem:

@@ -162,7 +162,8 @@ class Worker:
         self._known.failed_starts.forget()
 
     def close(self) -> None:
-        """Try nothing again: there is no such instance any more, or another looks after it."""
+        """Try nothing again: there is no such instance, and nothing should be in it."""
+        self._known.log.close()
         self._set_alarm(NEVER)
 
     # --- what is known ----------------------------------------------------------------------------------

@@ -211,6 +211,22 @@ class TestProblems:
         await at(100)
         assert last(bench, "problem.over") == {"instance": "box", "reason": "no answer"}
 
+    @staticmethod
+    @in_virtual_time
+    async def test_one_of_an_instance_is_over_when_the_instance_is_no_more() -> None:
+        bench = Bench()
+        await bench.start()
+        fail(bench, Unreachable("no answer"), asking=True)
+        bench.change(BOX, running=False)
+        bench.reconciler.refresh(BOX)
+        await later(1)
+        assert bench.events("instance.problem")
+        recover(bench)
+        bench.instances.clear()
+        bench.reconciler.listed_instances([])
+        await later(60)
+        assert last(bench, "problem.over") == {"instance": "box", "reason": "no answer"}
+
 
 def test_a_hostile_model_is_cut() -> None:
     @in_virtual_time

@@ -101,3 +101,14 @@ def test_what_hangs_from_the_device_is_told_of_where_a_rule_takes_that() -> None
         if until <= 0:
             assert gate.plugged(again(tty, number), 0) <= 0
     assert [each.device for each in gate.problems(1)] == ["/dev/ttyUSB1"]
+
+
+def test_that_it_is_over_is_logged_once() -> None:
+    gate, logged = made()
+    one = console(1)
+    flap(gate, one)
+    for number in (900, 901):
+        gate.plugged(again(one, number), 500.0 + number)
+    assert [each["event"] for each in logged.entries] == ["device.problem", "problem.over"]
+    problem, over = logged.entries
+    assert over["reason"] == problem["reason"]
