@@ -70,8 +70,10 @@ def test_everything_of_ours_goes_at_once_and_the_rest_stays(
 
 @pytest.fixture
 def fresh() -> None:
-    """No server of an earlier test has left its lock, by which one would be taken for a second one."""
-    for each in Path(SLOTS).glob(".lock-*"):
+    """No server of an earlier test has left its lock, by which one would be taken for a second one, nor its
+    notes.
+    """
+    for each in Path(SLOTS).glob(".*"):
         with each.open("rb") as file, suppress(BlockingIOError):
             flock(file, LOCK_EX | LOCK_NB)
             each.unlink()

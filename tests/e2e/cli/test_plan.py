@@ -171,7 +171,8 @@ def test_problems_are_told_with_the_device_and_the_rule(console: Console, config
     made = configure(rule(console, "nobody", name="lost"))
     _, problems = planned(made)
     message = "there is no instance 'nobody' in project 'default'"
-    assert problems == [{"device": console.node, "rule": "lost", "message": message}]
+    unnamed = {"serial": "", "model": "", "port": ""}
+    assert problems == [{**unnamed, "device": console.node, "rule": "lost", "message": message}]
     assert made.ask("plan").stdout.splitlines() == [
         f"problem: {console.node}, rule lost: {message}",
         "nothing to change",
