@@ -188,7 +188,7 @@ def test_an_entry_by_a_way_that_nobody_can_look_up(
 ) -> None:
     land, running = world
     attached(land, console)
-    # What is required the server does not watch: it watches below /dev alone, and refuses the second way there.
+    # What is required the server does not watch: it watches below /dev alone, and refuses other ways there.
     put(land, "theirs", {"type": "unix-char", "source": way.format(console.node), "path": "/dev/way"})
     assert land.evil.look("/dev/way") == land.victim.look(console.node)
     eventually(said(running, "evil/c1 has an entry 'theirs'", "which may lead to any device"))
