@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -98,8 +98,9 @@ class Session:
         self._log = log
         self._dry_run = dry_run
         self._retry = Retry()
-        # Set while instances are to be listed again.
+        # Set while instances are to be listed again, and of which projects; None for all.
         self._unlisted = asyncio.Event()
+        self._due: set[str] | None = set()
         self._strangers = Pace(*_STRANGERS)
         self._listing = asyncio.Lock()
         self._unlisted_projects: list[Problem] = []
@@ -248,8 +249,10 @@ class Session:
             self.connected, self._since = True, asyncio.get_running_loop().time()
             self._log.info("server.connected", server=str(self.server))
             self._answered.set()
-        elif happened.name is None or self._are_too_many(happened.name):
-            self._unlisted.set()
+        elif happened.name is None:
+            self._list_soon(happened.project)
+        elif self._are_too_many(happened.name):
+            self._list_soon()
         elif happened.action == "instance-restarted":
             # It ran before and does again: nothing else tells of it.
             if self.reconciler.knows(happened.name):
@@ -287,7 +290,7 @@ class Session:
             await asyncio.sleep(_RESYNC)
             self._udev.refresh()
             self.reconciler.look_everywhere()
-            self._unlisted.set()
+            self._list_soon()
 
     async def _list_again(self) -> None:
         """List instances where several may have changed; what is heard of one does not wait for it."""
@@ -296,26 +299,35 @@ class Session:
             await self._unlisted.wait()
             await asyncio.sleep(max(pace.due - loop.time(), 0.0))
             self._unlisted.clear()
+            projects, self._due = self._due, set()
             start = loop.time()
             pace.done(start)
             try:
-                await self._list()
+                await self._list(projects or ())
                 retry.reset()
                 await asyncio.sleep(loop.time() - start)
             except ServerError as error:
                 pause, new = retry.failed(str(error), asyncio.get_running_loop().time(), *_PAUSES)
                 if new:
                     self._log.warning("server.away", reason=str(error), retry_in=pause)
-                self._unlisted.set()
+                self._list_soon()
                 await asyncio.sleep(pause)
 
-    async def _list(self) -> None:
+    def _list_soon(self, project: str = "") -> None:
+        """Have all instances listed again, or those of a project."""
+        if not project:
+            self._due = None
+        elif self._due is not None:
+            self._due.add(project)
+        self._unlisted.set()
+
+    async def _list(self, only: Collection[str] = ()) -> None:
         # One at a time: of what an older one says after a newer one each instance would be asked for.
         async with self._listing:
             asked = asyncio.get_running_loop().time()
-            found = await self._lxd.list()
+            found = await self._lxd.list(only)
             self._tell_unlisted(self._lxd.unlisted)
-            await self.reconciler.listed_instances(found, asked, self._lxd.unlisted)
+            await self.reconciler.listed_instances(found, asked, self._lxd.unlisted, only)
         if self._trims.due <= asked:
             self._trims.done(asked)
             _trim()
@@ -341,7 +353,7 @@ class Session:
         if problems:
             loop = asyncio.get_running_loop()
             pause, _ = self._unlisted_retry.failed("", loop.time(), *_UNLISTED_PAUSES)
-            self._again = loop.call_later(pause, self._unlisted.set)
+            self._again = loop.call_later(pause, self._list_soon)
         else:
             self._unlisted_retry.reset()
 

@@ -7,7 +7,7 @@ An event is a call (`device`, `listed_devices`, `refresh`, …) that changes wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -146,18 +146,25 @@ class Reconciler:
         }
 
     async def listed_instances(
-        self, instances: Iterable[Instance], asked: float = NEVER, unlisted: Container[str] = ()
+        self,
+        instances: Iterable[Instance],
+        asked: float = NEVER,
+        unlisted: Container[str] = (),
+        only: Collection[str] = (),
     ) -> None:
         """Take note of all instances there are, a few in each turn of the loop; the server answers.
 
         asked     when, in the loop's time, the server was asked: what was learned later is newer
         unlisted  the projects of which it could not tell
+        only      the projects that were listed; none for all
         """
         first = not self._inventory.instances_listed
         by_name = {instance.id: instance for instance in instances}
         noted = {*self._ports.entry_journal.names(), *self._ports.link_journal.names()}
         self._ownership.gather()
-        async for names in slices(dict.fromkeys((*by_name, *self._workers, *noted)), _SLICE):
+        known = dict.fromkeys((*by_name, *self._workers, *noted))
+        listed = [name for name in known if name.project in only] if only else known
+        async for names in slices(listed, _SLICE):
             for name in names:
                 if name.project in unlisted:
                     self._worker(name).unlisted()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -59,24 +59,26 @@ class Lxd:
         """The members of the cluster; none where the server is in no cluster."""
         return await self._call(self._api.members)
 
-    async def list(self) -> list[Instance]:
-        """All instances of all projects that we may see, but for those in `unlisted`.
+    async def list(self, only: Collection[str] = ()) -> list[Instance]:
+        """All instances of all projects that we may see, or of some, but for those in `unlisted`.
 
         Each project is listed by itself: what one has, or how slow that is, is not to keep the others from
-        being known. Raises Unreachable where none could be listed.
+        being known. Raises Unreachable where none of all could be listed.
+
+        only  the names of some projects; none for all
         """
         asked = next(self._turns)
-        projects = await self._call(self._api.projects)
+        projects = only or await self._call(self._api.projects)
+        scopes = [{"project": each} for each in projects]
         # Where there is one there may be another in a moment.
-        scopes = [{"project": each} for each in projects] if len(projects) > 1 else [{"all-projects": "true"}]
-        if self._connection.projects is not None:
-            scopes = [{"project": each} for each in projects]
+        if len(scopes) <= 1 and not only and self._connection.projects is None:
+            scopes = [{"all-projects": "true"}]
         turns = asyncio.Semaphore(_LISTINGS)
 
         async def one(scope: Mapping[str, str]) -> Sequence[tuple[Instance, bool]] | ServerError:
             try:
                 # One is not to keep the others waiting; where there is one alone it has all the time.
-                async with turns, asyncio.timeout(_LISTED_IN if len(scopes) > 1 else None):
+                async with turns, asyncio.timeout(_LISTED_IN if only or len(scopes) > 1 else None):
                     return await self._call(lambda: self._api.instances(scope, known))
             except TimeoutError:
                 return Unreachable(f"{self.address} has not told of all its instances in {_LISTED_IN:.0f} s")
@@ -88,9 +90,10 @@ class Lxd:
         known = dict(self._revisions)
         answers = await asyncio.gather(*map(one, scopes)) if len(scopes) != 1 else [await one(scopes[0])]
         failed = [each for each in answers if isinstance(each, ServerError)]
-        if failed and len(failed) == len(answers):
+        if failed and len(failed) == len(answers) and not only:
             raise failed[0]
-        self.unlisted = {
+        others = {each: why for each, why in self.unlisted.items() if only and each not in only}
+        self.unlisted = others | {
             scope["project"]: str(each)
             for scope, each in zip(scopes, answers, strict=True)
             if isinstance(each, ServerError)
@@ -106,7 +109,11 @@ class Lxd:
             elif instance.known and self._asked.get(instance.id, 0) < asked:
                 self._keep(instance.id, Revision(instance))
                 self._asked[instance.id] = asked
-        self._revisions |= {name: found for name, found in before.items() if name.project in self.unlisted}
+        self._revisions |= {
+            name: found
+            for name, found in before.items()
+            if name.project in self.unlisted or (only and name.project not in only)
+        }
         self._asked = {
             name: turn for name, turn in self._asked.items() if turn > asked or name in self._revisions
         }

@@ -57,12 +57,14 @@ class Lifecycle:
     name    None where it may be several: of a profile, which gives entries to all that use it, or a project
     reason     why it could not be started, where that is what happened
     operation  the server's id of the operation that should have started it
+    project    where name is None: the one in which the instances are, empty where they may be in any
     """
 
     action: str
     name: InstanceName | None
     reason: str = ""
     operation: str = ""
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +223,13 @@ def meaning(text: str) -> list[Lifecycle]:
         if event.get("type") == "operation":
             return _failed_start(metadata)
         action = str(metadata["action"])
-        if action.startswith(("profile-", "project-")):
+        if action.startswith("project-"):
             return [Lifecycle(action, None)]
         source = urlsplit(str(metadata["source"]))
+        if action.startswith("profile-"):
+            project = parse_qs(source.query).get("project", ["default"])[0]
+            # Instances of other projects may have the default project's.
+            return [Lifecycle(action, None, project="" if project == "default" else project)]
         kind, name = source.path.strip("/").split("/")[1:3]
         project = parse_qs(source.query).get("project", ["default"])[0]
         old = (metadata.get("context") or {}).get("old_name")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable
 
 import pytest
 import structlog
@@ -14,7 +14,7 @@ from hotplugd.app.session import Session
 from hotplugd.app.settings import Config
 from hotplugd.model.values import Instance, InstanceName
 from hotplugd.rules.ruleset import RuleSet
-from hotplugd.server.events import START_FAILED, Lifecycle
+from hotplugd.server.events import START_FAILED, Lifecycle, meaning
 
 _SOME = 100
 
@@ -69,7 +69,7 @@ def test_listings_have_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(session: Session) -> None:
         listed = 0
 
-        async def count() -> None:
+        async def count(_: Collection[str]) -> None:
             nonlocal listed
             listed += 1
             await session._happened(Lifecycle("profile-updated", None))
@@ -89,10 +89,12 @@ def test_listings_are_taken_in_one_after_the_other(monkeypatch: pytest.MonkeyPat
     async def work(session: Session) -> None:
         under_way, said, trims = 0, list[float](), 0
 
-        async def listed() -> list[Instance]:
+        async def listed(_: Collection[str]) -> list[Instance]:
             return []
 
-        async def taken(_: Iterable[Instance], asked: float, unlisted: Container[str]) -> None:
+        async def taken(
+            _: Iterable[Instance], asked: float, unlisted: Container[str], __: Collection[str]
+        ) -> None:
             nonlocal under_way
             assert under_way == 0
             assert unlisted == {}
@@ -115,5 +117,40 @@ def test_listings_are_taken_in_one_after_the_other(monkeypatch: pytest.MonkeyPat
         assert len(said) == 9
         # What a listing leaves behind is looked for now and then alone: that takes long.
         assert trims == 2
+
+    run(work)
+
+
+_PROFILE = '{{"type":"lifecycle","metadata":{{"action":"profile-updated","source":"/1.0/profiles/x{}"}}}}'
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        (["?project=evil"], {"evil"}),
+        (["?project=evil", "?project=evil2", "?project=evil"], {"evil", "evil2"}),
+        # Of the default project's, instances of others may have them.
+        ([""], set()),
+        (["?project=default"], set()),
+        (["?project=evil", "", "?project=evil"], set()),
+    ],
+)
+def test_a_profile_concerns_its_project_alone(
+    monkeypatch: pytest.MonkeyPatch, sources: list[str], expected: set[str]
+) -> None:
+    async def work(session: Session) -> None:
+        asked: list[set[str]] = []
+
+        async def note(only: Collection[str]) -> None:
+            asked.append(set(only))
+
+        monkeypatch.setattr(session, "_list", note)
+        for source in sources:
+            for happened in meaning(_PROFILE.format(source)):
+                await session._happened(happened)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await session._list_again()
+        assert asked == [expected]
 
     run(work)

@@ -211,3 +211,16 @@ def test_nor_is_one_that_concerns_all_instances(
         assert bench.verified() == {str(ONE): True}
 
     run()
+
+
+@in_virtual_time
+async def test_a_listing_of_one_project_says_nothing_of_others() -> None:
+    theirs = InstanceName("evil", "c1")
+    bench = Bench(box(), replace(box(name="c1"), id=theirs))
+    await bench.start(ONE)
+    await at(10)
+    await bench.reconciler.listed_instances([], now(), (), {"evil"})
+    await bench.reconciler.settled()
+    assert not bench.reconciler.knows(theirs)
+    assert bench.verified() == {str(ONE): True}
+    assert bench.told() == []
