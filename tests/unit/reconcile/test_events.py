@@ -223,7 +223,7 @@ class TestProblems:
         assert bench.events("instance.problem")
         recover(bench)
         bench.instances.clear()
-        bench.reconciler.listed_instances([])
+        await bench.reconciler.listed_instances([])
         await later(60)
         assert last(bench, "problem.over") == {"instance": "box", "reason": "no answer"}
 
