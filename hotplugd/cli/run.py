@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.cli.common import AS_ROOT, BAD_CONFIGURATION, fail, patiently, show, with_config
+from hotplugd.cli.common import AS_ROOT, BAD_CONFIGURATION, patiently, show, with_config
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -53,10 +53,9 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
         log = logger(form, verbose=verbose, buffer=events)
     except ImportError:
         raise click.UsageError("--log-format journal needs Python's systemd module") from None
-    # For programs everything is an event, from the first line on.
-    people = form == "console"
     found = patiently(partial(load, config))
-    if people:
+    # For programs everything is an event, from the first line on.
+    if form == "console":
         show(found.diagnostics)
     else:
         _tell(log, found)
@@ -69,8 +68,6 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
         return await Daemon(config, found, log, dry_run=dry_run, events=events).run()
 
     def failed(reason: str) -> SystemExit:
-        if people:
-            return fail(reason)
         log.critical("failed", reason=reason)
         return SystemExit(1)
 

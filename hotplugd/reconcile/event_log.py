@@ -111,11 +111,6 @@ class EventLog:
         else:
             self._log.warning("device.left-behind", **fields)
 
-    def close(self) -> None:
-        """The instance is no more: nor are its problems."""
-        self.problems((), tuple)
-        self.still(tuple)
-
     def asks(self) -> None:
         """The server is asked how the instance is."""
         self._log.debug("instance.asked", instance=self._instance)

@@ -162,8 +162,7 @@ class Worker:
         self._known.failed_starts.forget()
 
     def close(self) -> None:
-        """Try nothing again: there is no such instance, and nothing should be in it."""
-        self._known.log.close()
+        """Try nothing again."""
         self._set_alarm(NEVER)
 
     # --- what is known ----------------------------------------------------------------------------------
