@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd.app import systemd
+from hotplugd.app import event_stream
 from hotplugd.container import inject_helper, root, uevent_message
 from hotplugd.host import device_reader, properties, sysfs
 from hotplugd.model import entry, nic_snapshot
@@ -101,7 +101,7 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "an error's text is taken for one": ("answers", client, "_said", str),
     "any property is told": ("uevents", uevent_message, "_is_fit", _always),
     "any path is remembered": ("plans", nic_snapshot, "_is_a_path", _always),
-    "a log's fields are logged as they are": ("log", systemd, "plain", _same),
+    "a log's fields are logged as they are": ("log", event_stream, "plain", _same),
     "the host's own namespace is spoken into": ("injections", inject_helper, "_inject", lambda *_: None),
     "any number is a user's": ("users", root, "_LARGEST_ID", 1 << 40),
 }
