@@ -80,7 +80,8 @@ def test_a_device_that_flaps_is_held_off_and_said_and_is_there_once_it_is_calm(
         assert "held off until it was not plugged in for 15 s" in problem
         assert _lines(running, flapping) == said, "something is logged with each flap"
         assert bad.look(flapping.node) is None
-    assert said <= 2 * _FREE + 5
+    # Seen, asked for, added and seen inside; then gone and taken out.
+    assert said <= 6 * _FREE + 5
     flapping.plug()
     for words in (["explain", flapping.node], ["plan"]):
         (held,) = json.loads(running.ask(*words, "--json").stdout)["holds"]

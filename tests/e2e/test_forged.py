@@ -11,6 +11,7 @@ from hotplugd.model.entry import MARK_INSTANCE, MARK_LINKS, MARK_SEEN, MARK_SLOT
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.kernel import Console, Veth
+from tests.support.lab.patience import patiently
 from tests.support.lab.wait import eventually
 from tests.support.phones.containers import once_it_is_free
 
@@ -61,7 +62,8 @@ def test_they_end_nothing_and_are_taken_out(
     eventually(lambda: container.look(console.node))
     veth.plug()
     marks = {MARK_VERSION: "1", MARK_INSTANCE: f"default/{container}"}
-    container.patch({"devices": {NAME: {**forged(veth.name), **marks}}})
+    # The server refuses it while the daemon puts the interface in.
+    patiently(lambda: container.patch({"devices": {NAME: {**forged(veth.name), **marks}}}))
     console.unplug()
     eventually(lambda: container.look(console.node) is None)
     once_it_is_free(container.stop)

@@ -157,7 +157,7 @@ def test_one_that_is_pulled_while_it_is_inside_is_a_problem_with_a_remedy_and_no
     eventually(lambda: verified(running) == [True])
     veth.unplug()
     take(running, nothing(veth))
-    eventually(lambda: "stop the instance" in str(running.status()["problems"]))
+    eventually(lambda: f"stop {container} by force" in str(running.status()["problems"]))
     said = running.log()
     steadily(lambda: running.log() == said, 3)
     container.stop()

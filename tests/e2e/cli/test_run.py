@@ -202,7 +202,7 @@ class TestTwo:
         second = configure(rules(console, "c1"))
         start = time.monotonic()
         done = second.ask(*words)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 15
         assert (done.returncode, done.stdout) == (1, "")
         assert events(done.stderr)[-1]["reason"] == (
             f"another hotplugd on this host looks after {_server_of(first)} already; "
