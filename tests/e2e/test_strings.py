@@ -206,10 +206,12 @@ def test_the_log_is_one_event_a_line(scene: Scene) -> None:
         if line in doubts:
             continue
         event = json.loads(line)
-        assert event["event"] in {*MESSAGE_IDS, "leave-alone.written", "reload.warning", "slot.swept"}
+        others = {"config.warning", "leave-alone.written", "reload.warning", "slot.swept"}
+        assert event["event"] in {*MESSAGE_IDS, *others}
         for value in event.values():
             can_be_shown(str(value))
-        told[event.get("device")] = unescaped(event.get("reason", ""))
+        if event["event"] == "device.problem":
+            told[event.get("device")] = unescaped(event["reason"])
     for (_, name), each in scene.plugged.items():
         assert each in scene.inside or TEXTS[name][:40] in told[each.node]
 
