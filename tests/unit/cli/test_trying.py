@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,35 @@ class TestRecorded:
         done = run("check", "--devices", file, "--config", config)
         assert done.exit_code == 1
         assert said in done.stderr
+
+    @pytest.mark.parametrize("number", ["1e999", "[]"])
+    def test_a_number_that_no_device_has_is_damage(self, config: Path, file: Path, number: str) -> None:
+        file.write_text(file.read_text().replace("189", number))
+        done = run("check", "--devices", file, "--config", config)
+        assert done.exit_code == 1
+        assert "is no record of devices: it is damaged" in done.stderr
+
+
+class TestRecord:
+    def test_what_is_no_file_stays_what_it_is(self, config: Path, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)  # all of the record has room
+        done = run("record", pipe, "--config", config)
+        assert done.exit_code == 0
+        assert pipe.is_fifo()
+        assert os.read(reader, 1 << 20).startswith(b"{")
+        os.close(reader)
+
+    def test_a_link_stays_and_its_file_is_written(self, config: Path, tmp_path: Path) -> None:
+        link = tmp_path / "link"
+        link.symlink_to("farm.json")
+        assert run("record", link, "--config", config).exit_code == 0
+        assert link.is_symlink()
+        assert json.loads((tmp_path / "farm.json").read_text())["format"] == 1
+
+    def test_an_empty_name_is_wrong_usage(self, config: Path) -> None:
+        done = run("record", "", "--config", config)
+        assert done.exit_code == 2
+        assert "expected a file's name, or - for standard output" in done.stderr
