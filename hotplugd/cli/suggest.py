@@ -49,8 +49,11 @@ def _suggest_hubs(config: Path, *, as_json: bool) -> None:
 def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None:
     from hotplugd.host.present import listed
     from hotplugd.rulefile.suggestion import suggestions, taken_too
+    from hotplugd.rulefile.validate import instance
 
     found, _ = in_force(config)
+    if (wrong := instance(to, found.rules.keys)) is not None:
+        raise click.BadParameter(f"{wrong.message}; {wrong.hint}".removesuffix("; "), param_hint="--to")
     devices, unsettled = listed(found.rules.attrs)
     one = find(device, devices, unsettled, found)
     offers = suggestions(one, devices, to)

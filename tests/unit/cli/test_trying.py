@@ -180,3 +180,11 @@ class TestRecord:
         done = run("record", "", "--config", config)
         assert done.exit_code == 2
         assert "expected a file's name, or - for standard output" in done.stderr
+
+
+class TestSuggest:
+    @pytest.mark.parametrize("to", ["a_b", "", "ci-{serail}", "default/ci"])
+    def test_a_name_that_no_instance_can_have_is_told(self, config: Path, to: str) -> None:
+        done = run("suggest", "null", "--to", to, "--config", config)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "Invalid value for --to: " in done.stderr
