@@ -1,7 +1,7 @@
 """The command line: one file a command, imported only when it is called.
 
-Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status` 3 where no daemon runs; `run` 78 where the
-rules or the configuration have errors.
+Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status` and `reload` 3 where no daemon runs; `run` 78
+where the rules or the configuration have errors; `health` has its own.
 """
 
 from __future__ import annotations

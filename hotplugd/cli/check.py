@@ -31,6 +31,7 @@ from hotplugd.rulefile.discover import others_in, whole
 from hotplugd.rulefile.load import load
 
 if TYPE_CHECKING:
+    from hotplugd.app.command_json import CheckDevicesJson, CheckJson
     from hotplugd.app.tried import TriedJson
     from hotplugd.rules.ruleset import RuleSet
 
@@ -80,10 +81,13 @@ def command(
     devices = _tried(record, loaded.rules) if record is not None and not errors else []
     wrong_there = strict and any(each["problems"] for each in devices)
     if as_json:
-        rules = [] if errors else [each.name for each in loaded.rules.rules]
-        named = [each.name for each in hubs]
-        document = {"rules": rules, "hubs": named, "diagnostics": [each.as_json() for each in diagnostics]}
-        print_json({**document, "devices": devices} if record is not None else document)
+        document: CheckJson = {
+            "rules": [] if errors else [each.name for each in loaded.rules.rules],
+            "hubs": [each.name for each in hubs],
+            "diagnostics": [each.as_json() for each in diagnostics],
+        }
+        with_devices: CheckDevicesJson = {**document, "devices": devices}
+        print_json(with_devices if record is not None else document)
     else:
         show(told)
         _show_devices(devices)
