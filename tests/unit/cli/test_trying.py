@@ -102,6 +102,22 @@ class TestAs:
         (problem,) = json.loads(done.stdout)["problems"]
         assert problem["message"].startswith("'1-4' is no legal instance name")
 
+    @pytest.mark.parametrize(
+        ("values", "said"),
+        [
+            ("location=shelf-1/4", "it follows from the place: write port and path"),
+            ("property=x", "unknown key 'property'; a name belongs to it: property.ID_MODEL"),
+            ("attr.=x", "unknown key 'attr.'; a name belongs to it: property.ID_MODEL"),
+            ("port=4.2", "no device can have '4.2' as its port; written as bus-port"),
+            ("subsystem=tty port=x", "no device can have 'x' as its port; written as bus-port"),
+            ("kernel=ttyUSB0", "no USB device is called 'ttyUSB0'; that is its port, such as 1-4.2"),
+        ],
+    )
+    def test_what_no_device_can_have_is_told(self, config: Path, values: str, said: str) -> None:
+        done = run("explain", "--as", values, "--config", config)
+        assert done.exit_code == 2
+        assert said in done.stderr
+
     def test_either_a_device_or_values_are_expected(self, config: Path) -> None:
         for words in ([], ["1-1", "--as", "serial=A"], ["--as", "serail=A"], ["--as", ""]):
             done = run("explain", *words, "--config", config)
