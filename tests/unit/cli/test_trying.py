@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,7 @@ class TestAs:
         for words in ([], ["1-1", "--as", "serial=A"], ["--as", "serail=A"], ["--as", ""]):
             done = run("explain", *words, "--config", config)
             assert done.exit_code == 2
+            assert ("not both" in done.stderr) == (len(words) == 3)
         assert "did you mean 'serial'?" in run("explain", "--as", "serail=A", "--config", config).stderr
 
 
@@ -171,6 +174,30 @@ class TestRecorded:
         done = run("check", "--devices", file, "--config", config)
         assert done.exit_code == 1
         assert "is no record of devices: it is damaged" in done.stderr
+
+
+class TestDevices:
+    def test_a_rule_that_is_none_is_told(self, config: Path) -> None:
+        done = run("devices", "--rule", "phones", "--config", config)
+        assert (done.exit_code, done.stdout.splitlines()[0]) == (
+            0,
+            "no rule is called 'phones'; did you mean 'phone'?",
+        )
+
+    def test_where_none_is_meant_that_is_said(self, config: Path) -> None:
+        for words in (["--rule", "phone"], ["--instance", "none"]):
+            assert run("devices", *words, "--config", config).stdout.startswith("no such device is there\n")
+        assert json.loads(run("devices", "--rule", "none", "--json", "--config", config).stdout) == []
+
+
+class TestFull:
+    @pytest.mark.parametrize("words", [["devices", "--all"], ["record", "-"], ["devices", "--json", "--all"]])
+    def test_a_full_disk_is_told(self, config: Path, words: list[str]) -> None:
+        program = [sys.executable, "-m", "hotplugd", *words, "--config", str(config)]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        said = "hotplugd: standard output cannot be written: No space left on device\n"
+        assert (done.returncode, done.stderr) == (1, said)
 
 
 class TestRecord:
