@@ -35,7 +35,9 @@ def test_the_first_takes_the_device_and_nothing_else(device: Device) -> None:
 def test_a_phone_goes_by_its_serial_number_and_else_by_its_place() -> None:
     first, *others = suggestions(PIXEL, FLEET, "runner-1")
     assert first.rule == (
-        '  - name: pixel-8-r5c001\n    match: {vendor_id: "18d1", serial: R5C001}\n    attach: {to: runner-1}\n'
+        "  - name: pixel-8-r5c001\n"
+        '    match: {vendor_id: "18d1", serial: R5C001}\n'
+        "    attach: {to: runner-1}\n"
     )
     assert first.why == "its serial number, wherever it is plugged in"
     assert [dict(each.match).keys() for each in others] == [{"id", "path"}, {"path"}, {"id"}]
