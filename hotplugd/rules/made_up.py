@@ -66,7 +66,8 @@ class MadeUpError(ValueError):
 
 
 def values_of(text: str) -> dict[str, tuple[str, ...]]:
-    """The values in `id=18d1:4ee7 serial=X property.ID_MODEL="Pixel 8"`; a key that comes twice has both.
+    """The values in `id=18d1:4ee7 serial=X property.ID_MODEL="Pixel 8"`; `interface` may come
+    several times.
 
     Raises MadeUpError.
     """
@@ -92,8 +93,10 @@ def made_up(values: Values, parent: Device | None = None, name: str = "it") -> D
     parent  the device above it, or above the USB device that it hangs from
     name    part of its path in sysfs, which tells several apart
     """
-    for key in values:
+    for key, texts in values.items():
         _see_known(key)
+        if len(texts) > 1 and key != INTERFACE.name:
+            raise MadeUpError(f"several values of '{quoted(key)}'", "a device has one of it", key)
     first = {key: texts[0] for key, texts in values.items() if texts}
     subsystem = first.get(SUBSYSTEM.name, "usb")
     devtype = first.get(DEVTYPE.name, "usb_device" if subsystem == "usb" else "")
