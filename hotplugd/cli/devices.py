@@ -76,7 +76,7 @@ def command(
         head, *rows = columns(((each.device, each.rule) for each in shown), found.rules.keys)
         where = ["instance", *(_where(each) for each in shown)]
         table(*_with_column(head, rows, where))
-    if not chosen:
+    if not chosen and (rule is not None or instance is not None or unmatched or problems):
         say(_why_none(rule, [each.name for each in found.rules.rules]))
     if len(chosen) > len(shown):
         hidden = counted(len(chosen) - len(shown), "virtual or PCI device")

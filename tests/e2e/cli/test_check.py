@@ -24,8 +24,8 @@ _GOOD = "rules:\n  - {name: phones, match: {vendor_id: 18d1}, attach: {to: c1}}\
 _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'}}\n"
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
 _COMMANDS = (
-    "run", "check", "devices", "plan", "explain", "topology", "suggest", "status", "health", "reload", "test",
-    "record", "detach", "help",
+    "run", "check", "devices", "plan", "explain", "topology", "suggest", "status", "monitor", "history",
+    "health", "reload", "test", "record", "detach", "help",
 )  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 
