@@ -15,7 +15,7 @@ from typing import Final, is_typeddict
 import click
 
 from hotplugd import cli
-from hotplugd.app import cluster_json, documents, naming, reports, topology, tried
+from hotplugd.app import cluster_json, command_json, documents, naming, reports, topology, tried
 from hotplugd.app.event_documents import FIELDS
 from hotplugd.app.systemd import MESSAGE_IDS
 
@@ -35,7 +35,9 @@ def json_page() -> str:
         "",
         "All commands but `run`, `record`, `detach` and `help` take `--json`. The keys stay: later versions",
         "add some, and rename or remove none. `list[X]` is an array; `X | None` may be null. `monitor` and",
-        "`history` print one object a line, with the fields of [events](log-events.md).",
+        "`history` print one object a line, with the fields of [events](log-events.md). A command that",
+        "cannot do its work prints nothing on standard output, and says why on standard error; its exit code",
+        "is not 0.",
     ]
     for name, kind in _types().items():
         if is_typeddict(kind):
@@ -45,7 +47,7 @@ def json_page() -> str:
 
 
 def _types() -> Mapping[str, type]:
-    modules = (naming, documents, cluster_json, reports, topology, tried)
+    modules = (naming, documents, cluster_json, reports, topology, tried, command_json)
     found = (item for module in modules for item in vars(module).items())
     return {name: kind for name, kind in found if isinstance(kind, type)}
 
@@ -107,9 +109,10 @@ def commands_page() -> str:
         "",
         _MADE,
         "",
-        "Exit codes: 0 fine; 1 when `check` finds errors, `status` or `run --once` finds problems, or a",
-        "command cannot do its work; 2 wrong usage; 3 when `status` finds no daemon; 78 when `run` finds",
-        "errors in rules or configuration. Every command takes `-h` and `--help`.",
+        "Exit codes: 0 fine; 1 when `check` finds errors, a test fails, `status` or `run --once` finds",
+        "problems, or a command cannot do its work; 2 wrong usage; 3 when `status` or `reload` finds no",
+        "daemon; 78 when `run` finds errors in rules or configuration. `health` has its own. Every command",
+        "takes `-h` and `--help`.",
     ]
     group = cli.main
     context = click.Context(group, info_name="hotplugd")

@@ -67,7 +67,7 @@ def recorded(text: str) -> list[Device]:
         every = {**{str(each["syspath"]): each for each in document["above"]}, **own}
         made: dict[str, Device] = {}
         return [_read(path, every, made, 0) for path in own]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NoRecord(f"it is damaged: {type(error).__name__} {quoted(str(error))}") from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hotplugd.app.topology import SocketJson, TopologyJson
@@ -22,10 +22,14 @@ def hubs_section(found: TopologyJson) -> str:
     """The section as YAML, or empty where no hub is plugged in. Ends in a newline.
 
     Hubs and ports that have a name keep it. A hub in a port of another is part of it where it cannot be
-    unplugged, or says the same vendor and product: so are those with seven ports made.
+    unplugged, or says the same vendor and product: so are those with seven ports made; or where the name of
+    one hub is that of ports of both. Of several that have one name all the same the first keeps it.
     """
     boxes = [box for each in found["controllers"] for box in _boxes(each["sockets"]) if _has_place(box)]
-    names = [_name_of(box) for box in boxes]
+    names: list[str] = []
+    for box in boxes:
+        known = _name_of(box)
+        names.append(known if known not in names else "")
     lines: list[str] = []
     number = 0
     for box, known in zip(boxes, names, strict=True):
@@ -57,7 +61,20 @@ def _ports(hub: SocketJson, before: str) -> Iterator[tuple[str, SocketJson]]:
 
 def _is_part(inner: SocketJson, outer: SocketJson) -> bool:
     own, other = ({each["id"] for each in hub["devices"] if each["ports"]} for hub in (inner, outer))
-    return any(each["fixed"] for each in inner["devices"]) or not (own - {""}).isdisjoint(other)
+    if any(each["fixed"] for each in inner["devices"]) or not (own - {""}).isdisjoint(other):
+        return True
+    beside = _hub_names(each for each in outer["sockets"] if each is not inner)
+    return not _hub_names(inner["sockets"]).isdisjoint(beside)
+
+
+def _hub_names(sockets: Iterable[SocketJson]) -> frozenset[str]:
+    """The hubs by whose names sockets, and those of hubs in them, are called."""
+    found = ({_hub_of(each)} | _hub_names(each["sockets"]) for each in sockets)
+    return frozenset().union(*found) - {""}
+
+
+def _hub_of(port: SocketJson) -> str:
+    return port["location"].partition("/")[0]
 
 
 def _has_place(box: _Box) -> bool:
@@ -66,7 +83,7 @@ def _has_place(box: _Box) -> bool:
 
 
 def _name_of(box: _Box) -> str:
-    return next((port["location"].partition("/")[0] for _, port in box.ports if port["location"]), "")
+    return next((_hub_of(port) for _, port in box.ports if port["location"]), "")
 
 
 def _lines(name: str, box: _Box) -> Iterator[str]:
@@ -79,7 +96,8 @@ def _lines(name: str, box: _Box) -> Iterator[str]:
         place = f"serial: {json.dumps(one['serial'])}"
     yield f"  {name}:"
     yield f"    {place}"
-    labels = [port["location"].partition("/")[2] for _, port in box.ports]
+    known = _name_of(box)
+    labels = [port["location"].partition("/")[2] if _hub_of(port) == known else "" for _, port in box.ports]
     free = (str(number) for number in range(1, 2 * len(labels) + 1) if str(number) not in labels)
     pairs = [f'{label or next(free)}: "{below}"' for label, (below, _) in zip(labels, box.ports, strict=True)]
     yield f"    ports: {{{', '.join(pairs)}}}"

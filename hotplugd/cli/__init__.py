@@ -1,11 +1,12 @@
 """The command line: one file a command, imported only when it is called.
 
-Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status` 3 where no daemon runs; `run` 78 where the
-rules or the configuration have errors.
+Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status` and `reload` 3 where no daemon runs; `run` 78
+where the rules or the configuration have errors; `health` has its own.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib
 from difflib import get_close_matches
 from typing import Final
@@ -33,6 +34,8 @@ _COMMANDS: Final = {
     "detach": "Take everything of ours out of every instance.",
     "help": "Show what a command does, and its options.",
 }
+# What standard output says that leads to a file. A pipe that nobody reads is click's matter.
+_CANNOT_WRITE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Nobody types these.
 _HIDDEN: Final = ("inject", "roots", "seal", "udevrules")
 
@@ -66,6 +69,15 @@ class _Lazy(click.Group):
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             ctx.fail(unknown(args[0]))
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in _CANNOT_WRITE or ctx.invoked_subcommand in ("run", *_HIDDEN):
+                raise
+            click.echo(f"hotplugd: standard output cannot be written: {error.strerror}", err=True)
+            raise SystemExit(1) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx

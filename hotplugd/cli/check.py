@@ -27,10 +27,11 @@ from hotplugd.host.sysfs import subsystems, usb_controllers, usb_hubs
 from hotplugd.model.text import counted, plain, quoted
 from hotplugd.rulefile.bus_numbers import usb3_halves
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.discover import others_in
+from hotplugd.rulefile.discover import others_in, whole
 from hotplugd.rulefile.load import load
 
 if TYPE_CHECKING:
+    from hotplugd.app.command_json import CheckDevicesJson, CheckJson
     from hotplugd.app.tried import TriedJson
     from hotplugd.rules.ruleset import RuleSet
 
@@ -69,19 +70,26 @@ def command(
     diagnostics = (*wrong, *configuration.traced(found, loaded.diagnostics))
     if strict:
         diagnostics = tuple(replace(each, severity="error") for each in diagnostics)
-    if not loaded.rules.rules and not diagnostics:
-        click.echo(f"{'error' if strict else 'warning'}: {_nothing_in(paths)}", err=True)
     hubs = loaded.rules.hubs.hubs
+    told = diagnostics
+    # A file may have hubs alone.
+    if not loaded.rules.rules and not hubs and not diagnostics:
+        nothing = replace(_nothing_in(paths), severity="error" if strict else "warning")
+        click.echo(f"{nothing.severity}: {nothing.message}", err=True)
+        diagnostics = (nothing,)
     errors = sum(each.severity == "error" for each in diagnostics)
     devices = _tried(record, loaded.rules) if record is not None and not errors else []
     wrong_there = strict and any(each["problems"] for each in devices)
     if as_json:
-        rules = [] if errors else [each.name for each in loaded.rules.rules]
-        named = [each.name for each in hubs]
-        document = {"rules": rules, "hubs": named, "diagnostics": [each.as_json() for each in diagnostics]}
-        print_json({**document, "devices": devices} if record is not None else document)
+        document: CheckJson = {
+            "rules": [] if errors else [each.name for each in loaded.rules.rules],
+            "hubs": [each.name for each in hubs],
+            "diagnostics": [each.as_json() for each in diagnostics],
+        }
+        with_devices: CheckDevicesJson = {**document, "devices": devices}
+        print_json(with_devices if record is not None else document)
     else:
-        show(diagnostics)
+        show(told)
         _show_devices(devices)
         warnings = len(diagnostics) - errors
         counts = [counted(errors, "error")] if errors else []
@@ -91,7 +99,7 @@ def command(
         if hubs:
             total += f", {counted(len(hubs), 'hub')}"
         click.echo(summary if errors else f"{total}, {summary}", err=bool(errors))
-    raise SystemExit(1 if errors or wrong_there or (strict and not loaded.rules.rules) else 0)
+    raise SystemExit(1 if errors or wrong_there else 0)
 
 
 def _tried(file: Path, rules: RuleSet) -> list[TriedJson]:
@@ -132,11 +140,11 @@ def _show_devices(devices: Sequence[TriedJson]) -> None:
         say(f"no rule takes {len(devices) - len(taken)} of {counted(len(devices), 'device')}")
 
 
-def _nothing_in(paths: Sequence[Path]) -> str:
+def _nothing_in(paths: Sequence[Path]) -> Diagnostic:
     """That there is no rule, and which files are not read since they are called otherwise."""
     ignored = [each.name for path in paths for each in others_in(path)]
     where = plain(", ".join(map(str, paths)))
     if not ignored:
-        return f"no rules in {where}"
+        return whole(where, f"no rules in {where}")
     shown = ", ".join(map(quoted, ignored[:_MOST])) + (", …" if len(ignored) > _MOST else "")
-    return f"no *.yaml or *.yml with rules in {where}; ignored: {shown}"
+    return whole(where, f"no *.yaml or *.yml with rules in {where}; ignored: {shown}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from hotplugd.cli.common import ask_daemon, in_force, print_json, say, table, with_config, with_json
-from hotplugd.model.text import counted, natural
+from hotplugd.model.text import counted, natural, quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.fates import Fates, seen_fates
 from hotplugd.rules.keys import MatchKey
@@ -75,10 +76,21 @@ def command(
         head, *rows = columns(((each.device, each.rule) for each in shown), found.rules.keys)
         where = ["instance", *(_where(each) for each in shown)]
         table(*_with_column(head, rows, where))
+    if not chosen and (rule is not None or instance is not None or unmatched or problems):
+        say(_why_none(rule, [each.name for each in found.rules.rules]))
     if len(chosen) > len(shown):
         hidden = counted(len(chosen) - len(shown), "virtual or PCI device")
         say(f"not shown: {hidden}; --all shows them too")
     _tell_unsettled(unsettled)
+
+
+def _why_none(rule: str | None, rules: list[str]) -> str:
+    """That no device is meant. rule: whose devices were asked for."""
+    if rule is None or rule in rules:
+        return "no such device is there"
+    close = get_close_matches(rule, rules, 1)
+    hint = f"; did you mean '{close[0]}'?" if close else "; `hotplugd status --rules` lists them"
+    return f"no rule is called '{quoted(rule)}'{hint}"
 
 
 def columns(devices: Iterable[tuple[Device, Rule | None]], keys: Iterable[MatchKey]) -> list[list[str]]:

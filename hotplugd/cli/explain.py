@@ -51,7 +51,8 @@ def command(device: str | None, as_text: str | None, config: Path, *, as_json: b
     these values.
     """
     if (device is None) == (as_text is None):
-        raise click.UsageError("expected DEVICE, or --as with the values of one")
+        both = "" if device is None else ", not both"
+        raise click.UsageError(f"expected DEVICE, or --as with the values of one{both}")
     found, by = in_force(config)
     if as_text is not None:
         document = _made_up(as_text, found.rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +24,9 @@ from hotplugd.cli.common import (
     with_json,
 )
 from hotplugd.model.text import natural
+
+if TYPE_CHECKING:
+    from hotplugd.app.command_json import PlanJson
 
 
 @click.command()
@@ -54,7 +58,8 @@ def command(config: Path, *, as_json: bool) -> None:
     holds = status["holds"] if status is not None else []
     told = [change_json(each, known) for each in changes]
     if as_json:
-        print_json({"changes": told, "holds": holds, "problems": problems, "by": by})
+        document: PlanJson = {"changes": told, "holds": holds, "problems": problems, "by": by}
+        print_json(document)
         return
     show_problems(problems)
     show_holds(holds)

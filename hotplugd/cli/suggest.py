@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hotplugd.cli.common import fail, in_force, print_json, say, with_config, with_json
 from hotplugd.cli.which import find
 from hotplugd.model.text import plain
+
+if TYPE_CHECKING:
+    from hotplugd.app.command_json import SuggestHubsJson, SuggestionJson, SuggestJson
 
 _HUBS = "hubs"
 
@@ -41,7 +45,8 @@ def _suggest_hubs(config: Path, *, as_json: bool) -> None:
     if not text:
         raise fail("no USB hub is plugged in; `hotplugd topology` shows what there is")
     if as_json:
-        print_json({"hubs": text})
+        section: SuggestHubsJson = {"hubs": text}
+        print_json(section)
     else:
         click.echo(text, nl=False)
 
@@ -49,24 +54,28 @@ def _suggest_hubs(config: Path, *, as_json: bool) -> None:
 def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None:
     from hotplugd.host.present import listed
     from hotplugd.rulefile.suggestion import suggestions, taken_too
+    from hotplugd.rulefile.validate import instance
 
     found, _ = in_force(config)
+    if (wrong := instance(to, found.rules.keys)) is not None:
+        raise click.BadParameter(f"{wrong.message}; {wrong.hint}".removesuffix("; "), param_hint="--to")
     devices, unsettled = listed(found.rules.attrs)
     one = find(device, devices, unsettled, found)
     offers = suggestions(one, devices, to)
     earlier = found.rules.decide(one)
     now = earlier.rule.name if earlier is not None else None
     if as_json:
-        offered = [
+        offered: list[SuggestionJson] = [
             {
-                "match": dict(each.match),
+                "match": {key: [*values] for key, values in each.match},
                 "why": each.why,
                 "others": [*map(str, each.others)],
                 "rule": each.rule,
             }
             for each in offers
         ]
-        print_json({"device": str(one), "rule": now, "suggestions": offered})
+        document: SuggestJson = {"device": str(one), "rule": now, "suggestions": offered}
+        print_json(document)
         return
     if now is not None:
         say(f"# Rule '{plain(now)}' takes it now; the first rule that matches decides: put this one before.")

@@ -17,6 +17,7 @@ from hotplugd.rulefile.discover import not_utf8, read
 from hotplugd.rulefile.load import load
 
 if TYPE_CHECKING:
+    from hotplugd.app.command_json import TestsJson
     from hotplugd.rulefile.cases import Case
 
 
@@ -53,8 +54,11 @@ def command(files: tuple[Path, ...], rules: tuple[Path, ...], config: Path, *, a
     failed = [] if told else [each for case in cases if (each := failure(case, loaded.rules)) is not None]
     told += failed
     if as_json:
-        tests = [{"name": case.name, "file": case.source.file} for case in cases]
-        print_json({"tests": tests, "diagnostics": [each.as_json() for each in told]})
+        document: TestsJson = {
+            "tests": [{"name": case.name, "file": case.source.file} for case in cases],
+            "diagnostics": [each.as_json() for each in told],
+        }
+        print_json(document)
     else:
         show(told)
         if not told:

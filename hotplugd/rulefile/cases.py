@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 
 from hotplugd.model.text import quoted
@@ -75,15 +76,17 @@ def failure(case: Case, rules: RuleSet) -> Diagnostic | None:
     found = wants(rules, case.device)
     names = tuple(sorted(str(want.instance) for want in found.wants))
     taken = found.rule.name if found.rule is not None else None
-    by = f" by rule '{taken}'" if taken is not None else ", for no rule takes it"
+    by = f" by {_rule(taken)}" if taken is not None else ", for no rule takes it"
     why = "".join(f"; {each.message}" for each in found.problems)
     message = hint = ""
     if case.to is not None and names != case.to:
         message = f"goes {_places(names)}{by}{why}; it must go {_places(case.to)}"
         hint = _why_not(case, rules, taken)
     elif case.rule is not None and case.rule != taken:
-        message = f"is taken{by}; it must be by rule '{quoted(case.rule)}'"
+        message = f"is taken by {_rule(taken)}; it must be by rule '{quoted(case.rule)}'"
         hint = _why_not(case, rules, taken)
+    elif case.path is not None and not found.wants:
+        message = f"goes nowhere{by}{why}; it must be at {quoted(case.path)}"
     elif case.path is not None and any(want.target != case.path for want in found.wants):
         message = f"is at {quoted(found.wants[0].target)} inside; it must be at {quoted(case.path)}"
     if not message:
@@ -95,8 +98,16 @@ def _places(names: tuple[str, ...]) -> str:
     return f"to {', '.join(names)}" if names else "nowhere"
 
 
+def _rule(taken: str | None) -> str:
+    return f"rule '{taken}'" if taken is not None else "no rule"
+
+
 def _why_not(case: Case, rules: RuleSet, taken: str | None) -> str:
     """What the device lacks for the rule that should take it; empty where that is not known."""
+    names = [each.name for each in rules.rules]
+    if case.rule is not None and case.rule not in names:
+        close = get_close_matches(case.rule, names, 1)
+        return f"there is no such rule; did you mean '{close[0]}'?" if close else "there is no such rule"
     for verdict in rules.explain(case.device):
         goes = verdict.rule.attach.to if verdict.rule.attach is not None else ()
         meant = verdict.rule.name == case.rule if case.rule is not None else set(case.to or ()) & set(goes)
@@ -126,7 +137,10 @@ class _Reader(Decoder):
         rule = self.text(fields["rule"]) if "rule" in fields else None
         path = self.text(fields["path"]) if "path" in fields else None
         device = self._device(fields["device"].value) if "device" in fields else None
-        if "to" in fields and "nowhere" in fields:
+        if "nowhere" in fields and self.flag(fields["nowhere"]) is False:
+            hint = "leave `nowhere` out, or write `nowhere: true`"
+            self.error(fields["nowhere"].value.span, "`nowhere: false` says nothing", hint)
+        elif "to" in fields and "nowhere" in fields:
             self.error(fields["nowhere"].name.span, "a test has either `to` or `nowhere`", "take one out")
         elif len(self.diagnostics) == before and not {"to", "nowhere", "rule"} & fields.keys():
             hint = "write `to: runner-1`, `nowhere: true`, or `rule` with a rule's name"

@@ -13,7 +13,7 @@ from hotplugd.model.values import Device
 from hotplugd.plan.identity import hardware, model
 from hotplugd.rulefile.bus_numbers import lasting_paths
 from hotplugd.rulefile.load import parse
-from hotplugd.rules.keys import DEVTYPE, ID, KERNEL, MAC, PATH, PORT, SERIAL, SUBSYSTEM, MatchKey
+from hotplugd.rules.keys import DEVTYPE, ID, KERNEL, MAC, PATH, PORT, SERIAL, SUBSYSTEM, VENDOR_ID, MatchKey
 from hotplugd.rules.match import unmet
 
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -64,12 +64,14 @@ def _candidates(device: Device, others: Sequence[Device]) -> Iterator[tuple[tupl
     kind = _kind(device)
     ids = _values(ID, device)
     serial = next(iter(SERIAL.values(device)), "")
+    # A phone's serial number stays in all of its modes, and its product id does not.
+    by_serial = (*kind, *_values(VENDOR_ID, device), *_values(SERIAL, device))
     if (macs := _values(MAC, device)) and device.attrs.get("permanent_address"):
         yield (*kind, *macs), "its permanent address, wherever it is plugged in"
     if serial:
         doubt = _doubt(serial, device, others)
         if not doubt:
-            yield (*kind, *ids, *_values(SERIAL, device)), "its serial number, wherever it is plugged in"
+            yield by_serial, "its serial number, wherever it is plugged in"
     if paths := lasting_paths(device):
         place = (PATH.name, paths)
         yield (
@@ -80,7 +82,7 @@ def _candidates(device: Device, others: Sequence[Device]) -> Iterator[tuple[tupl
     elif ports := PORT.values(device):
         yield (*kind, *ids, (PORT.name, ports[:1])), "its model and its port, whose bus may be renumbered"
     if serial and (doubt := _doubt(serial, device, others)):
-        yield (*kind, *ids, *_values(SERIAL, device)), f"its serial number, but {doubt}"
+        yield by_serial, f"its serial number, but {doubt}"
     if ids:
         yield (*kind, *ids), "its model alone; every other one that is plugged in is taken as well"
     if not (serial or ids or paths):

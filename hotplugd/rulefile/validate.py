@@ -248,7 +248,7 @@ def instance(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
     if isinstance(parts, Complaint):
         return parts
     fixed = "".join(part.text for part in parts if not part.is_key)
-    if len(parts) == 1 and not parts[0].is_key:
+    if not any(part.is_key for part in parts):
         legal = is_instance_name(fixed)
     else:
         first, last = parts[0], parts[-1]

@@ -6,6 +6,7 @@ that device above it.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from hotplugd.rules.keys import (
     INTERFACE,
     KERNEL,
     KEYS,
+    LOCATION,
     MAC,
     PATH,
     PORT,
@@ -46,6 +48,7 @@ _NAMES: Final = (
     *_USB, SUBSYSTEM.name, DEVTYPE.name, KERNEL.name, DRIVER.name, PATH.name, MAC.name
 )  # fmt: skip
 _GROUPS: Final = (f"{PROPERTY.name}.", f"{ATTR.name}.")
+_PORT: Final = re.compile(r"usb[0-9]+|[0-9]+-[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _SLOT: Final = "c-0-0-00000000-0"
 _ROOT: Final = "/sys/devices/made-up"
 
@@ -63,7 +66,8 @@ class MadeUpError(ValueError):
 
 
 def values_of(text: str) -> dict[str, tuple[str, ...]]:
-    """The values in `id=18d1:4ee7 serial=X property.ID_MODEL="Pixel 8"`; a key that comes twice has both.
+    """The values in `id=18d1:4ee7 serial=X property.ID_MODEL="Pixel 8"`; `interface` may come
+    several times.
 
     Raises MadeUpError.
     """
@@ -89,8 +93,10 @@ def made_up(values: Values, parent: Device | None = None, name: str = "it") -> D
     parent  the device above it, or above the USB device that it hangs from
     name    part of its path in sysfs, which tells several apart
     """
-    for key in values:
+    for key, texts in values.items():
         _see_known(key)
+        if len(texts) > 1 and key != INTERFACE.name:
+            raise MadeUpError(f"several values of '{quoted(key)}'", "a device has one of it", key)
     first = {key: texts[0] for key, texts in values.items() if texts}
     subsystem = first.get(SUBSYSTEM.name, "usb")
     devtype = first.get(DEVTYPE.name, "usb_device" if subsystem == "usb" else "")
@@ -158,9 +164,12 @@ def _attrs(first: Mapping[str, str]) -> dict[str, str]:
 def _see_known(key: str) -> None:
     if key in _NAMES or (key.startswith(_GROUPS) and not key.endswith(".")):
         return
-    if key in (each.name for each in KEYS):
-        hint = f"it follows from others: write one of {', '.join(sorted(_NAMES))}"
+    if key == LOCATION.name:
+        hint = "it follows from the place: write port and path, such as port=1-4.2 path=pci-…-usb-0:4.2"
         raise MadeUpError(f"'{quoted(key)}' cannot be made up", hint, key)
+    if key.rstrip(".") in (PROPERTY.name, ATTR.name):
+        hint = f"a name belongs to it: {PROPERTY.name}.ID_MODEL or {ATTR.name}.product"
+        raise MadeUpError(f"unknown key '{quoted(key)}'", hint, key)
     close = get_close_matches(key.lower(), _NAMES, 1)
     groups = "property.NAME and attr.NAME"
     hint = f"did you mean '{close[0]}'?" if close else f"keys: {', '.join(sorted(_NAMES))}, {groups}"
@@ -169,6 +178,13 @@ def _see_known(key: str) -> None:
 
 def _checked(device: Device, values: Values) -> Device:
     """The device, where it has the values as rules read them: `id: 18d1` would be none."""
+    for port in values.get(PORT.name, ()):
+        if not _PORT.fullmatch(port):
+            hint = f"written as {PORT.form.value}: 1-4.2"
+            raise MadeUpError(f"no device can have '{quoted(port)}' as its {PORT.name}", hint, PORT.name)
+    if device.is_usb_device and device.kernel and not _PORT.fullmatch(device.kernel):
+        hint = "that is its port, such as 1-4.2; of others write the subsystem, too, such as subsystem=tty"
+        raise MadeUpError(f"no USB device is called '{quoted(device.kernel)}'", hint, KERNEL.name)
     for key in KEYS:
         wanted = [each.lower() if key.form.is_hex else each for each in values.get(key.name, ())]
         has = key.values(device)

@@ -9,8 +9,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import click
 import pytest
 
+from hotplugd.app.command_json import DiagnosticJson, RelatedJson
+from hotplugd.cli import main
 from hotplugd.rulefile.load import parse
 
 PROJECT = Path(__file__).parents[2]
@@ -49,6 +52,28 @@ def test_generated_pages_are_current() -> None:
     pages, path_of = generated()
     for page, made in pages.items():
         assert path_of(page).read_text("utf-8") == made(), f"run `python docs/generate.py` for {page}"
+
+
+def test_the_json_of_every_command_that_prints_some_is_described() -> None:
+    page = (PROJECT / "docs/reference/json.md").read_text("utf-8")
+    context = click.Context(main)
+    every = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    have = {
+        name
+        for name, each in every.items()
+        if each is not None and "as_json" in {one.name for one in each.params}
+    }
+    told = {name for name in have if re.search(rf"`{name}( [A-Za-z-]+)* --json`", page)}
+    assert have - told == {"monitor", "history"}  # their lines are events
+
+
+def test_a_diagnostic_has_the_keys_that_are_described() -> None:
+    rules = "rules:\n  - {name: a, match: {serial: A}, ignore: true}\n"
+    (told,) = parse(rules + rules.partition("\n")[2], "x").errors
+    document = told.as_json()
+    assert document.keys() == DiagnosticJson.__annotations__.keys()
+    assert told.related is not None
+    assert told.related.as_json().keys() == RelatedJson.__annotations__.keys()
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(PROJECT)))

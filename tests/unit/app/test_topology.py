@@ -176,6 +176,29 @@ class TestSuggestion:
             "a": "1", "1": "2", "3": "3", "2": "4.1", "4": "4.2", "5": "4.3", "6": "4.4",
         }  # fmt: skip
 
+    @pytest.mark.parametrize("ports", [{"1": "1", "2": "4.1"}, {"1": "4.2", "2": "3.1"}])
+    def test_hubs_of_different_makes_that_have_one_name_are_one(self, ports: dict[str, str]) -> None:
+        named = Hubs((Hub("shelf", (f"{CONTROLLER}-usb-0:3",), "", ports),))
+        inner = [*box("3.3", idVendor="2109"), *box("3.4", idVendor="2109")]
+        loaded = parse(hubs_section(drawn([*ROOTS, *box("3"), *inner], named, of=("3", "3.3", "3.4"))), "x")
+        assert loaded.diagnostics == ()
+        hub = next(each for each in loaded.rules.hubs.hubs if each.name == "shelf")
+        assert hub.paths == named.hubs[0].paths
+        assert ports.items() <= hub.ports.items()
+
+    def test_a_hub_in_a_port_that_has_a_name_is_one_of_its_own(self) -> None:
+        named = Hubs((Hub("shelf", (f"{CONTROLLER}-usb-0:3",), "", {"a": "1", "b": "4"}),))
+        inner = box("3.4", idVendor="2109")
+        loaded = parse(hubs_section(drawn([*ROOTS, *box("3"), *inner], named)), "x")
+        assert [each.name for each in loaded.rules.hubs.hubs] == ["shelf", "hub-1"]
+        assert named.hubs[0].ports.items() <= loaded.rules.hubs.hubs[0].ports.items()
+
+    def test_ports_of_several_hubs_that_are_named_by_their_controller_are_not_one(self) -> None:
+        named = Hubs((Hub("front", (CONTROLLER,), "", {"a": "3.1", "b": "4.1"}),))
+        loaded = parse(hubs_section(drawn([*ROOTS, *box("3"), *box("4")], named, of=("3", "4"))), "x")
+        assert loaded.diagnostics == ()
+        assert [each.name for each in loaded.rules.hubs.hubs] == ["front", "hub-1"]
+
     def test_a_new_name_is_nobody_elses(self) -> None:
         named = Hubs((Hub("hub-1", (f"{CONTROLLER}-usb-0:4",), "", {"1": "1"}),))
         hubs = parse(

@@ -43,7 +43,16 @@ def test_they_are_errors_where_that_is_asked_for(file: Path) -> None:
 def test_no_rules_at_all_are_an_error_then(tmp_path: Path) -> None:
     assert check(tmp_path).exit_code == 0
     done = check("--strict", tmp_path)
-    assert (done.exit_code, done.stderr) == (1, f"error: no rules in {tmp_path}\n")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == f"error: no rules in {tmp_path}\n1 error\n"
+    (told,) = json.loads(check("--strict", "--json", tmp_path).stdout)["diagnostics"]
+    assert (told["severity"], told["message"]) == ("error", f"no rules in {tmp_path}")
+
+
+def test_hubs_need_no_rules(file: Path) -> None:
+    file.write_text('hubs: {shelf: {path: "pci-0000:00:14.0-usb-0:4", ports: {1: "1"}}}\n')
+    done = check("--strict", file)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "0 rules, 1 hub, no errors\n", "")
 
 
 def test_what_is_meant_is_fine(file: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,10 +104,27 @@ class TestAs:
         (problem,) = json.loads(done.stdout)["problems"]
         assert problem["message"].startswith("'1-4' is no legal instance name")
 
+    @pytest.mark.parametrize(
+        ("values", "said"),
+        [
+            ("location=shelf-1/4", "it follows from the place: write port and path"),
+            ("property=x", "unknown key 'property'; a name belongs to it: property.ID_MODEL"),
+            ("attr.=x", "unknown key 'attr.'; a name belongs to it: property.ID_MODEL"),
+            ("port=4.2", "no device can have '4.2' as its port; written as bus-port"),
+            ("subsystem=tty port=x", "no device can have 'x' as its port; written as bus-port"),
+            ("kernel=ttyUSB0", "no USB device is called 'ttyUSB0'; that is its port, such as 1-4.2"),
+        ],
+    )
+    def test_what_no_device_can_have_is_told(self, config: Path, values: str, said: str) -> None:
+        done = run("explain", "--as", values, "--config", config)
+        assert done.exit_code == 2
+        assert said in done.stderr
+
     def test_either_a_device_or_values_are_expected(self, config: Path) -> None:
         for words in ([], ["1-1", "--as", "serial=A"], ["--as", "serail=A"], ["--as", ""]):
             done = run("explain", *words, "--config", config)
             assert done.exit_code == 2
+            assert ("not both" in done.stderr) == (len(words) == 3)
         assert "did you mean 'serial'?" in run("explain", "--as", "serail=A", "--config", config).stderr
 
 
@@ -146,3 +167,67 @@ class TestRecorded:
         done = run("check", "--devices", file, "--config", config)
         assert done.exit_code == 1
         assert said in done.stderr
+
+    @pytest.mark.parametrize("number", ["1e999", "[]"])
+    def test_a_number_that_no_device_has_is_damage(self, config: Path, file: Path, number: str) -> None:
+        file.write_text(file.read_text().replace("189", number))
+        done = run("check", "--devices", file, "--config", config)
+        assert done.exit_code == 1
+        assert "is no record of devices: it is damaged" in done.stderr
+
+
+class TestDevices:
+    def test_a_rule_that_is_none_is_told(self, config: Path) -> None:
+        done = run("devices", "--rule", "phones", "--config", config)
+        assert (done.exit_code, done.stdout.splitlines()[0]) == (
+            0,
+            "no rule is called 'phones'; did you mean 'phone'?",
+        )
+
+    def test_where_none_is_meant_that_is_said(self, config: Path) -> None:
+        for words in (["--rule", "phone"], ["--instance", "none"]):
+            assert run("devices", *words, "--config", config).stdout.startswith("no such device is there\n")
+        assert json.loads(run("devices", "--rule", "none", "--json", "--config", config).stdout) == []
+
+
+class TestFull:
+    @pytest.mark.parametrize("words", [["devices", "--all"], ["record", "-"], ["devices", "--json", "--all"]])
+    def test_a_full_disk_is_told(self, config: Path, words: list[str]) -> None:
+        program = [sys.executable, "-m", "hotplugd", *words, "--config", str(config)]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        said = "hotplugd: standard output cannot be written: No space left on device\n"
+        assert (done.returncode, done.stderr) == (1, said)
+
+
+class TestRecord:
+    def test_what_is_no_file_stays_what_it_is(self, config: Path, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)  # all of the record has room
+        done = run("record", pipe, "--config", config)
+        assert done.exit_code == 0
+        assert pipe.is_fifo()
+        assert os.read(reader, 1 << 20).startswith(b"{")
+        os.close(reader)
+
+    def test_a_link_stays_and_its_file_is_written(self, config: Path, tmp_path: Path) -> None:
+        link = tmp_path / "link"
+        link.symlink_to("farm.json")
+        assert run("record", link, "--config", config).exit_code == 0
+        assert link.is_symlink()
+        assert json.loads((tmp_path / "farm.json").read_text())["format"] == 1
+
+    def test_an_empty_name_is_wrong_usage(self, config: Path) -> None:
+        done = run("record", "", "--config", config)
+        assert done.exit_code == 2
+        assert "expected a file's name, or - for standard output" in done.stderr
+
+
+class TestSuggest:
+    @pytest.mark.parametrize("to", ["a_b", "", "ci-{serail}", "default/ci"])
+    def test_a_name_that_no_instance_can_have_is_told(self, config: Path, to: str) -> None:
+        done = run("suggest", "null", "--to", to, "--config", config)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "Invalid value for --to: " in done.stderr

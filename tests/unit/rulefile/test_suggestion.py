@@ -35,11 +35,19 @@ def test_the_first_takes_the_device_and_nothing_else(device: Device) -> None:
 def test_a_phone_goes_by_its_serial_number_and_else_by_its_place() -> None:
     first, *others = suggestions(PIXEL, FLEET, "runner-1")
     assert first.rule == (
-        '  - name: pixel-8-r5c001\n    match: {id: "18d1:4ee7", serial: R5C001}\n    attach: {to: runner-1}\n'
+        "  - name: pixel-8-r5c001\n"
+        '    match: {vendor_id: "18d1", serial: R5C001}\n'
+        "    attach: {to: runner-1}\n"
     )
     assert first.why == "its serial number, wherever it is plugged in"
     assert [dict(each.match).keys() for each in others] == [{"id", "path"}, {"path"}, {"id"}]
     assert taken_too(others[-1]) == "it takes /dev/bus/usb/001/002, /dev/bus/usb/001/003, too"
+
+
+def test_a_phone_is_taken_in_its_bootloader_too() -> None:
+    first = suggestions(PIXEL, FLEET, "runner-1")[0]
+    bootloader = replace(PIXEL, properties={**PIXEL.properties, "ID_MODEL_ID": "4ee0"})
+    assert taken(first.rule, [bootloader]) == [bootloader]
 
 
 def test_a_serial_that_numbers_nothing_comes_after_the_place() -> None:
@@ -60,7 +68,7 @@ def test_a_serial_that_two_have_is_told_and_comes_last() -> None:
 
 def test_what_hangs_from_a_device_is_named_by_its_subsystem() -> None:
     first = suggestions(console(1), FLEET, "box")[0]
-    assert dict(first.match) == {"subsystem": ("tty",), "id": ("0403:6001",), "serial": ("A5001",)}
+    assert dict(first.match) == {"subsystem": ("tty",), "vendor_id": ("0403",), "serial": ("A5001",)}
 
 
 def test_an_interface_goes_by_its_permanent_address() -> None:

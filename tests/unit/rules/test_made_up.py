@@ -63,6 +63,8 @@ def test_values_with_blanks_are_quoted() -> None:
         ("serail=x", "unknown key 'serail'", "did you mean 'serial'?"),
         ("qwertz=x", "unknown key 'qwertz'", "property.NAME and attr.NAME"),
         ("property.=x", "unknown key 'property.'", ""),
+        ("serial=A serial=B", "several values of 'serial'", "a device has one of it"),
+        ("property.A=1 property.A=2", "several values of 'property.A'", "a device has one of it"),
         ("id=18d1", "no device can have '18d1' as its id", "two numbers of four hex digits"),
         ("mac=00:e0:4c:68:01:02", "as its mac", "write subsystem=net"),
         ("seri\x1bal=x", "unknown key 'seri\\x1bal'", "did you mean 'serial'?"),

@@ -1,0 +1,98 @@
+"""The JSON of commands that answer by rules and devices alone, and of `plan`. The keys stay."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from hotplugd.app.documents import ChangeJson, HoldJson, ProblemJson
+from hotplugd.app.tried import TriedJson
+
+
+class RelatedJson(TypedDict):
+    """Another place that a diagnostic speaks of. Keys as in Diagnostic."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    source: str
+    width: int
+
+
+class DiagnosticJson(TypedDict):
+    """What is wrong with a file. severity: `error` or `warning`. line, column: from 1, in characters. source:
+    the line; width: how much of it is meant. whole: the file is meant, and no line of it.
+    """
+
+    severity: str
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str
+    source: str
+    width: int
+    related: RelatedJson | None
+    whole: bool
+
+
+class CheckJson(TypedDict):
+    """`check --json`. rules, hubs: their names; no rules where there are errors."""
+
+    rules: list[str]
+    hubs: list[str]
+    diagnostics: list[dict[str, object]]
+
+
+class CheckDevicesJson(CheckJson):
+    """`check --devices FILE --json`. devices: none where there are errors."""
+
+    devices: list[TriedJson]
+
+
+class PlanJson(TypedDict):
+    """`plan --json`. by: as in Explain."""
+
+    changes: list[ChangeJson]
+    holds: list[HoldJson]
+    problems: list[ProblemJson]
+    by: str
+
+
+class SuggestionJson(TypedDict):
+    """A rule, and what it goes by. match: values by match keys. others: devices that are plugged in and that
+    it takes, too. rule: it as YAML.
+    """
+
+    match: dict[str, list[str]]
+    why: str
+    others: list[str]
+    rule: str
+
+
+class SuggestJson(TypedDict):
+    """`suggest DEVICE --json`. rule: the one that takes the device now, or null. suggestions: best first."""
+
+    device: str
+    rule: str | None
+    suggestions: list[SuggestionJson]
+
+
+class SuggestHubsJson(TypedDict):
+    """`suggest hubs --json`. hubs: the section as YAML."""
+
+    hubs: str
+
+
+class TestJson(TypedDict):
+    """A test, and the file that has it."""
+
+    name: str
+    file: str
+
+
+class TestsJson(TypedDict):
+    """`test --json`. diagnostics: as in Check; each test that fails is one."""
+
+    tests: list[TestJson]
+    diagnostics: list[dict[str, object]]
