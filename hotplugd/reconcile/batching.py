@@ -71,6 +71,11 @@ class Batching:
         """Whether so many requests were sent that changes have to gather."""
         return self._pace.is_short(now)
 
+    @property
+    def calm_at(self) -> float:
+        """When they do not have to gather any more, unless there are further ones."""
+        return self._pace.calm_at
+
     def batch(self, changes: Sequence[Change], now: float) -> list[Change]:
         """What can go as one request now: everything that is ready, or one entry that has to go alone.
 

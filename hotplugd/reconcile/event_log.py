@@ -75,6 +75,11 @@ class EventLog:
             self._busy.discard(reason)
             self._log.info("problem.over", instance=self._instance, reason=reason)
 
+    def close(self) -> None:
+        """The instance is no more, and does not make anything wait."""
+        for reason in sorted(self._busy):
+            self.busy(reason, now=False)
+
     def problems(self, problems: Iterable[Problem], wanted: Callable[[], Iterable[Want]]) -> None:
         """The plan has these problems. wanted: what should be in the instance."""
         now = tuple(problem for problem in problems if not problem.guard)

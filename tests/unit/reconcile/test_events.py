@@ -227,6 +227,48 @@ class TestProblems:
         await later(60)
         assert last(bench, "problem.over") == {"instance": "box", "reason": "no answer"}
 
+    @staticmethod
+    @in_virtual_time
+    async def test_one_of_what_never_ends_is_over_soon_after_it_ends() -> None:
+        bench = Bench()
+        await bench.start(PHONE)
+        for _ in range(2000):
+            bench.reconciler.refresh(BOX)
+            bench.reconciler.look_again(BOX)
+            await later(0.05)
+        problems = bench.events("instance.problem")
+        assert len(problems) == 2
+        await later(5)
+        assert bench.told() == []
+        over = [each["reason"] for each in bench.events("problem.over")]
+        assert sorted(over) == sorted(each["reason"] for each in problems)
+
+    @staticmethod
+    @in_virtual_time
+    async def test_one_of_what_never_ends_is_over_with_the_instance() -> None:
+        bench = Bench(rules=ruleset())
+        await bench.start()
+        for _ in range(2000):
+            bench.reconciler.refresh(BOX)
+            await later(0.05)
+        bench.instances.clear()
+        await later(1)
+        assert not bench.reconciler.knows(BOX)
+        assert last(bench, "problem.over")["reason"] == last(bench, "instance.problem")["reason"]
+
+    @staticmethod
+    @in_virtual_time
+    async def test_one_of_an_inside_that_changes_all_the_time_is_over_when_it_stops() -> None:
+        bench = Bench()
+        await bench.start(PHONE)
+        for _ in range(500):
+            bench.reconciler.look_again(BOX)
+            await later(0.2)
+        bench.change(BOX, running=False)
+        bench.reconciler.restarted(BOX)
+        await later(5)
+        assert last(bench, "problem.over")["reason"] == last(bench, "instance.problem")["reason"]
+
 
 def test_a_hostile_model_is_cut() -> None:
     @in_virtual_time
