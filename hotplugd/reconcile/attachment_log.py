@@ -55,6 +55,7 @@ class AttachmentLog:
         if before is None or actual is None:
             if before is not None:
                 self._told("deleted")
+                self._cause = "instance"
             elif actual is not None:
                 self._cause = "start" if self._starting else "instance"
                 if not self._starting:
@@ -62,7 +63,7 @@ class AttachmentLog:
             self._starting = False
             return
         if before.running != actual.running:
-            self._inside.clear()
+            self.restarted()
             self._told("started" if actual.running else "stopped")
             self._cause = "instance"
         if before.entries is not actual.entries:
@@ -71,6 +72,8 @@ class AttachmentLog:
     def restarted(self) -> None:
         """The instance has another init, or none: what was seen inside has to be seen again."""
         self._inside.clear()
+        for fields in self._attached.values():
+            fields["cause"] = "instance"
 
     def planned(self, plan: Plan, *, dry_run: bool) -> None:
         """What has to change, and what is as it should be, is now this."""
@@ -160,7 +163,9 @@ class AttachmentLog:
     def _detached(self, name: str) -> None:
         self._inside.discard(name)
         fields = self._attached.pop(name)
-        self._log.info("device.detached", **{**fields, **self._because(_slot(fields))})
+        # Why it was put in is not why it went.
+        fields.pop("cause", None)
+        self._log.info("device.detached", **fields, **self._because(_slot(fields)))
 
     def _fields(self, change: Change) -> Fields:
         name = change.entry.name

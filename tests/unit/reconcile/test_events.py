@@ -120,6 +120,26 @@ async def test_a_change_has_its_cause() -> None:
 
 
 @in_virtual_time
+async def test_the_cause_of_a_plug_is_not_that_of_what_comes_later() -> None:
+    bench = Bench()
+    await bench.start()
+    await bench.plug(PHONE)
+    assert last(bench, "device.inside")["cause"] == "plug"
+    bench.change(BOX, running=False)
+    bench.reconciler.restarted(BOX)
+    await later(5)
+    bench.change(BOX, running=True)
+    bench.reconciler.refresh(BOX)
+    await later(5)
+    assert len(bench.events("device.inside")) == 2
+    assert last(bench, "device.inside")["cause"] == "instance"
+    bench.instances.clear()
+    bench.reconciler.refresh(BOX)
+    await later(5)
+    assert last(bench, "device.detached")["cause"] == "instance"
+
+
+@in_virtual_time
 async def test_what_is_attached_when_hotplugd_starts_is_told_of() -> None:
     before = Bench()
     await before.start(PHONE)
