@@ -37,6 +37,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.reconcile.flapping import Flapping
+from hotplugd.reconcile.hold_off import CALM
 from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.reconciler import Reconciler
@@ -204,6 +205,7 @@ class Session:
                 tasks.create_task(self._list_again())
                 tasks.create_task(self._try())
                 tasks.create_task(self._tell_again())
+                tasks.create_task(self._tell_over())
                 tasks.create_task(self._host.run(self.reconciler.usable, self.reconciler.found_used))
         finally:
             if self._again is not None:
@@ -413,6 +415,12 @@ class Session:
                 if new:
                     self._log.warning("leave-alone.problem", reason=str(error), retry_in=pause)
             self._told.set()
+
+    async def _tell_over(self) -> None:
+        """Have it said what is not held off any more."""
+        while True:
+            await asyncio.sleep(CALM)
+            self._flapping.tell_over(asyncio.get_running_loop().time())
 
     def _left_alone(self, usb: bool) -> str:
         return ignore_rules(self.rules, self.reconciler.kept(), usb=usb)
