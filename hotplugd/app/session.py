@@ -328,14 +328,17 @@ class Session:
         async with self._listing:
             asked = asyncio.get_running_loop().time()
             found = await self._lxd.list(only)
-            self._tell_unlisted(self._lxd.unlisted)
+            self._tell_unlisted(self._lxd.unlisted, only)
             await self.reconciler.listed_instances(found, asked, self._lxd.unlisted, only)
         if self._trims.due <= asked:
             self._trims.done(asked)
             _trim()
 
-    def _tell_unlisted(self, projects: Mapping[str, str]) -> None:
-        """Have it said which projects could not be listed, and have them listed again some time."""
+    def _tell_unlisted(self, projects: Mapping[str, str], only: Collection[str]) -> None:
+        """Have it said which projects could not be listed, and have them listed again some time.
+
+        only  those that were asked for now; none for all
+        """
         problems = [
             Problem(
                 "",
@@ -349,6 +352,9 @@ class Session:
             if each not in self._unlisted_projects:
                 self._log.warning("server.unlisted", reason=each.message)
         self._unlisted_projects = problems
+        if only and problems and self._again is not None:
+            # Who has one project listed all the time does not put off when the others are.
+            return
         if self._again is not None:
             self._again.cancel()
             self._again = None
