@@ -20,6 +20,8 @@ from hotplugd.reconcile.inventory import Inventory
 
 # So many devices are named that went with an instance.
 _MOST_NAMED: Final = 50
+# So many are kept while nothing is planned, since the server has not answered yet.
+_MOST_CAUSES: Final = 4096
 
 
 class AttachmentLog:
@@ -46,6 +48,8 @@ class AttachmentLog:
         """For this reason the entries for these slots may have to be put in, or taken out."""
         for slot in slots:
             self._causes[slot] = cause
+            if len(self._causes) > _MOST_CAUSES:
+                del self._causes[next(iter(self._causes))]
 
     def learned(self, before: Instance | None, actual: Instance | None, sending: Iterable[str]) -> None:
         """The server has the instance like this now, and had it like that.
