@@ -46,8 +46,12 @@ class _History:
     problem: Problem | None = None
     fight: Problem | None = None
 
+    @property
+    def over_at(self) -> float:
+        return max(self.last, self.until) + _CALM
+
     def is_over(self, now: float) -> bool:
-        return now - max(self.last, self.until) > _CALM
+        return self.over_at <= now
 
 
 class Batching:
@@ -137,7 +141,10 @@ class Batching:
             record.until = LONG_AGO
 
     def rest(self, changes: Iterable[Change], now: float) -> Iterator[float]:
-        """These changes are left. Yields when each may be made; forgets histories that are over."""
+        """These changes are left. Yields when each may be made, and when a fight will be over.
+
+        Forgets histories that are over.
+        """
         left = {change.entry.name: change for change in changes}
         self._leaving &= left.keys()
         if left and self._pace.due > now:
@@ -149,6 +156,9 @@ class Batching:
             record.problem = None
             if record.is_over(now):
                 del self._records[name]
+            elif record.fight is not None:
+                # It is told of until then.
+                yield record.over_at
 
     def wait(self, change: Change) -> tuple[float, str]:
         """When this change may be made, and why not before that."""

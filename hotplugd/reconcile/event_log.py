@@ -76,7 +76,8 @@ class EventLog:
             self._log.info("problem.over", instance=self._instance, reason=reason)
 
     def close(self) -> None:
-        """The instance is no more, and does not make anything wait."""
+        """The instance is no more: nor is what was wrong with it, or made it wait."""
+        self.still(tuple)
         for reason in sorted(self._busy):
             self.busy(reason, now=False)
 

@@ -278,6 +278,27 @@ class TestProblems:
 
     @staticmethod
     @in_virtual_time
+    async def test_one_of_a_fight_is_over_once_it_is_calm_or_with_the_instance() -> None:
+        for gone in (False, True):
+            bench = Bench()
+            await bench.start(PHONE)
+            for _ in range(5):
+                bench.change(BOX, entries={})
+                bench.reconciler.refresh(BOX)
+                await later(0.1)
+            (problem,) = bench.events("device.problem")
+            await later(1)
+            if gone:
+                bench.reconciler.no_device(PHONE.syspath)
+                await later(1)
+                bench.instances.clear()
+                bench.reconciler.refresh(BOX)
+            await later(1 if gone else 70)
+            assert bench.told() == []
+            assert last(bench, "problem.over")["reason"] == problem["reason"]
+
+    @staticmethod
+    @in_virtual_time
     async def test_one_of_an_inside_that_changes_all_the_time_is_over_when_it_stops() -> None:
         bench = Bench()
         await bench.start(PHONE)
