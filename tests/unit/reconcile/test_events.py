@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from hotplugd.model.entry import name_for
-from hotplugd.model.ports import Unreachable
+from hotplugd.model.ports import Refused, Unreachable
 from tests.support.devices import ALL, BOX, all_with, box, console, phone, rule, ruleset
 from tests.support.virtual import at, in_virtual_time, later
 from tests.unit import devices
@@ -275,6 +275,22 @@ class TestProblems:
         await later(1)
         assert not bench.reconciler.knows(BOX)
         assert last(bench, "problem.over")["reason"] == last(bench, "instance.problem")["reason"]
+
+    @staticmethod
+    @in_virtual_time
+    async def test_each_of_several_devices_for_the_same_reason_is_over_by_itself() -> None:
+        bench = Bench()
+        await bench.start()
+        fail(bench, Refused("no space left on device"), asking=False)
+        await bench.plug(ONE, TWO)
+        await later(60)
+        assert sorted(each["device"] for each in bench.events("device.problem")) == [ONE.node, TWO.node]
+        bench.reconciler.no_device(ONE.syspath)
+        await later(1)
+        assert [each["device"] for each in bench.events("problem.over")] == [ONE.node]
+        recover(bench)
+        await later(100)
+        assert [each["device"] for each in bench.events("problem.over")] == [ONE.node, TWO.node]
 
     @staticmethod
     @in_virtual_time
