@@ -54,6 +54,8 @@ class Reconciler:
         self._away = self._nics.away
         self._assignments = Assignments(rules, self._workers, self._nics.claimants, self._judge, ports.log)
         self._ownership = self._assignments.ownership
+        # The projects of which the server could not tell at last.
+        self._unlisted: Container[str] = ()
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
@@ -155,9 +157,10 @@ class Reconciler:
         """Take note of all instances there are, a few in each turn of the loop; the server answers.
 
         asked     when, in the loop's time, the server was asked: what was learned later is newer
-        unlisted  the projects of which it could not tell
+        unlisted  the projects of which it could not tell, those included that were not listed now
         only      the projects that were listed; none for all
         """
+        self._unlisted = unlisted
         first = not self._inventory.instances_listed
         by_name = {instance.id: instance for instance in instances}
         noted = {*self._ports.entry_journal.names(), *self._ports.link_journal.names()}
@@ -371,6 +374,8 @@ class Reconciler:
                 self._worker(name).want(was, (), cause)
             mine = tuple(want for want in now.wants if want.instance == name)
             self._worker(name).want(key, mine, cause)
+            if name.project in self._unlisted:
+                self._worker(name).find()
 
     @contextmanager
     def _because(self, cause: Cause) -> Iterator[None]:

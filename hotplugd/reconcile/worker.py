@@ -115,6 +115,11 @@ class Worker:
         if self._known.wants or not self._known.freshness.known:
             self.refresh()
 
+    def find(self) -> None:
+        """Its project could not be listed: it is asked for where nothing is known of it."""
+        if not self._known.freshness.known:
+            self.refresh()
+
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
         self._known.freshness.stale = True

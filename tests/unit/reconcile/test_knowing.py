@@ -282,3 +282,16 @@ async def test_once_closed_nothing_is_done_any_more() -> None:
     await at(1000)
     assert (len(bench.requests), len(bench.looks), len(bench.gets)) == asked
     await bench.reconciler.settled()
+
+
+@in_virtual_time
+async def test_what_could_not_be_listed_is_asked_for_once_a_device_is_for_it() -> None:
+    bench = Bench()
+    bench.reconciler.listed_devices([], [])
+    await bench.reconciler.listed_instances([], unlisted={"default": "it takes long"})
+    await bench.plug(ONE)
+    assert bench.ours() == names([ONE])
+    asked = len(bench.gets)
+    await bench.plug(TWO)
+    assert bench.ours() == names([ONE, TWO])
+    assert len(bench.gets) == asked, "it is known now"
