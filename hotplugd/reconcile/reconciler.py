@@ -7,7 +7,7 @@ An event is a call (`device`, `listed_devices`, `refresh`, …) that changes wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -55,7 +55,7 @@ class Reconciler:
         self._assignments = Assignments(rules, self._workers, self._nics.claimants, self._judge, ports.log)
         self._ownership = self._assignments.ownership
         # The projects of which the server could not tell at last.
-        self._unlisted: Container[str] = ()
+        self._unlisted: Collection[str] = ()
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
@@ -151,7 +151,7 @@ class Reconciler:
         self,
         instances: Iterable[Instance],
         asked: float = NEVER,
-        unlisted: Container[str] = (),
+        unlisted: Collection[str] = (),
         only: Collection[str] = (),
     ) -> None:
         """Take note of all instances there are, a few in each turn of the loop; the server answers.
@@ -184,7 +184,7 @@ class Reconciler:
             async for workers in slices(list(self._workers.values()), _SLICE):
                 for worker in workers:
                     worker.kick()
-        self._slot_removal.listed()
+        self._slot_removal.listed(completely=not unlisted)
 
     def left_over(self, slot: str) -> None:
         """Take note that there are links of a slot that is no device's any more."""

@@ -295,3 +295,18 @@ async def test_what_could_not_be_listed_is_asked_for_once_a_device_is_for_it() -
     await bench.plug(TWO)
     assert bench.ours() == names([ONE, TWO])
     assert len(bench.gets) == asked, "it is known now"
+
+
+@in_virtual_time
+async def test_links_stay_while_instances_that_may_name_them_could_not_be_listed() -> None:
+    bench = Bench(box([entry(ONE)]), rules=ruleset())
+    bench.links.add(ONE.slot)
+    bench.reconciler.listed_devices([ONE], [])
+    await bench.reconciler.listed_instances([], unlisted={"default": "it takes long"})
+    bench.reconciler.no_device(ONE.syspath)
+    await bench.reconciler.settled()
+    assert bench.links == {ONE.slot}
+    await bench.reconciler.listed_instances(bench.instances.values(), only={"default"})
+    await bench.reconciler.settled()
+    assert bench.ours() == set()
+    assert bench.links == set()
