@@ -27,6 +27,11 @@ class Pace:
         self._paid = max(self._paid, now) + self._every
         self.due = self._paid - self._free * self._every
 
+    @property
+    def calm_at(self) -> float:
+        """When it will not have had to wait for a moment, unless it is done again."""
+        return self.due + self._every
+
     def is_short(self, now: float) -> bool:
         """Whether it has to wait now, or had to a moment ago."""
-        return self.due + self._every > now
+        return self.calm_at > now

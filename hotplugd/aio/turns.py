@@ -51,16 +51,21 @@ class Turns:
 
     def _leave(self, whose: str) -> None:
         """Give one's place to the next."""
-        if turns := self._waiting.get(whose):
+        while turns := self._waiting.get(whose):
             turn = turns[0]
             self._forget(whose, turn)
-            turn.set_result(None)
-            return
+            # Who was cancelled, and does not know it yet, takes none.
+            if not turn.done():
+                turn.set_result(None)
+                return
         self._inside[whose] -= 1
         if not self._inside[whose]:
             del self._inside[whose]
 
     def _forget(self, whose: str, turn: asyncio.Future[None]) -> None:
-        self._waiting[whose].remove(turn)
-        if not self._waiting[whose]:
+        turns = self._waiting.get(whose)
+        if turns is None or turn not in turns:
+            return
+        turns.remove(turn)
+        if not turns:
             del self._waiting[whose]

@@ -27,8 +27,8 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "action": "what is done: `add`, `update`, `repair` or `remove`",
         "cause": "what made hotplugd do it: `plug` (it came, went or changed), `listing` (found so among "
         "all), `start` (of hotplugd), `reload`, `host` (the host began or ended to use it), `others` (an "
-        "entry that is not ours came or went), `instance` (it was made or started), `by hand` (somebody "
-        "changed an entry of ours), `inside` (the node inside was lost)",
+        "entry that is not ours came or went), `instance` (it was made, started or deleted), `by hand` "
+        "(somebody changed an entry of ours), `inside` (the node inside was lost)",
         "why": "what was not as it should be",
         "reason": "what is wrong, or was",
         "retry_in": "after how many seconds it is tried again",

@@ -37,6 +37,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.reconcile.flapping import Flapping
+from hotplugd.reconcile.hold_off import CALM
 from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.reconciler import Reconciler
@@ -204,6 +205,7 @@ class Session:
                 tasks.create_task(self._list_again())
                 tasks.create_task(self._try())
                 tasks.create_task(self._tell_again())
+                tasks.create_task(self._tell_over())
                 tasks.create_task(self._host.run(self.reconciler.usable, self.reconciler.found_used))
         finally:
             if self._again is not None:
@@ -326,14 +328,17 @@ class Session:
         async with self._listing:
             asked = asyncio.get_running_loop().time()
             found = await self._lxd.list(only)
-            self._tell_unlisted(self._lxd.unlisted)
+            self._tell_unlisted(self._lxd.unlisted, only)
             await self.reconciler.listed_instances(found, asked, self._lxd.unlisted, only)
         if self._trims.due <= asked:
             self._trims.done(asked)
             _trim()
 
-    def _tell_unlisted(self, projects: Mapping[str, str]) -> None:
-        """Have it said which projects could not be listed, and have them listed again some time."""
+    def _tell_unlisted(self, projects: Mapping[str, str], only: Collection[str]) -> None:
+        """Have it said which projects could not be listed, and have them listed again some time.
+
+        only  those that were asked for now; none for all
+        """
         problems = [
             Problem(
                 "",
@@ -347,6 +352,9 @@ class Session:
             if each not in self._unlisted_projects:
                 self._log.warning("server.unlisted", reason=each.message)
         self._unlisted_projects = problems
+        if only and problems and self._again is not None:
+            # Who has one project listed all the time does not put off when the others are.
+            return
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -413,6 +421,12 @@ class Session:
                 if new:
                     self._log.warning("leave-alone.problem", reason=str(error), retry_in=pause)
             self._told.set()
+
+    async def _tell_over(self) -> None:
+        """Have it said what is not held off any more."""
+        while True:
+            await asyncio.sleep(CALM)
+            self._flapping.tell_over(asyncio.get_running_loop().time())
 
     def _left_alone(self, usb: bool) -> str:
         return ignore_rules(self.rules, self.reconciler.kept(), usb=usb)

@@ -20,6 +20,8 @@ from hotplugd.reconcile.inventory import Inventory
 
 # So many devices are named that went with an instance.
 _MOST_NAMED: Final = 50
+# So many are kept while nothing is planned, since the server has not answered yet.
+_MOST_CAUSES: Final = 4096
 
 
 class AttachmentLog:
@@ -46,6 +48,8 @@ class AttachmentLog:
         """For this reason the entries for these slots may have to be put in, or taken out."""
         for slot in slots:
             self._causes[slot] = cause
+            if len(self._causes) > _MOST_CAUSES:
+                del self._causes[next(iter(self._causes))]
 
     def learned(self, before: Instance | None, actual: Instance | None, sending: Iterable[str]) -> None:
         """The server has the instance like this now, and had it like that.
@@ -55,6 +59,7 @@ class AttachmentLog:
         if before is None or actual is None:
             if before is not None:
                 self._told("deleted")
+                self._cause = "instance"
             elif actual is not None:
                 self._cause = "start" if self._starting else "instance"
                 if not self._starting:
@@ -62,7 +67,7 @@ class AttachmentLog:
             self._starting = False
             return
         if before.running != actual.running:
-            self._inside.clear()
+            self.restarted()
             self._told("started" if actual.running else "stopped")
             self._cause = "instance"
         if before.entries is not actual.entries:
@@ -71,6 +76,8 @@ class AttachmentLog:
     def restarted(self) -> None:
         """The instance has another init, or none: what was seen inside has to be seen again."""
         self._inside.clear()
+        for fields in self._attached.values():
+            fields["cause"] = "instance"
 
     def planned(self, plan: Plan, *, dry_run: bool) -> None:
         """What has to change, and what is as it should be, is now this."""
@@ -160,7 +167,9 @@ class AttachmentLog:
     def _detached(self, name: str) -> None:
         self._inside.discard(name)
         fields = self._attached.pop(name)
-        self._log.info("device.detached", **{**fields, **self._because(_slot(fields))})
+        # Why it was put in is not why it went.
+        fields.pop("cause", None)
+        self._log.info("device.detached", **fields, **self._because(_slot(fields)))
 
     def _fields(self, change: Change) -> Fields:
         name = change.entry.name

@@ -46,8 +46,12 @@ class _History:
     problem: Problem | None = None
     fight: Problem | None = None
 
+    @property
+    def over_at(self) -> float:
+        return max(self.last, self.until) + _CALM
+
     def is_over(self, now: float) -> bool:
-        return now - max(self.last, self.until) > _CALM
+        return self.over_at <= now
 
 
 class Batching:
@@ -70,6 +74,11 @@ class Batching:
     def is_busy(self, now: float) -> bool:
         """Whether so many requests were sent that changes have to gather."""
         return self._pace.is_short(now)
+
+    @property
+    def calm_at(self) -> float:
+        """When they do not have to gather any more, unless there are further ones."""
+        return self._pace.calm_at
 
     def batch(self, changes: Sequence[Change], now: float) -> list[Change]:
         """What can go as one request now: everything that is ready, or one entry that has to go alone.
@@ -132,7 +141,10 @@ class Batching:
             record.until = LONG_AGO
 
     def rest(self, changes: Iterable[Change], now: float) -> Iterator[float]:
-        """These changes are left. Yields when each may be made; forgets histories that are over."""
+        """These changes are left. Yields when each may be made, and when a fight will be over.
+
+        Forgets histories that are over.
+        """
         left = {change.entry.name: change for change in changes}
         self._leaving &= left.keys()
         if left and self._pace.due > now:
@@ -144,6 +156,9 @@ class Batching:
             record.problem = None
             if record.is_over(now):
                 del self._records[name]
+            elif record.fight is not None:
+                # It is told of until then.
+                yield record.over_at
 
     def wait(self, change: Change) -> tuple[float, str]:
         """When this change may be made, and why not before that."""

@@ -24,7 +24,7 @@ start     hotplugd was started
 reload    the rules are other ones
 host      the host began or ended to use the device
 others    an entry that is not ours, in any instance, came or went
-instance  the instance was made, started, or moved here
+instance  the instance was made, started or deleted, or moved here
 by hand   somebody changed an entry of ours
 inside    the node inside was missing, or another's
 """

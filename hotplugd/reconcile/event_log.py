@@ -29,8 +29,8 @@ class EventLog:
         self._log = log
         # What each problem of the plan was told of as.
         self._problems: dict[Problem, Fields] = {}
-        # The same of all others, by what `status` says of them.
-        self._others: dict[str, Fields] = {}
+        # The same of all others, by what `status` says of them: the device and the message.
+        self._others: dict[tuple[str, str], Fields] = {}
         self._would: set[tuple[str, str]] = set()
         self._busy: set[str] = set()
 
@@ -53,18 +53,23 @@ class EventLog:
         when = {} if pause is None else {"retry_in": pause}
         fields = self.attachments.fields(change)
         self._log.error("device.problem", **fields, reason=reason, **when)
-        self._others[f"cannot {change.action} in {change.instance}: {reason}"] = {**fields, "reason": reason}
+        message = f"cannot {change.action} in {change.instance}: {reason}"
+        self._others[change.device, message] = {**fields, "reason": reason}
 
     def fight(self, change: Change, reason: str) -> None:
         """A change was made too often."""
         fields = self.attachments.fields(change)
         self._log.warning("device.problem", **fields, reason=reason)
-        self._others[reason] = {**fields, "reason": reason}
+        self._others[change.device, reason] = {**fields, "reason": reason}
 
-    def refused(self, reason: str, pause: float) -> None:
-        """The server does nothing for the instance, and is asked again after so many seconds."""
+    def refused(self, reason: str, pause: float, problem: Problem | None = None) -> None:
+        """The server does nothing for the instance, and is asked again after so many seconds.
+
+        problem  what `status` says of it, where it is about one device
+        """
         self._log.warning("instance.problem", instance=self._instance, reason=reason, retry_in=pause)
-        self._others[f"{self._instance}: {reason}"] = {"instance": self._instance, "reason": reason}
+        said = problem or Problem("", "", f"{self._instance}: {reason}")
+        self._others[said.device, said.message] = {"instance": self._instance, "reason": reason}
 
     def busy(self, reason: str, *, now: bool) -> None:
         """For this reason the instance is served more slowly; or no longer, if not now."""
@@ -74,6 +79,12 @@ class EventLog:
         elif not now and reason in self._busy:
             self._busy.discard(reason)
             self._log.info("problem.over", instance=self._instance, reason=reason)
+
+    def close(self) -> None:
+        """The instance is no more: nor is what was wrong with it, or made it wait."""
+        self.still(tuple)
+        for reason in sorted(self._busy):
+            self.busy(reason, now=False)
 
     def problems(self, problems: Iterable[Problem], wanted: Callable[[], Iterable[Want]]) -> None:
         """The plan has these problems. wanted: what should be in the instance."""
@@ -98,14 +109,14 @@ class EventLog:
         """These are all problems that the instance has now: others that were told of are over."""
         if not self._others:
             return
-        left = {problem.message for problem in problems()}
-        for text in [each for each in self._others if each not in left]:
-            self._log.info("problem.over", **self._others.pop(text))
+        left = {(problem.device, problem.message) for problem in problems()}
+        for said in [each for each in self._others if each not in left]:
+            self._log.info("problem.over", **self._others.pop(said))
 
     def left_behind(self, orphan: OrphanedNode) -> None:
         """An entry was removed, and its node is still there."""
         fields = {**self.attachments.fields(orphan.change), "path": orphan.path, "reason": str(orphan)}
-        self._others[f"{self._instance}, {orphan.path}: {orphan}"] = fields
+        self._others[orphan.change.device, f"{self._instance}, {orphan.path}: {orphan}"] = fields
         if orphan.cleared:
             self._log.error("device.left-behind", **fields)
         else:
@@ -129,5 +140,5 @@ class EventLog:
             "path": telling.uevent.path,
             "reason": reason,
         }
-        self._others[reason] = fields
+        self._others[str(telling.uevent.device), reason] = fields
         self._log.warning("device.untold", **fields, **({"retry_in": pause} if pause is not None else {}))

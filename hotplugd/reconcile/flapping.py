@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device
-from hotplugd.plan.about import ABOUT
+from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.desired import wants
 from hotplugd.plan.identity import identity
 from hotplugd.reconcile.hold_off import CALM, MOST, WINDOW, Hold, HoldOff, plug_of
@@ -33,8 +33,8 @@ class Flapping:
         self._holdoff = HoldOff(most)
         # The last device of each subsystem, at places that are held off or soon will be.
         self._seen: dict[str, dict[str, Device]] = {}
-        # Why, as it was told, at places that are held off; bounded as those are.
-        self._told: dict[str, str] = {}
+        # What was told of places that are held off; bounded as those are.
+        self._told: dict[str, list[Fields]] = {}
 
     def heard(self, syspath: str, now: float, *, plugged: bool) -> float:
         """See `waiting.Gate`."""
@@ -44,8 +44,8 @@ class Flapping:
         """See `waiting.Gate`."""
         plug = plug_of(device)
         hold = self._holdoff.plugged(plug, now)
-        if hold is None and (reason := self._told.pop(plug.place, "")):
-            self._log.info("problem.over", **{ABOUT: device}, reason=reason)
+        if hold is None:
+            self._over(plug.place)
         if hold is None and not self._holdoff.is_near(plug.place):
             return now
         if plug.place not in self._seen and len(self._seen) >= _MOST_PLACES:
@@ -54,15 +54,23 @@ class Flapping:
         self._seen.setdefault(plug.place, {})[device.subsystem] = device
         if hold is None:
             return now
+        self._over(plug.place)
         for each, rule in self._taken(hold):
-            reason = _message(each, hold, now)
-            self._log.warning("device.problem", **{ABOUT: each}, rule=rule, reason=reason)
-            self._told[plug.place] = reason
+            fields: Fields = {ABOUT: each, "rule": rule, "reason": _message(each, hold, now)}
+            self._log.warning("device.problem", **fields)
+            self._told.setdefault(plug.place, []).append(fields)
         return hold.until
 
     def gone(self, syspath: str) -> None:
         """A device is gone."""
         self._holdoff.gone(syspath)
+
+    def tell_over(self, now: float) -> None:
+        """Tell of hold-offs that are over: of what stays away nothing else does."""
+        if self._told:
+            held = {hold.place for hold in self._holdoff.holds(now)}
+            for place in [each for each in self._told if each not in held]:
+                self._over(place)
 
     def problems(self, now: float) -> list[Problem]:
         """What rules would attach, were it not held off."""
@@ -75,6 +83,10 @@ class Flapping:
             for hold in self._holdoff.holds(now)
             for device, rule in self._taken(hold)
         ]
+
+    def _over(self, place: str) -> None:
+        for fields in self._told.pop(place, ()):
+            self._log.info("problem.over", **fields)
 
     def _problems(self, hold: Hold, now: float) -> list[Problem]:
         return [Problem(str(device), rule, _message(device, hold, now)) for device, rule in self._taken(hold)]

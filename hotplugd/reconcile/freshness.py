@@ -103,6 +103,11 @@ class Freshness:
         """Whether questions have to wait, since events never end."""
         return self._slow.is_short(now)
 
+    @property
+    def calm_at(self) -> float:
+        """When they do not have to wait any more, unless there are further events."""
+        return self._slow.calm_at
+
     def moved(self, now: float) -> None:
         """The server tells that the instance was moved to another member of the cluster."""
         self._ask_again(tuple(now + after for after in _AFTER_MOVE))

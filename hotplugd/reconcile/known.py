@@ -14,7 +14,7 @@ from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.failed_starts import FailedStarts
 from hotplugd.reconcile.freshness import EDITED, Freshness
 from hotplugd.reconcile.holds import Held, Wait, held
-from hotplugd.reconcile.observed import Observed
+from hotplugd.reconcile.observed import BUSY, Observed
 from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.server_backoff import ServerBackoff
 from hotplugd.reconcile.verify import Verifier
@@ -64,6 +64,14 @@ class Known:
     def busy(self, now: float) -> dict[str, bool]:
         """What may make it wait that never ends, and whether it does."""
         return {CROWDED: self.batching.is_busy(now), EDITED: self.freshness.is_busy(now)}
+
+    def calm_at(self) -> dict[str, float]:
+        """When what makes it wait will be over, what is done inside included; in the past where it is."""
+        return {
+            CROWDED: self.batching.calm_at,
+            EDITED: self.freshness.calm_at,
+            BUSY: self.observed.calm_at,
+        }
 
     def problems(self, now: float) -> list[Problem]:
         """What is wrong with it, but for what was seen inside."""

@@ -112,6 +112,11 @@ class Observed:
         """Whether looks have to wait, since the inside changes all the time."""
         return self._pace.is_short(now)
 
+    @property
+    def calm_at(self) -> float:
+        """When they do not have to wait any more, unless it changes again."""
+        return self._pace.calm_at
+
     def begin(self, now: float) -> int:
         """A look begins. Returns its epoch, for `seen`."""
         self._old = False

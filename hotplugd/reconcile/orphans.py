@@ -284,14 +284,16 @@ class Orphans:
 
     def problems(self) -> list[Problem]:
         """What the server would not take away."""
-        why = f"the server does not take away what it may have left of it in {self._name}"
         refused = [
             record for record in self.records.values() if record.retry is not None and record.retry.message
         ]
         held = [(self._removal(record.entry), record.retry) for record in refused]
-        return [
-            Problem(change.device, change.rule, f"{why}: {retry.message}") for change, retry in held if retry
-        ]
+        return [self.refused(change, retry.message) for change, retry in held if retry]
+
+    def refused(self, change: Change, message: str) -> Problem:
+        """What is told of it where the server would not take away what is left of a change, and said this."""
+        why = f"the server does not take away what it may have left of it in {self._name}"
+        return Problem(change.device, change.rule, f"{why}: {message}")
 
     def seen_problems(self) -> list[Problem]:
         """Which orphaned nodes the last look has seen."""

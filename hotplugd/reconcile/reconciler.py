@@ -7,7 +7,7 @@ An event is a call (`device`, `listed_devices`, `refresh`, …) that changes wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -54,6 +54,8 @@ class Reconciler:
         self._away = self._nics.away
         self._assignments = Assignments(rules, self._workers, self._nics.claimants, self._judge, ports.log)
         self._ownership = self._assignments.ownership
+        # The projects of which the server could not tell at last.
+        self._unlisted: Collection[str] = ()
         # When an instance was found to be none at last.
         self._forgotten = LONG_AGO
         self._activity = Activity()
@@ -149,15 +151,16 @@ class Reconciler:
         self,
         instances: Iterable[Instance],
         asked: float = NEVER,
-        unlisted: Container[str] = (),
+        unlisted: Collection[str] = (),
         only: Collection[str] = (),
     ) -> None:
         """Take note of all instances there are, a few in each turn of the loop; the server answers.
 
         asked     when, in the loop's time, the server was asked: what was learned later is newer
-        unlisted  the projects of which it could not tell
+        unlisted  the projects of which it could not tell, those included that were not listed now
         only      the projects that were listed; none for all
         """
+        self._unlisted = unlisted
         first = not self._inventory.instances_listed
         by_name = {instance.id: instance for instance in instances}
         noted = {*self._ports.entry_journal.names(), *self._ports.link_journal.names()}
@@ -181,7 +184,7 @@ class Reconciler:
             async for workers in slices(list(self._workers.values()), _SLICE):
                 for worker in workers:
                     worker.kick()
-        self._slot_removal.listed()
+        self._slot_removal.listed(completely=not unlisted)
 
     def left_over(self, slot: str) -> None:
         """Take note that there are links of a slot that is no device's any more."""
@@ -371,6 +374,8 @@ class Reconciler:
                 self._worker(name).want(was, (), cause)
             mine = tuple(want for want in now.wants if want.instance == name)
             self._worker(name).want(key, mine, cause)
+            if name.project in self._unlisted:
+                self._worker(name).find()
 
     @contextmanager
     def _because(self, cause: Cause) -> Iterator[None]:

@@ -176,7 +176,8 @@ class Requests:
                 return True
             pause, new = self._known.orphans.held(left, str(error), self._loop.time())
             if new:
-                self._known.log.refused(str(error), pause)
+                problem = self._known.orphans.refused(left[0], str(error))
+                self._known.log.refused(str(error), pause, problem)
         except ServerError as error:
             # For a while only: it must not keep other devices out for ever.
             self._known.orphans.held(left, "", self._loop.time())

@@ -61,8 +61,7 @@ class SlotRemoval:
         for worker in self._workers.values():
             if worker.holds(slot):
                 self._activity.start(partial(worker.seal, names), lambda _: None)
-        if self._listed:
-            self._settle(slot)
+        self._settle(slot)
 
     def back(self, slot: str) -> None:
         """The device is back. Inside instances its node is sealed, and its links lead nowhere."""
@@ -73,10 +72,10 @@ class SlotRemoval:
                 # After the seal: a node that is seen sealed is put in again, with its links.
                 self._activity.start(partial(worker.seal, names_for(slot)), partial(_look_again, worker))
 
-    def listed(self) -> None:
-        """All instances are known."""
-        if not self._listed:
-            self._listed = True
+    def listed(self, *, completely: bool) -> None:
+        """Instances were listed. completely: all of them; what entries of others name nobody knows."""
+        before, self._listed = self._listed, completely
+        if completely and not before:
             for slot in list(self.devices):
                 self._settle(slot)
 
@@ -93,7 +92,7 @@ class SlotRemoval:
 
     def _settle(self, slot: str) -> None:
         """Remove a slot's links, or wait for the first instance that may have an entry that names them."""
-        if slot not in self.devices:
+        if slot not in self.devices or not self._listed:
             return
         for name, worker in self._workers.items():
             if worker.may_name(slot):
@@ -137,8 +136,7 @@ class SlotRemoval:
         before, self._failed = self._failed, set()
         for slot in sorted(before):
             self._cut(slot)
-            if self._listed:
-                self._settle(slot)
+            self._settle(slot)
         if not self._failed:
             self._retry.reset()
 

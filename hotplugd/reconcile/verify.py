@@ -124,7 +124,8 @@ class Verifier:
         except ServerError as error:
             inside = Inside(error=str(error))
         counts = self._observed.seen(begun, inside, self._loop.time())
-        self._log.busy(BUSY, now=self._observed.is_busy(self._loop.time()))
+        if self._observed.is_busy(self._loop.time()):
+            self._log.busy(BUSY, now=True)
         if counts and self._orphans.records:
             for orphan in self._orphans.looked(inside.nodes):
                 self._log.left_behind(orphan)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER
 from hotplugd.aio.tasks import Activity
@@ -35,6 +35,9 @@ from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.requests import Requests
 from hotplugd.reconcile.step import Ask, Check, Clear, Look, MakePlan, Rest, Send, State, next_step
 from hotplugd.reconcile.verify import Verifier
+
+# What makes an instance wait is over after so many seconds without: what never ends pauses for a moment, too.
+_CALM: Final = 1.0
 
 
 class Listener(Protocol):
@@ -112,6 +115,11 @@ class Worker:
         if self._known.wants or not self._known.freshness.known:
             self.refresh()
 
+    def find(self) -> None:
+        """Its project could not be listed: it is asked for where nothing is known of it."""
+        if not self._known.freshness.known:
+            self.refresh()
+
     def refresh(self) -> None:
         """Something happened to the instance: ask the server."""
         self._known.freshness.stale = True
@@ -162,7 +170,8 @@ class Worker:
         self._known.failed_starts.forget()
 
     def close(self) -> None:
-        """Try nothing again."""
+        """Try nothing again: there is no such instance, and nothing should be in it."""
+        self._known.log.close()
         self._set_alarm(NEVER)
 
     # --- what is known ----------------------------------------------------------------------------------
@@ -355,8 +364,10 @@ class Worker:
             known.log.would(step.would)
         # A look may settle some of it: all this comes after the look.
         if not self._verifier.is_looked_at:
-            for why, busy in known.busy(now).items():
-                known.log.busy(why, now=busy)
+            for why, until in known.calm_at().items():
+                if until > now or until + _CALM <= now:
+                    known.log.busy(why, now=until > now)
+                times.append(until + _CALM)
             if (container := known.container) is not None:
                 self._verifier.rest(known.plan, container)
             known.log.problems(known.plan.problems, known.wanted)

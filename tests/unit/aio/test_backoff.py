@@ -97,7 +97,7 @@ def test_a_fight_is_told_of_once_and_remembered_for_a_calm_minute() -> None:
     told = [records.done(ONE, 0) is not None for _ in range(6)]
     assert told == [False, False, False, True, False, False]
     (until,) = records.rest([ONE], 0)
-    assert [len(records.problems(until + seconds)) for seconds in (0, 60, 61)] == [1, 1, 0]
+    assert [len(records.problems(until + seconds)) for seconds in (0, 59, 60)] == [1, 1, 0]
 
 
 def test_changes_of_one_entry_in_a_row_have_to_wait() -> None:
@@ -117,9 +117,9 @@ def test_after_a_calm_minute_changes_are_free_again() -> None:
     for _ in range(8):
         records.done(ONE, 0)
     (until,) = records.rest([ONE], 0)
-    assert list(records.rest([], until + 60)) == []
-    records.done(ONE, until + 60)
-    assert list(records.rest([ONE], until + 60)) == [until + 60 + 16]
+    assert list(records.rest([], until + 59)) == [until + 60]
+    records.done(ONE, until + 59)
+    assert list(records.rest([ONE], until + 59)) == [until + 59 + 16]
     records.done(TWO, 1000)
     records.done(ONE, 1000)
     assert list(records.rest([ONE, TWO], 1000)) == [1000, 1000]

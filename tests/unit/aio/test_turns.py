@@ -65,6 +65,19 @@ async def test_who_is_given_a_place_and_cancelled_passes_it_on() -> None:
 
 
 @in_virtual_time
+async def test_all_can_be_cancelled_at_once() -> None:
+    work = Work(1)
+    tasks = [asyncio.create_task(work.do("lab")) for _ in range(4)]
+    await asyncio.sleep(0)
+    for task in tasks[:3]:
+        task.cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    # Who leaves passes its place on to the first that still waits for one.
+    assert [type(each) for each in ends] == [*[asyncio.CancelledError] * 3, type(None)]
+    assert work.turns._inside == work.turns._waiting == {}
+
+
+@in_virtual_time
 async def test_nothing_is_kept_of_whoever_is_done() -> None:
     work = Work(2)
     await asyncio.gather(*(work.do(str(number % 7)) for number in range(50)))

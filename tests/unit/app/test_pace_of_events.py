@@ -85,6 +85,28 @@ def test_listings_have_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     run(work)
 
 
+def test_a_listing_of_some_projects_does_not_put_off_that_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(session: Session) -> None:
+        async def listed(_: Collection[str]) -> list[Instance]:
+            return []
+
+        monkeypatch.setattr(session._lxd, "list", listed)
+        monkeypatch.setattr(module, "_trim", lambda: None)
+        session._lxd.unlisted = {"slow": "it takes long"}
+        await session._list()
+        again = session._again
+        assert again is not None
+        for _ in range(9):
+            await session._list({"lab"})
+        assert session._again is again
+        assert not again.cancelled()
+        session._lxd.unlisted = {}
+        await session._list({"slow"})
+        assert again.cancelled()
+
+    run(work)
+
+
 def test_listings_are_taken_in_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(session: Session) -> None:
         under_way, said, trims = 0, list[float](), 0

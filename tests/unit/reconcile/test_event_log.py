@@ -34,3 +34,11 @@ def logged(socket: str) -> dict[str, object]:
 def test_the_location_is_in_it_where_there_is_one() -> None:
     assert logged("3.2")["location"] == "shelf/door"
     assert "location" not in logged("3.1")
+
+
+def test_causes_are_bounded_while_nothing_is_planned() -> None:
+    log = EventLog(BOX, structlog.get_logger(), Inventory()).attachments
+    for number in range(10_000):
+        log.because([f"c-189-1-1a2b3c4d-{number}"], "plug")
+    assert len(log._causes) <= 4096
+    assert "c-189-1-1a2b3c4d-9999" in log._causes

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from hotplugd.model.entry import name_for
-from hotplugd.model.ports import Unreachable
+from hotplugd.model.ports import Refused, Unreachable
 from tests.support.devices import ALL, BOX, all_with, box, console, phone, rule, ruleset
 from tests.support.virtual import at, in_virtual_time, later
 from tests.unit import devices
@@ -120,6 +120,26 @@ async def test_a_change_has_its_cause() -> None:
 
 
 @in_virtual_time
+async def test_the_cause_of_a_plug_is_not_that_of_what_comes_later() -> None:
+    bench = Bench()
+    await bench.start()
+    await bench.plug(PHONE)
+    assert last(bench, "device.inside")["cause"] == "plug"
+    bench.change(BOX, running=False)
+    bench.reconciler.restarted(BOX)
+    await later(5)
+    bench.change(BOX, running=True)
+    bench.reconciler.refresh(BOX)
+    await later(5)
+    assert len(bench.events("device.inside")) == 2
+    assert last(bench, "device.inside")["cause"] == "instance"
+    bench.instances.clear()
+    bench.reconciler.refresh(BOX)
+    await later(5)
+    assert last(bench, "device.detached")["cause"] == "instance"
+
+
+@in_virtual_time
 async def test_what_is_attached_when_hotplugd_starts_is_told_of() -> None:
     before = Bench()
     await before.start(PHONE)
@@ -226,6 +246,85 @@ class TestProblems:
         await bench.reconciler.listed_instances([])
         await later(60)
         assert last(bench, "problem.over") == {"instance": "box", "reason": "no answer"}
+
+    @staticmethod
+    @in_virtual_time
+    async def test_one_of_what_never_ends_is_over_soon_after_it_ends() -> None:
+        bench = Bench()
+        await bench.start(PHONE)
+        for _ in range(2000):
+            bench.reconciler.refresh(BOX)
+            bench.reconciler.look_again(BOX)
+            await later(0.05)
+        problems = bench.events("instance.problem")
+        assert len(problems) == 2
+        await later(5)
+        assert bench.told() == []
+        over = [each["reason"] for each in bench.events("problem.over")]
+        assert sorted(over) == sorted(each["reason"] for each in problems)
+
+    @staticmethod
+    @in_virtual_time
+    async def test_one_of_what_never_ends_is_over_with_the_instance() -> None:
+        bench = Bench(rules=ruleset())
+        await bench.start()
+        for _ in range(2000):
+            bench.reconciler.refresh(BOX)
+            await later(0.05)
+        bench.instances.clear()
+        await later(1)
+        assert not bench.reconciler.knows(BOX)
+        assert last(bench, "problem.over")["reason"] == last(bench, "instance.problem")["reason"]
+
+    @staticmethod
+    @in_virtual_time
+    async def test_each_of_several_devices_for_the_same_reason_is_over_by_itself() -> None:
+        bench = Bench()
+        await bench.start()
+        fail(bench, Refused("no space left on device"), asking=False)
+        await bench.plug(ONE, TWO)
+        await later(60)
+        assert sorted(each["device"] for each in bench.events("device.problem")) == [ONE.node, TWO.node]
+        bench.reconciler.no_device(ONE.syspath)
+        await later(1)
+        assert [each["device"] for each in bench.events("problem.over")] == [ONE.node]
+        recover(bench)
+        await later(100)
+        assert [each["device"] for each in bench.events("problem.over")] == [ONE.node, TWO.node]
+
+    @staticmethod
+    @in_virtual_time
+    async def test_one_of_a_fight_is_over_once_it_is_calm_or_with_the_instance() -> None:
+        for gone in (False, True):
+            bench = Bench()
+            await bench.start(PHONE)
+            for _ in range(5):
+                bench.change(BOX, entries={})
+                bench.reconciler.refresh(BOX)
+                await later(0.1)
+            (problem,) = bench.events("device.problem")
+            await later(1)
+            if gone:
+                bench.reconciler.no_device(PHONE.syspath)
+                await later(1)
+                bench.instances.clear()
+                bench.reconciler.refresh(BOX)
+            await later(1 if gone else 70)
+            assert bench.told() == []
+            assert last(bench, "problem.over")["reason"] == problem["reason"]
+
+    @staticmethod
+    @in_virtual_time
+    async def test_one_of_an_inside_that_changes_all_the_time_is_over_when_it_stops() -> None:
+        bench = Bench()
+        await bench.start(PHONE)
+        for _ in range(500):
+            bench.reconciler.look_again(BOX)
+            await later(0.2)
+        bench.change(BOX, running=False)
+        bench.reconciler.restarted(BOX)
+        await later(5)
+        assert last(bench, "problem.over")["reason"] == last(bench, "instance.problem")["reason"]
 
 
 def test_a_hostile_model_is_cut() -> None:

@@ -9,6 +9,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from hotplugd.model.values import Device, Devnum
+from hotplugd.plan.about import spread
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.hold_off import MOST
 from hotplugd.rules.ruleset import RuleSet
@@ -112,3 +113,23 @@ def test_that_it_is_over_is_logged_once() -> None:
     assert [each["event"] for each in logged.entries] == ["device.problem", "problem.over"]
     problem, over = logged.entries
     assert over["reason"] == problem["reason"]
+
+
+def test_of_each_device_at_the_place_it_is_over_also_where_none_comes_back() -> None:
+    gate, logged = made(ruleset(rule("{subsystem: [usb, tty]}", "{to: box}")))
+    tty = console(1)
+    assert tty.usb is not None
+    for number in range(MOST + 1):
+        if gate.plugged(again_usb(tty.usb, number), 0) <= 0:
+            gate.plugged(again(tty, number), 0)
+        gate.gone(tty.usb.syspath)
+    gate.tell_over(1)
+    problems = list(logged.entries)
+    assert [each["event"] for each in problems] == ["device.problem"] * 2
+    for _ in range(2):
+        gate.tell_over(100)
+    over = logged.entries[2:]
+    assert [each["event"] for each in over] == ["problem.over"] * 2
+    assert [(each["device"], each["reason"]) for each in map(spread, over)] == [
+        (each["device"], each["reason"]) for each in map(spread, problems)
+    ]

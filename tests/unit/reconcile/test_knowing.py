@@ -282,3 +282,31 @@ async def test_once_closed_nothing_is_done_any_more() -> None:
     await at(1000)
     assert (len(bench.requests), len(bench.looks), len(bench.gets)) == asked
     await bench.reconciler.settled()
+
+
+@in_virtual_time
+async def test_what_could_not_be_listed_is_asked_for_once_a_device_is_for_it() -> None:
+    bench = Bench()
+    bench.reconciler.listed_devices([], [])
+    await bench.reconciler.listed_instances([], unlisted={"default": "it takes long"})
+    await bench.plug(ONE)
+    assert bench.ours() == names([ONE])
+    asked = len(bench.gets)
+    await bench.plug(TWO)
+    assert bench.ours() == names([ONE, TWO])
+    assert len(bench.gets) == asked, "it is known now"
+
+
+@in_virtual_time
+async def test_links_stay_while_instances_that_may_name_them_could_not_be_listed() -> None:
+    bench = Bench(box([entry(ONE)]), rules=ruleset())
+    bench.links.add(ONE.slot)
+    bench.reconciler.listed_devices([ONE], [])
+    await bench.reconciler.listed_instances([], unlisted={"default": "it takes long"})
+    bench.reconciler.no_device(ONE.syspath)
+    await bench.reconciler.settled()
+    assert bench.links == {ONE.slot}
+    await bench.reconciler.listed_instances(bench.instances.values(), only={"default"})
+    await bench.reconciler.settled()
+    assert bench.ours() == set()
+    assert bench.links == set()

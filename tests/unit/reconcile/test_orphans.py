@@ -197,6 +197,8 @@ async def test_one_that_the_server_does_not_take_away_keeps_no_other() -> None:
         "there is a folder at its place"
     ) == 1
     assert any("there is a folder at its place" in each for each in bench.told())
+    over = {each["reason"] for each in bench.events("problem.over")}
+    assert "there is a folder at its place" not in over
     bench.unclear = lambda _: None
     await at(1300)
     assert bench.inside[BOX].keys() == {BAD.node, console(4).node}
