@@ -83,9 +83,8 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
 def _tell(log: FilteringBoundLogger, found: Settings) -> None:
     """Log what is wrong with the files."""
     for each in found.diagnostics:
-        where = f"{each.file}:{each.line}:{each.column}"
         hint = {"hint": each.hint} if each.hint else {}
         if each.severity == "error":
-            log.error("config.error", place=where, reason=each.message, **hint)
+            log.error("config.error", place=each.place, reason=each.message, **hint)
         else:
-            log.warning("config.warning", place=where, reason=each.message, **hint)
+            log.warning("config.warning", place=each.place, reason=each.message, **hint)

@@ -148,7 +148,9 @@ class TestAnswers:
     def test_what_it_does_not_know_is_refused_with_what_it_knows(self, path: Path) -> None:
         with (
             serving(path),
-            pytest.raises(ControlError, match="unknown question; known: status, other, much, slow, number"),
+            pytest.raises(
+                ControlError, match="unknown question; known: status, other, much, later, slow, number"
+            ),
         ):
             ask(path, "reboot")
 

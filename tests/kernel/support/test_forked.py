@@ -36,7 +36,8 @@ def waits(tmp_path: Path) -> Iterator[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    "words", [("--help",), ("nonsense",), ("run", "--config", "/nonexistent"), ("seal",)]
+    "words",
+    [("--help",), ("nonsense",), ("run", "--log-format", "console", "--config", "/nonexistent"), ("seal",)],
 )
 def test_it_says_and_answers_the_same(forking: Forking, words: tuple[str, ...]) -> None:
     def outcome(commands: Commands) -> tuple[int, str, str]:

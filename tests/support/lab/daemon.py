@@ -24,6 +24,10 @@ from tests.support.lab.wait import eventually
 
 _SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h
 _TIMESPEC: Final = struct.Struct("ll")
+# What hotplugd does to a device in an instance, or cannot do.
+_CHANGES: Final = frozenset(
+    {"device.add", "device.update", "device.repair", "device.remove", "device.problem"}
+)
 
 
 class NotReady(AssertionError):
@@ -211,6 +215,11 @@ class Daemon:
         problems = self.status()["problems"]
         assert problems == []
         return True
+
+    def changes(self) -> list[dict[str, str]]:
+        """The events of what it did to devices in instances, or could not do."""
+        events = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        return [each for each in events if each["event"] in _CHANGES]
 
     def log(self) -> str:
         """What it has logged so far."""
