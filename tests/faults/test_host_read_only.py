@@ -8,6 +8,7 @@ The script that people write does not fail here: it has nothing in /run, and nob
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -55,9 +56,10 @@ def test_a_start_says_so_and_ends(configure: Callable[[str], tuple[Daemon, list[
     try:
         running.spawn()
         assert running.wait() == 1
-        last = running.log().splitlines()[-1]
-        assert last.startswith(
-            "hotplugd: cannot make the control socket /run/hotplugd/control.sock: Read-only"
+        last = json.loads(running.log().splitlines()[-1])
+        assert last["event"] == "failed"
+        assert last["reason"].startswith(
+            "cannot make the control socket /run/hotplugd/control.sock: Read-only"
         )
     finally:
         running.close()

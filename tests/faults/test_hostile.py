@@ -84,7 +84,7 @@ class TestAnswers:
             ("first line that drips", "has not answered|in time"),
             ("head without end", "larger than|head"),
             ("wait without end", "larger than"),
-            ("mark of a chunk without end", "LineTooLong"),
+            ("mark of a chunk without end", "more than 65536 bytes"),
             ("what follows the body without end", "in time|timed out"),
         ],
     )
