@@ -21,7 +21,7 @@ from hotplugd.plan import desired
 from hotplugd.plan.kinds.nic import Nic
 from hotplugd.plan.kinds.node import Node
 from hotplugd.rules import match, ruleset
-from hotplugd.server import client
+from hotplugd.server import api, connection
 from tests.fuzz.targets import TARGETS
 
 _EXAMPLES = 150
@@ -97,8 +97,8 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "an attribute has to be UTF-8": ("device-bytes", sysfs, "attribute", _attribute),
     "what cannot be read is empty": ("device-bytes", sysfs, "attribute", lambda *_: ""),
     "every entry is ours": ("plans", entry, "is_ours", _always),
-    "every entry of the server's is ours": ("answers", client, "is_ours", _always),
-    "an error's text is taken for one": ("answers", client, "_said", str),
+    "every entry of the server's is ours": ("answers", api, "is_ours", _always),
+    "an error's text is taken for one": ("answers", connection, "said_by", str),
     "any property is told": ("uevents", uevent_message, "_is_fit", _always),
     "any path is remembered": ("plans", nic_snapshot, "_is_a_path", _always),
     "a log's fields are logged as they are": ("log", event_stream, "plain", _same),
