@@ -14,6 +14,7 @@ from tests.support.lab.cluster import Cluster
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console
+from tests.support.lab.patience import patiently
 from tests.support.lab.wait import eventually, steadily
 from tests.support.phones.containers import once_it_is_free
 
@@ -128,6 +129,7 @@ def test_a_member_that_is_away_has_not_lost_its_devices(
     assert daemons[0].status()["problems"] == []
     cluster.members[2].start()
     eventually(lambda: cluster.states()["m3"] == "Online", 60, pause=0.2)
-    assert members(far) == ["m3"]
+    # Members say that it is online before they speak to it again.
+    assert patiently(lambda: members(far)) == ["m3"]
     plugged[1].unplug()
     eventually(lambda: not ours(far), 60)

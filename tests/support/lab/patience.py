@@ -20,6 +20,7 @@ _PASSES: Final = (
     "operation has now",
     "timed out",
     "Watch already exists",
+    "cluster member is unavailable",
 )
 
 
