@@ -74,12 +74,13 @@ class Known:
         }
 
     def problems(self, now: float) -> list[Problem]:
-        """What is wrong with it, but for what was seen inside."""
+        """What is wrong with it, and why."""
         problems = list(self.plan.problems)
         if self.backoff.message:
             problems.append(Problem("", "", f"{self.name}: {self.backoff.message}"))
         problems += [Problem("", "", f"{self.name}: {why}") for why, busy in self.busy(now).items() if busy]
-        return problems + self.batching.problems(now) + self.orphans.problems()
+        problems += self.batching.problems(now) + self.orphans.problems()
+        return problems + self.verifier.problems(wanted=bool(self.wants))
 
     def held(self, now: float) -> list[Held]:
         """What has to wait here, until when and why."""

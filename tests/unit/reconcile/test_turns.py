@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.model.values import Entry, Instance, InstanceName
-from hotplugd.reconcile import reconciler, worker
+from hotplugd.reconcile import reconciler, work_loop, worker
 from tests.support.devices import ALL, BOX, box, phone
 from tests.support.virtual import at, in_virtual_time, now
 from tests.unit.reconcile.bench import Bench
@@ -78,8 +78,8 @@ def test_no_turn_is_about_more_than_a_few(monkeypatch: pytest.MonkeyPatch, again
             bench.reconciler.listed_devices([], [])
         turns = Turns()
         turns.count(monkeypatch, worker.Worker, "listed")
-        turns.count(monkeypatch, worker.Worker, "kick")
-        turns.count(monkeypatch, worker, "plan_instance")
+        turns.count(monkeypatch, work_loop.WorkLoop, "kick")
+        turns.count(monkeypatch, work_loop, "plan_instance")
         await bench.reconciler.listed_instances(bench.instances.values())
         turns.stop()
         await bench.reconciler.settled()
@@ -199,8 +199,8 @@ def test_nor_is_one_that_concerns_all_instances(
         bench = Bench(*many(), box())
         await bench.start(ONE)
         turns = Turns()
-        for each in ("kick", "look_again"):
-            turns.count(monkeypatch, worker.Worker, each)
+        turns.count(monkeypatch, work_loop.WorkLoop, "kick")
+        turns.count(monkeypatch, worker.Worker, "look_again")
         what(bench)
         # To where devices go it is done at once.
         assert turns.all("kick") + turns.all("look_again") == 1
