@@ -11,7 +11,7 @@ from itertools import chain
 
 from hotplugd.container.inode_status import status_of
 from hotplugd.container.server_nodes import Files, NodeFiles
-from hotplugd.model.entry import differing
+from hotplugd.model.entry import MARK_NODE, MARK_RULE, differing, slot_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, InstanceName
 
@@ -81,7 +81,7 @@ class HeldNodes:
         self.unseen: dict[str, tuple[Entry, Problem]] = {}
         self.under_way: dict[str, asyncio.Task[None]] = {}
         self.users = 0
-        self._name = name
+        self.name = name
         self._files = files
         self._room = room
         self._entries: Mapping[str, Entry] = {}
@@ -98,6 +98,15 @@ class HeldNodes:
 
     def __len__(self) -> int:
         return sum(map(len, self._nodes.values()))
+
+    def problem(self, entry: Entry, reason: str) -> Problem:
+        """That a node of this entry could not be sealed."""
+        device = entry.config.get(MARK_NODE) or slot_of(entry) or entry.name
+        message = (
+            f"its node in {self.name} could not be sealed ({reason}): a program inside that kept it can open "
+            f"it again, and whatever has its number next; restart {self.name}"
+        )
+        return Problem(device, entry.config.get(MARK_RULE, ""), message)
 
     def is_all_sealed(self, leaving: Iterable[Entry]) -> bool:
         """Whether no node of these entries should be sealed and is not."""
@@ -137,7 +146,7 @@ class HeldNodes:
         """
         ours, gone = list(wanted), list[HeldNode]()
         async with self._turn:
-            files = await self._files.of(self._name, [each.name for each in ours]) if ours else None
+            files = await self._files.of(self.name, [each.name for each in ours]) if ours else None
             if files is None:
                 return [], {}
             new, problems = await self._open(files, ours, always=always)
@@ -199,7 +208,7 @@ class HeldNodes:
                     if room <= 0:
                         return found, problems
                     try:
-                        descriptor = await self._files.open(self._name, there[inode])
+                        descriptor = await self._files.open(self.name, there[inode])
                     except FileNotFoundError:
                         continue
                     except OSError as error:

@@ -12,24 +12,21 @@ import asyncio
 import os
 import resource
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
-from hotplugd.container.held_nodes import HeldNode, HeldNodes, Inode
-from hotplugd.container.inode_status import status_of
+from hotplugd.container.held_nodes import HeldNode, HeldNodes
+from hotplugd.container.node_search import LOOK, NodeSearch
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.server_nodes import NodeFiles
 from hotplugd.model import entry as entries
-from hotplugd.model.ports import ServerError, ServerInfo, Unreachable
+from hotplugd.model.ports import ServerInfo, Unreachable
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Devnum, Entry, Instance, InstanceName
+from hotplugd.model.values import Entry, Instance, InstanceName
 
-# What goes does not wait longer for a look through the instance, whose file systems may hang.
-_LOOK: Final = 0.5
-# Nor for the program, which may hang.
+# What goes waits this many seconds for the program, which may hang.
 _WAIT: Final = 1.0
 # Seconds until what could not be sealed is tried again: at first, and at most.
 _PAUSES: Final = (1.0, 30.0)
@@ -50,9 +47,9 @@ class Seals:
         told: Callable[[Problem], None],
     ) -> None:
         self._sealer = sealer
-        self._at = at
         self._told = told
         self._files = NodeFiles(opener)
+        self._search = NodeSearch(self._files, at, told)
         self._all: dict[InstanceName, HeldNodes] = {}
         # The instances with something to hold that was not looked at, and those that are looked at.
         self._unlooked: set[InstanceName] = set()
@@ -113,7 +110,7 @@ class Seals:
         if leave:
             held = self._of(name)
             held.users += 1
-            await asyncio.wait({self._start(partial(self._hold, name, held, leave))}, timeout=_LOOK + _WAIT)
+            await asyncio.wait({self._start(partial(self._hold, name, held, leave))}, timeout=LOOK + _WAIT)
 
     async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> bool:
         """The nodes of these entries are about to go: seal them. What cannot be sealed is a problem.
@@ -133,7 +130,7 @@ class Seals:
             for each in mine:
                 held.under_way[each.name] = task
         # Who has them here can seal them later, too.
-        _, late = await asyncio.wait(tasks, timeout=_LOOK + _WAIT)
+        _, late = await asyncio.wait(tasks, timeout=LOOK + _WAIT)
         return not late and held.is_all_sealed(leave)
 
     async def seal_everywhere(self, name: str) -> None:
@@ -212,17 +209,13 @@ class Seals:
     async def _hold(self, name: InstanceName, held: HeldNodes, leave: Sequence[Entry]) -> None:
         known = {each.name for each in leave if held.has_nodes(each)}
         try:
-            gone, problems = await self._held(held, leave, known)
+            gone, problems = await self._search.hold_files(held, leave, known)
             await self._seal(name, gone)
             for entry in leave:
-                problem = problems.get(entry.name, "")
-                if not held.has_nodes(entry):
-                    for node in await self._inside(held, name, entry, problem):
-                        held.hold_replaced(node)
-                elif problem:
-                    self._miss(held, name, entry, problem)
-                else:
-                    held.found(entry)
+                problem, has_file = problems.get(entry.name, ""), held.has_nodes(entry)
+                node = await self._search.beside_files(held, entry, problem, has_file=has_file)
+                if node is not None:
+                    held.hold_replaced(node)
         finally:
             held.users -= 1
             self._forget(name)
@@ -235,17 +228,14 @@ class Seals:
             first = held.shares(leave, inodes)
             known = {node.entry.name for node in first}
             await self._seal(name, first)
-            gone, problems = await self._held(held, leave, known)
+            gone, problems = await self._search.hold_files(held, leave, known)
             nodes += [*gone, *held.shares(leave, inodes)]
             known |= {node.entry.name for node in nodes}
             for entry in leave:
-                problem = problems.get(entry.name, "")
-                if entry.name not in known:
-                    nodes += await self._inside(held, name, entry, problem)
-                elif problem:
-                    self._miss(held, name, entry, problem)
-                else:
-                    held.found(entry)
+                problem, has_file = problems.get(entry.name, ""), entry.name in known
+                node = await self._search.beside_files(held, entry, problem, has_file=has_file)
+                if node is not None:
+                    nodes.append(node)
             last, nodes = nodes, []
             await self._seal(name, last)
         finally:
@@ -254,53 +244,6 @@ class Seals:
             for each in leave:
                 held.under_way.pop(each.name, None)
             self._forget(name)
-
-    async def _held(
-        self, held: HeldNodes, leave: Sequence[Entry], known: AbstractSet[str]
-    ) -> tuple[list[HeldNode], dict[str, str]]:
-        """Have all nodes of these entries held, of which those of the known names are, as far as was seen.
-
-        Returns what was held and is none of them any more, and by the entries' names why one may be missing.
-        """
-        try:
-            return await held.hold(leave)
-        except OSError as error:
-            # What is held is what there was when the server told of the instance at last.
-            unknown = [each for each in leave if each.name not in known or held.unheld]
-            return [], {each.name: str(error) for each in unknown}
-
-    async def _inside(
-        self, held: HeldNodes, name: InstanceName, entry: Entry, problem: str
-    ) -> list[HeldNode]:
-        """The entry's node as the instance has it, where the server has no file of it."""
-        place = entries.place_of(entry)
-        if not entry.config:
-            return []
-        if not self._files.known:
-            problem = problem or f"the folder of the server's nodes is not found beside {self._files.beside}"
-        try:
-            async with asyncio.timeout(_LOOK):
-                descriptor = await self._at(name, place) if entries.is_path(place) else -1
-        except (ServerError, TimeoutError, OSError) as error:
-            descriptor, problem = (
-                -1,
-                problem and f"{problem}; {str(error) or 'it cannot be looked for in time'}",
-            )
-        if descriptor >= 0:
-            found = status_of(descriptor)
-            if found.kind is not None and entries.is_for(entry, Devnum(found.kind, *found.number)):
-                held.found(entry)
-                return [HeldNode(entry, Inode(descriptor))]
-            os.close(descriptor)
-        if problem:
-            self._miss(held, name, entry, problem)
-        return []
-
-    def _miss(self, held: HeldNodes, name: InstanceName, entry: Entry, reason: str) -> None:
-        """Nobody knows which nodes the entry has, or not all of them."""
-        problem = _cannot(name, entry, reason)
-        held.unseen[entry.name] = entry, problem
-        self._told(problem)
 
     # --- sealing ----------------------------------------------------------------------------------------
 
@@ -316,8 +259,9 @@ class Seals:
             raise
         for node, reason in zip(nodes, reasons, strict=True):
             if reason:
-                problem = _cannot(name, node.entry, reason)
-                self._of(name).unsealed.append((node, problem))
+                held = self._of(name)
+                problem = held.problem(node.entry, reason)
+                held.unsealed.append((node, problem))
                 self._told(problem)
             else:
                 node.close()
@@ -380,15 +324,6 @@ class Seals:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _cannot(name: InstanceName, entry: Entry, reason: str) -> Problem:
-    device = entry.config.get(entries.MARK_NODE) or entries.slot_of(entry) or entry.name
-    message = (
-        f"its node in {name} could not be sealed ({reason}): a program inside that kept it can open it "
-        f"again, and whatever has its number next; restart {name}"
-    )
-    return Problem(device, entry.config.get(entries.MARK_RULE, ""), message)
 
 
 def _may_have_nodes(entry: Entry) -> bool:
