@@ -7,9 +7,7 @@ before its instances are listed, so nothing that happens in between is missed.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -20,6 +18,8 @@ from hotplugd.aio.backoff import LONG_AGO, Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import Threads
 from hotplugd.app.host_look import HostLook
+from hotplugd.app.instance_listing import PAUSES, InstanceListing
+from hotplugd.app.leave_alone import LeaveAlone
 from hotplugd.app.settings import Config
 from hotplugd.container.injector import Injector
 from hotplugd.container.inspector import Inspector
@@ -30,11 +30,9 @@ from hotplugd.host.properties import kernel_lines
 from hotplugd.host.slots import Links, Notes, Slots, is_alone, lock
 from hotplugd.host.sysfs import boot, sequence_now
 from hotplugd.host.udev import Udev
-from hotplugd.host.udev_rules import Leave
 from hotplugd.model.entry import names_for
 from hotplugd.model.ports import ServerError, ServerInfo, Unreachable
 from hotplugd.model.problem import Problem
-from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.hold_off import CALM
@@ -42,7 +40,6 @@ from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
-from hotplugd.rules.udev_ignore import ignore_rules
 from hotplugd.server.client import Lxd
 from hotplugd.server.events import START_FAILED, Lifecycle
 
@@ -50,24 +47,14 @@ from hotplugd.server.events import START_FAILED, Lifecycle
 _RESYNC: Final = 300.0
 # One instance that hangs does not keep the service from being ready.
 _FIRST_CONVERGENCE: Final = 20.0
-_PAUSES: Final = (0.2, 10.0)
-TRIED_AGAIN: Final = f"; it is tried again every {_PAUSES[1]:.0f} s at least"
-_UNTOLD_PAUSES: Final = (1.0, 60.0)
-_UNLISTED_PAUSES: Final = (1.0, 300.0)
+TRIED_AGAIN: Final = f"; it is tried again every {PAUSES[1]:.0f} s at least"
 # A server that ends sooner after it was found is as one that was not found: it is tried less and less often.
 _STEADY: Final = 1.0
 # So many requests at a time: an event of a profile concerns all instances that use it.
 _REQUESTS: Final = 100
-# It is said of a project that so many requests of its own wait.
-_CROWD: Final = 100
 # So often in a row the server is asked for an instance that it tells of and that is not known, and then once
 # in so many seconds: where it tells of more, all are listed instead.
 _STRANGERS: Final = (100, 0.1)
-# So often in a row all are listed, and then once in so many seconds, and for half of the time at most.
-_LISTINGS: Final = (10, 1.0)
-# So often in a row what is left of a listing is looked for, and then once in so many seconds: with 10,000
-# instances that takes 0.3 s, and cannot be done in parts.
-_TRIMS: Final = (1, _RESYNC)
 
 
 class Session:
@@ -99,15 +86,7 @@ class Session:
         self._log = log
         self._dry_run = dry_run
         self._retry = Retry()
-        # Set while instances are to be listed again, and of which projects; None for all.
-        self._unlisted = asyncio.Event()
-        self._due: set[str] | None = set()
         self._strangers = Pace(*_STRANGERS)
-        self._listing = asyncio.Lock()
-        self._unlisted_projects: list[Problem] = []
-        self._unlisted_retry = Retry()
-        self._again: asyncio.TimerHandle | None = None
-        self._trims = Pace(*_TRIMS)
         # When, in the loop's time, the server's events were heard at last.
         self._since = LONG_AGO
         self._threads = Threads()
@@ -117,11 +96,6 @@ class Session:
         self._inspector = Inspector(
             self._threads, self._opener, self._lxd.init, self._changed_inside, self._ended
         )
-        folder = None if dry_run else config.udev_rules
-        self._leave = Leave(self._threads, folder) if folder is not None else None
-        # Set while the host's software has to be told anew.
-        self._untold = asyncio.Event()
-        self._told = asyncio.Event()
         self._slots = Slots()
         self._notes = Notes(address)
         self._links = Links(address)
@@ -151,6 +125,9 @@ class Session:
             boot(),
         )
         self.reconciler = Reconciler(ports, rules)
+        self._listing = InstanceListing(self._lxd, self.reconciler, log)
+        folder = None if dry_run else config.udev_rules
+        self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.kept, log)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
 
@@ -177,15 +154,14 @@ class Session:
         self._inspector.ask_for(rules.users, rules.groups)
         self.reconciler.set_rules(rules)
         self._udev.ask_for(rules.attrs)
-        self._untold.set()
+        self._leave_alone.set_rules(rules)
 
     def problems(self, goes_on: str = "") -> list[Problem]:
         """Everything that is not as it should be. goes_on: what to add of a server that is away."""
         away = [Problem("", "", self._retry.message + goes_on)] if self._retry.message else []
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
-        mine = away + self._unlisted_projects + self._crowded()
-        return mine + faults + flapping + self.reconciler.problems()
+        return away + self._listing.problems() + faults + flapping + self.reconciler.problems()
 
     def held(self) -> list[Held]:
         """What has to wait, until when in the loop's time, and why."""
@@ -198,18 +174,16 @@ class Session:
         try:
             self._udev.start()
             self._host.start()
-            self._untold.set()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
                 tasks.create_task(self._resync())
-                tasks.create_task(self._list_again())
+                tasks.create_task(self._listing.run())
                 tasks.create_task(self._try())
-                tasks.create_task(self._tell_again())
+                tasks.create_task(self._leave_alone.run())
                 tasks.create_task(self._tell_over())
                 tasks.create_task(self._host.run(self.reconciler.usable, self.reconciler.found_used))
         finally:
-            if self._again is not None:
-                self._again.cancel()
+            self._listing.close()
             self._udev.stop()
             self._host.stop()
             self.reconciler.close()
@@ -218,8 +192,7 @@ class Session:
             self._seals.close()
             self._slots.close()
             self._opener.close()
-            if self._leave is not None:
-                self._leave.close()
+            self._leave_alone.close()
             self._lxd.close()
             self._threads.close()
 
@@ -238,7 +211,7 @@ class Session:
                 if self.connected and now - self._since > _STEADY:
                     self._retry.reset()
                 self.connected = False
-                pause, new = self._retry.failed(str(error), now, *_PAUSES)
+                pause, new = self._retry.failed(str(error), now, *PAUSES)
                 if new:
                     self._log.warning("server.away", reason=str(error), retry_in=pause)
                 self.tried.set()
@@ -246,15 +219,15 @@ class Session:
 
     async def _happened(self, happened: Lifecycle | None) -> None:
         if happened is None:
-            await self._list()
+            await self._listing.list_now()
             self._retry.message = ""
             self.connected, self._since = True, asyncio.get_running_loop().time()
             self._log.info("server.connected", server=str(self.server))
             self._answered.set()
         elif happened.name is None:
-            self._list_soon(happened.project)
+            self._listing.soon(happened.project)
         elif self._are_too_many(happened.name):
-            self._list_soon()
+            self._listing.soon()
         elif happened.action == "instance-restarted":
             # It ran before and does again: nothing else tells of it.
             if self.reconciler.knows(happened.name):
@@ -284,7 +257,7 @@ class Session:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_CONVERGENCE):
                 await self.reconciler.settled()
-                await self._told.wait()
+                await self._leave_alone.told.wait()
         self.tried.set()
 
     async def _resync(self) -> None:
@@ -292,90 +265,7 @@ class Session:
             await asyncio.sleep(_RESYNC)
             self._udev.refresh()
             self.reconciler.look_everywhere()
-            self._list_soon()
-
-    async def _list_again(self) -> None:
-        """List instances where several may have changed; what is heard of one does not wait for it."""
-        retry, pace, loop = Retry(), Pace(*_LISTINGS), asyncio.get_running_loop()
-        while True:
-            await self._unlisted.wait()
-            await asyncio.sleep(max(pace.due - loop.time(), 0.0))
-            self._unlisted.clear()
-            projects, self._due = self._due, set()
-            start = loop.time()
-            pace.done(start)
-            try:
-                await self._list(projects or ())
-                retry.reset()
-                await asyncio.sleep(loop.time() - start)
-            except ServerError as error:
-                pause, new = retry.failed(str(error), asyncio.get_running_loop().time(), *_PAUSES)
-                if new:
-                    self._log.warning("server.away", reason=str(error), retry_in=pause)
-                self._list_soon()
-                await asyncio.sleep(pause)
-
-    def _list_soon(self, project: str = "") -> None:
-        """Have all instances listed again, or those of a project."""
-        if not project:
-            self._due = None
-        elif self._due is not None:
-            self._due.add(project)
-        self._unlisted.set()
-
-    async def _list(self, only: Collection[str] = ()) -> None:
-        # One at a time: of what an older one says after a newer one each instance would be asked for.
-        async with self._listing:
-            asked = asyncio.get_running_loop().time()
-            found = await self._lxd.list(only)
-            self._tell_unlisted(self._lxd.unlisted, only)
-            await self.reconciler.listed_instances(found, asked, self._lxd.unlisted, only)
-        if self._trims.due <= asked:
-            self._trims.done(asked)
-            _trim()
-
-    def _tell_unlisted(self, projects: Mapping[str, str], only: Collection[str]) -> None:
-        """Have it said which projects could not be listed, and have them listed again some time.
-
-        only  those that were asked for now; none for all
-        """
-        problems = [
-            Problem(
-                "",
-                "",
-                f"project '{quoted(project)}' cannot be listed: {why}. Of its instances only those that "
-                f"rules name are looked after, and what others take is not known",
-            )
-            for project, why in projects.items()
-        ]
-        for each in problems:
-            if each not in self._unlisted_projects:
-                self._log.warning("server.unlisted", reason=each.message)
-        self._unlisted_projects = problems
-        if only and problems and self._again is not None:
-            # Who has one project listed all the time does not put off when the others are.
-            return
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
-        if problems:
-            loop = asyncio.get_running_loop()
-            pause, _ = self._unlisted_retry.failed("", loop.time(), *_UNLISTED_PAUSES)
-            self._again = loop.call_later(pause, self._list_soon)
-        else:
-            self._unlisted_retry.reset()
-
-    def _crowded(self) -> list[Problem]:
-        return [
-            Problem(
-                "",
-                "",
-                f"project '{quoted(project)}': {waiting} requests about its instances wait for each other, "
-                f"since those are edited, or start and stop, all the time; no other project waits for them",
-            )
-            for project, waiting in self._lxd.waiting().items()
-            if waiting >= _CROWD
-        ]
+            self._listing.soon()
 
     def _hold(self, slots: Iterable[str]) -> None:
         """Keep the udev rule from removing these: which of them entries name is not known yet."""
@@ -403,33 +293,11 @@ class Session:
         except OSError as error:
             raise Unreachable(f"what is left from before cannot be looked at: {error}") from error
 
-    async def _tell_again(self) -> None:
-        """Have the host's software leave alone what rules take, where this is the host's udevd."""
-        retry, pause = Retry(), None
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._untold.wait()
-            self._untold.clear()
-            pause = None
-            try:
-                if self._leave is not None and await self._leave.write(self._left_alone):
-                    self._log.info("leave-alone.written")
-                retry.reset()
-            except OSError as error:
-                pause, new = retry.failed(str(error), asyncio.get_running_loop().time(), *_UNTOLD_PAUSES)
-                if new:
-                    self._log.warning("leave-alone.problem", reason=str(error), retry_in=pause)
-            self._told.set()
-
     async def _tell_over(self) -> None:
         """Have it said what is not held off any more."""
         while True:
             await asyncio.sleep(CALM)
             self._flapping.tell_over(asyncio.get_running_loop().time())
-
-    def _left_alone(self, usb: bool) -> str:
-        return ignore_rules(self.rules, self.reconciler.kept(), usb=usb)
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)
@@ -454,17 +322,6 @@ class Session:
 
     def _ended(self, name: InstanceName) -> None:
         self.reconciler.restarted(name)
-
-
-def _trim() -> None:
-    """What listings of devices and instances needed goes back to the system; glibc would keep it.
-
-    So does what is left in cycles of a server or instances that are gone: Python itself would look for it
-    after some thousand plugs.
-    """
-    gc.collect()
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _now() -> str:

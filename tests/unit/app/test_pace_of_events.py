@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from hotplugd.app import session as module
+from hotplugd.app import instance_listing as module
 from hotplugd.app.session import Session
 from hotplugd.app.settings import Config
 from hotplugd.model.values import Instance, InstanceName
@@ -44,10 +44,10 @@ def test_of_many_strangers_all_are_listed(action: str) -> None:
     async def work(session: Session) -> None:
         for number in range(_SOME):
             await session._happened(Lifecycle(action, name(number)))
-        assert not session._unlisted.is_set()
+        assert not session._listing._due.is_set()
         for number in range(_SOME, 2000):
             await session._happened(Lifecycle(action, name(number)))
-        assert session._unlisted.is_set()
+        assert session._listing._due.is_set()
         assert sum(session.reconciler.knows(name(number)) for number in range(2000)) <= _SOME + 20
 
     run(work)
@@ -58,7 +58,7 @@ def test_of_those_that_are_known_each_is_asked_for() -> None:
         for _ in range(20):
             for number in range(_SOME):
                 await session._happened(Lifecycle("instance-started", name(number)))
-        assert not session._unlisted.is_set()
+        assert not session._listing._due.is_set()
 
     run(work)
 
@@ -74,11 +74,11 @@ def test_listings_have_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
             listed += 1
             await session._happened(Lifecycle("profile-updated", None))
 
-        monkeypatch.setattr(session, "_list", count)
+        monkeypatch.setattr(session._listing, "list_now", count)
         await session._happened(Lifecycle("profile-updated", None))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
-                await session._list_again()
+                await session._listing.run()
         # And once more; the next one is due in a minute.
         assert listed == 4
 
@@ -93,15 +93,15 @@ def test_a_listing_of_some_projects_does_not_put_off_that_of_another(monkeypatch
         monkeypatch.setattr(session._lxd, "list", listed)
         monkeypatch.setattr(module, "_trim", lambda: None)
         session._lxd.unlisted = {"slow": "it takes long"}
-        await session._list()
-        again = session._again
+        await session._listing.list_now()
+        again = session._listing._unlisted_alarm
         assert again is not None
         for _ in range(9):
-            await session._list({"lab"})
-        assert session._again is again
+            await session._listing.list_now({"lab"})
+        assert session._listing._unlisted_alarm is again
         assert not again.cancelled()
         session._lxd.unlisted = {}
-        await session._list({"slow"})
+        await session._listing.list_now({"slow"})
         assert again.cancelled()
 
     run(work)
@@ -133,7 +133,7 @@ def test_listings_are_taken_in_one_after_the_other(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(session._lxd, "list", listed)
         monkeypatch.setattr(session.reconciler, "listed_instances", taken)
         monkeypatch.setattr(module, "_trim", trim)
-        await asyncio.gather(*(session._list() for _ in range(9)))
+        await asyncio.gather(*(session._listing.list_now() for _ in range(9)))
         # Each was asked for after the one before.
         assert said == sorted(set(said))
         assert len(said) == 9
@@ -166,13 +166,13 @@ def test_a_profile_concerns_its_project_alone(
         async def note(only: Collection[str]) -> None:
             asked.append(set(only))
 
-        monkeypatch.setattr(session, "_list", note)
+        monkeypatch.setattr(session._listing, "list_now", note)
         for source in sources:
             for happened in meaning(_PROFILE.format(source)):
                 await session._happened(happened)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await session._list_again()
+                await session._listing.run()
         assert asked == [expected]
 
     run(work)
