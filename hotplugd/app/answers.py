@@ -35,7 +35,7 @@ def status(
     """What `hotplugd status --json` shows."""
     server = session.server if session is not None else None
     known = session.reconciler if session is not None else None
-    devices = by_name(known.known) if known else {}
+    devices = by_name(known.inventory.devices.values()) if known else {}
     return {
         "ready": ready,
         "server": {

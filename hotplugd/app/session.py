@@ -284,7 +284,9 @@ class Session:
             alone = is_alone(self.address) if self._before else False
             while self._before:
                 slot = self._before[-1]
-                if self._slots.leads_nowhere(slot) or (alone and self.reconciler.is_of_another(slot)):
+                if self._slots.leads_nowhere(slot) or (
+                    alone and self.reconciler.inventory.is_of_another(slot)
+                ):
                     for name in names_for(slot):
                         await self._seals.seal_everywhere(name)
                     self.reconciler.left_over(slot)

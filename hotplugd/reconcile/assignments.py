@@ -201,6 +201,15 @@ class Assignments:
         """The devices that others' entries claim by any of these. No rule takes the rest."""
         return met([wants.device for wants in self.wants.values()], claims)
 
+    def may_have(self, device: Device) -> set[InstanceName]:
+        """The instances that have, or may be about to have, what has left the host: one that starts takes it
+        before anybody says that it runs.
+        """
+        wants = self.wants[device.key].wants if device.key in self.wants else ()
+        workers = [(self._workers[want.instance], want) for want in wants if want.instance in self._workers]
+        names = {worker.name for worker, want in workers if worker.holds(want.slot)}
+        return names.union(self._claimants.of(device))
+
     def problems(self) -> list[Problem]:
         """Why devices are nowhere that rules take."""
         return [problem for wants in self.wants.values() for problem in wants.problems if not problem.guard]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +46,15 @@ class DeviceLog:
         self.cause: Cause = "plug"
         self._log = log
         self._told: dict[str, _Told] = {}
+
+    @contextmanager
+    def because(self, cause: Cause) -> Iterator[None]:
+        """Meanwhile devices are told of for this reason, and not since somebody plugged or pulled them."""
+        before, self.cause = self.cause, cause
+        try:
+            yield
+        finally:
+            self.cause = before
 
     def judged(self, device: Device, rule: Rule | None, was: str = "") -> None:
         """The device is there, and this rule takes it.

@@ -28,6 +28,13 @@ class Inventory:
     instances_listed: bool = False
     starting: bool = True
 
+    def remove(self, key: str) -> Device | None:
+        """Forget the device that is known by this. Returns it, None where none is."""
+        self.since.pop(key, None)
+        if (device := self.devices.pop(key, None)) is not None:
+            self.slots.discard(device.slot)
+        return device
+
     def is_of_another(self, slot: str) -> bool:
         """Whether a device has the number that this slot's device had, and another slot."""
         number = number_of(slot)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from hotplugd.model.nic_slot import assumed, claiming, inside, number_above, recalled
@@ -17,6 +18,7 @@ from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Interface
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.moved_nics import Claimants, MovedNics
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.worker import Worker
 
 # The temporary name that liblxc gives an interface while it moves it (lxc: network.c, physXXXXXX).
@@ -26,30 +28,31 @@ _TEMPORARY: Final = re.compile("phys[A-Za-z0-9]{6}")
 class NicLocations:
     """Keeps `away` up to date with what was seen inside instances. All state belongs to the event loop.
 
-    boot      the first 8 digits of the present boot's id
     workers   of all instances
     inventory the devices that are known
+    claimants which instances may have which interfaces
     may_have  gives the instances that may have what has left the host
-    restore   called with an interface that is in an instance and that nobody has seen on the host
+    left      called with an interface that is in an instance and that nobody has seen on the host
     gone      called with the slot of one that is in no instance and not back
     """
 
     def __init__(
         self,
-        boot: str,
+        ports: Ports,
         workers: Mapping[InstanceName, Worker],
         inventory: Inventory,
+        claimants: Claimants,
         may_have: Callable[[Device], Iterable[InstanceName]],
-        restore: Callable[[Device], None],
+        left: Callable[[Device], None],
         gone: Callable[[str], None],
     ) -> None:
         self.away = MovedNics(self._given_up)
-        self.claimants = Claimants()
-        self._boot = boot
+        self.claimants = claimants
+        self._ports = ports
         self._workers = workers
         self._inventory = inventory
         self._may_have = may_have
-        self._restore = restore
+        self._tell_left = left
         self._gone = gone
         # The former names of interfaces that have a temporary name, by slot.
         self._names: dict[str, str] = {}
@@ -86,6 +89,13 @@ class NicLocations:
             if instance is None or not instance.running or entry not in instance.entries:
                 self.away.lost(slot)
 
+    def is_lost(self, device: Device) -> bool:
+        """Whether what an interface hangs from is gone, while it is in an instance."""
+        try:
+            return self._ports.restore(device) is None
+        except OSError:  # nobody can tell before the next listing
+            return False
+
     def looked(self, worker: Worker) -> None:
         """The worker looked into its instance, or its instance is one that nobody can look into."""
         instance, seen = worker.actual, worker.seen
@@ -100,8 +110,15 @@ class NicLocations:
                 if rival.actual is not None and rival.actual.kind == "virtual-machine":
                     self.looked(rival)
 
+    def _restore(self, device: Device) -> None:
+        """An interface is inside that nobody has seen on the host since we started."""
+        with suppress(OSError):  # nobody can tell before the next listing
+            if (restored := self._ports.restore(device)) is not None:
+                self._inventory.slots.add(restored.slot)
+                self._tell_left(restored)
+
     def _see(self, worker: Worker, instance: Instance, folders: Mapping[str, Interface]) -> None:
-        there = {str(claim[0]): claim for claim in inside(instance, folders, self._boot)}
+        there = {str(claim[0]): claim for claim in inside(instance, folders, self._ports.boot)}
         for slot in self.away.of(worker.name).keys() - there.keys():
             self.away.lost(slot)
         self.away.expect_nothing(worker.name)

@@ -313,9 +313,9 @@ async def test_an_interface_in_an_unseen_instance_is_not_given_up() -> None:
 async def test_an_old_slot_belongs_to_the_device_with_its_number() -> None:
     bench = Bench()
     before, now_there, other = console(1), console(1, born=2), console(2)
-    assert not bench.reconciler.is_of_another(before.slot)
+    assert not bench.reconciler.inventory.is_of_another(before.slot)
     await bench.start(other)
-    assert not bench.reconciler.is_of_another(before.slot)
+    assert not bench.reconciler.inventory.is_of_another(before.slot)
     await bench.plug(now_there)
-    assert bench.reconciler.is_of_another(before.slot)
-    assert not bench.reconciler.is_of_another(now_there.slot)
+    assert bench.reconciler.inventory.is_of_another(before.slot)
+    assert not bench.reconciler.inventory.is_of_another(now_there.slot)

@@ -297,7 +297,7 @@ async def test_events_without_end_do_not_make_it_ask_without_end() -> None:
     await at(20.05)
     assert bench.ours() == names([ONE, TWO])
     await at(21)
-    assert bench.reconciler._workers[BOX].actual == bench.instances[BOX]
+    assert bench.reconciler._workers.all[BOX].actual == bench.instances[BOX]
 
 
 @in_virtual_time

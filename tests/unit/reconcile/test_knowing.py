@@ -225,13 +225,13 @@ async def test_what_is_no_instance_and_wanted_by_nobody_is_forgotten() -> None:
     del bench.instances[OTHER]
     bench.reconciler.refresh(OTHER)
     await bench.reconciler.settled()
-    assert bench.reconciler._workers.keys() == {BOX}
+    assert bench.reconciler._workers.all.keys() == {BOX}
     bench.reconciler.no_device(ONE.syspath)
     await bench.reconciler.settled()
-    assert bench.reconciler._workers.keys() == {BOX}
+    assert bench.reconciler._workers.all.keys() == {BOX}
     await bench.reconciler.listed_instances([])
     await bench.reconciler.settled()
-    assert bench.reconciler._workers.keys() == set()
+    assert bench.reconciler._workers.all.keys() == set()
 
 
 @in_virtual_time

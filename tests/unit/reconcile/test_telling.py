@@ -429,4 +429,4 @@ async def test_an_instance_that_is_no_more_is_told_nothing() -> None:
     await at(HOUR)
     assert bench.heard == []
     assert bench.told() == []
-    assert bench.reconciler._workers == {}
+    assert bench.reconciler._workers.all == {}

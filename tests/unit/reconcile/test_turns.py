@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.model.values import Entry, Instance, InstanceName
-from hotplugd.reconcile import reconciler, work_loop, worker
+from hotplugd.reconcile import work_loop, worker, workers
 from tests.support.devices import ALL, BOX, box, phone
 from tests.support.virtual import at, in_virtual_time, now
 from tests.unit.reconcile.bench import Bench
@@ -85,9 +85,9 @@ def test_no_turn_is_about_more_than_a_few(monkeypatch: pytest.MonkeyPatch, again
         await bench.reconciler.settled()
         assert turns.all("listed") == MANY
         assert turns.all("plan_instance") >= MANY
-        assert turns.most("listed") == reconciler._SLICE
-        assert turns.most("kick") <= 2 * reconciler._SLICE
-        assert turns.most("plan_instance") <= 2 * reconciler._SLICE
+        assert turns.most("listed") == workers.SLICE
+        assert turns.most("kick") <= 2 * workers.SLICE
+        assert turns.most("plan_instance") <= 2 * workers.SLICE
 
     run()
 
@@ -112,7 +112,7 @@ async def test_a_plug_does_not_wait_for_the_end_of_a_listing() -> None:
 async def test_nothing_is_planned_before_all_were_listed_once() -> None:
     bench = Bench(*many(), box(), replace(box([THEIRS]), id=name(MANY)))
     listing = asyncio.create_task(bench.start(ONE))
-    for _ in range(MANY // reconciler._SLICE):
+    for _ in range(MANY // workers.SLICE):
         await asyncio.sleep(0)
         assert not bench.requests
     await listing
@@ -207,7 +207,7 @@ def test_nor_is_one_that_concerns_all_instances(
         await bench.reconciler.settled()
         turns.stop()
         assert turns.all("kick") + turns.all("look_again") >= MANY
-        assert max(turns.done.values()) <= 2 * reconciler._SLICE
+        assert max(turns.done.values()) <= 2 * workers.SLICE
         assert bench.verified() == {str(ONE): True}
 
     run()

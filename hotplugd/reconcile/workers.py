@@ -1,0 +1,95 @@
+"""The workers of all instances: of those that are known, and of those in which something should be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from hotplugd.aio.backoff import LONG_AGO
+from hotplugd.aio.slices import slices
+from hotplugd.aio.tasks import Activity
+from hotplugd.model.values import InstanceName
+from hotplugd.reconcile.inventory import Inventory
+from hotplugd.reconcile.moved_nics import MovedNics
+from hotplugd.reconcile.ports import Ports
+from hotplugd.reconcile.worker import Listener, Worker
+
+# So many instances are seen to in one turn of the event loop: some 0.2 ms each, with what their workers do at
+# once. A plug takes some ten turns.
+SLICE: Final = 10
+
+
+class Workers:
+    """Has one worker for each instance.
+
+    all       the workers by their instances' names
+    listener  is told what they find out
+    """
+
+    def __init__(
+        self,
+        by_name: dict[InstanceName, Worker],
+        ports: Ports,
+        activity: Activity,
+        inventory: Inventory,
+        nics: MovedNics,
+        listener: Listener,
+    ) -> None:
+        self.all = by_name
+        self._ports = ports
+        self._activity = activity
+        self._inventory = inventory
+        self._nics = nics
+        self._listener = listener
+        # When, in the loop's time, an instance was found to be none at last.
+        self._forgotten = LONG_AGO
+
+    def of(self, name: InstanceName) -> Worker:
+        """The instance's worker, also where there is no such instance (yet)."""
+        if name not in self.all:
+            self.all[name] = Worker(
+                name,
+                self._ports,
+                self._activity,
+                self._inventory,
+                self._nics,
+                self._listener,
+                self._forgotten,
+            )
+        return self.all[name]
+
+    def in_order(self) -> list[Worker]:
+        """All workers, by the names of their instances."""
+        return [worker for _, worker in sorted(self.all.items())]
+
+    def for_all(self, *acts: Callable[[Worker], None]) -> None:
+        """Do these for all instances, one after the other: where no device goes a few in each turn of the
+        loop.
+        """
+        workers = list(self.all.values())
+        for act in acts:
+            for worker in workers:
+                if worker.is_wanted:
+                    act(worker)
+        rest = [worker for worker in workers if not worker.is_wanted]
+        if rest:
+            self._activity.start(partial(self._for_rest, rest, acts), lambda _: None)
+
+    def forget_if_over(self, worker: Worker) -> None:
+        """Forget the worker of what is no instance and should not be one."""
+        if self.all.get(worker.name) is not worker:
+            # It was forgotten, and what it had under way has ended.
+            return
+        if worker.is_over:
+            worker.close()
+            self._forgotten = asyncio.get_running_loop().time()
+            self.all.pop(worker.name, None)
+
+    async def _for_rest(self, rest: Sequence[Worker], acts: Sequence[Callable[[Worker], None]]) -> None:
+        for act in acts:
+            async for some in slices(rest, SLICE):
+                for worker in some:
+                    if self.all.get(worker.name) is worker:
+                        act(worker)
