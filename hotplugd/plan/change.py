@@ -64,3 +64,15 @@ class Plan:
     attachments: tuple[Attachment, ...] = ()
     problems: tuple[Problem, ...] = ()
     out: tuple[Problem, ...] = ()
+
+
+def change_of(action: Action, want: Want, entry: Entry, why: str, frees: str = "") -> Change:
+    """What to do to the entry of a device that should be in an instance."""
+    return Change(action, want.instance, entry, str(want.device), want.rule.name, why, want, frees)
+
+
+def removal(instance: InstanceName, entry: Entry, why: str) -> Change:
+    """Taking out an entry of ours, whatever its device was."""
+    device = entry.config.get(entries.MARK_NODE) or entries.slot_of(entry)
+    rule = entry.config.get(entries.MARK_RULE, "")
+    return Change("remove", instance, entry, device, rule, why, frees=entries.place_of(entry))

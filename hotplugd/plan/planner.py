@@ -17,12 +17,12 @@ from hotplugd.model import nic_slot
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
-from hotplugd.plan.change import Action, Attachment, Barred, Change, Plan
+from hotplugd.plan.change import Attachment, Barred, Change, Plan, change_of, removal
+from hotplugd.plan.compare import compare, observed
 from hotplugd.plan.foreign_entries import problems_of
 from hotplugd.plan.identity import apart, hardware, own_serial
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.kinds.node import NO_NODE, SEALED, wrong_mode
-from hotplugd.plan.make_entry import entry_for, moved
+from hotplugd.plan.make_entry import entry_for
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.targets import Targets
 from hotplugd.plan.unprocessed import Unsettled
@@ -186,9 +186,12 @@ class _Planner:
                 if actual is not None and (place := entries.place_of(actual)):
                     self._targets.take(place, f"the entry '{name}' of {first.device}")
             elif actual is None:
-                self._change("add", first, entry, "it is not attached")
+                self.changes.append(change_of("add", first, entry, "it is not attached"))
             else:
-                self._compare(wants, entry, actual)
+                compared = compare(wants, entry, actual, self._instance, self._inside)
+                self.changes += compared.changes
+                self.attachments += compared.attachments
+                self.problems += compared.problems
 
     def _why_unstartable(self, want: Want, name: str) -> str:
         """Why the instance cannot be started with it, whatever entry it had; else empty."""
@@ -218,17 +221,7 @@ class _Planner:
                 why = "no rule puts its device here any more"
             else:
                 why = "its device is gone"
-            self._remove(each, why)
-
-    def _remove(self, entry: Entry, why: str) -> None:
-        device = entry.config.get(entries.MARK_NODE) or entries.slot_of(entry)
-        rule = entry.config.get(entries.MARK_RULE, "")
-        place = entries.place_of(entry)
-        self.changes.append(Change("remove", self._instance.id, entry, device, rule, why, frees=place))
-
-    def _change(self, action: Action, want: Want, entry: Entry, why: str, frees: str = "") -> None:
-        change = Change(action, self._instance.id, entry, str(want.device), want.rule.name, why, want, frees)
-        self.changes.append(change)
+            self.changes.append(removal(self._instance.id, each, why))
 
     def _in_the_way(self, want: Want, name: str) -> str:
         """Why this device cannot be in this instance, or empty. Notes its serial where it counts."""
@@ -273,95 +266,7 @@ class _Planner:
         self.problems.append(_problem(want, message))
         if actual is None or not self._instance.running or entries.place_of(actual) != want.target:
             return
-        unlike = self._observed(want)
+        unlike = observed(want, self._instance, self._inside)
         if not unlike:
             self._kept.add(actual.name)
             self.attachments.append(Attachment(want, actual, verified=unlike == ""))
-
-    def _observed(self, want: Want) -> str | None:
-        """What is at the device's target inside instead of it; empty where it is there.
-
-        None where nobody looked (yet), or nobody can: into virtual machines, and for what has no target.
-        """
-        inside = self._inside
-        if inside is None or inside.error or not self._instance.running or not want.target:
-            return None
-        return want.kind.observed(want, inside)
-
-    def _compare(self, wants: Sequence[Want], wanted: Entry, actual: Entry) -> None:
-        """Set the wanted entry against the actual one, and against what was seen inside."""
-        first = wants[0]
-        if keys := entries.differing(actual, wanted):
-            self._update(first, wanted, actual, f"its entry differs in {', '.join(map(quoted, keys))}")
-            return
-        if actual.config[entries.MARK_INSTANCE] != wanted.config[entries.MARK_INSTANCE]:
-            # It is right but for a mark, which alone cannot be changed.
-            made_for = quoted(actual.config[entries.MARK_INSTANCE])
-            why = f"it was made for {made_for}, not for this instance"
-            self._update(first, moved(wanted, actual, first.slot), actual, why)
-            return
-        member = actual.config.get(entries.MARK_MEMBER, "")
-        if member and member != self._instance.location and not self._instance.running:
-            # Hosts that are up have no slot in common; servers that share one host have.
-            why = f"it was made on the cluster member {quoted(member)}"
-            self._update(first, moved(wanted, actual, first.slot), actual, why)
-            return
-        if entries.name_for(entries.slot_of(actual)) != actual.name:
-            self._update(first, None, actual, "its marks name another device")
-            return
-        unlike = [(want, self._observed(want)) for want in wants]
-        wrong = next(((want, found) for want, found in unlike if found), None)
-        if wrong is None or wrong[0].device.away:
-            for want, found in unlike:
-                self._attached(want, actual, found)
-        elif (again := moved(wanted, actual, first.slot)) is None or entries.is_later(actual):
-            self._remove(actual, f"{_instead(*wrong)}, and it has to be put in anew")
-        else:
-            self._change("repair", first, again, f"{_instead(*wrong)}, and it is put in again")
-
-    def _update(self, want: Want, wanted: Entry | None, actual: Entry, why: str) -> None:
-        """Have the actual entry be the wanted one, by way of none where it cannot become that."""
-        before = entries.place_of(actual)
-        if wanted is None or entries.is_later(actual):
-            # A later version's marks may say what is not known here, and would be lost without its knowing.
-            self._remove(actual, f"{why}, and it has to be put in anew")
-        else:
-            self._change("update", want, wanted, why, frees=before if before != want.target else "")
-
-    def _attached(self, want: Want, actual: Entry, unlike: str | None) -> None:
-        if unlike:
-            self.problems.append(
-                _problem(
-                    want,
-                    f"{_what_is_there(unlike)} {want.target} in {want.instance}, and it is not on the host: "
-                    f"it was renamed inside, or its hardware is gone; stopping the instance brings back what "
-                    f"there is",
-                )
-            )
-        message = wrong_mode(want, self._inside) if unlike == "" else ""
-        if message:
-            self.problems.append(_problem(want, message))
-        verified: bool | None = unlike == "" and not message
-        unseen = self._inside is None or not self._instance.running or not want.target
-        if unlike is None and (
-            unseen or (self._inside is not None and want.kind.is_veiled(want, self._inside))
-        ):
-            verified = None
-        self.attachments.append(Attachment(want, actual, verified))
-
-
-def _what_is_there(unlike: str) -> str:
-    return "there is no interface" if unlike == "missing" else f"{unlike} is"
-
-
-def _instead(want: Want, found: str) -> str:
-    """What is at the device's place inside. found: by `Kind.observed`, and not empty."""
-    if found == "missing":
-        what = "node" if entries.is_path(want.target) else "interface"
-        return f"{what} {want.target} is missing inside"
-    if found == NO_NODE:
-        return f"node {want.target} is missing inside, and another file is there"
-    if found == SEALED:
-        return f"nobody inside may open node {want.target}"
-    number = f", not {want.device.devnum}" if want.device.devnum is not None else ""
-    return f"{want.target} inside is {found}{number}"

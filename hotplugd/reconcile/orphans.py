@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
-from hotplugd.model.entry import MARK_NODE, MARK_RULE, is_ours, is_path, place_of, slot_of
+from hotplugd.model.entry import is_ours, is_path, place_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName, Node
-from hotplugd.plan.change import Change
+from hotplugd.plan.change import Change, removal
 from hotplugd.reconcile.orphaned_node import OrphanedNode
 from hotplugd.reconcile.ports import EntryJournal
 
@@ -342,9 +342,7 @@ class Orphans:
         self._journal.note(self._name, tuple(self._noted()))
 
     def _removal(self, entry: Entry) -> Change:
-        device, rule = entry.config.get(MARK_NODE) or slot_of(entry), entry.config.get(MARK_RULE, "")
-        why = "the server left it behind"
-        return Change("remove", self._name, entry, device, rule, why, frees=place_of(entry))
+        return removal(self._name, entry, "the server left it behind")
 
 
 def _with_nodes(entries: Iterable[Entry]) -> list[Entry]:
