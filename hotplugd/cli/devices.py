@@ -52,7 +52,7 @@ def command(
     Under `instance` is where each is, as the running daemon says; in brackets, where it should be and is not.
     --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
     """
-    from hotplugd.app.documents import device_json
+    from hotplugd.app.device_documents import device_json
     from hotplugd.host.present import listed
 
     found, _ = in_force(config)

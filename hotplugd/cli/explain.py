@@ -27,7 +27,8 @@ from hotplugd.rules.keys import KEYS, MatchKey
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hotplugd.app.documents import ExplainJson, HoldJson, ProblemJson, VerdictJson
+    from hotplugd.app.device_documents import ExplainJson, VerdictJson
+    from hotplugd.app.documents import HoldJson, ProblemJson
     from hotplugd.app.in_force import Settings
     from hotplugd.rules.ruleset import RuleSet
 
@@ -67,7 +68,7 @@ def command(device: str | None, as_text: str | None, config: Path, *, as_json: b
 
 
 def _made_up(text: str, rules: RuleSet) -> ExplainJson:
-    from hotplugd.app.documents import explain_json
+    from hotplugd.app.device_documents import explain_json
     from hotplugd.app.snapshot import survey_devices
     from hotplugd.rules.made_up import MadeUpError, made_up, values_of
 
@@ -84,7 +85,8 @@ def _made_up(text: str, rules: RuleSet) -> ExplainJson:
 
 
 def _there(device: str, found: Settings) -> ExplainJson:
-    from hotplugd.app.documents import explain_json, problem_json
+    from hotplugd.app.device_documents import explain_json
+    from hotplugd.app.documents import problem_json
     from hotplugd.app.naming import by_name
     from hotplugd.app.snapshot import survey, survey_devices
     from hotplugd.host.open_files import holders

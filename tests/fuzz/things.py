@@ -8,7 +8,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import Final
 
-from hotplugd.app.documents import attachment_json, change_json, explain_json, hold_json, problem_json
+from hotplugd.app.device_documents import explain_json
+from hotplugd.app.documents import attachment_json, change_json, hold_json, problem_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.cli import common, explain, status
 from hotplugd.container.uevent_message import kernel_form, libudev_form

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.app.documents import ValuesJson, device_json, explain_json
+from hotplugd.app.device_documents import ValuesJson, device_json, explain_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.cli.devices import columns
 from hotplugd.cli.explain import show
