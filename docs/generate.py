@@ -15,7 +15,16 @@ from typing import Final, is_typeddict
 import click
 
 from hotplugd import cli
-from hotplugd.app import cluster_json, command_json, documents, naming, reports, topology, tried
+from hotplugd.app import (
+    cluster_json,
+    command_json,
+    device_documents,
+    documents,
+    naming,
+    reports,
+    topology,
+    tried,
+)
 from hotplugd.app.event_documents import FIELDS
 from hotplugd.app.systemd import MESSAGE_IDS
 
@@ -47,7 +56,7 @@ def json_page() -> str:
 
 
 def _types() -> Mapping[str, type]:
-    modules = (naming, documents, cluster_json, reports, topology, tried, command_json)
+    modules = (naming, documents, device_documents, cluster_json, reports, topology, tried, command_json)
     found = (item for module in modules for item in vars(module).items())
     return {name: kind for name, kind in found if isinstance(kind, type)}
 
