@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from benchmarks.rounds import Matcher
-from hotplugd.host.present import listed
+from hotplugd.host.list_once import listed
 from hotplugd.model.values import Device
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet

@@ -14,7 +14,7 @@ from hotplugd.aio.threads import Threads
 from hotplugd.app.settings import ROOTS
 from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
-from hotplugd.host.present import restored
+from hotplugd.host.list_once import restored
 from hotplugd.host.sysfs import boot
 from hotplugd.model.entry import is_ours, is_path, name_for, names_for, place_of
 from hotplugd.model.nic_slot import assumed, claiming, inside, is_nic, number_above, recalled

@@ -53,7 +53,7 @@ def command(
     --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
     """
     from hotplugd.app.device_documents import device_json
-    from hotplugd.host.present import listed
+    from hotplugd.host.list_once import listed
 
     found, _ = in_force(config)
     status = ask_daemon(found.config.control)

@@ -89,8 +89,8 @@ def _there(device: str, found: Settings) -> ExplainJson:
     from hotplugd.app.documents import problem_json
     from hotplugd.app.naming import by_name
     from hotplugd.app.snapshot import survey, survey_devices
+    from hotplugd.host.list_once import listed
     from hotplugd.host.open_files import holders
-    from hotplugd.host.present import listed
     from hotplugd.host.sysfs import usb_controllers
     from hotplugd.model.ports import ServerError
     from hotplugd.model.problem import Problem

@@ -42,7 +42,7 @@ def command(config: Path, *, as_json: bool) -> None:
     from hotplugd.app.documents import change_json, problem_json
     from hotplugd.app.naming import by_name
     from hotplugd.app.snapshot import survey
-    from hotplugd.host.present import listed
+    from hotplugd.host.list_once import listed
     from hotplugd.model.ports import ServerError
 
     try:

@@ -22,7 +22,7 @@ def command(file: Path, config: Path) -> None:
     serial numbers in it.
     """
     from hotplugd.app.record import ATTRS, record
-    from hotplugd.host.present import listed
+    from hotplugd.host.list_once import listed
 
     if file == Path():  # of an empty text, too
         raise click.BadParameter("expected a file's name, or - for standard output", param_hint="FILE")

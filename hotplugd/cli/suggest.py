@@ -52,7 +52,7 @@ def _suggest_hubs(config: Path, *, as_json: bool) -> None:
 
 
 def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None:
-    from hotplugd.host.present import listed
+    from hotplugd.host.list_once import listed
     from hotplugd.rulefile.suggestion import suggestions, taken_too
     from hotplugd.rulefile.validate import instance
 

@@ -41,7 +41,7 @@ def look(found: Settings, *, ask_server: bool = True) -> TopologyJson:
     from hotplugd.app.documents import problem_json
     from hotplugd.app.snapshot import survey
     from hotplugd.app.topology import ATTRS, topology
-    from hotplugd.host.present import listed
+    from hotplugd.host.list_once import listed
     from hotplugd.host.usb_ports import ports_of
     from hotplugd.model.ports import ServerError
     from hotplugd.model.problem import Problem

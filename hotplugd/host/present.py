@@ -21,15 +21,15 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from hotplugd.host import sysfs
-from hotplugd.host.device_reader import Reader, Seen, all_syspaths, matters, record_of
+from hotplugd.host.device_reader import Reader, Seen, all_syspaths, matters
+from hotplugd.host.removals import Removals
 from hotplugd.host.udevd import Backlog
 from hotplugd.host.waiting import Gate, Waiting
 from hotplugd.model import nic_slot
 from hotplugd.model.nic_snapshot import checked
 from hotplugd.model.values import Device
 
-# So many seconds after an event all is compared with sysfs. The kernel tells of a removal while the device is
-# still there; by then it is not.
+# Seconds from an event to the comparison: by then a device whose removal was heard has left sysfs.
 _COMPARED: Final = 1.0
 
 
@@ -77,23 +77,22 @@ class _Known:
 class Present:
     """The devices that there are.
 
-    attrs     the sysfs attributes that rules ask for
+    reader    reads devices
     catch_up  has all events heard that the kernel has sent
     gate      holds off what comes and goes all the time; None where nothing does
-    short     called with the reason where a device cannot be read of which no event tells: no file can be
-              opened
+    short     called with the reason where no file can be opened to read a device that no event is about
     """
 
     def __init__(
         self,
-        attrs: frozenset[str],
+        reader: Reader,
         sink: Sink,
         backlog: Backlog,
         catch_up: Callable[[], None],
         gate: Gate | None = None,
         short: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.reader = Reader(attrs)
+        self.reader = reader
         self._sink = sink
         self._backlog = backlog
         self._catch_up = catch_up
@@ -103,8 +102,7 @@ class Present:
         # The number of the last uevent about each device that is read later.
         self._later: dict[str, int] = {}
         self._listed = 0
-        # Of what is gone by the kernel and not by udevd: the removal's number, its file in udevd's database.
-        self._gone: dict[str, tuple[int, str]] = {}
+        self._removals = Removals(reader)
         self._comparing: asyncio.TimerHandle | None = None
 
     def list(self, *, wait: bool) -> None:
@@ -185,7 +183,7 @@ class Present:
 
     def _processed(self, event: Event) -> None:
         syspath = event.syspath
-        if self._is_late(event):
+        if self._removals.is_late(event.syspath, event.sequence):
             return
         sysfs.see_room()
         self._compare_soon()
@@ -194,9 +192,9 @@ class Present:
         above = self.reader.forget_above(syspath)
         seen = self.reader.read(syspath, _still(self._known.get(syspath)), listing=False)
         self._catch_up()
-        if self._is_late(event):
+        if self._removals.is_late(event.syspath, event.sequence):
             return  # what was read may be its successor's
-        self._forget_gone(syspath)
+        self._removals.forget(syspath)
         if event.before:
             self._removed(event.before, event.sequence, early=False)
         self._later.pop(syspath, None)
@@ -205,16 +203,16 @@ class Present:
 
     def _look_below(self, syspath: str, above: Device | None) -> None:
         if above is not None and self.reader.above(syspath) != above:
-            for below in [each for each in self._known if each.startswith(syspath + "/")]:
+            for below, known in [each for each in self._known.items() if each[0].startswith(syspath + "/")]:
                 # Rules may ask for what changed by `parent`.
-                self._look_again(below)
+                self._look_at(below, _still(known), known.sequence)
 
     def _waits(self, event: Event) -> bool:
         """Whether the device is read later: it is held off, or changes all the time."""
         syspath = event.syspath
         if not self._waiting.said(syspath, plugged=event.action == "add", known=self._is_known(syspath)):
             return False
-        self._forget_gone(syspath)
+        self._removals.forget(syspath)
         if event.before:
             self._removed(event.before, event.sequence, early=False)
         self._backlog.done(syspath)
@@ -227,7 +225,7 @@ class Present:
             return
         known = self._known.get(syspath)
         sequence = self._later.get(syspath, known.sequence if known is not None else None)
-        gone = self._gone.get(syspath)
+        gone = self._removals.of(syspath)
         above = self.reader.forget_above(syspath)
         try:
             sysfs.see_room()
@@ -237,7 +235,7 @@ class Present:
             return
         self._catch_up()
         # What was gone before was another: a removal of this one would have ended the waiting.
-        if self._gone.get(syspath) == gone:
+        if self._removals.of(syspath) == gone:
             self._later.pop(syspath, None)
             self._take(syspath, seen, sequence)
             self._look_below(syspath, above)
@@ -264,9 +262,9 @@ class Present:
         self._backlog.done(syspath)
         if early and sequence:
             # udevd may still be busy with what came before, and tell us of the device once more.
-            self._note_gone(syspath, known, sequence)
-        elif not early and sequence >= self._gone.get(syspath, (0, ""))[0]:
-            self._forget_gone(syspath)
+            self._removals.note(syspath, known.device if known is not None else None, sequence)
+        elif not early and not self._removals.is_later(syspath, sequence):
+            self._removals.forget(syspath)
         self.reader.forget_above(syspath)
         if known is not None:
             self._drop(syspath)
@@ -297,10 +295,6 @@ class Present:
             if before is not None:
                 self._drop(syspath)
 
-    def _look_again(self, syspath: str) -> None:
-        known = self._known[syspath]
-        self._look_at(syspath, _still(known), known.sequence)
-
     def _look_at(self, syspath: str, before: Device | None, sequence: int | None) -> None:
         try:
             seen = self.reader.read(syspath, before, listing=False)
@@ -325,27 +319,11 @@ class Present:
                 self._compare_soon()
                 return
             if folder != known.folder:
-                self._note_gone(syspath, known, 0)
+                self._removals.note(syspath, known.device, 0)
                 self._forget_later(syspath)
                 self.reader.forget_above(syspath)
                 self._drop(syspath)
                 self._look_at(syspath, None, None)
-
-    def _is_late(self, event: Event) -> bool:
-        gone = self._gone.get(event.syspath)
-        return gone is not None and 0 < event.sequence <= gone[0]
-
-    def _note_gone(self, syspath: str, known: _Known | None, sequence: int) -> None:
-        """What udevd's database has of a device is old, until udevd has caught up."""
-        record = record_of(known.device) if known is not None else ""
-        self._gone[syspath] = sequence, record
-        if known is not None and (born := known.device.properties.get("USEC_INITIALIZED")):
-            self.reader.gone[record] = born
-
-    def _forget_gone(self, syspath: str) -> None:
-        """Udevd has caught up with a removal."""
-        if (gone := self._gone.pop(syspath, None)) is not None:
-            self.reader.gone.pop(gone[1], None)
 
     def _forget_later(self, syspath: str) -> None:
         """The device is gone: there is nothing to read later."""
@@ -370,36 +348,3 @@ def _is_same(seen: Seen, known: _Known) -> bool:
 def _still(known: _Known | None) -> Device | None:
     """The device, unless its folder is another's by now."""
     return known.device if known is not None and sysfs.inode(known.device.syspath) == known.folder else None
-
-
-class _Once:
-    """Who only looks, and hears nothing."""
-
-    def __init__(self) -> None:
-        self.found: tuple[tuple[Device, ...], tuple[Device, ...]] = (), ()
-
-    def device(self, device: Device) -> None: ...
-
-    def no_device(self, syspath: str) -> None: ...
-
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
-        self.found = tuple(devices), tuple(unsettled)
-
-
-def _once(attrs: frozenset[str], sink: Sink) -> Present:
-    return Present(attrs, sink, Backlog(lambda _: None), lambda: None)
-
-
-def restored(attrs: frozenset[str], device: Device) -> Device | None:
-    """See `Present.restore`."""
-    return _once(attrs, _Once()).restore(device)
-
-
-def listed(attrs: frozenset[str]) -> tuple[tuple[Device, ...], tuple[Device, ...]]:
-    """All devices there are, once: those that udevd has processed, and those that it has not.
-
-    attrs  the sysfs attributes that rules ask for
-    """
-    sink = _Once()
-    _once(attrs, sink).list(wait=False)
-    return sink.found

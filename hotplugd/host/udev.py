@@ -23,7 +23,7 @@ import pyudev
 
 from hotplugd.host import sysfs
 from hotplugd.host.bpf_filter import hush
-from hotplugd.host.device_reader import name_of
+from hotplugd.host.device_reader import Reader, name_of
 from hotplugd.host.present import Event, Present, Sink
 from hotplugd.host.udevd import Backlog, Udevd, unprocessed
 from hotplugd.host.waiting import Gate
@@ -61,7 +61,7 @@ class Udev:
         self._trouble = trouble
         self._udevd = Udevd(self._about_udevd)
         self._backlog = Backlog(self._about_late)
-        self._present = Present(attrs, sink, self._backlog, self._hear_kernel, gate, self._list_later)
+        self._present = Present(Reader(attrs), sink, self._backlog, self._hear_kernel, gate, self._list_later)
         self._context: Any = pyudev.Context()
         # udevd's and the kernel's, or none.
         self._monitors: list[Any] = []

@@ -13,8 +13,8 @@ from hotplugd.app.documents import attachment_json, change_json, hold_json, prob
 from hotplugd.app.snapshot import Fate
 from hotplugd.cli import common, explain, status
 from hotplugd.container.uevent_message import kernel_form, libudev_form
+from hotplugd.host.list_once import restored
 from hotplugd.host.open_files import Holder
-from hotplugd.host.present import restored
 from hotplugd.model.entry import is_ours, links_of
 from hotplugd.model.names import is_instance_name
 from hotplugd.model.nic_snapshot import recall

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.host.present import listed
+from hotplugd.host.list_once import listed
 from hotplugd.host.udev import Udev
 from hotplugd.model.values import Devnum
 from tests.kernel.udev.bench import Heard, until, with_udev

@@ -55,8 +55,8 @@ class Scene:
         self.backlog = Backlog(self.waiting.extend)
         self.gate = Held()
         self.short: list[str] = []
-        self.present = Present(frozenset(), self, self.backlog, self._catch_up, self.gate, self.short.append)
-        self.present.reader = Reader(frozenset(), str(self.tree.database))
+        reader = Reader(frozenset(), str(self.tree.database))
+        self.present = Present(reader, self, self.backlog, self._catch_up, self.gate, self.short.append)
 
     def path(self, path: str) -> str:
         return f"{self.tree.root}/devices/{path}"
