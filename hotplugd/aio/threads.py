@@ -10,6 +10,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final, TypeVar
 
+from hotplugd.aio.outcome import Outcome, outcome_of
+
 T = TypeVar("T")
 
 # More threads than these end when they have nothing to do: after a storm each would keep its stack.
@@ -73,7 +75,7 @@ class Threads:
                 self._room.release()
             raise NoThread(str(error)) from error
 
-        def report(result: T | None, error: BaseException | None) -> None:
+        def report(outcome: Outcome[T]) -> None:
             if len(self._idle) < self._kept:
                 self._idle.append(queue)
             else:
@@ -82,20 +84,15 @@ class Threads:
                 self._room.release()
             if future.done():
                 return
-            if error is not None:
-                future.set_exception(error)
+            if outcome.error is not None:
+                future.set_exception(outcome.error)
             else:
-                future.set_result(result)  # type: ignore[arg-type]  # None where T is None
+                future.set_result(outcome.get())
 
         def job() -> None:
-            result: T | None = None
-            failed: BaseException | None = None
-            try:
-                result = work()
-            except BaseException as error:  # noqa: BLE001  # carried over to whoever called
-                failed = error
+            outcome = outcome_of(work)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(report, result, failed)
+                self._loop.call_soon_threadsafe(report, outcome)
 
         queue.put(job)
         return future

@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import click
 
+from hotplugd.aio.outcome import Outcome, outcome_of
 from hotplugd.app.settings import DEFAULT
 from hotplugd.model.text import counted, plain
 from hotplugd.rulefile.diagnostics import Diagnostic
@@ -103,27 +104,14 @@ def patiently(work: Callable[[Reading], T]) -> T:
     """What comes of work that reads files. Ends the command where one of them hangs: whoever waits for that
     in the kernel cannot be interrupted.
     """
-    place, before, done = Place(), None, SimpleQueue[Callable[[], T]]()
-
-    def run() -> None:
-        try:
-            result = work(place)
-        except BaseException as error:  # noqa: BLE001  # carried over to whoever called
-            done.put(partial(_raise, error))
-        else:
-            done.put(lambda: result)
-
-    Thread(target=run, daemon=True).start()
+    place, before, done = Place(), None, SimpleQueue[Outcome[T]]()
+    Thread(target=lambda: done.put(outcome_of(partial(work, place))), daemon=True).start()
     while True:
         with suppress(Empty):
-            return done.get(timeout=_PATIENCE)()
+            return done.get(timeout=_PATIENCE).get()
         if place.path is not None and place.path == before:
             raise fail(f"{place.path} hangs: nothing was read there for {_PATIENCE:.0f} s")
         before = place.path
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
 
 
 def show(diagnostics: Iterable[Diagnostic]) -> None:

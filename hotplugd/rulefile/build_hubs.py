@@ -88,18 +88,8 @@ def _texts(decoder: Decoder, field: Field) -> Iterator[Written]:
 
 
 def _named(decoder: Decoder, field: Field) -> Iterator[tuple[YamlScalar, YamlNode]]:
-    """The pairs of a mapping with names of its own, less those whose name is none."""
-    if not isinstance(field.value, YamlMapping):
-        decoder.wrong_type(field.value, "names with values", field.name)
-        return
-    if not field.value.pairs:
-        decoder.error(field.value.span, f"`{field.key.name}` is empty")
-    seen: dict[str, YamlScalar] = {}
-    for name, value in field.value.pairs:
-        if name.text in seen:
-            decoder.twice(name, seen[name.text], field.key.shape)
-            continue
-        seen[name.text] = name
+    """The pairs of a mapping with names of its own, without those whose name is not allowed."""
+    for name, value in decoder.pairs(field, "names with values"):
         complaint = field.key.text(name.text) if field.key.text is not None else None
         if complaint is not None:
             decoder.error(name.span, complaint.message, complaint.hint)

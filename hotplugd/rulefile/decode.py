@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -117,6 +117,24 @@ class Decoder:
         if not field.value.items:
             self.error(field.value.span, f"`{name}` is an empty list")
         return field.value.items
+
+    def pairs(self, field: Field, expected: str) -> Iterator[tuple[YamlScalar, YamlNode]]:
+        """The pairs of a key's mapping whose names are its own, each name once.
+
+        expected  what the mapping is, for the message where there is none
+        """
+        if not isinstance(field.value, YamlMapping):
+            self.wrong_type(field.value, expected, field.name)
+            return
+        if not field.value.pairs:
+            self.error(field.value.span, f"`{field.key.name}` is empty")
+        seen: dict[str, YamlScalar] = {}
+        for name, value in field.value.pairs:
+            if name.text in seen:
+                self.twice(name, seen[name.text], field.key.shape)
+            else:
+                seen[name.text] = name
+                yield name, value
 
     def wrong_type(self, node: YamlNode, expected: str, key: YamlScalar | None, nothing: str = "") -> None:
         """Notes that a node, the value of `key`, is something else, or empty.
