@@ -13,7 +13,8 @@ from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
-from hotplugd.host.slots import Links, Notes, leave_nothing, lock, was_alone
+from hotplugd.host.journals import Links, Notes
+from hotplugd.host.server_lock import leave_nothing, lock, was_alone
 from hotplugd.host.udev_rules import Leave
 from hotplugd.model import entry as entries
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck

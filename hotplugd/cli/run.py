@@ -44,7 +44,7 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
     from hotplugd.app.once import converge
     from hotplugd.app.systemd import log_format as default_format
     from hotplugd.app.systemd import logger
-    from hotplugd.host.slots import AlreadyRunning
+    from hotplugd.host.server_lock import AlreadyRunning
     from hotplugd.host.sysfs import boot
     from hotplugd.model.ports import ServerError
 
