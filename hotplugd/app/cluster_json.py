@@ -19,7 +19,7 @@ class MemberJson(TypedDict):
     unknown: list[str]
 
 
-class HeldJson(TypedDict):
+class ClusterAttachmentJson(TypedDict):
     """An entry of ours. member: empty where there is no cluster. path: as in AttachmentJson."""
 
     member: str
@@ -36,7 +36,7 @@ class ClusterJson(TypedDict):
     """`status --cluster --json`. members: empty where there is no cluster."""
 
     members: list[MemberJson]
-    attachments: list[HeldJson]
+    attachments: list[ClusterAttachmentJson]
 
 
 def cluster_json(found: Cluster) -> ClusterJson:
@@ -62,6 +62,6 @@ def cluster_json(found: Cluster) -> ClusterJson:
                 "path": place_of(each.entry),
                 "since": each.entry.config.get(MARK_SINCE, ""),
             }
-            for each in found.held
+            for each in found.attachments
         ],
     }

@@ -22,7 +22,7 @@ from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import Place, Reading
 
 if TYPE_CHECKING:
-    from hotplugd.app.cluster_json import HeldJson
+    from hotplugd.app.cluster_json import ClusterAttachmentJson
     from hotplugd.app.documents import (
         AttachmentJson,
         ChangeJson,
@@ -183,7 +183,7 @@ def names_of(each: NamedJson) -> list[str]:
     return [each["serial"], each["model"], each["port"]]
 
 
-def instance_of(each: AttachmentJson | ChangeJson | HeldJson | HoldJson) -> str:
+def instance_of(each: AttachmentJson | ChangeJson | ClusterAttachmentJson | HoldJson) -> str:
     """An instance's name, with its project where that is another than `default`."""
     return each["instance"] if each["project"] in ("", "default") else f"{each['project']}/{each['instance']}"
 

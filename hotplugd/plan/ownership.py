@@ -22,13 +22,13 @@ from hotplugd.plan.desired import Wants
 from hotplugd.plan.foreign_entries import Shape, alone, claims_on, given, taken_by
 from hotplugd.plan.kinds.kind import Claim, Want
 
-_NOTHING: Final[Mapping[Claim, Holder]] = MappingProxyType({})
+_NOTHING: Final[Mapping[Claim, Owner]] = MappingProxyType({})
 # The claims of entries that name a node by a path.
 _NODES: Final = ("char", "block", "node")
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class Owner:
     """The instance and the entry to which a device belongs.
 
     place      where the entry puts it inside, if it says so
@@ -53,13 +53,13 @@ class _Index:
     """Who claims what, by claim: a device is looked up, and nothing is searched."""
 
     def __init__(self) -> None:
-        self._holders: dict[Claim, dict[InstanceName, Holder]] = {}
+        self._holders: dict[Claim, dict[InstanceName, Owner]] = {}
         self._shapes: dict[str, dict[Shape, int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._holders)
 
-    def put(self, claim: Claim, holder: Holder) -> None:
+    def put(self, claim: Claim, holder: Owner) -> None:
         if claim not in self._holders:
             shapes = self._shapes.setdefault(claim[0], {})
             shapes[given(claim)] = shapes.get(given(claim), 0) + 1
@@ -75,12 +75,12 @@ class _Index:
         if not shapes[given(claim)]:
             del shapes[given(claim)]
 
-    def at(self, paths: Iterable[str]) -> Iterator[Holder]:
+    def at(self, paths: Iterable[str]) -> Iterator[Owner]:
         """Those that take whatever node is at one of these paths."""
         for claim in product(_NODES, paths):
             yield from self._holders.get(claim, {}).values()
 
-    def of(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Holder]:
+    def of(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Owner]:
         """Those that take the device; with names those of these instances."""
         for claim in claims_on(device, self._shapes) if self._holders else ():
             holders = self._holders.get(claim, {})
@@ -94,7 +94,7 @@ class Claims:
     """What the foreign entries of all instances claim: of those that run now, of the others later."""
 
     def __init__(self) -> None:
-        self._by_instance: dict[InstanceName, tuple[Mapping[Claim, Holder], Mapping[Claim, Holder]]] = {}
+        self._by_instance: dict[InstanceName, tuple[Mapping[Claim, Owner], Mapping[Claim, Owner]]] = {}
         self._now, self._later = _Index(), _Index()
 
     def learned(
@@ -123,15 +123,15 @@ class Claims:
         now, _ = self._by_instance.get(instance.id, (_NOTHING, _NOTHING))
         return any(alone(instance, claim) for claim in now)
 
-    def naming(self, paths: Iterable[str]) -> Iterator[Holder]:
+    def naming(self, paths: Iterable[str]) -> Iterator[Owner]:
         """To whom the server gives now whatever node is at one of these paths."""
         return self._now.at(paths)
 
-    def now(self, device: Device) -> Iterator[Holder]:
+    def now(self, device: Device) -> Iterator[Owner]:
         """To whom the device belongs, as the server gives it to them now."""
         return self._now.of(device)
 
-    def later(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Holder]:
+    def later(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Owner]:
         """Whom the server would give the device once they start; with names which of these instances."""
         return self._later.of(device, names)
 
@@ -154,7 +154,7 @@ def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
         return found
     targets = dict.fromkeys(want.instance for want in found.wants)
 
-    def counts(holder: Holder) -> bool:
+    def counts(holder: Owner) -> bool:
         # Two entries of one instance with a path each: what is at the same path is the plan's business.
         return not (attached and holder.instance in targets and holder.place)
 
@@ -172,7 +172,7 @@ def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
     return _with(found, message, guard=harmless)
 
 
-def _without(found: Wants, owner: Holder) -> Wants:
+def _without(found: Wants, owner: Owner) -> Wants:
     way = "" if _is_one(found.wants[0]) else "; `share: true` in the rule attaches it all the same"
     said = _with(found, f"it belongs to {owner.instance} by {owner}; take that out{way}{owner.where}")
     return replace(said, wants=())
@@ -184,7 +184,7 @@ def _with(found: Wants, message: str, *, guard: bool = False) -> Wants:
     return replace(found, problems=(*found.problems, problem))
 
 
-def _both(found: Wants, other: Holder) -> str:
+def _both(found: Wants, other: Owner) -> str:
     """What is said of a device that we have attached, and that somebody else has too."""
     if any(want.instance == other.instance for want in found.wants):
         return f"{other.instance} has it twice, by our entry and by {other}; take that out{other.where}"
@@ -199,7 +199,7 @@ def _where(found: Wants) -> str:
     return " and ".join(dict.fromkeys(str(want.instance) for want in found.wants))
 
 
-def _afterwards(found: Wants, other: Holder) -> tuple[str, bool]:
+def _afterwards(found: Wants, other: Owner) -> tuple[str, bool]:
     """What is said of an instance that would take the device once it starts, and whether nothing is wrong
     until then.
     """
@@ -224,12 +224,12 @@ def _may_be_shared(want: Want) -> bool:
     return want.attach.share if want.attach.share is not None else want.kind.shared
 
 
-def _split(instance: Instance, *, restarts: bool) -> tuple[Mapping[Claim, Holder], Mapping[Claim, Holder]]:
+def _split(instance: Instance, *, restarts: bool) -> tuple[Mapping[Claim, Owner], Mapping[Claim, Owner]]:
     """What the instance has now by entries that are not ours, and what it would have once it runs."""
     if not instance.here:
         return _NOTHING, _NOTHING
     found = {
-        claim: Holder(instance.id, each.name, place_of(each), each.name not in instance.entries)
+        claim: Owner(instance.id, each.name, place_of(each), each.name not in instance.entries)
         for each in (*instance.inherited.values(), *instance.entries.values())
         if not is_ours(each)
         for claim in taken_by(each, instance.kind)

@@ -25,7 +25,6 @@ from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.make_entry import entry_for
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.targets import Targets
-from hotplugd.plan.unprocessed import Unsettled
 
 # So many dead interfaces of one instance are told of one by one: who may edit it may write any number down.
 _MOST_TOLD: Final = 10
@@ -107,8 +106,7 @@ class _Planner:
         )
         self._targets = Targets(instance, self.others)
         self._nics = NicEntries(instance, self._ours, held)
-        unknown = Unsettled(unsettled)
-        self._waiting = {each.name: each for each in self._ours.values() if unknown.may_have(each)}
+        self._waiting = _of_unprocessed(self._ours, unsettled)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
 
@@ -270,3 +268,21 @@ class _Planner:
         if not unlike:
             self._kept.add(actual.name)
             self.attachments.append(Attachment(want, actual, verified=unlike == ""))
+
+
+def _of_unprocessed(ours: Mapping[str, Entry], devices: Sequence[Device]) -> dict[str, Entry]:
+    """The entries, by name, that may be for one of these devices, which udevd has not processed."""
+    if not devices:
+        return {}
+    numbers = {entries.slot_prefix(device.devnum) for device in devices if device.devnum is not None}
+    interfaces = {device.kernel for device in devices if device.subsystem == "net"}
+    parts = {part for device in devices for part in device.syspath.split("/")}
+
+    def may_be_for(entry: Entry) -> bool:
+        if "-".join(entries.slot_of(entry).split("-", 3)[:3]) + "-" in numbers:
+            return True
+        if entry.config.get("type") == "nic":
+            return entry.config.get("parent") in interfaces
+        return (entry.config.get("pci") or entry.config.get("address")) in parts
+
+    return {name: entry for name, entry in ours.items() if may_be_for(entry)}

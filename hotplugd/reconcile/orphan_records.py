@@ -42,9 +42,9 @@ class OrphanRecord:
 
 
 class OrphanRecords:
-    """Those of one instance; false where nothing may be orphaned.
+    """Those of one instance.
 
-    by_name  the records by the entries' names
+    by_name  the records by the entries' names; empty where nothing may be orphaned
     """
 
     def __init__(self, name: InstanceName, journal: EntryJournal) -> None:
@@ -53,9 +53,6 @@ class OrphanRecords:
         self.by_name: dict[str, OrphanRecord] = {
             name: OrphanRecord(entry, unsure=True) for name, entry in journal.take(name).items()
         }
-
-    def __bool__(self) -> bool:
-        return bool(self.by_name)
 
     def begin(self, batch: Iterable[Change]) -> None:
         """A request with these changes is about to be sent."""
