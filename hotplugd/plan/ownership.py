@@ -1,8 +1,8 @@
-"""Devices that instances have through entries that are not ours: whose they are, and when that is said. Pure.
+"""Devices that instances have by entries that are not ours: which instance has one, and what is told. Pure.
 
-What the server gives an instance that runs is kept from others: whoever has it, has it now. An instance that
-does not run has nothing, so its entries keep nothing from anybody; once it starts, both have it, and that is
-said. Which devices an entry takes is in `foreign_entries`.
+A device that the server gives to a running instance by such an entry goes to no other one. The entries of a
+stopped instance reserve nothing: once it starts, two instances have the device, and a problem says so.
+`foreign_entries` says which devices an entry takes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Owner:
 
 
 class _Index:
-    """Who claims what, by claim: a device is looked up, and nothing is searched."""
+    """The owners of each claim. A device is looked up by its claims: no search."""
 
     def __init__(self) -> None:
         self._holders: dict[Claim, dict[InstanceName, Owner]] = {}
@@ -76,12 +76,12 @@ class _Index:
             del shapes[given(claim)]
 
     def at(self, paths: Iterable[str]) -> Iterator[Owner]:
-        """Those that take whatever node is at one of these paths."""
+        """The owners that take any node at one of these paths."""
         for claim in product(_NODES, paths):
             yield from self._holders.get(claim, {}).values()
 
     def of(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Owner]:
-        """Those that take the device; with names those of these instances."""
+        """The owners that take the device. names: only these instances; None for all."""
         for claim in claims_on(device, self._shapes) if self._holders else ():
             holders = self._holders.get(claim, {})
             if names is None:
@@ -91,7 +91,7 @@ class _Index:
 
 
 class Claims:
-    """What the foreign entries of all instances claim: of those that run now, of the others later."""
+    """The claims of the foreign entries of all instances: running ones have the devices now, others later."""
 
     def __init__(self) -> None:
         self._by_instance: dict[InstanceName, tuple[Mapping[Claim, Owner], Mapping[Claim, Owner]]] = {}
@@ -102,7 +102,7 @@ class Claims:
     ) -> frozenset[Claim]:
         """Take note of an instance as it is, None where it is gone. Returns the claims that changed.
 
-        restarts  it has just stopped, and may start again at once: what only one can have stays its own
+        restarts  it has just stopped, and may start again at once: it keeps devices that only one can have
         """
         before = self._by_instance.pop(name, (_NOTHING, _NOTHING))
         after = (_NOTHING, _NOTHING) if instance is None else _split(instance, restarts=restarts)
@@ -119,25 +119,25 @@ class Claims:
         return frozenset(changed)
 
     def has_alone(self, instance: Instance) -> bool:
-        """Whether the instance has now what nobody else can have then, as far as was learned."""
+        """Whether the instance is known to have a device that only one instance can have at a time."""
         now, _ = self._by_instance.get(instance.id, (_NOTHING, _NOTHING))
         return any(alone(instance, claim) for claim in now)
 
     def naming(self, paths: Iterable[str]) -> Iterator[Owner]:
-        """To whom the server gives now whatever node is at one of these paths."""
+        """The owners to whom the server gives any node at one of these paths now."""
         return self._now.at(paths)
 
     def now(self, device: Device) -> Iterator[Owner]:
-        """To whom the device belongs, as the server gives it to them now."""
+        """The owners to whom the server gives the device now."""
         return self._now.of(device)
 
     def later(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Owner]:
-        """Whom the server would give the device once they start; with names which of these instances."""
+        """The owners to whom the server gives the device once they start. names: only these instances."""
         return self._later.of(device, names)
 
 
 def met(devices: Iterable[Device], claims: AbstractSet[Claim]) -> list[Device]:
-    """Those of the devices to which any of the claims is one."""
+    """The devices that any of the claims takes."""
     shapes: dict[str, set[Shape]] = {}
     for claim in claims:
         shapes.setdefault(claim[0], set()).add(given(claim))
@@ -147,15 +147,15 @@ def met(devices: Iterable[Device], claims: AbstractSet[Claim]) -> list[Device]:
 def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
     """The wants of a device, and what is to be said of others' entries that take it too.
 
-    What is attached stays, and it is said that others have it as well; what is not goes nowhere if it is
-    somebody's already.
+    An attached device stays, and a problem tells of the other instance. A device that is not attached stays
+    out if another instance has it.
     """
     if not found.wants or found.rule is None or _may_be_shared(found.wants[0]):
         return found
     targets = dict.fromkeys(want.instance for want in found.wants)
 
     def counts(holder: Owner) -> bool:
-        # Two entries of one instance with a path each: what is at the same path is the plan's business.
+        # Two entries of one instance have a path each; the planner resolves those at the same path.
         return not (attached and holder.instance in targets and holder.place)
 
     now = next(filter(counts, claims.now(found.device)), None)
@@ -163,7 +163,7 @@ def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
         return _with(found, _both(found, now)) if attached else _without(found, now)
     own = next(filter(counts, claims.later(found.device, targets)), None)
     if own is not None and not attached:
-        # It gets the device there as it is, and with two entries for one it would have trouble with both.
+        # The instance has the device already, and two entries for one device disturb each other.
         return _without(found, own)
     later = own or next(filter(counts, claims.later(found.device)), None)
     if later is None:
@@ -185,7 +185,7 @@ def _with(found: Wants, message: str, *, guard: bool = False) -> Wants:
 
 
 def _both(found: Wants, other: Owner) -> str:
-    """What is said of a device that we have attached, and that somebody else has too."""
+    """The message for a device that we have attached and another instance has too."""
     if any(want.instance == other.instance for want in found.wants):
         return f"{other.instance} has it twice, by our entry and by {other}; take that out{other.where}"
     way = "" if _is_one(found.wants[0]) else ", or write `share: true` in the rule if both may have it"
@@ -200,7 +200,7 @@ def _where(found: Wants) -> str:
 
 
 def _afterwards(found: Wants, other: Owner) -> tuple[str, bool]:
-    """What is said of an instance that would take the device once it starts, and whether nothing is wrong
+    """The message for an instance that would take the device once it starts, and whether nothing is wrong
     until then.
     """
     who, more = f"{other.instance}, which does not run,", other.where
@@ -225,7 +225,7 @@ def _may_be_shared(want: Want) -> bool:
 
 
 def _split(instance: Instance, *, restarts: bool) -> tuple[Mapping[Claim, Owner], Mapping[Claim, Owner]]:
-    """What the instance has now by entries that are not ours, and what it would have once it runs."""
+    """The claims of the instance's foreign entries that count now, and those that count once it runs."""
     if not instance.here:
         return _NOTHING, _NOTHING
     found = {
