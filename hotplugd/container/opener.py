@@ -1,7 +1,8 @@
-"""Opens what belongs to other processes, by the program that may where we may not: see `roots_helper`.
+"""Opens files of other processes by a helper program that has the privilege for it: see `roots_helper`.
 
-The owner of a user namespace may look into its processes, and root has made those of unprivileged containers.
-So the program is asked for privileged ones, and for a server's own nodes, where a unit confines us.
+The daemon, as root, may look into the processes of unprivileged containers, whose user namespaces belong to
+root. The program is asked for privileged containers, and for a server's own nodes where a unit confines the
+daemon.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class OwnNodes:
 
     def close(self) -> None:
         """See `Nodes`."""
-        # Who still asks, asks nothing of what has its number next.
+        # A late caller must not use another file that got the same descriptor.
         folder, self._folder = self._folder, -1
         os.close(folder)
 

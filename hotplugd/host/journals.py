@@ -23,16 +23,14 @@ _OWN: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLL
 
 
 class Notes:
-    """What is put into the instances of one server, and what may be left of it: a file for each instance,
-    beside the links, so that it is gone after a boot, as what is inside is.
-    """
+    """The entries that are being put into the instances of one server: one file for each instance."""
 
     def __init__(self, server: str) -> None:
         self._start = f".adding-{file_id(server)}-"
         self._before: dict[InstanceName, dict[str, Entry]] = {}
 
     def read(self) -> None:
-        """Read what there is from before. Raises OSError. What is broken was not followed by a request."""
+        """Read the files of the process before. Raises OSError. No request followed a broken file."""
         for name, found in _read(self._start, "entries").items():
             self._before[name] = {
                 key: read(key, config) for key, config in found.items() if isinstance(config, dict)
@@ -47,19 +45,19 @@ class Notes:
         return self._before.pop(name, {})
 
     def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
-        """See `EntryJournal`. Without room for a note a device goes in all the same."""
+        """See `EntryJournal`. A device goes in even if the file cannot be written."""
         _write(self._start, name, "entries", {each.name: written(each) for each in entries})
 
 
 class Links:
-    """The links inside the instances of one server, noted in the same way."""
+    """The links inside the instances of one server: one file for each instance."""
 
     def __init__(self, server: str) -> None:
         self._start = f".links-{file_id(server)}-"
         self._before: dict[InstanceName, dict[str, Link]] = {}
 
     def read(self) -> None:
-        """Read what there is from before. Raises OSError."""
+        """Read the files of the process before. Raises OSError."""
         for name, found in _read(self._start, "links").items():
             self._before[name] = {
                 path: Link(str(each[0]), str(each[1]))
@@ -76,12 +74,12 @@ class Links:
         return self._before.pop(name, {})
 
     def note(self, name: InstanceName, links: Mapping[str, Link]) -> None:
-        """See `LinkJournal`. Without room for a note a link is made all the same."""
+        """See `LinkJournal`. A link is made even if the file cannot be written."""
         _write(self._start, name, "links", {path: [each.target, each.entry] for path, each in links.items()})
 
 
 def _read(start: str, what: str) -> dict[InstanceName, dict[str, object]]:
-    """What the files that begin so say of each instance. What is broken goes. Raises OSError."""
+    """The contents of the files with this prefix, by instance. Removes broken ones. Raises OSError."""
     said: dict[InstanceName, dict[str, object]] = {}
     for path in (Path(SLOTS, each) for each in names(SLOTS) if each.startswith(start)):
         try:
@@ -94,7 +92,7 @@ def _read(start: str, what: str) -> dict[InstanceName, dict[str, object]]:
 
 
 def _write(start: str, name: InstanceName, what: str, found: Mapping[str, object]) -> None:
-    """Have the instance's file say this and nothing else; no file where there is nothing to say."""
+    """Write the instance's file anew, or remove it if there is nothing to write."""
     path = f"{SLOTS}/{start}{short_id(mark_for(name))}"
     new = f"{SLOTS}/.new-{start[1:]}{short_id(mark_for(name))}"
     if not found:

@@ -34,7 +34,7 @@ def is_alone(server: str) -> bool:
 
 
 def file_id(server: str) -> str:
-    """What is in the names of a server's files, however its socket is reached."""
+    """The part of file names that means this server, whichever path leads to its socket."""
     return short_id(os.path.realpath(server) if server.startswith("/") else server)
 
 
@@ -59,7 +59,7 @@ def lock(server: str) -> Iterator[None]:
                 f"another hotplugd on this host looks after {server} already; `hotplugd status` speaks to it"
             ) from None
         if not _is_there(server, descriptor):
-            # Who had it took it away with everything else, between our two calls.
+            # The previous holder removed the file between our two calls.
             os.close(descriptor)
             descriptor = _lock_file(server)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,7 +86,7 @@ def was_alone(server: str) -> bool:
 
 
 def leave_nothing(server: str, slots: Iterable[str], *, alone: bool) -> None:
-    """Take away what is in /dev/hotplugd of one server, whose lock is held, and the folder where it is empty.
+    """Remove the files of one server, whose lock is held, from /dev/hotplugd, and the folder if it is empty.
 
     slots  those that its entries named
     alone  whether no entry of another names any: then all slots go
@@ -101,5 +101,5 @@ def leave_nothing(server: str, slots: Iterable[str], *, alone: bool) -> None:
         if name.startswith(starts):
             Path(SLOTS, name).unlink(missing_ok=True)
     Path(SLOTS, _LOCK + own).unlink(missing_ok=True)
-    with suppress(OSError):  # there is something of another's
+    with suppress(OSError):  # files of another server are left
         os.rmdir(SLOTS)

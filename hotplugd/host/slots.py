@@ -27,10 +27,11 @@ class SlotError(OSError):
 class Slots:
     """Makes and removes links in /dev/hotplugd, which is made where it is missing.
 
-    A server watches the two links that entries name. When one comes or goes it puts the node in or takes it
-    out. While an instance stops that never ends, nor does the stop: each waits for the other (measured, LXD
-    5.0.2 to Incus 7). It does not see a rename, nor what is behind a link. So the two come by a rename, lead
-    to a third link that goes with the device, and go themselves once no entry names them.
+    A server watches the two links that entries name, and adds or removes the node when one appears or
+    disappears. If that happens while the instance stops, both wait for each other for ever (measured, LXD
+    5.0.2 to Incus 7). The server does not notice a rename, nor changes behind a link. So the two links are
+    made by a rename and lead to a third link, which is removed with the device; the two are removed once no
+    entry names them.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class Slots:
         except FileNotFoundError:
             Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
             _link(device)
-        # After the links: a mark without is swept away by another hotplugd, for another server.
+        # After the links: another hotplugd would remove a mark without links.
         self._mark(device.slot)
 
     def hold(self, slot: str) -> None:
@@ -56,7 +57,7 @@ class Slots:
             self._keep(slot, os.open(slot_made(slot), _READ))
 
     def cut(self, slot: str) -> None:
-        """Have a slot's links lead nowhere from now on, without the server seeing it. Raises OSError.
+        """Make a slot's links lead nowhere, which the server does not notice. Raises OSError.
 
         Otherwise they would lead to the next device that has the node's name.
         """
@@ -70,9 +71,9 @@ class Slots:
                     _put(link, node)
 
     def remove(self, slot: str) -> None:
-        """Take away the links of a slot that no entry names any more. Raises OSError.
+        """Remove the links of a slot that no entry names any more. Raises OSError.
 
-        Where another hotplugd may have entries that name them it does so.
+        If another hotplugd has locked the slot, that one removes them later.
         """
         file = self._held.pop(slot, None)
         try:
@@ -115,7 +116,7 @@ class Slots:
         self._keep(slot, file)
 
     def _keep(self, slot: str, file: int) -> None:
-        """Have a lock on the slot's mark, which this descriptor is of."""
+        """Lock the slot's mark by this descriptor of it."""
         held = self._held.get(slot)
         if held is not None and os.path.sameopenfile(held, file):
             os.close(file)
