@@ -97,7 +97,9 @@ class Known:
     def may_name(self, slot: str) -> bool:
         """Whether the server may have an entry of ours here for the device with this slot, now or soon."""
         names = names_for(slot)
-        if not self.sending.isdisjoint(names) or (self.orphans.records and self.orphans.may_be_there(names)):
+        if not self.sending.isdisjoint(names) or (
+            self.orphans.records.by_name and self.orphans.may_be_there(names)
+        ):
             return True
         if not self.freshness.known:
             return self.freshness.stale

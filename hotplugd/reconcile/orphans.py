@@ -21,7 +21,7 @@ from hotplugd.model.entry import is_ours, is_path, place_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName, Node
 from hotplugd.plan.change import Change, removal
-from hotplugd.reconcile.orphan_records import OrphanRecord, OrphanRecords, with_nodes
+from hotplugd.reconcile.orphan_records import OrphanRecords, with_nodes
 from hotplugd.reconcile.orphaned_node import OrphanedNode
 from hotplugd.reconcile.ports import EntryJournal
 
@@ -32,23 +32,21 @@ _PAUSES: Final = (0.1, 600.0)
 class Orphans:
     """Of one instance. Times are the event loop's, in seconds.
 
-    store    what is known of entries that it does not have, or may not have, and the journal of it
-    records  the same by the entries' names; empty where nothing may be orphaned
+    records  what is known of entries that it does not have, or may not have
     """
 
     def __init__(self, name: InstanceName, journal: EntryJournal) -> None:
         self._name = name
-        self.store = OrphanRecords(name, journal)
-        self.records: Mapping[str, OrphanRecord] = self.store.by_name
+        self.records = OrphanRecords(name, journal)
 
     @property
     def is_unsure(self) -> bool:
         """Whether anything may be inside that the server is to take away."""
-        return any(record.unsure for record in self.records.values())
+        return any(record.unsure for record in self.records.by_name.values())
 
     def may_be_there(self, names: Iterable[str]) -> bool:
         """Whether the instance may have been given an entry of such a name, and nobody knows."""
-        return any(name in self.records and self.records[name].unsure for name in names)
+        return any(name in self.records.by_name and self.records.by_name[name].unsure for name in names)
 
     # --- entries that go --------------------------------------------------------------------------------
 
@@ -59,16 +57,16 @@ class Orphans:
         that overlap the server may forget one, and not what it did inside.
         """
         if after is None or not after.has_nodes:
-            self.store.end_search(self.records)
+            self.records.end_search(self.records.by_name)
             return
         if before is None or not before.has_nodes:
             return
-        self.store.end_search(after.entries)
+        self.records.end_search(after.entries)
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
         lost = with_nodes(entry for entry in gone if entry.name not in sent and is_ours(entry))
         for entry in lost:
             if place_of(entry):
-                record = self.store.of(entry)
+                record = self.records.of(entry)
                 record.entry, record.lost = entry, True
         # Where a GPU's nodes were its entry does not say: nobody can look for them.
         self.doubt(entry for entry in lost if not place_of(entry))
@@ -76,21 +74,21 @@ class Orphans:
     def left(self, entry: Entry, *, cleared: bool = False) -> bool:
         """An entry went: its node should be gone. Returns whether that is to be seen anew."""
         orphan = OrphanedNode(self._removal(entry), cleared)
-        if not is_path(orphan.path) or self.store.of(entry).sought == orphan:
-            self.store.tidy()
+        if not is_path(orphan.path) or self.records.of(entry).sought == orphan:
+            self.records.tidy()
             return False
-        for record in self.records.values():
+        for record in self.records.by_name.values():
             if record.sought is not None and record.sought.path == orphan.path:
                 record.sought = None
-        self.store.of(entry).sought = orphan
-        self.store.tidy()
+        self.records.of(entry).sought = orphan
+        self.records.tidy()
         return True
 
     def restarted(self) -> None:
         """There is another init, or none: nothing is inside that has no entry."""
-        for record in self.records.values():
+        for record in self.records.by_name.values():
             record.lost, record.sought, record.seen = False, None, None
-        self.store.tidy()
+        self.records.tidy()
 
     # --- looks ------------------------------------------------------------------------------------------
 
@@ -99,47 +97,51 @@ class Orphans:
 
         Returns the paths at which that is new.
         """
-        if not self.records:
+        if not self.records.by_name:
             return set()
         taken = {place_of(entry) for entry in (*instance.entries.values(), *instance.inherited.values())}
-        lost = [record.entry for record in self.records.values() if record.lost]
+        lost = [record.entry for record in self.records.by_name.values() if record.lost]
         new = {place_of(entry) for entry in lost if place_of(entry) not in taken and self.left(entry)}
         self.arrived(taken)
         return new
 
     def arrived(self, paths: Container[str]) -> None:
         """Something was put at these paths: whatever was there before is not there any more."""
-        for record in self.records.values():
+        for record in self.records.by_name.values():
             if record.sought is not None and record.sought.path in paths:
                 record.sought = None
             if record.seen is not None and record.seen.path in paths:
                 record.seen = None
-        self.store.tidy()
+        self.records.tidy()
 
     def paths(self) -> set[str]:
         """Where to look."""
-        found = ((each.sought, each.seen) for each in self.records.values())
+        found = ((each.sought, each.seen) for each in self.records.by_name.values())
         return {each.path for pair in found for each in pair if each is not None}
 
     def looked(self, nodes: Mapping[str, Node | None]) -> list[OrphanedNode]:
         """A look at all `paths` has seen these nodes. Returns the orphans that were not known to be there."""
         before = {
-            record.seen.path: record.seen for record in self.records.values() if record.seen is not None
+            record.seen.path: record.seen
+            for record in self.records.by_name.values()
+            if record.seen is not None
         }
         sought = {
-            record.sought.path: record.sought for record in self.records.values() if record.sought is not None
+            record.sought.path: record.sought
+            for record in self.records.by_name.values()
+            if record.sought is not None
         }
         there = {path: orphan for path, orphan in (before | sought).items() if orphan.is_at(nodes.get(path))}
-        for record in self.records.values():
+        for record in self.records.by_name.values():
             record.sought = record.seen = None
         for orphan in there.values():
-            self.store.of(orphan.change.entry).seen = orphan
+            self.records.of(orphan.change.entry).seen = orphan
         new = [orphan for path, orphan in there.items() if before.get(path) != orphan]
         gone = [orphan.change.entry.name for path, orphan in sought.items() if path not in there]
         still = [orphan.change.entry for orphan in new if not orphan.cleared]
-        self.store.end_search({*gone, *(entry.name for entry in still)})
-        if any(self.records[name].unsure for name in gone if name in self.records):
-            self.store.forget(gone)
+        self.records.end_search({*gone, *(entry.name for entry in still)})
+        if any(self.records.by_name[name].unsure for name in gone if name in self.records.by_name):
+            self.records.forget(gone)
         self.doubt(still)
         return new
 
@@ -154,10 +156,10 @@ class Orphans:
         if not self.is_unsure or (actual is not None and not (actual.known and actual.here)):
             return []
         if actual is None or not actual.has_nodes:
-            self.store.forget(set(self.records))
+            self.records.forget(set(self.records.by_name))
             return []
-        self.store.forget(actual.entries)
-        unsure = [record for record in self.records.values() if record.unsure]
+        self.records.forget(actual.entries)
+        unsure = [record for record in self.records.by_name.values() if record.unsure]
         return [
             self._removal(record.entry)
             for record in unsure
@@ -170,7 +172,7 @@ class Orphans:
         At its own place it would be found. Elsewhere in the instance the server would not make the node, and
         of two at one place it mounts the first alone.
         """
-        lost = [record.entry for record in self.records.values() if record.lost]
+        lost = [record.entry for record in self.records.by_name.values() if record.lost]
         places: dict[str, set[str]] = {}
         names: dict[str, set[str]] = {}
         for change in batch if lost else ():
@@ -190,15 +192,15 @@ class Orphans:
         """The server is to take away what may be left of these."""
         if new := with_nodes(doubtful):
             for entry in new:
-                record = self.store.of(entry)
+                record = self.records.of(entry)
                 record.entry, record.unsure = entry, True
-            self.store.write()
+            self.records.write()
 
     def cleared(self, changes: Collection[Change]) -> None:
         """Nothing is left of these any more."""
         names = {change.entry.name for change in changes}
-        self.store.end_search(names)
-        self.store.forget(names)
+        self.records.end_search(names)
+        self.records.forget(names)
 
     def held(self, changes: Iterable[Change], message: str, now: float) -> tuple[float, bool]:
         """The server did not take away what is left of these now, or would not: it gave this message then.
@@ -208,25 +210,27 @@ class Orphans:
         pauses = []
         for change in changes:
             self.doubt([change.entry])
-            record = self.store.of(change.entry)
+            record = self.records.of(change.entry)
             record.lost, record.retry = False, record.retry or Retry()
             pauses.append(record.retry.failed(message, now, *_PAUSES))
         return max(pauses)
 
     def hurry(self) -> None:
         """The server answers again: it may be asked for all."""
-        for record in self.records.values():
+        for record in self.records.by_name.values():
             if record.retry is not None:
                 record.retry.reset()
 
     def due(self) -> list[float]:
         """When the server is asked again for what it did not take away."""
-        return [record.retry.until for record in self.records.values() if record.retry is not None]
+        return [record.retry.until for record in self.records.by_name.values() if record.retry is not None]
 
     def problems(self) -> list[Problem]:
         """What the server would not take away."""
         refused = [
-            record for record in self.records.values() if record.retry is not None and record.retry.message
+            record
+            for record in self.records.by_name.values()
+            if record.retry is not None and record.retry.message
         ]
         held = [(self._removal(record.entry), record.retry) for record in refused]
         return [self.refused(change, retry.message) for change, retry in held if retry]
@@ -238,7 +242,7 @@ class Orphans:
 
     def seen_problems(self) -> list[Problem]:
         """Which orphaned nodes the last look has seen."""
-        seen = [record.seen for record in self.records.values() if record.seen is not None]
+        seen = [record.seen for record in self.records.by_name.values() if record.seen is not None]
         return [
             Problem(orphan.change.device, orphan.change.rule, f"{self._name}, {orphan.path}: {orphan}")
             for orphan in seen

@@ -125,7 +125,7 @@ class Requests:
                 self._known.verifier.ends(old)
         self._known.freshness.sent()
         self._known.batching.sent(self._loop.time())
-        self._known.orphans.store.begin(batch)
+        self._known.orphans.records.begin(batch)
         sealed = await self.seal(remove)
         if self._known.actual is not None:
             # For updates and repairs, too, the server removes the node and makes a new one.
@@ -137,19 +137,19 @@ class Requests:
             self._known.freshness.expect_nothing()
             if error.half:
                 # What it has recorded is unknown, too.
-                self._known.orphans.store.unknown()
+                self._known.orphans.records.unknown()
                 self._known.freshness.stale = True
             else:
-                self._known.orphans.store.undone()
+                self._known.orphans.records.undone()
             self._split(batch, error, sealed=sealed)
         except ServerError as error:
             if isinstance(error, Unreachable):
-                self._known.orphans.store.unknown()
+                self._known.orphans.records.unknown()
             else:
-                self._known.orphans.store.undone()
+                self._known.orphans.records.undone()
             self._back_off(error)
         else:
-            self._known.orphans.store.done()
+            self._known.orphans.records.done()
             self._known.backoff.reset()
             self.learn(actual)
             self._done(batch)

@@ -90,7 +90,7 @@ class Verifier:
 
     def look_at(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
         """When to look into an instance that runs here; NEVER if there is nothing to see."""
-        if self._orphans.records and (new := self._orphans.seek(instance)):
+        if self._orphans.records.by_name and (new := self._orphans.seek(instance)):
             self._observed.changed(new)
         self._symlinks.has(instance)
         if self.is_looked_at:
@@ -126,7 +126,7 @@ class Verifier:
         counts = self._observed.seen(begun, inside, self._loop.time())
         if self._observed.is_busy(self._loop.time()):
             self._log.busy(BUSY, now=True)
-        if counts and self._orphans.records:
+        if counts and self._orphans.records.by_name:
             for orphan in self._orphans.looked(inside.nodes):
                 self._log.left_behind(orphan)
 

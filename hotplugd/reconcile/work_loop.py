@@ -124,7 +124,7 @@ class WorkLoop:
         stale = is_old and not fresh.answered
         sends = known.planned and not stale and backoff.until <= now
         batch = known.batching.batch(known.plan.changes, now) if sends and known.plan.changes else []
-        doubtful = sends and known.orphans.records
+        doubtful = sends and known.orphans.records.by_name
         added = [change.want for change in batch if change.action == "add" and change.want is not None]
         to_check = [want for want in added if may_be_used(want)]
         return State(
@@ -176,7 +176,7 @@ class WorkLoop:
         if step.done:
             known.backoff.reset()
         in_doubt = False
-        if known.orphans.records:
+        if known.orphans.records.by_name:
             times += known.orphans.due()
             in_doubt = known.orphans.is_unsure
         if known.plan.changes or in_doubt or known.backoff.message:
