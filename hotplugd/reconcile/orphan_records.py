@@ -1,6 +1,6 @@
-"""What is known of entries of which nodes may be inside an instance without them, and the journal of these.
+"""The records of entries whose nodes may be inside an instance without the entry, and their journal.
 
-Those that are being put in, and those of which nobody knows, are in the journal until that is certain.
+Entries of a request that is under way, or whose outcome is unknown, are in the journal.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class OrphanRecords:
 
     def begin(self, batch: Iterable[Change]) -> None:
         """A request with these changes is about to be sent."""
-        # An update, too: of what the server has lost meanwhile it puts something in.
+        # An update counts, too: it puts in an entry that the server has lost meanwhile.
         sent = with_nodes(change.entry for change in batch if change.action != "remove")
         for entry in sent:
             self.of(entry).sent = entry
@@ -64,16 +64,16 @@ class OrphanRecords:
             self.write()
 
     def done(self) -> None:
-        """The request was carried out."""
+        """Take note that the request was carried out."""
         self.forget({name for name, record in self.by_name.items() if record.sent})
 
     def undone(self) -> None:
-        """Nothing of the request was."""
+        """Take note that the server did nothing of the request."""
         if self._end_request():
             self.write()
 
     def unknown(self) -> None:
-        """Nobody knows."""
+        """Take note that the outcome of the request is unknown."""
         for entry in self._end_request():
             record = self.of(entry)
             record.entry, record.unsure = entry, True
@@ -90,7 +90,7 @@ class OrphanRecords:
         self.tidy()
 
     def forget(self, names: Container[str]) -> None:
-        """Of these nothing is left, and no request is under way."""
+        """Take note that no nodes are left of these entries, and that no request is under way."""
         before = self._noted()
         for name, record in self.by_name.items():
             record.sent = None
@@ -101,7 +101,7 @@ class OrphanRecords:
             self.write()
 
     def tidy(self) -> None:
-        """Drop the records of which nothing is to be done."""
+        """Drop the records that are over."""
         for name, record in list(self.by_name.items()):
             if not record.unsure:
                 record.retry = None
@@ -126,5 +126,5 @@ class OrphanRecords:
 
 
 def with_nodes(entries: Iterable[Entry]) -> list[Entry]:
-    """Those of which nodes may be left: of what else an entry may be the server keeps no files."""
+    """The entries of which nodes may be left: the server makes none for other types."""
     return [entry for entry in entries if entry.config.get("type", "").startswith(("unix-", "gpu"))]
