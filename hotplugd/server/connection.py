@@ -87,7 +87,7 @@ class Connection:
             self._room.leave()
 
     def connect(self) -> ServerInfo:
-        """Connect, and return what the server says of itself. Raises Unreachable, or Refused without trust."""
+        """Connect, and return what the server says of itself. Raises Unreachable, or Refused (no trust)."""
         self._info = self._connect()
         return self._info
 

@@ -214,7 +214,7 @@ def _connector(address: str, identity: Identity | None) -> aiohttp.BaseConnector
 
 
 def meaning(text: str) -> list[Lifecycle]:
-    """The instances that an event is about. Only lifecycle events of instances and failed starts have some."""
+    """The instances that a lifecycle event or a failed start is about; none for other messages."""
     try:
         event = json.loads(text)
         metadata = event["metadata"]
