@@ -89,5 +89,5 @@ def serve_one(channel: socket.socket, limits: Limits, handle: Handler) -> bool:
 
 
 def _close(descriptors: Iterable[int]) -> None:
-    for each in descriptors:
-        os.close(each)
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -45,10 +45,10 @@ async def _ask(address: str) -> Cluster:
     await lxd.connect()
     members, instances = await lxd.members(), await lxd.list()
     attachments = [
-        ClusterAttachment(each.location, each.id, entry)
-        for each in sorted(instances, key=lambda each: (each.location, each.id))
-        for entry in each.entries.values()
-        if is_ours(entry) and entry.config[MARK_INSTANCE] == mark_for(each.id)
+        ClusterAttachment(instance.location, instance.id, entry)
+        for instance in sorted(instances, key=lambda each: (each.location, each.id))
+        for entry in instance.entries.values()
+        if is_ours(entry) and entry.config[MARK_INSTANCE] == mark_for(instance.id)
     ]
-    unknown = [(each.location, each.id) for each in instances if not each.known]
+    unknown = [(instance.location, instance.id) for instance in instances if not instance.known]
     return Cluster(members, attachments, unknown)

@@ -53,15 +53,15 @@ def cluster_json(found: Cluster) -> ClusterJson:
         ],
         "attachments": [
             {
-                "member": each.member,
-                "project": each.instance.project,
-                "instance": each.instance.name,
-                "device": each.entry.config.get(MARK_NODE, ""),
-                "identity": each.entry.config.get(MARK_DEVICE, ""),
-                "rule": each.entry.config.get(MARK_RULE, ""),
-                "path": place_of(each.entry),
-                "since": each.entry.config.get(MARK_SINCE, ""),
+                "member": attachment.member,
+                "project": attachment.instance.project,
+                "instance": attachment.instance.name,
+                "device": attachment.entry.config.get(MARK_NODE, ""),
+                "identity": attachment.entry.config.get(MARK_DEVICE, ""),
+                "rule": attachment.entry.config.get(MARK_RULE, ""),
+                "path": place_of(attachment.entry),
+                "since": attachment.entry.config.get(MARK_SINCE, ""),
             }
-            for each in found.attachments
+            for attachment in found.attachments
         ],
     }

@@ -45,7 +45,7 @@ def folders(root: int, wanted: Iterable[str]) -> dict[str, Interface]:
             if not _is_sysfs(links):
                 return found
             there = dict.fromkeys(_names(links))
-            first = (each for each in wanted if each in there)
+            first = (name for name in wanted if name in there)
             for name in islice(dict.fromkeys((*first, *there)), _MOST):
                 try:
                     found[name] = _interface(sys, os.readlink(name, dir_fd=links))

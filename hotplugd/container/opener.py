@@ -128,7 +128,7 @@ class OwnNodes:
             return []  # the server makes an instance's folder with its first node
         try:
             with os.scandir(descriptor) as entries:
-                return [(each.inode(), each.name) for each in entries]
+                return [(entry.inode(), entry.name) for entry in entries]
         finally:
             os.close(descriptor)
 
@@ -169,8 +169,8 @@ class _AskedNodes:
             request = self._request(roots_helper.LIST, instance, found[-1][1] if found else "")
             answer, _ = await self._ask(request, self._process)
             said, *lines = answer.decode("utf-8", "surrogateescape").split("\0")
-            for each in lines:
-                inode, _, name = each.partition(" ")
+            for line in lines:
+                inode, _, name = line.partition(" ")
                 found.append((int(inode), name))
             if said.encode() == DONE or not lines:
                 return found
@@ -186,6 +186,7 @@ class _AskedNodes:
 
     def _request(self, *fields: bytes | str) -> bytes:
         kind, *rest = (
-            each if isinstance(each, bytes) else each.encode("utf-8", "surrogateescape") for each in fields
+            field if isinstance(field, bytes) else field.encode("utf-8", "surrogateescape")
+            for field in fields
         )
         return b"\0".join((kind, self._folder.encode(), *rest))

@@ -66,7 +66,9 @@ def absent(name: str, rules: RuleSet) -> str:
 
 def _names(rule: Rule, name: str) -> bool:
     return any(
-        test.key in _NAMES and test.matches(name) and all(each.text.strip("*?") for each in test.patterns)
+        test.key in _NAMES
+        and test.matches(name)
+        and all(pattern.text.strip("*?") for pattern in test.patterns)
         for test in _wanted(rule.match)
     )
 

@@ -83,14 +83,14 @@ class AttachmentLog:
         """What has to change, and what is as it should be, is now this."""
         attached: dict[str, Attachment] = {}
         unseen: set[str] = set()
-        for each in plan.attachments:
+        for attachment in plan.attachments:
             # Of a GPU there is one for each of its nodes.
-            attached.setdefault(each.entry.name, each)
-            if not each.verified:
-                unseen.add(each.entry.name)
-                if each.verified is False:
-                    self._inside.discard(each.entry.name)
-        self._change(attached, {} if dry_run else {each.entry.name: each for each in plan.changes})
+            attached.setdefault(attachment.entry.name, attachment)
+            if not attachment.verified:
+                unseen.add(attachment.entry.name)
+                if attachment.verified is False:
+                    self._inside.discard(attachment.entry.name)
+        self._change(attached, {} if dry_run else {change.entry.name: change for change in plan.changes})
         for name in [each for each in attached if each not in self._attached]:
             self._attach(name, attached[name])
         for name in [each for each in attached if each not in self._inside and each not in unseen]:

@@ -97,7 +97,9 @@ def _doubt(serial: str, device: Device, others: Iterable[Device]) -> str:
     if len(set(serial)) == 1:
         return "it is what makers write who number nothing"
     own = hardware(device).syspath
-    same = [each for each in others if serial in SERIAL.values(each)[:1] and hardware(each).syspath != own]
+    same = [
+        other for other in others if serial in SERIAL.values(other)[:1] and hardware(other).syspath != own
+    ]
     return f"{counted(len(same), 'other device')} that is plugged in has the same" if same else ""
 
 
@@ -127,7 +129,7 @@ def _yaml(name: str, match: Sequence[Condition], to: str) -> str:
 
 
 def _listed(values: Sequence[str]) -> str:
-    texts = [_scalar(_SPECIAL.sub(r"\\\g<0>", each)) for each in values]
+    texts = [_scalar(_SPECIAL.sub(r"\\\g<0>", value)) for value in values]
     return texts[0] if len(texts) < _MANY else f"[{', '.join(texts)}]"
 
 
@@ -143,6 +145,6 @@ def taken_too(suggestion: Suggestion) -> str:
     """What the rule takes besides, for people; empty where that is nothing."""
     if not suggestion.others:
         return ""
-    names = ", ".join(printable(str(each)) for each in suggestion.others[:3])
+    names = ", ".join(printable(str(other)) for other in suggestion.others[:3])
     more = f" and {len(suggestion.others) - 3} more" if len(suggestion.others) > 3 else ""  # noqa: PLR2004
     return f"it takes {names}{more}, too"

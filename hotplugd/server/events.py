@@ -87,7 +87,9 @@ async def lifecycle(
     """
     session = aiohttp.ClientSession(connector=_connector(address, identity))
     base = "http://localhost" if identity is None else address.rstrip("/")
-    scopes = ["all-projects=true"] if projects is None else [f"project={quote(each)}" for each in projects]
+    scopes = (
+        ["all-projects=true"] if projects is None else [f"project={quote(project)}" for project in projects]
+    )
     timeout = aiohttp.ClientWSTimeout(ws_receive=None, ws_close=1.0)
     heard = _Heard()
     tasks: list[asyncio.Task[None]] = []
