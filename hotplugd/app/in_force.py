@@ -20,7 +20,7 @@ _SOURCE: Final = ("file", "text")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the daemon runs by, and everything that its files are told off for.
+    """The settings of the daemon, and the diagnostics of their files.
 
     sources  the files of rules that there were, and their texts
     """

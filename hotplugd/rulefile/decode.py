@@ -15,7 +15,7 @@ from hotplugd.rulefile.suggest import instead_of
 from hotplugd.rules.keys import KeyGroup, MatchKey
 
 MOST_SHOWN: Final = 100
-"""Of one file. Who has more mistakes than that has one."""
+"""How many diagnostics of one file are shown: more have one cause as a rule."""
 
 _NO_VALUE: Final = {"a value": "give it one, or take the key out"}
 _LONGEST: Final = 4096
@@ -67,11 +67,11 @@ class Decoder:
         return fields
 
     def text(self, field: Field) -> str | None:
-        """A key's one text, judged by its table row; None where something is wrong with it."""
+        """A key's one text, judged by its table row; None where it is invalid."""
         return self.judged(field.value, field, field.key.text)
 
     def texts(self, field: Field) -> tuple[str, ...]:
-        """A key's text or list of texts, without those that something is wrong with."""
+        """A key's text or list of texts, without invalid ones."""
         texts = (self.judged(item, field, field.key.text) for item in self.one_or_more(field))
         return tuple(text for text in texts if text is not None)
 
@@ -90,7 +90,7 @@ class Decoder:
     def judged(
         self, node: YamlNode, field: Field, judge: Callable[[str], Complaint | None] | None = None
     ) -> str | None:
-        """A node's text; None where it is none, or where `judge` has something to say against it."""
+        """A node's text; None where the node is no text, or `judge` complains about it."""
         if not isinstance(node, YamlScalar) or node.is_null:
             self.wrong_type(node, "a value", field.name, _without(node, field))
             return None
@@ -137,9 +137,9 @@ class Decoder:
                 yield name, value
 
     def wrong_type(self, node: YamlNode, expected: str, key: YamlScalar | None, nothing: str = "") -> None:
-        """Notes that a node, the value of `key`, is something else, or empty.
+        """Notes that a node, the value of `key`, has another type than expected, or is empty.
 
-        nothing  what to write for what an empty text may mean
+        nothing  the hint for an empty text
         """
         if isinstance(node, InvalidNode):
             return
@@ -166,7 +166,7 @@ class Decoder:
 
 
 def _without(node: YamlNode, field: Field) -> str:
-    """What to write for devices that have no value for a key, where that is what an empty text says."""
+    """The hint for an empty text, which may mean devices without a value of the key."""
     if not isinstance(node, YamlScalar) or node.plain:
         return ""
     if isinstance(field.key.shape, KeyGroup):

@@ -1,4 +1,4 @@
-"""Suggests rules for a device: such that take it and nothing else that is plugged in. Pure."""
+"""Suggests rules that take a device and no other device that is plugged in. Pure."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Condition = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A rule, and why it is good or not.
+    """A suggested rule.
 
     match   its conditions
-    why     what it goes by, and what that means later
-    others  devices that are plugged in and that it takes, too
-    rule    it as YAML, to be put into a file of rules
+    why     what it identifies the device by, and what follows from that
+    others  other devices that are plugged in and that it takes
+    rule    the rule as YAML, for a file of rules
     """
 
     match: tuple[Condition, ...]
@@ -93,7 +93,7 @@ def _candidates(device: Device, others: Sequence[Device]) -> Iterator[tuple[tupl
 
 
 def _doubt(serial: str, device: Device, others: Iterable[Device]) -> str:
-    """Why a serial number tells nothing apart; empty where it does."""
+    """Why a serial number does not identify a device; empty where it does."""
     if len(set(serial)) == 1:
         return "it is what makers write who number nothing"
     own = hardware(device).syspath
@@ -104,7 +104,7 @@ def _doubt(serial: str, device: Device, others: Iterable[Device]) -> str:
 
 
 def _kind(device: Device) -> tuple[Condition, ...]:
-    """What says which of the devices of one piece it is; nothing for a USB device itself."""
+    """The conditions that select one device of a piece of hardware; none for a USB device itself."""
     if device.is_usb_device:
         return ()
     found = [(SUBSYSTEM.name, (device.subsystem,))]
@@ -142,7 +142,7 @@ _WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y
 
 
 def taken_too(suggestion: Suggestion) -> str:
-    """What the rule takes besides, for people; empty where that is nothing."""
+    """The other devices that the rule takes, in words; empty where there are none."""
     if not suggestion.others:
         return ""
     names = ", ".join(printable(str(other)) for other in suggestion.others[:3])
