@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from hotplugd.app.cluster import Cluster
-from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
+from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, target_of
 
 
 class MemberJson(TypedDict):
@@ -59,7 +59,7 @@ def cluster_json(found: Cluster) -> ClusterJson:
                 "device": attachment.entry.config.get(MARK_NODE, ""),
                 "identity": attachment.entry.config.get(MARK_DEVICE, ""),
                 "rule": attachment.entry.config.get(MARK_RULE, ""),
-                "path": place_of(attachment.entry),
+                "path": target_of(attachment.entry),
                 "since": attachment.entry.config.get(MARK_SINCE, ""),
             }
             for attachment in found.attachments

@@ -75,4 +75,4 @@ def removal(instance: InstanceName, entry: Entry, why: str) -> Change:
     """The removal of an entry of ours."""
     device = entry.config.get(entries.MARK_NODE) or entries.slot_of(entry)
     rule = entry.config.get(entries.MARK_RULE, "")
-    return Change("remove", instance, entry, device, rule, why, frees=entries.place_of(entry))
+    return Change("remove", instance, entry, device, rule, why, frees=entries.target_of(entry))

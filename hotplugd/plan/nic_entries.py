@@ -85,7 +85,7 @@ def told_of_dead(entry: Entry, instance: Instance) -> str:
 
 def told_of_stuck(entry: Entry, who: InstanceName, said: str) -> str:
     """What to do about an interface that its server cannot take out. said: the server's words."""
-    name = quoted(entries.place_of(entry) or entry.config.get("parent", ""))
+    name = quoted(entries.target_of(entry) or entry.config.get("parent", ""))
     return (
         f"interface {name} is gone from {who}: it was renamed inside, or its hardware went; stop {who} by "
         f"force (`stop -f`), then start it ({said})"

@@ -14,7 +14,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Final
 
-from hotplugd.model.entry import is_ours, place_of
+from hotplugd.model.entry import is_ours, target_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Instance, InstanceName
@@ -31,13 +31,13 @@ _NODES: Final = ("char", "block", "node")
 class Owner:
     """The instance and the entry to which a device belongs.
 
-    place      where the entry puts it inside, if it says so
+    target     where the entry puts it inside, if it says so
     inherited  whether the entry is a profile's
     """
 
     instance: InstanceName
     entry: str
-    place: str = ""
+    target: str = ""
     inherited: bool = False
 
     def __str__(self) -> str:
@@ -156,7 +156,7 @@ def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
 
     def counts(holder: Owner) -> bool:
         # Two entries of one instance have a path each; the planner resolves those at the same path.
-        return not (attached and holder.instance in targets and holder.place)
+        return not (attached and holder.instance in targets and holder.target)
 
     now = next(filter(counts, claims.now(found.device)), None)
     if now is not None:
@@ -229,7 +229,7 @@ def _split(instance: Instance, *, restarts: bool) -> tuple[Mapping[Claim, Owner]
     if not instance.here:
         return _NOTHING, _NOTHING
     found = {
-        claim: Owner(instance.id, each.name, place_of(each), each.name not in instance.entries)
+        claim: Owner(instance.id, each.name, target_of(each), each.name not in instance.entries)
         for each in (*instance.inherited.values(), *instance.entries.values())
         if not is_ours(each)
         for claim in taken_by(each, instance.kind)

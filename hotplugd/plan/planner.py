@@ -121,7 +121,7 @@ class _Planner:
         for name, each in self._waiting.items():
             if name not in known:
                 holder = f"the entry '{name}' of a device that udevd has not processed"
-                self._targets.take(entries.place_of(each), holder)
+                self._targets.take(entries.target_of(each), holder)
 
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
         """Leave the entries of network interfaces whose hardware went while they were inside."""
@@ -129,7 +129,7 @@ class _Planner:
         for number, entry in enumerate(dead):
             self._kept.add(entry.name)
             holder = f"the entry '{entry.name}' of an interface that is gone"
-            self._targets.take(entries.place_of(entry), holder)
+            self._targets.take(entries.target_of(entry), holder)
             if number < _MOST_TOLD:
                 message = told_of_dead(entry, self._instance)
                 device, rule = (entry.config.get(mark, "") for mark in (entries.MARK_NODE, entries.MARK_RULE))
@@ -181,8 +181,8 @@ class _Planner:
             entry = entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
                 self.problems.append(_problem(first, entry))
-                if actual is not None and (place := entries.place_of(actual)):
-                    self._targets.take(place, f"the entry '{name}' of {first.device}")
+                if actual is not None and (target := entries.target_of(actual)):
+                    self._targets.take(target, f"the entry '{name}' of {first.device}")
             elif actual is None:
                 self.changes.append(change_of("add", first, entry, "it is not attached"))
             else:
@@ -262,7 +262,7 @@ class _Planner:
             f"{want.target} in {self._instance.id} belongs to its entry '{quoted(other)}', which is not ours"
         )
         self.problems.append(_problem(want, message))
-        if actual is None or not self._instance.running or entries.place_of(actual) != want.target:
+        if actual is None or not self._instance.running or entries.target_of(actual) != want.target:
             return
         unlike = observed(want, self._instance, self._inside)
         if not unlike:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hotplugd.model.entry import place_of
+from hotplugd.model.entry import target_of
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Entry, Instance
 from hotplugd.plan.identity import hardware
@@ -20,7 +20,7 @@ class Targets:
 
     def __init__(self, instance: Instance, foreign: Iterable[Entry]) -> None:
         self._instance = instance
-        self._foreign = {target: each.name for each in foreign if (target := place_of(each))}
+        self._foreign = {target: each.name for each in foreign if (target := target_of(each))}
         self._taken: dict[str, Want | str] = {}
 
     def take(self, target: str, holder: Want | str) -> None:

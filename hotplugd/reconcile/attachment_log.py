@@ -11,7 +11,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model.entry import is_ours, place_of, slot_of
+from hotplugd.model.entry import is_ours, slot_of, target_of
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields, about_entry
 from hotplugd.plan.change import Action, Attachment, Change, Plan
@@ -182,7 +182,7 @@ class AttachmentLog:
             "instance": self._instance,
             "action": change.action,
             "entry": name,
-            "path": place_of(change.entry),
+            "path": target_of(change.entry),
         }
         found.pop("cause", None)
         if change.want is not None and (location := change.want.location):

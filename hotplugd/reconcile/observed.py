@@ -58,10 +58,10 @@ class Observed:
         """Take note that the inside may have changed."""
         self._old = True
 
-    def changed(self, places: Iterable[str]) -> None:
+    def changed(self, targets: Iterable[str]) -> None:
         """Take note that a request changes these targets, changed them or failed to."""
         self._epoch += 1
-        gone = set(places)
+        gone = set(targets)
         # Requests are limited themselves: looks that verify them do not wait.
         self._retry.until = LONG_AGO
         self._asked = True

@@ -17,7 +17,7 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
-from hotplugd.model.entry import is_ours, is_path, place_of
+from hotplugd.model.entry import is_ours, is_path, target_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName, Node
 from hotplugd.plan.change import Change, removal
@@ -65,11 +65,11 @@ class Orphans:
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
         lost = with_nodes(entry for entry in gone if entry.name not in sent and is_ours(entry))
         for entry in lost:
-            if place_of(entry):
+            if target_of(entry):
                 record = self.records.of(entry)
                 record.entry, record.lost = entry, True
         # Where a GPU's nodes were its entry does not say: nobody can look for them.
-        self.doubt(entry for entry in lost if not place_of(entry))
+        self.doubt(entry for entry in lost if not target_of(entry))
 
     def left(self, entry: Entry, *, cleared: bool = False) -> bool:
         """An entry went: its node should be gone. Returns whether that is to be seen anew."""
@@ -99,9 +99,9 @@ class Orphans:
         """
         if not self.records.by_name:
             return set()
-        taken = {place_of(entry) for entry in (*instance.entries.values(), *instance.inherited.values())}
+        taken = {target_of(entry) for entry in (*instance.entries.values(), *instance.inherited.values())}
         lost = [record.entry for record in self.records.by_name.values() if record.lost]
-        new = {place_of(entry) for entry in lost if place_of(entry) not in taken and self.left(entry)}
+        new = {target_of(entry) for entry in lost if target_of(entry) not in taken and self.left(entry)}
         self.arrived(taken)
         return new
 
@@ -167,24 +167,24 @@ class Orphans:
         ]
 
     def in_the_way(self, batch: Iterable[Change]) -> list[Change]:
-        """Of what lost its entry, and was not looked for yet, what may be where these would put something.
+        """The removals of nodes that lost their entries, and that may be in the way of these changes.
 
-        At its own place it would be found. Elsewhere in the instance the server would not make the node, and
-        of two at one place it mounts the first alone.
+        They would have to go first: the server makes no second node for the same entry, and of two nodes at
+        one target it mounts the first alone. A node at its own target is found by a look.
         """
         lost = [record.entry for record in self.records.by_name.values() if record.lost]
-        places: dict[str, set[str]] = {}
+        targets: dict[str, set[str]] = {}
         names: dict[str, set[str]] = {}
         for change in batch if lost else ():
-            place = place_of(change.entry)
-            places.setdefault(change.entry.name, set()).add(place)
-            names.setdefault(place, set()).add(change.entry.name)
+            target = target_of(change.entry)
+            targets.setdefault(change.entry.name, set()).add(target)
+            names.setdefault(target, set()).add(change.entry.name)
 
         def elsewhere(entry: Entry) -> bool:
-            """By its name at another place, or by another's name at its place."""
-            place = place_of(entry)
-            at, by = places.get(entry.name, set()), names.get(place, set())
-            return bool(at - {place} or by - {entry.name})
+            """Whether its name goes to another target, or another name to its target."""
+            target = target_of(entry)
+            at, by = targets.get(entry.name, set()), names.get(target, set())
+            return bool(at - {target} or by - {entry.name})
 
         return [self._removal(entry) for entry in lost if elsewhere(entry)]
 
