@@ -60,13 +60,13 @@ def handler(folders: Collection[str]) -> Handler:
 
 
 def _seal(node: int, folders: Collection[str]) -> None:
-    found = status_of(node)
-    if not (stat.S_ISCHR(found.mode) or stat.S_ISBLK(found.mode)):
+    status = status_of(node)
+    if not (stat.S_ISCHR(status.mode) or stat.S_ISBLK(status.mode)):
         raise ValueError("not a device node")
     if not fcntl.fcntl(node, fcntl.F_GETFL) & os.O_PATH:
         raise ValueError("the node is open, and expected was a descriptor that opens nothing")
     path = f"/proc/self/fd/{node}"
-    if not any(_is_of(node, found, folder) for folder in map(nodes_in, folders)):
+    if not any(_is_of(node, status, folder) for folder in map(nodes_in, folders)):
         raise ValueError(f"the node is none that a server has made: it is {os.readlink(path)}")
     # The owner first: until then its owner, perhaps root inside, could change the mode back.
     os.chown(path, 0, 0)

@@ -253,8 +253,8 @@ def is_link(path: str) -> bool:
 
 def links_of(entry: Entry) -> tuple[str, ...]:
     """The links inside that version 1 made for an entry. Marks can be edited: only what is below /dev."""
-    found = entry.config.get(MARK_LINKS, "").split()
-    return tuple(filter(is_link, found))
+    paths = entry.config.get(MARK_LINKS, "").split()
+    return tuple(filter(is_link, paths))
 
 
 def mark_for(instance: InstanceName) -> str:

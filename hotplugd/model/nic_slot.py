@@ -48,8 +48,8 @@ class NetSlot:
 
 def read(slot: str) -> NetSlot | None:
     """The parts of a slot; None where it is none of a network interface, or one of an earlier version."""
-    found = _SLOT.fullmatch(slot)
-    return NetSlot(found[1], int(found[2]), int(found[3])) if found is not None else None
+    match = _SLOT.fullmatch(slot)
+    return NetSlot(match[1], int(match[2]), int(match[3])) if match is not None else None
 
 
 def is_nic(entry: Entry) -> bool:
@@ -81,9 +81,9 @@ def claim_of(device: Device) -> tuple[int, str] | None:
 
 def claiming(instance: Instance, device: Device) -> Entry | None:
     """The instance's entry that claims this interface; None if there is none."""
-    found = instance.entries.get(name_for(device.slot))
-    if found is not None and is_nic(found):
-        return found
+    entry = instance.entries.get(name_for(device.slot))
+    if entry is not None and is_nic(entry):
+        return entry
     some = islice(filter(is_nic, instance.entries.values()), _MOST)
     return next(
         (

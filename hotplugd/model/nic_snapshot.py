@@ -38,11 +38,11 @@ def recall(entry: Entry) -> Device | None:
     None where the entry has no valid snapshot: marks can be edited. Rules match the interface by it, though
     it proves nothing.
     """
-    found = _read(entry)
-    if found is None:
+    snapshot = _read(entry)
+    if snapshot is None:
         return None
-    properties, attrs = (_texts(found.get(key)) for key in _MAPS)
-    texts = _texts({key: found.get(key) for key in _TEXTS})
+    properties, attrs = (_texts(snapshot.get(key)) for key in _MAPS)
+    texts = _texts({key: snapshot.get(key) for key in _TEXTS})
     if properties is None or attrs is None or texts is None:
         return None
     syspath = texts["syspath"]
@@ -63,8 +63,8 @@ def recall(entry: Entry) -> Device | None:
 
 def left_from(entry: Entry) -> str:
     """The syspath that the entry's interface had on the host, as the entry says; empty where it does not."""
-    found = _read(entry)
-    return str(found.get("syspath", "")) if found is not None else ""
+    snapshot = _read(entry)
+    return str(snapshot.get("syspath", "")) if snapshot is not None else ""
 
 
 def checked(device: Device) -> Device:
@@ -78,10 +78,10 @@ def checked(device: Device) -> Device:
 
 def _read(entry: Entry) -> dict[str, object] | None:
     try:
-        found = json.loads(entry.config.get(MARK_SEEN, ""))
+        snapshot = json.loads(entry.config.get(MARK_SEEN, ""))
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return snapshot if isinstance(snapshot, dict) else None
 
 
 def _kept(texts: Mapping[str, str]) -> dict[str, str]:

@@ -145,10 +145,10 @@ def _loaded(
     subsystems: Collection[str] = (),
 ) -> Loaded:
     sources = tuple(draft.sources)
-    found = [
+    doubts = [
         *_first((_doubles(draft.names), doubles(draft.hubs), lint(draft.written, controllers, subsystems)))
     ]
-    diagnostics = (*draft.diagnostics, *found)
+    diagnostics = (*draft.diagnostics, *doubts)
     if errors_of(diagnostics):
         return Loaded(RuleSet(), diagnostics, sources)
     # A missing rule or hub would make these warnings wrong.
