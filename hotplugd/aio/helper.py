@@ -126,7 +126,7 @@ class Program:
         return message
 
     def see_whether_over(self) -> None:
-        """Wait for the turn. Raises CancelledError once closed."""
+        """For a caller that has waited for its turn. Raises CancelledError once closed."""
         if self._over:
             raise asyncio.CancelledError
 
