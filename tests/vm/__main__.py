@@ -1,6 +1,7 @@
-"""Runs the cases in a virtual machine: `python -m tests.vm [RELEASE/][GROUP]...`; all of them where none is named.
+"""Runs the cases in a virtual machine: `python -m tests.vm [RELEASE/][GROUP]...`.
 
-Debian 12 is meant where no release is named; `trixie/` alone means all groups on Debian 13.
+Debian 12 is meant where no release is named. `trixie/` alone means all groups on Debian 13. No word at all
+means all groups on both.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def _kernel(folder: Path, root: Path, release: Release) -> None:
 
 
 def _uncompressed(kernel: bytes) -> bytes:
-    """The ELF file in a bzImage (Documentation/arch/x86/boot.rst: payload_offset); it boots in half the time."""
+    """The ELF file in a bzImage (the kernel's boot.rst: payload_offset); it boots in half the time."""
     setup = (kernel[0x1F1] or 4) + 1
     start = setup * 512 + int.from_bytes(kernel[0x248:0x24C], "little")
     length = int.from_bytes(kernel[0x24C:0x250], "little")
