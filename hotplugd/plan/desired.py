@@ -20,8 +20,10 @@ from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.guard_rails import guard_rail, held, is_hub
 from hotplugd.plan.kinds.kind import Kind, Want
 from hotplugd.plan.kinds.registry import kind_for
+from hotplugd.rules.keys import MatchKey
 from hotplugd.rules.ruleset import Attach, Rule, RuleSet
 from hotplugd.rules.template import TemplateError, render
+from hotplugd.rules.udev_links import FOLDERS, is_udev_link, udev_links
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,10 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
     kind = kind_for(device, attach.kind)
     try:
         path = render(attach.path, device, rule.keys) if attach.path and kind.has_path else ""
+        if attach.name is not None:
+            attach = replace(attach, name=render(attach.name, device, rule.keys))
         target = kind.target(device, attach, path)
-        links = tuple(dict.fromkeys(render(link, device, rule.keys) for link in attach.links))
+        links, unfit = _links(attach.links, device, rule.keys)
         # What goes along goes where the device goes that the rule is about.
         names = list(dict.fromkeys(render(to, anchor or device, rule.keys) for to in attach.to))
     except TemplateError as error:
@@ -96,6 +100,10 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
     if message := _wrong(device, kind, attach, target, links, several=len(names) > 1):
         return problem(message)
     problems = [
+        Problem(str(device), rule.name, f"udev's link '{quoted(link)}' is no name for a link; left out")
+        for link in unfit
+    ]
+    problems += [
         Problem(
             str(device),
             rule.name,
@@ -134,11 +142,24 @@ def _too_much(kind: Kind, attach: Attach) -> str:
     return ""
 
 
+def _links(
+    links: Sequence[str], device: Device, keys: Sequence[MatchKey]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The links that a rule asks for, and those of udev's that cannot be made. Raises TemplateError."""
+    found, unfit = dict[str, None](), dict[str, None]()
+    for link in links:
+        fit, left = udev_links(device, link) if link in FOLDERS else ((render(link, device, keys),), ())
+        found.update(dict.fromkeys(fit))
+        unfit.update(dict.fromkeys(left))
+    return tuple(found), tuple(unfit)
+
+
 _LINK: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=.-]+)+", re.ASCII)
 
 
 def _bad_link(link: str, target: str) -> str:
-    if not _LINK.fullmatch(link) or any(part in (".", "..") for part in link.split("/")):
+    is_legal = _LINK.fullmatch(link) and not any(part in (".", "..") for part in link.split("/"))
+    if not is_legal and not is_udev_link(link):
         return f"link '{quoted(link)}' is not below /dev in letters, digits and _ : + @ , = . -"
     if link == target or link.startswith(target + "/"):
         return f"link '{link}' is where the node itself is; give another, or take it out"

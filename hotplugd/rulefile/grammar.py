@@ -198,9 +198,10 @@ def _link(registry: tuple[MatchKey, ...]) -> Key:
     return Key(
         "link",
         "texts",
-        "A link inside that leads to the node, or several: below /dev, dots allowed; may be templates.",
+        "A link inside that leads to the node, or several: below /dev, dots allowed; may be templates. by-id "
+        "and the like stand for udev's own links of the device.",
         text=partial(validate.link, keys=registry),
-        json="^/dev/.+$",
+        json=validate.LINK_JSON,
         aliases=("symlink", "links"),
     )
 
@@ -240,8 +241,8 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
         Key(
             "name",
             "text",
-            "The name of the network interface inside. Left out, it is the host's.",
-            text=validate.interface_name,
+            "The name of the network interface inside; may be a template. Left out, it is the host's.",
+            text=partial(validate.interface_name, keys=registry),
         ),
         Key("uid", "text", "The owner's number inside.", text=validate.uid, json=validate.NUMBER_JSON),
         Key("gid", "text", "The group's number inside.", text=validate.gid, json=validate.NUMBER_JSON),
@@ -313,7 +314,7 @@ EXPECTED: Final[dict[str, str]] = {
     "parent": "write which key: `parent: {driver: ftdi_sio}`",
     **{group.name: f"write `{group.name}: {group.example}`" for group in GROUPS},
     "path": "`path` is one path below /dev, or a template: /dev/{kernel}",
-    "link": "`link` is a path below /dev, a list of them, or a template: /dev/{serial}",
+    "link": "`link` is a path below /dev, a list of them, a template, /dev/{serial}, or by-id",
     "to": "`to` is a name, a list (every one of them gets it), or a template",
 }
 """By key: what to write where its value is of another kind."""

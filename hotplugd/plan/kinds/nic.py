@@ -70,6 +70,11 @@ class Nic(Kind):
 
     def target_fault(self, device: Device, attach: Attach, target: str) -> str:
         """Why an interface's name on the host is no good; whoever had it last may have given it any."""
+        if attach.name is not None and (not _NAME.fullmatch(target) or target in ("..", "lo")):
+            return (
+                f"'{quoted(target)}' is no name for a network interface: 2 to 15 letters, digits, _ . and -, "
+                f"with no dash first"
+            )
         if _NAME.fullmatch(device.kernel):
             return ""
         return (
