@@ -32,7 +32,7 @@ _ROOT: Final = Path(__file__).resolve().parents[1]
 _CATALOG: Final = _ROOT / "systemd" / "hotplugd.catalog"
 _MADE: Final = "<!-- Made by docs/generate.py: do not edit. -->"
 # The programs beside the daemon, which systemd starts and people do not.
-_HIDDEN: Final = frozenset({"inject", "roots", "seal", "udevrules"})
+_HIDDEN: Final = frozenset({"inject", "roots", "seal", "udevdb", "udevrules"})
 
 
 def json_page() -> str:

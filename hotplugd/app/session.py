@@ -26,7 +26,8 @@ from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
-from hotplugd.host.journals import Links, Notes
+from hotplugd.container.udev_database import UdevDatabase
+from hotplugd.host.journals import Links, Notes, RecordNotes
 from hotplugd.host.properties import kernel_lines
 from hotplugd.host.server_lock import lock
 from hotplugd.host.slots import Slots
@@ -100,6 +101,8 @@ class Session:
         self._slots = Slots()
         self._notes = Notes(address)
         self._links = Links(address)
+        self._records = RecordNotes(address)
+        self._udev_database = UdevDatabase(self._threads, self._inspector.opened, config.udevdb)
         self._injector = Injector(
             self._threads, self._inspector.network, kernel_lines, sequence_now, config.inject
         )
@@ -111,10 +114,12 @@ class Session:
             self._lxd,
             self._inspector,
             self._injector,
+            self._udev_database,
             self._slots,
             self._seals,
             self._notes,
             self._links,
+            self._records,
             self._restore,
             log,
             _now,
@@ -143,6 +148,7 @@ class Session:
             with lock(self.address):
                 self._notes.read()
                 self._links.read()
+                self._records.read()
                 # Before devices are listed: a device that has one of these slots is listed then, or gone.
                 self._left_over.hold()
                 await self._work()
@@ -188,6 +194,7 @@ class Session:
             self.reconciler.close()
             self._inspector.close()
             self._injector.close()
+            self._udev_database.close()
             self._seals.close()
             self._slots.close()
             self._opener.close()

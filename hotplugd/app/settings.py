@@ -26,6 +26,7 @@ CONTROL: Final = Path("/run/hotplugd/control.sock")
 INJECT: Final = Path("/run/hotplugd-inject.sock")
 SEAL: Final = Path("/run/hotplugd-seal.sock")
 ROOTS: Final = Path("/run/hotplugd-roots.sock")
+UDEVDB: Final = Path("/run/hotplugd-udevdb.sock")
 UDEV_RULES: Final = Path("/run/udev/rules.d")
 _NOWHERE: Final = "none"
 _UNNAMED: Final[Mapping[str, Related]] = MappingProxyType({})
@@ -51,6 +52,7 @@ class Config:
     inject: Path = INJECT
     seal: Path = SEAL
     roots: Path = ROOTS
+    udevdb: Path = UDEVDB
     udev_rules: Path | None = UDEV_RULES
     most_plugs: int = MOST
     named: Mapping[str, Related] = field(default_factory=lambda: _UNNAMED, compare=False, repr=False)
@@ -103,6 +105,7 @@ _TABLE: Final = Table(
         Key("inject", "text", "The socket of the program that injects uevents.", text=_socket),
         Key("seal", "text", "The socket of the program that seals nodes.", text=_socket),
         Key("roots", "text", "The socket of the program that opens the roots of containers.", text=_socket),
+        Key("udevdb", "text", "The socket of the program that keeps udev's records inside.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
         Key("most_plugs", "text", "Plugs of a device within two minutes; 0: any.", text=_number),
     ),
@@ -147,6 +150,7 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
     inject = decoder.text(fields["inject"]) if "inject" in fields else None
     seal = decoder.text(fields["seal"]) if "seal" in fields else None
     roots = decoder.text(fields["roots"]) if "roots" in fields else None
+    udevdb = decoder.text(fields["udevdb"]) if "udevdb" in fields else None
     folder = decoder.text(fields["udev_rules"]) if "udev_rules" in fields else None
     most = decoder.text(fields["most_plugs"]) if "most_plugs" in fields else None
     return Config(
@@ -156,6 +160,7 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
         Path(inject) if inject else config.inject,
         Path(seal) if seal else config.seal,
         Path(roots) if roots else config.roots,
+        Path(udevdb) if udevdb else config.udevdb,
         None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
         int(most) if most else config.most_plugs,
         _named(decoder.source, fields["rules"]) if "rules" in fields else config.named,

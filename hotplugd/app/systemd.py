@@ -60,6 +60,7 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "instance.stopped": "6901c5edbf1b466488fc1c7f9161803f",
     "instance.restarted": "58830669a5ac4f939c81197c7f723bdd",
     "instance.deleted": "8a062c311f074691bb24fa6c8a09a67e",
+    "udev-record.problem": "c2f1d6f0a3f54b7e9a6c4f0e5b7d8a19",
     "starting": "327d383fc3354dcd8b0a9a0cc995bd8b",
 }
 _DEVICE: Final = "DEVICE"

@@ -37,7 +37,7 @@ _COMMANDS: Final = {
 # What standard output says that leads to a file. A pipe that nobody reads is click's matter.
 _CANNOT_WRITE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Nobody types these.
-_HIDDEN: Final = ("inject", "roots", "seal", "udevrules")
+_HIDDEN: Final = ("inject", "roots", "seal", "udevdb", "udevrules")
 
 
 def unknown(name: str) -> str:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hotplugd.model.uevent import Uevent
+from hotplugd.model.uevent import UdevRecord, Uevent
 from hotplugd.model.values import Ability, Entry, Inside, Instance, InstanceName
 
 
@@ -130,4 +130,13 @@ class InjectorPort(Protocol):
         """Have those inside the instance hear this. Raises Untold.
 
         Returns what was told: for `add`, `kernel` is what the kernel says of the device now.
+        """
+
+
+class UdevDatabasePort(Protocol):
+    """Keeps udev's records of devices inside running instances."""
+
+    async def keep(self, name: InstanceName, records: Iterable[UdevRecord]) -> None:
+        """Have these devices' records inside the instance, and no others of ours; leave all as it is where a
+        udevd runs inside. Raises Untold.
         """

@@ -125,13 +125,15 @@ def _wrong(
     device: Device, kind: Kind, attach: Attach, target: str, links: Sequence[str], *, several: bool
 ) -> str:
     """Why the device cannot go in as the rule says; empty where it can."""
-    message = kind.fault(device) or _too_much(kind, attach) or kind.target_fault(device, attach, target)
+    message = (
+        kind.fault(device) or _too_much(device, kind, attach) or kind.target_fault(device, attach, target)
+    )
     if not message:
         message = next((fault for link in links if (fault := _bad_link(link, target))), "")
     return message or (kind.sharing_fault(device, attach) if several else "")
 
 
-def _too_much(kind: Kind, attach: Attach) -> str:
+def _too_much(device: Device, kind: Kind, attach: Attach) -> str:
     """What the rule says and such a device cannot have; empty where there is nothing."""
     if attach.path is not None and not kind.has_path:
         return f"a {kind.name} has no `path` inside; take it out of the rule"
@@ -139,6 +141,8 @@ def _too_much(kind: Kind, attach: Attach) -> str:
         return f"a {kind.name} has no node that a `link` could lead to; take it out of the rule"
     if attach.name is not None and not kind.has_name:
         return "`name` is for network interfaces; take it out of the rule"
+    if attach.udev and device.devnum is None:
+        return f"`udev` is for devices with a node, and a {kind.name} has none; take it out of the rule"
     return ""
 
 

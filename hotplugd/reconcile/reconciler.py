@@ -157,9 +157,8 @@ class Reconciler:
         self._unlisted = unlisted
         first = not self.inventory.instances_listed
         by_name = {instance.id: instance for instance in instances}
-        noted = {*self._ports.entry_journal.names(), *self._ports.link_journal.names()}
         self._ownership.gather()
-        known = dict.fromkeys((*by_name, *self._workers.all, *noted))
+        known = dict.fromkeys((*by_name, *self._workers.all, *self._ports.noted()))
         listed = [name for name in known if name.project in only] if only else known
         async for names in slices(listed, SLICE):
             for name in names:

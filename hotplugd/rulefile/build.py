@@ -199,6 +199,7 @@ class Builder(Decoder):
         to = self.texts(fields["to"]) if "to" in fields else ()
         force = self.flag(fields["force"]) if "force" in fields else None
         share = self.flag(fields["share"]) if "share" in fields else None
+        udev = self.flag(fields["udev"]) if "udev" in fields else None
         uid, gid, mode = texts.get("uid"), texts.get("gid"), texts.get("mode")
         return Attach(
             to=to,
@@ -215,6 +216,7 @@ class Builder(Decoder):
             force=force is True,
             share=share,
             companions=tuple(self._companions(fields["with"])) if "with" in fields else (),
+            udev=udev is True,
         )
 
     def _companions(self, field: Field) -> Iterator[Companion]:

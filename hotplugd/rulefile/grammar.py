@@ -264,6 +264,11 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
             aliases=("shared",),
         ),
         Key(
+            "udev",
+            "flag",
+            "Where no udevd runs inside: have programs there find udev's properties of it, such as ID_INPUT.",
+        ),
+        Key(
             "with",
             "companions",
             "Devices below this one that go along: subsystems, `partition`, or items with match and path.",

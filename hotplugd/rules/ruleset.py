@@ -40,6 +40,7 @@ class Attach:
     force        attach even what a guard rail keeps on the host
     share        whether it may be in several instances at once; None where that follows from the device
     companions   which devices below it go along (`with`)
+    udev         whether programs inside find its record of udev's database, where no udevd runs inside
     """
 
     to: tuple[str, ...]
@@ -56,6 +57,7 @@ class Attach:
     force: bool = False
     share: bool | None = None
     companions: tuple[Companion, ...] = ()
+    udev: bool = False
 
     def template_keys(self) -> frozenset[str]:
         """The match keys and properties that its templates name."""

@@ -173,6 +173,7 @@ HELD = {
         socketed(interface(), "x" * 15),
         "is no name for a network interface",
     ),
+    "udev's record of an interface": ("udev: true", interface(), "a nic has none"),
     "a disk in use": ("mode: '0660'", replace(disk(), in_use="mounted on /srv"), "uses it: mounted on /srv"),
 }
 
