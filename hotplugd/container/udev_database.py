@@ -60,7 +60,10 @@ class UdevDatabase:
         except (Lost, Unanswered, OSError) as error:
             raise Untold(str(error)) from error
         if answer not in (DONE, udev_database_helper.UDEVD):
-            raise Untold(self._program.explained(answer.decode("utf-8", "replace")))
+            message = answer.decode("utf-8", "replace")
+            # Else it is the container's root that lacks a right.
+            is_ours = message == udev_database_helper.NOT_PERMITTED
+            raise Untold(self._program.explained(message) if is_ours else message)
 
     def close(self) -> None:
         """Let go of the program. What is under way is cancelled."""

@@ -33,7 +33,7 @@ import os
 import re
 import signal
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
@@ -45,6 +45,7 @@ from hotplugd.container.roots_helper import listeners, read_of, see_that_is_init
 KEEP: Final = b"keep"
 UDEVD: Final = b"udevd"
 MARK: Final = b"E:HOTPLUGD_RECORD=1"
+NOT_PERMITTED: Final = "Operation not permitted: to act as the container's root"
 LIMITS: Final = Limits(request=64, least=3, most=3, answer=4096)
 ROOM: Final = 4 << 20
 """The bytes of all records at most."""
@@ -58,9 +59,7 @@ _LISTED_MOST: Final = 4096
 _PLACE: Final = 4  # of a mount, in a line of mountinfo
 _TEMPORARY: Final = ".hotplugd-"
 # systemd: sd-device.c, `sd_device_get_device_id`.
-_ID: Final = re.compile(
-    r"[bc][0-9]{1,10}:[0-9]{1,10}|n[0-9]{1,10}|\+[a-z0-9_-]{1,64}:[^/\0\n]{1,180}", re.ASCII
-)
+_ID: Final = re.compile(r"[bc][0-9]{1,10}:[0-9]{1,10}|\+[a-z0-9_-]{1,64}:[^/\0\n]{1,180}", re.ASCII)
 _LINE: Final = re.compile(r"[SLIEGQV]:[^\n\0]*")
 _TAG: Final = re.compile("[A-Za-z0-9_-]{1,64}", re.ASCII)
 # Those of which the kernel alone is in charge, and no process of anybody's that may never answer.
@@ -177,7 +176,7 @@ def _become(user: int, group: int) -> None:
         if user or group:
             libc.setfsuid(0)
             libc.setfsgid(0)
-        raise PermissionError("Operation not permitted: to act as the container's root")
+        raise PermissionError(NOT_PERMITTED)
 
 
 class _Database:
@@ -208,7 +207,9 @@ class _Database:
                     self._remove(data, tags, name)
             if data is not None and tags is not None:
                 for name, record in records.items():
-                    if self._read(data, name) != record:
+                    before = self._read(data, name)
+                    if before != record:
+                        self._untag(tags, set(_tags(before)) - set(_tags(record)), name)
                         self._write(data, name, record)
                     self._tag(tags, name, record)
             if records:
@@ -297,20 +298,19 @@ class _Database:
 
     def _remove(self, data: int, tags: int | None, name: str) -> None:
         if tags is not None:
-            for tag in _tags(self._read(data, name)):
-                with suppress(ValueError):
-                    self._untag(tags, tag, name)
+            self._untag(tags, _tags(self._read(data, name)), name)
         with suppress(FileNotFoundError, IsADirectoryError):
             os.unlink(name, dir_fd=data)
 
-    def _untag(self, tags: int, tag: str, name: str) -> None:
-        folder = self._folder(tags, tag, make=False)
-        if folder is None:
-            return
-        with _closing(folder), suppress(FileNotFoundError, IsADirectoryError):
-            os.unlink(name, dir_fd=folder)
-        with suppress(OSError):  # there are others
-            os.rmdir(tag, dir_fd=tags)
+    def _untag(self, tags: int, gone: Iterable[str], name: str) -> None:
+        for tag in gone:
+            with suppress(ValueError):  # what is planted there is not ours
+                folder = self._folder(tags, tag, make=False)
+                if folder is not None:
+                    with _closing(folder), suppress(FileNotFoundError, IsADirectoryError):
+                        os.unlink(name, dir_fd=folder)
+                    with suppress(OSError):  # there are others
+                        os.rmdir(tag, dir_fd=tags)
 
 
 def _create(folder: int, name: str, text: bytes) -> None:
