@@ -41,9 +41,12 @@ class UdevRecords:
         self._queue = RetryQueue[Records](activity, self._keep, self._due, self._failed)
 
     def forget(self) -> None:
-        """The instance restarted or stopped: its /run is new, for most."""
+        """The instance restarted or stopped: its /run is new, but where that is a folder of its root."""
         self._wanted = self._kept = None
         self._queue.forget()
+
+    def close(self) -> None:
+        """There is no such instance."""
         self._note(there=False)
 
     def paths(self) -> frozenset[str]:

@@ -80,6 +80,10 @@ class Verifier:
         self._records.forget()
         self._symlinks.forget()
 
+    def close(self) -> None:
+        """There is no such instance."""
+        self._records.close()
+
     def left(self, entry: Entry, *, cleared: bool = False) -> None:
         """An entry was removed, so its node should be gone. cleared: the server was asked once more."""
         if self._orphans.left(entry, cleared=cleared):

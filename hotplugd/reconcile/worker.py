@@ -165,6 +165,7 @@ class Worker:
     def close(self) -> None:
         """Try nothing again: there is no such instance, and nothing should be in it."""
         self._known.log.close()
+        self._verifier.close()
         self._work.stop()
 
     # --- what is known ----------------------------------------------------------------------------------

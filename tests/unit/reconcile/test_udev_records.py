@@ -155,6 +155,21 @@ async def test_that_there_may_be_some_is_noted_before() -> None:
 
 
 @in_virtual_time
+async def test_the_note_stays_while_the_container_is_stopped_and_goes_with_it() -> None:
+    bench = Bench(rules=UDEV)
+    await bench.start(ONE)
+    bench.change(BOX, running=False)
+    bench.reconciler.restarted(BOX)
+    await at(100)
+    assert bench.record_notes.there == {BOX}
+    del bench.instances[BOX]
+    bench.reconciler.no_device(ONE.syspath)
+    bench.reconciler.refresh(BOX)
+    await at(200)
+    assert bench.record_notes.there == set()
+
+
+@in_virtual_time
 async def test_a_dry_run_writes_none() -> None:
     bench = Bench(box([entry(ONE)]), rules=UDEV, dry_run=True)
     bench.record_notes.before.add(BOX)
