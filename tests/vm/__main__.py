@@ -43,7 +43,7 @@ _PYTEST: Final = (
     "-o", "cache_dir=/tmp/pytest", "--junitxml=/results/junit.xml", "--timeout=300",
 )  # fmt: skip
 _CASES: Final = "tests/vm/cases"
-_HARDWARE: Final = (f"{_CASES}/case_hardware.py", f"{_CASES}/case_devices.py")
+_HARDWARE: Final = tuple(f"{_CASES}/case_{name}.py" for name in ("hardware", "devices", "udev_records"))
 _ATTACKS: Final = tuple(
     f"{_CASES}/case_{name}.py"
     for name in (
