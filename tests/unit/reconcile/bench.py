@@ -16,7 +16,7 @@ from hotplugd.model.nic_slot import above_of, read
 from hotplugd.model.nic_snapshot import left_from
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.model.problem import Problem
-from hotplugd.model.uevent import UdevRecord, Uevent
+from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
 from hotplugd.plan.about import spread
 from hotplugd.plan.kinds.kind import Want
@@ -25,6 +25,7 @@ from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import ALL, BOOT, BOX, box
 from tests.support.virtual import later, now
+from tests.unit.reconcile.scripted_records import ScriptedDatabase, ScriptedRecordNotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,48 +66,6 @@ class ScriptedLinks:
         self.links.pop(name, None)
         if links:
             self.links[name] = dict(links)
-
-
-@dataclass(slots=True)
-class ScriptedDatabase:
-    """The records of udev's that are inside.
-
-    kept    the slots of the devices that have one, and what they say, by instance
-    calls   when it was asked to keep how many
-    takes   how long it takes, in seconds
-    judge   raises what keeping fails with
-    """
-
-    kept: dict[InstanceName, dict[str, UdevRecord]] = field(default_factory=dict)
-    calls: list[tuple[float, int]] = field(default_factory=list)
-    takes: float = 0.0
-    judge: Callable[[InstanceName], None] = lambda _: None
-
-    async def keep(self, name: InstanceName, records: Iterable[UdevRecord]) -> None:
-        found = {each.device.slot: each for each in records}
-        self.calls.append((now(), len(found)))
-        await later(self.takes)
-        self.judge(name)
-        self.kept[name] = found
-
-
-class ScriptedRecordNotes:
-    """In which instances there may be records. before: as the process before noted it."""
-
-    def __init__(self) -> None:
-        self.there: set[InstanceName] = set()
-        self.before: set[InstanceName] = set()
-
-    def names(self) -> set[InstanceName]:
-        return self.before
-
-    def take(self, name: InstanceName) -> bool:
-        found = name in self.before
-        self.before.discard(name)
-        return found
-
-    def note(self, name: InstanceName, *, there: bool) -> None:
-        (self.there.add if there else self.there.discard)(name)
 
 
 @dataclass(slots=True)
