@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -44,6 +45,7 @@ What = Literal["attach", "detach", "undo"]
 # So many seconds the disk is waited for, and what comes of a decision.
 _DISK: Final = 20.0
 _OUTCOME: Final = 20.0
+_SLACK: Final = 0.05
 
 
 class Refusal(Exception):
@@ -314,12 +316,16 @@ async def _as_used(session: Session, device: Device, override: Override) -> Devi
 
 
 async def _outcome(session: Session) -> None:
-    """Wait until what is done about a decision is done, or does not get on."""
-    try:
-        async with asyncio.timeout(_OUTCOME):
+    """Wait until what is done about a decision is done, or does not get on soon."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _OUTCOME
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
             await session.reconciler.settled()
-    except TimeoutError:
-        return
+            # An instance that was just stopped, or an answer that came too soon: it is tried again at a time.
+            while waits := [each.wait.until for each in session.reconciler.held() if each.wait.until < until]:
+                await asyncio.sleep(max(min(waits) - loop.time(), 0.0) + _SLACK)
+                await session.reconciler.settled()
 
 
 def _answer(

@@ -41,6 +41,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 BAD_CONFIGURATION: Final = 78  # sysexits.h: EX_CONFIG
 NOT_RUNNING: Final = 3
+_START: Final = "start it and repeat this command: only the daemon keeps what is decided by hand"
 _PATIENCE: Final = 10.0
 AS_ROOT: Final = "; this has to be run as root"
 
@@ -129,7 +130,9 @@ def order(config: Path, what: str, words: Mapping[str, object], *, as_json: bool
         answer = cast("AskedJson", ask(found.control, f"{what} {json.dumps(words)}", long=True))
     except NotRunning as error:
         raise fail(
-            error, NOT_RUNNING, [f"start it, and `hotplugd {what}` again: it decides nothing alone"]
+            error,
+            NOT_RUNNING,
+            ["start it and repeat this command: only the daemon keeps what is decided by hand"],
         ) from None
     except ControlError as error:
         raise fail(error) from None

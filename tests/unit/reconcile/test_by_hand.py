@@ -49,12 +49,7 @@ async def test_a_decision_is_done_at_once_and_undone_at_once() -> None:
     assert where(bench) == [(ONE.node, "box"), (TWO.node, "box")]
     assert set(bench.times) == {0.0}
     causes = [(each["event"], each["instance"], each["cause"]) for each in bench.events("device.asked")][2:]
-    assert causes == [
-        ("device.asked", "box", "asked"),
-        ("device.asked", "zoo", "asked"),
-        ("device.asked", "zoo", "asked"),
-        ("device.asked", "box", "asked"),
-    ]
+    assert sorted(causes) == [("device.asked", "box", "asked")] * 2 + [("device.asked", "zoo", "asked")] * 2
     (first, *_) = [each["why"] for each in bench.events("device.remove")]
     assert first == "its device was attached to zoo by hand (2026-11-27T18:00:00+00:00, uid 0 (root))"
 
