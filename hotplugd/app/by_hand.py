@@ -176,7 +176,7 @@ class ByHand:
         if to is not None:
             await _see_whether(session, device, override, to)
         where = [each.want.instance for each in _attachments(session, device)]
-        await self._keep(self.overrides.with_one(override))
+        await self._keep(self.overrides.with_one(override, device))
         await _outcome(session)
         if to is not None:
             done = attached(session, device, override)
@@ -264,7 +264,10 @@ def _told_of_aside(path: Path) -> str:
 
 def _parsed(text: str) -> _Words:
     """What a command sent. Raises ValueError."""
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("expected an object") from error
     if not isinstance(found, dict):
         raise ValueError("expected an object")  # noqa: TRY004  # what was sent is wrong, and no type
     told = {key: str(found.get(key, "")) for key in ("device", "real", "project", "instance")}

@@ -130,9 +130,15 @@ class Overrides:
         of_usb = self.of(usb) if usb is not None and usb is not device else None
         return of_usb if of_usb is not None and not of_usb.attaches else None
 
-    def with_one(self, override: Override) -> Overrides:
-        """These and one more, in place of what was decided about that device."""
-        return Overrides({**self.by_device, override.of: override})
+    def with_one(self, override: Override, device: Device) -> Overrides:
+        """These and one more, in place of what was decided about that device.
+
+        What was decided about its place would come before what is decided about its serial number now.
+        """
+        keys = lasting(device)
+        before = keys[: keys.index(override.of)] if override.of in keys else ()
+        kept = {key: each for key, each in self.by_device.items() if key not in (*before, override.of)}
+        return Overrides({**kept, override.of: override})
 
     def without(self, of: Lasting) -> Overrides:
         """These but one."""

@@ -184,10 +184,20 @@ def test_what_the_host_came_to_use_stays_where_it_was_put_by_hand() -> None:
 
 def test_one_replaces_another_and_can_be_taken_away() -> None:
     (first,) = decided(phone())
-    both = Overrides.made_of([first]).with_one(replace(first, instance=BOX))
+    both = Overrides.made_of([first]).with_one(replace(first, instance=BOX), phone())
     assert [each.instance for each in both] == [BOX]
     assert not both.without(first.of)
     assert len(both) == 1
+
+
+def test_what_is_decided_once_the_twin_is_gone_replaces_what_was_decided_about_the_place() -> None:
+    one, two = phone(1, "FT0006"), phone(2, "FT0006")
+    (by_place,), (by_serial,) = decided(one, others=(two,)), decided(one, None)
+    overrides = Overrides.made_of([by_place]).with_one(by_serial, one)
+    assert [*overrides] == [by_serial]
+    # The other way round what was decided about the serial number goes on holding for the other one.
+    both = overrides.with_one(by_place, one)
+    assert (goes(PHONES, one, both), goes(PHONES, two, both)) == (["other"], [])
 
 
 @pytest.mark.parametrize("name", ["serial:R5C001", "R5C001", "/dev/bus/usb/001/001"])
