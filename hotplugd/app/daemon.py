@@ -195,8 +195,9 @@ class Daemon:
     # --- signals ----------------------------------------------------------------------------------------
 
     def _on_hangup(self) -> None:
-        # Who sent a signal is not told to whoever handles it in an event loop.
-        self._log.info("reload.asked", by="SIGHUP")
+        # Who sent a signal is not told to whoever handles it in an event loop. Of very many one is told.
+        if self._reloads.empty():
+            self._log.info("reload.asked", by="SIGHUP")
         self._reload_soon()
 
     def _reload_soon(self) -> None:
