@@ -187,7 +187,7 @@ def kept_by(device: Device, devices: Iterable[Device]) -> Lasting | None:
     others = {
         each
         for other in devices
-        if other.key != device.key and other.subsystem == device.subsystem
+        if other.key != device.key and other.subsystem == device.subsystem and not _are_one(device, other)
         for each in lasting(other)
     }
     return next((each for each in reversed(lasting(device)) if each not in others), None)
@@ -229,6 +229,11 @@ def told_of(override: Override) -> str:
     return f"{what} ({quoted(override.since)}, {override.by})"
 
 
+def _are_one(device: Device, other: Device) -> bool:
+    """Whether both are nodes of one GPU, which go into an instance together."""
+    return device.subsystem == "drm" and device.pci is not None and device.pci == other.pci
+
+
 def _place(device: Device) -> str:
     for key in (PATH, PORT, KERNEL):
         for value in key.values(device):
@@ -244,7 +249,7 @@ def _boot(device: Device) -> str:
 
 def _part(device: Device) -> str:
     """What tells a device from the others of its hardware and subsystem, whatever number it has now."""
-    if device.subsystem in ("usb", "net", "pci") and device.devtype != "usb_interface":
+    if device.subsystem in ("usb", "net", "pci", "drm") and device.devtype != "usb_interface":
         return ""
     if device.subsystem == "block":
         number = device.properties.get("PARTN", "")

@@ -133,6 +133,24 @@ def test_a_device_that_nothing_tells_from_another_has_none() -> None:
     assert kept_by(one, (one, cable)) is not None
 
 
+def test_the_nodes_of_one_gpu_go_together() -> None:
+    pci = Device("/sys/devices/pci0000:00/0000:01:00.0", "pci", "0000:01:00.0", slot="p-1")
+    path = {"ID_PATH": "pci-0000:01:00.0"}
+    card, render = (
+        plugged(
+            Device(f"{pci.syspath}/drm/{name}", "drm", name, node=f"/dev/dri/{name}", parent=pci), 226, number
+        )
+        for number, name in ((0, "card0"), (128, "renderD128"))
+    )
+    card, render = replace(card, properties=path), replace(render, properties=path)
+    rules = ruleset(rule("{subsystem: drm}", "{to: box}"))
+    for decision, expected in ((None, []), (OTHER, ["other"])):
+        overrides = decided(card, decision, others=(render,))
+        assert goes(rules, card, overrides) == goes(rules, render, overrides) == expected
+    second = replace(render, parent=replace(pci, syspath=f"{pci.syspath}/x", kernel="0000:02:00.0"))
+    assert kept_by(card, (card, second)) is None
+
+
 def test_a_virtual_device_has_one_until_the_next_boot() -> None:
     zram = plugged(devices.DISK, 252, 0)
     (of,) = lasting(zram)
