@@ -21,6 +21,7 @@ from hotplugd.app import (
     device_documents,
     documents,
     naming,
+    override_json,
     reports,
     topology,
     tried,
@@ -42,7 +43,7 @@ def json_page() -> str:
         "",
         _MADE,
         "",
-        "All commands but `run`, `record`, `detach` and `help` take `--json`. The keys stay: later versions",
+        "All commands but `run`, `record` and `help` take `--json`. The keys stay: later versions",
         "add some, and rename or remove none. `list[X]` is an array; `X | None` may be null. `monitor` and",
         "`history` print one object a line, with the fields of [events](log-events.md). A command that",
         "cannot do its work prints nothing on standard output, and says why on standard error; its exit code",
@@ -56,7 +57,17 @@ def json_page() -> str:
 
 
 def _types() -> Mapping[str, type]:
-    modules = (naming, documents, device_documents, cluster_json, reports, topology, tried, command_json)
+    modules = (
+        naming,
+        override_json,
+        documents,
+        device_documents,
+        cluster_json,
+        reports,
+        topology,
+        tried,
+        command_json,
+    )
     found = (item for module in modules for item in vars(module).items())
     return {name: kind for name, kind in found if isinstance(kind, type)}
 
@@ -119,9 +130,9 @@ def commands_page() -> str:
         _MADE,
         "",
         "Exit codes: 0 fine; 1 when `check` finds errors, a test fails, `status` or `run --once` finds",
-        "problems, or a command cannot do its work; 2 wrong usage; 3 when `status` or `reload` finds no",
-        "daemon; 78 when `run` finds errors in rules or configuration. `health` has its own. Every command",
-        "takes `-h` and `--help`.",
+        "problems, or a command cannot do its work; 2 wrong usage; 3 when `status`, `reload`, `attach`,",
+        "`detach DEVICE` or `undo` finds no daemon; 78 when `run` finds errors in rules or configuration.",
+        "`health` has its own. Every command takes `-h` and `--help`.",
     ]
     group = cli.main
     context = click.Context(group, info_name="hotplugd")

@@ -16,9 +16,11 @@ from hotplugd.app.documents import (
     problem_json,
 )
 from hotplugd.app.naming import Devices, by_name
+from hotplugd.app.override_json import overrides_json
 from hotplugd.app.reports import RulesJson, rules_json
 from hotplugd.app.session import Session
 from hotplugd.model.problem import Problem
+from hotplugd.plan.overrides import Overrides
 from hotplugd.rules.ruleset import RuleSet
 
 _DAY: Final = 86400.0
@@ -27,6 +29,7 @@ _DAY: Final = 86400.0
 def status(
     rules: RuleSet,
     session: Session | None,
+    overrides: Overrides,
     problems: Iterable[Problem],
     *,
     ready: bool,
@@ -49,6 +52,7 @@ def status(
         "attachments": in_order(known.attachments()) if known else [],
         "pending": [change_json(each, devices) for each in known.pending()] if known else [],
         "holds": _holds(session, devices) if session is not None else [],
+        "overrides": overrides_json(overrides, known.inventory.devices.values() if known else ()),
         "problems": [problem_json(each, devices) for each in problems],
         "failed_reloads": failed_reloads,
         "lost_events": session.lost_events if session is not None else 0,
@@ -58,8 +62,8 @@ def status(
 def rules(in_force: RuleSet, session: Session | None, since: str) -> RulesJson:
     """What `hotplugd status --rules --json` shows. since: when the daemon began to count."""
     known = session.reconciler if session is not None else None
-    now = [each.rule for each in known.wanted if each.rule is not None] if known else []
-    return rules_json(in_force, now, known.taken if known else {}, since)
+    now = [each.rule for each in known.assignments.wants.values() if each.rule is not None] if known else []
+    return rules_json(in_force, now, known.assignments.taken if known else {}, since)
 
 
 def _holds(session: Session, devices: Devices) -> list[HoldJson]:

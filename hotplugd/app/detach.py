@@ -8,7 +8,10 @@ from collections.abc import Mapping
 
 from hotplugd.aio.backoff import delay
 from hotplugd.aio.threads import Threads
+from hotplugd.app.control import Peer
 from hotplugd.app.settings import Config
+from hotplugd.app.systemd import tell_journal
+from hotplugd.app.who import asked_by, asker
 from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
@@ -49,6 +52,7 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
     seals = Seals(Sealer(threads, config.seal, address), opener, inspector.node, unsealed.append)
     leave = Leave(threads, config.udev_rules) if config.udev_rules is not None else None
     with lock(address):
+        tell_journal("detach-all.asked", **asked_by(asker(Peer(os.getpid(), os.geteuid()))))
         notes.read()
         links.read()
         records.read()

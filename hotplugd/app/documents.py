@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from hotplugd.aio.backoff import NEVER
 from hotplugd.app.naming import NONE, Devices, NamedJson, named_json
+from hotplugd.app.override_json import OverrideJson
 from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import natural
@@ -61,7 +62,8 @@ class PlaceJson(TypedDict):
 class AttachmentJson(NamedJson, PlaceJson):
     """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run.
 
-    location: the hub's port where that has a name, else empty.
+    location: the hub's port where that has a name, else empty. by_hand: somebody put it there by `hotplugd
+    attach`, whatever rules say; where no rule takes it, rule is `by hand`.
     """
 
     device: str
@@ -70,6 +72,7 @@ class AttachmentJson(NamedJson, PlaceJson):
     since: str
     verified: bool | None
     location: str
+    by_hand: bool
 
 
 class ServerJson(TypedDict):
@@ -100,7 +103,8 @@ class HoldJson(NamedJson):
 class StatusJson(TypedDict):
     """`status --json`. rules and devices: how many. pending: changes that wait for their next try.
 
-    holds: until when these wait and why, and what waits before it becomes a change.
+    holds: until when these wait and why, and what waits before it becomes a change. overrides: what people
+    decided by hand.
     """
 
     ready: bool
@@ -110,6 +114,7 @@ class StatusJson(TypedDict):
     attachments: list[AttachmentJson]
     pending: list[ChangeJson]
     holds: list[HoldJson]
+    overrides: list[OverrideJson]
     problems: list[ProblemJson]
     failed_reloads: int
     lost_events: int
@@ -173,6 +178,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
         "location": want.location,
+        "by_hand": want.override is not None,
     }
 
 

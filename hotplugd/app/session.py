@@ -35,7 +35,10 @@ from hotplugd.host.sysfs import boot, sequence_now
 from hotplugd.host.udev import Udev
 from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, InstanceName
+from hotplugd.model.values import Device, Instance, InstanceName
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.overrides import NONE, Overrides
+from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.hold_off import CALM
 from hotplugd.reconcile.holds import Held
@@ -63,6 +66,7 @@ class Session:
     """The devices of one server, at `address`.
 
     config       where others listen and look; its server and rules were found and read already
+    overrides    what people decided by hand
     tried        set once the first convergence was tried, whatever came of it
     server       who answers; None until somebody did
     connected    whether the server's events are heard
@@ -76,6 +80,7 @@ class Session:
         log: FilteringBoundLogger,
         config: Config,
         *,
+        overrides: Overrides = NONE,
         dry_run: bool = False,
     ) -> None:
         self.address = address
@@ -129,10 +134,11 @@ class Session:
             boot(),
         )
         self.reconciler = Reconciler(ports, rules)
+        self.reconciler.set_overrides(overrides, "start")
         self._left_over = LeftOverSlots(address, self._slots, self._seals, self.reconciler, log)
         self._listing = InstanceListing(self._lxd, self.reconciler, log)
         folder = None if dry_run else config.udev_rules
-        self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.kept, log)
+        self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.assignments.kept, log)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
 
@@ -160,6 +166,19 @@ class Session:
         self.reconciler.set_rules(rules)
         self._udev.ask_for(rules.attrs)
         self._leave_alone.set_rules(rules)
+
+    def set_overrides(self, overrides: Overrides, cause: Cause) -> None:
+        """Take what people decided by hand from now on."""
+        self.reconciler.set_overrides(overrides, cause)
+        self._leave_alone.set_rules(self.rules)
+
+    async def instance(self, name: InstanceName) -> Instance:
+        """An instance as the server has it now. Raises Gone, and any other ServerError."""
+        return await self._lxd.get(name)
+
+    async def used(self, want: Want) -> str:
+        """What the host does with a device; empty where nothing."""
+        return await self._host.in_use(want)
 
     def problems(self, goes_on: str = "") -> list[Problem]:
         """Everything that is not as it should be. goes_on: what to add of a server that is away."""

@@ -27,6 +27,7 @@ INJECT: Final = Path("/run/hotplugd-inject.sock")
 SEAL: Final = Path("/run/hotplugd-seal.sock")
 ROOTS: Final = Path("/run/hotplugd-roots.sock")
 UDEVDB: Final = Path("/run/hotplugd-udevdb.sock")
+STATE: Final = Path("/var/lib/hotplugd/state.json")
 UDEV_RULES: Final = Path("/run/udev/rules.d")
 _NOWHERE: Final = "none"
 _UNNAMED: Final[Mapping[str, Related]] = MappingProxyType({})
@@ -40,7 +41,8 @@ class Config:
 
     server is `auto`, a socket's path, or an https URL. udev_rules: where to write what tells the host's
     software to leave alone what goes into instances; None for nowhere. most_plugs: how often a device may be
-    plugged in within two minutes before it is held off; 0 for no limit.
+    plugged in within two minutes before it is held off; 0 for no limit. state: the file of what people
+    decide by hand.
 
     named  where in the file each of `rules` stands
     text   what the file has in it; empty where there is none
@@ -55,6 +57,7 @@ class Config:
     udevdb: Path = UDEVDB
     udev_rules: Path | None = UDEV_RULES
     most_plugs: int = MOST
+    state: Path = STATE
     named: Mapping[str, Related] = field(default_factory=lambda: _UNNAMED, compare=False, repr=False)
     text: str = field(default="", compare=False, repr=False)
 
@@ -107,6 +110,7 @@ _TABLE: Final = Table(
         Key("roots", "text", "The socket of the program that opens the roots of containers.", text=_socket),
         Key("udevdb", "text", "The socket of the program that keeps udev's records inside.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
+        Key("state", "text", "The file of what people decide by hand.", text=_absolute),
         Key("most_plugs", "text", "Plugs of a device within two minutes; 0: any.", text=_number),
     ),
 )
@@ -153,6 +157,7 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
     udevdb = decoder.text(fields["udevdb"]) if "udevdb" in fields else None
     folder = decoder.text(fields["udev_rules"]) if "udev_rules" in fields else None
     most = decoder.text(fields["most_plugs"]) if "most_plugs" in fields else None
+    state = decoder.text(fields["state"]) if "state" in fields else None
     return Config(
         server or config.server,
         tuple(map(Path, rules)) or config.rules,
@@ -163,6 +168,7 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
         Path(udevdb) if udevdb else config.udevdb,
         None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
         int(most) if most else config.most_plugs,
+        Path(state) if state else config.state,
         _named(decoder.source, fields["rules"]) if "rules" in fields else config.named,
     )
 

@@ -24,6 +24,7 @@ from hotplugd.model.values import Device, Inside, Instance, InstanceName
 from hotplugd.plan.change import Attachment, Change, Plan
 from hotplugd.plan.desired import Wants, judged, wants
 from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.overrides import NONE, Overrides, told_of
 from hotplugd.plan.ownership import Claims, withheld
 from hotplugd.plan.planner import plan_instance
 from hotplugd.rules.ruleset import RuleSet
@@ -96,12 +97,13 @@ def survey(
     unsettled: Sequence[Device],
     server: str,
     environment: Mapping[str, str],
+    overrides: Overrides = NONE,
 ) -> Survey:
     """What becomes of these devices, of which udevd has not processed the `unsettled`.
 
     server is the configuration's. Raises ServerError where it is away.
     """
-    instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment)))
+    instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment), overrides))
     away, held = _away(rules, devices, instances, insides)
     devices = (*devices, *away)
 
@@ -109,7 +111,8 @@ def survey(
         instance = instances.get(want.instance)
         return instance is not None and instance.running and _has_entry(want, instance)
 
-    wanted = {each.key: found for each in devices if (found := judged(rules, each, has)).rule is not None}
+    every = {each.key: judged(rules, each, has, overrides) for each in devices}
+    wanted = {key: each for key, each in every.items() if each.rule is not None or each.override is not None}
     claims = Claims()
     for name, instance in instances.items():
         claims.learned(name, instance)
@@ -119,6 +122,9 @@ def survey(
     }
     mine = _by_instance(wanted)
     on_host = {device.slot for device in devices if not device.away}
+    by_hand = {
+        each.device.slot: told_of(each.override) for each in wanted.values() if each.override is not None
+    }
     ours = {name for name, each in instances.items() if any(map(is_ours, each.entries.values()))}
     plans = {
         name: plan_instance(
@@ -129,16 +135,17 @@ def survey(
             unsettled,
             on_host | held.get(name, {}).keys(),
             held.get(name, {}),
+            by_hand=by_hand,
         )
         for name in mine.keys() | ours
     }
     return Survey(wanted, plans, away)
 
 
-def survey_devices(rules: RuleSet, devices: Sequence[Device]) -> Survey:
+def survey_devices(rules: RuleSet, devices: Sequence[Device], overrides: Overrides = NONE) -> Survey:
     """What should become of these devices, as far as that can be said without a server."""
-    found = {device.key: wants(rules, device) for device in devices}
-    return Survey({key: each for key, each in found.items() if each.rule is not None})
+    found = {device.key: wants(rules, device, overrides) for device in devices}
+    return Survey({key: each for key, each in found.items() if each.rule or each.override})
 
 
 def _away(
@@ -200,14 +207,14 @@ def _by_instance(wanted: Mapping[str, Wants]) -> dict[InstanceName, list[Want]]:
 
 
 async def _look(
-    rules: RuleSet, devices: Sequence[Device], address: str
+    rules: RuleSet, devices: Sequence[Device], address: str, overrides: Overrides
 ) -> tuple[dict[InstanceName, Instance], dict[InstanceName, Inside]]:
     """The instances, and what is inside those that devices go to, or network interfaces went to."""
     threads = Threads()
     lxd = Lxd(address, threads)
     await lxd.connect()
     instances = {each.id: each for each in await lxd.list()}
-    wanted = survey_devices(rules, devices).wants
+    wanted = survey_devices(rules, devices, overrides).wants
     for name in _by_instance(wanted):
         if name.project in lxd.unlisted:
             with suppress(Gone):

@@ -10,11 +10,13 @@ import click
 
 from hotplugd.cli.common import (
     ask_daemon,
+    by_hand,
     in_force,
     print_json,
     say,
     show_holds,
     show_problems,
+    told_override,
     with_config,
     with_json,
 )
@@ -96,11 +98,11 @@ def _there(device: str, found: Settings) -> ExplainJson:
     from hotplugd.model.problem import Problem
 
     devices, unsettled = listed(found.rules.attrs)
-    unasked = ""
+    unasked, overrides = "", by_hand(found.config.state)
     try:
-        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ)
+        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, overrides)
     except (ServerError, OSError) as error:
-        seen = survey_devices(found.rules, devices)
+        seen = survey_devices(found.rules, devices, overrides)
         unasked = f"the server cannot be asked: {error}"
     one = find(device, (*devices, *seen.away), unsettled, found)
     away = [problem_json(Problem(str(one), "", unasked), by_name([one]))] if unasked else []
@@ -134,6 +136,8 @@ def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
     for each in document["rules"]:
         _show_verdict(each)
     _show_rule(document)
+    if (override := document["override"]) is not None:
+        say(f"by hand: {told_override(override)}", "green")
     for warning in document["warnings"]:
         say(f"warning: {plain(warning)}", "yellow")
     _show_places(document)

@@ -1,6 +1,6 @@
-"""Where one device should go, by the rules alone, and what is in the way of that. Pure.
+"""Where one device should go, by the rules and what people decided by hand, and what is in the way. Pure.
 
-    RuleSet x Device -> Wants     `wants`
+    RuleSet x Overrides x Device -> Wants     `wants`
 
 The same function serves the daemon, `hotplugd plan`, `hotplugd explain` and the tests. What becomes of it in
 an instance is `plan`'s business.
@@ -20,8 +20,9 @@ from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.guard_rails import guard_rail, held, is_hub
 from hotplugd.plan.kinds.kind import Kind, Want
 from hotplugd.plan.kinds.registry import kind_for
+from hotplugd.plan.overrides import NONE, Override, Overrides, overridden
 from hotplugd.rules.keys import MatchKey
-from hotplugd.rules.ruleset import Attach, Rule, RuleSet
+from hotplugd.rules.ruleset import Attach, Decision, Rule, RuleSet
 from hotplugd.rules.template import TemplateError, render
 from hotplugd.rules.udev_links import FOLDERS, is_udev_link, udev_links
 
@@ -32,6 +33,7 @@ class Wants:
 
     anchor  the device above that it goes along with, where the rule is about that one
     kept    where it would go if the host did not use it; some of that may be so already
+    override  what somebody decided by hand instead, if anybody did
     """
 
     device: Device
@@ -40,17 +42,18 @@ class Wants:
     problems: tuple[Problem, ...] = ()
     anchor: Device | None = None
     kept: tuple[Want, ...] = ()
+    override: Override | None = None
 
 
-def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool]) -> Wants:
+def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool], overrides: Overrides = NONE) -> Wants:
     """As `wants`, but that what the host came to use while an instance has it stays there, and that is said.
 
     has  whether the instance runs and has the device by an entry of ours
     """
-    found = wants(rules, device)
+    found = wants(rules, device, overrides)
     if found.wants or not found.problems or found.rule is None or not guard_rail(device):
         return found
-    meant = wants(rules, device, used=True)
+    meant = wants(rules, device, overrides, used=True)
     there = tuple(want for want in meant.wants if has(want))
     if not there:
         return replace(found, kept=meant.wants)
@@ -62,30 +65,41 @@ def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool]) -> Wants
     return replace(meant, device=device, wants=there, problems=problems, kept=meant.wants)
 
 
-def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
-    """Where `device` should go by the first rule that matches, and what that asks and cannot have.
+def wants(rules: RuleSet, device: Device, overrides: Overrides = NONE, *, used: bool = False) -> Wants:
+    """Where `device` should go by what somebody decided by hand, or else by the first rule that matches, and
+    what that asks and cannot have.
 
     used  whether it does not matter that the host uses it
     """
     if used:
         device = replace(device, in_use="")
     taken = rules.decide(device)
-    if taken is None or taken.rule.attach is None:
-        return Wants(device, taken.rule if taken is not None else None)
+    override = overrides.decided(device, taken.anchor if taken is not None else None)
+    chosen = overridden(taken, override, rules.keys) if override is not None else taken
+    if chosen is None or chosen.rule.attach is None:
+        rule, anchor = (taken.rule, taken.anchor) if taken is not None else (None, None)
+        return Wants(device, rule, anchor=anchor, override=override)
+    return _wants(device, chosen, chosen.rule.attach, override)
+
+
+def _wants(device: Device, taken: Decision, attach: Attach, override: Override | None) -> Wants:
+    """As `wants`, by what takes the device and its `attach`."""
     rule, anchor = taken.rule, taken.anchor
-    attach = taken.rule.attach
     if taken.companion is not None:
         attach = replace(attach, path=taken.companion.path, links=taken.companion.links, kind=None, name=None)
 
     def problem(message: str, *, guard: bool = False) -> Wants:
-        return Wants(device, rule, (), (Problem(str(device), rule.name, message, guard),), anchor)
+        found = (Problem(str(device), rule.name, message, guard),)
+        return Wants(device, rule, (), found, anchor, override=override)
 
     if not attach.force and (why := held(device, anchor)):
         way = "`force: true` in the rule attaches it all the same"
+        if override is not None:
+            way = "nobody can attach it by hand"
         return problem(f"{why}; {way}", guard=is_hub(device))
     if attach.companions and anchor is None and attach.kind is None and device.devnum is None:
         # The rule is about what is below it: a capture card's nodes, a tape drive's.
-        return Wants(device, rule)
+        return Wants(device, rule, override=override)
     kind = kind_for(device, attach.kind)
     try:
         path = render(attach.path, device, rule.keys) if attach.path and kind.has_path else ""
@@ -114,11 +128,21 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
         if not is_instance_name(name)
     ]
     found = [
-        Want(device, rule, attach, InstanceName(attach.project, name), kind, target, kind.slot(device), links)
+        Want(
+            device,
+            rule,
+            attach,
+            InstanceName(attach.project, name),
+            kind,
+            target,
+            kind.slot(device),
+            links,
+            override,
+        )
         for name in names
         if is_instance_name(name)
     ]
-    return Wants(device, rule, tuple(found), tuple(problems), anchor)
+    return Wants(device, rule, tuple(found), tuple(problems), anchor, override=override)
 
 
 def _wrong(

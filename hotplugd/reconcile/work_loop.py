@@ -161,6 +161,7 @@ class WorkLoop:
             self._present,
             self._nics.held_by.get(known.name, {}),
             known.failed_starts.barred,
+            self._inventory.by_hand,
         )
         known.log.attachments.planned(known.plan, dry_run=self._ports.dry_run)
 

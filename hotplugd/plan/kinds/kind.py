@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.plan.overrides import Override
 from hotplugd.rules.keys import LOCATION
 from hotplugd.rules.ruleset import Attach, Rule
 
@@ -50,6 +51,7 @@ class Want:
     links   the paths of symlinks inside that lead to its node
     slot    the id of the enumeration that its entry is for: the device's own, or a GPU's PCI device's, by
             which its card and its render node are one
+    override  what somebody decided by hand, where that and no rule puts it there
     """
 
     device: Device
@@ -60,6 +62,7 @@ class Want:
     target: str
     slot: str
     links: tuple[str, ...] = ()
+    override: Override | None = None
 
     @property
     def location(self) -> str:

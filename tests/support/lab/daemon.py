@@ -64,6 +64,7 @@ class Daemon:
         self.config = self.folder / "config.yaml"
         self.rules = self.folder / "rules.d"
         self.control = self.folder / "control.sock"
+        self.state = self.folder / "lib" / "state.json"
         self.stderr = self.folder / "stderr"
         self.states: list[str] = []
         self._feeds: list[float] = []
@@ -82,7 +83,7 @@ class Daemon:
             f"seal: {seal or self.folder / 'seal.sock'}\n"
             f"roots: {roots or self.folder / 'roots.sock'}\n"
             f"udevdb: {udevdb or self.folder / 'udevdb.sock'}\n"
-            f"udev_rules: {self.folder / 'udev'}\n{more}"
+            f"udev_rules: {self.folder / 'udev'}\nstate: {self.state}\n{more}"
         )
 
     def __enter__(self) -> Self:

@@ -18,12 +18,23 @@ def problem(device: str, rule: str, message: str = "x") -> dict[str, Any]:
     return {"device": device, "rule": rule, "message": message}
 
 
+def override(device: str, instance: str) -> dict[str, Any]:
+    project = "default" if instance else ""
+    return {
+        "device": device,
+        "instance": instance,
+        "project": project,
+        "present": device != "/dev/gone",
+    }
+
+
 STATUS = cast(
     "StatusJson",
     {
         "attachments": [place("/dev/a", "box", "r1"), place("/dev/b", "other", "r1")],
         "pending": [place("/dev/c", "box", "r2", "lab")],
         "holds": [place("/dev/d", "other", "r2")],
+        "overrides": [override("/dev/b", "other"), override("/dev/c", ""), override("/dev/gone", "box")],
         "problems": [
             problem("", "", "the server is away"),
             problem("/dev/a", "r1"),
@@ -64,3 +75,21 @@ def test_what_is_about_an_instance_and_a_rule_stays(
 def test_problems_alone_have_what_waits_beside_them() -> None:
     found = said(narrowed(STATUS, only_problems=True))
     assert found == ["/dev/d", "!", "!/dev/a", "!/dev/d", "!/dev/e"]
+
+
+@pytest.mark.parametrize(
+    ("instance", "decided", "expected"),
+    [
+        (None, ["/dev/b", "/dev/c", "/dev/gone"], ["/dev/b", "/dev/c", "!"]),
+        ("box", ["/dev/gone"], ["/dev/c", "!"]),
+        ("default/other", ["/dev/b"], ["/dev/b", "!"]),
+    ],
+)
+def test_what_was_decided_by_hand_can_be_shown_alone(
+    instance: str | None, decided: list[str], expected: list[str]
+) -> None:
+    found = narrowed(STATUS, instance, by_hand=True)
+    assert [each["device"] for each in found["overrides"]] == decided
+    assert said(found) == expected
+    assert narrowed(STATUS, rule="r1")["overrides"] == []
+    assert narrowed(STATUS, only_problems=True)["overrides"] == []
