@@ -59,7 +59,7 @@ class PlaceJson(TypedDict):
 
 
 class AttachmentJson(NamedJson, PlaceJson):
-    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run.
+    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null where nobody can look.
 
     location: the hub's port where that has a name, else empty.
     """

@@ -187,7 +187,7 @@ def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> b
 
 def _has_entry(want: Want, instance: Instance) -> bool:
     return any(name in instance.entries for name in names_for(want.slot)) or (
-        want.kind.leaves and claiming(instance, want.device) is not None
+        bool(want.kind.leaves) and claiming(instance, want.device) is not None
     )
 
 

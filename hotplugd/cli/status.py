@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hotplugd.app.reports import RulesJson
 
 _NOT_RUNNING: Final = 3
-_VERIFIED: Final = {True: "yes", False: "no", None: "not running"}
+_VERIFIED: Final = {True: "yes", False: "no", None: "unknown"}
 
 
 @click.command()

@@ -114,7 +114,7 @@ class Usb(NodeKind):
 
     def barred(self, want: Want, instance: Instance, actual: Entry | None) -> str:
         """A virtual machine is given one of several like devices by its numbers alone."""
-        if instance.kind == "container" or "usb-number" in instance.can:
+        if instance.kind == "container" or instance.server.usb_by_number:
             return ""
         return (
             f"{instance.id} is a virtual machine, and its server cannot tell one USB device from another of "

@@ -9,7 +9,8 @@ import pytest
 
 from hotplugd.model.entry import MARK_SEEN, MARK_SLOT, MARK_VERSION, age_of, name_for
 from hotplugd.model.nic_snapshot import recall, remember
-from hotplugd.model.values import Ability, Device, Entry, Inside, Instance, Node
+from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
+from hotplugd.model.values import Device, Entry, Inside, Instance, Node
 from hotplugd.plan.change import Barred, Plan
 from hotplugd.plan.desired import wants
 from hotplugd.plan.planner import plan_instance
@@ -30,7 +31,7 @@ from tests.support.devices import (
 
 NIC = interface()
 CARD, RENDER = gpu()
-ALL_ABILITIES: frozenset[Ability] = frozenset({"usb-number", "pci-hotplug"})
+EVERY_TRAIT = ServerTraits(True, True, True, True)
 NUMBERED = {"BUSNUM": "001", "DEVNUM": "017"}
 
 
@@ -45,8 +46,8 @@ def plan(instance: Instance, *devices: Device, attach: str = "", inside: Inside 
     return plan_instance(BOX, instance, found, inside)
 
 
-def machine(*entries: Entry, running: bool = True, can: frozenset[Ability] = ALL_ABILITIES) -> Instance:
-    return replace(box(entries, running=running), kind="virtual-machine", can=can)
+def machine(*entries: Entry, running: bool = True, server: ServerTraits = EVERY_TRAIT) -> Instance:
+    return replace(box(entries, running=running), kind="virtual-machine", server=server)
 
 
 def body(entry: Entry) -> Mapping[str, str]:
@@ -103,7 +104,7 @@ BODIES: dict[str, tuple[Device, Instance, str, dict[str, str]]] = {
     "a PCI device in a machine": (pci(), machine(), "", {"type": "pci", "address": "0000:01:00.0"}),
     "a PCI device in a machine that does not run": (
         pci(),
-        machine(running=False, can=frozenset()),
+        machine(running=False, server=NO_TRAITS),
         "",
         {"type": "pci", "address": "0000:01:00.0"},
     ),
@@ -136,13 +137,13 @@ BARRED: dict[str, tuple[Device, Instance, str, str]] = {
     "a disk in a machine": (disk(), machine(), "", "only those of USB devices can go into one"),
     "a USB device where they cannot be told apart": (
         usb(),
-        machine(can=frozenset()),
+        machine(server=NO_TRAITS),
         "",
         "cannot tell one USB device from another",
     ),
     "a PCI device in a machine that runs": (
         pci(),
-        machine(can=frozenset({"usb-number"})),
+        machine(server=ServerTraits(usb_by_number=True)),
         "",
         "can give it a pci only while it does not",
     ),
