@@ -47,9 +47,8 @@ class Reconciler:
         claimants = Claimants()
         self._assignments = Assignments(rules, by_name, claimants, self._judge, ports.log)
         self._ownership = self._assignments.ownership
-        self._nics = NicLocations(
-            ports, by_name, self.inventory, claimants, self._assignments.may_have, self._leaves, self._gone
-        )
+        act = (self._assignments.may_have, self._leaves, self._gone, self.device)
+        self._nics = NicLocations(ports, by_name, self.inventory, claimants, *act)
         self._away = self._nics.away
         self._activity = Activity()
         self._workers = Workers(by_name, ports, self._activity, self.inventory, self._away, self)
@@ -70,7 +69,9 @@ class Reconciler:
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
-        was = self._nics.back(device) if device.subsystem == "net" else None
+        if self._nics.takes(device):
+            return
+        was = self._nics.back(device)
         before = self.inventory.devices.get(device.syspath)
         if before == device and was is None:
             return
@@ -97,7 +98,7 @@ class Reconciler:
         for below in self._away.below(syspath):
             self._gone(below)
         device = self.inventory.devices.get(syspath)
-        if device is not None and device.subsystem == "net" and (names := self._assignments.may_have(device)):
+        if device is not None and (names := self._assignments.may_have(device)):
             self._leaves(device)
             for worker in map(self._workers.of, names):
                 if worker.is_running:

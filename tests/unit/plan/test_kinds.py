@@ -19,6 +19,7 @@ from tests.support.devices import (
     BOX,
     all_with,
     box,
+    channel,
     console,
     disk,
     gpu,
@@ -31,6 +32,7 @@ from tests.support.devices import (
 
 NIC = interface()
 CARD, RENDER = gpu()
+VETH = Device("/sys/devices/virtual/net/veth1", "net", "veth1", slot="n-1a2b3c4d-77-77")
 EVERY_TRAIT = ServerTraits(True, True, True, True)
 NUMBERED = {"BUSNUM": "001", "DEVNUM": "017"}
 
@@ -95,6 +97,12 @@ BODIES: dict[str, tuple[Device, Instance, str, dict[str, str]]] = {
         "",
         {"type": "usb", "busnum": "1", "devnum": "17", "required": "false"},
     ),
+    "an interface of a USB device in a machine": (
+        channel(0),
+        machine(),
+        "",
+        {"type": "nic", "nictype": "physical", "parent": "can0", "name": "can0"},
+    ),
     "a USB device whose number is none": (
         replace(usb(), properties={"BUSNUM": "-1", "DEVNUM": "--flag"}),
         machine(),
@@ -147,6 +155,8 @@ BARRED: dict[str, tuple[Device, Instance, str, str]] = {
         "",
         "can give it a pci only while it does not",
     ),
+    "a veth in a machine": (VETH, machine(), "", "no veth, dummy, VLAN or the like"),
+    "a veth in a machine that does not run": (VETH, machine(running=False), "", "only those of PCI and USB"),
     "a GPU in a machine that runs": (CARD, machine(), "", "can give it a gpu only while it does not"),
 }
 
