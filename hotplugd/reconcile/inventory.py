@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from hotplugd.model.entry import number_of
 from hotplugd.model.values import Device
+from hotplugd.reconcile.usb_numbers import UsbNumbers
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Inventory:
     unprocessed       devices that udevd has not processed, by their syspaths
     devices_listed    whether all devices were listed once, and `instances_listed` all instances
     starting          whether instances are yet to be taken note of for the first time
+    usb_numbers       of entries of ours, by which their servers find USB devices
     """
 
     devices: dict[str, Device] = field(default_factory=dict)
@@ -27,6 +29,7 @@ class Inventory:
     devices_listed: bool = False
     instances_listed: bool = False
     starting: bool = True
+    usb_numbers: UsbNumbers = field(default_factory=UsbNumbers)
 
     def remove(self, key: str) -> Device | None:
         """Forget the device that is known by this. Returns it, None where none is."""

@@ -120,7 +120,12 @@ class NicLocations:
     def looked(self, worker: Worker) -> None:
         """The worker looked into its instance, or its instance has no visible inside."""
         instance, seen = worker.actual, worker.seen
-        if instance is None or not instance.running or not instance.here:
+        if (
+            not self._inventory.devices_listed
+            or instance is None
+            or not instance.running
+            or not instance.here
+        ):
             return
         if instance.kind == "virtual-machine" or (seen is not None and _shows_nothing(seen)):
             self._assume(worker, instance)

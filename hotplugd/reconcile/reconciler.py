@@ -132,12 +132,11 @@ class Reconciler:
             elif self._nics.is_lost(known):
                 self._gone(key)
         for device in devices:
-            if device.syspath not in self.inventory.devices:
-                self.device(device)
+            seen = device.syspath in self.inventory.devices
+            self.device(device)
+            if not seen:
                 # Nobody knows since when it is there.
                 self.inventory.since.pop(device.syspath, None)
-            else:
-                self.device(device)
         self.inventory.unprocessed = {
             device.syspath: device for device in unsettled if device.syspath not in self.inventory.devices
         }
@@ -297,6 +296,8 @@ class Reconciler:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as the server has it; None where there is none."""
         self._nics.learned(name, instance)
+        for other in self.inventory.usb_numbers.learned(name, instance):
+            self._workers.of(other).kick()
         with self._assignments.log.because("others"):
             for device in self._assignments.learned(name, instance):
                 self._claim(device)
@@ -311,8 +312,7 @@ class Reconciler:
 
     def looked(self, worker: Worker) -> None:
         """Take note that somebody looked into an instance."""
-        if self.inventory.devices_listed:
-            self._nics.looked(worker)
+        self._nics.looked(worker)
 
     # --- devices to workers -----------------------------------------------------------------------------
 
@@ -340,9 +340,8 @@ class Reconciler:
 
     def _unlink(self, device: Device) -> None:
         # Whatever the rules say now: an entry from before may be left that names the link.
-        if device.devnum is None or self._ports.dry_run:
-            return
-        self._slot_removal.leave(device.slot, str(device))
+        if device.devnum is not None and not self._ports.dry_run:
+            self._slot_removal.leave(device.slot, str(device))
 
     def is_idle(self, worker: Worker) -> None:
         """Forget the worker of what is no instance and should not be one."""

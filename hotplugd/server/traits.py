@@ -90,6 +90,12 @@ ROWS: Final = (
     ),
     Row(
         "",
+        "a USB device that an entry names by `serial` stays in QEMU when it is pulled",
+        "entries name USB devices by their numbers alone",
+        "the VM group `machines` with Incus 6.0.4",
+    ),
+    Row(
+        "",
         "a network interface with a global address, or in a bridge or bond, is refused (Incus after 7.0.1)",
         "the refusal is shown and the request repeated; what the host uses is kept from every server",
         "source of Incus (#3763)",

@@ -122,7 +122,10 @@ class Usb(NodeKind):
         )
 
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
-        """A node for a container, bus and device number for a virtual machine."""
+        """A node for a container, bus and device number for a virtual machine.
+
+        Not its serial number: a server does not hear of the unplug of what an entry names by that.
+        """
         if instance.kind == "container":
             return super().body(want, instance, actual)
         return {
