@@ -78,7 +78,7 @@ ROWS: Final = (
         "plugs_pci",
         "PCI devices go into virtual machines that run, and out of them",
         "`as: pci` is not barred from virtual machines that run",
-        "by hand with Incus 6.0.4 and 7.0.2, which do not announce it; source of LXD 6.4",
+        "by hand with Incus 6.0.4 and 7.0.2, which do not announce it; with no LXD",
         ("pci_hotplug",),
         MappingProxyType({"incus": (6, 0, 4)}),
     ),
@@ -86,7 +86,7 @@ ROWS: Final = (
         "",
         "an operation that failed may be answered with the HTTP status 200",
         "the status that counts is the one in the answer",
-        "`tests/unit/server/test_errors.py`, with the answer of Incus 6.0.4",
+        "Incus 6.0.4, asked to restart what is busy; `tests/unit/server/test_api.py`",
     ),
     Row(
         "",
