@@ -98,7 +98,7 @@ ROWS: Final = (
         "",
         "a network interface with a global address, or in a bridge or bond, is refused (Incus after 7.0.1)",
         "the refusal is shown and the request repeated; what the host uses is kept from every server",
-        "source of Incus (#3763)",
+        "by hand with Incus 7.0.2: `is in use by the host (has assigned IP addresses)`; its issue #3763",
     ),
     Row(
         "",
