@@ -60,7 +60,7 @@ class PlaceJson(TypedDict):
 
 
 class AttachmentJson(NamedJson, PlaceJson):
-    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run.
+    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null where nobody can look.
 
     location: the hub's port where that has a name, else empty. by_hand: somebody put it there by `hotplugd
     attach`, whatever rules say; where no rule takes it, rule is `by hand`.

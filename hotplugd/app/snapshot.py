@@ -16,6 +16,7 @@ from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.host.list_once import restored
 from hotplugd.host.sysfs import boot
+from hotplugd.model import pci_slot
 from hotplugd.model.entry import is_ours, is_path, name_for, names_for, target_of
 from hotplugd.model.nic_slot import assumed, claiming, inside, is_nic, number_above, recalled
 from hotplugd.model.ports import Gone, ServerError
@@ -105,7 +106,9 @@ def survey(
     """
     instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment), overrides))
     away, held = _away(rules, devices, instances, insides)
-    devices = (*devices, *away)
+    # A PCI device that is a virtual machine's is what it was, and not what the host sees without its driver.
+    gone = {each.slot for each in away}
+    devices = (*(each for each in devices if each.slot not in gone), *away)
 
     def has(want: Want) -> bool:
         instance = instances.get(want.instance)
@@ -169,7 +172,26 @@ def _away(
                 above.add(number_above(there.slot))
                 found.append(there)
                 held.setdefault(name, {})[there.slot] = entry
+        for device, entry in _taken(instance, devices):
+            if (there := restored(rules.attrs, device)) is not None:
+                found.append(there)
+                held.setdefault(name, {})[there.slot] = entry
     return found, held
+
+
+def _taken(instance: Instance, devices: Iterable[Device]) -> Iterator[tuple[Device, str]]:
+    """What a virtual machine that runs has by its PCI devices, and the names of the entries."""
+    there = {each.slot for each in devices if each.subsystem == "pci" and each.driver == pci_slot.VFIO}
+    if not there or not instance.running or not instance.here:
+        return
+    for entry in pci_slot.entries(instance):
+        device = pci_slot.recalled(entry)
+        pci = device.pci if device is not None else None
+        if device is None or pci is None or pci.slot not in there:
+            continue
+        # One that had this driver before is what it was.
+        if device is not pci or device.driver != pci_slot.VFIO:
+            yield device, entry.name
 
 
 def _inside(instance: Instance, seen: Inside | None) -> Iterator[tuple[Device, str]]:
@@ -194,7 +216,7 @@ def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> b
 
 def _has_entry(want: Want, instance: Instance) -> bool:
     return any(name in instance.entries for name in names_for(want.slot)) or (
-        want.kind.leaves and claiming(instance, want.device) is not None
+        bool(want.kind.leaves) and claiming(instance, want.device) is not None
     )
 
 

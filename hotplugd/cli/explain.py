@@ -176,7 +176,7 @@ def _show_places(document: ExplainJson) -> None:
         if inside:
             say(f"  with {', '.join(inside)}")
     for attachment in document["attachments"]:
-        seen = {True: "seen inside", False: "not seen inside", None: "which does not run"}
+        seen = {True: "seen inside", False: "not seen inside", None: "which nobody looks into now"}
         place = f"{attachment['project']}/{attachment['instance']}"
         say(f"attached to {place}, {seen[attachment['verified']]}", "green")
     for change in document["changes"]:

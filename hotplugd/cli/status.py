@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hotplugd.app.override_json import OverrideJson
     from hotplugd.app.reports import RulesJson
 
-_VERIFIED: Final = {True: "yes", False: "no", None: "not running"}
+_VERIFIED: Final = {True: "yes", False: "no", None: "unknown"}
 
 
 @click.command()

@@ -21,6 +21,7 @@ from hotplugd.plan.change import Attachment, Barred, Change, Plan, change_of, re
 from hotplugd.plan.compare import compare, observed
 from hotplugd.plan.foreign_entries import problems_of
 from hotplugd.plan.identity import apart, hardware, own_serial
+from hotplugd.plan.kinds import registry
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.make_entry import entry_for
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
@@ -67,14 +68,25 @@ def plan_instance(
     planner.problems += problems_of(planner.others, instance)
     planner.place(mine)
     planner.clear(present or (), by_hand)
+    found = [(each, _fixed(each, instance)) for each in planner.changes]
+    told = [Problem(each.device, each.rule, f"{each.why}; {why}") for each, why in found if why]
     return Plan(
-        tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems), tuple(planner.out)
+        tuple(each for each, why in found if not why),
+        tuple(planner.attachments),
+        (*planner.problems, *told),
+        tuple(planner.out),
     )
 
 
 def _decider(want: Want) -> str:
     """The rule that put the want here; empty where somebody did by hand, whatever rule takes the device."""
     return want.rule.name if want.override is None else ""
+
+
+def _fixed(change: Change, instance: Instance) -> str:
+    """Why the server cannot make this change while the instance runs; empty where it can."""
+    actual = instance.entries.get(change.entry.name)
+    return registry.fixed(actual, instance) if actual is not None else ""
 
 
 def _elsewhere(want: Want, instance: Instance) -> Problem:
@@ -171,7 +183,7 @@ class _Planner:
 
     def _place_entry(self, name: str, wants: Sequence[Want]) -> None:
         first, actual = wants[0], self._ours.get(name)
-        if first.device.away and actual is None:
+        if first.device.away and (actual is None or self._instance.kind not in first.kind.leaves):
             # It is in another instance, and on the host again once it was taken out of there.
             return
         if message := next(filter(None, (self._in_the_way(want, name) for want in wants)), ""):

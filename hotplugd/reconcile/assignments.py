@@ -210,8 +210,8 @@ class Assignments:
         """
         wants = self.wants[device.key].wants if device.key in self.wants else ()
         workers = [(self._workers[want.instance], want) for want in wants if want.instance in self._workers]
-        names = {worker.name for worker, want in workers if worker.holds(want.slot)}
-        return names.union(self._claimants.of(device))
+        names = {worker.name for worker, want in workers if worker.may_take(want)}
+        return names.union(self._claimants.of(device) if device.subsystem == "net" else ())
 
     def problems(self) -> list[Problem]:
         """Why devices are nowhere that rules take."""

@@ -49,9 +49,8 @@ class Reconciler:
         claimants = Claimants()
         self.assignments = Assignments(rules, by_name, claimants, self._judge, ports.log)
         self._ownership = self.assignments.ownership
-        self._nics = NicLocations(
-            ports, by_name, self.inventory, claimants, self.assignments.may_have, self._leaves, self._gone
-        )
+        act = (self.assignments.may_have, self._leaves, self._gone, self.device)
+        self._nics = NicLocations(ports, by_name, self.inventory, claimants, *act)
         self._away = self._nics.away
         self._activity = Activity()
         self._workers = Workers(by_name, ports, self._activity, self.inventory, self._away, self)
@@ -75,7 +74,9 @@ class Reconciler:
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
-        was = self._nics.back(device) if device.subsystem == "net" else None
+        if self._nics.takes(device):
+            return
+        was = self._nics.back(device)
         before = self.inventory.devices.get(device.syspath)
         if before == device and was is None:
             return
@@ -102,7 +103,7 @@ class Reconciler:
         for below in self._away.below(syspath):
             self._gone(below)
         device = self.inventory.devices.get(syspath)
-        if device is not None and device.subsystem == "net" and (names := self.assignments.may_have(device)):
+        if device is not None and (names := self.assignments.may_have(device)):
             self._leaves(device)
             for worker in map(self._workers.of, names):
                 if worker.is_running:
@@ -136,12 +137,11 @@ class Reconciler:
             elif self._nics.is_lost(known):
                 self._gone(key)
         for device in devices:
-            if device.syspath not in self.inventory.devices:
-                self.device(device)
+            seen = device.syspath in self.inventory.devices
+            self.device(device)
+            if not seen:
                 # Nobody knows since when it is there.
                 self.inventory.since.pop(device.syspath, None)
-            else:
-                self.device(device)
         self.inventory.unprocessed = {
             device.syspath: device for device in unsettled if device.syspath not in self.inventory.devices
         }
@@ -287,6 +287,8 @@ class Reconciler:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as the server has it; None where there is none."""
         self._nics.learned(name, instance)
+        for other in self.inventory.usb_numbers.learned(name, instance):
+            self._workers.of(other).kick()
         with self.assignments.log.because("others"):
             for device in self.assignments.learned(name, instance):
                 self._claim(device)
@@ -306,8 +308,7 @@ class Reconciler:
 
     def looked(self, worker: Worker) -> None:
         """Take note that somebody looked into an instance."""
-        if self.inventory.devices_listed:
-            self._nics.looked(worker)
+        self._nics.looked(worker)
 
     # --- devices to workers -----------------------------------------------------------------------------
 
@@ -336,9 +337,8 @@ class Reconciler:
 
     def _unlink(self, device: Device) -> None:
         # Whatever the rules say now: an entry from before may be left that names the link.
-        if device.devnum is None or self._ports.dry_run:
-            return
-        self._slot_removal.leave(device.slot, str(device))
+        if device.devnum is not None and not self._ports.dry_run:
+            self._slot_removal.leave(device.slot, str(device))
 
     def is_idle(self, worker: Worker) -> None:
         """Forget the worker of what is no instance and should not be one."""

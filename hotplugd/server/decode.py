@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hotplugd.model.entry import is_ours, read
-from hotplugd.model.values import Ability, Entry, Instance, InstanceName
+from hotplugd.model.server_traits import ServerTraits
+from hotplugd.model.values import Entry, Instance, InstanceName
 
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
 # Set at the end of making an instance until it is started, and from then on (LXD: lxd/storage/backend_lxd.go,
@@ -19,11 +20,11 @@ _MADE: Final = frozenset({"volatile.apply_template", "volatile.last_state.power"
 _LONGEST: Final = 4096
 
 
-def instance(found: Mapping[str, Any], member: str, can: frozenset[Ability]) -> Instance:
+def instance(found: Mapping[str, Any], member: str, traits: ServerTraits) -> Instance:
     """An instance as it was read by itself, or in a listing where it is known there.
 
     member  the cluster member that answers, empty without a cluster
-    can     what the server can
+    traits  what the server does
     """
     own, where = _entries(found["devices"]), location(found)
     return Instance(
@@ -35,7 +36,7 @@ def instance(found: Mapping[str, Any], member: str, can: frozenset[Ability]) -> 
         entries=own,
         inherited={key: each for key, each in _entries(found["expanded_devices"]).items() if key not in own},
         here=not member or where == member,
-        can=can,
+        server=traits,
         location=where,
     )
 

@@ -9,9 +9,21 @@ import pytest
 
 from hotplugd.app import snapshot
 from hotplugd.app.snapshot import Survey
+from hotplugd.model.server_traits import ServerTraits
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.rules.ruleset import RuleSet
-from tests.support.devices import ALL, all_with, box, channel, folder, interface, nic_entry
+from tests.support.devices import (
+    ALL,
+    all_with,
+    box,
+    channel,
+    folder,
+    interface,
+    nic_entry,
+    pci,
+    rule,
+    ruleset,
+)
 
 NIC, ZERO = interface(), channel(0)
 OLD = f"n-00e04c000001-{folder(NIC).above}"
@@ -70,3 +82,20 @@ def test_what_changes_in_an_entry_under_an_older_slot_is_the_devices(monkeypatch
     made = look(monkeypatch, all_with("name: lan0"), [NIC], there)
     assert [each.action for each in made.of(NIC).changes] == ["update"]
     assert made.of(replace(NIC, syspath="/sys/devices/another", slot="")).changes == ()
+
+
+@pytest.mark.usefixtures("of")
+def test_what_a_virtual_machine_has_by_its_pci_device_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, taken = pci(), replace(pci(), driver="vfio-pci")
+    rules = ruleset(rule("{subsystem: pci, driver: some}", "{to: box, as: pci, force: true}"))
+    running = replace(box(), kind="virtual-machine", server=ServerTraits(plugs_pci=True))
+    (change,) = look(monkeypatch, rules, [there], running).plans[running.id].changes
+    has = replace(running, entries={change.entry.name: change.entry})
+    made = look(monkeypatch, rules, [taken], has)
+    plan = made.plans[has.id]
+    assert (plan.changes, made.problems()) == ((), [])
+    assert [each.verified for each in plan.attachments] == [None]
+    assert [each.kernel for each in made.away] == [there.kernel]
+    # Where it does not run, it has nothing.
+    (change,) = look(monkeypatch, rules, [taken], replace(has, running=False)).plans[has.id].changes
+    assert change.action == "remove"

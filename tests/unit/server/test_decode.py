@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from hotplugd.model.server_traits import NO_TRAITS
 from hotplugd.model.values import Instance
 from hotplugd.server.decode import instance
 
@@ -13,7 +14,7 @@ _MARKS = json.dumps({"version": "2", "instance": "default/c1", "node": "/dev/x"}
 
 def told(**devices: Mapping[str, str]) -> Instance:
     found = {"name": "c1", "status": "Running", "config": {}, "devices": devices, "expanded_devices": devices}
-    return instance(found, "", frozenset())
+    return instance(found, "", NO_TRAITS)
 
 
 def test_what_others_note_in_their_entries_is_not_kept() -> None:
