@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hotplugd.aio.shortage import is_short
-from hotplugd.host import netif, sysfs, usb_descriptors
+from hotplugd.host import netif, netns, sysfs, usb_descriptors
 from hotplugd.host.in_use import use_of
 from hotplugd.host.node_slot import complete, node_slot
 from hotplugd.host.properties import DATABASE, kernel, path_below, record, record_name
@@ -114,7 +114,8 @@ class Reader:
         device = self._described(bare, said)
         used = use_of(device)
         if device.subsystem == "net":
-            device = replace(device, in_use=used, slot=_net_slot(device))
+            stays = netns.why_it_stays(device.syspath)
+            device = replace(device, in_use=used, slot="" if stays else _net_slot(device), stays=stays)
         elif device.devnum is None:
             device = replace(device, in_use=used)
         else:
@@ -230,7 +231,5 @@ def _net_slot(device: Device) -> str:
 
     See `model.nic_slot`.
     """
-    if not netif.can_move(device.syspath):
-        return ""
     above, own = nic_slot.above_of(device.syspath), sysfs.inode(device.syspath)
     return str(nic_slot.NetSlot(sysfs.boot(), own if above == nic_slot.VIRTUAL else sysfs.inode(above), own))

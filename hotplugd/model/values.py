@@ -119,6 +119,7 @@ class Device:
                 can be attached
     in_use      why the host needs this device itself ("mounted on /srv"), or empty; begins with CANNOT_TELL
                 where nobody knows
+    stays       why it cannot leave the host, or empty: of network interfaces without a slot
     away        it is not on the host, since it is in an instance: network interfaces move
     descriptors of a USB device; None of others, and where the kernel does not show them
     """
@@ -135,6 +136,7 @@ class Device:
     parent: Device | None = None
     slot: str = ""
     in_use: str = ""
+    stays: str = ""
     away: bool = False
     descriptors: Descriptors | None = None
 
