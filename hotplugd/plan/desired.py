@@ -86,7 +86,7 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
     if attach.companions and anchor is None and attach.kind is None and device.devnum is None:
         # The rule is about what is below it: a capture card's nodes, a tape drive's.
         return Wants(device, rule)
-    kind = kind_for(device, attach.kind)
+    kind = kind_for(device, attach.kind, parted=rules.parts_gpus)
     try:
         path = render(attach.path, device, rule.keys) if attach.path and kind.has_path else ""
         if attach.name is not None:

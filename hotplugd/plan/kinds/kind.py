@@ -79,6 +79,7 @@ class Kind(ABC):
     has_path    rules may say where its node is inside, by `path`
     has_links   it has a node that symlinks can lead to
     has_name    rules may say what it is called inside, by `name`
+    has_parts   it takes several devices in as a whole, each of which could go in by itself
     readings    by type of entry, how the server reads those that give such devices
     facts       by kind of claim, what a device has to say to it
     """
@@ -92,6 +93,7 @@ class Kind(ABC):
     has_path: ClassVar[bool] = False
     has_links: ClassVar[bool] = False
     has_name: ClassVar[bool] = False
+    has_parts: ClassVar[bool] = False
     readings: ClassVar[Mapping[str, Reading]] = MappingProxyType({})
     facts: ClassVar[Mapping[str, Callable[[Device], Facts]]] = MappingProxyType({})
 
