@@ -61,6 +61,24 @@ def all_syspaths() -> Iterator[str]:
     yield from sorted(found)
 
 
+def without_node(name: str, attrs: frozenset[str]) -> list[Device]:
+    """The devices that no rule can attach and that have this kernel's name, or are at this path in sysfs.
+
+    attrs  the sysfs attributes that rules ask for. Raises OSError.
+    """
+    reader = Reader(attrs)
+    if name.startswith("/sys/"):
+        paths = {os.path.realpath(name)}
+    elif "/" in name:
+        return []
+    else:
+        folders = [f"/sys/class/{each}" for each in sysfs.names("/sys/class")]
+        folders += [f"/sys/bus/{each}/devices" for each in sysfs.names("/sys/bus")]
+        paths = {os.path.realpath(f"{each}/{name}") for each in folders if os.path.lexists(f"{each}/{name}")}
+    found = (reader.above(path) for path in sorted(paths) if sysfs.name_of_link(f"{path}/subsystem"))
+    return [each for each in found if each is not None and each.syspath in paths]
+
+
 def matters(syspath: str) -> bool:
     """Whether there is such a device, and a rule could attach it."""
     return os.path.exists(f"{syspath}/dev") or sysfs.name_of_link(f"{syspath}/subsystem") in _WITHOUT_NODE

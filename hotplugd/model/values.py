@@ -181,6 +181,17 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class UsbInterface:
+    """An interface of a USB device: where it is in sysfs, the host's driver that has it, and the driver's
+    module; empty where there is none.
+    """
+
+    syspath: str
+    driver: str = ""
+    module: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One device entry in an instance's own configuration: its name and its keys, as the server has them."""
 

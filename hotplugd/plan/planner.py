@@ -200,8 +200,8 @@ class _Planner:
             return other
         message = (
             f"it goes into {self._instance.id} with {first.device}, as one GPU with one owner and mode, "
-            f"which rule '{first.rule.name}' says; take `as: gpu` out of both rules, and each node goes in as its "
-            f"rule says"
+            f"which rule '{first.rule.name}' says; take `as: gpu` out of both rules, and each node goes in "
+            f"as its rule says"
         )
         self.problems.append(_problem(other, message))
         return replace(other, attach=first.attach)

@@ -44,7 +44,7 @@ _PYTEST: Final = (
 )  # fmt: skip
 _CASES: Final = "tests/vm/cases"
 _HARDWARE: Final = tuple(
-    f"{_CASES}/case_{name}.py" for name in ("hardware", "devices", "udev_records", "radios")
+    f"{_CASES}/case_{name}.py" for name in ("hardware", "devices", "udev_records", "radios", "leave")
 )
 _ATTACKS: Final = tuple(
     f"{_CASES}/case_{name}.py"

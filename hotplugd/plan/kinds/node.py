@@ -22,6 +22,7 @@ from hotplugd.model.values import Device, Entry, Inside, Instance
 from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, Claim, Facts, Kind, Reading, Want
 from hotplugd.plan.kinds.reading import NUMBER, by_path
 from hotplugd.rules.ruleset import Attach
+from hotplugd.rules.subsystems import NODELESS
 
 NO_NODE: Final = "no device node"
 """What is at the target where it is something else than a device's node."""
@@ -96,7 +97,10 @@ class NodeKind(Kind):
     def fault(self, device: Device) -> str:
         """Nothing goes in without a node that has a number."""
         if device.devnum is None or not device.slot:
-            return "it has no device node; only network interfaces, GPUs and PCI devices go in without"
+            instead = NODELESS.get(device.subsystem)
+            return ("it has no device node; only network interfaces, GPUs and PCI devices go in without") + (
+                f": {instead}" if instead else ""
+            )
         return ""
 
     def target(self, device: Device, attach: Attach, path: str) -> str:
