@@ -93,6 +93,7 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
             attach = replace(attach, name=render(attach.name, device, rule.keys))
         target = kind.target(device, attach, path)
         links, unfit = _links(attach.links, device, rule.keys)
+        links = tuple(dict.fromkeys((*kind.links(device, attach), *links)))
         # What goes along goes where the device goes that the rule is about.
         names = list(dict.fromkeys(render(to, anchor or device, rule.keys) for to in attach.to))
     except TemplateError as error:

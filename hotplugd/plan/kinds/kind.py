@@ -120,6 +120,10 @@ class Kind(ABC):
         """
         return ""
 
+    def links(self, device: Device, attach: Attach) -> tuple[str, ...]:
+        """Links to it inside that no rule has to ask for."""
+        return ()
+
     def target_fault(self, device: Device, attach: Attach, target: str) -> str:
         """Why it cannot be there; empty where it can."""
         return ""

@@ -69,11 +69,6 @@ SAID: list[tuple[Device, str, str]] = [
         "path: '/dev/{serial}'",
         "path '/dev/a.b' has a dot, and the server never removes such nodes; give another",
     ),
-    (
-        replace(ONE, node="/dev/a.b"),
-        "mode: '0660'",
-        "path '/dev/a.b' has a dot, and the server never removes such nodes; give one with `path`",
-    ),
     (console(1, "a\n"), "path: '/dev/{serial}'", f"path '/dev/a\\x0a' {NO_PATH}"),
     (console(1, "null"), "path: '/dev/{serial}'", f"path '/dev/null' {RESERVED}"),
     (console(1, "a b"), "link: '/dev/{serial}'", f"link '/dev/a b' {NO_LINK}"),
@@ -257,4 +252,13 @@ def test_a_device_without_a_node_stands_for_what_is_below_it_alone() -> None:
 def test_an_interfaces_identity_is_its_permanent_address() -> None:
     assert identity(NIC) == "mac:00:e0:4c:00:00:01"
     assert identity(replace(NIC, attrs={"address": "A\x1b"})) == "mac:a\\x1b/enp1s0"
+    zeros = {"address": "00:00:00:00:00:00"}
+    functions = [
+        replace(interface(number), attrs=zeros, properties={"ID_PATH": f"pci-0000:03:10.{number}"})
+        for number in (1, 2)
+    ]
+    assert [identity(each) for each in functions] == [
+        "path:pci-0000:03:10.1/enp1s0",
+        "path:pci-0000:03:10.2/enp2s0",
+    ]
     assert identity(replace(disk(), properties={"ID_PATH": "a\x1b"})) == "path:a\\x1b"
