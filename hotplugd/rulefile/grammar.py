@@ -225,8 +225,8 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
         Key(
             "path",
             "text",
-            "The node's path inside, below /dev; may be a template. Left out, it is the host's; where that has "
-            "a dot, `_` stands for it, and a link has the host's path.",
+            "The node's path inside, below /dev; may be a template. Left out, it is the host's; where that "
+            "has a dot, `_` stands for it, and a link has the host's path.",
             text=partial(validate.node_path, keys=registry),
             json="^/dev/[^.]+$",
         ),
