@@ -23,7 +23,10 @@ from hotplugd.host.ethtool import Ethtool
 _LOOPBACK: Final = "772"  # include/uapi/linux/if_arp.h: ARPHRD_LOOPBACK
 _FEATURE: Final = "netns-local"
 _RADIO: Final = "phy80211"
-_PROGRAMS: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Where servers look for it, with the folders of Zabbly's packages and of NixOS.
+_PROGRAMS: Final = (
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/incus/bin:/run/current-system/sw/bin"
+)
 # A server from there may have an iw of its own.
 _SNAP: Final = "/snap/lxd"
 

@@ -9,6 +9,7 @@ import pytest
 
 from hotplugd.rulefile.cases import failure, parse_cases
 from hotplugd.rulefile.load import parse
+from hotplugd.rules.udev_ignore import ignore_rules
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "devices.md"
 PARTS = re.split(r"^## ", PAGE.read_text("utf-8"), flags=re.MULTILINE)[1:]
@@ -45,3 +46,20 @@ def test_the_table_leads_to_every_part() -> None:
     anchors = {title.lower().replace(" ", "-") for title in titles}
     assert set(re.findall(r"\]\(#([^)]*)\)", PAGE.read_text("utf-8"))) == anchors
     assert len(titles) >= 20
+
+
+TOLD = {
+    "Modems that switch their mode": 'ENV{HOTPLUGD_WITH_[0-9a-f]{16}}=="1", SUBSYSTEM=="tty", ',
+    "Cameras with MTP or PTP": 'ENV{ID_USB_INTERFACES}=="\\*:060101:\\*", ',
+    "USB disks": 'ENV{HOTPLUGD_WITH_[0-9a-f]{16}}=="1", SUBSYSTEM=="block", ENV{DEVTYPE}=="partition", ',
+    "Wi-Fi": 'SUBSYSTEM=="net", ATTR{address}=="00:c0:ca:98:12:34", ',
+}
+
+
+@pytest.mark.parametrize(("title", "line"), TOLD.items(), ids=TOLD)
+def test_the_host_s_software_is_told_where_the_page_says_so(title: str, line: str) -> None:
+    (part,) = (each for each in PARTS if each.startswith(f"{title}\n"))
+    known = parse(blocks(part)[0], "rules.yaml").rules
+    text = ignore_rules(known, usb=True) + ignore_rules(known, usb=False)
+    pattern = line.replace("{HOTPLUGD", r"\{HOTPLUGD").replace("}}==", r"}\}==")
+    assert re.search(f"^.*{pattern}.*ENV{{ID_MM_DEVICE_IGNORE}}", text, re.MULTILINE)
