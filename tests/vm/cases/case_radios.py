@@ -39,6 +39,13 @@ def radios(udevd: None) -> Iterator[None]:
 
 
 @pytest.fixture
+def mon1(radios: None) -> None:
+    """wlan1's radio has another interface."""
+    run("iw", "dev", "wlan1", "interface", "add", "mon1", "type", "monitor")
+    settle()
+
+
+@pytest.fixture
 def no_iw() -> Iterator[None]:
     """The program is not installed."""
     program = shutil.which("iw")
@@ -81,11 +88,9 @@ def test_one_goes_in_by_its_name_and_comes_back(radios: None, launch: Launch, da
 
 
 def test_one_of_several_of_a_radio_is_kept_until_it_is_the_only_one(
-    radios: None, launch: Launch, daemon: StartDaemon
+    mon1: None, launch: Launch, daemon: StartDaemon
 ) -> None:
     container = launch("c1")
-    run("iw", "dev", "wlan1", "interface", "add", "mon1", "type", "monitor")
-    settle()
     running = daemon(WLAN1)
     why = "its radio has mon1 too, and leaves with all its interfaces"
     eventually(lambda: why in messages(running), DEADLINE)
@@ -95,17 +100,14 @@ def test_one_of_several_of_a_radio_is_kept_until_it_is_the_only_one(
 
 
 def test_with_force_all_of_a_radio_leave_and_come_back(
-    radios: None, launch: Launch, daemon: StartDaemon
+    mon1: None, launch: Launch, daemon: StartDaemon
 ) -> None:
     container = launch("c1")
-    run("iw", "dev", "wlan1", "interface", "add", "mon1", "type", "monitor")
-    settle()
     running = daemon(WLAN1.replace("{to: c1}", "{to: c1, force: true}"))
     eventually(lambda: inside(container) == {"wlan1", "mon1"}, DEADLINE)
     running.write_rules(WLAN1.replace("wlan1", "wlan7"))
     running.reload()
     eventually(lambda: on_host("wlan1") and on_host("mon1"), DEADLINE)
-    run("iw", "dev", "mon1", "del")
 
 
 def test_without_iw_none_goes_in_and_that_is_said(
