@@ -5,7 +5,7 @@
 Who listens: ModemManager (ID_MM_DEVICE_IGNORE, ID_MM_PORT_IGNORE), udisks (UDISKS_IGNORE), NetworkManager
 (NM_UNMANAGED), systemd-networkd (ID_NET_MANAGED_BY, systemd 255) and libmtp's probe (MTP_NO_PROBE). Nobody is
 told of a device that a rule may not take: what udev's rules cannot say exactly is left out, and what an
-`ignore` rule may mean is skipped. adb and brltty have no such property.
+`ignore` rule may mean is skipped. adb and brltty have no such property, and CAN interfaces are networkd's.
 
 What goes along by `with` is told too. udev cannot ask for the properties of a device above, and can import
 them from its parent (udev(7), IMPORT{parent}): so what a rule with `with` takes has a property of that rule,
@@ -44,6 +44,8 @@ _PROPERTIES: Final[Mapping[str, str]] = MappingProxyType(
 # What is below a device that a rule with `with` takes has this of that rule, with more behind it.
 _WITH: Final = "HOTPLUGD_WITH_"
 _OWN: Final = "hotplugd_leave_own"
+# networkd gives these the bit rate without which they cannot go in (include/uapi/linux/if_arp.h: ARPHRD_CAN).
+_CAN: Final = "280"
 # What means itself in udev's quotes, for udev and for us alike (udev(7)).
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.:*?\[\]|@/+,=! -]+", re.ASCII)
 _UDEV_KEY: Final = re.compile(r"[A-Z]+(\{[A-Za-z0-9_.]+\})?", re.ASCII)
@@ -69,6 +71,8 @@ def ignore_rules(rules: RuleSet, kept: Iterable[str] = (), *, usb: bool) -> str:
     end = "hotplugd_leave_end"
     paths = sorted(_devpaths(kept))
     lines = [HEAD, f'ACTION=="remove", GOTO="{end}"', f'SUBSYSTEM{"!=" if usb else "=="}"usb", GOTO="{end}"']
+    if not usb:
+        lines.append(f'SUBSYSTEM=="net", ATTR{{type}}=="{_CAN}", GOTO="{end}"')
     if rules.has_with:
         # What is below a device that stays on the host stays there, unless a rule is about it.
         lines += [f'DEVPATH=="{path}/*", GOTO="{_OWN}"' for path in paths]

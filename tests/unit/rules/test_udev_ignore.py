@@ -23,7 +23,7 @@ def lines(*written: str, usb: bool = True, kept: tuple[str, ...] = ()) -> list[s
         'ENV{NM_UNMANAGED}="1", ENV{MTP_NO_PROBE}="1", ENV{ID_NET_MANAGED_BY}="hotplugd", '
         'GOTO="hotplugd_leave_end"'
     )
-    frame = ("#", "ACTION", 'LABEL="hotplugd_leave_end"')
+    frame = ("#", "ACTION", 'LABEL="hotplugd_leave_end"', 'SUBSYSTEM=="net", ATTR{type}=="280"')
     each = [line for line in text.splitlines() if line and not line.startswith(frame)][1:]
     return [line.replace(told, "TOLD").replace('GOTO="hotplugd_leave_end"', "SKIP") for line in each]
 
@@ -200,6 +200,14 @@ def test_what_is_below_a_device_in_use_has_no_property_of_it() -> None:
     kept = ("/sys/devices/usb1/1-4",)
     first = lines(ALONG, kept=kept)[0]
     assert first == 'DEVPATH=="/devices/usb1/1-4/*", GOTO="hotplugd_leave_own"'
+
+
+def test_a_can_interface_is_left_to_what_gives_it_its_bit_rate() -> None:
+    known = ruleset(rule("{subsystem: net, kernel: can0}", TO))
+    said = ignore_rules(known, usb=False).splitlines()
+    skipped = 'SUBSYSTEM=="net", ATTR{type}=="280", GOTO="hotplugd_leave_end"'
+    assert skipped in said[: said.index(next(each for each in said if "NM_UNMANAGED" in each))]
+    assert skipped not in ignore_rules(known, usb=True)
 
 
 def test_usb_and_other_devices_have_separate_files() -> None:
