@@ -263,6 +263,20 @@ class TestDrivers:
         apart.write_rules(rules("{name: a, match: {serial: FT}, attach: {to: c1, with: tty}}"))
         assert explained(apart, cable.node)["warnings"] == []
 
+    def test_that_of_a_serial_cable_is_named_and_not_what_serves_all_cables(
+        self, usb: Usb, apart: Daemon
+    ) -> None:
+        cable = usb.plug_serial(Phone("0403", "6001", serial="FT"), "4", "ttyUSB97")
+        interface = usb.bind(cable, 0, "ftdi_sio", "usbserial")
+        port = Path(f"{usb.root}{interface}/ttyUSB97")
+        (usb.root / "ftdi_sio").mkdir()
+        (usb.root / "ftdi_sio/module").symlink_to("/sys/module/ftdi_sio")
+        (port / "driver").unlink(missing_ok=True)
+        (port / "driver").symlink_to(usb.root / "ftdi_sio")
+        apart.write_rules(rules("{name: a, match: {serial: FT}, attach: {to: c1}}"))
+        (told,) = explained(apart, cable.node)["warnings"]
+        assert "write `blacklist ftdi_sio` into" in told
+
     @pytest.mark.parametrize(("driver", "attach"), [("usbfs", "{to: c1}"), ("hub", "{to: c1}")])
     def test_some_are_in_nobody_s_way(self, usb: Usb, apart: Daemon, driver: str, attach: str) -> None:
         assert self.warnings(usb, apart, driver, driver, attach) == []
