@@ -23,7 +23,10 @@ from hotplugd.cli.common import (
 from hotplugd.cli.which import find
 from hotplugd.model.text import plain
 from hotplugd.model.values import Device
-from hotplugd.plan.along import takes_nothing
+from hotplugd.plan.along import goes_in_whole, takes_nothing
+from hotplugd.plan.find import named
+from hotplugd.plan.host_drivers import held_by_drivers
+from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.rules.keys import KEYS, MatchKey
 
 if TYPE_CHECKING:
@@ -91,9 +94,11 @@ def _there(device: str, found: Settings) -> ExplainJson:
     from hotplugd.app.documents import problem_json
     from hotplugd.app.naming import by_name
     from hotplugd.app.snapshot import survey, survey_devices
+    from hotplugd.host.device_reader import without_node
     from hotplugd.host.list_once import listed
     from hotplugd.host.open_files import holders
     from hotplugd.host.sysfs import usb_controllers
+    from hotplugd.host.usb_interfaces import interfaces
     from hotplugd.model.ports import ServerError
     from hotplugd.model.problem import Problem
 
@@ -104,13 +109,21 @@ def _there(device: str, found: Settings) -> ExplainJson:
     except (ServerError, OSError) as error:
         seen = survey_devices(found.rules, devices, overrides)
         unasked = f"the server cannot be asked: {error}"
-    one = find(device, (*devices, *seen.away), unsettled, found)
+    there = (*devices, *seen.away)
+    is_known = named(device, (*there, *unsettled), os.path.realpath(device), found.rules.hubs)
+    nodeless = () if is_known else tuple(without_node(device, found.rules.attrs))
+    one = find(device, (*there, *nodeless), unsettled, found)
     away = [problem_json(Problem(str(one), "", unasked), by_name([one]))] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
     verdicts, keys = found.rules.explain(one), found.rules.keys
-    document = explain_json(one, verdicts, seen.of(one), holding, usb_controllers(), keys)
-    if (rule := seen.of(one).wants.rule) is not None:
+    fate = survey_devices(found.rules, nodeless).of(one) if nodeless else seen.of(one)
+    document = explain_json(one, verdicts, fate, holding, usb_controllers(), keys)
+    if (rule := fate.wants.rule) is not None:
         document["warnings"] += takes_nothing(rule, one, devices)
+    if nodeless and rule is None:
+        document["warnings"].append(f"no rule can put it anywhere: {kind_for(one, None).fault(one)}")
+    document["warnings"] += held_by_drivers(fate.wants, interfaces(one.syspath), seen.wants.values())
+    document["warnings"] += goes_in_whole(one, seen.wants.values()) if rule is None else []
     tried: list[ProblemJson] = []
     if (status := ask_daemon(found.config.control)) is not None:
         tried = [each for each in status["problems"] if each["device"] in (str(one), "")]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hotplugd.aio.shortage import is_short
-from hotplugd.host import netif, sysfs, usb_descriptors
+from hotplugd.host import netif, netns, sysfs, usb_descriptors
 from hotplugd.host.in_use import use_of
 from hotplugd.host.node_slot import complete, node_slot
 from hotplugd.host.properties import DATABASE, kernel, path_below, record, record_name
@@ -59,6 +59,24 @@ def all_syspaths() -> Iterator[str]:
                 continue
             found.add(os.path.normpath(f"{folder}/{target}"))
     yield from sorted(found)
+
+
+def without_node(name: str, attrs: frozenset[str]) -> list[Device]:
+    """The devices that no rule can attach and that have this kernel's name, or are at this path in sysfs.
+
+    attrs  the sysfs attributes that rules ask for. Raises OSError.
+    """
+    reader = Reader(attrs)
+    if name.startswith("/sys/"):
+        paths = {os.path.realpath(name)}
+    elif "/" in name:
+        return []
+    else:
+        folders = [f"/sys/class/{each}" for each in sysfs.names("/sys/class")]
+        folders += [f"/sys/bus/{each}/devices" for each in sysfs.names("/sys/bus")]
+        paths = {os.path.realpath(f"{each}/{name}") for each in folders if os.path.lexists(f"{each}/{name}")}
+    found = (reader.above(path) for path in sorted(paths) if sysfs.name_of_link(f"{path}/subsystem"))
+    return [each for each in found if each is not None and each.syspath in paths]
 
 
 def matters(syspath: str) -> bool:
@@ -114,7 +132,8 @@ class Reader:
         device = self._described(bare, said)
         used = use_of(device)
         if device.subsystem == "net":
-            device = replace(device, in_use=used, slot=_net_slot(device))
+            stays = netns.why_it_stays(device.syspath)
+            device = replace(device, in_use=used, slot="" if stays else _net_slot(device), stays=stays)
         elif device.devnum is None:
             device = replace(device, in_use=used)
         else:
@@ -230,7 +249,5 @@ def _net_slot(device: Device) -> str:
 
     See `model.nic_slot`.
     """
-    if not netif.can_move(device.syspath):
-        return ""
     above, own = nic_slot.above_of(device.syspath), sysfs.inode(device.syspath)
     return str(nic_slot.NetSlot(sysfs.boot(), own if above == nic_slot.VIRTUAL else sysfs.inode(above), own))

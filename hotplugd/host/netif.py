@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import socket
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from hotplugd.host import rtnetlink, sysfs
+from hotplugd.host import ethtool, netns, rtnetlink, sysfs
 
-_SIOCETHTOOL: Final = 0x8946  # include/uapi/linux/sockios.h
 _GPERMADDR: Final = 0x20  # include/uapi/linux/ethtool.h: ETHTOOL_GPERMADDR
 _LONGEST: Final = 32  # MAX_ADDR_LEN
-_NAME: Final = 16  # IFNAMSIZ
 _ESTABLISHED, _LISTENING = "01", "0A"  # include/net/tcp_states.h
-_LOOPBACK: Final = "772"  # include/uapi/linux/if_arp.h: ARPHRD_LOOPBACK
 _STATE: Final = 3
 _NO_SUCH: Final = (errno.ENODEV, errno.ENXIO)
 # The longest prefix that is taken for a part of everywhere, and where the addresses of groups begin.
@@ -33,49 +29,27 @@ def permanent_address(name: str) -> str:
     Raises OSError where no socket can be had.
     """
     buffer = bytearray(struct.pack("II", _GPERMADDR, _LONGEST) + bytes(_LONGEST))
-    # Any socket will do.
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
-        try:
-            # struct ethtool_perm_addr is written through the pointer in struct ifreq (netdevice(7)).
-            address = _address_of(buffer)
-            request = struct.pack(f"{_NAME}sP", name.encode("utf-8", "surrogateescape")[: _NAME - 1], address)
-            fcntl.ioctl(control, _SIOCETHTOOL, request.ljust(40, b"\0"))
-        except (OSError, ValueError):
+    with ethtool.Ethtool(name) as interface:
+        if not interface.ask(buffer):
             return ""
     (size,) = struct.unpack_from("I", buffer, 4)
     found = bytes(buffer[8 : 8 + min(size, _LONGEST)])
     return found.hex(":") if any(found) else ""
 
 
-def can_move(syspath: str) -> bool:
-    """Whether the kernel lets the interface leave the host's network namespace (Linux: NETNS_LOCAL).
-
-    A wireless one would have to go with its radio, which no server does.
-    """
-    if sysfs.attribute(syspath, "type") == _LOOPBACK:
-        return False
-    return not any(Path(syspath, each).is_dir() for each in ("bridge", "bonding", "phy80211"))
-
-
-def _address_of(buffer: bytearray) -> int:
-    import ctypes  # noqa: PLC0415  # where there is an interface to ask for, and not before
-
-    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-
-
 def in_use(syspath: str) -> str:
     """Why the host needs the interface itself: empty where it does not, and where it is gone.
 
-    It is the way to everywhere, part of another interface, or somebody speaks by its address: an operator's
-    session, a server's clients, a server that listens on just that address. (rtnetlink(7); proc(5): tcp, udp;
-    sysfs: upper_*.) Raises OSError and ValueError where that cannot be told.
+    It is the way to everywhere, part of another interface, one of several of its radio, or somebody speaks by
+    its address: an operator's session, a server's clients, a server that listens on just that address.
+    (rtnetlink(7); proc(5): tcp, udp; sysfs: upper_*.) Raises OSError and ValueError where it cannot be told.
     """
     number = sysfs.read(f"{syspath}/ifindex")
     if number is None:
         return ""
     index = int(number)
     try:
-        return _default_route(index) or _upper(syspath, index) or _spoken(index)
+        return _default_route(index) or _upper(syspath, index) or _shared(syspath) or _spoken(index)
     except OSError as error:
         if error.errno in _NO_SUCH:  # it went meanwhile
             return ""
@@ -102,6 +76,13 @@ def _upper(syspath: str, index: int) -> str:
         return f"it is part of {uppers[0].removeprefix('upper_')}"
     upon = rtnetlink.upon(index)
     return f"{upon[0]} is made on it" if upon else ""
+
+
+def _shared(syspath: str) -> str:
+    """Whether other interfaces of the same radio would leave with it."""
+    if others := netns.of_one_radio(syspath):
+        return f"its radio has {', '.join(others)} too, and leaves with all its interfaces"
+    return ""
 
 
 def _spoken(index: int) -> str:

@@ -16,12 +16,13 @@ from typing import Final
 _SOL_NETLINK: Final = 270
 _GET_STRICT_CHK: Final = 12
 _ERROR, _DONE = 2, 3
+_REQUEST: Final = 1  # NLM_F_REQUEST
 _DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _INTERRUPTED: Final = 0x10  # NLM_F_DUMP_INTR
 _KIND: Final = 0x3FFF  # NLA_TYPE_MASK
 # include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h
 _GETLINK, _GETADDR, _GETROUTE = 18, 22, 26
-_IFLA_LINK, _IFLA_NAME, _IFLA_NETNSID = 5, 3, 37
+_IFLA_LINK, _IFLA_NAME, _IFLA_NETNSID, _IFLA_NETNS_IMMUTABLE = 5, 3, 37, 67
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF = 1, 4
 _UNICAST: Final = 1
@@ -77,6 +78,29 @@ def upon(index: int) -> list[str]:
     return sorted(name for own, (name, below) in links.items() if below == index and own not in (index, mine))
 
 
+def stays(index: int) -> bool:
+    """Whether the interface cannot leave its network namespace, as far as the kernel says (Linux 6.15:
+    IFLA_NETNS_IMMUTABLE). Raises OSError and ValueError.
+    """
+    body = struct.pack("=BxHiII", 0, 0, index, 0, 0)
+    request = struct.pack("=IHHII", _HEAD + len(body), _GETLINK, _REQUEST, 1, 0) + body
+    with _socket() as link:
+        link.send(request)
+        answer = link.recv(_MOST)
+    if len(answer) < _HEAD + len(body):
+        raise ValueError("the kernel's answer is cut off")
+    size, what, _ = struct.unpack_from("=IHH", answer)
+    if what == _ERROR:
+        _see_success(answer, 0, size)
+    return any(dict(_attributes(answer[_HEAD + len(body) : size])).get(_IFLA_NETNS_IMMUTABLE, b""))
+
+
+def _socket() -> socket.socket:
+    link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    link.settimeout(_DEADLINE)
+    return link
+
+
 def _dump(kind: int, body: bytes, fixed: int) -> list[Message]:
     """All answers to a dump, again where something changed meanwhile."""
     for _ in range(_TRIES):
@@ -90,11 +114,8 @@ def _once(kind: int, body: bytes, fixed: int) -> tuple[list[Message], bool]:
     request = struct.pack("=IHHII", _HEAD + len(body), kind, _DUMP, 1, 0) + body
     found: list[Message] = []
     whole = True
-    with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-    ) as link:
+    with _socket() as link:
         link.setsockopt(_SOL_NETLINK, _GET_STRICT_CHK, 1)
-        link.settimeout(_DEADLINE)
         link.send(request)
         while True:
             answer = link.recv(_MOST)

@@ -25,15 +25,20 @@ LIMITS: Final = Limits(request=64, least=1, most=1, answer=4096)
 _MOST: Final = 16 << 20
 _QUOTED: Final = 120
 
-_PROPERTIES: Final = "ID_MM_DEVICE_IGNORE|ID_MM_PORT_IGNORE|UDISKS_IGNORE|NM_UNMANAGED|MTP_NO_PROBE"
+_FLAGS: Final = (
+    "ID_MM_DEVICE_IGNORE|ID_MM_PORT_IGNORE|UDISKS_IGNORE|NM_UNMANAGED|MTP_NO_PROBE|HOTPLUGD_WITH_[0-9a-f]{16}"
+)
+_TELL: Final = rf'ENV\{{(?:{_FLAGS})\}}="1"|ENV\{{ID_NET_MANAGED_BY\}}="hotplugd"'
 # What means itself in udev's quotes (udev(7)): nothing that ends them, escapes, or stands for something else.
 _VALUE: Final = r'"[A-Za-z0-9_.:*?\[\]|@/+,=! -]*"'
 _CONDITION: Final = (
     r"(?:ACTION|DEVPATH|SUBSYSTEMS?|KERNELS?|DRIVERS?|(?:ENV|ATTRS?)\{[A-Za-z0-9_.]+\})(?:==|!=)" + _VALUE
 )
-_END: Final = "hotplugd_leave_end"
+_LABEL: Final = '"hotplugd_leave_(?:end|own)"'
 _LINE: Final = re.compile(
-    rf'(?:(?:{_CONDITION}, )*(?:ENV\{{(?:{_PROPERTIES})\}}="1", )*GOTO="{_END}"|LABEL="{_END}"'
+    rf"(?:(?:{_CONDITION}, )*(?:(?:{_TELL}), )*GOTO={_LABEL}|LABEL={_LABEL}"
+    # What is above says whether a rule takes along what is below it.
+    r'|IMPORT\{parent\}="HOTPLUGD_WITH_\*"'
     # A backslash at the end of a comment would join it to the next line.
     r"|# [ -\[\]-~]*|)"
 )

@@ -117,6 +117,7 @@ class Device:
                 can be attached
     in_use      why the host needs this device itself ("mounted on /srv"), or empty; begins with CANNOT_TELL
                 where nobody knows
+    stays       why it cannot leave the host, or empty: of network interfaces without a slot
     away        it is not on the host, since it is in an instance: network interfaces move
     descriptors of a USB device; None of others, and where the kernel does not show them
     """
@@ -133,6 +134,7 @@ class Device:
     parent: Device | None = None
     slot: str = ""
     in_use: str = ""
+    stays: str = ""
     away: bool = False
     descriptors: Descriptors | None = None
 
@@ -174,6 +176,17 @@ class Device:
         if self.is_usb_device:
             return self
         return next((above for above in self.ancestors() if above.is_usb_device), None)
+
+
+@dataclass(frozen=True, slots=True)
+class UsbInterface:
+    """An interface of a USB device: where it is in sysfs, the host's driver that has it, and the driver's
+    module; empty where there is none.
+    """
+
+    syspath: str
+    driver: str = ""
+    module: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,13 +100,14 @@ def _wants(device: Device, taken: Decision, attach: Attach, override: Override |
     if attach.companions and anchor is None and attach.kind is None and device.devnum is None:
         # The rule is about what is below it: a capture card's nodes, a tape drive's.
         return Wants(device, rule, override=override)
-    kind = kind_for(device, attach.kind)
+    kind = kind_for(device, attach.kind, parted=rules.parts_gpus)
     try:
         path = render(attach.path, device, rule.keys) if attach.path and kind.has_path else ""
         if attach.name is not None:
             attach = replace(attach, name=render(attach.name, device, rule.keys))
         target = kind.target(device, attach, path)
         links, unfit = _links(attach.links, device, rule.keys)
+        links = tuple(dict.fromkeys((*kind.links(device, attach), *links)))
         # What goes along goes where the device goes that the rule is about.
         names = list(dict.fromkeys(render(to, anchor or device, rule.keys) for to in attach.to))
     except TemplateError as error:

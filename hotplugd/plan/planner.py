@@ -9,6 +9,7 @@ small plan. The daemon, `hotplugd plan`, `hotplugd explain` and the tests all ca
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -197,6 +198,7 @@ class _Planner:
             for want in wants:
                 self._targets.take_all(want)
             self._kept.add(name)
+            wants = [first, *(self._as_one(first, want) for want in wants[1:])]
             entry = entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
                 self.problems.append(_problem(first, entry))
@@ -209,6 +211,19 @@ class _Planner:
                 self.changes += compared.changes
                 self.attachments += compared.attachments
                 self.problems += compared.problems
+
+    def _as_one(self, first: Want, other: Want) -> Want:
+        """The other of one entry, with the owner and mode that the entry has by the first one's rule."""
+        said = [(one.uid, one.gid, one.user, one.group, one.mode) for one in (first.attach, other.attach)]
+        if said[0] == said[1]:
+            return other
+        message = (
+            f"it goes into {self._instance.id} with {first.device}, as one GPU with one owner and mode, "
+            f"which rule '{first.rule.name}' says; take `as: gpu` out of both rules, and each node goes in "
+            f"as its rule says"
+        )
+        self.problems.append(_problem(other, message))
+        return replace(other, attach=first.attach)
 
     def _why_unstartable(self, want: Want, name: str) -> str:
         """Why the instance cannot be started with it, whatever entry it had; else empty."""

@@ -15,11 +15,13 @@ from hotplugd.rulefile import validate
 from hotplugd.rulefile.build_hubs import BuiltHub, hubs_of
 from hotplugd.rulefile.decode import Decoder, Field, first_word, what_is
 from hotplugd.rulefile.grammar import Grammar
+from hotplugd.rulefile.hardly import without_node
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
 from hotplugd.rules.keys import DEVTYPE, SUBSYSTEM, KeyGroup, MatchKey
 from hotplugd.rules.match import AnyOf, KeyTest, Match, Not, Parent, Test, with_default_subsystem
 from hotplugd.rules.pattern import Pattern, PatternError
 from hotplugd.rules.ruleset import Attach, Companion, Rule
+from hotplugd.rules.subsystems import NODELESS
 
 # An event of a device may have to be compared with all of them, and each takes some 0.1 ms to be made.
 _MOST_WILD: Final = 10_000
@@ -227,11 +229,21 @@ class Builder(Decoder):
                 path = self.text(fields["path"]) if "path" in fields else None
                 links = self.texts(fields["link"]) if "link" in fields else ()
                 if "match" in fields:
-                    yield Companion(self._match(fields["match"].value, fields["match"].name), path, links)
+                    match = self._match(fields["match"].value, fields["match"].name)
+                    self._has_node(match, fields["match"].value)
+                    yield Companion(match, path, links)
             elif (text := self.judged(item, field)) == "partition":
                 yield Companion(_PARTITIONS)
             elif text is not None and (pattern := self._pattern(text, text, item.span)) is not None:
-                yield Companion(Match((KeyTest(SUBSYSTEM, (pattern,)),)))
+                match = Match((KeyTest(SUBSYSTEM, (pattern,)),))
+                self._has_node(match, item)
+                yield Companion(match)
+
+    def _has_node(self, match: Match, node: YamlNode) -> None:
+        """It is an error where an item of `with` means devices that cannot go anywhere."""
+        if nodeless := without_node(match):
+            message = f"nothing of subsystem {nodeless} can go along: its devices have no node"
+            self.error(node.span, message, NODELESS[nodeless])
 
 
 def _is_empty(node: YamlNode) -> bool:

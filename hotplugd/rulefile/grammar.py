@@ -225,7 +225,8 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
         Key(
             "path",
             "text",
-            "The node's path inside, below /dev; may be a template. Left out, it is the host's.",
+            "The node's path inside, below /dev; may be a template. Left out, it is the host's; where that "
+            "has a dot, `_` stands for it, and a link has the host's path.",
             text=partial(validate.node_path, keys=registry),
             json="^/dev/[^.]+$",
         ),
@@ -233,7 +234,8 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
         Key(
             "as",
             "text",
-            f"What goes in: {_named(kind_names())}. Left out, it follows from the subsystem.",
+            f"What goes in: {_named(kind_names())}. Left out, it follows from the subsystem; of a GPU each "
+            f"node goes in by itself where any rule takes some of them alone.",
             text=validate.kind,
             json=f"^({'|'.join(kind_names())})$",
             aliases=("type",),

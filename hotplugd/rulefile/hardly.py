@@ -29,7 +29,7 @@ from hotplugd.rules.keys import (
 )  # fmt: skip
 from hotplugd.rules.match import KeyTest, Match
 from hotplugd.rules.ruleset import Attach, Rule
-from hotplugd.rules.subsystems import SUBSYSTEMS
+from hotplugd.rules.subsystems import NODELESS, SUBSYSTEMS
 from hotplugd.rules.template import key_named, parse_template
 
 Doubt = tuple[str, str]
@@ -99,6 +99,16 @@ def _no_node(match: Match, attach: Attach) -> Iterator[Doubt]:
     if usb and devtype is not None and _is(devtype, "usb_interface") and not attach.companions:
         hint = "leave `devtype` out, and say which interface the device has: `interface: ff:42:01`"
         yield "means interfaces of USB devices, which have no node that could go anywhere", hint
+    if (nodeless := without_node(match)) and not attach.companions:
+        yield f"attaches nothing: devices of subsystem {nodeless} have no node", NODELESS[nodeless]
+
+
+def without_node(match: Match) -> str:
+    """A subsystem without nodes, where a match means such ones alone; else empty."""
+    subsystem = match.test_of(SUBSYSTEM)
+    if subsystem is None or not subsystem.is_exact or not subsystem.exact <= NODELESS.keys():
+        return ""
+    return min(subsystem.exact, default="")
 
 
 def _subsystem(test: KeyTest, also: Collection[str]) -> Iterator[Doubt]:

@@ -184,10 +184,13 @@ def hidden_interfaces(device: Device) -> str:
 
 
 def _mac(device: Device) -> tuple[str, ...]:
-    """The permanent address; the present one of an interface that has no other."""
+    """The permanent address; the present one of an interface that has no other. One of zeros is none: virtual
+    functions have that until somebody gives them one.
+    """
     if device.subsystem != "net":
         return ()
-    return _texts((device.attrs.get("permanent_address") or device.attrs.get("address", "")).lower())
+    address = (device.attrs.get("permanent_address") or device.attrs.get("address", "")).lower()
+    return _texts(address if address.strip("0:") else "")
 
 
 SUBSYSTEM: Final = MatchKey(

@@ -33,6 +33,7 @@ from hotplugd.rules.keys import (
     SUBSYSTEM,
     VENDOR_ID,
 )  # fmt: skip
+from hotplugd.rules.subsystems import NODELESS
 
 Values = Mapping[str, Sequence[str]]
 """By the name of a match key, `property.NAME` or `attr.NAME`: the values that the device is to have."""
@@ -126,8 +127,8 @@ def made_up(values: Values, parent: Device | None = None, name: str = "it") -> D
 
 
 def _node(subsystem: str, kernel: str) -> tuple[str, Devnum | None]:
-    """The node that such a device has, and its number; network interfaces and PCI devices have none."""
-    if subsystem in ("net", "pci"):
+    """The node that such a device has, and its number; network interfaces, PCI devices and some have none."""
+    if subsystem in ("net", "pci") or subsystem in NODELESS:
         return "", None
     if subsystem == "usb":
         return "/dev/bus/usb/001/002", Devnum("char", 189, 1)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from hotplugd.model.values import Device
+from hotplugd.rules.gpu_nodes import tell_apart
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.index import Index
 from hotplugd.rules.keys import ATTR, KEYS, LOCATION, MAC, MatchKey, keys_with
@@ -168,6 +169,7 @@ class RuleSet:
     users, groups the names that any rule's `attach` uses
     has_parent    whether any rule looks at ancestors
     has_with      whether any rule takes devices along
+    parts_gpus    whether any rule takes some nodes of a GPU and not the others
     """
 
     rules: tuple[Rule, ...] = ()
@@ -177,6 +179,7 @@ class RuleSet:
     groups: frozenset[str] = field(init=False, repr=False, compare=False)
     has_parent: bool = field(init=False, repr=False, compare=False)
     has_with: bool = field(init=False, repr=False, compare=False)
+    parts_gpus: bool = field(init=False, repr=False, compare=False)
     index: Index = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -191,6 +194,8 @@ class RuleSet:
         object.__setattr__(self, "groups", frozenset(attach.group for attach in attaches if attach.group))
         object.__setattr__(self, "has_parent", any(rule.match.has_parent() for rule in self.rules))
         object.__setattr__(self, "has_with", bool(below))
+        own = (rule.match for rule in self.rules if rule.enabled)
+        object.__setattr__(self, "parts_gpus", tell_apart((*own, *below)))
         object.__setattr__(self, "index", Index.of(matches))
 
     @classmethod

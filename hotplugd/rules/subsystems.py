@@ -5,6 +5,8 @@ From the kernel's sources (struct bus_type, struct class), with those of drivers
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 SUBSYSTEMS: Final = frozenset(
@@ -35,3 +37,33 @@ SUBSYSTEMS: Final = frozenset(
     xt_idletimer zorro zram-control nvidia nvidia-caps nvidia-uvm apex hailo_chardev dahdi zaptel
     """.split()  # noqa: SIM905  # two hundred words, not lines
 )
+
+_IN_SYS: Final = "programs read and write its files in /sys"
+_SCSI: Final = "`block` or `scsi_generic` is what has a node"
+
+NODELESS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "bluetooth": "Bluetooth's sockets are for the host's network namespace alone (Linux: "
+        "net/bluetooth/af_bluetooth.c); a program with a Bluetooth stack of its own takes the adapter's USB "
+        "device, once btusb is off it",
+        "hid": "`hidraw` or `input` is what has a node",
+        "i2c": "`i2c-dev` has the node of its bus",
+        "ieee80211": "its network interface, of subsystem `net`, moves with it",
+        "mmc": "`block` is what has a node",
+        "mmc_host": "`block` is what has a node",
+        "scsi": _SCSI,
+        "scsi_device": _SCSI,
+        "scsi_disk": _SCSI,
+        "scsi_host": _SCSI,
+        "serial": "`tty` is what has a node",
+        "serio": "`input` is what has a node",
+        "spi": "`spidev` is what has a node, once that driver has the device",
+        "usb-serial": "`tty` is what has a node",
+        **dict.fromkeys(
+            ("backlight", "hwmon", "leds", "power_supply", "pwm", "regulator", "thermal"), _IN_SYS
+        ),
+    }
+)
+"""Subsystems whose devices have no node and are nothing else that could go into an instance, each with what
+to take in their place.
+"""

@@ -3,34 +3,49 @@
     RuleSet -> text of a udev rules file    `ignore_rules`
 
 Who listens: ModemManager (ID_MM_DEVICE_IGNORE, ID_MM_PORT_IGNORE), udisks (UDISKS_IGNORE), NetworkManager
-(NM_UNMANAGED) and libmtp's probe (MTP_NO_PROBE). Nobody is told of a device that a rule may not take: what
-udev's rules cannot say exactly is left out, and what an `ignore` rule may mean is skipped. adb and brltty
-have no such property.
+(NM_UNMANAGED), systemd-networkd (ID_NET_MANAGED_BY, systemd 255) and libmtp's probe (MTP_NO_PROBE). Nobody is
+told of a device that a rule may not take: what udev's rules cannot say exactly is left out, and what an
+`ignore` rule may mean is skipped. adb and brltty have no such property, and CAN interfaces are networkd's.
+
+What goes along by `with` is told too. udev cannot ask for the properties of a device above, and can import
+them from its parent (udev(7), IMPORT{parent}): so what a rule with `with` takes has a property of that rule,
+and everything below it has that from its parent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from itertools import product
+from types import MappingProxyType
 from typing import Final, assert_never
 
 from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.keys import DEVTYPE, Form
 from hotplugd.rules.match import AnyOf, KeyTest, Match, Test
 from hotplugd.rules.pattern import Pattern
-from hotplugd.rules.ruleset import Rule, RuleSet
+from hotplugd.rules.ruleset import Attach, Rule, RuleSet
 
 Condition = str
 """One `KEY=="pattern"` of a udev rule."""
 
-_PROPERTIES: Final = (
-    "ID_MM_DEVICE_IGNORE",
-    "ID_MM_PORT_IGNORE",
-    "UDISKS_IGNORE",
-    "NM_UNMANAGED",
-    "MTP_NO_PROBE",
+_PROPERTIES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "ID_MM_DEVICE_IGNORE": "1",
+        "ID_MM_PORT_IGNORE": "1",
+        "UDISKS_IGNORE": "1",
+        "NM_UNMANAGED": "1",
+        "MTP_NO_PROBE": "1",
+        # Of whoever manages the interface: networkd leaves alone what is another's.
+        "ID_NET_MANAGED_BY": "hotplugd",
+    }
 )
+# What is below a device that a rule with `with` takes has this of that rule, with more behind it.
+_WITH: Final = "HOTPLUGD_WITH_"
+_OWN: Final = "hotplugd_leave_own"
+# networkd gives these the bit rate without which they cannot go in (include/uapi/linux/if_arp.h: ARPHRD_CAN).
+_CAN: Final = "280"
 # What means itself in udev's quotes, for udev and for us alike (udev(7)).
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.:*?\[\]|@/+,=! -]+", re.ASCII)
 _UDEV_KEY: Final = re.compile(r"[A-Z]+(\{[A-Za-z0-9_.]+\})?", re.ASCII)
@@ -54,15 +69,35 @@ def ignore_rules(rules: RuleSet, kept: Iterable[str] = (), *, usb: bool) -> str:
     kept  the syspaths of devices that stay on the host whatever rules say, since it uses them
     """
     end = "hotplugd_leave_end"
+    paths = sorted(_devpaths(kept))
     lines = [HEAD, f'ACTION=="remove", GOTO="{end}"', f'SUBSYSTEM{"!=" if usb else "=="}"usb", GOTO="{end}"']
-    lines += [f'DEVPATH=="{path}", GOTO="{end}"' for path in sorted(_devpaths(kept))]
+    if not usb:
+        lines.append(f'SUBSYSTEM=="net", ATTR{{type}}=="{_CAN}", GOTO="{end}"')
+    if rules.has_with:
+        # What is below a device that stays on the host stays there, unless a rule is about it.
+        lines += [f'DEVPATH=="{path}/*", GOTO="{_OWN}"' for path in paths]
+        lines += [f'IMPORT{{parent}}="{_WITH}*"', f'LABEL="{_OWN}"']
+    lines += [f'DEVPATH=="{path}", GOTO="{end}"' for path in paths]
+    told = [f'ENV{{{name}}}="{value}"' for name, value in _PROPERTIES.items()]
     for rule in filter(lambda each: each.enabled, rules.rules):
-        tell = f'GOTO="{end}"'
-        if rule.attach is not None:
-            told = (f'ENV{{{name}}}="1"' for name in _PROPERTIES)
-            tell = ", ".join((*told, tell))
-        lines += [", ".join((*conditions, tell)) for conditions in _conditions(rule, rules.hubs)]
+        if rule.attach is None:
+            lines += [", ".join((*each, f'GOTO="{end}"')) for each in _conditions(rule, rules.hubs)]
+            continue
+        below = _property_below(rule, rule.attach)
+        mark = [f'ENV{{{below}}}="1"'] if rule.attach.companions else []
+        lines += [", ".join((*each, *mark, *told, f'GOTO="{end}"')) for each in _conditions(rule, rules.hubs)]
+        for companion in rule.attach.companions:
+            alternatives = _few(_exactly(companion.match, rules.hubs))
+            lines += [
+                ", ".join((f'ENV{{{below}}}=="1"', *each, *told, f'GOTO="{end}"')) for each in alternatives
+            ]
     return "\n".join((*lines, f'LABEL="{end}"', ""))
+
+
+def _property_below(rule: Rule, attach: Attach) -> str:
+    """The property of what the rule takes, and of what is below that: another one once the rule changes."""
+    says = "\n".join(map(str, (rule.name, rule.match, *(each.match for each in attach.companions))))
+    return f"{_WITH}{sha256(says.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
 
 
 def _devpaths(syspaths: Iterable[str]) -> Iterator[str]:
@@ -79,8 +114,12 @@ def _conditions(rule: Rule, hubs: Hubs) -> Iterable[tuple[Condition, ...]]:
     """
     if rule.attach is None:
         return [tuple(_loosely(rule.match))]
-    exactly = _exactly(rule.match, hubs)
-    return exactly if exactly is not None and len(exactly) <= _LINES else ()
+    return _few(_exactly(rule.match, hubs))
+
+
+def _few(lines: Sequence[tuple[Condition, ...]] | None) -> Sequence[tuple[Condition, ...]]:
+    """Alternatives that can be said and are not too many; else none."""
+    return lines if lines is not None and len(lines) <= _LINES else ()
 
 
 def _loosely(match: Match) -> Iterator[Condition]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
-from tests.support.lab.kernel import Veth, Zram
+from tests.support.lab.kernel import Loop, Veth, Zram
 from tests.support.lab.server import Server
 from tests.support.lab.wait import eventually
 
@@ -35,6 +36,16 @@ def lent() -> Iterator[list[Path]]:
     subprocess.run(["udevadm", "control", "--reload"], check=True)
 
 
+def lend(running: Daemon, container: Container, lent: list[Path]) -> None:
+    """Give udevd what the daemon has written."""
+    for made in sorted((running.folder / "udev").iterdir()):
+        _RULES.mkdir(parents=True, exist_ok=True)
+        lent.append(_RULES / made.name.replace("-leave", f"-leave-{container}"))
+        lent[-1].write_text(made.read_text())
+    assert len(lent) == 2
+    subprocess.run(["udevadm", "control", "--reload"], check=True)
+
+
 def test_udevd_says_it_of_what_is_taken_and_of_nothing_else(
     container: Container, zram: Zram, veth: Veth, daemon: StartDaemon, lent: list[Path]
 ) -> None:
@@ -43,19 +54,34 @@ def test_udevd_says_it_of_what_is_taken_and_of_nothing_else(
         f"  - {{name: nic, match: {{subsystem: net, mac: '{veth.mac}'}}, attach: {{to: {container}}}}}\n"
         f"  - {{name: disk, match: {{subsystem: block, kernel: nothing}}, attach: {{to: {container}}}}}\n"
     )
-    for made in sorted((running.folder / "udev").iterdir()):
-        _RULES.mkdir(parents=True, exist_ok=True)
-        lent.append(_RULES / made.name.replace("-leave", f"-leave-{container}"))
-        lent[-1].write_text(made.read_text())
-    assert len(lent) == 2
-    subprocess.run(["udevadm", "control", "--reload"], check=True)
+    lend(running, container, lent)
     running.stop()
     veth.plug()
     zram.plug()
     eventually(lambda: "USEC_INITIALIZED" in properties(zram.syspath))
     eventually(lambda: properties(veth.syspath).get("NM_UNMANAGED") == "1")
     assert properties(veth.syspath)["UDISKS_IGNORE"] == "1"
+    assert properties(veth.syspath)["ID_NET_MANAGED_BY"] == "hotplugd"
     assert "UDISKS_IGNORE" not in properties(zram.syspath)
+
+
+def test_udevd_says_it_of_what_goes_along(
+    container: Container, tmp_path: Path, plugs: ExitStack, daemon: StartDaemon, lent: list[Path]
+) -> None:
+    running = daemon(
+        "rules:\n"
+        "  - name: disk\n"
+        f"    match: {{subsystem: block, kernel: 'loop*', devtype: disk, attr: {{size: '{Loop.SECTORS}'}}}}\n"
+        f"    attach: {{to: {container}, with: partition}}\n"
+    )
+    lend(running, container, lent)
+    running.stop()
+    disk = Loop(tmp_path)
+    plugs.callback(disk.close)
+    disk.plug()
+    eventually(lambda: properties(disk.syspath).get("UDISKS_IGNORE") == "1")
+    disk.divide()
+    eventually(lambda: properties(disk.partition).get("UDISKS_IGNORE") == "1")
 
 
 def test_new_rules_are_written_when_they_are_read(

@@ -46,7 +46,9 @@ _PYTEST: Final = (
     "-o", "cache_dir=/tmp/pytest", "--junitxml=/results/junit.xml", "--timeout=300",
 )  # fmt: skip
 _CASES: Final = "tests/vm/cases"
-_HARDWARE: Final = tuple(f"{_CASES}/case_{name}.py" for name in ("hardware", "devices", "udev_records"))
+_HARDWARE: Final = tuple(
+    f"{_CASES}/case_{name}.py" for name in ("hardware", "devices", "udev_records", "radios", "leave")
+)
 _ATTACKS: Final = tuple(
     f"{_CASES}/case_{name}.py"
     for name in (

@@ -26,7 +26,7 @@ RELEASES: Final[tuple[Release, ...]] = get_args(Release)
 _PACKAGES: Final = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "util-linux", "procps", "iproute2", "e2fsprogs",
     "lxd", "lxd-client", "python3", "python3-venv", "python3-systemd", "busybox-static", "ca-certificates",
-    "adb", "fastboot", "libusb-1.0-0", "libinput10",
+    "adb", "fastboot", "libusb-1.0-0", "libinput10", "iw",
     # What a server runs virtual machines with.
     "qemu-system-x86", "qemu-utils", "ovmf", "genisoimage", "gdisk",
 )  # fmt: skip
@@ -37,9 +37,10 @@ _LEFT_OUT: Final = (
     "drivers/gpu/drm/amd", "drivers/gpu/drm/i915", "drivers/gpu/drm/nouveau", "drivers/gpu/drm/radeon",
     "drivers/net/ethernet", "drivers/net/wireless", "sound",
 )  # fmt: skip
-# What is plugged into it (hands.py) all the same.
+# What is plugged into it (hands.py) all the same, and radios that the kernel makes up: patterns.
 _NOT_LEFT_OUT: Final = (
     "drivers/net/ethernet/intel/e1000e",
+    "drivers/net/wireless/**/mac80211_hwsim.ko*",
     *(f"drivers/media/{each}" for each in ("usb/uvc", "v4l2-core", "mc", "common")),
 )
 _FIRST_MODULES: Final = (
@@ -129,7 +130,7 @@ def _kernel(folder: Path, root: Path, release: Release) -> None:
     unpacked = folder / "kernel"
     debian.extract(unpacked, release, "linux-image-amd64")
     modules = next(unpacked.glob("**/lib/modules/*"))
-    kept = [modules / "kernel" / each for each in _NOT_LEFT_OUT]
+    kept = [path for each in _NOT_LEFT_OUT for path in (modules / "kernel").glob(each)]
     for each in kept:
         each.rename(unpacked / each.name)
     for name in _LEFT_OUT:

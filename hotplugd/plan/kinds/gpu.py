@@ -1,5 +1,8 @@
 """A GPU by its PCI address: its card and its render node in a container, the whole in a virtual machine.
 
+An entry of type gpu has one owner and one mode for all nodes. Where rules tell them apart each goes in by
+itself, as the node that it is.
+
 How the server reads entries: `gpu` in whatever runs takes every display adapter of PCI, and every card of
 drm, by `vendorid`, `productid`, `pci` (the domain and the case do not matter), `id` (the number of the card;
 which card a render node is of is not known here); without any all there are. A name of CDI: all of NVIDIA's
@@ -69,6 +72,7 @@ class Gpu(PciKind):
     doc = "the GPU that the device is a node of, with its card and its render node"
     shared = True
     has_links = True
+    has_parts = True
     readings = MappingProxyType({"gpu": Reading(BOTH, _gpu_claims)})
     facts = MappingProxyType({"gpu": _gpu})
 
@@ -102,3 +106,23 @@ class Gpu(PciKind):
     def observed(self, want: Want, inside: Inside) -> str | None:
         """The node that is at the path, by its number."""
         return NodeKind().observed(want, inside)
+
+
+class GpuNode(NodeKind):
+    """One node of a GPU. Rules call it a node."""
+
+    shared = True
+
+    def takes(self, device: Device) -> bool:
+        """The nodes of graphics cards on PCI."""
+        return device.subsystem == "drm" and device.pci is not None
+
+    def serves(self, device: Device) -> bool:
+        """A rule's `as: node` means this for them."""
+        return self.takes(device)
+
+    def barred(self, want: Want, instance: Instance, actual: Entry | None) -> str:
+        """A virtual machine has the whole GPU."""
+        if instance.kind == "container":
+            return ""
+        return f"{instance.id} is a virtual machine, into which a GPU goes as a whole: write `as: gpu`"

@@ -82,6 +82,7 @@ class Kind(ABC):
     has_path    rules may say where its node is inside, by `path`
     has_links   it has a node that symlinks can lead to
     has_name    rules may say what it is called inside, by `name`
+    has_parts   it takes several devices in as a whole, each of which could go in by itself
     readings    by type of entry, how the server reads those that give such devices
     facts       by kind of claim, what a device has to say to it
     """
@@ -95,6 +96,7 @@ class Kind(ABC):
     has_path: ClassVar[bool] = False
     has_links: ClassVar[bool] = False
     has_name: ClassVar[bool] = False
+    has_parts: ClassVar[bool] = False
     readings: ClassVar[Mapping[str, Reading]] = MappingProxyType({})
     facts: ClassVar[Mapping[str, Callable[[Device], Facts]]] = MappingProxyType({})
 
@@ -120,6 +122,10 @@ class Kind(ABC):
         path  the rule's `path` for this device; empty where it has none
         """
         return ""
+
+    def links(self, device: Device, attach: Attach) -> tuple[str, ...]:
+        """Links to it inside that no rule has to ask for."""
+        return ()
 
     def target_fault(self, device: Device, attach: Attach, target: str) -> str:
         """Why it cannot be there; empty where it can."""

@@ -61,7 +61,7 @@ class Nic(Kind):
         if device.subsystem != "net":
             return f"`as: nic` is for network interfaces, and it is of subsystem '{quoted(device.subsystem)}'"
         if not device.slot:
-            return "the kernel keeps such an interface on the host: loopback, bridges, bonds, wireless"
+            return device.stays or "the kernel keeps it in the network namespace in which it was made"
         return ""
 
     def target(self, device: Device, attach: Attach, path: str) -> str:

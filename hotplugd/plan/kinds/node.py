@@ -22,6 +22,7 @@ from hotplugd.model.values import Device, Entry, Inside, Instance
 from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, Claim, Facts, Kind, Reading, Want
 from hotplugd.plan.kinds.reading import NUMBER, by_path
 from hotplugd.rules.ruleset import Attach
+from hotplugd.rules.subsystems import NODELESS
 
 NO_NODE: Final = "no device node"
 """What is at the target where it is something else than a device's node."""
@@ -96,18 +97,26 @@ class NodeKind(Kind):
     def fault(self, device: Device) -> str:
         """Nothing goes in without a node that has a number."""
         if device.devnum is None or not device.slot:
-            return "it has no device node; only network interfaces, GPUs and PCI devices go in without"
+            instead = NODELESS.get(device.subsystem)
+            return ("it has no device node; only network interfaces, GPUs and PCI devices go in without") + (
+                f": {instead}" if instead else ""
+            )
         return ""
 
     def target(self, device: Device, attach: Attach, path: str) -> str:
-        """The path that the rule says, or the host's own."""
-        return path or device.node
+        """The path that the rule says, or the host's own without dots: the server never removes a node whose
+        path has one.
+        """
+        return path or device.node.replace(".", "_")
+
+    def links(self, device: Device, attach: Attach) -> tuple[str, ...]:
+        """The host's own path where the node could not have it: /dev/spidev0.0 leads to /dev/spidev0_0."""
+        return (device.node,) if attach.path is None and "." in device.node else ()
 
     def target_fault(self, device: Device, attach: Attach, target: str) -> str:
         """The server keeps to some characters, and every container has nodes of its own."""
         if "." in target:
-            advice = "give another" if attach.path is not None else "give one with `path`"
-            return f"path '{quoted(target)}' has a dot, and the server never removes such nodes; {advice}"
+            return f"path '{quoted(target)}' has a dot, and the server never removes such nodes; give another"
         if not _PATH.fullmatch(target):
             return f"path '{quoted(target)}' is not below /dev in letters, digits and _ : + @ , = -"
         if is_reserved_path(target):

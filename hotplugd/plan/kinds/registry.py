@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hotplugd.model.values import Device, Entry, Instance
-from hotplugd.plan.kinds.gpu import Gpu
+from hotplugd.plan.kinds.gpu import Gpu, GpuNode
 from hotplugd.plan.kinds.kind import Facts, Kind, Reading
 from hotplugd.plan.kinds.nic import Nic
 from hotplugd.plan.kinds.node import NodeKind
@@ -13,16 +13,17 @@ from hotplugd.plan.kinds.pci import Pci
 from hotplugd.plan.kinds.usb import Usb
 
 # A device goes in as the first that takes it.
-KINDS: tuple[Kind, ...] = (Usb(), Nic(), Gpu(), Pci(), NodeKind())
+KINDS: tuple[Kind, ...] = (Usb(), Nic(), Gpu(), GpuNode(), Pci(), NodeKind())
 
 
-def kind_for(device: Device, name: str | None) -> Kind:
+def kind_for(device: Device, name: str | None, *, parted: bool = False) -> Kind:
     """The kind that a device goes in as.
 
-    name  what the rule says; None where it does not
+    name    what the rule says; None where it does not
+    parted  whether rules tell apart what goes in as a whole: then each goes in by itself
     """
     if name is None:
-        return next(kind for kind in KINDS if kind.takes(device))
+        return next(kind for kind in KINDS if kind.takes(device) and not (parted and kind.has_parts))
     return next(kind for kind in KINDS if kind.name == name and kind.serves(device))
 
 

@@ -214,6 +214,91 @@ class TestFate:
         assert other["problems"] == []
 
 
+class TestDrivers:
+    """Interfaces of the device that drivers of the host have."""
+
+    def warnings(
+        self, usb: Usb, apart: Daemon, driver: str, module: str, attach: str = "{to: c1}"
+    ) -> list[str]:
+        receiver = usb.plug(Phone("0bda", "2838", serial="SDR"), "4")
+        usb.bind(receiver, 0, driver, module)
+        apart.write_rules(rules(f"{{name: radio, match: {{serial: SDR}}, attach: {attach}}}"))
+        found: list[str] = explained(apart, receiver.node)["warnings"]
+        return found
+
+    def test_one_that_can_be_kept_off_is_named_with_its_module(self, usb: Usb, apart: Daemon) -> None:
+        (told,) = self.warnings(usb, apart, "dvb_usb_rtl28xxu", "dvb_usb_rtl28xxu")
+        assert told == (
+            f"its interface {usb.bus}-4:1.0 is the host's driver's, dvb_usb_rtl28xxu: a program inside that "
+            f"asks for that by libusb is told that it is busy, unless it detaches the driver itself; to keep "
+            f"the driver off, write `blacklist dvb_usb_rtl28xxu` into /etc/modprobe.d/hotplugd.conf, run "
+            f"`modprobe -r dvb_usb_rtl28xxu`, and plug the device in again"
+        )
+
+    @pytest.mark.parametrize(
+        ("driver", "module", "way"),
+        [
+            ("usbhid", "usbhid", "`options usbhid quirks=0x0bda:0x2838:0x0004`"),
+            ("usb-storage", "usb_storage", "`options usb-storage quirks=0bda:2838:i`"),
+            ("uas", "uas", "`options usb-storage quirks=0bda:2838:i`"),
+            (
+                "cdc_acm",
+                "cdc_acm",
+                'a udev rule: ACTION=="bind", SUBSYSTEM=="usb", DRIVER=="cdc_acm", ATTRS{idVendor}=="0bda"',
+            ),
+            ("ftdi_sio", "", "/sys/bus/usb/drivers/ftdi_sio/unbind"),
+        ],
+    )
+    def test_one_that_the_host_needs_is_kept_off_the_model_alone(
+        self, usb: Usb, apart: Daemon, driver: str, module: str, way: str
+    ) -> None:
+        (told,) = self.warnings(usb, apart, driver, module)
+        assert way in told
+
+    def test_one_is_wanted_where_what_it_makes_goes_in(self, usb: Usb, apart: Daemon) -> None:
+        cable = usb.plug_serial(Phone("0403", "6001", serial="FT"), "4", "ttyUSB97")
+        usb.bind(cable, 0, "ftdi_sio", "ftdi_sio")
+        apart.write_rules(rules("{name: a, match: {serial: FT}, attach: {to: c1}}"))
+        assert len(explained(apart, cable.node)["warnings"]) == 1
+        apart.write_rules(rules("{name: a, match: {serial: FT}, attach: {to: c1, with: tty}}"))
+        assert explained(apart, cable.node)["warnings"] == []
+
+    def test_that_of_a_serial_cable_is_named_and_not_what_serves_all_cables(
+        self, usb: Usb, apart: Daemon
+    ) -> None:
+        cable = usb.plug_serial(Phone("0403", "6001", serial="FT"), "4", "ttyUSB97")
+        interface = usb.bind(cable, 0, "ftdi_sio", "usbserial")
+        port = Path(f"{usb.root}{interface}/ttyUSB97")
+        (usb.root / "ftdi_sio").mkdir()
+        (usb.root / "ftdi_sio/module").symlink_to("/sys/module/ftdi_sio")
+        (port / "driver").unlink(missing_ok=True)
+        (port / "driver").symlink_to(usb.root / "ftdi_sio")
+        apart.write_rules(rules("{name: a, match: {serial: FT}, attach: {to: c1}}"))
+        (told,) = explained(apart, cable.node)["warnings"]
+        assert "write `blacklist ftdi_sio` into" in told
+
+    @pytest.mark.parametrize(("driver", "attach"), [("usbfs", "{to: c1}"), ("hub", "{to: c1}")])
+    def test_some_are_in_nobody_s_way(self, usb: Usb, apart: Daemon, driver: str, attach: str) -> None:
+        assert self.warnings(usb, apart, driver, driver, attach) == []
+
+
+class TestWithoutNode:
+    def test_a_device_without_a_node_is_known(self, usb: Usb, apart: Daemon) -> None:
+        adapter = usb.plug_radio(Phone("0a12", "0001", serial="BT"), "4", "hci97")
+        syspath = f"{adapter.syspath}/{adapter.port}:1.0/hci97"
+        apart.write_rules(rules("{name: other, match: {serial: none}, ignore: true}"))
+        for name in ("hci97", syspath):
+            document = explained(apart, name)
+            assert (document["syspath"], document["subsystem"]) == (syspath, "bluetooth")
+            (told,) = document["warnings"]
+            assert told.startswith("no rule can put it anywhere: it has no device node; ")
+            assert "takes the adapter's USB device, once btusb is off it" in told
+        apart.write_rules(rules("{name: radio, match: {subsystem: bluetooth}, attach: {to: c1}}"))
+        document = explained(apart, "hci97")
+        assert document["rule"] == "radio"
+        assert "it has no device node" in document["problems"][0]["message"]
+
+
 class TestHolders:
     def test_who_has_the_node_open_is_named(
         self, container: Container, console: Console, configure: Configure

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.host import netif, rtnetlink
+from hotplugd.host import netif, netns, rtnetlink
+from hotplugd.host.ethtool import Ethtool
 from tests.support.lab.kernel import Veth
 from tests.support.lab.wait import eventually
 
@@ -139,7 +140,7 @@ def test_the_port_of_a_bridge_is_in_use(plugged: Veth) -> None:
     try:
         ip("link", "set", plugged.name, "master", bridge)
         assert used(plugged) == f"it is part of {bridge}"
-        assert not netif.can_move(f"/sys/devices/virtual/net/{bridge}")
+        assert "was made (bridge)" in netns.why_it_stays(f"/sys/devices/virtual/net/{bridge}")
         ip("link", "set", plugged.name, "nomaster")
         assert used(plugged) == ""
     finally:
@@ -174,8 +175,34 @@ def test_one_that_is_gone_is_not_in_use() -> None:
 
 def test_a_virtual_one_has_no_permanent_address_and_the_loopback_stays(plugged: Veth) -> None:
     assert netif.permanent_address(plugged.name) == ""
-    assert netif.can_move(plugged.syspath)
-    assert not netif.can_move("/sys/devices/virtual/net/lo")
+    assert not netns.why_it_stays(plugged.syspath)
+    assert "was made (loopback)" in netns.why_it_stays("/sys/devices/virtual/net/lo")
+
+
+def test_the_kernel_says_which_interfaces_stay(plugged: Veth) -> None:
+    """By a feature for ethtool up to Linux 6.11, by rtnetlink from 6.15 on."""
+
+    def stays(name: str) -> bool:
+        with Ethtool(name) as interface:
+            said = interface.feature("netns-local")
+        return said or rtnetlink.stays(int(Path("/sys/class/net", name, "ifindex").read_text()))
+
+    bridge = f"{plugged.name}br"
+    ip("link", "add", bridge, "type", "bridge")
+    try:
+        assert [stays(each) for each in ("lo", bridge, plugged.name)] == [True, True, False]
+    finally:
+        ip("link", "del", bridge)
+    with pytest.raises(OSError, match="No such device"):
+        rtnetlink.stays(1 << 30)
+
+
+def test_a_feature_that_the_kernel_does_not_know_is_none(plugged: Veth) -> None:
+    with Ethtool(plugged.name) as interface:
+        assert interface.feature("highdma") is True
+        assert interface.feature("no-such-feature") is None
+    with Ethtool("hpgone0") as interface:
+        assert interface.feature("highdma") is None
 
 
 def test_hardware_has_a_permanent_address() -> None:

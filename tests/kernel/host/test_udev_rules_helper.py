@@ -22,7 +22,7 @@ from tests.support.devices import rule, ruleset
 from tests.support.lab.daemon import command
 
 NAME = "68-hotplugd-leave.rules"
-GOOD = ignore_rules(ruleset(rule("{id: '18d1:4ee7'}", "{to: box}")), usb=True)
+GOOD = ignore_rules(ruleset(rule("{id: '18d1:4ee7'}", "{to: box, with: net}")), usb=True)
 END = 'GOTO="hotplugd_leave_end"'
 # What somebody who broke into the daemon would like udevd to do.
 BAD = [
@@ -49,6 +49,12 @@ BAD = [
     f'ENV{{UDISKS_IGNORE}}="0", {END}',
     f'ENV{{UDISKS_IGNORE}}+="1", {END}',
     f'ENV{{UDISKS_IGNORE}}="1", SUBSYSTEM=="usb", {END}',
+    f'ENV{{ID_NET_MANAGED_BY}}="1", {END}',
+    f'ENV{{NM_UNMANAGED}}="hotplugd", {END}',
+    f'ENV{{HOTPLUGD_WITH_x}}="1", {END}',
+    'IMPORT{parent}="*"',
+    'IMPORT{db}="HOTPLUGD_WITH_*"',
+    'IMPORT{program}="HOTPLUGD_WITH_*"',
     'ENV{UDISKS_IGNORE}="1"',
     'GOTO="elsewhere"',
     'LABEL="elsewhere"',
@@ -150,6 +156,12 @@ def test_all_that_our_rules_become_is_fit(project: Path, usb: bool) -> None:
         udev_rules_helper.see(ignore_rules(load([path]).rules, ["/sys/devices/pci0000:00/x/net/a"], usb=usb))
 
 
+_TELL = (
+    r'ENV\{(ID_MM_(DEVICE|PORT)_IGNORE|UDISKS_IGNORE|NM_UNMANAGED|MTP_NO_PROBE|HOTPLUGD_WITH_[0-9a-f]{16})\}="1"'
+    r'|ENV\{ID_NET_MANAGED_BY\}="hotplugd"'
+)
+
+
 def test_whatever_is_taken_does_nothing_but_leave_alone() -> None:
     # As udev reads a line: keys, operators, values in quotes (udev(7)).
     token = re.compile(r'\s*,?\s*([A-Z]+)(?:\{([^}]*)\})?\s*(==|!=|\+=|-=|:=|=)\s*"([^"]*)"')
@@ -169,9 +181,10 @@ def test_whatever_is_taken_does_nothing_but_leave_alone() -> None:
                 continue
             for key, name, operator, value in token.findall(line):
                 does = operator not in ("==", "!=")
-                assert not does or key in ("GOTO", "LABEL") or (key, value) == ("ENV", "1")
-                assert not does or key != "ENV" or name in udev_rules_helper._PROPERTIES.split("|")
-                assert key not in ("RUN", "PROGRAM", "IMPORT", "TEST", "RESULT")
+                said = f'{key}{{{name}}}="{value}"'
+                assert not does or key in ("GOTO", "LABEL", "IMPORT") or re.fullmatch(_TELL, said)
+                assert key != "IMPORT" or said == 'IMPORT{parent}="HOTPLUGD_WITH_*"'
+                assert key not in ("RUN", "PROGRAM", "TEST", "RESULT")
     assert taken > 100
 
 

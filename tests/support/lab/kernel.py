@@ -187,3 +187,39 @@ class Zram(_Thing):
                 return False
             raise
         return True
+
+
+class Loop(_Thing):
+    """A disk of a file, which can have one partition: the kernel gives it a number when it is plugged."""
+
+    SECTORS = 2049
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "disk"
+        self.name = ""
+
+    @property
+    def syspath(self) -> str:
+        return f"/sys/devices/virtual/block/{self.name}"
+
+    @property
+    def partition(self) -> str:
+        """The syspath of its partition."""
+        return f"{self.syspath}/{self.name}p1"
+
+    def plug(self) -> None:
+        """The kernel has it, and has sent its uevents, when this returns."""
+        self._file.write_bytes(bytes(self.SECTORS * 512))
+        words = ["losetup", "--find", "--partscan", "--show", str(self._file)]
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
+        self.name = Path(done.stdout.strip()).name
+
+    def divide(self) -> None:
+        """Give it its partition. The kernel has that, and has sent its uevents, when this returns."""
+        subprocess.run(["addpart", f"/dev/{self.name}", "1", "64", "1024"], check=True)
+
+    def close(self) -> None:
+        """Unplug it."""
+        if self.name:
+            subprocess.run(["losetup", "--detach", f"/dev/{self.name}"], check=True)
+            self.name = ""

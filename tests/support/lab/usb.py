@@ -175,6 +175,26 @@ class Usb:
         Path(f"{self.root}{plugged.syspath}/port").symlink_to(f"{self.root}{folder}")
         self.change(plugged)
 
+    def bind(self, plugged: Plugged, interface: int, driver: str, module: str = "") -> str:
+        """The host's driver has an interface; one without module is built into the kernel.
+
+        Returns the interface's syspath.
+        """
+        syspath = f"{plugged.syspath}/{plugged.port}:1.{interface}"
+        folder = self.root / "sys/bus/usb/drivers" / driver
+        folder.mkdir(parents=True, exist_ok=True)
+        if module:
+            (folder / "module").symlink_to(f"/sys/module/{module}")
+        Path(f"{self.root}{syspath}/driver").symlink_to(f"{self.root}/sys/bus/usb/drivers/{driver}")
+        return syspath
+
+    def plug_radio(self, phone: Phone, port: str, name: str) -> Plugged:
+        """Plug a Bluetooth adapter in: the same, with a device called `name` that has no node."""
+        plugged = self.plug(phone, port)
+        interface = f"{plugged.syspath}/{plugged.port}:1.0"
+        self._ask("add", "bluetooth", name, interface, {}, {"DEVTYPE": "host"})
+        return plugged
+
     def plug_serial(self, phone: Phone, port: str, tty: str) -> Plugged:
         """Plug a USB serial adapter in: the same, with a tty (such as `ttyUSB90`) on its first interface."""
         plugged = self.plug(phone, port)

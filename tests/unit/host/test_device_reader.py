@@ -10,6 +10,8 @@ from hotplugd.host import sysfs
 from hotplugd.host.device_reader import Reader, name_of
 from hotplugd.host.properties import kernel_lines, path_below, record, record_name
 from hotplugd.model.values import Device, Devnum
+from hotplugd.plan.desired import wants
+from tests.support.devices import rule, ruleset
 from tests.support.sysfs_tree import Tree
 
 USB = "usb1/1-4"
@@ -244,3 +246,20 @@ def test_a_record_of_a_device_that_is_gone_is_not_its_successors(tree: Tree) -> 
 def test_what_is_no_device_has_no_lines(tmp_path: Path) -> None:
     assert kernel_lines(str(tmp_path)) is None
     assert kernel_lines(f"{tmp_path}/\0") is None
+
+
+def test_one_rule_takes_the_buses_of_a_board(tree: Tree) -> None:
+    """As a Raspberry Pi has them: nodes of SPI, I2C and GPIO, below devices that have none."""
+    soc = "platform/soc"
+    syspaths = [
+        tree.add(f"{soc}/spi0/spidev/spidev0.0", "spidev", "DEVNAME=spidev0.0\n", "153:0", record="I:1\n"),
+        tree.add(f"{soc}/i2c-1/i2c-dev/i2c-1", "i2c-dev", "DEVNAME=i2c-1\n", "89:1", record="I:2\n"),
+        tree.add(f"{soc}/gpiochip0", "gpio", "DEVNAME=gpiochip0\n", "254:0", record="I:3\n"),
+    ]
+    board = ruleset(rule("{subsystem: [spidev, i2c-dev, gpio]}", "{to: box, gid: 997}"))
+    found = [want for each in syspaths for want in wants(board, read(tree, each)).wants]
+    assert [(want.target, *want.links) for want in found] == [
+        ("/dev/spidev0_0", "/dev/spidev0.0"),
+        ("/dev/i2c-1",),
+        ("/dev/gpiochip0",),
+    ]

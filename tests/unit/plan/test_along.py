@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from hotplugd.plan.along import takes_nothing
-from tests.support.devices import console, phone, rule, ruleset
+from hotplugd.plan.along import goes_in_whole, takes_nothing
+from hotplugd.plan.desired import wants
+from tests.support.devices import console, gpu, phone, rule, ruleset
 
 CABLE = console(1)
 PHONE = phone(1)
@@ -35,3 +36,15 @@ def test_what_hangs_from_the_device_goes_along() -> None:
 
 def test_rules_without_it_or_for_others_say_nothing() -> None:
     assert told("{to: box}") == told(None) == told("{to: box, with: tty}", match="{serial: X}") == []
+
+
+def test_a_node_of_a_gpu_that_goes_in_as_a_whole_goes_with_it() -> None:
+    card, render = gpu()
+    rules = ruleset(rule("{subsystem: drm, kernel: 'renderD*'}", "{to: box, as: gpu}"))
+    others = [wants(rules, each) for each in (card, render)]
+    assert goes_in_whole(card, others) == [
+        "it goes into box all the same, with /dev/dri/renderD128: rule 'r' puts the whole GPU in (`as: gpu`)"
+    ]
+    assert goes_in_whole(gpu(2)[0], others) == []
+    parted = ruleset(rule("{subsystem: drm, kernel: 'renderD*'}", "{to: box}"))
+    assert goes_in_whole(card, [wants(parted, each) for each in (card, render)]) == []

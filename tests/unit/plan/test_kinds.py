@@ -172,7 +172,7 @@ def test_what_cannot_go_there_is_said(device: Device, instance: Instance, attach
 UNFIT: dict[str, tuple[Device, str, str]] = {
     "no node": (replace(pci(), subsystem="usb"), "", "it has no device node"),
     "no interface": (console(), "as: nic", "`as: nic` is for network interfaces"),
-    "an interface that stays": (replace(NIC, slot=""), "", "loopback, bridges, bonds, wireless"),
+    "an interface that stays": (replace(NIC, slot=""), "", "in the network namespace in which it was made"),
     "no GPU": (console(), "as: gpu", "it is none"),
     "a GPU's path": (CARD, "path: /dev/dri/card7", "has no `path` inside"),
     "a tty's name": (console(), "name: eth0", "`name` is for network interfaces"),
@@ -213,6 +213,12 @@ class TestSharing:
     def test_what_can_be_shared_goes_to_all(self, device: Device, more: str) -> None:
         found = wants(ruleset(rule("{subsystem: '*'}", "{to: [box, other]" + more + "}")), device)
         assert [str(want.instance) for want in found.wants] == ["box", "other"]
+
+
+AS_ONE = (
+    "it goes into box with /dev/dri/card1, as one GPU with one owner and mode, which rule 'card' says; take "
+    "`as: gpu` out of both rules, and each node goes in as its rule says"
+)
 
 
 class TestGpu:
@@ -290,9 +296,98 @@ class TestGpu:
         other = replace(bare, syspath=bare.syspath.replace("01:00.0", "02:00.0"))
         assert len(plan_instance(BOX, instance, [], None, [other], set()).changes) == 1
 
+    def test_of_rules_with_two_modes_the_second_is_a_problem(self) -> None:
+        both = ruleset(
+            rule("{subsystem: drm, kernel: 'card*'}", "{to: box, as: gpu, mode: '0660'}", name="card"),
+            rule("{subsystem: drm}", "{to: box, as: gpu, mode: '0666'}", name="render"),
+        )
+        found = [want for device in (CARD, RENDER) for want in wants(both, device).wants]
+        made = plan_instance(BOX, box(), found, None)
+        assert [each.entry.config["mode"] for each in made.changes] == ["0660"]
+        assert [(each.device, each.rule, each.message) for each in made.problems] == [
+            (
+                "/dev/dri/renderD128",
+                "render",
+                AS_ONE,
+            )
+        ]
+        nodes = {CARD.node: Node(CARD.devnum, 0o660), RENDER.node: Node(RENDER.devnum, 0o660)}
+        there = plan_instance(BOX, box([made.changes[0].entry]), found, Inside(nodes=nodes))
+        assert there.problems == made.problems
+        assert [each.verified for each in there.attachments] == [True, True]
+
     def test_two_of_them_are_two_entries(self) -> None:
         found = plan(box(), *gpu(1), *gpu(2))
         assert [body(each.entry)["pci"] for each in found.changes] == ["0000:01:00.0", "0000:02:00.0"]
+
+
+class TestPartsOfAGpu:
+    """Where rules tell its nodes apart each goes in as its rule says."""
+
+    def of(self, *rules: str) -> dict[str, Mapping[str, str]]:
+        both = ruleset(*rules)
+        found = [want for device in (CARD, RENDER) for want in wants(both, device).wants]
+        made = plan_instance(BOX, box(), found, None)
+        assert not made.problems
+        return {each.device: body(each.entry) for each in made.changes}
+
+    def test_each_has_the_owner_and_the_mode_of_its_rule(self) -> None:
+        found = self.of(
+            rule("{subsystem: drm, kernel: 'card*'}", "{to: box, gid: 44, mode: '0660'}", name="card"),
+            rule("{subsystem: drm, kernel: 'renderD*'}", "{to: box, gid: 105, mode: '0666'}", name="render"),
+        )
+        said = {node: (each["type"], each["path"], each["gid"], each["mode"]) for node, each in found.items()}
+        assert said == {
+            "/dev/dri/card1": ("unix-char", "/dev/dri/card1", "44", "0660"),
+            "/dev/dri/renderD128": ("unix-char", "/dev/dri/renderD128", "105", "0666"),
+        }
+
+    @pytest.mark.parametrize(
+        "match",
+        [
+            "{subsystem: drm, kernel: 'renderD*'}",
+            "{subsystem: drm, not: {kernel: 'card*'}}",
+            "{any: [{subsystem: drm, kernel: 'renderD*'}, {subsystem: tty}]}",
+        ],
+    )
+    def test_a_rule_for_the_render_node_alone_leaves_the_card_on_the_host(self, match: str) -> None:
+        assert list(self.of(rule(match, "{to: box}"))) == ["/dev/dri/renderD128"]
+
+    def test_a_card_that_a_rule_ignores_stays_on_the_host(self) -> None:
+        found = self.of(
+            rule("{subsystem: drm, kernel: 'card*'}", None, name="card"),
+            rule("{subsystem: drm}", "{to: box}"),
+        )
+        assert list(found) == ["/dev/dri/renderD128"]
+
+    @pytest.mark.parametrize(
+        "match",
+        [
+            "{subsystem: drm}",
+            "{subsystem: drm, path: 'pci-*'}",
+            "{subsystem: drm, property: {ID_PATH: 'pci-*'}}",
+            "{subsystem: drm, parent: {subsystem: pci, kernel: '0000:01:*', attr: {vendor: '0x8086'}}}",
+        ],
+    )
+    def test_what_is_the_same_for_all_nodes_tells_none_apart(self, match: str) -> None:
+        others = rule("{subsystem: tty, kernel: ttyUSB0}", "{to: box}", name="tty")
+        assert not ruleset(rule(match, "{to: box}"), others).parts_gpus
+
+    def test_as_gpu_says_that_the_whole_goes_in(self) -> None:
+        (entry,) = self.of(rule("{subsystem: drm, kernel: card1}", "{to: box, as: gpu}")).values()
+        assert entry["type"] == "gpu"
+
+    def test_several_containers_may_have_one(self) -> None:
+        found = wants(
+            ruleset(rule("{subsystem: drm, kernel: 'renderD*'}", "{to: [box, other]}")), RENDER
+        ).wants
+        assert [str(want.instance) for want in found] == ["box", "other"]
+        assert all(want.kind.shared for want in found)
+
+    def test_none_goes_into_a_machine(self) -> None:
+        found = wants(ruleset(rule("{subsystem: drm, kernel: 'renderD*'}", "{to: box}")), RENDER).wants
+        made = plan_instance(BOX, machine(), found, None)
+        assert "write `as: gpu`" in made.problems[0].message
 
 
 class TestInterfaces:

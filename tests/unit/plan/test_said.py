@@ -46,9 +46,9 @@ SAID: list[tuple[Device, str, str]] = [
     (replace(ONE, slot=""), "mode: '0660'", NO_NODE),
     (ONE, "as: nic", "`as: nic` is for network interfaces, and it is of subsystem 'tty'"),
     (
-        replace(NIC, slot=""),
+        replace(NIC, slot="", stays="it is wireless, and there is no iw"),
         "project: default",
-        "the kernel keeps such an interface on the host: loopback, bridges, bonds, wireless",
+        "it is wireless, and there is no iw",
     ),
     (ONE, "as: gpu", f"`as: gpu` {NO_PCI}"),
     (ONE, "as: pci", f"`as: pci` {NO_PCI}"),
@@ -68,11 +68,6 @@ SAID: list[tuple[Device, str, str]] = [
         console(1, "a.b"),
         "path: '/dev/{serial}'",
         "path '/dev/a.b' has a dot, and the server never removes such nodes; give another",
-    ),
-    (
-        replace(ONE, node="/dev/a.b"),
-        "mode: '0660'",
-        "path '/dev/a.b' has a dot, and the server never removes such nodes; give one with `path`",
     ),
     (console(1, "a\n"), "path: '/dev/{serial}'", f"path '/dev/a\\x0a' {NO_PATH}"),
     (console(1, "null"), "path: '/dev/{serial}'", f"path '/dev/null' {RESERVED}"),
@@ -251,10 +246,19 @@ def test_a_device_without_a_node_stands_for_what_is_below_it_alone() -> None:
     assert [each.kind.name for each in wants(rules, node).wants] == ["node"]
     below = replace(interface(above=bare), slot="")
     rules = ruleset(rule("{subsystem: pci}", "{to: box, with: net}"))
-    assert "the kernel keeps such an interface" in wants(rules, below).problems[0].message
+    assert "the kernel keeps it in the network" in wants(rules, below).problems[0].message
 
 
 def test_an_interfaces_identity_is_its_permanent_address() -> None:
     assert identity(NIC) == "mac:00:e0:4c:00:00:01"
     assert identity(replace(NIC, attrs={"address": "A\x1b"})) == "mac:a\\x1b/enp1s0"
+    zeros = {"address": "00:00:00:00:00:00"}
+    functions = [
+        replace(interface(number), attrs=zeros, properties={"ID_PATH": f"pci-0000:03:10.{number}"})
+        for number in (1, 2)
+    ]
+    assert [identity(each) for each in functions] == [
+        "path:pci-0000:03:10.1/enp1s0",
+        "path:pci-0000:03:10.2/enp2s0",
+    ]
     assert identity(replace(disk(), properties={"ID_PATH": "a\x1b"})) == "path:a\\x1b"

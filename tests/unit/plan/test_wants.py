@@ -140,7 +140,6 @@ HELD = {
     "a reserved name": ("path: '/dev/{serial}'", console(1, "null"), "belongs to every container"),
     "below a reserved folder": ("path: '/dev/{serial}'", console(1, "pts/3"), "belongs to every container"),
     "the server's own folder": ("path: '/dev/{serial}'", console(1, "lxd"), "belongs to every container"),
-    "the host's node has a dot": ("mode: '0660'", replace(console(1), node="/dev/a.b"), "give one with"),
     "the host's node is reserved": ("mode: '0660'", replace(console(1), node="/dev/tty"), "every container"),
     "a node elsewhere": ("mode: '0660'", replace(console(1), node="/run/x"), "is not below /dev"),
     "no node": ("mode: '0660'", devices.CABLE, "it has no device node"),
@@ -294,3 +293,14 @@ def test_what_no_rule_takes_goes_nowhere_and_is_no_problem() -> None:
 def test_projects_are_kept_apart() -> None:
     found = wants(ruleset(rule("{subsystem: '*'}", "{to: box, project: lab}")), console(1))
     assert [want.instance for want in found.wants] == [InstanceName("lab", "box")]
+
+
+def test_a_node_whose_path_on_the_host_has_a_dot_is_where_it_can_be_with_a_link() -> None:
+    """The server never removes a node with a dot in its path; programs look for it there."""
+    device = replace(console(1), kernel="spidev0.0", node="/dev/spidev0.0")
+    (want,) = wants(all_with("mode: '0660'"), device).wants
+    assert (want.target, want.links) == ("/dev/spidev0_0", ("/dev/spidev0.0",))
+    (want,) = wants(all_with("link: [/dev/spidev0.0, /dev/display]"), device).wants
+    assert (want.target, want.links) == ("/dev/spidev0_0", ("/dev/spidev0.0", "/dev/display"))
+    (want,) = wants(all_with("path: /dev/display"), device).wants
+    assert (want.target, want.links) == ("/dev/display", ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -266,7 +267,9 @@ async def test_a_link_passes_from_one_device_to_the_next() -> None:
 @in_virtual_time
 async def test_links_of_a_gpu_go_with_it() -> None:
     card, render = gpu()
-    bench = Bench(rules=ruleset(rule("{subsystem: drm, kernel: card1}", "{to: box, link: /dev/gpu}")))
+    bench = Bench(
+        rules=ruleset(rule("{subsystem: drm, kernel: card1}", "{to: box, as: gpu, link: /dev/gpu}"))
+    )
     for each in (card, render):
         bench.inside[BOX][each.node] = Node(each.devnum, 0o660)
     await bench.start(card)
@@ -276,6 +279,20 @@ async def test_links_of_a_gpu_go_with_it() -> None:
     await at(20)
     assert "/dev/gpu" not in bench.inside[BOX]
     assert bench.kept.links == {}
+
+
+@in_virtual_time
+async def test_a_node_with_a_dot_in_its_path_is_reached_by_a_link_that_goes_with_it() -> None:
+    device = replace(ONE, subsystem="spidev", kernel="spidev0.0", node="/dev/spidev0.0")
+    bench = Bench(rules=ruleset(rule("{subsystem: spidev}", "{to: box}")))
+    await bench.start(device)
+    await at(10)
+    assert target(bench, "/dev/spidev0.0") == "/dev/spidev0_0"
+    (made,) = bench.instances[BOX].entries.values()
+    assert made.config["path"] == "/dev/spidev0_0"
+    bench.reconciler.no_device(device.syspath)
+    await at(20)
+    assert bench.inside[BOX] == {}
 
 
 class TestOfVersionOne:

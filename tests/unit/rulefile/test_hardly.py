@@ -110,6 +110,40 @@ MEANT = [
 ]
 
 
+NODELESS = [
+    ("{subsystem: bluetooth}", "bluetooth have no node", "once btusb is off it"),
+    ("{subsystem: [hid, leds]}", "hid have no node", "`hidraw` or `input`"),
+    ("{subsystem: i2c, kernel: '1-0050'}", "i2c have no node", "`i2c-dev`"),
+]
+
+
+@pytest.mark.parametrize(("match", "said", "instead"), NODELESS)
+def test_subsystems_without_nodes_are_warned_of(match: str, said: str, instead: str) -> None:
+    ((message, hint),) = doubts(match, "{to: a}")
+    assert message == f"attaches nothing: devices of subsystem {said}"
+    assert instead in hint
+
+
+@pytest.mark.parametrize(
+    ("match", "attach"),
+    [
+        ("{subsystem: usb-serial}", "{to: a, with: tty}"),
+        ("{subsystem: [bluetooth, tty]}", "{to: a}"),
+        ("{subsystem: 'blue*'}", "{to: a}"),
+    ],
+)
+def test_what_may_have_a_node_is_not_warned_of(match: str, attach: str) -> None:
+    assert doubts(match, attach) == []
+
+
+@pytest.mark.parametrize("item", ["bluetooth", "[tty, bluetooth]", "[{match: {subsystem: bluetooth}}]"])
+def test_what_has_no_node_cannot_go_along(item: str) -> None:
+    loaded = parse("rules:\n" + rule("{serial: A}", f"{{to: a, with: {item}}}"), "x.yaml")
+    (error,) = loaded.errors
+    assert error.message == "nothing of subsystem bluetooth can go along: its devices have no node"
+    assert "host's network namespace alone" in (error.hint or "")
+
+
 @pytest.mark.parametrize(("match", "attach", "said"), WHERE)
 def test_where_devices_go_is_warned_of_where_hardly_anybody_means_it(
     match: str, attach: str, said: str

@@ -174,7 +174,8 @@ def test_bus_numbers_are_fine_with_one_controller() -> None:
     ["{path: 'pci-0000:00:14.0-usb-0:2'}", "{serial: A}", "{port: '*-4.2'}",
      "{subsystem: tty, kernel: ttyUSB0}",
      "{property: {DEVNAME: /dev/ttyUSB0}}", "{attr: {devpath: '4.2'}}",
-     "{subsystem: hid, kernel: '0003:046D:*'}", "{subsystem: pci, kernel: '0000:00:14.0'}"],
+     "{subsystem: hidraw, parent: {subsystem: hid, kernel: '0003:046D:*'}}",
+     "{subsystem: pci, kernel: '0000:00:14.0'}"],
 )  # fmt: skip
 def test_matches_without_a_bus_number_are_not_warned_of(match: str) -> None:
     assert doubts(match) == []

@@ -331,6 +331,7 @@ def test_mac_is_the_permanent_address() -> None:
     assert mac("net", permanent_address="00:E0", address="aa:bb") == ("00:e0",)
     assert mac("net", address="AA:bb") == ("aa:bb",)
     assert mac("net", permanent_address="", address="aa:bb") == ("aa:bb",)
+    assert mac("net", address="00:00:00:00:00:00") == mac("net", address="00:00:00:00") == ()
     assert mac("net") == mac("block", permanent_address="00:e0", address="aa:bb") == ()
 
 

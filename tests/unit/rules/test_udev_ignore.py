@@ -20,9 +20,10 @@ def lines(*written: str, usb: bool = True, kept: tuple[str, ...] = ()) -> list[s
     assert text.endswith('LABEL="hotplugd_leave_end"\n')
     told = (
         'ENV{ID_MM_DEVICE_IGNORE}="1", ENV{ID_MM_PORT_IGNORE}="1", ENV{UDISKS_IGNORE}="1", '
-        'ENV{NM_UNMANAGED}="1", ENV{MTP_NO_PROBE}="1", GOTO="hotplugd_leave_end"'
+        'ENV{NM_UNMANAGED}="1", ENV{MTP_NO_PROBE}="1", ENV{ID_NET_MANAGED_BY}="hotplugd", '
+        'GOTO="hotplugd_leave_end"'
     )
-    frame = ("#", "ACTION", "LABEL")
+    frame = ("#", "ACTION", 'LABEL="hotplugd_leave_end"', 'SUBSYSTEM=="net", ATTR{type}=="280"')
     each = [line for line in text.splitlines() if line and not line.startswith(frame)][1:]
     return [line.replace(told, "TOLD").replace('GOTO="hotplugd_leave_end"', "SKIP") for line in each]
 
@@ -170,6 +171,43 @@ def test_devices_in_use_are_skipped_first() -> None:
         'DEVPATH=="/devices/pci0000:00/net/eth0", SKIP',
         'SUBSYSTEM=="net", TOLD',
     ]
+
+
+ALONG = rule("{serial: A}", "{to: box, with: [net, partition, {match: {subsystem: tty, kernel: 'ttyU*'}}]}")
+
+
+def test_what_goes_along_is_told_by_a_property_that_it_has_from_above() -> None:
+    importing, own, device, net, partition, tty = lines(ALONG, usb=False)
+    assert importing == 'IMPORT{parent}="HOTPLUGD_WITH_*"'
+    assert own == 'LABEL="hotplugd_leave_own"'
+    mark = device.partition("ENV{HOTPLUGD_WITH_")[2].partition("}")[0]
+    assert device == f'{USB}, ENV{{ID_SERIAL_SHORT}}=="A", ENV{{HOTPLUGD_WITH_{mark}}}="1", TOLD'
+    below = f'ENV{{HOTPLUGD_WITH_{mark}}}=="1"'
+    assert net == f'{below}, SUBSYSTEM=="net", TOLD'
+    assert partition == f'{below}, SUBSYSTEM=="block", ENV{{DEVTYPE}}=="partition", TOLD'
+    assert tty == f'{below}, SUBSYSTEM=="tty", KERNEL=="ttyU*", TOLD'
+    assert lines(ALONG.replace("ttyU", "ttyA"), usb=False)[2] != device
+    assert lines(ALONG, usb=False) == lines(ALONG, usb=False)
+
+
+def test_what_goes_along_and_cannot_be_said_is_left_out() -> None:
+    attach = "{to: box, with: [{match: {subsystem: tty, not: {kernel: ttyUSB0}}}]}"
+    assert len(lines(rule("{serial: A}", attach))) == 3
+    assert len(lines(rule("{serial: A, not: {port: 1-2}}", "{to: box, with: net}"))) == 3
+
+
+def test_what_is_below_a_device_in_use_has_no_property_of_it() -> None:
+    kept = ("/sys/devices/usb1/1-4",)
+    first = lines(ALONG, kept=kept)[0]
+    assert first == 'DEVPATH=="/devices/usb1/1-4/*", GOTO="hotplugd_leave_own"'
+
+
+def test_a_can_interface_is_left_to_what_gives_it_its_bit_rate() -> None:
+    known = ruleset(rule("{subsystem: net, kernel: can0}", TO))
+    said = ignore_rules(known, usb=False).splitlines()
+    skipped = 'SUBSYSTEM=="net", ATTR{type}=="280", GOTO="hotplugd_leave_end"'
+    assert skipped in said[: said.index(next(each for each in said if "NM_UNMANAGED" in each))]
+    assert skipped not in ignore_rules(known, usb=True)
 
 
 def test_usb_and_other_devices_have_separate_files() -> None:

@@ -66,3 +66,18 @@ def test_a_tty_number_that_is_reused_while_the_daemon_is_away(
     running.start()
     assert home.look(CONSOLE) is None
     assert home.devices.keys() == {"usr"}
+
+
+def test_the_host_s_driver_is_named_where_the_usb_device_goes_in_without_its_tty(
+    hub: Hub, launch: Launch, daemon: StartDaemon
+) -> None:
+    launch("c1")
+    rule = "rules:\n  - {name: cable, match: {serial: A50285BI}, attach: {to: c1}}\n"
+    running = daemon(rule)
+    port = hub.plug(Cable())
+    tty_number(port)
+    told = f"its interface {port}:1.0 is the host's driver's, ftdi_sio: "
+    eventually(lambda: told in running.ask("explain", port).stdout, DEADLINE, pause=0.5)
+    assert "write `blacklist ftdi_sio` into" in running.ask("explain", port).stdout
+    running.write_rules(rule.replace("{to: c1}", "{to: c1, with: tty}"))
+    assert told not in running.ask("explain", port).stdout

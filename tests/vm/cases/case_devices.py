@@ -301,7 +301,7 @@ def test_a_gpu_that_is_announced_before_it_is_there_goes_in_and_out_by_its_card(
     container = launch("c1")
     renderer = Renderer()
     with closing(renderer):
-        running = daemon(rule("{subsystem: drm, kernel: 'card*'}", "{to: c1, force: true}"))
+        running = daemon(rule("{subsystem: drm, kernel: 'card*'}", "{to: c1, as: gpu, force: true}"))
         for _ in range(3):
             renderer.plug()
             soon(lambda: all(has(container, node, node) for node in renderer.nodes))
@@ -312,6 +312,33 @@ def test_a_gpu_that_is_announced_before_it_is_there_goes_in_and_out_by_its_card(
             renderer.unplug()
             soon(lambda: not nodes(container, "/dev/dri/") and not ours(container))
             assert running.status()["attachments"] == []
+
+
+def test_each_node_of_a_gpu_goes_in_as_its_own_rule_says(
+    machine: Machine, launch: Launch, daemon: StartDaemon
+) -> None:
+    container = launch("c1")
+    renderer = Renderer()
+    with closing(renderer):
+        running = daemon(
+            "rules:\n"
+            "  - name: card\n"
+            "    match: {subsystem: drm, kernel: 'card*'}\n"
+            "    attach: {to: c1, gid: 44, mode: '0660', force: true}\n"
+            "  - name: render\n"
+            "    match: {subsystem: drm, kernel: 'renderD*'}\n"
+            "    attach: {to: c1, gid: 105, mode: '0666', force: true}\n"
+        )
+        renderer.plug()
+        soon(lambda: all(has(container, node, node) for node in renderer.nodes))
+        found = [container.look(node) for node in renderer.nodes]
+        assert [(each.gid, each.mode) for each in found if each is not None] == [(44, 0o660), (105, 0o666)]
+        assert told(running) == "[]"
+        running.write_rules(rule("{subsystem: drm, kernel: 'renderD*'}", "{to: c1, force: true}"))
+        running.reload()
+        soon(lambda: nodes(container, "/dev/dri/") == {renderer.nodes[1]})
+        renderer.unplug()
+        soon(lambda: not nodes(container, "/dev/dri/") and not ours(container))
 
 
 def test_a_headless_adapter_goes_in_by_its_pci_device(
