@@ -79,10 +79,12 @@ def wants(rules: RuleSet, device: Device, overrides: Overrides = NONE, *, used: 
     if chosen is None or chosen.rule.attach is None:
         rule, anchor = (taken.rule, taken.anchor) if taken is not None else (None, None)
         return Wants(device, rule, anchor=anchor, override=override)
-    return _wants(device, chosen, chosen.rule.attach, override)
+    return _wants(rules, device, chosen, chosen.rule.attach, override)
 
 
-def _wants(device: Device, taken: Decision, attach: Attach, override: Override | None) -> Wants:
+def _wants(
+    rules: RuleSet, device: Device, taken: Decision, attach: Attach, override: Override | None
+) -> Wants:
     """As `wants`, by what takes the device and its `attach`."""
     rule, anchor = taken.rule, taken.anchor
     if taken.companion is not None:
