@@ -192,7 +192,7 @@ async def _unless_left(
 
 
 async def _left(reader: asyncio.StreamReader, channel: socket.socket) -> bool:
-    """Wait until whoever asked says nothing more. Returns whether they do not listen either (poll(2), POLLHUP).
+    """Wait until whoever asked says nothing more. Returns whether nobody listens either (poll(2): POLLHUP).
 
     Who only has nothing to say any more, as `nc -N`, waits for the answer.
     """

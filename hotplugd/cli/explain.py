@@ -73,7 +73,7 @@ def _made_up(text: str, rules: RuleSet) -> ExplainJson:
     from hotplugd.rules.made_up import MadeUpError, made_up, values_of
 
     try:
-        one = made_up(values_of(text))
+        one = made_up(values_of(text), hubs=rules.hubs)
     except MadeUpError as error:
         raise click.UsageError(f"--as: {error}" + (f"; {error.hint}" if error.hint else "")) from None
     document = explain_json(one, rules.explain(one), survey_devices(rules, [one]).of(one), [], {}, rules.keys)
