@@ -200,7 +200,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         grid = Table(*head, box=SIMPLE_HEAD, pad_edge=False)
         for row in cells:
             grid.add_row(*map(Text, row))
-        Console(highlight=False).print(grid)
+        # A head is bold, which NO_COLOR alone does not keep rich from.
+        Console(highlight=False, color_system="auto" if _has_colours(terminal=True) else None).print(grid)
         return
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in ([text.upper() for text in head], *cells):
@@ -214,4 +215,5 @@ def say(text: str, colour: str | None = None, *, bold: bool = False) -> None:
 
 
 def _has_colours(terminal: bool) -> bool:
-    return terminal and not os.environ.get("NO_COLOR")
+    """Whether colours are wanted there (no-color.org), and can be shown."""
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
