@@ -25,7 +25,7 @@ from hotplugd.app import (
     topology,
     tried,
 )
-from hotplugd.app.event_documents import FIELDS
+from hotplugd.app.event_documents import ENDS, FIELDS
 from hotplugd.app.systemd import MESSAGE_IDS
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -98,6 +98,8 @@ def log_events_page() -> str:
     for event, number in MESSAGE_IDS.items():
         subject, text = told[number]
         lines += ["", f"## {event}", "", f"Message id `{number}`: {subject}.", "", text]
+        if event in ENDS:
+            lines += ["", f"Over with: {ENDS[event]}."]
     return "\n".join((*lines, ""))
 
 

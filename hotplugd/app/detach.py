@@ -44,7 +44,12 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
     inspector = Inspector(threads, opener, lxd.init, _nothing, _nothing)
     notes, links = Notes(address), Links(address)
     unsealed: list[Problem] = []
-    seals = Seals(Sealer(threads, config.seal, address), opener, inspector.node, unsealed.append)
+    seals = Seals(
+        Sealer(threads, config.seal, address),
+        opener,
+        inspector.node,
+        lambda each: unsealed.append(each.problem),
+    )
     leave = Leave(threads, config.udev_rules) if config.udev_rules is not None else None
     with lock(address):
         notes.read()

@@ -17,6 +17,7 @@ from hotplugd.aio.backoff import LONG_AGO, Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import Threads
 from hotplugd.app.host_look import HostLook
+from hotplugd.app.host_problems import HostProblems
 from hotplugd.app.instance_listing import PAUSES, InstanceListing
 from hotplugd.app.leave_alone import LeaveAlone
 from hotplugd.app.left_over_slots import LeftOverSlots
@@ -103,8 +104,13 @@ class Session:
         self._injector = Injector(
             self._threads, self._inspector.network, kernel_lines, sequence_now, config.inject
         )
+        self._host_problems = HostProblems(log)
         self._seals = Seals(
-            Sealer(self._threads, config.seal, address), self._opener, self._inspector.node, self._unsealed
+            Sealer(self._threads, config.seal, address),
+            self._opener,
+            self._inspector.node,
+            self._host_problems.unsealed,
+            self._host_problems.seal_over,
         )
         self._host = HostLook(self._threads, config.roots)
         ports = Ports(
@@ -124,12 +130,14 @@ class Session:
             boot(),
         )
         self.reconciler = Reconciler(ports, rules)
-        self._left_over = LeftOverSlots(address, self._slots, self._seals, self.reconciler, log)
+        self._left_over = LeftOverSlots(
+            address, self._slots, self._seals, self.reconciler, log, self._host_problems
+        )
         self._listing = InstanceListing(self._lxd, self.reconciler, log)
         folder = None if dry_run else config.udev_rules
         self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.kept, log)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
-        self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
+        self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._host_problems.udev, self._flapping)
 
     async def run(self) -> None:
         """Work until cancelled. A server that is away is waited for.
@@ -160,7 +168,8 @@ class Session:
         away = [Problem("", "", self._retry.message + goes_on)] if self._retry.message else []
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
-        return away + self._listing.problems() + faults + flapping + self.reconciler.problems()
+        rest = self._listing.problems() + self._leave_alone.problems() + faults + flapping
+        return away + self._host_problems.problems() + rest + self.reconciler.problems()
 
     def held(self) -> list[Held]:
         """What has to wait, until when in the loop's time, and why."""
@@ -271,6 +280,7 @@ class Session:
         while True:
             await asyncio.sleep(CALM)
             self._flapping.tell_over(asyncio.get_running_loop().time())
+            self._listing.tell_crowded()
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)
@@ -280,15 +290,6 @@ class Session:
     def _lost(self, reason: str) -> None:
         self.lost_events += 1
         self._log.warning("udev.lost-events", reason=reason)
-
-    def _trouble(self, device: str, what: str) -> None:
-        if what:
-            self._log.warning("udev.problem", device=device, reason=what)
-        else:
-            self._log.info("udev.back")
-
-    def _unsealed(self, problem: Problem) -> None:
-        self._log.error("node.unsealed", device=problem.device, rule=problem.rule, reason=problem.message)
 
     def _changed_inside(self, name: InstanceName) -> None:
         self.reconciler.look_again(name)

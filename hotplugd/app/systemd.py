@@ -60,6 +60,8 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "instance.stopped": "6901c5edbf1b466488fc1c7f9161803f",
     "instance.restarted": "58830669a5ac4f939c81197c7f723bdd",
     "instance.deleted": "8a062c311f074691bb24fa6c8a09a67e",
+    "seal.problem": "ddf1d81bf09946b696d7be99fd0c1aca",
+    "server.problem": "2ce2548ebed7407e8e0a0c8153a95471",
     "starting": "327d383fc3354dcd8b0a9a0cc995bd8b",
 }
 _DEVICE: Final = "DEVICE"

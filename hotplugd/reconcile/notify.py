@@ -9,7 +9,7 @@ back is not told of again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -29,16 +29,18 @@ _HAPPENED: Final = {"add": "is there", "remove": "is gone"}
 
 
 class Notifier:
-    """What is told to one instance, and what could not be."""
+    """What is told to one instance, and what could not be. over: called once some of that is told"""
 
-    def __init__(self, name: InstanceName, ports: Ports, activity: Activity, log: EventLog) -> None:
+    def __init__(
+        self, name: InstanceName, ports: Ports, activity: Activity, log: EventLog, over: Callable[[], None]
+    ) -> None:
         self._name = name
         self._ports = ports
         self._log = log
         self._notified = Notified()
         self._unfit: dict[tuple[str, str], Problem] = {}
         self._facts: tuple[Plan, Instance, Inside] | None = None
-        self._queue = RetryQueue[Notification](activity, self._inject, self._due, self._failed)
+        self._queue = RetryQueue[Notification](activity, self._inject, self._due, self._failed, over)
 
     def forget(self) -> None:
         """There is another init, or none: nobody in there knows anything."""
@@ -88,7 +90,10 @@ class Notifier:
             self._log.untold(notification, wrong.message)
 
     def _failed(self, notification: Notification, message: str, pause: float) -> None:
+        # All that is due waits for it, and is a problem.
         self._log.untold(notification, self._problem(notification, message).message, pause)
+        for each in self._queue.due:
+            self._log.untold(each, self._problem(each, message).message, pause)
 
     def _problem(self, notification: Notification, message: str) -> Problem:
         what = f"{self._name} was not told that it {_HAPPENED[notification.uevent.action]}: {message}"
