@@ -73,5 +73,6 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "subsystem": "the device's subsystem",
         "paths": "how many paths are looked at",
         "exception": "where in the code a defect is",
+        "before": "true in `history --since --json`: it was so when that time began, and is no event since",
     }
 )

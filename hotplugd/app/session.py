@@ -36,6 +36,7 @@ from hotplugd.host.udev import Udev
 from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.about import HUBS
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.hold_off import CALM
 from hotplugd.reconcile.holds import Held
@@ -85,6 +86,7 @@ class Session:
         self.server: ServerInfo | None = None
         self.connected = False
         self.lost_events = 0
+        log = log.bind(**{HUBS: lambda: self.rules.hubs})
         self._log = log
         self._dry_run = dry_run
         self._retry = Retry()
