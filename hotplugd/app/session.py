@@ -91,6 +91,9 @@ class Session:
         self._dry_run = dry_run
         self._retry = Retry()
         self._strangers = Pace(*_STRANGERS)
+        # Whether an answer has ended a pause since the server's events were heard at last.
+        self._woken = False
+        self._never = asyncio.Event()
         # When, in the loop's time, the server's events were heard at last.
         self._since = LONG_AGO
         self._threads = Threads()
@@ -225,12 +228,26 @@ class Session:
                 if new:
                     self._log.warning("server.away", reason=str(error), retry_in=pause)
                 self.tried.set()
-                await asyncio.sleep(pause)
+                await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long before the server is tried again, or until it answers somebody else.
+
+        That once while it is away: it may answer everything but whoever listens.
+        """
+        self._lxd.answered.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await (self._never if self._woken else self._lxd.answered).wait()
+        except TimeoutError:
+            return
+        # It may need a moment more.
+        self._woken, self._retry.tries = True, 0
 
     async def _happened(self, happened: Lifecycle | None) -> None:
         if happened is None:
             await self._listing.list_now()
-            self._retry.message = ""
+            self._retry.message, self._woken = "", False
             self.connected, self._since = True, asyncio.get_running_loop().time()
             self._log.info("server.connected", server=str(self.server))
             self._answered.set()

@@ -214,6 +214,7 @@ class Scripted:
 
     def __init__(self, *answers: Exception | Mapping[str, str] | None) -> None:
         self.answers = list(answers)
+        self.answered = asyncio.Event()
         self.unlisted: Mapping[str, str] = {}
         self.crowd: dict[str, int] = {}
 
