@@ -79,6 +79,14 @@ class EventBuffer:
             self._dropped = True
         return full, text
 
+    def worst(self) -> str:
+        """The reason of the last critical event; empty where there is none."""
+        for text in reversed(self._kept):
+            event = json.loads(text)
+            if event.get("level") == "critical":
+                return str(event.get("reason", ""))
+        return ""
+
     def tell(self) -> None:
         """Wake the waiting clients: there are new events. To be called in the event loop."""
         for each in self._waiting:

@@ -78,12 +78,16 @@ def in_force(path: Path) -> tuple[Settings, str]:
     return theirs, "daemon"
 
 
+def first(errors: Sequence[Diagnostic]) -> str:
+    """The first error, with its place."""
+    return f"{errors[0].place}: {errors[0].message}"
+
+
 def say_broken(errors: Sequence[Diagnostic]) -> None:
     """Say on standard error that the answer goes by what the daemon has, and what is wrong with the files."""
-    first = errors[0]
     click.echo(
         f"warning: {counted(len(errors), 'error')} in the files, and the running daemon has not taken them: "
-        f"this goes by what it has in force. The first is {first.place}: {first.message}; `hotplugd check` "
+        f"this goes by what it has in force. The first is {first(errors)}; `hotplugd check` "
         f"shows all",
         err=True,
     )

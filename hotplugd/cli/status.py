@@ -14,6 +14,7 @@ from hotplugd.app.narrow import narrowed
 from hotplugd.cli.common import (
     NAMED,
     fail,
+    first,
     instance_of,
     names_of,
     patiently,
@@ -92,14 +93,16 @@ def command(
 
 
 def _cannot_start(config: Path) -> list[str]:
-    """Why the daemon cannot be started by its files, where they have errors."""
+    """Why the daemon ended, or could not start, and why it cannot be started by its files, if it cannot."""
     from hotplugd.app.in_force import load
+    from hotplugd.app.last_words import last_words
 
-    errors = patiently(partial(load, config)).errors
-    if not errors:
-        return []
-    many, first = counted(len(errors), "error"), f"{errors[0].place}: {errors[0].message}"
-    return [f"it cannot start: {many} in its files, the first {first}; `hotplugd check` shows all"]
+    found = patiently(partial(load, config))
+    more = [words] if (words := last_words(found.config.control)) else []
+    if found.errors:
+        many = f"{counted(len(found.errors), 'error')} in its files"
+        more.append(f"it cannot start: {many}, the first {first(found.errors)}; `hotplugd check` shows all")
+    return more
 
 
 def _rules(document: RulesJson, *, as_json: bool) -> None:
