@@ -333,4 +333,5 @@ class Daemon:
             self._problems(),
             ready=self._ready,
             failed_reloads=self._failed_reloads,
+            cursor=self._events.cursor,
         )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         HoldJson,
         ProblemJson,
         StatusJson,
+        UnmatchedJson,
     )
     from hotplugd.app.in_force import Settings
     from hotplugd.app.naming import NamedJson
@@ -157,9 +158,18 @@ def ask_daemon(control: Path) -> StatusJson | None:
     from hotplugd.app.control import ControlError, ask
 
     try:
-        return cast("StatusJson", {"holds": [], **ask(control, "status")})
+        return cast("StatusJson", {"holds": [], "unmatched": [], **ask(control, "status")})
     except ControlError:
         return None
+
+
+def show_unmatched(unmatched: Sequence[UnmatchedJson]) -> None:
+    """Print on standard output what no rule takes."""
+    if unmatched:
+        rows = [[each["device"], *names_of(each), each["identity"]] for each in unmatched]
+        located(("no rule takes", *NAMED, "identity"), rows, unmatched)
+    else:
+        say("a rule takes every device that is plugged in")
 
 
 def show_problems(problems: Sequence[ProblemJson]) -> None:
@@ -174,7 +184,7 @@ def show_problems(problems: Sequence[ProblemJson]) -> None:
 def named(each: ProblemJson | HoldJson) -> str:
     """A device, with what tells it from others and is not in its name."""
     told = [f"serial {each['serial']}" if each["serial"] else "", each["model"]]
-    told += [f"port {each['port']}" if each["port"] else ""]
+    told += [f"port {each['port']}" if each["port"] else "", each.get("location", "")]
     more = ", ".join(filter(None, told))
     return plain(f"{each['device']} ({more})" if more else each["device"])
 
@@ -185,6 +195,16 @@ NAMED: Final = ("serial", "model", "port")
 def names_of(each: NamedJson) -> list[str]:
     """The cells below `NAMED`."""
     return [each["serial"], each["model"], each["port"]]
+
+
+def located(head: Sequence[str], rows: Sequence[Sequence[str]], each: Sequence[NamedJson]) -> None:
+    """Print a table of devices, with their locations where any has one."""
+    locations = [one.get("location", "") for one in each]
+    if any(locations):
+        more = [[*row, location] for row, location in zip(rows, locations, strict=True)]
+        table([*head, "location"], more)
+    else:
+        table(head, rows)
 
 
 def instance_of(each: AttachmentJson | ChangeJson | ClusterAttachmentJson | HoldJson) -> str:

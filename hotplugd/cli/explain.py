@@ -103,7 +103,7 @@ def _there(device: str, found: Settings) -> ExplainJson:
         seen = survey_devices(found.rules, devices)
         unasked = f"the server cannot be asked: {error}"
     one = find(device, (*devices, *seen.away), unsettled, found)
-    away = [problem_json(Problem(str(one), "", unasked), by_name([one]))] if unasked else []
+    away = [problem_json(Problem(str(one), "", unasked), by_name([one]), found.rules.hubs)] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
     verdicts, keys = found.rules.explain(one), found.rules.keys
     document = explain_json(one, verdicts, seen.of(one), holding, usb_controllers(), keys)

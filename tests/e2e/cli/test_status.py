@@ -40,6 +40,9 @@ def test_all_is_well(container: Container, console: Console, daemon: StartDaemon
     devices = document.pop("devices")
     (attachment,) = document.pop("attachments")
     version = document["server"].pop("version")
+    assert document.pop("cursor")
+    # Those that the host has.
+    document.pop("unmatched")
     assert document == {
         "ready": True,
         "server": {"address": str(server.socket), "software": software(), "connected": True},
