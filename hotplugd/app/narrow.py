@@ -20,7 +20,7 @@ class Meant:
 
     instance   `name`, or `project/name`
     unmatched  what no rule takes, alone
-    problems   problems, and what has to wait, alone
+    problems   what is not attached, and why, alone: problems, what has to wait, and what no rule takes
     """
 
     instance: str | None = None
@@ -120,7 +120,7 @@ def _unmatched(
         if meant.instance is None
         and meant.rule is None
         and meant.has_location(each.get("location"))
-        and (not meant.problems or each["device"] in wrong)
+        and (not (meant.unmatched and meant.problems) or each["device"] in wrong)
     ]
 
 

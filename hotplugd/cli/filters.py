@@ -15,7 +15,7 @@ _OPTIONS = (
     click.option("--rule", metavar="NAME", help="What this rule takes. A glob."),
     click.option("--location", metavar="NAME", help="What is in the port of this name: shelf-1/4. A glob."),
     click.option("--unmatched", is_flag=True, help="What no rule takes, alone."),
-    click.option("--problems", is_flag=True, help="Problems, and what has to wait, alone."),
+    click.option("--problems", is_flag=True, help="What is not attached, and why, alone."),
 )
 
 

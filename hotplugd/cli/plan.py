@@ -71,7 +71,7 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
 def _show(plan: PlanJson, meant: Meant) -> None:
     show_problems(plan["problems"])
     show_holds(plan["holds"])
-    if meant.unmatched:
+    if meant.unmatched or (meant.problems and plan["unmatched"]):
         show_unmatched(plan["unmatched"])
     elif plan["changes"]:
         located(

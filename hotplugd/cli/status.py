@@ -236,6 +236,8 @@ def _show(status: StatusJson, meant: Meant) -> None:
         )
     show_holds(status["holds"], status["problems"])
     if meant.problems:
+        if status["unmatched"]:
+            show_unmatched(status["unmatched"])
         say(counted(len(status["problems"]), "problem"))
         return
     server = status["server"]

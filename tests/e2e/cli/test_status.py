@@ -92,7 +92,7 @@ def test_problems_come_first_and_are_its_exit_code(
         1,
         {
             "device": lost.node, "rule": "lost", "message": message,
-            "serial": "2B", "model": told["model"], "port": f"{usb.bus}-2",
+            "serial": "2B", "model": told["model"], "port": f"{usb.bus}-2", "location": "",
         },
     )  # fmt: skip
     done = running.ask("status")
