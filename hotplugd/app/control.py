@@ -79,8 +79,12 @@ async def serve(
         yield
     finally:
         server.close()
-        for task in tuple(clients):
+        left = tuple(clients)
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        # Their sockets are closed in the next turn of the loop, which may be its last.
+        await asyncio.sleep(0)
         with suppress(OSError):
             if os.stat(path).st_ino == inode:
                 os.unlink(path)
@@ -189,6 +193,8 @@ async def _unless_left(
     finally:
         work.cancel()
         left.cancel()
+        # Until it has ended nobody else may read from the same.
+        await asyncio.gather(work, left, return_exceptions=True)
 
 
 async def _left(reader: asyncio.StreamReader, channel: socket.socket) -> bool:
