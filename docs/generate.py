@@ -26,7 +26,7 @@ from hotplugd.app import (
     topology,
     tried,
 )
-from hotplugd.app.event_documents import FIELDS
+from hotplugd.app.event_documents import ENDS, FIELDS
 from hotplugd.app.systemd import MESSAGE_IDS
 from hotplugd.server.traits import ROWS, Row
 
@@ -113,6 +113,8 @@ def log_events_page() -> str:
     for event, number in MESSAGE_IDS.items():
         subject, text = told[number]
         lines += ["", f"## {event}", "", f"Message id `{number}`: {subject}.", "", text]
+        if event in ENDS:
+            lines += ["", f"Over with: {ENDS[event]}."]
     return "\n".join((*lines, ""))
 
 

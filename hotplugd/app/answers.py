@@ -10,10 +10,11 @@ from typing import Final
 from hotplugd.app.documents import (
     HoldJson,
     StatusJson,
-    change_json,
+    changes_in_order,
     hold_json,
     in_order,
-    problem_json,
+    problems_in_order,
+    unmatched_json,
 )
 from hotplugd.app.naming import Devices, by_name
 from hotplugd.app.override_json import overrides_json
@@ -21,6 +22,7 @@ from hotplugd.app.reports import RulesJson, rules_json
 from hotplugd.app.session import Session
 from hotplugd.model.problem import Problem
 from hotplugd.plan.overrides import Overrides
+from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.ruleset import RuleSet
 
 _DAY: Final = 86400.0
@@ -34,11 +36,14 @@ def status(
     *,
     ready: bool,
     failed_reloads: int,
+    cursor: str,
 ) -> StatusJson:
-    """What `hotplugd status --json` shows."""
+    """What `hotplugd status --json` shows. cursor: of the last event"""
     server = session.server if session is not None else None
     known = session.reconciler if session is not None else None
     devices = by_name(known.inventory.devices.values()) if known else {}
+    hubs = rules.hubs
+    taken = {each.device.key for each in known.assignments.wants.values()} if known else set[str]()
     return {
         "ready": ready,
         "server": {
@@ -50,12 +55,14 @@ def status(
         "rules": len(rules.rules),
         "devices": known.devices if known else 0,
         "attachments": in_order(known.attachments()) if known else [],
-        "pending": [change_json(each, devices) for each in known.pending()] if known else [],
-        "holds": _holds(session, devices) if session is not None else [],
+        "pending": changes_in_order(known.pending(), devices, hubs) if known else [],
+        "holds": _holds(session, devices, hubs) if session is not None else [],
         "overrides": overrides_json(overrides, known.inventory.devices.values() if known else ()),
-        "problems": [problem_json(each, devices) for each in problems],
+        "problems": problems_in_order(problems, devices, hubs),
+        "unmatched": unmatched_json((each for each in devices.values() if each.key not in taken), hubs),
         "failed_reloads": failed_reloads,
         "lost_events": session.lost_events if session is not None else 0,
+        "cursor": cursor,
     }
 
 
@@ -66,10 +73,10 @@ def rules(in_force: RuleSet, session: Session | None, since: str) -> RulesJson:
     return rules_json(in_force, now, known.assignments.taken if known else {}, since)
 
 
-def _holds(session: Session, devices: Devices) -> list[HoldJson]:
+def _holds(session: Session, devices: Devices, hubs: Hubs) -> list[HoldJson]:
     now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
 
     def at(until: float) -> str:
         return (clock + timedelta(seconds=min(until - now, _DAY))).isoformat(timespec="seconds")
 
-    return [hold_json(each, at(each.wait.until), devices) for each in session.held()]
+    return [hold_json(each, at(each.wait.until), devices, hubs) for each in session.held()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from hotplugd.app.documents import ChangeJson, HoldJson, ProblemJson
+from hotplugd.app.documents import ChangeJson, HoldJson, ProblemJson, UnmatchedJson
 from hotplugd.app.tried import TriedJson
 
 
@@ -51,11 +51,12 @@ class CheckDevicesJson(CheckJson):
 
 
 class PlanJson(TypedDict):
-    """`plan --json`. by: as in Explain."""
+    """`plan --json`. unmatched: as in Status. by: as in Explain."""
 
     changes: list[ChangeJson]
     holds: list[HoldJson]
     problems: list[ProblemJson]
+    unmatched: list[UnmatchedJson]
     by: str
 
 

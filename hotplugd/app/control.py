@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import socket
 import stat
 import struct
@@ -102,8 +103,12 @@ async def serve(
         yield
     finally:
         server.close()
-        for task in tuple(clients):
+        left = tuple(clients)
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        # Their sockets are closed in the next turn of the loop, which may be its last.
+        await asyncio.sleep(0)
         with suppress(OSError):
             if os.stat(path).st_ino == inode:
                 os.unlink(path)
@@ -157,7 +162,10 @@ async def _answer(
         document = {"error": f"user {uid} may not ask; root may"}
     else:
         line = (await reader.readuntil(b"\n")).decode("ascii", "replace").strip()
-        document = await _document(partial(answer, line, Peer(pid, uid)), limit)
+        asked = await _document(partial(answer, line, Peer(pid, uid)), reader, channel, limit)
+        if asked is None:
+            return
+        document = asked
     writer.write(json.dumps(document).encode())
     writer.write_eof()
     await writer.drain()
@@ -165,17 +173,59 @@ async def _answer(
         pass
 
 
-async def _document(question: Question, limit: asyncio.Timeout) -> dict[str, object]:
+async def _document(
+    question: Question, reader: asyncio.StreamReader, channel: socket.socket, limit: asyncio.Timeout
+) -> dict[str, object] | None:
+    """What is answered; None where nobody is there any more to hear it."""
     try:
         answer = question()
         if isinstance(answer, Awaitable):
             loop = asyncio.get_running_loop()
             limit.reschedule(loop.time() + _LONG)
-            answer = await answer
+            answer = await _unless_left(answer, reader, channel)
             limit.reschedule(loop.time() + _PATIENCE)
+    except _Left:
+        return None
     except ValueError as error:
         return {"error": str(error)}
     return {"answer": answer}
+
+
+class _Left(Exception):
+    """Whoever asked has hung up."""
+
+
+async def _unless_left(
+    answer: Awaitable[object], reader: asyncio.StreamReader, channel: socket.socket
+) -> object:
+    """The answer. Raises _Left as soon as whoever asked has hung up: the place is another's then."""
+    work = asyncio.ensure_future(answer)
+    left = asyncio.ensure_future(_left(reader, channel))
+    try:
+        done, _ = await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+        if work not in done and left.result():
+            raise _Left
+        return await work
+    finally:
+        work.cancel()
+        left.cancel()
+        # Until it has ended nobody else may read from the same.
+        await asyncio.gather(work, left, return_exceptions=True)
+
+
+async def _left(reader: asyncio.StreamReader, channel: socket.socket) -> bool:
+    """Wait until whoever asked says nothing more. Returns whether nobody listens either (poll(2): POLLHUP).
+
+    Who only has nothing to say any more, as `nc -N`, waits for the answer.
+    """
+    try:
+        while await reader.read(_LINE):
+            pass
+    except OSError:
+        return True
+    poll = select.poll()
+    poll.register(channel, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def _listen(path: Path) -> socket.socket:

@@ -90,6 +90,8 @@ class Daemon:
         self._waiting: list[asyncio.Future[ReloadJson]] = []
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._defect = False
+        # Why nobody could connect to the control socket, and when at last.
+        self._short = ""
         self._short_at = float("-inf")
 
     async def run(self) -> int:
@@ -286,10 +288,16 @@ class Daemon:
 
     def _say_short(self, reason: str) -> None:
         # Once for as long as it lasts: asyncio says so a hundred times a second.
-        now = asyncio.get_running_loop().time()
-        if now - self._short_at > _CALM:
+        if not self._short:
+            self._short = reason
             self._log.warning("control.problem", reason=reason)
-        self._short_at = now
+        self._short_at = asyncio.get_running_loop().time()
+
+    def _say_over(self) -> None:
+        """Have it said that others can connect again, where they can: asyncio tries that every second."""
+        if self._short and asyncio.get_running_loop().time() - self._short_at > _CALM:
+            self._log.info("problem.over", reason=self._short)
+            self._short = ""
 
     # --- what others are told ---------------------------------------------------------------------------
 
@@ -304,6 +312,7 @@ class Daemon:
         pause = min(systemd.watchdog_interval() or _TICK, _TICK)
         while True:
             await asyncio.sleep(pause)
+            self._say_over()
             systemd.notify("WATCHDOG=1\n" + self._summary())
 
     def _summary(self) -> str:
@@ -337,4 +346,5 @@ class Daemon:
             self._problems(),
             ready=self._ready,
             failed_reloads=self._failed_reloads,
+            cursor=self._events.cursor,
         )

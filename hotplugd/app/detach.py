@@ -49,7 +49,12 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
     notes, links, records = Notes(address), Links(address), RecordNotes(address)
     database = UdevDatabase(threads, inspector.opened, config.udevdb)
     unsealed: list[Problem] = []
-    seals = Seals(Sealer(threads, config.seal, address), opener, inspector.node, unsealed.append)
+    seals = Seals(
+        Sealer(threads, config.seal, address),
+        opener,
+        inspector.node,
+        lambda each: unsealed.append(each.problem),
+    )
     leave = Leave(threads, config.udev_rules) if config.udev_rules is not None else None
     with lock(address):
         tell_journal("detach-all.asked", **asked_by(asker(Peer(os.getpid(), os.geteuid()))))

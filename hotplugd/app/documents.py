@@ -15,10 +15,14 @@ from hotplugd.app.override_json import OverrideJson
 from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import natural
+from hotplugd.model.values import Device
+from hotplugd.plan.about import is_worth_telling
 from hotplugd.plan.change import Attachment, Change
+from hotplugd.plan.guard_rails import is_hub
 from hotplugd.plan.identity import identity
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.holds import Held
+from hotplugd.rules.hubs import NO_HUBS, Hubs
 
 
 class ProblemJson(NamedJson):
@@ -30,10 +34,7 @@ class ProblemJson(NamedJson):
 
 
 class ChangeJson(NamedJson):
-    """action: add, update, repair or remove. entry: the device entry's name in the instance.
-
-    location: as in AttachmentJson; empty for what goes.
-    """
+    """action: add, update, repair or remove. entry: the device entry's name in the instance."""
 
     action: str
     project: str
@@ -43,7 +44,6 @@ class ChangeJson(NamedJson):
     rule: str
     entry: str
     why: str
-    location: str
 
 
 class PlaceJson(TypedDict):
@@ -62,8 +62,8 @@ class PlaceJson(TypedDict):
 class AttachmentJson(NamedJson, PlaceJson):
     """path: inside. since: ISO 8601. verified: whether the node was seen inside; null where nobody can look.
 
-    location: the hub's port where that has a name, else empty. by_hand: somebody put it there by `hotplugd
-    attach`, whatever rules say; where no rule takes it, rule is `by hand`.
+    by_hand: somebody put it there by `hotplugd attach`, whatever rules say; where no rule takes it, rule is
+    `by hand`.
     """
 
     device: str
@@ -71,7 +71,6 @@ class AttachmentJson(NamedJson, PlaceJson):
     rule: str
     since: str
     verified: bool | None
-    location: str
     by_hand: bool
 
 
@@ -100,11 +99,19 @@ class HoldJson(NamedJson):
     why: str
 
 
+class UnmatchedJson(NamedJson):
+    """A device that is plugged into a USB port and that no rule takes; hubs are left out."""
+
+    device: str
+    identity: str
+
+
 class StatusJson(TypedDict):
     """`status --json`. rules and devices: how many. pending: changes that wait for their next try.
 
     holds: until when these wait and why, and what waits before it becomes a change. overrides: what people
-    decided by hand.
+    decided by hand. unmatched: what no rule takes. cursor: of the last event that is in it; `monitor` and
+    `history` have those of events.
     """
 
     ready: bool
@@ -116,17 +123,19 @@ class StatusJson(TypedDict):
     holds: list[HoldJson]
     overrides: list[OverrideJson]
     problems: list[ProblemJson]
+    unmatched: list[UnmatchedJson]
     failed_reloads: int
     lost_events: int
+    cursor: str
 
 
-def problem_json(problem: Problem, devices: Devices = NONE) -> ProblemJson:
+def problem_json(problem: Problem, devices: Devices = NONE, hubs: Hubs = NO_HUBS) -> ProblemJson:
     """A problem, as `plan`, `explain` and `status` have it. devices: as `by_name` gives them."""
-    named = named_json(devices.get(problem.device))
+    named = named_json(devices.get(problem.device), hubs=hubs)
     return {**named, "device": problem.device, "rule": problem.rule, "message": problem.message}
 
 
-def hold_json(held: Held, until: str, devices: Devices = NONE) -> HoldJson:
+def hold_json(held: Held, until: str, devices: Devices = NONE, hubs: Hubs = NO_HUBS) -> HoldJson:
     """What has to wait, as `plan`, `explain` and `status` have it.
 
     until    the time that the wait says
@@ -134,7 +143,7 @@ def hold_json(held: Held, until: str, devices: Devices = NONE) -> HoldJson:
     """
     timed = held.wait.until != NEVER and not held.wait.event
     return {
-        **named_json(devices.get(held.device)),
+        **named_json(devices.get(held.device), hubs=hubs),
         "device": held.device,
         "rule": held.rule,
         "project": held.instance.project if held.instance is not None else "",
@@ -146,14 +155,14 @@ def hold_json(held: Held, until: str, devices: Devices = NONE) -> HoldJson:
     }
 
 
-def change_json(change: Change, devices: Devices = NONE) -> ChangeJson:
+def change_json(change: Change, devices: Devices = NONE, hubs: Hubs = NO_HUBS) -> ChangeJson:
     """A change, as `plan`, `explain` and `status` have it. devices: as `by_name` gives them."""
     device = change.want.device if change.want is not None else devices.get(change.device)
     # Another may have the node by now.
     if device is not None and change.want is None and identity(device) != change.identity:
         device = None
     return {
-        **named_json(device, change.identity),
+        **named_json(device, change.identity, hubs),
         "action": change.action,
         "project": change.instance.project,
         "instance": change.instance.name,
@@ -162,7 +171,6 @@ def change_json(change: Change, devices: Devices = NONE) -> ChangeJson:
         "rule": change.rule,
         "entry": change.entry.name,
         "why": change.why,
-        "location": change.want.location if change.want is not None else "",
     }
 
 
@@ -180,6 +188,38 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "location": want.location,
         "by_hand": want.override is not None,
     }
+
+
+def unmatched_json(devices: Iterable[Device], hubs: Hubs = NO_HUBS) -> list[UnmatchedJson]:
+    """Those of the devices, which no rule takes, that are plugged into USB ports, as people count."""
+    found = [
+        each
+        for each in devices
+        if is_worth_telling(each, attaches=False) and not is_hub(each) and not each.away
+    ]
+    return [
+        {**named_json(each, hubs=hubs), "device": str(each), "identity": identity(each)}
+        for each in sorted(found, key=lambda each: natural(each.kernel))
+    ]
+
+
+def changes_in_order(
+    changes: Iterable[Change], devices: Devices = NONE, hubs: Hubs = NO_HUBS
+) -> list[ChangeJson]:
+    """Changes by instance, port and device, as people count."""
+
+    def key(each: ChangeJson) -> tuple[object, ...]:
+        return each["project"], natural(each["instance"]), natural(each["port"]), natural(each["device"])
+
+    return sorted((change_json(each, devices, hubs) for each in changes), key=key)
+
+
+def problems_in_order(
+    problems: Iterable[Problem], devices: Devices = NONE, hubs: Hubs = NO_HUBS
+) -> list[ProblemJson]:
+    """Problems of no device, and then those of each device, as people count."""
+    found = [problem_json(each, devices, hubs) for each in problems]
+    return sorted(found, key=lambda each: (natural(each["port"]), natural(each["device"])))
 
 
 def in_order(attachments: Iterable[Attachment]) -> list[AttachmentJson]:

@@ -79,6 +79,19 @@ class EventBuffer:
             self._dropped = True
         return full, text
 
+    @property
+    def cursor(self) -> str:
+        """Of the last event, or of none before the first."""
+        return f"{self._boot}-{self._next - 1}"
+
+    def worst(self) -> str:
+        """The reason of the last critical event; empty where there is none."""
+        for text in reversed(self._kept):
+            event = json.loads(text)
+            if event.get("level") == "critical":
+                return str(event.get("reason", ""))
+        return ""
+
     def tell(self) -> None:
         """Wake the waiting clients: there are new events. To be called in the event loop."""
         for each in self._waiting:

@@ -6,6 +6,36 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+OVER: Final = "problem.over"
+ENDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "device.problem": OVER,
+        "device.left-behind": OVER,
+        "device.untold": OVER,
+        "instance.problem": OVER,
+        "link.problem": OVER,
+        "slot.problem": OVER,
+        "node.unsealed": OVER,
+        "seal.problem": OVER,
+        "leave-alone.problem": OVER,
+        "control.problem": OVER,
+        "server.unlisted": OVER,
+        "server.problem": OVER,
+        "udev.problem": f"{OVER}, or udev.back where it is about udevd itself",
+        "server.away": "server.connected",
+        "reload.failed": "reload.done",
+    }
+)
+"""The events that tell that a problem has begun, and the event that tells that it is over."""
+
+MOMENTS: Final = frozenset(
+    {
+        "udev.lost-events", "config.error", "config.warning", "reload.error", "reload.warning", "defect",
+        "failed",
+    }
+)  # fmt: skip
+"""Warnings and errors that begin nothing: what they tell of is so at that moment, or hotplugd ends by it."""
+
 FIELDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "event": "its name",
@@ -48,5 +78,6 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "subsystem": "the device's subsystem",
         "paths": "how many paths are looked at",
         "exception": "where in the code a defect is",
+        "before": "true in `history --since --json`: it was so when that time began, and is no event since",
     }
 )

@@ -6,30 +6,29 @@ device's own words.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Final
 
+from hotplugd.app.event_documents import ENDS, OVER
 from hotplugd.model.text import plain
 
 Event = Mapping[str, object]
 
-KEYS: Final = ("device", "serial", "port", "model", "identity", "instance", "rule", "event", "cause")
+KEYS: Final = (
+    "device", "serial", "port", "location", "model", "identity", "instance", "rule", "event", "cause"
+)  # fmt: skip
 """What can be filtered by."""
 
-_ANY: Final = ("device", "serial", "port", "identity", "instance", "slot")
+_ANY: Final = ("device", "serial", "port", "location", "identity", "instance", "slot")
 _COMES: Final = frozenset({"device.add", "device.update", "device.repair", "device.attached"})
 _GOES: Final = frozenset({"device.asked", "device.remove", "device.detached"})
-_DAYS: Final = ("%Y-%m-%d",)
-_MOMENTS: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M")
-_TIMES: Final = ("%H:%M:%S", "%H:%M")
-_AGO: Final = re.compile(r"([0-9]{1,6})\s*(s|min|m|h|d)(?:in|ours?|ays?|ec)?(?:\s+ago)?", re.ASCII)
-_LONGEST: Final = 100 * 366 * 86400
-_UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_SHOWN: Final = ("serial", "model", "port")
+_PLUGS: Final = ("device.seen", "device.unmatched", "device.gone")
+_PLACE: Final = ("port", "location", "model", "serial", "rule")
+_PROBLEM: Final = ("device", "slot", "instance", "entry", "action", "path", "reason")
+_SHOWN: Final = ("serial", "model", "port", "location")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,43 +69,6 @@ def is_meant(event: Event, filters: Sequence[Filter]) -> bool:
     return all(any(each.meets(event) for each in filters if each.key == key) for key in keys)
 
 
-def parse_since(text: str, now: datetime) -> datetime:
-    """The time that `02:00`, `2026-11-27 21:12`, `yesterday` or `3h` means. now: with a zone, which counts.
-
-    A time of day is the last one that was. Raises ValueError.
-    """
-    text = text.strip().lower().replace("t", "T") if re.match(r"\d{4}-", text) else text.strip().lower()
-    if found := _AGO.fullmatch(text):
-        seconds = int(found[1]) * _UNITS[found[2]]
-        return now - timedelta(seconds=min(seconds, _LONGEST))
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    if text in ("today", "yesterday"):
-        return midnight - timedelta(days=text == "yesterday")
-    for form in _TIMES:
-        if (at := _parsed(text, form)) is not None:
-            last = midnight.replace(hour=at.hour, minute=at.minute, second=at.second)
-            return last if last <= now else last - timedelta(days=1)
-    for form in (*_DAYS, *_MOMENTS):
-        if (at := _parsed(text, form)) is not None:
-            return at.replace(tzinfo=now.tzinfo)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise ValueError(
-            f"'{plain(text)}' is no time; write 02:00, yesterday, '2026-11-27 21:12' or 3h (30min, 2d)"
-        )
-    return at
-
-
-def _parsed(text: str, form: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, form)  # noqa: DTZ007  # the zone is whoever calls it
-    except ValueError:
-        return None
-
-
 def when(event: Event) -> datetime | None:
     """When it became so, in UTC; None where it does not say."""
     try:
@@ -142,6 +104,26 @@ def line(event: Event) -> str:
     return plain(f"{head.rstrip()}: {'; '.join(said)}" if said else head.rstrip())
 
 
+def standing(events: Iterable[Event]) -> list[Event]:
+    """What is so once these have happened: what is attached, and the problems that are not over."""
+    every = list(events)
+    problems: list[Event] = []
+    for each in every:
+        name = _text(each, "event")
+        if name in ENDS:
+            problems.append(each)
+        elif name == OVER:
+            # Another of the same device may last.
+            problems = [one for one in problems if not _is_same(one, each)]
+        elif name == "starting":
+            problems = []
+    return [*attached(every).values(), *problems]
+
+
+def _is_same(problem: Event, over: Event) -> bool:
+    return all(_text(problem, key) == _text(over, key) for key in _PROBLEM)
+
+
 def attached(events: Iterable[Event]) -> dict[tuple[str, str], Event]:
     """What is attached once these have happened: the last event of each, by its instance and its entry."""
     found: dict[tuple[str, str], Event] = {}
@@ -162,18 +144,34 @@ def last_seen(events: Iterable[Event], word: str) -> Event | None:
     for each in events:
         if _text(each, "event").startswith("device.") and meant.meets(each) and _text(each, "identity"):
             # An entry's event may not say the port.
-            found = each if found is None or _text(each, "port") else {**each, "port": _text(found, "port")}
+            known = {key: text for key in _PLACE if found is not None and (text := _text(found, key))}
+            found = {**known, **each}
     return found
 
 
-def absent(event: Event) -> str:
-    """What is said of a device that is not there, by the last event about it."""
+def is_gone(events: Iterable[Event]) -> bool:
+    """Whether the last word of a device, in events about it alone, is that it is not plugged in."""
+    words = [name for each in events if (name := _text(each, "event")) in _PLUGS]
+    return bool(words) and words[-1] == "device.gone"
+
+
+def absent(event: Event | None, would: str) -> str:
+    """What is said of a device that is not there.
+
+    event  the last one about it; None where there is none
+    would  the rule that would take it, by what is known of it; empty if none
+    """
     told = ["not plugged in"]
-    if rule := _text(event, "rule"):
-        told.append(f"rule {rule} took it")
-    at = when(event)
-    where = f" at {port}" if (port := _text(event, "port")) else ""
-    told.append(f"last seen {shown_time(at.astimezone()) if at is not None else 'earlier'}{where}")
+    rule = _text(event, "rule") if event is not None else ""
+    if would:
+        told.append(f"rule {would} would take it")
+    elif rule:
+        told.append(f"rule {rule} took it, and is not in force any more")
+    if event is not None:
+        at = when(event)
+        port = _text(event, "location") or _text(event, "port")
+        where = f" at {port}" if port else ""
+        told.append(f"last seen {shown_time(at.astimezone()) if at is not None else 'earlier'}{where}")
     return plain("; ".join(told))
 
 

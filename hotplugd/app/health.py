@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from hotplugd.app.reports import FindingJson, HealthJson
+from hotplugd.model.text import natural
 
 if TYPE_CHECKING:
     from hotplugd.app.documents import StatusJson
@@ -52,7 +53,7 @@ def _findings(status: StatusJson) -> Iterator[FindingJson]:
             where = f"{attachment['device']} in {attachment['instance']}"
             yield _finding(DEGRADED, f"{where} is attached, and was not seen inside")
     failed = {each["device"] for each in status["problems"]} & {each["device"] for each in status["pending"]}
-    for device in sorted(failed):
+    for device in sorted(failed, key=natural):
         yield _finding(DEGRADED, f"{device} waits: a change failed, and is tried again")
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
-from hotplugd.app.control import ControlError, ask
-from hotplugd.app.event_views import Event
+from hotplugd.app.control import ControlError, NotRunning, ask
+from hotplugd.app.event_views import Event, Filter
 from hotplugd.app.systemd import EVENT, FIELD, MESSAGE_IDS
+from hotplugd.model.text import plain
 
 # Who may write to the journal as whom it likes is root alone: others' entries say another user.
 _OURS: Final = ("SYSLOG_IDENTIFIER=hotplugd", "_UID=0")
 _FIELDS: Final = (
     "DEVICE",
-    *(f"{FIELD}{name}" for name in ("SERIAL", "PORT", "IDENTITY", "INSTANCE", "SLOT")),
+    *(f"{FIELD}{name}" for name in ("SERIAL", "PORT", "LOCATION", "IDENTITY", "INSTANCE", "SLOT")),
 )
 # What an identity may begin with that is not written: `R5C001` is `serial:R5C001`.
 _KINDS: Final = ("", "serial:", "port:", "mac:", "path:", "kernel:")
@@ -25,30 +29,62 @@ _GLOB: Final = frozenset("*?[")
 _NAMES: Final = {number: name for name, number in MESSAGE_IDS.items()}
 _LEVELS: Final = {"7": "debug", "6": "info", "4": "warning", "3": "error", "2": "critical"}
 _PATIENCE: Final = 60.0
+# So much of what journalctl complains of is read.
+_SAID: Final = 4096
+_KEPT: Final = "what is known is what the running daemon keeps, its last ten thousand events"
+# When the daemon starts, what it said of problems before is no more.
+_START: Final = "starting"
 # A daemon that goes on telling is not listened to for ever.
 _MOST_PAGES: Final = 100
 
 
-def past(control: Path, word: str = "") -> list[Event]:
-    """Events in the order in which they became so. Where nobody has kept any there are none.
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Events in the order in which they became so.
 
-    word  what names a device or an instance: of the journal's only events with that are read
+    gaps  why there may be more that nobody can tell of, each fit to be shown
     """
+
+    events: Sequence[Event]
+    gaps: tuple[str, ...] = ()
+
+
+def past(control: Path, meant: Filter | None = None) -> Past:
+    """What the journal and the running daemon have, or those that are meant and each start of the daemon."""
     found: dict[str, Event] = {}
-    for number, event in enumerate((*from_journal(_journal(word)), *from_daemon(control))):
-        found.setdefault(str(event.get("cursor") or number), event)
-    return sorted(found.values(), key=_moment)
+    gaps: list[str] = []
+    word = meant.pattern if meant is not None and not meant.key else ""
+    for number, event in enumerate((*from_journal(_journal(word, gaps)), *from_daemon(control, gaps))):
+        if meant is None or meant.meets(event) or event.get("event") == _START:
+            found.setdefault(str(event.get("cursor") or number), event)
+    return Past(in_order(found.values()), tuple(gaps))
 
 
-def from_daemon(control: Path) -> Iterator[Event]:
-    """Those that the running daemon keeps; none where none runs."""
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """Events in the order in which they became so, of whatever the clock said: each boot after the one whose
+    events come before its own, and in it by the numbers of cursors.
+    """
+    boots: dict[str, int] = {}
+    keyed: list[tuple[int, int, Event]] = []
+    for event in events:
+        boot, _, number = str(event.get("cursor", "")).partition("-")
+        place = boots.setdefault(boot, len(boots))
+        keyed.append((place, int(number) if number.isascii() and number.isdecimal() else 0, event))
+    return [event for *_, event in sorted(keyed, key=lambda each: each[:2])]
+
+
+def from_daemon(control: Path, gaps: list[str]) -> Iterator[Event]:
+    """Those that the running daemon keeps. gaps: gets why there are none, where one may run"""
     cursor, more = "", True
     for _ in range(_MOST_PAGES):
         if not more:
             return
         try:
             page = ask(control, f"events {cursor}".rstrip(), long=True)
-        except ControlError:
+        except NotRunning:
+            return
+        except ControlError as error:
+            gaps.append(f"the daemon does not say what it keeps: {error}")
             return
         events, cursor = parse_page(page)
         more = page.get("more") is True
@@ -102,23 +138,60 @@ def journal_matches(word: str) -> list[str]:
     texts += [f"{FIELD}IDENTITY={kind}{word}" for kind in _KINDS if kind]
     if (short := word.removeprefix("default/")) != word:
         texts.append(f"{FIELD}INSTANCE={short}")
+    texts.append(f"{EVENT}={_START}")
     found: list[str] = []
     for text in texts:
         found += ["+"] * bool(found) + [*_OURS, text]
     return found
 
 
-def _journal(word: str) -> list[str]:
-    """What journalctl prints; nothing where there is none."""
-    command = ["journalctl", "--quiet", "--no-pager", "--output=json", "--", *journal_matches(word)]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=_PATIENCE
+def _journal(word: str, gaps: list[str]) -> Iterator[str]:
+    """The lines that journalctl prints. gaps: gets why there are none, or not all"""
+    command = ["journalctl", "--no-pager", "--output=json", "--", *journal_matches(word)]
+    anything = False
+    with TemporaryFile("w+", errors="replace") as said:
+        try:
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace"
+            )
+        except OSError as error:
+            gaps.append(f"there is no journal that can be read (journalctl: {error.strerror}); {_KEPT}")
+            return
+        late = threading.Timer(_PATIENCE, process.kill)
+        late.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                anything = True
+                yield line
+        finally:
+            over = not late.is_alive()
+            late.cancel()
+            process.kill()
+            if process.stdout is not None:
+                process.stdout.close()
+            code = process.wait()
+        said.seek(0)
+        why = said.read(_SAID)
+    if over:
+        gaps.append(f"the journal took longer than {_PATIENCE:.0f} s, and was not read to its end")
+    elif "permission" in why or "Hint:" in why:
+        gaps.append(
+            f"this user may not read the system's journal: root may, and the group systemd-journal; {_KEPT}"
         )
+    elif code > 0:
+        gaps.append(
+            f"the journal cannot be read (journalctl: {plain(why.strip()) or f'exit code {code}'}); {_KEPT}"
+        )
+    elif not anything and not _is_there():
+        gaps.append(f"there is no journal; {_KEPT}")
+
+
+def _is_there() -> bool:
+    """Whether there is a journal with anything in it."""
+    command = ["journalctl", "--quiet", "--no-pager", "--lines=1", "--output=cat"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_PATIENCE)
     except (OSError, subprocess.TimeoutExpired):
-        return []
-    return done.stdout.splitlines()
-
-
-def _moment(event: Event) -> str:
-    return str(event.get("timestamp", ""))
+        return False
+    return bool(done.stdout)

@@ -19,6 +19,7 @@ from hotplugd.aio.pace import Pace
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
+from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.server.client import Lxd
 
@@ -48,6 +49,11 @@ class InstanceListing:
         # One listing at a time: of what an older one says after a newer one each instance would be asked for.
         self._turn = asyncio.Lock()
         self._unlisted: list[Problem] = []
+        self._unlisted_log = ProblemLog(log, "server.unlisted")
+        # Of those in which requests wait for each other.
+        self._crowded_log = ProblemLog(log, "server.problem")
+        # How often a listing failed, and why.
+        self._retry = Retry()
         self._unlisted_retry = Retry()
         self._unlisted_alarm: asyncio.TimerHandle | None = None
         self._trims = Pace(*_TRIMS)
@@ -73,7 +79,8 @@ class InstanceListing:
 
     async def run(self) -> None:
         """List what `soon` asks for, until cancelled. What the server does not answer is asked for again."""
-        retry, pace, loop = Retry(), Pace(*_LISTINGS), asyncio.get_running_loop()
+        retry, pace, loop = self._retry, Pace(*_LISTINGS), asyncio.get_running_loop()
+        failing = ProblemLog(self._log, "server.problem")
         while True:
             await self._due.wait()
             await asyncio.sleep(max(pace.due - loop.time(), 0.0))
@@ -84,17 +91,28 @@ class InstanceListing:
             try:
                 await self.list_now(projects or ())
                 retry.reset()
+                failing.are(())
                 await asyncio.sleep(loop.time() - start)
             except ServerError as error:
-                pause, new = retry.failed(str(error), loop.time(), *PAUSES)
-                if new:
-                    self._log.warning("server.away", reason=str(error), retry_in=pause)
+                pause, _ = retry.failed(str(error), loop.time(), *PAUSES)
+                failing.are(self._unlistable())
                 self.soon()
                 await asyncio.sleep(pause)
 
     def problems(self) -> list[Problem]:
         """Which projects could not be listed, and in which ones requests wait for each other."""
-        crowded = [
+        return self._unlistable() + self._unlisted + self._crowded()
+
+    def tell_crowded(self) -> None:
+        """Tell in which projects requests wait for each other, and in which no more: from time to time."""
+        self._crowded_log.are(self._crowded())
+
+    def _unlistable(self) -> list[Problem]:
+        why = self._retry.message
+        return [Problem("", "", f"instances cannot be listed: {why}; tried again")] if why else []
+
+    def _crowded(self) -> list[Problem]:
+        return [
             Problem(
                 "",
                 "",
@@ -104,7 +122,6 @@ class InstanceListing:
             for project, waiting in self._server.waiting().items()
             if waiting >= _CROWD
         ]
-        return self._unlisted + crowded
 
     def close(self) -> None:
         """List nothing again."""
@@ -125,9 +142,7 @@ class InstanceListing:
             )
             for project, why in projects.items()
         ]
-        for each in problems:
-            if each not in self._unlisted:
-                self._log.warning("server.unlisted", reason=each.message)
+        self._unlisted_log.are(problems)
         self._unlisted = problems
         if only and problems and self._unlisted_alarm is not None:
             # Who has one project listed all the time does not put off when the others are.

@@ -13,6 +13,8 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.threads import Threads
 from hotplugd.host.udev_rules import Leave
+from hotplugd.model.problem import Problem
+from hotplugd.plan.about import Fields
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.rules.udev_ignore import ignore_rules
 
@@ -44,6 +46,7 @@ class LeaveAlone:
         self._due = asyncio.Event()
         self._due.set()
         self.told = asyncio.Event()
+        self._problem: Fields = {}
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on."""
@@ -63,16 +66,29 @@ class LeaveAlone:
                 if self._leave is not None and await self._leave.write(self._written):
                     self._log.info("leave-alone.written")
                 retry.reset()
+                self._over()
             except OSError as error:
                 pause, new = retry.failed(str(error), asyncio.get_running_loop().time(), *_PAUSES)
                 if new:
-                    self._log.warning("leave-alone.problem", reason=str(error), retry_in=pause)
+                    self._over()
+                    self._problem = {"reason": str(error)}
+                    self._log.warning("leave-alone.problem", **self._problem, retry_in=pause)
             self.told.set()
+
+    def problems(self) -> list[Problem]:
+        """Why the host's software is not told."""
+        what = "the host's software cannot be told to leave alone what rules take"
+        return [Problem("", "", f"{what}: {self._problem['reason']}")] if self._problem else []
 
     def close(self) -> None:
         """Let go of the program that writes them."""
         if self._leave is not None:
             self._leave.close()
+
+    def _over(self) -> None:
+        if self._problem:
+            self._log.info("problem.over", **self._problem)
+            self._problem = {}
 
     def _written(self, usb: bool) -> str:
         return ignore_rules(self._rules, self._kept(), usb=usb)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd.app.host_problems import HostProblems
 from hotplugd.container.seals import Seals
 from hotplugd.host.server_lock import is_alone
 from hotplugd.host.slots import Slots
@@ -26,12 +27,14 @@ class LeftOverSlots:
         seals: Seals,
         reconciler: Reconciler,
         log: FilteringBoundLogger,
+        problems: HostProblems,
     ) -> None:
         self._address = address
         self._slots = slots
         self._seals = seals
         self._reconciler = reconciler
         self._log = log
+        self._problems = problems
         self.left: list[str] = []
 
     def hold(self) -> None:
@@ -44,7 +47,7 @@ class LeftOverSlots:
             try:
                 self._slots.hold(slot)
             except OSError as error:
-                self._log.warning("slot.problem", device=slot, reason=str(error))
+                self._problems.unheld(slot, str(error))
 
     async def sweep(self) -> None:
         """Remove slots whose devices are gone. Another hotplugd may still know a device by its older slot.
@@ -62,5 +65,6 @@ class LeftOverSlots:
                     self._reconciler.left_over(slot)
                     self._log.info("slot.swept", slot=slot)
                 self.left.pop()
+                self._problems.settled(slot)
         except OSError as error:
             raise Unreachable(f"what is left from before cannot be looked at: {error}") from error

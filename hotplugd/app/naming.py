@@ -8,6 +8,7 @@ from typing import Final, TypedDict
 
 from hotplugd.model.values import Device
 from hotplugd.plan.identity import model
+from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.keys import PORT, SERIAL
 
 Devices = Mapping[str, Device]
@@ -20,6 +21,7 @@ class NamedJson(TypedDict):
     serial: str
     model: str
     port: str
+    location: str
 
 
 def by_name(devices: Iterable[Device]) -> Devices:
@@ -27,17 +29,23 @@ def by_name(devices: Iterable[Device]) -> Devices:
     return {str(device): device for device in devices}
 
 
-def named_json(device: Device | None, known_by: str = "") -> NamedJson:
-    """What tells a device from others. known_by: its identity, which tells it where it is not there."""
+def named_json(device: Device | None, known_by: str = "", hubs: Hubs = NO_HUBS) -> NamedJson:
+    """What tells a device from others.
+
+    known_by  its identity, which tells it where it is not there
+    hubs      those whose ports have names
+    """
     kind, _, value = known_by.partition(":")
     if device is None:
         return {
             "serial": value if kind == SERIAL.name else "",
             "model": "",
             "port": value if kind == PORT.name else "",
+            "location": "",
         }
     return {
         "serial": next(iter(SERIAL.values(device)), ""),
         "model": model(device),
         "port": next(iter(PORT.values(device)), ""),
+        "location": hubs.location(device),
     }

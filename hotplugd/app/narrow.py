@@ -1,66 +1,177 @@
-"""A part of what the daemon says: what is about one instance or one rule, or problems alone. Pure."""
+"""A part of what the daemon, or a plan, says: what is about an instance, a rule or a location. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from hotplugd.app.documents import StatusJson
+    from hotplugd.app.command_json import PlanJson
+    from hotplugd.app.documents import ProblemJson, StatusJson, UnmatchedJson
+    from hotplugd.app.override_json import OverrideJson
+
+_Each = TypeVar("_Each", bound=Mapping[str, object])
 
 
-def narrowed(
-    status: StatusJson,
-    instance: str | None = None,
-    rule: str | None = None,
-    *,
-    only_problems: bool = False,
-    by_hand: bool = False,
-) -> StatusJson:
-    """The status with nothing but what is about an instance (`name` or `project/name`) and a rule.
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What is meant: all of it has to hold. Texts are globs.
+
+    instance   `name`, or `project/name`
+    unmatched  what no rule takes, alone
+    problems   what is not attached, and why, alone: problems, what has to wait, and what no rule takes
+    by_hand    what somebody decided by hand, and what is about these devices, alone
+    """
+
+    instance: str | None = None
+    rule: str | None = None
+    location: str | None = None
+    unmatched: bool = False
+    problems: bool = False
+    by_hand: bool = False
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is left out."""
+        return self == Meant()
+
+    def has_instance(self, name: object, project: object = "default") -> bool:
+        """Whether this instance is meant."""
+        wanted = self.instance
+        names = (str(name), f"{project}/{name}")
+        return wanted is None or any(fnmatchcase(each, wanted) for each in names)
+
+    def has_rule(self, rule: object) -> bool:
+        """Whether this rule is meant. rule: a name; empty or None for what none takes"""
+        return self.rule is None or (bool(rule) and fnmatchcase(str(rule), self.rule))
+
+    def has_location(self, location: object) -> bool:
+        """Whether this location is meant."""
+        return self.location is None or (bool(location) and fnmatchcase(str(location), self.location))
+
+
+def narrowed(status: StatusJson, meant: Meant) -> StatusJson:
+    """The status with nothing but what is meant."""
+    nothing = meant.problems or meant.unmatched
+    places = (*status["attachments"], *status["pending"], *status["holds"])
+    problems = _problems(status["problems"], meant, places, status["unmatched"])
+    no_override = nothing or meant.rule is not None
+    narrow: StatusJson = {
+        **status,
+        "attachments": [] if nothing else _meant(status["attachments"], meant),
+        "pending": [] if nothing else _meant(status["pending"], meant),
+        "holds": [] if meant.unmatched else _meant(status["holds"], meant),
+        "overrides": [] if no_override else _overrides(status["overrides"], meant),
+        "problems": problems,
+        "unmatched": _unmatched(status["unmatched"], meant, problems),
+    }
+    return _decided_by_hand(narrow) if meant.by_hand else narrow
+
+
+def _overrides(overrides: Sequence[OverrideJson], meant: Meant) -> list[OverrideJson]:
+    return [
+        each
+        for each in overrides
+        if meant.has_instance(each["instance"], each["project"]) and meant.has_location(each.get("location"))
+    ]
+
+
+def _decided_by_hand(status: StatusJson) -> StatusJson:
+    """The status with nothing but what somebody decided by hand."""
+    decided = {each["device"] for each in status["overrides"] if each["present"]}
+
+    def of_these(places: Sequence[_Each]) -> list[_Each]:
+        return [each for each in places if each.get("by_hand") is True or each["device"] in decided]
+
+    return {
+        **status,
+        "attachments": of_these(status["attachments"]),
+        "pending": of_these(status["pending"]),
+        "holds": of_these(status["holds"]),
+        "problems": [
+            each
+            for each in status["problems"]
+            if each["device"] in decided or not (each["device"] or each["rule"])
+        ],
+        "unmatched": of_these(status["unmatched"]),
+    }
+
+
+def narrowed_plan(plan: PlanJson, meant: Meant) -> PlanJson:
+    """A plan with nothing but what is meant."""
+    places = (*plan["changes"], *plan["holds"])
+    problems = _problems(plan["problems"], meant, places, plan["unmatched"])
+    return {
+        **plan,
+        "changes": [] if meant.problems or meant.unmatched else _meant(plan["changes"], meant),
+        "holds": [] if meant.unmatched else _meant(plan["holds"], meant),
+        "problems": problems,
+        "unmatched": _unmatched(plan["unmatched"], meant, problems),
+    }
+
+
+def _problems(
+    problems: Sequence[ProblemJson],
+    meant: Meant,
+    places: Sequence[Mapping[str, object]],
+    unmatched: Sequence[UnmatchedJson] = (),
+) -> list[ProblemJson]:
+    """Those problems that are meant.
 
     A problem tells in its text alone which instance it is about. One of no device and no rule, such as a
     server that is away, is about all.
 
-    by_hand  what somebody decided by hand, and what is about these devices, alone
+    places     attachments, changes and holds, which say in which instance a device is
+    unmatched  what no rule takes
     """
-    decided = {each["device"] for each in status["overrides"] if each["present"]}
-
-    def is_named(each: Mapping[str, object]) -> bool:
-        return instance is None or instance in (each["instance"], f"{each['project']}/{each['instance']}")
-
-    def is_in(each: Mapping[str, object]) -> bool:
-        return is_named(each) and (not by_hand or each.get("by_hand") is True or each["device"] in decided)
-
-    def is_by(each: Mapping[str, object]) -> bool:
-        return rule is None or each["rule"] == rule
-
-    places = [each for each in (*status["attachments"], *status["pending"], *status["holds"]) if is_in(each)]
-    devices = {each["device"] for each in places}
-    return {
-        **status,
-        "attachments": [
-            each for each in status["attachments"] if is_in(each) and is_by(each) and not only_problems
-        ],
-        "pending": [each for each in status["pending"] if is_in(each) and is_by(each) and not only_problems],
-        "holds": [each for each in status["holds"] if is_in(each) and is_by(each)],
-        "overrides": [
-            each for each in status["overrides"] if is_named(each) and rule is None and not only_problems
-        ],
-        "problems": [
-            each
-            for each in status["problems"]
-            if not (each["device"] or each["rule"])
-            or (
-                is_by(each)
-                and (not by_hand or each["device"] in decided)
-                and (instance is None or each["device"] in devices or _names(each["message"], instance))
-            )
-        ],
-    }
+    if meant.unmatched:
+        devices = {str(each["device"]) for each in unmatched}
+        found = [
+            each for each in problems if each["device"] in devices or not (each["device"] or each["rule"])
+        ]
+        return [each for each in found if not each["device"] or meant.has_location(each.get("location"))]
+    inside = {str(each["device"]) for each in places if meant.has_instance(each["instance"], each["project"])}
+    return [
+        each
+        for each in problems
+        if not (each["device"] or each["rule"])
+        or (
+            meant.has_rule(each["rule"])
+            and meant.has_location(each.get("location"))
+            and (meant.instance is None or each["device"] in inside or _names(each["message"], meant))
+        )
+    ]
 
 
-def _names(message: str, instance: str) -> bool:
+def _unmatched(
+    unmatched: Sequence[UnmatchedJson], meant: Meant, problems: Sequence[ProblemJson]
+) -> list[UnmatchedJson]:
+    wrong = {each["device"] for each in problems}
+    return [
+        each
+        for each in unmatched
+        if meant.instance is None
+        and meant.rule is None
+        and meant.has_location(each.get("location"))
+        and (not (meant.unmatched and meant.problems) or each["device"] in wrong)
+    ]
+
+
+def _meant(places: Sequence[_Each], meant: Meant) -> list[_Each]:
+    return [
+        each
+        for each in places
+        if meant.has_instance(each["instance"], each["project"])
+        and meant.has_rule(each["rule"])
+        and meant.has_location(each.get("location"))
+    ]
+
+
+def _names(message: str, meant: Meant) -> bool:
     """Whether a message has the instance's name as a word."""
-    name = instance.rpartition("/")[2]
-    return name in "".join(each if each.isalnum() or each == "-" else " " for each in message).split()
+    words = "".join(each if each.isalnum() or each in "-/" else " " for each in message).split()
+    return any(
+        meant.has_instance(each.rpartition("/")[2], each.rpartition("/")[0] or "default") for each in words
+    )

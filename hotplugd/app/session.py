@@ -17,6 +17,7 @@ from hotplugd.aio.backoff import LONG_AGO, Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import Threads
 from hotplugd.app.host_look import HostLook
+from hotplugd.app.host_problems import HostProblems
 from hotplugd.app.instance_listing import PAUSES, InstanceListing
 from hotplugd.app.leave_alone import LeaveAlone
 from hotplugd.app.left_over_slots import LeftOverSlots
@@ -36,6 +37,7 @@ from hotplugd.host.udev import Udev
 from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
+from hotplugd.plan.about import HUBS
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.overrides import NONE, Overrides
 from hotplugd.reconcile.device_log import Cause
@@ -90,10 +92,14 @@ class Session:
         self.server: ServerInfo | None = None
         self.connected = False
         self.lost_events = 0
+        log = log.bind(**{HUBS: lambda: self.rules.hubs})
         self._log = log
         self._dry_run = dry_run
         self._retry = Retry()
         self._strangers = Pace(*_STRANGERS)
+        # Whether an answer has ended a pause since the server's events were heard at last.
+        self._woken = False
+        self._never = asyncio.Event()
         # When, in the loop's time, the server's events were heard at last.
         self._since = LONG_AGO
         self._threads = Threads()
@@ -111,8 +117,13 @@ class Session:
         self._injector = Injector(
             self._threads, self._inspector.network, kernel_lines, sequence_now, config.inject
         )
+        self._host_problems = HostProblems(log)
         self._seals = Seals(
-            Sealer(self._threads, config.seal, address), self._opener, self._inspector.node, self._unsealed
+            Sealer(self._threads, config.seal, address),
+            self._opener,
+            self._inspector.node,
+            self._host_problems.unsealed,
+            self._host_problems.seal_over,
         )
         self._host = HostLook(self._threads, config.roots)
         ports = Ports(
@@ -135,12 +146,14 @@ class Session:
         )
         self.reconciler = Reconciler(ports, rules)
         self.reconciler.set_overrides(overrides, "start")
-        self._left_over = LeftOverSlots(address, self._slots, self._seals, self.reconciler, log)
+        self._left_over = LeftOverSlots(
+            address, self._slots, self._seals, self.reconciler, log, self._host_problems
+        )
         self._listing = InstanceListing(self._lxd, self.reconciler, log)
         folder = None if dry_run else config.udev_rules
         self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.assignments.kept, log)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
-        self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
+        self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._host_problems.udev, self._flapping)
 
     async def run(self) -> None:
         """Work until cancelled. A server that is away is waited for.
@@ -185,7 +198,8 @@ class Session:
         away = [Problem("", "", self._retry.message + goes_on)] if self._retry.message else []
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
-        return away + self._listing.problems() + faults + flapping + self.reconciler.problems()
+        rest = self._listing.problems() + self._leave_alone.problems() + faults + flapping
+        return away + self._host_problems.problems() + rest + self.reconciler.problems()
 
     def held(self) -> list[Held]:
         """What has to wait, until when in the loop's time, and why."""
@@ -240,12 +254,26 @@ class Session:
                 if new:
                     self._log.warning("server.away", reason=str(error), retry_in=pause)
                 self.tried.set()
-                await asyncio.sleep(pause)
+                await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long before the server is tried again, or until it answers somebody else.
+
+        That once while it is away: it may answer everything but whoever listens.
+        """
+        self._lxd.answered.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await (self._never if self._woken else self._lxd.answered).wait()
+        except TimeoutError:
+            return
+        # It may need a moment more.
+        self._woken, self._retry.tries = True, 0
 
     async def _happened(self, happened: Lifecycle | None) -> None:
         if happened is None:
             await self._listing.list_now()
-            self._retry.message = ""
+            self._retry.message, self._woken = "", False
             self.connected, self._since = True, asyncio.get_running_loop().time()
             self._log.info("server.connected", server=str(self.server))
             self._answered.set()
@@ -297,6 +325,7 @@ class Session:
         while True:
             await asyncio.sleep(CALM)
             self._flapping.tell_over(asyncio.get_running_loop().time())
+            self._listing.tell_crowded()
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)
@@ -306,15 +335,6 @@ class Session:
     def _lost(self, reason: str) -> None:
         self.lost_events += 1
         self._log.warning("udev.lost-events", reason=reason)
-
-    def _trouble(self, device: str, what: str) -> None:
-        if what:
-            self._log.warning("udev.problem", device=device, reason=what)
-        else:
-            self._log.info("udev.back")
-
-    def _unsealed(self, problem: Problem) -> None:
-        self._log.error("node.unsealed", device=problem.device, rule=problem.rule, reason=problem.message)
 
     def _changed_inside(self, name: InstanceName) -> None:
         self.reconciler.look_again(name)

@@ -61,6 +61,8 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "instance.restarted": "58830669a5ac4f939c81197c7f723bdd",
     "instance.deleted": "8a062c311f074691bb24fa6c8a09a67e",
     "udev-record.problem": "c2f1d6f0a3f54b7e9a6c4f0e5b7d8a19",
+    "seal.problem": "ddf1d81bf09946b696d7be99fd0c1aca",
+    "server.problem": "2ce2548ebed7407e8e0a0c8153a95471",
     "starting": "327d383fc3354dcd8b0a9a0cc995bd8b",
     "attach.asked": "9f2242d684c348a9b122ea71529db5ab",
     "attach.refused": "15b0607123924d0d9dd036091f789417",

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hotplugd.app.event_views import Event
+    from hotplugd.app.in_force import Settings
+    from hotplugd.rules.ruleset import RuleSet
 
 
-def last_known(control: Path, name: str) -> str:
-    """Why it is not there and where it was last seen, by the journal and the running daemon; or empty."""
-    from hotplugd.app.event_views import absent, last_seen
+def last_known(name: str, by: Settings) -> str:
+    """Why it is not there, which rule would take it and where it was last seen; or empty."""
+    from hotplugd.app.event_views import Filter
     from hotplugd.app.history import past
 
-    event = last_seen(past(control, name), name)
-    return absent(event) if event is not None else ""
+    return told(name, past(by.config.control, Filter("", name)).events, by.rules)
+
+
+def told(name: str, events: Iterable[Event], rules: RuleSet) -> str:
+    """The same by these events."""
+    from hotplugd.app.event_views import absent, last_seen
+
+    event = last_seen(events, name)
+    would = _would(name, event, rules)
+    return absent(event, would) if event is not None or would else ""
+
+
+def _would(name: str, event: Event | None, rules: RuleSet) -> str:
+    """The rule that would take it, by what was last told of it, or else by what it is called."""
+    from hotplugd.rules.made_up import MadeUpError, made_up
+
+    took = str(event.get("rule", "")) if event is not None else ""
+    if took and any(each.name == took and each.enabled for each in rules.rules):
+        return took
+    known = (
+        [{key: str(event[key]) for key in ("serial", "port", "location") if key in event}] if event else []
+    )
+    for values in known or [{key: name} for key in ("location", "serial", "port")]:
+        try:
+            device = made_up({key: (text,) for key, text in values.items()}, hubs=rules.hubs)
+        except MadeUpError:
+            continue
+        if (taken := rules.decide(device)) is not None:
+            return taken.rule.name
+    return ""

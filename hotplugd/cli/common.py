@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         HoldJson,
         ProblemJson,
         StatusJson,
+        UnmatchedJson,
     )
     from hotplugd.app.in_force import Settings
     from hotplugd.app.naming import NamedJson
@@ -83,12 +84,16 @@ def in_force(path: Path) -> tuple[Settings, str]:
     return theirs, "daemon"
 
 
+def first(errors: Sequence[Diagnostic]) -> str:
+    """The first error, with its place."""
+    return f"{errors[0].place}: {errors[0].message}"
+
+
 def say_broken(errors: Sequence[Diagnostic]) -> None:
     """Say on standard error that the answer goes by what the daemon has, and what is wrong with the files."""
-    first = errors[0]
     click.echo(
         f"warning: {counted(len(errors), 'error')} in the files, and the running daemon has not taken them: "
-        f"this goes by what it has in force. The first is {first.place}: {first.message}; `hotplugd check` "
+        f"this goes by what it has in force. The first is {first(errors)}; `hotplugd check` "
         f"shows all",
         err=True,
     )
@@ -208,9 +213,18 @@ def ask_daemon(control: Path) -> StatusJson | None:
     from hotplugd.app.control import ControlError, ask
 
     try:
-        return cast("StatusJson", {"holds": [], **ask(control, "status")})
+        return cast("StatusJson", {"holds": [], "unmatched": [], **ask(control, "status")})
     except ControlError:
         return None
+
+
+def show_unmatched(unmatched: Sequence[UnmatchedJson]) -> None:
+    """Print on standard output what no rule takes."""
+    if unmatched:
+        rows = [[each["device"], *names_of(each), each["identity"]] for each in unmatched]
+        located(("no rule takes", *NAMED, "identity"), rows, unmatched)
+    else:
+        say("a rule takes every device that is plugged in")
 
 
 def show_problems(problems: Sequence[ProblemJson]) -> None:
@@ -225,7 +239,7 @@ def show_problems(problems: Sequence[ProblemJson]) -> None:
 def named(each: ProblemJson | HoldJson) -> str:
     """A device, with what tells it from others and is not in its name."""
     told = [f"serial {each['serial']}" if each["serial"] else "", each["model"]]
-    told += [f"port {each['port']}" if each["port"] else ""]
+    told += [f"port {each['port']}" if each["port"] else "", each.get("location", "")]
     more = ", ".join(filter(None, told))
     return plain(f"{each['device']} ({more})" if more else each["device"])
 
@@ -236,6 +250,16 @@ NAMED: Final = ("serial", "model", "port")
 def names_of(each: NamedJson) -> list[str]:
     """The cells below `NAMED`."""
     return [each["serial"], each["model"], each["port"]]
+
+
+def located(head: Sequence[str], rows: Sequence[Sequence[str]], each: Sequence[NamedJson]) -> None:
+    """Print a table of devices, with their locations where any has one."""
+    locations = [one.get("location", "") for one in each]
+    if any(locations):
+        more = [[*row, location] for row, location in zip(rows, locations, strict=True)]
+        table([*head, "location"], more)
+    else:
+        table(head, rows)
 
 
 def instance_of(each: AttachmentJson | ChangeJson | ClusterAttachmentJson | HoldJson | OverrideJson) -> str:
@@ -263,7 +287,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         grid = Table(*head, box=SIMPLE_HEAD, pad_edge=False)
         for row in cells:
             grid.add_row(*map(Text, row))
-        Console(highlight=False).print(grid)
+        # A head is bold, which NO_COLOR alone does not keep rich from.
+        Console(highlight=False, color_system="auto" if _has_colours(terminal=True) else None).print(grid)
         return
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in ([text.upper() for text in head], *cells):
@@ -277,4 +302,5 @@ def say(text: str, colour: str | None = None, *, bold: bool = False) -> None:
 
 
 def _has_colours(terminal: bool) -> bool:
-    return terminal and not os.environ.get("NO_COLOR")
+    """Whether colours are wanted there (no-color.org), and can be shown."""
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

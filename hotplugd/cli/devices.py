@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hotplugd.app.narrow import Meant
 from hotplugd.cli.common import ask_daemon, by_hand, in_force, print_json, say, table, with_config, with_json
+from hotplugd.cli.filters import with_filters
 from hotplugd.model.text import counted, natural, quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.fates import Fates, seen_fates
 from hotplugd.rules.keys import MatchKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from hotplugd.app.documents import StatusJson
     from hotplugd.rules.ruleset import Rule
@@ -31,20 +34,14 @@ _DATABASE = "/run/udev/data"
     is_flag=True,
     help="Also virtual devices, such as consoles and loops, and PCI devices, that no rule takes.",
 )
-@click.option("--instance", metavar="NAME", help="Those that are in this instance, or should be.")
-@click.option("--rule", metavar="NAME", help="Those that this rule takes.")
-@click.option("--unmatched", is_flag=True, help="Those that no rule takes.")
-@click.option("--problems", is_flag=True, help="Those that the running daemon has problems with.")
+@with_filters
 @with_config
 @with_json
 def command(
     config: Path,
     *,
     everything: bool,
-    instance: str | None,
-    rule: str | None,
-    unmatched: bool,
-    problems: bool,
+    meant: Meant,
     as_json: bool,
 ) -> None:
     """List the devices that rules can see, the rule that takes each, and the values that rules can match on.
@@ -69,10 +66,11 @@ def command(
     chosen = [
         each
         for each in fates
-        if (rule is None or each.rule_name == rule)
-        and (instance is None or instance in (*each.instances, *each.missing))
-        and (not unmatched or each.rule is None)
-        and (not problems or str(each.device) in wrong)
+        if meant.has_rule(each.rule_name)
+        and (meant.instance is None or any(map(_has_name(meant), (*each.instances, *each.missing))))
+        and meant.has_location(found.rules.hubs.location(each.device))
+        and (not meant.unmatched or each.rule is None)
+        and (not meant.problems or str(each.device) in wrong)
     ]
     shown = [each for each in chosen if everything or each.rule is not None or not _is_many(each.device)]
     if as_json:
@@ -84,17 +82,27 @@ def command(
         head, *rows = columns(((each.device, each.rule) for each in shown), found.rules.keys)
         where = ["instance", *(_where(each) for each in shown)]
         table(*_with_column(head, rows, where))
-    if not chosen and (rule is not None or instance is not None or unmatched or problems):
-        say(_why_none(rule, [each.name for each in found.rules.rules]))
+    if not chosen and not meant.is_all:
+        say(_why_none(meant.rule, [each.name for each in found.rules.rules]))
     if len(chosen) > len(shown):
         hidden = counted(len(chosen) - len(shown), "virtual or PCI device")
         say(f"not shown: {hidden}; --all shows them too")
     _tell_unsettled(unsettled)
 
 
+def _has_name(meant: Meant) -> Callable[[str], bool]:
+    """Whether an instance, as `name` or `project/name`, is meant."""
+
+    def has(name: str) -> bool:
+        project, _, last = name.rpartition("/")
+        return meant.has_instance(last, project or "default")
+
+    return has
+
+
 def _why_none(rule: str | None, rules: list[str]) -> str:
     """That no device is meant. rule: whose devices were asked for."""
-    if rule is None or rule in rules:
+    if rule is None or any(fnmatchcase(each, rule) for each in rules):
         return "no such device is there"
     close = get_close_matches(rule, rules, 1)
     hint = f"; did you mean '{close[0]}'?" if close else "; `hotplugd status --rules` lists them"

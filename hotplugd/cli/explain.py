@@ -78,7 +78,7 @@ def _made_up(text: str, rules: RuleSet) -> ExplainJson:
     from hotplugd.rules.made_up import MadeUpError, made_up, values_of
 
     try:
-        one = made_up(values_of(text))
+        one = made_up(values_of(text), hubs=rules.hubs)
     except MadeUpError as error:
         raise click.UsageError(f"--as: {error}" + (f"; {error.hint}" if error.hint else "")) from None
     document = explain_json(one, rules.explain(one), survey_devices(rules, [one]).of(one), [], {}, rules.keys)
@@ -113,7 +113,7 @@ def _there(device: str, found: Settings) -> ExplainJson:
     is_known = named(device, (*there, *unsettled), os.path.realpath(device), found.rules.hubs)
     nodeless = () if is_known else tuple(without_node(device, found.rules.attrs))
     one = find(device, (*there, *nodeless), unsettled, found)
-    away = [problem_json(Problem(str(one), "", unasked), by_name([one]))] if unasked else []
+    away = [problem_json(Problem(str(one), "", unasked), by_name([one]), found.rules.hubs)] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
     verdicts, keys = found.rules.explain(one), found.rules.keys
     fate = survey_devices(found.rules, nodeless).of(one) if nodeless else seen.of(one)

@@ -29,12 +29,14 @@ def command(config: Path, *, as_json: bool) -> None:
     """
     from hotplugd.app.control import ControlError, ask
     from hotplugd.app.health import EXIT_CODES, health
+    from hotplugd.app.last_words import last_words
 
     found, _ = configuration.load(config)
     try:
         document = health(cast("StatusJson", ask(found.control, "status")))
     except ControlError as error:
-        document = health(None, str(error))
+        words = last_words(found.control)
+        document = health(None, f"{error}; {words}" if words else str(error))
     if as_json:
         print_json(document)
     else:

@@ -3,60 +3,112 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.app import settings as configuration
-from hotplugd.cli.common import fail, say, show, with_config
+from hotplugd.cli.common import fail, in_force, say, with_config
+
+if TYPE_CHECKING:
+    from hotplugd.app.event_views import Event
+    from hotplugd.rules.ruleset import RuleSet
 
 
 @click.command()
-@click.argument("name", metavar="DEVICE|INSTANCE")
+@click.argument("name", metavar="DEVICE|INSTANCE|LOCATION")
 @click.option("--since", metavar="TIME", help="02:00, yesterday, '2026-11-27 21:12', or 3h (30min, 2d) ago.")
 @with_config
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each event.")
 def command(name: str, since: str | None, config: Path, *, as_json: bool) -> None:
-    """Show what happened to a device or an instance, the oldest first.
+    """Show what happened to a device, in an instance or at a place, the oldest first.
 
-    DEVICE is a serial number, a node, a port (1-4.2) or an identity; an instance of another project than
-    `default` is PROJECT/NAME. Patterns are globs: `R5C*`. Read from the journal, and from what the running
-    daemon keeps: its last ten thousand events. With --since, what was attached then comes first.
+    DEVICE is a serial number, a node, a port (1-4.2) or an identity; LOCATION the name of a port (shelf-1/4);
+    an instance of another project than `default` is PROJECT/NAME. Patterns are globs: `R5C*`. Read from the
+    journal, and from what the running daemon keeps: its last ten thousand events.
+
+    With --since, what was so then comes first: what was attached, and the problems that were not over. With
+    --json these have `before: true`.
 
     Exit code 1 if nothing is known.
     """
-    from hotplugd.app.event_views import Event, Filter, attached, line, parse_since, when
+    from hotplugd.app.event_views import Filter, standing
     from hotplugd.app.history import past
 
+    begin = _begin(since)
+    found, _ = in_force(config)
+    meant = Filter("", name)
+    known = past(found.config.control, meant)
+    for gap in known.gaps:
+        click.echo(f"hotplugd: {gap}", err=True)
+    if not any(map(meant.meets, known.events)):
+        raise _unknown(name, found.rules)
+    earlier, later = _parted(known.events, begin)
+    before, later = standing(earlier), [each for each in later if meant.meets(each)]
+    if as_json:
+        for each in (*({**one, "before": True} for one in before), *later):
+            click.echo(json.dumps(each))
+    else:
+        _show(before, later, _where_now(name, known.events, found.rules))
+
+
+def _begin(since: str | None) -> datetime | None:
+    from hotplugd.app.since import parse_since
+
     try:
-        begin = parse_since(since, datetime.now().astimezone()) if since is not None else None
+        now = datetime.now().astimezone()
+        return parse_since(since, now, datetime.astimezone) if since is not None else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--since") from None
-    found, wrong = configuration.load(config)
-    if wrong:
-        show(wrong)
-        raise SystemExit(1)
-    meant = Filter("", name)
-    events = [each for each in past(found.control, name) if meant.meets(each)]
-    if not events:
-        raise fail(
-            f"nothing is known of {name}: expected a serial number, a node, a port or an instance of which "
-            f"the journal or the running daemon has an event; `hotplugd devices --all` lists what is there"
-        )
+
+
+def _unknown(name: str, rules: RuleSet) -> SystemExit:
+    from hotplugd.cli.absent import told
+
+    more = [f"it is {absent}"] if (absent := told(name, (), rules)) else []
+    return fail(
+        f"nothing is known of {name}: expected a serial number, a node, a port, a location or an instance of "
+        f"which the journal or the running daemon has an event; `hotplugd devices --all` lists what is there",
+        more=more,
+    )
+
+
+def _parted(events: Iterable[Event], begin: datetime | None) -> tuple[list[Event], list[Event]]:
+    """The events before a time, and those after it."""
+    from hotplugd.app.event_views import when
+
     earlier: list[Event] = []
     later: list[Event] = []
     for each in events:
         is_early = begin is not None and (at := when(each)) is not None and at < begin
         (earlier if is_early else later).append(each)
-    if as_json:
-        for each in later:
-            click.echo(json.dumps(each))
-        return
-    for each in attached(earlier).values():
+    return earlier, later
+
+
+def _where_now(name: str, events: Sequence[Event], rules: RuleSet) -> str:
+    """Where the device that is called so was last seen, and which rule would take it; empty: it is there."""
+    from hotplugd.app.event_views import Filter, is_gone
+    from hotplugd.cli.absent import told
+
+    meant = Filter("", name)
+    mine = [each for each in events if meant.meets(each)]
+    # An instance or a place has several devices.
+    if len({each.get("identity") for each in mine} - {None}) != 1 or not is_gone(mine):
+        return ""
+    return told(name, mine, rules)
+
+
+def _show(before: Iterable[Event], later: Sequence[Event], now: str) -> None:
+    from hotplugd.app.event_views import line
+
+    for each in before:
         say(f"before: {line(each)}", bold=True)
     for each in later:
         level = str(each.get("level"))
         say(line(each), {"warning": "yellow", "error": "red", "critical": "red"}.get(level))
     if not later:
         say("nothing since")
+    if now:
+        say(f"now: {now}", bold=True)

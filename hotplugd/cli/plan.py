@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hotplugd.app.narrow import Meant
 from hotplugd.cli.common import (
     NAMED,
     ask_daemon,
@@ -15,25 +16,27 @@ from hotplugd.cli.common import (
     fail,
     in_force,
     instance_of,
+    located,
     names_of,
     print_json,
     say,
     show_holds,
     show_problems,
-    table,
+    show_unmatched,
     with_config,
     with_json,
 )
-from hotplugd.model.text import natural
+from hotplugd.cli.filters import with_filters
 
 if TYPE_CHECKING:
     from hotplugd.app.command_json import PlanJson
 
 
 @click.command()
+@with_filters
 @with_config
 @with_json
-def command(config: Path, *, as_json: bool) -> None:
+def command(config: Path, *, meant: Meant, as_json: bool) -> None:
     """Say what the daemon would change now, and why. Changes nothing, and needs no daemon.
 
     Goes by the files on disk, which a running daemon may not have reloaded yet; where these have errors, by
@@ -41,8 +44,9 @@ def command(config: Path, *, as_json: bool) -> None:
     until when.
     """
     found, by = in_force(config)
-    from hotplugd.app.documents import change_json, problem_json
+    from hotplugd.app.documents import changes_in_order, problems_in_order, unmatched_json
     from hotplugd.app.naming import by_name
+    from hotplugd.app.narrow import narrowed_plan
     from hotplugd.app.snapshot import survey
     from hotplugd.host.list_once import listed
     from hotplugd.model.ports import ServerError
@@ -53,23 +57,28 @@ def command(config: Path, *, as_json: bool) -> None:
         seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, overrides)
     except (ServerError, OSError) as error:
         raise fail(error) from None
-    plans = sorted(seen.plans.items(), key=lambda item: (item[0].project, natural(item[0].name)))
-    changes = [change for _, plan in plans for change in plan.changes]
-    known = by_name((*devices, *seen.away))
-    problems = [problem_json(each, known) for each in seen.problems()]
+    hubs, known = found.rules.hubs, by_name((*devices, *seen.away))
+    every = changes_in_order((each for plan in seen.plans.values() for each in plan.changes), known, hubs)
+    problems = problems_in_order(seen.problems(), known, hubs)
     status = ask_daemon(found.config.control)
     holds = status["holds"] if status is not None else []
-    told = [change_json(each, known) for each in changes]
+    free = unmatched_json((each for each in devices if seen.of(each).wants.rule is None), hubs)
+    whole: PlanJson = {"changes": every, "holds": holds, "problems": problems, "unmatched": free, "by": by}
+    document = narrowed_plan(whole, meant)
     if as_json:
-        document: PlanJson = {"changes": told, "holds": holds, "problems": problems, "by": by}
         print_json(document)
-        return
-    show_problems(problems)
-    show_holds(holds)
-    if told:
-        head = ("action", "instance", "device", *NAMED, "rule", "why")
-        table(
-            head,
+    else:
+        _show(document, meant)
+
+
+def _show(plan: PlanJson, meant: Meant) -> None:
+    show_problems(plan["problems"])
+    show_holds(plan["holds"])
+    if meant.unmatched or (meant.problems and plan["unmatched"]):
+        show_unmatched(plan["unmatched"])
+    elif plan["changes"]:
+        located(
+            ("action", "instance", "device", *NAMED, "rule", "why"),
             [
                 [
                     each["action"],
@@ -79,8 +88,9 @@ def command(config: Path, *, as_json: bool) -> None:
                     each["rule"],
                     each["why"],
                 ]
-                for each in told
+                for each in plan["changes"]
             ],
+            plan["changes"],
         )
-    else:
+    elif not meant.problems:
         say("nothing to change")

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.cli.common import AS_ROOT, BAD_CONFIGURATION, patiently, show, with_config
+from hotplugd.cli.common import AS_ROOT, BAD_CONFIGURATION, first, patiently, show, with_config
+from hotplugd.model.text import counted
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from hotplugd.app.in_force import Settings
+    from hotplugd.app.last_words import LastWords
     from hotplugd.app.systemd import LogFormat
 
 
@@ -41,6 +43,7 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
     from hotplugd.app.daemon import Daemon
     from hotplugd.app.event_buffer import EventBuffer
     from hotplugd.app.in_force import load
+    from hotplugd.app.last_words import LastWords, with_crashes
     from hotplugd.app.once import converge
     from hotplugd.app.systemd import log_format as default_format
     from hotplugd.app.systemd import logger
@@ -59,7 +62,9 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
         show(found.diagnostics)
     else:
         _tell(log, found)
+    words = None if once or dry_run else LastWords(found.config.control)
     if found.errors:
+        _end(words, f"{counted(len(found.errors), 'error')} in its files, the first {first(found.errors)}")
         raise SystemExit(BAD_CONFIGURATION)
 
     async def work() -> int:
@@ -69,15 +74,23 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
 
     def failed(reason: str) -> SystemExit:
         log.critical("failed", reason=reason)
+        _end(words, reason)
         return SystemExit(1)
 
-    try:
-        code = asyncio.run(work())
-    except AlreadyRunning as error:
-        raise failed(str(error)) from None
-    except (ControlError, ServerError, OSError) as error:
-        raise failed(f"{error}{AS_ROOT if os.geteuid() else ''}") from None
+    with with_crashes(words):
+        try:
+            code = asyncio.run(work())
+        except AlreadyRunning as error:
+            raise failed(str(error)) from None
+        except (ControlError, ServerError, OSError) as error:
+            raise failed(f"{error}{AS_ROOT if os.geteuid() else ''}") from None
+    _end(words, f"a defect: {events.worst()}" if code else "")
     raise SystemExit(code)
+
+
+def _end(words: LastWords | None, reason: str) -> None:
+    if words is not None:
+        words.ended(reason)
 
 
 def _tell(log: FilteringBoundLogger, found: Settings) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import click
 
 from hotplugd.app import settings as configuration
-from hotplugd.app.narrow import narrowed
+from hotplugd.app.narrow import Meant, narrowed
 from hotplugd.cli.common import (
     NAMED,
     NOT_RUNNING,
     fail,
+    first,
     instance_of,
+    located,
     names_of,
     patiently,
     print_json,
@@ -24,10 +28,13 @@ from hotplugd.cli.common import (
     show,
     show_holds,
     show_problems,
+    show_unmatched,
     table,
     with_config,
     with_json,
 )
+from hotplugd.cli.filters import with_filters
+from hotplugd.cli.watch import Show, begin_anew, follow, parsed
 from hotplugd.model.text import counted, plain
 
 if TYPE_CHECKING:
@@ -44,10 +51,9 @@ _VERIFIED: Final = {True: "yes", False: "no", None: "unknown"}
 @click.command()
 @click.option("--cluster", "everywhere", is_flag=True, help="What all cluster members have attached.")
 @click.option("--rules", "of_rules", is_flag=True, help="Each rule: what it takes now, and took so far.")
-@click.option("--instance", metavar="NAME", help="What is about this instance alone.")
-@click.option("--rule", metavar="NAME", help="What is about this rule alone.")
-@click.option("--by-hand", "hand", is_flag=True, help="What people decided by hand alone.")
-@click.option("--problems", "only_problems", is_flag=True, help="Problems, and what has to wait, alone.")
+@with_filters
+@click.option("--by-hand", "by_hand", is_flag=True, help="What people decided by hand alone.")
+@click.option("--watch", is_flag=True, help="Show it again whenever something changed, until interrupted.")
 @with_config
 @with_json
 def command(
@@ -55,13 +61,15 @@ def command(
     *,
     everywhere: bool,
     of_rules: bool,
-    instance: str | None,
-    rule: str | None,
-    only_problems: bool,
-    hand: bool,
+    by_hand: bool,
+    watch: bool,
+    meant: Meant,
     as_json: bool,
 ) -> None:
     """Ask the running daemon how things are: problems first, then what is attached.
+
+    With --watch it is shown anew as soon as an event tells of a change: on a terminal in place of what was
+    shown, elsewhere below it, with --json as a line each. A daemon that ends is waited for.
 
     With --cluster the server is asked instead, what is attached on all of its members; no daemon is needed.
 
@@ -70,6 +78,9 @@ def command(
     """
     from hotplugd.app.control import ControlError, NotRunning, ask
 
+    if watch and (everywhere or of_rules):
+        raise click.UsageError("--watch is about the state of the daemon: neither --cluster nor --rules")
+    meant = replace(meant, by_hand=by_hand)
     found, wrong = configuration.load(config)
     if everywhere:
         if wrong:
@@ -77,34 +88,60 @@ def command(
             raise SystemExit(1)
         _cluster(found.server, as_json=as_json)
         return
+    if watch:
+        follow(found.control, _shower(meant, as_json=as_json))
     try:
         if of_rules:
             _rules(cast("RulesJson", ask(found.control, "rules")), as_json=as_json)
             return
-        status = cast("StatusJson", {"holds": [], "overrides": [], **ask(found.control, "status")})
+        status = parsed(ask(found.control, "status"))
     except NotRunning as error:
         raise fail(error, NOT_RUNNING, _cannot_start(config)) from None
     except ControlError as error:
         raise fail(error) from None
     if wrong:
         say_broken(wrong)
-    status = narrowed(status, instance, rule, only_problems=only_problems, by_hand=hand)
+    status = narrowed(status, meant)
     if as_json:
         print_json(status)
     else:
-        _show(status, short=only_problems)
+        _show(status, meant)
     raise SystemExit(1 if status["problems"] else 0)
 
 
-def _cannot_start(config: Path) -> list[str]:
-    """Why the daemon cannot be started by its files, where they have errors."""
-    from hotplugd.app.in_force import load
+def _shower(meant: Meant, *, as_json: bool) -> Show:
+    """What shows a status where that is another than was shown before."""
+    last: list[StatusJson] = []
 
-    errors = patiently(partial(load, config)).errors
-    if not errors:
-        return []
-    many, first = counted(len(errors), "error"), f"{errors[0].place}: {errors[0].message}"
-    return [f"it cannot start: {many} in its files, the first {first}; `hotplugd check` shows all"]
+    def show_if_new(status: StatusJson, *, again: bool) -> None:
+        part = narrowed(status, meant)
+        # Of what is left out nothing is to be heard.
+        same: StatusJson = {**part, "cursor": ""}
+        if meant.instance is not None or meant.rule is not None or meant.location is not None:
+            same["devices"] = 0
+        if last == [same] and not again:
+            return
+        last[:] = [same]
+        begin_anew(quietly=as_json)
+        if as_json:
+            click.echo(json.dumps(part))
+        else:
+            _show(part, meant)
+
+    return show_if_new
+
+
+def _cannot_start(config: Path) -> list[str]:
+    """Why the daemon ended, or could not start, and why it cannot be started by its files, if it cannot."""
+    from hotplugd.app.in_force import load
+    from hotplugd.app.last_words import last_words
+
+    found = patiently(partial(load, config))
+    more = [words] if (words := last_words(found.config.control)) else []
+    if found.errors:
+        many = f"{counted(len(found.errors), 'error')} in its files"
+        more.append(f"it cannot start: {many}, the first {first(found.errors)}; `hotplugd check` shows all")
+    return more
 
 
 def _rules(document: RulesJson, *, as_json: bool) -> None:
@@ -191,8 +228,11 @@ def _show_cluster(document: ClusterJson) -> None:
     say(f"{len(rows)} attached{where}")
 
 
-def _show(status: StatusJson, *, short: bool = False) -> None:
+def _show(status: StatusJson, meant: Meant) -> None:
     show_problems(status["problems"])
+    if meant.unmatched:
+        show_unmatched(status["unmatched"])
+        return
     rows = [
         [
             each["device"],
@@ -207,13 +247,10 @@ def _show(status: StatusJson, *, short: bool = False) -> None:
     ]
     if rows:
         head = ["device", *NAMED, "rule", "instance", "path", "since (UTC)", "verified"]
-        if any(locations := [each.get("location", "") for each in status["attachments"]]):
-            head.append("location")
-            rows = [[*row, location] for row, location in zip(rows, locations, strict=True)]
-        table(head, rows)
+        located(head, rows, status["attachments"])
     _show_overrides(status["overrides"])
     if status["pending"]:
-        table(
+        located(
             ("pending", "instance", "device", *NAMED, "rule", "why"),
             [
                 [
@@ -226,9 +263,12 @@ def _show(status: StatusJson, *, short: bool = False) -> None:
                 ]
                 for each in status["pending"]
             ],
+            status["pending"],
         )
     show_holds(status["holds"], status["problems"])
-    if short:
+    if meant.problems:
+        if status["unmatched"]:
+            show_unmatched(status["unmatched"])
         say(counted(len(status["problems"]), "problem"))
         return
     server = status["server"]

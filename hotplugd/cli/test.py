@@ -19,6 +19,7 @@ from hotplugd.rulefile.load import load
 if TYPE_CHECKING:
     from hotplugd.app.command_json import TestsJson
     from hotplugd.rulefile.cases import Case
+    from hotplugd.rules.hubs import Hubs
 
 
 @click.command()
@@ -48,7 +49,7 @@ def command(files: tuple[Path, ...], rules: tuple[Path, ...], config: Path, *, a
     told = [*wrong, *configuration.traced(found, loaded.errors)]
     cases: list[Case] = []
     for file in files:
-        some, complaints = _read(file)
+        some, complaints = _read(file, loaded.rules.hubs)
         cases += some
         told += complaints
     failed = [] if told else [each for case in cases if (each := failure(case, loaded.rules)) is not None]
@@ -68,11 +69,11 @@ def command(files: tuple[Path, ...], rules: tuple[Path, ...], config: Path, *, a
     raise SystemExit(1 if told else 0)
 
 
-def _read(file: Path) -> tuple[list[Case], tuple[Diagnostic, ...]]:
+def _read(file: Path, hubs: Hubs) -> tuple[list[Case], tuple[Diagnostic, ...]]:
     raw = read(file)
     if isinstance(raw, Diagnostic):
         return [], (raw,)
     try:
-        return parse_cases(raw.decode("utf-8"), str(file))
+        return parse_cases(raw.decode("utf-8"), str(file), hubs)
     except UnicodeDecodeError as error:
         return [], (not_utf8(raw, str(file), error),)

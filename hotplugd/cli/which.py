@@ -27,7 +27,7 @@ def find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], by: 
     waiting = list(unsettled)
     found = named(name, (*devices, *waiting), real, by.rules.hubs)
     if not found:
-        known = last_known(by.config.control, name)
+        known = last_known(name, by)
         more = [f"it is {known}; `hotplugd history {name}` says more"] if known else []
         raise fail(absent(name, by.rules), more=more)
     if len(found) > 1:

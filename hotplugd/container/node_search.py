@@ -13,7 +13,6 @@ from hotplugd.container.inode_status import status_of
 from hotplugd.container.server_nodes import NodeFiles
 from hotplugd.model import entry as entries
 from hotplugd.model.ports import ServerError
-from hotplugd.model.problem import Problem
 from hotplugd.model.values import Devnum, Entry, InstanceName
 
 # A node that goes waits this many seconds for a look through the instance, whose file systems may hang.
@@ -23,19 +22,12 @@ LOOK: Final = 0.5
 class NodeSearch:
     """Finds the nodes of entries.
 
-    at    opens what is at a path inside a running instance, as `Inspector.node` does
-    told  called with which entry's nodes could not be found, and why
+    at  opens what is at a path inside a running instance, as `Inspector.node` does
     """
 
-    def __init__(
-        self,
-        files: NodeFiles,
-        at: Callable[[InstanceName, str], Awaitable[int]],
-        told: Callable[[Problem], None],
-    ) -> None:
+    def __init__(self, files: NodeFiles, at: Callable[[InstanceName, str], Awaitable[int]]) -> None:
         self._files = files
         self._at = at
-        self._told = told
 
     async def hold_files(
         self, held: HeldNodes, leave: Sequence[Entry], known: AbstractSet[str]
@@ -90,6 +82,4 @@ class NodeSearch:
 
     def _miss(self, held: HeldNodes, entry: Entry, reason: str) -> None:
         """Nobody knows which nodes the entry has, or not all of them."""
-        problem = held.problem(entry, reason)
-        held.unseen[entry.name] = entry, problem
-        self._told(problem)
+        held.unseen[entry.name] = entry, held.problem(entry, reason)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -19,6 +19,7 @@ from hotplugd.aio.backoff import Retry
 from hotplugd.container.held_nodes import HeldNode, HeldNodes
 from hotplugd.container.node_search import LOOK, NodeSearch
 from hotplugd.container.opener import Opener
+from hotplugd.container.seal_problems import SealProblems, Unsealed
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.server_nodes import NodeFiles
 from hotplugd.model import entry as entries
@@ -36,7 +37,7 @@ class Seals:
     """The inodes of the nodes that entries of ours have, on one server.
 
     at    opens what is at a path inside a running instance, as `Inspector.node` does
-    told  called with what could not be sealed
+    told  called with each problem once it has begun, and `over` once it is over
     """
 
     def __init__(
@@ -44,12 +45,13 @@ class Seals:
         sealer: Sealer,
         opener: Opener,
         at: Callable[[InstanceName, str], Awaitable[int]],
-        told: Callable[[Problem], None],
+        told: Callable[[Unsealed], None],
+        over: Callable[[Unsealed], None] = lambda _: None,
     ) -> None:
         self._sealer = sealer
-        self._told = told
+        self._problems = SealProblems(told, over)
         self._files = NodeFiles(opener)
-        self._search = NodeSearch(self._files, at, told)
+        self._search = NodeSearch(self._files, at)
         self._all: dict[InstanceName, HeldNodes] = {}
         # The instances with something to hold that was not looked at, and those that are looked at.
         self._unlooked: set[InstanceName] = set()
@@ -92,6 +94,7 @@ class Seals:
                 self._begun = True
                 self._start(self._begin)
         self._forget(name)
+        self._problems.are(self._wrong())
 
     def restarted(self, name: InstanceName) -> None:
         """There is another init, or none: who was inside has ended."""
@@ -100,6 +103,7 @@ class Seals:
             for node, _ in held.unsealed:
                 node.close()
             held.unsealed.clear()
+            self._problems.are(self._wrong())
 
     async def hold(self, name: InstanceName, replaced: Iterable[Entry]) -> None:
         """The server is asked to make the nodes of these entries anew: what is there is sealed then.
@@ -148,11 +152,7 @@ class Seals:
 
     def problems(self) -> list[Problem]:
         """What could not be sealed, and what may keep it from being so."""
-        found = [problem for held in self._all.values() for _, problem in held.unsealed]
-        found += [problem for held in self._all.values() for _, problem in held.unseen.values()]
-        if self._trouble:
-            found.append(Problem("", "", f"nodes that go cannot be sealed: {self._trouble}"))
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(each.problem for each in self._wrong()))
 
     async def settled(self) -> None:
         """Return once nothing is under way."""
@@ -170,6 +170,14 @@ class Seals:
         for held in self._all.values():
             held.close()
         self._all.clear()
+
+    def _wrong(self) -> Iterator[Unsealed]:
+        for name, held in self._all.items():
+            unsealed = [(node.entry, problem) for node, problem in held.unsealed]
+            for entry, problem in (*unsealed, *held.unseen.values()):
+                yield Unsealed(problem, name, entry)
+        if self._trouble:
+            yield Unsealed(Problem("", "", f"nodes that go cannot be sealed: {self._trouble}"))
 
     # --- nodes ------------------------------------------------------------------------------------------
 
@@ -260,9 +268,7 @@ class Seals:
         for node, reason in zip(nodes, reasons, strict=True):
             if reason:
                 held = self._of(name)
-                problem = held.problem(node.entry, reason)
-                held.unsealed.append((node, problem))
-                self._told(problem)
+                held.unsealed.append((node, held.problem(node.entry, reason)))
             else:
                 node.close()
         if any(reasons):
@@ -322,8 +328,14 @@ class Seals:
     def _start(self, work: Callable[[], Coroutine[object, object, None]]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        # What is cancelled is so by the end of all, which mends nothing.
+        if not task.cancelled():
+            self._problems.are(self._wrong())
 
 
 def _may_have_nodes(entry: Entry) -> bool:

@@ -45,7 +45,7 @@ class Udev:
     attrs     the sysfs attributes that rules ask for
     lost      called when something was not heard or read, with what was the matter
     trouble   called with a device, or an empty text, and what is the matter when udevd does not do its work;
-              with two empty texts when udevd is there again
+              and with the same and an empty text when that is over
     gate      holds off what comes and goes all the time; None where nothing does
     """
 
@@ -60,7 +60,9 @@ class Udev:
         self._lost = lost
         self._trouble = trouble
         self._udevd = Udevd(self._about_udevd)
-        self._backlog = Backlog(self._about_late)
+        self._backlog = Backlog(self._about_late, self._about_over)
+        # What devices were called that udevd had not processed, by syspath.
+        self._late: dict[str, str] = {}
         self._present = Present(Reader(attrs), sink, self._backlog, self._hear_kernel, gate, self._list_later)
         self._context: Any = pyudev.Context()
         # udevd's and the kernel's, or none.
@@ -210,7 +212,11 @@ class Udev:
     def _about_late(self, syspaths: Sequence[str]) -> None:
         why = self._udevd.why()
         for each in syspaths:
-            self._trouble(name_of(each), unprocessed(why))
+            self._late[each] = name_of(each)
+            self._trouble(self._late[each], unprocessed(why))
+
+    def _about_over(self, syspath: str) -> None:
+        self._trouble(self._late.pop(syspath), "")
 
 
 def _event(message: Any, source: str) -> Event:

@@ -126,10 +126,14 @@ class Backlog:
     """The devices that the kernel announced and udevd has not processed.
 
     late  called with devices that have waited for too long
+    over  called with one of these once udevd has processed it, or it is gone
     """
 
-    def __init__(self, late: Callable[[Sequence[str]], None]) -> None:
+    def __init__(
+        self, late: Callable[[Sequence[str]], None], over: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._late = late
+        self._over = over
         # When it was first heard of, in the loop's time and as text.
         self._waiting: dict[str, tuple[float, str]] = {}
         # Devices found by a listing: udevd may have left them unprocessed since the host started.
@@ -152,8 +156,10 @@ class Backlog:
     def done(self, syspath: str) -> None:
         """Remove a device: udevd has processed it, or it is gone."""
         if self._waiting.pop(syspath, None) is not None:
-            self._told.discard(syspath)
             self._found.discard(syspath)
+            if syspath in self._told:
+                self._told.discard(syspath)
+                self._over(syspath)
 
     def only(self, syspaths: set[str]) -> None:
         """Keep these devices alone: the others are processed, or gone."""

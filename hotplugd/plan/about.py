@@ -18,16 +18,20 @@ _NAMED: Final = (SERIAL.name, PORT.name)
 ABOUT: Final = "about"
 """The field of an event that holds the device itself; it is spread into texts when the event is written."""
 
+HUBS: Final = "hubs"
+"""The field of an event that gives the hubs whose ports have names: the event says which one is meant."""
+
 Fields = dict[str, object]
 
 
 def spread(event: Mapping[str, object]) -> Fields:
-    """An event with the fields of `about` in place of the device."""
-    device = event.get(ABOUT)
+    """An event with what tells of its device in place of the device, the name of its port included."""
+    device, hubs = event.get(ABOUT), event.get(HUBS)
+    rest = {name: value for name, value in event.items() if name not in (ABOUT, HUBS)}
     if not isinstance(device, Device):
-        return {**event}
-    rest = {name: value for name, value in event.items() if name != ABOUT}
-    return {**about(device), **rest}
+        return rest
+    location = hubs().location(device) if callable(hubs) else ""
+    return {**about(device), **({"location": location} if location else {}), **rest}
 
 
 def about(device: Device) -> dict[str, str]:

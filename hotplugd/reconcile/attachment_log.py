@@ -12,6 +12,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model.entry import is_ours, slot_of, target_of
+from hotplugd.model.text import natural
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields, about_entry
 from hotplugd.plan.change import Action, Attachment, Change, Plan
@@ -133,7 +134,7 @@ class AttachmentLog:
     # --- events -----------------------------------------------------------------------------------------
 
     def _told(self, what: str, **more: str) -> None:
-        names = sorted(str(fields["device"]) for fields in self._attached.values())
+        names = sorted((str(fields["device"]) for fields in self._attached.values()), key=natural)
         if names:
             rest = len(names) - _MOST_NAMED
             more["devices"] = ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import InstanceName
+from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.change import Change
 from hotplugd.plan.kinds.kind import Want
@@ -27,10 +27,8 @@ class EventLog:
         self.attachments = AttachmentLog(name, log, inventory)
         self._instance = str(name)
         self._log = log
-        # What each problem of the plan was told of as.
-        self._problems: dict[Problem, Fields] = {}
-        # The same of all others, by what `status` says of them: the device and the message.
-        self._others: dict[tuple[str, str], Fields] = {}
+        # What each problem was told of as, by what `status` says of it: the device and the message.
+        self._problems: dict[tuple[str, str], Fields] = {}
         self._would: set[tuple[str, str]] = set()
         self._busy: set[str] = set()
 
@@ -52,24 +50,24 @@ class EventLog:
         """A change cannot be made; it is tried again after so many seconds; None: once the instance stops."""
         when = {} if pause is None else {"retry_in": pause}
         fields = self.attachments.fields(change)
-        self._log.error("device.problem", **fields, reason=reason, **when)
         message = f"cannot {change.action} in {change.instance}: {reason}"
-        self._others[change.device, message] = {**fields, "reason": reason}
+        self._note(change.device, message, {**fields, "reason": reason})
+        self._log.error("device.problem", **fields, reason=reason, **when)
 
     def fight(self, change: Change, reason: str) -> None:
         """A change was made too often."""
         fields = self.attachments.fields(change)
+        self._note(change.device, reason, {**fields, "reason": reason})
         self._log.warning("device.problem", **fields, reason=reason)
-        self._others[change.device, reason] = {**fields, "reason": reason}
 
     def refused(self, reason: str, pause: float, problem: Problem | None = None) -> None:
         """The server does nothing for the instance, and is asked again after so many seconds.
 
         problem  what `status` says of it, where it is about one device
         """
-        self._log.warning("instance.problem", instance=self._instance, reason=reason, retry_in=pause)
         said = problem or Problem("", "", f"{self._instance}: {reason}")
-        self._others[said.device, said.message] = {"instance": self._instance, "reason": reason}
+        self._note(said.device, said.message, {"instance": self._instance, "reason": reason})
+        self._log.warning("instance.problem", instance=self._instance, reason=reason, retry_in=pause)
 
     def busy(self, reason: str, *, now: bool) -> None:
         """For this reason the instance is served more slowly; or no longer, if not now."""
@@ -82,41 +80,64 @@ class EventLog:
 
     def close(self) -> None:
         """The instance is no more: nor is what was wrong with it, or made it wait."""
-        self.still(tuple)
+        self.problems((), tuple)
         for reason in sorted(self._busy):
             self.busy(reason, now=False)
 
     def problems(self, problems: Iterable[Problem], wanted: Callable[[], Iterable[Want]]) -> None:
-        """The plan has these problems. wanted: what should be in the instance."""
-        now = tuple(problem for problem in problems if not problem.guard)
-        if new := [problem for problem in now if problem not in self._problems]:
+        """These are all problems that the instance has now: new ones are told of, and what was told of and is
+        none any more is over.
+
+        wanted  what should be in the instance
+        """
+        now = {(problem.device, problem.message): problem for problem in problems if not problem.guard}
+        busy = {("", f"{self._instance}: {reason}") for reason in self._busy}
+        if new := [each for key, each in now.items() if key not in self._problems and key not in busy]:
             devices = {str(want.device): want.device for want in wanted()}
             for problem in new:
-                device = devices.get(problem.device)
-                fields: Fields = {
-                    **({ABOUT: device} if device is not None else {}),
-                    "device": problem.device,
-                    "rule": problem.rule,
-                    "instance": self._instance,
-                    "reason": problem.message,
-                }
-                self._problems[problem] = fields
-                self._log.warning("device.problem", **fields)
-        for problem in [each for each in self._problems if each not in now]:
-            self._log.info("problem.over", **self._problems.pop(problem))
+                self._begin(problem, devices.get(problem.device))
+        for key in [each for each in self._problems if each not in now]:
+            self._log.info("problem.over", **self._problems.pop(key))
 
-    def still(self, problems: Callable[[], Iterable[Problem]]) -> None:
-        """These are all problems that the instance has now: others that were told of are over."""
-        if not self._others:
-            return
-        left = {(problem.device, problem.message) for problem in problems()}
-        for said in [each for each in self._others if each not in left]:
-            self._log.info("problem.over", **self._others.pop(said))
+    def _begin(self, problem: Problem, device: Device | None) -> None:
+        """Tell of a problem of which nobody else has."""
+        about: Fields = {ABOUT: device} if device is not None else {}
+        fields: Fields = {**about, "instance": self._instance, "reason": problem.message}
+        if problem.rule:
+            fields["rule"] = problem.rule
+        if problem.device:
+            fields["device"] = problem.device
+        self._problems[problem.device, problem.message] = fields
+        if problem.device:
+            self._log.warning("device.problem", **fields)
+        else:
+            self._log.warning("instance.problem", **fields)
+
+    def link(self, problem: Problem, path: str, reason: str, device: Device | None, pause: float) -> None:
+        """A link inside cannot be made or taken away, which is tried again after so many seconds.
+
+        problem  what `status` says of it
+        device   to which it leads, where that is known
+        """
+        if (key := (problem.device, problem.message)) not in self._problems:
+            about: Fields = {ABOUT: device} if device is not None else {}
+            more: Fields = {"rule": problem.rule} if problem.rule else {}
+            self._problems[key] = {
+                **about, **more, "instance": self._instance, "path": path, "reason": reason
+            }  # fmt: skip
+            self._log.warning("link.problem", **self._problems[key], retry_in=pause)
+
+    def _note(self, device: str, message: str, fields: Fields) -> None:
+        """A problem is told of as this. device, message: what `status` says of it"""
+        # It may have been told of the device that had this name before.
+        if (before := self._problems.get((device, message), fields)) != fields:
+            self._log.info("problem.over", **before)
+        self._problems[device, message] = fields
 
     def left_behind(self, orphan: OrphanedNode) -> None:
         """An entry was removed, and its node is still there."""
         fields = {**self.attachments.fields(orphan.change), "path": orphan.path, "reason": str(orphan)}
-        self._others[orphan.change.device, f"{self._instance}, {orphan.path}: {orphan}"] = fields
+        self._note(orphan.change.device, f"{self._instance}, {orphan.path}: {orphan}", fields)
         if orphan.cleared:
             self._log.error("device.left-behind", **fields)
         else:
@@ -140,5 +161,7 @@ class EventLog:
             "path": telling.uevent.path,
             "reason": reason,
         }
-        self._others[str(telling.uevent.device), reason] = fields
+        if self._problems.get((str(telling.uevent.device), reason)) == fields:
+            return
+        self._note(str(telling.uevent.device), reason, fields)
         self._log.warning("device.untold", **fields, **({"retry_in": pause} if pause is not None else {}))

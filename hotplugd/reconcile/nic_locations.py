@@ -22,6 +22,7 @@ from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName,
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.moved_nics import Claimants, MovedNics
 from hotplugd.reconcile.ports import Ports
+from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.reconcile.worker import Worker
 
 # The temporary name that liblxc gives an interface while it moves it (lxc: network.c, physXXXXXX).
@@ -62,6 +63,7 @@ class NicLocations:
         self._tell_there = there
         # The former names of interfaces that have a temporary name, by slot.
         self._names: dict[str, str] = {}
+        self._problems = ProblemLog(ports.log, "device.problem")
 
     def back(self, device: Device) -> Device | None:
         """The device is on the host. Returns the device that was away, if it was."""
@@ -84,6 +86,10 @@ class NicLocations:
             self._tell_left(before)
         self.away.is_now(device)
         return True
+
+    def tell(self) -> None:
+        """Tell of interfaces that are left under a temporary name, and of those that no more are."""
+        self._problems.are(self.problems(), self._inventory.devices.values() if self._names else ())
 
     def problems(self) -> list[Problem]:
         """Interfaces that were left on the host under a temporary name."""

@@ -32,6 +32,7 @@ class Notifier:
     """What is told to one instance, and what could not be.
 
     is_ready  whether those inside may be told of this device by now
+    over      called once some of what could not be told is told
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Notifier:
         activity: Activity,
         log: EventLog,
         is_ready: Callable[[Attachment], bool],
+        over: Callable[[], None],
     ) -> None:
         self._name = name
         self._is_ready = is_ready
@@ -49,7 +51,7 @@ class Notifier:
         self._notified = Notified()
         self._unfit: dict[tuple[str, str], Problem] = {}
         self._facts: tuple[Plan, Instance, Inside] | None = None
-        self._queue = RetryQueue[Notification](activity, self._inject, self._due, self._failed)
+        self._queue = RetryQueue[Notification](activity, self._inject, self._due, self._failed, over)
 
     def forget(self) -> None:
         """There is another init, or none: nobody in there knows anything."""
@@ -103,7 +105,10 @@ class Notifier:
             self._log.untold(notification, wrong.message)
 
     def _failed(self, notification: Notification, message: str, pause: float) -> None:
+        # All that is due waits for it, and is a problem.
         self._log.untold(notification, self._problem(notification, message).message, pause)
+        for each in self._queue.due:
+            self._log.untold(each, self._problem(each, message).message, pause)
 
     def _problem(self, notification: Notification, message: str) -> Problem:
         what = f"{self._name} was not told that it {_HAPPENED[notification.uevent.action]}: {message}"

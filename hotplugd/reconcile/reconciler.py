@@ -259,7 +259,7 @@ class Reconciler:
         problems = self.assignments.problems() + self._nics.problems()
         for worker in self._workers.in_order():
             problems += [problem for problem in worker.problems() if not problem.guard]
-        problems += self._ports.seals.problems()
+        problems += self._slot_removal.problems() + self._ports.seals.problems()
         return list(dict.fromkeys(problems))
 
     # --- what moves into instances ----------------------------------------------------------------------
@@ -315,6 +315,8 @@ class Reconciler:
     def _claim(self, device: Device, *, gone: bool = False, was: str = "") -> None:
         """Tell the workers concerned where the device should go. was: what it was known by before."""
         key = device.key
+        if device.subsystem == "net":
+            self._nics.tell()
         before, now = self.assignments.assign(device, gone=gone, was=was)
         self.inventory.decided(device.slot, now.override)
         if now.rule is not None and device.in_use.startswith(CANNOT_TELL):

@@ -25,6 +25,7 @@ class RetryQueue(Generic[_T]):
     do           carries out a task. Raises ServerError or Untold
     refresh      gives what is due, given what is left of the tasks that were due before
     failed       called with a task that failed, why, and the seconds until it is tried again, if that is new
+    over         called once a task was carried out that was a problem before
 
     due          the tasks, the first one first
     is_busy      a task is under way
@@ -39,11 +40,14 @@ class RetryQueue(Generic[_T]):
         do: Callable[[_T], Awaitable[None]],
         refresh: Callable[[Sequence[_T]], Sequence[_T]],
         failed: Callable[[_T, str, float], None],
+        over: Callable[[], None] = lambda: None,
     ) -> None:
         self._activity = activity
         self._do = do
         self._refresh = refresh
         self._report = failed
+        self._tell_over = over
+        self._is_over = False
         self._loop = asyncio.get_running_loop()
         self._retry = Retry()
         self._alarm: asyncio.TimerHandle | None = None
@@ -93,10 +97,14 @@ class RetryQueue(Generic[_T]):
                 if life == self.life:
                     self.fail(task, str(error))
                 return
+            self._is_over = bool(self._retry.message)
             if life == self.life:
                 self.due = self._refresh([other for other in self.due if other is not task])
 
     def _worked(self, fine: bool) -> None:
         self.is_busy = False
+        is_over, self._is_over = self._is_over, False
         if fine:
             self.run()
+            if is_over:
+                self._tell_over()

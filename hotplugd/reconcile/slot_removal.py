@@ -14,8 +14,10 @@ from typing import Final
 
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.tasks import Activity
-from hotplugd.model.entry import names_for, slot_links, slot_node
+from hotplugd.model.entry import SLOTS, names_for, slot_links, slot_node
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import InstanceName
+from hotplugd.plan.about import Fields
 from hotplugd.plan.ownership import Owner
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.worker import Worker
@@ -47,9 +49,9 @@ class SlotRemoval:
         # The slots that wait, by one of the instances that may have an entry that names them.
         self.devices: dict[str, str] = {}
         self._by: dict[InstanceName, set[str]] = {}
-        # The slots whose links could not be cut or removed, and those of which that was logged.
+        # The slots whose links could not be cut or removed, and what was told of these.
         self._failed: set[str] = set()
-        self._told: set[str] = set()
+        self._told: dict[str, Fields] = {}
         self._retry = Retry()
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -84,6 +86,17 @@ class SlotRemoval:
         for slot in self._by.pop(name, ()):
             self._settle(slot)
 
+    def problems(self) -> list[Problem]:
+        """The links that could not be taken away."""
+        return [
+            Problem(
+                str(told["device"]),
+                "",
+                f"it is gone, and its links in {SLOTS} cannot be taken away: {told['reason']}",
+            )
+            for told in self._told.values()
+        ]
+
     def close(self) -> None:
         """Try nothing again."""
         if self._alarm is not None:
@@ -112,8 +125,12 @@ class SlotRemoval:
     def _forget(self, slot: str) -> bool:
         """Nothing is to be done about it any more. Returns whether anything was."""
         self._failed.discard(slot)
-        self._told.discard(slot)
+        self._over(slot)
         return self.devices.pop(slot, None) is not None
+
+    def _over(self, slot: str) -> None:
+        if (told := self._told.pop(slot, None)) is not None:
+            self._ports.log.info("problem.over", **told)
 
     def _cut(self, slot: str) -> None:
         try:
@@ -124,8 +141,8 @@ class SlotRemoval:
     def _fail(self, slot: str, error: OSError) -> None:
         """Try again later."""
         if slot not in self._told:
-            self._ports.log.error("slot.problem", device=self.devices[slot], reason=str(error))
-        self._told.add(slot)
+            self._told[slot] = {"device": self.devices[slot], "slot": slot, "reason": str(error)}
+            self._ports.log.error("slot.problem", **self._told[slot])
         self._failed.add(slot)
         if self._alarm is None:
             pause, _ = self._retry.failed("", self._loop.time(), *_PAUSES)
@@ -137,6 +154,9 @@ class SlotRemoval:
         for slot in sorted(before):
             self._cut(slot)
             self._settle(slot)
+            if slot not in self._failed:
+                # It may go on waiting for an instance.
+                self._over(slot)
         if not self._failed:
             self._retry.reset()
 

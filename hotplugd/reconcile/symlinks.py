@@ -8,36 +8,44 @@ hotplugd made it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import MARK_LINKS, is_ours, links_of, target_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
-from hotplugd.model.values import Entry, Inside, Instance, InstanceName, Link, Node
+from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Link, Node
 from hotplugd.plan.change import Attachment
+from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.retry_queue import RetryQueue
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A link to make, or to remove if target is empty. device and rule are for messages."""
+    """A link to make, or to remove if target is empty. The rest is for messages."""
 
     path: str
     target: str
     entry: str = ""
     device: str = ""
     rule: str = ""
+    about: Device | None = field(default=None, compare=False)
 
 
 class Symlinks:
     """The links of one instance. changed is called with the paths of links that were made or removed."""
 
     def __init__(
-        self, name: InstanceName, ports: Ports, activity: Activity, changed: Callable[[Iterable[str]], None]
+        self,
+        name: InstanceName,
+        ports: Ports,
+        activity: Activity,
+        changed: Callable[[Iterable[str]], None],
+        log: EventLog,
     ) -> None:
         self._name = name
+        self._log = log
         self._ports = ports
         self._changed = changed
         # The links that exist, or are about to, by path; and what the journal says.
@@ -91,11 +99,8 @@ class Symlinks:
         self._queue.run()
 
     def problems(self) -> list[Problem]:
-        """The links that could not be made."""
-        return self._wrong + [
-            Problem(task.device, task.rule, f"cannot make {task.path} in {self._name}: {message}")
-            for task, message in self._queue.problems()
-        ]
+        """The links that could not be made, or taken away."""
+        return self._wrong + [self._problem(task, message) for task, message in self._queue.problems()]
 
     def _find(self, attachments: Sequence[Attachment], instance: Instance, inside: Inside) -> None:
         wanted = {
@@ -105,6 +110,7 @@ class Symlinks:
                 attachment.entry.name,
                 str(attachment.want.device),
                 attachment.want.rule.name,
+                attachment.want.device,
             )
             for attachment in attachments
             if attachment.verified
@@ -174,15 +180,13 @@ class Symlinks:
         self._changed([task.path])
 
     def _failed(self, task: Task, reason: str, pause: float) -> None:
-        self._ports.log.warning(
-            "link.problem",
-            device=task.device,
-            rule=task.rule,
-            instance=str(self._name),
-            path=task.path,
-            reason=reason,
-            retry_in=pause,
-        )
+        # All that is due waits for it, and is told of as a problem.
+        for each in dict.fromkeys((task, *self._queue.due)):
+            self._log.link(self._problem(each, reason), each.path, reason, each.about, pause)
+
+    def _problem(self, task: Task, reason: str) -> Problem:
+        what = f"make {task.path}" if task.target else f"take {task.path} away"
+        return Problem(task.device, task.rule, f"cannot {what} in {self._name}: {reason}")
 
 
 def _in_the_way(name: InstanceName, task: Task, node: Node) -> Problem:

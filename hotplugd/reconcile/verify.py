@@ -51,9 +51,9 @@ class Verifier:
         self._learned = learned
         self._loop = asyncio.get_running_loop()
         self._observed = observed
-        self._symlinks = Symlinks(name, ports, activity, self._linked)
+        self._symlinks = Symlinks(name, ports, activity, self._linked, report)
         self._records = UdevRecords(name, ports, activity, self._recorded)
-        self._notifier = Notifier(name, ports, activity, report, self._records.is_ready)
+        self._notifier = Notifier(name, ports, activity, report, self._records.is_ready, learned)
         self.is_looked_at = False
         # The names of the interfaces that entries put inside.
         self._nics: list[str] = []

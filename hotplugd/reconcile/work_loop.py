@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER
@@ -194,8 +193,7 @@ class WorkLoop:
                 times.append(until + _CALM)
             if (container := known.container) is not None:
                 self._verifier.rest(known.plan, container)
-            known.log.problems(known.plan.problems, known.wanted)
-            known.log.still(partial(known.problems, now))
+            known.log.problems(known.problems(now), known.wanted)
         self._set_alarm(min((time for time in times if time > now), default=NEVER))
 
     def _set_alarm(self, when: float) -> None:

@@ -23,6 +23,7 @@ from hotplugd.rulefile.parse import (
     YamlSequence,
     parse_yaml,
 )  # fmt: skip
+from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.keys import GROUPS
 from hotplugd.rules.made_up import MadeUpError, made_up
 from hotplugd.rules.ruleset import RuleSet
@@ -59,11 +60,11 @@ class Case:
     span: Span
 
 
-def parse_cases(text: str, file: str) -> tuple[list[Case], tuple[Diagnostic, ...]]:
-    """The tests in a text, and what is wrong with it. Raises nothing."""
+def parse_cases(text: str, file: str, hubs: Hubs = NO_HUBS) -> tuple[list[Case], tuple[Diagnostic, ...]]:
+    """The tests in a text, and what is wrong with it. Raises nothing. hubs: those whose ports have names"""
     source = Source.of(file, text.removeprefix("\ufeff"))
     root, wrong = parse_yaml(source)
-    reader = _Reader(source)
+    reader = _Reader(source, hubs)
     cases = [] if root is None or isinstance(root, InvalidNode) else [*reader.cases(root)]
     if root is None and not wrong:
         reader.error(Span(0, 0, 0, 1), "no tests here", "a file of rule tests begins with `tests:`")
@@ -119,7 +120,11 @@ def _why_not(case: Case, rules: RuleSet, taken: str | None) -> str:
 
 
 class _Reader(Decoder):
-    """Reads the tests of one document."""
+    """Reads the tests of one document. hubs: those whose ports have names"""
+
+    def __init__(self, source: Source, hubs: Hubs) -> None:
+        super().__init__(source)
+        self._hubs = hubs
 
     def cases(self, root: YamlNode) -> Iterator[Case]:
         """The tests without errors."""
@@ -176,7 +181,7 @@ class _Reader(Decoder):
             self.error(node.span, "a device without values", "such as {id: '18d1:4ee7', serial: X}")
             return None
         try:
-            return made_up(values, parent, f"it{depth}")
+            return made_up(values, parent, f"it{depth}", self._hubs)
         except MadeUpError as error:
             span = names[error.key].span if error.key in names else node.pairs[0][0].span
             self.error(span, str(error), error.hint)

@@ -82,6 +82,23 @@ class Hubs:
         """The places of all ports whose location is wanted, in order; none of hubs that go by a serial."""
         return sorted(place for place, location in self._by_place.items() if wanted(location))
 
+    @property
+    def locations(self) -> list[str]:
+        """The names of all ports, in the order of the rules."""
+        return [hub.location(label) for hub in self.hubs for label in hub.ports]
+
+    def named(self, location: str) -> tuple[Hub, str] | None:
+        """The hub whose port is called so, and the path of the port below it; None where none is."""
+        return next(
+            (
+                (hub, below)
+                for hub in self.hubs
+                for label, below in hub.ports.items()
+                if hub.location(label) == location
+            ),
+            None,
+        )
+
     def _by_hubs_serial(self, usb: Device) -> str:
         for above in usb.ancestors():
             below = usb.kernel.removeprefix(f"{above.kernel}.")

@@ -15,6 +15,7 @@ from typing import Final
 
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Descriptors, Device, Devnum
+from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.keys import (
     ATTR,
     DEVTYPE,
@@ -22,7 +23,6 @@ from hotplugd.rules.keys import (
     ID,
     INTERFACE,
     KERNEL,
-    KEYS,
     LOCATION,
     MAC,
     PATH,
@@ -32,17 +32,22 @@ from hotplugd.rules.keys import (
     SERIAL,
     SUBSYSTEM,
     VENDOR_ID,
+    keys_with,
 )  # fmt: skip
+from hotplugd.rules.made_up_place import Place, above, place_of, unknown_port, where_it_is, without_revision
 from hotplugd.rules.subsystems import NODELESS
 
 Values = Mapping[str, Sequence[str]]
 """By the name of a match key, `property.NAME` or `attr.NAME`: the values that the device is to have."""
 
 # Of the USB device, and of what hangs from it by that.
-_USB: Final = (ID.name, VENDOR_ID.name, PRODUCT_ID.name, SERIAL.name, PORT.name, INTERFACE.name)
+_USB: Final = (
+    ID.name, VENDOR_ID.name, PRODUCT_ID.name, SERIAL.name, PORT.name, LOCATION.name, INTERFACE.name
+)  # fmt: skip
+# A socket has a name at either speed.
+_SEVERAL: Final = {INTERFACE.name: 1 << 10, PORT.name: 2}
 _PROPERTIES: Final = {
     VENDOR_ID.name: "ID_VENDOR_ID", PRODUCT_ID.name: "ID_MODEL_ID", SERIAL.name: "ID_SERIAL_SHORT",
-    PATH.name: "ID_PATH",
 }  # fmt: skip
 _ID: Final = ("ID_VENDOR_ID", "ID_MODEL_ID")
 _NAMES: Final = (
@@ -67,8 +72,8 @@ class MadeUpError(ValueError):
 
 
 def values_of(text: str) -> dict[str, tuple[str, ...]]:
-    """The values in `id=18d1:4ee7 serial=X property.ID_MODEL="Pixel 8"`; `interface` may come
-    several times.
+    """The values in `id=18d1:4ee7 serial=X property.ID_MODEL="Pixel 8"`; `interface` may come several times,
+    and `port` twice.
 
     Raises MadeUpError.
     """
@@ -88,26 +93,34 @@ def values_of(text: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def made_up(values: Values, parent: Device | None = None, name: str = "it") -> Device:
+def made_up(values: Values, parent: Device | None = None, name: str = "it", hubs: Hubs = NO_HUBS) -> Device:
     """A device with these values. Raises MadeUpError.
 
     parent  the device above it, or above the USB device that it hangs from
     name    part of its path in sysfs, which tells several apart
+    hubs    those whose ports have names
     """
     for key, texts in values.items():
         _see_known(key)
-        if len(texts) > 1 and key != INTERFACE.name:
+        if len(texts) > _SEVERAL.get(key, 1):
             raise MadeUpError(f"several values of '{quoted(key)}'", "a device has one of it", key)
     first = {key: texts[0] for key, texts in values.items() if texts}
+    place = place_of(values, hubs)
+    if place is None:
+        location = first[LOCATION.name]
+        hint = unknown_port(location, hubs)
+        raise MadeUpError(f"no port is called '{quoted(location)}'", hint, LOCATION.name)
     subsystem = first.get(SUBSYSTEM.name, "usb")
     devtype = first.get(DEVTYPE.name, "usb_device" if subsystem == "usb" else "")
     whole = (subsystem, devtype) == ("usb", "usb_device")
-    above = parent
-    if not whole and not set(_USB).isdisjoint(values):
-        above = _usb(values, parent, f"{_ROOT}/{name}")
-    path = f"{above.syspath if above is not None else _ROOT}/{name}"
-    found = replace(_usb(values, above, path) if whole else Device(path, subsystem, ""), devtype=devtype)
-    kernel = first.get(KERNEL.name, first.get(PORT.name, "") if whole else name)
+    over = parent
+    if not whole and (place.revision or not set(_USB).isdisjoint(values)):
+        over = _usb(values, place, parent, f"{_ROOT}/{name}")
+    path = f"{over.syspath if over is not None else _ROOT}/{name}"
+    found = replace(
+        _usb(values, place, over, path) if whole else Device(path, subsystem, ""), devtype=devtype
+    )
+    kernel = first.get(KERNEL.name, place.port if whole else name)
     node, number = _node(subsystem, kernel)
     return _checked(
         replace(
@@ -117,12 +130,13 @@ def made_up(values: Values, parent: Device | None = None, name: str = "it") -> D
             driver=first.get(DRIVER.name, "usb" if whole else ""),
             properties={**found.properties, **_properties(first)},
             attrs={**found.attrs, **_attrs(first)},
-            parent=above,
+            parent=found.parent if whole else over,
             slot=_SLOT,
             node=node,
             devnum=number,
         ),
         values,
+        hubs,
     )
 
 
@@ -135,13 +149,15 @@ def _node(subsystem: str, kernel: str) -> tuple[str, Devnum | None]:
     return f"/dev/{kernel}", Devnum("block" if subsystem == "block" else "char", 240, 0)
 
 
-def _usb(values: Values, parent: Device | None, path: str) -> Device:
+def _usb(values: Values, place: Place, parent: Device | None, path: str) -> Device:
     """The USB device with those of the values that are a USB device's."""
     own = {key: texts[0] for key, texts in values.items() if texts and key in _USB}
     interfaces = tuple(each.lower() for each in values.get(INTERFACE.name, ()))
+    there = {"ID_PATH": place.path} if place.path else {}
     return Device(
-        path, "usb", own.get(PORT.name, ""), "usb_device", "usb",
-        properties=_properties(own), parent=parent, descriptors=Descriptors(interfaces),
+        path, "usb", place.port, "usb_device", "usb", properties={**there, **_properties(own)},
+        attrs={"peer": place.peer} if place.peer else {}, parent=above(place, parent, path),
+        descriptors=Descriptors(interfaces),
     )  # fmt: skip
 
 
@@ -149,6 +165,8 @@ def _properties(first: Mapping[str, str]) -> dict[str, str]:
     prefix = _GROUPS[0]
     own = {key.removeprefix(prefix): text for key, text in first.items() if key.startswith(prefix)}
     named = {_PROPERTIES[key]: text for key, text in first.items() if key in _PROPERTIES}
+    if (path := first.get(PATH.name)) is not None:
+        named["ID_PATH"] = without_revision(path)[0]
     if (both := first.get(ID.name)) is not None:
         named |= dict(zip(_ID, both.split(":"), strict=False))
     return {**named, **own}
@@ -165,9 +183,6 @@ def _attrs(first: Mapping[str, str]) -> dict[str, str]:
 def _see_known(key: str) -> None:
     if key in _NAMES or (key.startswith(_GROUPS) and not key.endswith(".")):
         return
-    if key == LOCATION.name:
-        hint = "it follows from the place: write port and path, such as port=1-4.2 path=pci-…-usb-0:4.2"
-        raise MadeUpError(f"'{quoted(key)}' cannot be made up", hint, key)
     if key.rstrip(".") in (PROPERTY.name, ATTR.name):
         hint = f"a name belongs to it: {PROPERTY.name}.ID_MODEL or {ATTR.name}.product"
         raise MadeUpError(f"unknown key '{quoted(key)}'", hint, key)
@@ -177,7 +192,7 @@ def _see_known(key: str) -> None:
     raise MadeUpError(f"unknown key '{quoted(key)}'", hint, key)
 
 
-def _checked(device: Device, values: Values) -> Device:
+def _checked(device: Device, values: Values, hubs: Hubs) -> Device:
     """The device, where it has the values as rules read them: `id: 18d1` would be none."""
     for port in values.get(PORT.name, ()):
         if not _PORT.fullmatch(port):
@@ -186,12 +201,14 @@ def _checked(device: Device, values: Values) -> Device:
     if device.is_usb_device and device.kernel and not _PORT.fullmatch(device.kernel):
         hint = "that is its port, such as 1-4.2; of others write the subsystem, too, such as subsystem=tty"
         raise MadeUpError(f"no USB device is called '{quoted(device.kernel)}'", hint, KERNEL.name)
-    for key in KEYS:
+    for key in keys_with(hubs):
         wanted = [each.lower() if key.form.is_hex else each for each in values.get(key.name, ())]
         has = key.values(device)
         if missing := next((each for each in wanted if each not in has), None):
             hint = f"written as {key.form.value}" if key.form.is_hex else ""
             if key.name == MAC.name and device.subsystem != "net":
                 hint = "network interfaces alone have one: write subsystem=net"
+            elif key.name == LOCATION.name:
+                hint = where_it_is(missing, hubs)
             raise MadeUpError(f"no device can have '{quoted(missing)}' as its {key.name}", hint, key.name)
     return device

@@ -35,11 +35,13 @@ class Lxd:
     """One server, spoken to through its socket or over https.
 
     unlisted  the projects of which the last listing could not tell, and why
+    answered  set by each answer, be it a refusal
     """
 
     def __init__(self, address: str, threads: Threads) -> None:
         self.address = address
         self.unlisted: Mapping[str, str] = {}
+        self.answered = asyncio.Event()
         self._threads = threads
         self._shares = Turns(_SHARE)
         self._connection = Connection(address, _CALL)
@@ -193,8 +195,15 @@ class Lxd:
 
     async def _call(self, work: Callable[[], T]) -> T:
         try:
-            return await self._threads.call(partial(self._connection.guarded, work), _CALL)
+            found = await self._threads.call(partial(self._connection.guarded, work), _CALL)
+        except Unreachable:
+            raise
+        except ServerError:
+            self.answered.set()
+            raise
         except NoThread as error:
             raise Unreachable(f"{self.address} cannot be asked: {error}") from error
         except TimeoutError as error:
             raise Unreachable(f"{self.address} did not finish its answer in {_CALL:.0f} s") from error
+        self.answered.set()
+        return found

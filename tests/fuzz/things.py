@@ -10,6 +10,7 @@ from typing import Final
 
 from hotplugd.app.device_documents import explain_json
 from hotplugd.app.documents import attachment_json, change_json, hold_json, problem_json
+from hotplugd.app.narrow import Meant
 from hotplugd.app.override_json import overrides_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.cli import common, explain, status
@@ -165,6 +166,7 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
         status._show(
             {
                 "ready": True, "rules": 1, "devices": 1, "failed_reloads": 0, "lost_events": 0,
+                "unmatched": [], "cursor": "",
                 "server": {"address": name, "software": "lxd", "version": name, "connected": True},
                 "attachments": [attachment_json(each) for each in attached],
                 "pending": [change_json(each) for each in changes],
@@ -174,7 +176,8 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
                 ],
                 "overrides": overrides_json(_by_hand(device, name), (device,)),
                 "problems": [problem_json(each) for each in problems],
-            }
+            },
+            Meant(),
         )  # fmt: skip
     shown = _SCREEN.getvalue()
     holds.can_be_shown(shown, lines=True)

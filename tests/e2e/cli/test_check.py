@@ -16,7 +16,7 @@ from click.testing import Result
 
 from hotplugd import __version__
 from hotplugd.app import settings
-from tests.e2e.cli.nobody import as_nobody
+from tests.support.lab.nobody import as_nobody
 
 Hotplugd = Callable[..., Result]
 

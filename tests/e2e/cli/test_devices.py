@@ -13,9 +13,9 @@ import pytest
 
 from hotplugd.rules.keys import KEYS
 from tests.e2e.cli.conftest import Configure
-from tests.e2e.cli.nobody import as_nobody
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console
+from tests.support.lab.nobody import as_nobody
 from tests.support.lab.udevd import settle
 from tests.support.lab.usb import ADB, SERIAL, Phone, Plugged, Usb
 

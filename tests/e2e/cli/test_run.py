@@ -18,10 +18,10 @@ import pytest
 
 from tests.conftest import StartDaemon
 from tests.e2e.cli.conftest import Configure
-from tests.e2e.cli.nobody import as_nobody
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon, command
 from tests.support.lab.kernel import Console
+from tests.support.lab.nobody import as_nobody
 from tests.support.lab.usb import Phone, Plugged, Usb
 from tests.support.lab.wait import eventually, steadily
 

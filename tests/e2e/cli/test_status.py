@@ -40,6 +40,9 @@ def test_all_is_well(container: Container, console: Console, daemon: StartDaemon
     devices = document.pop("devices")
     (attachment,) = document.pop("attachments")
     version = document["server"].pop("version")
+    assert document.pop("cursor")
+    # Those that the host has.
+    document.pop("unmatched")
     assert document == {
         "ready": True,
         "server": {"address": str(server.socket), "software": software(), "connected": True},
@@ -90,7 +93,7 @@ def test_problems_come_first_and_are_its_exit_code(
         1,
         {
             "device": lost.node, "rule": "lost", "message": message,
-            "serial": "2B", "model": told["model"], "port": f"{usb.bus}-2",
+            "serial": "2B", "model": told["model"], "port": f"{usb.bus}-2", "location": "",
         },
     )  # fmt: skip
     done = running.ask("status")

@@ -36,12 +36,24 @@ async def _slow() -> object:
     return {"slow": True}
 
 
+_waiting: list[int] = []
+
+
+async def _never() -> object:
+    _waiting.append(1)
+    try:
+        return await asyncio.Event().wait()
+    finally:
+        _waiting.pop()
+
+
 _QUESTIONS: Mapping[str, Callable[[], object]] = {
     "status": lambda: {"ready": True},
     "other": lambda: {"other": 1},
     "much": lambda: "x" * (8 << 20),
     "later": _later,
     "slow": _slow,
+    "never": _never,
 }
 
 
@@ -157,7 +169,7 @@ class TestAnswers:
         with (
             serving(path),
             pytest.raises(
-                ControlError, match="unknown question; known: status, other, much, later, slow, number"
+                ControlError, match="unknown question; known: status, other, much, later, slow, never, number"
             ),
         ):
             ask(path, "reboot")
@@ -234,6 +246,19 @@ class TestMisbehaviour:
                 with pytest.raises(ControlError, match="did not answer"):
                     ask(path, "status")
             eventually(lambda: said(path, b"status\n") == _ANSWER)
+
+    def test_who_is_killed_while_waiting_has_no_place_any_more(self, path: Path) -> None:
+        with serving(path), ExitStack() as undo:
+            for _ in range(16):
+                undo.enter_context(connected(path)).sendall(b"never\n")
+            eventually(lambda: len(_waiting) == 16)
+            undo.close()
+            eventually(lambda: not _waiting)
+            assert ask(path, "status") == {"ready": True}
+
+    def test_who_has_nothing_more_to_say_is_answered(self, path: Path) -> None:
+        with serving(path):
+            assert said(path, b"slow\n") == b'{"answer": {"slow": true}}'
 
     def test_silent_clients_neither_keep_it_from_ending_nor_are_defects(self, path: Path) -> None:
         with ExitStack() as undo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import errno
 import json
 import os
@@ -20,6 +19,7 @@ import pytest
 
 from hotplugd.app import systemd
 from hotplugd.app.systemd import MESSAGE_IDS
+from tests.support.log_events import logged
 
 # Whoever looks for one of these by its id has nothing to gain: each goes along with one that has an id,
 # or is for whoever tries hotplugd out.
@@ -295,32 +295,4 @@ class TestNames:
         assert all(re.fullmatch("[0-9a-f]{32}", each) for each in MESSAGE_IDS.values())
 
     def test_every_event_has_an_id_or_needs_none(self, project: Path) -> None:
-        assert _logged(project / "hotplugd") == {*MESSAGE_IDS, *_WITHOUT_ID}
-
-
-def _logged(package: Path) -> set[str]:
-    """The names of all events that the code logs."""
-    found: set[str] = set()
-    for file in package.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_log(node.func):
-                found |= _names(node.args[0])
-    return found
-
-
-def _is_log(method: ast.Attribute) -> bool:
-    levels = {"debug", "info", "warning", "error", "critical", "exception"}
-    return method.attr in levels and ast.unparse(method.value).rpartition(".")[2].lstrip("_") == "log"
-
-
-def _names(event: ast.expr) -> set[str]:
-    if isinstance(event, ast.Constant):
-        return {str(event.value)}
-    assert isinstance(event, ast.JoinedStr), f"{ast.unparse(event)} is no name"
-    text = ast.unparse(event)
-    variants = {
-        "f'device.{change.action}'": ("add", "update", "repair", "remove"),
-        "f'instance.{what}'": ("created", "started", "stopped", "deleted"),
-        "f'reload.{each.severity}'": ("error", "warning"),
-    }
-    return {f"{text[2:].partition('.')[0]}.{each}" for each in variants[text]}
+        assert logged(project / "hotplugd").keys() == {*MESSAGE_IDS, *_WITHOUT_ID}

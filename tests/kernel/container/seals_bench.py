@@ -13,10 +13,10 @@ from pathlib import Path
 
 from hotplugd.aio.threads import Threads
 from hotplugd.container.opener import Opener
+from hotplugd.container.seal_problems import Unsealed
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
 from hotplugd.model.ports import ServerInfo, Unreachable
-from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, InstanceName
 from tests.support.devices import BOX, box, console, entry
 
@@ -39,12 +39,13 @@ class Bench:
         self.inside = folder / "inside"
         self.inside.mkdir()
         self.mounted: list[Path] = []
-        self.told: list[Problem] = []
+        self.told: list[Unsealed] = []
+        self.over: list[Unsealed] = []
         self.hangs = False
         self.threads = Threads()
         self.opener = Opener(self.threads, folder / "roots.sock")
         self.sealer = Sealer(self.threads, folder / "seal.sock", str(home / "unix.socket"))
-        self.seals = Seals(self.sealer, self.opener, self.at, self.told.append)
+        self.seals = Seals(self.sealer, self.opener, self.at, self.told.append, self.over.append)
         self.server = ServerInfo(str((home if known else folder) / "unix.socket"), "lxd", "5", "")
 
     async def at(self, _: InstanceName, path: str) -> int:

@@ -44,6 +44,7 @@ def test_what_is_gone_already_is_sealed_all_the_same(run: Callable[..., None]) -
         path.unlink()
         await bench.has()
         assert is_sealed(handle)
+        assert bench.over == bench.told
         os.close(handle)
         # One in the place of another, and one that goes with its instance.
         path = bench.file()
@@ -197,9 +198,12 @@ def test_but_not_what_somebody_put_in_its_place(run: Callable[..., None]) -> Non
         (message,) = bench.messages()
         assert "could not be sealed (the folder of the server's nodes is not found beside" in message
         assert message.endswith("restart box")
-        assert [each.message for each in bench.told] == [message]
+        (told,) = bench.told
+        assert (told.problem.message, told.instance, told.entry) == (message, BOX, FIRST)
+        assert bench.over == []
         bench.seals.restarted(BOX)
         assert bench.messages() == []
+        assert bench.over == bench.told
 
     run(script, known=False)
 
@@ -270,7 +274,7 @@ def test_what_was_not_sealed_is_tried_again_until_a_restart(
         # A restart ends those who may have it; another instance's is another's.
         bench.seals.restarted(ELSEWHERE)
         assert bench.messages() == [message]
-        assert len({each.message for each in bench.told}) == 1
+        assert [each.problem.message for each in bench.told] == [message]
         monkeypatch.setattr(bench.sealer._program, "words", words)
         async with asyncio.timeout(20):
             while bench.messages():

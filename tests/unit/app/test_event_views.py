@@ -10,12 +10,13 @@ import pytest
 from hotplugd.app.event_views import (
     absent,
     attached,
+    is_gone,
     is_meant,
     last_seen,
     line,
     parse_filter,
-    parse_since,
     shown_time,
+    standing,
 )
 
 ADD: dict[str, Any] = {
@@ -25,7 +26,6 @@ ADD: dict[str, Any] = {
     "timestamp": "2026-11-27T20:12:54.123456Z", "level": "info",
 }  # fmt: skip
 ZONE = timezone(timedelta(hours=1))
-NOW = datetime(2026, 11, 27, 9, 30, tzinfo=ZONE)
 
 
 @pytest.mark.parametrize(
@@ -59,35 +59,6 @@ def test_a_key_that_there_is_not_is_refused() -> None:
         parse_filter("sereal=1")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("02:13", "2026-11-27T02:13:00+01:00"),
-        ("21:12:54", "2026-11-26T21:12:54+01:00"),
-        ("yesterday", "2026-11-26T00:00:00+01:00"),
-        ("today", "2026-11-27T00:00:00+01:00"),
-        ("2026-11-20", "2026-11-20T00:00:00+01:00"),
-        ("2026-11-20 21:12", "2026-11-20T21:12:00+01:00"),
-        ("2026-11-20T21:12:05", "2026-11-20T21:12:05+01:00"),
-        ("2026-11-20T21:12:05+00:00", "2026-11-20T21:12:05+00:00"),
-        ("3h", "2026-11-27T06:30:00+01:00"),
-        ("30min", "2026-11-27T09:00:00+01:00"),
-        ("30 min ago", "2026-11-27T09:00:00+01:00"),
-        ("2d", "2026-11-25T09:30:00+01:00"),
-        ("999999d", "1926-09-13T09:30:00+01:00"),
-    ],
-)
-def test_times(text: str, expected: str) -> None:
-    assert parse_since(text, NOW) == datetime.fromisoformat(expected)
-
-
-@pytest.mark.parametrize("text", ["", "soon", "25:00", "2026-13-01", "3x", "-1h", "9" * 400 + "h", "\x1b[2J"])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no time; write 02:00") as refused:
-        parse_since(text, NOW)
-    assert "\x1b" not in str(refused.value)
-
-
 def test_a_time_is_shown_with_its_offset() -> None:
     at = datetime.fromisoformat("2026-11-27T20:12:54.123456+00:00").astimezone(ZONE)
     assert shown_time(at) == "2026-11-27 21:12:54.123 +0100"
@@ -113,6 +84,29 @@ def test_what_is_attached_is_told_by_the_last_word() -> None:
     assert attached([ADD, again, gone]) == {("runner-1", "hp-2"): again}
 
 
+def test_what_is_so_is_told_by_what_was_said_before() -> None:
+    problem = {**ADD, "event": "device.problem", "reason": "not seen"}
+    other = {**problem, "reason": "refused"}
+    over = {**problem, "event": "problem.over"}
+    assert standing([ADD, problem, other]) == [ADD, problem, other]
+    assert standing([ADD, problem, other, over]) == [ADD, other]
+    assert standing([ADD, problem, problem, over]) == [ADD]
+    assert standing([ADD, problem, {"event": "starting"}]) == [ADD]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (["device.seen", "device.gone", "device.remove"], True),
+        (["device.gone", "device.seen", "device.remove"], False),
+        (["device.seen", "device.detached"], False),
+        (["device.remove"], False),
+    ],
+)
+def test_what_is_gone_is_told_by_the_last_plug(events: list[str], expected: bool) -> None:
+    assert is_gone([{**ADD, "event": each} for each in events]) is expected
+
+
 def test_a_device_that_is_not_there_was_last_seen_somewhere() -> None:
     gone = {
         "event": "device.gone",
@@ -123,7 +117,9 @@ def test_a_device_that_is_not_there_was_last_seen_somewhere() -> None:
     other = {**ADD, "identity": "serial:R5C002", "serial": "R5C002"}
     found = last_seen([ADD, gone, other], "R5C001")
     assert found is not None
-    told = absent(found)
-    assert told.startswith("not plugged in; rule phones took it; last seen 2026-11-2")
+    told = absent(found, "phones")
+    assert told.startswith("not plugged in; rule phones would take it; last seen 2026-11-2")
     assert told.endswith(" at 1-4.2")
+    assert "; rule phones took it, and is not in force any more; last seen" in absent(found, "")
+    assert absent(None, "hub-2") == "not plugged in; rule hub-2 would take it"
     assert last_seen([ADD], "R5C003") is None

@@ -11,7 +11,8 @@ from hotplugd.app.health import EXIT_CODES, health
 
 
 def problem(message: str, device: str = "", rule: str = "") -> ProblemJson:
-    return {"serial": "", "model": "", "port": "", "device": device, "rule": rule, "message": message}
+    named = {"serial": "", "model": "", "port": "", "location": ""}
+    return cast("ProblemJson", {**named, "device": device, "rule": rule, "message": message})
 
 
 def status(
@@ -34,7 +35,9 @@ def status(
         "overrides": [],
         "problems": list(problems),
         "failed_reloads": 0,
+        "unmatched": [],
         "lost_events": 0,
+        "cursor": "1a2b3c4d-1",
     }
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hotplugd.app.history import from_journal, journal_matches, parse_page
+from hotplugd.app.history import from_journal, in_order, journal_matches, parse_page
 from hotplugd.app.systemd import MESSAGE_IDS
 
 ENTRY = {
@@ -60,6 +60,22 @@ def test_the_journal_is_asked_by_its_index_and_for_root_alone() -> None:
     assert "HOTPLUGD_IDENTITY=serial:R5C001" in asked
     assert "HOTPLUGD_INSTANCE=x" in journal_matches("default/x")
     assert journal_matches("R5*") == journal_matches("") == ["SYSLOG_IDENTIFIER=hotplugd", "_UID=0"]
+
+
+def test_events_are_in_order_whatever_the_clock_said() -> None:
+    told = [
+        {"event": str(number), "cursor": cursor, "timestamp": at}
+        for number, (cursor, at) in enumerate(
+            [
+                ("b-9", "2026-11-27T09:00:00Z"),
+                ("a-2", "2026-11-27T08:00:00Z"),
+                ("b-7", "2026-11-27T10:00:00Z"),
+            ]
+        )
+    ]
+    assert [each["cursor"] for each in in_order(told)] == ["b-7", "b-9", "a-2"]
+    old = {"event": "device.add", "timestamp": "2026-11-26T09:00:00Z"}
+    assert in_order([old, *told])[0] == old
 
 
 def test_a_page_of_the_daemon_is_read() -> None:

@@ -7,15 +7,17 @@ from typing import Any, cast
 import pytest
 
 from hotplugd.app.documents import StatusJson
-from hotplugd.app.narrow import narrowed
+from hotplugd.app.narrow import Meant, narrowed
 
 
 def place(device: str, instance: str, rule: str, project: str = "default") -> dict[str, Any]:
-    return {"device": device, "instance": instance, "rule": rule, "project": project}
+    at = {"/dev/a": "shelf/1", "/dev/c": "shelf/10"}.get(device, "")
+    return {"device": device, "instance": instance, "rule": rule, "project": project, "location": at}
 
 
 def problem(device: str, rule: str, message: str = "x") -> dict[str, Any]:
-    return {"device": device, "rule": rule, "message": message}
+    at = {"/dev/a": "shelf/1"}.get(device, "")
+    return {"device": device, "rule": rule, "message": message, "location": at}
 
 
 def override(device: str, instance: str) -> dict[str, Any]:
@@ -35,6 +37,7 @@ STATUS = cast(
         "pending": [place("/dev/c", "box", "r2", "lab")],
         "holds": [place("/dev/d", "other", "r2")],
         "overrides": [override("/dev/b", "other"), override("/dev/c", ""), override("/dev/gone", "box")],
+        "unmatched": [{"device": "/dev/u", "location": "shelf/2"}, {"device": "/dev/v", "location": ""}],
         "problems": [
             problem("", "", "the server is away"),
             problem("/dev/a", "r1"),
@@ -69,27 +72,58 @@ def said(found: StatusJson) -> list[str]:
 def test_what_is_about_an_instance_and_a_rule_stays(
     instance: str | None, rule: str | None, expected: list[str]
 ) -> None:
-    assert said(narrowed(STATUS, instance, rule)) == expected
+    assert said(narrowed(STATUS, Meant(instance, rule))) == expected
 
 
 def test_problems_alone_have_what_waits_beside_them() -> None:
-    found = said(narrowed(STATUS, only_problems=True))
+    found = said(narrowed(STATUS, Meant(problems=True)))
     assert found == ["/dev/d", "!", "!/dev/a", "!/dev/d", "!/dev/e"]
+
+
+@pytest.mark.parametrize(
+    ("meant", "expected"),
+    [
+        (Meant(location="shelf/1"), ["/dev/a", "!", "!/dev/a"]),
+        (Meant(location="shelf/*"), ["/dev/a", "/dev/c", "!", "!/dev/a"]),
+        (Meant(location="none"), ["!"]),
+        (Meant(instance="lab/*"), ["/dev/c", "!"]),
+        (Meant(instance="o*", rule="r1"), ["/dev/b", "!"]),
+        (Meant(unmatched=True), ["!"]),
+        (Meant(location="shelf/1", problems=True), ["!", "!/dev/a"]),
+    ],
+)
+def test_all_that_is_asked_for_has_to_hold(meant: Meant, expected: list[str]) -> None:
+    assert said(narrowed(STATUS, meant)) == expected
+
+
+@pytest.mark.parametrize(
+    ("meant", "expected"),
+    [
+        (Meant(), ["/dev/u", "/dev/v"]),
+        (Meant(unmatched=True), ["/dev/u", "/dev/v"]),
+        (Meant(location="shelf/*"), ["/dev/u"]),
+        (Meant(unmatched=True, problems=True), []),
+        (Meant(rule="r1"), []),
+        (Meant(instance="box"), []),
+    ],
+)
+def test_what_no_rule_takes_is_in_no_instance(meant: Meant, expected: list[str]) -> None:
+    assert [each["device"] for each in narrowed(STATUS, meant)["unmatched"]] == expected
 
 
 @pytest.mark.parametrize(
     ("instance", "decided", "expected"),
     [
         (None, ["/dev/b", "/dev/c", "/dev/gone"], ["/dev/b", "/dev/c", "!"]),
-        ("box", ["/dev/gone"], ["/dev/c", "!"]),
+        ("box", ["/dev/gone"], ["!"]),
         ("default/other", ["/dev/b"], ["/dev/b", "!"]),
     ],
 )
 def test_what_was_decided_by_hand_can_be_shown_alone(
     instance: str | None, decided: list[str], expected: list[str]
 ) -> None:
-    found = narrowed(STATUS, instance, by_hand=True)
+    found = narrowed(STATUS, Meant(instance=instance, by_hand=True))
     assert [each["device"] for each in found["overrides"]] == decided
     assert said(found) == expected
-    assert narrowed(STATUS, rule="r1")["overrides"] == []
-    assert narrowed(STATUS, only_problems=True)["overrides"] == []
+    assert narrowed(STATUS, Meant(rule="r1"))["overrides"] == []
+    assert narrowed(STATUS, Meant(problems=True))["overrides"] == []

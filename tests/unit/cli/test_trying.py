@@ -66,6 +66,20 @@ class TestTests:
         assert [each["name"] for each in document["tests"]] == ["good", "bad"]
         assert document["diagnostics"] == []
 
+    def test_a_device_may_be_in_a_port_with_a_name(self, config: Path, tmp_path: Path) -> None:
+        (tmp_path / "r.yaml").write_text(
+            "hubs: {shelf-1: {path: 'pci-0000:00:14.0-usb-0:3', ports: {4: 2}}}\n"
+            "rules: [{name: r, match: {location: shelf-1/4}, attach: {to: 'slot-{location}'}}]\n"
+        )
+        file = tmp_path / "t.yaml"
+        file.write_text("tests: [{name: a, device: {location: shelf-1/4, serial: X}, to: slot-shelf-1-4}]\n")
+        assert run("test", file, "--config", config).stdout == "1 test, all passed\n"
+        done = run("explain", "--as", "location=shelf-1/4", "--config", config)
+        assert "goes to default/slot-shelf-1-4" in done.stdout
+        file.write_text("tests: [{name: a, device: {location: shelf-1/5}, to: slot-shelf-1-4}]\n")
+        done = run("test", file, "--config", config)
+        assert f"{file}:1:28: error: no port is called 'shelf-1/5'" in done.stderr
+
     def test_broken_rules_fail_them_all(self, config: Path, tmp_path: Path) -> None:
         (tmp_path / "r.yaml").write_text("rules: [{}]\n")
         file = tmp_path / "t.yaml"
@@ -107,7 +121,10 @@ class TestAs:
     @pytest.mark.parametrize(
         ("values", "said"),
         [
-            ("location=shelf-1/4", "it follows from the place: write port and path"),
+            (
+                "location=shelf-1/4",
+                "no port is called 'shelf-1/4'; the section `hubs` of rule files gives ports",
+            ),
             ("property=x", "unknown key 'property'; a name belongs to it: property.ID_MODEL"),
             ("attr.=x", "unknown key 'attr.'; a name belongs to it: property.ID_MODEL"),
             ("port=4.2", "no device can have '4.2' as its port; written as bus-port"),

@@ -5,9 +5,100 @@ from __future__ import annotations
 import pytest
 
 from hotplugd.plan.desired import wants
-from hotplugd.rules.keys import KEYS
+from hotplugd.rules.hubs import Hub, Hubs
+from hotplugd.rules.keys import GROUPS, KEYS, KeyGroup, MatchKey, keys_with
 from hotplugd.rules.made_up import MadeUpError, made_up, values_of
 from tests.support.devices import rule, ruleset
+
+PATH = "pci-0000:00:14.0-usb-0:3"
+HUBS = Hubs(
+    (
+        Hub("shelf-1", (PATH,), "", {"4": "2", "front": "1.1"}),
+        Hub("fast", ("pci-0000:00:15.0-usbv3-0:1",), "", {"1": "4"}),
+        Hub("either", ("pci-0000:00:16.0-usb-0:3", "pci-0000:00:16.0-usbv3-0:7"), "", {"1": "2"}),
+        Hub("moves", (), "H1", {"2": "4.2"}),
+    )
+)
+# One for each key of the registry: a new one needs a row in `made_up`, and one here.
+VALUES = {
+    "subsystem": "subsystem=tty", "devtype": "subsystem=block devtype=disk", "kernel": "kernel=1-4",
+    "driver": "driver=usb", "id": "id=18d1:4ee7", "vendor_id": "vendor_id=18d1",
+    "product_id": "product_id=4ee7",
+    "serial": "serial=X", "port": "port=1-4 port=2-1", "path": "path=pci-0000:00:14.0-usbv3-0:4",
+    "location": "location=shelf-1/4", "interface": "interface=ff:42:01 interface=08:06:50",
+    "mac": "subsystem=net mac=00:e0:4c:68:01:02",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", keys_with(HUBS), ids=lambda key: key.name)
+def test_every_match_key_can_be_made_up(key: MatchKey) -> None:
+    values = values_of(VALUES[key.name])
+    assert set(values[key.name]) <= set(key.values(made_up(values, hubs=HUBS)))
+    # Also of what hangs from a USB device, where that has one.
+    if key.name not in ("subsystem", "devtype", "kernel", "mac"):
+        below = made_up({**values, "subsystem": ("tty",)}, hubs=HUBS)
+        assert set(values[key.name]) <= set(key.values(below))
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_every_group_can_be_made_up(group: KeyGroup) -> None:
+    assert group.texts(made_up({f"{group.name}.some": ("text",)}))["some"] == "text"
+
+
+@pytest.mark.parametrize("location", HUBS.locations)
+@pytest.mark.parametrize("more", ["", " serial=X", " subsystem=tty kernel=ttyUSB0", " devtype=usb_interface"])
+def test_a_device_may_be_in_any_port_with_a_name(location: str, more: str) -> None:
+    assert HUBS.location(made_up(values_of(f"location={location}{more}"), hubs=HUBS)) == location
+
+
+@pytest.mark.parametrize(
+    ("location", "more"),
+    [
+        ("shelf-1/4", f"port=2-3.2 path={PATH}.2"),
+        ("shelf-1/4", f"subsystem=tty path={PATH}.2:1.0"),
+        ("either/1", "port=5-7.2"),
+        ("either/1", "path=pci-0000:00:16.0-usbv3-0:7.2"),
+        ("moves/2", "port=1-5.4.2"),
+    ],
+)
+def test_port_and_path_may_be_given_too(location: str, more: str) -> None:
+    values = values_of(f"location={location} {more}")
+    device = made_up(values, hubs=HUBS)
+    for key in keys_with(HUBS):
+        assert set(values.get(key.name, ())) <= set(key.values(device))
+
+
+def test_no_bus_is_made_up_for_a_location() -> None:
+    rules = ruleset(rule("{port: '1-*'}", "{to: box}", "bus"), rule("{port: '*-3.2'}", "{to: box}", "port"))
+    taken = wants(rules, made_up(values_of("location=shelf-1/4"), hubs=HUBS)).rule
+    assert taken is not None
+    assert taken.name == "port"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("location=shelf-1/5", "no port is called 'shelf-1/5'", "did you mean 'shelf-1/4'?"),
+        ("location=zzz", "no port is called 'zzz'", "hubs with names: shelf-1, fast, either, moves"),
+        (
+            "location=shelf-1/4 port=1-9",
+            "no device can have 'shelf-1/4' as its location",
+            "its port ends in -3.2",
+        ),
+        (
+            "location=moves/2 port=1-9",
+            "no device can have 'moves/2' as its location",
+            "its port ends in .4.2",
+        ),
+        ("location=shelf-1/4 location=fast/1", "several values of 'location'", ""),
+        ("port=1-1 port=2-1 port=3-1", "several values of 'port'", ""),
+    ],
+)
+def test_a_place_that_is_none_is_told(text: str, message: str, hint: str) -> None:
+    with pytest.raises(MadeUpError) as told:
+        made_up(values_of(text), hubs=HUBS)
+    assert message in str(told.value)
+    assert hint in told.value.hint
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 # Where Python and this code are may be closed to others: everything is loaded before root is given up.
 _RUN = """
@@ -20,9 +21,9 @@ main(prog_name="hotplugd")
 """
 
 
-def as_nobody(*words: object) -> subprocess.CompletedProcess[str]:
-    """Run a hotplugd command as `nobody`, without any capability."""
+def as_nobody(*words: object, within: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a hotplugd command as `nobody`, without any capability. within: words before the program"""
     return subprocess.run(
-        [sys.executable, "-c", _RUN, *map(str, words)], cwd="/", capture_output=True, text=True,
+        [*within, sys.executable, "-c", _RUN, *map(str, words)], cwd="/", capture_output=True, text=True,
         check=False, timeout=60,
     )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Why the daemon ended, or could not start, for `status`: in a file beside its control socket.
+
+The daemon keeps the file locked (flock(2)) for as long as it lives: nobody takes an earlier end for its own,
+and one that is killed is known to have said nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from hotplugd.model.text import plain
+
+_MOST: Final = 1 << 16
+# A reason is one line: a traceback is the log's.
+_LONGEST: Final = 1000
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def place(control: Path) -> Path:
+    """Where the last words of the daemon with this control socket are."""
+    return control.with_name(f"{control.name}.last")
+
+
+class LastWords:
+    """Those of this process. Where they cannot be written, or another daemon that lives has the file, nothing
+    happens: the log has them, too.
+    """
+
+    def __init__(self, control: Path) -> None:
+        self._descriptor = -1
+        with suppress(OSError):
+            control.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(place(control), _FLAGS, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                raise
+            self._descriptor = descriptor
+        self._write("started", "")
+
+    def ended(self, reason: str = "") -> None:
+        """It ends for this reason; as it was told to, where that is empty."""
+        self._write("ended" if reason else "stopped", reason)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _write(self, how: str, reason: str) -> None:
+        if self._descriptor < 0:
+            return
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        text = json.dumps({"how": how, "reason": plain(reason)[:_LONGEST], "at": at})
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text.encode(errors="backslashreplace"), 0)
+
+
+@contextmanager
+def with_crashes(words: LastWords | None) -> Iterator[None]:
+    """Have it written down where what is done meanwhile fails by what nobody foresaw."""
+    try:
+        yield
+    except Exception as error:
+        if words is not None:
+            words.ended(_crash(error))
+        raise
+
+
+def _crash(error: BaseException) -> str:
+    """What failed, and where, in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f", at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"it crashed: {type(error).__name__}: {error}{where}"
+
+
+def last_words(control: Path) -> str:
+    """Why the daemon that had this control socket ended, and when; empty where nobody knows, or it lives."""
+    try:
+        descriptor = os.open(place(control), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        said = json.loads(os.pread(descriptor, _MOST, 0))
+        how, reason = str(said["how"]), str(said["reason"])
+        at = f"{datetime.fromisoformat(str(said['at'])).astimezone():%Y-%m-%d %H:%M:%S %z}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    finally:
+        os.close(descriptor)
+    if how == "stopped":
+        return f"it was stopped at {at}"
+    if how == "started":
+        return f"it was started at {at}, and ended without a word: it was killed, or there was no memory"
+    return plain(f"it ended at {at}: {reason}")

@@ -1,0 +1,131 @@
+"""The questions of a night are one command each: those of the documentation, with a real daemon."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.usb import Phone, Usb
+from tests.support.lab.wait import eventually
+
+_PAGE = "docs/how-to/last-night.md"
+_ROW = re.compile(r"\| ([^|]+\?) \| `hotplugd ([^`]+)` \|")
+_PHONE = "R5CT10ABCDE"
+
+
+@pytest.fixture
+def questions(project: Path) -> dict[str, str]:
+    """The commands of the first table, by their questions."""
+    table = (project / _PAGE).read_text("utf-8").partition("\n\nAnd of")[0]
+    return dict(_ROW.findall(table))
+
+
+class Night:
+    """A phone that was in a container, one whose container there is not, and one that no rule takes."""
+
+    def __init__(self, container: Container, usb: Usb, daemon: StartDaemon) -> None:
+        self.container, self.usb = container, usb
+        self.phone = usb.plug(Phone(serial=_PHONE), "1")
+        self.lost = usb.plug(Phone(serial="LOST1"), "2")
+        self.free = usb.plug(Phone(serial="FREE1", vendor="04e8"), "3")
+        usb.lead_out(f"usb{usb.bus}", 3)
+        for number, each in enumerate((self.phone, self.lost, self.free), 1):
+            usb.in_port(each, f"usb{usb.bus}-port{number}")
+        self.running = daemon(self.rules(), usb.environment)
+        self.see("device.inside")
+        self.then = f"{datetime.now().astimezone():%H:%M:%S.%f}"
+
+    def rules(self, more: str = "") -> str:
+        return (
+            "rules:\n"
+            f"  - {{name: phones, match: {{serial: {_PHONE}}}, attach: {{to: {self.container}}}}}\n"
+            "  - {name: others, match: {serial: LOST1}, attach: {to: nobody}}\n"
+            "  - {name: unused, match: {serial: NONE1}, attach: {to: nobody}}\n" + more
+        )
+
+    def see(self, event: str) -> None:
+        eventually(lambda: event in self.running.ask("history", _PHONE).stdout)
+
+    def ask(self, question: str) -> tuple[int, str]:
+        done = self.running.ask(*shlex.split(question.replace("02:13", self.then)))
+        return done.returncode, done.stdout + done.stderr
+
+
+def test_each_question_is_one_command(
+    container: Container, usb: Usb, daemon: StartDaemon, questions: dict[str, str]
+) -> None:
+    night = Night(container, usb, daemon)
+    running: Daemon = night.running
+    assert len(questions) == 8
+    had, why, unattached, port, plugged, health, never, change = questions.values()
+
+    code, said = night.ask(health)
+    assert (code, said) == (0, "well\n")
+
+    code, said = night.ask(unattached)
+    assert code == 1
+    assert re.search(r"problem: .*serial LOST1.*, rule others: there is no instance 'nobody'", said)
+    assert re.search(rf"{night.free.node}\s+FREE1", said)
+    assert _PHONE not in said
+
+    code, said = night.ask(port)
+    assert code == 0
+    assert re.search(rf"{usb.bus}-1\b.*{_PHONE}", said, re.DOTALL)
+
+    code, said = night.ask(never)
+    assert code == 0
+    assert re.search(r"^unused\s+0\s+0\s", said, re.MULTILINE)
+    assert "1 rule took nothing since" in said
+
+    usb.unplug(night.phone)
+    night.see("device.remove")
+
+    code, said = night.ask(had)
+    assert code == 0
+    first = said.splitlines()[0]
+    assert first.startswith("before: ")
+    assert f" in {container} by rule phones" in first
+    assert " device.gone " in said
+
+    code, said = night.ask(why)
+    assert code == 1
+    assert "it is not plugged in; rule phones would take it; last seen 20" in said
+
+    night.phone = usb.plug(Phone(serial=_PHONE), "1")
+    eventually(lambda: night.ask(plugged)[1].count("device.inside") == 2)
+    words = [line.split()[3] for line in night.ask(plugged)[1].splitlines() if not line.startswith("before:")]
+    assert words[-4:] == ["device.seen", "device.asked", "device.add", "device.inside"]
+
+    free = f"  - {{name: more, match: {{serial: FREE1}}, attach: {{to: {container}}}}}\n"
+    running.write_rules(night.rules(free))
+    code, said = night.ask(change)
+    assert code == 0
+    assert re.search(rf"^add\s+{container}\s+{night.free.node}\s+FREE1 .*more", said, re.MULTILINE)
+    assert _PHONE not in said
+
+
+def test_the_same_is_chosen_by_all_commands(container: Container, usb: Usb, daemon: StartDaemon) -> None:
+    night = Night(container, usb, daemon)
+    for command in ("status", "devices", "plan"):
+        for words, shown, hidden in (
+            (("--unmatched",), ("FREE1",), (_PHONE, "LOST1")),
+            (("--rule", "oth*"), (), (_PHONE, "FREE1")),
+            (("--instance", "nobody"), (), (_PHONE, "FREE1")),
+            (("--problems",), (), (_PHONE,)),
+            (("--location", "none/*"), (), (_PHONE, "FREE1", "LOST1")),
+        ):
+            said = night.running.ask(command, *words).stdout
+            assert all(each in said for each in shown), (command, words, said)
+            assert not any(each in said for each in hidden), (command, words, said)
+    assert "LOST1" in night.running.ask("devices", "--problems").stdout
+    assert "LOST1" in night.running.ask("status", "--instance", "nobody").stdout
+    said = night.running.ask("status", "--instance", f"default/{container}").stdout
+    assert _PHONE in said
+    assert _PHONE in night.running.ask("devices", "--instance", f"default/{container}").stdout
