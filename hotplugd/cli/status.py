@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from functools import partial
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
