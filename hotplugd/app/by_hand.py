@@ -38,6 +38,7 @@ from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.identity import model
 from hotplugd.plan.overrides import NONE, Override, Overrides, kept_by, meant
 from hotplugd.reconcile.device_log import Cause
+from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.rules.keys import PORT
 
 What = Literal["attach", "detach", "undo"]
@@ -84,6 +85,7 @@ class ByHand:
         self._threads = Threads()
         self._file: StateFile | None = None
         self._problem = ""
+        self._told = ProblemLog(log, "state.problem")
         self._aside: list[Path] = []
         # One at a time: each writes the file, and the next one begins with what it says then.
         self._turn = asyncio.Lock()
@@ -102,10 +104,7 @@ class ByHand:
             except (NoThread, TimeoutError):
                 found, problem = None, f"{path} cannot be read: the disk does not answer"
             self._problem = f"{problem}; what was decided by hand is not known" if problem else ""
-            if self._problem:
-                self._log.error("state.problem", reason=self._problem)
-            for each in self._aside:
-                self._log.warning("state.problem", reason=_told_of_aside(each))
+            self._told.are(self.problems())
             if found is not None and found.overrides != self.overrides:
                 self._take(found.overrides, cause)
 

@@ -18,6 +18,8 @@ ENDS: Final[Mapping[str, str]] = MappingProxyType(
         "node.unsealed": OVER,
         "seal.problem": OVER,
         "leave-alone.problem": OVER,
+        "udev-record.problem": OVER,
+        "state.problem": OVER,
         "control.problem": OVER,
         "server.unlisted": OVER,
         "server.problem": OVER,
@@ -30,8 +32,8 @@ ENDS: Final[Mapping[str, str]] = MappingProxyType(
 
 MOMENTS: Final = frozenset(
     {
-        "udev.lost-events", "config.error", "config.warning", "reload.error", "reload.warning", "defect",
-        "failed",
+        "attach.refused", "detach.refused", "undo.refused", "udev.lost-events", "config.error",
+        "config.warning", "reload.error", "reload.warning", "defect", "failed",
     }
 )  # fmt: skip
 """Warnings and errors that begin nothing: what they tell of is so at that moment, or hotplugd ends by it."""

@@ -127,6 +127,15 @@ class EventLog:
             }  # fmt: skip
             self._log.warning("link.problem", **self._problems[key], retry_in=pause)
 
+    def records(self, problem: Problem, reason: str, pause: float) -> None:
+        """The records of udev's database are not as they should be, tried again after so many seconds.
+
+        problem  what `status` says of it
+        """
+        if (key := (problem.device, problem.message)) not in self._problems:
+            self._problems[key] = {"instance": self._instance, "reason": reason}
+            self._log.warning("udev-record.problem", **self._problems[key], retry_in=pause)
+
     def _note(self, device: str, message: str, fields: Fields) -> None:
         """A problem is told of as this. device, message: what `status` says of it"""
         # It may have been told of the device that had this name before.

@@ -16,6 +16,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.uevent import UdevRecord
 from hotplugd.model.values import Inside, InstanceName
 from hotplugd.plan.change import Attachment
+from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.retry_queue import RetryQueue
 
@@ -25,12 +26,21 @@ Records = tuple[UdevRecord, ...]
 
 
 class UdevRecords:
-    """The records of one instance. changed is called when more of them, or fewer, are inside."""
+    """The records of one instance.
+
+    changed  called when more of them, or fewer, are inside, and when a problem is over
+    """
 
     def __init__(
-        self, name: InstanceName, ports: Ports, activity: Activity, changed: Callable[[], None]
+        self,
+        name: InstanceName,
+        ports: Ports,
+        activity: Activity,
+        changed: Callable[[], None],
+        log: EventLog,
     ) -> None:
         self._name = name
+        self._log = log
         self._ports = ports
         self._changed = changed
         # Whether there may be records of ours; and what the journal says.
@@ -38,7 +48,7 @@ class UdevRecords:
         self._wanted: Records | None = None
         self._kept: Records | None = None
         self._is_old = False
-        self._queue = RetryQueue[Records](activity, self._keep, self._due, self._failed)
+        self._queue = RetryQueue[Records](activity, self._keep, self._due, self._failed, changed)
 
     def forget(self) -> None:
         """The instance restarted or stopped: its /run is new, but where that is a folder of its root."""
@@ -81,10 +91,10 @@ class UdevRecords:
 
     def problems(self) -> list[Problem]:
         """What could not be done."""
-        return [
-            Problem("", "", f"{self._name}: udev's records in there are not as they should be: {message}")
-            for _, message in self._queue.problems()
-        ]
+        return [self._problem(message) for _, message in self._queue.problems()]
+
+    def _problem(self, message: str) -> Problem:
+        return Problem("", "", f"{self._name}: udev's records in there are not as they should be: {message}")
 
     def _due(self, left: Sequence[Records]) -> Sequence[Records]:
         """What is due by what is known now; left: what was."""
@@ -117,6 +127,4 @@ class UdevRecords:
             self._ports.record_journal.note(self._name, there=there)
 
     def _failed(self, _: Records, reason: str, pause: float) -> None:
-        self._ports.log.warning(
-            "udev-record.problem", instance=str(self._name), reason=reason, retry_in=pause
-        )
+        self._log.records(self._problem(reason), reason, pause)

@@ -52,7 +52,7 @@ class Verifier:
         self._loop = asyncio.get_running_loop()
         self._observed = observed
         self._symlinks = Symlinks(name, ports, activity, self._linked, report)
-        self._records = UdevRecords(name, ports, activity, self._recorded)
+        self._records = UdevRecords(name, ports, activity, self._recorded, report)
         self._notifier = Notifier(name, ports, activity, report, self._records.is_ready, learned)
         self.is_looked_at = False
         # The names of the interfaces that entries put inside.
@@ -143,6 +143,7 @@ class Verifier:
     def _recorded(self) -> None:
         """Records are inside, or are gone: those inside may be told of devices now."""
         self._notifier.again()
+        self._learned()
 
     def _linked(self, links: Iterable[str]) -> None:
         """Links were made or removed at these paths: what was seen there is out of date."""

@@ -10,9 +10,11 @@ from typing import Final
 _LEVELS: Final = frozenset({"debug", "info", "warning", "error", "critical", "exception"})
 # What stands in names that are put together.
 _VARIANTS: Final = {
-    "f'device.{change.action}'": ("add", "update", "repair", "remove"),
-    "f'instance.{what}'": ("created", "started", "stopped", "deleted"),
-    "f'reload.{each.severity}'": ("error", "warning"),
+    "f'device.{change.action}'": ("device.add", "device.update", "device.repair", "device.remove"),
+    "f'instance.{what}'": ("instance.created", "instance.started", "instance.stopped", "instance.deleted"),
+    "f'reload.{each.severity}'": ("reload.error", "reload.warning"),
+    "f'{what}.asked'": ("attach.asked", "detach.asked", "undo.asked"),
+    "f'{what}.refused'": ("attach.refused", "detach.refused", "undo.refused"),
 }
 
 
@@ -44,5 +46,4 @@ def _names(event: ast.expr) -> set[str]:
     if ast.unparse(event) == "self._event":
         return set()  # a `ProblemLog` is told it by whoever makes it
     assert isinstance(event, ast.JoinedStr), f"{ast.unparse(event)} is no name"
-    text = ast.unparse(event)
-    return {f"{text[2:].partition('.')[0]}.{each}" for each in _VARIANTS[text]}
+    return set(_VARIANTS[ast.unparse(event)])

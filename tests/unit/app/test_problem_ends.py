@@ -13,6 +13,7 @@ from structlog.testing import LogCapture
 
 import hotplugd
 from hotplugd.aio.threads import Threads
+from hotplugd.app.by_hand import ByHand
 from hotplugd.app.daemon import Daemon
 from hotplugd.app.event_documents import ENDS, MOMENTS, OVER
 from hotplugd.app.host_problems import HostProblems
@@ -127,6 +128,38 @@ async def _link(_: Path) -> Events:
     bench.unlinked = lambda _: None
     await at(100)
     return bench.logged.entries
+
+
+async def _record(_: Path) -> Events:
+    def broken(_: object) -> None:
+        raise Untold("data in there is no folder")
+
+    bench = Bench(rules=all_with("udev: true"))
+    bench.database.judge = broken
+    await bench.start(ONE)
+    await at(100)
+    bench.database.judge = lambda _: None
+    await at(200)
+    return bench.logged.entries
+
+
+async def _state(folder: Path) -> Events:
+    class Here:
+        """The disk answers at once."""
+
+        async def call(self, work: Callable[[], object], _: float) -> object:
+            return work()
+
+    logged = Logged()
+    by_hand = ByHand(logged.log, lambda: None)
+    threads: Any = Here()
+    by_hand._threads = threads
+    path = folder / "state.json"
+    path.mkdir()
+    await by_hand.load(path, "start")
+    path.rmdir()
+    await by_hand.load(path, "reload")
+    return logged.events
 
 
 async def _slot(_: Path) -> Events:
@@ -296,6 +329,8 @@ TRIED: Final[Mapping[str, Callable[[Path], Awaitable[Events]]]] = {
     "slot.problem": _slot,
     "node.unsealed": _sealing,
     "seal.problem": _sealing,
+    "udev-record.problem": _record,
+    "state.problem": _state,
     "leave-alone.problem": _leave_alone,
     "control.problem": _control,
     "server.unlisted": _unlisted,
