@@ -133,6 +133,14 @@ class Seals:
         _, late = await asyncio.wait(tasks, timeout=LOOK + _WAIT)
         return not late and held.is_all_sealed(leave)
 
+    def missed(self, name: InstanceName, gone: Iterable[Entry]) -> None:
+        """The instance was started while the server took out these entries, or made their nodes anew."""
+        held = self._of(name)
+        for each in gone:
+            if _may_have_nodes(each):
+                self._search.miss(held, each, f"{name} was started while the server took it out")
+        self._forget(name)
+
     async def seal_everywhere(self, name: str) -> None:
         """Seal what any instance has by an entry of this name, as far as the server's files say.
 

@@ -84,9 +84,9 @@ class Verifier:
         """There is no such instance."""
         self._records.close()
 
-    def left(self, entry: Entry, *, cleared: bool = False) -> None:
-        """An entry was removed, so its node should be gone. cleared: the server was asked once more."""
-        if self._orphans.left(entry, cleared=cleared):
+    def left(self, entry: Entry, *, cleared: bool = False, running: bool = True) -> None:
+        """An entry was removed, so its node should be gone. See `Orphans.left`."""
+        if self._orphans.left(entry, cleared=cleared, running=running):
             self._observed.changed([target_of(entry)])
 
     def ends(self, entry: Entry) -> None:

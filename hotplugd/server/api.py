@@ -9,6 +9,9 @@ once read. Facts about the server that this file leans on, each measured by hand
 - A request is all or nothing; its refusal names the entry to blame in double quotes.
 - An instance read by itself and in a listing is the same. Its ETag covers all that an update writes down, but
   not the description; every update is told by an event.
+- An instance that starts changes `last_used_at`, and its ETag where it was stopped before: the server writes
+  both, `volatile.last_state.power` for the ETag, before the init runs (LXD 5.0.2 and later, Incus:
+  driver_lxc.go, onStart, recordLastState). A restart leaves the ETag as it was.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ import requests
 from pylxd.exceptions import LXDAPIException, NotFound
 
 from hotplugd.model.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, written
-from hotplugd.model.ports import Busy, Gone, Member, Refused, Unreachable
+from hotplugd.model.ports import Busy, Changed, Gone, Member, Refused, Unreachable
 from hotplugd.model.text import plain
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.server import decode
@@ -123,14 +126,19 @@ class Api:
         return Revision(self._instance(raw), raw, etag, len(answer.content) <= _KEPT)
 
     def apply(
-        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: Revision | None
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        sealed: Instance | None,
+        known: Revision | None,
     ) -> Revision:
-        """Put entries in and take entries of ours out, as one request. See `ports.Server`.
+        """Put entries in and take entries of ours out, as one request. See `ports.ServerPort`.
 
         known  what the instance is like, where events tell of whatever changes it
         """
         try:
-            return self._apply(name, put, remove, known)
+            return self._apply(name, put, remove, sealed, known)
         except (LXDAPIException, Refused) as error:
             refused = error if isinstance(error, Refused) else failure_of(error)
             said = str(error) if isinstance(error, Refused) else said_by(error)
@@ -201,22 +209,35 @@ class Api:
             answer.close()
 
     def _apply(
-        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: Revision | None = None
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        sealed: Instance | None = None,
+        known: Revision | None = None,
     ) -> Revision:
-        # What goes out goes by PUT, which writes down everything else too, or is nobody else's by the ETag.
-        if known is not None and (known.etag or not remove):
+        # What goes out goes by PUT, which writes down everything else too, or is nobody else's by the ETag; and
+        # no node is to go, or be made anew, in an instance that was started since.
+        if known is not None and (known.etag or not (remove or _replaces(known.instance, put))):
             try:
-                return self._update(name, put, remove, known)
+                return self._update(name, put, remove, sealed, known)
             except LXDAPIException as error:
                 # It is another by now, and the event that says so is still on its way.
                 if error.response.status_code != requests.codes.precondition_failed:
                     raise
-        return self._update(name, put, remove, self.get(name))
+        return self._update(name, put, remove, sealed, self.get(name))
 
     def _update(
-        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: Revision
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        sealed: Instance | None,
+        known: Revision,
     ) -> Revision:
         instance = known.instance
+        if sealed is not None and instance.has_other_nodes(sealed, (*remove, *(each.name for each in put))):
+            raise Changed(f"{name} was started, or somebody changed an entry of ours in it, meanwhile")
         for each in put:
             if (now := instance.entries.get(each.name)) is not None and not is_ours(now):
                 raise Busy(f"somebody else made an entry '{each.name}' in {name} meanwhile")
@@ -269,6 +290,11 @@ class Api:
 def sharing(instance: Instance, other: Instance) -> Instance:
     """The instance, with the other's own where it inherits the same."""
     return replace(instance, inherited=other.inherited) if instance.inherited == other.inherited else instance
+
+
+def _replaces(instance: Instance, put: Sequence[Entry]) -> bool:
+    """Whether the server would make a node anew that is there."""
+    return any(each.name in instance.entries for each in put)
 
 
 def _where(scope: Mapping[str, str]) -> str:

@@ -127,12 +127,13 @@ class Lxd:
             found = replace(found, instance=sharing(found.instance, before.instance))
         return self._keep(name, found)
 
-    async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
-        """Put entries in and take entries of ours out, as one request. See `ports.Server`."""
+    async def apply(
+        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], sealed: Instance | None = None
+    ) -> Instance:
+        """Put entries in and take entries of ours out, as one request. See `ports.ServerPort`."""
         known = self._begin(name)
-        return self._keep(
-            name, await self._call_for(name, partial(self._api.apply, name, put, remove, known))
-        )
+        work = partial(self._api.apply, name, put, remove, sealed, known)
+        return self._keep(name, await self._call_for(name, work))
 
     async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
         """Take away what the server left of these entries. See `ports.Server`."""

@@ -16,6 +16,8 @@ _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"}
 # Set at the end of making an instance until it is started, and from then on (LXD: lxd/storage/backend_lxd.go,
 # DeferTemplateApply; doc/instances.md, volatile.last_state.power).
 _MADE: Final = frozenset({"volatile.apply_template", "volatile.last_state.power"})
+# A time, as both servers write it (Go: time.RFC3339Nano).
+_TIME_LONGEST: Final = 64
 # Of a value of somebody else's entry: no path of a device is longer (Linux: PATH_MAX), and no other value.
 _LONGEST: Final = 4096
 
@@ -31,6 +33,7 @@ def instance(found: Mapping[str, Any], member: str, traits: ServerTraits) -> Ins
         id=_name(found),
         kind="virtual-machine" if found.get("type") == "virtual-machine" else "container",
         running=str(found["status"]).lower() in _RUNNING,
+        started=str(found.get("last_used_at") or "")[:_TIME_LONGEST],
         made=not _MADE.isdisjoint(found["config"] or ()),
         description=str(found.get("description") or ""),
         entries=own,
