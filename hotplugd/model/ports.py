@@ -69,6 +69,19 @@ class Changed(Busy):
     """
 
 
+class LeftBehind(Busy):
+    """The server has left nodes of these entries in the instance, by a crash or by another's update.
+
+    It puts nothing in their place before they are cleared, which is for whoever asked: they are sealed first.
+
+    entries  the names of the entries
+    """
+
+    def __init__(self, message: str, entries: frozenset[str]) -> None:
+        super().__init__(message)
+        self.entries = entries
+
+
 class Gone(ServerError):
     """There is no such instance."""
 
@@ -102,7 +115,8 @@ class ServerPort(Protocol):
         """Put these entries into the instance and take those names out, in one request, all or nothing.
 
         Never touches an entry that is not ours, nor anything else of the instance. Raises Busy where an entry
-        that is to go has gone by itself, and Changed where its node is another than the one that was sealed.
+        that is to go has gone by itself, Changed where its node is another than the one that was sealed, and
+        LeftBehind.
         Returns the instance as it is then.
 
         sealed  the instance as the nodes that go were sealed in it, or would have been; None for whichever

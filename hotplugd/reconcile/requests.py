@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hotplugd.model import entry as entries
-from hotplugd.model.ports import Changed, Gone, Refused, ServerError, Stuck, Unreachable
+from hotplugd.model.ports import Changed, Gone, LeftBehind, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.plan.nic_entries import told_of_stuck
@@ -212,6 +212,8 @@ class Requests:
             self._known.freshness.expect_nothing()
             self._split(batch, error, sealed=sealed)
         else:
+            if isinstance(error, LeftBehind):
+                self._known.orphans.doubt(each.entry for each in batch if each.entry.name in error.entries)
             self._back_off(error)
 
     def _split(self, batch: Sequence[Change], error: Refused, *, sealed: bool) -> None:

@@ -28,7 +28,7 @@ import requests
 from pylxd.exceptions import LXDAPIException, NotFound
 
 from hotplugd.model.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, written
-from hotplugd.model.ports import Busy, Changed, Gone, Member, Refused, Unreachable
+from hotplugd.model.ports import Busy, Changed, Gone, LeftBehind, Member, Refused, Unreachable
 from hotplugd.model.text import plain
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.server import decode
@@ -143,8 +143,8 @@ class Api:
             refused = error if isinstance(error, Refused) else failure_of(error)
             said = str(error) if isinstance(error, Refused) else said_by(error)
             if isinstance(refused, Refused) and is_left_behind(said or ""):
-                self.clear(name, [each for each in put if each.name in refused.entries])
-                raise Busy(f"it had left something of an earlier try behind: {refused}") from error
+                said = f"it has left something of an earlier try behind: {refused}"
+                raise LeftBehind(said, refused.entries) from error
             raise
 
     def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:

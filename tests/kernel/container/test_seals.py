@@ -281,6 +281,22 @@ def test_what_was_not_sealed_is_tried_again_until_a_restart(
     run(script)
 
 
+def test_what_started_while_its_entry_went_is_said_until_a_restart(run: Callable[..., None]) -> None:
+    async def script(bench: Bench) -> None:
+        nic = Entry("hp-00000000000000ff", {"type": "nic"})
+        bench.seals.missed(BOX, [FIRST, nic])
+        (message,) = bench.messages()
+        assert "could not be sealed (box was started while the server took it out)" in message
+        assert message.endswith("restart box")
+        assert [each.message for each in bench.told] == [message]
+        await bench.has()
+        assert bench.messages() == [message]
+        bench.seals.restarted(BOX)
+        assert bench.messages() == []
+
+    run(script)
+
+
 def test_it_leaves_descriptors_for_others(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (4, 4))
 

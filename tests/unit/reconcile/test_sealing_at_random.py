@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.devices import ALL, BOX, all_with, console, rule, ruleset
@@ -53,6 +53,10 @@ STEPS = st.tuples(
 )
 
 
+# What was sealed is made anew; what did not run starts while the server has the request, or just before.
+@example([(_plug, 0, 0.0, False), (_restart, 0, 0.0, False)], 0.0, 0.02)
+@example([(_stop, 0, 5.0, True), (_rules, 0, 0.0, False), (_start, 0, 0.3, True)], 0.5, 0.0)
+@example([(_stop, 0, 5.0, True), (_start, 0, 0.0, False), (_rules, 0, 0.0, False)], 0.02, 0.0)
 @settings(max_examples=200, deadline=None)
 @given(st.lists(STEPS, max_size=14), st.sampled_from([0.0, 0.02, 0.5]), st.sampled_from([0.0, 0.02]))
 def test_whatever_starts_and_stops_no_node_goes_unsealed(
