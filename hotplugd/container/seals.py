@@ -183,15 +183,20 @@ class Seals:
 
     def _of(self, name: InstanceName) -> HeldNodes:
         if name not in self._all:
-            self._all[name] = HeldNodes(name, self._files, self._left)
+            self._all[name] = HeldNodes(name, self._files, partial(self._left, name.project))
         return self._all[name]
 
     def _forget(self, name: InstanceName) -> None:
         if name in self._all and not self._all[name]:
             del self._all[name]
 
-    def _left(self) -> int:
-        return self._room - sum(map(len, self._all.values()))
+    def _left(self, project: str) -> int:
+        """How many more nodes of a project may be held: half of what the others leave, so that none, however
+        much is in it, takes the last one.
+        """
+        mine = sum(len(held) for name, held in self._all.items() if name.project == project)
+        others = sum(map(len, self._all.values())) - mine
+        return (self._room - others) // 2 - mine
 
     def _look_at(self, name: InstanceName, held: HeldNodes) -> None:
         """Have what the instance has held; again, where that is under way."""
