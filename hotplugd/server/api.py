@@ -81,6 +81,10 @@ class Api:
     def _tree(self) -> Any:
         return self._connection.tree
 
+    def answer(self) -> None:
+        """Return if the server answers. Raises what it fails with."""
+        self._tree.get()
+
     def members(self) -> list[Member]:
         """The members of the cluster; none where the server is in no cluster."""
         if not self._connection.member():
