@@ -92,9 +92,12 @@ class Symlinks:
 
     def problems(self) -> list[Problem]:
         """The links that could not be made."""
+        waiting = self._queue.problems()
+        if not (waiting or self._wrong):
+            return []
         return self._wrong + [
             Problem(task.device, task.rule, f"cannot make {task.path} in {self._name}: {message}")
-            for task, message in self._queue.problems()
+            for task, message in waiting
         ]
 
     def _find(self, attachments: Sequence[Attachment], instance: Instance, inside: Inside) -> None:
