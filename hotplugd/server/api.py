@@ -33,7 +33,7 @@ from hotplugd.model.text import plain
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.server import decode
 from hotplugd.server.connection import CONNECT, READ, Connection, failure_of, said_by
-from hotplugd.server.errors import NOT_LXD, is_left_behind, refusal
+from hotplugd.server.errors import is_left_behind, refusal, short
 from hotplugd.server.listing import elements
 
 # Seconds that the server may take for an operation of its own, before it answers that it is not done.
@@ -52,8 +52,6 @@ _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles"
 _NO_DEVICE: Final = {
     "source": f"{SLOTS}/.nowhere", "major": "0", "minor": "0", "mode": "0000", "required": "true",
 }  # fmt: skip
-# Linux: include/linux/threads.h, PID_MAX_LIMIT.
-_PID_MOST: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +193,12 @@ class Api:
         Takes the server 50 ms and more, since it gathers much else.
         """
         answer = self._tree.instances[name.name].state.get(params={"project": name.project})
-        pid = answer.json()["metadata"]["pid"]
-        if not isinstance(pid, int) or pid <= 1:
+        said = answer.json()["metadata"]["pid"]
+        pid = decode.process(said)
+        if pid is None:
+            raise TypeError(f"expected the number of {name}'s init, and found {short(said)}")
+        if pid <= 1:
             raise Gone(f"{name} does not run")
-        if pid > _PID_MOST:
-            raise Unreachable(f"{self._connection.address} answered {NOT_LXD}: {name} has an init {pid}")
         return pid
 
     def _listed(self, scope: Mapping[str, str]) -> Iterator[Instance]:
