@@ -208,7 +208,7 @@ class Bench:
     def begin(self, name: InstanceName) -> None:
         """Somebody starts the instance: its server makes the nodes of its entries."""
         if not (instance := self.instances[name]).running:
-            self.inside[name] = {place_of(each): _node(each) for each in instance.entries.values()}
+            self.inside[name] = {target_of(each): _node(each) for each in instance.entries.values()}
             self.change(name, running=True, started=f"at {now()}")
 
     def end(self, name: InstanceName) -> None:

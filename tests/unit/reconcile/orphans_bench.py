@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hotplugd.model.entry import name_for, target_of, slot_of
+from hotplugd.model.entry import name_for, slot_of, target_of
 from hotplugd.model.ports import LeftBehind, Refused, ServerError
 from hotplugd.model.values import Device, Devnum, Entry, Instance, InstanceName, Node
 from hotplugd.rules.ruleset import RuleSet
