@@ -167,7 +167,8 @@ async def _apply(
         if instance.has_nodes:
             sealed = await seals.seal(instance.id, [each.entry for each in there])
         try:
-            after = await lxd.apply(instance.id, (), [each.entry.name for each in there])
+            going = [each.entry.name for each in there]
+            after = await lxd.apply(instance.id, (), going, instance)
         except Busy:
             if tries == _TRIES:
                 raise
