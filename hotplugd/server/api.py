@@ -219,8 +219,8 @@ class Api:
         sealed: Instance | None = None,
         known: Revision | None = None,
     ) -> Revision:
-        # What goes out goes by PUT, which writes down everything else too, or is nobody else's by the ETag; and
-        # no node is to go, or be made anew, in an instance that was started since.
+        # What goes out goes by PUT, which writes down everything else too, or is nobody else's by the ETag;
+        # and no node is to go, or be made anew, in an instance that was started since.
         if known is not None and (known.etag or not (remove or _replaces(known.instance, put))):
             try:
                 return self._update(name, put, remove, sealed, known)
