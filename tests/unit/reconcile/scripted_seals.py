@@ -86,6 +86,6 @@ class ScriptedSeals:
             there = {
                 name for name, each in instance.entries.items() if each.config["type"].startswith("unix-")
             }
-            escaped = self.escaped.get(instance.id, set())
-            assert there & remove <= self.sealed.get(instance.id, set()) | escaped
-            assert there & put <= self.held.get(instance.id, set()) | escaped
+            safe = self.sealed.get(instance.id, set()) | self.escaped.get(instance.id, set())
+            assert there & remove <= safe
+            assert there & put <= self.held.get(instance.id, set()) | safe

@@ -57,6 +57,19 @@ STEPS = st.tuples(
 @example([(_plug, 0, 0.0, False), (_restart, 0, 0.0, False)], 0.0, 0.02)
 @example([(_stop, 0, 5.0, True), (_rules, 0, 0.0, False), (_start, 0, 0.3, True)], 0.5, 0.0)
 @example([(_stop, 0, 5.0, True), (_start, 0, 0.0, False), (_rules, 0, 0.0, False)], 0.02, 0.0)
+# What is pulled is sealed while the server is about to replace it.
+@example(
+    [
+        (_plug, 0, 0.0, False),
+        (_plug, 0, 0.0, False),
+        (_restart, 0, 0.0, False),
+        (_rules, 1, 1.0, False),
+        (_restart, 0, 0.0, False),
+        (_plug, 1, 0.0, False),
+    ],
+    0.5,
+    0.0,
+)
 @settings(max_examples=200, deadline=None)
 @given(st.lists(STEPS, max_size=14), st.sampled_from([0.0, 0.02, 0.5]), st.sampled_from([0.0, 0.02]))
 def test_whatever_starts_and_stops_no_node_goes_unsealed(
