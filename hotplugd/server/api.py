@@ -132,8 +132,8 @@ class Api:
         name: InstanceName,
         put: Sequence[Entry],
         remove: Sequence[str],
-        sealed: Instance | None,
         known: Revision | None,
+        sealed: Instance | None = None,
     ) -> Revision:
         """Put entries in and take entries of ours out, as one request. See `ports.ServerPort`.
 

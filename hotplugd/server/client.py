@@ -132,7 +132,7 @@ class Lxd:
     ) -> Instance:
         """Put entries in and take entries of ours out, as one request. See `ports.ServerPort`."""
         known = self._begin(name)
-        work = partial(self._api.apply, name, put, remove, sealed, known)
+        work = partial(self._api.apply, name, put, remove, known, sealed)
         return self._keep(name, await self._call_for(name, work))
 
     async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
