@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import flapping, forged, idle, live, matching, memory, plans, restart, startup, storm
+from benchmarks import beside, flapping, forged, idle, live, matching, memory, plans, restart, startup, storm
 from benchmarks.figure import Figure, machine, table
 
 FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
     ("live", live.figures),
+    ("beside", beside.figures),
     ("storm", storm.figures),
     ("flapping", flapping.figures),
     ("plans", plans.figures),

@@ -71,9 +71,11 @@ class Shape:
 class _Watched(Bench):
     """Ends the recording when the request comes."""
 
-    async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
+    async def apply(
+        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], sealed: Instance | None = None
+    ) -> Instance:
         sys.setprofile(None)
-        return await super().apply(name, put, remove)
+        return await super().apply(name, put, remove, sealed)
 
 
 def shape_of(event: Callable[[Bench], None], *present: object) -> Shape:

@@ -44,7 +44,9 @@ from hotplugd.server.discover import find_server
 _TICK: Final = 10.0
 # Seconds after which Python's threads give way to each other; by itself it is 5 ms.
 _SWITCH: Final = 0.0001
-_LOAD: Final = 60.0
+# Seconds that the files may take to be read. Whoever asks for a reload waits for one that is under way and
+# for the next one, and for no longer than `control` waits for an answer.
+_LOAD: Final = 40.0
 # So many reloads in a row, and then one in so many seconds: after each, every container is looked into.
 _RELOADS: Final = (10, 0.5)
 _PAUSES: Final = (0.2, 10.0)

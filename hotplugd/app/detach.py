@@ -90,7 +90,8 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
             *unrecorded,
         ]
         if not left:
-            left += await _leave_nothing(address, gone, leave, alone=not hidden and was_alone(address))
+            alone = not hidden and was_alone(address)
+            left += await _leave_nothing(address, gone, leave, alone=alone, hidden=hidden)
     return gone, left
 
 
@@ -100,15 +101,16 @@ def _unlisted(project: str, why: str) -> Problem:
 
 
 async def _leave_nothing(
-    address: str, gone: list[Change], leave: Leave | None, *, alone: bool
+    address: str, gone: list[Change], leave: Leave | None, *, alone: bool, hidden: bool
 ) -> list[Problem]:
     """Take away what is on the host, once everything is out. Returns what could not be taken away.
 
-    alone  whether nobody else has entries that need any of it
+    alone   whether nobody else has entries that need any of it
+    hidden  whether there are instances that we may not see
     """
     slots = [slot for each in gone if entries.is_slot(slot := entries.slot_of(each.entry))]
     try:
-        leave_nothing(address, slots, alone=alone)
+        leave_nothing(address, slots, alone=alone, hidden=hidden)
         if leave is not None and alone:
             await leave.clear()
     except OSError as error:
@@ -170,7 +172,8 @@ async def _apply(
         if instance.has_nodes:
             sealed = await seals.seal(instance.id, [each.entry for each in there])
         try:
-            after = await lxd.apply(instance.id, (), [each.entry.name for each in there])
+            going = [each.entry.name for each in there]
+            after = await lxd.apply(instance.id, (), going, instance)
         except Busy:
             if tries == _TRIES:
                 raise

@@ -175,9 +175,9 @@ def _parsed(path: Path, raw: bytes) -> State:
 
 
 def _state(document: object) -> State:
-    version = document.get("version") if isinstance(document, dict) else None
-    if version != VERSION:
-        raise ValueError(f"expected an object of version {VERSION}, and found {quoted(repr(version))}")
+    found = document.get("version") if isinstance(document, dict) else None
+    if found != VERSION:
+        raise ValueError(f"expected an object of version {VERSION}, and found {quoted(repr(found))}")
     return State(Overrides.made_of(_overrides(_fields(document, {"version", "overrides"})["overrides"])))
 
 

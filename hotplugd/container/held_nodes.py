@@ -16,6 +16,11 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, InstanceName
 
 
+def may_have_nodes(entry: Entry) -> bool:
+    """Whether an entry may put nodes in. Of one that is being put in nothing but the name is known."""
+    return not entry.config or entry.config.get("type", "").startswith(("unix-", "gpu"))
+
+
 class Inode:
     """An inode, held by one descriptor (O_PATH) that several owners share; the last one closes it.
 

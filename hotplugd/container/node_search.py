@@ -53,7 +53,7 @@ class NodeSearch:
         if not has_file:
             return await self._inside(held, entry, problem)
         if problem:
-            self._miss(held, entry, problem)
+            self.miss(held, entry, problem)
         else:
             held.found(entry)
         return None
@@ -77,9 +77,9 @@ class NodeSearch:
                 return HeldNode(entry, Inode(descriptor))
             os.close(descriptor)
         if problem:
-            self._miss(held, entry, problem)
+            self.miss(held, entry, problem)
         return None
 
-    def _miss(self, held: HeldNodes, entry: Entry, reason: str) -> None:
+    def miss(self, held: HeldNodes, entry: Entry, reason: str) -> None:
         """Nobody knows which nodes the entry has, or not all of them."""
         held.unseen[entry.name] = entry, held.problem(entry, reason)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
-from hotplugd.container.held_nodes import HeldNode, HeldNodes
+from hotplugd.container.held_nodes import HeldNode, HeldNodes, may_have_nodes
 from hotplugd.container.node_search import LOOK, NodeSearch
 from hotplugd.container.opener import Opener
 from hotplugd.container.seal_problems import SealProblems, Unsealed
@@ -81,7 +81,7 @@ class Seals:
         if instance is not None and not instance.known:
             return
         there = instance.entries.values() if instance is not None and instance.has_nodes else ()
-        ours = {each.name: each for each in there if entries.is_ours(each) and _may_have_nodes(each)}
+        ours = {each.name: each for each in there if entries.is_ours(each) and may_have_nodes(each)}
         held = self._of(name)
         if instance is None or not instance.has_nodes:
             held.unseen.clear()
@@ -110,7 +110,7 @@ class Seals:
 
         Not before: the device stays in the instance, and where the server refuses, its node goes on working.
         """
-        leave = [each for each in replaced if _may_have_nodes(each)]
+        leave = [each for each in replaced if may_have_nodes(each)]
         if leave:
             held = self._of(name)
             held.users += 1
@@ -121,7 +121,7 @@ class Seals:
 
         Returns whether there are some, and all are sealed.
         """
-        leave = [each for each in leaving if _may_have_nodes(each)]
+        leave = [each for each in leaving if may_have_nodes(each)]
         if not leave:
             return False
         held = self._of(name)
@@ -136,6 +136,14 @@ class Seals:
         # Who has them here can seal them later, too.
         _, late = await asyncio.wait(tasks, timeout=LOOK + _WAIT)
         return not late and held.is_all_sealed(leave)
+
+    def missed(self, name: InstanceName, gone: Iterable[Entry]) -> None:
+        """The instance was started while the server took out these entries, or made their nodes anew."""
+        held = self._of(name)
+        for each in gone:
+            if may_have_nodes(each):
+                self._search.miss(held, each, f"{name} was started while the server took it out")
+        self._forget(name)
 
     async def seal_everywhere(self, name: str) -> None:
         """Seal what any instance has by an entry of this name, as far as the server's files say.
@@ -183,15 +191,20 @@ class Seals:
 
     def _of(self, name: InstanceName) -> HeldNodes:
         if name not in self._all:
-            self._all[name] = HeldNodes(name, self._files, self._left)
+            self._all[name] = HeldNodes(name, self._files, partial(self._left, name.project))
         return self._all[name]
 
     def _forget(self, name: InstanceName) -> None:
         if name in self._all and not self._all[name]:
             del self._all[name]
 
-    def _left(self) -> int:
-        return self._room - sum(map(len, self._all.values()))
+    def _left(self, project: str) -> int:
+        """How many more nodes of a project may be held: half of what the others leave, so that none, however
+        much is in it, takes the last one.
+        """
+        mine = sum(len(held) for name, held in self._all.items() if name.project == project)
+        others = sum(map(len, self._all.values())) - mine
+        return (self._room - others) // 2 - mine
 
     def _look_at(self, name: InstanceName, held: HeldNodes) -> None:
         """Have what the instance has held; again, where that is under way."""
@@ -336,8 +349,3 @@ class Seals:
         # What is cancelled is so by the end of all, which mends nothing.
         if not task.cancelled():
             self._problems.are(self._wrong())
-
-
-def _may_have_nodes(entry: Entry) -> bool:
-    """Of one that is being put in nothing but the name is known."""
-    return not entry.config or entry.config.get("type", "").startswith(("unix-", "gpu"))

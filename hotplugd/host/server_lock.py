@@ -50,22 +50,31 @@ def lock(server: str) -> Iterator[None]:
     The lock is the kernel's and goes with the process.
     Raises AlreadyRunning, or OSError where /dev cannot be written.
     """
-    descriptor = _lock_file(server)
+    while (descriptor := _locked(server)) is None:
+        # The previous holder removed the file between our two calls.
+        pass
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(
-                f"another hotplugd on this host looks after {server} already; `hotplugd status` speaks to it"
-            ) from None
-        if not _is_there(server, descriptor):
-            # The previous holder removed the file between our two calls.
-            os.close(descriptor)
-            descriptor = _lock_file(server)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(server: str) -> int | None:
+    """The lock's file, locked; None where it was removed meanwhile. Raises AlreadyRunning, or OSError."""
+    descriptor = _lock_file(server)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_there(server, descriptor):
+            held, descriptor = descriptor, -1
+            return held
+    except BlockingIOError:
+        raise AlreadyRunning(
+            f"another hotplugd on this host looks after {server} already; `hotplugd status` speaks to it"
+        ) from None
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return None
 
 
 def _lock_file(server: str) -> int:
@@ -85,11 +94,12 @@ def was_alone(server: str) -> bool:
     return all(name == _LOCK + file_id(server) for name in names(SLOTS) if name.startswith(_LOCK))
 
 
-def leave_nothing(server: str, slots: Iterable[str], *, alone: bool) -> None:
+def leave_nothing(server: str, slots: Iterable[str], *, alone: bool, hidden: bool = False) -> None:
     """Remove the files of one server, whose lock is held, from /dev/hotplugd, and the folder if it is empty.
 
-    slots  those that its entries named
-    alone  whether no entry of another names any: then all slots go
+    slots   those that its entries named
+    alone   whether no entry of another names any: then all slots go
+    hidden  whether there are instances that we may not see: their journals stay
     Raises OSError.
     """
     links = Slots()
@@ -98,7 +108,7 @@ def leave_nothing(server: str, slots: Iterable[str], *, alone: bool) -> None:
     own = file_id(server)
     starts = tuple(f".{new}{what}-{own}-" for new in ("", "new-") for what in ("adding", "links", "records"))
     for name in names(SLOTS):
-        if name.startswith(starts):
+        if name.startswith(starts) and not hidden:
             Path(SLOTS, name).unlink(missing_ok=True)
     Path(SLOTS, _LOCK + own).unlink(missing_ok=True)
     with suppress(OSError):  # files of another server are left

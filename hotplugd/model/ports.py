@@ -62,6 +62,26 @@ class Busy(ServerError):
     """Not now: the instance is starting or stopping, or somebody else changed it meanwhile."""
 
 
+class Changed(Busy):
+    """What should go is not what was sealed: the instance was started, or an entry changed, meanwhile.
+
+    Nothing was done. To be asked for again once what is inside now is sealed.
+    """
+
+
+class LeftBehind(Busy):
+    """The server has left nodes of these entries in the instance, by a crash or by another's update.
+
+    It puts nothing in their place before they are cleared, which is for whoever asked: they are sealed first.
+
+    entries  the names of the entries
+    """
+
+    def __init__(self, message: str, entries: frozenset[str]) -> None:
+        super().__init__(message)
+        self.entries = entries
+
+
 class Gone(ServerError):
     """There is no such instance."""
 
@@ -89,12 +109,17 @@ class ServerPort(Protocol):
     async def get(self, name: InstanceName) -> Instance:
         """The instance as it is now."""
 
-    async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
+    async def apply(
+        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], sealed: Instance | None = None
+    ) -> Instance:
         """Put these entries into the instance and take those names out, in one request, all or nothing.
 
         Never touches an entry that is not ours, nor anything else of the instance. Raises Busy where an entry
-        that is to go has gone by itself.
+        that is to go has gone by itself, Changed where its node is another than the one that was sealed, and
+        LeftBehind.
         Returns the instance as it is then.
+
+        sealed  the instance as the nodes that go were sealed in it, or would have been; None for whichever
         """
 
     async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:

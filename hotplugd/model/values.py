@@ -7,7 +7,7 @@ A `Device` is a snapshot that the udev adapter took, an `Instance` one that the 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal
@@ -225,6 +225,7 @@ class Instance:
     """An instance as the server lists it.
 
     running   its init exists (a frozen instance runs too)
+    started   when it was started at last, in its server's words; empty where it never was
     made      its server has finished making it, and says so
     entries   its own device entries by name, ours and others'
     inherited the device entries that its profiles give it, less those that its own replace
@@ -237,6 +238,7 @@ class Instance:
     id: InstanceName
     kind: Literal["container", "virtual-machine"] = "container"
     running: bool = False
+    started: str = ""
     made: bool = True
     description: str = ""
     entries: Mapping[str, Entry] = field(default_factory=dict)
@@ -250,6 +252,14 @@ class Instance:
     def has_nodes(self) -> bool:
         """Whether there are nodes inside that the server here has put there."""
         return self.running and self.kind == "container" and self.here and self.known
+
+    def has_other_nodes(self, before: Instance, names: Iterable[str]) -> bool:
+        """Whether it has nodes inside by its entries of these names that it did not have before."""
+        there = [each for each in names if each in self.entries] if self.has_nodes else []
+        if not there:
+            return False
+        again = not before.has_nodes or before.started != self.started
+        return again or any(before.entries.get(each) != self.entries[each] for each in there)
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,8 @@ class Batching:
 
     def problems(self, now: float) -> list[Problem]:
         """Why changes cannot be made, and which entries were changed too often lately."""
+        if not self._records:
+            return []
         records = self._records.values()
         failed = [record.problem for record in records if record.problem is not None]
         return failed + [

@@ -40,10 +40,11 @@ class EventLog:
         self._log.info(f"device.{change.action}", **fields)
 
     def would(self, changes: Iterable[Change]) -> None:
-        """In a dry run: these changes would be made."""
+        """In a dry run: these are all changes that would be made now; each is told once for as long."""
+        told, self._would = self._would, set()
         for change in changes:
-            if (change.entry.name, change.action) not in self._would:
-                self._would.add((change.entry.name, change.action))
+            self._would.add((change.entry.name, change.action))
+            if (change.entry.name, change.action) not in told:
                 self._log.info("dry-run", **self.attachments.fields(change), why=change.why)
 
     def held(self, change: Change, reason: str, pause: float | None) -> None:

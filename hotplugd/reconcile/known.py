@@ -61,10 +61,6 @@ class Known:
         """What should be in it."""
         return [want for wants in self.wants.values() for want in wants]
 
-    def busy(self, now: float) -> dict[str, bool]:
-        """The reasons for a wait that may never end, and whether each applies now."""
-        return {CROWDED: self.batching.is_busy(now), EDITED: self.freshness.is_busy(now)}
-
     def calm_at(self) -> dict[str, float]:
         """When each reason for a wait ends, mounts inside included; in the past if it has ended."""
         return {
@@ -78,12 +74,19 @@ class Known:
         problems = list(self.plan.problems)
         if self.backoff.message:
             problems.append(Problem("", "", f"{self.name}: {self.backoff.message}"))
-        problems += [Problem("", "", f"{self.name}: {why}") for why, busy in self.busy(now).items() if busy]
-        problems += self.batching.problems(now) + self.orphans.problems()
+        if self.batching.is_busy(now):
+            problems.append(Problem("", "", f"{self.name}: {CROWDED}"))
+        if self.freshness.is_busy(now):
+            problems.append(Problem("", "", f"{self.name}: {EDITED}"))
+        problems += self.batching.problems(now)
+        if self.orphans.records.by_name:
+            problems += self.orphans.problems()
         return problems + self.verifier.problems(wanted=bool(self.wants))
 
     def held(self, now: float) -> list[Held]:
         """What has to wait here, until when and why."""
+        if not (self.plan.changes or self.plan.out):
+            return []
         waits = self.backoff.waits()
         if self.freshness.stale and self.freshness.is_busy(now):
             waits.append(Wait(self.freshness.due(), EDITED))

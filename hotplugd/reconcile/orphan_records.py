@@ -23,6 +23,7 @@ class OrphanRecord:
     unsure  the server is to be asked to take away what may be left of it
     lost    the instance lost it by no request of ours; it is to be looked for
     sought  as what the next look is to see it, or not
+    kept    also once the instance starts: it went while that did not run, or began to
     seen    as what the last look has seen its node
     retry   when the server is asked again that did not take it away; None where it was not asked
     """
@@ -32,6 +33,7 @@ class OrphanRecord:
     unsure: bool = False
     lost: bool = False
     sought: OrphanedNode | None = None
+    kept: bool = False
     seen: OrphanedNode | None = None
     retry: Retry | None = None
 

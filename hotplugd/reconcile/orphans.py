@@ -71,8 +71,13 @@ class Orphans:
         # A GPU's entry does not say where its nodes are, so they cannot be looked for.
         self.doubt(entry for entry in lost if not target_of(entry))
 
-    def left(self, entry: Entry, *, cleared: bool = False) -> bool:
-        """An entry went: its node should be gone. Returns whether that is to be seen anew."""
+    def left(self, entry: Entry, *, cleared: bool = False, running: bool = True) -> bool:
+        """An entry went: its node should be gone. Returns whether that is to be seen anew.
+
+        cleared  the server was asked once more
+        running  whether the instance ran. Where it begins to start the server has read its entries before
+                 (LXD: instance_state.go, which loads the instance before the start has its turn)
+        """
         orphan = OrphanedNode(self._removal(entry), cleared)
         if not is_path(orphan.path) or self.records.of(entry).sought == orphan:
             self.records.tidy()
@@ -80,14 +85,17 @@ class Orphans:
         for record in self.records.by_name.values():
             if record.sought is not None and record.sought.path == orphan.path:
                 record.sought = None
-        self.records.of(entry).sought = orphan
+        record = self.records.of(entry)
+        record.sought, record.kept = orphan, not running
         self.records.tidy()
         return True
 
     def restarted(self) -> None:
         """There is another init, or none: nothing is inside that has no entry."""
         for record in self.records.by_name.values():
-            record.lost, record.sought, record.seen = False, None, None
+            record.lost, record.seen = False, None
+            if not record.kept:
+                record.sought = None
         self.records.tidy()
 
     # --- looks ------------------------------------------------------------------------------------------

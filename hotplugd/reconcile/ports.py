@@ -90,6 +90,11 @@ class SealsPort(Protocol):
     async def hold(self, name: InstanceName, replaced: Iterable[Entry]) -> None:
         """The nodes of these entries are about to be made anew, if the server does as it is asked."""
 
+    def missed(self, name: InstanceName, gone: Iterable[Entry]) -> None:
+        """The instance was started while the server took out these entries, or made their nodes anew: nobody
+        knows whether it had nodes of theirs, which nobody has sealed.
+        """
+
     async def seal_everywhere(self, name: str) -> None:
         """The nodes of any entry of this name are about to go, from whichever instance."""
 

@@ -244,21 +244,20 @@ class Reconciler:
 
     def attachments(self) -> list[Attachment]:
         """What is attached now, by instance."""
-        return [attachment for worker in self._workers.in_order() for attachment in worker.plan.attachments]
+        return self._workers.gather(lambda worker: worker.plan.attachments)
 
     def pending(self) -> list[Change]:
         """What has to change and has not, yet."""
-        return [change for worker in self._workers.in_order() for change in worker.plan.changes]
+        return self._workers.gather(lambda worker: worker.plan.changes)
 
     def held(self) -> list[Held]:
         """What has to wait, until when and why."""
-        return [held for worker in self._workers.in_order() for held in worker.held()]
+        return self._workers.gather(Worker.held)
 
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that is not so, and why."""
         problems = self.assignments.problems() + self._nics.problems()
-        for worker in self._workers.in_order():
-            problems += [problem for problem in worker.problems() if not problem.guard]
+        problems += [each for each in self._workers.gather(Worker.problems) if not each.guard]
         problems += self._slot_removal.problems() + self._ports.seals.problems()
         return list(dict.fromkeys(problems))
 

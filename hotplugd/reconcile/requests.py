@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hotplugd.model import entry as entries
-from hotplugd.model.ports import Gone, Refused, ServerError, Stuck, Unreachable
+from hotplugd.model.ports import Changed, Gone, LeftBehind, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.plan.nic_entries import told_of_stuck
@@ -66,11 +66,14 @@ class Requests:
         self._known.backoff.asked()
         self._known.log.asks()
         try:
-            self.learn(await self._ports.server.get(self._known.name))
+            actual = await self._ports.server.get(self._known.name)
+            self._sealing.asked(actual)
+            self.learn(actual)
         except Gone:
             known = self._known.actual is not None or self._known.freshness.missed > 0
             self._known.backoff.reset()
             self._known.batching.hurry()
+            self._sealing.asked(None)
             self.learn(None)
             if known and self._known.wants and (pause := self._known.freshness.is_missing()) is not None:
                 self._known.backoff.wait(self._loop.time() + pause)
@@ -119,40 +122,31 @@ class Requests:
         self._known.sending = frozenset(change.entry.name for change in batch)
         paths = [entries.target_of(change.entry) for change in batch]
         self._known.observed.changed(paths)
-        before = self._known.actual.entries if self._known.actual is not None else {}
-        for change in batch:
-            if (old := before.get(change.entry.name)) is not None:
-                self._known.verifier.ends(old)
+        before, restarts = self._known.actual, self._sealing.restarts
+        there = before.entries if before is not None else {}
+        going = [there[change.entry.name] for change in batch if change.entry.name in there]
+        for old in going:
+            self._known.verifier.ends(old)
         self._known.freshness.sent()
         self._known.batching.sent(self._loop.time())
         self._known.orphans.records.begin(batch)
         sealed = await self.seal(remove)
-        if self._known.actual is not None:
+        if before is not None:
             # For updates and repairs, too, the server removes the node and makes a new one.
             replaced = (change.entry.name for change in batch if change.action in ("update", "repair"))
-            await self._sealing.hold(replaced, self._known.actual)
+            await self._sealing.hold(replaced, before)
         try:
-            actual = await self._ports.server.apply(self._known.name, put, remove)
-        except Refused as error:
-            self._known.freshness.expect_nothing()
-            if error.half:
-                # What it has recorded is unknown, too.
-                self._known.orphans.records.unknown()
-                self._known.freshness.stale = True
-            else:
-                self._known.orphans.records.undone()
-            self._split(batch, error, sealed=sealed)
+            self._sealing.check(going, restarts)
+            actual = await self._ports.server.apply(self._known.name, put, remove, before)
         except ServerError as error:
-            if isinstance(error, Unreachable):
-                self._known.orphans.records.unknown()
-            else:
-                self._known.orphans.records.undone()
-            self._back_off(error)
+            self._failed(batch, error, sealed=sealed)
         else:
             self._known.orphans.records.done()
             self._known.backoff.reset()
             self.learn(actual)
             self._done(batch)
+            if before is not None and self._sealing.went(going, before, restarts):
+                self._known.freshness.stale = True
         finally:
             # Also after a refusal: the server undid its changes, and so made new nodes.
             self._known.observed.changed(paths)
@@ -203,6 +197,25 @@ class Requests:
 
     # --- what came of a request -------------------------------------------------------------------------
 
+    def _failed(self, batch: Sequence[Change], error: ServerError, *, sealed: bool) -> None:
+        """The server did not make these changes. sealed: the nodes that were to go are, all of them."""
+        if isinstance(error, Unreachable) or (isinstance(error, Refused) and error.half):
+            # What it has recorded is unknown, too.
+            self._known.orphans.records.unknown()
+            self._known.freshness.stale = True
+        else:
+            self._known.orphans.records.undone()
+        if isinstance(error, Changed):
+            # What is inside now is sealed before it is tried again, at the pace of questions.
+            self._known.freshness.stale = True
+        elif isinstance(error, Refused):
+            self._known.freshness.expect_nothing()
+            self._split(batch, error, sealed=sealed)
+        else:
+            if isinstance(error, LeftBehind):
+                self._known.orphans.doubt(each.entry for each in batch if each.entry.name in error.entries)
+            self._back_off(error)
+
     def _split(self, batch: Sequence[Change], error: Refused, *, sealed: bool) -> None:
         if len(batch) == 1 and isinstance(error, Stuck):
             message = told_of_stuck(batch[0].entry, self._known.name, str(error))
@@ -240,6 +253,7 @@ class Requests:
             if (fight := self._known.batching.done(change, now)) is not None:
                 self._known.log.fight(change, fight.message)
             if change.action == "remove" and path not in put:
-                self._known.verifier.left(change.entry)
+                runs = self._known.actual is not None and self._known.actual.running
+                self._known.verifier.left(change.entry, running=runs)
             plugged = self._since.get(change.want.device.key) if change.want is not None else None
             self._known.log.done(change, now - plugged if plugged is not None else None)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
+from hotplugd.model.ports import Changed
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.reconcile.ports import SealsPort
 
@@ -19,6 +20,10 @@ class Sealing:
     def __init__(self, name: InstanceName, seals: SealsPort) -> None:
         self._name: Final = name
         self._seals = seals
+        # How often the instance had other nodes than before, in all.
+        self.restarts = 0
+        # What went from an instance that did not run, or restarted meanwhile, and how that was then.
+        self._doubtful: list[tuple[Entry, Instance]] = []
         # By the names of entries, as which they were sealed; None of one that the instance did not have yet.
         self._asked: dict[str, tuple[Entry | None, asyncio.Task[bool]]] = {}
 
@@ -50,6 +55,37 @@ class Sealing:
         if replaced and instance.has_nodes:
             await self._seals.hold(self._name, replaced)
 
+    def check(self, going: Iterable[Entry], restarts: int) -> None:
+        """The nodes of these entries were sealed, or held, since there were so many restarts.
+
+        Raises Changed where there was one more, and so they are others.
+        """
+        if restarts != self.restarts and any(going):
+            raise Changed(f"{self._name} restarted meanwhile")
+
+    def went(self, gone: Iterable[Entry], instance: Instance, restarts: int) -> bool:
+        """The server has taken out the nodes of these entries, or made them anew.
+
+        instance  as it was when they were sealed, and `restarts` then
+        Returns whether the server is to be asked now whether there were others than that.
+        """
+        if instance.kind != "container" or not instance.here:
+            return False
+        if instance.has_nodes and restarts == self.restarts:
+            return False
+        doubtful = [(each, instance) for each in gone]
+        self._doubtful += doubtful
+        return bool(doubtful)
+
+    def asked(self, instance: Instance | None) -> None:
+        """The server was asked: the instance is like this now."""
+        doubtful, self._doubtful = self._doubtful, []
+        if instance is not None and instance.has_nodes:
+            # Before the server took the node out, or after that: nobody can tell.
+            missed = [each for each, then in doubtful if then.started != instance.started]
+            if missed:
+                self._seals.missed(self._name, missed)
+
     def learned(self, instance: Instance | None) -> None:
         """The instance is like this now. Where an entry is another, so is its node."""
         there = instance.entries if instance is not None and instance.has_nodes else {}
@@ -57,6 +93,7 @@ class Sealing:
 
     def restarted(self) -> None:
         """There is another init, or none: there are other nodes."""
+        self.restarts += 1
         self._asked.clear()
 
 

@@ -55,11 +55,15 @@ class Verifier:
         self._records = UdevRecords(name, ports, activity, self._recorded, report)
         self._notifier = Notifier(name, ports, activity, report, self._records.is_ready, learned)
         self.is_looked_at = False
+        # Of most of 10,000 instances nothing is known of the inside, nor can be wrong there.
+        self._has_looked = False
         # The names of the interfaces that entries put inside.
         self._nics: list[str] = []
 
     def problems(self, *, wanted: bool) -> list[Problem]:
         """What is wrong inside. wanted: whether anything should be there."""
+        if not self._has_looked:
+            return self._records.problems()
         problems: list[Problem] = []
         if self._observed.inside is not None and self._observed.inside.error and wanted:
             problems.append(
@@ -67,7 +71,8 @@ class Verifier:
             )
         if self._observed.is_busy(self._loop.time()):
             problems.append(Problem("", "", f"{self._name}: {BUSY}"))
-        problems += self._orphans.seen_problems()
+        if self._orphans.records.by_name:
+            problems += self._orphans.seen_problems()
         return problems + self._symlinks.problems() + self._records.problems() + self._notifier.problems()
 
     # --- what happened ----------------------------------------------------------------------------------
@@ -84,9 +89,9 @@ class Verifier:
         """There is no such instance."""
         self._records.close()
 
-    def left(self, entry: Entry, *, cleared: bool = False) -> None:
-        """An entry was removed, so its node should be gone. cleared: the server was asked once more."""
-        if self._orphans.left(entry, cleared=cleared):
+    def left(self, entry: Entry, *, cleared: bool = False, running: bool = True) -> None:
+        """An entry was removed, so its node should be gone. See `Orphans.left`."""
+        if self._orphans.left(entry, cleared=cleared, running=running):
             self._observed.changed([target_of(entry)])
 
     def ends(self, entry: Entry) -> None:
@@ -110,7 +115,7 @@ class Verifier:
 
     def look(self, plan: Plan) -> None:
         """Begin to look. `look_at` was called before."""
-        self.is_looked_at = True
+        self.is_looked_at = self._has_looked = True
         paths = self._observed.paths(plan.attachments)
         self._activity.start(partial(self._look_at, paths, self._nics or None), self._looked)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from operator import itemgetter
+from typing import Final, TypeVar
 
 from hotplugd.aio.backoff import LONG_AGO
 from hotplugd.aio.slices import slices
@@ -15,6 +16,8 @@ from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.moved_nics import MovedNics
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.worker import Listener, Worker
+
+T = TypeVar("T")
 
 # So many instances are seen to in one turn of the event loop: some 0.2 ms each, with what their workers do at
 # once. A plug takes some ten turns.
@@ -60,9 +63,10 @@ class Workers:
             )
         return self.all[name]
 
-    def in_order(self) -> list[Worker]:
-        """All workers, by the names of their instances."""
-        return [worker for _, worker in sorted(self.all.items())]
+    def gather(self, what: Callable[[Worker], Sequence[T]]) -> list[T]:
+        """What all workers have of something, in the order of their instances' names; most have nothing."""
+        found = [(name, some) for name, worker in self.all.items() if (some := what(worker))]
+        return [each for _, some in sorted(found, key=itemgetter(0)) for each in some]
 
     def for_all(self, *acts: Callable[[Worker], None]) -> None:
         """Do these for all instances, one after the other. Those without devices follow, a few in each turn

@@ -9,6 +9,9 @@ once read. Facts about the server that this file leans on, each measured by hand
 - A request is all or nothing; its refusal names the entry to blame in double quotes.
 - An instance read by itself and in a listing is the same. Its ETag covers all that an update writes down, but
   not the description; every update is told by an event.
+- An instance that starts changes `last_used_at`, and its ETag where it was stopped before: the server writes
+  both, `volatile.last_state.power` for the ETag, before the init runs (LXD 5.0.2 and later, Incus:
+  driver_lxc.go, onStart, recordLastState). A restart leaves the ETag as it was.
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ import requests
 from pylxd.exceptions import LXDAPIException, NotFound
 
 from hotplugd.model.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, written
-from hotplugd.model.ports import Busy, Gone, Member, Refused, Unreachable
+from hotplugd.model.ports import Busy, Changed, Gone, LeftBehind, Member, Refused, Unreachable
 from hotplugd.model.text import plain
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.server import decode
 from hotplugd.server.connection import CONNECT, READ, Connection, failure_of, said_by
-from hotplugd.server.errors import NOT_LXD, is_left_behind, refusal
+from hotplugd.server.errors import is_left_behind, refusal, short
 from hotplugd.server.listing import elements
 
 # Seconds that the server may take for an operation of its own, before it answers that it is not done.
@@ -49,8 +52,6 @@ _WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles"
 _NO_DEVICE: Final = {
     "source": f"{SLOTS}/.nowhere", "major": "0", "minor": "0", "mode": "0000", "required": "true",
 }  # fmt: skip
-# Linux: include/linux/threads.h, PID_MAX_LIMIT.
-_PID_MOST: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,10 @@ class Api:
     @property
     def _tree(self) -> Any:
         return self._connection.tree
+
+    def answer(self) -> None:
+        """Return if the server answers. Raises what it fails with."""
+        self._tree.get()
 
     def members(self) -> list[Member]:
         """The members of the cluster; none where the server is in no cluster."""
@@ -123,20 +128,25 @@ class Api:
         return Revision(self._instance(raw), raw, etag, len(answer.content) <= _KEPT)
 
     def apply(
-        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: Revision | None
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        known: Revision | None,
+        sealed: Instance | None = None,
     ) -> Revision:
-        """Put entries in and take entries of ours out, as one request. See `ports.Server`.
+        """Put entries in and take entries of ours out, as one request. See `ports.ServerPort`.
 
         known  what the instance is like, where events tell of whatever changes it
         """
         try:
-            return self._apply(name, put, remove, known)
+            return self._apply(name, put, remove, sealed, known)
         except (LXDAPIException, Refused) as error:
             refused = error if isinstance(error, Refused) else failure_of(error)
             said = str(error) if isinstance(error, Refused) else said_by(error)
             if isinstance(refused, Refused) and is_left_behind(said or ""):
-                self.clear(name, [each for each in put if each.name in refused.entries])
-                raise Busy(f"it had left something of an earlier try behind: {refused}") from error
+                said = f"it has left something of an earlier try behind: {refused}"
+                raise LeftBehind(said, refused.entries) from error
             raise
 
     def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
@@ -183,11 +193,12 @@ class Api:
         Takes the server 50 ms and more, since it gathers much else.
         """
         answer = self._tree.instances[name.name].state.get(params={"project": name.project})
-        pid = answer.json()["metadata"]["pid"]
-        if not isinstance(pid, int) or pid <= 1:
+        said = answer.json()["metadata"]["pid"]
+        pid = decode.process(said)
+        if pid is None:
+            raise TypeError(f"expected the number of {name}'s init, and found {short(said)}")
+        if pid <= 1:
             raise Gone(f"{name} does not run")
-        if pid > _PID_MOST:
-            raise Unreachable(f"{self._connection.address} answered {NOT_LXD}: {name} has an init {pid}")
         return pid
 
     def _listed(self, scope: Mapping[str, str]) -> Iterator[Instance]:
@@ -201,22 +212,35 @@ class Api:
             answer.close()
 
     def _apply(
-        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: Revision | None = None
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        sealed: Instance | None = None,
+        known: Revision | None = None,
     ) -> Revision:
-        # What goes out goes by PUT, which writes down everything else too, or is nobody else's by the ETag.
-        if known is not None and (known.etag or not remove):
+        # What goes out goes by PUT, which writes down everything else too, or is nobody else's by the ETag;
+        # and no node is to go, or be made anew, in an instance that was started since.
+        if known is not None and (known.etag or not (remove or _replaces(known.instance, put))):
             try:
-                return self._update(name, put, remove, known)
+                return self._update(name, put, remove, sealed, known)
             except LXDAPIException as error:
                 # It is another by now, and the event that says so is still on its way.
                 if error.response.status_code != requests.codes.precondition_failed:
                     raise
-        return self._update(name, put, remove, self.get(name))
+        return self._update(name, put, remove, sealed, self.get(name))
 
     def _update(
-        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: Revision
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        sealed: Instance | None,
+        known: Revision,
     ) -> Revision:
         instance = known.instance
+        if sealed is not None and instance.has_other_nodes(sealed, (*remove, *(each.name for each in put))):
+            raise Changed(f"{name} was started, or somebody changed an entry of ours in it, meanwhile")
         for each in put:
             if (now := instance.entries.get(each.name)) is not None and not is_ours(now):
                 raise Busy(f"somebody else made an entry '{each.name}' in {name} meanwhile")
@@ -269,6 +293,11 @@ class Api:
 def sharing(instance: Instance, other: Instance) -> Instance:
     """The instance, with the other's own where it inherits the same."""
     return replace(instance, inherited=other.inherited) if instance.inherited == other.inherited else instance
+
+
+def _replaces(instance: Instance, put: Sequence[Entry]) -> bool:
+    """Whether the server would make a node anew that is there."""
+    return any(each.name in instance.entries for each in put)
 
 
 def _where(scope: Mapping[str, str]) -> str:

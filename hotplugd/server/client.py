@@ -65,7 +65,7 @@ class Lxd:
         """All instances of all projects that we may see, or of some, but for those in `unlisted`.
 
         Each project is listed by itself: what one has, or how slow that is, is not to keep the others from
-        being known. Raises Unreachable where none of all could be listed.
+        being known. Raises Unreachable where none of all could be listed, or the server is away by now.
 
         only  the names of some projects; none for all
         """
@@ -92,8 +92,8 @@ class Lxd:
         known = dict(self._revisions)
         answers = await asyncio.gather(*map(one, scopes)) if len(scopes) != 1 else [await one(scopes[0])]
         failed = [each for each in answers if isinstance(each, ServerError)]
-        if failed and len(failed) == len(answers) and not only:
-            raise failed[0]
+        if failed:
+            await self._see_answering(failed[0] if len(failed) == len(answers) and not only else None)
         others = {each: why for each, why in self.unlisted.items() if only and each not in only}
         self.unlisted = others | {
             scope["project"]: str(each)
@@ -129,12 +129,13 @@ class Lxd:
             found = replace(found, instance=sharing(found.instance, before.instance))
         return self._keep(name, found)
 
-    async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
-        """Put entries in and take entries of ours out, as one request. See `ports.Server`."""
+    async def apply(
+        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], sealed: Instance | None = None
+    ) -> Instance:
+        """Put entries in and take entries of ours out, as one request. See `ports.ServerPort`."""
         known = self._begin(name)
-        return self._keep(
-            name, await self._call_for(name, partial(self._api.apply, name, put, remove, known))
-        )
+        work = partial(self._api.apply, name, put, remove, known, sealed)
+        return self._keep(name, await self._call_for(name, work))
 
     async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
         """Take away what the server left of these entries. See `ports.Server`."""
@@ -177,6 +178,14 @@ class Lxd:
         finally:
             self._told = False
             self._revisions.clear()
+
+    async def _see_answering(self, failed: ServerError | None) -> None:
+        """A listing failed for some projects, or, with this, for all. Raises ServerError where the server is
+        away by now: then that says nothing of the projects.
+        """
+        if failed is not None:
+            raise failed
+        await self._call(self._api.answer)
 
     def _begin(self, name: InstanceName) -> Revision | None:
         """A request about the instance begins: what was known of it, which nobody else is to start from."""

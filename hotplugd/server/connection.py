@@ -14,6 +14,7 @@ from pylxd.exceptions import ClientConnectionFailed, LXDAPIException
 from hotplugd.model.ports import Refused, ServerError, ServerInfo, Unreachable
 from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
 from hotplugd.server.certificates import pinned
+from hotplugd.server.decode import process
 from hotplugd.server.errors import NOT_LXD, failure, no_answer, short
 from hotplugd.server.events import Identity
 from hotplugd.server.traits import FOLDERS, traits_of
@@ -142,7 +143,7 @@ class Connection:
             version,
             str(environment.get("server_name", "")) if clustered else "",
             traits_of(software, version, frozenset(info["api_extensions"])),
-            pid if isinstance(pid := environment.get("server_pid"), int) else 0,
+            process(environment.get("server_pid")) or 0,
             FOLDERS.get(software, ()),
         )
 

@@ -16,6 +16,10 @@ _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"}
 # Set at the end of making an instance until it is started, and from then on (LXD: lxd/storage/backend_lxd.go,
 # DeferTemplateApply; doc/instances.md, volatile.last_state.power).
 _MADE: Final = frozenset({"volatile.apply_template", "volatile.last_state.power"})
+# Linux: include/linux/threads.h, PID_MAX_LIMIT.
+_PID_MOST: Final = 1 << 22
+# A time, as both servers write it (Go: time.RFC3339Nano).
+_TIME_LONGEST: Final = 64
 # Of a value of somebody else's entry: no path of a device is longer (Linux: PATH_MAX), and no other value.
 _LONGEST: Final = 4096
 
@@ -31,6 +35,7 @@ def instance(found: Mapping[str, Any], member: str, traits: ServerTraits) -> Ins
         id=_name(found),
         kind="virtual-machine" if found.get("type") == "virtual-machine" else "container",
         running=str(found["status"]).lower() in _RUNNING,
+        started=_time(found.get("last_used_at")),
         made=not _MADE.isdisjoint(found["config"] or ()),
         description=str(found.get("description") or ""),
         entries=own,
@@ -55,6 +60,17 @@ def location(found: Mapping[str, Any]) -> str:
     """The cluster member that the instance is on; empty without a cluster."""
     where = str(found.get("location") or "none")
     return "" if where == "none" else where
+
+
+def process(found: object) -> int | None:
+    """The number of a process, 0 for none (the servers say 0 or -1); None for what is no such number."""
+    if not isinstance(found, int) or isinstance(found, bool) or found > _PID_MOST:
+        return None
+    return max(found, 0)
+
+
+def _time(found: object) -> str:
+    return found[:_TIME_LONGEST] if isinstance(found, str) else ""
 
 
 def _name(found: Mapping[str, Any]) -> InstanceName:

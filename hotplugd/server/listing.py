@@ -18,7 +18,7 @@ _LARGE: Final = 1 << 18
 # Characters of one needed value of a larger instance, and its parts: each nested list takes 64 bytes.
 _LONGEST: Final[Mapping[str, int]] = {
     "devices": 1 << 22, "expanded_devices": 1 << 22, "name": 256, "project": 256, "status": 256, "type": 256,
-    "location": 256, "description": 1 << 16,
+    "location": 256, "description": 1 << 16, "last_used_at": 256,
 }  # fmt: skip
 _MOST_PARTS: Final = 300_000
 _LONGEST_KEY: Final = 1 << 12

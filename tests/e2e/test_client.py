@@ -16,7 +16,7 @@ import pytest
 
 from hotplugd.aio.threads import Threads
 from hotplugd.model.entry import is_ours, written
-from hotplugd.model.ports import Busy, Gone, Refused, Unreachable
+from hotplugd.model.ports import Busy, Gone, LeftBehind, Refused, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.server import client
 from hotplugd.server.api import Api
@@ -391,9 +391,11 @@ class TestChanging:
         left = server.data / "devices" / container.name / f"unix.{made.name.replace('-', '--')}.dev-lab"
         left.parent.mkdir(parents=True, exist_ok=True)
         os.mknod(left, stat.S_IFCHR | 0o660, os.makedev(1, 3))
-        with pytest.raises(Busy, match="left something of an earlier try behind"):
+        with pytest.raises(LeftBehind, match="left something of an earlier try behind") as behind:
             run(server, lambda lxd: lxd.apply(name_of(container), [made, other], []))
+        assert behind.value.entries == {made.name}
         assert container.devices == {}
+        run(server, lambda lxd: lxd.clear(name_of(container), [made]))
         run(server, lambda lxd: lxd.apply(name_of(container), [made, other], []))
         assert set(container.devices) == {made.name, other.name}
         seen = container.look("/dev/lab")

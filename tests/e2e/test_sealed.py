@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
-from tests.support.lab.faults import Late, Refuse
+from tests.support.lab.faults import Hang, Late, Refuse
 from tests.support.lab.handle import Catcher, Handle
 from tests.support.lab.kernel import Console, Zram
 from tests.support.lab.proxy import Fault, Proxy
@@ -217,6 +217,30 @@ def test_after_a_stop(container: Container, console: Console, daemon: StartDaemo
         container.start()
         with attached(console, container) as new:
             assert new.open() == "done"
+
+
+def test_what_starts_while_its_removal_is_under_way(
+    server: Server, container: Container, console: Console
+) -> None:
+    with (
+        Proxy(server.data / "proxy", server.socket) as proxy,
+        Daemon(proxy.socket, rule(console, container)) as running,
+    ):
+        console.plug()
+        attached(console, container).close()
+        container.stop()
+        eventually(lambda: running.status()["pending"] == [])
+        with proxy.fault(Fault(Hang(), f"PUT /1.0/instances/{container}")) as (held,):
+            running.write_rules(NOTHING)
+            running.reload()
+            eventually(lambda: held.met == 1)
+            container.start()
+            container.forget_pid()
+            handle = attached(console, container)
+        with handle:
+            is_gone(console, container)
+            is_shut(handle)
+        assert running.status()["problems"] == []
 
 
 def test_the_detach_command(container: Container, console: Console, daemon: StartDaemon) -> None:

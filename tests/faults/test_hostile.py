@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import pytest
 from pylxd.client import Cert
@@ -280,6 +280,30 @@ class TestListingOfProjects:
                 await lxd.list()
 
         run(serve({"GET /1.0/projects": "two projects", _LIST: "lists"}), work)
+
+    @pytest.mark.parametrize("only", [("evil",), ()])
+    def test_a_server_that_goes_away_meanwhile_says_nothing_of_them(
+        self, tmp_path: Path, only: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with ExitStack() as serving:
+            address = serving.enter_context(hostile(tmp_path / "s", _PROJECTS))
+            instances = api.Api.instances
+
+            def away(self: Any, scope: Mapping[str, str], known: Any) -> Any:
+                found = instances(self, scope, known) if scope["project"] == "good" else None
+                if found is None:
+                    serving.close()
+                return found or instances(self, scope, known)
+
+            monkeypatch.setattr(api.Api, "instances", away)
+
+            async def work(lxd: Lxd, _: Threads) -> None:
+                lxd.unlisted = {"old": "it was so"}
+                with pytest.raises(Unreachable, match=r"not running|ended the connection|does not answer"):
+                    await lxd.list(only)
+                assert lxd.unlisted == {"old": "it was so"}
+
+            run(address, work)
 
     def test_all_is_well_again_once_it_is(self, serve: Serve) -> None:
         async def work(lxd: Lxd, _: Threads) -> None:

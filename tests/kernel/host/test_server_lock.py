@@ -30,6 +30,8 @@ with lock(sys.argv[1]):
 
 pytestmark = pytest.mark.usefixtures("root")
 
+HIDDEN = InstanceName("theirs", "box")
+
 
 class TestLock:
     @pytest.fixture
@@ -157,3 +159,63 @@ def test_a_lock_that_was_taken_away_between_is_taken_anew(
         assert len(list(folder.glob(".lock-*"))) == 1
         with pytest.raises(AlreadyRunning), lock("/server"):
             pass
+
+
+def test_one_that_another_takes_as_it_is_made_anew_is_anothers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, others = fcntl.flock, list[int]()
+
+    def faster(file: int, how: int) -> None:
+        if not others:
+            # Taken away before the first look at it, and made by another before the second.
+            real(file, how)
+            (path,) = folder.glob(".lock-*")
+            path.unlink()
+            others.append(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            real(others[0], fcntl.LOCK_EX)
+            return
+        real(file, how)
+
+    monkeypatch.setattr("hotplugd.host.server_lock.fcntl.flock", faster)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(AlreadyRunning, match="looks after /server already"), lock("/server"):
+        pytest.fail("two hold one lock")
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    os.close(others[0])
+    with lock("/server"):
+        pass
+
+
+def test_where_it_cannot_be_made_anew_no_descriptor_is_closed_twice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, closed = os.close, list[int]()
+
+    def away(file: int, _: int) -> None:
+        for each in folder.glob(".lock-*"):
+            each.unlink()
+            each.symlink_to("elsewhere")
+
+    def close(file: int) -> None:
+        closed.append(file)
+        real(file)
+
+    monkeypatch.setattr("hotplugd.host.server_lock.fcntl.flock", away)
+    monkeypatch.setattr("hotplugd.host.server_lock.os.close", close)
+    with pytest.raises(OSError, match="symbolic links"), lock("/server"):
+        pytest.fail("there is no lock")
+    assert len(closed) == 1
+
+
+def test_what_is_noted_of_instances_that_we_may_not_see_stays(folder: Path) -> None:
+    with lock("/server"):
+        Notes("/server").note(HIDDEN, [Entry("hp-0123456789abcdef", {})])
+        Links("/server").note(HIDDEN, {"/dev/x": Link("/dev/y", "hp")})
+        leave_nothing("/server", (), alone=False, hidden=True)
+        assert sorted(each.name.partition("-")[0] for each in folder.iterdir()) == [".adding", ".links"]
+        notes = Notes("/server")
+        notes.read()
+        assert notes.names() == [HIDDEN]
+        leave_nothing("/server", (), alone=True)
+        assert not folder.exists()

@@ -20,6 +20,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Final
 
+from tests.support.lab.absurd import ABSURD, FLIPPING
 from tests.support.lab.faults import answer, document, frame
 
 Pieces = Iterator[bytes]
@@ -128,8 +129,10 @@ SAID: Final[Mapping[str, Callable[[], Pieces]]] = {
     "large events": lambda: repeat(frame(b'{"a":[' + b"[]," * 340_000 + b"[]]}")),
     "parts of an event": lambda: chain([b"\x01\x00"], repeat(b"\x00\x00" * 50_000)),
     "silence": lambda: iter(()),
+    **ABSURD,
+    **FLIPPING,
 }
-_PAUSES: Final = {"head that drips": 0.05, "first line that drips": 0.05}
+_PAUSES: Final = {"head that drips": 0.05, "first line that drips": 0.05, "what happens to it": 0.01}
 
 
 @contextmanager
@@ -170,6 +173,8 @@ async def _serve(said: Mapping[str, str], reader: asyncio.StreamReader, writer: 
     while True:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         method, target, _ = head.split(" ", 2)
+        if length := re.search(r"(?i)^content-length: (\d+)", head, re.MULTILINE):
+            await reader.readexactly(int(length[1]))
         name = next((said[each] for each in said if f"{method} {target} ".startswith(each)), "")
         events = target.startswith("/1.0/events")
         writer.write(_greeting(head) if events else b"" if name else _proper(target))

@@ -12,7 +12,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from hotplugd.aio.threads import Threads
-from hotplugd.app import daemon
+from hotplugd.app import control, daemon
 from hotplugd.app.daemon import Daemon
 from hotplugd.app.in_force import Settings
 from hotplugd.app.settings import Config
@@ -102,3 +102,8 @@ def test_a_reload_waits_once_and_says_where(
 
     asyncio.run(main())
     assert [each["reason"] for each in log.entries] == [f"the files cannot be read: {FILE} hangs"] * 3
+
+
+def test_a_command_waits_for_two_reloads_that_take_as_long_as_they_may() -> None:
+    # One that is under way and its own, and for the pace of reloads.
+    assert 2 * daemon._LOAD + daemon._RELOADS[1] < control._LONG - 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -14,8 +14,7 @@ from structlog.testing import LogCapture
 from hotplugd.model.entry import is_ours, is_path, name_for, slot_of, target_of
 from hotplugd.model.nic_slot import above_of, read
 from hotplugd.model.nic_snapshot import left_from
-from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
-from hotplugd.model.problem import Problem
+from hotplugd.model.ports import Busy, Changed, Gone, Refused, ServerError, Unreachable
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
 from hotplugd.plan.about import spread
@@ -26,6 +25,7 @@ from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import ALL, BOOT, BOX, box
 from tests.support.virtual import later, now
 from tests.unit.reconcile.scripted_records import ScriptedDatabase, ScriptedRecordNotes
+from tests.unit.reconcile.scripted_seals import ScriptedSeals
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,65 +66,6 @@ class ScriptedLinks:
         self.links.pop(name, None)
         if links:
             self.links[name] = dict(links)
-
-
-@dataclass(slots=True)
-class ScriptedSeals:
-    """What was sealed.
-
-    sealed    the names of entries whose nodes were, by instance, since they were put in
-    held      of those that are to be replaced
-    asked     what was to be sealed, each time
-    takes     how long it takes, in seconds
-    told      as problems
-    done      called when it was done
-    """
-
-    sealed: dict[InstanceName, set[str]] = field(default_factory=dict)
-    held: dict[InstanceName, set[str]] = field(default_factory=dict)
-    asked: list[set[str]] = field(default_factory=list)
-    had: dict[InstanceName, Instance | None] = field(default_factory=dict)
-    restarts: list[InstanceName] = field(default_factory=list)
-    takes: float = 0.0
-    told: list[Problem] = field(default_factory=list)
-    done: Callable[[InstanceName], None] = lambda _: None
-
-    def has(self, name: InstanceName, instance: Instance | None) -> None:
-        self.had[name] = instance
-
-    def restarted(self, name: InstanceName) -> None:
-        self.restarts.append(name)
-
-    async def seal(self, name: InstanceName, leaving: Iterable[Entry]) -> bool:
-        names = {each.name for each in leaving}
-        self.asked += [names] if names else []
-        await later(self.takes)
-        self.sealed.setdefault(name, set()).update(names)
-        self.done(name)
-        return bool(names) and not self.told
-
-    async def hold(self, name: InstanceName, replaced: Iterable[Entry]) -> None:
-        self.held[name] = {each.name for each in replaced}
-        await later(0)
-
-    async def seal_everywhere(self, name: str) -> None:
-        raise NotImplementedError
-
-    def problems(self) -> list[Problem]:
-        return self.told
-
-    def made(self, name: InstanceName, entry: str) -> None:
-        """The server has made a new node for this entry."""
-        self.sealed.get(name, set()).discard(entry)
-
-    def see(self, instance: Instance, request: Request) -> None:
-        """What this takes out must have been sealed before, and what it replaces has to be held."""
-        if instance.has_nodes:
-            there = {
-                name for name, each in instance.entries.items() if each.config["type"].startswith("unix-")
-            }
-            assert there & set(request.remove) <= self.sealed.get(instance.id, set())
-            assert there & {each.name for each in request.put} <= self.held.get(instance.id, set())
 
 
 class Bench:
@@ -264,6 +205,20 @@ class Bench:
         """Somebody else changes the instance."""
         self.instances[name] = replace(self.instances[name], **changes)
 
+    def begin(self, name: InstanceName) -> None:
+        """Somebody starts the instance: its server makes the nodes of its entries."""
+        if not (instance := self.instances[name]).running:
+            self.inside[name] = {target_of(each): _node(each) for each in instance.entries.values()}
+            self.change(name, running=True, started=f"at {now()}")
+
+    def end(self, name: InstanceName) -> None:
+        """Somebody stops the instance; hotplugd sees that its init has ended."""
+        if self.instances[name].running:
+            self.change(name, running=False)
+            self.inside[name] = {}
+            self.seals.ended(name)
+            self.reconciler.restarted(name)
+
     def unmount(self, device: Device, name: InstanceName = BOX) -> None:
         """Somebody unmounts the device's node inside; the kernel tells."""
         del self.inside[name][device.node]
@@ -314,7 +269,9 @@ class Bench:
             raise Gone(f"there is no {name}")
         return when_asked
 
-    async def apply(self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str]) -> Instance:
+    async def apply(
+        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], sealed: Instance | None = None
+    ) -> Instance:
         request = Request(now(), str(name), tuple(put), tuple(remove))
         self.requests.append(request)
         self.journal.append(f"request +{len(put)} -{len(remove)}")
@@ -328,6 +285,7 @@ class Bench:
             self.judge(request)
             if name not in self.instances:
                 raise Gone(f"there is no {name}")
+            self._check(name, request, sealed)
             self._do(name, request)
             self.applied(request)
             return self.instances[name]
@@ -353,11 +311,20 @@ class Bench:
         if target and path not in self.nowhere:
             self.inside[name][path] = Node(None, 0o777, target)
 
+    def _check(self, name: InstanceName, request: Request, sealed: Instance | None) -> None:
+        """The ETag: it is another once what was stopped starts, and the same after a restart."""
+        assert sealed is not None, "the server cannot know which nodes were sealed"
+        instance = self.instances[name]
+        if instance.has_other_nodes(sealed, request.names):
+            if not sealed.has_nodes or sealed.entries != instance.entries:
+                raise Changed(f"{name} was started meanwhile")
+            self.seals.escape(name, request.names & instance.entries.keys())
+
     def _do(self, name: InstanceName, request: Request) -> None:
         entries = dict(self.instances[name].entries)
         if not entries.keys() >= set(request.remove):
             raise Busy(f"{name} has lost an entry meanwhile")
-        self.seals.see(self.instances[name], request)
+        self.seals.see(self.instances[name], {each.name for each in request.put}, {*request.remove})
         nodes = self.inside.setdefault(name, {})
         for gone in request.remove:
             assert is_ours(entries[gone])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hotplugd.model.entry import name_for, slot_of, target_of
-from hotplugd.model.ports import Busy, Refused, ServerError
+from hotplugd.model.ports import LeftBehind, Refused, ServerError
 from hotplugd.model.values import Device, Devnum, Entry, Instance, InstanceName, Node
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import ALL, BOX, all_with, console, entry, rule, ruleset
@@ -32,8 +32,7 @@ class Files(Bench):
         before = dict(self.inside[name])
         found = {each.name for each in request.put if (each.name, target_of(each)) in self.files}
         if found - self.instances[name].entries.keys():
-            self._away(found)
-            raise Busy("it had left something of an earlier try behind")
+            raise LeftBehind("it has left something of an earlier try behind", frozenset(found))
         for each in request.put:
             if each.name not in self.instances[name].entries and each.name in {
                 which for which, _ in self.files

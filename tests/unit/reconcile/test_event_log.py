@@ -10,7 +10,7 @@ from hotplugd.plan.desired import wants
 from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.rulefile.load import parse
-from tests.support.devices import BOX, entry, plugged
+from tests.support.devices import BOX, console, entry, plugged
 from tests.support.usb_tree import CONTROLLER, Sockets
 
 
@@ -42,3 +42,15 @@ def test_causes_are_bounded_while_nothing_is_planned() -> None:
         log.because([f"c-189-1-1a2b3c4d-{number}"], "plug")
     assert len(log._causes) <= 4096
     assert "c-189-1-1a2b3c4d-9999" in log._causes
+
+
+def test_a_dry_run_tells_of_each_change_once_and_remembers_no_older_ones() -> None:
+    log = EventLog(BOX, structlog.get_logger(), Inventory())
+    with capture_logs() as events:
+        for born in range(1000):
+            device = console(1, born=born)
+            change = Change("add", BOX, entry(device), str(device), "r", "it is not attached")
+            for _ in range(2):
+                log.would([change])
+    assert len(events) == 1000
+    assert len(log._would) == 1

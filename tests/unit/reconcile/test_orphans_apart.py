@@ -82,7 +82,7 @@ async def test_what_the_server_forgot_and_is_wanted_is_put_in_again() -> None:
     overlap(bench, ONE)
     await at(20)
     assert bench.verified() == {ONE.node: True, TWO.node: True}
-    assert bench.journal == ["request +2 -0", "request +1 -0", "request +1 -0"]
+    assert bench.journal == ["request +2 -0", "request +1 -0", "clear 1", "request +1 -0"]
     assert bench.notes[BOX] == set()
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.model.entry import name_for
-from hotplugd.model.ports import Busy, Refused
+from hotplugd.model.ports import Busy, LeftBehind, Refused
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import InstanceName
+from hotplugd.model.values import InstanceName, Node
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import ALL, BOX, all_with, box, console, entry, rule, ruleset
 from tests.support.virtual import at, in_virtual_time
@@ -283,6 +283,27 @@ async def test_an_orphaned_node_is_sealed_before_it_is_cleared() -> None:
     await at(100)
     assert "clear 1" in bench.journal
     assert sealed(bench) == {name_for(ONE.slot)}
+
+
+@in_virtual_time
+async def test_what_is_in_the_way_of_a_new_one_is_sealed_before_it_is_cleared() -> None:
+    bench = Bench(rules=NOTHING)
+    await bench.start(ONE)
+    node = Node(ONE.devnum, 0o660)
+    bench.inside[BOX][ONE.node] = node
+    bench.halves[ONE.node] = (name_for(ONE.slot), node)
+
+    def judge(request: Request) -> None:
+        if bench.halves:
+            raise LeftBehind("there is a file", request.names)
+
+    bench.judge = judge
+    bench.reconciler.set_rules(ALL)
+    await at(10)
+    assert bench.seals.asked == [{name_for(ONE.slot)}]
+    assert bench.journal[-2:] == ["clear 1", "request +1 -0"]
+    assert bench.verified() == {ONE.node: True}
+    assert bench.told() == []
 
 
 @in_virtual_time

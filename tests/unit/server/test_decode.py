@@ -17,6 +17,14 @@ def told(**devices: Mapping[str, str]) -> Instance:
     return instance(found, "", NO_TRAITS)
 
 
+def test_when_it_was_started_is_kept_as_the_server_says_it() -> None:
+    found = {"name": "c1", "status": "Stopped", "config": {}, "devices": {}, "expanded_devices": {}}
+    when = "2026-11-27T18:10:17.170652123Z"
+    assert instance({**found, "last_used_at": when}, "", NO_TRAITS).started == when
+    assert instance(found, "", NO_TRAITS).started == ""
+    assert len(instance({**found, "last_used_at": "9" * 10_000}, "", NO_TRAITS).started) == 64
+
+
 def test_what_others_note_in_their_entries_is_not_kept() -> None:
     theirs = {"type": "unix-char", "source": "/dev/x", "user.note": "x" * 1000, "user.hotplugd": "[]"}
     found = told(theirs=theirs)
