@@ -11,11 +11,11 @@ from typing import Final
 
 from hotplugd.model.text import quoted
 from hotplugd.plan.kinds.registry import is_single
-from hotplugd.rulefile import validate
 from hotplugd.rulefile.build_hubs import BuiltHub, hubs_of
 from hotplugd.rulefile.decode import Decoder, Field, first_word, what_is
 from hotplugd.rulefile.grammar import Grammar
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
+from hotplugd.rules import forms
 from hotplugd.rules.keys import DEVTYPE, SUBSYSTEM, KeyGroup, MatchKey
 from hotplugd.rules.match import AnyOf, KeyTest, Match, Not, Parent, Test, with_default_subsystem
 from hotplugd.rules.pattern import Pattern, PatternError
@@ -172,7 +172,7 @@ class Builder(Decoder):
                 continue
             if (pattern := self._pattern(text.lower() if key.form.is_hex else text, text, item.span)) is None:
                 continue
-            complaint = validate.match_value(key.form, pattern)
+            complaint = forms.match_value(key.form, pattern)
             if complaint is not None:
                 self.error(item.span, complaint.message, complaint.hint)
             patterns.append(pattern)

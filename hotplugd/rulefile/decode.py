@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.model.text import quoted
-from hotplugd.rulefile.complaint import Complaint
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.grammar import EXPECTED, Key, Shape, Table
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
 from hotplugd.rulefile.suggest import instead_of
+from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.keys import KeyGroup, MatchKey
 
 MOST_SHOWN: Final = 100

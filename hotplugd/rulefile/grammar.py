@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from hotplugd.plan.kinds.registry import kind_names
 from hotplugd.rulefile import validate, validate_hubs
-from hotplugd.rulefile.complaint import Complaint
+from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.keys import GROUPS, KEYS, KeyGroup, MatchKey
 
 Shape = (
