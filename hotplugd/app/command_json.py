@@ -37,10 +37,11 @@ class DiagnosticJson(TypedDict):
 
 
 class CheckJson(TypedDict):
-    """`check --json`. rules, hubs: their names; no rules where there are errors."""
+    """`check --json`. rules, hubs, pools: their names; no rules where there are errors."""
 
     rules: list[str]
     hubs: list[str]
+    pools: list[str]
     diagnostics: list[dict[str, object]]
 
 

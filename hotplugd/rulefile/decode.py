@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.model.text import quoted
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.grammar import EXPECTED, Key, Shape, Table
+from hotplugd.rulefile.grammar import Key, Shape, Table
+from hotplugd.rulefile.hints import EXPECTED
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
 from hotplugd.rulefile.suggest import instead_of
 from hotplugd.rules.complaint import Complaint
@@ -117,6 +118,25 @@ class Decoder:
         if not field.value.items:
             self.error(field.value.span, f"`{name}` is an empty list")
         return field.value.items
+
+    def named(self, field: Field) -> Iterator[tuple[YamlScalar, YamlNode]]:
+        """The pairs of a mapping with names of its own, less those whose name is none."""
+        if not isinstance(field.value, YamlMapping):
+            self.wrong_type(field.value, "names with values", field.name)
+            return
+        if not field.value.pairs:
+            self.error(field.value.span, f"`{field.key.name}` is empty")
+        seen: dict[str, YamlScalar] = {}
+        for name, value in field.value.pairs:
+            if name.text in seen:
+                self.twice(name, seen[name.text], field.key.shape)
+                continue
+            seen[name.text] = name
+            complaint = field.key.text(name.text) if field.key.text is not None else None
+            if complaint is not None:
+                self.error(name.span, complaint.message, complaint.hint)
+            else:
+                yield name, value
 
     def wrong_type(self, node: YamlNode, expected: str, key: YamlScalar | None, nothing: str = "") -> None:
         """Notes that a node, the value of `key`, is something else, or empty.

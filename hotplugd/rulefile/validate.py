@@ -169,7 +169,9 @@ def instance(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
     if not legal:
         hint = "1 to 63 letters, digits and dashes, a letter first and no dash last"
         if set("*?[|") & set(fixed):
-            hint = "`to` takes no wildcards: name the instances in a list, or write a template: ci-{serial}"
+            hint = (
+                "`to` takes no wildcards: list the instances, or write a template, ci-{serial}, or a `pool`"
+            )
         return Complaint(f"'{quoted(text)}' is no legal name of an instance", hint)
     named = {part.text for part in parts if part.is_key}
     if never := next((key for key in keys if key.name in named and key.form.has_colons), None):

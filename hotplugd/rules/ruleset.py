@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from hotplugd.model.values import Device
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.index import Index
 from hotplugd.rules.keys import ATTR, KEYS, LOCATION, MAC, SERIAL, MatchKey, keys_with
 from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
+from hotplugd.rules.pools import Pool
 from hotplugd.rules.template import parse_template
 from hotplugd.rules.twins import is_place_or_mac, is_serial
 
@@ -27,7 +29,8 @@ class Companion:
 class Attach:
     """Where a device goes, and as what. Everything was checked when it was read.
 
-    to           names of instances, or templates of names
+    to           names of instances, or templates of names; none of a pool's device
+    pool         the pool that the device is of, whose leases say where it goes; empty where `to` says it
     project      the project of those instances
     path         the node's path inside, or a template of it; None for the host's own
     links        the paths of links inside that lead to the node, or templates of them
@@ -41,8 +44,9 @@ class Attach:
     companions   which devices below it go along (`with`)
     """
 
-    to: tuple[str, ...]
+    to: tuple[str, ...] = ()
     project: str = "default"
+    pool: str = ""
     path: str | None = None
     links: tuple[str, ...] = ()
     kind: str | None = None
@@ -160,6 +164,7 @@ class RuleSet:
     """Rules in the order in which they count.
 
     hubs          those whose ports have names; each rule knows them by `Rule.with_hubs`
+    pools         by name
     attrs         the sysfs attributes that any rule looks at
     users, groups the names that any rule's `attach` uses
     has_parent    whether any rule looks at ancestors
@@ -168,6 +173,7 @@ class RuleSet:
 
     rules: tuple[Rule, ...] = ()
     hubs: Hubs = NO_HUBS
+    pools: Mapping[str, Pool] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     attrs: frozenset[str] = field(init=False, repr=False, compare=False)
     users: frozenset[str] = field(init=False, repr=False, compare=False)
     groups: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -190,9 +196,10 @@ class RuleSet:
         object.__setattr__(self, "index", Index.of(matches))
 
     @classmethod
-    def of(cls, rules: Iterable[Rule], hubs: Hubs) -> RuleSet:
-        """These rules, with the locations that these hubs give devices."""
-        return cls(tuple(rule.with_hubs(hubs) for rule in rules) if hubs.hubs else tuple(rules), hubs)
+    def of(cls, rules: Iterable[Rule], hubs: Hubs, pools: Iterable[Pool] = ()) -> RuleSet:
+        """These rules and pools, with the locations that these hubs give devices."""
+        named = tuple(rule.with_hubs(hubs) for rule in rules) if hubs.hubs else tuple(rules)
+        return cls(named, hubs, MappingProxyType({pool.name: pool for pool in pools}))
 
     @property
     def keys(self) -> tuple[MatchKey, ...]:
