@@ -10,7 +10,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import flapping, forged, idle, live, matching, memory, plans, restart, startup, storm
+from benchmarks import (
+    allocation,
+    flapping,
+    forged,
+    idle,
+    live,
+    matching,
+    memory,
+    plans,
+    restart,
+    startup,
+    storm,
+)
 from benchmarks.figure import Figure, machine, table
 
 FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
@@ -18,6 +30,7 @@ FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
     ("storm", storm.figures),
     ("flapping", flapping.figures),
     ("plans", plans.figures),
+    ("allocation", allocation.figures),
     ("forged", forged.figures),
     ("matching", matching.figures),
     ("restart", restart.figures),
