@@ -13,7 +13,8 @@ from typing import Final
 
 from benchmarks.figure import Figure
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.allocate import Asking, Lease, allocate
+from hotplugd.plan.allocate import Asking, allocate
+from hotplugd.plan.lease import Lease
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.rules.claims import claims_of
 from hotplugd.rules.pattern import Pattern

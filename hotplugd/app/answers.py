@@ -58,8 +58,8 @@ def status(
 def rules(in_force: RuleSet, session: Session | None, since: str) -> RulesJson:
     """What `hotplugd status --rules --json` shows. since: when the daemon began to count."""
     known = session.reconciler if session is not None else None
-    now = [each.rule for each in known.wanted if each.rule is not None] if known else []
-    return rules_json(in_force, now, known.taken if known else {}, since)
+    now = [each.rule for each in known.assignments.wants.values() if each.rule is not None] if known else []
+    return rules_json(in_force, now, known.assignments.taken if known else {}, since)
 
 
 def _holds(session: Session, devices: Devices) -> list[HoldJson]:

@@ -127,7 +127,7 @@ class Session:
         self.reconciler = Reconciler(ports, rules)
         self._listing = InstanceListing(self._lxd, self.reconciler, log)
         folder = None if dry_run else config.udev_rules
-        self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.kept, log)
+        self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.assignments.kept, log)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
         self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._trouble, self._flapping)
 

@@ -38,6 +38,8 @@ MARK_SINCE: Final = MARK + "since"
 MARK_SLOT: Final = MARK + "slot"
 MARK_SEEN: Final = MARK + "seen"
 MARK_MEMBER: Final = MARK + "member"
+MARK_POOL: Final = MARK + "pool"
+MARK_CLAIM: Final = MARK + "claim"
 # Of version 1 alone: the links inside, which are noted elsewhere now, since they may change.
 MARK_LINKS: Final = MARK + "links"
 

@@ -20,18 +20,11 @@ from typing import Final, Literal
 
 from hotplugd.model.text import counted, quoted
 from hotplugd.model.values import InstanceName
+from hotplugd.plan.lease import Lease
 from hotplugd.plan.pool_devices import PoolDevices
 from hotplugd.rules.claims import Claim
 
 _NONE: Final[Mapping[InstanceName, str]] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """One device for one instance. claim: the name of the claim by which it has it."""
-
-    instance: InstanceName
-    claim: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +107,9 @@ class Allocation:
     new: tuple[str, ...] = ()
     ended: tuple[Ended, ...] = ()
     claims: tuple[ClaimState, ...] = ()
+
+
+NO_ALLOCATION: Final = Allocation()
 
 
 def allocate(

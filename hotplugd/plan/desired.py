@@ -20,6 +20,7 @@ from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.guard_rails import guard_rail, held, is_hub
 from hotplugd.plan.kinds.kind import Kind, Want
 from hotplugd.plan.kinds.registry import kind_for
+from hotplugd.plan.lease import Lease
 from hotplugd.rules.ruleset import Attach, Rule, RuleSet
 from hotplugd.rules.template import TemplateError, render
 
@@ -40,15 +41,25 @@ class Wants:
     kept: tuple[Want, ...] = ()
 
 
-def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool]) -> Wants:
+Holder = Callable[[Device], Lease | None]
+"""Who has the device that a pool's rule is about."""
+
+
+def nobody(_: Device) -> Lease | None:
+    """Nobody has a device of a pool: what can be said without instances."""
+    return None
+
+
+def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool], *, holder: Holder = nobody) -> Wants:
     """As `wants`, but that what the host came to use while an instance has it stays there, and that is said.
 
-    has  whether the instance runs and has the device by an entry of ours
+    has     whether the instance runs and has the device by an entry of ours
+    holder  who has a device of a pool
     """
-    found = wants(rules, device)
+    found = wants(rules, device, holder=holder)
     if found.wants or not found.problems or found.rule is None or not guard_rail(device):
         return found
-    meant = wants(rules, device, used=True)
+    meant = wants(rules, device, holder=holder, used=True)
     there = tuple(want for want in meant.wants if has(want))
     if not there:
         return replace(found, kept=meant.wants)
@@ -60,10 +71,11 @@ def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool]) -> Wants
     return replace(meant, device=device, wants=there, problems=problems, kept=meant.wants)
 
 
-def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
+def wants(rules: RuleSet, device: Device, *, holder: Holder = nobody, used: bool = False) -> Wants:
     """Where `device` should go by the first rule that matches, and what that asks and cannot have.
 
-    used  whether it does not matter that the host uses it
+    holder  who has a device of a pool
+    used    whether it does not matter that the host uses it
     """
     if used:
         device = replace(device, in_use="")
@@ -110,6 +122,9 @@ def wants(rules: RuleSet, device: Device, *, used: bool = False) -> Wants:
         for name in names
         if is_instance_name(name)
     ]
+    if attach.pool and (lease := holder(anchor or device)) is not None:
+        slot = kind.slot(device)
+        found = [Want(device, rule, attach, lease.instance, kind, target, slot, links, claim=lease.claim)]
     return Wants(device, rule, tuple(found), tuple(problems), anchor)
 
 

@@ -19,11 +19,11 @@ from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants, judged
 from hotplugd.plan.guard_rails import guard_rail, may_be_used
 from hotplugd.plan.kinds.kind import Claim, Want
-from hotplugd.plan.ownership import Claims, met, withheld
+from hotplugd.plan.ownership import Claims, met, owner, withheld
 from hotplugd.reconcile.device_log import DeviceLog
+from hotplugd.reconcile.leases import Leases
 from hotplugd.reconcile.moved_nics import Claimants
 from hotplugd.reconcile.worker import Worker
-from hotplugd.rules.ruleset import RuleSet
 
 # A restart takes no longer than this between the stop and the start.
 _RESTART: Final = 10.0
@@ -136,22 +136,22 @@ class OwnershipWatch:
 class Assignments:
     """Which device should be in which instances.
 
-    rules      the rules that decide; whoever sets others has each device assigned anew
     ownership  what others' entries take
     wants      of each device that a rule takes, by the device's key
     taken      how many devices each rule took so far, by its name; each plug counts
+    leases     who has devices of pools
     log        tells of devices
     """
 
     def __init__(
         self,
-        rules: RuleSet,
+        leases: Leases,
         workers: Mapping[InstanceName, Worker],
         claimants: Claimants,
         changed: Callable[[AbstractSet[Claim]], None],
         log: FilteringBoundLogger,
     ) -> None:
-        self.rules = rules
+        self.leases = leases
         self.wants: dict[str, Wants] = {}
         self.ownership = OwnershipWatch(changed)
         self._workers = workers
@@ -169,6 +169,8 @@ class Assignments:
         key = device.key
         before = self.wants.pop(was or key, None)
         self._used.pop(was or key, None)
+        if gone or was not in ("", key):
+            self.leases.gone(was or key)
         now = Wants(device) if gone else self._wanted(device)
         if now.rule is not None:
             self.wants[key] = now
@@ -186,6 +188,7 @@ class Assignments:
     def learned(self, name: InstanceName, instance: Instance | None) -> list[Device]:
         """Take note of an instance as it is, None where it is gone. Returns the devices to assign anew."""
         self.ownership.learned(name, instance)
+        self.leases.learned(name, instance)
         again: list[Device] = []
         if instance is not None:
             # What was attached before anybody knew of it stays.
@@ -212,7 +215,8 @@ class Assignments:
 
     def problems(self) -> list[Problem]:
         """Why devices are nowhere that rules take."""
-        return [problem for wants in self.wants.values() for problem in wants.problems if not problem.guard]
+        found = [problem for wants in self.wants.values() for problem in wants.problems if not problem.guard]
+        return found + self.leases.leasing.claim_problems()
 
     def usable(self, devices: Mapping[str, Device]) -> list[tuple[Device, Want]]:
         """The devices that rules take unless the host uses them, and the first place where each would go."""
@@ -236,7 +240,13 @@ class Assignments:
         ]
 
     def _wanted(self, device: Device) -> Wants:
-        wants = judged(self.rules, device, self._has)
+        leasing = self.leases.leasing
+        lease = leasing.holder(device)
+        wants = judged(leasing.rules, device, self._has, holder=leasing.holder)
+        self.leases.judged(wants, owner(device, self.ownership.claims) if not wants.wants else "")
+        if leasing.holder(device) != lease:
+            # It was known by something else, and is leased.
+            wants = judged(leasing.rules, device, self._has, holder=leasing.holder)
         return self.ownership.judge(wants, attached=self._is_attached(wants))
 
     def _is_attached(self, wants: Wants) -> bool:

@@ -16,7 +16,9 @@ from hotplugd.plan.desired import Wants
 from hotplugd.plan.guard_rails import is_hub
 from hotplugd.rules.ruleset import Rule
 
-Cause = Literal["plug", "listing", "start", "reload", "host", "others", "instance", "by hand", "inside"]
+Cause = Literal[
+    "plug", "listing", "start", "reload", "host", "others", "instance", "by hand", "inside", "lease"
+]
 """What made hotplugd do something.
 
 plug      a device came, went or changed
@@ -28,6 +30,7 @@ others    an entry that is not ours, in any instance, came or went
 instance  the instance was made, started or deleted, or moved here
 by hand   somebody changed an entry of ours
 inside    the node inside was missing, or another's
+lease     a lease of a device of a pool began, or is over
 """
 
 

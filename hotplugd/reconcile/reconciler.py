@@ -7,7 +7,7 @@ An event is a call (`device`, `listed_devices`, `refresh`, …) that changes wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -17,11 +17,12 @@ from hotplugd.aio.tasks import Activity
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import CANNOT_TELL, Device, Instance, InstanceName
 from hotplugd.plan.change import Attachment, Change
-from hotplugd.plan.desired import Wants
 from hotplugd.plan.kinds.kind import Claim, Want
 from hotplugd.reconcile.assignments import Assignments
+from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.inventory import Inventory
+from hotplugd.reconcile.leases import Leases
 from hotplugd.reconcile.moved_nics import Claimants
 from hotplugd.reconcile.nic_locations import NicLocations
 from hotplugd.reconcile.ports import Ports
@@ -36,7 +37,8 @@ class Reconciler:
 
     Nothing is planned before both were listed: without devices every entry would be removed.
 
-    inventory  the devices that are known
+    inventory    the devices that are known
+    assignments  where each of them should be
     """
 
     def __init__(self, ports: Ports, rules: RuleSet) -> None:
@@ -45,13 +47,14 @@ class Reconciler:
         self.inventory = Inventory()
         by_name: dict[InstanceName, Worker] = {}
         claimants = Claimants()
-        self._assignments = Assignments(rules, by_name, claimants, self._judge, ports.log)
-        self._ownership = self._assignments.ownership
+        self._activity = Activity()
+        self._leases = Leases(rules, by_name, self.inventory, self._activity, self._leased)
+        self.assignments = Assignments(self._leases, by_name, claimants, self._judge, ports.log)
+        self._ownership = self.assignments.ownership
         self._nics = NicLocations(
-            ports, by_name, self.inventory, claimants, self._assignments.may_have, self._leaves, self._gone
+            ports, by_name, self.inventory, claimants, self.assignments.may_have, self._leaves, self._gone
         )
         self._away = self._nics.away
-        self._activity = Activity()
         self._workers = Workers(by_name, ports, self._activity, self.inventory, self._away, self)
         # The projects of which the server could not tell at last.
         self._unlisted: Collection[str] = ()
@@ -61,10 +64,9 @@ class Reconciler:
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on."""
-        self._assignments.rules = rules
-        with self._assignments.log.because("reload"):
-            for device in self.inventory.devices.values():
-                self._claim(device)
+        self._leases.set_rules(rules)
+        self._judge_all("reload", self.inventory.devices.values())
+        self._leases.settle()
         # The rules may ask for the ids of other names.
         self._workers.for_all(Worker.may_start, Worker.forget_inside)
 
@@ -97,7 +99,7 @@ class Reconciler:
         for below in self._away.below(syspath):
             self._gone(below)
         device = self.inventory.devices.get(syspath)
-        if device is not None and device.subsystem == "net" and (names := self._assignments.may_have(device)):
+        if device is not None and device.subsystem == "net" and (names := self.assignments.may_have(device)):
             self._leaves(device)
             for worker in map(self._workers.of, names):
                 if worker.is_running:
@@ -110,14 +112,15 @@ class Reconciler:
         """The host uses a device that was about to be put in, or uses it no more."""
         known = self.inventory.devices.get(device.key)
         if known is not None and known.slot == device.slot:
-            with self._assignments.log.because("host"):
+            with self.assignments.log.because("host"):
                 self.device(replace(known, in_use=how))
 
     def listed_devices(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
         """Take note of all devices there are. Those that udevd has not processed stay what they were."""
-        with self._assignments.log.because("listing" if self.inventory.devices_listed else "start"):
+        with self.assignments.log.because("listing" if self.inventory.devices_listed else "start"):
             self._listed(devices, unsettled)
         self.inventory.devices_listed = True
+        self._leases.settle()
         # All at once: nothing is planned without what is inside instances.
         for worker in list(self._workers.all.values()):
             self.looked(worker)
@@ -175,6 +178,7 @@ class Reconciler:
         self._ownership.tell()
         if first:
             self.inventory.instances_listed = True
+            self._leases.settle()
             async for workers in slices(list(self._workers.all.values()), SLICE):
                 for worker in workers:
                     worker.kick()
@@ -234,23 +238,9 @@ class Reconciler:
         """How many devices there are that rules can see."""
         return len(self.inventory.devices)
 
-    @property
-    def wanted(self) -> Iterable[Wants]:
-        """Where each device that a rule takes should go."""
-        return self._assignments.wants.values()
-
-    @property
-    def taken(self) -> Mapping[str, int]:
-        """How many devices each rule took so far, by its name."""
-        return self._assignments.taken
-
     def usable(self) -> list[tuple[Device, Want]]:
         """The devices that rules take unless the host uses them, and the first place where each would go."""
-        return self._assignments.usable(self.inventory.devices)
-
-    def kept(self) -> list[str]:
-        """The syspaths of devices that a guard rail keeps on the host, though a rule takes them."""
-        return self._assignments.kept()
+        return self.assignments.usable(self.inventory.devices)
 
     def attachments(self) -> list[Attachment]:
         """What is attached now, by instance."""
@@ -266,7 +256,7 @@ class Reconciler:
 
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that is not so, and why."""
-        problems = self._assignments.problems() + self._nics.problems()
+        problems = self.assignments.problems() + self._nics.problems()
         for worker in self._workers.in_order():
             problems += [problem for problem in worker.problems() if not problem.guard]
         problems += self._ports.seals.problems()
@@ -297,17 +287,24 @@ class Reconciler:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as the server has it; None where there is none."""
         self._nics.learned(name, instance)
-        with self._assignments.log.because("others"):
-            for device in self._assignments.learned(name, instance):
+        with self.assignments.log.because("others"):
+            for device in self.assignments.learned(name, instance):
                 self._claim(device)
         if instance is not None and instance.kind == "virtual-machine":
             self.looked(self._workers.of(name))
 
+    def _judge_all(self, cause: Cause, devices: Iterable[Device]) -> None:
+        with self.assignments.log.because(cause):
+            for device in devices:
+                self._claim(device)
+
     def _judge(self, claims: AbstractSet[Claim]) -> None:
         """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
-        with self._assignments.log.because("others"):
-            for device in self._assignments.met(claims):
-                self._claim(device)
+        self._judge_all("others", self.assignments.met(claims))
+
+    def _leased(self, keys: Sequence[str]) -> None:
+        """Look again at the devices whose lease is another now."""
+        self._judge_all("lease", filter(None, map(self.inventory.devices.get, keys)))
 
     def looked(self, worker: Worker) -> None:
         """Take note that somebody looked into an instance."""
@@ -319,12 +316,12 @@ class Reconciler:
     def _claim(self, device: Device, *, gone: bool = False, was: str = "") -> None:
         """Tell the workers concerned where the device should go. was: what it was known by before."""
         key = device.key
-        before, now = self._assignments.assign(device, gone=gone, was=was)
+        before, now = self.assignments.assign(device, gone=gone, was=was)
         if now.rule is not None and device.in_use.startswith(CANNOT_TELL):
             self._ports.unsure()
         if before is not None and before.wants == now.wants and was in ("", key):
             return
-        cause = self._assignments.log.cause
+        cause = self.assignments.log.cause
         for name in {want.instance for want in (*(before.wants if before else ()), *now.wants)}:
             if was not in ("", key):
                 self._workers.of(name).want(was, (), cause)
@@ -348,3 +345,4 @@ class Reconciler:
         """Forget the worker of what is no instance and should not be one."""
         self._slot_removal.look(worker.name)
         self._workers.forget_if_over(worker)
+        self._leases.is_idle()

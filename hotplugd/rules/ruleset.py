@@ -30,7 +30,6 @@ class Attach:
     """Where a device goes, and as what. Everything was checked when it was read.
 
     to           names of instances, or templates of names; none of a pool's device
-    pool         the pool that the device is of, whose leases say where it goes; empty where `to` says it
     project      the project of those instances
     path         the node's path inside, or a template of it; None for the host's own
     links        the paths of links inside that lead to the node, or templates of them
@@ -42,11 +41,11 @@ class Attach:
     force        attach even what a guard rail keeps on the host
     share        whether it may be in several instances at once; None where that follows from the device
     companions   which devices below it go along (`with`)
+    pool         the pool that the device is of, whose leases say where it goes; empty where `to` says it
     """
 
     to: tuple[str, ...] = ()
     project: str = "default"
-    pool: str = ""
     path: str | None = None
     links: tuple[str, ...] = ()
     kind: str | None = None
@@ -59,6 +58,7 @@ class Attach:
     force: bool = False
     share: bool | None = None
     companions: tuple[Companion, ...] = ()
+    pool: str = ""
 
     def template_keys(self) -> frozenset[str]:
         """The match keys that its templates name."""

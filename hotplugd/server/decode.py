@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hotplugd.model.claim_texts import claim_texts
 from hotplugd.model.entry import is_ours, read
 from hotplugd.model.values import Ability, Entry, Instance, InstanceName
 
@@ -17,6 +18,7 @@ _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"}
 _MADE: Final = frozenset({"volatile.apply_template", "volatile.last_state.power"})
 # Of a value of somebody else's entry: no path of a device is longer (Linux: PATH_MAX), and no other value.
 _LONGEST: Final = 4096
+_LONGEST_TIME: Final = 40
 
 
 def instance(found: Mapping[str, Any], member: str, can: frozenset[Ability]) -> Instance:
@@ -37,6 +39,9 @@ def instance(found: Mapping[str, Any], member: str, can: frozenset[Ability]) -> 
         here=not member or where == member,
         can=can,
         location=where,
+        claims=claim_texts(found.get("expanded_config") or {}),
+        # Without the Z at its end, which would sort after the digits of a longer fraction.
+        created=str(found.get("created_at") or "")[:_LONGEST_TIME].removesuffix("Z"),
     )
 
 

@@ -50,6 +50,7 @@ class Want:
     links   the paths of symlinks inside that lead to its node
     slot    the id of the enumeration that its entry is for: the device's own, or a GPU's PCI device's, by
             which its card and its render node are one
+    claim   the name of the claim by which the instance has a device of a pool; empty for others
     """
 
     device: Device
@@ -60,6 +61,7 @@ class Want:
     target: str
     slot: str
     links: tuple[str, ...] = ()
+    claim: str = ""
 
     @property
     def location(self) -> str:

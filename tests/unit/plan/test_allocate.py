@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.allocate import Allocation, Asking, ClaimState, Lease, allocate
+from hotplugd.plan.allocate import Allocation, Asking, ClaimState, allocate
+from hotplugd.plan.lease import Lease
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.rules.claims import claims_of
 from hotplugd.rules.pattern import Pattern

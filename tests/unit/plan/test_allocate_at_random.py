@@ -9,7 +9,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotplugd.plan.allocate import Allocation, Asking, Lease, allocate
+from hotplugd.plan.allocate import Allocation, Asking, allocate
+from hotplugd.plan.lease import Lease
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.rules.claims import claims_of
 from hotplugd.rules.pattern import Pattern

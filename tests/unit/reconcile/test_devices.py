@@ -41,9 +41,9 @@ async def test_what_a_guard_rail_keeps_is_known_by_its_place() -> None:
     )
     bench = Bench(rules=rules)
     await bench.start(used, forced, replace(ignored, in_use="swap"), HUB, phone(1), replace(ONE, in_use="x"))
-    assert sorted(bench.reconciler.kept()) == sorted([used.syspath, HUB.syspath])
+    assert sorted(bench.reconciler.assignments.kept()) == sorted([used.syspath, HUB.syspath])
     bench.reconciler.device(replace(used, in_use=""))
-    assert bench.reconciler.kept() == [HUB.syspath]
+    assert bench.reconciler.assignments.kept() == [HUB.syspath]
 
 
 @in_virtual_time
@@ -54,7 +54,7 @@ async def test_a_guarded_device_is_known_by_its_path_while_away() -> None:
     bench = Bench(box([nic_entry(zero)]))
     bench.restored = lambda device: replace(device, parent=hides)
     await bench.start()
-    assert bench.reconciler.kept() == [zero.syspath]
+    assert bench.reconciler.assignments.kept() == [zero.syspath]
 
 
 @in_virtual_time
@@ -62,7 +62,7 @@ async def test_an_interface_that_is_inside_is_in_use_by_nobody_here() -> None:
     bench = Bench(rules=all_with("force: true"))
     bench.applied = lambda _: bench.reconciler.no_device(NIC.syspath)
     await bench.start(replace(NIC, in_use=USED))
-    assert [each.device for each in bench.reconciler.wanted] == [replace(NIC, away=True)]
+    assert [each.device for each in bench.reconciler.assignments.wants.values()] == [replace(NIC, away=True)]
     assert bench.verified() == {"enp1s0": True}
 
 

@@ -214,7 +214,7 @@ async def test_devices_that_rules_see_are_counted() -> None:
     await bench.start(ONE, TWO)
     bench.reconciler.no_device(ONE.syspath)
     assert bench.reconciler.devices == 1
-    assert [str(each.device) for each in bench.reconciler.wanted] == ["/dev/ttyUSB2"]
+    assert [str(each.device) for each in bench.reconciler.assignments.wants.values()] == ["/dev/ttyUSB2"]
 
 
 @in_virtual_time

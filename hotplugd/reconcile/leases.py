@@ -1,0 +1,87 @@
+"""When the leases of pools are allocated anew, and whose devices are assigned anew then.
+
+What changes is gathered in one turn of the event loop and allocated in the next: several changes at once are
+one allocation, and none waits for a timer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from hotplugd.aio.tasks import Activity
+from hotplugd.model.values import Instance, InstanceName
+from hotplugd.plan.desired import Wants
+from hotplugd.plan.leasing import Leasing
+from hotplugd.reconcile.inventory import Inventory
+from hotplugd.reconcile.worker import Worker
+from hotplugd.rules.ruleset import RuleSet
+
+
+class Leases:
+    """The leases of all pools. All of it belongs to the event loop.
+
+    leasing  what is known, and what was allocated last
+    changed  called with what the devices are known by whose lease is another now
+    """
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        workers: Mapping[InstanceName, Worker],
+        inventory: Inventory,
+        activity: Activity,
+        changed: Callable[[Sequence[str]], None],
+    ) -> None:
+        self.leasing = Leasing(rules)
+        self._workers = workers
+        self._inventory = inventory
+        self._activity = activity
+        self._changed = changed
+        self._is_due = False
+
+    def set_rules(self, rules: RuleSet) -> None:
+        """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
+        self.leasing.set_rules(rules)
+
+    def judged(self, found: Wants, owner: str) -> None:
+        """A device is there, and the rules say this of it. owner: as in `Leasing.judged`."""
+        if self.leasing.judged(found, owner):
+            self._touch()
+
+    def gone(self, key: str) -> None:
+        """A device is no more, by what it is known by."""
+        if self.leasing.gone(key):
+            self._touch()
+
+    def learned(self, name: InstanceName, instance: Instance | None) -> None:
+        """The server said how an instance is; None where there is none."""
+        if self.leasing.learned(name, instance):
+            self._touch()
+
+    def is_idle(self) -> None:
+        """Nothing is under way for some instance any more: what it had may be free now."""
+        if self.leasing.is_releasing:
+            self._touch()
+
+    def settle(self) -> None:
+        """Allocate now, if all devices and all instances are known.
+
+        Called before the workers plan for the first time: without leases they would take out what is leased.
+        """
+        self._is_due = False
+        if not (self._inventory.devices_listed and self._inventory.instances_listed):
+            return
+        if changed := self.leasing.settle(self._naming):
+            self._changed(changed)
+
+    def _touch(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._activity.start(self._settle, lambda _: None)
+
+    async def _settle(self) -> None:
+        if self._is_due:
+            self.settle()
+
+    def _naming(self, slot: str) -> Iterator[InstanceName]:
+        return (name for name, worker in self._workers.items() if worker.may_name(slot))
