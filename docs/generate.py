@@ -21,6 +21,7 @@ from hotplugd.app import (
     device_documents,
     documents,
     naming,
+    pool_documents,
     reports,
     topology,
     tried,
@@ -56,7 +57,17 @@ def json_page() -> str:
 
 
 def _types() -> Mapping[str, type]:
-    modules = (naming, documents, device_documents, cluster_json, reports, topology, tried, command_json)
+    modules = (
+        naming,
+        documents,
+        pool_documents,
+        device_documents,
+        cluster_json,
+        reports,
+        topology,
+        tried,
+        command_json,
+    )
     found = (item for module in modules for item in vars(module).items())
     return {name: kind for name, kind in found if isinstance(kind, type)}
 

@@ -16,8 +16,10 @@ from hotplugd.app.documents import (
     problem_json,
 )
 from hotplugd.app.naming import Devices, by_name
+from hotplugd.app.pool_documents import ClaimJson, PoolsJson, claim_json, pools_json
 from hotplugd.app.reports import RulesJson, rules_json
 from hotplugd.app.session import Session
+from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
 from hotplugd.rules.ruleset import RuleSet
 
@@ -49,6 +51,7 @@ def status(
         "attachments": in_order(known.attachments()) if known else [],
         "pending": [change_json(each, devices) for each in known.pending()] if known else [],
         "holds": _holds(session, devices) if session is not None else [],
+        "claims": _claims(session) if session is not None else [],
         "problems": [problem_json(each, devices) for each in problems],
         "failed_reloads": failed_reloads,
         "lost_events": session.lost_events if session is not None else 0,
@@ -60,6 +63,21 @@ def rules(in_force: RuleSet, session: Session | None, since: str) -> RulesJson:
     known = session.reconciler if session is not None else None
     now = [each.rule for each in known.assignments.wants.values() if each.rule is not None] if known else []
     return rules_json(in_force, now, known.assignments.taken if known else {}, since)
+
+
+def _claims(session: Session) -> list[ClaimJson]:
+    """The claims that are not met."""
+    leasing = session.reconciler.assignments.leases.leasing
+    return [claim_json(each, leasing) for each in leasing.allocation.claims if each.state != "bound"]
+
+
+def pools(session: Session | None) -> PoolsJson:
+    """What `hotplugd pool --json` shows."""
+    if session is None:
+        return {"pools": []}
+    known = session.reconciler
+    since = {str(each.want.device): each.entry.config.get(MARK_SINCE, "") for each in known.attachments()}
+    return pools_json(known.assignments.leases.leasing, since)
 
 
 def _holds(session: Session, devices: Devices) -> list[HoldJson]:

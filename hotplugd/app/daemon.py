@@ -142,6 +142,7 @@ class Daemon:
                 questions = {
                     "status": self._status,
                     "rules": self._rules,
+                    "pools": lambda: answers.pools(self._session),
                     "settings": self._texts,
                     "reload": self._reload,
                 }

@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from hotplugd.aio.backoff import NEVER
 from hotplugd.app.naming import NONE, Devices, NamedJson, named_json
+from hotplugd.app.pool_documents import ClaimJson
 from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import natural
@@ -60,6 +61,7 @@ class PlaceJson(TypedDict):
 
 class AttachmentJson(NamedJson, PlaceJson):
     """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run.
+    pool, claim: of a device of a pool, else empty.
 
     location: the hub's port where that has a name, else empty.
     """
@@ -70,6 +72,8 @@ class AttachmentJson(NamedJson, PlaceJson):
     since: str
     verified: bool | None
     location: str
+    pool: str
+    claim: str
 
 
 class ServerJson(TypedDict):
@@ -100,7 +104,8 @@ class HoldJson(NamedJson):
 class StatusJson(TypedDict):
     """`status --json`. rules and devices: how many. pending: changes that wait for their next try.
 
-    holds: until when these wait and why, and what waits before it becomes a change.
+    holds: until when these wait and why, and what waits before it becomes a change. claims: those that are
+    not met.
     """
 
     ready: bool
@@ -110,6 +115,7 @@ class StatusJson(TypedDict):
     attachments: list[AttachmentJson]
     pending: list[ChangeJson]
     holds: list[HoldJson]
+    claims: list[ClaimJson]
     problems: list[ProblemJson]
     failed_reloads: int
     lost_events: int
@@ -173,6 +179,8 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
         "location": want.location,
+        "pool": want.attach.pool,
+        "claim": want.claim,
     }
 
 

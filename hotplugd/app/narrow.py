@@ -33,6 +33,7 @@ def narrowed(
         ],
         "pending": [each for each in status["pending"] if is_in(each) and is_by(each) and not only_problems],
         "holds": [each for each in status["holds"] if is_in(each) and is_by(each)],
+        "claims": [each for each in status["claims"] if is_in(each) and rule is None],
         "problems": [
             each
             for each in status["problems"]

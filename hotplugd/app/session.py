@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,6 +20,7 @@ from hotplugd.aio.threads import Threads
 from hotplugd.app.host_look import HostLook
 from hotplugd.app.instance_listing import PAUSES, InstanceListing
 from hotplugd.app.leave_alone import LeaveAlone
+from hotplugd.app.served_pools import ServedPools
 from hotplugd.app.settings import Config
 from hotplugd.container.injector import Injector
 from hotplugd.container.inspector import Inspector
@@ -124,7 +125,8 @@ class Session:
             dry_run,
             boot(),
         )
-        self.reconciler = Reconciler(ports, rules)
+        self._pools = ServedPools(dry_run=dry_run)
+        self.reconciler = Reconciler(ports, rules.without_pools() if rules.pools else rules)
         self._listing = InstanceListing(self._lxd, self.reconciler, log)
         folder = None if dry_run else config.udev_rules
         self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.assignments.kept, log)
@@ -140,7 +142,7 @@ class Session:
         if self._dry_run:
             await self._work()
         else:
-            with lock(self.address):
+            with lock(self.address), closing(self._pools):
                 self._notes.read()
                 self._links.read()
                 # Those of before devices are listed: a device that had one then is listed, or gone.
@@ -152,13 +154,14 @@ class Session:
         """Take these rules from now on."""
         self.rules = rules
         self._inspector.ask_for(rules.users, rules.groups)
-        self.reconciler.set_rules(rules)
+        self.reconciler.set_rules(self._pools.served(rules))
         self._udev.ask_for(rules.attrs)
         self._leave_alone.set_rules(rules)
 
     def problems(self, goes_on: str = "") -> list[Problem]:
         """Everything that is not as it should be. goes_on: what to add of a server that is away."""
         away = [Problem("", "", self._retry.message + goes_on)] if self._retry.message else []
+        away += [self._pools.problem] if self._pools.problem is not None else []
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
         return away + self._listing.problems() + faults + flapping + self.reconciler.problems()
@@ -171,6 +174,8 @@ class Session:
 
     async def _work(self) -> None:
         self._inspector.ask_for(self.rules.users, self.rules.groups)
+        if self.rules.pools:
+            self.reconciler.set_rules(self._pools.served(self.rules))
         try:
             self._udev.start()
             self._host.start()
@@ -263,6 +268,8 @@ class Session:
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(_RESYNC)
+            if self._pools.problem is not None:
+                self.set_rules(self.rules)
             self._udev.refresh()
             self.reconciler.look_everywhere()
             self._listing.soon()

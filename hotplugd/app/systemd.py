@@ -61,6 +61,8 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "instance.restarted": "58830669a5ac4f939c81197c7f723bdd",
     "instance.deleted": "8a062c311f074691bb24fa6c8a09a67e",
     "starting": "327d383fc3354dcd8b0a9a0cc995bd8b",
+    "lease.given": "d4104f23cc6f406f90ddb3c3fd95c152",
+    "lease.over": "f251d5ceb66e418da48358e845737828",
 }
 _DEVICE: Final = "DEVICE"
 FIELD: Final = "HOTPLUGD_"

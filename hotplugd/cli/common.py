@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from hotplugd.app.in_force import Settings
     from hotplugd.app.naming import NamedJson
+    from hotplugd.app.pool_documents import ClaimJson, LeaseJson
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -195,7 +196,7 @@ def names_of(each: NamedJson) -> list[str]:
     return [each["serial"], each["model"], each["port"]]
 
 
-def instance_of(each: AttachmentJson | ChangeJson | HeldJson | HoldJson) -> str:
+def instance_of(each: AttachmentJson | ChangeJson | ClaimJson | HeldJson | HoldJson | LeaseJson) -> str:
     """An instance's name, with its project where that is another than `default`."""
     return each["instance"] if each["project"] in ("", "default") else f"{each['project']}/{each['instance']}"
 

@@ -11,6 +11,7 @@ import click
 from hotplugd.cli.common import (
     ask_daemon,
     in_force,
+    instance_of,
     print_json,
     say,
     show_holds,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hotplugd.app.device_documents import ExplainJson, VerdictJson
     from hotplugd.app.documents import HoldJson, ProblemJson
     from hotplugd.app.in_force import Settings
+    from hotplugd.app.pool_documents import LeaseJson
     from hotplugd.rules.ruleset import RuleSet
 
 
@@ -106,7 +108,7 @@ def _there(device: str, found: Settings) -> ExplainJson:
     away = [problem_json(Problem(str(one), "", unasked), by_name([one]))] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
     verdicts, keys = found.rules.explain(one), found.rules.keys
-    document = explain_json(one, verdicts, seen.of(one), holding, usb_controllers(), keys)
+    document = explain_json(one, verdicts, seen.of(one), holding, usb_controllers(), keys, seen.leasing)
     if (rule := seen.of(one).wants.rule) is not None:
         document["warnings"] += takes_nothing(rule, one, devices)
     tried: list[ProblemJson] = []
@@ -161,8 +163,22 @@ def _show_verdict(verdict: VerdictJson) -> None:
         say(f"rule {plain(where)}: no; {text}")
 
 
+def _show_lease(lease: LeaseJson | None) -> None:
+    if lease is None:
+        return
+    pool = f"pool {plain(lease['pool'])}"
+    if lease["state"] == "leased":
+        say(f"{pool}: leased to {plain(instance_of(lease))} by claim {plain(lease['claim'])}")
+    elif lease["state"] == "releasing":
+        say(f"{pool}: its lease is over, and it may still be in an instance", "yellow")
+    else:
+        why = f", and given to nobody: {plain(lease['reason'])}" if lease["reason"] else ""
+        say(f"{pool}: free{why}")
+
+
 def _show_places(document: ExplainJson) -> None:
     """Where it should be, is, and is about to be."""
+    _show_lease(document["lease"])
     if len(document["wants"]) > 1:
         say(f"goes into each of {len(document['wants'])} instances, since `to` names them all:")
     for want in document["wants"]:

@@ -76,7 +76,7 @@ def command(
         if of_rules:
             _rules(cast("RulesJson", ask(found.control, "rules")), as_json=as_json)
             return
-        status = cast("StatusJson", {"holds": [], **ask(found.control, "status")})
+        status = cast("StatusJson", {"holds": [], "claims": [], **ask(found.control, "status")})
     except NotRunning as error:
         raise fail(error, _NOT_RUNNING, _cannot_start(config)) from None
     except ControlError as error:
@@ -179,6 +179,10 @@ def _show(status: StatusJson, *, short: bool = False) -> None:
     ]
     if rows:
         head = ["device", *NAMED, "rule", "instance", "path", "since (UTC)", "verified"]
+        if any(each.get("pool") for each in status["attachments"]):
+            head += ["pool", "claim"]
+            leases = [(each.get("pool", ""), each.get("claim", "")) for each in status["attachments"]]
+            rows = [[*row, *lease] for row, lease in zip(rows, leases, strict=True)]
         if any(locations := [each.get("location", "") for each in status["attachments"]]):
             head.append("location")
             rows = [[*row, location] for row, location in zip(rows, locations, strict=True)]
@@ -198,6 +202,9 @@ def _show(status: StatusJson, *, short: bool = False) -> None:
                 for each in status["pending"]
             ],
         )
+    for claim in status["claims"]:
+        what = f"{instance_of(claim)}: claim '{claim['claim']}' is {claim['state']}"
+        say(plain(f"{what}: {claim['reason']}"), "yellow")
     show_holds(status["holds"], status["problems"])
     if short:
         say(counted(len(status["problems"]), "problem"))

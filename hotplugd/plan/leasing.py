@@ -16,6 +16,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
 from hotplugd.plan.desired import Wants
+from hotplugd.plan.expected import too_few
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
@@ -201,8 +202,8 @@ class Leasing:
         """What a pool's device is known by in leases; empty for others."""
         return self._unit_of.get(device.key, "")
 
-    def claim_problems(self) -> list[Problem]:
-        """Which claims cannot be read, and which cannot be had."""
+    def problems(self) -> list[Problem]:
+        """Which claims cannot be read, which cannot be had, and which pools have too few devices."""
         found = [
             Problem("", "", f"{name}: {problem}")
             for name, member in sorted(self._members.items())
@@ -214,7 +215,7 @@ class Leasing:
                 asking = state.asking
                 message = f"{asking.instance}: claim '{asking.claim.name}' cannot be met: {state.reason}"
                 found.append(Problem("", "", message))
-        return found
+        return [*found, *too_few(self._rules, self.devices)]
 
     # --- within -----------------------------------------------------------------------------------------
 

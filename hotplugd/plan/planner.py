@@ -218,7 +218,8 @@ class _Planner:
             elif each.name in self._unstartable:
                 why = f"{self._instance.id} cannot be started with it"
             elif entries.slot_of(each) in present:
-                why = "no rule puts its device here any more"
+                leased = entries.MARK_POOL in each.config
+                why = "its lease is over" if leased else "no rule puts its device here any more"
             else:
                 why = "its device is gone"
             self.changes.append(removal(self._instance.id, each, why))

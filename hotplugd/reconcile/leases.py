@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from structlog.typing import FilteringBoundLogger
+
 from hotplugd.aio.tasks import Activity
+from hotplugd.model.text import quoted
 from hotplugd.model.values import Instance, InstanceName
+from hotplugd.plan.about import ABOUT, Fields
+from hotplugd.plan.allocate import Allocation
 from hotplugd.plan.desired import Wants
+from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.worker import Worker
@@ -21,6 +27,7 @@ class Leases:
     """The leases of all pools. All of it belongs to the event loop.
 
     leasing  what is known, and what was allocated last
+    log      where it is told of leases that begin and end
     changed  called with what the devices are known by whose lease is another now
     """
 
@@ -31,12 +38,14 @@ class Leases:
         inventory: Inventory,
         activity: Activity,
         changed: Callable[[Sequence[str]], None],
+        log: FilteringBoundLogger,
     ) -> None:
         self.leasing = Leasing(rules)
         self._workers = workers
         self._inventory = inventory
         self._activity = activity
         self._changed = changed
+        self._log = log
         self._is_due = False
 
     def set_rules(self, rules: RuleSet) -> None:
@@ -71,7 +80,9 @@ class Leases:
         self._is_due = False
         if not (self._inventory.devices_listed and self._inventory.instances_listed):
             return
-        if changed := self.leasing.settle(self._naming):
+        changed = self.leasing.settle(self._naming)
+        self._tell(self.leasing.allocation)
+        if changed:
             self._changed(changed)
 
     def _touch(self) -> None:
@@ -82,6 +93,18 @@ class Leases:
     async def _settle(self) -> None:
         if self._is_due:
             self.settle()
+
+    def _tell(self, allocation: Allocation) -> None:
+        """Tell of the leases that are over, and of the new ones."""
+        for ended in allocation.ended:
+            self._log.info("lease.over", **self._fields(ended.key, ended.lease), why=ended.why)
+        for key in allocation.new:
+            self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
+
+    def _fields(self, key: str, lease: Lease) -> Fields:
+        known = self.leasing.devices.get(key)
+        about: Fields = {"identity": key} if known is None else {ABOUT: known.device, "pool": known.pool}
+        return {**about, "instance": str(lease.instance), "claim": quoted(lease.claim)}
 
     def _naming(self, slot: str) -> Iterator[InstanceName]:
         return (name for name, worker in self._workers.items() if worker.may_name(slot))

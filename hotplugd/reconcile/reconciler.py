@@ -48,7 +48,7 @@ class Reconciler:
         by_name: dict[InstanceName, Worker] = {}
         claimants = Claimants()
         self._activity = Activity()
-        self._leases = Leases(rules, by_name, self.inventory, self._activity, self._leased)
+        self._leases = Leases(rules, by_name, self.inventory, self._activity, self._leased, ports.log)
         self.assignments = Assignments(self._leases, by_name, claimants, self._judge, ports.log)
         self._ownership = self.assignments.ownership
         self._nics = NicLocations(

@@ -26,8 +26,9 @@ may differ: the one of its USB 2 half counts, and `path` with `usbv3` for `usb` 
 topology` shows both as one, and `hotplugd suggest hubs` writes this section.
 """
 _POOL: Final = """\
-An instance asks for devices of a pool by claims in its configuration, `user.hotplugd.claim.NAME`. The rule
-that puts a device into the pool says how it goes in: its links, owner and mode.
+An instance asks for devices of a pool by claims in its configuration, `user.hotplugd.claim.NAME`: see
+[pools](../how-to/pools.md). The rule that puts a device into the pool says how it goes in: its links, owner
+and mode.
 """
 _MATCH: Final = """\
 All keys of a match must hold. A value is a pattern of udev's or a list of them: `*` is any text, `?` any

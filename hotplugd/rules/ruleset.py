@@ -201,6 +201,10 @@ class RuleSet:
         named = tuple(rule.with_hubs(hubs) for rule in rules) if hubs.hubs else tuple(rules)
         return cls(named, hubs, MappingProxyType({pool.name: pool for pool in pools}))
 
+    def without_pools(self) -> RuleSet:
+        """These rules where no pool gives devices to anybody."""
+        return replace(self, pools=MappingProxyType({}))
+
     @property
     def keys(self) -> tuple[MatchKey, ...]:
         """The registry with the locations that these hubs give devices."""

@@ -31,6 +31,7 @@ def status(
         "attachments": [attached],
         "pending": waits,
         "holds": [],
+        "claims": [],
         "problems": list(problems),
         "failed_reloads": 0,
         "lost_events": 0,

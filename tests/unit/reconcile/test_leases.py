@@ -272,6 +272,59 @@ async def test_foreign_entries_keep_a_device_from_the_pool() -> None:
     assert places(bench) == {"job-1": ["1-2"]}
 
 
+@in_virtual_time
+async def test_a_forged_lease_gives_nothing_without_a_claim() -> None:
+    forger = replace(job(2, None), entries={each.name: each for each in [_leased(PHONES[0], job(2))]})
+    other = replace(box(name="other"), claims={"phone": "android"})
+    other = replace(other, entries={each.name: each for each in [_leased(PHONES[1], other)]})
+    bench = Bench(job(1), forger, other, rules=rules())
+    bench.applied = lambda _: once_each(bench)
+    await bench.start(*PHONES[:2])
+    assert places(bench) in ({"job-1": ["1-1"]}, {"job-1": ["1-2"]})
+    (problem,) = bench.told()
+    assert problem == (
+        "other: user.hotplugd.claim.phone, column 1: other may not have devices of pool 'android'; its "
+        "`instances` and its project are under `pools` in the rule files: job-* in project default"
+    )
+
+
+@in_virtual_time
+async def test_leases_that_begin_and_end_are_told() -> None:
+    bench = Bench(job(1), job(2), rules=rules())
+    await bench.start(PHONES[0])
+    await deleted(bench, 1)
+    bench.reconciler.no_device(PHONES[0].syspath)
+    await bench.reconciler.settled()
+    told = bench.events("lease.given", "lease.over")
+    assert [(each["event"], each["instance"], each.get("why", "")) for each in told] == [
+        ("lease.given", "job-1", ""),
+        ("lease.over", "job-1", "job-1 is gone"),
+        ("lease.given", "job-2", ""),
+        ("lease.over", "job-2", "its device is gone"),
+    ]
+    assert [each["claim"] for each in told] == ["phone"] * 4
+    assert {each["identity"] for each in told} == {"serial:R5C001"}
+
+
+@in_virtual_time
+async def test_two_of_one_serial_are_two_devices() -> None:
+    bench = Bench(job(1), job(2), rules=rules())
+    await bench.start(phone(1, "SAME"), phone(2, "SAME"))
+    assert sorted(places(bench)) == ["job-1", "job-2"]
+
+
+@in_virtual_time
+async def test_the_mode_of_a_phone_may_change_what_it_is() -> None:
+    """Rules of one pool may be for both modes; one of no rule ends the lease."""
+    bench = Bench(job(1), rules=rules())
+    await bench.start(PHONES[0])
+    other = replace(phone(1, born=2), properties={**PHONES[0].properties, "ID_VENDOR_ID": "0000"})
+    await bench.plug(other)
+    assert places(bench) == {}
+    await bench.plug(phone(1, born=3))
+    assert len(bench.instances[InstanceName("default", "job-1")].entries) == 1
+
+
 def _leased(device: Device, instance: Instance) -> Entry:
     marks = {MARK_POOL: "android", MARK_CLAIM: "phone"}
     return entry(device, marks, instance=instance.id, rule="phones")
