@@ -23,11 +23,11 @@ class Retry:
     message: str = ""
 
     def reset(self) -> None:
-        """It did not fail."""
+        """Take note of a success."""
         self.tries, self.until, self.message = 0, LONG_AGO, ""
 
     def failed(self, message: str, now: float, first: float, most: float) -> tuple[float, bool]:
-        """It failed. Returns the seconds to wait, and whether the message is new."""
+        """Take note of a failure. Returns the seconds to wait, and whether the message is new."""
         self.tries += 1
         pause = delay(self.tries, first, most)
         self.until = now + pause

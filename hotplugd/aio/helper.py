@@ -1,4 +1,4 @@
-"""Asks a program of ours that has a privilege which the daemon has not: see `seal_helper` and the others.
+"""Sends requests to a helper program of ours, which has a privilege that the daemon lacks: see `seal_helper`.
 
 Under systemd the program waits behind a socket. Where there is none, as when hotplugd is run by hand, it is
 started as a child. One program is kept; one that ended or hangs is replaced.
@@ -44,13 +44,13 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The other end of a program; process is None where systemd started it."""
+    """A helper program that runs: our end of its socket. process is None where systemd started it."""
 
     channel: socket.socket
     process: subprocess.Popen[bytes] | None = None
 
     def end(self) -> None:
-        """Have it end, also if it hangs."""
+        """End the program, also one that hangs."""
         self.channel.close()
         if self.process is not None:
             self.process.kill()
@@ -59,15 +59,15 @@ class Running:
 class Program:
     """One program, asked one thing after the other.
 
-    turn       to be held by who asks
-    running    None where it was not needed yet
-    name       what it is called: its socket under systemd is hotplugd-NAME.socket
-    module     the module that it is
+    turn       a lock that a caller of `ask` holds
+    running    None until the first request
+    name       names its socket under systemd, hotplugd-NAME.socket
+    module     the Python module that is the program
     path       where systemd listens for it
-    deadline   the seconds that it has for an answer, once it has given one
-    starting   the seconds that one has for its first answer that was only just started
-    limits     what it takes and gives
-    arguments  what it is started with where it is a child
+    deadline   seconds within which it answers, once it has answered before
+    starting   seconds within which it gives its first answer after a start
+    limits     the longest request and answer, and the number of descriptors
+    arguments  its command line where we start it as a child
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Program:
         self._answered = False
 
     async def ask(self, request: bytes, descriptors: Sequence[int]) -> bytes:
-        """The answer to a request with these descriptors beside it. Raises Unanswered."""
+        """Send a request and these descriptors, and return the answer. Raises Unanswered."""
         answer, opened = await self.ask_for(request, descriptors)
         for each in opened:
             os.close(each)
@@ -116,7 +116,7 @@ class Program:
         return answer, opened
 
     def explained(self, message: str) -> str:
-        """What a program said went wrong, with what to do where it is our child and lacks a privilege."""
+        """The error text of a program, with advice where the program is our child and lacks a privilege."""
         if (
             self.running is not None
             and self.running.process is not None
@@ -134,7 +134,7 @@ class Program:
         """Let go of the program. What is under way is cancelled."""
         self._over = True
         if self.running is not None and self.turn.locked():
-            # The loop listens to the channel: closed under its hands, its number may be another's next.
+            # The event loop still watches the channel: its number could be reused under that watch.
             self.running.channel.shutdown(socket.SHUT_RDWR)
         else:
             self._drop()
@@ -164,7 +164,7 @@ class Program:
         except TimeoutError:
             raise Unanswered(f"the program for it does not answer within {limit:.0f} s") from None
         finally:
-            if not answer:  # one that comes late is not the next one's
+            if not answer:  # a late answer must not be taken for the next one
                 self._drop()
         return answer, opened
 
@@ -197,12 +197,12 @@ class Program:
         return Running(channel)
 
     async def _start(self) -> Running:
-        """Start the program, with nothing of our environment: whatever is in there is not meant for it."""
+        """Start the program with an empty environment: our variables are not meant for it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
 
         def spawn() -> subprocess.Popen[bytes]:
-            # Closed here alone: else, after a cancellation, the program would get what has its number next.
+            # Closed here alone: after a cancellation the program could otherwise get a reused descriptor.
             with theirs:
                 return subprocess.Popen(self.words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={})
 

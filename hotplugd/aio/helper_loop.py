@@ -22,7 +22,7 @@ _INT: Final = array.array("i").itemsize
 
 
 class Answer(NamedTuple):
-    """What comes of a request. opened: descriptors to go with it, which are closed afterwards."""
+    """The answer to a request. opened: descriptors to send with it, which are closed afterwards."""
 
     message: bytes = DONE
     opened: tuple[int, ...] = ()
@@ -55,7 +55,7 @@ def serve(name: str, limits: Limits, handle: Handler) -> int:
     if channel is None or (channel.family, channel.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
         sys.stderr.write(f"hotplugd {name}: standard input is no socket; hotplugd or systemd starts this\n")
         return 2
-    with channel, suppress(BrokenPipeError, ConnectionResetError):  # nobody waits any more
+    with channel, suppress(BrokenPipeError, ConnectionResetError):  # the client has gone
         while serve_one(channel, limits, handle):
             pass
     return 0
@@ -79,7 +79,7 @@ def serve_one(channel: socket.socket, limits: Limits, handle: Handler) -> bool:
     except (OSError, ValueError) as error:
         answer = Answer(str(error).encode()[: limits.answer])
     finally:
-        # Before the answer: whoever has it may count on nothing being held here any more.
+        # Closed before the answer is sent: a client that has the answer may rely on that.
         _close(given)
     try:
         socket.send_fds(channel, [answer.message], answer.opened)
@@ -89,5 +89,5 @@ def serve_one(channel: socket.socket, limits: Limits, handle: Handler) -> bool:
 
 
 def _close(descriptors: Iterable[int]) -> None:
-    for each in descriptors:
-        os.close(each)
+    for descriptor in descriptors:
+        os.close(descriptor)

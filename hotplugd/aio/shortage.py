@@ -1,4 +1,4 @@
-"""Failures that say nothing of what was asked for: the process or the machine is short of something."""
+"""Failures for want of descriptors, memory or threads: they say nothing of what was asked for."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def is_short(error: BaseException | None) -> bool:
-    """Whether descriptors, memory or threads ran out, be it that this was raised from an error that says so.
+    """Whether an error, or one that it was raised from, says that descriptors, memory or threads ran out.
 
-    Such a failure ends with the shortage: whatever could not be known or done is to be tried again soon.
+    The shortage may end soon: the caller tries again.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in _SHORT:

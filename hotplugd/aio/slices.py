@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 async def slices(items: Iterable[T], size: int) -> AsyncIterator[list[T]]:
-    """These items, so many at a time. Between two slices everything else that is ready has its turn.
+    """Yield the items in slices of this size. Between two slices other work of the loop runs.
 
-    What is listed must not change meanwhile.
+    The items must not change meanwhile.
     """
     rest = iter(items)
     found = list(islice(rest, size))

@@ -20,9 +20,9 @@ class Activity:
     def start(
         self, work: Callable[[], Coroutine[object, object, object]], then: Callable[[bool], None]
     ) -> None:
-        """Begin this work, and call `then` with whether it ended as it should. Once closed nothing begins.
+        """Start a task, and call `then` with whether it ended without an error. Once closed it does nothing.
 
-        A defect of ours is handed to the loop, for the daemon to end by.
+        An unexpected exception goes to the loop's handler, which ends the daemon.
         """
         if self._closed:
             return
@@ -32,11 +32,11 @@ class Activity:
         task.add_done_callback(partial(self._ended, then))
 
     async def none(self) -> None:
-        """Return once nothing is under way. What waits for its next try does not count."""
+        """Return once no task runs. Work that waits for its next try does not count."""
         await self._none.wait()
 
     def close(self) -> None:
-        """End what is under way, and begin nothing any more."""
+        """Cancel all tasks, and start none from now on."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
@@ -51,7 +51,7 @@ class Activity:
             if not self._closed:
                 then(error is None and not task.cancelled())
         finally:
-            # Only now: what follows at once belongs to it.
+            # After `then`: tasks that it starts belong to this one.
             self._tasks.discard(task)
             if not self._tasks:
                 self._none.set()

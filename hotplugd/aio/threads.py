@@ -10,9 +10,11 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final, TypeVar
 
+from hotplugd.aio.outcome import Outcome, outcome_of
+
 T = TypeVar("T")
 
-# More threads than these end when they have nothing to do: after a storm each would keep its stack.
+# Idle threads beyond this number end: after many calls at once each would keep its stack.
 _KEPT: Final = 8
 
 _Jobs = SimpleQueue[Callable[[], None] | None]
@@ -30,11 +32,11 @@ class NoThread(OSError):
 class Threads:
     """Runs blocking calls for one event loop, each in a thread of its own while it lasts.
 
-    A thread that comes back is used again, or ends where enough others wait. One that never does costs
-    itself: the executor of the standard library has a fixed number of threads, and waits for all of them at
-    exit.
+    A thread whose call returns is used again, or ends if enough idle threads wait. A call that never returns
+    costs its thread alone: the executor of the standard library has a fixed number of threads, and waits for
+    all of them at exit.
 
-    most  so many calls at a time, those included that were given up and have not come back; 0 for any number
+    most  how many calls may run at a time, calls past their deadline included; 0 for any number
     """
 
     def __init__(self, most: int = 0) -> None:
@@ -46,7 +48,7 @@ class Threads:
     async def call(self, work: Callable[[], T], deadline: float) -> T:
         """The result of `work()`. Raises what it raises, NoThread, or TimeoutError after `deadline` seconds.
 
-        After a time-out the work goes on, unheard.
+        After a time-out the work goes on, and its result is dropped.
         """
         async with asyncio.timeout(deadline):
             if self._room is not None:
@@ -59,7 +61,7 @@ class Threads:
             self._loop.call_soon_threadsafe(what, value)
 
     def close(self) -> None:
-        """End each thread, now or when it comes back."""
+        """End all threads: idle ones now, the others when their calls return."""
         self._kept = 0
         while self._idle:
             self._idle.pop().put(None)
@@ -73,7 +75,7 @@ class Threads:
                 self._room.release()
             raise NoThread(str(error)) from error
 
-        def report(result: T | None, error: BaseException | None) -> None:
+        def report(outcome: Outcome[T]) -> None:
             if len(self._idle) < self._kept:
                 self._idle.append(queue)
             else:
@@ -82,20 +84,15 @@ class Threads:
                 self._room.release()
             if future.done():
                 return
-            if error is not None:
-                future.set_exception(error)
+            if outcome.error is not None:
+                future.set_exception(outcome.error)
             else:
-                future.set_result(result)  # type: ignore[arg-type]  # None where T is None
+                future.set_result(outcome.get())
 
         def job() -> None:
-            result: T | None = None
-            failed: BaseException | None = None
-            try:
-                result = work()
-            except BaseException as error:  # noqa: BLE001  # carried over to whoever called
-                failed = error
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(report, result, failed)
+            outcome = outcome_of(work)
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(report, outcome)
 
         queue.put(job)
         return future
@@ -106,7 +103,7 @@ class Threads:
         def run() -> None:
             while (job := queue.get()) is not None:
                 job()
-                # Else what it was about would be kept for as long as there is nothing else to do.
+                # An idle thread must not keep the objects of its last job.
                 del job
 
         threading.Thread(target=run, daemon=True, name="hotplugd-call").start()

@@ -1,4 +1,4 @@
-"""So much at a time for each of several: who has very much to do waits for itself, and for nobody else."""
+"""A limit for each of several groups: calls of one group wait for each other, and for no other group."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 
 class Turns:
-    """Of one event loop.
+    """The limits of one event loop.
 
-    each  so many may be inside at a time for one
+    each  how many calls of one group may run at a time
     """
 
     def __init__(self, each: int) -> None:
@@ -21,7 +21,7 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, whose: str) -> AsyncIterator[None]:
-        """Wait for room, in the order of those that wait for the same one, and be inside."""
+        """Wait, in order of arrival, until fewer calls of the group run, and run within the context."""
         if self._inside.get(whose, 0) < self._each:
             self._inside[whose] = self._inside.get(whose, 0) + 1
         else:
@@ -32,7 +32,7 @@ class Turns:
             self._leave(whose)
 
     def waiting(self) -> Mapping[str, int]:
-        """How many wait for each."""
+        """How many calls of each group wait."""
         return {whose: len(turns) for whose, turns in self._waiting.items()}
 
     async def _wait(self, whose: str) -> None:
@@ -43,18 +43,18 @@ class Turns:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                # It was given a place that it does not take.
+                # This call was cancelled after it had been given a place: the next one gets it.
                 self._leave(whose)
             else:
                 self._forget(whose, turn)
             raise
 
     def _leave(self, whose: str) -> None:
-        """Give one's place to the next."""
+        """Give the place of a call that has ended to the next one."""
         while turns := self._waiting.get(whose):
             turn = turns[0]
             self._forget(whose, turn)
-            # Who was cancelled, and does not know it yet, takes none.
+            # A call that was cancelled and has not run since gets no place.
             if not turn.done():
                 turn.set_result(None)
                 return

@@ -15,7 +15,7 @@ from hotplugd.server.discover import find_server
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ClusterAttachment:
     """An entry of ours in an instance, and the member that the instance is on; empty without a cluster."""
 
     member: str
@@ -31,7 +31,7 @@ class Cluster:
     """
 
     members: Sequence[Member]
-    held: Sequence[Held]
+    attachments: Sequence[ClusterAttachment]
     unknown: Sequence[tuple[str, InstanceName]]
 
 
@@ -44,11 +44,11 @@ async def _ask(address: str) -> Cluster:
     lxd = Lxd(address, Threads())
     await lxd.connect()
     members, instances = await lxd.members(), await lxd.list()
-    held = [
-        Held(each.location, each.id, entry)
-        for each in sorted(instances, key=lambda each: (each.location, each.id))
-        for entry in each.entries.values()
-        if is_ours(entry) and entry.config[MARK_INSTANCE] == mark_for(each.id)
+    attachments = [
+        ClusterAttachment(instance.location, instance.id, entry)
+        for instance in sorted(instances, key=lambda each: (each.location, each.id))
+        for entry in instance.entries.values()
+        if is_ours(entry) and entry.config[MARK_INSTANCE] == mark_for(instance.id)
     ]
-    unknown = [(each.location, each.id) for each in instances if not each.known]
-    return Cluster(members, held, unknown)
+    unknown = [(instance.location, instance.id) for instance in instances if not instance.known]
+    return Cluster(members, attachments, unknown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from hotplugd.app.cluster import Cluster
-from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, place_of
+from hotplugd.model.entry import MARK_DEVICE, MARK_NODE, MARK_RULE, MARK_SINCE, mark_for, target_of
 
 
 class MemberJson(TypedDict):
@@ -19,7 +19,7 @@ class MemberJson(TypedDict):
     unknown: list[str]
 
 
-class HeldJson(TypedDict):
+class ClusterAttachmentJson(TypedDict):
     """An entry of ours. member: empty where there is no cluster. path: as in AttachmentJson."""
 
     member: str
@@ -36,7 +36,7 @@ class ClusterJson(TypedDict):
     """`status --cluster --json`. members: empty where there is no cluster."""
 
     members: list[MemberJson]
-    attachments: list[HeldJson]
+    attachments: list[ClusterAttachmentJson]
 
 
 def cluster_json(found: Cluster) -> ClusterJson:
@@ -53,15 +53,15 @@ def cluster_json(found: Cluster) -> ClusterJson:
         ],
         "attachments": [
             {
-                "member": each.member,
-                "project": each.instance.project,
-                "instance": each.instance.name,
-                "device": each.entry.config.get(MARK_NODE, ""),
-                "identity": each.entry.config.get(MARK_DEVICE, ""),
-                "rule": each.entry.config.get(MARK_RULE, ""),
-                "path": place_of(each.entry),
-                "since": each.entry.config.get(MARK_SINCE, ""),
+                "member": attachment.member,
+                "project": attachment.instance.project,
+                "instance": attachment.instance.name,
+                "device": attachment.entry.config.get(MARK_NODE, ""),
+                "identity": attachment.entry.config.get(MARK_DEVICE, ""),
+                "rule": attachment.entry.config.get(MARK_RULE, ""),
+                "path": target_of(attachment.entry),
+                "since": attachment.entry.config.get(MARK_SINCE, ""),
             }
-            for each in found.held
+            for attachment in found.attachments
         ],
     }

@@ -30,7 +30,7 @@ from hotplugd.app.once import tell_defect
 from hotplugd.app.reports import ReloadJson, RulesJson, reload_json
 from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
-from hotplugd.host.slots import AlreadyRunning
+from hotplugd.host.server_lock import AlreadyRunning
 from hotplugd.host.sysfs import boot
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem

@@ -13,7 +13,8 @@ from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
-from hotplugd.host.slots import Links, Notes, leave_nothing, lock, was_alone
+from hotplugd.host.journals import Links, Notes
+from hotplugd.host.server_lock import leave_nothing, lock, was_alone
 from hotplugd.host.udev_rules import Leave
 from hotplugd.model import entry as entries
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck
@@ -179,7 +180,7 @@ async def _unlink(
     """Take away the links inside that led to what went. Raises any ServerError."""
     found = {path: each.target for path, each in links.items()}
     found |= {
-        link: entries.place_of(each.entry) for each in removals for link in entries.links_of(each.entry)
+        link: entries.target_of(each.entry) for each in removals for link in entries.links_of(each.entry)
     }
     if not found:
         return
@@ -191,7 +192,7 @@ async def _unlink(
 
 
 async def _left_behind(inspector: Inspector, name: InstanceName, removals: list[Change]) -> list[Problem]:
-    paths = {entries.place_of(each.entry): each for each in removals}
+    paths = {entries.target_of(each.entry): each for each in removals}
     try:
         inside = await inspector.look(name, sorted(paths))
     except Gone:

@@ -1,4 +1,4 @@
-"""The daemon's last events, for whoever asks: bounded by number and by bytes, and each with a cursor.
+"""Keeps the daemon's last events, bounded by number and by bytes, each with a cursor.
 
 A cursor is the boot's id and a number that rises with each event of that boot, also over restarts of the
 daemon: it begins with the microseconds since the boot.
@@ -17,10 +17,10 @@ from typing import Final, NamedTuple
 
 _MOST: Final = 10_000
 _MOST_BYTES: Final = 8 << 20
-# What one answer has at the most.
+# The most events of one answer.
 _PAGE: Final = 1000
 _PAGE_BYTES: Final = 1 << 20
-# So many may wait for the next event at a time; others are answered at once, with nothing.
+# At most this many clients may wait for the next event; others get an empty answer at once.
 _MOST_WAITING: Final = 8
 _CURSOR: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,20})", re.ASCII)
 END: Final = "end"
@@ -28,19 +28,19 @@ END: Final = "end"
 
 
 class Moment(NamedTuple):
-    """When something became so, in nanoseconds: `time` by the clock (UTC), `boottime` since the boot."""
+    """The time of an event in nanoseconds: `time` by the clock (UTC), `boottime` since the boot."""
 
     time: int
     boottime: int
 
     @classmethod
     def now(cls) -> Moment:
-        """The present one."""
+        """The present time."""
         return cls(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
 
 
 class EventBuffer:
-    """Events as JSON texts, in the order in which they became so.
+    """Events as JSON texts, in the order in which they happened.
 
     boot        the first 8 digits of the boot's id
     most        how many are kept, and `most_bytes` how large all of them may be
@@ -60,7 +60,7 @@ class EventBuffer:
     def keep(self, moment: Moment, event: Mapping[str, object]) -> tuple[dict[str, object], str]:
         """Keep an event. Returns it with its cursor and times, and as JSON.
 
-        What JSON has no form for is kept as Python shows it.
+        Values that JSON cannot express are kept as their `repr`.
         """
         number, self._next = self._next, self._next + 1
         at = datetime.fromtimestamp(moment.time / 1e9, UTC).isoformat(timespec="microseconds")
@@ -80,7 +80,7 @@ class EventBuffer:
         return full, text
 
     def tell(self) -> None:
-        """Answer those who wait: there are new events. To be called in the event loop."""
+        """Wake the waiting clients: there are new events. To be called in the event loop."""
         for each in self._waiting:
             if not each.done():
                 each.set_result(None)
@@ -104,7 +104,7 @@ class EventBuffer:
                 break
             events.append(text)
         last = self._first + start + len(events) - 1
-        # One of the number before the first is no event's, and what is asked for next begins with the first.
+        # The cursor before the first event: the next page begins with the first.
         return {
             "events": events,
             "cursor": f"{self._boot}-{last}",
@@ -113,7 +113,7 @@ class EventBuffer:
         }
 
     async def after(self, cursor: str, patience: float) -> dict[str, object]:
-        """As `page`, but that the next event is waited for where there is none, for so many seconds."""
+        """As `page`, but waits for the next event for this many seconds if there is none."""
         found = self.page(cursor)
         if found["events"] or len(self._waiting) >= _MOST_WAITING:
             return found
@@ -129,7 +129,7 @@ class EventBuffer:
         return self.page(str(found["cursor"]))
 
     def _number(self, cursor: str) -> int:
-        """The number of the last event that is known to whoever has this cursor; -1: of none."""
+        """The number of the last event before this cursor; -1 where there is none."""
         if not cursor:
             return -1
         if cursor == END:

@@ -1,8 +1,8 @@
 """The daemon's one stream of events: each is stamped at once, and written and kept a moment later.
 
-Between a device and its request nothing is written: that takes longer than all else together. What is merely
-told waits for some milliseconds; a warning or an error does not, and takes along all that waits, so that the
-order stays.
+Nothing is written between an event of a device and its request, since that takes longer than all other steps.
+An informational event waits for some milliseconds; a warning or an error is written at once, after all events
+that wait, so that the order stays.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from hotplugd.plan.about import spread
 
 Event = MutableMapping[str, object]
 Writer = Callable[[Event, str], None]
-"""Gets an event with all its keys, and the same as JSON."""
+"""Writes an event, given with all its keys and as JSON."""
 
 _WAIT: Final = ("debug", "info")
-# In seconds: a request is sent within a tenth of it, and answered after several times as long.
+# Seconds: a request is sent within a tenth of this pause, and answered after several times as long.
 _PAUSE: Final = 0.005
 
 
 class EventStream:
-    """structlog's only processor: it has the event written itself.
+    """structlog's only processor: it writes the event itself.
 
     buffer  where events are kept, and get their cursors
     write   writes one
@@ -40,13 +40,13 @@ class EventStream:
         self._write = write
         self._waiting: deque[tuple[Moment, str, Event]] = deque()
         self._lock = threading.Lock()
-        # The loop that is to ring.
+        # The loop in which the timer runs.
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __call__(self, _: object, method: str, event: Event) -> NoReturn:
         """Take an event."""
         if "exc_info" in event:
-            # What is being handled now is another exception later.
+            # The exception that is handled now is another one later.
             event = traceback(method, event)
         self._waiting.append((Moment.now(), method, event))
         try:
@@ -62,7 +62,7 @@ class EventStream:
         raise structlog.DropEvent
 
     def flush(self) -> None:
-        """Write and keep all that waits."""
+        """Write and keep all waiting events."""
         with self._lock:
             while self._waiting:
                 moment, method, event = self._waiting.popleft()
@@ -78,7 +78,7 @@ class EventStream:
 
 
 def plain_strings(event: Event) -> Event:
-    """What devices, servers and rule files say must not forge lines or move the reader's cursor."""
+    """Escape texts of devices, servers and rule files: they must not forge lines or move a cursor."""
     return {
         key: plain(value) if isinstance(value, str) and key != "exception" else value
         for key, value in event.items()
@@ -86,7 +86,7 @@ def plain_strings(event: Event) -> Event:
 
 
 def traceback(method: str, event: Event) -> Event:
-    """What an exception says may be what a device says; its lines begin no event."""
+    """Escape an exception, which may quote a device; its lines must not look like events."""
     made = structlog.processors.format_exc_info(None, method, event)
     if isinstance(text := made.get("exception"), str):
         made["exception"] = "\n    ".join(map(plain, text.split("\n")))

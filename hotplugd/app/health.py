@@ -1,7 +1,7 @@
-"""How well the daemon does its work, for probes: apart from what rules ask for and cannot have. Pure.
+"""How well the daemon works, for probes; problems of rules do not count. Pure.
 
-A rule that names no instance, two rules for one path, a guard rail: these are problems of rules, and the
-daemon is well. It is degraded where it does not do all that it could, and down where it does nothing.
+A rule that names a missing instance, two rules for one path, a guard rail: these are problems of rules, and
+the daemon is well. It is degraded where it does part of its work, and down where it does none.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _RELOAD: Final = "reload failed"
 
 
 def health(status: StatusJson | None, why: str = "") -> HealthJson:
-    """The health by what the daemon says of itself.
+    """The health according to the daemon's status.
 
-    status  None where it says nothing; why: the reason for that
+    status  None where the daemon does not answer; why: the reason for that
     """
     findings = [_finding(DOWN, why)] if status is None else [*_findings(status)]
     worst = max((each["health"] for each in findings), key=lambda each: EXIT_CODES[each], default=WELL)

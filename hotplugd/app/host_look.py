@@ -1,4 +1,4 @@
-"""Keeps it known which of the devices that rules take the host uses itself: no uevent says so."""
+"""Watches which of the devices that rules take the host uses itself, for which there are no uevents."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from hotplugd.host.use_watch import HostWatch
 from hotplugd.model.values import CANNOT_TELL, Device
 from hotplugd.plan.kinds.kind import Want
 
-# What the host uses is told in some milliseconds.
+# An answer takes some milliseconds.
 _ASKED: Final = 2.0
 # Seconds until it is asked again where that could not be told: at first, and at most.
 _PAUSES: Final = (1.0, 30.0)
 
 
 class HostLook:
-    """Looks when the host has begun or ended to use something, and again soon where it could not be told.
+    """Looks at devices when the host begins or ends a use, and again soon where a look failed.
 
     roots  where systemd listens for the program that sees who has disks open
     """
@@ -34,7 +34,7 @@ class HostLook:
     def __init__(self, threads: Threads, roots: Path) -> None:
         self._threads = threads
         self._loop = asyncio.get_running_loop()
-        # Set while it is to be seen what the host uses.
+        # Set while a look is due.
         self._unseen = asyncio.Event()
         self._watch = HostWatch(self._unseen.set)
         self._users = DiskUsers(threads, roots)
@@ -56,7 +56,7 @@ class HostLook:
             self._alarm = None
 
     def unsure(self) -> None:
-        """Of a device that a rule takes it cannot be told. What is in the way may go without a word."""
+        """Look again soon: a look at a device failed, and no event tells when it would succeed."""
         if self._alarm is None:
             pause, _ = self._retry.failed("", self._loop.time(), *_PAUSES)
             self._alarm = self._loop.call_later(pause, self._ring)
@@ -64,10 +64,10 @@ class HostLook:
     async def run(
         self, usable: Callable[[], list[tuple[Device, Want]]], found: Callable[[Device, str], None]
     ) -> None:
-        """See what the host uses by now, again and again.
+        """Look whenever that is due, until cancelled.
 
-        usable  gives the devices that rules take unless the host uses them, and where each would go
-        found   called with one of them that the host uses otherwise than was known, and how
+        usable  returns the devices that rules take unless the host uses them, and where each would go
+        found   called with a device of which the host's use has changed, and with the use
         """
         while True:
             await self._unseen.wait()
@@ -80,7 +80,7 @@ class HostLook:
                 unsure = unsure or used.startswith(CANNOT_TELL)
                 if used != device.in_use:
                     found(device, used)
-                # Of a hundred phones each takes a while: what is plugged meanwhile does not wait for all.
+                # With a hundred phones all looks take long: events in between do not wait for all of them.
                 await asyncio.sleep(0)
             if unsure:
                 self.unsure()

@@ -20,7 +20,7 @@ _SOURCE: Final = ("file", "text")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the daemon runs by, and everything that its files are told off for.
+    """The settings of the daemon, and the diagnostics of their files.
 
     sources  the files of rules that there were, and their texts
     """
@@ -33,7 +33,7 @@ class Settings:
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """The diagnostics that are errors: with any, these settings are not to be used."""
-        return tuple(each for each in self.diagnostics if each.severity == "error")
+        return tuple(diagnostic for diagnostic in self.diagnostics if diagnostic.severity == "error")
 
 
 def load(path: Path, reading: Reading = lambda _: None) -> Settings:
@@ -49,7 +49,7 @@ def texts(path: Path, settings: Settings) -> Mapping[str, object]:
     return {
         "file": str(path),
         "config": settings.config.text,
-        "rules": [list(each) for each in settings.sources],
+        "rules": [list(source) for source in settings.sources],
     }
 
 

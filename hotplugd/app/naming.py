@@ -24,7 +24,7 @@ class NamedJson(TypedDict):
 
 def by_name(devices: Iterable[Device]) -> Devices:
     """Devices by what problems, changes and holds call them."""
-    return {str(each): each for each in devices}
+    return {str(device): device for device in devices}
 
 
 def named_json(device: Device | None, known_by: str = "") -> NamedJson:

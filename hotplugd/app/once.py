@@ -1,4 +1,4 @@
-"""Converging once, and what is said of a defect."""
+"""Converging once, and the log of a defect."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hotplugd.server.discover import find_server
 
 
 def tell_defect(log: FilteringBoundLogger, context: Mapping[str, object]) -> None:
-    """Log what asyncio says of a failure that nobody foresaw."""
+    """Log an unexpected exception, as asyncio describes it."""
     error = context.get("exception")
     reason = str(context.get("message"))
     log.critical("defect", reason=reason, exc_info=error if isinstance(error, BaseException) else None)
 
 
 async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bool = False) -> int:
-    """Do once what the daemon does all the time. Returns 0 where all is as it should be then, else 1.
+    """Converge once. Returns 0 where everything is as it should be then, else 1.
 
     Raises ServerError where no server is found, and what `Session.run` raises.
     """

@@ -31,7 +31,7 @@ def record(devices: Iterable[Device]) -> str:
     """The record of devices, and of those above them."""
     chosen = list(devices)
     every = {each.syspath: each for each in chosen}
-    above = {each.syspath: each for device in chosen for each in device.ancestors()}
+    above = {ancestor.syspath: ancestor for device in chosen for ancestor in device.ancestors()}
     document = {
         "hotplugd": __version__,
         "format": FORMAT,

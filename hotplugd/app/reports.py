@@ -68,15 +68,15 @@ def rules_json(rules: RuleSet, now: Iterable[Rule], taken: Mapping[str, int], si
     return {
         "rules": [
             {
-                "name": each.name,
-                "file": each.file,
-                "line": each.line,
-                "description": each.description,
-                "enabled": each.enabled,
-                "devices": devices[each.name],
-                "taken": taken.get(each.name, 0),
+                "name": rule.name,
+                "file": rule.file,
+                "line": rule.line,
+                "description": rule.description,
+                "enabled": rule.enabled,
+                "devices": devices[rule.name],
+                "taken": taken.get(rule.name, 0),
             }
-            for each in rules.rules
+            for rule in rules.rules
         ],
         "since": since,
     }
@@ -86,7 +86,7 @@ def reload_json(
     before: RuleSet, after: RuleSet, diagnostics: Iterable[Diagnostic], message: str
 ) -> ReloadJson:
     """What came of a reload. message: why nothing did, or empty. Rules are compared but for their places."""
-    old, new = ({each.name: each for each in rules.rules} for rules in (before, after))
+    old, new = ({rule.name: rule for rule in rules.rules} for rules in (before, after))
     return {
         "taken": not message,
         "message": message,
@@ -94,7 +94,7 @@ def reload_json(
         "added": [name for name in new if name not in old],
         "removed": [name for name in old if name not in new],
         "changed": [name for name, each in new.items() if name in old and not _is_same(each, old[name])],
-        "diagnostics": [each.as_json() for each in diagnostics],
+        "diagnostics": [diagnostic.as_json() for diagnostic in diagnostics],
     }
 
 

@@ -27,8 +27,10 @@ from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
+from hotplugd.host.journals import Links, Notes
 from hotplugd.host.properties import kernel_lines
-from hotplugd.host.slots import Links, Notes, Slots, is_alone, lock
+from hotplugd.host.server_lock import is_alone, lock
+from hotplugd.host.slots import Slots
 from hotplugd.host.sysfs import boot, sequence_now
 from hotplugd.host.udev import Udev
 from hotplugd.model.entry import names_for

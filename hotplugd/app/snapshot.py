@@ -16,7 +16,7 @@ from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.host.list_once import restored
 from hotplugd.host.sysfs import boot
-from hotplugd.model.entry import is_ours, is_path, name_for, names_for, place_of
+from hotplugd.model.entry import is_ours, is_path, name_for, names_for, target_of
 from hotplugd.model.nic_slot import assumed, claiming, inside, is_nic, number_above, recalled
 from hotplugd.model.ports import Gone, ServerError
 from hotplugd.model.problem import Problem
@@ -263,7 +263,7 @@ async def _look(
     inspector.ask_for(rules.users, rules.groups)
 
     async def look(name: InstanceName, paths: list[str]) -> tuple[InstanceName, Inside]:
-        interfaces = [place_of(each) for each in instances[name].entries.values() if is_nic(each)]
+        interfaces = [target_of(each) for each in instances[name].entries.values() if is_nic(each)]
         try:
             return name, await inspector.look(name, paths, interfaces or None)
         except ServerError as error:

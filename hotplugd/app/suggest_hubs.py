@@ -78,7 +78,7 @@ def _hub_of(port: SocketJson) -> str:
 
 
 def _has_place(box: _Box) -> bool:
-    """Whether it can be told where it is: udev gives the host's controllers their paths."""
+    """Whether its place is known: udev gives the paths of the host's controllers."""
     return bool(box.socket["path"] or box.socket["devices"][0]["serial"])
 
 

@@ -44,8 +44,8 @@ def tried(rules: RuleSet, devices: Iterable[Device]) -> list[TriedJson]:
                 "device": str(device),
                 "rule": wanted.rule.name if wanted.rule is not None else None,
                 "ignored": wanted.rule is not None and wanted.rule.attach is None,
-                "places": [{"instance": str(each.instance), "path": each.target} for each in wanted.wants],
-                "problems": [*(each.message for each in wanted.problems), *doubts],
+                "places": [{"instance": str(want.instance), "path": want.target} for want in wanted.wants],
+                "problems": [*(problem.message for problem in wanted.problems), *doubts],
             }
         )
     return found

@@ -69,7 +69,7 @@ def command(
     loaded = patiently(partial(load, paths, controllers, halves=halves, subsystems=subsystems()))
     diagnostics = (*wrong, *configuration.traced(found, loaded.diagnostics))
     if strict:
-        diagnostics = tuple(replace(each, severity="error") for each in diagnostics)
+        diagnostics = tuple(replace(diagnostic, severity="error") for diagnostic in diagnostics)
     hubs, pools = loaded.rules.hubs.hubs, loaded.rules.pools
     told = diagnostics
     # A file may have hubs or pools alone.
@@ -77,15 +77,15 @@ def command(
         nothing = replace(_nothing_in(paths), severity="error" if strict else "warning")
         click.echo(f"{nothing.severity}: {nothing.message}", err=True)
         diagnostics = (nothing,)
-    errors = sum(each.severity == "error" for each in diagnostics)
+    errors = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
     devices = _tried(record, loaded.rules) if record is not None and not errors else []
-    wrong_there = strict and any(each["problems"] for each in devices)
+    wrong_there = strict and any(device["problems"] for device in devices)
     if as_json:
         document: CheckJson = {
-            "rules": [] if errors else [each.name for each in loaded.rules.rules],
-            "hubs": [each.name for each in hubs],
+            "rules": [] if errors else [rule.name for rule in loaded.rules.rules],
+            "hubs": [hub.name for hub in hubs],
             "pools": [*pools],
-            "diagnostics": [each.as_json() for each in diagnostics],
+            "diagnostics": [diagnostic.as_json() for diagnostic in diagnostics],
         }
         with_devices: CheckDevicesJson = {**document, "devices": devices}
         print_json(with_devices if record is not None else document)
@@ -121,7 +121,7 @@ def _tried(file: Path, rules: RuleSet) -> list[TriedJson]:
 
 def _show_devices(devices: Sequence[TriedJson]) -> None:
     """Print what a rule takes, and what is wrong with it."""
-    taken = [each for each in devices if each["rule"] is not None]
+    taken = [device for device in devices if device["rule"] is not None]
     rows = [
         [
             each["device"],

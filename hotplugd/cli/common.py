@@ -11,17 +11,18 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import click
 
+from hotplugd.aio.outcome import Outcome, outcome_of
 from hotplugd.app.settings import DEFAULT
 from hotplugd.model.text import counted, plain
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import Place, Reading
 
 if TYPE_CHECKING:
-    from hotplugd.app.cluster_json import HeldJson
+    from hotplugd.app.cluster_json import ClusterAttachmentJson
     from hotplugd.app.documents import (
         AttachmentJson,
         ChangeJson,
@@ -104,27 +105,14 @@ def patiently(work: Callable[[Reading], T]) -> T:
     """What comes of work that reads files. Ends the command where one of them hangs: whoever waits for that
     in the kernel cannot be interrupted.
     """
-    place, before, done = Place(), None, SimpleQueue[Callable[[], T]]()
-
-    def run() -> None:
-        try:
-            result = work(place)
-        except BaseException as error:  # noqa: BLE001  # carried over to whoever called
-            done.put(partial(_raise, error))
-        else:
-            done.put(lambda: result)
-
-    Thread(target=run, daemon=True).start()
+    place, before, done = Place(), None, SimpleQueue[Outcome[T]]()
+    Thread(target=lambda: done.put(outcome_of(partial(work, place))), daemon=True).start()
     while True:
         with suppress(Empty):
-            return done.get(timeout=_PATIENCE)()
+            return done.get(timeout=_PATIENCE).get()
         if place.path is not None and place.path == before:
             raise fail(f"{place.path} hangs: nothing was read there for {_PATIENCE:.0f} s")
         before = place.path
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
 
 
 def show(diagnostics: Iterable[Diagnostic]) -> None:
@@ -196,7 +184,9 @@ def names_of(each: NamedJson) -> list[str]:
     return [each["serial"], each["model"], each["port"]]
 
 
-def instance_of(each: AttachmentJson | ChangeJson | ClaimJson | HeldJson | HoldJson | LeaseJson) -> str:
+def instance_of(
+    each: AttachmentJson | ChangeJson | ClaimJson | ClusterAttachmentJson | HoldJson | LeaseJson,
+) -> str:
     """An instance's name, with its project where that is another than `default`."""
     return each["instance"] if each["project"] in ("", "default") else f"{each['project']}/{each['instance']}"
 

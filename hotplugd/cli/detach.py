@@ -44,7 +44,7 @@ def command(config: Path, *, everything: bool) -> None:
         raise SystemExit(1)
     from hotplugd.app.detach import detach
     from hotplugd.app.documents import change_json, problem_json
-    from hotplugd.host.slots import AlreadyRunning
+    from hotplugd.host.server_lock import AlreadyRunning
     from hotplugd.model.ports import ServerError
 
     try:

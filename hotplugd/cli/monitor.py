@@ -77,8 +77,8 @@ def _follow(control: Path, cursor: str, filters: list[Filter], *, as_json: bool)
                 "hotplugd: more happened than the daemon keeps: some events are missing here", err=True
             )
         events, cursor = parse_page(page)
-        for each in events:
-            _show(each, filters, as_json=as_json)
+        for event in events:
+            _show(event, filters, as_json=as_json)
         if not events and time.monotonic() - began < _SOON:
             time.sleep(_PAUSE)
 

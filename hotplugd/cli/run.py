@@ -44,7 +44,7 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
     from hotplugd.app.once import converge
     from hotplugd.app.systemd import log_format as default_format
     from hotplugd.app.systemd import logger
-    from hotplugd.host.slots import AlreadyRunning
+    from hotplugd.host.server_lock import AlreadyRunning
     from hotplugd.host.sysfs import boot
     from hotplugd.model.ports import ServerError
 
@@ -82,9 +82,9 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
 
 def _tell(log: FilteringBoundLogger, found: Settings) -> None:
     """Log what is wrong with the files."""
-    for each in found.diagnostics:
-        hint = {"hint": each.hint} if each.hint else {}
-        if each.severity == "error":
-            log.error("config.error", place=each.place, reason=each.message, **hint)
+    for diagnostic in found.diagnostics:
+        hint = {"hint": diagnostic.hint} if diagnostic.hint else {}
+        if diagnostic.severity == "error":
+            log.error("config.error", place=diagnostic.place, reason=diagnostic.message, **hint)
         else:
-            log.warning("config.warning", place=each.place, reason=each.message, **hint)
+            log.warning("config.warning", place=diagnostic.place, reason=diagnostic.message, **hint)

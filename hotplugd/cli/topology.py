@@ -55,7 +55,7 @@ def look(found: Settings, *, ask_server: bool = True) -> TopologyJson:
             problems = [problem_json(Problem("", "", f"the server cannot be asked: {error}"))]
         else:
             for name, plan in sorted(seen.plans.items()):
-                for usb in {each.want.device.usb for each in plan.attachments} - {None}:
+                for usb in {attachment.want.device.usb for attachment in plan.attachments} - {None}:
                     assert usb is not None
                     held.setdefault(usb.syspath, []).append(f"{name.project}/{name.name}")
     # Of what udevd has not processed the kernel says enough to see that a socket is not free.

@@ -1,4 +1,4 @@
-"""What is held of one instance's nodes, to seal them when they go: see `seals`."""
+"""The inodes of one instance's nodes, held open until they are sealed: see `seals`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from hotplugd.model.values import Entry, InstanceName
 
 
 class Inode:
-    """An inode, by a descriptor (O_PATH) that is closed once nobody has this any more.
+    """An inode, held by one descriptor (O_PATH) that several owners share; the last one closes it.
 
-    Several may have it, and need no descriptor each: when something goes there may be none left.
+    Owners share the descriptor because the process may have no further one when a node goes.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -27,12 +27,12 @@ class Inode:
         self._owners = 1
 
     def share(self) -> Inode:
-        """For another, who closes it too."""
+        """Add an owner, who has to close it as well."""
         self._owners += 1
         return self
 
     def close(self) -> None:
-        """Have it no more."""
+        """Remove an owner; the last one closes the descriptor."""
         self._owners -= 1
         if not self._owners:
             os.close(self.descriptor)
@@ -40,22 +40,22 @@ class Inode:
 
 @dataclass(frozen=True, slots=True)
 class HeldNode:
-    """The node of an entry; whoever has it closes it."""
+    """The node of an entry; its owner closes it."""
 
     entry: Entry
     inode: Inode
 
     def share(self, entry: Entry) -> HeldNode:
-        """For another, to whom the entry is this."""
+        """The same node for another owner, as that of this entry."""
         return HeldNode(entry, self.inode.share())
 
     def close(self) -> None:
-        """Have it no more."""
+        """Close the inode for this owner."""
         self.inode.close()
 
     @property
     def descriptor(self) -> int:
-        """The inode's."""
+        """The inode's descriptor."""
         return self.inode.descriptor
 
     @property
@@ -65,14 +65,14 @@ class HeldNode:
 
 
 class HeldNodes:
-    """What is held of one instance.
+    """The held nodes of one instance.
 
-    room       says how many more nodes may be held of what stays
-    unheld     what the instance has may not all be held, though there is room
-    unsealed   nodes that are gone, or were to go, and could not be sealed, and why
-    unseen     by the entries' names those of which nobody knows all nodes, as they were, and why
-    under_way  what seals nodes now, by the entries' names
-    users      how many tasks work with this
+    room       returns how many more nodes of entries that stay may be held
+    unheld     some nodes of the instance may not be held although there is room
+    unsealed   nodes that could not be sealed when they went, and the problem of each
+    unseen     entries of which not all nodes could be found, by their names, and the problem of each
+    under_way  the tasks that seal nodes now, by the entries' names
+    users      the number of tasks that use this
     """
 
     def __init__(self, name: InstanceName, files: NodeFiles, room: Callable[[], int]) -> None:
@@ -87,9 +87,9 @@ class HeldNodes:
         self._entries: Mapping[str, Entry] = {}
         # The server's files, by the names of entries and the inodes' numbers.
         self._nodes: dict[str, dict[int, HeldNode]] = {}
-        # What a request is to replace where the server's files are not known, by the names of entries.
+        # Nodes that a request replaces and of which the server's file is unknown, by the names of entries.
         self._replaced: dict[str, HeldNode] = {}
-        # One listing at a time: what an older one says is not so any more.
+        # One listing at a time: the result of an older one would be out of date.
         self._turn = asyncio.Lock()
 
     def __bool__(self) -> bool:
@@ -100,7 +100,7 @@ class HeldNodes:
         return sum(map(len, self._nodes.values()))
 
     def problem(self, entry: Entry, reason: str) -> Problem:
-        """That a node of this entry could not be sealed."""
+        """The problem that a node of this entry could not be sealed."""
         device = entry.config.get(MARK_NODE) or slot_of(entry) or entry.name
         message = (
             f"its node in {self.name} could not be sealed ({reason}): a program inside that kept it can open "
@@ -109,12 +109,12 @@ class HeldNodes:
         return Problem(device, entry.config.get(MARK_RULE, ""), message)
 
     def is_all_sealed(self, leaving: Iterable[Entry]) -> bool:
-        """Whether no node of these entries should be sealed and is not."""
+        """Whether all nodes of these entries that had to be sealed are sealed."""
         left = [node.entry for node, _ in self.unsealed] + [entry for entry, _ in self.unseen.values()]
         return not any(entry in left for entry in leaving)
 
     def keep(self, entries: Mapping[str, Entry]) -> list[HeldNode]:
-        """The instance has these entries. Returns the nodes of those that it has no more."""
+        """Take note of the instance's entries. Returns the nodes of the entries that it no longer has."""
         self._entries = entries
         names = self._nodes.keys() - entries
         gone = list(chain.from_iterable(self._nodes.pop(each).values() for each in names))
@@ -124,14 +124,14 @@ class HeldNodes:
         return gone
 
     async def look(self) -> list[HeldNode]:
-        """Hold what the instance has, as far as there is room. Returns what was held and is gone."""
+        """Hold the instance's nodes, as far as there is room. Returns held nodes that are gone."""
         entries = self._entries
         try:
             gone, problems = await self.hold(entries.values(), always=False)
             whole = not problems
         except OSError:
             gone, whole = [], False
-        # Meanwhile it may have come to have others.
+        # The entries may have changed meanwhile.
         self.unheld = not whole or entries is not self._entries
         return [*gone, *self.keep(self._entries)]
 
@@ -140,9 +140,9 @@ class HeldNodes:
     ) -> tuple[list[HeldNode], dict[str, str]]:
         """Hold the server's files of these entries.
 
-        always  whether there is room or not
-        Returns what was held and is none of them any more, and by the entries' names why a file could not be
-        opened. Raises OSError where it cannot be seen which files there are.
+        always  hold them even without room
+        Returns held nodes that are no longer among these files, and why a file could not be opened, by the
+        entries' names. Raises OSError where the files cannot be listed.
         """
         ours, gone = list(wanted), list[HeldNode]()
         async with self._turn:
@@ -162,13 +162,13 @@ class HeldNodes:
         return entry.name in self._nodes
 
     def hold_replaced(self, node: HeldNode) -> None:
-        """Hold this until its entry is another, or gone."""
+        """Hold this node until its entry changes or goes."""
         if (before := self._replaced.pop(node.entry.name, None)) is not None:
             before.close()
         self._replaced[node.entry.name] = node
 
     def shares(self, entries: Iterable[Entry], but: set[int]) -> list[HeldNode]:
-        """The nodes that are held of these entries, but for those inodes, to which they are added."""
+        """The held nodes of these entries, without inodes in `but`; adds theirs to it."""
         found: list[HeldNode] = []
         for entry in entries:
             for inode, node in self._nodes.get(entry.name, {}).items():
@@ -178,9 +178,9 @@ class HeldNodes:
         return found
 
     def found(self, entry: Entry) -> None:
-        """All nodes of this entry are known.
+        """Take note that all nodes of this entry are known.
 
-        Where they were not before, and the entry is as it was, so are its nodes, and none has gone unsealed.
+        If the entry has not changed since they were unknown, no node has gone unsealed: the problem ends.
         """
         if (before := self.unseen.get(entry.name)) is not None and before[0] == entry:
             del self.unseen[entry.name]

@@ -1,4 +1,4 @@
-"""Has uevents injected into containers by the program that may do that: see `inject` and `program`."""
+"""Has uevents injected into containers by a helper program: see `inject_helper`."""
 
 from __future__ import annotations
 

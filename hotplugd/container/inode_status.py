@@ -1,7 +1,7 @@
-"""What the kernel has of a file, without asking who is in charge of its file system and may never answer.
+"""What the kernel has cached of a file, without a request to its file system, which may never answer.
 
-By statx(2) and AT_STATX_DONT_SYNC: of a file system whose server is a process it is what that said last.
-Imports the standard library alone, for our programs, too.
+By statx(2) and AT_STATX_DONT_SYNC: for a file system that a process serves, that is its last answer.
+Imports the standard library alone, since our helper programs use it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class InodeStatus(NamedTuple):
 
     @property
     def kind(self) -> Literal["char", "block"] | None:
-        """The kind of device node that it is; None where it is none."""
+        """The type of the device node; None for other files."""
         if stat.S_ISCHR(self.mode):
             return "char"
         return "block" if stat.S_ISBLK(self.mode) else None
@@ -47,14 +47,14 @@ class InodeStatus(NamedTuple):
 
 
 def new_room() -> ctypes.Array[ctypes.c_char]:
-    """Room for what is found, for who asks of many."""
+    """A buffer for the answer, which a caller with many questions uses again."""
     return ctypes.create_string_buffer(_STATX.size)
 
 
 def status_of(
     descriptor: int, name: str = "", room: ctypes.Array[ctypes.c_char] | None = None
 ) -> InodeStatus:
-    """Of what a descriptor is of, or of the file of that name in its folder. Raises OSError."""
+    """The status of a descriptor's file, or of the file of that name in its folder. Raises OSError."""
     room = room if room is not None else new_room()
     flags = _DONT_SYNC if name else _DONT_SYNC | _EMPTY_PATH
     if _LIBC.statx(descriptor, name.encode("utf-8", "surrogateescape"), flags, 0, room) != 0:
@@ -65,7 +65,7 @@ def status_of(
 
 
 def file_system(descriptor: int) -> int:
-    """Of which kind the file system is (statfs(2)). It may be asked. Raises OSError."""
+    """The type of the file system (statfs(2)), which may have to answer itself. Raises OSError."""
     found = (ctypes.c_long * 32)()
     if _LIBC.fstatfs(descriptor, found) != 0:
         raise _error()

@@ -144,7 +144,7 @@ class Inspector:
         return root.network(descriptor)
 
     def forget(self, name: InstanceName) -> None:
-        """The instance has another init than before, or none."""
+        """Take note that the instance has another init than before, or none."""
         root = self._roots.pop(name, None)
         if root is not None:
             loop = asyncio.get_running_loop()
@@ -180,12 +180,12 @@ class Inspector:
         return root
 
     def _listen(self, name: InstanceName, root: Root) -> None:
-        """Hear of the next change, before a look: what happened until now it will see."""
+        """Watch for the next change. Called before a look, which sees all earlier ones."""
         if self._roots.get(name) is root:
             asyncio.get_running_loop().add_reader(root.mounts.fileno(), self._on_change, name, root)
 
     def _on_change(self, name: InstanceName, root: Root) -> None:
-        # Who mounts and unmounts without end would have us hear of nothing else.
+        # A container that mounts and unmounts without end is heard of at a limited rate.
         loop = asyncio.get_running_loop()
         root.pace.done(loop.time())
         if root.pace.due > loop.time():

@@ -1,9 +1,9 @@
 """Which network interfaces a container has, by the sysfs that it shows those inside.
 
-A name says nothing: whoever is root inside renames interfaces, and gives them addresses. The number of an
-interface's folder in sysfs is the kernel's. What is mounted in there is the container's own affair, so each
-folder has to be sysfs itself, links are read and not followed, and of the devices above the host's own sysfs
-is asked, which has all of them.
+Names prove nothing: root inside renames interfaces and sets their addresses. The inode number of an
+interface's folder in sysfs is the kernel's. Root inside may mount anything there, so each folder has to be on
+sysfs, links are read and not followed, and the devices above are looked up in the host's own sysfs, which has
+all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SYSFS: Final = 0x62656572  # include/uapi/linux/magic.h: SYSFS_MAGIC
 _STATFS: Final = 256  # more than any struct statfs, of which the type comes first
 _LINK: Final = re.compile(r"\.\./\.\.(/devices/(?:[^/]+/)+)net/[^/]+")
 _VIRTUAL: Final = "/devices/virtual"
-# Who is root inside may have as many as there is room for; those of a name that we gave come first.
+# Root inside may make any number of interfaces; those with a name that we gave come first.
 _MOST: Final = 1000
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -45,7 +45,7 @@ def folders(root: int, wanted: Iterable[str]) -> dict[str, Interface]:
             if not _is_sysfs(links):
                 return found
             there = dict.fromkeys(_names(links))
-            first = (each for each in wanted if each in there)
+            first = (name for name in wanted if name in there)
             for name in islice(dict.fromkeys((*first, *there)), _MOST):
                 try:
                     found[name] = _interface(sys, os.readlink(name, dir_fd=links))

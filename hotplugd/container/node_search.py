@@ -67,7 +67,7 @@ class NodeSearch:
         return None
 
     async def _inside(self, held: HeldNodes, entry: Entry, problem: str) -> HeldNode | None:
-        path = entries.place_of(entry)
+        path = entries.target_of(entry)
         if not entry.config:
             return None
         if not self._files.known:

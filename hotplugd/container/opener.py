@@ -1,7 +1,8 @@
-"""Opens what belongs to other processes, by the program that may where we may not: see `roots_helper`.
+"""Opens files of other processes by a helper program that has the privilege for it: see `roots_helper`.
 
-The owner of a user namespace may look into its processes, and root has made those of unprivileged containers.
-So the program is asked for privileged ones, and for a server's own nodes, where a unit confines us.
+The daemon, as root, may look into the processes of unprivileged containers, whose user namespaces belong to
+root. The program is asked for privileged containers, and for a server's own nodes where a unit confines the
+daemon.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class OwnNodes:
             return []  # the server makes an instance's folder with its first node
         try:
             with os.scandir(descriptor) as entries:
-                return [(each.inode(), each.name) for each in entries]
+                return [(entry.inode(), entry.name) for entry in entries]
         finally:
             os.close(descriptor)
 
@@ -138,7 +139,7 @@ class OwnNodes:
 
     def close(self) -> None:
         """See `Nodes`."""
-        # Who still asks, asks nothing of what has its number next.
+        # A late caller must not use another file that got the same descriptor.
         folder, self._folder = self._folder, -1
         os.close(folder)
 
@@ -168,8 +169,8 @@ class _AskedNodes:
             request = self._request(roots_helper.LIST, instance, found[-1][1] if found else "")
             answer, _ = await self._ask(request, self._process)
             said, *lines = answer.decode("utf-8", "surrogateescape").split("\0")
-            for each in lines:
-                inode, _, name = each.partition(" ")
+            for line in lines:
+                inode, _, name = line.partition(" ")
                 found.append((int(inode), name))
             if said.encode() == DONE or not lines:
                 return found
@@ -185,6 +186,7 @@ class _AskedNodes:
 
     def _request(self, *fields: bytes | str) -> bytes:
         kind, *rest = (
-            each if isinstance(each, bytes) else each.encode("utf-8", "surrogateescape") for each in fields
+            field if isinstance(field, bytes) else field.encode("utf-8", "surrogateescape")
+            for field in fields
         )
         return b"\0".join((kind, self._folder.encode(), *rest))

@@ -1,8 +1,8 @@
 """What a running container really has, seen through the root of its init.
 
-Everything in there belongs to whoever is in the container. A link planted on the way to a node would lead us
-out to the host, so each step of a path is opened from the one before it, and links are never followed.
-A file system in there may also hang for ever: callers give these functions a thread and a deadline.
+Users of the container control every file in it. A symbolic link on the way to a node could lead to the host,
+so each component of a path is opened relative to the one before, and links are never followed. A file system
+in the container may hang for ever: callers run these functions in a thread with a deadline.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Lost(Exception):
 class Network:
     """A container's network namespace, by a descriptor that has to be closed soon, and who is root there.
 
-    Whoever holds a dead container's namespace keeps its interfaces from coming back to the host.
+    An open namespace of a dead container keeps its interfaces from coming back to the host.
     The root is given as the host counts users.
     """
 
@@ -202,7 +202,7 @@ def _see_that_is_init(pid: int) -> None:
 
 
 def _root_of(uid_map: Iterable[str]) -> int:
-    """Who is user 0 in a user namespace, as we count (user_namespaces(7)). Raises Lost where nobody is."""
+    """The host's id of user 0 in a user namespace (user_namespaces(7)). Raises Lost where it has none."""
     for line in uid_map:
         first, outside, _ = map(int, line.split())
         if first == 0:
@@ -231,7 +231,7 @@ def _node(root: int, path: str) -> Node | None:
     except _BLOCKED:
         return None
     except (ValueError, OSError) as error:
-        # Nothing has such a name. Marks of entries, which say where to look, can be edited.
+        # No file has such a name. Marks of entries, which give the path, can be edited.
         if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
             return None
         raise
@@ -247,10 +247,10 @@ def _node(root: int, path: str) -> Node | None:
 
 
 def _read(root: int, path: str) -> bytes:
-    """The beginning of a regular file; nothing of what is none. Raises OSError."""
+    """The beginning of a regular file; empty for other files. Raises OSError."""
     descriptor = _walk(root, path)
     try:
-        # To open a device is to do something to it: look first, through a descriptor that opens nothing.
+        # Opening a device has effects: look first, through a descriptor that opens nothing (O_PATH).
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return b""
         with open(f"/proc/self/fd/{descriptor}", "rb") as file:

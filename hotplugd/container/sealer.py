@@ -1,4 +1,4 @@
-"""Has device nodes sealed by the program that may do that: see `seal` and `program`."""
+"""Has device nodes sealed by a helper program: see `seal_helper`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Has the kernel keep from us those of its uevents that nobody reads: what is not heard wakes nobody.
+"""Has the kernel drop uevents of actions that the daemon does not read, so that they do not wake it.
 
 The filter is a classic BPF program on the socket (Linux: Documentation/networking/filter.rst). It sees a
 message as it is sent, `ACTION@DEVPATH` first.
@@ -23,8 +23,8 @@ _PROGRAM: Final = struct.Struct("@HP")
 
 
 def hush(descriptor: int, actions: Sequence[str]) -> None:
-    """Hear no uevents of these actions any more on this socket of the kernel's group. Raises OSError."""
-    # By their first four bytes: `add@` has no more, and no two of the kernel's actions begin alike.
+    """Drop uevents of these actions on this socket of the kernel's group from now on. Raises OSError."""
+    # Compared by the first four bytes: `add@` has four, and no two actions of the kernel begin alike.
     heads = [f"{action}@".encode("ascii")[:4] for action in actions]
     program = [_INSTRUCTION.pack(_LOAD, 0, 0, 0)]
     for left, head in zip(range(len(heads), 0, -1), heads, strict=True):

@@ -73,7 +73,7 @@ def record_of(device: Device) -> str:
 
 
 def name_of(syspath: str) -> str:
-    """What a device is called that is known by no more than this."""
+    """The name of the device at this syspath, as messages have it."""
     with suppress(OSError):
         return str(_bare(syspath) or syspath)
     return syspath
@@ -140,17 +140,17 @@ class Reader:
         return syspath in self._above
 
     def forget_above(self, syspath: str) -> Device | None:
-        """What was kept of a device as one above others is old, and of those between it and them."""
+        """Forget a device that was read as a parent, and the parents between it and its children."""
         for between in [each for each in self._above if each.startswith(syspath + "/")]:
             del self._above[between]
         return self._above.pop(syspath, None)
 
     def forget_all(self) -> None:
-        """Whatever was kept is old."""
+        """Forget all devices that were read as parents."""
         self._above.clear()
 
     def _described(self, bare: Device, said: dict[str, str]) -> Device:
-        """With its properties, attributes and what is above it."""
+        """The device with its properties, its attributes and its parents."""
         above = self.above(os.path.dirname(bare.syspath))
         if above is not None and not bare.is_usb_device and (usb := above.usb) is not None:
             path_below(said, usb.properties.get("ID_PATH", ""))

@@ -1,6 +1,6 @@
 """Which disks the host uses: what is mounted, swapped on, or part of another disk, a pool or a volume group.
 
-Every function raises OSError or ValueError where that cannot be told: what is not known is not free.
+Every function raises OSError or ValueError where that cannot be told: then the disk counts as used.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def _is_more(device: Device) -> bool:
 
 def _folders(path: str) -> list[os.DirEntry[str]]:
     with os.scandir(path) as entries:
-        return [each for each in entries if each.is_dir(follow_symlinks=False)]
+        return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def _another_way(device: Device) -> str:

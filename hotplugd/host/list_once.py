@@ -1,4 +1,4 @@
-"""Which devices there are now, for who lists them once and hears no events: commands, and not the daemon."""
+"""Lists the present devices once, without events, for commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hotplugd.model.values import Device
 
 
 class _Sink:
-    """Takes a listing, and hears of nothing else."""
+    """Keeps one listing; there are no events."""
 
     def __init__(self) -> None:
         self.found: tuple[tuple[Device, ...], tuple[Device, ...]] = (), ()

@@ -1,4 +1,4 @@
-"""Which slot a device with a node has: by our udev rule, and without it by sysfs and /dev/hotplugd."""
+"""The slot of a device with a node: from our udev rule, or without it from sysfs and /dev/hotplugd."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Which disks a process has open, without having them mounted: asked right before one is put in.
 
-The kernel tells nobody who has a disk open, but by each process's descriptors, and those of others are for
-the program to see that may look into them, `roots_helper`. To look at all takes it some 8 µs a descriptor
-(measured: 0.2 s for 2,000 processes with 12 each), so it looks for a disk alone that is about to go in, or
-waits. What the kernel itself has open is no process's: see `disks`.
+The kernel shows only in each process's descriptors which process has a disk open, and only the helper program
+`roots_helper` may read those of other users. That takes some 8 µs a descriptor (measured: 0.2 s for 2,000
+processes with 12 each), so it is asked only for a disk that is about to go in, or that waits. `disks` finds
+what the kernel itself has open.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hotplugd.host.open_files import holder
 from hotplugd.model.text import quoted
 from hotplugd.model.values import CANNOT_TELL, Device
 
-# Who looks what is on a new disk has closed it again after that.
+# A program that probes a new disk has closed it again after this many seconds.
 _PATIENCE: Final = (0.0, 0.1, 0.2, 0.2)
 # One look serves several disks that go in together; for one that waits it is no hurry.
 _FRESH: Final = 0.2
@@ -39,7 +39,7 @@ class OpenDisks:
         self, look: Callable[[], Awaitable[Mapping[str, Sequence[str]]]], again: Callable[[], None]
     ) -> None:
         self._look = look
-        # One look at a time: whoever waits for it may need none of its own.
+        # One look at a time: a caller that waits for one may use its result.
         self._turn = asyncio.Lock()
         self._again = again
         self._pause = _FIRST

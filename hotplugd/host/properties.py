@@ -113,7 +113,7 @@ def record(name: str, folder: str = DATABASE) -> dict[str, str] | None:
 
 def _add_lists(found: dict[str, str], lines: dict[str, list[str]]) -> None:
     if links := lines.get("S"):
-        found["DEVLINKS"] = " ".join(f"/dev/{each}" for each in sorted(links))
+        found["DEVLINKS"] = " ".join(f"/dev/{link}" for link in sorted(links))
     for kind, key in (("G", "TAGS"), ("Q", "CURRENT_TAGS")):
         if tags := lines.get(kind):
             found[key] = f":{':'.join(sorted(tags))}:"

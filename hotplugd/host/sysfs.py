@@ -1,6 +1,6 @@
 """What sysfs says of devices, read without udev.
 
-Every function raises OSError where descriptors or memory ran out: then what is there looks like what is not.
+Every function raises OSError where descriptors or memory ran out: an existing file would seem to be missing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read(path: str) -> bytes | None:
     except OSError as error:
         if is_short(error):
             raise
-    except ValueError:  # no name of a file
+    except ValueError:  # not a valid file name
         pass
     return None
 

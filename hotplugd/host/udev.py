@@ -35,7 +35,7 @@ _ONE_TURN: Final = 128
 _UNHEARD: Final = ("change", "bind")
 # Sockets that break again are opened again no more often than this, in seconds.
 _PAUSE: Final = 0.25
-# What reading a message may raise: its strings are not what strings are.
+# What reading a message may raise: its strings may be malformed.
 _UNREADABLE: Final = (ValueError, pyudev.DeviceNotFoundError)
 
 
@@ -178,7 +178,7 @@ class Udev:
                     return
                 self._hear(message, source)
         except ValueError as error:
-            # It is no message, of which nobody knows what it was about. The next one comes all the same.
+            # A malformed message, whose device is unknown. The next message is not affected.
             self._list_later(str(error) or type(error).__name__)
         except OSError as error:
             self._lost(str(error) or type(error).__name__)

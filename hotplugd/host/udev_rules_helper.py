@@ -39,15 +39,15 @@ _LINE: Final = re.compile(
 )
 
 
-class Unfit(ValueError):
+class BadRules(ValueError):
     """A text is none that hotplugd makes."""
 
 
 def see(text: str) -> None:
-    """Raises Unfit where a line is none of those that `rules/leave.py` makes."""
+    """Raises BadRules where a line is none of those that `rules/leave.py` makes."""
     for number, line in enumerate(text.split("\n"), 1):
         if not _LINE.fullmatch(line):
-            raise Unfit(f"line {number} is none that hotplugd makes: {line[:_QUOTED]!a}")
+            raise BadRules(f"line {number} is none that hotplugd makes: {line[:_QUOTED]!a}")
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -60,7 +60,7 @@ def handler(folder: Path) -> Handler:
 
     def handle(message: bytes, descriptors: Sequence[int]) -> Answer:
         if (name := message.decode("ascii", "replace")) not in FILES:
-            raise Unfit(NO_REQUEST)
+            raise BadRules(NO_REQUEST)
         _write(folder, name, _read(descriptors[0]))
         return Answer()
 
@@ -71,7 +71,7 @@ def _read(descriptor: int) -> str:
     """The text, once: who gave it may write to it meanwhile."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST:
-        raise Unfit(f"expected a file of at most {_MOST} bytes")
+        raise BadRules(f"expected a file of at most {_MOST} bytes")
     raw = b""
     while len(raw) < _MOST and (some := os.pread(descriptor, _MOST - len(raw), len(raw))):
         raw += some

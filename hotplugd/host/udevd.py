@@ -1,8 +1,9 @@
-"""Whether udevd is there and does its work: without it devices are not seen, and nothing else would say so.
+"""Whether udevd runs and works: without it devices are not seen, and no other message would tell of it.
 
-Its control socket proves nothing: it stays when udevd is killed, and under systemd it is systemd's. So its
-process is looked for, and the kernel says when that ends (pidfd_open(2)). What the kernel has told of and
-udevd has not, some seconds later, is listed: udevd may be stopped, or hang. While all is well no timer runs.
+Its control socket proves nothing: it stays when udevd is killed, and under systemd it is systemd's. So this
+file looks for the process, and the kernel tells when that ends (pidfd_open(2)). A device that the kernel
+announced and udevd has not processed some seconds later is reported: udevd may be stopped, or hang. No timer
+runs while udevd keeps up.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ class Udevd:
             self._again = None
 
     def why(self) -> str:
-        """What can be said of a udevd that does not do its work."""
+        """The message for a udevd that does not work; empty where it does."""
         if self._pid is None:
-            # One that is started again is away for a moment.
+            # A udevd that restarts is away for a moment.
             return "udevd is not running" if self.fault else ""
         try:
             state = _state(self._pid)

@@ -23,21 +23,21 @@ _INTERFACE_LENGTH: Final = 9
 _HEADER: Final = 2
 # The file's size: the device's own, and one configuration of the largest size. Of more, sysfs gives no more.
 _MOST: Final = _DEVICE_LENGTH + 65535
-# No device has so many different ones; one that makes them up fills no memory and no table with them.
+# No real device has so many different ones; the bound keeps a hostile device from filling memory.
 _MOST_INTERFACES: Final = 256
 # sysfs gives a page at a time, however much is asked for.
 _PAGE: Final = 4096
 
 
 class _Malformed(Exception):
-    """The descriptors do not follow from one another."""
+    """The descriptors are malformed."""
 
 
 def read(syspath: str) -> Descriptors | None:
     """The descriptors of the USB device; None where sysfs has no such file.
 
-    Talks to no device and waits for none: the kernel has the bytes since it enumerated it. Raises OSError
-    where no file can be opened.
+    Does no I/O on the device: the kernel has kept the bytes since the enumeration. Raises OSError where no
+    file can be opened.
     """
     try:
         file = os.open(f"{syspath}/descriptors", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Hears when the host mounts, swaps, routes or addresses: no uevent says so."""
+"""Watches mounts, swap spaces, routes and addresses of the host, for which there are no uevents."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class HostWatch:
 
     def _hear_routes(self) -> None:
         assert self._routes is not None
-        # As much as there is, and not for ever. An overflow (ENOBUFS) is a change, too.
+        # Read what is there, within a bound. An overflow (ENOBUFS) means a change, too.
         with suppress(OSError):
             for _ in range(_ONE_TURN):
                 self._routes.recv(_CHUNK)

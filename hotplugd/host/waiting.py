@@ -1,4 +1,4 @@
-"""Devices that are told of later: they are held off, or change all the time. Each is read again then."""
+"""Devices whose events wait, since they are held off or change all the time. Each is read again later."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _CHANGE: Final = 0.5
 
 
 class Gate(Protocol):
-    """Who holds off a device that comes and goes all the time. Times are the event loop's, in seconds."""
+    """Holds off a device that comes and goes all the time. Times are the event loop's, in seconds."""
 
     def heard(self, syspath: str, now: float, *, plugged: bool) -> float:
-        """Something is said of a device; plugged: that it is new. Returns until when it is held off."""
+        """Take note of an event; plugged: of a new device. Returns until when the device is held off."""
 
     def plugged(self, device: Device, now: float) -> float:
-        """A device was read that was not held off. Returns until when it is from now on, if it is."""
+        """Take note of a device that was read. Returns until when it is held off from now on, if it is."""
 
     def gone(self, syspath: str) -> None:
         """A device is gone."""

@@ -235,7 +235,7 @@ def is_path(place: str) -> bool:
     return place.startswith("/")
 
 
-def place_of(entry: Entry) -> str:
+def target_of(entry: Entry) -> str:
     """Where in the instance the entry's device is, as the server reads it: its node's path, or a network
     interface's name. Empty where it has neither, or the server chooses.
     """

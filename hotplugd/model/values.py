@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal
 
-Kind = Literal["char", "block"]
+NodeType = Literal["char", "block"]
 
 Ability = Literal["usb-number", "pci-hotplug"]
 """What not every server can: `usb` entries that name one device by its bus and device number, and PCI devices
@@ -84,7 +84,7 @@ class Texts(Mapping[str, str]):
 class Devnum:
     """What the kernel knows a node by: char or block, major and minor number."""
 
-    kind: Kind
+    kind: NodeType
     major: int
     minor: int
 

@@ -16,13 +16,13 @@ _NAMED: Final = (SERIAL.name, PORT.name)
 
 
 ABOUT: Final = "about"
-"""The field of an event with the device itself: what is said of it is made when the event is written."""
+"""The field of an event that holds the device itself; it is spread into texts when the event is written."""
 
 Fields = dict[str, object]
 
 
 def spread(event: Mapping[str, object]) -> Fields:
-    """An event with what tells of its device in place of the device."""
+    """An event with the fields of `about` in place of the device."""
     device = event.get(ABOUT)
     if not isinstance(device, Device):
         return {**event}
@@ -31,7 +31,7 @@ def spread(event: Mapping[str, object]) -> Fields:
 
 
 def about(device: Device) -> dict[str, str]:
-    """What tells a device from others, by the names of fields; what it does not have is left out.
+    """The fields that tell a device from others, without empty ones.
 
     `slot` is the enumeration that is meant: the next one of the same device has another.
     """
@@ -53,7 +53,7 @@ def about(device: Device) -> dict[str, str]:
 
 
 def about_entry(entry: Entry) -> Fields:
-    """The same of a device that is not there, as far as its entry in an instance tells."""
+    """The fields of a device that is gone, as far as its entry in an instance tells."""
     marked = entry.config.get(entries.MARK_DEVICE, "")
     found = {"device": entry.config.get(entries.MARK_NODE) or entries.slot_of(entry), "identity": marked}
     kind, _, value = marked.partition(":")

@@ -17,8 +17,8 @@ Action = Literal["add", "update", "repair", "remove"]
 class Change:
     """One thing to do to one instance's entries. For `remove` the entry is the one that goes.
 
-    device  its node on the host; of what goes, the one that it had
-    frees   the place inside at which the entry's device is no more once this was done, or empty
+    device  its node on the host; for `remove` the node that it had
+    frees   the target inside that is free once the change was made, or empty
     """
 
     action: Action
@@ -46,7 +46,7 @@ class Barred:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A device whose entry is as it should be. verified: seen inside, None where there is no inside now."""
+    """A device whose entry is as it should be. verified: seen inside; None where nothing can be seen now."""
 
     want: Want
     entry: Entry
@@ -72,7 +72,7 @@ def change_of(action: Action, want: Want, entry: Entry, why: str, frees: str = "
 
 
 def removal(instance: InstanceName, entry: Entry, why: str) -> Change:
-    """Taking out an entry of ours, whatever its device was."""
+    """The removal of an entry of ours."""
     device = entry.config.get(entries.MARK_NODE) or entries.slot_of(entry)
     rule = entry.config.get(entries.MARK_RULE, "")
-    return Change("remove", instance, entry, device, rule, why, frees=entries.place_of(entry))
+    return Change("remove", instance, entry, device, rule, why, frees=entries.target_of(entry))

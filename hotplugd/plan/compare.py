@@ -73,7 +73,7 @@ def _wrong_mark(wanted: Entry, actual: Entry, instance: Instance) -> str:
 
 def _update(want: Want, wanted: Entry | None, actual: Entry, why: str) -> Change:
     """Have the actual entry be the wanted one, by way of none where it cannot become that."""
-    before = entries.place_of(actual)
+    before = entries.target_of(actual)
     if wanted is None or entries.is_later(actual):
         # A later version's marks may say what is not known here, and would be lost without its knowing.
         return removal(want.instance, actual, f"{why}, and it has to be put in anew")

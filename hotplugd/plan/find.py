@@ -1,4 +1,4 @@
-"""Which device somebody means by a name, and what to say where it is none or several. Pure."""
+"""Finds the device that a user's name means, and words the error for none or several. Pure."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def described(device: Device) -> str:
 
 
 def each_of(found: Iterable[Device]) -> list[str]:
-    """What names each of several devices alone, one a line."""
+    """A line for each of several devices, with a name that only it has."""
     every = sorted(found, key=lambda each: natural(each.syspath))
     lines = [described(each) + (f" at {quoted(each.syspath)}" if each.node else "") for each in every[:_MOST]]
     return [*lines, f"and {len(every) - _MOST} more"] if len(every) > _MOST else lines
 
 
 def absent(name: str, rules: RuleSet) -> str:
-    """What to say where no device has a name: whether a rule names it, and what names are."""
+    """The error for a name that no device has: whether a rule names it, and which names there are."""
     rule = next((each for each in rules.rules if each.enabled and _names(each, name)), None)
     if rule is not None:
         does = "would ignore it" if rule.attach is None else f"is for it: it goes to {_where(rule.attach)}"
@@ -64,13 +64,15 @@ def absent(name: str, rules: RuleSet) -> str:
 
 def _names(rule: Rule, name: str) -> bool:
     return any(
-        test.key in _NAMES and test.matches(name) and all(each.text.strip("*?") for each in test.patterns)
+        test.key in _NAMES
+        and test.matches(name)
+        and all(pattern.text.strip("*?") for pattern in test.patterns)
         for test in _wanted(rule.match)
     )
 
 
 def _wanted(match: Match) -> Iterator[KeyTest]:
-    """The tests of keys that a device has to meet, or may: none of what `not` says."""
+    """The tests of keys in a match, except those in `not`."""
     for test in match.tests:
         if isinstance(test, KeyTest):
             yield test

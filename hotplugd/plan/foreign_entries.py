@@ -25,7 +25,7 @@ from hotplugd.plan.kinds.reading import leads_anywhere
 Shape = tuple[bool, ...]
 """Which of a claim's texts are given."""
 
-# So many entries of one instance are told of one by one: who may edit it may write any number down.
+# At most this many entries of one instance are told of one by one: an instance may have any number.
 _MOST_SAID: Final = 10
 _TRUE: Final = frozenset({"", "true", "1", "yes", "on"})
 
@@ -39,7 +39,7 @@ def taken_by(entry: Entry, kind: str) -> Iterator[Claim]:
 
 
 def untold(entry: Entry, kind: str) -> str:
-    """The source of an entry by which nobody can tell which node it takes; empty where it can be told."""
+    """The source of an entry if it does not say which node the entry takes; else empty."""
     for claim in taken_by(entry, kind):
         source = entry.config.get("source") or entry.config.get("path", "")
         if claim[0] in ("char", "block") and leads_anywhere(source):
@@ -50,10 +50,10 @@ def untold(entry: Entry, kind: str) -> str:
 
 
 def problems_of(others: Iterable[Entry], instance: Instance) -> list[Problem]:
-    """What to say of others' entries by which any device may be inside an instance that runs."""
+    """Problems of foreign entries of a running instance whose sources may lead to any device."""
     if not instance.running:
         return []
-    found = [(each, source) for each in others if (source := untold(each, instance.kind))]
+    found = [(other, source) for other in others if (source := untold(other, instance.kind))]
     problems = [_problem(entry, source, instance) for entry, source in found[:_MOST_SAID]]
     if len(found) > _MOST_SAID:
         message = f"{instance.id} has {len(found)} entries of which nobody can tell what they take"
@@ -78,7 +78,7 @@ def given(claim: Claim) -> Shape:
 def claims_on(device: Device, shapes: Mapping[str, Collection[Shape]]) -> Iterator[Claim]:
     """The claims by which an entry would take this device.
 
-    shapes  of which kinds and shapes there are any claims: no others are made
+    shapes  the shapes of claims to make, by their kinds
     """
     for kind, wanted in shapes.items():
         texts = registry.facts(kind)(device) if wanted else None
@@ -92,6 +92,6 @@ def claims_on(device: Device, shapes: Mapping[str, Collection[Shape]]) -> Iterat
 
 
 def alone(instance: Instance, claim: Claim) -> bool:
-    """Whether the instance cannot start without what it takes by this claim, and nobody else has it then."""
+    """Whether the instance cannot start without the device of this claim, and has it alone then."""
     kind = claim[0]
     return kind in ("nic", "pci") or (kind == "gpu" and instance.kind == "virtual-machine")

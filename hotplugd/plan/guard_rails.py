@@ -1,4 +1,4 @@
-"""Which devices are better left to the host: hubs, what the host uses, and what may hide something. Pure."""
+"""Devices that stay on the host: hubs, devices that the host uses or that may hide interfaces. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from hotplugd.model.values import CANNOT_TELL, Device
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.rules.keys import INTERFACE, hidden_interfaces
 
-# The host may use them, or what they are another way to: this is asked before each is put in.
+# The host may use devices of these subsystems, or disks behind them: checked before each attach.
 _USABLE: Final = frozenset(
     {"block", "net", "drm", "pci", "usb", "scsi_generic", "bsg", "nvme", "nvme-generic"}
 )
 
 
 def may_be_used(want: Want) -> bool:
-    """Whether the host may use the device, and the rule minds."""
+    """Whether the host may use the device, and the rule has no `force`."""
     return not want.attach.force and not want.device.away and want.device.subsystem in _USABLE
 
 
@@ -35,7 +35,7 @@ def is_hub(device: Device) -> bool:
 
 
 def guard_rail(device: Device) -> str:
-    """Why this device is better left to the host, or empty."""
+    """Why this device stays on the host, or empty."""
     if is_hub(device):
         return "it is a USB hub, through which the host reaches other devices"
     if device.in_use:
@@ -47,7 +47,7 @@ def guard_rail(device: Device) -> str:
 
 
 def held(device: Device, anchor: Device | None) -> str:
-    """Why it, or the device that it would go along with, is better left to the host; or empty."""
+    """Why the device, or the one that it would go along with, stays on the host; or empty."""
     if held := guard_rail(device):
         return held
     if anchor is not None and (held := guard_rail(anchor)):

@@ -10,9 +10,9 @@ from hotplugd.rules.keys import KERNEL, MAC, PATH, PORT, SERIAL
 def identity(device: Device) -> str:
     """What stays of a device when it is enumerated again: its serial, its port, its path or its name.
 
-    A network interface's is its permanent address, or with its name what it shares with its neighbours.
+    That of a network interface is its permanent address; without one, that of its hardware and its name.
 
-    Serials of one repeated character ("0000000000") are what makers write who number nothing.
+    A serial of one repeated character ("0000000000") is a placeholder, and identifies nothing.
     """
     shared = shared_identity(device)
     if device.subsystem != "net" or device.attrs.get("permanent_address"):
@@ -21,7 +21,7 @@ def identity(device: Device) -> str:
 
 
 def shared_identity(device: Device) -> str:
-    """The identity, but for what tells apart the network interfaces of one device."""
+    """The identity that all network interfaces of one device have in common."""
     for mac in MAC.values(device):
         return f"mac:{quoted(mac)}"
     serial = next(iter(SERIAL.values(device)), "")
@@ -55,9 +55,9 @@ def hardware(device: Device) -> Device:
 
 
 def own_serial(device: Device) -> str:
-    """The serial number, or what else than a USB device has in its place; empty where it has none.
+    """The serial number, or for other than USB devices a value in its place; empty where there is none.
 
-    Of a USB device without one ID_SERIAL has the vendor and the model alone.
+    ID_SERIAL of a USB device without a serial number is made of the vendor and the model alone.
     """
     for serial in SERIAL.values(device):
         return serial

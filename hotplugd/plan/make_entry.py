@@ -10,7 +10,7 @@ from hotplugd.plan.kinds.kind import Want
 
 
 def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Entry | None) -> Entry | str:
-    """The entry as it should be, or why it cannot be written yet: a user or group in it has no number."""
+    """The entry as it should be, or why it cannot be written yet: the id of a user or group is unknown."""
     config = {
         **want.kind.body(want, instance, actual),
         **want.kind.marks(want),
@@ -37,7 +37,7 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
 
 
 def _marked_slot(want: Want, actual: Entry | None) -> str:
-    """The slot as the entry's name says it, which may be version 1's: else name and mark would not agree."""
+    """The slot that agrees with the entry's name, which version 1 may have given."""
     slot = entries.slot_of(actual) if actual is not None else ""
     return slot if actual is not None and entries.name_for(slot) == actual.name else want.slot
 
@@ -67,7 +67,7 @@ def _owner(
 def moved(entry: Entry, actual: Entry, slot: str) -> Entry | None:
     """The entry with its source at the slot's other link, which makes every server put the node in again.
 
-    None for what has no source, and has to be taken out first.
+    None for an entry without a source, which has to be removed first.
     """
     if "source" not in entry.config:
         return None

@@ -17,7 +17,7 @@ from hotplugd.plan.kinds.kind import Want
 
 
 class NicEntries:
-    """Those of one instance that are ours.
+    """The network interfaces' entries of ours in one instance.
 
     ours  all entries of ours, by name
     held  the network interfaces that are in it: their entries' names by slot
@@ -27,14 +27,14 @@ class NicEntries:
         self._instance = instance
         self._ours = ours
         self._held = held
-        # By the name on the host: of those that were plugged in there under one name in turn.
+        # By their names on the host: several were plugged in under one name, one after the other.
         self._by_parent: dict[str, list[Entry]] = {}
         for entry in ours.values():
             if nic_slot.is_nic(entry):
                 self._by_parent.setdefault(entry.config.get("parent", ""), []).append(entry)
 
     def adopt(self, want: Want) -> Want:
-        """The want under the slot that its entry names, where it has one under another's."""
+        """The want with its entry's slot, where an entry under another slot stands for the device."""
         if not want.kind.leaves or entries.name_for(want.slot) in self._ours:
             return want
         actual = self._ours.get(self._held.get(want.slot, "")) or next(
@@ -52,7 +52,7 @@ class NicEntries:
     def dead(self, present: Container[str], wanted: Iterable[Want]) -> Iterator[Entry]:
         """The entries of interfaces whose hardware went while they were inside, where they have to stay.
 
-        The server cannot take them out, and a try makes it forget what it would need for that later (LXD:
+        The server cannot remove such an entry, and a failed removal loses what a later one needs (LXD:
         device/nic_physical.go, postStop looks for the interface on the host under its old name).
 
         present  the slots of all devices that exist
@@ -85,7 +85,7 @@ def told_of_dead(entry: Entry, instance: Instance) -> str:
 
 def told_of_stuck(entry: Entry, who: InstanceName, said: str) -> str:
     """What to do about an interface that its server cannot take out. said: the server's words."""
-    name = quoted(entries.place_of(entry) or entry.config.get("parent", ""))
+    name = quoted(entries.target_of(entry) or entry.config.get("parent", ""))
     return (
         f"interface {name} is gone from {who}: it was renamed inside, or its hardware went; stop {who} by "
         f"force (`stop -f`), then start it ({said})"
@@ -95,7 +95,7 @@ def told_of_stuck(entry: Entry, who: InstanceName, said: str) -> str:
 def _is_again(entry: Entry, want: Want) -> bool:
     """Whether this is the interface that the entry was for, plugged in again under the same name.
 
-    Under another's name it would be another that the server gives the dead one's address (measured).
+    The server would give another interface of that name the address of the one that is gone (measured).
     An earlier version did not tell the interfaces of one device apart.
     """
     return entry.config.get(entries.MARK_DEVICE) in (identity(want.device), shared_identity(want.device))

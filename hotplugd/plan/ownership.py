@@ -1,8 +1,8 @@
-"""Devices that instances have through entries that are not ours: whose they are, and when that is said. Pure.
+"""Devices that instances have by entries that are not ours: which instance has one, and what is told. Pure.
 
-What the server gives an instance that runs is kept from others: whoever has it, has it now. An instance that
-does not run has nothing, so its entries keep nothing from anybody; once it starts, both have it, and that is
-said. Which devices an entry takes is in `foreign_entries`.
+A device that the server gives to a running instance by such an entry goes to no other one. The entries of a
+stopped instance reserve nothing: once it starts, two instances have the device, and a problem says so.
+`foreign_entries` says which devices an entry takes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Final
 
-from hotplugd.model.entry import is_ours, place_of
+from hotplugd.model.entry import is_ours, target_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Instance, InstanceName
@@ -22,22 +22,22 @@ from hotplugd.plan.desired import Wants
 from hotplugd.plan.foreign_entries import Shape, alone, claims_on, given, taken_by
 from hotplugd.plan.kinds.kind import Claim, Want
 
-_NOTHING: Final[Mapping[Claim, Holder]] = MappingProxyType({})
+_NOTHING: Final[Mapping[Claim, Owner]] = MappingProxyType({})
 # The claims of entries that name a node by a path.
 _NODES: Final = ("char", "block", "node")
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class Owner:
     """The instance and the entry to which a device belongs.
 
-    place      where the entry puts it inside, if it says so
+    target     where the entry puts it inside, if it says so
     inherited  whether the entry is a profile's
     """
 
     instance: InstanceName
     entry: str
-    place: str = ""
+    target: str = ""
     inherited: bool = False
 
     def __str__(self) -> str:
@@ -50,16 +50,16 @@ class Holder:
 
 
 class _Index:
-    """Who claims what, by claim: a device is looked up, and nothing is searched."""
+    """The owners of each claim. A device is looked up by its claims: no search."""
 
     def __init__(self) -> None:
-        self._holders: dict[Claim, dict[InstanceName, Holder]] = {}
+        self._holders: dict[Claim, dict[InstanceName, Owner]] = {}
         self._shapes: dict[str, dict[Shape, int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._holders)
 
-    def put(self, claim: Claim, holder: Holder) -> None:
+    def put(self, claim: Claim, holder: Owner) -> None:
         if claim not in self._holders:
             shapes = self._shapes.setdefault(claim[0], {})
             shapes[given(claim)] = shapes.get(given(claim), 0) + 1
@@ -75,13 +75,13 @@ class _Index:
         if not shapes[given(claim)]:
             del shapes[given(claim)]
 
-    def at(self, paths: Iterable[str]) -> Iterator[Holder]:
-        """Those that take whatever node is at one of these paths."""
+    def at(self, paths: Iterable[str]) -> Iterator[Owner]:
+        """The owners that take any node at one of these paths."""
         for claim in product(_NODES, paths):
             yield from self._holders.get(claim, {}).values()
 
-    def of(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Holder]:
-        """Those that take the device; with names those of these instances."""
+    def of(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Owner]:
+        """The owners that take the device. names: only these instances; None for all."""
         for claim in claims_on(device, self._shapes) if self._holders else ():
             holders = self._holders.get(claim, {})
             if names is None:
@@ -91,10 +91,10 @@ class _Index:
 
 
 class Claims:
-    """What the foreign entries of all instances claim: of those that run now, of the others later."""
+    """The claims of the foreign entries of all instances: running ones have the devices now, others later."""
 
     def __init__(self) -> None:
-        self._by_instance: dict[InstanceName, tuple[Mapping[Claim, Holder], Mapping[Claim, Holder]]] = {}
+        self._by_instance: dict[InstanceName, tuple[Mapping[Claim, Owner], Mapping[Claim, Owner]]] = {}
         self._now, self._later = _Index(), _Index()
 
     def learned(
@@ -102,7 +102,7 @@ class Claims:
     ) -> frozenset[Claim]:
         """Take note of an instance as it is, None where it is gone. Returns the claims that changed.
 
-        restarts  it has just stopped, and may start again at once: what only one can have stays its own
+        restarts  it has just stopped, and may start again at once: it keeps devices that only one can have
         """
         before = self._by_instance.pop(name, (_NOTHING, _NOTHING))
         after = (_NOTHING, _NOTHING) if instance is None else _split(instance, restarts=restarts)
@@ -119,25 +119,25 @@ class Claims:
         return frozenset(changed)
 
     def has_alone(self, instance: Instance) -> bool:
-        """Whether the instance has now what nobody else can have then, as far as was learned."""
+        """Whether the instance is known to have a device that only one instance can have at a time."""
         now, _ = self._by_instance.get(instance.id, (_NOTHING, _NOTHING))
         return any(alone(instance, claim) for claim in now)
 
-    def naming(self, paths: Iterable[str]) -> Iterator[Holder]:
-        """To whom the server gives now whatever node is at one of these paths."""
+    def naming(self, paths: Iterable[str]) -> Iterator[Owner]:
+        """The owners to whom the server gives any node at one of these paths now."""
         return self._now.at(paths)
 
-    def now(self, device: Device) -> Iterator[Holder]:
-        """To whom the device belongs, as the server gives it to them now."""
+    def now(self, device: Device) -> Iterator[Owner]:
+        """The owners to whom the server gives the device now."""
         return self._now.of(device)
 
-    def later(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Holder]:
-        """Whom the server would give the device once they start; with names which of these instances."""
+    def later(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Owner]:
+        """The owners to whom the server gives the device once they start. names: only these instances."""
         return self._later.of(device, names)
 
 
 def met(devices: Iterable[Device], claims: AbstractSet[Claim]) -> list[Device]:
-    """Those of the devices to which any of the claims is one."""
+    """The devices that any of the claims takes."""
     shapes: dict[str, set[Shape]] = {}
     for claim in claims:
         shapes.setdefault(claim[0], set()).add(given(claim))
@@ -147,23 +147,23 @@ def met(devices: Iterable[Device], claims: AbstractSet[Claim]) -> list[Device]:
 def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
     """The wants of a device, and what is to be said of others' entries that take it too.
 
-    What is attached stays, and it is said that others have it as well; what is not goes nowhere if it is
-    somebody's already.
+    An attached device stays, and a problem tells of the other instance. A device that is not attached stays
+    out if another instance has it.
     """
     if not found.wants or found.rule is None or _may_be_shared(found.wants[0]):
         return found
     targets = dict.fromkeys(want.instance for want in found.wants)
 
-    def counts(holder: Holder) -> bool:
-        # Two entries of one instance with a path each: what is at the same path is the plan's business.
-        return not (attached and holder.instance in targets and holder.place)
+    def counts(holder: Owner) -> bool:
+        # Two entries of one instance have a path each; the planner resolves those at the same path.
+        return not (attached and holder.instance in targets and holder.target)
 
     now = next(filter(counts, claims.now(found.device)), None)
     if now is not None:
         return _with(found, _both(found, now)) if attached else _without(found, now)
     own = next(filter(counts, claims.later(found.device, targets)), None)
     if own is not None and not attached:
-        # It gets the device there as it is, and with two entries for one it would have trouble with both.
+        # The instance has the device already, and two entries for one device disturb each other.
         return _without(found, own)
     later = own or next(filter(counts, claims.later(found.device)), None)
     if later is None:
@@ -178,7 +178,7 @@ def owner(device: Device, claims: Claims) -> str:
     return f"it belongs to {now.instance} by {now}; take that out{now.where}" if now is not None else ""
 
 
-def _without(found: Wants, owner: Holder) -> Wants:
+def _without(found: Wants, owner: Owner) -> Wants:
     way = "" if _is_one(found.wants[0]) else "; `share: true` in the rule attaches it all the same"
     said = _with(found, f"it belongs to {owner.instance} by {owner}; take that out{way}{owner.where}")
     return replace(said, wants=())
@@ -190,8 +190,8 @@ def _with(found: Wants, message: str, *, guard: bool = False) -> Wants:
     return replace(found, problems=(*found.problems, problem))
 
 
-def _both(found: Wants, other: Holder) -> str:
-    """What is said of a device that we have attached, and that somebody else has too."""
+def _both(found: Wants, other: Owner) -> str:
+    """The message for a device that we have attached and another instance has too."""
     if any(want.instance == other.instance for want in found.wants):
         return f"{other.instance} has it twice, by our entry and by {other}; take that out{other.where}"
     way = "" if _is_one(found.wants[0]) else ", or write `share: true` in the rule if both may have it"
@@ -205,8 +205,8 @@ def _where(found: Wants) -> str:
     return " and ".join(dict.fromkeys(str(want.instance) for want in found.wants))
 
 
-def _afterwards(found: Wants, other: Holder) -> tuple[str, bool]:
-    """What is said of an instance that would take the device once it starts, and whether nothing is wrong
+def _afterwards(found: Wants, other: Owner) -> tuple[str, bool]:
+    """The message for an instance that would take the device once it starts, and whether nothing is wrong
     until then.
     """
     who, more = f"{other.instance}, which does not run,", other.where
@@ -230,12 +230,12 @@ def _may_be_shared(want: Want) -> bool:
     return want.attach.share if want.attach.share is not None else want.kind.shared
 
 
-def _split(instance: Instance, *, restarts: bool) -> tuple[Mapping[Claim, Holder], Mapping[Claim, Holder]]:
-    """What the instance has now by entries that are not ours, and what it would have once it runs."""
+def _split(instance: Instance, *, restarts: bool) -> tuple[Mapping[Claim, Owner], Mapping[Claim, Owner]]:
+    """The claims of the instance's foreign entries that count now, and those that count once it runs."""
     if not instance.here:
         return _NOTHING, _NOTHING
     found = {
-        claim: Holder(instance.id, each.name, place_of(each), each.name not in instance.entries)
+        claim: Owner(instance.id, each.name, target_of(each), each.name not in instance.entries)
         for each in (*instance.inherited.values(), *instance.entries.values())
         if not is_ours(each)
         for claim in taken_by(each, instance.kind)

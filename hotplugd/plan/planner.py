@@ -25,7 +25,6 @@ from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.make_entry import entry_for
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.targets import Targets
-from hotplugd.plan.unprocessed import Unsettled
 
 # So many dead interfaces of one instance are told of one by one: who may edit it may write any number down.
 _MOST_TOLD: Final = 10
@@ -107,8 +106,7 @@ class _Planner:
         )
         self._targets = Targets(instance, self.others)
         self._nics = NicEntries(instance, self._ours, held)
-        unknown = Unsettled(unsettled)
-        self._waiting = {each.name: each for each in self._ours.values() if unknown.may_have(each)}
+        self._waiting = _of_unprocessed(self._ours, unsettled)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
 
@@ -123,7 +121,7 @@ class _Planner:
         for name, each in self._waiting.items():
             if name not in known:
                 holder = f"the entry '{name}' of a device that udevd has not processed"
-                self._targets.take(entries.place_of(each), holder)
+                self._targets.take(entries.target_of(each), holder)
 
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
         """Leave the entries of network interfaces whose hardware went while they were inside."""
@@ -131,7 +129,7 @@ class _Planner:
         for number, entry in enumerate(dead):
             self._kept.add(entry.name)
             holder = f"the entry '{entry.name}' of an interface that is gone"
-            self._targets.take(entries.place_of(entry), holder)
+            self._targets.take(entries.target_of(entry), holder)
             if number < _MOST_TOLD:
                 message = told_of_dead(entry, self._instance)
                 device, rule = (entry.config.get(mark, "") for mark in (entries.MARK_NODE, entries.MARK_RULE))
@@ -183,8 +181,8 @@ class _Planner:
             entry = entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
                 self.problems.append(_problem(first, entry))
-                if actual is not None and (place := entries.place_of(actual)):
-                    self._targets.take(place, f"the entry '{name}' of {first.device}")
+                if actual is not None and (target := entries.target_of(actual)):
+                    self._targets.take(target, f"the entry '{name}' of {first.device}")
             elif actual is None:
                 self.changes.append(change_of("add", first, entry, "it is not attached"))
             else:
@@ -265,9 +263,27 @@ class _Planner:
             f"{want.target} in {self._instance.id} belongs to its entry '{quoted(other)}', which is not ours"
         )
         self.problems.append(_problem(want, message))
-        if actual is None or not self._instance.running or entries.place_of(actual) != want.target:
+        if actual is None or not self._instance.running or entries.target_of(actual) != want.target:
             return
         unlike = observed(want, self._instance, self._inside)
         if not unlike:
             self._kept.add(actual.name)
             self.attachments.append(Attachment(want, actual, verified=unlike == ""))
+
+
+def _of_unprocessed(ours: Mapping[str, Entry], devices: Sequence[Device]) -> dict[str, Entry]:
+    """The entries, by name, that may be for one of these devices, which udevd has not processed."""
+    if not devices:
+        return {}
+    numbers = {entries.slot_prefix(device.devnum) for device in devices if device.devnum is not None}
+    interfaces = {device.kernel for device in devices if device.subsystem == "net"}
+    parts = {part for device in devices for part in device.syspath.split("/")}
+
+    def may_be_for(entry: Entry) -> bool:
+        if "-".join(entries.slot_of(entry).split("-", 3)[:3]) + "-" in numbers:
+            return True
+        if entry.config.get("type") == "nic":
+            return entry.config.get("parent") in interfaces
+        return (entry.config.get("pci") or entry.config.get("address")) in parts
+
+    return {name: entry for name, entry in ours.items() if may_be_for(entry)}

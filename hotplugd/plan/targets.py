@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hotplugd.model.entry import place_of
+from hotplugd.model.entry import target_of
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Entry, Instance
 from hotplugd.plan.identity import hardware
@@ -13,22 +13,22 @@ from hotplugd.rules.keys import PORT, SERIAL
 
 
 class Targets:
-    """Those of one instance.
+    """The taken paths and names of one instance.
 
     foreign  the instance's entries that are not ours
     """
 
     def __init__(self, instance: Instance, foreign: Iterable[Entry]) -> None:
         self._instance = instance
-        self._foreign = {target: each.name for each in foreign if (target := place_of(each))}
+        self._foreign = {target: each.name for each in foreign if (target := target_of(each))}
         self._taken: dict[str, Want | str] = {}
 
     def take(self, target: str, holder: Want | str) -> None:
-        """The target is this device's, or that of what a text describes."""
+        """Note who has the target: a device, or a holder that a text describes."""
         self._taken[target] = holder
 
     def take_all(self, want: Want) -> None:
-        """The device's target and links are its own from now on."""
+        """Note that the device has its target and its links."""
         if want.target:
             for each in (want.target, *want.links):
                 self._taken[each] = want
@@ -51,7 +51,7 @@ class Targets:
 
 
 def _named(holder: Want | str) -> str:
-    """What has a target; of a device so that who reads it knows which one to look for."""
+    """The holder of a target in words; a device with what people find it by."""
     if isinstance(holder, str):
         return holder
     said = [f"rule '{holder.rule.name}'"]
@@ -61,7 +61,7 @@ def _named(holder: Want | str) -> str:
 
 
 def _same_serial(want: Want, holder: Want | str) -> str:
-    """That two devices have one serial number, where that is why both have one target; or empty."""
+    """A note that both devices have one serial number; empty where they do not."""
     own = SERIAL.values(want.device)[:1]
     if isinstance(holder, str) or not own or own != SERIAL.values(holder.device)[:1]:
         return ""

@@ -1,4 +1,4 @@
-"""Tells what becomes of one instance and of the devices in it, as events in the order in which it became so.
+"""Logs events of one instance and of the devices in it, in the order in which they happen.
 
 Replayed, these events are what `status` shows as attached: an entry is attached from `device.add`, `.update`,
 `.repair` or `.attached` to the next `device.asked`, `.remove` or `.detached` about it.
@@ -11,16 +11,16 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model.entry import is_ours, place_of, slot_of
+from hotplugd.model.entry import is_ours, slot_of, target_of
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields, about_entry
 from hotplugd.plan.change import Action, Attachment, Change, Plan
 from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.inventory import Inventory
 
-# So many devices are named that went with an instance.
+# At most this many devices that went with an instance are named.
 _MOST_NAMED: Final = 50
-# So many are kept while nothing is planned, since the server has not answered yet.
+# At most this many causes are kept until the server answers and a plan is made.
 _MOST_CAUSES: Final = 4096
 
 
@@ -33,14 +33,14 @@ class AttachmentLog:
     def __init__(self, name: InstanceName, log: FilteringBoundLogger, inventory: Inventory) -> None:
         self._instance = str(name)
         self._log = log
-        # Nobody knows since when it is there: instances are listed for the first time.
+        # Instances are listed for the first time: nothing tells how long the entry has been there.
         self._starting = inventory.starting
         # What each attached entry was told of as.
         self._attached: dict[str, Fields] = {}
         # What is asked for, and why.
         self._asked: dict[str, tuple[Action, Fields]] = {}
         self._inside: set[str] = set()
-        # Why the next plan may be another one: by slot, and of all others.
+        # Why the next plan may differ: the cause by slot, and the cause for all others.
         self._causes: dict[str, Cause] = {}
         self._cause: Cause | None = None
 
@@ -83,14 +83,14 @@ class AttachmentLog:
         """What has to change, and what is as it should be, is now this."""
         attached: dict[str, Attachment] = {}
         unseen: set[str] = set()
-        for each in plan.attachments:
+        for attachment in plan.attachments:
             # Of a GPU there is one for each of its nodes.
-            attached.setdefault(each.entry.name, each)
-            if not each.verified:
-                unseen.add(each.entry.name)
-                if each.verified is False:
-                    self._inside.discard(each.entry.name)
-        self._change(attached, {} if dry_run else {each.entry.name: each for each in plan.changes})
+            attached.setdefault(attachment.entry.name, attachment)
+            if not attachment.verified:
+                unseen.add(attachment.entry.name)
+                if attachment.verified is False:
+                    self._inside.discard(attachment.entry.name)
+        self._change(attached, {} if dry_run else {change.entry.name: change for change in plan.changes})
         for name in [each for each in attached if each not in self._attached]:
             self._attach(name, attached[name])
         for name in [each for each in attached if each not in self._inside and each not in unseen]:
@@ -167,7 +167,7 @@ class AttachmentLog:
     def _detached(self, name: str) -> None:
         self._inside.discard(name)
         fields = self._attached.pop(name)
-        # Why it was put in is not why it went.
+        # The cause of the attachment is not the cause of its end.
         fields.pop("cause", None)
         self._log.info("device.detached", **fields, **self._because(_slot(fields)))
 
@@ -182,7 +182,7 @@ class AttachmentLog:
             "instance": self._instance,
             "action": change.action,
             "entry": name,
-            "path": place_of(change.entry),
+            "path": target_of(change.entry),
         }
         found.pop("cause", None)
         if change.want is not None and (location := change.want.location):

@@ -11,7 +11,7 @@ from hotplugd.aio.pace import Pace
 from hotplugd.model.problem import Problem
 from hotplugd.plan.change import Change
 
-# This many requests in a row are free; then there is one in this many seconds, and changes gather.
+# This many requests in a row go at once; then one goes in this many seconds, and changes gather.
 _FREE_REQUESTS: Final = 100
 _REQUEST: Final = 0.5
 
@@ -20,7 +20,7 @@ CROWDED: Final = (
     f"and what is pulled at once; end what plugs, edits or takes out there"
 )
 
-# An entry may change this often in a row before it has to wait: somebody else may change it back.
+# An entry may change this often in a row before it has to wait: another program may change it back.
 _FREE_CHANGES: Final = 3
 _CALM: Final = 60.0
 
@@ -33,9 +33,9 @@ class _History:
     changes   how often it was changed in a row
     last      when something happened to it
     until     when it may be changed again
-    alone     it goes in a request of its own, since a request with it was refused
+    alone     it goes in a request of its own, since a request that contained it was refused
     problem   why it cannot be changed
-    fight     that it was changed too often
+    fight     the problem that it was changed too often
     """
 
     failures: int = 0
@@ -60,15 +60,15 @@ class Batching:
     def __init__(self) -> None:
         self._records: dict[str, _History] = {}
         self._pace = Pace(_FREE_REQUESTS, _REQUEST)
-        # Entries of devices that are not wanted any more: their removal does not wait for the pace.
+        # Entries of devices that should not be in the instance any more: their removal does not wait.
         self._leaving: set[str] = set()
 
     def leaves(self, names: Iterable[str]) -> None:
-        """The devices of these entries are not wanted any more."""
+        """Take note that the devices of these entries should not be in the instance any more."""
         self._leaving.update(names)
 
     def sent(self, now: float) -> None:
-        """A request is sent."""
+        """Take note that a request is sent."""
         self._pace.done(now)
 
     def is_busy(self, now: float) -> bool:
@@ -77,25 +77,25 @@ class Batching:
 
     @property
     def calm_at(self) -> float:
-        """When they do not have to gather any more, unless there are further ones."""
+        """When changes need not gather any more, if no further request is sent."""
         return self._pace.calm_at
 
     def batch(self, changes: Sequence[Change], now: float) -> list[Change]:
         """What can go as one request now: everything that is ready, or one entry that has to go alone.
 
-        What goes to a path at which another entry of ours still is goes with that one's change or after it:
-        of two entries at one path the server mounts the first alone, and says nothing.
+        A change whose target another entry of ours still has goes together with the change of that entry, or
+        after it: of two entries at one path the server silently mounts only the first.
         """
         ready = [change for change in changes if self._when(change) <= now]
         together = _with_room([change for change in ready if not self._of(change).alone], changes)
         if together:
             return together
         alone = next((change for change in ready if _with_room([change], changes)), None)
-        # Entries that swap their targets have to begin somewhere.
+        # Entries that swap their targets: one of them has to go first.
         return [alone] if alone is not None else _with_room(ready, changes)[:1]
 
     def spoiled(self, change: Change, now: float) -> None:
-        """A request with this change among others was refused, perhaps for its sake: it goes alone."""
+        """A request with this change and others was refused, perhaps because of this one: it goes alone."""
         self._touch(change, now).alone = True
 
     def held(self, change: Change, message: str, now: float) -> tuple[float, bool]:
@@ -157,7 +157,7 @@ class Batching:
             if record.is_over(now):
                 del self._records[name]
             elif record.fight is not None:
-                # It is told of until then.
+                # The problem is reported until then.
                 yield record.over_at
 
     def wait(self, change: Change) -> tuple[float, str]:

@@ -1,9 +1,8 @@
 """Tracks the entries of ours with which an instance could not be started. Pure.
 
-A server starts no instance that lacks a network interface, a GPU or a PCI device of its entries, and none
-with a device that cannot be set up by then: a CAN interface without a bit rate. It names the entry to blame,
-or nothing at all where the container's own start failed. What is to blame, or may be, is out for as long as
-the instance does not run, and goes in again once it runs.
+A server does not start an instance if a network interface, a GPU or a PCI device of an entry is missing, or
+cannot be set up: a CAN interface without a bit rate. The server names the entry, or none where the start of
+the container itself failed. Entries that are to blame, or may be, stay out until the instance runs.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from hotplugd.plan.change import Barred
 
 # The types that the server requires at the start; entries of nodes say that they are not required.
 _NEEDED: Final = ("nic", "gpu", "pci")
-# So many answers may be older: one is on its way, and one belongs to a request of ours.
+# This many answers may be older than the failure: one is on its way, and one belongs to a request of ours.
 _OLDER: Final = 3
 _BLAMED: Final = re.compile(r'device "([^"]*)"')
 
@@ -30,15 +29,15 @@ class FailedStarts:
 
     def __init__(self) -> None:
         self.barred: dict[str, Barred] = {}
-        # The reason that was heard last, and how many answers of the server may still be older than it.
+        # The last reason, and how many further answers of the server may be older than it.
         self._reason = self._operation = ""
         self._older = 0
-        # Entries that are out although the server named none, and entries that turned out to be innocent.
+        # Entries that are out though the server named none, and those without which the start failed, too.
         self._suspected: set[str] = set()
         self._cleared: set[str] = set()
 
     def failed(self, reason: str, operation: str) -> None:
-        """It could not be started by this operation, for this reason. The server may say so twice."""
+        """Take note that this operation could not start it, and why. The server may report it twice."""
         if operation != self._operation:
             self._operation = operation
             self._reason, self._older = reason, _OLDER
@@ -75,7 +74,7 @@ class FailedStarts:
         if not named and blamed:
             self._suspected |= blamed
         elif not named:
-            # It cannot be started without them, either.
+            # The start failed without them, too.
             self.barred = {
                 name: barred for name, barred in self.barred.items() if name not in self._suspected
             }

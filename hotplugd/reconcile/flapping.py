@@ -66,18 +66,18 @@ class Flapping:
         self._holdoff.gone(syspath)
 
     def tell_over(self, now: float) -> None:
-        """Tell of hold-offs that are over: of what stays away nothing else does."""
+        """Log the end of hold-offs, also for devices that do not come back."""
         if self._told:
             held = {hold.place for hold in self._holdoff.holds(now)}
             for place in [each for each in self._told if each not in held]:
                 self._over(place)
 
     def problems(self, now: float) -> list[Problem]:
-        """What rules would attach, were it not held off."""
+        """The problems of devices that rules would attach and that are held off."""
         return [problem for hold in self._holdoff.holds(now) for problem in self._problems(hold, now)]
 
     def held(self, now: float) -> list[Held]:
-        """The same, with until when."""
+        """The devices that rules would attach and that are held off, and until when."""
         return [
             Held(str(device), rule, Wait(hold.until, _why(device, hold)), place=hold.place)
             for hold in self._holdoff.holds(now)
@@ -92,7 +92,7 @@ class Flapping:
         return [Problem(str(device), rule, _message(device, hold, now)) for device, rule in self._taken(hold)]
 
     def _taken(self, hold: Hold) -> Iterator[tuple[Device, str]]:
-        """What is held off there, and the name of the rule that would attach it."""
+        """The devices that are held off at a place, each with the name of the rule that would attach it."""
         for device in self._seen.get(hold.place, {}).values():
             rule = wants(self._rules(), device).rule
             if rule is not None and rule.attach is not None:

@@ -1,6 +1,6 @@
 """Whether what is known of one instance may be old, and when the server has to be asked for it. Pure.
 
-The one place that decides it: events, echoes of our own updates, listings and moves end here.
+Only this file decides it, from events, echoes of our own updates, listings and moves.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Final
 from hotplugd.aio.backoff import LONG_AGO, NEVER, delay
 from hotplugd.aio.pace import Pace
 
-# This many questions in a row are free; then there is one in this many seconds. Root inside can make the
+# This many questions in a row go at once; then one goes in this many seconds. Root inside can make the
 # server send events without end (LXD: devlxd, PATCH /1.0).
 _FREE_QUESTIONS: Final = 10
 _QUESTION: Final = 0.1
-# If that never ends, the pace is slower.
+# After this many the interval is longer.
 _MANY_QUESTIONS: Final = 200
 _LATE_QUESTION: Final = 1.0
 EDITED: Final = (
@@ -41,7 +41,7 @@ class Freshness:
     """
 
     def __init__(self, since: float = LONG_AGO) -> None:
-        """since: what was asked for before that is older than what was known of the instance then."""
+        """since: a listing that was requested before this time is out of date."""
         self.stale = False
         self.echoed = False
         self.missed = 0
@@ -52,7 +52,7 @@ class Freshness:
         self.again_at = NEVER
         # When it is asked again after the instance was moved, in order.
         self._again: tuple[float, ...] = ()
-        # For how many updates of ours the server's event is still to come.
+        # The number of our updates for which the server's event has not come yet.
         self._echoes = 0
         self._pace = Pace(_FREE_QUESTIONS, _QUESTION)
         self._slow = Pace(_MANY_QUESTIONS, _LATE_QUESTION)
@@ -91,7 +91,7 @@ class Freshness:
     def expect_nothing(self) -> None:
         """An update that the server tells of from now on is somebody else's.
 
-        An echo that was lost, or that is late, is not to hide what others do.
+        Otherwise an echo that was lost would hide the update of another program.
         """
         self._echoes = 0
 
@@ -105,7 +105,7 @@ class Freshness:
 
     @property
     def calm_at(self) -> float:
-        """When they do not have to wait any more, unless there are further events."""
+        """When questions need not wait any more, if no further event comes."""
         return self._slow.calm_at
 
     def moved(self, now: float) -> None:
@@ -117,11 +117,11 @@ class Freshness:
         self.again_at = times[0] if times else NEVER
 
     def doubt(self) -> None:
-        """What is known may be old, even if the server was just asked."""
+        """Take note that what is known may be out of date, even if the server was just asked."""
         self.stale, self.echoed, self.answered = True, False, False
 
     def begin(self, now: float) -> None:
-        """The server is asked."""
+        """Take note that the server is asked."""
         self._ask_again(tuple(time for time in self._again if time > now))
         self.stale = self.echoed = False
         self.answered = True

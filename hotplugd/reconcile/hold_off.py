@@ -1,8 +1,8 @@
 """When a device that is plugged and pulled all the time is held off. Pure: times are passed in.
 
-What counts is plugs at a place, which a device cannot change, and moves of an identity from place to place.
-A place is a USB device's, with all that hangs from it, or a device's own where no USB is.
-Removals are never held: this says only when what is there may be taken note of.
+It counts plugs at a place, which a device cannot change, and moves of an identity from place to place. A
+place is the syspath of a USB device, also for all devices below it; for other devices it is their own
+syspath. Removals are never held off.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final
 
 from hotplugd.model.values import Device
 
-# A phone that is being flashed appears about ten times in two minutes; so does what people plug by hand.
+# A phone that is being flashed appears about ten times in two minutes; so does a device plugged by hand.
 MOST: Final = 40
 WINDOW: Final = 120.0
-# The hold-off ends once there was no plug for this many seconds. Then a part of the plugs is free again,
-# enough for people who try once more.
+# The hold-off ends once there was no plug for this many seconds. Only a part of the plugs counts from then
+# on, so that a user can try again.
 CALM: Final = 15.0
 _LEFT: Final = 4
 # A device with a copied serial number must not hold off the other: its own place must count this many.
@@ -32,7 +32,7 @@ class Plug:
     """One enumeration of a device.
 
     place     the path in sysfs of the USB device that it is or hangs from; its own otherwise
-    token     another one for each enumeration at the place; empty for what cannot be attached
+    token     differs for each enumeration at the place; empty for devices that cannot be attached
     identity  its serial number or address; empty where it has none
     """
 
@@ -54,7 +54,7 @@ class Hold:
 
 
 def plug_of(device: Device) -> Plug:
-    """The enumeration that this device is of."""
+    """The enumeration of this device."""
     usb = device.usb
     if usb is None:
         return Plug(device.syspath, device.slot, _identity(device))
@@ -71,11 +71,11 @@ def _identity(device: Device) -> str:
 class _Count:
     """The plugs of one place or identity.
 
-    since     when those within the window were
-    token     of the last one; identity: what it had
-    count     how many they are, with those while it is held off
-    at, here  of an identity: where it came to at last, and at which places it is now
-    shared    it was at two places at once: several devices have it, and it says nothing
+    since     the times of the plugs within the window
+    token     the token of the last plug; identity: its identity
+    count     the number of plugs, those during a hold-off included
+    at, here  of an identity: the place of its last plug, and all places where it is now
+    shared    the identity was at two places at once: several devices have it, and it identifies none
     """
 
     since: deque[float] = field(default_factory=deque)

@@ -35,14 +35,14 @@ class HostUse:
         return [want for want in wants if self._free.get(want.slot, LONG_AGO) <= now]
 
     def forget(self) -> None:
-        """The request was sent, or none is going to be: the next one needs answers of its own."""
+        """Drop the answers: they count for one request, which was sent or is not needed."""
         self._free.clear()
 
     async def ask(self, wants: Iterable[Want], now: Callable[[], float]) -> None:
         """Ask of each device whether the host uses it.
 
-        All at once, and all answers are valid from the last one on: where each takes long, the first would
-        not be valid any more by then, and nothing would ever go in.
+        All are asked at once, and all answers count from the last one on: otherwise the first could expire
+        before a slow last one comes, and no device would ever go in.
         """
         self._free = {slot: until for slot, until in self._free.items() if until > now()}
         asked = list(wants)

@@ -50,8 +50,8 @@ class Known:
     def container(self) -> Instance | None:
         """The instance, where there is an inside to see now.
 
-        Of a virtual machine there is none, and of another cluster member's instance the init's number would
-        be one of that host's.
+        A virtual machine has none, and the process number of an instance on another cluster member is one of
+        that host.
         """
         actual = self.actual
         is_seen = actual is not None and actual.running and actual.here and actual.kind == "container"
@@ -62,11 +62,11 @@ class Known:
         return [want for wants in self.wants.values() for want in wants]
 
     def busy(self, now: float) -> dict[str, bool]:
-        """What may make it wait that never ends, and whether it does."""
+        """The reasons for a wait that may never end, and whether each applies now."""
         return {CROWDED: self.batching.is_busy(now), EDITED: self.freshness.is_busy(now)}
 
     def calm_at(self) -> dict[str, float]:
-        """When what makes it wait will be over, what is done inside included; in the past where it is."""
+        """When each reason for a wait ends, mounts inside included; in the past if it has ended."""
         return {
             CROWDED: self.batching.calm_at,
             EDITED: self.freshness.calm_at,
@@ -97,11 +97,13 @@ class Known:
     def may_name(self, slot: str) -> bool:
         """Whether the server may have an entry of ours here for the device with this slot, now or soon."""
         names = names_for(slot)
-        if not self.sending.isdisjoint(names) or (self.orphans.records and self.orphans.may_be_there(names)):
+        if not self.sending.isdisjoint(names) or (
+            self.orphans.records.by_name and self.orphans.may_be_there(names)
+        ):
             return True
         if not self.freshness.known:
             return self.freshness.stale
-        # Elsewhere in a cluster it names what another host has by that name.
+        # On another cluster member the entry names that host's device.
         if self.actual is None or not self.actual.here:
             return False
         there = self.actual.entries

@@ -1,7 +1,7 @@
 """Network interfaces that have left the host for an instance, until they are back or gone.
 
-Which instance has one is what was seen there, not what entries say: whoever may edit an instance may write
-into its entries that it has another's.
+What was seen inside says which instance has one. Entries prove nothing: a user who may edit an instance can
+write an entry for the interface of another one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class MovedNics:
         self._loop = asyncio.get_running_loop()
         self._tell_gone = gone
         self._left: dict[str, _Left] = {}
-        # Indexes, by parent device and by what an entry says: an event searches nothing.
+        # Indexes by parent device and by the claim of an entry, so that events need no search.
         self._below: dict[str, set[str]] = {}
         self._alike: dict[tuple[int, str], set[str]] = {}
         self._unheld: set[str] = set()
@@ -79,7 +79,7 @@ class MovedNics:
         self._expected = {slot: holder for slot, holder in self._expected.items() if holder[0] != name}
 
     def held(self, slot: str, name: InstanceName, entry: str, *, seen: bool) -> InstanceName | None:
-        """The interface is in this instance, by this entry. Returns who had it before, if another.
+        """Take note of the instance that has the interface. Returns the holder before, if another.
 
         seen  whether it was seen inside
         """

@@ -1,8 +1,8 @@
 """Finds out which instance has each network interface that left the host.
 
-What was seen inside counts. An entry alone proves nothing: whoever may edit an instance can write any entry.
-Into a virtual machine nobody can look; there an entry counts if the host lacks the interface and no other
-instance may have it.
+What was seen inside counts. An entry alone proves nothing: a user who may edit an instance can write any
+entry. Into a virtual machine nobody can look; there an entry counts if the host lacks the interface and no
+other instance may have it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class NicLocations:
                 self.away.lost(slot)
 
     def is_lost(self, device: Device) -> bool:
-        """Whether what an interface hangs from is gone, while it is in an instance."""
+        """Whether the parent device of an interface is gone while the interface is in an instance."""
         try:
             return self._ports.restore(device) is None
         except OSError:  # nobody can tell before the next listing
@@ -156,7 +156,7 @@ class NicLocations:
         return True
 
     def _given_up(self, slot: str) -> None:
-        """The interface was seen nowhere: it is gone unless an instance may have it that was not seen."""
+        """The interface was not seen: it is gone unless an instance without a look may have it."""
         device = self._inventory.devices[slot]
         workers = [worker for name in self._may_have(device) if (worker := self._workers.get(name))]
         unseen = [worker for worker in workers if worker.is_running and not _shows(worker)]
@@ -164,14 +164,14 @@ class NicLocations:
             self._gone(slot)
 
     def _is_rightful(self, name: InstanceName, device: Device) -> bool:
-        """Whether no other instance with such an entry may have it: one that was looked into does not."""
+        """Whether no other instance may have it: those with an entry were looked into, and do not."""
         others = [self._workers[other] for other in self.claimants.of(device) if other != name]
         return not any(worker.is_running and not _shows(worker) for worker in others)
 
     def _has(self, worker: Worker, slot: str, entry: Entry, *, seen: bool) -> None:
         before = self.away.held(slot, worker.name, entry.name, seen=seen)
         if before is not None:
-            # Its entry for the interface may have to go, whether or not somebody can look.
+            # Its entry for the interface may have to go, even if its inside cannot be looked at.
             self._workers[before].look_again()
             self._workers[before].kick()
 

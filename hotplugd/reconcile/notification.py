@@ -17,5 +17,5 @@ class Notification:
 
     @property
     def key(self) -> tuple[str, str]:
-        """An entry's name stands for one enumeration of a device; moved elsewhere inside it is another."""
+        """The entry's name, which means one enumeration of a device, and the path inside."""
         return (self.entry, self.uevent.path)

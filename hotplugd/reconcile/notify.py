@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from hotplugd.aio.tasks import Activity
-from hotplugd.model.entry import place_of
+from hotplugd.model.entry import target_of
 from hotplugd.model.ports import Unfit
 from hotplugd.model.problem import Problem
 from hotplugd.model.uevent import Uevent
@@ -114,7 +114,7 @@ class Notified:
 
     def leaving(self, instance: Instance) -> list[Notification]:
         """Of which devices those inside know that the instance has no entry for any more."""
-        places = {entry.name: place_of(entry) for entry in instance.entries.values()}
+        places = {entry.name: target_of(entry) for entry in instance.entries.values()}
         # Where a GPU's nodes are its entry does not say.
         return [
             notification

@@ -15,7 +15,7 @@ from hotplugd.plan.kinds.kind import Want
 
 # The shortest time between two looks, in seconds: a mount table may change all the time.
 _PAUSE: Final = 0.2
-# This many looks in a row are free; then there is one in this many seconds.
+# This many looks in a row go at once; then one goes in this many seconds.
 _FREE_LOOKS: Final = 60
 _LOOK: Final = 1.0
 _FAILED_PAUSES: Final = (0.2, 30.0)
@@ -49,20 +49,20 @@ class Observed:
         self._old = False
 
     def forget(self) -> None:
-        """What was seen does not count any more."""
+        """Drop what was seen: it does not count any more."""
         self.inside = None
         self._epoch += 1
         self._retry.reset()
 
     def look_again(self) -> None:
-        """What is inside may have changed."""
+        """Take note that the inside may have changed."""
         self._old = True
 
-    def changed(self, places: Iterable[str]) -> None:
-        """A request is about to change these targets, or did, or tried to."""
+    def changed(self, targets: Iterable[str]) -> None:
+        """Take note that a request changes these targets, changed them or failed to."""
         self._epoch += 1
-        gone = set(places)
-        # Requests have a pace of their own: looks that verify them do not wait.
+        gone = set(targets)
+        # Requests are limited themselves: looks that verify them do not wait.
         self._retry.until = LONG_AGO
         self._asked = True
         if self.inside is not None:
@@ -84,7 +84,7 @@ class Observed:
     ) -> float:
         """When to look: a time in the past, in the future, or NEVER.
 
-        interfaces  whether it is to be known which interfaces are inside
+        interfaces  whether the look has to tell which interfaces are inside
         """
         wanted = list(wants)
         if not (wanted or self.also or interfaces):
@@ -114,7 +114,7 @@ class Observed:
 
     @property
     def calm_at(self) -> float:
-        """When they do not have to wait any more, unless it changes again."""
+        """When looks need not wait any more, if the inside does not change again."""
         return self._pace.calm_at
 
     def begin(self, now: float) -> int:
@@ -126,9 +126,9 @@ class Observed:
         return self._epoch
 
     def seen(self, begun: int, inside: Inside, now: float) -> bool:
-        """A look at all `paths` has ended with this. Returns whether it counts.
+        """Take the result of a look at all `paths`. Returns whether it counts.
 
-        It does not if a request changed something meanwhile, or if the look failed.
+        It does not count if a request changed something meanwhile, or if the look failed.
         """
         if begun != self._epoch:
             self._old = True

@@ -22,7 +22,7 @@ class OrphanedNode:
     @property
     def path(self) -> str:
         """Where it was."""
-        return entries.place_of(self.change.entry)
+        return entries.target_of(self.change.entry)
 
     def __str__(self) -> str:
         """What is wrong where it is still there."""

@@ -14,14 +14,14 @@ Entries that are being put in are in a journal until that is certain, so a crash
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
-from hotplugd.model.entry import is_ours, is_path, place_of
+from hotplugd.model.entry import is_ours, is_path, target_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Entry, Instance, InstanceName, Node
 from hotplugd.plan.change import Change, removal
+from hotplugd.reconcile.orphan_records import OrphanRecords, with_nodes
 from hotplugd.reconcile.orphaned_node import OrphanedNode
 from hotplugd.reconcile.ports import EntryJournal
 
@@ -29,85 +29,24 @@ from hotplugd.reconcile.ports import EntryJournal
 _PAUSES: Final = (0.1, 600.0)
 
 
-@dataclass(slots=True)
-class _Record:
-    """What is known of one entry that the instance does not have, or may not have.
-
-    sent    as a request that is under way puts it in
-    unsure  the server is to be asked to take away what may be left of it
-    lost    the instance lost it by no request of ours; it is to be looked for
-    sought  as what the next look is to see it, or not
-    seen    as what the last look has seen its node
-    retry   when the server is asked again that did not take it away; None where it was not asked
-    """
-
-    entry: Entry
-    sent: Entry | None = None
-    unsure: bool = False
-    lost: bool = False
-    sought: OrphanedNode | None = None
-    seen: OrphanedNode | None = None
-    retry: Retry | None = None
-
-    @property
-    def is_over(self) -> bool:
-        return not (self.sent or self.unsure or self.lost or self.sought or self.seen)
-
-
 class Orphans:
     """Of one instance. Times are the event loop's, in seconds.
 
-    records  by the entries' names; empty where nothing may be orphaned
+    records  what is known of entries that it does not have, or may not have
     """
 
     def __init__(self, name: InstanceName, journal: EntryJournal) -> None:
         self._name = name
-        self._journal = journal
-        self.records: dict[str, _Record] = {
-            name: _Record(entry, unsure=True) for name, entry in journal.take(name).items()
-        }
+        self.records = OrphanRecords(name, journal)
 
     @property
     def is_unsure(self) -> bool:
         """Whether anything may be inside that the server is to take away."""
-        return any(record.unsure for record in self.records.values())
+        return any(record.unsure for record in self.records.by_name.values())
 
     def may_be_there(self, names: Iterable[str]) -> bool:
         """Whether the instance may have been given an entry of such a name, and nobody knows."""
-        return any(name in self.records and self.records[name].unsure for name in names)
-
-    # --- requests ---------------------------------------------------------------------------------------
-
-    def begin(self, batch: Iterable[Change]) -> None:
-        """A request with these changes is about to be sent."""
-        # An update, too: of what the server has lost meanwhile it puts something in.
-        sent = _with_nodes(change.entry for change in batch if change.action != "remove")
-        for entry in sent:
-            self._of(entry).sent = entry
-        if sent:
-            self._write()
-
-    def done(self) -> None:
-        """The request was carried out."""
-        self._forget({name for name, record in self.records.items() if record.sent})
-
-    def undone(self) -> None:
-        """Nothing of the request was."""
-        if self._end_request():
-            self._write()
-
-    def unknown(self) -> None:
-        """Nobody knows."""
-        for entry in self._end_request():
-            record = self._of(entry)
-            record.entry, record.unsure = entry, True
-
-    def _end_request(self) -> list[Entry]:
-        sent = [record.sent for record in self.records.values() if record.sent is not None]
-        for entry in sent:
-            self._of(entry).sent = None
-        self._tidy()
-        return sent
+        return any(name in self.records.by_name and self.records.by_name[name].unsure for name in names)
 
     # --- entries that go --------------------------------------------------------------------------------
 
@@ -118,38 +57,38 @@ class Orphans:
         that overlap the server may forget one, and not what it did inside.
         """
         if after is None or not after.has_nodes:
-            self._find(self.records)
+            self.records.end_search(self.records.by_name)
             return
         if before is None or not before.has_nodes:
             return
-        self._find(after.entries)
+        self.records.end_search(after.entries)
         gone = (before.entries[name] for name in before.entries.keys() - after.entries.keys())
-        lost = _with_nodes(entry for entry in gone if entry.name not in sent and is_ours(entry))
+        lost = with_nodes(entry for entry in gone if entry.name not in sent and is_ours(entry))
         for entry in lost:
-            if place_of(entry):
-                record = self._of(entry)
+            if target_of(entry):
+                record = self.records.of(entry)
                 record.entry, record.lost = entry, True
         # Where a GPU's nodes were its entry does not say: nobody can look for them.
-        self.doubt(entry for entry in lost if not place_of(entry))
+        self.doubt(entry for entry in lost if not target_of(entry))
 
     def left(self, entry: Entry, *, cleared: bool = False) -> bool:
         """An entry went: its node should be gone. Returns whether that is to be seen anew."""
         orphan = OrphanedNode(self._removal(entry), cleared)
-        if not is_path(orphan.path) or self._of(entry).sought == orphan:
-            self._tidy()
+        if not is_path(orphan.path) or self.records.of(entry).sought == orphan:
+            self.records.tidy()
             return False
-        for record in self.records.values():
+        for record in self.records.by_name.values():
             if record.sought is not None and record.sought.path == orphan.path:
                 record.sought = None
-        self._of(entry).sought = orphan
-        self._tidy()
+        self.records.of(entry).sought = orphan
+        self.records.tidy()
         return True
 
     def restarted(self) -> None:
         """There is another init, or none: nothing is inside that has no entry."""
-        for record in self.records.values():
+        for record in self.records.by_name.values():
             record.lost, record.sought, record.seen = False, None, None
-        self._tidy()
+        self.records.tidy()
 
     # --- looks ------------------------------------------------------------------------------------------
 
@@ -158,47 +97,51 @@ class Orphans:
 
         Returns the paths at which that is new.
         """
-        if not self.records:
+        if not self.records.by_name:
             return set()
-        taken = {place_of(entry) for entry in (*instance.entries.values(), *instance.inherited.values())}
-        lost = [record.entry for record in self.records.values() if record.lost]
-        new = {place_of(entry) for entry in lost if place_of(entry) not in taken and self.left(entry)}
+        taken = {target_of(entry) for entry in (*instance.entries.values(), *instance.inherited.values())}
+        lost = [record.entry for record in self.records.by_name.values() if record.lost]
+        new = {target_of(entry) for entry in lost if target_of(entry) not in taken and self.left(entry)}
         self.arrived(taken)
         return new
 
     def arrived(self, paths: Container[str]) -> None:
         """Something was put at these paths: whatever was there before is not there any more."""
-        for record in self.records.values():
+        for record in self.records.by_name.values():
             if record.sought is not None and record.sought.path in paths:
                 record.sought = None
             if record.seen is not None and record.seen.path in paths:
                 record.seen = None
-        self._tidy()
+        self.records.tidy()
 
     def paths(self) -> set[str]:
         """Where to look."""
-        found = ((each.sought, each.seen) for each in self.records.values())
+        found = ((each.sought, each.seen) for each in self.records.by_name.values())
         return {each.path for pair in found for each in pair if each is not None}
 
     def looked(self, nodes: Mapping[str, Node | None]) -> list[OrphanedNode]:
         """A look at all `paths` has seen these nodes. Returns the orphans that were not known to be there."""
         before = {
-            record.seen.path: record.seen for record in self.records.values() if record.seen is not None
+            record.seen.path: record.seen
+            for record in self.records.by_name.values()
+            if record.seen is not None
         }
         sought = {
-            record.sought.path: record.sought for record in self.records.values() if record.sought is not None
+            record.sought.path: record.sought
+            for record in self.records.by_name.values()
+            if record.sought is not None
         }
         there = {path: orphan for path, orphan in (before | sought).items() if orphan.is_at(nodes.get(path))}
-        for record in self.records.values():
+        for record in self.records.by_name.values():
             record.sought = record.seen = None
         for orphan in there.values():
-            self._of(orphan.change.entry).seen = orphan
+            self.records.of(orphan.change.entry).seen = orphan
         new = [orphan for path, orphan in there.items() if before.get(path) != orphan]
         gone = [orphan.change.entry.name for path, orphan in sought.items() if path not in there]
         still = [orphan.change.entry for orphan in new if not orphan.cleared]
-        self._find({*gone, *(entry.name for entry in still)})
-        if any(self.records[name].unsure for name in gone if name in self.records):
-            self._forget(gone)
+        self.records.end_search({*gone, *(entry.name for entry in still)})
+        if any(self.records.by_name[name].unsure for name in gone if name in self.records.by_name):
+            self.records.forget(gone)
         self.doubt(still)
         return new
 
@@ -213,10 +156,10 @@ class Orphans:
         if not self.is_unsure or (actual is not None and not (actual.known and actual.here)):
             return []
         if actual is None or not actual.has_nodes:
-            self._forget(set(self.records))
+            self.records.forget(set(self.records.by_name))
             return []
-        self._forget(actual.entries)
-        unsure = [record for record in self.records.values() if record.unsure]
+        self.records.forget(actual.entries)
+        unsure = [record for record in self.records.by_name.values() if record.unsure]
         return [
             self._removal(record.entry)
             for record in unsure
@@ -224,40 +167,40 @@ class Orphans:
         ]
 
     def in_the_way(self, batch: Iterable[Change]) -> list[Change]:
-        """Of what lost its entry, and was not looked for yet, what may be where these would put something.
+        """The removals of nodes that lost their entries, and that may be in the way of these changes.
 
-        At its own place it would be found. Elsewhere in the instance the server would not make the node, and
-        of two at one place it mounts the first alone.
+        They would have to go first: the server makes no second node for the same entry, and of two nodes at
+        one target it mounts the first alone. A node at its own target is found by a look.
         """
-        lost = [record.entry for record in self.records.values() if record.lost]
-        places: dict[str, set[str]] = {}
+        lost = [record.entry for record in self.records.by_name.values() if record.lost]
+        targets: dict[str, set[str]] = {}
         names: dict[str, set[str]] = {}
         for change in batch if lost else ():
-            place = place_of(change.entry)
-            places.setdefault(change.entry.name, set()).add(place)
-            names.setdefault(place, set()).add(change.entry.name)
+            target = target_of(change.entry)
+            targets.setdefault(change.entry.name, set()).add(target)
+            names.setdefault(target, set()).add(change.entry.name)
 
         def elsewhere(entry: Entry) -> bool:
-            """By its name at another place, or by another's name at its place."""
-            place = place_of(entry)
-            at, by = places.get(entry.name, set()), names.get(place, set())
-            return bool(at - {place} or by - {entry.name})
+            """Whether its name goes to another target, or another name to its target."""
+            target = target_of(entry)
+            at, by = targets.get(entry.name, set()), names.get(target, set())
+            return bool(at - {target} or by - {entry.name})
 
         return [self._removal(entry) for entry in lost if elsewhere(entry)]
 
     def doubt(self, doubtful: Iterable[Entry]) -> None:
         """The server is to take away what may be left of these."""
-        if new := _with_nodes(doubtful):
+        if new := with_nodes(doubtful):
             for entry in new:
-                record = self._of(entry)
+                record = self.records.of(entry)
                 record.entry, record.unsure = entry, True
-            self._write()
+            self.records.write()
 
     def cleared(self, changes: Collection[Change]) -> None:
         """Nothing is left of these any more."""
         names = {change.entry.name for change in changes}
-        self._find(names)
-        self._forget(names)
+        self.records.end_search(names)
+        self.records.forget(names)
 
     def held(self, changes: Iterable[Change], message: str, now: float) -> tuple[float, bool]:
         """The server did not take away what is left of these now, or would not: it gave this message then.
@@ -267,25 +210,27 @@ class Orphans:
         pauses = []
         for change in changes:
             self.doubt([change.entry])
-            record = self._of(change.entry)
+            record = self.records.of(change.entry)
             record.lost, record.retry = False, record.retry or Retry()
             pauses.append(record.retry.failed(message, now, *_PAUSES))
         return max(pauses)
 
     def hurry(self) -> None:
         """The server answers again: it may be asked for all."""
-        for record in self.records.values():
+        for record in self.records.by_name.values():
             if record.retry is not None:
                 record.retry.reset()
 
     def due(self) -> list[float]:
         """When the server is asked again for what it did not take away."""
-        return [record.retry.until for record in self.records.values() if record.retry is not None]
+        return [record.retry.until for record in self.records.by_name.values() if record.retry is not None]
 
     def problems(self) -> list[Problem]:
         """What the server would not take away."""
         refused = [
-            record for record in self.records.values() if record.retry is not None and record.retry.message
+            record
+            for record in self.records.by_name.values()
+            if record.retry is not None and record.retry.message
         ]
         held = [(self._removal(record.entry), record.retry) for record in refused]
         return [self.refused(change, retry.message) for change, retry in held if retry]
@@ -297,54 +242,11 @@ class Orphans:
 
     def seen_problems(self) -> list[Problem]:
         """Which orphaned nodes the last look has seen."""
-        seen = [record.seen for record in self.records.values() if record.seen is not None]
+        seen = [record.seen for record in self.records.by_name.values() if record.seen is not None]
         return [
             Problem(orphan.change.device, orphan.change.rule, f"{self._name}, {orphan.path}: {orphan}")
             for orphan in seen
         ]
 
-    # --- the records ------------------------------------------------------------------------------------
-
-    def _of(self, entry: Entry) -> _Record:
-        return self.records.setdefault(entry.name, _Record(entry))
-
-    def _find(self, names: Iterable[str]) -> None:
-        """These do not have to be looked for any more."""
-        for name in names:
-            if name in self.records:
-                self.records[name].lost = False
-        self._tidy()
-
-    def _forget(self, names: Container[str]) -> None:
-        """Of these nothing is left, and no request is under way."""
-        before = self._noted()
-        for name, record in self.records.items():
-            record.sent = None
-            if name in names:
-                record.unsure = False
-        self._tidy()
-        if before != self._noted():
-            self._write()
-
-    def _tidy(self) -> None:
-        for name, record in list(self.records.items()):
-            if not record.unsure:
-                record.retry = None
-            if record.is_over:
-                del self.records[name]
-
-    def _noted(self) -> list[Entry]:
-        return [
-            record.sent or record.entry for record in self.records.values() if record.unsure or record.sent
-        ]
-
-    def _write(self) -> None:
-        self._journal.note(self._name, tuple(self._noted()))
-
     def _removal(self, entry: Entry) -> Change:
         return removal(self._name, entry, "the server left it behind")
-
-
-def _with_nodes(entries: Iterable[Entry]) -> list[Entry]:
-    """Those of which nodes may be left: of what else an entry may be the server keeps no files."""
-    return [entry for entry in entries if entry.config.get("type", "").startswith(("unix-", "gpu"))]

@@ -117,7 +117,7 @@ class Requests:
         put = [self._stamped(change.entry) for change in batch if change.action != "remove"]
         remove = [change.entry.name for change in batch if change.action == "remove"]
         self._known.sending = frozenset(change.entry.name for change in batch)
-        paths = [entries.place_of(change.entry) for change in batch]
+        paths = [entries.target_of(change.entry) for change in batch]
         self._known.observed.changed(paths)
         before = self._known.actual.entries if self._known.actual is not None else {}
         for change in batch:
@@ -125,7 +125,7 @@ class Requests:
                 self._known.verifier.ends(old)
         self._known.freshness.sent()
         self._known.batching.sent(self._loop.time())
-        self._known.orphans.begin(batch)
+        self._known.orphans.records.begin(batch)
         sealed = await self.seal(remove)
         if self._known.actual is not None:
             # For updates and repairs, too, the server removes the node and makes a new one.
@@ -137,19 +137,19 @@ class Requests:
             self._known.freshness.expect_nothing()
             if error.half:
                 # What it has recorded is unknown, too.
-                self._known.orphans.unknown()
+                self._known.orphans.records.unknown()
                 self._known.freshness.stale = True
             else:
-                self._known.orphans.undone()
+                self._known.orphans.records.undone()
             self._split(batch, error, sealed=sealed)
         except ServerError as error:
             if isinstance(error, Unreachable):
-                self._known.orphans.unknown()
+                self._known.orphans.records.unknown()
             else:
-                self._known.orphans.undone()
+                self._known.orphans.records.undone()
             self._back_off(error)
         else:
-            self._known.orphans.done()
+            self._known.orphans.records.done()
             self._known.backoff.reset()
             self.learn(actual)
             self._done(batch)
@@ -188,7 +188,7 @@ class Requests:
         # What the server did may have changed what it lists.
         self._known.freshness.stale = True
         for change in left:
-            self._known.observed.changed([entries.place_of(change.entry)])
+            self._known.observed.changed([entries.target_of(change.entry)])
             self._known.verifier.ends(change.entry)
             self._known.verifier.left(change.entry, cleared=True)
         return True
@@ -232,11 +232,11 @@ class Requests:
 
     def _done(self, batch: Sequence[Change]) -> None:
         now = self._loop.time()
-        put = {entries.place_of(change.entry) for change in batch if change.action != "remove"}
+        put = {entries.target_of(change.entry) for change in batch if change.action != "remove"}
         self._known.orphans.arrived(put)
         # Of one device that came while its last enumeration went the last word is that it is there.
         for change in sorted(batch, key=lambda each: each.action != "remove"):
-            path = entries.place_of(change.entry)
+            path = entries.target_of(change.entry)
             if (fight := self._known.batching.done(change, now)) is not None:
                 self._known.log.fight(change, fight.message)
             if change.action == "remove" and path not in put:

@@ -1,7 +1,7 @@
 """How long nothing is sent for one instance: after a failure, and while somebody stops or makes it. Pure.
 
-Whoever stops an instance, or makes one, is often about to do more (restore, rename, start), and is refused
-while the server carries out an update of ours. Nothing is urgent in what does not run.
+A user who stops or creates an instance often goes on (restore, rename, start), and the server refuses that
+while it carries out an update of ours. No update is urgent for an instance that does not run.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _HANDS_OFF: Final = 1.0
 HANDS_OFF_WHY: Final = (
     f"it was stopped or made less than {_HANDS_OFF:.0f} s ago, and whoever did that may be about to do more"
 )
-# The server tells of an instance when it begins to make it, and not when it is done. It refuses updates
-# meanwhile, but for 30 s alone (LXD: lxd/instance/operationlock). What it never reports
-# as complete counts as complete after this time.
+# The server announces an instance when it begins to create it, and not when it is complete. It refuses
+# updates meanwhile, but for no more than 30 s (LXD: lxd/instance/operationlock). An instance that is never
+# reported as complete counts as complete after this many seconds.
 _MAKING: Final = 600.0
 
 # The first pause, and the longest.
@@ -31,27 +31,27 @@ _GONE: Final = (0.1, 0.1)
 
 
 class ServerBackoff:
-    """After each failure a longer one, until something is done. Times are the event loop's, in seconds.
+    """Pauses that grow with each failure until a request succeeds. Times are the event loop's, in seconds.
 
     until     nothing is sent before
-    retry_at  when what failed is tried again: it is told of until then
+    retry_at  when the failed request is tried again; the failure is reported until then
     ask_at    no question is asked before
-    look_at   when the server is to be asked whether whoever stopped or makes the instance has gone on
+    look_at   when the server is to be asked whether the instance has changed since it was stopped or created
     """
 
     def __init__(self) -> None:
         self.until = self.retry_at = self.ask_at = LONG_AGO
         self.look_at = NEVER
         self._retry = Retry()
-        # What the last request failed with, and whether an event came since: then a question does not wait.
+        # The error of the last request, and whether an event came since: then a question does not wait.
         self._failure: ServerError | None = None
         self._heard = False
         # Until then nothing is sent to an instance that does not run.
         self._hands_off = LONG_AGO
-        # That is since its server makes it, and for that long at most.
+        # Whether that is because the server creates the instance.
         self._making = False
         self._learned = LONG_AGO
-        # An instance that appears and is complete was made just now.
+        # An instance that appears and is complete was created just now.
         self._new = True
 
     @property
@@ -60,7 +60,7 @@ class ServerBackoff:
         return self._retry.message
 
     def waits(self) -> list[Wait]:
-        """For what every change of the instance has to wait, which may be over."""
+        """What every change of the instance has to wait for; some of it may be over."""
         making = Wait(self._hands_off, "its server still makes it", "its server has made it")
         return [
             Wait(self._retry.until, self._retry.message),
@@ -73,7 +73,7 @@ class ServerBackoff:
         self._new = self._new and self._learned > LONG_AGO
 
     def learned(self, before: Instance | None, actual: Instance | None, now: float) -> None:
-        """The instance is now like this, and was like that when it was looked at before."""
+        """Take note of the instance's state before and now."""
         if actual is None or actual.running or not actual.known:
             self._hands_off, self._making = LONG_AGO, False
         elif before is None and not actual.made:
@@ -115,12 +115,12 @@ class ServerBackoff:
         self._set()
 
     def wait(self, until: float) -> None:
-        """Send nothing before that, whatever failed."""
+        """Send nothing before this time."""
         self._retry.until = until
         self._set()
 
     def end(self) -> None:
-        """Do not wait after what failed."""
+        """End the wait after a failure."""
         self._retry.until = LONG_AGO
         self._set()
 

@@ -16,7 +16,7 @@ from hotplugd.aio.backoff import Retry
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import names_for, slot_links, slot_node
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.ownership import Holder
+from hotplugd.plan.ownership import Owner
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.worker import Worker
 
@@ -36,7 +36,7 @@ class SlotRemoval:
         ports: Ports,
         activity: Activity,
         workers: Mapping[InstanceName, Worker],
-        naming: Callable[[Iterable[str]], Iterator[Holder]],
+        naming: Callable[[Iterable[str]], Iterator[Owner]],
     ) -> None:
         self._ports = ports
         self._naming = naming

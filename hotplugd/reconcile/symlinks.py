@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from hotplugd.aio.tasks import Activity
-from hotplugd.model.entry import MARK_LINKS, is_ours, links_of, place_of
+from hotplugd.model.entry import MARK_LINKS, is_ours, links_of, target_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName, Link, Node
@@ -73,7 +73,7 @@ class Symlinks:
         if (links := links_of(entry)) and entry.name not in self._read and is_ours(entry):
             self._read.add(entry.name)
             for path in links:
-                self._links.setdefault(path, Link(place_of(entry), entry.name))
+                self._links.setdefault(path, Link(target_of(entry), entry.name))
 
     def paths(self, attachments: Iterable[Attachment]) -> frozenset[str]:
         """The paths at which links should be, or are."""

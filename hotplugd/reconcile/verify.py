@@ -8,7 +8,7 @@ from functools import partial
 
 from hotplugd.aio.backoff import NEVER
 from hotplugd.aio.tasks import Activity
-from hotplugd.model.entry import place_of
+from hotplugd.model.entry import target_of
 from hotplugd.model.nic_slot import is_nic
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
@@ -80,7 +80,7 @@ class Verifier:
     def left(self, entry: Entry, *, cleared: bool = False) -> None:
         """An entry was removed, so its node should be gone. cleared: the server was asked once more."""
         if self._orphans.left(entry, cleared=cleared):
-            self._observed.changed([place_of(entry)])
+            self._observed.changed([target_of(entry)])
 
     def ends(self, entry: Entry) -> None:
         """The entry is about to be removed or changed, or was: its links may have to be removed."""
@@ -90,14 +90,14 @@ class Verifier:
 
     def look_at(self, plan: Plan, instance: Instance, wanted: Sequence[Want]) -> float:
         """When to look into an instance that runs here; NEVER if there is nothing to see."""
-        if self._orphans.records and (new := self._orphans.seek(instance)):
+        if self._orphans.records.by_name and (new := self._orphans.seek(instance)):
             self._observed.changed(new)
         self._symlinks.has(instance)
         if self.is_looked_at:
             return NEVER
         links = self._symlinks.paths(plan.attachments)
         self._observed.also = self._notifier.paths(instance) | links | self._orphans.paths()
-        self._nics = [place_of(entry) for entry in instance.entries.values() if is_nic(entry)]
+        self._nics = [target_of(entry) for entry in instance.entries.values() if is_nic(entry)]
         return self._observed.next(plan.attachments, wanted, interfaces=bool(self._nics))
 
     def look(self, plan: Plan) -> None:
@@ -126,7 +126,7 @@ class Verifier:
         counts = self._observed.seen(begun, inside, self._loop.time())
         if self._observed.is_busy(self._loop.time()):
             self._log.busy(BUSY, now=True)
-        if counts and self._orphans.records:
+        if counts and self._orphans.records.by_name:
             for orphan in self._orphans.looked(inside.nodes):
                 self._log.left_behind(orphan)
 

@@ -23,7 +23,7 @@ from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.requests import Requests
 from hotplugd.reconcile.step import Ask, Check, Clear, Look, MakePlan, Rest, Send, State, next_step
 
-# What makes an instance wait is over after so many seconds without: what never ends pauses for a moment, too.
+# A reason for a wait has ended only after this many seconds without it: one that goes on may pause.
 _CALM: Final = 1.0
 
 
@@ -32,7 +32,7 @@ class WorkLoop:
 
     nics     which network interfaces are in instances
     idle     called when nothing is under way any more
-    working  whether a step is under way; a look inside does not count
+    working  whether a step is under way; looks inside do not count
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class WorkLoop:
             self._start()
 
     def go_on(self) -> None:
-        """Do what comes next, unless something is under way: that will."""
+        """Do the next step, unless one is under way, which goes on by itself."""
         if self.working:
             return
         self._known.freshness.answered = False
@@ -103,7 +103,7 @@ class WorkLoop:
                     await self._requests.clear(orphans)
                 case Check(wants):
                     await self._host_use.ask(wants, self._loop.time)
-                    # What became known meanwhile may be that a device is gone.
+                    # Meanwhile a device may have gone.
                     self._known.freshness.answered &= self._known.planned
                 case Send(batch):
                     self._host_use.forget()
@@ -124,7 +124,7 @@ class WorkLoop:
         stale = is_old and not fresh.answered
         sends = known.planned and not stale and backoff.until <= now
         batch = known.batching.batch(known.plan.changes, now) if sends and known.plan.changes else []
-        doubtful = sends and known.orphans.records
+        doubtful = sends and known.orphans.records.by_name
         added = [change.want for change in batch if change.action == "add" and change.want is not None]
         to_check = [want for want in added if may_be_used(want)]
         return State(
@@ -172,18 +172,18 @@ class WorkLoop:
         times += [known.freshness.again_at, known.backoff.retry_at]
         if state.stale:
             times.append(state.ask_at)
-        # What failed is told of until it would be tried again.
+        # A failure is reported until the next try.
         if step.done:
             known.backoff.reset()
         in_doubt = False
-        if known.orphans.records:
+        if known.orphans.records.by_name:
             times += known.orphans.due()
             in_doubt = known.orphans.is_unsure
         if known.plan.changes or in_doubt or known.backoff.message:
             times.append(known.backoff.look_at)
         if step.would:
             known.log.would(step.would)
-        # A look may settle some of it: all this comes after the look.
+        # All this comes after a look, which may resolve some of it.
         if not self._verifier.is_looked_at:
             for why, until in known.calm_at().items():
                 if until > now or until + _CALM <= now:

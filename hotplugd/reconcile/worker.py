@@ -32,13 +32,13 @@ from hotplugd.reconcile.work_loop import WorkLoop
 
 
 class Listener(Protocol):
-    """Who is told what a worker finds out."""
+    """Hears what a worker finds out."""
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The server said how the instance is; None where there is none."""
 
     def looked(self, worker: Worker) -> None:
-        """Somebody looked into the instance."""
+        """The inside of the instance was looked at."""
 
     def found_used(self, device: Device, how: str) -> None:
         """The host uses a device that was about to be put in."""
@@ -51,7 +51,7 @@ class Worker:
     """Keeps one instance as it should be, also one that does not exist (yet).
 
     nics       which network interfaces are in instances
-    forgotten  when the server said last that there is none of some name: this may be it
+    forgotten  when an instance, perhaps this one, was last found to be missing, in the loop's time
     """
 
     def __init__(
@@ -104,12 +104,12 @@ class Worker:
         self._work.kick()
 
     def unlisted(self) -> None:
-        """The server listed others, and could not tell of this one: it is asked for if it matters."""
+        """The listing did not contain its project: the server is asked for the instance if it matters."""
         if self._known.wants or not self._known.freshness.known:
             self.refresh()
 
     def find(self) -> None:
-        """Its project could not be listed: it is asked for where nothing is known of it."""
+        """Its project cannot be listed: the server is asked for the instance if nothing is known of it."""
         if not self._known.freshness.known:
             self.refresh()
 
@@ -128,7 +128,7 @@ class Worker:
         self.refresh()
 
     def updated(self) -> None:
-        """The instance's configuration was updated: by us, or by somebody else."""
+        """The instance's configuration was updated, by us or by another client."""
         if self._known.freshness.is_echo():
             self._work.kick()
         else:
@@ -140,7 +140,7 @@ class Worker:
         self._work.go_on()
 
     def forget_inside(self) -> None:
-        """What was seen inside is no longer so, or does not answer what is asked now."""
+        """Drop what was seen inside: it is out of date, or lacks what rules ask for now."""
         self._known.observed.forget()
         self._known.batching.hurry()
         self._work.kick()

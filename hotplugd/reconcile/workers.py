@@ -43,7 +43,7 @@ class Workers:
         self._inventory = inventory
         self._nics = nics
         self._listener = listener
-        # When, in the loop's time, an instance was found to be none at last.
+        # When, in the loop's time, an instance was last found to be missing.
         self._forgotten = LONG_AGO
 
     def of(self, name: InstanceName) -> Worker:
@@ -65,8 +65,8 @@ class Workers:
         return [worker for _, worker in sorted(self.all.items())]
 
     def for_all(self, *acts: Callable[[Worker], None]) -> None:
-        """Do these for all instances, one after the other: where no device goes a few in each turn of the
-        loop.
+        """Do these for all instances, one after the other. Those without devices follow, a few in each turn
+        of the loop.
         """
         workers = list(self.all.values())
         for act in acts:
@@ -78,9 +78,9 @@ class Workers:
             self._activity.start(partial(self._for_rest, rest, acts), lambda _: None)
 
     def forget_if_over(self, worker: Worker) -> None:
-        """Forget the worker of what is no instance and should not be one."""
+        """Forget a worker whose instance does not exist, if no device should be in it."""
         if self.all.get(worker.name) is not worker:
-            # It was forgotten, and what it had under way has ended.
+            # It was forgotten before its last step ended.
             return
         if worker.is_over:
             worker.close()

@@ -160,17 +160,7 @@ class Builder(Decoder):
                 return (Not(inner),) if field.key.name == "not" else (Parent(inner),)
 
     def _group(self, field: Field, group: KeyGroup) -> Iterator[Test]:
-        if not isinstance(field.value, YamlMapping):
-            self.wrong_type(field.value, "names with patterns", field.name)
-            return
-        if not field.value.pairs:
-            self.error(field.value.span, f"`{field.key.name}` is empty")
-        seen: dict[str, YamlScalar] = {}
-        for name, value in field.value.pairs:
-            if name.text in seen:
-                self.twice(name, seen[name.text], field.key.shape)
-                continue
-            seen[name.text] = name
+        for name, value in self.pairs(field, "names with patterns"):
             self.judged(name, field, field.key.text)
             yield self._key_test(Field(field.key, name, value), group.key(name.text))
 

@@ -13,7 +13,7 @@ from hotplugd.rulefile.grammar import Table
 from hotplugd.rulefile.parse import Source, Span, YamlMapping, YamlNode, YamlScalar
 from hotplugd.rules.hubs import Hub
 
-# A thousand phones need fewer; each is compared with the locations that rules name.
+# A thousand phones need fewer. Each port is compared with the locations that rules name.
 MOST_PORTS: Final = 10_000
 
 
@@ -28,7 +28,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class BuiltHub:
-    """A hub, less what is wrong with it, and where it stands. span: of its name."""
+    """A hub without its invalid parts, and its place. span: of its name."""
 
     hub: Hub
     source: Source

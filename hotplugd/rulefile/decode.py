@@ -16,7 +16,7 @@ from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.keys import KeyGroup, MatchKey
 
 MOST_SHOWN: Final = 100
-"""Of one file. Who has more mistakes than that has one."""
+"""How many diagnostics of one file are shown: more have one cause as a rule."""
 
 _NO_VALUE: Final = {"a value": "give it one, or take the key out"}
 _LONGEST: Final = 4096
@@ -68,11 +68,11 @@ class Decoder:
         return fields
 
     def text(self, field: Field) -> str | None:
-        """A key's one text, judged by its table row; None where something is wrong with it."""
+        """A key's one text, judged by its table row; None where it is invalid."""
         return self.judged(field.value, field, field.key.text)
 
     def texts(self, field: Field) -> tuple[str, ...]:
-        """A key's text or list of texts, without those that something is wrong with."""
+        """A key's text or list of texts, without invalid ones."""
         texts = (self.judged(item, field, field.key.text) for item in self.one_or_more(field))
         return tuple(text for text in texts if text is not None)
 
@@ -91,7 +91,7 @@ class Decoder:
     def judged(
         self, node: YamlNode, field: Field, judge: Callable[[str], Complaint | None] | None = None
     ) -> str | None:
-        """A node's text; None where it is none, or where `judge` has something to say against it."""
+        """A node's text; None where the node is no text, or `judge` complains about it."""
         if not isinstance(node, YamlScalar) or node.is_null:
             self.wrong_type(node, "a value", field.name, _without(node, field))
             return None
@@ -119,10 +119,13 @@ class Decoder:
             self.error(field.value.span, f"`{name}` is an empty list")
         return field.value.items
 
-    def named(self, field: Field) -> Iterator[tuple[YamlScalar, YamlNode]]:
-        """The pairs of a mapping with names of its own, less those whose name is none."""
+    def pairs(self, field: Field, expected: str) -> Iterator[tuple[YamlScalar, YamlNode]]:
+        """The pairs of a key's mapping whose names are its own, each name once.
+
+        expected  what the mapping is, for the message where there is none
+        """
         if not isinstance(field.value, YamlMapping):
-            self.wrong_type(field.value, "names with values", field.name)
+            self.wrong_type(field.value, expected, field.name)
             return
         if not field.value.pairs:
             self.error(field.value.span, f"`{field.key.name}` is empty")
@@ -130,8 +133,13 @@ class Decoder:
         for name, value in field.value.pairs:
             if name.text in seen:
                 self.twice(name, seen[name.text], field.key.shape)
-                continue
-            seen[name.text] = name
+            else:
+                seen[name.text] = name
+                yield name, value
+
+    def named(self, field: Field) -> Iterator[tuple[YamlScalar, YamlNode]]:
+        """The pairs of a mapping with names of its own, without those whose name is not allowed."""
+        for name, value in self.pairs(field, "names with values"):
             complaint = field.key.text(name.text) if field.key.text is not None else None
             if complaint is not None:
                 self.error(name.span, complaint.message, complaint.hint)
@@ -139,9 +147,9 @@ class Decoder:
                 yield name, value
 
     def wrong_type(self, node: YamlNode, expected: str, key: YamlScalar | None, nothing: str = "") -> None:
-        """Notes that a node, the value of `key`, is something else, or empty.
+        """Notes that a node, the value of `key`, has another type than expected, or is empty.
 
-        nothing  what to write for what an empty text may mean
+        nothing  the hint for an empty text
         """
         if isinstance(node, InvalidNode):
             return
@@ -168,7 +176,7 @@ class Decoder:
 
 
 def _without(node: YamlNode, field: Field) -> str:
-    """What to write for devices that have no value for a key, where that is what an empty text says."""
+    """The hint for an empty text, which may mean devices without a value of the key."""
     if not isinstance(node, YamlScalar) or node.plain:
         return ""
     if isinstance(field.key.shape, KeyGroup):

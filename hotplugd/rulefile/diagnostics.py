@@ -1,6 +1,6 @@
 """What is wrong with a file, where, and how it is shown: the place, the line, a caret below it, and advice.
 
-`message` and `hint` are printable already (whoever makes them escapes what they quote with `printable`);
+`message` and `hint` are printable already (their authors escape quoted texts with `printable`);
 `file` and `source` are raw, and escaped here.
 """
 
@@ -22,7 +22,7 @@ _TAB: Final = "    "
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Another place that a diagnostic speaks of. Lines and columns count from 1, columns in characters."""
+    """A second place that a diagnostic refers to. Lines and columns count from 1, columns in characters."""
 
     file: str
     line: int
@@ -67,7 +67,7 @@ class Diagnostic:
     hint          what to do about it ("did you mean 'serial'?"), or empty
     source        the line as it stands in the file, or empty where there is none to show
     width         how many characters of it are meant
-    whole         it is about the whole file: there is no line to look at
+    whole         it is about the whole file, and has no line
     """
 
     severity: Severity
@@ -104,7 +104,7 @@ class Diagnostic:
         return printable(self.file) if self.whole else f"{printable(self.file)}:{self.line}:{self.column}"
 
     def render(self) -> str:
-        """The diagnostic for a terminal: lines without a newline at the end, with nothing raw in them."""
+        """The diagnostic for a terminal: escaped lines, without a newline at the end."""
         lines = [f"{self.place}: {self.severity}: {self.message}"]
         lines += _excerpt(self, self.hint)
         if self.related is not None:

@@ -17,17 +17,17 @@ from typing import Final
 from hotplugd.rulefile.diagnostics import Diagnostic
 
 Reading = Callable[[Path | None], object]
-"""Is called with what is about to be opened, which may hang; with None once that was done."""
+"""Called with a path before it is opened, which may hang, and with None afterwards."""
 
 
 class Place:
-    """A `Reading` that keeps where it is: another thread waits for that."""
+    """A `Reading` that keeps the path, for another thread to see."""
 
     def __init__(self) -> None:
         self.path: Path | None = None
 
     def __call__(self, path: Path | None) -> None:
-        """It is there now."""
+        """Keep the path."""
         self.path = path
 
 
@@ -90,7 +90,7 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def others_in(folder: Path) -> list[Path]:
-    """What is in a folder of rules and is not read, since its name has another ending."""
+    """The files in a folder of rules that are not read, since their names end otherwise."""
     try:
         found = [each for each in folder.iterdir() if not each.name.endswith(_SUFFIXES)]
     except OSError:
@@ -114,7 +114,7 @@ def read(path: Path) -> bytes | Diagnostic:
     try:
         if what := _other_kind(path.stat().st_mode):
             return whole(str(path), f"expected a file, and found {what}")
-        # Between the two looks it may have become a pipe, which would keep a plain open waiting.
+        # Meanwhile the file may have become a pipe, for which a plain open would wait.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if what := _other_kind(os.fstat(descriptor).st_mode):

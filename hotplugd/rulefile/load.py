@@ -1,4 +1,4 @@
-"""Rule files into rules, or into what is wrong with them."""
+"""Loads rule files: rules, or diagnostics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.ruleset import RuleSet
 
 _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
-# Of all files together. A host with a thousand phones has a thousand rules for them, and 200 KB.
+# The characters of all files. A thousand rules for a thousand phones have 200 KB.
 _MOST_SIZE: Final = 1 << 24
 _MOST_RULES: Final = 20_000
 # With more than these no further file is read.
@@ -34,9 +34,9 @@ _MOST_DIAGNOSTICS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What files say. With any error among the diagnostics there are no rules at all.
+    """The contents of rule files. With any error among the diagnostics there are no rules at all.
 
-    A rule left out could let a device fall through to a broader one, so it is all or nothing.
+    Without a rule that has an error a device could match a broader one, so no rule is taken then.
 
     sources  what was read: the files, and their texts
     """
@@ -132,7 +132,7 @@ class _Draft:
     wild: int = 0
 
     def is_full(self, file: str) -> bool:
-        """Whether no more is to be read; says so where that is no rule's fault."""
+        """Whether reading has to stop; adds a diagnostic unless rules have too many errors."""
         if self.size > _MOST_SIZE:
             message = f"the files of rules have more than {_MOST_SIZE >> 20} MiB together, up to this one"
         elif len(self.names) > _MOST_RULES:
@@ -163,7 +163,7 @@ def _loaded(
     diagnostics = (*draft.diagnostics, *found)
     if any(diagnostic.severity == "error" for diagnostic in diagnostics):
         return Loaded(RuleSet(), diagnostics, sources)
-    # A rule or a hub that was left out would make these untrue.
+    # A missing rule or hub would make these warnings wrong.
     diagnostics += tuple(
         _first((lint_hubs(draft.hubs, draft.written, halves), lint_pools(draft.pools, draft.written)))
     )
@@ -195,7 +195,7 @@ def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> Non
     builder = Builder(source, grammar, draft.wild)
     if root is not None or not not_yaml:
         rules = list(builder.rules(root))
-        # What was left out of the nodes would make the warnings about these rules untrue.
+        # Nodes that were left out would make the warnings about these rules wrong.
         draft.written += [] if not_yaml else rules
     draft.names += builder.names
     draft.hubs += builder.hubs
@@ -212,7 +212,7 @@ def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> Non
 
 
 def _doubles(names: Sequence[RuleName]) -> Iterator[Diagnostic]:
-    """Errors about rules that are called the same."""
+    """Errors about rules with the same name."""
     seen: dict[str, RuleName] = {}
     for name in names:
         first = seen.setdefault(name.name, name)

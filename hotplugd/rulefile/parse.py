@@ -1,8 +1,8 @@
 """YAML text into nodes that know their place and keep every value as it was written.
 
-YAML 1.1 makes 259 of `0403`, 63010 of `1050:10` and False of `no`; none of that happens here, since the
-values are read from the parser's events, before they are resolved. Read that way, the depth is ours to
-limit as well (PyYAML's composer overflows the stack), and aliases are refused before they can multiply.
+YAML 1.1 resolves `0403` to 259, `1050:10` to 63010 and `no` to False. Here values come from the parser's
+events, before they are resolved. So this file can also limit the depth (PyYAML's composer overflows the
+stack), and refuse aliases before they multiply.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ADVICE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where something stands: lines and columns from 0, the end exclusive."""
+    """A place in a file: lines and columns from 0, the end exclusive."""
 
     line: int
     column: int
@@ -63,7 +63,7 @@ class YamlScalar:
 
     @property
     def is_null(self) -> bool:
-        """Whether there is nothing there."""
+        """Whether the value is empty."""
         return not self.text.strip() or (self.plain and self.text in ("~", "null", "Null", "NULL"))
 
 
@@ -77,7 +77,7 @@ class YamlSequence:
 
 @dataclass(frozen=True, slots=True)
 class YamlMapping:
-    """A mapping, with every pair that was written, also of keys that stand there twice."""
+    """A mapping, with every pair that was written, also those of repeated keys."""
 
     pairs: tuple[tuple[YamlScalar, YamlNode], ...]
     span: Span
@@ -102,7 +102,7 @@ class Source:
 
     @classmethod
     def of(cls, file: str, text: str) -> Source:
-        """The source that `text` is."""
+        """The source with this text."""
         return cls(file, tuple(_BREAK.split(text)))
 
     def diagnostic(
@@ -194,7 +194,7 @@ class _Composer:
         self._documents = 0
 
     def take(self, event: yaml.Event) -> bool:
-        """Takes the next event. False: the rest is not worth reading."""
+        """Takes the next event. Returns False if the rest is not to be read."""
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:

@@ -1,4 +1,4 @@
-"""Suggests rules for a device: such that take it and nothing else that is plugged in. Pure."""
+"""Suggests rules that take a device and no other device that is plugged in. Pure."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Condition = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A rule, and why it is good or not.
+    """A suggested rule.
 
     match   its conditions
-    why     what it goes by, and what that means later
-    others  devices that are plugged in and that it takes, too
-    rule    it as YAML, to be put into a file of rules
+    why     what it identifies the device by, and what follows from that
+    others  other devices that are plugged in and that it takes
+    rule    the rule as YAML, for a file of rules
     """
 
     match: tuple[Condition, ...]
@@ -93,16 +93,18 @@ def _candidates(device: Device, others: Sequence[Device]) -> Iterator[tuple[tupl
 
 
 def _doubt(serial: str, device: Device, others: Iterable[Device]) -> str:
-    """Why a serial number tells nothing apart; empty where it does."""
+    """Why a serial number does not identify a device; empty where it does."""
     if len(set(serial)) == 1:
         return "it is what makers write who number nothing"
     own = hardware(device).syspath
-    same = [each for each in others if serial in SERIAL.values(each)[:1] and hardware(each).syspath != own]
+    same = [
+        other for other in others if serial in SERIAL.values(other)[:1] and hardware(other).syspath != own
+    ]
     return f"{counted(len(same), 'other device')} that is plugged in has the same" if same else ""
 
 
 def _kind(device: Device) -> tuple[Condition, ...]:
-    """What says which of the devices of one piece it is; nothing for a USB device itself."""
+    """The conditions that select one device of a piece of hardware; none for a USB device itself."""
     if device.is_usb_device:
         return ()
     found = [(SUBSYSTEM.name, (device.subsystem,))]
@@ -127,7 +129,7 @@ def _yaml(name: str, match: Sequence[Condition], to: str) -> str:
 
 
 def _listed(values: Sequence[str]) -> str:
-    texts = [_scalar(_SPECIAL.sub(r"\\\g<0>", each)) for each in values]
+    texts = [_scalar(_SPECIAL.sub(r"\\\g<0>", value)) for value in values]
     return texts[0] if len(texts) < _MANY else f"[{', '.join(texts)}]"
 
 
@@ -140,9 +142,9 @@ _WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y
 
 
 def taken_too(suggestion: Suggestion) -> str:
-    """What the rule takes besides, for people; empty where that is nothing."""
+    """The other devices that the rule takes, in words; empty where there are none."""
     if not suggestion.others:
         return ""
-    names = ", ".join(printable(str(each)) for each in suggestion.others[:3])
+    names = ", ".join(printable(str(other)) for other in suggestion.others[:3])
     more = f" and {len(suggestion.others) - 3} more" if len(suggestion.others) > 3 else ""  # noqa: PLR2004
     return f"it takes {names}{more}, too"

@@ -1,4 +1,4 @@
-"""What a check of a single value has to say. Pure."""
+"""The result of a check of a single value. Pure."""
 
 from __future__ import annotations
 

@@ -50,11 +50,11 @@ class KeyTest:
 
     @property
     def is_exact(self) -> bool:
-        """Whether `exact` is all that it matches."""
+        """Whether no pattern has wildcards, so that `exact` has all values that match."""
         return not self._wild
 
     def matches(self, value: str) -> bool:
-        """Whether it would take this value."""
+        """Whether a pattern matches this value."""
         return value in self.exact or any(pattern.matches(value) for pattern in self._wild)
 
     def holds(self, device: Device) -> bool:
@@ -84,7 +84,7 @@ class Parent:
         return any(unmet(self.match, above) is None for above in device.ancestors())
 
     def failure(self, device: Device) -> Failure:
-        """What the ancestor that came furthest does not meet."""
+        """The failure of the ancestor that meets the most tests."""
         furthest, reason = -1, Failure("parent", f"a device above it with {self.match}", "none above it")
         for above in device.ancestors():
             test = unmet(self.match, above)
@@ -162,7 +162,7 @@ class Match:
         )
 
     def key_tests(self) -> Iterator[KeyTest]:
-        """Every test of a key anywhere in it."""
+        """All tests of keys in the match, nested ones included."""
         for test in self.tests:
             if isinstance(test, KeyTest):
                 yield test
@@ -173,14 +173,14 @@ class Match:
                 yield from test.match.key_tests()
 
     def requires(self, wanted: Callable[[KeyTest], bool], device: Device | None = None) -> bool:
-        """Whether no device meets it without meeting such a test of a key, of its own or in a `parent`.
+        """Whether every device that meets the match meets a wanted test of a key, also one in a `parent`.
 
-        device  one that meets it: then of each `any` only the branches that this one meets count
+        device  a device that meets the match: of each `any` only the branches that it meets count
         """
         return any(_requires(test, wanted, device) for test in self.tests)
 
     def has_parent(self) -> bool:
-        """Whether it looks at any ancestor by `parent`."""
+        """Whether the match or a nested one has a `parent`."""
         return any(
             isinstance(test, Parent)
             or (isinstance(test, AnyOf) and any(branch.has_parent() for branch in test.branches))
@@ -189,7 +189,7 @@ class Match:
         )
 
     def with_key(self, key: MatchKey) -> Match:
-        """The match with this key in the place of the one of its name, anywhere in it."""
+        """The match with this key in place of the key with its name, in nested matches too."""
         if all(test.key.name != key.name for test in self.key_tests()):
             return self
         return Match(tuple(_with_key(test, key) for test in self.tests))

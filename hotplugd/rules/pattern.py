@@ -1,4 +1,4 @@
-"""udev's patterns: `*`, `?`, `[a-f]`, `[!a-f]`, `a|b`, and a backslash before what is meant as it stands.
+"""udev's patterns: `*`, `?`, `[a-f]`, `[!a-f]`, `a|b`, and a backslash before a literal character.
 
 As in fnmatch(3) without flags: neither '/' nor a leading '.' is special, and everything may match a
 newline. Unlike udev's, a `|` inside brackets or after a backslash belongs to the pattern.
@@ -34,7 +34,7 @@ _CLASSES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 
 
 class PatternError(ValueError):
-    """A pattern that cannot mean anything. The message says what is wrong with it."""
+    """A text that is no valid pattern. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,18 @@ class CharClass:
     negated: bool = False
 
     def has(self, char: str) -> bool:
-        """Whether it may be this one."""
+        """Whether it matches this character."""
         return any(low <= char <= high for low, high in self.ranges) != self.negated
 
     @property
     def literal(self) -> str | None:
-        """The one character that it can be, if there is only one."""
+        """The only character that it matches; None where there are several."""
         if len(self.ranges) == 1 and not self.negated and self.ranges[0][0] == self.ranges[0][1]:
             return self.ranges[0][0]
         return None
 
     def expression(self) -> str:
-        """It as a regular expression."""
+        """The regular expression for it."""
         if not self.ranges:
             return "."
         if self.literal is not None:
@@ -80,7 +80,7 @@ class Pattern:
 
     @classmethod
     def of(cls, text: str) -> Pattern:
-        """The pattern that `text` is. Raises PatternError where it is none."""
+        """Parse a pattern. Raises PatternError."""
         if _SPECIAL.isdisjoint(text):
             return cls(text, frozenset((text,)))
         exact, wild = set(), []
@@ -95,11 +95,11 @@ class Pattern:
         return cls(text, frozenset(exact), tuple(wild), tuple(map(_compile, wild)))
 
     def matches(self, value: str) -> bool:
-        """Whether it matches the whole value."""
+        """Whether the pattern matches the whole value."""
         return value in self.exact or any(expression.fullmatch(value) for expression in self._expressions)
 
     def covers(self, other: Pattern) -> bool:
-        """Whether it certainly matches everything that `other` does. False where that is not certain."""
+        """Whether it certainly matches all values that `other` matches. False where that is unknown."""
         return all(map(self.matches, other.exact)) and (
             (None,) in self.wild or all(alternative in self.wild for alternative in other.wild)
         )

@@ -25,7 +25,7 @@ CONNECT: Final = 5.0
 READ: Final = 30.0
 _CONNECTIONS: Final = 100
 
-# Servers differ by version and by name; what they say they can is asked, and here alone.
+# Servers differ by software and version: their API extensions are compared here alone.
 _ABILITIES: Final[Mapping[str, Ability]] = {
     "device_usb_serial": "usb-number",
     "pci_hotplug": "pci-hotplug",
@@ -61,7 +61,7 @@ class Connection:
         return self._info.can if self._info is not None else frozenset()
 
     def guarded(self, work: Callable[[], T]) -> T:
-        """What `work` returns, which makes requests. Whatever goes wrong is raised as a ServerError."""
+        """Call `work`, which makes requests, and return its result. Raises only ServerError."""
         try:
             return work()
         except requests.Timeout as error:
@@ -69,7 +69,7 @@ class Connection:
         except requests.exceptions.ContentDecodingError as error:
             raise Unreachable(f"{self.address} answered {NOT_LXD}: {short(error)}") from error
         except (requests.RequestException, ClientConnectionFailed) as error:
-            # pylxd raises its own in place of what failed.
+            # pylxd raises an exception of its own in place of the cause.
             if isinstance(error, requests.exceptions.SSLError) or isinstance(
                 error.__context__, requests.exceptions.SSLError
             ):
@@ -87,7 +87,7 @@ class Connection:
             self._room.leave()
 
     def connect(self) -> ServerInfo:
-        """Open a connection and say who answers. Raises Unreachable, or Refused where we are not trusted."""
+        """Connect, and return what the server says of itself. Raises Unreachable, or Refused (no trust)."""
         self._info = self._connect()
         return self._info
 
@@ -133,7 +133,7 @@ class Connection:
         environment = info["environment"]
         before, self._client, self._session = self._session, client, session
         if before is not None:
-            # Else its connections would stay open until somebody collects garbage.
+            # Otherwise its connections would stay open until a garbage collection.
             before.close()
         self.projects = _projects(client.api)
         clustered = environment.get("server_clustered", False)

@@ -1,6 +1,6 @@
 """What an error of the server's means, by its status and its words. Pure.
 
-The words are LXD's and Incus's; of what is not in their words nobody knows what it is.
+The words are LXD's and Incus's; the meaning of other words is unknown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LEFT_BEHIND: Final = re.compile(r"Failed to create device .*: file exists")
 # A network interface that was renamed inside, or went while it was there (LXD: device/nic_physical.go).
 _STUCK: Final = re.compile(r'Failed to stop device "[^"]*": .*(bring down|link property)')
 # Where it cannot write it can neither put a node in nor take it back (LXD: forkfile's PID, backup.yaml).
-# Over a watch that it has already it leaves what it has mounted (LXD: fsmonitor, ErrWatchExists).
+# If it already watches the path, it leaves the node mounted (LXD: fsmonitor, ErrWatchExists).
 _HALF: Final = re.compile(
     r"no space left on device|disk quota exceeded|disk is full|Failed to stop device|Watch already exists"
 )
@@ -30,7 +30,7 @@ _MESSAGE_MOST: Final = 400
 def failure(status: int, said: str | None) -> ServerError:
     """What an answer with this status means. said: its words, None where they are not the server's."""
     if status < HTTPStatus.BAD_REQUEST or said is None:
-        # Also where the status is one of LXD's: what is between us and it does not know what it has.
+        # Also with a status that LXD uses: a proxy in between may have sent it.
         return Unreachable(f"the server answered {NOT_LXD}, with status {status}")
     message = short(said)
     if status == HTTPStatus.NOT_FOUND:
@@ -43,7 +43,7 @@ def failure(status: int, said: str | None) -> ServerError:
 
 
 def refusal(said: str) -> ServerError:
-    """What it means that the server will not, or could not, do what was asked, in its words."""
+    """The error for a refusal of the server's, by its words."""
     if _BUSY.search(said):
         return Busy(short(said))
     if _STUCK.search(said):
@@ -58,7 +58,7 @@ def is_left_behind(said: str) -> bool:
 
 
 def no_answer(address: str, error: BaseException) -> str:
-    """Why nobody answers at an address, in words for people; `error` is what a request to it raised."""
+    """Why no server answers at an address, in words for people; `error` is what a request to it raised."""
     cause = _cause(error)
     if isinstance(cause, FileNotFoundError):
         return f"LXD or Incus is not running: there is no socket {address}"

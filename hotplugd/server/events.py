@@ -1,4 +1,4 @@
-"""What happens to instances, as an LXD or Incus server tells it: its event stream, and what events mean."""
+"""Events of instances from an LXD or Incus server: the event stream, and what its messages mean."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from hotplugd.server.errors import refusal, short
 
 # The server pings an event stream every 10 s: three missed pings mean that it is gone.
 _SILENCE: Final = 35.0
-# To begin with it has no more time than for any other answer.
+# The first message has no more time than any other answer.
 _GREETING: Final = 30.0
-# Events have the loop for so many seconds in a row, and then others three times as long: one that never ends,
-# or pings without end, would have it for itself, since what has come is read without a wait.
+# Events may use the loop for this many seconds in a row; then other work has three times as long. Otherwise a
+# stream that never pauses would keep the loop, since messages that have come are read without a wait.
 _TURN: Final = 0.005
 _OTHERS: Final = 3
-# What a message costs at the least, in seconds.
+# The least seconds that a message counts.
 _MESSAGE: Final = 1e-5
 _MOST: Final = 1 << 20
-# Whoever has not heard of more than these is better off to look at everything.
+# With more events than these that were not taken, all instances are listed instead.
 _MOST_HEARD: Final = 10_000
-# More updates than we have under way at a time are others' all the same.
+# We never have more updates than these under way: further ones are of other clients.
 _MOST_TIMES: Final = 10
-# Not the server's own word: it tells of the operation, and not that the instance does not run.
+# Our own name: the server announces the operation, and not that the instance did not start.
 START_FAILED: Final = "start-failed"
 _RESOURCES: Final = ("instances", "containers", "virtual-machines")
 _FAILURE: Final = 400
@@ -87,7 +87,9 @@ async def lifecycle(
     """
     session = aiohttp.ClientSession(connector=_connector(address, identity))
     base = "http://localhost" if identity is None else address.rstrip("/")
-    scopes = ["all-projects=true"] if projects is None else [f"project={quote(each)}" for each in projects]
+    scopes = (
+        ["all-projects=true"] if projects is None else [f"project={quote(project)}" for project in projects]
+    )
     timeout = aiohttp.ClientWSTimeout(ws_receive=None, ws_close=1.0)
     heard = _Heard()
     tasks: list[asyncio.Task[None]] = []
@@ -131,7 +133,7 @@ def _cut(stream: aiohttp.ClientWebSocketResponse) -> None:
 
 
 class _Heard:
-    """What was heard and not taken yet, each thing kept once, with how often it was heard."""
+    """The events that were heard and not taken yet, each once, with how often it was heard."""
 
     def __init__(self) -> None:
         self._waiting: dict[Lifecycle, int] = {}
@@ -139,19 +141,19 @@ class _Heard:
         self._ended = False
 
     def put(self, happened: Lifecycle) -> None:
-        """It was heard."""
+        """Add an event."""
         if len(self._waiting) >= _MOST_HEARD:
             self._waiting = {Lifecycle("too-much", None): 1}
         self._waiting[happened] = min(self._waiting.get(happened, 0) + 1, _MOST_TIMES)
         self._news.set()
 
     def end(self) -> None:
-        """Nothing more is heard."""
+        """Take note that the stream has ended."""
         self._ended = True
         self._news.set()
 
     async def take(self) -> list[Lifecycle]:
-        """What was heard, as soon as there is something; nothing once it has ended."""
+        """Wait for events, and take them; none once the stream has ended."""
         await self._news.wait()
         self._news.clear()
         waiting, self._waiting = self._waiting, {}
@@ -159,8 +161,8 @@ class _Heard:
 
 
 async def _hear(stream: aiohttp.ClientWebSocketResponse, heard: _Heard) -> None:
-    """Pass on what a stream says, until it ends in whatever way. Raises TimeoutError where it is silent, or
-    does not read what we answer.
+    """Pass on the events of a stream until it ends. Raises TimeoutError where it is silent, or does not read
+    our answers.
     """
     loop = asyncio.get_running_loop()
     spent = 0.0
@@ -185,8 +187,8 @@ async def _hear(stream: aiohttp.ClientWebSocketResponse, heard: _Heard) -> None:
 
 
 class _OneServer(aiohttp.TCPConnector):
-    """Connects to one server over https, and nowhere to which that may send us: a request of ours from here
-    could reach what its own could not.
+    """Connects to one server over https, and follows no redirect: a request from this host could reach hosts
+    that the server itself cannot.
     """
 
     def __init__(self, address: str, context: ssl.SSLContext) -> None:
@@ -205,7 +207,7 @@ def _connector(address: str, identity: Identity | None) -> aiohttp.BaseConnector
     if identity is None:
         return aiohttp.UnixConnector(address)
     pinned = ssl.PEM_cert_to_DER_cert(identity.server.read_text("ascii"))
-    # This certificate alone is trusted, whatever name is in it, and no authority of the system's.
+    # Trusts this certificate alone, with any name in it, and no certificate authority of the system.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.load_verify_locations(cadata=pinned)
@@ -214,9 +216,7 @@ def _connector(address: str, identity: Identity | None) -> aiohttp.BaseConnector
 
 
 def meaning(text: str) -> list[Lifecycle]:
-    """The instances that an event speaks of. What is no lifecycle event of an instance, and no start that
-    failed, gives none.
-    """
+    """The instances that a lifecycle event or a failed start is about; none for other messages."""
     try:
         event = json.loads(text)
         metadata = event["metadata"]
@@ -228,7 +228,7 @@ def meaning(text: str) -> list[Lifecycle]:
         source = urlsplit(str(metadata["source"]))
         if action.startswith("profile-"):
             project = parse_qs(source.query).get("project", ["default"])[0]
-            # Instances of other projects may have the default project's.
+            # Instances of other projects may use profiles of the default project.
             return [Lifecycle(action, None, project="" if project == "default" else project)]
         kind, name = source.path.strip("/").split("/")[1:3]
         project = parse_qs(source.query).get("project", ["default"])[0]
@@ -238,14 +238,14 @@ def meaning(text: str) -> list[Lifecycle]:
     if not action.startswith("instance-") or kind not in ("instances", "containers", "virtual-machines"):
         return []
     names = [unquote(name), *([str(old)] if old else [])]
-    # Names are parts of the addresses that are asked for.
+    # Names become parts of request paths.
     return [Lifecycle(action, InstanceName(project, each)) for each in names if is_instance_name(each)]
 
 
 def _failed_start(operation: Any) -> list[Lifecycle]:
     """The instances that an operation should have started and did not. Raises what `meaning` expects.
 
-    Where the server had something else to do with it, nobody is to blame.
+    An operation that did not start because the server was busy with the instance gives none.
     """
     reason = str(operation.get("err") or "")
     if operation["status_code"] != _FAILURE or not str(operation["description"]).startswith(_STARTS):

@@ -1,8 +1,8 @@
-"""A listing taken apart while it comes: it is never had as a whole.
+"""Reads a listing piece by piece while it arrives, so that it is never in memory as a whole.
 
-An instance's configuration may be of any size, as whoever may edit it likes: 70 MB in one instance are 140 MB
-here (measured, LXD 5.0.2), and while JSON of a few dozen MB is read the event loop waits for seconds. So of
-each instance that is larger than any has to be, what is not needed is passed over.
+A user who may edit an instance can make its configuration any size: 70 MB in one instance take 140 MB here
+(measured, LXD 5.0.2), and parsing a few dozen MB of JSON blocks the event loop for seconds. So unneeded parts
+of instances above a size are skipped.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from hotplugd.model.claim_texts import CLAIM
 
-# Of one instance, in characters: what is smaller is read as it is.
+# Characters of one instance: smaller ones are parsed as a whole.
 _LARGE: Final = 1 << 18
-# Of one value of a larger one that is needed; and in parts: each list in a list takes 64 bytes.
+# Characters of one needed value of a larger instance, and its parts: each nested list takes 64 bytes.
 _LONGEST: Final[Mapping[str, int]] = {
     "devices": 1 << 22, "expanded_devices": 1 << 22, "name": 256, "project": 256, "status": 256, "type": 256,
     "location": 256, "created_at": 256, "description": 1 << 16,
@@ -47,14 +47,14 @@ _DECODER: Final = json.JSONDecoder()
 
 
 class NoListing(ValueError):
-    """It is no list of instances. The text says what was found instead."""
+    """The answer is no list of instances. The text says what it is."""
 
 
 def elements(pieces: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
     """The items of the list that an answer has as its metadata, from the pieces that its body comes in.
 
-    Of an item that is too large, only what is needed is there, without what is too large of that.
-    Raises ValueError or TypeError for what is no such answer.
+    An item that is too large has only the needed keys, without values that are too large.
+    Raises ValueError or TypeError for an answer of another shape.
     """
     source = iter(pieces)
     buffer = _Buffer(source)
@@ -70,7 +70,7 @@ def elements(pieces: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
 
 
 class _Buffer:
-    """What came, and was not taken yet. at: what was taken ends there."""
+    """The part of the body that has come. at: the end of the part that was taken."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self.text = ""
@@ -79,7 +79,7 @@ class _Buffer:
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
 
     def more(self) -> None:
-        """Have more. Raises NoListing where there is none."""
+        """Read more of the body. Raises NoListing at its end."""
         # So much that what is begun anew each time is not read often, however small the pieces are.
         wanted = max(_LEAST, (len(self.text) - self.at) // 2)
         found: list[str] = []
@@ -93,13 +93,13 @@ class _Buffer:
         self.text, self.at = "".join((self.text[self.at :], *found)), 0
 
     def pass_over(self, pattern: re.Pattern[str]) -> None:
-        """Take what fits this pattern, which may be nothing."""
+        """Take the text that the pattern matches, which may be empty."""
         found = pattern.match(self.text, self.at)
         assert found is not None
         self.at = found.end()
 
     def next_is(self, char: str) -> bool:
-        """Whether this comes next, after what is between items."""
+        """Whether this text comes next, after separators."""
         while True:
             while self.at < len(self.text) and self.text[self.at] in _BETWEEN:
                 self.at += 1
@@ -120,12 +120,12 @@ def _begin(buffer: _Buffer) -> None:
 
 
 def _small(buffer: _Buffer) -> Mapping[str, Any] | None:
-    """The next item, taken; None where it is large, and nothing was taken."""
+    """Take the next item; None, with nothing taken, where it is large."""
     while True:
         try:
             found, buffer.at = _DECODER.raw_decode(buffer.text, buffer.at)
         except json.JSONDecodeError:
-            # It breaks off, as far as it has come.
+            # The item is not complete yet.
             if len(buffer.text) - buffer.at > _LARGE:
                 return None
             buffer.more()
@@ -144,12 +144,12 @@ class _Large:
         self._claims: dict[str, str] = {}
         self._name = ""
         self._key = ""
-        # The value that is read now, in parts; None where it is not needed, or too large.
+        # The parts of the present value; None where it is not needed, or too large.
         self._value: list[str] | None = None
         self._size = 0
 
     def read(self) -> Mapping[str, Any]:
-        """The item, which is taken. Raises ValueError."""
+        """Take the item. Raises ValueError."""
         depth, last = 0, ""
         while True:
             if depth > 1 and self._value is None and self._key not in _KEYS_OF:
@@ -205,7 +205,7 @@ class _Large:
         self._key, self._value = "", None
 
     def _part(self) -> str:
-        """The next one; of a text that is too long an empty one."""
+        """The next token; an empty text in place of one that is too long."""
         buffer = self._buffer
         while True:
             found = _PART.search(buffer.text, buffer.at)
@@ -229,12 +229,12 @@ class _Large:
         buffer.at += 1
         while True:
             rest = buffer.text[buffer.at :]
-            # A hundred times faster than an expression: only quotes that end a text are left.
+            # A hundred times faster than a regular expression: only quotes that end a text are left.
             end = rest.replace("\\\\", "  ").replace('\\"', "  ").find('"')
             if end >= 0:
                 buffer.at += end + 1
                 return
-            # The last one may belong to what comes next.
+            # The last character may be the first half of an escape.
             odd = (len(rest) - len(rest.rstrip("\\"))) % 2
             buffer.at = len(buffer.text) - odd
             buffer.more()

@@ -1,8 +1,8 @@
-"""HTTP as pylxd speaks it, over requests: what each request needs and no more, and answers that have bounds.
+"""HTTP for pylxd, over requests: little work for each request, and bounds for each answer.
 
-A plug waits for the request that it causes. requests prepares each as if nothing were known of it, and merges
-settings, hooks and cookies into it; pylxd keeps connections by whole addresses, 25 of them. Here an address
-is prepared once, and all requests share their connections: 0.3 ms from the call to the first byte, not 0.6.
+A plug waits for the request that it causes. requests prepares each request from scratch, and merges settings,
+hooks and cookies into it; pylxd keeps 25 connections, each for one whole address. Here an address is prepared
+once, and all requests share their connections: 0.3 ms from the call to the first byte, not 0.6.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-# Bytes of one answer, unless whoever asks expects more; and of its head.
+# The most bytes of one answer, unless the caller expects more; and of its head.
 _MOST: Final = 1 << 24
 _HEAD: Final = 1 << 18
 # Answers of more bytes are had one at a time, and looked at before they are read as JSON, which holds up the
@@ -39,7 +39,7 @@ _ADDRESSES: Final = 1024
 
 
 class Room:
-    """Room for large answers: one thread at a time has some, until it is done with what it asked."""
+    """A lock for large answers: one thread at a time may have one, until it has used it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -54,20 +54,20 @@ class Room:
         self._owner.inside = True
 
     def leave(self) -> None:
-        """Take note that the thread needs no answer any more that it had."""
+        """Take note that the thread has used its answer."""
         if getattr(self._owner, "inside", False):
             self._owner.inside = False
             self._lock.release()
 
 
 class Http(requests.Session):
-    """A session for one server. Nobody is sent elsewhere, and no cookie is kept: one that the server rejects
-    would spoil what follows. Proxies and certificates of the environment are not for it.
+    """A session for one server. It follows no redirect and keeps no cookie: one that the server rejects would
+    spoil later requests. It ignores proxies and certificates of the environment.
 
     path     where the server's socket is, empty where it is spoken to over https
-    most     so many connections are kept
-    longest  no answer takes longer than so many seconds; the time-out is one between two bytes
-    room     where large answers are had
+    most     the number of connections that are kept
+    longest  the seconds that an answer may take; the time-out of a request counts between two bytes
+    room     the lock for large answers
     """
 
     def __init__(self, path: str, most: int, longest: float, room: Room) -> None:
@@ -121,7 +121,7 @@ class Http(requests.Session):
         adapter, verify = self.get_adapter(request.url), self.verify is not None and self.verify
         response = adapter.send(request, stream=True, timeout=timeout, verify=verify, cert=self.cert)
         if packed := response.headers.get("Content-Encoding"):
-            # Nobody asked for that: a few bytes could become any number.
+            # No compression was asked for: a few bytes could expand without bound.
             response.close()
             raise ContentDecodingError(f"the answer is packed as {packed!r}, and was to be as it is")
         response.encoding = "utf-8"
@@ -163,7 +163,7 @@ class _UnixAdapter(HTTPAdapter):
         return request.path_url
 
     def close(self) -> None:
-        # For whoever is in the middle of something there is a new one.
+        # A request that is under way gets a new connection.
         before, self._pool = self._pool, _Pool(self._path, self._most, self._longest)
         before.close()
 
@@ -194,7 +194,7 @@ def _timed(connection: Any, longest: float) -> Any:
 
 
 class _Connection(HTTPConnection):
-    """Sends a request as one piece: between its head and its body a thread has to give way to others."""
+    """Sends a request in one piece: between head and body another thread could run."""
 
     def __init__(self, path: str) -> None:
         super().__init__("localhost")
@@ -225,7 +225,7 @@ class _Connection(HTTPConnection):
 class _Response(HTTPResponse):
     """An answer that is there in time, with its head.
 
-    A time-out is one between two bytes: who sends one now and then would have a thread for hours.
+    A time-out counts between two bytes: a server that sends one now and then would block a thread for hours.
     """
 
     def __init__(self, channel: socket.socket, *words: Any, longest: float, **options: Any) -> None:
@@ -251,15 +251,15 @@ class _Timed(io.RawIOBase):
         self._until = time.monotonic() + longest
 
     def makefile(self, _: str) -> io.BufferedReader:
-        """As a socket makes one."""
+        """See `socket.makefile`."""
         return io.BufferedReader(self, _CHUNK)
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """As any file does. Raises TimeoutError, or OSError where there is more than `most`."""
+        """See `io.RawIOBase`. Raises TimeoutError, or OSError for more bytes than `most`."""
         left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer has no end in time")
@@ -306,5 +306,5 @@ class _Bounded:
         self._raw.close()
 
     def release_conn(self) -> None:
-        """Let others have the connection."""
+        """Return the connection to the pool."""
         self._raw.release_conn()

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import pytest
 
+from hotplugd.host.journals import Links
 from hotplugd.host.list_once import listed
-from hotplugd.host.slots import Links
 from hotplugd.host.sysfs import boot
 from hotplugd.model.entry import MARKS, SLOTS, name_for, slot_links, slot_made, slot_named, slot_node
 from hotplugd.model.values import Devnum, InstanceName

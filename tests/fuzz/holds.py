@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-from hotplugd.model.entry import MARK, is_ours, place_of
+from hotplugd.model.entry import MARK, is_ours, target_of
 from hotplugd.model.names import is_instance_name, is_reserved_path
 from hotplugd.model.values import Device
 from hotplugd.plan.change import Change
@@ -72,7 +72,7 @@ def is_legal(change: Change, instance: str) -> None:
     assert is_instance_name(instance)
     assert config["type"] in ("unix-char", "unix-block", "nic", "gpu", "pci", "usb")
     assert all(isinstance(each, str) for pair in config.items() for each in pair)
-    place = place_of(entry)
+    place = target_of(entry)
     if config["type"].startswith("unix-"):
         assert _SLOT.fullmatch(config["source"])
         assert _PATH.fullmatch(place)

@@ -19,7 +19,7 @@ from hotplugd.model import entry, nic_snapshot
 from hotplugd.model.values import Device
 from hotplugd.plan import desired
 from hotplugd.plan.kinds.nic import Nic
-from hotplugd.plan.kinds.node import Node
+from hotplugd.plan.kinds.node import NodeKind
 from hotplugd.rules import match, ruleset
 from hotplugd.server import api, connection
 from tests.fuzz.targets import TARGETS
@@ -87,7 +87,7 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "a pattern's text is shown as it is": ("rule-words", match, "printable", _same),
     "a device's text is shown as it is": ("devices", match, "printable", _same),
     "any name is an instance's": ("devices", desired, "is_instance_name", _always),
-    "any path is a node's": ("devices", Node, "target_fault", lambda *_: ""),
+    "any path is a node's": ("devices", NodeKind, "target_fault", lambda *_: ""),
     "any path is a link's": ("devices", desired, "_bad_link", lambda *_: ""),
     "any name is an interface's": ("devices", Nic, "target_fault", lambda *_: ""),
     "the matcher and the explanation differ": ("rule-bytes", ruleset.RuleSet, "explain", lambda *_: ()),

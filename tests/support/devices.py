@@ -21,7 +21,7 @@ from hotplugd.model.entry import (
 )
 from hotplugd.model.nic_slot import above_of, read
 from hotplugd.model.nic_snapshot import remember
-from hotplugd.model.values import Device, Devnum, Entry, Instance, InstanceName, Interface, Kind
+from hotplugd.model.values import Device, Devnum, Entry, Instance, InstanceName, Interface, NodeType
 from hotplugd.plan.desired import wants
 from hotplugd.plan.identity import identity
 from hotplugd.plan.kinds.kind import Want
@@ -33,7 +33,7 @@ BOOT = "1a2b3c4d"
 BOX = InstanceName("default", "box")
 
 
-def plugged(device: Device, major: int, minor: int, born: int = 1, kind: Kind = "char") -> Device:
+def plugged(device: Device, major: int, minor: int, born: int = 1, kind: NodeType = "char") -> Device:
     """The device with a node of this number. born tells its enumerations apart."""
     number = Devnum(kind, major, minor)
     return replace(device, devnum=number, slot=slot_for(number, BOOT, str(born)))

@@ -68,7 +68,7 @@ GROUPS: Final = {
             tuple(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents")),
             _HARDWARE,
             # What runs with the builder's LXD elsewhere.
-            ("tests/e2e/test_server.py", "tests/e2e/test_daemon.py", "tests/e2e/test_lost_update.py"),
+            tuple(f"tests/e2e/test_{name}.py" for name in ("server", "daemon", "reload", "lost_update")),
         ),
         server="incus",
     ),

@@ -16,7 +16,7 @@ from typing import Final
 
 from hotplugd.model.values import Device, Entry, Inside, Instance
 from hotplugd.plan.kinds.kind import BOTH, Claim, Facts, Reading, Want
-from hotplugd.plan.kinds.node import Node
+from hotplugd.plan.kinds.node import NodeKind
 from hotplugd.plan.kinds.pci import PciKind, only_at_start
 from hotplugd.plan.kinds.reading import NUMBER, by_keys, pci_address, some
 from hotplugd.rules.ruleset import Attach
@@ -96,4 +96,4 @@ class Gpu(PciKind):
 
     def observed(self, want: Want, inside: Inside) -> str | None:
         """The node that is at the path, by its number."""
-        return Node().observed(want, inside)
+        return NodeKind().observed(want, inside)

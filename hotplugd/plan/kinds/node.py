@@ -71,7 +71,7 @@ def _number(device: Device) -> Facts:
     return ((number.kind,), (str(number.major),), (str(number.minor),)) if number is not None else None
 
 
-class Node(Kind):
+class NodeKind(Kind):
     """See the top of this file."""
 
     name = "node"

@@ -8,12 +8,12 @@ from hotplugd.model.values import Device
 from hotplugd.plan.kinds.gpu import Gpu
 from hotplugd.plan.kinds.kind import Facts, Kind, Reading
 from hotplugd.plan.kinds.nic import Nic
-from hotplugd.plan.kinds.node import Node
+from hotplugd.plan.kinds.node import NodeKind
 from hotplugd.plan.kinds.pci import Pci
 from hotplugd.plan.kinds.usb import Usb
 
 # A device goes in as the first that takes it.
-KINDS: tuple[Kind, ...] = (Usb(), Nic(), Gpu(), Pci(), Node())
+KINDS: tuple[Kind, ...] = (Usb(), Nic(), Gpu(), Pci(), NodeKind())
 
 
 def kind_for(device: Device, name: str | None) -> Kind:

@@ -16,7 +16,7 @@ from typing import Final
 
 from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, Claim, Facts, Reading, Want
-from hotplugd.plan.kinds.node import Node
+from hotplugd.plan.kinds.node import NodeKind
 from hotplugd.plan.kinds.reading import by_keys, some
 from hotplugd.rules.ruleset import Attach
 
@@ -88,7 +88,7 @@ def _number(device: Device, key: str) -> str:
     return found if found.isascii() and found.isdecimal() else "0"
 
 
-class Usb(Node):
+class Usb(NodeKind):
     """See the top of this file."""
 
     readings = MappingProxyType(

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from hotplugd.host.slots import Notes
+from hotplugd.host.journals import Notes
 from hotplugd.model.entry import SLOTS
 from tests.conftest import StartDaemon
 from tests.e2e.cli.conftest import Configure

@@ -1,64 +1,24 @@
-"""Links below /dev/hotplugd, and the lock beside them."""
+"""Links below /dev/hotplugd."""
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import os
 import stat
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
-from hotplugd.host import slots
-from hotplugd.host.slots import (
-    AlreadyRunning,
-    Links,
-    Notes,
-    SlotError,
-    Slots,
-    is_alone,
-    leave_nothing,
-    lock,
-    was_alone,
-)
+from hotplugd.host.slots import SlotError, Slots
 from hotplugd.host.sysfs import boot
-from hotplugd.model import entry
 from hotplugd.model.devnum import devnum_of
 from hotplugd.model.entry import slot_links, slot_made, slot_node
-from hotplugd.model.values import Device, Devnum, Entry, InstanceName, Link
-
-_HOLDER = """
-import sys
-from hotplugd.host.slots import lock
-with lock(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+from hotplugd.model.values import Device, Devnum
 
 pytestmark = pytest.mark.usefixtures("root")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in the place of /dev/hotplugd, which does not exist yet."""
-    place = tmp_path / "hotplugd"
-    for module in (entry, slots):
-        monkeypatch.setattr(module, "SLOTS", str(place))
-    return place
-
-
-@pytest.fixture
-def ours() -> Iterator[Slots]:
-    with closing(Slots()) as found:
-        yield found
 
 
 def null(slot: str = "c-1-3-5") -> Device:
@@ -259,69 +219,6 @@ class TestOfThisBoot:
         assert ours.names() == {NEW, f"c-1-3-{boot()}-78"}
 
 
-class TestLinksInside:
-    """Those inside instances, as they are noted."""
-
-    ONE = InstanceName("default", "one")
-    FOUND: ClassVar = {"/dev/a": Link("/dev/ttyUSB0", "hp-1"), "/dev/b": Link("/dev/ttyUSB1", "hp-2")}
-
-    @pytest.mark.usefixtures("folder")
-    def test_they_are_read_by_the_next(self, folder: Path) -> None:
-        folder.mkdir()
-        Links("/a").note(self.ONE, self.FOUND)
-        notes = Links("/a")
-        notes.read()
-        assert notes.names() == [self.ONE]
-        assert notes.take(self.ONE) == self.FOUND
-        assert notes.take(self.ONE) == {}
-        assert notes.names() == []
-
-    def test_of_none_nothing_is_left_and_each_server_has_its_own(self, folder: Path) -> None:
-        folder.mkdir()
-        Links("/a").note(self.ONE, self.FOUND)
-        Notes("/a").read()
-        (other := Links("/b")).read()
-        assert other.names() == []
-        Links("/a").note(self.ONE, {})
-        assert os.listdir(folder) == []
-
-    BROKEN = (
-        "",
-        "{",
-        "[]",
-        "{}",
-        '{"project": "p", "name": "n"}',
-        '{"project": "p", "name": "n", "links": 1}',
-    )
-
-    @pytest.mark.parametrize("text", BROKEN)
-    def test_what_is_broken_goes(self, folder: Path, text: str) -> None:
-        folder.mkdir()
-        Links("/a").note(self.ONE, self.FOUND)
-        (file,) = folder.iterdir()
-        file.write_text(text)
-        (notes := Links("/a")).read()
-        assert (notes.names(), os.listdir(folder)) == ([], [])
-
-    def test_half_a_link_is_none(self, folder: Path) -> None:
-        folder.mkdir()
-        Links("/a").note(self.ONE, self.FOUND)
-        (file,) = folder.iterdir()
-        links = {
-            "/dev/a": ["/dev/x"],
-            "/dev/b": None,
-            "/etc/c": ["/dev/x", "y"],
-            "/dev/../d": ["/dev/x", "y"],
-        }
-        file.write_text(json.dumps({"project": "default", "name": "one", "links": links}))
-        (notes := Links("/a")).read()
-        assert notes.take(self.ONE) == {}
-
-    def test_without_room_nothing_is_raised(self, folder: Path) -> None:
-        Links("/a").note(self.ONE, self.FOUND)
-        assert not folder.exists()
-
-
 class TestSweep:
     def test_those_of_before_are_found_and_nothing_else(self, folder: Path, ours: Slots) -> None:
         ours.make(null())
@@ -352,194 +249,8 @@ class TestSweep:
             ours.names()
 
 
-class TestLock:
-    @pytest.fixture
-    def address(self, tmp_path: Path) -> Iterator[str]:
-        """A server's address that is this test's alone; its lock files go with it."""
-        address = str(tmp_path / "unix.socket")
-        yield address
-        for each in (address, f"{address}-other"):
-            name = hashlib.sha256(each.encode()).hexdigest()[:16]
-            Path(f"/dev/hotplugd/.lock-{name}").unlink(missing_ok=True)
-
-    def test_the_second_one_is_told_which_server_has_one_already(self, address: str) -> None:
-        with lock(address), pytest.raises(AlreadyRunning, match=address), lock(address):
-            pytest.fail("two hold one lock")
-
-    def test_another_name_of_the_same_socket_is_the_same_server(self, address: str) -> None:
-        os.symlink(address, f"{address}-alias")
-        with lock(address), pytest.raises(AlreadyRunning), lock(f"{address}-alias"):
-            pytest.fail("two hold one lock")
-
-    def test_another_server_has_a_lock_of_its_own(self, address: str) -> None:
-        other = f"{address}-other"
-        with lock(address), lock(other):
-            for each in (address, other):
-                with pytest.raises(AlreadyRunning), lock(each):
-                    pytest.fail("two hold one lock")
-
-    @pytest.mark.usefixtures("folder")
-    def test_whether_another_server_is_looked_after(self, address: str) -> None:
-        with lock(address):
-            assert is_alone(address)
-            with lock(f"{address}-other"):
-                assert not is_alone(address)
-                assert not is_alone(f"{address}-other")
-            assert is_alone(address)
-
-    def test_it_is_free_again_afterwards(self, address: str) -> None:
-        for _ in range(3):
-            with lock(address):
-                pass
-
-    def test_it_is_free_again_after_an_error(self, address: str) -> None:
-        with pytest.raises(ZeroDivisionError), lock(address):
-            raise ZeroDivisionError
-        with lock(address):
-            pass
-
-    def test_it_is_free_again_when_its_holder_was_killed(self, address: str) -> None:
-        with subprocess.Popen(
-            [sys.executable, "-c", _HOLDER, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as holder:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == "held\n"
-            with pytest.raises(AlreadyRunning), lock(address):
-                pytest.fail("two hold one lock")
-            holder.kill()
-        with lock(address):
-            pass
-
-    def test_nobody_but_root_can_take_it(self, folder: Path, tmp_path: Path) -> None:
-        with lock(str(tmp_path)):
-            (name,) = os.listdir(folder)
-            assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
-
-    def test_a_link_planted_in_its_place_is_not_followed(self, folder: Path, tmp_path: Path) -> None:
-        with lock(str(tmp_path)):
-            (name,) = os.listdir(folder)
-        (folder / name).unlink()
-        (folder / name).symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(OSError, match="symbolic links"), lock(str(tmp_path)):
-            pytest.fail("a planted link was followed")
-        assert not (tmp_path / "elsewhere").exists()
-
-
 def test_the_number_of_a_node_and_of_what_is_none(tmp_path: Path) -> None:
     assert devnum_of(os.stat("/dev/zero")) == Devnum("char", 1, 5)
     assert devnum_of(tmp_path.stat()) is None
     os.mknod(tmp_path / "disk", stat.S_IFBLK | 0o600, os.makedev(300, 70000))
     assert devnum_of((tmp_path / "disk").stat()) == Devnum("block", 300, 70000)
-
-
-class TestNotes:
-    BOX = InstanceName("lab", "box")
-
-    def entry(self, name: str = "hp-00000000000000aa") -> Entry:
-        return Entry(
-            name, {"type": "unix-char", "user.hotplugd.instance": "lab/box", "user.hotplugd.rule": "é"}
-        )
-
-    def again(self, server: str = "/a") -> Notes:
-        """As another hotplugd finds them."""
-        notes = Notes(server)
-        notes.read()
-        return notes
-
-    @pytest.fixture(autouse=True)
-    def made(self, folder: Path) -> Path:
-        folder.mkdir()
-        return folder
-
-    def test_they_are_found_again(self) -> None:
-        one, two = self.entry(), self.entry("hp-00000000000000bb")
-        Notes("/a").note(self.BOX, (one,))
-        Notes("/a").note(self.BOX, (one, two))
-        found = self.again()
-        assert found.names() == [self.BOX]
-        assert found.take(self.BOX) == {one.name: one, two.name: two}
-        assert found.names() == []
-        assert found.take(self.BOX) == {}
-        assert self.again().names() == [self.BOX]
-
-    def test_they_are_gone_where_nothing_is_put_in(self, made: Path) -> None:
-        Notes("/a").note(self.BOX, (self.entry(),))
-        Notes("/a").note(self.BOX, ())
-        assert list(made.iterdir()) == []
-        Notes("/a").note(self.BOX, ())
-
-    def test_another_servers_are_not_ours(self, ours: Slots) -> None:
-        Notes("/a").note(self.BOX, (self.entry(),))
-        assert self.again("/b").names() == []
-        assert ours.names() == set()
-        assert self.again("/a").names() == [self.BOX]
-
-    @pytest.mark.parametrize(
-        "text", ["", "{", "[]", "{}", '{"project": "a", "name": "b", "entries": [1]}', "[" * 9999]
-    )
-    def test_a_broken_one_is_none(self, made: Path, text: str) -> None:
-        Notes("/a").note(self.BOX, (self.entry(),))
-        (path,) = made.iterdir()
-        path.write_text(text)
-        assert self.again().names() == []
-        assert not path.exists()
-
-    def test_without_room_there_is_none(self, made: Path) -> None:
-        made.rmdir()
-        Notes("/a").note(self.BOX, (self.entry(),))
-        assert self.again().names() == []
-
-
-def test_once_everything_is_out_nothing_is_left(folder: Path) -> None:
-    with closing(Slots()) as links:
-        with lock("/server"):
-            for slot in ("c-1-3-5", "c-1-3-6"):
-                links.make(null(slot))
-            Notes("/server").note(InstanceName("default", "box"), [Entry("hp-0123456789abcdef", {})])
-            Links("/server").note(InstanceName("default", "box"), {"/dev/x": Link("/dev/y", "hp")})
-            assert len(list(folder.iterdir())) > 6
-        links.close()
-        with lock("/server"):
-            assert was_alone("/server")
-            leave_nothing("/server", (), alone=True)
-            assert not folder.exists()
-    with lock("/server"):
-        assert folder.is_dir()
-
-
-def test_what_another_server_has_is_left(folder: Path) -> None:
-    with lock("/other"):
-        pass
-    with closing(Slots()) as links:
-        for slot in ("c-1-3-5", "c-1-3-6"):
-            links.make(null(slot))
-    Notes("/other").note(InstanceName("default", "box"), [Entry("hp-0123456789abcdef", {})])
-    with lock("/server"):
-        assert not was_alone("/server")
-        before = {each.name for each in folder.iterdir()}
-        leave_nothing("/server", ["c-1-3-5"], alone=False)
-        gone = before - {each.name for each in folder.iterdir()}
-    assert {each for each in gone if not each.startswith(".lock-")} == {
-        each for each in before if "3-5" in each
-    }
-    assert len(gone) > 3
-
-
-def test_a_lock_that_was_taken_away_between_is_taken_anew(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = fcntl.flock
-    once = [True]
-
-    def away(file: int, how: int) -> None:
-        if once:
-            once.clear()
-            for each in folder.glob(".lock-*"):
-                each.unlink()
-        real(file, how)
-
-    monkeypatch.setattr("hotplugd.host.slots.fcntl.flock", away)
-    with lock("/server"):
-        assert len(list(folder.glob(".lock-*"))) == 1
-        with pytest.raises(AlreadyRunning), lock("/server"):
-            pass

@@ -160,7 +160,7 @@ def test_whatever_is_taken_does_nothing_but_leave_alone() -> None:
         text = "".join(random.choice(pieces) + random.choice(("", "\n", ", ")) for _ in range(4))
         try:
             udev_rules_helper.see(text)
-        except udev_rules_helper.Unfit:
+        except udev_rules_helper.BadRules:
             continue
         taken += 1
         for line in text.split("\n"):

@@ -18,10 +18,10 @@ from hotplugd.container.net_folders import folders
 from hotplugd.container.opener import Opener, OwnNodes
 from hotplugd.container.root import look, process_folder
 from hotplugd.container.server_nodes import NodeFiles
-from hotplugd.host import netif, slots, sysfs, usb_descriptors
+from hotplugd.host import netif, server_lock, sysfs, usb_descriptors
 from hotplugd.host.device_reader import Reader, all_syspaths, record_of
 from hotplugd.host.in_use import in_use, in_use_by_anybody
-from hotplugd.host.slots import is_alone
+from hotplugd.host.server_lock import is_alone
 from hotplugd.model.values import CANNOT_TELL, Device, Inside
 from tests.support.lab.shortage import no_more_descriptors
 
@@ -188,7 +188,7 @@ def test_interfaces_that_are_not_to_be_seen_are_none(tmp_path: Path) -> None:
 
 
 def test_others_are_not_taken_for_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(slots, "SLOTS", str(tmp_path))
+    monkeypatch.setattr(server_lock, "SLOTS", str(tmp_path))
     (tmp_path / ".lock-another").touch()
     assert same(lambda: is_alone("/a")) > 0
 

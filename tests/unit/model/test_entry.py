@@ -18,7 +18,6 @@ from hotplugd.model.entry import (
     name_for,
     names_for,
     number_of,
-    place_of,
     read,
     slot_for,
     slot_links,
@@ -26,6 +25,7 @@ from hotplugd.model.entry import (
     slot_named,
     slot_of,
     slot_of_file,
+    target_of,
     written,
 )
 from hotplugd.model.values import Devnum, Entry
@@ -119,7 +119,7 @@ class TestVersions:
         entry = read("hp-62532d91e9ae6e28", OF_VERSION_1)
         assert is_ours(entry)
         assert not is_later(entry)
-        assert (slot_of(entry), place_of(entry)) == ("c-7-169-1558807370", "/dev/vcsa41")
+        assert (slot_of(entry), target_of(entry)) == ("c-7-169-1558807370", "/dev/vcsa41")
         assert is_for(entry, Devnum("char", 7, 169))
         assert links_of(entry) == ("/dev/first", "/dev/by-id/x.y")
         assert written(entry) == OF_VERSION_1

@@ -10,7 +10,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotplugd.model.entry import is_for, is_ours, name_for, place_of, slot_links, slot_of
+from hotplugd.model.entry import is_for, is_ours, name_for, slot_links, slot_of, target_of
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Node
 from hotplugd.plan.change import Plan
 from hotplugd.plan.desired import wants
@@ -124,13 +124,13 @@ def applied(world: World, plan: Plan) -> World:
     nodes = dict(world.inside.nodes)
     for change in plan.changes:
         if change.action == "remove":
-            nodes[place_of(entries.pop(change.entry.name))] = None
+            nodes[target_of(entries.pop(change.entry.name))] = None
     for change in plan.changes:
         if change.action != "remove":
             assert change.action == "add" or entries[change.entry.name] != change.entry
             entries[change.entry.name] = change.entry
             device = BY_SLOT[slot_of(change.entry)]
-            nodes[place_of(change.entry)] = Node(
+            nodes[target_of(change.entry)] = Node(
                 device.devnum, int(change.entry.config.get("mode", "0660"), 8)
             )
     return replace(
@@ -147,11 +147,11 @@ def test_once_a_plan_is_applied_the_next_is_empty(world: World) -> None:
     then = applied(world, plan)
     # A stale entry at the path of one that stays takes that one's node with it: the next look shows it.
     freed = {
-        place_of(world.instance.entries[each.entry.name]) for each in plan.changes if each.action == "remove"
+        target_of(world.instance.entries[each.entry.name]) for each in plan.changes if each.action == "remove"
     }
     again = then.plan()
     assert [
-        each for each in again.changes if each.action != "repair" or place_of(each.entry) not in freed
+        each for each in again.changes if each.action != "repair" or target_of(each.entry) not in freed
     ] == []
     assert applied(then, again).plan().changes == ()
 
@@ -188,10 +188,10 @@ def test_every_wanted_device_is_attached_or_to_be_or_a_problem(world: World) -> 
 def test_no_path_is_given_to_two(world: World) -> None:
     plan = world.plan()
     after = applied(world, plan).instance
-    there = [place_of(each) for each in (*after.entries.values(), *after.inherited.values())]
+    there = [target_of(each) for each in (*after.entries.values(), *after.inherited.values())]
     for change in plan.changes:
         if change.action != "remove":
-            assert there.count(place_of(change.entry)) == 1
+            assert there.count(target_of(change.entry)) == 1
 
 
 @UNTIMED

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from structlog.testing import LogCapture
 
-from hotplugd.model.entry import is_ours, is_path, name_for, place_of, slot_of
+from hotplugd.model.entry import is_ours, is_path, name_for, slot_of, target_of
 from hotplugd.model.nic_slot import above_of, read
 from hotplugd.model.nic_snapshot import left_from
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
@@ -159,7 +159,7 @@ class Bench:
     def __init__(self, *instances: Instance, rules: RuleSet = ALL, dry_run: bool = False) -> None:
         self.instances = {each.id: each for each in instances or [box()]}
         self.inside: dict[InstanceName, dict[str, Node]] = {
-            name: {place_of(each): _node(each) for each in instance.entries.values() if is_ours(each)}
+            name: {target_of(each): _node(each) for each in instance.entries.values() if is_ours(each)}
             for name, instance in self.instances.items()
             if instance.running
         }
@@ -356,15 +356,15 @@ class Bench:
         nodes = self.inside.setdefault(name, {})
         for gone in request.remove:
             assert is_ours(entries[gone])
-            nodes.pop(place_of(entries.pop(gone)), None)
+            nodes.pop(target_of(entries.pop(gone)), None)
         for each in request.put:
             if (old := entries.get(each.name)) is not None:
                 assert is_ours(old)
-                nodes.pop(place_of(old), None)
+                nodes.pop(target_of(old), None)
             entries[each.name] = each
             self.seals.made(name, each.name)
             if self.instances[name].running:
-                nodes[place_of(each)] = _node(each)
+                nodes[target_of(each)] = _node(each)
         self._puts(name, request.put)
         self.change(name, entries=entries)
 
@@ -373,7 +373,7 @@ class Bench:
         for each in entries:
             if (slot := read(slot_of(each))) is not None and each.config.get("type") == "nic":
                 found = Interface(above_of(left_from(each)), slot.above, slot.own)
-                self.folders[name, place_of(each)] = found
+                self.folders[name, target_of(each)] = found
 
     # --- Inspector --------------------------------------------------------------------------------------
 

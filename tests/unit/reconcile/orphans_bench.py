@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hotplugd.model.entry import name_for, place_of, slot_of
+from hotplugd.model.entry import name_for, slot_of, target_of
 from hotplugd.model.ports import Busy, Refused, ServerError
 from hotplugd.model.values import Device, Devnum, Entry, Instance, InstanceName, Node
 from hotplugd.rules.ruleset import RuleSet
@@ -30,7 +30,7 @@ class Files(Bench):
 
     def _do(self, name: InstanceName, request: Request) -> None:
         before = dict(self.inside[name])
-        found = {each.name for each in request.put if (each.name, place_of(each)) in self.files}
+        found = {each.name for each in request.put if (each.name, target_of(each)) in self.files}
         if found - self.instances[name].entries.keys():
             self._away(found)
             raise Busy("it had left something of an earlier try behind")
@@ -39,18 +39,18 @@ class Files(Bench):
                 which for which, _ in self.files
             }:
                 # Too late: it has mounted this one, too.
-                self.files.add((each.name, place_of(each)))
-                self.inside[name].setdefault(place_of(each), Node(devnum_of(each), 0o660))
+                self.files.add((each.name, target_of(each)))
+                self.inside[name].setdefault(target_of(each), Node(devnum_of(each), 0o660))
                 raise Refused("Watch already exists", frozenset([each.name]), half=True)
         old = {each.name for each in request.put} & self.instances[name].entries.keys()
         super()._do(name, request)
         self.inside[name] = before
         self._away({*request.remove, *old})
         for each in request.put:
-            mounted = any(path == place_of(each) for _, path in self.files)
-            self.files.add((each.name, place_of(each)))
+            mounted = any(path == target_of(each) for _, path in self.files)
+            self.files.add((each.name, target_of(each)))
             if not mounted:
-                self.inside[name][place_of(each)] = Node(devnum_of(each), 0o660)
+                self.inside[name][target_of(each)] = Node(devnum_of(each), 0o660)
 
     async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
         await super().clear(name, left)
@@ -110,8 +110,8 @@ def noted(bench: Bench) -> Entry:
     bench.before[BOX] = {one.name: one}
     bench.notes[BOX] = {one.name}
     node = Node(ONE.devnum, 0o660)
-    bench.halves[place_of(one)] = (one.name, node)
-    bench.inside.setdefault(BOX, {})[place_of(one)] = node
+    bench.halves[target_of(one)] = (one.name, node)
+    bench.inside.setdefault(BOX, {})[target_of(one)] = node
     return one
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotplugd.model.entry import name_for, place_of
+from hotplugd.model.entry import name_for, target_of
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.model.values import Devnum, Node
 from tests.support.devices import BOX, box
@@ -19,8 +19,8 @@ def crash_amid(bench: Bench, error: ServerError | None = None) -> None:
     def judge(request: Request) -> None:
         for each in request.put:
             node = Node(Devnum("char", 188, 1), 0o660)
-            bench.halves[place_of(each)] = (each.name, node)
-            bench.inside[BOX][place_of(each)] = node
+            bench.halves[target_of(each)] = (each.name, node)
+            bench.inside[BOX][target_of(each)] = node
         raise error or Unreachable("it has ended")
 
     bench.judge = judge

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotplugd.model.entry import name_for, place_of
+from hotplugd.model.entry import name_for, target_of
 from hotplugd.model.values import Device, Node
 from tests.support.devices import ALL, BOX, all_with
 from tests.support.virtual import at, in_virtual_time, later
@@ -64,8 +64,8 @@ def _restart(bench: Files, _: Device) -> None:
     bench.files.clear()
     bench.inside[BOX].clear()
     for each in bench.instances[BOX].entries.values():
-        bench.inside[BOX].setdefault(place_of(each), Node(devnum_of(each), 0o660))
-        bench.files.add((each.name, place_of(each)))
+        bench.inside[BOX].setdefault(target_of(each), Node(devnum_of(each), 0o660))
+        bench.files.add((each.name, target_of(each)))
     bench.reconciler.restarted(BOX)
 
 
@@ -104,7 +104,7 @@ def test_whatever_is_forgotten_the_inside_is_right_in_the_end(
         bench.reconciler.updated(BOX)
         await later(1000)
         entries = bench.instances[BOX].entries.values()
-        assert nodes(bench) == {place_of(each): str(devnum_of(each)) for each in entries}
+        assert nodes(bench) == {target_of(each): str(devnum_of(each)) for each in entries}
         assert not any("still there" in each for each in bench.told())
         assert all(bench.verified().values())
         assert bench.notes.get(BOX, set()) == set()
