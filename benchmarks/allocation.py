@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 from typing import Final
 
 from benchmarks.figure import Figure
-from hotplugd.model.values import InstanceName
+from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.allocate import Asking, allocate
+from hotplugd.plan.desired import judged
 from hotplugd.plan.lease import Lease
+from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
+from hotplugd.rulefile.load import parse
 from hotplugd.rules.claims import claims_of
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pools import Pool
-from tests.support.devices import phone
+from tests.support.devices import box, phone
 
 _DEVICES: Final = 1_000
 _INSTANCES: Final = 200
 _CLAIMS: Final = 500
 _POOLS: Final = {name: Pool(name, (Pattern.of("*"),)) for name in ("android", "spare")}
+_RULES: Final = parse(
+    "pools: {android: {instances: '*'}}\n"
+    "rules: [{name: phones, match: {vendor_id: 18d1}, attach: {pool: android}}]",
+    "farm",
+).rules
 _LIMIT: Final = 5.0
 
 
@@ -35,6 +44,7 @@ def figures(repetitions: int = 50) -> list[Figure]:
         "a device comes or goes": world.plug_or_pull,
         "a claim comes or goes": world.claim_or_withdraw,
     }
+    works["a phone is pulled or plugged, with all that follows from rules"] = _Farm().plug_or_pull
     what = f"{_DEVICES:,} devices, {_INSTANCES} instances, {_CLAIMS} claims"
     found = [
         Figure(f"allocation after {event}: {what}", "", "≤", _LIMIT, _cpu(work, repetitions), "ms of CPU")
@@ -81,6 +91,34 @@ class _World:
 
     def _allocate(self, claims: list[Asking]) -> None:
         self.leases = {**allocate(self.devices, claims, self.leases).leases}
+
+
+class _Farm:
+    """The same as the daemon has it: devices as rules judge them, and instances."""
+
+    def __init__(self) -> None:
+        self.leasing = Leasing(_RULES)
+        self._phones = [phone(number, f"R5C{number:04}") for number in range(_DEVICES)]
+        for device in self._phones:
+            self._tell(device)
+        for number in range(_INSTANCES):
+            texts = {f"p{claim}": "android" for claim in range(_CLAIMS // _INSTANCES + number % 2)}
+            instance = replace(box(name=f"c{number}"), claims=texts, created=f"{number:04}")
+            self.leasing.learned(instance.id, instance)
+        self.leasing.settle(lambda _: ())
+        self._plugged = True
+
+    def plug_or_pull(self) -> None:
+        """A phone that is leased goes, or comes back."""
+        if self._plugged:
+            self.leasing.gone(self._phones[0].key)
+        else:
+            self._tell(self._phones[0])
+        self._plugged = not self._plugged
+        self.leasing.settle(lambda _: ())
+
+    def _tell(self, device: Device) -> None:
+        self.leasing.judged(judged(_RULES, device, lambda _: False, holder=self.leasing.holder))
 
 
 def _device(number: int) -> PoolDevice:

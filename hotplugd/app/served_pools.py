@@ -32,7 +32,7 @@ class ServedPools:
             self._lock.release()
         elif not self._dry_run and not self._lock.take():
             self.problem = Problem("", "", _ANOTHER)
-            return rules.without_pools()
+            return rules.without_leases()
         return rules
 
     def close(self) -> None:

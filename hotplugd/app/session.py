@@ -128,7 +128,7 @@ class Session:
             boot(),
         )
         self._pools = ServedPools(dry_run=dry_run)
-        self.reconciler = Reconciler(ports, rules.without_pools() if rules.pools else rules)
+        self.reconciler = Reconciler(ports, rules.without_leases() if rules.pools else rules)
         self._listing = InstanceListing(self._lxd, self.reconciler, log)
         folder = None if dry_run else config.udev_rules
         self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.assignments.kept, log)

@@ -63,6 +63,7 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "starting": "327d383fc3354dcd8b0a9a0cc995bd8b",
     "lease.given": "d4104f23cc6f406f90ddb3c3fd95c152",
     "lease.over": "f251d5ceb66e418da48358e845737828",
+    "claim.problem": "4a23114ef32b444e8e0b19a0e0b22dec",
 }
 _DEVICE: Final = "DEVICE"
 FIELD: Final = "HOTPLUGD_"

@@ -49,7 +49,8 @@ def command(
 ) -> None:
     """List the devices that rules can see, the rule that takes each, and the values that rules can match on.
 
-    Under `instance` is where each is, as the running daemon says; in brackets, where it should be and is not.
+    Under `instance` is where each is, as the running daemon says; in brackets, where it should be and is not,
+    or the pool that it is of.
     --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
     """
     from hotplugd.app.device_documents import device_json
@@ -113,6 +114,9 @@ def _with_column(
 
 
 def _where(fate: Fates) -> str:
+    attach = fate.rule.attach if fate.rule is not None else None
+    if attach is not None and attach.pool and not fate.instances:
+        return f"(pool {attach.pool})"
     return " ".join((*fate.instances, *(f"({each})" for each in fate.missing)))
 
 

@@ -46,8 +46,13 @@ class _Member:
     """An instance, and what it claims."""
 
     instance: Instance
-    claims: tuple[Claim, ...]
-    problems: tuple[ClaimProblem, ...]
+    claims: tuple[Claim, ...] = ()
+    problems: tuple[ClaimProblem, ...] = ()
+
+    @property
+    def matters(self) -> bool:
+        """Whether it claims anything, or tries to."""
+        return bool(self.claims or self.problems)
 
 
 class Leasing:
@@ -84,7 +89,7 @@ class Leasing:
         # A selector may mean other locations now.
         before, self.devices = self.devices, PoolDevices()
         for device in before:
-            if device.pool in rules.pools:
+            if device.pool in rules.pools and rules.leases:
                 self.devices.put(device)
         self._members = {name: self._member(each.instance) for name, each in self._members.items()}
 
@@ -97,7 +102,7 @@ class Leasing:
         """
         attach = found.rule.attach if found.rule is not None else None
         device = found.device
-        if attach is None or attach.pool not in self._rules.pools:
+        if attach is None or attach.pool not in self._rules.pools or not self._rules.leases:
             return self.gone(device.key)
         if found.anchor is not None:
             if self._anchor_of.get(device.key) != found.anchor.key:
@@ -144,16 +149,16 @@ class Leasing:
     def learned(self, name: InstanceName, instance: Instance | None) -> bool:
         """An instance is like this; None where there is none. Returns whether it matters for any pool."""
         before = self._members.get(name)
-        if instance is None or not (self._rules.pools or instance.claims):
+        if instance is None:
             self._members.pop(name, None)
-            return before is not None
+            return before is not None and before.matters
         if before is None:
             self._new_members.add(name)
         elif before.instance.claims == instance.claims:
             self._members[name] = _Member(instance, before.claims, before.problems)
-            return bool(before.claims) and _serves(before.instance) != _serves(instance)
+            return before.matters and _serves(before.instance) != _serves(instance)
         self._members[name] = self._member(instance)
-        return True
+        return self._members[name].matters or (before is not None and before.matters)
 
     # --- what follows -----------------------------------------------------------------------------------
 
@@ -215,7 +220,7 @@ class Leasing:
                 asking = state.asking
                 message = f"{asking.instance}: claim '{asking.claim.name}' cannot be met: {state.reason}"
                 found.append(Problem("", "", message))
-        return [*found, *too_few(self._rules, self.devices)]
+        return [*found, *too_few(self._rules, self.devices)] if self._rules.leases else []
 
     # --- within -----------------------------------------------------------------------------------------
 
@@ -244,6 +249,8 @@ class Leasing:
         return any(name != holder for slot in self._slots_of(key) for name in naming(slot))
 
     def _member(self, instance: Instance) -> _Member:
+        if not self._rules.leases:
+            return _Member(instance)
         claims, problems = claims_of(instance.id, instance.claims, self._rules.pools, self._rules.keys)
         return _Member(instance, claims, problems)
 

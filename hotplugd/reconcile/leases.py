@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.tasks import Activity
+from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
@@ -47,6 +48,7 @@ class Leases:
         self._changed = changed
         self._log = log
         self._is_due = False
+        self._problems: list[Problem] = []
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
@@ -95,9 +97,16 @@ class Leases:
             self.settle()
 
     def _tell(self, allocation: Allocation) -> None:
-        """Tell of the leases that are over, and of the new ones."""
+        """Tell of the leases and problems that are over, and of the new ones."""
         for ended in allocation.ended:
             self._log.info("lease.over", **self._fields(ended.key, ended.lease), why=ended.why)
+        before, self._problems = self._problems, self.leasing.problems()
+        for problem in self._problems:
+            if problem not in before:
+                self._log.warning("claim.problem", reason=problem.message)
+        for problem in before:
+            if problem not in self._problems:
+                self._log.info("problem.over", reason=problem.message)
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
 

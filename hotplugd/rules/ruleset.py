@@ -165,6 +165,7 @@ class RuleSet:
 
     hubs          those whose ports have names; each rule knows them by `Rule.with_hubs`
     pools         by name
+    leases        whether devices of pools are leased
     attrs         the sysfs attributes that any rule looks at
     users, groups the names that any rule's `attach` uses
     has_parent    whether any rule looks at ancestors
@@ -174,6 +175,7 @@ class RuleSet:
     rules: tuple[Rule, ...] = ()
     hubs: Hubs = NO_HUBS
     pools: Mapping[str, Pool] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    leases: bool = True
     attrs: frozenset[str] = field(init=False, repr=False, compare=False)
     users: frozenset[str] = field(init=False, repr=False, compare=False)
     groups: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -201,9 +203,9 @@ class RuleSet:
         named = tuple(rule.with_hubs(hubs) for rule in rules) if hubs.hubs else tuple(rules)
         return cls(named, hubs, MappingProxyType({pool.name: pool for pool in pools}))
 
-    def without_pools(self) -> RuleSet:
-        """These rules where no pool gives devices to anybody."""
-        return replace(self, pools=MappingProxyType({}))
+    def without_leases(self) -> RuleSet:
+        """These rules where no pool gives devices to anybody, whatever instances claim."""
+        return replace(self, leases=False)
 
     @property
     def keys(self) -> tuple[MatchKey, ...]:

@@ -18,9 +18,8 @@ def test_forged_entries_cost_about_what_others_do() -> None:
 
 
 def test_an_event_costs_an_allocation_of_some_milliseconds() -> None:
-    device, claim, _ = allocation.figures(repetitions=10)
-    assert device.found <= 10
-    assert claim.found <= 10
+    *events, _ = allocation.figures(repetitions=10)
+    assert [figure.found for figure in events if figure.found > 10] == []
 
 
 def test_a_start_with_everything_in_place_writes_nothing(root: None) -> None:

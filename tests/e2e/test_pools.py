@@ -12,6 +12,7 @@ from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console
+from tests.support.lab.patience import patiently
 from tests.support.lab.server import Server
 from tests.support.lab.wait import eventually, steadily
 
@@ -112,7 +113,7 @@ def test_a_day_of_a_farm(
     assert had(rest[0], phones) == []
 
     # What stops gives its phone back.
-    copy.stop()
+    patiently(copy.stop)
     eventually(lambda: [each["state"] for each in pool(farm, "devices")].count("free") == 1)
     assert not any(name.startswith("hp-") for name in copy.devices)
 

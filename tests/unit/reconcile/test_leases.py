@@ -307,6 +307,38 @@ async def test_leases_that_begin_and_end_are_told() -> None:
 
 
 @in_virtual_time
+async def test_problems_of_claims_begin_and_end_as_events() -> None:
+    bench = Bench(job(1, "androd"), job(2), rules=rules())
+    await bench.start(PHONES[0])
+    await made(bench, job(1))
+    told = bench.events("claim.problem", "problem.over")
+    assert [(event["event"], event["reason"][:35]) for event in told] == [
+        ("claim.problem", "job-1: user.hotplugd.claim.phone, c"),
+        ("problem.over", "job-1: user.hotplugd.claim.phone, c"),
+    ]
+
+
+@in_virtual_time
+async def test_a_reload_may_bring_a_pool_that_gives_unasked() -> None:
+    bench = Bench(job(1, None), rules=rules())
+    await bench.start(PHONES[0])
+    assert places(bench) == {}
+    bench.reconciler.set_rules(rules("instances: 'job-*', per_instance: 1"))
+    await bench.reconciler.settled()
+    assert places(bench) == {"job-1": ["1-1"]}
+
+
+@in_virtual_time
+async def test_where_another_daemon_leases_this_one_gives_nothing() -> None:
+    bench = Bench(job(1), rules=rules().without_leases())
+    await bench.start(PHONES[0])
+    assert (places(bench), bench.told()) == ({}, [])
+    bench.reconciler.set_rules(rules())
+    await bench.reconciler.settled()
+    assert places(bench) == {"job-1": ["1-1"]}
+
+
+@in_virtual_time
 async def test_two_of_one_serial_are_two_devices() -> None:
     bench = Bench(job(1), job(2), rules=rules())
     await bench.start(phone(1, "SAME"), phone(2, "SAME"))
