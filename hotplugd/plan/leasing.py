@@ -8,7 +8,7 @@ is restored brings entries back whose leases are over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hotplugd.model import entry as entries
@@ -19,6 +19,7 @@ from hotplugd.plan.desired import Wants
 from hotplugd.plan.expected import too_few
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.lease import Lease
+from hotplugd.plan.planner import of_unprocessed
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.plan.unit_key import place, unit_key
 from hotplugd.rules.claims import Claim, ClaimProblem, claims_of
@@ -171,17 +172,21 @@ class Leasing:
         """Whether some instance may have a device whose lease is over."""
         return bool(self._releasing)
 
-    def settle(self, naming: Naming) -> list[str]:
-        """Make the allocation anew. Returns what the devices are known by that have another lease now."""
+    def settle(self, naming: Naming, unprocessed: Sequence[Device] = ()) -> list[str]:
+        """Make the allocation anew. Returns what the devices are known by that have another lease now.
+
+        unprocessed  devices that udevd has not processed: an instance that has one of them gets nothing more
+                     before it is known what that is
+        """
         before = self.allocation.leases
-        leases = {key: lease for key, lease in before.items() if key in self._units}
-        leases |= self._adopted(leases)
-        gone = tuple(
-            Ended(key, lease, "its device is gone") for key, lease in before.items() if key not in self._units
-        )
+        leases = {**before, **self._adopted(before)}
+        useless = ((key, lease, self._why_useless(key, naming)) for key, lease in before.items())
+        gone = tuple(Ended(key, lease, why) for key, lease, why in useless if why)
+        for ended in gone:
+            del leases[ended.key]
         silent = {lease.instance: self._silence(lease.instance) for lease in leases.values()}
         silent = {name: why for name, why in silent.items() if why}
-        asking = self._asking()
+        asking = self._asking(unprocessed)
         self._releasing = {
             key for key in self._releasing if key in self._units and self._names(key, naming, None)
         }
@@ -265,7 +270,16 @@ class Leasing:
         keeps = any(self._rules.pools[claim.pool].keep_stopped for claim in member.claims)
         return f"{name} is stopped" if stopped and not keeps else ""
 
-    def _asking(self) -> list[Asking]:
+    def _why_useless(self, key: str, naming: Naming) -> str:
+        """Why nothing comes of the lease of a device; empty where something may."""
+        if key not in self._units:
+            return "its device is gone"
+        device = self.devices.get(key)
+        if device is None or not device.unfit or self._names(key, naming, None):
+            return ""
+        return f"it cannot be put in: {device.unfit}"
+
+    def _asking(self, unprocessed: Sequence[Device]) -> list[Asking]:
         """The claims of all instances that may have something now, in no order."""
         claims = [
             (member.instance, claim)
@@ -279,8 +293,12 @@ class Leasing:
         for instance, claim in sorted(new, key=lambda each: (each[0].created, each[0].id, each[1].name)):
             self._order[instance.id, claim.name] = self._ordered
             self._ordered += 1
+        gets = {
+            name: member.instance.running and not _has_any_of(member.instance, unprocessed)
+            for name, member in self._members.items()
+        }
         return [
-            Asking(instance.id, claim, self._order[instance.id, claim.name], instance.running)
+            Asking(instance.id, claim, self._order[instance.id, claim.name], gets[instance.id])
             for instance, claim in claims
             if instance.running or self._rules.pools[claim.pool].keep_stopped
         ]
@@ -314,6 +332,11 @@ class Leasing:
 
 def _serves(instance: Instance) -> tuple[bool, bool]:
     return instance.running, instance.here
+
+
+def _has_any_of(instance: Instance, unprocessed: Sequence[Device]) -> bool:
+    """Whether the instance may have one of these devices by an entry of ours."""
+    return bool(unprocessed and of_unprocessed({own.name: own for own in _own(instance)}, unprocessed))
 
 
 def _own(instance: Instance) -> Iterator[Entry]:

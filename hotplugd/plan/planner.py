@@ -106,7 +106,7 @@ class _Planner:
         )
         self._targets = Targets(instance, self.others)
         self._nics = NicEntries(instance, self._ours, held)
-        self._waiting = _of_unprocessed(self._ours, unsettled)
+        self._waiting = of_unprocessed(self._ours, unsettled)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
 
@@ -271,7 +271,7 @@ class _Planner:
             self.attachments.append(Attachment(want, actual, verified=unlike == ""))
 
 
-def _of_unprocessed(ours: Mapping[str, Entry], devices: Sequence[Device]) -> dict[str, Entry]:
+def of_unprocessed(ours: Mapping[str, Entry], devices: Sequence[Device]) -> dict[str, Entry]:
     """The entries, by name, that may be for one of these devices, which udevd has not processed."""
     if not devices:
         return {}

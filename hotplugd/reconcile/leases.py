@@ -74,6 +74,10 @@ class Leases:
         if self.leasing.is_releasing:
             self._touch()
 
+    def processed(self) -> None:
+        """Udevd has processed a device that it had not: whoever has it may get more now."""
+        self._touch()
+
     def settle(self) -> None:
         """Allocate now, if all devices and all instances are known.
 
@@ -82,7 +86,7 @@ class Leases:
         self._is_due = False
         if not (self._inventory.devices_listed and self._inventory.instances_listed):
             return
-        changed = self.leasing.settle(self._naming)
+        changed = self.leasing.settle(self._naming, tuple(self._inventory.unprocessed.values()))
         self._tell(self.leasing.allocation)
         if changed:
             self._changed(changed)

@@ -339,6 +339,30 @@ async def test_where_another_daemon_leases_this_one_gives_nothing() -> None:
 
 
 @in_virtual_time
+async def test_what_the_host_uses_is_leased_to_nobody() -> None:
+    bench = Bench(job(1), rules=rules())
+    bench.used[PHONES[0].syspath] = "a program of the host's has it open"
+    await bench.start(*PHONES[:2])
+    assert places(bench) == {"job-1": ["1-2"]}
+    told = bench.events("lease.given", "lease.over")
+    assert [(event["event"], event.get("why", "")[:24]) for event in told] == [
+        ("lease.given", ""),
+        ("lease.over", "it cannot be put in: the"),
+        ("lease.given", ""),
+    ]
+
+
+@in_virtual_time
+async def test_a_device_that_udevd_has_not_processed_is_still_leased() -> None:
+    had = replace(job(1), entries={each.name: each for each in [_leased(PHONES[0], job(1))]})
+    bench = Bench(had, rules=rules())
+    await bench.start(PHONES[1], unsettled=[PHONES[0]])
+    assert (places(bench), bench.requests) == ({"job-1": ["1-1"]}, [])
+    await bench.plug(PHONES[0])
+    assert (places(bench), bench.requests) == ({"job-1": ["1-1"]}, [])
+
+
+@in_virtual_time
 async def test_two_of_one_serial_are_two_devices() -> None:
     bench = Bench(job(1), job(2), rules=rules())
     await bench.start(phone(1, "SAME"), phone(2, "SAME"))
