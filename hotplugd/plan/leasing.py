@@ -182,8 +182,8 @@ class Leasing:
         leases = {**before, **self._adopted(before)}
         useless = ((key, lease, self._why_useless(key, naming)) for key, lease in before.items())
         gone = tuple(Ended(key, lease, why) for key, lease, why in useless if why)
-        for ended in gone:
-            del leases[ended.key]
+        for over in gone:
+            del leases[over.key]
         silent = {lease.instance: self._silence(lease.instance) for lease in leases.values()}
         silent = {name: why for name, why in silent.items() if why}
         asking = self._asking(unprocessed)
