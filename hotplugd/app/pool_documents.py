@@ -85,7 +85,7 @@ class LeasesJson(TypedDict):
 
 def pools_json(leasing: Leasing, since: Mapping[str, str]) -> PoolsJson:
     """All pools. since: when a device was attached, by what it is called."""
-    claims = [claim_json(each, leasing) for each in leasing.allocation.claims]
+    claims = [claim_json(state, leasing) for state in leasing.allocation.claims]
     return {
         "pools": [
             {
@@ -97,7 +97,7 @@ def pools_json(leasing: Leasing, since: Mapping[str, str]) -> PoolsJson:
                 "expect": pool.expect,
                 "empty": empty_places(leasing.rules, pool.name, leasing.devices),
                 "devices": _devices(pool.name, leasing, since),
-                "claims": [each for each in claims if each["pool"] == pool.name],
+                "claims": [claim for claim in claims if claim["pool"] == pool.name],
             }
             for pool in leasing.rules.pools.values()
         ]
@@ -111,7 +111,7 @@ def lease_json(device: Device, leasing: Leasing, since: str = "") -> LeaseJson |
     if known is None:
         return None
     lease = leasing.allocation.leases.get(key)
-    location = next((each for each in leasing.rules.keys if each.name == LOCATION.name), LOCATION)
+    location = next((key for key in leasing.rules.keys if key.name == LOCATION.name), LOCATION)
     return {
         **named_json(device),
         "device": str(device),
@@ -139,20 +139,20 @@ def claim_json(state: ClaimState, leasing: Leasing) -> ClaimJson:
         "selector": asking.claim.selector,
         "state": state.state,
         "reason": state.reason,
-        "has": [identity(each.device) for key in state.has if (each := devices.get(key)) is not None],
+        "has": [identity(known.device) for key in state.has if (known := devices.get(key)) is not None],
     }
 
 
 def leases_json(pools: Iterable[PoolJson]) -> LeasesJson:
     """The devices of pools that are not free."""
-    return {"leases": [each for pool in pools for each in pool["devices"] if each["state"] != "free"]}
+    return {"leases": [lease for pool in pools for lease in pool["devices"] if lease["state"] != "free"]}
 
 
 def _devices(pool: str, leasing: Leasing, since: Mapping[str, str]) -> list[LeaseJson]:
     found = (
-        lease_json(each.device, leasing, since.get(str(each.device), ""))
-        for each in leasing.devices
-        if each.pool == pool
+        lease_json(known.device, leasing, since.get(str(known.device), ""))
+        for known in leasing.devices
+        if known.pool == pool
     )
-    every = (each for each in found if each is not None)
-    return sorted(every, key=lambda each: natural(each["location"] or each["port"] or each["identity"]))
+    leases = (lease for lease in found if lease is not None)
+    return sorted(leases, key=lambda lease: natural(lease["location"] or lease["port"] or lease["identity"]))

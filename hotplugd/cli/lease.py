@@ -50,7 +50,7 @@ def list_leases(config: Path, *, as_json: bool) -> None:
         return
     leases = document["leases"]
     if leases:
-        table(["pool", *head()], [[each["pool"], *row(each)] for each in leases])
+        table(["pool", *head()], [[lease["pool"], *row(lease)] for lease in leases])
     say(counted(len(leases), "lease"))
 
 

@@ -29,17 +29,17 @@ def command(name: str | None, config: Path, *, as_json: bool) -> None:
     daemon runs.
     """
     found: PoolsJson = asked(config)
-    pools = [each for each in found["pools"] if name in (None, each["name"])]
+    pools = [pool for pool in found["pools"] if name in (None, pool["name"])]
     if name is not None and not pools:
-        raise fail(_no_such(name, [each["name"] for each in found["pools"]]))
+        raise fail(_no_such(name, [pool["name"] for pool in found["pools"]]))
     if as_json:
         print_json(cast("PoolsJson", {"pools": pools}))
     else:
-        for each in pools:
-            _show(each)
+        for pool in pools:
+            _show(pool)
         if not pools:
             say("no rule file has `pools`")
-    bad = any(each["state"] == "unsatisfiable" for pool in pools for each in pool["claims"])
+    bad = any(claim["state"] == "unsatisfiable" for pool in pools for claim in pool["claims"])
     raise SystemExit(1 if bad else 0)
 
 
@@ -51,8 +51,8 @@ def _no_such(name: str, names: list[str]) -> str:
 
 def _show(pool: PoolJson) -> None:
     devices, claims = pool["devices"], pool["claims"]
-    number = {state: sum(each["state"] == state for each in devices) for state in ("leased", "free")}
-    wait = [each for each in claims if each["state"] != "bound"]
+    number = {state: sum(device["state"] == state for device in devices) for state in ("leased", "free")}
+    wait = [claim for claim in claims if claim["state"] != "bound"]
     expected = f" of {pool['expect']}" if pool["expect"] else ""
     say(
         f"{pool['name']}: {len(devices)}{expected} {'device' if len(devices) == 1 else 'devices'}, "
@@ -61,7 +61,7 @@ def _show(pool: PoolJson) -> None:
         bold=True,
     )
     if devices:
-        table(head(), [row(each) for each in devices])
+        table(head(), [row(device) for device in devices])
     for claim in wait:
         say(_claim(claim), _COLOURS.get(claim["state"]))
     if pool["empty"]:

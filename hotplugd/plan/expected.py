@@ -33,7 +33,7 @@ def empty_places(rules: RuleSet, pool: str, devices: PoolDevices) -> list[str]:
         if test.key.name == LOCATION.name
     ]
     key = next(key for key in rules.keys if key.name == LOCATION.name)
-    taken = {value for each in devices if each.pool == pool for value in key.values(each.device)}
+    taken = {value for known in devices if known.pool == pool for value in key.values(known.device)}
     every = (hub.location(label) for hub in rules.hubs.hubs for label in hub.ports)
     return [
         location

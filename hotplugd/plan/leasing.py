@@ -92,7 +92,7 @@ class Leasing:
         for device in before:
             if device.pool in rules.pools and rules.leases:
                 self.devices.put(device)
-        self._members = {name: self._member(each.instance) for name, each in self._members.items()}
+        self._members = {name: self._member(known.instance) for name, known in self._members.items()}
 
     # --- what is told -----------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Leasing:
             key for key in self._releasing if key in self._units and self._names(key, naming, None)
         }
         made = allocate(self.devices, asking, leases, self._releasing, silent)
-        self._releasing |= {each.key for each in made.ended if self._names(each.key, naming, None)}
+        self._releasing |= {over.key for over in made.ended if self._names(over.key, naming, None)}
         while busy := {key for key in made.new if self._names(key, naming, made.leases[key].instance)}:
             # Somebody has it, or may get it, without a lease: it is given once that is over.
             self._releasing |= busy
@@ -242,7 +242,7 @@ class Leasing:
         unit = self._units.get(key)
         if unit is None:
             return []
-        return [each for own in unit.slots for each in (own, *self._along.get(own, ()))]
+        return [device for own in unit.slots for device in (own, *self._along.get(own, ()))]
 
     def _slots_of(self, key: str) -> set[str]:
         unit = self._units[key]
@@ -289,9 +289,13 @@ class Leasing:
         ]
         known = {(instance.id, claim.name) for instance, claim in claims}
         self._order = {name: order for name, order in self._order.items() if name in known}
-        new = [each for each in claims if (each[0].id, each[1].name) not in self._order]
-        for instance, claim in sorted(new, key=lambda each: (each[0].created, each[0].id, each[1].name)):
-            self._order[instance.id, claim.name] = self._ordered
+        new = [
+            (instance.created, instance.id, claim.name)
+            for instance, claim in claims
+            if (instance.id, claim.name) not in self._order
+        ]
+        for _, instance_name, claim_name in sorted(new):
+            self._order[instance_name, claim_name] = self._ordered
             self._ordered += 1
         gets = {
             name: member.instance.running and not _has_any_of(member.instance, unprocessed)

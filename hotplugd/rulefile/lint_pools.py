@@ -30,10 +30,10 @@ def pool_errors(pools: Sequence[BuiltPool], asked: Sequence[PoolName]) -> Iterat
         if number == MOST_POOLS:
             yield built.source.error(built.span, f"more than {MOST_POOLS} pools, up to this one")
             return
-    for each in asked:
-        if each.name not in names:
-            hint = _near(each.name, sorted(names))
-            yield each.source.error(each.span, f"there is no pool '{quoted(each.name)}'", hint)
+    for name in asked:
+        if name.name not in names:
+            hint = _near(name.name, sorted(names))
+            yield name.source.error(name.span, f"there is no pool '{quoted(name.name)}'", hint)
 
 
 def lint_pools(pools: Sequence[BuiltPool], rules: Sequence[BuiltRule]) -> Iterator[Diagnostic]:
