@@ -12,10 +12,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Final, Literal
 
 from hotplugd.model.text import counted, quoted
@@ -24,7 +23,9 @@ from hotplugd.plan.lease import Lease
 from hotplugd.plan.pool_devices import PoolDevices
 from hotplugd.rules.claims import Claim
 
-_NONE: Final[Mapping[InstanceName, str]] = MappingProxyType({})
+
+def _may_ask(_: InstanceName) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +118,18 @@ def allocate(
     asking: Iterable[Asking],
     leases: Mapping[str, Lease],
     releasing: AbstractSet[str] = frozenset(),
-    silent: Mapping[InstanceName, str] = _NONE,
+    silence: Callable[[InstanceName], str] = _may_ask,
 ) -> Allocation:
     """The leases as they should be.
 
     asking     all claims
     leases     those that there are, by the devices' keys; a device may be away
     releasing  the keys of devices that an instance may have whose lease is over
-    silent     the instances that ask for nothing, and why
+    silence    why an instance asks for nothing; empty where it may ask
     """
     served = sorted(asking, key=lambda each: (each.order, *_name(each.instance, each.claim.name)))
     turns = [_Turn(each, devices.taken_by(each.claim)) for each in served]
-    kept, ended = _kept(devices, turns, leases, silent)
+    kept, ended = _kept(devices, turns, leases, silence)
     taken = devices.unfit
     for key in (*leases, *releasing):
         taken |= devices.bit(key)
@@ -196,7 +197,7 @@ def _kept(
     devices: PoolDevices,
     turns: Sequence[_Turn],
     leases: Mapping[str, Lease],
-    silent: Mapping[InstanceName, str],
+    silence: Callable[[InstanceName], str],
 ) -> tuple[dict[str, Lease], list[Ended]]:
     """The leases that go on, and those that are over.
 
@@ -219,7 +220,7 @@ def _kept(
         other = next((turn for turn in own if key in devices and turn.fits(devices, key)), None)
         if other is None:
             turn = by_name.get(_name(lease.instance, lease.claim))
-            ended.append(Ended(key, lease, _why_over(lease, turn.asking.claim if turn else None, silent)))
+            ended.append(Ended(key, lease, _why_over(lease, turn.asking.claim if turn else None, silence)))
         else:
             other.give(key)
             kept[key] = Lease(lease.instance, other.asking.claim.name)
@@ -231,9 +232,9 @@ def _name(instance: InstanceName, claim: str) -> tuple[str, str, str]:
     return instance.project, instance.name, claim
 
 
-def _why_over(lease: Lease, claim: Claim | None, silent: Mapping[InstanceName, str]) -> str:
-    if lease.instance in silent:
-        return silent[lease.instance]
+def _why_over(lease: Lease, claim: Claim | None, silence: Callable[[InstanceName], str]) -> str:
+    if why := silence(lease.instance):
+        return why
     if claim is not None:
         return f"claim '{quoted(lease.claim)}' asks for {claim} now"
     return f"claim '{quoted(lease.claim)}' is withdrawn"

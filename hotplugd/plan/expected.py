@@ -1,4 +1,4 @@
-"""Pools with fewer devices than they should have, and the ports of hubs that are empty. Pure."""
+"""Claims for which there are too few devices, pools that should have more, and ports that are empty. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Final
 
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
+from hotplugd.plan.allocate import Allocation
 from hotplugd.plan.pool_devices import PoolDevices
 from hotplugd.rules.keys import LOCATION
 from hotplugd.rules.ruleset import RuleSet
 
 _MOST_SHOWN: Final = 16
+
+
+def cannot_be_met(allocation: Allocation) -> Iterator[Problem]:
+    """A problem for each claim that somebody wrote and for which there are not so many devices."""
+    for state in allocation.claims:
+        if state.state == "unsatisfiable" and state.asking.claim.asked:
+            who, claim = state.asking.instance, state.asking.claim.name
+            yield Problem("", "", f"{who}: claim '{claim}' cannot be met: {state.reason}")
 
 
 def too_few(rules: RuleSet, devices: PoolDevices) -> Iterator[Problem]:

@@ -8,21 +8,20 @@ is restored brings entries back whose leases are over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, Entry, Instance, InstanceName
-from hotplugd.plan.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
+from hotplugd.model.values import Device, Instance, InstanceName
+from hotplugd.plan.allocate import NO_ALLOCATION, Allocation, Ended, allocate
+from hotplugd.plan.claimants import PoolClaimants
 from hotplugd.plan.desired import Wants
-from hotplugd.plan.expected import too_few
+from hotplugd.plan.expected import cannot_be_met, too_few
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.lease import Lease
-from hotplugd.plan.planner import of_unprocessed
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.plan.unit_key import place, unit_key
-from hotplugd.rules.claims import Claim, ClaimProblem, claims_of
 from hotplugd.rules.ruleset import RuleSet
 
 Naming = Callable[[str], Iterable[InstanceName]]
@@ -42,20 +41,6 @@ class _Unit:
     slots: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """An instance, and what it claims."""
-
-    instance: Instance
-    claims: tuple[Claim, ...] = ()
-    problems: tuple[ClaimProblem, ...] = ()
-
-    @property
-    def matters(self) -> bool:
-        """Whether it claims anything, or tries to."""
-        return bool(self.claims or self.problems)
-
-
 class Leasing:
     """What is leased to whom.
 
@@ -71,13 +56,10 @@ class Leasing:
         self._unit_of: dict[str, str] = {}
         self._anchor_of: dict[str, str] = {}
         self._along: dict[str, dict[str, str]] = {}
-        self._members: dict[InstanceName, _Member] = {}
-        self._order: dict[tuple[InstanceName, str], int] = {}
-        self._ordered = 0
+        self._claimants = PoolClaimants(rules)
         self._releasing: set[str] = set()
         # What was met for the first time since the last allocation.
         self._new_units: set[str] = set()
-        self._new_members: set[InstanceName] = set()
 
     @property
     def rules(self) -> RuleSet:
@@ -92,7 +74,7 @@ class Leasing:
         for device in before:
             if device.pool in rules.pools and rules.leases:
                 self.devices.put(device)
-        self._members = {name: self._member(known.instance) for name, known in self._members.items()}
+        self._claimants.set_rules(rules)
 
     # --- what is told -----------------------------------------------------------------------------------
 
@@ -109,8 +91,10 @@ class Leasing:
             if self._anchor_of.get(device.key) != found.anchor.key:
                 self.gone(device.key)
                 self._anchor_of[device.key] = found.anchor.key
-            self._along.setdefault(found.anchor.key, {})[device.key] = device.slot
-            return True
+            along = self._along.setdefault(found.anchor.key, {})
+            is_new = along.get(device.key) != device.slot
+            along[device.key] = device.slot
+            return is_new
         slot = kind_for(device, attach.kind).slot(device)
         key = self._key(device, attach.pool, slot)
         if self._unit_of.get(device.key) != key:
@@ -119,15 +103,14 @@ class Leasing:
             self._units[key] = _Unit(attach.pool, slot)
             self._new_units.add(key)
         unit = self._units[key]
-        if unit.slot != slot:
-            # It was enumerated again, and has no entry of before.
-            unit.slot = slot
+        is_new = unit.slots.get(device.key) != device.slot
+        # Where it was enumerated again, it has no entry of before.
+        unit.pool, unit.slot = attach.pool, slot
         unit.slots[device.key], self._unit_of[device.key] = device.slot, key
         unfit = next((problem.message for problem in found.problems), owner)
-        first = min(unit.slots)
-        if first == device.key:
-            self.devices.put(PoolDevice(key, attach.pool, device, unfit))
-        return True
+        if min(unit.slots) == device.key:
+            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit))
+        return is_new
 
     def gone(self, key: str) -> bool:
         """A device is no more, or is of no pool, by what it is known by. Returns whether it was of one."""
@@ -149,17 +132,7 @@ class Leasing:
 
     def learned(self, name: InstanceName, instance: Instance | None) -> bool:
         """An instance is like this; None where there is none. Returns whether it matters for any pool."""
-        before = self._members.get(name)
-        if instance is None:
-            self._members.pop(name, None)
-            return before is not None and before.matters
-        if before is None:
-            self._new_members.add(name)
-        elif before.instance.claims == instance.claims:
-            self._members[name] = _Member(instance, before.claims, before.problems)
-            return before.matters and _serves(before.instance) != _serves(instance)
-        self._members[name] = self._member(instance)
-        return self._members[name].matters or (before is not None and before.matters)
+        return self._claimants.learned(name, instance)
 
     # --- what follows -----------------------------------------------------------------------------------
 
@@ -184,22 +157,27 @@ class Leasing:
         gone = tuple(Ended(key, lease, why) for key, lease, why in useless if why)
         for over in gone:
             del leases[over.key]
-        silent = {lease.instance: self._silence(lease.instance) for lease in leases.values()}
-        silent = {name: why for name, why in silent.items() if why}
-        asking = self._asking(unprocessed)
+        asking = self._claimants.asking(unprocessed)
+        self.devices.forget_others(asked.claim for asked in asking)
         self._releasing = {
             key for key in self._releasing if key in self._units and self._names(key, naming, None)
         }
-        made = allocate(self.devices, asking, leases, self._releasing, silent)
-        self._releasing |= {over.key for over in made.ended if self._names(over.key, naming, None)}
-        while busy := {key for key in made.new if self._names(key, naming, made.leases[key].instance)}:
-            # Somebody has it, or may get it, without a lease: it is given once that is over.
-            self._releasing |= busy
-            ended = made.ended
-            made = allocate(self.devices, asking, leases, self._releasing, silent)
-            assert made.ended == ended
-        self.allocation = Allocation(made.leases, made.new, (*made.ended, *gone), made.claims)
-        changed = {key for key in {*before, *made.leases} if before.get(key) != made.leases.get(key)}
+        ended, new = [*gone], set[str]()
+        while True:
+            made = allocate(self.devices, asking, leases, self._releasing, self._claimants.silence)
+            if busy := {key for key in made.new if self._names(key, naming, made.leases[key].instance)}:
+                # Somebody has it, or may get it, without a lease: it is given once that is over.
+                self._releasing |= busy
+                continue
+            leases = {**made.leases}
+            new.update(made.new)
+            ended += made.ended
+            self._releasing |= {over.key for over in made.ended if self._names(over.key, naming, None)}
+            if not made.ended:
+                # What ended may be free at once, and was not in that allocation.
+                break
+        self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
+        changed = {key for key in {*before, *leases} if before.get(key) != leases.get(key)}
         return [device for key in sorted(changed) for device in self._devices_of(key)]
 
     def state(self, key: str) -> str:
@@ -214,24 +192,22 @@ class Leasing:
 
     def problems(self) -> list[Problem]:
         """Which claims cannot be read, which cannot be had, and which pools have too few devices."""
-        found = [
-            Problem("", "", f"{name}: {problem}")
-            for name, member in sorted(self._members.items())
-            if member.instance.here
-            for problem in member.problems
+        if not self._rules.leases:
+            return []
+        return [
+            *self._claimants.problems(),
+            *cannot_be_met(self.allocation),
+            *too_few(self._rules, self.devices),
         ]
-        for state in self.allocation.claims:
-            if state.state == "unsatisfiable" and state.asking.claim.asked:
-                asking = state.asking
-                message = f"{asking.instance}: claim '{asking.claim.name}' cannot be met: {state.reason}"
-                found.append(Problem("", "", message))
-        return [*found, *too_few(self._rules, self.devices)] if self._rules.leases else []
 
     # --- within -----------------------------------------------------------------------------------------
 
     def _key(self, device: Device, pool: str, slot: str) -> str:
         """What a device is known by: what it was known by, or its identity, where no other has that."""
         key = unit_key(device)
+        known = self._unit_of.get(device.key)
+        if known in (key, f"{key}@{place(device)}"):
+            return known
         unit = self._units.get(key)
         if unit is None or device.key in unit.slots or (unit.slot == slot and unit.pool == pool):
             return key
@@ -253,23 +229,6 @@ class Leasing:
         """Whether an instance other than the holder may have an entry for any device of a unit."""
         return any(name != holder for slot in self._slots_of(key) for name in naming(slot))
 
-    def _member(self, instance: Instance) -> _Member:
-        if not self._rules.leases:
-            return _Member(instance)
-        claims, problems = claims_of(instance.id, instance.claims, self._rules.pools, self._rules.keys)
-        return _Member(instance, claims, problems)
-
-    def _silence(self, name: InstanceName) -> str:
-        """Why an instance asks for nothing; empty where it may ask."""
-        member = self._members.get(name)
-        if member is None:
-            return f"{name} is gone"
-        if not member.instance.here:
-            return f"{name} is on another member of the cluster"
-        stopped = not member.instance.running
-        keeps = any(self._rules.pools[claim.pool].keep_stopped for claim in member.claims)
-        return f"{name} is stopped" if stopped and not keeps else ""
-
     def _why_useless(self, key: str, naming: Naming) -> str:
         """Why nothing comes of the lease of a device; empty where something may."""
         if key not in self._units:
@@ -279,73 +238,17 @@ class Leasing:
             return ""
         return f"it cannot be put in: {device.unfit}"
 
-    def _asking(self, unprocessed: Sequence[Device]) -> list[Asking]:
-        """The claims of all instances that may have something now, in no order."""
-        claims = [
-            (member.instance, claim)
-            for member in self._members.values()
-            if member.instance.here
-            for claim in member.claims
-        ]
-        known = {(instance.id, claim.name) for instance, claim in claims}
-        self._order = {name: order for name, order in self._order.items() if name in known}
-        new = [
-            (instance.created, instance.id, claim.name)
-            for instance, claim in claims
-            if (instance.id, claim.name) not in self._order
-        ]
-        for _, instance_name, claim_name in sorted(new):
-            self._order[instance_name, claim_name] = self._ordered
-            self._ordered += 1
-        gets = {
-            name: member.instance.running and not _has_any_of(member.instance, unprocessed)
-            for name, member in self._members.items()
-        }
-        return [
-            Asking(instance.id, claim, self._order[instance.id, claim.name], gets[instance.id])
-            for instance, claim in claims
-            if instance.running or self._rules.pools[claim.pool].keep_stopped
-        ]
-
     def _adopted(self, leases: Mapping[str, Lease]) -> dict[str, Lease]:
         """What instances have already by entries of ours, of what was met for the first time."""
         units = {key for key in self._new_units if key not in leases and key not in self._releasing}
+        new = self._claimants.new
         free = (key for key in self._units if key not in leases and key not in self._releasing)
-        of_slot = {
-            slot: key for key in (free if self._new_members else units) for slot in self._slots_of(key)
-        }
-        names = self._members if units else self._new_members
+        of_slot = {slot: key for key in (free if new else units) for slot in self._slots_of(key)}
         found: dict[str, Lease] = {}
-        for name in sorted(names, key=self._precedence):
-            member = self._members.get(name)
-            for entry in _own(member.instance) if member is not None else ():
-                key = of_slot.get(entries.slot_of(entry))
-                if key is not None and (name in self._new_members or key in units):
-                    found.setdefault(key, Lease(name, entry.config.get(entries.MARK_CLAIM, "")))
+        for name, entry in self._claimants.entries(only_new=not units) if of_slot else ():
+            key = of_slot.get(entries.slot_of(entry))
+            if key is not None and (name in new or key in units):
+                found.setdefault(key, Lease(name, entry.config.get(entries.MARK_CLAIM, "")))
         self._new_units.clear()
-        self._new_members.clear()
+        new.clear()
         return found
-
-    def _precedence(self, name: InstanceName) -> tuple[bool, str, InstanceName]:
-        """Those that run come first, then the older."""
-        member = self._members.get(name)
-        if member is None:
-            return True, "", name
-        return not member.instance.running, member.instance.created, name
-
-
-def _serves(instance: Instance) -> tuple[bool, bool]:
-    return instance.running, instance.here
-
-
-def _has_any_of(instance: Instance, unprocessed: Sequence[Device]) -> bool:
-    """Whether the instance may have one of these devices by an entry of ours."""
-    return bool(unprocessed and of_unprocessed({own.name: own for own in _own(instance)}, unprocessed))
-
-
-def _own(instance: Instance) -> Iterator[Entry]:
-    """The entries of ours that were made for this instance, and not for one that it is a copy of."""
-    mark = entries.mark_for(instance.id)
-    for entry in instance.entries.values() if instance.here else ():
-        if entries.is_ours(entry) and entry.config.get(entries.MARK_INSTANCE) == mark:
-            yield entry

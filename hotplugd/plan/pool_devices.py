@@ -7,7 +7,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hotplugd.model.values import Device
@@ -52,11 +52,11 @@ class PoolDevices:
         """The device of that key, if there is one."""
         return self._devices.get(key)
 
-    def put(self, device: PoolDevice) -> None:
-        """A device is there, and like this."""
+    def put(self, device: PoolDevice) -> bool:
+        """A device is there, and like this. Returns whether that is new."""
         before = self._devices.get(device.key)
-        if before == device and before.device is device.device:
-            return
+        if before == device:
+            return False
         if before is not None:
             self.drop(device.key)
         position = self._unused.pop() if self._unused else len(self._at)
@@ -70,6 +70,7 @@ class PoolDevices:
         for name, (taken, claim) in self._taken.items():
             if claim.pool == device.pool and claim.takes(device.device):
                 self._taken[name] = taken | bit, claim
+        return True
 
     def drop(self, key: str) -> None:
         """A device is not there any more. It need not have been."""
@@ -118,6 +119,8 @@ class PoolDevices:
         self._taken[name] = taken, claim
         return taken
 
-    def forget(self, claim: Claim) -> None:
-        """Keep no set for a claim that there is no more."""
-        self._taken.pop((claim.pool, claim.selector), None)
+    def forget_others(self, claims: Iterable[Claim]) -> None:
+        """Keep the sets of these claims alone: whoever edits instances may write new ones all the time."""
+        used = {(claim.pool, claim.selector) for claim in claims}
+        if len(self._taken) > 2 * len(used):
+            self._taken = {name: known for name, known in self._taken.items() if name in used}

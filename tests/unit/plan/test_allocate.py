@@ -103,7 +103,7 @@ def test_a_claim_of_several_keeps_what_it_has() -> None:
 
 
 def test_a_withdrawn_claim_ends_its_lease() -> None:
-    found = allocate(pool("x"), [asks("next")], has(x="gone"), silent={who("gone"): "gone is stopped"})
+    found = allocate(pool("x"), [asks("next")], has(x="gone"), silence=lambda name: f"{name} is stopped")
     # Its entry is in the instance, for a while.
     assert places(found) == {}
     (ended,) = found.ended
@@ -179,3 +179,13 @@ def test_a_device_that_changes_is_compared_again() -> None:
     devices.drop("b")
     devices.put(PoolDevice("d", "android", usb("1-d", serial="b")))
     assert places(allocate(devices, [claim], {})) == {"d": "job"}
+
+
+def test_what_nobody_claims_any_more_is_forgotten() -> None:
+    devices = pool("a", "b")
+    claims = [asks("job", f"android serial={number}").claim for number in range(100)]
+    for claim in claims:
+        devices.taken_by(claim)
+        devices.forget_others([claim])
+    assert len(devices._taken) <= 2  # nothing else tells of it
+    assert devices.taken_by(asks("job", "android serial=b").claim) == devices.bit("b")

@@ -367,6 +367,14 @@ async def test_two_of_one_serial_are_two_devices() -> None:
     bench = Bench(job(1), job(2), rules=rules())
     await bench.start(phone(1, "SAME"), phone(2, "SAME"))
     assert sorted(places(bench)) == ["job-1", "job-2"]
+    # One goes, and the other stays where it is, also when udevd says more of it.
+    bench.reconciler.no_device(phone(1).syspath)
+    await bench.reconciler.settled()
+    before = len(bench.requests)
+    twin = phone(2, "SAME")
+    await bench.plug(replace(twin, properties={**twin.properties, "ID_MODEL": "Pixel"}))
+    assert places(bench) == {"job-2": ["1-2"]}
+    assert len(bench.requests) == before
 
 
 @in_virtual_time
