@@ -9,7 +9,7 @@ from typing import Final
 
 from hotplugd.app import settings as configuration
 from hotplugd.app.settings import Config
-from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.diagnostics import Diagnostic, errors_of
 from hotplugd.rulefile.discover import Reading
 from hotplugd.rulefile.load import load as load_rules
 from hotplugd.rulefile.load import parse_all
@@ -33,7 +33,7 @@ class Settings:
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """The diagnostics that are errors: with any, these settings are not to be used."""
-        return tuple(diagnostic for diagnostic in self.diagnostics if diagnostic.severity == "error")
+        return errors_of(self.diagnostics)
 
 
 def load(path: Path, reading: Reading = lambda _: None) -> Settings:

@@ -69,8 +69,8 @@ def _is_part(inner: SocketJson, outer: SocketJson) -> bool:
 
 def _hub_names(sockets: Iterable[SocketJson]) -> frozenset[str]:
     """The hubs by whose names sockets, and those of hubs in them, are called."""
-    found = ({_hub_of(each)} | _hub_names(each["sockets"]) for each in sockets)
-    return frozenset().union(*found) - {""}
+    name_sets = ({_hub_of(each)} | _hub_names(each["sockets"]) for each in sockets)
+    return frozenset().union(*name_sets) - {""}
 
 
 def _hub_of(port: SocketJson) -> str:

@@ -142,19 +142,19 @@ class _Tree:
         return [_below(other, number) for other in halves if other is not hub and number <= _count(other)]
 
     def _socket(self, hub: Device, number: int, names: list[str], port: UsbPort, tier: int) -> SocketJson:
-        found = [self.usb[name] for name in names if name in self.usb]
+        devices = [self.usb[name] for name in names if name in self.usb]
         # What would be in it, if nothing is.
         peer = {"peer": names[1]} if names[1:] else {}
         empty = Device(f"{hub.syspath}/{names[0]}", "usb", names[0], "usb_device", attrs=peer, parent=hub)
-        inner = [each for each in found if _count(each)]
+        inner = [each for each in devices if _count(each)]
         return {
             "number": number,
             "ports": names,
             "path": next(iter(sockets(empty)), ""),
-            "location": next(filter(None, map(self.hubs.location, (*found, empty))), ""),
+            "location": next(filter(None, map(self.hubs.location, (*devices, empty))), ""),
             "connection": port.connection,
-            "free": not found and port.connection not in ("not used", "hardwired"),
-            "devices": [self._plugged(each) for each in found],
+            "free": not devices and port.connection not in ("not used", "hardwired"),
+            "devices": [self._plugged(each) for each in devices],
             "sockets": [*self.sockets(inner, tier + 1)] if inner and tier < _DEEPEST else [],
         }
 

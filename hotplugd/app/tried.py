@@ -34,11 +34,11 @@ class TriedJson(NamedJson):
 def tried(rules: RuleSet, devices: Iterable[Device]) -> list[TriedJson]:
     """What each of the devices would get."""
     every = list(devices)
-    found: list[TriedJson] = []
+    results: list[TriedJson] = []
     for device in every:
         wanted = wants(rules, device)
         doubts = takes_nothing(wanted.rule, device, every) if wanted.rule is not None else []
-        found.append(
+        results.append(
             {
                 **named_json(device),
                 "device": str(device),
@@ -48,4 +48,4 @@ def tried(rules: RuleSet, devices: Iterable[Device]) -> list[TriedJson]:
                 "problems": [*(problem.message for problem in wanted.problems), *doubts],
             }
         )
-    return found
+    return results

@@ -60,14 +60,14 @@ def command(
     or does what hardly anybody means; where this host has several USB controllers, of ports, and of hubs
     that are given by the path of their USB 3 half.
     """
-    found, wrong = configuration.Config(), tuple[Diagnostic, ...]()
+    settings, wrong = configuration.Config(), tuple[Diagnostic, ...]()
     if not paths:
-        found, wrong = patiently(partial(configuration.load, config))
-        paths = found.rules
+        settings, wrong = patiently(partial(configuration.load, config))
+        paths = settings.rules
     controllers = usb_controllers()
     halves = usb3_halves(usb_hubs(), controllers)
     loaded = patiently(partial(load, paths, controllers, halves=halves, subsystems=subsystems()))
-    diagnostics = (*wrong, *configuration.traced(found, loaded.diagnostics))
+    diagnostics = (*wrong, *configuration.traced(settings, loaded.diagnostics))
     if strict:
         diagnostics = tuple(replace(diagnostic, severity="error") for diagnostic in diagnostics)
     hubs, pools = loaded.rules.hubs.hubs, loaded.rules.pools

@@ -18,7 +18,7 @@ def command(context: click.Context, name: str | None) -> None:
         click.echo(above.get_help())
         return
     assert isinstance(above.command, click.Group)
-    found = above.command.get_command(above, name)
-    if found is None:
+    subcommand = above.command.get_command(above, name)
+    if subcommand is None:
         raise click.UsageError(unknown(name), context)
-    click.echo(found.get_help(click.Context(found, info_name=name, parent=above)))
+    click.echo(subcommand.get_help(click.Context(subcommand, info_name=name, parent=above)))

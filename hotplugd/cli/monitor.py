@@ -42,12 +42,12 @@ def command(filters: tuple[str, ...], config: Path, *, everything: bool, as_json
         meant = [parse_filter(each) for each in filters]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    found, wrong = configuration.load(config)
+    settings, wrong = configuration.load(config)
     if wrong:
         show(wrong)
         raise SystemExit(1)
     try:
-        _follow(found.control, "" if everything else END, meant, as_json=as_json)
+        _follow(settings.control, "" if everything else END, meant, as_json=as_json)
     except (KeyboardInterrupt, BrokenPipeError):
         raise SystemExit(0) from None
 

@@ -26,8 +26,8 @@ def command(file: Path, config: Path) -> None:
 
     if file == Path():  # of an empty text, too
         raise click.BadParameter("expected a file's name, or - for standard output", param_hint="FILE")
-    found, _ = in_force(config)
-    devices, _ = listed(found.rules.attrs | ATTRS)
+    settings, _ = in_force(config)
+    devices, _ = listed(settings.rules.attrs | ATTRS)
     text = record(sorted(devices, key=lambda each: natural(each.syspath)))
     if str(file) == "-":
         click.echo(text, nl=False)

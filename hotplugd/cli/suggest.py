@@ -40,8 +40,8 @@ def _suggest_hubs(config: Path, *, as_json: bool) -> None:
     from hotplugd.app.suggest_hubs import hubs_section
     from hotplugd.cli.topology import look
 
-    found, _ = in_force(config)
-    text = hubs_section(look(found, ask_server=False))
+    settings, _ = in_force(config)
+    text = hubs_section(look(settings, ask_server=False))
     if not text:
         raise fail("no USB hub is plugged in; `hotplugd topology` shows what there is")
     if as_json:
@@ -56,13 +56,13 @@ def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None
     from hotplugd.rulefile.suggestion import suggestions, taken_too
     from hotplugd.rulefile.validate import instance
 
-    found, _ = in_force(config)
-    if (wrong := instance(to, found.rules.keys)) is not None:
+    settings, _ = in_force(config)
+    if (wrong := instance(to, settings.rules.keys)) is not None:
         raise click.BadParameter(f"{wrong.message}; {wrong.hint}".removesuffix("; "), param_hint="--to")
-    devices, unsettled = listed(found.rules.attrs)
-    one = find(device, devices, unsettled, found)
+    devices, unsettled = listed(settings.rules.attrs)
+    one = find(device, devices, unsettled, settings)
     offers = suggestions(one, devices, to)
-    earlier = found.rules.decide(one)
+    earlier = settings.rules.decide(one)
     now = earlier.rule.name if earlier is not None else None
     if as_json:
         offered: list[SuggestionJson] = [

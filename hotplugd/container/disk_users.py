@@ -32,11 +32,11 @@ class DiskUsers:
         said, *lines = answer.split(b"\0")
         if said != DONE:
             raise OSError(self._program.explained(answer.decode("utf-8", "replace")))
-        found: dict[str, list[str]] = {}
+        processes: dict[str, list[str]] = {}
         for line in lines:
             number, _, pid = line.decode("ascii").partition(" ")
-            found.setdefault(number, []).append(pid)
-        return found
+            processes.setdefault(number, []).append(pid)
+        return processes
 
     def close(self) -> None:
         """Let go of the program. What is under way is cancelled."""

@@ -169,13 +169,13 @@ class HeldNodes:
 
     def shares(self, entries: Iterable[Entry], but: set[int]) -> list[HeldNode]:
         """The held nodes of these entries, without inodes in `but`; adds theirs to it."""
-        found: list[HeldNode] = []
+        shared: list[HeldNode] = []
         for entry in entries:
             for inode, node in self._nodes.get(entry.name, {}).items():
                 if inode not in but:
-                    found.append(node.share(entry))
+                    shared.append(node.share(entry))
                     but.add(inode)
-        return found
+        return shared
 
     def found(self, entry: Entry) -> None:
         """Take note that all nodes of this entry are known.
@@ -199,14 +199,14 @@ class HeldNodes:
         self, files: Files, entries: Sequence[Entry], *, always: bool
     ) -> tuple[dict[str, dict[int, HeldNode]], dict[str, str]]:
         """Open those of the entries' files that are not held yet."""
-        found, problems = dict[str, dict[int, HeldNode]](), dict[str, str]()
+        opened, problems = dict[str, dict[int, HeldNode]](), dict[str, str]()
         room = math.inf if always else self._room()
         try:
             for entry in entries:
                 there, known = files.get(entry.name, {}), self._nodes.get(entry.name, {})
                 for inode in there.keys() - known.keys():
                     if room <= 0:
-                        return found, problems
+                        return opened, problems
                     try:
                         descriptor = await self._files.open(self.name, there[inode])
                     except FileNotFoundError:
@@ -214,10 +214,10 @@ class HeldNodes:
                     except OSError as error:
                         problems[entry.name] = str(error)
                     else:
-                        found.setdefault(entry.name, {})[inode] = HeldNode(entry, Inode(descriptor))
+                        opened.setdefault(entry.name, {})[inode] = HeldNode(entry, Inode(descriptor))
                         room -= 1
         except asyncio.CancelledError:
-            for node in chain.from_iterable(each.values() for each in found.values()):
+            for node in chain.from_iterable(each.values() for each in opened.values()):
                 node.close()
             raise
-        return found, problems
+        return opened, problems

@@ -1,4 +1,4 @@
-"""The program that injects uevents into network namespaces: the one with privileges that only this needs.
+"""The helper program that injects uevents into network namespaces, which needs privileges.
 
 It is served as `helper_loop` says. A request is made by `request`, with one descriptor beside it: the network
 namespace. The answer is `DONE` or what went wrong.
@@ -102,7 +102,7 @@ def _socket_in(network: int, own: int) -> socket.socket:
         try:
             _enter(own)
         except OSError as error:
-            # Whoever started us starts another, which is where it should be.
+            # The daemon starts another process, which is in the right namespace.
             raise SystemExit(f"hotplugd inject: cannot leave a network namespace: {error}") from error
 
 

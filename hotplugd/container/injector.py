@@ -49,7 +49,7 @@ class Injector:
         self._reading: set[str] = set()
 
     async def inject(self, name: InstanceName, uevent: Uevent) -> Uevent:
-        """See `server.Injector`."""
+        """See `InjectorPort`."""
         try:
             if uevent.action == "add":
                 uevent = replace(uevent, kernel=await self._read(uevent.device.syspath))

@@ -54,7 +54,7 @@ class Inspector:
     async def look(
         self, name: InstanceName, paths: Sequence[str], interfaces: Sequence[str] | None = None
     ) -> Inside:
-        """See `server.Inspector`. Raises any ServerError."""
+        """See `InspectorPort`. Raises any ServerError."""
         if name in self._hanging:
             raise Unreachable("an earlier look has not come back: a file system in there hangs")
         root = self._roots.get(name) or await self._hold(name)

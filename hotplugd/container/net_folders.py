@@ -32,23 +32,23 @@ def folders(root: int, wanted: Iterable[str]) -> dict[str, Interface]:
 
     wanted  the names that matter most. Raises OSError where no file can be opened.
     """
-    found: dict[str, Interface] = {}
+    interfaces: dict[str, Interface] = {}
     try:
         sys = _open(root, ("sys",))
     except OSError as error:
         if is_short(error):
             raise
-        return found
+        return interfaces
     try:
         links = _open(sys, ("class", "net"))
         try:
             if not _is_sysfs(links):
-                return found
+                return interfaces
             there = dict.fromkeys(_names(links))
             first = (name for name in wanted if name in there)
             for name in islice(dict.fromkeys((*first, *there)), _MOST):
                 try:
-                    found[name] = _interface(sys, os.readlink(name, dir_fd=links))
+                    interfaces[name] = _interface(sys, os.readlink(name, dir_fd=links))
                 except (OSError, ValueError) as error:  # it has gone or was renamed meanwhile
                     if is_short(error):
                         raise
@@ -57,10 +57,10 @@ def folders(root: int, wanted: Iterable[str]) -> dict[str, Interface]:
     except OSError as error:
         if is_short(error):
             raise
-        return found
+        return interfaces
     finally:
         os.close(sys)
-    return found
+    return interfaces
 
 
 def _names(folder: int) -> list[str]:

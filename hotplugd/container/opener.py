@@ -164,16 +164,16 @@ class _AskedNodes:
 
     async def list(self, instance: str) -> Sequence[tuple[int, str]]:
         """See `Nodes`."""
-        found: list[tuple[int, str]] = []
+        files: list[tuple[int, str]] = []
         while True:
-            request = self._request(roots_helper.LIST, instance, found[-1][1] if found else "")
+            request = self._request(roots_helper.LIST, instance, files[-1][1] if files else "")
             answer, _ = await self._ask(request, self._process)
             said, *lines = answer.decode("utf-8", "surrogateescape").split("\0")
             for line in lines:
                 inode, _, name = line.partition(" ")
-                found.append((int(inode), name))
+                files.append((int(inode), name))
             if said.encode() == DONE or not lines:
-                return found
+                return files
 
     async def open(self, instance: str, file: str) -> int:
         """See `Nodes`."""

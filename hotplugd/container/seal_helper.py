@@ -1,8 +1,8 @@
-"""The program that seals device nodes: nobody but the host's root can open a sealed one, by whatever handle.
+"""The helper program that seals device nodes: only the host's root can open a sealed node, by any handle.
 
-Whoever opened a node with O_PATH opens its device by /proc/self/fd later, also when the node is gone from the
-folder where it was, and when its number is another device's. The inode's permissions are asked each time: a
-sealed inode belongs to the host's root and has mode 0, which root in a user namespace cannot change.
+A process that opened a node with O_PATH can open its device through /proc/self/fd later, even after the node
+was removed, and when another device has the number. Each such open checks the inode's permissions: a sealed
+inode belongs to the host's root and has mode 0, which root in a user namespace cannot change.
 
 It is served as `helper_loop` says. A request is `REQUEST`, with the nodes as descriptors (O_PATH) beside it.
 The answer has for each node `DONE` or what went wrong, with 0 bytes between them.
@@ -10,10 +10,10 @@ The answer has for each node `DONE` or what went wrong, with 0 bytes between the
 What it needs (Linux: fs/attr.c, setattr_prepare): CAP_CHOWN, to make the inode root's. Its owner may change
 the mode, and that is who the program is by then.
 
-What whoever asks can do with it is bounded by what it does, to take a node from all who may use it, and by
-which nodes: those that a server has made, which are on the file system of its folder of them (see
-`server_nodes`), and in there or mounted by themselves, as inside containers. The host's own /dev is none of
-its business, nor are the terminals in a /dev/pts, or what else a container or a folder of the host may have.
+A client of the program can only make nodes unusable, and only nodes that a server has made: they are on the
+file system of the server's folder of nodes (see `server_nodes`), and in that folder or mounted by themselves,
+as inside containers. The program refuses nodes of the host's own /dev, terminals of a /dev/pts, and all other
+files.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ def handler(folders: Collection[str]) -> Handler:
 
 
 def _seal(node: int, folders: Collection[str]) -> None:
-    found = status_of(node)
-    if not (stat.S_ISCHR(found.mode) or stat.S_ISBLK(found.mode)):
+    status = status_of(node)
+    if not (stat.S_ISCHR(status.mode) or stat.S_ISBLK(status.mode)):
         raise ValueError("not a device node")
     if not fcntl.fcntl(node, fcntl.F_GETFL) & os.O_PATH:
         raise ValueError("the node is open, and expected was a descriptor that opens nothing")
     path = f"/proc/self/fd/{node}"
-    if not any(_is_of(node, found, folder) for folder in map(nodes_in, folders)):
+    if not any(_is_of(node, status, folder) for folder in map(nodes_in, folders)):
         raise ValueError(f"the node is none that a server has made: it is {os.readlink(path)}")
-    # The owner first: until then the mode is for its owner to change, who may be root inside.
+    # The owner first: until then its owner, perhaps root inside, could change the mode back.
     os.chown(path, 0, 0)
     os.chmod(path, 0)
     if not status_of(node).is_sealed:

@@ -33,11 +33,11 @@ class Sealer:
 
         Without any the program is started, so that it need not be later, and its first answer is returned.
         """
-        found: list[str] = []
+        answers: list[str] = []
         async with self._program.turn:
             for begin in range(0, len(nodes), seal_helper.MOST) or (0,):
-                found += await self._ask(nodes[begin : begin + seal_helper.MOST])
-        return found
+                answers += await self._ask(nodes[begin : begin + seal_helper.MOST])
+        return answers
 
     def close(self) -> None:
         """Let go of the program. What is under way is cancelled."""

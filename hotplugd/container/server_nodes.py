@@ -70,33 +70,33 @@ class NodeFiles:
         if self._nodes is None:
             return None
         prefixes = {prefix: entry for entry in entries for prefix in _prefixes(entry)}
-        found: dict[str, dict[int, str]] = {}
+        files: dict[str, dict[int, str]] = {}
         for inode, file in await self._nodes.list(_folder_of(name)):
             entry = prefixes.get(".".join(file.split(".", 2)[:2]))
             if entry is not None:
-                found.setdefault(entry, {})[inode] = file
-        return found
+                files.setdefault(entry, {})[inode] = file
+        return files
 
     async def everywhere(self, entry: str) -> list[int]:
         """Descriptors (O_PATH) of all nodes that entries of this name have anywhere, as far as they open.
 
         Raises OSError where no file can be opened.
         """
-        found: list[int] = []
+        descriptors: list[int] = []
         prefixes = _prefixes(entry)
         if (nodes := self._nodes) is None:
-            return found
+            return descriptors
         try:
             for _, folder in await nodes.list(""):
                 for _, file in await nodes.list(folder):
                     if ".".join(file.split(".", 2)[:2]) in prefixes:
-                        found.append(await nodes.open(folder, file))
+                        descriptors.append(await nodes.open(folder, file))
         except (OSError, asyncio.CancelledError) as error:
             if is_short(error) or isinstance(error, asyncio.CancelledError):
-                for each in found:
+                for each in descriptors:
                     os.close(each)
                 raise
-        return found
+        return descriptors
 
     async def open(self, name: InstanceName, file: str) -> int:
         """A descriptor (O_PATH) of the node that one of the instance's files is. Raises OSError."""

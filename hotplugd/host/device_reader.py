@@ -228,7 +228,7 @@ def _pci_slot(device: Device) -> str:
 def _net_slot(device: Device) -> str:
     """An id for this enumeration of an interface, which stays while it is in an instance and when it is back.
 
-    See `netslot`.
+    See `model.nic_slot`.
     """
     if not netif.can_move(device.syspath):
         return ""

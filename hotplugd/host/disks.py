@@ -118,7 +118,7 @@ def _partitions(syspath: str) -> Iterator[str]:
 
 def _loops(number: str) -> list[str]:
     """The loop devices over the disk of this number: the kernel holds it, and no process (loop(4))."""
-    found = []
+    loops = []
     for loop in (each for each in sysfs.names("/sys/block") if each.startswith("loop")):
         path = sysfs.read(f"/sys/block/{loop}/loop/backing_file") or b""
         try:
@@ -128,8 +128,8 @@ def _loops(number: str) -> list[str]:
                 raise
             continue
         if stat.S_ISBLK(status.st_mode) and number == _as_text(status.st_rdev):
-            found.append(loop)
-    return found
+            loops.append(loop)
+    return loops
 
 
 def _as_text(number: int) -> str:
@@ -140,25 +140,25 @@ def _mounts() -> dict[str, str]:
     """Where each device number, as `major:minor`, is mounted: in the host's mount namespace, and in ours,
     which a unit makes another.
     """
-    found: dict[str, str] = {}
+    mounted: dict[str, str] = {}
     for path in _OURS:
         for line in Path(path).read_text("utf-8", "surrogateescape").splitlines():
             fields = line.split(" ")
             if len(fields) < _FIELDS or "-" not in fields[6:-3]:
                 raise ValueError(f"{path} is not as proc(5) has it")
             place = _unescaped(fields[4])
-            found.setdefault(fields[2], place)
+            mounted.setdefault(fields[2], place)
             # btrfs and others have a number of their own there: take that of what was mounted, too.
             source = fields[fields.index("-", 6) + 2]
             if source.startswith("/dev/"):
                 with suppress(OSError):  # a name of what is gone, or was renamed
-                    found.setdefault(_as_text(os.stat(_unescaped(source)).st_rdev), place)
+                    mounted.setdefault(_as_text(os.stat(_unescaped(source)).st_rdev), place)
     # A btrfs of several disks is mounted by one of them.
     for pool in sysfs.names(_BTRFS):
         for member in sysfs.names(f"{_BTRFS}/{pool}/devices"):
             if (number_of := sysfs.read(f"{_BTRFS}/{pool}/devices/{member}/dev")) is not None:
-                found.setdefault(number_of.decode("ascii").strip(), "a btrfs of several disks")
-    return found
+                mounted.setdefault(number_of.decode("ascii").strip(), "a btrfs of several disks")
+    return mounted
 
 
 def _unescaped(text: str) -> str:

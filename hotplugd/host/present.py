@@ -1,15 +1,15 @@
 """Which devices there are: by events, in whatever order they come, and by listings.
 
-An event says only that there is something to look at: what a device is like is read from sysfs and udevd's
-database (`snapshot`), and an event about what is not there is no device.
+An event only says that a device has to be looked at: its properties are read from sysfs and udevd's database
+(`device_reader`), and an event about a device that sysfs does not have is ignored.
 
-The same removal is heard twice, from the kernel and from udevd, and the two are not in step. Each event has
-the kernel's sequence number, which tells a late one about a device that is gone from one about its successor.
-What udevd says a device may have made it say (`properties`): that another one is gone is the kernel's word.
-The kernel tells of a removal before it takes the device out of sysfs. So once sysfs was read, the removals of
-all that was there before have been sent, and are heard before what was read is believed.
+A removal is announced twice, by the kernel and by udevd, at different times. Each event has the kernel's
+sequence number, by which a late event about a device that is gone is told from one about its successor. A
+device can make udevd announce anything (`properties`), so only the kernel's removal of another device counts.
+The kernel announces a removal before it takes the device out of sysfs. So after a read of sysfs, the removals
+of earlier devices are in the socket, and they are taken before the result of the read.
 
-Some time after an event all that is known is compared with sysfs, whatever was heard of it.
+Some time after an event all known devices are compared with sysfs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COMPARED: Final = 1.0
 
 
 class Sink(Protocol):
-    """Who hears of devices."""
+    """Hears of devices."""
 
     def device(self, device: Device) -> None:
         """The device is there, as udevd has it."""

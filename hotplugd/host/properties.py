@@ -51,18 +51,18 @@ def kernel_lines(syspath: str) -> dict[str, str] | None:
     raw = sysfs.read(f"{syspath}/uevent")
     if raw is None:
         return None
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     pairs = [line.partition("=") for line in os.fsdecode(raw).removesuffix("\n").split("\n")]
     for at, (key, equals, value) in enumerate(pairs):
         if key == _HID[0] and tuple(each for each, _, _ in pairs[at:]) == _HID:
-            found.update({each: text for each, _, text in pairs[at:]})
+            variables.update({each: text for each, _, text in pairs[at:]})
             break
         if not equals or (key not in _SURE and not key.startswith(_FIRMWARE)):
             break
-        found.setdefault(key, value)
+        variables.setdefault(key, value)
         if key == _LAST:
             break
-    return found
+    return variables
 
 
 def kernel(syspath: str, subsystem: str) -> dict[str, str] | None:
@@ -91,7 +91,7 @@ def record(name: str, folder: str = DATABASE) -> dict[str, str] | None:
     raw = sysfs.read(f"{folder}/{name}")
     if raw is None:
         return None
-    found: dict[str, str] = {}
+    properties: dict[str, str] = {}
     twice: set[str] = set()
     lines: dict[str, list[str]] = {}
     for line in os.fsdecode(raw).split("\n"):
@@ -100,15 +100,15 @@ def record(name: str, folder: str = DATABASE) -> dict[str, str] | None:
     for text in lines.get("E", ()):
         key, equals, value = text.partition("=")
         if equals and key not in _KERNELS:
-            if key in found:
+            if key in properties:
                 twice.add(key)
-            found[key] = value
+            properties[key] = value
     for key in twice:
-        del found[key]
+        del properties[key]
     if (born := lines.get("I", [""])[0]).isdecimal():
-        found["USEC_INITIALIZED"] = born
-    _add_lists(found, lines)
-    return found
+        properties["USEC_INITIALIZED"] = born
+    _add_lists(properties, lines)
+    return properties
 
 
 def _add_lists(found: dict[str, str], lines: dict[str, list[str]]) -> None:

@@ -107,22 +107,22 @@ def usb_controllers() -> dict[str, str]:
     A USB 3 controller has two buses. Of several, which is which in the numbers depends on the order of their
     drivers (Linux: drivers/usb/core/hcd.c, usb_register_bus).
     """
-    found: dict[str, str] = {}
+    controllers: dict[str, str] = {}
     for name in names("/sys/bus/usb/devices"):
         if name.startswith("usb") and name[3:].isdecimal():
-            found[name[3:]] = os.path.dirname(os.path.realpath(f"/sys/bus/usb/devices/{name}"))
-    return found
+            controllers[name[3:]] = os.path.dirname(os.path.realpath(f"/sys/bus/usb/devices/{name}"))
+    return controllers
 
 
 def usb_hubs() -> dict[str, tuple[str, str]]:
     """By the port of each USB hub that is plugged in: which USB its bus is for (1, 2 or 3), and `peer`."""
-    found: dict[str, tuple[str, str]] = {}
+    ports: dict[str, tuple[str, str]] = {}
     for name in names("/sys/bus/usb/devices"):
         syspath = os.path.realpath(f"/sys/bus/usb/devices/{name}")
         if name[:1].isdecimal() and (attribute(syspath, "maxchild") or "0") != "0":
             root = f"/sys/bus/usb/devices/usb{name.partition('-')[0]}"
-            found[name] = (attribute(root, "idProduct") or "").lstrip("0"), peer(syspath)
-    return found
+            ports[name] = (attribute(root, "idProduct") or "").lstrip("0"), peer(syspath)
+    return ports
 
 
 def subsystems() -> frozenset[str]:

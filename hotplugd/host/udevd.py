@@ -21,11 +21,11 @@ from hotplugd.host import sysfs
 _NAMES: Final = frozenset({"systemd-udevd", "udevd"})
 _OVER: Final = frozenset("ZXx")
 _STOPPED: Final = frozenset("Tt")
-# A udevd that is started again is away for so many seconds at most; nobody is told.
+# A udevd that restarts is away for at most this many seconds; that is not reported.
 _RESTART: Final = 1.5
-# While there is none it is looked for this often, in seconds.
+# Seconds between two searches while there is no udevd.
 _PAUSE: Final = 3.0
-# What udevd has not processed for so many seconds is said.
+# A device that udevd has not processed for this many seconds is reported.
 _PATIENCE: Final = 5.0
 
 MISSING: Final = (
@@ -35,7 +35,7 @@ MISSING: Final = (
 
 
 def unprocessed(why: str, since: str = "") -> str:
-    """What is the matter with a device that udevd has not processed. since: empty where it is just so."""
+    """The message for a device that udevd has not processed. since: empty where the time is unknown."""
     how = f"since {since}" if since else f"for {_PATIENCE:.0f} s"
     why = why or "udevd may hang, or what its rules run; `udevadm settle` waits for it"
     return f"udevd has not processed this device {how}, so it is not attached: {why}"
@@ -94,7 +94,7 @@ class Udevd:
         if self._pid is not None:
             self._missing_before = False
             if descriptor is None:
-                # Its end is not told: it has ended just now, or there is no descriptor to be had.
+                # No pidfd: the process has just ended, or no descriptor is left.
                 self._look_in(_PAUSE)
             if self.fault:
                 self.fault = ""
@@ -123,22 +123,22 @@ class Udevd:
 
 
 class Backlog:
-    """What the kernel has told of and udevd has not.
+    """The devices that the kernel announced and udevd has not processed.
 
-    late  called when some have been waiting for too long, with those
+    late  called with devices that have waited for too long
     """
 
     def __init__(self, late: Callable[[Sequence[str]], None]) -> None:
         self._late = late
         # When it was first heard of, in the loop's time and as text.
         self._waiting: dict[str, tuple[float, str]] = {}
-        # Those that nobody has told us of, and that may be so since the host started.
+        # Devices found by a listing: udevd may have left them unprocessed since the host started.
         self._found: set[str] = set()
         self._told: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, syspath: str, *, found: bool = False) -> None:
-        """Udevd has not processed it. found: it is there; else the kernel has told of it just now."""
+        """Add a device. found: by a listing; else the kernel has just announced it."""
         if not found:
             self._found.discard(syspath)
         if syspath not in self._waiting:
@@ -150,21 +150,21 @@ class Backlog:
             self._set_timer(self._waiting[syspath][0] + _PATIENCE)
 
     def done(self, syspath: str) -> None:
-        """Udevd has processed it, or it is gone."""
+        """Remove a device: udevd has processed it, or it is gone."""
         if self._waiting.pop(syspath, None) is not None:
             self._told.discard(syspath)
             self._found.discard(syspath)
 
     def only(self, syspaths: set[str]) -> None:
-        """All others are processed, or gone."""
+        """Keep these devices alone: the others are processed, or gone."""
         for each in [each for each in self._waiting if each not in syspaths]:
             self.done(each)
 
     def late(self, *, found: bool) -> Iterator[tuple[str, str]]:
-        """Those that wait for too long, and since when. found: also those that nobody has told us of.
+        """The devices that have waited for too long, and since when. found: also those of a listing.
 
-        Of these udevd may have had nothing to say, as of a disk that somebody has locked: where it works, to
-        list them would say nothing.
+        udevd may have nothing to say of a device of a listing, as of a disk that a process has locked: while
+        udevd works, such devices are no problem.
         """
         late = self._told | self._found if found else self._told
         return ((each, self._waiting[each][1]) for each in sorted(late))
@@ -220,7 +220,7 @@ def _state(pid: int) -> str:
 
 
 def _stat(pid: str) -> list[str]:
-    """Its state, its parent and so on (proc(5)): what stands behind its name, which may be anything."""
+    """The fields of /proc/pid/stat behind the name, which may contain anything (proc(5))."""
     return os.fsdecode(sysfs.read(f"/proc/{pid}/stat") or b"").rpartition(")")[2].split()
 
 

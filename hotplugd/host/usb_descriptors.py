@@ -60,25 +60,25 @@ def read(syspath: str) -> Descriptors | None:
 
 def parse(raw: bytes) -> Descriptors:
     """The interfaces in all configurations and alternate settings, each once, and what is wrong with them."""
-    found: dict[str, None] = {}
+    interfaces: dict[str, None] = {}
     fault = ""
     configurations = 0
     try:
         for kind, descriptor in _each(raw):
             if kind == _CONFIGURATION:
                 configurations += 1
-            elif kind == _INTERFACE and len(found) < _MOST_INTERFACES:
-                found[":".join(f"{byte:02x}" for byte in descriptor[5:8])] = None
+            elif kind == _INTERFACE and len(interfaces) < _MOST_INTERFACES:
+                interfaces[":".join(f"{byte:02x}" for byte in descriptor[5:8])] = None
         if configurations < (expected := raw[_DEVICE_LENGTH - 1]):
             fault = f"of {expected} configurations {configurations} are there"
     except _Malformed as error:
         fault = str(error)
-    if len(found) == _MOST_INTERFACES:
+    if len(interfaces) == _MOST_INTERFACES:
         fault = f"there are {_MOST_INTERFACES} different interfaces or more"
     # A single configuration never has more; with several, a full file may be a cut one.
     if len(raw) > _MOST or (len(raw) == _MOST and raw[_DEVICE_LENGTH - 1] > 1):
         fault = f"there is more than the {_MOST} bytes that the kernel shows"
-    return Descriptors((*found,), fault)
+    return Descriptors((*interfaces,), fault)
 
 
 def _each(raw: bytes) -> Iterator[tuple[int, bytes]]:

@@ -28,15 +28,15 @@ def ports_of(syspath: str) -> dict[int, UsbPort]:
 
     Raises OSError where no file can be opened.
     """
-    found: dict[int, UsbPort] = {}
+    ports: dict[int, UsbPort] = {}
     for interface in sysfs.names(syspath):
         if ":" not in interface:
             continue
         for name in sysfs.names(f"{syspath}/{interface}"):
             if port := _PORT.fullmatch(name):
                 folder = f"{syspath}/{interface}/{name}"
-                found[int(port[1])] = UsbPort(
+                ports[int(port[1])] = UsbPort(
                     sysfs.in_port(sysfs.name_of_link(f"{folder}/peer")),
                     sysfs.attribute(folder, "connect_type") or "",
                 )
-    return found
+    return ports

@@ -27,7 +27,7 @@ class HostWatch:
         self._loop = asyncio.get_running_loop()
         self._files: list[int] = []
         # A poll set of its own asks for POLLPRI alone, and who finds it readable has had the change: see
-        # `inside.Root`.
+        # `container.root.Root`.
         self._polled: select.epoll | None = None
         self._routes: socket.socket | None = None
         self._alarm: asyncio.TimerHandle | None = None

@@ -8,8 +8,8 @@ update of the instance (LXD: db/cluster, `UpdateInstanceDevices`; measured, 0.08
 A node's source is a slot: a link below `/dev/hotplugd` that only ever meant one enumeration of one device.
 What goes in without a node has its slot as a mark.
 
-Nothing in an entry is written anew while its device is attached, but where a rule changes what the server
-does by it. docs/entry.md says which keys there are, and what other versions make of them.
+An entry stays as it is while its device is attached, unless a rule changes what the server does by the entry.
+docs/reference/entry.md lists the keys, and how other versions read them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MARK_SEEN: Final = MARK + "seen"
 MARK_MEMBER: Final = MARK + "member"
 MARK_POOL: Final = MARK + "pool"
 MARK_CLAIM: Final = MARK + "claim"
-# Of version 1 alone: the links inside, which are noted elsewhere now, since they may change.
+# Only of version 1: the links inside. Now they are in a journal, since they may change.
 MARK_LINKS: Final = MARK + "links"
 
 # The versions whose marks are all known here.
@@ -49,7 +49,7 @@ _VERSIONS: Final = frozenset({"1", VERSION})
 # again, and Incus from 6.15 refuse the request (`Update` in its device/config/devices.go).
 _INERT: Final = "user."
 
-# Those that entries of ours have, of whatever kind; in every version they mean what they mean to the server.
+# The keys of entries of ours of any kind; in every version they mean what they mean to the server.
 _KEYS: Final = frozenset(
     {
         "type", "source", "path", "required", "uid", "gid", "mode", "nictype", "parent", "name", "gputype",
@@ -62,14 +62,14 @@ _AGAIN: Final = ".r"
 _NODE: Final = ".node"
 _MADE: Final = ".made"
 _LONGEST_AGE: Final = 20
-# Ours take some KB. Whoever may edit an instance may write lists in lists there, which take twenty times the
-# memory, and the event loop waits while they are read.
+# Our marks take some KB. A user who may edit an instance can write nested lists, which take twenty times the
+# memory and block the event loop while they are parsed.
 _LONGEST_MARKS: Final = 1 << 18
 # In place of the boot's id, which our udev rule cannot read.
 _THIS_BOOT: Final = "boot"
 _FILE: Final = re.compile(r"([cb]-\d+-\d+)-(?:([0-9a-f]{8}|boot)-(i?\d+)|i?\d+)", re.ASCII)
 _NUMBER: Final = re.compile(r"\d+", re.ASCII)
-# What version 1 took for a number: the time in µs, which is larger than any number of an event.
+# The number in slots of version 1: the time in µs, which is larger than any sequence number.
 _OLDER: Final = 1 << 80
 
 
@@ -88,11 +88,11 @@ def names_for(slot: str) -> tuple[str, ...]:
 
 
 def read(name: str, config: Mapping[str, object]) -> Entry:
-    """An entry as the server has it, with its marks apart.
+    """An entry as the server has it, with each mark as a key.
 
-    What is no JSON, or longer than any of ours, has none, and stays as it is.
+    Marks that are no JSON, or longer than ours, stay one text, and the entry has none.
     """
-    # Entries say the same as each other, and as their devices: it is kept once.
+    # Entries and devices have many equal texts: each is kept once.
     texts = {kept_once(str(key)): kept_once(str(value)) for key, value in config.items()}
     together = texts.get(MARKS)
     if together is None or len(together) > _LONGEST_MARKS:
@@ -104,7 +104,7 @@ def read(name: str, config: Mapping[str, object]) -> Entry:
     if not isinstance(marks, dict):
         return Entry(name, texts)
     del texts[MARKS]
-    # What is no text a later version put there.
+    # A value that is no text is of a later version.
     said = {key: value for key, value in marks.items() if isinstance(value, str)}
     return Entry(name, texts | {kept_once(MARK + key): kept_once(value) for key, value in said.items()})
 
@@ -126,13 +126,13 @@ def is_ours(entry: Entry) -> bool:
 
 
 def is_later(entry: Entry) -> bool:
-    """Whether a version after this one made the entry: it may say more than is understood here."""
+    """Whether a later version made the entry, with marks that this one may not know."""
     return entry.config.get(MARK_VERSION) not in _VERSIONS
 
 
 def age_of(slot: str) -> int:
     """A number that is smaller for a slot that is older."""
-    # Marks can be edited: they may be no slots, and Python makes no number of some thousand digits.
+    # Marks can be edited: they may be no slots, and Python refuses numbers of some thousand digits.
     kind, _, rest = slot.partition("-")
     *numbers, token = rest.split("-")
     if not token.isdecimal() or len(token) > _LONGEST_AGE:
@@ -142,10 +142,10 @@ def age_of(slot: str) -> int:
 
 
 def slot_for(number: Devnum, boot: str, token: str) -> str:
-    """The slot of a device with this number: token is its own among all that have it during this boot.
+    """The slot of a device with this number. token: unique among all devices with the number in this boot.
 
-    The number of the kernel's event that announced it, as our udev rule has it; else `i` and the number of
-    its folder in sysfs.
+    The token is the sequence number of the kernel's event that announced the device, from our udev rule; or
+    else `i` and the inode number of its folder in sysfs.
     """
     return f"{slot_prefix(number)}{boot}-{token}"
 
@@ -185,9 +185,9 @@ def slot_node(slot: str) -> str:
 
 
 def slot_made(slot: str) -> str:
-    """The file beside a slot's links, for as long as there may be any: our udev rule cannot see those.
+    """The file beside a slot's links, which exists as long as they may: it tells our udev rule of them.
 
-    It is called as that rule calls the slot, and has the links' name for it.
+    Its name is the slot as the rule knows it, and its content is the name of the links.
     """
     kind, major, minor, *of_boot = slot.split("-")
     if len(of_boot) > 1:
@@ -201,7 +201,7 @@ def is_slot(text: str) -> bool:
 
 
 def slot_of_file(name: str, boot: str) -> str:
-    """The slot that a file in /dev/hotplugd belongs to, a link or the one beside; empty where to none."""
+    """The slot to which a file in /dev/hotplugd belongs; empty where to none."""
     found = _FILE.match(name)
     if found is None:
         return ""
@@ -216,28 +216,28 @@ def slot_of(entry: Entry) -> str:
 
 
 def slot_prefix(number: Devnum) -> str:
-    """What the slots of all devices begin with that ever had this number."""
+    """The common prefix of the slots of all devices with this number."""
     return f"{number.kind[0]}-{number.major}-{number.minor}-"
 
 
 def number_of(slot: str) -> str:
-    """The part of a node's slot that is the device's number: devices that had it share it."""
+    """The device's number in a node's slot, the same for all devices that had the number."""
     return "-".join(slot.split("-", 3)[:3])
 
 
 def is_for(entry: Entry, number: Devnum) -> bool:
-    """Whether the entry was made for a device with this number, in whichever enumeration."""
+    """Whether the entry was made for a device with this number, in any enumeration."""
     return slot_of(entry).startswith(slot_prefix(number))
 
 
 def is_path(place: str) -> bool:
-    """Whether a place inside is a node's path; else it is a network interface's name."""
+    """Whether a target is a node's path; else it is a network interface's name."""
     return place.startswith("/")
 
 
 def target_of(entry: Entry) -> str:
-    """Where in the instance the entry's device is, as the server reads it: its node's path, or a network
-    interface's name. Empty where it has neither, or the server chooses.
+    """The target of the entry's device, as the server reads the entry: its node's path, or a network
+    interface's name. Empty where it has neither, or the server chooses it.
     """
     kind = entry.config.get("type", "")
     if kind == "nic":
@@ -249,14 +249,14 @@ def target_of(entry: Entry) -> str:
 
 
 def is_link(path: str) -> bool:
-    """Whether a link of ours can be there inside."""
+    """Whether this is a path inside at which a link of ours may be."""
     return path.startswith("/dev/") and ".." not in path.split("/")
 
 
 def links_of(entry: Entry) -> tuple[str, ...]:
     """The links inside that version 1 made for an entry. Marks can be edited: only what is below /dev."""
-    found = entry.config.get(MARK_LINKS, "").split()
-    return tuple(filter(is_link, found))
+    paths = entry.config.get(MARK_LINKS, "").split()
+    return tuple(filter(is_link, paths))
 
 
 def mark_for(instance: InstanceName) -> str:
@@ -265,9 +265,9 @@ def mark_for(instance: InstanceName) -> str:
 
 
 def differing(actual: Entry, wanted: Entry) -> list[str]:
-    """The keys in which the actual entry does not do what the wanted one would. Marks do nothing.
+    """The keys by which the server would treat the two entries differently; marks do not count.
 
-    What a later version put there besides is its own affair.
+    Further keys of a later version do not count either.
     """
     keys = {key for key in actual.config.keys() | wanted.config.keys() if not key.startswith(_INERT)}
     if is_later(actual):

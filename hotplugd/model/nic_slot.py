@@ -23,7 +23,7 @@ from hotplugd.model.values import Device, Entry, Instance, Interface
 
 VIRTUAL: Final = "/sys/devices/virtual"
 
-# No instance has more, and whoever may edit it may write any number of entries.
+# No instance has more interfaces, though a user may write any number of entries.
 _MOST: Final = 100
 _SLOT: Final = re.compile(r"n-([0-9a-f]{8})-([0-9]{1,20})-([0-9]{1,20})", re.ASCII)
 _OLD: Final = re.compile(r"n-([0-9a-f]*)-([0-9]{1,20})", re.ASCII)
@@ -48,25 +48,25 @@ class NetSlot:
 
 def read(slot: str) -> NetSlot | None:
     """The parts of a slot; None where it is none of a network interface, or one of an earlier version."""
-    found = _SLOT.fullmatch(slot)
-    return NetSlot(found[1], int(found[2]), int(found[3])) if found is not None else None
+    match = _SLOT.fullmatch(slot)
+    return NetSlot(match[1], int(match[2]), int(match[3])) if match is not None else None
 
 
 def is_nic(entry: Entry) -> bool:
-    """Whether it is an entry of ours for a network interface, as we write them."""
+    """Whether the entry is one of ours for a network interface."""
     config = entry.config
     return config.get("type") == "nic" and config.get("nictype") == "physical" and is_ours(entry)
 
 
 def is_named_rightly(entry: Entry) -> bool:
-    """Whether the entry has the name that it would have from us for its slot."""
+    """Whether the entry's name is the one that we give an entry for its slot."""
     return entry.name == name_for(slot_of(entry))
 
 
 def claimed(instance: Instance) -> Iterator[tuple[int, str]]:
-    """What the instance's entries say of the interfaces that they are for: numbers and names on the host.
+    """The claims of the instance's entries: the inode number of the device above an interface, and its name.
 
-    The number is that of the device above. Entries can be edited: nothing of it has to be so.
+    Entries can be edited, so the claims may be false.
     """
     for entry in instance.entries.values():
         if is_nic(entry) and (number := number_above(slot_of(entry))) is not None:
@@ -74,16 +74,16 @@ def claimed(instance: Instance) -> Iterator[tuple[int, str]]:
 
 
 def claim_of(device: Device) -> tuple[int, str] | None:
-    """What an entry for this interface says of it, as in `claimed`."""
+    """The claim of an entry for this interface, as in `claimed`."""
     number = number_above(device.slot) if device.subsystem == "net" else None
     return (number, device.kernel) if number is not None else None
 
 
 def claiming(instance: Instance, device: Device) -> Entry | None:
-    """The instance's entry that says to be for this interface, if there is one."""
-    found = instance.entries.get(name_for(device.slot))
-    if found is not None and is_nic(found):
-        return found
+    """The instance's entry that claims this interface; None if there is none."""
+    entry = instance.entries.get(name_for(device.slot))
+    if entry is not None and is_nic(entry):
+        return entry
     some = islice(filter(is_nic, instance.entries.values()), _MOST)
     return next(
         (
@@ -97,9 +97,9 @@ def claiming(instance: Instance, device: Device) -> Entry | None:
 
 
 def assumed(instance: Instance) -> Iterator[Device]:
-    """The interfaces of which the entries of an instance that nobody can look into say that it has them.
+    """The interfaces that the entries of an instance without a visible inside claim.
 
-    Those without hardware are none: whether that is still there is all that can be asked of the host.
+    Interfaces without hardware do not count: the host can only tell whether the hardware exists.
     """
     for entry in islice(filter(is_nic, instance.entries.values()), _MOST):
         parts = read(slot_of(entry))
@@ -159,13 +159,13 @@ class _Seen:
         self._free = {name: each for name, each in interfaces.items() if each.number}
         self._by_number = {each.number: name for name, each in self._free.items()}
         self._below: dict[int, list[str]] = {}
-        # Of several entries for one name only the first is read: the rest is not worth the time.
+        # Of several entries for one name only the first is read, to bound the work.
         self._tried: set[str] = set()
         for name, each in self._free.items():
             self._below.setdefault(each.above, []).append(name)
 
     def take(self, name: str) -> Interface:
-        """It is no entry's but the one that it was found for."""
+        """Take the interface out: only one entry is for it."""
         return self._free.pop(name)
 
     def exact(self, entry: Entry) -> str | None:
@@ -184,7 +184,7 @@ class _Seen:
         return wanted if old is not None and found is not None and found.above == int(old[2]) else None
 
     def rebooted(self, entry: Entry) -> str | None:
-        """By name and by the place of its hardware: the server put it in by itself when the host booted."""
+        """By name and by the place of its hardware, if the server attached it itself when the host booted."""
         slot = read(slot_of(entry))
         name = entry.config.get("name", "")
         found = self._free.get(name)

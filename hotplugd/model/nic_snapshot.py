@@ -1,4 +1,4 @@
-"""What an entry keeps of a device that leaves the host for the instance, so that rules can go on judging it.
+"""The part of a device that its entry keeps while the device is not on the host, for rules to match.
 
 A network interface moves: while it is in an instance the host's udev knows nothing of it. Pure.
 """
@@ -14,9 +14,9 @@ from typing import Final
 from hotplugd.model.entry import MARK_SEEN, slot_of
 from hotplugd.model.values import Device, Entry
 
-# What is true of one moment alone.
+# Values that hold for one moment alone.
 _PASSING: Final = frozenset({"USEC_INITIALIZED", "SEQNUM", "TAGS", "CURRENT_TAGS", "DEVPATH", "ACTION"})
-# What udevd takes from the USB device for an interface of it, as it is.
+# Properties that udevd copies from the USB device to its interfaces.
 _OF_USB: Final = ("ID_VENDOR_ID", "ID_MODEL_ID", "ID_SERIAL_SHORT", "ID_USB_INTERFACES")
 _TEXTS: Final = ("syspath", "kernel", "devtype", "driver")
 _MAPS: Final = ("properties", "attrs")
@@ -35,14 +35,14 @@ def remember(device: Device) -> str:
 def recall(entry: Entry) -> Device | None:
     """The network interface that an entry of ours was made for, as it was then and away now.
 
-    None where the entry says nothing, or nothing that could be so: marks can be edited. What it says is how
-    rules go on judging the interface, and no proof of anything.
+    None where the entry has no valid snapshot: marks can be edited. Rules match the interface by it, though
+    it proves nothing.
     """
-    found = _read(entry)
-    if found is None:
+    snapshot = _read(entry)
+    if snapshot is None:
         return None
-    properties, attrs = (_texts(found.get(key)) for key in _MAPS)
-    texts = _texts({key: found.get(key) for key in _TEXTS})
+    properties, attrs = (_texts(snapshot.get(key)) for key in _MAPS)
+    texts = _texts({key: snapshot.get(key) for key in _TEXTS})
     if properties is None or attrs is None or texts is None:
         return None
     syspath = texts["syspath"]
@@ -63,12 +63,12 @@ def recall(entry: Entry) -> Device | None:
 
 def left_from(entry: Entry) -> str:
     """The syspath that the entry's interface had on the host, as the entry says; empty where it does not."""
-    found = _read(entry)
-    return str(found.get("syspath", "")) if found is not None else ""
+    snapshot = _read(entry)
+    return str(snapshot.get("syspath", "")) if snapshot is not None else ""
 
 
 def checked(device: Device) -> Device:
-    """The device without what its entry says otherwise than the USB device that it hangs from."""
+    """The device without values that contradict the USB device that it hangs from."""
     usb = device.usb
     if usb is None:
         return device
@@ -78,10 +78,10 @@ def checked(device: Device) -> Device:
 
 def _read(entry: Entry) -> dict[str, object] | None:
     try:
-        found = json.loads(entry.config.get(MARK_SEEN, ""))
+        snapshot = json.loads(entry.config.get(MARK_SEEN, ""))
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return snapshot if isinstance(snapshot, dict) else None
 
 
 def _kept(texts: Mapping[str, str]) -> dict[str, str]:
@@ -89,7 +89,7 @@ def _kept(texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_a_path(text: str) -> bool:
-    """Whether the system can be asked for it: JSON can have halves of characters, which are no bytes."""
+    """Whether a text can be encoded as a path: JSON can have lone surrogates, which cannot."""
     try:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:

@@ -53,10 +53,10 @@ def problems_of(others: Iterable[Entry], instance: Instance) -> list[Problem]:
     """Problems of foreign entries of a running instance whose sources may lead to any device."""
     if not instance.running:
         return []
-    found = [(other, source) for other in others if (source := untold(other, instance.kind))]
-    problems = [_problem(entry, source, instance) for entry, source in found[:_MOST_SAID]]
-    if len(found) > _MOST_SAID:
-        message = f"{instance.id} has {len(found)} entries of which nobody can tell what they take"
+    unclear = [(other, source) for other in others if (source := untold(other, instance.kind))]
+    problems = [_problem(entry, source, instance) for entry, source in unclear[:_MOST_SAID]]
+    if len(unclear) > _MOST_SAID:
+        message = f"{instance.id} has {len(unclear)} entries of which nobody can tell what they take"
         problems.append(Problem("", "", message))
     return problems
 

@@ -47,11 +47,11 @@ def hardware(device: Device) -> Device:
     if device.usb is not None:
         return device.usb
     serial = own_serial(device)
-    found = device
+    piece = device
     for above in device.ancestors():
         if above.subsystem == "nvme" or (serial and own_serial(above) == serial):
-            found = above
-    return found
+            piece = above
+    return piece
 
 
 def own_serial(device: Device) -> str:

@@ -46,22 +46,22 @@ def _owner(
     want: Want, instance: Instance, inside: Inside | None, actual: Entry | None
 ) -> dict[str, str] | str:
     """The numbers of the node's owner, or why one is not known."""
-    attach, found = want.attach, dict[str, str]()
+    attach, numbers = want.attach, dict[str, str]()
     for key, number, who, known in (
         ("uid", attach.uid, attach.user, inside.users if inside else {}),
         ("gid", attach.gid, attach.group, inside.groups if inside else {}),
     ):
         if number is not None:
-            found[key] = str(number)
+            numbers[key] = str(number)
         elif who is not None:
             looked_up = known.get(who)
             if looked_up is not None:
-                found[key] = str(looked_up)
+                numbers[key] = str(looked_up)
             elif actual is not None and _is_number(actual.config.get(key, "")) and who not in known:
-                found[key] = actual.config[key]
+                numbers[key] = actual.config[key]
             else:
                 return _no_such(key, who, instance, known=who in known)
-    return found
+    return numbers
 
 
 def moved(entry: Entry, actual: Entry, slot: str) -> Entry | None:

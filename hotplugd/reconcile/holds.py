@@ -38,7 +38,7 @@ class Held:
 
 def held(name: InstanceName, plan: Plan, batching: Batching, waits: Iterable[Wait], now: float) -> list[Held]:
     """What of an instance's plan has to wait, by what befell its entries and for what all of it waits."""
-    found = [
+    holds = [
         Held(each.device, each.rule, Wait(NEVER, each.message, f"{name} runs"), name) for each in plan.out
     ]
     common = list(waits)
@@ -47,5 +47,5 @@ def held(name: InstanceName, plan: Plan, batching: Batching, waits: Iterable[Wai
         own = Wait(until, why, f"{name} is stopped" if until == NEVER else "")
         longest = max((own, *common), key=lambda each: each.until)
         if longest.until > now:
-            found.append(Held(change.device, change.rule, longest, name))
-    return found
+            holds.append(Held(change.device, change.rule, longest, name))
+    return holds

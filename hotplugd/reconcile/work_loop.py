@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -76,7 +77,7 @@ class WorkLoop:
         step = next_step(state)
         if isinstance(step, Look):
             self._verifier.look(self._known.plan)
-            state = self._state()
+            state = replace(state, look_at=NEVER)
             step = next_step(state)
         if isinstance(step, Rest):
             self._rest(state, step)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -125,6 +125,11 @@ class Diagnostic:
             "related": self.related.as_json() if self.related is not None else None,
             "whole": self.whole,
         }
+
+
+def errors_of(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """The diagnostics that are errors, and no warnings."""
+    return tuple(diagnostic for diagnostic in diagnostics if diagnostic.severity == "error")
 
 
 def _head(file: str, line: int, column: int, kind: str, message: str) -> str:

@@ -63,7 +63,7 @@ def drop_ins(
 ) -> tuple[list[Path], list[Diagnostic]]:
     """The files that count of one hierarchy of folders, in order, and which folders cannot be read."""
     by_name: dict[str, Path] = {}
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for folder in folders:
         reading(folder)
         try:
@@ -71,15 +71,15 @@ def drop_ins(
         except OSError as error:
             if isinstance(error, FileNotFoundError) and folder in DEFAULT_FOLDERS:
                 continue
-            found.append(_unreadable(folder, error))
+            diagnostics.append(_unreadable(folder, error))
             continue
         if len(names) > MOST_FILES:
             message = f"more than {MOST_FILES} files of rules"
-            found.append(whole(str(folder), message, "put several rules into one file"))
+            diagnostics.append(whole(str(folder), message, "put several rules into one file"))
             continue
         for name in names:
             by_name.setdefault(name, folder / name)
-    return [path for _, path in sorted(by_name.items()) if not _is_mask(path, reading)], found
+    return [path for _, path in sorted(by_name.items()) if not _is_mask(path, reading)], diagnostics
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -92,10 +92,10 @@ def _names(folder: Path) -> Iterator[str]:
 def others_in(folder: Path) -> list[Path]:
     """The files in a folder of rules that are not read, since their names end otherwise."""
     try:
-        found = [each for each in folder.iterdir() if not each.name.endswith(_SUFFIXES)]
+        others = [each for each in folder.iterdir() if not each.name.endswith(_SUFFIXES)]
     except OSError:
         return []
-    return sorted(each for each in found if not each.name.startswith("."))
+    return sorted(each for each in others if not each.name.startswith("."))
 
 
 def _is_mask(path: Path, reading: Reading) -> bool:

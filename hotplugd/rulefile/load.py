@@ -14,7 +14,7 @@ from hotplugd.rulefile.build import Builder, BuiltRule, RuleName
 from hotplugd.rulefile.build_hubs import BuiltHub
 from hotplugd.rulefile.build_pools import BuiltPool, PoolName
 from hotplugd.rulefile.decode import MOST_SHOWN
-from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.diagnostics import Diagnostic, errors_of
 from hotplugd.rulefile.discover import LARGEST, Reading, drop_ins, is_folder, not_utf8, read, too_large, whole
 from hotplugd.rulefile.grammar import GRAMMAR, Grammar
 from hotplugd.rulefile.lint import lint
@@ -48,7 +48,7 @@ class Loaded:
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """The diagnostics that are errors."""
-        return tuple(diagnostic for diagnostic in self.diagnostics if diagnostic.severity == "error")
+        return errors_of(self.diagnostics)
 
 
 def load(
@@ -150,7 +150,7 @@ def _loaded(
     subsystems: Collection[str] = (),
 ) -> Loaded:
     sources = tuple(draft.sources)
-    found = [
+    doubts = [
         *_first(
             (
                 _doubles(draft.names),
@@ -160,8 +160,8 @@ def _loaded(
             )
         )
     ]
-    diagnostics = (*draft.diagnostics, *found)
-    if any(diagnostic.severity == "error" for diagnostic in diagnostics):
+    diagnostics = (*draft.diagnostics, *doubts)
+    if errors_of(diagnostics):
         return Loaded(RuleSet(), diagnostics, sources)
     # A missing rule or hub would make these warnings wrong.
     diagnostics += tuple(

@@ -107,10 +107,10 @@ def _kind(device: Device) -> tuple[Condition, ...]:
     """The conditions that select one device of a piece of hardware; none for a USB device itself."""
     if device.is_usb_device:
         return ()
-    found = [(SUBSYSTEM.name, (device.subsystem,))]
+    conditions = [(SUBSYSTEM.name, (device.subsystem,))]
     if device.devtype and device.subsystem in ("block", "usb"):
-        found.append((DEVTYPE.name, (device.devtype,)))
-    return tuple(found)
+        conditions.append((DEVTYPE.name, (device.devtype,)))
+    return tuple(conditions)
 
 
 def _values(key: MatchKey, device: Device) -> tuple[Condition, ...]:

@@ -252,8 +252,8 @@ def _failed_start(operation: Any) -> list[Lifecycle]:
         return []
     if isinstance(refusal(reason), Busy):
         return []
-    found = [each for key in _RESOURCES for each in (operation["resources"].get(key) or [])]
-    names = dict.fromkeys(_named(str(each)) for each in found)
+    sources = [each for key in _RESOURCES for each in (operation["resources"].get(key) or [])]
+    names = dict.fromkeys(_named(str(each)) for each in sources)
     ident = str(operation["id"])
     return [Lifecycle(START_FAILED, name, short(reason), ident) for name in names if name is not None]
 
@@ -263,5 +263,5 @@ def _named(source: str) -> InstanceName | None:
     parts = urlsplit(source)
     kind, name = parts.path.strip("/").split("/")[1:3]
     project = parse_qs(parts.query).get("project", ["default"])[0]
-    found = unquote(name)
-    return InstanceName(project, found) if kind in _RESOURCES and is_instance_name(found) else None
+    name = unquote(name)
+    return InstanceName(project, name) if kind in _RESOURCES and is_instance_name(name) else None

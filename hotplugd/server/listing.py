@@ -82,15 +82,15 @@ class _Buffer:
         """Read more of the body. Raises NoListing at its end."""
         # So much that what is begun anew each time is not read often, however small the pieces are.
         wanted = max(_LEAST, (len(self.text) - self.at) // 2)
-        found: list[str] = []
+        pieces: list[str] = []
         for piece in self._pieces:
-            found.append(self._decode(piece))
-            wanted -= len(found[-1])
+            pieces.append(self._decode(piece))
+            wanted -= len(pieces[-1])
             if wanted <= 0:
                 break
-        if not found:
+        if not pieces:
             raise NoListing("expected a whole list, and it breaks off")
-        self.text, self.at = "".join((self.text[self.at :], *found)), 0
+        self.text, self.at = "".join((self.text[self.at :], *pieces)), 0
 
     def pass_over(self, pattern: re.Pattern[str]) -> None:
         """Take the text that the pattern matches, which may be empty."""
