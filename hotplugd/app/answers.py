@@ -16,7 +16,7 @@ from hotplugd.app.documents import (
     problem_json,
 )
 from hotplugd.app.naming import Devices, by_name
-from hotplugd.app.pool_documents import ClaimJson, PoolsJson, claim_json, pools_json
+from hotplugd.app.pool_documents import ClaimJson, PoolsJson, pools_json, unmet_json
 from hotplugd.app.reports import RulesJson, rules_json
 from hotplugd.app.session import Session
 from hotplugd.model.entry import MARK_SINCE
@@ -67,8 +67,7 @@ def rules(in_force: RuleSet, session: Session | None, since: str) -> RulesJson:
 
 def _claims(session: Session) -> list[ClaimJson]:
     """The claims that are not met."""
-    leasing = session.reconciler.assignments.leases.leasing
-    return [claim_json(each, leasing) for each in leasing.allocation.claims if each.state != "bound"]
+    return unmet_json(session.reconciler.assignments.leases.leasing)
 
 
 def pools(session: Session | None) -> PoolsJson:

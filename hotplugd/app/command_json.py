@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from hotplugd.app.documents import ChangeJson, HoldJson, ProblemJson
+from hotplugd.app.pool_documents import ClaimJson
 from hotplugd.app.tried import TriedJson
 
 
@@ -52,10 +53,13 @@ class CheckDevicesJson(CheckJson):
 
 
 class PlanJson(TypedDict):
-    """`plan --json`. by: as in Explain."""
+    """`plan --json`. by: as in Explain. claims: those that are not met, by the leases that a daemon would find
+    and make that starts now.
+    """
 
     changes: list[ChangeJson]
     holds: list[HoldJson]
+    claims: list[ClaimJson]
     problems: list[ProblemJson]
     by: str
 

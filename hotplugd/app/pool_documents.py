@@ -143,6 +143,11 @@ def claim_json(state: ClaimState, leasing: Leasing) -> ClaimJson:
     }
 
 
+def unmet_json(leasing: Leasing) -> list[ClaimJson]:
+    """The claims that are not bound, in the order in which they are served."""
+    return [claim_json(state, leasing) for state in leasing.allocation.claims if state.state != "bound"]
+
+
 def leases_json(pools: Iterable[PoolJson]) -> LeasesJson:
     """The devices of pools that are not free."""
     return {"leases": [lease for pool in pools for lease in pool["devices"] if lease["state"] != "free"]}

@@ -159,6 +159,14 @@ def ask_daemon(control: Path) -> StatusJson | None:
         return None
 
 
+def show_claims(claims: Sequence[ClaimJson]) -> None:
+    """Print the claims that are not bound, a line each."""
+    for claim in claims:
+        if claim["state"] != "bound":
+            who = f"{instance_of(claim)}: claim '{claim['claim']}' is {claim['state']}"
+            say(plain(f"{who}: {claim['reason']}"), "yellow" if claim["state"] == "waiting" else "red")
+
+
 def show_problems(problems: Sequence[ProblemJson]) -> None:
     """Print problems on standard output, each with the device and the rule that it concerns."""
     for each in problems:

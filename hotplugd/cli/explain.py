@@ -163,11 +163,14 @@ def _show_verdict(verdict: VerdictJson) -> None:
         say(f"rule {plain(where)}: no; {text}")
 
 
-def _show_lease(lease: LeaseJson | None) -> None:
-    if lease is None:
+def _show_lease(lease: LeaseJson | None, pool: str) -> None:
+    """Print whose a device of a pool is. pool: the one that it is of; empty: none."""
+    pool = f"pool {plain(pool)}" if pool else ""
+    if lease is None and pool:
+        say(f"{pool}: goes to the instance that it is leased to")
+    elif lease is None:
         return
-    pool = f"pool {plain(lease['pool'])}"
-    if lease["state"] == "leased":
+    elif lease["state"] == "leased":
         say(f"{pool}: leased to {plain(instance_of(lease))} by claim {plain(lease['claim'])}")
     elif lease["state"] == "releasing":
         say(f"{pool}: its lease is over, and it may still be in an instance", "yellow")
@@ -178,7 +181,7 @@ def _show_lease(lease: LeaseJson | None) -> None:
 
 def _show_places(document: ExplainJson) -> None:
     """Where it should be, is, and is about to be."""
-    _show_lease(document["lease"])
+    _show_lease(document["lease"], document["pool"])
     if len(document["wants"]) > 1:
         say(f"goes into each of {len(document['wants'])} instances, since `to` names them all:")
     for want in document["wants"]:

@@ -17,6 +17,7 @@ from hotplugd.cli.common import (
     names_of,
     print_json,
     say,
+    show_claims,
     show_holds,
     show_problems,
     table,
@@ -41,6 +42,7 @@ def command(config: Path, *, as_json: bool) -> None:
     found, by = in_force(config)
     from hotplugd.app.documents import change_json, problem_json
     from hotplugd.app.naming import by_name
+    from hotplugd.app.pool_documents import unmet_json
     from hotplugd.app.snapshot import survey
     from hotplugd.host.list_once import listed
     from hotplugd.model.ports import ServerError
@@ -57,11 +59,19 @@ def command(config: Path, *, as_json: bool) -> None:
     status = ask_daemon(found.config.control)
     holds = status["holds"] if status is not None else []
     told = [change_json(each, known) for each in changes]
+    claims = unmet_json(seen.leasing) if seen.leasing is not None else []
     if as_json:
-        document: PlanJson = {"changes": told, "holds": holds, "problems": problems, "by": by}
+        document: PlanJson = {
+            "changes": told,
+            "holds": holds,
+            "claims": claims,
+            "problems": problems,
+            "by": by,
+        }
         print_json(document)
         return
     show_problems(problems)
+    show_claims(claims)
     show_holds(holds)
     if told:
         head = ("action", "instance", "device", *NAMED, "rule", "why")

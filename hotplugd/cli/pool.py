@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from hotplugd.cli.common import fail, instance_of, print_json, say, table, with_config, with_json
+from hotplugd.cli.common import fail, print_json, say, show_claims, table, with_config, with_json
 from hotplugd.cli.lease import asked, head, row
 from hotplugd.model.text import counted, plain, quoted
 
 if TYPE_CHECKING:
-    from hotplugd.app.pool_documents import ClaimJson, PoolJson, PoolsJson
-
-_COLOURS: Final = {"waiting": "yellow", "unsatisfiable": "red"}
+    from hotplugd.app.pool_documents import PoolJson, PoolsJson
 
 
 @click.command()
@@ -62,12 +60,6 @@ def _show(pool: PoolJson) -> None:
     )
     if devices:
         table(head(), [row(device) for device in devices])
-    for claim in wait:
-        say(_claim(claim), _COLOURS.get(claim["state"]))
+    show_claims(wait)
     if pool["empty"]:
         say(f"nothing is in {', '.join(map(plain, pool['empty']))}")
-
-
-def _claim(claim: ClaimJson) -> str:
-    what = f"{instance_of(claim)}: claim '{claim['claim']}' is {claim['state']}"
-    return plain(f"{what}: {claim['reason']}")

@@ -21,6 +21,7 @@ from hotplugd.cli.common import (
     say,
     say_broken,
     show,
+    show_claims,
     show_holds,
     show_problems,
     table,
@@ -202,9 +203,7 @@ def _show(status: StatusJson, *, short: bool = False) -> None:
                 for each in status["pending"]
             ],
         )
-    for claim in status["claims"]:
-        what = f"{instance_of(claim)}: claim '{claim['claim']}' is {claim['state']}"
-        say(plain(f"{what}: {claim['reason']}"), "yellow")
+    show_claims(status["claims"])
     show_holds(status["holds"], status["problems"])
     if short:
         say(counted(len(status["problems"]), "problem"))
