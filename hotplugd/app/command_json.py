@@ -53,8 +53,8 @@ class CheckDevicesJson(CheckJson):
 
 
 class PlanJson(TypedDict):
-    """`plan --json`. by: as in Explain. claims: those that are not met, by the leases that a daemon would find
-    and make that starts now.
+    """`plan --json`. by: as in Explain. claims: those that are not met, by the leases that a daemon
+    would find and make that starts now.
     """
 
     changes: list[ChangeJson]
