@@ -37,7 +37,7 @@ BUILD_PACKAGES := python3-venv python3-dev gcc pkg-config libsystemd-dev
 LAB_PACKAGES := lxd lxd-client udev libudev1 libusb-1.0-0 busybox-static umockdev kmod iproute2 systemd util-linux openssl
 
 # The virtual machine is made of Debian's packages too; the disk of a reboot is formatted here.
-VM_PACKAGES := qemu-system-x86 mmdebstrap squashfs-tools kmod busybox-static e2fsprogs util-linux
+VM_PACKAGES := qemu-system-x86 mmdebstrap squashfs-tools zstd kmod busybox-static e2fsprogs util-linux
 
 # What containers of this host show of phones on its own bus.
 PHONE_PACKAGES := adb fastboot

@@ -107,7 +107,7 @@ class Program:
             answer, opened = await self._exchange(request, descriptors)
             self.see_whether_over()
             if not answer and kept is not None:
-                # It ended while nobody needed it, perhaps because it was installed anew.
+                # The program ended while it was idle, perhaps because a new version was installed.
                 answer, opened = await self._exchange(request, descriptors)
         except OSError as error:
             raise Unanswered(f"the program for it cannot be reached: {error}") from error
@@ -126,7 +126,7 @@ class Program:
         return message
 
     def see_whether_over(self) -> None:
-        """Once closed, whoever waited for a turn is cancelled."""
+        """For a caller that has waited for its turn. Raises CancelledError once closed."""
         if self._over:
             raise asyncio.CancelledError
 

@@ -7,7 +7,6 @@ before its instances are listed, so nothing that happens in between is missed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from contextlib import aclosing, closing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -20,6 +19,7 @@ from hotplugd.aio.threads import Threads
 from hotplugd.app.host_look import HostLook
 from hotplugd.app.instance_listing import PAUSES, InstanceListing
 from hotplugd.app.leave_alone import LeaveAlone
+from hotplugd.app.left_over_slots import LeftOverSlots
 from hotplugd.app.served_pools import ServedPools
 from hotplugd.app.settings import Config
 from hotplugd.container.injector import Injector
@@ -29,12 +29,11 @@ from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
 from hotplugd.host.journals import Links, Notes
 from hotplugd.host.properties import kernel_lines
-from hotplugd.host.server_lock import is_alone, lock
+from hotplugd.host.server_lock import lock
 from hotplugd.host.slots import Slots
 from hotplugd.host.sysfs import boot, sequence_now
 from hotplugd.host.udev import Udev
-from hotplugd.model.entry import names_for
-from hotplugd.model.ports import ServerError, ServerInfo, Unreachable
+from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.reconcile.flapping import Flapping
@@ -108,8 +107,6 @@ class Session:
         self._seals = Seals(
             Sealer(self._threads, config.seal, address), self._opener, self._inspector.node, self._unsealed
         )
-        # Slots of which there was a link when we started.
-        self._before: list[str] = []
         self._host = HostLook(self._threads, config.roots)
         ports = Ports(
             self._lxd,
@@ -129,6 +126,7 @@ class Session:
         )
         self._pools = ServedPools(dry_run=dry_run)
         self.reconciler = Reconciler(ports, rules.without_leases() if rules.pools else rules)
+        self._left_over = LeftOverSlots(address, self._slots, self._seals, self.reconciler, log)
         self._listing = InstanceListing(self._lxd, self.reconciler, log)
         folder = None if dry_run else config.udev_rules
         self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.assignments.kept, log)
@@ -147,9 +145,8 @@ class Session:
             with lock(self.address), closing(self._pools):
                 self._notes.read()
                 self._links.read()
-                # Those of before devices are listed: a device that had one then is listed, or gone.
-                self._before = sorted(self._slots.names())
-                self._hold(self._before)
+                # Before devices are listed: a device that has one of these slots is listed then, or gone.
+                self._left_over.hold()
                 await self._work()
 
     def set_rules(self, rules: RuleSet) -> None:
@@ -209,7 +206,7 @@ class Session:
             try:
                 self.server = await self._lxd.connect()
                 await self._seals.connected(self.server)
-                await self._sweep()
+                await self._left_over.sweep()
                 async with aclosing(self._lxd.events()) as events:
                     async for happened in events:
                         await self._happened(happened)
@@ -275,34 +272,6 @@ class Session:
             self._udev.refresh()
             self.reconciler.look_everywhere()
             self._listing.soon()
-
-    def _hold(self, slots: Iterable[str]) -> None:
-        """Keep the udev rule from removing these: which of them entries name is not known yet."""
-        for slot in slots:
-            try:
-                self._slots.hold(slot)
-            except OSError as error:
-                self._log.warning("slot.problem", device=slot, reason=str(error))
-
-    async def _sweep(self) -> None:
-        """Take away links that are left over. Another hotplugd may still know a device by its older slot.
-
-        Raises Unreachable where no file can be opened.
-        """
-        try:
-            alone = is_alone(self.address) if self._before else False
-            while self._before:
-                slot = self._before[-1]
-                if self._slots.leads_nowhere(slot) or (
-                    alone and self.reconciler.inventory.is_of_another(slot)
-                ):
-                    for name in names_for(slot):
-                        await self._seals.seal_everywhere(name)
-                    self.reconciler.left_over(slot)
-                    self._log.info("slot.swept", slot=slot)
-                self._before.pop()
-        except OSError as error:
-            raise Unreachable(f"what is left from before cannot be looked at: {error}") from error
 
     async def _tell_over(self) -> None:
         """Have it said what is not held off any more."""

@@ -21,7 +21,7 @@ class DiskUsers:
         self._program = Program(threads, "roots", roots_helper.__name__, path, _DEADLINE, roots_helper.LIMITS)
 
     async def look(self) -> Mapping[str, Sequence[str]]:
-        """The numbers of processes by those of disks, `major:minor`. Raises OSError where nobody can tell."""
+        """The numbers of processes by those of disks, `major:minor`. Raises OSError where that is unknown."""
         try:
             async with self._program.turn:
                 answer = await self._program.ask(roots_helper.DISKS, ())

@@ -60,7 +60,7 @@ class HeldNode:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether nobody but the host's root can open it."""
+        """Whether only the host's root can open it."""
         return status_of(self.descriptor).is_sealed
 
 

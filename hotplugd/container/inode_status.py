@@ -42,7 +42,7 @@ class InodeStatus(NamedTuple):
 
     @property
     def is_sealed(self) -> bool:
-        """Whether nobody but the host's root can open it."""
+        """Whether only the host's root can open it."""
         return (self.uid, self.gid, stat.S_IMODE(self.mode)) == (0, 0, 0)
 
 

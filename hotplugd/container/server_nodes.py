@@ -66,7 +66,7 @@ class NodeFiles:
                 return
 
     async def of(self, name: InstanceName, entries: Iterable[str]) -> Files | None:
-        """The files of an instance's entries of these names; None where nobody knows. Raises OSError."""
+        """The files of an instance's entries of these names; None without the folder. Raises OSError."""
         if self._nodes is None:
             return None
         prefixes = {prefix: entry for entry in entries for prefix in _prefixes(entry)}

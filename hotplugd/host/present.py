@@ -285,7 +285,7 @@ class Present:
             if self._waiting.was_read(seen.device):
                 self._later[syspath] = self._listed if sequence is None else sequence
                 if before is not None:
-                    self._drop(syspath)  # that was another, of whose removal nobody has heard
+                    self._drop(syspath)  # an earlier device, whose removal was not heard
                 return
             self._known[syspath] = _Known(seen.device, sysfs.inode(syspath), sequence)
             self._sink.device(seen.device)

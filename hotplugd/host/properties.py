@@ -29,7 +29,7 @@ _SURE: Final = frozenset(
     }
 )  # fmt: skip
 _FIRMWARE: Final = "OF_"  # from the device tree
-# The last one of each bus that has it. Some buses make it of names; what follows it is nobody's then.
+# The last variable of each bus that sets it. Some buses make it of names: later lines may be forged.
 _LAST: Final = "MODALIAS"
 # hid_uevent always writes these, in this order, and no others: a forged one would be there twice.
 _HID: Final = ("HID_ID", "HID_NAME", "HID_PHYS", "HID_UNIQ", "MODALIAS")

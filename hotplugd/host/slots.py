@@ -35,7 +35,7 @@ class Slots:
     """
 
     def __init__(self) -> None:
-        # Locked, each shared with other hotplugds: our udev rule removes the links only where nobody has it.
+        # Locked, each shared with other hotplugds: our udev rule removes the links of unlocked ones alone.
         self._held: dict[str, int] = {}
 
     def make(self, device: Device) -> None:

@@ -93,11 +93,11 @@ class NicLocations:
         """Whether the parent device of an interface is gone while the interface is in an instance."""
         try:
             return self._ports.restore(device) is None
-        except OSError:  # nobody can tell before the next listing
+        except OSError:  # unknown until the next listing
             return False
 
     def looked(self, worker: Worker) -> None:
-        """The worker looked into its instance, or its instance is one that nobody can look into."""
+        """The worker looked into its instance, or its instance has no visible inside."""
         instance, seen = worker.actual, worker.seen
         if instance is None or not instance.running or not instance.here:
             return
@@ -111,8 +111,8 @@ class NicLocations:
                     self.looked(rival)
 
     def _restore(self, device: Device) -> None:
-        """An interface is inside that nobody has seen on the host since we started."""
-        with suppress(OSError):  # nobody can tell before the next listing
+        """An interface is inside that was not on the host since the start."""
+        with suppress(OSError):  # unknown until the next listing
             if (restored := self._ports.restore(device)) is not None:
                 self._inventory.slots.add(restored.slot)
                 self._tell_left(restored)

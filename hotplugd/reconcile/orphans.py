@@ -45,7 +45,7 @@ class Orphans:
         return any(record.unsure for record in self.records.by_name.values())
 
     def may_be_there(self, names: Iterable[str]) -> bool:
-        """Whether the instance may have been given an entry of such a name, and nobody knows."""
+        """Whether a request with an unknown outcome may have put in an entry of such a name."""
         return any(name in self.records.by_name and self.records.by_name[name].unsure for name in names)
 
     # --- entries that go --------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ class Orphans:
             if target_of(entry):
                 record = self.records.of(entry)
                 record.entry, record.lost = entry, True
-        # Where a GPU's nodes were its entry does not say: nobody can look for them.
+        # A GPU's entry does not say where its nodes are, so they cannot be looked for.
         self.doubt(entry for entry in lost if not target_of(entry))
 
     def left(self, entry: Entry, *, cleared: bool = False) -> bool:

@@ -31,7 +31,7 @@ class EntryJournal(Protocol):
     """The entries that are being put into instances. Survives a crash of ours, and no boot."""
 
     def names(self) -> Iterable[InstanceName]:
-        """The instances with journal entries of the process before that nobody took yet."""
+        """The instances with journal entries of the process before that were not taken yet."""
 
     def take(self, name: InstanceName) -> Mapping[str, Entry]:
         """What was being put into this instance when the process before ended, by the entries' names."""
@@ -47,7 +47,7 @@ class LinkJournal(Protocol):
     """
 
     def names(self) -> Iterable[InstanceName]:
-        """The instances with journal entries of the process before that nobody took yet."""
+        """The instances with journal entries of the process before that were not taken yet."""
 
     def take(self, name: InstanceName) -> Mapping[str, Link]:
         """The links that were made in this instance by the process before, or about to be, by path."""

@@ -162,7 +162,7 @@ def _path(device: Device) -> tuple[str, ...]:
 
 
 def _interface(device: Device) -> tuple[str, ...]:
-    """All interfaces of the descriptors; where nobody could read them, udev's, which are cut.
+    """All interfaces of the descriptors; where these are unknown, udev's, which are cut.
 
     `:ff4201:080650:` is ff:42:01 and 08:06:50.
     """

@@ -1,4 +1,4 @@
-"""Where the server is, if nobody says."""
+"""Finds the server where the configuration does not name it."""
 
 from __future__ import annotations
 

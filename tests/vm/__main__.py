@@ -1,4 +1,8 @@
-"""Runs the cases in a virtual machine: `python -m tests.vm [GROUP...]`; all groups where none is named."""
+"""Runs the cases in a virtual machine: `python -m tests.vm [RELEASE/][GROUP]...`.
+
+Debian 12 is meant where no release is named. `trixie/` alone means all groups on Debian 13. No word at all
+means all groups on both.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import Final
 
 from tests.support.lab.stop import clean_up_when_told_to_end
 from tests.vm.guest import RESULTS, SCRIPT, SYSTEMD, Outcome, boot, make_disk
-from tests.vm.image import Image, image
+from tests.vm.image import RELEASES, Image, Release, image
 
 _TAIL: Final = 60
 
@@ -87,21 +91,49 @@ GROUPS: Final = {
 }
 
 
-def main(names: Sequence[str]) -> int:
-    """Run these groups. Returns the exit status: 0 where every case passed."""
-    unknown = [name for name in names if name not in GROUPS]
+def main(words: Sequence[str]) -> int:
+    """Run what these words name. Returns the exit status: 0 where every case passed."""
+    chosen = [each for word in words for each in _runs(word)]
+    unknown = [word for word in words if not _runs(word)]
     if unknown:
-        print(f"vm: expected groups of {', '.join(GROUPS)}, and found {', '.join(unknown)}", file=sys.stderr)
+        print(
+            f"vm: expected groups of {', '.join(GROUPS)}, after {'/ or '.join(RELEASES)}/ or nothing, "
+            f"and found {', '.join(unknown)}",
+            file=sys.stderr,
+        )
         return 2
     status = 0
     clean_up_when_told_to_end(Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP)
     try:
-        with image() as made:
-            for name in names or GROUPS:
-                status = _run(made, name, GROUPS[name]) or status
+        for release in RELEASES:
+            names = [name for each, name in chosen or _ALL if each == release]
+            if names:
+                status = _groups(release, names) or status
     except KeyboardInterrupt:
         print("stopped; nothing is left running", file=sys.stderr)
         return 130
+    return status
+
+
+_ALL: Final = tuple((release, name) for release in RELEASES for name in GROUPS)
+
+
+def _runs(word: str) -> Sequence[tuple[Release, str]]:
+    """The releases and groups that a word of the command line names; none where there are no such."""
+    prefix, slash, name = word.rpartition("/")
+    return [
+        (release, group)
+        for release, group in _ALL
+        if release == (prefix if slash else RELEASES[0]) and group == (name or group)
+    ]
+
+
+def _groups(release: Release, names: Sequence[str]) -> int:
+    status = 0
+    with image(release) as made:
+        for name in names:
+            title = name if release == RELEASES[0] else f"{release}-{name}"
+            status = _run(made, title, GROUPS[name]) or status
     return status
 
 

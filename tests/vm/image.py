@@ -15,18 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
 
 from tests.support.lab import debian
 from tests.support.lab.debian import PROJECT, lines, run
 
-_RELEASE: Final = "bookworm"
+Release = Literal["bookworm", "trixie"]
+# Both have LXD, and an Incus of their backports.
+RELEASES: Final[tuple[Release, ...]] = get_args(Release)
 _PACKAGES: Final = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "util-linux", "procps", "iproute2", "e2fsprogs",
-    "lxd", "lxd-client", f"incus-base/{_RELEASE}-backports", f"incus-client/{_RELEASE}-backports",
-    "python3", "python3-venv", "python3-systemd", "busybox-static", "ca-certificates",
+    "lxd", "lxd-client", "python3", "python3-venv", "python3-systemd", "busybox-static", "ca-certificates",
     "adb", "fastboot", "libusb-1.0-0",
 )  # fmt: skip
+_BACKPORTS: Final = ("incus-base", "incus-client")
 # Hundreds of megabytes of drivers for what the guest does not have.
 _LEFT_OUT: Final = (
     "drivers/comedi", "drivers/iio", "drivers/infiniband", "drivers/media", "drivers/staging",
@@ -51,6 +53,8 @@ _FIRST_MODULES: Final = (
 # What of the development lock runs the cases.
 _TEST_WHEELS: Final = ("pytest", "pytest-timeout", "iniconfig", "pluggy", "packaging", "pygments")
 _UNIT: Final = "suite.service"
+# How what is packed by it begins (RFC 8878, 3.1.1).
+_ZSTD: Final = bytes.fromhex("28b52ffd")
 
 # The kernel gives it what it needs to find the rest; see guest.py for the disks and shares.
 _FIRST: Final = """\
@@ -84,9 +88,12 @@ class Image:
 
 
 @contextmanager
-def image() -> Iterator[Image]:
-    """Build what is missing; the project itself is packed each time. Raises CalledProcessError."""
-    base = _base()
+def image(release: Release = "bookworm") -> Iterator[Image]:
+    """Build what is missing; the project itself is packed each time. Raises CalledProcessError.
+
+    release  Debian's, whose kernel, systemd, Python and servers the guest has
+    """
+    base = _base(release)
     with tempfile.TemporaryDirectory(prefix="hpv-", dir=base) as folder:
         project = _project(base, Path(folder))
         yield Image(base / "vmlinux", base / "initial.cpio", base / "base.squashfs", project)
@@ -95,34 +102,31 @@ def image() -> Iterator[Image]:
 # --- what is kept -------------------------------------------------------------------------------------------
 
 
-def _base() -> Path:
+def _base(release: Release) -> Path:
     """The folder with everything that does not change with the project."""
     made_from = [path.read_bytes() for path in (Path(__file__), Path(debian.__file__), *debian.LOCKS)]
-    return debian.kept("vm", made_from, _build)
+    return debian.kept("vm", [release.encode(), *made_from], lambda folder: _build(folder, release))
 
 
-def _build(folder: Path) -> None:
+def _build(folder: Path, release: Release) -> None:
     root = folder / "root"
-    print("vm: Debian's packages", flush=True)
-    debian.bootstrap(root, _RELEASE, [f"{_RELEASE}-backports"], _PACKAGES, "tests/vm/image.py")
+    print(f"vm: packages of Debian's {release}", flush=True)
+    suite = f"{release}-backports"
+    packages = (*_PACKAGES, *(f"{each}/{suite}" for each in _BACKPORTS))
+    debian.bootstrap(root, release, [suite], packages, "tests/vm/image.py")
     print("vm: Python's packages", flush=True)
     debian.install_wheels(root, _TEST_WHEELS)
     print("vm: the kernel", flush=True)
-    _kernel(folder, root)
+    _kernel(folder, root, release)
     print("vm: the image", flush=True)
     _squash(root, folder / "base.squashfs")
 
 
-def _kernel(folder: Path, root: Path) -> None:
+def _kernel(folder: Path, root: Path, release: Release) -> None:
     """Debian's kernel, its modules in the image, and an initial file system with the first of them."""
     unpacked = folder / "kernel"
-    depends = lines("apt-cache", "depends", "linux-image-amd64")
-    package = next(line.split()[-1] for line in depends if "Depends: linux-image-" in line)
-    downloads = folder / "downloads"
-    downloads.mkdir()
-    run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=downloads)
-    run("dpkg", "-x", next(downloads.iterdir()), unpacked)
-    modules = next((unpacked / "lib" / "modules").iterdir())
+    debian.extract(unpacked, release, "linux-image-amd64")
+    modules = next(unpacked.glob("**/lib/modules/*"))
     kept = [modules / "kernel" / each for each in _NOT_LEFT_OUT]
     for each in kept:
         each.rename(unpacked / each.name)
@@ -139,16 +143,18 @@ def _kernel(folder: Path, root: Path) -> None:
     run("depmod", "-b", root, version)
     _initial(folder, root, target)
     shutil.rmtree(unpacked)
-    shutil.rmtree(downloads)
 
 
 def _uncompressed(kernel: bytes) -> bytes:
-    """The ELF file in a bzImage (Documentation/x86/boot.rst: payload_offset); it boots in half the time."""
+    """The ELF file in a bzImage (the kernel's boot.rst: payload_offset); it boots in half the time."""
     setup = (kernel[0x1F1] or 4) + 1
     start = setup * 512 + int.from_bytes(kernel[0x248:0x24C], "little")
     length = int.from_bytes(kernel[0x24C:0x250], "little")
     # The last four bytes are the length of what comes out.
-    return lzma.LZMADecompressor().decompress(kernel[start : start + length - 4])
+    packed = kernel[start : start + length - 4]
+    if packed.startswith(_ZSTD):
+        return subprocess.run(["zstd", "--decompress"], input=packed, check=True, capture_output=True).stdout
+    return lzma.LZMADecompressor().decompress(packed)
 
 
 def _initial(folder: Path, root: Path, modules: Path) -> None:
@@ -163,8 +169,12 @@ def _initial(folder: Path, root: Path, modules: Path) -> None:
         if source is not None:
             target = tree / "lib" / "modules" / source.relative_to(modules.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
-    for name in ("modules.order", "modules.builtin"):
+            if source.suffix == ".xz":
+                # busybox's modprobe loads no compressed ones.
+                target.with_suffix("").write_bytes(lzma.decompress(source.read_bytes()))
+            else:
+                shutil.copy(source, target)
+    for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
         shutil.copy(modules / name, tree / "lib" / "modules" / modules.name)
     run("depmod", "-b", tree, modules.name)
     init = tree / "init"

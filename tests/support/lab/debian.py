@@ -97,6 +97,16 @@ def bootstrap(
         raise SystemExit(_not_made(release, suites, packages, named_in, done.stderr))
 
 
+def extract(tree: Path, release: str, package: str) -> None:
+    """Unpack a package of a release, and what it depends on, into a tree that is no root.
+
+    Raises CalledProcessError.
+    """
+    sources = tree.with_suffix(".list")
+    sources.write_text(_sources(release, ()))
+    run("mmdebstrap", "--quiet", "--variant=extract", f"--include={package}", release, tree, sources)
+
+
 def _not_made(release: str, suites: Sequence[str], packages: Sequence[str], named_in: str, said: str) -> str:
     lines = [line for line in said.splitlines() if not line.startswith(_PROGRESS)]
     return (

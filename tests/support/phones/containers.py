@@ -44,10 +44,13 @@ def adb_devices(container: Container) -> dict[str, str]:
 
 
 def fastboot_devices(container: Container) -> set[str]:
-    """The serial numbers that `fastboot devices` lists in there."""
+    """The serial numbers that `fastboot devices` lists in there.
+
+    After the tab Debian 12's says "fastboot", and Debian 13's the name of the interface, which is empty here.
+    """
     done = container.run(*FASTBOOT, "devices")
     assert done.code == 0, f"fastboot in {container}: {done.code}: {done.output}"
-    return {line.split()[0] for line in done.output.splitlines() if line.endswith("fastboot")}
+    return {line.partition("\t")[0] for line in done.output.splitlines() if "\t" in line}
 
 
 def usb_nodes(container: Container) -> set[str]:

@@ -26,12 +26,12 @@ def test_what_is_left_from_before_is_swept_also_where_no_file_could_be_opened_fi
 
     async def script() -> None:
         session = Session(str(tmp_path / "unix.socket"), ruleset(), log, Config())
-        session._before = list(_SLOTS)
+        session._left_over.left = list(_SLOTS)
         with no_more_descriptors(), pytest.raises(Unreachable, match="Too many open files"):
-            await session._sweep()
-        assert session._before == _SLOTS
-        await session._sweep()
-        assert session._before == []
+            await session._left_over.sweep()
+        assert session._left_over.left == _SLOTS
+        await session._left_over.sweep()
+        assert session._left_over.left == []
         session.reconciler.close()
 
     asyncio.run(script())
