@@ -21,6 +21,7 @@ from hotplugd.app import (
     device_documents,
     documents,
     naming,
+    override_json,
     pool_documents,
     reports,
     topology,
@@ -28,12 +29,16 @@ from hotplugd.app import (
 )
 from hotplugd.app.event_documents import FIELDS
 from hotplugd.app.systemd import MESSAGE_IDS
+from hotplugd.server.traits import ROWS, Row
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _CATALOG: Final = _ROOT / "systemd" / "hotplugd.catalog"
 _MADE: Final = "<!-- Made by docs/generate.py: do not edit. -->"
+_TABLE: Final = "<!-- Made by docs/generate.py from hotplugd/server/traits.py: do not edit. -->"
+_TABLE_ENDS: Final = "<!-- Here ends what is made. -->"
+_NAMES: Final[Mapping[str, str]] = MappingProxyType({"lxd": "LXD", "incus": "Incus"})
 # The programs beside the daemon, which systemd starts and people do not.
-_HIDDEN: Final = frozenset({"inject", "roots", "seal", "udevrules"})
+_HIDDEN: Final = frozenset({"inject", "roots", "seal", "udevdb", "udevrules"})
 
 
 def json_page() -> str:
@@ -43,7 +48,7 @@ def json_page() -> str:
         "",
         _MADE,
         "",
-        "All commands but `run`, `record`, `detach` and `help` take `--json`. The keys stay: later versions",
+        "All commands but `run`, `record` and `help` take `--json`. The keys stay: later versions",
         "add some, and rename or remove none. `list[X]` is an array; `X | None` may be null. `monitor` and",
         "`history` print one object a line, with the fields of [events](log-events.md). A command that",
         "cannot do its work prints nothing on standard output, and says why on standard error; its exit code",
@@ -59,6 +64,7 @@ def json_page() -> str:
 def _types() -> Mapping[str, type]:
     modules = (
         naming,
+        override_json,
         documents,
         pool_documents,
         device_documents,
@@ -130,9 +136,9 @@ def commands_page() -> str:
         _MADE,
         "",
         "Exit codes: 0 fine; 1 when `check` finds errors, a test fails, `status` or `run --once` finds",
-        "problems, or a command cannot do its work; 2 wrong usage; 3 when `status` or `reload` finds no",
-        "daemon; 78 when `run` finds errors in rules or configuration. `health` has its own. Every command",
-        "takes `-h` and `--help`.",
+        "problems, or a command cannot do its work; 2 wrong usage; 3 when `status`, `reload`, `attach`,",
+        "`detach DEVICE` or `undo` finds no daemon; 78 when `run` finds errors in rules or configuration.",
+        "`health` has its own. Every command takes `-h` and `--help`.",
     ]
     group = cli.main
     context = click.Context(group, info_name="hotplugd")
@@ -165,14 +171,33 @@ def _bar(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def support_page() -> str:
+    """The page on what works where as it is, with the table of what differs between servers."""
+    before, begins, rest = path_of("support").read_text("utf-8").partition(_TABLE)
+    _, ends, after = rest.partition(_TABLE_ENDS)
+    lines = ["| what a server does | which ones | what hotplugd does | shown by |", "|---|---|---|---|"]
+    lines += [
+        f"| {_bar(row.what)} | {_which(row)} | {_bar(row.handling)} | {_bar(row.proof)} |" for row in ROWS
+    ]
+    return "".join((before, begins, "\n\n", "\n".join(lines), "\n\n", ends, after))
+
+
+def _which(row: Row) -> str:
+    """Which servers do it."""
+    found = [f"with the API extension `{each}`" for each in row.extensions]
+    found += [f"{_NAMES[name]} from {'.'.join(map(str, first))} on" for name, first in row.since.items()]
+    return ", ".join(found) or "not distinguished"
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
-    {"json": json_page, "log-events": log_events_page, "commands": commands_page}
+    {"json": json_page, "log-events": log_events_page, "commands": commands_page, "support": support_page}
 )
+_EXPLANATIONS: Final = frozenset({"support"})
 
 
 def path_of(page: str) -> Path:
     """Where a page is."""
-    return _ROOT / "docs" / "reference" / f"{page}.md"
+    return _ROOT / "docs" / ("explanation" if page in _EXPLANATIONS else "reference") / f"{page}.md"
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ from hotplugd.app.documents import (
     problem_json,
 )
 from hotplugd.app.naming import Devices, by_name
+from hotplugd.app.override_json import overrides_json
 from hotplugd.app.pool_documents import ClaimJson, PoolsJson, pools_json, unmet_json
 from hotplugd.app.reports import RulesJson, rules_json
 from hotplugd.app.session import Session
 from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
+from hotplugd.plan.overrides import Overrides
 from hotplugd.rules.ruleset import RuleSet
 
 _DAY: Final = 86400.0
@@ -29,6 +31,7 @@ _DAY: Final = 86400.0
 def status(
     rules: RuleSet,
     session: Session | None,
+    overrides: Overrides,
     problems: Iterable[Problem],
     *,
     ready: bool,
@@ -52,6 +55,7 @@ def status(
         "pending": [change_json(each, devices) for each in known.pending()] if known else [],
         "holds": _holds(session, devices) if session is not None else [],
         "claims": _claims(session) if session is not None else [],
+        "overrides": overrides_json(overrides, known.inventory.devices.values() if known else ()),
         "problems": [problem_json(each, devices) for each in problems],
         "failed_reloads": failed_reloads,
         "lost_events": session.lost_events if session is not None else 0,

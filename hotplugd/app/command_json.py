@@ -64,6 +64,13 @@ class PlanJson(TypedDict):
     by: str
 
 
+class DetachAllJson(TypedDict):
+    """`detach --all --json`. changes: what was taken out; problems: what was not, and why."""
+
+    changes: list[ChangeJson]
+    problems: list[ProblemJson]
+
+
 class SuggestionJson(TypedDict):
     """A rule, and what it goes by. match: values by match keys. others: devices that are plugged in and that
     it takes, too. rule: it as YAML.

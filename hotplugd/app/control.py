@@ -1,7 +1,7 @@
 """The control socket: other commands ask the daemon, which answers with one JSON document.
 
-A client sends one line with the name of what it asks for, and a word more for some of it, and gets
-`{"answer": …}` or `{"error": "…"}`.
+A client sends one line with the name of what it asks for, and more for some of it, and gets `{"answer": …}`
+or `{"error": "…"}`.
 Only the user who runs the daemon, and root, may connect: by the socket's mode, and by its peer's credentials
 (unix(7), SO_PEERCRED), since a mode says nothing of descriptors that were passed on.
 """
@@ -20,9 +20,9 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-_LINE: Final = 256
+_LINE: Final = 8192
 _PATIENCE: Final = 5.0
 # Of a question whose answer is an awaitable: a reload reads files, and an event may be waited for.
 _LONG: Final = 90.0
@@ -33,6 +33,14 @@ _CLIENTS: Final = 16
 
 Question: TypeAlias = Callable[[], object]
 QuestionAbout: TypeAlias = Callable[[str], object]
+Order: TypeAlias = Callable[["Peer", str], object]
+
+
+class Peer(NamedTuple):
+    """The process at the other end, as the kernel has it since it connected."""
+
+    pid: int
+    uid: int
 
 
 class ControlError(Exception):
@@ -45,13 +53,29 @@ class NotRunning(ControlError):
 
 @asynccontextmanager
 async def serve(
-    path: Path, questions: Mapping[str, Question], about: Mapping[str, QuestionAbout] = MappingProxyType({})
+    path: Path,
+    questions: Mapping[str, Question],
+    about: Mapping[str, QuestionAbout] = MappingProxyType({}),
+    orders: Mapping[str, Order] = MappingProxyType({}),
 ) -> AsyncIterator[None]:
     """Answer these questions on a socket at `path`. Raises ControlError where it cannot be made.
 
     questions  by name, what gives the answer, or an awaitable of it
     about      likewise, of those that get the rest of the line; they raise ValueError where that is wrong
+    orders     likewise, of what changes something: they also get to know who asks
     """
+    known = (*questions, *about, *orders)
+
+    def answer(line: str, peer: Peer) -> object:
+        name, _, rest = line.partition(" ")
+        if line in questions:
+            return questions[line]()
+        if name in about:
+            return about[name](rest)
+        if name in orders:
+            return orders[name](peer, rest)
+        raise ValueError(f"unknown question; known: {', '.join(known)}")
+
     listening = _listen(path)
     inode = os.stat(path).st_ino
     clients: set[asyncio.Task[None]] = set()
@@ -60,7 +84,7 @@ async def serve(
         try:
             with suppress(TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
                 async with asyncio.timeout(_PATIENCE) as limit:
-                    await _answer(reader, writer, questions, about, limit)
+                    await _answer(reader, writer, answer, limit)
         finally:
             writer.transport.abort()
 
@@ -122,26 +146,18 @@ def ask(path: Path, question: str, *, long: bool = False) -> dict[str, object]:
 async def _answer(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    questions: Mapping[str, Question],
-    about: Mapping[str, QuestionAbout],
+    answer: Callable[[str, Peer], object],
     limit: asyncio.Timeout,
 ) -> None:
     channel = writer.get_extra_info("socket")
     raw = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(raw)
+    pid, uid, _ = _CREDENTIALS.unpack(raw)
     document: dict[str, object]
     if uid not in (0, os.geteuid()):
         document = {"error": f"user {uid} may not ask; root may"}
     else:
         line = (await reader.readuntil(b"\n")).decode("ascii", "replace").strip()
-        name, _, rest = line.partition(" ")
-        question = questions.get(line)
-        if question is None and name in about:
-            question = partial(about[name], rest)
-        if question is None:
-            document = {"error": f"unknown question; known: {', '.join((*questions, *about))}"}
-        else:
-            document = await _document(question, limit)
+        document = await _document(partial(answer, line, Peer(pid, uid)), limit)
     writer.write(json.dumps(document).encode())
     writer.write_eof()
     await writer.drain()

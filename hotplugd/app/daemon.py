@@ -22,7 +22,8 @@ from hotplugd.aio.backoff import Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app import answers, systemd
-from hotplugd.app.control import ControlError, serve
+from hotplugd.app.by_hand import ByHand
+from hotplugd.app.control import ControlError, Peer, serve
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.in_force import Settings, load, texts
@@ -30,6 +31,7 @@ from hotplugd.app.once import tell_defect
 from hotplugd.app.reports import ReloadJson, RulesJson, reload_json
 from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
+from hotplugd.app.who import asked_by
 from hotplugd.host.server_lock import AlreadyRunning
 from hotplugd.host.sysfs import boot
 from hotplugd.model.ports import ServerError
@@ -76,6 +78,7 @@ class Daemon:
         self._dry_run = dry_run
         self._events = events or EventBuffer(boot())
         self._session: Session | None = None
+        self._by_hand = ByHand(log, lambda: self._session, dry_run=dry_run)
         self._retry = Retry()
         self._ready = False
         self._failed_reloads = 0
@@ -137,6 +140,7 @@ class Daemon:
 
     async def _by(self, config: Config) -> None:
         """Sessions by one configuration, until it is another."""
+        await self._by_hand.load(config.state, "start")
         async with AsyncExitStack() as undo:
             if not self._dry_run:
                 questions = {
@@ -144,9 +148,10 @@ class Daemon:
                     "rules": self._rules,
                     "pools": lambda: answers.pools(self._session),
                     "settings": self._texts,
-                    "reload": self._reload,
                 }
-                await undo.enter_async_context(serve(config.control, questions, {"events": self.events}))
+                orders = {"reload": self._reload, **self._by_hand.orders}
+                about = {"events": self.events}
+                await undo.enter_async_context(serve(config.control, questions, about, orders))
             address = await self._find(config.server)
             if address is not None:
                 await self._one(address)
@@ -173,7 +178,10 @@ class Daemon:
     async def _one(self, address: str) -> None:
         """One session, until it fails or other settings ask for another."""
         config = self._settings.config
-        session = Session(address, self._settings.rules, self._log, config, dry_run=self._dry_run)
+        overrides = self._by_hand.overrides
+        session = Session(
+            address, self._settings.rules, self._log, config, overrides=overrides, dry_run=self._dry_run
+        )
         self._session = session
         loop = asyncio.get_running_loop()
         work = loop.create_task(session.run())
@@ -192,6 +200,12 @@ class Daemon:
     # --- signals ----------------------------------------------------------------------------------------
 
     def _on_hangup(self) -> None:
+        # Who sent a signal is not told to whoever handles it in an event loop. Of very many one is told.
+        if self._reloads.empty():
+            self._log.info("reload.asked", by="SIGHUP")
+        self._reload_soon()
+
+    def _reload_soon(self) -> None:
         if self._reloads.empty():
             self._reloads.put_nowait(None)
 
@@ -218,6 +232,7 @@ class Daemon:
                     )
                 else:
                     self._take(settings)
+                    await self._by_hand.load(settings.config.state, "reload")
             diagnostics = settings.diagnostics if settings is not None else ()
             outcome = reload_json(before, self._settings.rules, diagnostics, self._reload_problem)
             for asked in waiting:
@@ -225,11 +240,12 @@ class Daemon:
                     asked.set_result(outcome)
             systemd.notify("READY=1\n" + self._summary())
 
-    async def _reload(self) -> ReloadJson:
+    async def _reload(self, peer: Peer, _: str) -> ReloadJson:
         """Read the files again, and say what came of it."""
+        self._log.info("reload.asked", **asked_by(await self._by_hand.who(peer)))
         asked: asyncio.Future[ReloadJson] = asyncio.get_running_loop().create_future()
         self._waiting.append(asked)
-        self._on_hangup()
+        self._reload_soon()
         return await asked
 
     async def _read(self, threads: Threads, place: Place) -> Settings | None:
@@ -305,7 +321,7 @@ class Daemon:
     def _problems(self) -> list[Problem]:
         away = f"{self._retry.message}{TRIED_AGAIN}" if self._retry.message else ""
         own = [text for text in (self._reload_problem, away) if text]
-        found = [Problem("", "", text) for text in own]
+        found = [Problem("", "", text) for text in own] + self._by_hand.problems()
         return found + (self._session.problems(TRIED_AGAIN) if self._session is not None else [])
 
     def _texts(self) -> Mapping[str, object]:
@@ -322,6 +338,7 @@ class Daemon:
         return answers.status(
             self._settings.rules,
             self._session,
+            self._by_hand.overrides,
             self._problems(),
             ready=self._ready,
             failed_reloads=self._failed_reloads,

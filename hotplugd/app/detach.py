@@ -8,16 +8,20 @@ from collections.abc import Mapping
 
 from hotplugd.aio.backoff import delay
 from hotplugd.aio.threads import Threads
+from hotplugd.app.control import Peer
 from hotplugd.app.settings import Config
+from hotplugd.app.systemd import tell_journal
+from hotplugd.app.who import asked_by, asker
 from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
-from hotplugd.host.journals import Links, Notes
+from hotplugd.container.udev_database import UdevDatabase
+from hotplugd.host.journals import Links, Notes, RecordNotes
 from hotplugd.host.server_lock import leave_nothing, lock, was_alone
 from hotplugd.host.udev_rules import Leave
 from hotplugd.model import entry as entries
-from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck
+from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Stuck, Untold
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Instance, InstanceName, Link
@@ -42,21 +46,26 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
     lxd = Lxd(address, threads)
     opener = Opener(threads, config.roots)
     inspector = Inspector(threads, opener, lxd.init, _nothing, _nothing)
-    notes, links = Notes(address), Links(address)
+    notes, links, records = Notes(address), Links(address), RecordNotes(address)
+    database = UdevDatabase(threads, inspector.opened, config.udevdb)
     unsealed: list[Problem] = []
     seals = Seals(Sealer(threads, config.seal, address), opener, inspector.node, unsealed.append)
     leave = Leave(threads, config.udev_rules) if config.udev_rules is not None else None
     with lock(address):
+        tell_journal("detach-all.asked", **asked_by(asker(Peer(os.getpid(), os.geteuid()))))
         notes.read()
         links.read()
+        records.read()
         await seals.connected(await lxd.connect())
         try:
             results = await asyncio.gather(
                 *(_one(lxd, inspector, seals, notes, links, each) for each in await lxd.list())
             )
             await seals.settled()
+            unrecorded = await _forget_records(inspector, database, records)
         finally:
             inspector.close()
+            database.close()
             seals.close()
             opener.close()
         hidden = False
@@ -73,6 +82,7 @@ async def detach(config: Config) -> tuple[list[Change], list[Problem]]:
             *(_unlisted(*each) for each in lxd.unlisted.items()),
             *(each for _, some in results for each in some),
             *unsealed,
+            *unrecorded,
         ]
         if not left:
             left += await _leave_nothing(address, gone, leave, alone=not hidden and was_alone(address))
@@ -189,6 +199,23 @@ async def _unlink(
         node = inside.nodes.get(link)
         if node is not None and node.target == place:
             await lxd.link(name, link, "")
+
+
+async def _forget_records(
+    inspector: Inspector, database: UdevDatabase, records: RecordNotes
+) -> list[Problem]:
+    """Take away the records of udev's that we have put into instances. Returns what could not be."""
+    problems = []
+    for name in records.names():
+        try:
+            await inspector.look(name, ())
+            await database.keep(name, ())
+            records.note(name, there=False)
+        except Gone:  # or it does not run, and its next /run is new
+            records.note(name, there=False)
+        except (ServerError, Untold) as error:
+            problems.append(Problem("", "", f"{name}: udev's records were not taken away: {error}"))
+    return problems
 
 
 async def _left_behind(inspector: Inspector, name: InstanceName, removals: list[Change]) -> list[Problem]:

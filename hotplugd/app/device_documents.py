@@ -20,6 +20,7 @@ from hotplugd.app.documents import (
     problem_json,
 )
 from hotplugd.app.naming import by_name
+from hotplugd.app.override_json import OverrideJson, override_json
 from hotplugd.app.pool_documents import LeaseJson, lease_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
@@ -28,6 +29,7 @@ from hotplugd.model.values import Device
 from hotplugd.plan.fates import Fates
 from hotplugd.plan.identity import identity, model
 from hotplugd.plan.leasing import Leasing
+from hotplugd.plan.overrides import Override
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
 from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 from hotplugd.rules.ruleset import Rule, Verdict
@@ -80,6 +82,7 @@ class DeviceJson(ValuesJson):
 
     rule: the one that takes the device, be it to ignore it; null where none does. pool: the one that it is
     of, or empty. parents: the devices above, the nearest first.
+    override: what somebody decided by hand instead, or null.
     """
 
     device: str
@@ -91,6 +94,7 @@ class DeviceJson(ValuesJson):
     missing: list[str]
     pool: str
     parents: list[ValuesJson]
+    override: OverrideJson | None
 
 
 class HolderJson(TypedDict):
@@ -126,7 +130,11 @@ class ExplainJson(DeviceJson):
 
 
 def device_json(
-    device: Device, rule: Rule | None, keys: Iterable[MatchKey] = KEYS, where: Fates | None = None
+    device: Device,
+    rule: Rule | None,
+    keys: Iterable[MatchKey] = KEYS,
+    where: Fates | None = None,
+    override: Override | None = None,
 ) -> DeviceJson:
     """A device with every value that a rule can match on, the rule that takes it, and where it is."""
     keys = tuple(keys)
@@ -141,6 +149,7 @@ def device_json(
         "missing": [*where.missing] if where is not None else [],
         "pool": rule.attach.pool if rule is not None and rule.attach is not None else "",
         "parents": [_values(above, keys) for above in device.ancestors()],
+        "override": override_json(override, device) if override is not None else None,
     }
 
 
@@ -160,7 +169,7 @@ def explain_json(
     """
     rule = fate.wants.rule
     return {
-        **device_json(device, rule, keys),
+        **device_json(device, rule, keys, override=fate.wants.override),
         "rules": [_verdict(each) for each in verdicts],
         "along": str(fate.wants.anchor) if fate.wants.anchor is not None else None,
         "ignored": rule is not None and rule.attach is None,

@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from hotplugd.aio.backoff import NEVER
 from hotplugd.app.naming import NONE, Devices, NamedJson, named_json
+from hotplugd.app.override_json import OverrideJson
 from hotplugd.app.pool_documents import ClaimJson
 from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
@@ -60,10 +61,11 @@ class PlaceJson(TypedDict):
 
 
 class AttachmentJson(NamedJson, PlaceJson):
-    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null if it does not run.
+    """path: inside. since: ISO 8601. verified: whether the node was seen inside; null where nobody can look.
     pool, claim: of a device of a pool, else empty.
 
-    location: the hub's port where that has a name, else empty.
+    location: the hub's port where that has a name, else empty. by_hand: somebody put it there by `hotplugd
+    attach`, whatever rules say; where no rule takes it, rule is `by hand`.
     """
 
     device: str
@@ -74,6 +76,7 @@ class AttachmentJson(NamedJson, PlaceJson):
     location: str
     pool: str
     claim: str
+    by_hand: bool
 
 
 class ServerJson(TypedDict):
@@ -104,8 +107,8 @@ class HoldJson(NamedJson):
 class StatusJson(TypedDict):
     """`status --json`. rules and devices: how many. pending: changes that wait for their next try.
 
-    holds: until when these wait and why, and what waits before it becomes a change. claims: those that are
-    not met.
+    holds: until when these wait and why, and what waits before it becomes a change. overrides: what people
+    decided by hand. claims: those that are not met.
     """
 
     ready: bool
@@ -116,6 +119,7 @@ class StatusJson(TypedDict):
     pending: list[ChangeJson]
     holds: list[HoldJson]
     claims: list[ClaimJson]
+    overrides: list[OverrideJson]
     problems: list[ProblemJson]
     failed_reloads: int
     lost_events: int
@@ -181,6 +185,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "location": want.location,
         "pool": want.attach.pool,
         "claim": want.claim,
+        "by_hand": want.override is not None,
     }
 
 

@@ -131,7 +131,9 @@ def line(event: Event) -> str:
             parts.append(f"({more})")
     if instance := _text(event, "instance"):
         parts.append(f"in {instance}" if device else instance)
-    if rule := _text(event, "rule"):
+    if by := _text(event, "by"):
+        parts.append(f"by {by}")
+    elif rule := _text(event, "rule"):
         parts.append(f"by rule {rule}")
     said = [text for key in ("reason", "why", "devices", "server") if (text := _text(event, key))]
     said += [f"cause: {cause}"] if (cause := _text(event, "cause")) else []

@@ -10,6 +10,8 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.app.in_force import Settings
 from hotplugd.app.session import Session
+from hotplugd.app.state_file import StateError, StateFile
+from hotplugd.plan.overrides import NONE
 from hotplugd.server.discover import find_server
 
 
@@ -27,7 +29,12 @@ async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bo
     """
     config = settings.config
     address = find_server(config.server, os.environ)
-    session = Session(address, settings.rules, log, config, dry_run=dry_run)
+    try:
+        overrides = StateFile(config.state).read().overrides
+    except StateError as error:
+        log.error("state.problem", reason=f"{error}; what was decided by hand is not known")
+        overrides = NONE
+    session = Session(address, settings.rules, log, config, overrides=overrides, dry_run=dry_run)
     loop = asyncio.get_running_loop()
     defects: list[Mapping[str, object]] = []
 

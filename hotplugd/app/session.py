@@ -27,7 +27,8 @@ from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
-from hotplugd.host.journals import Links, Notes
+from hotplugd.container.udev_database import UdevDatabase
+from hotplugd.host.journals import Links, Notes, RecordNotes
 from hotplugd.host.properties import kernel_lines
 from hotplugd.host.server_lock import lock
 from hotplugd.host.slots import Slots
@@ -35,7 +36,10 @@ from hotplugd.host.sysfs import boot, sequence_now
 from hotplugd.host.udev import Udev
 from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, InstanceName
+from hotplugd.model.values import Device, Instance, InstanceName
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.overrides import NONE, Overrides
+from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.hold_off import CALM
 from hotplugd.reconcile.holds import Held
@@ -63,6 +67,7 @@ class Session:
     """The devices of one server, at `address`.
 
     config       where others listen and look; its server and rules were found and read already
+    overrides    what people decided by hand
     tried        set once the first convergence was tried, whatever came of it
     server       who answers; None until somebody did
     connected    whether the server's events are heard
@@ -76,6 +81,7 @@ class Session:
         log: FilteringBoundLogger,
         config: Config,
         *,
+        overrides: Overrides = NONE,
         dry_run: bool = False,
     ) -> None:
         self.address = address
@@ -101,6 +107,8 @@ class Session:
         self._slots = Slots()
         self._notes = Notes(address)
         self._links = Links(address)
+        self._records = RecordNotes(address)
+        self._udev_database = UdevDatabase(self._threads, self._inspector.opened, config.udevdb)
         self._injector = Injector(
             self._threads, self._inspector.network, kernel_lines, sequence_now, config.inject
         )
@@ -112,10 +120,12 @@ class Session:
             self._lxd,
             self._inspector,
             self._injector,
+            self._udev_database,
             self._slots,
             self._seals,
             self._notes,
             self._links,
+            self._records,
             self._restore,
             log,
             _now,
@@ -126,6 +136,7 @@ class Session:
         )
         self._pools = ServedPools(dry_run=dry_run)
         self.reconciler = Reconciler(ports, rules.without_leases() if rules.pools else rules)
+        self.reconciler.set_overrides(overrides, "start")
         self._left_over = LeftOverSlots(address, self._slots, self._seals, self.reconciler, log)
         self._listing = InstanceListing(self._lxd, self.reconciler, log)
         folder = None if dry_run else config.udev_rules
@@ -145,6 +156,7 @@ class Session:
             with lock(self.address), closing(self._pools):
                 self._notes.read()
                 self._links.read()
+                self._records.read()
                 # Before devices are listed: a device that has one of these slots is listed then, or gone.
                 self._left_over.hold()
                 await self._work()
@@ -156,6 +168,19 @@ class Session:
         self.reconciler.set_rules(self._pools.served(rules))
         self._udev.ask_for(rules.attrs)
         self._leave_alone.set_rules(rules)
+
+    def set_overrides(self, overrides: Overrides, cause: Cause) -> None:
+        """Take what people decided by hand from now on."""
+        self.reconciler.set_overrides(overrides, cause)
+        self._leave_alone.set_rules(self.rules)
+
+    async def instance(self, name: InstanceName) -> Instance:
+        """An instance as the server has it now. Raises Gone, and any other ServerError."""
+        return await self._lxd.get(name)
+
+    async def used(self, want: Want) -> str:
+        """What the host does with a device; empty where nothing."""
+        return await self._host.in_use(want)
 
     def problems(self, goes_on: str = "") -> list[Problem]:
         """Everything that is not as it should be. goes_on: what to add of a server that is away."""
@@ -193,6 +218,7 @@ class Session:
             self.reconciler.close()
             self._inspector.close()
             self._injector.close()
+            self._udev_database.close()
             self._seals.close()
             self._slots.close()
             self._opener.close()

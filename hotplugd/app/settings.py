@@ -26,6 +26,8 @@ CONTROL: Final = Path("/run/hotplugd/control.sock")
 INJECT: Final = Path("/run/hotplugd-inject.sock")
 SEAL: Final = Path("/run/hotplugd-seal.sock")
 ROOTS: Final = Path("/run/hotplugd-roots.sock")
+UDEVDB: Final = Path("/run/hotplugd-udevdb.sock")
+STATE: Final = Path("/var/lib/hotplugd/state.json")
 UDEV_RULES: Final = Path("/run/udev/rules.d")
 _NOWHERE: Final = "none"
 _UNNAMED: Final[Mapping[str, Related]] = MappingProxyType({})
@@ -39,7 +41,8 @@ class Config:
 
     server is `auto`, a socket's path, or an https URL. udev_rules: where to write what tells the host's
     software to leave alone what goes into instances; None for nowhere. most_plugs: how often a device may be
-    plugged in within two minutes before it is held off; 0 for no limit.
+    plugged in within two minutes before it is held off; 0 for no limit. state: the file of what people
+    decide by hand.
 
     named  where in the file each of `rules` stands
     text   what the file has in it; empty where there is none
@@ -51,8 +54,10 @@ class Config:
     inject: Path = INJECT
     seal: Path = SEAL
     roots: Path = ROOTS
+    udevdb: Path = UDEVDB
     udev_rules: Path | None = UDEV_RULES
     most_plugs: int = MOST
+    state: Path = STATE
     named: Mapping[str, Related] = field(default_factory=lambda: _UNNAMED, compare=False, repr=False)
     text: str = field(default="", compare=False, repr=False)
 
@@ -103,7 +108,9 @@ _TABLE: Final = Table(
         Key("inject", "text", "The socket of the program that injects uevents.", text=_socket),
         Key("seal", "text", "The socket of the program that seals nodes.", text=_socket),
         Key("roots", "text", "The socket of the program that opens the roots of containers.", text=_socket),
+        Key("udevdb", "text", "The socket of the program that keeps udev's records inside.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
+        Key("state", "text", "The file of what people decide by hand.", text=_absolute),
         Key("most_plugs", "text", "Plugs of a device within two minutes; 0: any.", text=_number),
     ),
 )
@@ -147,8 +154,10 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
     inject = decoder.text(fields["inject"]) if "inject" in fields else None
     seal = decoder.text(fields["seal"]) if "seal" in fields else None
     roots = decoder.text(fields["roots"]) if "roots" in fields else None
+    udevdb = decoder.text(fields["udevdb"]) if "udevdb" in fields else None
     folder = decoder.text(fields["udev_rules"]) if "udev_rules" in fields else None
     most = decoder.text(fields["most_plugs"]) if "most_plugs" in fields else None
+    state = decoder.text(fields["state"]) if "state" in fields else None
     return Config(
         server or config.server,
         tuple(map(Path, rules)) or config.rules,
@@ -156,8 +165,10 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
         Path(inject) if inject else config.inject,
         Path(seal) if seal else config.seal,
         Path(roots) if roots else config.roots,
+        Path(udevdb) if udevdb else config.udevdb,
         None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
         int(most) if most else config.most_plugs,
+        Path(state) if state else config.state,
         _named(decoder.source, fields["rules"]) if "rules" in fields else config.named,
     )
 

@@ -16,6 +16,7 @@ from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.host.list_once import restored
 from hotplugd.host.sysfs import boot
+from hotplugd.model import pci_slot
 from hotplugd.model.entry import is_ours, is_path, name_for, names_for, target_of
 from hotplugd.model.nic_slot import assumed, claiming, inside, is_nic, number_above, recalled
 from hotplugd.model.ports import Gone, ServerError
@@ -25,6 +26,7 @@ from hotplugd.plan.change import Attachment, Change, Plan
 from hotplugd.plan.desired import Wants, judged, wants
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.leasing import Leasing
+from hotplugd.plan.overrides import NONE, Overrides, told_of
 from hotplugd.plan.ownership import Claims, owner, withheld
 from hotplugd.plan.planner import plan_instance
 from hotplugd.rules.ruleset import RuleSet
@@ -100,14 +102,17 @@ def survey(
     unsettled: Sequence[Device],
     server: str,
     environment: Mapping[str, str],
+    overrides: Overrides = NONE,
 ) -> Survey:
     """What becomes of these devices, of which udevd has not processed the `unsettled`.
 
     server is the configuration's. Raises ServerError where it is away.
     """
-    instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment)))
+    instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment), overrides))
     away, held = _away(rules, devices, instances, insides)
-    devices = (*devices, *away)
+    # A PCI device that is a virtual machine's is what it was, and not what the host sees without its driver.
+    gone = {each.slot for each in away}
+    devices = (*(each for each in devices if each.slot not in gone), *away)
 
     def has(want: Want) -> bool:
         instance = instances.get(want.instance)
@@ -117,14 +122,17 @@ def survey(
     for name, instance in instances.items():
         claims.learned(name, instance)
     leasing = _leasing(rules, devices, instances, claims, has)
-    judgements = (judged(rules, each, has, holder=leasing.holder) for each in devices)
-    wanted = {found.device.key: found for found in judgements if found.rule is not None}
+    every = {each.key: judged(rules, each, has, overrides, holder=leasing.holder) for each in devices}
+    wanted = {key: each for key, each in every.items() if each.rule is not None or each.override is not None}
     wanted = {
         key: withheld(each, claims, attached=each.device.away or _is_attached(each, instances))
         for key, each in wanted.items()
     }
     mine = _by_instance(wanted)
     on_host = {device.slot for device in devices if not device.away}
+    by_hand = {
+        each.device.slot: told_of(each.override) for each in wanted.values() if each.override is not None
+    }
     ours = {name for name, each in instances.items() if any(map(is_ours, each.entries.values()))}
     plans = {
         name: plan_instance(
@@ -135,16 +143,17 @@ def survey(
             unsettled,
             on_host | held.get(name, {}).keys(),
             held.get(name, {}),
+            by_hand=by_hand,
         )
         for name in mine.keys() | ours
     }
     return Survey(wanted, plans, away, leasing)
 
 
-def survey_devices(rules: RuleSet, devices: Sequence[Device]) -> Survey:
+def survey_devices(rules: RuleSet, devices: Sequence[Device], overrides: Overrides = NONE) -> Survey:
     """What should become of these devices, as far as that can be said without a server."""
-    found = {device.key: wants(rules, device) for device in devices}
-    return Survey({key: each for key, each in found.items() if each.rule is not None})
+    found = {device.key: wants(rules, device, overrides) for device in devices}
+    return Survey({key: each for key, each in found.items() if each.rule or each.override})
 
 
 def _leasing(
@@ -209,7 +218,26 @@ def _away(
                 above.add(number_above(there.slot))
                 found.append(there)
                 held.setdefault(name, {})[there.slot] = entry
+        for device, entry in _taken(instance, devices):
+            if (there := restored(rules.attrs, device)) is not None:
+                found.append(there)
+                held.setdefault(name, {})[there.slot] = entry
     return found, held
+
+
+def _taken(instance: Instance, devices: Iterable[Device]) -> Iterator[tuple[Device, str]]:
+    """What a virtual machine that runs has by its PCI devices, and the names of the entries."""
+    there = {each.slot for each in devices if each.subsystem == "pci" and each.driver == pci_slot.VFIO}
+    if not there or not instance.running or not instance.here:
+        return
+    for entry in pci_slot.entries(instance):
+        device = pci_slot.recalled(entry)
+        pci = device.pci if device is not None else None
+        if device is None or pci is None or pci.slot not in there:
+            continue
+        # One that had this driver before is what it was.
+        if device is not pci or device.driver != pci_slot.VFIO:
+            yield device, entry.name
 
 
 def _inside(instance: Instance, seen: Inside | None) -> Iterator[tuple[Device, str]]:
@@ -234,7 +262,7 @@ def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> b
 
 def _has_entry(want: Want, instance: Instance) -> bool:
     return any(name in instance.entries for name in names_for(want.slot)) or (
-        want.kind.leaves and claiming(instance, want.device) is not None
+        bool(want.kind.leaves) and claiming(instance, want.device) is not None
     )
 
 
@@ -247,14 +275,16 @@ def _by_instance(wanted: Mapping[str, Wants]) -> dict[InstanceName, list[Want]]:
 
 
 async def _look(
-    rules: RuleSet, devices: Sequence[Device], address: str
+    rules: RuleSet, devices: Sequence[Device], address: str, overrides: Overrides
 ) -> tuple[dict[InstanceName, Instance], dict[InstanceName, Inside]]:
     """The instances, and what is inside those that devices go to, or network interfaces went to."""
     threads = Threads()
     lxd = Lxd(address, threads)
     await lxd.connect()
     instances = {each.id: each for each in await lxd.list()}
-    wanted = _leased(rules, devices, instances) if rules.pools else survey_devices(rules, devices).wants
+    wanted = (
+        _leased(rules, devices, instances) if rules.pools else survey_devices(rules, devices, overrides).wants
+    )
     for name in _by_instance(wanted):
         if name.project in lxd.unlisted:
             with suppress(Gone):

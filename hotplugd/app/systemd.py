@@ -60,11 +60,22 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "instance.stopped": "6901c5edbf1b466488fc1c7f9161803f",
     "instance.restarted": "58830669a5ac4f939c81197c7f723bdd",
     "instance.deleted": "8a062c311f074691bb24fa6c8a09a67e",
+    "udev-record.problem": "c2f1d6f0a3f54b7e9a6c4f0e5b7d8a19",
     "starting": "327d383fc3354dcd8b0a9a0cc995bd8b",
     "lease.given": "d4104f23cc6f406f90ddb3c3fd95c152",
     "lease.over": "f251d5ceb66e418da48358e845737828",
     "claim.problem": "4a23114ef32b444e8e0b19a0e0b22dec",
+    "attach.asked": "9f2242d684c348a9b122ea71529db5ab",
+    "attach.refused": "15b0607123924d0d9dd036091f789417",
+    "detach.asked": "c280e379d3164da39497257de56a026b",
+    "detach.refused": "d652cb284b4e4e129f58bf0eb3444e17",
+    "undo.asked": "18e6d5ed90ce4a0491f315287703913d",
+    "undo.refused": "e1c00b96f608467cac6a5a13cd0bebb0",
+    "reload.asked": "d778d22a183745e1992c6e53ae333890",
+    "detach-all.asked": "a9c16381f52c480b84170b4be72091ea",
+    "state.problem": "35bbaa05673541b58435028e6cc3ba73",
 }
+_JOURNAL_SOCKET: Final = "/run/systemd/journal/socket"
 _DEVICE: Final = "DEVICE"
 FIELD: Final = "HOTPLUGD_"
 """What the journal's field for each of an event begins with; the device's own is the journal's DEVICE=."""
@@ -220,6 +231,13 @@ class _Journal:
             **fields,
             **{EVENT: name},
         )
+
+
+def tell_journal(name: str, **fields: object) -> None:
+    """Send an event of a command that works without the daemon to the journal, where there is one."""
+    if os.path.exists(_JOURNAL_SOCKET):
+        with suppress(ImportError, OSError):
+            _Journal()({"event": name, "level": "info", **fields}, "")
 
 
 def _field(key: str) -> str:

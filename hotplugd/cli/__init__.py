@@ -1,7 +1,7 @@
 """The command line: one file a command, imported only when it is called.
 
-Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status` and `reload` 3 where no daemon runs; `run` 78
-where the rules or the configuration have errors; `health` has its own.
+Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status`, `reload`, `attach`, `detach` and `undo` 3 where
+no daemon runs; `run` 78 where the rules or the configuration have errors; `health` has its own.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ _COMMANDS: Final = {
     "reload": "Have the daemon read its files again.",
     "test": "Test rules by devices and where they must go.",
     "record": "Write down the devices that are there, to try rules by.",
-    "detach": "Take everything of ours out of every instance.",
+    "attach": "Put a device into an instance by hand, whatever rules say.",
+    "detach": "Take a device out of its instance by hand, or everything out of all.",
+    "undo": "Have the rules decide about a device again.",
     "help": "Show what a command does, and its options.",
 }
 # What standard output says that leads to a file. A pipe that nobody reads is click's matter.
 _CANNOT_WRITE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Nobody types these.
-_HIDDEN: Final = ("inject", "roots", "seal", "udevrules")
+_HIDDEN: Final = ("inject", "roots", "seal", "udevdb", "udevrules")
 
 
 def unknown(name: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
 import click
 
@@ -32,12 +32,17 @@ if TYPE_CHECKING:
     )
     from hotplugd.app.in_force import Settings
     from hotplugd.app.naming import NamedJson
+    from hotplugd.app.override_json import AskedJson, OverrideJson
     from hotplugd.app.pool_documents import ClaimJson, LeaseJson
+    from hotplugd.app.state_file import StateFile
+    from hotplugd.plan.overrides import Overrides
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 BAD_CONFIGURATION: Final = 78  # sysexits.h: EX_CONFIG
+NOT_RUNNING: Final = 3
+_START: Final = "start it and repeat this command: only the daemon keeps what is decided by hand"
 _PATIENCE: Final = 10.0
 AS_ROOT: Final = "; this has to be run as root"
 
@@ -99,6 +104,56 @@ def _of_daemon(control: Path) -> Settings | None:
         return parse_settings(ask(control, "settings"))
     except (ControlError, ValueError):
         return None
+
+
+def by_hand(state: Path) -> Overrides:
+    """What people decided by hand. Where that cannot be read says so on standard error, and it is nothing."""
+    from hotplugd.app.state_file import StateError, StateFile
+
+    try:
+        return patiently(partial(_overrides, StateFile(state)))
+    except StateError as error:
+        click.echo(f"warning: {plain(str(error))}; what was decided by hand is not known", err=True)
+        from hotplugd.plan.overrides import NONE
+
+        return NONE
+
+
+def order(config: Path, what: str, words: Mapping[str, object], *, as_json: bool) -> NoReturn:
+    """Ask the running daemon for something, say what came of it, and end: with 0 where it is so, with 1 where
+    it is not so (yet), and with 3 where no daemon runs.
+    """
+    from hotplugd.app import settings as configuration
+    from hotplugd.app.control import ControlError, NotRunning, ask
+
+    found, _ = configuration.load(config)
+    try:
+        answer = cast("AskedJson", ask(found.control, f"{what} {json.dumps(words)}", long=True))
+    except NotRunning as error:
+        raise fail(
+            error,
+            NOT_RUNNING,
+            ["start it and repeat this command: only the daemon keeps what is decided by hand"],
+        ) from None
+    except ControlError as error:
+        raise fail(error) from None
+    if as_json:
+        print_json(answer)
+    elif not answer["taken"]:
+        raise fail(answer["message"], 1, answer["more"])
+    else:
+        say(plain(answer["message"]), None if answer["done"] else "yellow")
+    raise SystemExit(0 if answer["done"] else 1)
+
+
+def named_by(device: str) -> dict[str, object]:
+    """What tells the daemon which device somebody means."""
+    return {"device": device, "real": os.path.realpath(device) if device.startswith("/") else device}
+
+
+def _overrides(file: StateFile, reading: Reading) -> Overrides:
+    reading(file.path)
+    return file.read().overrides
 
 
 def patiently(work: Callable[[Reading], T]) -> T:
@@ -193,10 +248,24 @@ def names_of(each: NamedJson) -> list[str]:
 
 
 def instance_of(
-    each: AttachmentJson | ChangeJson | ClaimJson | ClusterAttachmentJson | HoldJson | LeaseJson,
+    each: AttachmentJson
+    | ChangeJson
+    | ClaimJson
+    | ClusterAttachmentJson
+    | HoldJson
+    | LeaseJson
+    | OverrideJson,
 ) -> str:
     """An instance's name, with its project where that is another than `default`."""
     return each["instance"] if each["project"] in ("", "default") else f"{each['project']}/{each['instance']}"
+
+
+def told_override(each: OverrideJson) -> str:
+    """What somebody decided about a device, when, and who."""
+    what = f"attached to {instance_of(each)}" if each["decision"] == "attach" else "detached"
+    who = each["user"] or f"uid {each['uid']}"
+    login = f", logged in as {each['login']}" if each["login"] not in ("", each["user"]) else ""
+    return plain(f"{what} at {each['since'][:19].replace('T', ' ')} UTC by {who}{login}")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.cli.common import ask_daemon, in_force, print_json, say, table, with_config, with_json
+from hotplugd.cli.common import ask_daemon, by_hand, in_force, print_json, say, table, with_config, with_json
 from hotplugd.model.text import counted, natural, quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.fates import Fates, seen_fates
@@ -50,7 +50,7 @@ def command(
     """List the devices that rules can see, the rule that takes each, and the values that rules can match on.
 
     Under `instance` is where each is, as the running daemon says; in brackets, where it should be and is not,
-    or the pool that it is of.
+    or the pool that it is of; and `by hand` where somebody decided that.
     --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
     """
     from hotplugd.app.device_documents import device_json
@@ -59,7 +59,12 @@ def command(
     found, _ = in_force(config)
     status = ask_daemon(found.config.control)
     there, unsettled = listed(found.rules.attrs)
-    fates = seen_fates(found.rules, sorted(there, key=lambda device: natural(device.syspath)), _has(status))
+    fates = seen_fates(
+        found.rules,
+        sorted(there, key=lambda device: natural(device.syspath)),
+        _has(status),
+        by_hand(found.config.state),
+    )
     wrong = {each["device"] for each in status["problems"]} if status is not None else set()
     chosen = [
         each
@@ -71,7 +76,9 @@ def command(
     ]
     shown = [each for each in chosen if everything or each.rule is not None or not _is_many(each.device)]
     if as_json:
-        print_json([device_json(each.device, each.rule, found.rules.keys, where=each) for each in shown])
+        print_json(
+            [device_json(each.device, each.rule, found.rules.keys, each, each.override) for each in shown]
+        )
         return
     if shown:
         head, *rows = columns(((each.device, each.rule) for each in shown), found.rules.keys)
@@ -114,10 +121,11 @@ def _with_column(
 
 
 def _where(fate: Fates) -> str:
+    hand = ("by hand" if fate.override.attaches else "detached by hand",) if fate.override else ()
     attach = fate.rule.attach if fate.rule is not None else None
-    if attach is not None and attach.pool and not fate.instances:
+    if attach is not None and attach.pool and not (fate.instances or hand):
         return f"(pool {attach.pool})"
-    return " ".join((*fate.instances, *(f"({each})" for each in fate.missing)))
+    return " ".join((*fate.instances, *(f"({each})" for each in fate.missing), *hand))
 
 
 def _has(status: StatusJson | None) -> dict[str, list[str]]:

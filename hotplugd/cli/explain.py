@@ -10,12 +10,14 @@ import click
 
 from hotplugd.cli.common import (
     ask_daemon,
+    by_hand,
     in_force,
     instance_of,
     print_json,
     say,
     show_holds,
     show_problems,
+    told_override,
     with_config,
     with_json,
 )
@@ -98,11 +100,11 @@ def _there(device: str, found: Settings) -> ExplainJson:
     from hotplugd.model.problem import Problem
 
     devices, unsettled = listed(found.rules.attrs)
-    unasked = ""
+    unasked, overrides = "", by_hand(found.config.state)
     try:
-        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ)
+        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, overrides)
     except (ServerError, OSError) as error:
-        seen = survey_devices(found.rules, devices)
+        seen = survey_devices(found.rules, devices, overrides)
         unasked = f"the server cannot be asked: {error}"
     one = find(device, (*devices, *seen.away), unsettled, found)
     away = [problem_json(Problem(str(one), "", unasked), by_name([one]))] if unasked else []
@@ -136,6 +138,8 @@ def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
     for each in document["rules"]:
         _show_verdict(each)
     _show_rule(document)
+    if (override := document["override"]) is not None:
+        say(f"by hand: {told_override(override)}", "green")
     for warning in document["warnings"]:
         say(f"warning: {plain(warning)}", "yellow")
     _show_places(document)
@@ -191,7 +195,7 @@ def _show_places(document: ExplainJson) -> None:
         if inside:
             say(f"  with {', '.join(inside)}")
     for attachment in document["attachments"]:
-        seen = {True: "seen inside", False: "not seen inside", None: "which does not run"}
+        seen = {True: "seen inside", False: "not seen inside", None: "which nobody looks into now"}
         place = f"{attachment['project']}/{attachment['instance']}"
         say(f"attached to {place}, {seen[attachment['verified']]}", "green")
     for change in document["changes"]:

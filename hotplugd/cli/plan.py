@@ -11,6 +11,7 @@ import click
 from hotplugd.cli.common import (
     NAMED,
     ask_daemon,
+    by_hand,
     fail,
     in_force,
     instance_of,
@@ -37,7 +38,8 @@ def command(config: Path, *, as_json: bool) -> None:
     """Say what the daemon would change now, and why. Changes nothing, and needs no daemon.
 
     Goes by the files on disk, which a running daemon may not have reloaded yet; where these have errors, by
-    what it has in force. One that runs is asked what it holds back until when.
+    what it has in force. What people decided by hand counts, too. One that runs is asked what it holds back
+    until when.
     """
     found, by = in_force(config)
     from hotplugd.app.documents import change_json, problem_json
@@ -49,7 +51,8 @@ def command(config: Path, *, as_json: bool) -> None:
 
     try:
         devices, unsettled = listed(found.rules.attrs)
-        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ)
+        overrides = by_hand(found.config.state)
+        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, overrides)
     except (ServerError, OSError) as error:
         raise fail(error) from None
     plans = sorted(seen.plans.items(), key=lambda item: (item[0].project, natural(item[0].name)))

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from hotplugd.app import settings as configuration
-from hotplugd.cli.common import fail, print_json, say, show, with_config, with_json
+from hotplugd.cli.common import NOT_RUNNING, fail, print_json, say, show, with_config, with_json
 from hotplugd.model.text import counted, plain
 from hotplugd.rulefile.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
     from hotplugd.app.reports import ReloadJson
-
-_NOT_RUNNING = 3
 
 
 @click.command()
@@ -33,7 +31,7 @@ def command(config: Path, *, as_json: bool) -> None:
     try:
         outcome = cast("ReloadJson", ask(found.control, "reload", long=True))
     except NotRunning as error:
-        raise fail(error, _NOT_RUNNING) from None
+        raise fail(error, NOT_RUNNING) from None
     except ControlError as error:
         raise fail(error) from None
     if as_json:

@@ -13,6 +13,7 @@ from hotplugd.app import settings as configuration
 from hotplugd.app.narrow import narrowed
 from hotplugd.cli.common import (
     NAMED,
+    NOT_RUNNING,
     fail,
     instance_of,
     names_of,
@@ -31,12 +32,14 @@ from hotplugd.cli.common import (
 from hotplugd.model.text import counted, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hotplugd.app.cluster_json import ClusterJson
-    from hotplugd.app.documents import StatusJson
+    from hotplugd.app.documents import AttachmentJson, StatusJson
+    from hotplugd.app.override_json import OverrideJson
     from hotplugd.app.reports import RulesJson
 
-_NOT_RUNNING: Final = 3
-_VERIFIED: Final = {True: "yes", False: "no", None: "not running"}
+_VERIFIED: Final = {True: "yes", False: "no", None: "unknown"}
 
 
 @click.command()
@@ -44,6 +47,7 @@ _VERIFIED: Final = {True: "yes", False: "no", None: "not running"}
 @click.option("--rules", "of_rules", is_flag=True, help="Each rule: what it takes now, and took so far.")
 @click.option("--instance", metavar="NAME", help="What is about this instance alone.")
 @click.option("--rule", metavar="NAME", help="What is about this rule alone.")
+@click.option("--by-hand", "hand", is_flag=True, help="What people decided by hand alone.")
 @click.option("--problems", "only_problems", is_flag=True, help="Problems, and what has to wait, alone.")
 @with_config
 @with_json
@@ -55,6 +59,7 @@ def command(
     instance: str | None,
     rule: str | None,
     only_problems: bool,
+    hand: bool,
     as_json: bool,
 ) -> None:
     """Ask the running daemon how things are: problems first, then what is attached.
@@ -77,14 +82,16 @@ def command(
         if of_rules:
             _rules(cast("RulesJson", ask(found.control, "rules")), as_json=as_json)
             return
-        status = cast("StatusJson", {"holds": [], "claims": [], **ask(found.control, "status")})
+        status = cast(
+            "StatusJson", {"holds": [], "claims": [], "overrides": [], **ask(found.control, "status")}
+        )
     except NotRunning as error:
-        raise fail(error, _NOT_RUNNING, _cannot_start(config)) from None
+        raise fail(error, NOT_RUNNING, _cannot_start(config)) from None
     except ControlError as error:
         raise fail(error) from None
     if wrong:
         say_broken(wrong)
-    status = narrowed(status, instance, rule, only_problems=only_problems)
+    status = narrowed(status, instance, rule, only_problems=only_problems, by_hand=hand)
     if as_json:
         print_json(status)
     else:
@@ -122,6 +129,29 @@ def _rules(document: RulesJson, *, as_json: bool) -> None:
     never = [each for each in document["rules"] if each["enabled"] and not each["taken"]]
     since = document["since"][:19].replace("T", " ")
     say(f"{counted(len(never), 'rule')} took nothing since {since} UTC, of {len(rows)}")
+
+
+def _decider(each: AttachmentJson) -> str:
+    """What put it there: a rule, or somebody by hand."""
+    return f"{each['rule']}, by hand" if each.get("by_hand") and each["rule"] != "by hand" else each["rule"]
+
+
+def _show_overrides(overrides: Sequence[OverrideJson]) -> None:
+    if not overrides:
+        return
+    rows = [
+        [
+            f"{each['decision']}ed",
+            each["device"] if each["present"] else f"{each['device']} (not there)",
+            *names_of(each),
+            instance_of(each),
+            each["since"][:19].replace("T", " "),
+            each["login"] or each["user"] or f"uid {each['uid']}",
+            each["identity"],
+        ]
+        for each in overrides
+    ]
+    table(("by hand", "device", *NAMED, "instance", "since (UTC)", "by", "identity"), rows)
 
 
 def _cluster(server: str, *, as_json: bool) -> None:
@@ -170,7 +200,7 @@ def _show(status: StatusJson, *, short: bool = False) -> None:
         [
             each["device"],
             *names_of(each),
-            each["rule"],
+            _decider(each),
             instance_of(each),
             each["path"],
             each["since"][:19].replace("T", " "),
@@ -188,6 +218,7 @@ def _show(status: StatusJson, *, short: bool = False) -> None:
             head.append("location")
             rows = [[*row, location] for row, location in zip(rows, locations, strict=True)]
         table(head, rows)
+    _show_overrides(status["overrides"])
     if status["pending"]:
         table(
             ("pending", "instance", "device", *NAMED, "rule", "why"),

@@ -130,6 +130,12 @@ class Inspector:
             for descriptor in opened:
                 os.close(descriptor)
 
+    def opened(self, name: InstanceName) -> tuple[int, int]:
+        """See `Root.duplicate`, of an instance that was looked into. Raises Lost and OSError."""
+        if (root := self._roots.get(name)) is None:
+            raise Lost(f"{name} has no init any more")
+        return root.duplicate()
+
     async def network(self, name: InstanceName) -> Network | None:
         """See `Root.network`, of an instance that was looked into. Raises Lost."""
         if (root := self._roots.get(name)) is None:

@@ -20,6 +20,7 @@ from typing import Final
 
 from hotplugd.aio.pace import Pace
 from hotplugd.aio.shortage import is_short
+from hotplugd.container.id_map import outside_of_root
 from hotplugd.container.net_folders import folders
 from hotplugd.container.roots_helper import root_mount
 from hotplugd.model.devnum import devnum_of
@@ -106,10 +107,13 @@ class Root:
         """Its network namespace, which this descriptor is; None where that is the host's. Raises Lost."""
         try:
             with open(self._open("uid_map"), encoding="ascii") as file:
-                user = _root_of(file)
-        except (OSError, Lost) as error:
+                user = outside_of_root(file)
+        except (OSError, ValueError) as error:
             os.close(descriptor)
             raise Lost(f"cannot have its network namespace: {error}") from error
+        if user is None:
+            os.close(descriptor)
+            raise Lost("cannot have its network namespace: its user namespace has no root")
         if os.path.samestat(os.fstat(descriptor), os.stat("/proc/self/ns/net")):
             os.close(descriptor)
             return None
@@ -199,15 +203,6 @@ def _see_that_is_init(pid: int) -> None:
             if len(numbers) > 1 and numbers[-1] == "1":
                 return
     raise Lost(f"process {pid} is not the init of a container")
-
-
-def _root_of(uid_map: Iterable[str]) -> int:
-    """The host's id of user 0 in a user namespace (user_namespaces(7)). Raises Lost where it has none."""
-    for line in uid_map:
-        first, outside, _ = map(int, line.split())
-        if first == 0:
-            return outside
-    raise Lost("its user namespace has no root")
 
 
 def _walk(root: int, path: str) -> int:

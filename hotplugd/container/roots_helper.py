@@ -83,10 +83,10 @@ class Roots:
             raise ValueError("not a process in /proc")
         match [each.decode("utf-8", "surrogateescape") for each in message.split(b"\0")]:
             case ["root"]:
-                _see_that_is_init(process)
+                see_that_is_init(process)
                 opened = os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=process)
             case ["network"]:
-                _see_that_is_init(process)
+                see_that_is_init(process)
                 opened = os.open("ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
             case ["list", folder, instance, after] if folder in self._folders and _is_name(instance or "-"):
                 return Answer(_page(_listed(self._nodes_of(process, folder), instance), after))
@@ -191,7 +191,7 @@ def _disks_in(descriptors: int, names: Iterable[str], until: float) -> set[str]:
 
 def _is_path(descriptors: int, each: str) -> bool:
     """Whether it is a descriptor by which nothing is open."""
-    for line in _read(descriptors, f"../fdinfo/{each}").splitlines():
+    for line in read_of(descriptors, f"../fdinfo/{each}").splitlines():
         key, _, flags = line.partition(b":")
         if key == b"flags":
             return bool(int(flags, 8) & os.O_PATH)
@@ -234,11 +234,11 @@ def root_mount(mountinfo: bytes) -> bytes:
     return found
 
 
-def _see_that_is_init(process: int) -> None:
+def see_that_is_init(process: int) -> None:
     """Raises ValueError where it is not number 1 in a process namespace below ours (proc(5): NSpid), or has
     the host's own root, as sandboxes of the host's programs have.
     """
-    for line in _read(process, "status").decode("ascii", "replace").splitlines():
+    for line in read_of(process, "status").decode("ascii", "replace").splitlines():
         key, _, value = line.partition(":")
         if key == "NSpid":
             numbers = value.split()
@@ -248,13 +248,13 @@ def _see_that_is_init(process: int) -> None:
         raise ValueError("not the init of a container")
     host = os.open("/proc/1", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if root_mount(_read(process, "mountinfo")) == root_mount(_read(host, "mountinfo")):
+        if root_mount(read_of(process, "mountinfo")) == root_mount(read_of(host, "mountinfo")):
             raise ValueError("not the init of a container: its root is the host's")
     finally:
         os.close(host)
 
 
-def _read(process: int, name: str, most: int = _FILE_MOST) -> bytes:
+def read_of(process: int, name: str, most: int = _FILE_MOST) -> bytes:
     """The beginning of a file in a process's folder."""
     file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
     with open(file, "rb") as whole:
@@ -269,7 +269,7 @@ def _see_that_is_server(process: int, folder: str) -> None:
         if not os.path.samestat(os.stat(f"ns/{space}", dir_fd=process), os.stat(f"/proc/self/ns/{space}")):
             raise ValueError("not the server: the process is in a container")
     sockets = sockets_of(folder)
-    listening = {f"socket:[{inode}]" for inode, path in _listeners(process) if path in sockets}
+    listening = {f"socket:[{inode}]" for inode, path in listeners(process) if path in sockets}
     descriptors = os.open("fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=process)
     try:
         for each in os.listdir(descriptors):
@@ -281,10 +281,11 @@ def _see_that_is_server(process: int, folder: str) -> None:
     raise ValueError(f"not the server: the process does not listen on {' or '.join(sockets)}")
 
 
-def _listeners(process: int) -> list[tuple[str, str]]:
+def listeners(process: int) -> list[tuple[str, str]]:
     """The inodes and paths of unix sockets that are listened on where this process is (proc(5), net/unix)."""
     found = []
-    for line in _read(process, "net/unix", _SOCKETS_MOST).decode("utf-8", "surrogateescape").splitlines()[1:]:
+    whole = read_of(process, "net/unix", _SOCKETS_MOST).decode("utf-8", "surrogateescape")
+    for line in whole.splitlines()[1:]:
         # Num RefCount Protocol Flags Type St Inode Path
         match line.split(maxsplit=7):
             case [_, _, _, flags, _, _, inode, path] if int(flags, 16) & _LISTENS:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
-FOLDERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "lxd": ("/var/snap/lxd/common/lxd", "/var/lib/lxd"),
-    "incus": ("/var/lib/incus",),
-}
-ALL: Final = tuple(folder for folders in FOLDERS.values() for folder in folders)
+ALL: Final = ("/var/snap/lxd/common/lxd", "/var/lib/lxd", "/var/lib/incus")
 # Newer servers listen elsewhere than in their folder.
 _SOCKETS: Final = {"/var/lib/incus": ("/run/incus/unix.socket",)}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hotplugd.aio.shortage import is_short
 from hotplugd.container.opener import Nodes, Opener, OwnNodes
-from hotplugd.container.server_folders import FOLDERS, nodes_in
+from hotplugd.container.server_folders import nodes_in
 from hotplugd.model.ports import ServerInfo
 from hotplugd.model.values import InstanceName
 
@@ -113,7 +113,7 @@ class NodeFiles:
 
 def _candidates(server: ServerInfo) -> list[str]:
     folders = [str(Path(server.address).parent)] if server.address.startswith("/") else []
-    return [*folders, *FOLDERS.get(server.software, ())]
+    return [*folders, *server.folders]
 
 
 def _folder_of(name: InstanceName) -> str:

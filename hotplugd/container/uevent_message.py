@@ -120,7 +120,7 @@ def _properties(first: Mapping[str, str], more: Iterable[tuple[str, str]], room:
     if room < 0:
         raise ValueError("its names are too long to be told")
     for key, value in more:
-        if key in told or not _is_fit(key, value):
+        if key in told or not is_fit(key, value):
             continue
         property_ = f"{key}={value}\0".encode()
         if len(property_) <= room:
@@ -129,7 +129,7 @@ def _properties(first: Mapping[str, str], more: Iterable[tuple[str, str]], room:
     return b"".join(told.values())
 
 
-def _is_fit(key: str, value: str) -> bool:
+def is_fit(key: str, value: str) -> bool:
     """Whether a property may be told. Bytes that are no UTF-8 are surrogates here, and not printable."""
     return (
         _KEY.fullmatch(key) is not None

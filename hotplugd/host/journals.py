@@ -1,7 +1,7 @@
-"""The journals of what is put into instances: entries, and links. They are files in /dev/hotplugd.
+"""The journals of what is put into instances: entries, links and records of udev's database.
 
-See `EntryJournal` and `LinkJournal` in `reconcile.ports`. The files are gone after a boot, as what is inside
-instances is.
+They are files in /dev/hotplugd. See `EntryJournal`, `LinkJournal` and `RecordJournal` in `reconcile.ports`.
+The files are gone after a boot, as what is inside instances is.
 """
 
 from __future__ import annotations
@@ -76,6 +76,32 @@ class Links:
     def note(self, name: InstanceName, links: Mapping[str, Link]) -> None:
         """See `LinkJournal`. A link is made even if the file cannot be written."""
         _write(self._start, name, "links", {path: [each.target, each.entry] for path, each in links.items()})
+
+
+class RecordNotes:
+    """In which instances of one server there may be records of udev's: one file for each instance."""
+
+    def __init__(self, server: str) -> None:
+        self._start = f".records-{file_id(server)}-"
+        self._before: set[InstanceName] = set()
+
+    def read(self) -> None:
+        """Read the files of the process before. Raises OSError."""
+        self._before = set(_read(self._start, "records"))
+
+    def names(self) -> list[InstanceName]:
+        """See `RecordJournal`."""
+        return list(self._before)
+
+    def take(self, name: InstanceName) -> bool:
+        """See `RecordJournal`."""
+        found = name in self._before
+        self._before.discard(name)
+        return found
+
+    def note(self, name: InstanceName, *, there: bool) -> None:
+        """See `RecordJournal`. Records are written even if the file cannot be."""
+        _write(self._start, name, "records", {"there": True} if there else {})
 
 
 def _read(start: str, what: str) -> dict[InstanceName, dict[str, object]]:

@@ -21,12 +21,11 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from hotplugd.host import sysfs
+from hotplugd.host.away import on_host
 from hotplugd.host.device_reader import Reader, Seen, all_syspaths, matters
 from hotplugd.host.removals import Removals
 from hotplugd.host.udevd import Backlog
 from hotplugd.host.waiting import Gate, Waiting
-from hotplugd.model import nic_slot
-from hotplugd.model.nic_snapshot import checked
 from hotplugd.model.values import Device
 
 # Seconds from an event to the comparison: by then a device whose removal was heard has left sysfs.
@@ -148,19 +147,14 @@ class Present:
         self._sink.listed_devices([each.device for each in known.values()], unsettled)
 
     def restore(self, device: Device) -> Device | None:
-        """An interface that is away, with the devices above it as they are; None where they are gone.
+        """What is away, with the devices above it as they are; None where they are gone.
 
         Raises OSError where no file can be opened; then all is listed again soon.
         """
-        above = nic_slot.above_of(device.syspath)
-        if above == nic_slot.VIRTUAL:
-            return device
         try:
-            if sysfs.inode(above) != nic_slot.number_above(device.slot):
-                return None
-            return checked(replace(device, parent=self.reader.above(above)))
+            return on_host(device, self.reader)
         except OSError as error:
-            self._short(f"{above} cannot be read: {error}")
+            self._short(f"what {device} hangs from cannot be read: {error}")
             raise
 
     def stop(self) -> None:

@@ -96,7 +96,7 @@ def leave_nothing(server: str, slots: Iterable[str], *, alone: bool) -> None:
     for slot in links.names() if alone else set(slots):
         links.remove(slot)
     own = file_id(server)
-    starts = tuple(f".{new}{what}-{own}-" for new in ("", "new-") for what in ("adding", "links"))
+    starts = tuple(f".{new}{what}-{own}-" for new in ("", "new-") for what in ("adding", "links", "records"))
     for name in names(SLOTS):
         if name.startswith(starts):
             Path(SLOTS, name).unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+from hotplugd.model import pci_slot
 from hotplugd.model.entry import is_ours, name_for, slot_of
 from hotplugd.model.nic_snapshot import left_from, recall
 from hotplugd.model.values import Device, Entry, Instance, Interface
@@ -66,21 +67,29 @@ def is_named_rightly(entry: Entry) -> bool:
 def claimed(instance: Instance) -> Iterator[tuple[int, str]]:
     """The claims of the instance's entries: the inode number of the device above an interface, and its name.
 
-    Entries can be edited, so the claims may be false.
+    Of what a virtual machine has by its PCI device: that one's inode number and address. Entries can be
+    edited, so the claims may be false.
     """
     for entry in instance.entries.values():
         if is_nic(entry) and (number := number_above(slot_of(entry))) is not None:
             yield number, entry.config.get("parent", "")
+    for entry in pci_slot.entries(instance):
+        if (found := pci_slot.claim(slot_of(entry))) is not None:
+            yield found
 
 
 def claim_of(device: Device) -> tuple[int, str] | None:
     """The claim of an entry for this interface, as in `claimed`."""
     number = number_above(device.slot) if device.subsystem == "net" else None
-    return (number, device.kernel) if number is not None else None
+    if number is not None:
+        return number, device.kernel
+    return pci_slot.claim(device.pci.slot) if device.pci is not None else None
 
 
 def claiming(instance: Instance, device: Device) -> Entry | None:
-    """The instance's entry that claims this interface; None if there is none."""
+    """The instance's entry that claims this interface, or its PCI device; None if there is none."""
+    if (whole := pci_slot.entry_for(instance, device)) is not None:
+        return whole
     entry = instance.entries.get(name_for(device.slot))
     if entry is not None and is_nic(entry):
         return entry

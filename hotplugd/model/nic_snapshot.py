@@ -1,6 +1,7 @@
 """The part of a device that its entry keeps while the device is not on the host, for rules to match.
 
-A network interface moves: while it is in an instance the host's udev knows nothing of it. Pure.
+A network interface moves: while it is in an instance the host's udev knows nothing of it. So does what a
+virtual machine has by its PCI device. Pure.
 """
 
 from __future__ import annotations
@@ -19,12 +20,19 @@ _PASSING: Final = frozenset({"USEC_INITIALIZED", "SEQNUM", "TAGS", "CURRENT_TAGS
 # Properties that udevd copies from the USB device to its interfaces.
 _OF_USB: Final = ("ID_VENDOR_ID", "ID_MODEL_ID", "ID_SERIAL_SHORT", "ID_USB_INTERFACES")
 _TEXTS: Final = ("syspath", "kernel", "devtype", "driver")
+_SUBSYSTEM: Final = "subsystem"
+# The driver of the PCI device that it is made of, which is another while a virtual machine has that.
+_ABOVE: Final = "driver_above"
 _MAPS: Final = ("properties", "attrs")
 
 
 def remember(device: Device) -> str:
     """The device as a mark: what rules can match on, but for the devices above it."""
     texts = {key: getattr(device, key) for key in _TEXTS}
+    if device.subsystem != "net":
+        texts[_SUBSYSTEM] = device.subsystem
+    if device.subsystem != "net" and device.parent is not None and device.parent is device.pci:
+        texts[_ABOVE] = device.parent.driver
     return json.dumps(
         {**texts, "properties": _kept(device.properties), "attrs": _kept(device.attrs)},
         separators=(",", ":"),
@@ -38,8 +46,16 @@ def recall(entry: Entry) -> Device | None:
     None where the entry has no valid snapshot: marks can be edited. Rules match the interface by it, though
     it proves nothing.
     """
+    return recall_as(entry, "net")
+
+
+def recall_as(entry: Entry, subsystem: str) -> Device | None:
+    """As `recall`, of a device of this subsystem; where that is empty of the one that the entry says."""
     snapshot = _read(entry)
     if snapshot is None:
+        return None
+    said = snapshot.get(_SUBSYSTEM, "net")
+    if not isinstance(said, str):
         return None
     properties, attrs = (_texts(snapshot.get(key)) for key in _MAPS)
     texts = _texts({key: snapshot.get(key) for key in _TEXTS})
@@ -50,7 +66,7 @@ def recall(entry: Entry) -> Device | None:
         return None
     return Device(
         syspath=syspath,
-        subsystem="net",
+        subsystem=subsystem or said,
         kernel=texts["kernel"],
         devtype=texts["devtype"],
         driver=texts["driver"],
@@ -59,6 +75,12 @@ def recall(entry: Entry) -> Device | None:
         slot=slot_of(entry),
         away=True,
     )
+
+
+def driver_above(entry: Entry) -> str:
+    """The driver that the PCI device had of which the entry's device is made; empty where it does not say."""
+    snapshot = _read(entry)
+    return str(snapshot.get(_ABOVE, "")) if snapshot is not None else ""
 
 
 def left_from(entry: Entry) -> str:

@@ -1,16 +1,17 @@
 """What the reconciler asks of a container manager and of others, and the ways in which that can fail.
 
-`lxd.py` does it for LXD and Incus, `inspector.py` and `injector.py` for containers.
+`server/client.py` does it for LXD and Incus, `container/inspector.py` and `injector.py` for containers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hotplugd.model.uevent import Uevent
-from hotplugd.model.values import Ability, Entry, Inside, Instance, InstanceName
+from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
+from hotplugd.model.uevent import UdevRecord, Uevent
+from hotplugd.model.values import Entry, Inside, Instance, InstanceName
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +19,18 @@ class ServerInfo:
     """Who answers.
 
     member  its name in a cluster, or empty
-    can     what not every server can
+    traits  what it does that not every server does
     pid     its process as it says itself, 0 where it does not
+    folders where it may have its own files; empty where nobody knows
     """
 
     address: str
     software: str
     version: str
     member: str
-    can: frozenset[Ability] = frozenset()
+    traits: ServerTraits = NO_TRAITS
     pid: int = 0
+    folders: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.software} {self.version} at {self.address}"
@@ -130,4 +133,13 @@ class InjectorPort(Protocol):
         """Have those inside the instance hear this. Raises Untold.
 
         Returns what was told: for `add`, `kernel` is what the kernel says of the device now.
+        """
+
+
+class UdevDatabasePort(Protocol):
+    """Keeps udev's records of devices inside running instances."""
+
+    async def keep(self, name: InstanceName, records: Iterable[UdevRecord]) -> None:
+        """Have these devices' records inside the instance, and no others of ours; leave all as it is where a
+        udevd runs inside. Raises Untold.
         """

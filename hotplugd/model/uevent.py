@@ -7,6 +7,18 @@ from typing import Literal
 
 from hotplugd.model.values import Device
 
+
+@dataclass(frozen=True, slots=True)
+class UdevRecord:
+    """A device of which programs inside are to find the record of udev's database.
+
+    links  the paths of links to its node inside
+    """
+
+    device: Device
+    links: tuple[str, ...] = ()
+
+
 UeventAction = Literal["add", "remove"]
 
 

@@ -1,4 +1,4 @@
-"""The values that everything else speaks of. Frozen, without I/O, importing nothing of ours.
+"""The values that everything else speaks of. Frozen, without I/O.
 
 A `Device` is a snapshot that the udev adapter took, an `Instance` one that the LXD adapter took,
 `Inside` is what was seen inside a running container. What is made of them is in `plan`.
@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal
 
-NodeType = Literal["char", "block"]
+from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
 
-Ability = Literal["usb-number", "pci-hotplug"]
-"""What not every server can: `usb` entries that name one device by its bus and device number, and PCI devices
-for virtual machines that run."""
+NodeType = Literal["char", "block"]
 
 CANNOT_TELL: Final = "it cannot be told whether the host uses it"
 
@@ -218,7 +216,7 @@ class Instance:
     entries   its own device entries by name, ours and others'
     inherited the device entries that its profiles give it, less those that its own replace
     here      whether it is on the cluster member whose devices we look after
-    can       what its server can do that not every server can
+    server    what its server does that not every server does
     location  the cluster member that it is on; empty without a cluster
     claims    what it claims of pools, by the claims' names, as its own configuration or a profile's says it
     created   when it was made, as the server says it: texts that sort like the times; or empty
@@ -233,7 +231,7 @@ class Instance:
     entries: Mapping[str, Entry] = field(default_factory=dict)
     inherited: Mapping[str, Entry] = field(default_factory=dict)
     here: bool = True
-    can: frozenset[Ability] = frozenset()
+    server: ServerTraits = NO_TRAITS
     location: str = ""
     known: bool = True
     claims: Mapping[str, str] = field(default_factory=lambda: _NOTHING)

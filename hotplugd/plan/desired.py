@@ -1,6 +1,6 @@
-"""Where one device should go, by the rules alone, and what is in the way of that. Pure.
+"""Where one device should go, by the rules and what people decided by hand, and what is in the way. Pure.
 
-    RuleSet x Device -> Wants     `wants`
+    RuleSet x Overrides x Device -> Wants     `wants`
 
 The same function serves the daemon, `hotplugd plan`, `hotplugd explain` and the tests. What becomes of it in
 an instance is `plan`'s business.
@@ -21,8 +21,11 @@ from hotplugd.plan.guard_rails import guard_rail, held, is_hub
 from hotplugd.plan.kinds.kind import Kind, Want
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.lease import Lease
-from hotplugd.rules.ruleset import Attach, Rule, RuleSet
+from hotplugd.plan.overrides import NONE, Override, Overrides, overridden
+from hotplugd.rules.keys import MatchKey
+from hotplugd.rules.ruleset import Attach, Decision, Rule, RuleSet
 from hotplugd.rules.template import TemplateError, render
+from hotplugd.rules.udev_links import FOLDERS, is_udev_link, udev_links
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Wants:
 
     anchor  the device above that it goes along with, where the rule is about that one
     kept    where it would go if the host did not use it; some of that may be so already
+    override  what somebody decided by hand instead, if anybody did
     """
 
     device: Device
@@ -39,6 +43,7 @@ class Wants:
     problems: tuple[Problem, ...] = ()
     anchor: Device | None = None
     kept: tuple[Want, ...] = ()
+    override: Override | None = None
 
 
 Holder = Callable[[Device], Lease | None]
@@ -50,16 +55,23 @@ def nobody(_: Device) -> Lease | None:
     return None
 
 
-def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool], *, holder: Holder = nobody) -> Wants:
+def judged(
+    rules: RuleSet,
+    device: Device,
+    has: Callable[[Want], bool],
+    overrides: Overrides = NONE,
+    *,
+    holder: Holder = nobody,
+) -> Wants:
     """As `wants`, but that what the host came to use while an instance has it stays there, and that is said.
 
     has     whether the instance runs and has the device by an entry of ours
     holder  who has a device of a pool
     """
-    found = wants(rules, device, holder=holder)
+    found = wants(rules, device, overrides, holder=holder)
     if found.wants or not found.problems or found.rule is None or not guard_rail(device):
         return found
-    meant = wants(rules, device, holder=holder, used=True)
+    meant = wants(rules, device, overrides, holder=holder, used=True)
     there = tuple(want for want in meant.wants if has(want))
     if not there:
         return replace(found, kept=meant.wants)
@@ -71,8 +83,16 @@ def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool], *, holde
     return replace(meant, device=device, wants=there, problems=problems, kept=meant.wants)
 
 
-def wants(rules: RuleSet, device: Device, *, holder: Holder = nobody, used: bool = False) -> Wants:
-    """Where `device` should go by the first rule that matches, and what that asks and cannot have.
+def wants(
+    rules: RuleSet,
+    device: Device,
+    overrides: Overrides = NONE,
+    *,
+    holder: Holder = nobody,
+    used: bool = False,
+) -> Wants:
+    """Where `device` should go by what somebody decided by hand, or else by the first rule that matches, and
+    what that asks and cannot have.
 
     holder  who has a device of a pool
     used    whether it does not matter that the host uses it
@@ -80,27 +100,41 @@ def wants(rules: RuleSet, device: Device, *, holder: Holder = nobody, used: bool
     if used:
         device = replace(device, in_use="")
     taken = rules.decide(device)
-    if taken is None or taken.rule.attach is None:
-        return Wants(device, taken.rule if taken is not None else None)
+    override = overrides.decided(device, taken.anchor if taken is not None else None)
+    chosen = overridden(taken, override, rules.keys) if override is not None else taken
+    if chosen is None or chosen.rule.attach is None:
+        rule, anchor = (taken.rule, taken.anchor) if taken is not None else (None, None)
+        return Wants(device, rule, anchor=anchor, override=override)
+    return _wants(device, chosen, chosen.rule.attach, override, holder)
+
+
+def _wants(
+    device: Device, taken: Decision, attach: Attach, override: Override | None, holder: Holder
+) -> Wants:
+    """As `wants`, by what takes the device and its `attach`."""
     rule, anchor = taken.rule, taken.anchor
-    attach = taken.rule.attach
     if taken.companion is not None:
         attach = replace(attach, path=taken.companion.path, links=taken.companion.links, kind=None, name=None)
 
     def problem(message: str, *, guard: bool = False) -> Wants:
-        return Wants(device, rule, (), (Problem(str(device), rule.name, message, guard),), anchor)
+        found = (Problem(str(device), rule.name, message, guard),)
+        return Wants(device, rule, (), found, anchor, override=override)
 
     if not attach.force and (why := held(device, anchor)):
         way = "`force: true` in the rule attaches it all the same"
+        if override is not None:
+            way = "nobody can attach it by hand"
         return problem(f"{why}; {way}", guard=is_hub(device))
     if attach.companions and anchor is None and attach.kind is None and device.devnum is None:
         # The rule is about what is below it: a capture card's nodes, a tape drive's.
-        return Wants(device, rule)
+        return Wants(device, rule, override=override)
     kind = kind_for(device, attach.kind)
     try:
         path = render(attach.path, device, rule.keys) if attach.path and kind.has_path else ""
+        if attach.name is not None:
+            attach = replace(attach, name=render(attach.name, device, rule.keys))
         target = kind.target(device, attach, path)
-        links = tuple(dict.fromkeys(render(link, device, rule.keys) for link in attach.links))
+        links, unfit = _links(attach.links, device, rule.keys)
         # What goes along goes where the device goes that the rule is about.
         names = list(dict.fromkeys(render(to, anchor or device, rule.keys) for to in attach.to))
     except TemplateError as error:
@@ -108,6 +142,10 @@ def wants(rules: RuleSet, device: Device, *, holder: Holder = nobody, used: bool
     if message := _wrong(device, kind, attach, target, links, several=len(names) > 1):
         return problem(message)
     problems = [
+        Problem(str(device), rule.name, f"udev's link '{quoted(link)}' is no name for a link; left out")
+        for link in unfit
+    ]
+    problems += [
         Problem(
             str(device),
             rule.name,
@@ -118,27 +156,39 @@ def wants(rules: RuleSet, device: Device, *, holder: Holder = nobody, used: bool
         if not is_instance_name(name)
     ]
     found = [
-        Want(device, rule, attach, InstanceName(attach.project, name), kind, target, kind.slot(device), links)
+        Want(
+            device,
+            rule,
+            attach,
+            InstanceName(attach.project, name),
+            kind,
+            target,
+            kind.slot(device),
+            links,
+            override,
+        )
         for name in names
         if is_instance_name(name)
     ]
     if attach.pool and (lease := holder(anchor or device)) is not None:
         slot = kind.slot(device)
         found = [Want(device, rule, attach, lease.instance, kind, target, slot, links, claim=lease.claim)]
-    return Wants(device, rule, tuple(found), tuple(problems), anchor)
+    return Wants(device, rule, tuple(found), tuple(problems), anchor, override=override)
 
 
 def _wrong(
     device: Device, kind: Kind, attach: Attach, target: str, links: Sequence[str], *, several: bool
 ) -> str:
     """Why the device cannot go in as the rule says; empty where it can."""
-    message = kind.fault(device) or _too_much(kind, attach) or kind.target_fault(device, attach, target)
+    message = (
+        kind.fault(device) or _too_much(device, kind, attach) or kind.target_fault(device, attach, target)
+    )
     if not message:
         message = next((fault for link in links if (fault := _bad_link(link, target))), "")
     return message or (kind.sharing_fault(device, attach) if several else "")
 
 
-def _too_much(kind: Kind, attach: Attach) -> str:
+def _too_much(device: Device, kind: Kind, attach: Attach) -> str:
     """What the rule says and such a device cannot have; empty where there is nothing."""
     if attach.path is not None and not kind.has_path:
         return f"a {kind.name} has no `path` inside; take it out of the rule"
@@ -146,14 +196,29 @@ def _too_much(kind: Kind, attach: Attach) -> str:
         return f"a {kind.name} has no node that a `link` could lead to; take it out of the rule"
     if attach.name is not None and not kind.has_name:
         return "`name` is for network interfaces; take it out of the rule"
+    if attach.udev and device.devnum is None:
+        return f"`udev` is for devices with a node, and a {kind.name} has none; take it out of the rule"
     return ""
+
+
+def _links(
+    links: Sequence[str], device: Device, keys: Sequence[MatchKey]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The links that a rule asks for, and those of udev's that cannot be made. Raises TemplateError."""
+    found, unfit = dict[str, None](), dict[str, None]()
+    for link in links:
+        fit, left = udev_links(device, link) if link in FOLDERS else ((render(link, device, keys),), ())
+        found.update(dict.fromkeys(fit))
+        unfit.update(dict.fromkeys(left))
+    return tuple(found), tuple(unfit)
 
 
 _LINK: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=.-]+)+", re.ASCII)
 
 
 def _bad_link(link: str, target: str) -> str:
-    if not _LINK.fullmatch(link) or any(part in (".", "..") for part in link.split("/")):
+    is_legal = _LINK.fullmatch(link) and not any(part in (".", "..") for part in link.split("/"))
+    if not is_legal and not is_udev_link(link):
         return f"link '{quoted(link)}' is not below /dev in letters, digits and _ : + @ , = . -"
     if link == target or link.startswith(target + "/"):
         return f"link '{link}' is where the node itself is; give another, or take it out"

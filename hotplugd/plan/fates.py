@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 from hotplugd.model.values import Device
 from hotplugd.plan.desired import wants
+from hotplugd.plan.overrides import NONE, Override, Overrides
 from hotplugd.rules.ruleset import Rule, RuleSet
 
 
 @dataclass(frozen=True, slots=True)
 class Fates:
-    """One device: the rule that takes it, the instances that have it, and those that should and do not."""
+    """One device: the rule that takes it, what somebody decided by hand instead, the instances that have it,
+    and those that should and do not.
+    """
 
     device: Device
     rule: Rule | None
     instances: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    override: Override | None = None
 
     @property
     def rule_name(self) -> str | None:
@@ -25,17 +29,22 @@ class Fates:
         return self.rule.name if self.rule is not None else None
 
 
-def seen_fates(rules: RuleSet, devices: Iterable[Device], has: Mapping[str, Sequence[str]]) -> list[Fates]:
+def seen_fates(
+    rules: RuleSet,
+    devices: Iterable[Device],
+    has: Mapping[str, Sequence[str]],
+    overrides: Overrides = NONE,
+) -> list[Fates]:
     """What there is to say of each device.
 
     has  the instances that have a device, by what it is called; none of any where nobody knows
     """
     found = []
     for device in devices:
-        wanted = wants(rules, device)
+        wanted = wants(rules, device, overrides)
         there = tuple(has.get(str(device), ()))
         missing = tuple(
             name for name in dict.fromkeys(str(want.instance) for want in wanted.wants) if name not in there
         )
-        found.append(Fates(device, wanted.rule, there, missing))
+        found.append(Fates(device, wanted.rule, there, missing, wanted.override))
     return found

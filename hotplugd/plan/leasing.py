@@ -83,7 +83,8 @@ class Leasing:
 
         owner  whom it belongs to by an entry that is not ours, or empty
         """
-        attach = found.rule.attach if found.rule is not None else None
+        # What somebody decided by hand is of no pool meanwhile.
+        attach = found.rule.attach if found.rule is not None and found.override is None else None
         device = found.device
         if attach is None or attach.pool not in self._rules.pools or not self._rules.leases:
             return self.gone(device.key)

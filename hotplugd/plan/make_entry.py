@@ -13,7 +13,7 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
     """The entry as it should be, or why it cannot be written yet: the id of a user or group is unknown."""
     config = {
         **want.kind.body(want, instance, actual),
-        **want.kind.marks(want),
+        **want.kind.marks(want, instance),
         entries.MARK_VERSION: entries.VERSION,
         entries.MARK_INSTANCE: entries.mark_for(want.instance),
         entries.MARK_DEVICE: identity(want.device),

@@ -21,6 +21,7 @@ from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.foreign_entries import Shape, alone, claims_on, given, taken_by
 from hotplugd.plan.kinds.kind import Claim, Want
+from hotplugd.plan.overrides import BY_HAND
 
 _NOTHING: Final[Mapping[Claim, Owner]] = MappingProxyType({})
 # The claims of entries that name a node by a path.
@@ -179,7 +180,8 @@ def owner(device: Device, claims: Claims) -> str:
 
 
 def _without(found: Wants, owner: Owner) -> Wants:
-    way = "" if _is_one(found.wants[0]) else "; `share: true` in the rule attaches it all the same"
+    has_way = not _is_one(found.wants[0]) and found.rule is not None and found.rule.name != BY_HAND
+    way = "; `share: true` in the rule attaches it all the same" if has_way else ""
     said = _with(found, f"it belongs to {owner.instance} by {owner}; take that out{way}{owner.where}")
     return replace(said, wants=())
 

@@ -21,6 +21,7 @@ from hotplugd.plan.change import Attachment, Barred, Change, Plan, change_of, re
 from hotplugd.plan.compare import compare, observed
 from hotplugd.plan.foreign_entries import problems_of
 from hotplugd.plan.identity import apart, hardware, own_serial
+from hotplugd.plan.kinds import registry
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.make_entry import entry_for
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
@@ -39,6 +40,7 @@ def plan_instance(
     present: Container[str] | None = None,
     held: Mapping[str, str] = MappingProxyType({}),
     unstartable: Mapping[str, Barred] = MappingProxyType({}),
+    by_hand: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """What has to change in one instance.
 
@@ -50,6 +52,7 @@ def plan_instance(
     present    the slots of all devices that exist; None where nobody knows, and an entry goes if unwanted
     held       the network interfaces that are in it: their entries' names by slot
     unstartable  the entries with which the instance could not be started, by name
+    by_hand  what somebody decided about devices, in words, by their slots
     """
     if instance is None:
         message = f"there is no instance '{name.name}' in project '{name.project}'"
@@ -64,10 +67,26 @@ def plan_instance(
         planner.bury(present, mine)
     planner.problems += problems_of(planner.others, instance)
     planner.place(mine)
-    planner.clear(present or ())
+    planner.clear(present or (), by_hand)
+    found = [(each, _fixed(each, instance)) for each in planner.changes]
+    told = [Problem(each.device, each.rule, f"{each.why}; {why}") for each, why in found if why]
     return Plan(
-        tuple(planner.changes), tuple(planner.attachments), tuple(planner.problems), tuple(planner.out)
+        tuple(each for each, why in found if not why),
+        tuple(planner.attachments),
+        (*planner.problems, *told),
+        tuple(planner.out),
     )
+
+
+def _decider(want: Want) -> str:
+    """The rule that put the want here; empty where somebody did by hand, whatever rule takes the device."""
+    return want.rule.name if want.override is None else ""
+
+
+def _fixed(change: Change, instance: Instance) -> str:
+    """Why the server cannot make this change while the instance runs; empty where it can."""
+    actual = instance.entries.get(change.entry.name)
+    return registry.fixed(actual, instance) if actual is not None else ""
 
 
 def _elsewhere(want: Want, instance: Instance) -> Problem:
@@ -164,7 +183,7 @@ class _Planner:
 
     def _place_entry(self, name: str, wants: Sequence[Want]) -> None:
         first, actual = wants[0], self._ours.get(name)
-        if first.device.away and actual is None:
+        if first.device.away and (actual is None or self._instance.kind not in first.kind.leaves):
             # It is in another instance, and on the host again once it was taken out of there.
             return
         if message := next(filter(None, (self._in_the_way(want, name) for want in wants)), ""):
@@ -202,7 +221,7 @@ class _Planner:
                 return barred.why
         return ""
 
-    def clear(self, present: Container[str]) -> None:
+    def clear(self, present: Container[str], by_hand: Mapping[str, str]) -> None:
         """Take out what is ours and has no reason to be here."""
         for each in self._ours.values():
             if each.name in self._kept:
@@ -215,6 +234,8 @@ class _Planner:
                 why = f"its device is on the cluster member {quoted(member) or 'of another time'}"
             elif each.name in self._unstartable:
                 why = f"{self._instance.id} cannot be started with it"
+            elif (said := by_hand.get(entries.slot_of(each))) is not None:
+                why = f"its device was {said}"
             elif entries.slot_of(each) in present:
                 leased = entries.MARK_POOL in each.config
                 why = "its lease is over" if leased else "no rule puts its device here any more"
@@ -232,25 +253,31 @@ class _Planner:
         serial = self._own_serial(want)
         message = self._twin(want, serial) or self._targets.occupied(want)
         if serial and not message:
-            self._serials.setdefault((want.rule.name, serial), want)
+            self._serials.setdefault((_decider(want), serial), want)
         return message
 
     def _own_serial(self, want: Want) -> str:
         """The serial number that tells it from the rule's other devices; empty where something else does."""
-        if self._targets.foreign(want) or not want.rule.names_serial(want.device):
+        if self._targets.foreign(want):
+            return ""
+        if want.override is not None:
+            return own_serial(want.device) if want.override.of.is_unique else ""
+        if not want.rule.names_serial(want.device):
             return ""
         return own_serial(want.device)
 
     def _twin(self, want: Want, serial: str) -> str:
         """Which device of this serial number is here already, or empty."""
-        there = self._serials.get((want.rule.name, serial))
+        there = self._serials.get((_decider(want), serial))
         if there is None or hardware(there.device).syspath == hardware(want.device).syspath:
             return ""
         key, its, own = apart(there.device, want.device)
+        way = f"tell them apart with `{key}`, in a rule for each"
+        if want.override is not None:
+            way = "decide about each by its node with `hotplugd attach` or `hotplugd detach`"
         return (
             f"two devices have the serial '{quoted(serial)}': {there.device} at {its} is in "
-            f"{self._instance.id} already, and this one is at {own}; tell them apart with `{key}`, in a rule "
-            f"for each"
+            f"{self._instance.id} already, and this one is at {own}; {way}"
         )
 
     def _share(self, want: Want, actual: Entry | None, other: str) -> None:

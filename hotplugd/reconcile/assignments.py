@@ -16,9 +16,10 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.aio.pace import Pace
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
-from hotplugd.plan.desired import Wants, judged
+from hotplugd.plan.desired import Wants, judged, wants
 from hotplugd.plan.guard_rails import guard_rail, may_be_used
 from hotplugd.plan.kinds.kind import Claim, Want
+from hotplugd.plan.overrides import NONE, Override, Overrides
 from hotplugd.plan.ownership import Claims, met, owner, withheld
 from hotplugd.reconcile.device_log import DeviceLog
 from hotplugd.reconcile.leases import Leases
@@ -136,6 +137,7 @@ class OwnershipWatch:
 class Assignments:
     """Which device should be in which instances.
 
+    overrides  what people decided in place of rules; whoever sets others has each device assigned anew
     ownership  what others' entries take
     wants      of each device that a rule takes, by the device's key
     taken      how many devices each rule took so far, by its name; each plug counts
@@ -152,6 +154,7 @@ class Assignments:
         log: FilteringBoundLogger,
     ) -> None:
         self.leases = leases
+        self.overrides = NONE
         self.wants: dict[str, Wants] = {}
         self.ownership = OwnershipWatch(changed)
         self._workers = workers
@@ -210,8 +213,8 @@ class Assignments:
         """
         wants = self.wants[device.key].wants if device.key in self.wants else ()
         workers = [(self._workers[want.instance], want) for want in wants if want.instance in self._workers]
-        names = {worker.name for worker, want in workers if worker.holds(want.slot)}
-        return names.union(self._claimants.of(device))
+        names = {worker.name for worker, want in workers if worker.may_take(want)}
+        return names.union(self._claimants.of(device) if device.subsystem == "net" else ())
 
     def problems(self) -> list[Problem]:
         """Why devices are nowhere that rules take."""
@@ -229,24 +232,32 @@ class Assignments:
         ]
 
     def kept(self) -> list[str]:
-        """The syspaths of devices that a guard rail keeps on the host, though a rule takes them."""
+        """The syspaths of devices that rules take and that stay on the host, by a guard rail or by hand."""
         return [
             wants.device.syspath
             for wants in self.wants.values()
-            if wants.rule is not None
-            and wants.rule.attach is not None
-            and not wants.rule.attach.force
-            and guard_rail(wants.device)
+            if (wants.override is not None and not wants.override.attaches)
+            or (
+                wants.rule is not None
+                and wants.rule.attach is not None
+                and not wants.rule.attach.force
+                and guard_rail(wants.device)
+            )
         ]
+
+    def would(self, device: Device, override: Override) -> Wants:
+        """Where the device would go if somebody decided this, and what is in the way."""
+        found = wants(self.leases.leasing.rules, device, Overrides.made_of([override]))
+        return withheld(found, self.ownership.claims, attached=self._is_attached(found))
 
     def _wanted(self, device: Device) -> Wants:
         leasing = self.leases.leasing
         lease = leasing.holder(device)
-        wants = judged(leasing.rules, device, self._has, holder=leasing.holder)
+        wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
         self.leases.judged(wants, owner(device, self.ownership.claims) if not wants.wants else "")
         if leasing.holder(device) != lease:
             # It was known by something else, and is leased.
-            wants = judged(leasing.rules, device, self._has, holder=leasing.holder)
+            wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
         return self.ownership.judge(wants, attached=self._is_attached(wants))
 
     def _is_attached(self, wants: Wants) -> bool:

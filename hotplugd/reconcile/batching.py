@@ -120,8 +120,12 @@ class Batching:
     def done(self, change: Change, now: float) -> Problem | None:
         """The change was made. Returns a problem where it was made so often that the next one has to wait."""
         record = self._touch(change, now)
-        record.changes += 1
         record.failures, record.alone, record.problem = 0, False, None
+        if change.action == "remove" and change.entry.name in self._leaving:
+            # A rule or a person wanted it out: what follows is no answer to what somebody else did.
+            record.changes, record.until, record.fight = 0, now, None
+            return None
+        record.changes += 1
         excess = record.changes - _FREE_CHANGES
         record.until = now
         if excess <= 0:

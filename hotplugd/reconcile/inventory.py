@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from hotplugd.model.entry import number_of
 from hotplugd.model.values import Device
+from hotplugd.plan.overrides import Override, told_of
+from hotplugd.reconcile.usb_numbers import UsbNumbers
 
 
 @dataclass(slots=True)
@@ -18,6 +20,8 @@ class Inventory:
     unprocessed       devices that udevd has not processed, by their syspaths
     devices_listed    whether all devices were listed once, and `instances_listed` all instances
     starting          whether instances are yet to be taken note of for the first time
+    usb_numbers       of entries of ours, by which their servers find USB devices
+    by_hand           what somebody decided about a device, in words, by its slot
     """
 
     devices: dict[str, Device] = field(default_factory=dict)
@@ -27,6 +31,15 @@ class Inventory:
     devices_listed: bool = False
     instances_listed: bool = False
     starting: bool = True
+    usb_numbers: UsbNumbers = field(default_factory=UsbNumbers)
+    by_hand: dict[str, str] = field(default_factory=dict)
+
+    def decided(self, slot: str, override: Override | None) -> None:
+        """Somebody decided this about the device with this slot; None: nobody did, or it is gone."""
+        if override is None:
+            self.by_hand.pop(slot, None)
+        else:
+            self.by_hand[slot] = told_of(override)
 
     def remove(self, key: str) -> Device | None:
         """Forget the device that is known by this. Returns it, None where none is."""

@@ -1,4 +1,5 @@
-"""Network interfaces that have left the host for an instance, until they are back or gone.
+"""Devices that have left the host for an instance, until they are back or gone: network interfaces, and what
+a virtual machine has by its PCI device.
 
 What was seen inside says which instance has one. Entries prove nothing: a user who may edit an instance can
 write an entry for the interface of another one.
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from hotplugd.model.nic_slot import VIRTUAL, above_of, claim_of, claimed
+from hotplugd.model.pci_slot import is_like
 from hotplugd.model.values import Device, Instance, InstanceName
 
 # An interface that no running instance has counts as gone after this many seconds.
@@ -22,15 +24,17 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(slots=True)
 class _Left:
-    """A network interface that is not on the host.
+    """A network interface that is not on the host, or what was made of a PCI device that is a machine's.
 
     holder  the instance that has it; None if unknown
     seen    whether it was seen inside that instance
+    instead the PCI device as the host has it meanwhile, without its driver; None of what is no such device
     """
 
     device: Device
     holder: InstanceName | None = None
     seen: bool = False
+    instead: Device | None = None
     timer: asyncio.TimerHandle | None = None
 
 
@@ -61,7 +65,7 @@ class MovedNics:
         away = replace(device, away=True, in_use="")
         self._left[away.slot] = _Left(away)
         self._unheld.add(away.slot)
-        for path in _above(away.syspath):
+        for path in _above(away):
             self._below.setdefault(path, set()).add(away.slot)
         if (claim := claim_of(away)) is not None:
             self._alike.setdefault(claim, set()).add(away.slot)
@@ -94,6 +98,14 @@ class MovedNics:
             left.timer = None
         return before if before != name else None
 
+    def is_now(self, device: Device) -> None:
+        """A PCI device that is away is this on the host, without its driver."""
+        self._left[device.slot].instead = device
+
+    def instead(self, slot: str) -> Device | None:
+        """What there is on the host of what is away; None where nothing is."""
+        return self._left[slot].instead
+
     def lost(self, slot: str) -> None:
         """The instance that had the interface lost it, or does not run."""
         self._release(slot)
@@ -118,8 +130,12 @@ class MovedNics:
         not tell from it.
         """
         self._expected.pop(device.slot, None)
+        if not self._left:
+            return None
         alike = (self._left[slot] for slot in sorted(self._alike.get(claim_of(device) or (0, ""), ())))
-        left = self._left.get(device.slot) or next((nic for nic in alike if not nic.seen), None)
+        left = self._left.get(device.slot) or next(
+            (each for each in alike if not each.seen and is_like(each.device, device)), None
+        )
         if left is None:
             return None
         self.end(left.device.slot)
@@ -133,7 +149,7 @@ class MovedNics:
         self._release(slot)
         left = self._left.pop(slot)
         self._unheld.discard(slot)
-        for path in _above(left.device.syspath):
+        for path in _above(left.device):
             _drop(self._below, path, slot)
         if (claim := claim_of(left.device)) is not None:
             _drop(self._alike, claim, slot)
@@ -180,9 +196,12 @@ def _drop(sets: dict[_K, set[_V]], key: _K, value: _V) -> None:
         del sets[key]
 
 
-def _above(syspath: str) -> Iterator[str]:
-    """The syspaths of all parent devices of an interface that is hardware."""
-    path = above_of(syspath)
+def _above(device: Device) -> Iterator[str]:
+    """The syspaths of all devices without which this is none: above an interface that is hardware, or the PCI
+    device itself.
+    """
+    pci = None if device.subsystem == "net" else device.pci
+    path = above_of(device.syspath) if pci is None else pci.syspath
     while path != VIRTUAL and path.startswith("/sys/devices/"):
         yield path
         path = path.rpartition("/")[0]

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from hotplugd.model.nic_slot import assumed, claiming, inside, number_above, recalled
+from hotplugd.model.nic_slot import assumed, claim_of, claiming, inside, number_above, recalled
+from hotplugd.model.pci_slot import VFIO, is_like, is_taken
+from hotplugd.model.pci_slot import entries as pci_entries
+from hotplugd.model.pci_slot import recalled as recalled_pci
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Interface
@@ -34,6 +37,7 @@ class NicLocations:
     may_have  gives the instances that may have what has left the host
     left      called with an interface that is in an instance and that nobody has seen on the host
     gone      called with the slot of one that is in no instance and not back
+    there     called with what the host has of such a one all the same
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class NicLocations:
         may_have: Callable[[Device], Iterable[InstanceName]],
         left: Callable[[Device], None],
         gone: Callable[[str], None],
+        there: Callable[[Device], None],
     ) -> None:
         self.away = MovedNics(self._given_up)
         self.claimants = claimants
@@ -54,6 +59,7 @@ class NicLocations:
         self._may_have = may_have
         self._tell_left = left
         self._gone = gone
+        self._tell_there = there
         # The former names of interfaces that have a temporary name, by slot.
         self._names: dict[str, str] = {}
 
@@ -63,6 +69,21 @@ class NicLocations:
         if was is not None and _TEMPORARY.fullmatch(device.kernel) and not _TEMPORARY.fullmatch(was.kernel):
             self._names[device.slot] = was.kernel
         return was
+
+    def takes(self, device: Device) -> bool:
+        """Whether a virtual machine has this PCI device, which the host sees without its driver.
+
+        It is away then: what rules say of it they say of what it was.
+        """
+        if not is_taken(device):
+            return False
+        if device.slot not in self.away:
+            before = self._inventory.devices.get(device.syspath)
+            if before is None or before.slot != device.slot or is_taken(before) or not self._may_have(before):
+                return False
+            self._tell_left(before)
+        self.away.is_now(device)
+        return True
 
     def problems(self) -> list[Problem]:
         """Interfaces that were left on the host under a temporary name."""
@@ -99,7 +120,12 @@ class NicLocations:
     def looked(self, worker: Worker) -> None:
         """The worker looked into its instance, or its instance has no visible inside."""
         instance, seen = worker.actual, worker.seen
-        if instance is None or not instance.running or not instance.here:
+        if (
+            not self._inventory.devices_listed
+            or instance is None
+            or not instance.running
+            or not instance.here
+        ):
             return
         if instance.kind == "virtual-machine" or (seen is not None and _shows_nothing(seen)):
             self._assume(worker, instance)
@@ -144,8 +170,30 @@ class NicLocations:
                 if number_above(device.slot) not in known and self._is_rightful(worker.name, device):
                     self._restore(device)
                     known.add(number_above(device.slot))
+        for device in filter(None, map(recalled_pci, pci_entries(instance))):
+            self._assume_pci(worker, device)
         for device in self.away.unheld():
             self._assume_of(worker, device)
+
+    def _assume_pci(self, worker: Worker, device: Device) -> None:
+        """Assume the virtual machine has what its entry was made for, if its PCI device is a machine's."""
+        pci = device.pci
+        there = self._inventory.devices.get(pci.syspath) if pci is not None else None
+        if pci is None or there is None or (there.slot, there.driver) != (pci.slot, VFIO):
+            return
+        if not self._is_rightful(worker.name, device):
+            return
+        if device is not pci:
+            made = [each for each in self._inventory.devices.values() if each.pci is not None]
+            if not any(claim_of(each) == claim_of(device) and is_like(each, device) for each in made):
+                self._restore(device)
+        elif device.driver != VFIO:
+            self._gone(there.syspath)
+            self._restore(device)
+            if device.slot in self.away:
+                self.away.is_now(there)
+            else:
+                self._tell_there(there)
 
     def _assume_of(self, worker: Worker, device: Device) -> bool:
         """Assume the instance has the interface if its entry says so and no other may. Returns whether."""
@@ -161,7 +209,10 @@ class NicLocations:
         workers = [worker for name in self._may_have(device) if (worker := self._workers.get(name))]
         unseen = [worker for worker in workers if worker.is_running and not _shows(worker)]
         if not any(self._assume_of(worker, device) for worker in unseen):
+            there = self.away.instead(slot)
             self._gone(slot)
+            if there is not None:
+                self._tell_there(there)
 
     def _is_rightful(self, name: InstanceName, device: Device) -> bool:
         """Whether no other instance may have it: those with an entry were looked into, and do not."""

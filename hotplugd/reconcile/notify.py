@@ -9,7 +9,7 @@ back is not told of again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -29,10 +29,21 @@ _HAPPENED: Final = {"add": "is there", "remove": "is gone"}
 
 
 class Notifier:
-    """What is told to one instance, and what could not be."""
+    """What is told to one instance, and what could not be.
 
-    def __init__(self, name: InstanceName, ports: Ports, activity: Activity, log: EventLog) -> None:
+    is_ready  whether those inside may be told of this device by now
+    """
+
+    def __init__(
+        self,
+        name: InstanceName,
+        ports: Ports,
+        activity: Activity,
+        log: EventLog,
+        is_ready: Callable[[Attachment], bool],
+    ) -> None:
         self._name = name
+        self._is_ready = is_ready
         self._ports = ports
         self._log = log
         self._notified = Notified()
@@ -60,6 +71,10 @@ class Notifier:
         self._facts = (plan, instance, inside)
         self._queue.run()
 
+    def again(self) -> None:
+        """More devices may be ready to be told of."""
+        self._queue.run()
+
     def problems(self) -> list[Problem]:
         """What could not be told."""
         waiting = [self._problem(notification, message) for notification, message in self._queue.problems()]
@@ -70,7 +85,7 @@ class Notifier:
         if self._facts is None:
             return left
         plan, instance, inside = self._facts
-        return self._notified.due(instance, plan.attachments, inside)
+        return self._notified.due(instance, plan.attachments, inside, self._is_ready)
 
     async def _inject(self, notification: Notification) -> None:
         life, wrong = self._queue.life, None
@@ -123,11 +138,16 @@ class Notified:
         ]
 
     def due(
-        self, instance: Instance, attachments: Iterable[Attachment], inside: Inside
+        self,
+        instance: Instance,
+        attachments: Iterable[Attachment],
+        inside: Inside,
+        is_ready: Callable[[Attachment], bool],
     ) -> list[Notification]:
         """What to tell now, in this order: what went makes place for what came.
 
-        inside  what was seen since the last change of each path
+        inside    what was seen since the last change of each path
+        is_ready  whether those inside may be told of a device that came
         """
         here = {
             attachment.want.target: attachment
@@ -148,6 +168,7 @@ class Notified:
                 Uevent("add", attachment.want.device, path), attachment.entry.name, attachment.want.rule.name
             )
             for path, attachment in here.items()
+            if is_ready(attachment)
         ]
         return gone + [notification for notification in come if notification.key not in self._known]
 

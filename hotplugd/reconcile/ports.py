@@ -8,7 +8,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model.ports import InjectorPort, InspectorPort, ServerPort
+from hotplugd.model.ports import InjectorPort, InspectorPort, ServerPort, UdevDatabasePort
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName, Link
 from hotplugd.plan.kinds.kind import Want
@@ -56,6 +56,19 @@ class LinkJournal(Protocol):
         """These exist or are about to; the instance's journal is removed if there are none."""
 
 
+class RecordJournal(Protocol):
+    """In which instances there may be records of udev's that we put there. As that of links."""
+
+    def names(self) -> Iterable[InstanceName]:
+        """The instances with journal entries of the process before that nobody took yet."""
+
+    def take(self, name: InstanceName) -> bool:
+        """Whether the process before has put records into this instance, or was about to."""
+
+    def note(self, name: InstanceName, *, there: bool) -> None:
+        """There are some or are about to be; or there are none."""
+
+
 class SealsPort(Protocol):
     """Seals a node before its device leaves an instance, so that no process inside can open it again.
 
@@ -101,10 +114,12 @@ class Ports:
     server: ServerPort
     inspector: InspectorPort
     injector: InjectorPort
+    udev_database: UdevDatabasePort
     slots: SlotsPort
     seals: SealsPort
     entry_journal: EntryJournal
     link_journal: LinkJournal
+    record_journal: RecordJournal
     restore: Callable[[Device], Device | None]
     log: FilteringBoundLogger
     now: Callable[[], str]
@@ -112,3 +127,8 @@ class Ports:
     unsure: Callable[[], None]
     dry_run: bool = False
     boot: str = ""
+
+    def noted(self) -> set[InstanceName]:
+        """The instances of which a journal of the process before says something that nobody took yet."""
+        journals = (self.entry_journal, self.link_journal, self.record_journal)
+        return {name for journal in journals for name in journal.names()}

@@ -18,6 +18,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import CANNOT_TELL, Device, Instance, InstanceName
 from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.kinds.kind import Claim, Want
+from hotplugd.plan.overrides import Overrides
 from hotplugd.reconcile.assignments import Assignments
 from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.holds import Held
@@ -51,9 +52,8 @@ class Reconciler:
         self._leases = Leases(rules, by_name, self.inventory, self._activity, self._leased, ports.log)
         self.assignments = Assignments(self._leases, by_name, claimants, self._judge, ports.log)
         self._ownership = self.assignments.ownership
-        self._nics = NicLocations(
-            ports, by_name, self.inventory, claimants, self.assignments.may_have, self._leaves, self._gone
-        )
+        act = (self.assignments.may_have, self._leaves, self._gone, self.device)
+        self._nics = NicLocations(ports, by_name, self.inventory, claimants, *act)
         self._away = self._nics.away
         self._workers = Workers(by_name, ports, self._activity, self.inventory, self._away, self)
         # The projects of which the server could not tell at last.
@@ -70,9 +70,16 @@ class Reconciler:
         # The rules may ask for the ids of other names.
         self._workers.for_all(Worker.may_start, Worker.forget_inside)
 
+    def set_overrides(self, overrides: Overrides, cause: Cause) -> None:
+        """Take what people decided by hand from now on."""
+        self.assignments.overrides = overrides
+        self._judge_all(cause, self.inventory.devices.values())
+
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
-        was = self._nics.back(device) if device.subsystem == "net" else None
+        if self._nics.takes(device):
+            return
+        was = self._nics.back(device)
         before = self.inventory.devices.get(device.syspath)
         if before == device and was is None:
             return
@@ -99,7 +106,7 @@ class Reconciler:
         for below in self._away.below(syspath):
             self._gone(below)
         device = self.inventory.devices.get(syspath)
-        if device is not None and device.subsystem == "net" and (names := self.assignments.may_have(device)):
+        if device is not None and (names := self.assignments.may_have(device)):
             self._leaves(device)
             for worker in map(self._workers.of, names):
                 if worker.is_running:
@@ -134,12 +141,11 @@ class Reconciler:
             elif self._nics.is_lost(known):
                 self._gone(key)
         for device in devices:
-            if device.syspath not in self.inventory.devices:
-                self.device(device)
+            seen = device.syspath in self.inventory.devices
+            self.device(device)
+            if not seen:
                 # Nobody knows since when it is there.
                 self.inventory.since.pop(device.syspath, None)
-            else:
-                self.device(device)
         self.inventory.unprocessed = {
             device.syspath: device for device in unsettled if device.syspath not in self.inventory.devices
         }
@@ -160,9 +166,8 @@ class Reconciler:
         self._unlisted = unlisted
         first = not self.inventory.instances_listed
         by_name = {instance.id: instance for instance in instances}
-        noted = {*self._ports.entry_journal.names(), *self._ports.link_journal.names()}
         self._ownership.gather()
-        known = dict.fromkeys((*by_name, *self._workers.all, *noted))
+        known = dict.fromkeys((*by_name, *self._workers.all, *self._ports.noted()))
         listed = [name for name in known if name.project in only] if only else known
         async for names in slices(listed, SLICE):
             for name in names:
@@ -287,9 +292,9 @@ class Reconciler:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as the server has it; None where there is none."""
         self._nics.learned(name, instance)
-        with self.assignments.log.because("others"):
-            for device in self.assignments.learned(name, instance):
-                self._claim(device)
+        for other in self.inventory.usb_numbers.learned(name, instance):
+            self._workers.of(other).kick()
+        self._judge_all("others", self.assignments.learned(name, instance))
         if instance is not None and instance.kind == "virtual-machine":
             self.looked(self._workers.of(name))
 
@@ -299,17 +304,15 @@ class Reconciler:
                 self._claim(device)
 
     def _judge(self, claims: AbstractSet[Claim]) -> None:
-        """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
+        # Those that others' entries claim now, or did. No rule takes the rest.
         self._judge_all("others", self.assignments.met(claims))
 
     def _leased(self, keys: Sequence[str]) -> None:
-        """Look again at the devices whose lease is another now."""
         self._judge_all("lease", filter(None, map(self.inventory.devices.get, keys)))
 
     def looked(self, worker: Worker) -> None:
         """Take note that somebody looked into an instance."""
-        if self.inventory.devices_listed:
-            self._nics.looked(worker)
+        self._nics.looked(worker)
 
     # --- devices to workers -----------------------------------------------------------------------------
 
@@ -317,6 +320,7 @@ class Reconciler:
         """Tell the workers concerned where the device should go. was: what it was known by before."""
         key = device.key
         before, now = self.assignments.assign(device, gone=gone, was=was)
+        self.inventory.decided(device.slot, now.override)
         if now.rule is not None and device.in_use.startswith(CANNOT_TELL):
             self._ports.unsure()
         if before is not None and before.wants == now.wants and was in ("", key):
@@ -338,9 +342,8 @@ class Reconciler:
 
     def _unlink(self, device: Device) -> None:
         # Whatever the rules say now: an entry from before may be left that names the link.
-        if device.devnum is None or self._ports.dry_run:
-            return
-        self._slot_removal.leave(device.slot, str(device))
+        if device.devnum is not None and not self._ports.dry_run:
+            self._slot_removal.leave(device.slot, str(device))
 
     def is_idle(self, worker: Worker) -> None:
         """Forget the worker of what is no instance and should not be one."""

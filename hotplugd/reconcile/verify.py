@@ -1,4 +1,4 @@
-"""Verifies one instance from the inside: looks, then has links made and uevents told."""
+"""Verifies one instance from the inside: looks, then has links made, udev's records kept and uevents told."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from hotplugd.reconcile.observed import BUSY, Observed
 from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.symlinks import Symlinks
+from hotplugd.reconcile.udev_records import UdevRecords
 
 
 class Verifier:
@@ -51,7 +52,8 @@ class Verifier:
         self._loop = asyncio.get_running_loop()
         self._observed = observed
         self._symlinks = Symlinks(name, ports, activity, self._linked)
-        self._notifier = Notifier(name, ports, activity, report)
+        self._records = UdevRecords(name, ports, activity, self._recorded)
+        self._notifier = Notifier(name, ports, activity, report, self._records.is_ready)
         self.is_looked_at = False
         # The names of the interfaces that entries put inside.
         self._nics: list[str] = []
@@ -66,7 +68,7 @@ class Verifier:
         if self._observed.is_busy(self._loop.time()):
             problems.append(Problem("", "", f"{self._name}: {BUSY}"))
         problems += self._orphans.seen_problems()
-        return problems + self._symlinks.problems() + self._notifier.problems()
+        return problems + self._symlinks.problems() + self._records.problems() + self._notifier.problems()
 
     # --- what happened ----------------------------------------------------------------------------------
 
@@ -75,7 +77,12 @@ class Verifier:
         self._observed.forget()
         self._orphans.restarted()
         self._notifier.forget()
+        self._records.forget()
         self._symlinks.forget()
+
+    def close(self) -> None:
+        """There is no such instance."""
+        self._records.close()
 
     def left(self, entry: Entry, *, cleared: bool = False) -> None:
         """An entry was removed, so its node should be gone. cleared: the server was asked once more."""
@@ -96,7 +103,8 @@ class Verifier:
         if self.is_looked_at:
             return NEVER
         links = self._symlinks.paths(plan.attachments)
-        self._observed.also = self._notifier.paths(instance) | links | self._orphans.paths()
+        also = self._notifier.paths(instance) | self._orphans.paths() | self._records.paths()
+        self._observed.also = links | also
         self._nics = [target_of(entry) for entry in instance.entries.values() if is_nic(entry)]
         return self._observed.next(plan.attachments, wanted, interfaces=bool(self._nics))
 
@@ -107,8 +115,9 @@ class Verifier:
         self._activity.start(partial(self._look_at, paths, self._nics or None), self._looked)
 
     def rest(self, plan: Plan, instance: Instance) -> None:
-        """Have links made and uevents told, given what was seen."""
+        """Have links made, udev's records kept and uevents told, given what was seen."""
         self._symlinks.link(plan.attachments, instance, self._observed.inside)
+        self._records.keep(plan.attachments, self._observed.inside)
         self._notifier.tell(plan, instance, self._observed.inside)
 
     def _looked(self, fine: bool) -> None:
@@ -124,11 +133,16 @@ class Verifier:
         except ServerError as error:
             inside = Inside(error=str(error))
         counts = self._observed.seen(begun, inside, self._loop.time())
+        self._records.looked()
         if self._observed.is_busy(self._loop.time()):
             self._log.busy(BUSY, now=True)
         if counts and self._orphans.records.by_name:
             for orphan in self._orphans.looked(inside.nodes):
                 self._log.left_behind(orphan)
+
+    def _recorded(self) -> None:
+        """Records are inside, or are gone: those inside may be told of devices now."""
+        self._notifier.again()
 
     def _linked(self, links: Iterable[str]) -> None:
         """Links were made or removed at these paths: what was seen there is out of date."""

@@ -124,7 +124,8 @@ class WorkLoop:
         is_old = fresh.stale or min(backoff.look_at, fresh.again_at) <= now
         stale = is_old and not fresh.answered
         sends = known.planned and not stale and backoff.until <= now
-        batch = known.batching.batch(known.plan.changes, now) if sends and known.plan.changes else []
+        changes = self._inventory.usb_numbers.ready(known.name, known.plan.changes) if sends else ()
+        batch = known.batching.batch(changes, now) if changes else []
         doubtful = sends and known.orphans.records.by_name
         added = [change.want for change in batch if change.action == "add" and change.want is not None]
         to_check = [want for want in added if may_be_used(want)]
@@ -161,6 +162,7 @@ class WorkLoop:
             self._present,
             self._nics.held_by.get(known.name, {}),
             known.failed_starts.barred,
+            self._inventory.by_hand,
         )
         known.log.attachments.planned(known.plan, dry_run=self._ports.dry_run)
 

@@ -165,6 +165,7 @@ class Worker:
     def close(self) -> None:
         """Try nothing again: there is no such instance, and nothing should be in it."""
         self._known.log.close()
+        self._verifier.close()
         self._work.stop()
 
     # --- what is known ----------------------------------------------------------------------------------
@@ -213,6 +214,12 @@ class Worker:
         if not self._known.sending.isdisjoint(names):
             return True
         return actual is not None and actual.running and not actual.entries.keys().isdisjoint(names)
+
+    def may_take(self, want: Want) -> bool:
+        """Whether what has left the host may be in the instance by this, or on its way there."""
+        actual = self._known.actual
+        leaves = actual is not None and actual.kind in want.kind.leaves
+        return leaves and (self.holds(want.slot) or self.has_entry(want.slot))
 
     def has_entry(self, slot: str) -> bool:
         """Whether the instance has an entry for the device with this slot."""

@@ -210,6 +210,7 @@ class Builder(Decoder):
         to = self.texts(fields["to"]) if "to" in fields else ()
         force = self.flag(fields["force"]) if "force" in fields else None
         share = self.flag(fields["share"]) if "share" in fields else None
+        udev = self.flag(fields["udev"]) if "udev" in fields else None
         uid, gid, mode = texts.get("uid"), texts.get("gid"), texts.get("mode")
         if share and "pool" in fields:
             hint = "take `share` out, or name the instances with `to`"
@@ -232,6 +233,7 @@ class Builder(Decoder):
             force=force is True,
             share=share,
             companions=tuple(self._companions(fields["with"])) if "with" in fields else (),
+            udev=udev is True,
         )
 
     def _see_where(self, fields: Mapping[str, Field], node: YamlNode, key: YamlScalar) -> None:

@@ -157,7 +157,7 @@ class Decoder:
             span = key.span if key is not None and not node.text else node.span
             what = f"`{quoted(key.text)}` has no value" if key is not None else "a value is missing"
             if node.text:
-                hint = f'in quotes it is a text: "{node.text}"'
+                hint = f'in quotes it is a text: "{quoted(node.text)}"'
             else:
                 hint = nothing or _NO_VALUE.get(expected, f"expected {expected}")
             self.error(span, what, hint)

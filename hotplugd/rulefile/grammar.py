@@ -239,9 +239,10 @@ def _link(registry: tuple[MatchKey, ...]) -> Key:
     return Key(
         "link",
         "texts",
-        "A link inside that leads to the node, or several: below /dev, dots allowed; may be templates.",
+        "A link inside that leads to the node, or several: below /dev, dots allowed; may be templates. by-id "
+        "and the like stand for udev's own links of the device.",
         text=partial(validate.link, keys=registry),
-        json="^/dev/.+$",
+        json=validate.LINK_JSON,
         aliases=("symlink", "links"),
     )
 
@@ -287,8 +288,8 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
         Key(
             "name",
             "text",
-            "The name of the network interface inside. Left out, it is the host's.",
-            text=validate.interface_name,
+            "The name of the network interface inside; may be a template. Left out, it is the host's.",
+            text=partial(validate.interface_name, keys=registry),
         ),
         Key("uid", "text", "The owner's number inside.", text=validate.uid, json=validate.NUMBER_JSON),
         Key("gid", "text", "The group's number inside.", text=validate.gid, json=validate.NUMBER_JSON),
@@ -308,6 +309,11 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
             "flag",
             "Whether the device may be in several instances at once. Left out, a GPU may.",
             aliases=("shared",),
+        ),
+        Key(
+            "udev",
+            "flag",
+            "Where no udevd runs inside: have programs there find udev's properties of it, such as ID_INPUT.",
         ),
         Key(
             "with",

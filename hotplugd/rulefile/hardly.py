@@ -30,7 +30,7 @@ from hotplugd.rules.keys import (
 from hotplugd.rules.match import KeyTest, Match
 from hotplugd.rules.ruleset import Attach, Rule
 from hotplugd.rules.subsystems import SUBSYSTEMS
-from hotplugd.rules.template import parse_template
+from hotplugd.rules.template import key_named, parse_template
 
 Doubt = tuple[str, str]
 """What is doubtful about a rule, and what to do: `rule 'x' ` stands before the first."""
@@ -171,7 +171,7 @@ def _illegal(template: str, rule: Rule) -> str | None:
     named = {part.text for part in parts if part.is_key}
     if len(named) != 1:
         return None
-    key = next(key for key in rule.keys if key.name in named)
+    key = key_named(named.pop(), rule.keys)
     test = rule.match.test_of(key)
     if test is None or not test.is_exact or len(test.exact) > _MOST_NAMES:
         return None

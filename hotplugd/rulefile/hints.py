@@ -35,7 +35,7 @@ EXPECTED: Final[dict[str, str]] = {
     "parent": "write which key: `parent: {driver: ftdi_sio}`",
     **{group.name: f"write `{group.name}: {group.example}`" for group in GROUPS},
     "path": "`path` is one path below /dev, or a template: /dev/{kernel}",
-    "link": "`link` is a path below /dev, a list of them, or a template: /dev/{serial}",
+    "link": "`link` is a path below /dev, a list of them, a template, /dev/{serial}, or by-id",
     "pool": "a device is of one pool, which names the instances that may have it",
     "to": "`to` is a name, a list (every one of them gets it), or a template; for one of several, `pool`",
 }

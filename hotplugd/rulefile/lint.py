@@ -19,7 +19,6 @@ from hotplugd.rules.keys import (
     ID,
     KERNEL,
     PRODUCT_ID,
-    SERIAL,
     SUBSYSTEM,
     UDEV_INTERFACES,
     VENDOR_ID,
@@ -27,8 +26,8 @@ from hotplugd.rules.keys import (
 )  # fmt: skip
 from hotplugd.rules.match import AnyOf, KeyTest, Match, Not, Parent, Test
 from hotplugd.rules.pattern import Pattern
-from hotplugd.rules.template import parse_template
-from hotplugd.rules.twins import is_place, is_serial
+from hotplugd.rules.template import key_named, parse_template
+from hotplugd.rules.twins import is_place, is_serial, names_place, names_serial
 
 _MOST_COMPARISONS: Final = 50_000
 # Of a pattern with another, in all comparisons: two rules with a thousand patterns each make a million.
@@ -154,9 +153,13 @@ def _chosen(template: str, match: Match, registry: Sequence[MatchKey]) -> str:
     """
     parts = parse_template(template)
     names = [part.text for part in parts if part.is_key]
-    keys = [key for key in registry if key.name in names]
+    keys = [key_named(name, registry) for name in names]
     before, after = ("" if part.is_key else part.text for part in (parts[0], parts[-1]))
-    if before.endswith("-") or after.startswith("-") or any(key.place for key in keys):
+    if (
+        before.endswith("-")
+        or after.startswith("-")
+        or any(key.place or names_place(key.name) for key in keys)
+    ):
         return ""
     usb = _is_for_usb_devices(match)  # their kernel names are those of their ports
     chosen = {
@@ -171,7 +174,7 @@ def _is_listed(key: MatchKey, match: Match) -> bool:
     """Whether the rule says which values of a key it takes, one by one."""
 
     def lists(test: KeyTest) -> bool:
-        same = test.key.name == key.name or (key.name == SERIAL.name and is_serial(test))
+        same = test.key.name == key.name or (names_serial(key.name) and is_serial(test))
         part = test.key.name == ID.name and key.name in (VENDOR_ID.name, PRODUCT_ID.name)
         return test.is_exact and (same or part)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from hotplugd.rulefile.grammar import GRAMMAR, Grammar, Key, Table
 from hotplugd.rules.keys import KeyGroup, MatchKey
+from hotplugd.rules.udev_links import FOLDERS
 
 _HEAD: Final = """\
 <!-- Made by `python -m hotplugd.rulefile.reference`; do not edit. -->
@@ -39,10 +40,21 @@ stands before a character that is meant as it is. The case of hex digits does no
 value of the key, and *place* whether the value says where the device is plugged in.
 """
 _TEMPLATES: Final = """\
-`to`, `path` and `link` may be templates: `{serial}` stands for the device's value of the match key
-`serial`, of several values the first; `{location}` has a dash where the value has a slash. A template may
-name every key of the first table under *match*; in `to` not those whose values have colons: COLONS. `{{` and
-`}}` are braces. A rule does not attach a device that has no value for a key that a template names.
+`to`, `path`, `link` and `name` may be templates: `{serial}` stands for the device's value of the match key
+`serial`, of several values the first; `{location}` has a dash where the value has a slash, and
+`{property.ID_MODEL}` is a property of udev's. A template may name every property, and every key of the first
+table under *match*; in `to` not those whose values have colons: COLONS. `{{` and `}}` are braces. A rule does
+not attach a device that has no value for a key that a template names, or whose value makes no legal name or
+path.
+
+## udev's links
+
+In `link`, FOLDERS stand for all links that udev has made to the device's node in a folder of that name:
+`by-id` for /dev/serial/by-id/…, /dev/disk/by-id/… and so on. Each is inside where it is on the host, and
+leads to the node's path inside. A device that has none gets none. Links that udev makes or removes later are
+made or removed inside, too. A link that another device in the instance has already is a problem, and the
+second device is not attached, as with a `link` that the rule names: `by-path` differs where two devices say
+the same of themselves. `by-label` and `by-uuid` are what somebody wrote on a disk.
 """
 _VALUES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -85,7 +97,8 @@ def _page(grammar: Grammar) -> Iterator[str]:
     yield _POOL
     yield "## Templates\n"
     colons = ", ".join(f"`{key.name}`" for key in grammar.registry if key.form.has_colons)
-    yield _TEMPLATES.replace("COLONS", colons)
+    folders = ", ".join(f"`{folder}`" for folder in FOLDERS)
+    yield _TEMPLATES.replace("COLONS", colons).replace("FOLDERS", folders)
 
 
 def _match_keys(registry: Iterable[MatchKey]) -> Iterator[str]:

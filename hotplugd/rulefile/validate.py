@@ -12,6 +12,7 @@ from hotplugd.plan.kinds.registry import kind_names
 from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.keys import Form, MatchKey
 from hotplugd.rules.template import Part, TemplateError, parse_template
+from hotplugd.rules.udev_links import FOLDERS
 
 _MODE: Final = re.compile(r"0?[0-7]{3}")
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
@@ -26,7 +27,9 @@ _LONGEST_RULE: Final = 64
 _LONGEST_DESCRIPTION: Final = 500
 # Linux: net/core/dev.c, dev_valid_name; LXD takes less: shared/validate, IsInterfaceName.
 _INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{1,14}", re.ASCII)
+_SHORTEST_INTERFACE: Final = 2
 
+LINK_JSON: Final = f"^(/dev/.+|{'|'.join(FOLDERS)})$"
 MODE_JSON: Final = "^0?[0-7]{3}$"
 NUMBER_JSON: Final = "^(0|[1-9][0-9]{0,9})$"
 
@@ -57,8 +60,16 @@ def kind(text: str) -> Complaint | None:
     return Complaint(f"'{quoted(text)}' is nothing that a device can go in as", f"one of {', '.join(names)}")
 
 
-def interface_name(text: str) -> Complaint | None:
-    """A network interface's name."""
+def interface_name(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
+    """A network interface's name, or a template that can become one."""
+    parts = _parts(text, keys)
+    if isinstance(parts, Complaint):
+        return parts
+    if any(part.is_key for part in parts):
+        # As long as may be where each value is one character.
+        text = "".join("x" if part.is_key else part.text for part in parts).ljust(_SHORTEST_INTERFACE, "x")
+    else:
+        text = "".join(part.text for part in parts)
     if _INTERFACE_NAME.fullmatch(text) and text not in ("..", "lo"):
         return None
     hint = "2 to 15 letters, digits, _ . and -, no dash first, such as eth0"
@@ -190,7 +201,11 @@ def node_path(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
 
 
 def link(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
-    """A path for a link below /dev, or a template that can become one."""
+    """A path for a link below /dev, a template that can become one, or a folder of udev's links."""
+    if text.startswith("by-") and "/" not in text:
+        hint = f"one of {', '.join(FOLDERS)}"
+        other = Complaint(f"'{quoted(text)}' is none of udev's folders of links", hint)
+        return None if text in FOLDERS else other
     parts = _parts(text, keys)
     if isinstance(parts, Complaint):
         return parts

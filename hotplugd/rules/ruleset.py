@@ -9,11 +9,11 @@ from types import MappingProxyType
 from hotplugd.model.values import Device
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.index import Index
-from hotplugd.rules.keys import ATTR, KEYS, LOCATION, MAC, SERIAL, MatchKey, keys_with
+from hotplugd.rules.keys import ATTR, KEYS, LOCATION, MAC, MatchKey, keys_with
 from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
 from hotplugd.rules.pools import Pool
 from hotplugd.rules.template import parse_template
-from hotplugd.rules.twins import is_place_or_mac, is_serial
+from hotplugd.rules.twins import is_place_or_mac, is_serial, names_place, names_serial
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,17 @@ class Attach:
     to           names of instances, or templates of names; none of a pool's device
     project      the project of those instances
     path         the node's path inside, or a template of it; None for the host's own
-    links        the paths of links inside that lead to the node, or templates of them
+    links        the paths of links inside that lead to the node, templates of them, or udev's folders of
+                 links (`udev_links`)
     kind         what the device goes in as; None where that follows from the device
-    name         a network interface's name inside; None for the host's own
+    name         a network interface's name inside, or a template of it; None for the host's own
     uid, gid     numbers inside
     user, group  names, to be looked up inside
     mode         four octal digits ("0660")
     force        attach even what a guard rail keeps on the host
     share        whether it may be in several instances at once; None where that follows from the device
     companions   which devices below it go along (`with`)
+    udev         whether programs inside find its record of udev's database, where no udevd runs inside
     pool         the pool that the device is of, whose leases say where it goes; empty where `to` says it
     """
 
@@ -58,13 +60,14 @@ class Attach:
     force: bool = False
     share: bool | None = None
     companions: tuple[Companion, ...] = ()
+    udev: bool = False
     pool: str = ""
 
     def template_keys(self) -> frozenset[str]:
-        """The match keys that its templates name."""
+        """The match keys and properties that its templates name."""
         places: tuple[Attach | Companion, ...] = (self, *self.companions)
-        paths = [one.path for one in places if one.path is not None]
-        templates = (*self.to, *paths, *(link for one in places for link in one.links))
+        once = [each for each in (self.name, *(one.path for one in places)) if each is not None]
+        templates = (*self.to, *once, *(link for one in places for link in one.links))
         return frozenset(
             part.text for template in templates for part in parse_template(template) if part.is_key
         )
@@ -93,7 +96,7 @@ class Rule:
         named = self.attach.template_keys() if self.attach is not None else frozenset()
         relies: bool | None = self._uses_serial(named) and not self._uses_place(named)
         branches = any(isinstance(test, (AnyOf, Parent)) for test in self.match.tests)
-        if branches and (SERIAL.name in named or any(map(is_serial, self.match.key_tests()))):
+        if branches and (any(map(names_serial, named)) or any(map(is_serial, self.match.key_tests()))):
             relies = None
         object.__setattr__(self, "_relies", relies)
 
@@ -130,11 +133,12 @@ class Rule:
         return next(iter(own.values(device)), "")
 
     def _uses_serial(self, named: frozenset[str], device: Device | None = None) -> bool:
-        return SERIAL.name in named or self.match.requires(is_serial, device)
+        return any(map(names_serial, named)) or self.match.requires(is_serial, device)
 
     def _uses_place(self, named: frozenset[str], device: Device | None = None) -> bool:
         apart = (key.name for key in self.keys if key.place or key.name == MAC.name)
-        return not named.isdisjoint(apart) or self.match.requires(is_place_or_mac, device)
+        told = not named.isdisjoint(apart) or any(map(names_place, named))
+        return told or self.match.requires(is_place_or_mac, device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""Templates of names and paths: `ci-{serial}`. Braces take the name of a match key, and nothing else."""
+"""Templates of names and paths: `ci-{serial}`. Braces take the name of a match key, or of one of udev's
+properties as `property.ID_MODEL`, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,10 @@ from typing import Final
 
 from hotplugd.model.text import printable
 from hotplugd.model.values import Device
-from hotplugd.rules.keys import KEYS, MatchKey
+from hotplugd.rules.keys import KEYS, PROPERTY, MatchKey
 
+# As udev(7) has the keys of ENV.
+_PROPERTY_NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 
 
@@ -47,18 +51,24 @@ def parse_template(template: str, keys: Sequence[MatchKey] | None = None) -> tup
         elif text in ("{", "}"):
             raise TemplateError(f"a single '{text}'", f"write '{text * 2}' for the character")
         elif token[1] is not None:
-            parts.append(Part(token[1] if keys is None else _key(token[1], keys).name, is_key=True))
+            parts.append(Part(token[1] if keys is None else key_named(token[1], keys).name, is_key=True))
         else:
             parts.append(Part(text))
     return tuple(parts)
 
 
-def _key(name: str, keys: Sequence[MatchKey]) -> MatchKey:
+def key_named(name: str, keys: Sequence[MatchKey]) -> MatchKey:
+    """The key that braces with this name mean: of `keys`, or a property. Raises TemplateError."""
     names = [key.name for key in keys]
     if name in names:
         return keys[names.index(name)]
+    group, _, own = name.partition(".")
+    if group == PROPERTY.name and _PROPERTY_NAME.fullmatch(own):
+        return PROPERTY.key(own)
     close = get_close_matches(name.strip().casefold(), names, 1)
-    hint = f"did you mean '{{{close[0]}}}'?" if close else f"one of {', '.join(names)}"
+    hint = (
+        f"did you mean '{{{close[0]}}}'?" if close else f"one of {', '.join(names)} or {PROPERTY.name}.NAME"
+    )
     raise TemplateError(f"no key '{{{printable(name)}}}' for templates", hint)
 
 
@@ -73,8 +83,9 @@ def render(template: str, device: Device, keys: Sequence[MatchKey] = KEYS) -> st
         if not part.is_key:
             text += part.text
             continue
-        key = _key(part.text, keys)
-        values = key.values(device)
+        key = key_named(part.text, keys)
+        # A property may be there and say nothing.
+        values = [value for value in key.values(device) if value]
         if not values:
             raise TemplateError(f"the device has no {part.text}, which '{printable(template)}' needs")
         text += key.form.in_template(values[0])

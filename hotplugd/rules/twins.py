@@ -17,7 +17,21 @@ _KERNEL_PLACE: Final = re.compile(
     r"[0-9*?\[\]]+-[0-9.*?\[\]-]+(:[0-9.*?\[\]]+)?|[0-9a-f*?]{1,4}:[0-9a-f*?]{1,2}:[0-9a-f*?]{1,2}\.[0-7*?]"
 )
 _BRACKETS: Final = re.compile(r"\[[^]]*\]")
+_SERIAL_PROPERTIES: Final = frozenset({"UNIQ", "HID_UNIQ"})
+_PLACE_PROPERTIES: Final = frozenset({"DEVPATH", "ID_NET_NAME_PATH", "ID_NET_NAME_SLOT"})
 _SERIAL_ATTRS: Final = frozenset({"uniq", "vpd_pg80", "cid"})
+
+
+def names_serial(key: str) -> bool:
+    """Whether a key of this name has the serial number: `serial` or one of udev's properties."""
+    group, _, name = key.partition(".")
+    return key == SERIAL.name or (group == PROPERTY.name and ("SERIAL" in name or name in _SERIAL_PROPERTIES))
+
+
+def names_place(key: str) -> bool:
+    """Whether it is one of udev's properties that say where the device is plugged in."""
+    group, _, name = key.partition(".")
+    return group == PROPERTY.name and (name.startswith("ID_PATH") or name in _PLACE_PROPERTIES)
 
 
 def is_serial(test: KeyTest) -> bool:
@@ -25,7 +39,7 @@ def is_serial(test: KeyTest) -> bool:
     group, _, name = test.key.name.partition(".")
     if group == PROPERTY.name:
         by_id = name == "DEVLINKS" and any("/by-id/" in pattern.text for pattern in test.patterns)
-        return "SERIAL" in name or name in ("UNIQ", "HID_UNIQ") or by_id
+        return names_serial(test.key.name) or by_id
     if group == ATTR.name:
         last = name.rpartition("/")[2]
         return "serial" in last or last in _SERIAL_ATTRS
@@ -39,8 +53,7 @@ def is_place(test: KeyTest) -> bool:
     group, _, name = test.key.name.partition(".")
     if group == PROPERTY.name:
         by_path = name == "DEVLINKS" and all("/by-path/" in pattern.text for pattern in test.patterns)
-        names = ("DEVPATH", "ID_NET_NAME_PATH", "ID_NET_NAME_SLOT")
-        return name.startswith("ID_PATH") or name in names or by_path
+        return names_place(test.key.name) or by_path
     if group == ATTR.name:
         return name.rpartition("/")[2] == "devpath"
     if test.key.form is Form.PORT or test.key.name == KERNEL.name:

@@ -5,6 +5,7 @@ once read. Facts about the server that this file leans on, each measured by hand
 
 - PATCH is synchronous, merges `devices` by name, and empties `description` when it is left out.
 - PATCH cannot delete a device there, so removals are GET and PUT with If-Match. A PUT is an operation.
+  What other servers do is in `traits`.
 - A request is all or nothing; its refusal names the entry to blame in double quotes.
 - An instance read by itself and in a listing is the same. Its ETag covers all that an update writes down, but
   not the description; every update is told by an event.
@@ -202,7 +203,7 @@ class Api:
     def _apply(
         self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], known: Revision | None = None
     ) -> Revision:
-        # What goes out goes by PUT, which writes down everything else too.
+        # What goes out goes by PUT, which writes down everything else too, or is nobody else's by the ETag.
         if known is not None and (known.etag or not remove):
             try:
                 return self._update(name, put, remove, known)
@@ -231,15 +232,17 @@ class Api:
         request: dict[str, Any] = {"params": {"project": name.project}}
         if known.etag:
             request["headers"] = {"If-Match": known.etag}
-        if gone:
+        traits = self._connection.traits
+        devices: dict[str, Any] = {each.name: written(each) for each in put}
+        if gone and not traits.removes_by_patch:
             body = {key: known.raw[key] for key in _WRITABLE if key in known.raw}
             before = known.raw["devices"] or {}
             others = {key: config for key, config in before.items() if key not in gone}
-            body["devices"] = others | {each.name: written(each) for each in put}
-            self._finish(endpoint.put(json=body, **request))
+            self._finish(endpoint.put(json={**body, "devices": others | devices}, **request))
         else:
-            devices = {each.name: written(each) for each in put}
-            body = {"description": instance.description, "devices": devices}
+            body = {} if traits.keeps_description else {"description": instance.description}
+            # Null takes an entry out.
+            body["devices"] = {**dict.fromkeys(gone), **devices}
             self._finish(endpoint.patch(json=body, **request))
         return Revision(replace(instance, entries=after))
 
@@ -260,7 +263,7 @@ class Api:
 
     def _instance(self, found: Mapping[str, Any]) -> Instance:
         member = self._connection.member(decode.location(found))
-        return decode.instance(found, member, self._connection.can)
+        return decode.instance(found, member, self._connection.traits)
 
 
 def sharing(instance: Instance, other: Instance) -> Instance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -12,10 +12,11 @@ from pylxd.client import DEFAULT_CERTS, get_session_for_url
 from pylxd.exceptions import ClientConnectionFailed, LXDAPIException
 
 from hotplugd.model.ports import Refused, ServerError, ServerInfo, Unreachable
-from hotplugd.model.values import Ability
+from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
 from hotplugd.server.certificates import pinned
 from hotplugd.server.errors import NOT_LXD, failure, no_answer, short
 from hotplugd.server.events import Identity
+from hotplugd.server.traits import FOLDERS, traits_of
 from hotplugd.server.transport import Http, Room
 
 T = TypeVar("T")
@@ -24,12 +25,9 @@ T = TypeVar("T")
 CONNECT: Final = 5.0
 READ: Final = 30.0
 _CONNECTIONS: Final = 100
-
-# Servers differ by software and version: their API extensions are compared here alone.
-_ABILITIES: Final[Mapping[str, Ability]] = {
-    "device_usb_serial": "usb-number",
-    "pci_hotplug": "pci-hotplug",
-}
+_LAST_STATUS: Final = 599
+# What a server says of itself, and what it is taken for where it does not.
+_SAID: Final = (("server", "lxd"), ("server_version", "?"))
 
 
 class Connection:
@@ -56,9 +54,9 @@ class Connection:
         return self._client.api
 
     @property
-    def can(self) -> frozenset[Ability]:
-        """What this server is able to do, by its API extensions."""
-        return self._info.can if self._info is not None else frozenset()
+    def traits(self) -> ServerTraits:
+        """What this server does that not every server does."""
+        return self._info.traits if self._info is not None else NO_TRAITS
 
     def guarded(self, work: Callable[[], T]) -> T:
         """Call `work`, which makes requests, and return its result. Raises only ServerError."""
@@ -137,13 +135,15 @@ class Connection:
             before.close()
         self.projects = _projects(client.api)
         clustered = environment.get("server_clustered", False)
+        software, version = (str(environment.get(*each)) for each in _SAID)
         return ServerInfo(
             self.address,
-            str(environment.get("server", "lxd")),
-            str(environment.get("server_version", "?")),
+            software,
+            version,
             str(environment.get("server_name", "")) if clustered else "",
-            frozenset(_ABILITIES[each] for each in info["api_extensions"] if each in _ABILITIES),
+            traits_of(software, version, frozenset(info["api_extensions"])),
             pid if isinstance(pid := environment.get("server_pid"), int) else 0,
+            FOLDERS.get(software, ()),
         )
 
 
@@ -162,7 +162,25 @@ def _projects(api: Any) -> list[str] | None:
 
 def failure_of(error: Any) -> ServerError:
     """What an error of pylxd's (LXDAPIException) means."""
-    return failure(error.response.status_code, said_by(error))
+    return failure(_status_of(error.response), said_by(error))
+
+
+def _status_of(response: Any) -> int:
+    """The status of an error. A server that answers a wait has sent 200 before it knew how that ends; its
+    error is in the answer then (LXD and Incus: operations.go, operationWaitGet; response, SmartError).
+    """
+    status = int(response.status_code)
+    if status >= requests.codes.bad_request:
+        return status
+    try:
+        found = response.json()
+        if found["type"] != "error" or not found["error"]:
+            return status
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return status
+    said = found.get("error_code")
+    in_range = isinstance(said, int) and requests.codes.bad_request <= said <= _LAST_STATUS
+    return said if in_range else int(requests.codes.internal_server_error)
 
 
 def said_by(error: Any) -> str | None:

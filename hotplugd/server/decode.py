@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from hotplugd.model.claim_texts import claim_texts
 from hotplugd.model.entry import is_ours, read
-from hotplugd.model.values import Ability, Entry, Instance, InstanceName
+from hotplugd.model.server_traits import ServerTraits
+from hotplugd.model.values import Entry, Instance, InstanceName
 
 _RUNNING: Final = frozenset({"running", "frozen", "freezing", "thawed", "ready"})
 # Set at the end of making an instance until it is started, and from then on (LXD: lxd/storage/backend_lxd.go,
@@ -21,11 +22,11 @@ _LONGEST: Final = 4096
 _LONGEST_TIME: Final = 40
 
 
-def instance(found: Mapping[str, Any], member: str, can: frozenset[Ability]) -> Instance:
+def instance(found: Mapping[str, Any], member: str, traits: ServerTraits) -> Instance:
     """An instance as it was read by itself, or in a listing where it is known there.
 
     member  the cluster member that answers, empty without a cluster
-    can     what the server can
+    traits  what the server does
     """
     own, where = _entries(found["devices"]), location(found)
     return Instance(
@@ -37,7 +38,7 @@ def instance(found: Mapping[str, Any], member: str, can: frozenset[Ability]) -> 
         entries=own,
         inherited={key: each for key, each in _entries(found["expanded_devices"]).items() if key not in own},
         here=not member or where == member,
-        can=can,
+        server=traits,
         location=where,
         claims=claim_texts(found.get("expanded_config") or {}),
         # Without the Z at its end, which would sort after the digits of a longer fraction.

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.kernel import Console
+from tests.support.lab.udevd import another_rule, trigger
 from tests.support.lab.wait import eventually
 
 LINK = "/dev/serial/by-id/usb-some.board-if00"
@@ -77,3 +78,33 @@ def test_a_folder_that_is_a_link_inside_leads_nowhere_outside(
     console.plug()
     eventually(lambda: "a folder on the way is a link" in str(running.status()["problems"]))
     assert not Path("/tmp", name).is_symlink()
+
+
+def test_udevs_own_links_and_properties_are_names_inside_and_follow_what_udev_says(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    kernel = console.node.removeprefix("/dev/")
+
+    def said(name: str) -> str:
+        links = f'SYMLINK+="hptest/by-id/{name} hptest/by-path/x"'
+        return f'SUBSYSTEM=="vc", KERNEL=="{kernel}", ENV{{SOCKET}}="7", {links}\n'
+
+    links = "[by-id, '/dev/socket-{property.SOCKET}']"
+    attach = f"{{to: {container}, path: /dev/screen, link: {links}}}"
+    with another_rule("98-hotplugd-test1.rules", said("$env{SOCKET}\\x20$kernel")):
+        running = daemon(
+            f"rules:\n  - {{name: a, match: {{subsystem: vc, kernel: {kernel}}}, attach: {attach}}}\n"
+        )
+        console.plug()
+        first, second = f"/dev/hptest/by-id/7\\x20{kernel}", f"/dev/hptest/by-id/{kernel}"
+        eventually(lambda: target(container, first) == "/dev/screen")
+        eventually(lambda: target(container, "/dev/socket-7") == "/dev/screen")
+        assert not target(container, "/dev/hptest/by-path/x")
+        changes = len(running.changes())
+        with another_rule("98-hotplugd-test2.rules", said("$kernel").replace("+=", "=")):
+            trigger("--action=change", console.syspath)
+            eventually(lambda: target(container, second) == "/dev/screen" and not target(container, first))
+            assert len(running.changes()) == changes
+            console.unplug()
+            eventually(lambda: not target(container, second) and not target(container, "/dev/socket-7"))
+        assert not running.status()["problems"]

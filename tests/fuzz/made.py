@@ -21,7 +21,8 @@ from hotplugd.model.entry import (
     slot_prefix,
 )
 from hotplugd.model.nic_snapshot import remember
-from hotplugd.model.values import Ability, Device, Devnum, Entry, Inside, Instance, InstanceName, Node
+from hotplugd.model.server_traits import ServerTraits
+from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Node
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.fuzz.feed import Feed
@@ -166,7 +167,7 @@ def instance(feed: Feed, found: Device | None = None, name: InstanceName = BOX) 
         running=not feed.chance(3),
         entries={each.name: each for each in own},
         inherited={each.name: each for each in inherited if each.name not in {one.name for one in own}},
-        can=feed.pick((frozenset(), frozenset[Ability](("usb-number", "pci-hotplug")))),
+        server=feed.pick((ServerTraits(), ServerTraits(usb_by_number=True, plugs_pci=True))),
         location=feed.pick(("", "", "", feed.text())),
     )
 

@@ -99,7 +99,7 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "every entry is ours": ("plans", entry, "is_ours", _always),
     "every entry of the server's is ours": ("answers", api, "is_ours", _always),
     "an error's text is taken for one": ("answers", connection, "said_by", str),
-    "any property is told": ("uevents", uevent_message, "_is_fit", _always),
+    "any property is told": ("uevents", uevent_message, "is_fit", _always),
     "any path is remembered": ("plans", nic_snapshot, "_is_a_path", _always),
     "a log's fields are logged as they are": ("log", event_stream, "plain", _same),
     "the host's own namespace is spoken into": ("injections", inject_helper, "_inject", lambda *_: None),

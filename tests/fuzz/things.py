@@ -10,19 +10,22 @@ from typing import Final
 
 from hotplugd.app.device_documents import explain_json
 from hotplugd.app.documents import attachment_json, change_json, hold_json, problem_json
+from hotplugd.app.override_json import overrides_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.cli import common, explain, status
 from hotplugd.container.uevent_message import kernel_form, libudev_form
 from hotplugd.host.list_once import restored
 from hotplugd.host.open_files import Holder
+from hotplugd.model.asker import Asker
 from hotplugd.model.entry import is_ours, links_of
 from hotplugd.model.names import is_instance_name
 from hotplugd.model.nic_snapshot import recall
 from hotplugd.model.uevent import Uevent
-from hotplugd.model.values import Device, Entry, Instance
+from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.change import Plan
 from hotplugd.plan.desired import Wants, wants
 from hotplugd.plan.identity import identity
+from hotplugd.plan.overrides import Lasting, Override, Overrides, lasting
 from hotplugd.plan.ownership import Claims, withheld
 from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.holds import Held, Wait
@@ -137,6 +140,13 @@ def _libudev(uevent: Uevent) -> bytes:
     return libudev_form(uevent, 7)
 
 
+def _by_hand(device: Device, name: str) -> Overrides:
+    """What somebody decided about a device, and about another one that is not there."""
+    by, to = Asker(0, name, name), InstanceName("default", "box")
+    keys = (*lasting(device), Lasting(f"serial:{name}", "usb"))
+    return Overrides.made_of(Override(each, to, name, by, str(device), name, name) for each in keys)
+
+
 def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list[Plan]) -> None:
     """All that commands print of it, for people and as JSON."""
     changes = tuple(each for plan in plans for each in plan.changes)
@@ -168,6 +178,7 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
                         "selector": name, "state": "waiting", "reason": name, "has": [name],
                     }
                 ],
+                "overrides": overrides_json(_by_hand(device, name), (device,)),
                 "problems": [problem_json(each) for each in problems],
             }
         )  # fmt: skip

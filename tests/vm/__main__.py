@@ -15,7 +15,7 @@ from signal import Signals
 from typing import Final
 
 from tests.support.lab.stop import clean_up_when_told_to_end
-from tests.vm.guest import RESULTS, SCRIPT, SYSTEMD, Outcome, boot, make_disk
+from tests.vm.guest import MEMORY, RESULTS, SCRIPT, SYSTEMD, Outcome, boot, make_disk
 from tests.vm.image import RELEASES, Image, Release, image
 
 _TAIL: Final = 60
@@ -28,6 +28,8 @@ class Group:
     boots     pytest's arguments, for each
     server    whose it is that the cases start
     deadline  of each boot, in seconds
+    disk      whether what the guest writes is on one, which all boots have
+    memory    in MiB
     """
 
     boots: tuple[tuple[str, ...], ...]
@@ -35,6 +37,7 @@ class Group:
     server: str = "lxd"
     deadline: float = 1800.0
     disk: bool = False
+    memory: int = MEMORY
 
 
 _PYTEST: Final = (
@@ -43,7 +46,7 @@ _PYTEST: Final = (
     "-o", "cache_dir=/tmp/pytest", "--junitxml=/results/junit.xml", "--timeout=300",
 )  # fmt: skip
 _CASES: Final = "tests/vm/cases"
-_HARDWARE: Final = (f"{_CASES}/case_hardware.py", f"{_CASES}/case_devices.py")
+_HARDWARE: Final = tuple(f"{_CASES}/case_{name}.py" for name in ("hardware", "devices", "udev_records"))
 _ATTACKS: Final = tuple(
     f"{_CASES}/case_{name}.py"
     for name in (
@@ -58,10 +61,11 @@ _ATTACKS: Final = tuple(
         "udevd",
     )
 )
+_MACHINES: Final = (f"{_CASES}/case_machines.py",)
 _UNMARKED: Final = "not first_boot and not second_boot and not crashes"
 GROUPS: Final = {
     "plain": Group(
-        ((_CASES, *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS)), "-m", _UNMARKED),),
+        ((_CASES, *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS, *_MACHINES)), "-m", _UNMARKED),),
     ),
     "attacks": Group(((*_ATTACKS, "-m", "not variant"), (*_ATTACKS, *_HARDWARE, "-m", "variant"))),
     "attacks-in-short": Group(((*_ATTACKS, "-m", "not variant"),)),
@@ -76,6 +80,8 @@ GROUPS: Final = {
         ),
         server="incus",
     ),
+    # Virtual machines of a server, in this one.
+    "machines": Group((_MACHINES,), server="incus", deadline=720.0, disk=True, memory=4096),
     "reboot": Group(
         ((f"{_CASES}/case_reboot.py", "-m", "first_boot"), (f"{_CASES}/case_reboot.py", "-m", "second_boot")),
         disk=True,
@@ -163,6 +169,7 @@ def _boots(made: Image, name: str, group: Group, disk: Path | None) -> int:
             init=group.init,
             deadline=group.deadline,
             disk=disk,
+            memory=group.memory,
         )
         status = _tell(outcome, folder, time.monotonic() - begun) or status
         if outcome.code is None:

@@ -19,7 +19,7 @@ from tests.vm.image import Image
 RESULTS: Final = PROJECT / "build" / "e2e"
 SCRIPT: Final = "/opt/e2e/tests/vm/start"
 SYSTEMD: Final = "/sbin/init"
-_MEMORY: Final = 1536
+MEMORY: Final = 1536
 _DISK: Final = 1 << 30
 _KERNEL: Final = (
     "console=ttyS0", "quiet", "panic=-1", "oops=panic",
@@ -60,6 +60,7 @@ def boot(
     init: str = SCRIPT,
     deadline: float,
     disk: Path | None = None,
+    memory: int = MEMORY,
 ) -> Outcome:
     """Boot once, run a command in there, and leave all logs in `folder`.
 
@@ -68,6 +69,7 @@ def boot(
     init      the first process
     deadline  in seconds; a guest that takes longer is ended
     disk      a file system image in which everything that the guest writes outlives it
+    memory    in MiB
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -77,7 +79,7 @@ def boot(
     problem = ""
     try:
         with hands() as (options, inherited):
-            words = [*_machine(image, folder, disk), *options]
+            words = [*_machine(image, folder, disk, memory), *options]
             subprocess.run(words, stdin=subprocess.DEVNULL, check=True, timeout=deadline, pass_fds=inherited)
     except subprocess.TimeoutExpired:
         problem = f"the guest did not switch itself off within {deadline:.0f} s"
@@ -98,13 +100,13 @@ def make_disk(path: Path) -> None:
     subprocess.run(["mkfs.ext4", "-q", "-F", path], check=True)
 
 
-def _machine(image: Image, folder: Path, disk: Path | None) -> list[str]:
+def _machine(image: Image, folder: Path, disk: Path | None, memory: int) -> list[str]:
     drives = [(image.base, "on"), (image.project, "on")]
     if disk is not None:
         drives.append((disk, "off"))
     return [
         "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max",
-        "-smp", "2", "-m", str(_MEMORY), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+        "-smp", "2", "-m", str(memory), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         "-serial", f"file:{folder / 'console.txt'}", "-serial", "stdio", "-nic", "none",
         "-kernel", str(image.kernel), "-initrd", str(image.initial),
         "-append", " ".join(_KERNEL),

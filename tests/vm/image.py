@@ -26,7 +26,9 @@ RELEASES: Final[tuple[Release, ...]] = get_args(Release)
 _PACKAGES: Final = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "util-linux", "procps", "iproute2", "e2fsprogs",
     "lxd", "lxd-client", "python3", "python3-venv", "python3-systemd", "busybox-static", "ca-certificates",
-    "adb", "fastboot", "libusb-1.0-0",
+    "adb", "fastboot", "libusb-1.0-0", "libinput10",
+    # What a server runs virtual machines with.
+    "qemu-system-x86", "qemu-utils", "ovmf", "genisoimage", "gdisk",
 )  # fmt: skip
 _BACKPORTS: Final = ("incus-base", "incus-client")
 # Hundreds of megabytes of drivers for what the guest does not have.

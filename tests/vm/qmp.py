@@ -34,8 +34,8 @@ class Qmp:
             raise Gone("QEMU says nothing")
         self.execute("qmp_capabilities")
 
-    def execute(self, command: str, **arguments: object) -> None:
-        """Run a command; underscores of its arguments are dashes. Raises Refused."""
+    def execute(self, command: str, **arguments: object) -> object:
+        """Run a command; underscores of its arguments are dashes. Returns its answer. Raises Refused."""
         named = {key.replace("_", "-"): value for key, value in arguments.items()}
         try:
             self._connection.sendall(json.dumps({"execute": command, "arguments": named}).encode())
@@ -48,7 +48,7 @@ class Qmp:
             elif "error" in message:
                 raise Refused(str(cast("Json", message["error"]).get("desc")))
             else:
-                return
+                return message["return"]
         raise Gone(f"QEMU does not answer {command}")
 
     def remove(self, device: str, deadline: float) -> None:

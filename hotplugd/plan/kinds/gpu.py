@@ -17,7 +17,7 @@ from typing import Final
 from hotplugd.model.values import Device, Entry, Inside, Instance
 from hotplugd.plan.kinds.kind import BOTH, Claim, Facts, Reading, Want
 from hotplugd.plan.kinds.node import NodeKind
-from hotplugd.plan.kinds.pci import PciKind, only_at_start
+from hotplugd.plan.kinds.pci import PciKind, only_at_start, only_in_the_end
 from hotplugd.plan.kinds.reading import NUMBER, by_keys, pci_address, some
 from hotplugd.rules.ruleset import Attach
 
@@ -85,6 +85,11 @@ class Gpu(PciKind):
         if instance.kind == "container" or not instance.running or actual is not None:
             return ""
         return only_at_start(self.name, instance)
+
+    def fixed(self, instance: Instance) -> str:
+        """Nor takes one out of it."""
+        running = instance.kind == "virtual-machine" and instance.running
+        return only_in_the_end(self.name, instance) if running else ""
 
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
         """By its address."""

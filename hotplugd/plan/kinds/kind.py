@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.plan.overrides import Override
 from hotplugd.rules.keys import LOCATION
 from hotplugd.rules.ruleset import Attach, Rule
 
@@ -51,6 +52,7 @@ class Want:
     slot    the id of the enumeration that its entry is for: the device's own, or a GPU's PCI device's, by
             which its card and its render node are one
     claim   the name of the claim by which the instance has a device of a pool; empty for others
+    override  what somebody decided by hand, where that and no rule puts it there
     """
 
     device: Device
@@ -61,6 +63,7 @@ class Want:
     target: str
     slot: str
     links: tuple[str, ...] = ()
+    override: Override | None = None
     claim: str = ""
 
     @property
@@ -77,7 +80,7 @@ class Kind(ABC):
     subsystems  all of whose devices go in as this where the rule does not say what they go in as
     single      only one instance can have such a device at a time
     shared      several may have it where the rule does not say so
-    leaves      the device leaves the host while an instance has it
+    leaves      the kinds of instance for which the device leaves the host while one has it
     has_path    rules may say where its node is inside, by `path`
     has_links   it has a node that symlinks can lead to
     has_name    rules may say what it is called inside, by `name`
@@ -90,7 +93,7 @@ class Kind(ABC):
     subsystems: ClassVar[frozenset[str]] = frozenset()
     single: ClassVar[bool] = False
     shared: ClassVar[bool] = False
-    leaves: ClassVar[bool] = False
+    leaves: ClassVar[frozenset[str]] = frozenset()
     has_path: ClassVar[bool] = False
     has_links: ClassVar[bool] = False
     has_name: ClassVar[bool] = False
@@ -139,12 +142,16 @@ class Kind(ABC):
         actual  the entry of it that is there
         """
 
+    def fixed(self, instance: Instance) -> str:
+        """Why no entry of it can be changed in such an instance, or taken out, now; empty where it can."""
+        return ""
+
     @abstractmethod
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
         """The keys of its entry, but for marks, owner and mode."""
 
-    def marks(self, want: Want) -> dict[str, str]:
-        """Marks of its entry that no other kind has."""
+    def marks(self, want: Want, instance: Instance) -> dict[str, str]:
+        """Marks of its entry that not every kind has."""
         return {}
 
     def has_owner(self, instance: Instance) -> bool:

@@ -49,7 +49,7 @@ class Nic(Kind):
     doc = "the network interface, which leaves the host"
     subsystems = frozenset({"net"})
     single = True
-    leaves = True
+    leaves = BOTH
     has_name = True
     readings = MappingProxyType(
         {"nic": Reading(BOTH, _nic_claims), "infiniband": Reading(BOTH, by_interface)}
@@ -70,6 +70,11 @@ class Nic(Kind):
 
     def target_fault(self, device: Device, attach: Attach, target: str) -> str:
         """Why an interface's name on the host is no good; whoever had it last may have given it any."""
+        if attach.name is not None and (not _NAME.fullmatch(target) or target in ("..", "lo")):
+            return (
+                f"'{quoted(target)}' is no name for a network interface: 2 to 15 letters, digits, _ . and -, "
+                f"with no dash first"
+            )
         if _NAME.fullmatch(device.kernel):
             return ""
         return (
@@ -78,14 +83,20 @@ class Nic(Kind):
         )
 
     def barred(self, want: Want, instance: Instance, actual: Entry | None) -> str:
-        """It goes into whatever there is."""
-        return ""
+        """A virtual machine is given the device that an interface belongs to, on a bus."""
+        device, who = want.device, instance.id
+        if instance.kind == "container" or device.away or device.pci is not None or device.usb is not None:
+            return ""
+        return (
+            f"{who} is a virtual machine, and of network interfaces only those of PCI and USB devices can go "
+            f"into one, no veth, dummy, VLAN or the like; put it into a bridge that {who} is on"
+        )
 
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
         """By its name on the host."""
         return {"type": "nic", "nictype": "physical", "parent": want.device.kernel, "name": want.target}
 
-    def marks(self, want: Want) -> dict[str, str]:
+    def marks(self, want: Want, instance: Instance) -> dict[str, str]:
         """What rules can match on, for as long as the host does not see it."""
         return {MARK_SEEN: remember(want.device)}
 

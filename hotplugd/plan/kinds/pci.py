@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from hotplugd.model.entry import MARK_SEEN
+from hotplugd.model.nic_snapshot import remember
 from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.plan.kinds.kind import MACHINES, Claim, Facts, Kind, Reading, Want
 from hotplugd.plan.kinds.reading import pci_address
@@ -24,7 +26,12 @@ def _pci(device: Device) -> Facts:
 
 
 class PciKind(Kind):
-    """What goes in by the address of a PCI device: one itself, and a GPU."""
+    """What goes in by the address of a PCI device: one itself, and a GPU.
+
+    A virtual machine takes it from its driver on the host, which ends the devices that the driver had made.
+    """
+
+    leaves = MACHINES
 
     def fault(self, device: Device) -> str:
         """What is no PCI device has no address."""
@@ -35,6 +42,10 @@ class PciKind(Kind):
     def slot(self, device: Device) -> str:
         """The PCI device's: a card and its render node are one entry."""
         return device.pci.slot if device.pci is not None else device.slot
+
+    def marks(self, want: Want, instance: Instance) -> dict[str, str]:
+        """What rules can match on, for as long as the host does not see it."""
+        return {MARK_SEEN: remember(want.device)} if instance.kind in self.leaves else {}
 
     def address(self, want: Want) -> str:
         """The address of its PCI device."""
@@ -60,8 +71,14 @@ class Pci(PciKind):
                 f"{who} is a container, and PCI devices go into virtual machines alone; "
                 f"the kernel's own device of it can go in, or with `as: gpu` a GPU"
             )
-        if instance.running and actual is None and "pci-hotplug" not in instance.can:
+        if instance.running and actual is None and not instance.server.plugs_pci:
             return only_at_start(self.name, instance)
+        return ""
+
+    def fixed(self, instance: Instance) -> str:
+        """Likewise out of what is off."""
+        if instance.kind == "virtual-machine" and instance.running and not instance.server.plugs_pci:
+            return only_in_the_end(self.name, instance)
         return ""
 
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
@@ -74,4 +91,12 @@ def only_at_start(name: str, instance: Instance) -> str:
     return (
         f"{instance.id} is a virtual machine that runs, and its server can give it a {name} only while it "
         f"does not; stop it, and the device is there at the next start"
+    )
+
+
+def only_in_the_end(name: str, instance: Instance) -> str:
+    """Why a virtual machine that runs cannot lose a device of this kind."""
+    return (
+        f"{instance.id} is a virtual machine that runs, and its server can take a {name} out only while it "
+        f"does not; stop it, and the device is back on the host"
     )

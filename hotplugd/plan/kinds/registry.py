@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hotplugd.model.values import Device
+from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.plan.kinds.gpu import Gpu
 from hotplugd.plan.kinds.kind import Facts, Kind, Reading
 from hotplugd.plan.kinds.nic import Nic
@@ -39,6 +39,12 @@ def kind_names() -> Sequence[str]:
 def reading(entry_type: str) -> Reading | None:
     """How the server reads entries of this type; None where they give no devices that are known here."""
     return next((kind.readings[entry_type] for kind in KINDS if entry_type in kind.readings), None)
+
+
+def fixed(entry: Entry, instance: Instance) -> str:
+    """Why the instance's entry cannot be taken out of it, or changed, now; empty where it can."""
+    kind = next((each for each in KINDS if entry.config.get("type") in each.readings), None)
+    return kind.fixed(instance) if kind is not None else ""
 
 
 def facts(claim: str) -> Callable[[Device], Facts]:

@@ -114,7 +114,7 @@ class Usb(NodeKind):
 
     def barred(self, want: Want, instance: Instance, actual: Entry | None) -> str:
         """A virtual machine is given one of several like devices by its numbers alone."""
-        if instance.kind == "container" or "usb-number" in instance.can:
+        if instance.kind == "container" or instance.server.usb_by_number:
             return ""
         return (
             f"{instance.id} is a virtual machine, and its server cannot tell one USB device from another of "
@@ -122,7 +122,10 @@ class Usb(NodeKind):
         )
 
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
-        """A node for a container, bus and device number for a virtual machine."""
+        """A node for a container, bus and device number for a virtual machine.
+
+        Not its serial number: a server does not hear of the unplug of what an entry names by that.
+        """
         if instance.kind == "container":
             return super().body(want, instance, actual)
         return {

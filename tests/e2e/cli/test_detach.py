@@ -172,10 +172,10 @@ def test_while_the_daemon_runs_it_does_nothing(
     assert any(name.startswith("hp-") for name in before)
 
 
-def test_without_all_it_is_wrong_usage(console: Console, configure: Configure) -> None:
+def test_without_a_device_or_all_it_is_wrong_usage(console: Console, configure: Configure) -> None:
     done = configure(rules(console, "c1")).ask("detach")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "expected --all" in done.stderr
+    assert "expected DEVICE, or --all for everything of ours" in done.stderr
 
 
 def test_a_server_that_is_away_is_told(console: Console, configure: Configure) -> None:

@@ -167,7 +167,7 @@ class TestFate:
         names = {
             "subsystem", "kernel", "property", "attr", "device", "identity", "syspath", "parents",
             "rules", "rule", "along", "ignored", "wants", "attachments", "changes", "problems", "holders",
-            "warnings", "holds", "model", "by", "instances", "missing",
+            "warnings", "holds", "model", "by", "instances", "missing", "override",
         }  # fmt: skip
         assert names == set(document)
         assert [each["instance"] for each in document["wants"]] == [str(container), "lost"]

@@ -9,6 +9,7 @@ import select
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from hotplugd.app import control
-from hotplugd.app.control import ControlError, NotRunning, ask, serve
+from hotplugd.app.control import ControlError, NotRunning, Peer, ask, serve
 from tests.support.lab.wait import eventually
 
 _NOBODY = 65534
@@ -49,6 +50,13 @@ def _number(text: str) -> object:
 
 
 _ABOUT: Mapping[str, Callable[[str], object]] = {"number": _number}
+
+
+def _order(peer: Peer, text: str) -> object:
+    return {"peer": [*peer], "text": text}
+
+
+_ORDERS: Mapping[str, Callable[[Peer, str], object]] = {"order": _order}
 _ANSWER = b'{"answer": {"ready": true}}'
 _CLIENT = """
 import socket, sys
@@ -85,7 +93,7 @@ def serving(path: Path) -> Iterator[None]:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         loop.set_exception_handler(lambda _, context: defects.append(context))
         try:
-            async with serve(path, _QUESTIONS, _ABOUT):
+            async with serve(path, _QUESTIONS, _ABOUT, _ORDERS):
                 started.set_result((loop, stop))
                 await stop.wait()
         except ControlError as error:
@@ -404,3 +412,17 @@ def test_an_answer_may_take_its_time(path: Path) -> None:
         with pytest.raises(ControlError, match="did not answer"):
             ask(path, "later")
         assert ask(path, "status") == {"ready": True}
+
+
+def test_an_order_is_told_who_gives_it(path: Path) -> None:
+    with serving(path):
+        code = (
+            "import sys; from pathlib import Path; from hotplugd.app.control import ask; import os;"
+            "print(os.getpid(), ask(Path(sys.argv[1]), 'order two words'))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+        pid, _, answer = done.stdout.strip().partition(" ")
+        assert answer == str({"peer": [int(pid), os.getuid()], "text": "two words"})
+        assert ask(path, "order") == {"peer": [os.getpid(), os.getuid()], "text": ""}
+        with pytest.raises(ControlError, match="known: status, other, much, later, slow, number, order"):
+            ask(path, "orders")

@@ -26,7 +26,7 @@ from tests.support.lab.uevents import listening, socket_unit
 from tests.support.lab.wait import eventually
 
 _UNITS = Path("/lib/systemd/system")
-_PROGRAMS = ("inject", "roots", "seal", "udevrules")
+_PROGRAMS = ("inject", "roots", "seal", "udevdb", "udevrules")
 _SERVICES = ("hotplugd.service", *(f"hotplugd-{each}@.service" for each in _PROGRAMS))
 _SOCKETS = tuple(f"hotplugd-{each}.socket" for each in _PROGRAMS)
 _NAMES = (*_SERVICES, *_SOCKETS)
@@ -180,34 +180,43 @@ def test_the_daemon_needs_no_more_than_the_unit_grants(
 rules:
   - name: console
     match: {{subsystem: vc, kernel: "vcsa{console.number}"}}
-    attach: {{to: {container.name}, group: dialout, mode: "0660"}}
+    attach: {{to: {container.name}, group: dialout, mode: "0660", udev: true}}
 """
     confined = (sys.executable, "-m", "tests.support.lab.confine")
     inject = (*confined, str(project / "systemd/hotplugd-inject@.service"), *command(), "inject")
     unit = (*confined, str(project / "systemd/hotplugd.service"))
     sealing = str(project / "systemd/hotplugd-seal@.service")
     seal = (*confined, sealing, *command(), "seal", str(server.data))
+    keeping = (*confined, str(project / "systemd/hotplugd-udevdb@.service"), *command(), "udevdb")
     with (
+        socket_unit(tmp_path / "udevdb", *keeping) as keepers,
         socket_unit(tmp_path / "inject", *inject) as programs,
         socket_unit(tmp_path / "seal", *seal) as sealers,
         listening(container.pid) as ear,
         Daemon(
-            server.socket, rules, within=unit, inject=tmp_path / "inject", seal=tmp_path / "seal"
+            server.socket,
+            rules,
+            within=unit,
+            inject=tmp_path / "inject",
+            seal=tmp_path / "seal",
+            udevdb=tmp_path / "udevdb",
         ) as daemon,
     ):
         status = Path(f"/proc/{daemon.pid}/status").read_text()
         assert re.search(r"^CapEff:\s+0000000000000004$", status, re.MULTILINE)
         assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
+        record = Path(f"/proc/{container.pid}/root/run/udev/data/c7:{128 + console.number}")
         wanted = Seen("char", 7, 128 + console.number, 0o660, 0, 20)
         for _ in range(3):
             console.plug()
             eventually(lambda: container.look(console.node) == wanted)
             eventually(lambda: ear.actions(console.node)[-1:] == ["add libudev"])
+            assert record.exists()
             handle = Handle(container, console.node)
             console.unplug()
             eventually(partial(attrgetter("sealed"), handle))
             handle.close()
-            eventually(lambda: container.look(console.node) is None)
+            eventually(lambda: container.look(console.node) is None and not record.exists())
             eventually(lambda: ear.actions(console.node)[-1:] == ["remove libudev"])
         heard = ["add kernel", "add libudev", "remove kernel", "remove libudev"]
         assert ear.actions(console.node) == heard * 3
@@ -218,6 +227,10 @@ rules:
         (sealer,) = sealers
         status = Path(f"/proc/{sealer.pid}/status").read_text()
         assert re.search(r"^CapEff:\s+0000000000000001$", status, re.MULTILINE)
+        assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
+        (keeper,) = keepers
+        status = Path(f"/proc/{keeper.pid}/status").read_text()
+        assert re.search(r"^CapEff:\s+00000000000000c0$", status, re.MULTILINE)
         assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
         daemon.reload()
         assert not daemon.status()["problems"]

@@ -26,6 +26,7 @@ _PR_SET_MDWE: Final = 65
 _CAPABILITIES: Final = {
     "CAP_CHOWN": 0,
     "CAP_DAC_READ_SEARCH": 2,
+    "CAP_SETGID": 6,
     "CAP_SETUID": 7,
     "CAP_NET_ADMIN": 12,
     "CAP_SYS_PTRACE": 19,

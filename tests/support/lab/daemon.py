@@ -42,7 +42,7 @@ class Daemon:
     within       words before the command, such as of a program that confines it
     inject       where the program that injects uevents is; where nothing is, the daemon starts one
     more         further lines of its configuration
-    seal, roots  likewise, the programs that seal nodes and open roots
+    seal, roots, udevdb  likewise, the programs that seal nodes, open roots and keep udev's records
     commands     how it and other commands are started; each as a program where it is left out
     """
 
@@ -56,6 +56,7 @@ class Daemon:
         more: str = "",
         seal: Path | None = None,
         roots: Path | None = None,
+        udevdb: Path | None = None,
         commands: Commands | None = None,
     ) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="hpd-", dir="/tmp")
@@ -63,6 +64,7 @@ class Daemon:
         self.config = self.folder / "config.yaml"
         self.rules = self.folder / "rules.d"
         self.control = self.folder / "control.sock"
+        self.state = self.folder / "lib" / "state.json"
         self.stderr = self.folder / "stderr"
         self.states: list[str] = []
         self._feeds: list[float] = []
@@ -80,7 +82,8 @@ class Daemon:
             f"server: {server}\nrules: [{self.rules}]\ncontrol: {self.control}\ninject: {inject}\n"
             f"seal: {seal or self.folder / 'seal.sock'}\n"
             f"roots: {roots or self.folder / 'roots.sock'}\n"
-            f"udev_rules: {self.folder / 'udev'}\n{more}"
+            f"udevdb: {udevdb or self.folder / 'udevdb.sock'}\n"
+            f"udev_rules: {self.folder / 'udev'}\nstate: {self.state}\n{more}"
         )
 
     def __enter__(self) -> Self:

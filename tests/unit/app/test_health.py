@@ -32,6 +32,7 @@ def status(
         "pending": waits,
         "holds": [],
         "claims": [],
+        "overrides": [],
         "problems": list(problems),
         "failed_reloads": 0,
         "lost_events": 0,

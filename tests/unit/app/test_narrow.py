@@ -18,6 +18,16 @@ def problem(device: str, rule: str, message: str = "x") -> dict[str, Any]:
     return {"device": device, "rule": rule, "message": message}
 
 
+def override(device: str, instance: str) -> dict[str, Any]:
+    project = "default" if instance else ""
+    return {
+        "device": device,
+        "instance": instance,
+        "project": project,
+        "present": device != "/dev/gone",
+    }
+
+
 STATUS = cast(
     "StatusJson",
     {
@@ -25,6 +35,7 @@ STATUS = cast(
         "pending": [place("/dev/c", "box", "r2", "lab")],
         "holds": [place("/dev/d", "other", "r2")],
         "claims": [{"project": "default", "instance": name} for name in ("box", "other")],
+        "overrides": [override("/dev/b", "other"), override("/dev/c", ""), override("/dev/gone", "box")],
         "problems": [
             problem("", "", "the server is away"),
             problem("/dev/a", "r1"),
@@ -71,3 +82,21 @@ def test_claims_are_about_their_instances_and_no_rule() -> None:
     assert [claim["instance"] for claim in narrowed(STATUS, "other")["claims"]] == ["other"]
     assert narrowed(STATUS, rule="r1")["claims"] == []
     assert len(narrowed(STATUS)["claims"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("instance", "decided", "expected"),
+    [
+        (None, ["/dev/b", "/dev/c", "/dev/gone"], ["/dev/b", "/dev/c", "!"]),
+        ("box", ["/dev/gone"], ["/dev/c", "!"]),
+        ("default/other", ["/dev/b"], ["/dev/b", "!"]),
+    ],
+)
+def test_what_was_decided_by_hand_can_be_shown_alone(
+    instance: str | None, decided: list[str], expected: list[str]
+) -> None:
+    found = narrowed(STATUS, instance, by_hand=True)
+    assert [each["device"] for each in found["overrides"]] == decided
+    assert said(found) == expected
+    assert narrowed(STATUS, rule="r1")["overrides"] == []
+    assert narrowed(STATUS, only_problems=True)["overrides"] == []

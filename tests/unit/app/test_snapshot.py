@@ -12,10 +12,24 @@ from hotplugd.app.device_documents import explain_json
 from hotplugd.app.pool_documents import leases_json, pools_json
 from hotplugd.app.snapshot import Survey
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
+from hotplugd.model.server_traits import ServerTraits
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
-from tests.support.devices import ALL, all_with, box, channel, entry, folder, interface, nic_entry, phone
+from tests.support.devices import (
+    ALL,
+    all_with,
+    box,
+    channel,
+    entry,
+    folder,
+    interface,
+    nic_entry,
+    pci,
+    phone,
+    rule,
+    ruleset,
+)
 
 NIC, ZERO = interface(), channel(0)
 OLD = f"n-00e04c000001-{folder(NIC).above}"
@@ -110,3 +124,20 @@ def test_leases_are_as_a_daemon_would_find_and_make_them(monkeypatch: pytest.Mon
     (pool,) = pools_json(made.leasing, {})["pools"]
     assert [each["instance"] for each in pool["devices"]] == ["young", "old"]
     assert len(leases_json([pool])["leases"]) == 2
+
+
+@pytest.mark.usefixtures("of")
+def test_what_a_virtual_machine_has_by_its_pci_device_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, taken = pci(), replace(pci(), driver="vfio-pci")
+    rules = ruleset(rule("{subsystem: pci, driver: some}", "{to: box, as: pci, force: true}"))
+    running = replace(box(), kind="virtual-machine", server=ServerTraits(plugs_pci=True))
+    (change,) = look(monkeypatch, rules, [there], running).plans[running.id].changes
+    has = replace(running, entries={change.entry.name: change.entry})
+    made = look(monkeypatch, rules, [taken], has)
+    plan = made.plans[has.id]
+    assert (plan.changes, made.problems()) == ((), [])
+    assert [each.verified for each in plan.attachments] == [None]
+    assert [each.kernel for each in made.away] == [there.kernel]
+    # Where it does not run, it has nothing.
+    (change,) = look(monkeypatch, rules, [taken], replace(has, running=False)).plans[has.id].changes
+    assert change.action == "remove"

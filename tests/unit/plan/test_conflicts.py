@@ -231,6 +231,14 @@ def test_an_entry_kept_for_want_of_a_user_keeps_the_path_that_it_has() -> None:
 SERIAL = {
     "a match of the serial": (rule("{serial: 'R*'}", "{to: box}"), True),
     "a template of it": (rule("{vendor_id: 18d1}", "{to: [box, 'ci-{serial}']}"), True),
+    "a template of udev's word for it": (
+        rule("{vendor_id: 18d1}", "{to: [box, 'ci-{property.ID_SERIAL_SHORT}']}"),
+        True,
+    ),
+    "a template of the place as well": (
+        rule("{serial: 'R*'}", "{to: box, link: '/dev/x/{property.ID_PATH}'}"),
+        False,
+    ),
     "udev's word for it": (rule("{property: {ID_SERIAL_SHORT: RX}}", "{to: box}"), True),
     "udev's word for it and more": (rule("{property: {ID_SERIAL: '*_RX'}}", "{to: box}"), True),
     "what the kernel has of it": (rule("{attr: {serial: RX}}", "{to: box}"), True),

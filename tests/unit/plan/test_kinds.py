@@ -9,7 +9,8 @@ import pytest
 
 from hotplugd.model.entry import MARK_SEEN, MARK_SLOT, MARK_VERSION, age_of, name_for
 from hotplugd.model.nic_snapshot import recall, remember
-from hotplugd.model.values import Ability, Device, Entry, Inside, Instance, Node
+from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
+from hotplugd.model.values import Device, Entry, Inside, Instance, Node
 from hotplugd.plan.change import Barred, Plan
 from hotplugd.plan.desired import wants
 from hotplugd.plan.planner import plan_instance
@@ -18,6 +19,7 @@ from tests.support.devices import (
     BOX,
     all_with,
     box,
+    channel,
     console,
     disk,
     gpu,
@@ -30,7 +32,8 @@ from tests.support.devices import (
 
 NIC = interface()
 CARD, RENDER = gpu()
-ALL_ABILITIES: frozenset[Ability] = frozenset({"usb-number", "pci-hotplug"})
+VETH = Device("/sys/devices/virtual/net/veth1", "net", "veth1", slot="n-1a2b3c4d-77-77")
+EVERY_TRAIT = ServerTraits(True, True, True, True)
 NUMBERED = {"BUSNUM": "001", "DEVNUM": "017"}
 
 
@@ -45,8 +48,8 @@ def plan(instance: Instance, *devices: Device, attach: str = "", inside: Inside 
     return plan_instance(BOX, instance, found, inside)
 
 
-def machine(*entries: Entry, running: bool = True, can: frozenset[Ability] = ALL_ABILITIES) -> Instance:
-    return replace(box(entries, running=running), kind="virtual-machine", can=can)
+def machine(*entries: Entry, running: bool = True, server: ServerTraits = EVERY_TRAIT) -> Instance:
+    return replace(box(entries, running=running), kind="virtual-machine", server=server)
 
 
 def body(entry: Entry) -> Mapping[str, str]:
@@ -94,6 +97,12 @@ BODIES: dict[str, tuple[Device, Instance, str, dict[str, str]]] = {
         "",
         {"type": "usb", "busnum": "1", "devnum": "17", "required": "false"},
     ),
+    "an interface of a USB device in a machine": (
+        channel(0),
+        machine(),
+        "",
+        {"type": "nic", "nictype": "physical", "parent": "can0", "name": "can0"},
+    ),
     "a USB device whose number is none": (
         replace(usb(), properties={"BUSNUM": "-1", "DEVNUM": "--flag"}),
         machine(),
@@ -103,7 +112,7 @@ BODIES: dict[str, tuple[Device, Instance, str, dict[str, str]]] = {
     "a PCI device in a machine": (pci(), machine(), "", {"type": "pci", "address": "0000:01:00.0"}),
     "a PCI device in a machine that does not run": (
         pci(),
-        machine(running=False, can=frozenset()),
+        machine(running=False, server=NO_TRAITS),
         "",
         {"type": "pci", "address": "0000:01:00.0"},
     ),
@@ -136,16 +145,18 @@ BARRED: dict[str, tuple[Device, Instance, str, str]] = {
     "a disk in a machine": (disk(), machine(), "", "only those of USB devices can go into one"),
     "a USB device where they cannot be told apart": (
         usb(),
-        machine(can=frozenset()),
+        machine(server=NO_TRAITS),
         "",
         "cannot tell one USB device from another",
     ),
     "a PCI device in a machine that runs": (
         pci(),
-        machine(can=frozenset({"usb-number"})),
+        machine(server=ServerTraits(usb_by_number=True)),
         "",
         "can give it a pci only while it does not",
     ),
+    "a veth in a machine": (VETH, machine(), "", "no veth, dummy, VLAN or the like"),
+    "a veth in a machine that does not run": (VETH, machine(running=False), "", "only those of PCI and USB"),
     "a GPU in a machine that runs": (CARD, machine(), "", "can give it a gpu only while it does not"),
 }
 

@@ -34,6 +34,11 @@ def places(found: tuple[Want, ...]) -> list[str]:
     return [f"{want.instance}:{want.target}" for want in found]
 
 
+def socketed(device: Device, text: str) -> Device:
+    """The device, with a property of this text."""
+    return replace(device, properties={**device.properties, "SOCKET": text})
+
+
 # What `attach` says, the device, and where it goes.
 PLACES = {
     "a name": ("{to: box}", console(1), ["box:/dev/ttyUSB1"]),
@@ -45,6 +50,16 @@ PLACES = {
     "the serial of the USB device above": ("{to: 'ci-{serial}'}", console(1, "A5X"), ["ci-A5X:/dev/ttyUSB1"]),
     "two keys": ("{to: 'v{vendor_id}-{port}'}", phone(2), ["v18d1-1-2:/dev/bus/usb/001/002"]),
     "the longest name": ("{to: 'c{serial}'}", phone(1, "x" * 62), [f"c{'x' * 62}:/dev/bus/usb/001/001"]),
+    "a property": (
+        "{to: 'ci-{property.ID_SERIAL_SHORT}'}",
+        phone(1, "R5C1"),
+        ["ci-R5C1:/dev/bus/usb/001/001"],
+    ),
+    "a property in an interface's name": (
+        "{to: box, name: 'l{property.SOCKET}'}",
+        socketed(interface(), "7"),
+        ["box:l7"],
+    ),
     "a path": ("{to: box, path: /dev/ttyConsole}", console(1), ["box:/dev/ttyConsole"]),
     "a template of a path": ("{to: box, path: '/dev/tty-{port}'}", console(1), ["box:/dev/tty-2-1"]),
     "a folder that may be shared": ("{to: box, path: /dev/lxd0/x}", console(1), ["box:/dev/lxd0/x"]),
@@ -133,6 +148,32 @@ HELD = {
     "an interface's name of dashes": ("mode: '0660'", interface_called("--help"), "no dash first"),
     "an interface's name that moves the cursor": ("name: eth0", interface_called("a\x1b[2J"), "'a\\x1b[2J'"),
     "an interface's name of one letter": ("mode: '0660'", interface_called("a"), "2 to 15 letters"),
+    "a property that is a name of dots": (
+        "path: '/dev/{property.SOCKET}'",
+        socketed(console(1), "../x"),
+        "has a dot",
+    ),
+    "a property that leads a link back": (
+        "link: '/dev/{property.SOCKET}/x'",
+        socketed(console(1), ".."),
+        "is not below /dev",
+    ),
+    "a property that is empty": (
+        "link: '/dev/{property.SOCKET}'",
+        socketed(console(1), ""),
+        "the device has no property.SOCKET",
+    ),
+    "a property that is no interface's name": (
+        "name: 'l{property.SOCKET}'",
+        socketed(interface(), "a/b"),
+        "'la/b' is no name",
+    ),
+    "a property that makes an interface's name too long": (
+        "name: 'l{property.SOCKET}'",
+        socketed(interface(), "x" * 15),
+        "is no name for a network interface",
+    ),
+    "udev's record of an interface": ("udev: true", interface(), "a nic has none"),
     "a disk in use": ("mode: '0660'", replace(disk(), in_use="mounted on /srv"), "uses it: mounted on /srv"),
 }
 

@@ -25,6 +25,7 @@ from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import ALL, BOOT, BOX, box
 from tests.support.virtual import later, now
+from tests.unit.reconcile.scripted_records import ScriptedDatabase, ScriptedRecordNotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,8 @@ class Bench:
         self.asked: list[tuple[float, str]] = []
         self.unsure: list[float] = []
         self.kept = ScriptedLinks()
+        self.database = ScriptedDatabase()
+        self.record_notes = ScriptedRecordNotes()
         self.seals = ScriptedSeals()
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
@@ -214,10 +217,12 @@ class Bench:
                 self,
                 self,
                 self,
+                self.database,
                 self,
                 self.seals,
                 self,
                 self.kept,
+                self.record_notes,
                 self.restore,
                 log,
                 lambda: f"at {now()}",

@@ -6,12 +6,34 @@ import pytest
 
 from hotplugd.model.entry import MARK_SLOT, name_for
 from hotplugd.model.values import Entry, InstanceName
-from tests.support.devices import BOX, box, console, disk, entry, gpu, rule, ruleset
+from tests.support.devices import ALL, BOX, box, console, disk, entry, gpu, rule, ruleset
 from tests.support.virtual import at, clock, in_virtual_time, later, now
 from tests.unit.reconcile.bench import Bench, Request
 
 ONE, TWO = console(1), console(2)
 HOUR = 3600
+NOWHERE = ruleset(rule("{subsystem: '*'}", None))
+
+
+@in_virtual_time
+async def test_what_a_person_has_put_in_and_taken_out_is_no_fight() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    for second in range(4):
+        await at(10 * second + 5)
+        bench.reconciler.set_rules(NOWHERE)
+        await bench.reconciler.settled()
+        await at(10 * second + 8)
+        bench.reconciler.set_rules(ALL)
+        await bench.reconciler.settled()
+    assert bench.times == [0, *(10 * second + more for second in range(4) for more in (5, 8))]
+    assert bench.told() == []
+    # Who takes it out then is somebody else, all the same.
+    for _ in range(5):
+        bench.change(BOX, entries={})
+        bench.reconciler.refresh(BOX)
+        await bench.reconciler.settled()
+    assert any("was changed again and again" in message for message in bench.told())
 
 
 @in_virtual_time

@@ -14,6 +14,7 @@ from hotplugd.model.values import Device, Entry, InstanceName
 from hotplugd.plan.desired import Holder, Wants
 from hotplugd.plan.desired import judged as judged_by
 from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.overrides import Overrides
 from hotplugd.reconcile import assignments
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import ALL, BOX, all_with, box, console, disk, entry, phone, rule, ruleset
@@ -409,9 +410,11 @@ def test_entries_about_other_devices_judge_nothing_again(
 ) -> None:
     judged: list[str] = []
 
-    def judge(rules: RuleSet, device: Device, has: Callable[[Want], bool], *, holder: Holder) -> Wants:
+    def judge(
+        rules: RuleSet, device: Device, has: Callable[[Want], bool], overrides: Overrides, *, holder: Holder
+    ) -> Wants:
         judged.append(device.kernel)
-        return judged_by(rules, device, has, holder=holder)
+        return judged_by(rules, device, has, overrides, holder=holder)
 
     monkeypatch.setattr(assignments, "judged", judge)
     disk = Entry("root", {"type": "disk", "path": "/", "pool": "default"})

@@ -162,6 +162,7 @@ RENDERED = [
     ("{vendor_id}-{product_id}", "0403-6001"),
     ("{{{serial}}}", "{A50285BI}"),
     ("{port}", "1-4"),
+    ("{property.ID_PATH}", "pci-0000:00:14.0-usb-0:1-4"),
 ]
 
 
@@ -171,7 +172,21 @@ def test_a_template_takes_values_of_the_device(template: str, expected: str) -> 
 
 
 @pytest.mark.parametrize(
-    "template", ["{", "}", "{}", "{serial.x}", "{serial!r}", "{serial:9}", "{0}", "{a{serial}}"]
+    "template",
+    [
+        "{",
+        "}",
+        "{}",
+        "{serial.x}",
+        "{serial!r}",
+        "{serial:9}",
+        "{0}",
+        "{a{serial}}",
+        "{property}",
+        "{property.}",
+        "{property.a b}",
+        "{attr.serial}",
+    ],
 )
 def test_a_template_takes_plain_key_names_alone(template: str) -> None:
     with pytest.raises(TemplateError):
@@ -187,3 +202,6 @@ def test_a_template_without_its_value_is_an_error() -> None:
     assert render("{driver}", PHONE) == "usb"
     with pytest.raises(TemplateError, match="no driver"):
         render("{driver}", CONSOLE)
+    for name in ("ID_REVISION", "ID_MISSING"):
+        with pytest.raises(TemplateError, match=rf"the device has no property\.{name}"):
+            render(f"{{property.{name}}}", usb(properties={"ID_REVISION": ""}))

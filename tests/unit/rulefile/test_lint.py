@@ -198,6 +198,7 @@ def test_platform_controllers_have_a_path_too() -> None:
 
 
 CHOSEN = [
+    ("{vendor_id: 18d1}", "'{property.ID_MODEL}'", "property.ID_MODEL"),
     ("{interface: 'ff:42:01'}", "'{serial}'", "serial"),
     ("{vendor_id: 18d1, serial: 'R5*'}", "'{serial}'", "serial"),
     ("{vendor_id: 18d1}", "'c{serial}'", "serial"),
@@ -224,6 +225,8 @@ PINNED = [
     ("{vendor_id: 18d1}", "'x{vendor_id}'"),
     ("{subsystem: tty, parent: {path: 'pci-*'}}", "'{serial}'"),
     ("{vendor_id: 18d1}", "box"),
+    ("{vendor_id: 18d1, property: {ID_MODEL: [a, b]}}", "'{property.ID_MODEL}'"),
+    ("{vendor_id: 18d1}", "'x{property.ID_PATH_TAG}'"),
 ]
 
 

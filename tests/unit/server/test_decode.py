@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from hotplugd.model.server_traits import NO_TRAITS
 from hotplugd.model.values import Instance
 from hotplugd.server.decode import instance
 
@@ -13,7 +14,7 @@ _MARKS = json.dumps({"version": "2", "instance": "default/c1", "node": "/dev/x"}
 
 def told(**devices: Mapping[str, str]) -> Instance:
     found = {"name": "c1", "status": "Running", "config": {}, "devices": devices, "expanded_devices": devices}
-    return instance(found, "", frozenset())
+    return instance(found, "", NO_TRAITS)
 
 
 def test_what_others_note_in_their_entries_is_not_kept() -> None:
@@ -39,7 +40,7 @@ def test_claims_are_those_of_the_expanded_configuration() -> None:
     found = {"name": "c1", "status": "Running", "config": {}, "devices": {}, "expanded_devices": {}}
     config = {"user.hotplugd.claim.phone": "android", "user.other": "x"}
     made = instance(
-        {**found, "expanded_config": config, "created_at": "2026-11-27T18:00:00.5Z"}, "", frozenset()
+        {**found, "expanded_config": config, "created_at": "2026-11-27T18:00:00.5Z"}, "", NO_TRAITS
     )
     assert (made.claims, made.created) == ({"phone": "android"}, "2026-11-27T18:00:00.5")
     assert (told().claims, told().created) == ({}, "")

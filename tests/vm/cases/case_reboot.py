@@ -1,4 +1,7 @@
-"""The host is switched off with a phone attached, and another one is on that port when it starts again."""
+"""The host is switched off with a phone attached, and another one is on that port when it starts again.
+
+What was decided by hand about a third phone holds over that.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,13 @@ from tests.support.phones.containers import DEADLINE, PROGRAMS, arrives, node_of
 
 FOLDER = Path("/srv/lab")
 NODE = FOLDER / "node"
+STATE = FOLDER / "state.json"
 PORT = 2
+OTHER_PORT = 3
 RULE = """
 rules:
   - name: phone
-    match: {serial: AAA1}
+    match: {serial: AAA1|CCC3}
     attach: {to: c1}
 """
 
@@ -34,6 +39,10 @@ def test_a_phone_is_attached_when_the_power_goes(hub: Hub, udevd: None) -> None:
     home = server.launch("c1", config={"boot.autostart": "true"}, devices=PROGRAMS)
     with Daemon(server.socket, RULE) as running:
         NODE.write_text(arrives(home, hub.plug(Phone("AAA1"), PORT)))
+        arrives(home, hub.plug(Phone("CCC3"), OTHER_PORT))
+        done = running.ask("detach", "CCC3")
+        assert done.returncode == 0, done.stderr
+        STATE.write_bytes(running.state.read_bytes())
         # All at once: nobody puts anything in order.
         running.kill()
         server.kill()
@@ -53,10 +62,18 @@ def test_the_other_phone_is_never_seen(hub: Hub, udevd: None) -> None:
     assert boot() not in left[0]["source"]
     eventually(lambda: home.config["status"] == "Running", DEADLINE, pause=0.05)
     steadily(lambda: usb_nodes(home) == set(), 3.0)
-    with Daemon(server.socket, RULE) as running:
+    made = Daemon(server.socket, RULE)
+    made.state.parent.mkdir()
+    made.state.write_bytes(STATE.read_bytes())
+    with made as running:
         eventually(lambda: home.devices.keys() == PROGRAMS.keys(), DEADLINE, pause=0.05)
         assert usb_nodes(home) == set()
         hub.unplug(other)
         arrives(home, hub.plug(Phone("AAA1"), PORT))
+        hub.plug(Phone("CCC3"), OTHER_PORT)
+        eventually(lambda: " CCC3 " in running.ask("status", "--by-hand").stdout, DEADLINE, pause=0.5)
+        steadily(lambda: len(usb_nodes(home)) == 1, 3.0)
+        assert running.ask("undo", "CCC3").returncode == 0
+        eventually(lambda: len(usb_nodes(home)) == 2, DEADLINE, pause=0.05)
         assert running.status()["problems"] == []
     server.close()

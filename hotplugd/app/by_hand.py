@@ -1,0 +1,343 @@
+"""What people ask the daemon for by hand: into which instance a device goes, or that it stays out of all.
+
+A decision is kept before anything is done about it. What guard rails, the server or another's entry would
+forbid is refused, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.app.control import Order, Peer
+from hotplugd.app.outcome import Done, attached, detached, in_the_way, undone
+from hotplugd.app.override_json import AskedJson, overrides_json
+from hotplugd.app.session import Session
+from hotplugd.app.state_file import Broken, State, StateError, StateFile
+from hotplugd.app.who import asked_by, who_asks
+from hotplugd.model.asker import Asker
+from hotplugd.model.names import is_instance_name
+from hotplugd.model.ports import Gone, ServerError
+from hotplugd.model.problem import Problem
+from hotplugd.model.text import printable, quoted
+from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.about import ABOUT, Fields
+from hotplugd.plan.change import Attachment
+from hotplugd.plan.find import absent, each_of, named
+from hotplugd.plan.guard_rails import may_be_used
+from hotplugd.plan.identity import model
+from hotplugd.plan.overrides import NONE, Override, Overrides, kept_by, meant
+from hotplugd.reconcile.device_log import Cause
+from hotplugd.rules.keys import PORT
+
+What = Literal["attach", "detach", "undo"]
+
+# So many seconds the disk is waited for, and what comes of a decision.
+_DISK: Final = 20.0
+_OUTCOME: Final = 20.0
+_SLACK: Final = 0.05
+
+
+class Refusal(Exception):
+    """What was asked for is not done. The text is fit to be shown; more: further lines."""
+
+    def __init__(self, reason: str, more: Iterable[str] = ()) -> None:
+        super().__init__(reason)
+        self.more = list(more)
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What somebody asks about. device: its name; real: where that leads, links followed."""
+
+    device: str
+    real: str
+    project: str
+    instance: str
+    everything: bool
+
+
+class ByHand:
+    """The decisions of people, in force and in the state file.
+
+    session  gives the session with the server, where there is one
+    dry_run  a broken state file stays where it is
+    """
+
+    def __init__(
+        self, log: FilteringBoundLogger, session: Callable[[], Session | None], *, dry_run: bool = False
+    ) -> None:
+        self.overrides = NONE
+        self._log = log
+        self._session = session
+        self._dry_run = dry_run
+        self._threads = Threads()
+        self._file: StateFile | None = None
+        self._problem = ""
+        self._aside: list[Path] = []
+        # One at a time: each writes the file, and the next one begins with what it says then.
+        self._turn = asyncio.Lock()
+
+    # --- the file ---------------------------------------------------------------------------------------
+
+    async def load(self, path: Path, cause: Cause) -> None:
+        """Take what the state file says. Where it cannot be read what was in force stays so."""
+        async with self._turn:
+            if self._file is None or self._file.path != path:
+                self._file = StateFile(path)
+            try:
+                found, problem, self._aside = await self._threads.call(
+                    partial(_load, self._file, aside=not self._dry_run), _DISK
+                )
+            except (NoThread, TimeoutError):
+                found, problem = None, f"{path} cannot be read: the disk does not answer"
+            self._problem = f"{problem}; what was decided by hand is not known" if problem else ""
+            if self._problem:
+                self._log.error("state.problem", reason=self._problem)
+            for each in self._aside:
+                self._log.warning("state.problem", reason=_told_of_aside(each))
+            if found is not None and found.overrides != self.overrides:
+                self._take(found.overrides, cause)
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with the state file."""
+        found = [self._problem] if self._problem else [*map(_told_of_aside, self._aside)]
+        return [Problem("", "", text) for text in found]
+
+    def _take(self, overrides: Overrides, cause: Cause) -> None:
+        self.overrides = overrides
+        if (session := self._session()) is not None:
+            session.set_overrides(overrides, cause)
+
+    async def _keep(self, overrides: Overrides) -> None:
+        """Write the decisions, and have them in force. Raises Refusal."""
+        if self._file is None:
+            raise Refusal("the daemon has not read its state file yet; try again")
+        try:
+            await self._threads.call(partial(self._file.write, State(overrides)), _DISK)
+        except StateError as error:
+            raise Refusal(f"{error}; nothing was changed") from error
+        except (NoThread, TimeoutError) as error:
+            raise Refusal(f"{self._file.path} cannot be written: the disk does not answer") from error
+        self._take(overrides, "asked")
+
+    # --- what is asked for ------------------------------------------------------------------------------
+
+    @property
+    def orders(self) -> Mapping[str, Order]:
+        """What people can ask for, by its name on the control socket."""
+        return {"attach": self.attach, "detach": self.detach, "undo": self.undo}
+
+    async def who(self, peer: Peer) -> Asker:
+        """Who is at the other end of the control socket."""
+        return await who_asks(self._threads, peer)
+
+    async def attach(self, peer: Peer, text: str) -> AskedJson:
+        """Have a device in an instance, and nowhere else."""
+        return await self._ask("attach", peer, text)
+
+    async def detach(self, peer: Peer, text: str) -> AskedJson:
+        """Have a device in no instance."""
+        return await self._ask("detach", peer, text)
+
+    async def undo(self, peer: Peer, text: str) -> AskedJson:
+        """Have the rules decide about a device again, or about all."""
+        return await self._ask("undo", peer, text)
+
+    async def _ask(self, what: What, peer: Peer, text: str) -> AskedJson:
+        words = _parsed(text)
+        by = await self.who(peer)
+        async with self._turn:
+            try:
+                return await self._undo(words, by) if what == "undo" else await self._decide(what, words, by)
+            except Refusal as refusal:
+                self._log.warning(
+                    f"{what}.refused", device=quoted(words.device), reason=str(refusal), **asked_by(by)
+                )
+                return _answer(Done(taken=False, done=False, message=str(refusal)), refusal.more)
+
+    async def _decide(self, what: What, words: _Words, by: Asker) -> AskedJson:
+        session = self._ready()
+        device = self._find(session, words)
+        to = InstanceName(words.project, words.instance) if what == "attach" else None
+        fields: Fields = {ABOUT: device, **({"instance": str(to)} if to is not None else {})}
+        self._log.info(f"{what}.asked", **fields, **asked_by(by))
+        override = _override(device, _devices(session), to, by)
+        if to is not None:
+            await _see_whether(session, device, override, to)
+        where = [each.want.instance for each in _attachments(session, device)]
+        await self._keep(self.overrides.with_one(override, device))
+        await _outcome(session)
+        if to is not None:
+            done = attached(session, device, override)
+        else:
+            done = detached(session, device, override, where)
+        return _answer(done, (), Overrides.made_of([override]), [device])
+
+    async def _undo(self, words: _Words, by: Asker) -> AskedJson:
+        found = [*self.overrides] if words.everything else self._decided(words)
+        names = ", ".join(dict.fromkeys(each.of.identity for each in found))
+        self._log.info("undo.asked", identity=names, **asked_by(by))
+        left = self.overrides
+        for each in found:
+            left = left.without(each.of)
+        await self._keep(left)
+        session = self._session()
+        if session is not None:
+            await _outcome(session)
+        devices = _devices(session) if session is not None else []
+        return _answer(undone(session, found), (), Overrides.made_of(found), devices)
+
+    def _decided(self, words: _Words) -> list[Override]:
+        """The decision about the device that is called so, whether it is there or not. Raises Refusal."""
+        found = {each.of: each for each in self.overrides.named(words.device)}
+        if (session := self._session()) is not None:
+            hubs = session.rules.hubs
+            for device in named(words.device, _devices(session), words.real, hubs):
+                if (override := self.overrides.of(device)) is not None:
+                    found[override.of] = override
+        if not found:
+            raise Refusal(
+                f"nothing was decided by hand about {quoted(words.device)}; `hotplugd status --by-hand` has "
+                f"what was"
+            )
+        if len(found) > 1:
+            more = [f"{each.of.identity} ({each.device})" for each in found.values()]
+            raise Refusal(f"several are called {quoted(words.device)}; name one by its identity:", more)
+        return [*found.values()]
+
+    def _ready(self) -> Session:
+        session = self._session()
+        if session is None or not session.reconciler.inventory.devices_listed:
+            raise Refusal("the daemon has not listed the devices yet; `hotplugd status` says why")
+        return session
+
+    def _find(self, session: Session, words: _Words) -> Device:
+        """The device that is called so. Raises Refusal."""
+        found = named(words.device, _devices(session), words.real, session.rules.hubs)
+        wants = session.reconciler.assignments.wants.values()
+        taken = [each.device for each in wants if each.override or (each.wants and each.anchor is None)]
+        chosen = meant(found, taken)
+        if not chosen:
+            raise Refusal(absent(words.device, session.rules))
+        if len(chosen) > 1:
+            many = f"{len(chosen)} devices are called {quoted(words.device)}; name one by its node or path:"
+            raise Refusal(many, each_of(chosen))
+        return chosen[0]
+
+
+def _load(file: StateFile, *, aside: bool) -> tuple[State | None, str, list[Path]]:
+    """What the file says, or why it says nothing; and those that were broken before.
+
+    aside  whether a broken one is renamed
+    """
+    try:
+        return file.read(), "", file.aside()
+    except Broken as error:
+        if not aside:
+            return None, str(error), file.aside()
+        try:
+            file.set_aside()
+        except StateError as problem:
+            return None, f"{error}; {problem}", []
+        return None, "", file.aside()
+    except StateError as error:
+        return None, str(error), file.aside()
+
+
+def _told_of_aside(path: Path) -> str:
+    return (
+        f"the state file was broken, and is called {path} now: what was decided by hand before is not known; "
+        f"decide again with `hotplugd attach` and `hotplugd detach`, take that file away, and reload"
+    )
+
+
+def _parsed(text: str) -> _Words:
+    """What a command sent. Raises ValueError."""
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("expected an object") from error
+    if not isinstance(found, dict):
+        raise ValueError("expected an object")  # noqa: TRY004  # what was sent is wrong, and no type
+    told = {key: str(found.get(key, "")) for key in ("device", "real", "project", "instance")}
+    return _Words(**told, everything=found.get("all") is True)
+
+
+def _devices(session: Session) -> list[Device]:
+    return list(session.reconciler.inventory.devices.values())
+
+
+def _attachments(session: Session, device: Device) -> list[Attachment]:
+    return [each for each in session.reconciler.attachments() if each.want.device.key == device.key]
+
+
+def _override(device: Device, devices: list[Device], to: InstanceName | None, by: Asker) -> Override:
+    of = kept_by(device, devices)
+    if of is None:
+        raise Refusal(
+            f"nothing that stays tells {device} from another device that is there; write a rule for it"
+        )
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    port = next(iter(PORT.values(device)), "")
+    return Override(of, to, since, by, printable(str(device)), quoted(model(device)), printable(port))
+
+
+async def _see_whether(session: Session, device: Device, override: Override, to: InstanceName) -> None:
+    """See whether the device can go there. Raises Refusal."""
+    if not is_instance_name(to.name):
+        raise Refusal(f"'{quoted(to.name)}' is no legal instance name")
+    try:
+        instance = await session.instance(to)
+    except Gone:
+        raise Refusal(f"there is no instance '{to.name}' in project '{quoted(to.project)}'") from None
+    except ServerError as error:
+        raise Refusal(f"it is not known whether there is an instance {to}: {error}") from error
+    if message := in_the_way(session, await _as_used(session, device, override), override, instance):
+        raise Refusal(message)
+
+
+async def _as_used(session: Session, device: Device, override: Override) -> Device:
+    """The device as the host uses it now: of what no rule takes that may not have been looked at for long."""
+    unused = replace(device, in_use="")
+    want = next(iter(session.reconciler.assignments.would(unused, override).wants), None)
+    if want is None or not may_be_used(want):
+        return device
+    how = await session.used(want)
+    session.reconciler.found_used(device, how)
+    return replace(device, in_use=how)
+
+
+async def _outcome(session: Session) -> None:
+    """Wait until what is done about a decision is done, or does not get on soon."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _OUTCOME
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
+            await session.reconciler.settled()
+            # An instance that was just stopped, or an answer that came too soon: it is tried again at a time.
+            while waits := [each.wait.until for each in session.reconciler.held() if each.wait.until < until]:
+                await asyncio.sleep(max(min(waits) - loop.time(), 0.0) + _SLACK)
+                await session.reconciler.settled()
+
+
+def _answer(
+    done: Done, more: Iterable[str], overrides: Overrides = NONE, devices: Iterable[Device] = ()
+) -> AskedJson:
+    return {
+        "taken": done.taken,
+        "done": done.done,
+        "message": done.message,
+        "more": list(more),
+        "overrides": overrides_json(overrides, devices),
+    }

@@ -1,0 +1,223 @@
+"""The file of what people decide while the daemon runs, and what no server keeps: the state file.
+
+It is small, and written and synced before anything is done about a decision, so that a decision holds over a
+crash and a boot. Nothing else depends on it: without it the rules alone decide. Where it is missing nothing
+was decided. Where it is broken it is renamed, and nothing is overwritten.
+
+The format is JSON: `version`, and a list for each kind of decision (`overrides`). Another kind is a field of
+`State` and a list here. A file of a later version is not read, since what it says is not known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from hotplugd.model.asker import Asker
+from hotplugd.model.names import is_instance_name
+from hotplugd.model.text import counted, quoted
+from hotplugd.model.values import InstanceName
+from hotplugd.plan.overrides import MOST, Lasting, Override, Overrides
+
+VERSION: Final = 1
+_MOST_BYTES: Final = 4 << 20
+_LONGEST: Final = 1024
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_BROKEN: Final = ".broken-"
+
+
+class StateError(Exception):
+    """The state file cannot be read or written. The text is fit to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What people decided.
+
+    overrides  about single devices, in place of the rules
+    """
+
+    overrides: Overrides = field(default_factory=Overrides)
+
+
+class StateFile:
+    """The state file at `path`. Blocks: to be called in a thread.
+
+    One that another program has written since it was read is not overwritten: another hotplugd has the same
+    file, or somebody put back an older one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: bytes | None = None
+
+    def read(self) -> State:
+        """What was decided; nothing where the file is missing. Raises StateError, and leaves a broken one."""
+        raw = _content(self.path)
+        state = State() if raw is None else _parsed(self.path, raw)
+        self._known = raw
+        return state
+
+    def set_aside(self) -> Path:
+        """Rename a broken file, so that another can be written. Returns its new name. Raises StateError."""
+        now = datetime.now(UTC)
+        to = self.path.with_name(f"{self.path.name}{_BROKEN}{now:%Y%m%dT%H%M%S.%fZ}")
+        try:
+            os.rename(self.path, to)
+        except OSError as error:
+            raise StateError(f"{self.path} cannot be renamed: {error.strerror}") from error
+        self._known = None
+        return to
+
+    def aside(self) -> list[Path]:
+        """The broken files that were renamed and that nobody has taken away, the oldest first."""
+        with suppress(OSError):
+            return sorted(self.path.parent.glob(f"{self.path.name}{_BROKEN}*"))
+        return []
+
+    def write(self, state: State) -> None:
+        """Have the file say this; it is on the disk then. Raises StateError, and has changed nothing."""
+        raw = written(state)
+        if len(state.overrides) > MOST:
+            raise StateError(f"{MOST} devices have an override already; `hotplugd undo` takes one away")
+        try:
+            _parsed(self.path, raw)
+        except Broken as error:
+            raise StateError(f"what the device calls itself cannot be kept: {error}") from error
+        there = _content(self.path)
+        if there is not None and there != self._known:
+            raise StateError(
+                f"another program has written {self.path} since it was read: another hotplugd (give each its "
+                f"own `state` in its configuration), or whoever put it back; `hotplugd reload` reads it again"
+            )
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _replace(self.path, raw)
+        except OSError as error:
+            raise StateError(f"{self.path} cannot be written: {error.strerror}") from error
+        self._known = raw
+
+
+def written(state: State) -> bytes:
+    """The file's content."""
+    overrides = [_override_json(each) for each in state.overrides]
+    return (json.dumps({"version": VERSION, "overrides": overrides}, indent=1) + "\n").encode()
+
+
+def _override_json(override: Override) -> dict[str, object]:
+    to = override.instance
+    return {
+        "of": asdict(override.of),
+        "project": to.project if to is not None else "",
+        "instance": to.name if to is not None else "",
+        "since": override.since,
+        "by": asdict(override.by),
+        "device": override.device,
+        "model": override.model,
+        "port": override.port,
+    }
+
+
+def _replace(path: Path, raw: bytes) -> None:
+    """Put a new file in place of the one that is there, if any: after a crash it is one or the other."""
+    new = path.with_name(f"{path.name}.new")
+    file = os.open(new, _WRITE, 0o600)
+    try:
+        left = memoryview(raw)
+        while left:
+            left = left[os.write(file, left) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.replace(new, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _content(path: Path) -> bytes | None:
+    """What is in the file; None where there is none. Raises StateError."""
+    try:
+        file = os.open(path, _READ)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        with os.fdopen(file, "rb") as stream:
+            raw = stream.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+    return raw
+
+
+class Broken(StateError):
+    """The file's content is not what was written there."""
+
+
+def _parsed(path: Path, raw: bytes) -> State:
+    if len(raw) > _MOST_BYTES:
+        raise Broken(f"{path} is larger than the {_MOST_BYTES >> 20} MiB that such a file may have")
+    try:
+        document = json.loads(raw)
+        return _state(document)
+    except (ValueError, RecursionError) as error:
+        raise Broken(f"{path} is broken: {quoted(str(error))}") from error
+
+
+def _state(document: object) -> State:
+    version = document.get("version") if isinstance(document, dict) else None
+    if version != VERSION:
+        raise ValueError(f"expected an object of version {VERSION}, and found {quoted(repr(version))}")
+    return State(Overrides.made_of(_overrides(_fields(document, {"version", "overrides"})["overrides"])))
+
+
+def _overrides(found: object) -> Iterator[Override]:
+    if not isinstance(found, list) or len(found) > MOST:
+        raise ValueError(f"expected a list of {counted(MOST, 'override')} at most")
+    yield from map(_override, found)
+
+
+def _override(found: object) -> Override:
+    told = _fields(found, {"of", "project", "instance", "since", "by", "device", "model", "port"})
+    of = _fields(told["of"], set(Lasting.__dataclass_fields__))
+    by = _fields(told["by"], set(Asker.__dataclass_fields__))
+    uid = by["uid"]
+    if not isinstance(uid, int) or isinstance(uid, bool) or uid < 0:
+        raise ValueError("expected a user's number as `uid`")
+    project, name = _text(told["project"]), _text(told["instance"])
+    if bool(project) != bool(name) or (name and not is_instance_name(name)):
+        raise ValueError("expected a project and the legal name of an instance, or neither")
+    lasting = Lasting(**{key: _text(value) for key, value in of.items()})
+    if not lasting.identity or not lasting.subsystem:
+        raise ValueError("expected `identity` and `subsystem` of a device")
+    return Override(
+        lasting,
+        InstanceName(project, name) if name else None,
+        _text(told["since"]),
+        Asker(uid, _text(by["user"]), _text(by["login"])),
+        _text(told["device"]),
+        _text(told["model"]),
+        _text(told["port"]),
+    )
+
+
+def _fields(found: object, names: set[str]) -> Mapping[str, object]:
+    if not isinstance(found, dict) or found.keys() != names:
+        raise ValueError(f"expected an object with the keys {', '.join(sorted(names))}")
+    return found
+
+
+def _text(found: object) -> str:
+    if not isinstance(found, str) or len(found) > _LONGEST or not found.isprintable():
+        raise ValueError(f"expected a printable text of {_LONGEST} characters at most")
+    return found

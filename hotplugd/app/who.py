@@ -1,0 +1,47 @@
+"""Who is at the other end of the control socket, by name."""
+
+from __future__ import annotations
+
+import pwd
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.app.control import Peer
+from hotplugd.model.asker import Asker
+
+# Names may come from a directory on the network.
+_PATIENCE: Final = 2.0
+_NOBODY_YET: Final = 0xFFFFFFFF  # audit(7): nobody logged in, as of a service
+
+
+async def who_asks(threads: Threads, peer: Peer) -> Asker:
+    """Who asks. Where names cannot be had soon, numbers alone are known."""
+    try:
+        return await threads.call(partial(asker, peer), _PATIENCE)
+    except (NoThread, TimeoutError):
+        return Asker(peer.uid)
+
+
+def asker(peer: Peer) -> Asker:
+    """A process's user. Blocks."""
+    login = ""
+    with suppress(OSError, ValueError):
+        # It waits for its answer, so the number is its own still (proc_pid_loginuid(5)).
+        number = int(Path(f"/proc/{peer.pid}/loginuid").read_text("ascii"))
+        login = (_name(number) or str(number)) if number != _NOBODY_YET else ""
+    return Asker(peer.uid, _name(peer.uid), login)
+
+
+def _name(uid: int) -> str:
+    with suppress(KeyError, OSError, OverflowError):
+        return pwd.getpwuid(uid).pw_name
+    return ""
+
+
+def asked_by(by: Asker) -> dict[str, object]:
+    """The fields of an event that say who asked."""
+    told: dict[str, object] = {"by": str(by), "uid": by.uid, "user": by.user, "login": by.login}
+    return {key: value for key, value in told.items() if value != ""}

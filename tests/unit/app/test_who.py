@@ -1,0 +1,62 @@
+"""Who asks, by the kernel's word."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from hotplugd.aio.threads import Threads
+from hotplugd.app.control import Peer
+from hotplugd.app.who import asked_by, asker, who_asks
+from hotplugd.model.asker import Asker
+
+
+@pytest.fixture
+def login(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the kernel says of who logged in, by the process's number."""
+    told: dict[str, str] = {}
+
+    def read(path: Path, encoding: str) -> str:
+        assert encoding == "ascii"
+        return told[path.parent.name]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    return told
+
+
+def test_a_user_and_who_logged_in_have_their_names(login: dict[str, str]) -> None:
+    login["7"] = "1"
+    assert asker(Peer(7, 0)) == Asker(0, "root", pwd.getpwuid(1).pw_name)
+    login["7"] = "4294967295"
+    assert asker(Peer(7, 0)) == Asker(0, "root")
+    login["7"] = "4294967294"
+    assert asker(Peer(7, 4294967293)) == Asker(4294967293, "", "4294967294")
+    login["7"] = ""
+    assert asker(Peer(7, 0)) == Asker(0, "root")
+
+
+def test_of_a_process_that_is_gone_the_user_is_known() -> None:
+    assert asker(Peer(1 << 30, 0)) == Asker(0, "root")
+
+
+def test_names_that_cannot_be_had_soon_are_done_without() -> None:
+    class Slow(Threads):
+        async def call(self, work: object, deadline: float) -> object:  # type: ignore[override]
+            del work, deadline
+            raise TimeoutError
+
+    async def run() -> Asker:
+        return await who_asks(Slow(), Peer(os.getpid(), 0))
+
+    assert asyncio.run(run()) == Asker(0)
+
+
+def test_an_event_says_no_more_than_is_known() -> None:
+    assert asked_by(Asker(7)) == {"by": "uid 7", "uid": 7}
+    assert asked_by(Asker(0, "root", "bob")) == {
+        "by": "uid 0 (root), logged in as bob", "uid": 0, "user": "root", "login": "bob",
+    }  # fmt: skip

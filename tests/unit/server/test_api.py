@@ -1,0 +1,129 @@
+"""What is asked of a server for one update, by what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import requests
+from pylxd.exceptions import LXDAPIException
+
+from hotplugd.model.entry import written
+from hotplugd.model.ports import Refused, ServerError, Unreachable
+from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
+from hotplugd.model.values import Entry
+from hotplugd.server.api import Api
+from hotplugd.server.connection import Connection, failure_of
+from tests.support.devices import BOX, console, entry
+
+ONE, TWO = entry(console(1)), entry(console(2))
+
+
+class Answer:
+    """What a server answers with."""
+
+    def __init__(self, metadata: Mapping[str, Any]) -> None:
+        self.headers = {"ETag": "e1"}
+        self.content = b"{}"
+        self._metadata = metadata
+
+    def json(self) -> Mapping[str, Any]:
+        return {"type": "sync", "metadata": self._metadata}
+
+
+class Endpoint:
+    """One instance of a server, which writes down what it is asked for."""
+
+    def __init__(self, *entries: Entry) -> None:
+        self.asked: list[tuple[str, Mapping[str, Any], Mapping[str, str]]] = []
+        self._devices = {each.name: written(each) for each in entries}
+
+    def get(self, **_: Any) -> Answer:
+        return Answer(
+            {
+                "name": BOX.name,
+                "project": BOX.project,
+                "status": "Running",
+                "description": "mine",
+                "config": {},
+                "devices": self._devices,
+                "expanded_devices": self._devices,
+                "architecture": "x86_64",
+            }
+        )
+
+    def put(self, json: Mapping[str, Any], headers: Mapping[str, str], **_: Any) -> Answer:
+        self.asked.append(("PUT", json, headers))
+        return Answer({})
+
+    def patch(self, json: Mapping[str, Any], headers: Mapping[str, str], **_: Any) -> Answer:
+        self.asked.append(("PATCH", json, headers))
+        return Answer({})
+
+
+def api(endpoint: Endpoint, traits: ServerTraits) -> Api:
+    tree = SimpleNamespace(instances={BOX.name: endpoint})
+    made = SimpleNamespace(tree=tree, traits=traits, member=lambda _="": "", address="/s", projects=None)
+    return Api(cast("Connection", made))
+
+
+def test_what_goes_out_goes_by_put() -> None:
+    endpoint = Endpoint(ONE)
+    after = api(endpoint, NO_TRAITS).apply(BOX, [TWO], [ONE.name], None)
+    ((method, body, headers),) = endpoint.asked
+    assert (method, headers) == ("PUT", {"If-Match": "e1"})
+    assert body["devices"] == {TWO.name: written(TWO)}
+    assert body["description"] == "mine"
+    assert set(after.instance.entries) == {TWO.name}
+
+
+def test_where_patch_takes_out_one_patch_does_both() -> None:
+    endpoint = Endpoint(ONE)
+    after = api(endpoint, ServerTraits(removes_by_patch=True)).apply(BOX, [TWO], [ONE.name], None)
+    ((method, body, headers),) = endpoint.asked
+    assert (method, headers) == ("PATCH", {"If-Match": "e1"})
+    assert body == {"description": "mine", "devices": {ONE.name: None, TWO.name: written(TWO)}}
+    assert set(after.instance.entries) == {TWO.name}
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_description_is_repeated_where_it_would_become_empty(keeps: bool) -> None:
+    endpoint = Endpoint()
+    api(endpoint, ServerTraits(keeps_description=keeps)).apply(BOX, [ONE], [], None)
+    ((method, body, _),) = endpoint.asked
+    assert method == "PATCH"
+    assert ("description" in body) is not keeps
+
+
+def failed(status: int, text: str) -> ServerError:
+    """What it means that the server answered so."""
+    response = requests.Response()
+    response.status_code = status
+    response._content = text.encode()
+    return failure_of(LXDAPIException(response))
+
+
+def test_an_error_that_comes_with_status_200_is_the_servers_refusal() -> None:
+    said = "Device cannot be stopped when instance is running"
+    # What Incus 6.0.4 answers to a wait for an operation that fails meanwhile.
+    found = failed(200, f'{{"error": "{said}", "error_code": 400, "type": "error", "metadata": null}}')
+    assert type(found) is Refused
+    assert str(found) == said
+    assert type(failed(200, f'{{"error": "{said}", "error_code": 500, "type": "error"}}')) is Refused
+
+
+@pytest.mark.parametrize("code", ["0", "200", '"x"', "null", "1e9", str(10**30)])
+def test_one_without_a_status_of_its_own_is_a_refusal_too(code: str) -> None:
+    assert type(failed(200, f'{{"error": "no", "error_code": {code}, "type": "error"}}')) is Refused
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"type": "async", "error": ""}', '{"type": "error", "error": ""}', '{"type": "error"}'],
+)
+def test_what_is_no_error_of_the_servers_is_not_taken_for_one(text: str) -> None:
+    found = failed(200, text)
+    assert type(found) is Unreachable
+    assert "something that is not in LXD's API" in str(found)
