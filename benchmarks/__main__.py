@@ -10,7 +10,20 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import beside, flapping, forged, idle, live, matching, memory, plans, restart, startup, storm
+from benchmarks import (
+    allocation,
+    beside,
+    flapping,
+    forged,
+    idle,
+    live,
+    matching,
+    memory,
+    plans,
+    restart,
+    startup,
+    storm,
+)
 from benchmarks.figure import Figure, machine, table
 
 FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
@@ -19,6 +32,7 @@ FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
     ("storm", storm.figures),
     ("flapping", flapping.figures),
     ("plans", plans.figures),
+    ("allocation", allocation.figures),
     ("forged", forged.figures),
     ("matching", matching.figures),
     ("restart", restart.figures),

@@ -18,8 +18,10 @@ from hotplugd.app.documents import (
 )
 from hotplugd.app.naming import Devices, by_name
 from hotplugd.app.override_json import overrides_json
+from hotplugd.app.pool_documents import ClaimJson, PoolsJson, pools_json, unmet_json
 from hotplugd.app.reports import RulesJson, rules_json
 from hotplugd.app.session import Session
+from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
 from hotplugd.plan.overrides import Overrides
 from hotplugd.rules.hubs import Hubs
@@ -57,6 +59,7 @@ def status(
         "attachments": in_order(known.attachments()) if known else [],
         "pending": changes_in_order(known.pending(), devices, hubs) if known else [],
         "holds": _holds(session, devices, hubs) if session is not None else [],
+        "claims": _claims(session) if session is not None else [],
         "overrides": overrides_json(overrides, known.inventory.devices.values() if known else ()),
         "problems": problems_in_order(problems, devices, hubs),
         "unmatched": unmatched_json((each for each in devices.values() if each.key not in taken), hubs),
@@ -71,6 +74,20 @@ def rules(in_force: RuleSet, session: Session | None, since: str) -> RulesJson:
     known = session.reconciler if session is not None else None
     now = [each.rule for each in known.assignments.wants.values() if each.rule is not None] if known else []
     return rules_json(in_force, now, known.assignments.taken if known else {}, since)
+
+
+def _claims(session: Session) -> list[ClaimJson]:
+    """The claims that are not met."""
+    return unmet_json(session.reconciler.assignments.leases.leasing)
+
+
+def pools(session: Session | None) -> PoolsJson:
+    """What `hotplugd pool --json` shows."""
+    if session is None:
+        return {"pools": []}
+    known = session.reconciler
+    since = {str(each.want.device): each.entry.config.get(MARK_SINCE, "") for each in known.attachments()}
+    return pools_json(known.assignments.leases.leasing, since)
 
 
 def _holds(session: Session, devices: Devices, hubs: Hubs) -> list[HoldJson]:

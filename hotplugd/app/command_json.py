@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from hotplugd.app.documents import ChangeJson, HoldJson, ProblemJson, UnmatchedJson
+from hotplugd.app.pool_documents import ClaimJson
 from hotplugd.app.tried import TriedJson
 
 
@@ -37,10 +38,11 @@ class DiagnosticJson(TypedDict):
 
 
 class CheckJson(TypedDict):
-    """`check --json`. rules, hubs: their names; no rules where there are errors."""
+    """`check --json`. rules, hubs, pools: their names; no rules where there are errors."""
 
     rules: list[str]
     hubs: list[str]
+    pools: list[str]
     diagnostics: list[dict[str, object]]
 
 
@@ -51,10 +53,13 @@ class CheckDevicesJson(CheckJson):
 
 
 class PlanJson(TypedDict):
-    """`plan --json`. unmatched: as in Status. by: as in Explain."""
+    """`plan --json`. unmatched: as in Status. by: as in Explain. claims: those that are not met, by the
+    leases that a daemon would find and make that starts now.
+    """
 
     changes: list[ChangeJson]
     holds: list[HoldJson]
+    claims: list[ClaimJson]
     problems: list[ProblemJson]
     unmatched: list[UnmatchedJson]
     by: str

@@ -147,7 +147,12 @@ class Daemon:
         await self._by_hand.load(config.state, "start")
         async with AsyncExitStack() as undo:
             if not self._dry_run:
-                questions = {"status": self._status, "rules": self._rules, "settings": self._texts}
+                questions = {
+                    "status": self._status,
+                    "rules": self._rules,
+                    "pools": lambda: answers.pools(self._session),
+                    "settings": self._texts,
+                }
                 orders = {"reload": self._reload, **self._by_hand.orders}
                 about = {"events": self.events}
                 await undo.enter_async_context(serve(config.control, questions, about, orders))

@@ -21,12 +21,14 @@ from hotplugd.app.documents import (
 )
 from hotplugd.app.naming import by_name
 from hotplugd.app.override_json import OverrideJson, override_json
+from hotplugd.app.pool_documents import LeaseJson, lease_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.fates import Fates
 from hotplugd.plan.identity import identity, model
+from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.overrides import Override
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
 from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
@@ -78,8 +80,9 @@ class DeviceJson(ValuesJson):
     """`devices --json` is a list of these. model: as udev has it, or empty. instances: that have it, as the
     running daemon says; missing: that should have it and do not. Both are empty in `explain --json`.
 
-    rule: the one that takes the device, be it to ignore it; null where none does. parents: the devices above,
-    the nearest first. override: what somebody decided by hand instead, or null.
+    rule: the one that takes the device, be it to ignore it; null where none does. pool: the one that it is
+    of, or empty. parents: the devices above, the nearest first.
+    override: what somebody decided by hand instead, or null.
     """
 
     device: str
@@ -89,6 +92,7 @@ class DeviceJson(ValuesJson):
     syspath: str
     instances: list[str]
     missing: list[str]
+    pool: str
     parents: list[ValuesJson]
     override: OverrideJson | None
 
@@ -107,6 +111,7 @@ class ExplainJson(DeviceJson):
     holds: what the running daemon says of it, if one runs.
     along: the device above that it goes along with, by `with` in that one's rule, which is `rule`; or null.
     warnings: what is doubtful about the rule that takes it, on this host.
+    lease: of a device of a pool, whose it is; null for others, and where no server was asked.
     by: `files`, or `daemon` where these have errors and it is what the running daemon has in force.
     """
 
@@ -120,6 +125,7 @@ class ExplainJson(DeviceJson):
     problems: list[ProblemJson]
     holders: list[HolderJson]
     warnings: list[str]
+    lease: LeaseJson | None
     by: str
 
 
@@ -141,6 +147,7 @@ def device_json(
         "syspath": device.syspath,
         "instances": [*where.instances] if where is not None else [],
         "missing": [*where.missing] if where is not None else [],
+        "pool": rule.attach.pool if rule is not None and rule.attach is not None else "",
         "parents": [_values(above, keys) for above in device.ancestors()],
         "override": override_json(override, device) if override is not None else None,
     }
@@ -153,10 +160,12 @@ def explain_json(
     holding: Sequence[Holder],
     controllers: Mapping[str, str],
     keys: Iterable[MatchKey] = KEYS,
+    leasing: Leasing | None = None,
 ) -> ExplainJson:
     """What the rules say to a device, and what becomes of it.
 
     controllers  the host's USB controllers by the number of each bus
+    leasing      who has which device of a pool; None where no server was asked
     """
     rule = fate.wants.rule
     return {
@@ -173,6 +182,7 @@ def explain_json(
             {"pid": each.pid, "command": each.command, "instance": each.instance} for each in holding
         ],
         "warnings": [*_warnings(device, rule, controllers)],
+        "lease": lease_json(fate.wants.anchor or device, leasing) if leasing is not None else None,
         "by": "files",
     }
 

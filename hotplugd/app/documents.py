@@ -12,6 +12,7 @@ from typing import TypedDict
 from hotplugd.aio.backoff import NEVER
 from hotplugd.app.naming import NONE, Devices, NamedJson, named_json
 from hotplugd.app.override_json import OverrideJson
+from hotplugd.app.pool_documents import ClaimJson
 from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import natural
@@ -61,6 +62,7 @@ class PlaceJson(TypedDict):
 
 class AttachmentJson(NamedJson, PlaceJson):
     """path: inside. since: ISO 8601. verified: whether the node was seen inside; null where nobody can look.
+    pool, claim: of a device of a pool, else empty.
 
     by_hand: somebody put it there by `hotplugd attach`, whatever rules say; where no rule takes it, rule is
     `by hand`.
@@ -71,6 +73,8 @@ class AttachmentJson(NamedJson, PlaceJson):
     rule: str
     since: str
     verified: bool | None
+    pool: str
+    claim: str
     by_hand: bool
 
 
@@ -110,8 +114,8 @@ class StatusJson(TypedDict):
     """`status --json`. rules and devices: how many. pending: changes that wait for their next try.
 
     holds: until when these wait and why, and what waits before it becomes a change. overrides: what people
-    decided by hand. unmatched: what no rule takes. cursor: of the last event that is in it; `monitor` and
-    `history` have those of events.
+    decided by hand. claims: those that are not met. unmatched: what no rule takes. cursor: of the last event
+    that is in it; `monitor` and `history` have those of events.
     """
 
     ready: bool
@@ -121,6 +125,7 @@ class StatusJson(TypedDict):
     attachments: list[AttachmentJson]
     pending: list[ChangeJson]
     holds: list[HoldJson]
+    claims: list[ClaimJson]
     overrides: list[OverrideJson]
     problems: list[ProblemJson]
     unmatched: list[UnmatchedJson]
@@ -186,6 +191,8 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
         "since": attachment.entry.config.get(MARK_SINCE, ""),
         "verified": attachment.verified,
         "location": want.location,
+        "pool": want.attach.pool,
+        "claim": want.claim,
         "by_hand": want.override is not None,
     }
 

@@ -61,7 +61,10 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "all), `start` (of hotplugd), `reload`, `host` (the host began or ended to use it), `others` (an "
         "entry that is not ours came or went), `instance` (it was made, started or deleted), `by hand` "
         "(somebody changed an entry of ours), `asked` (somebody asked for it: `hotplugd attach`, `detach` or "
-        "`undo`), `inside` (the node inside was lost)",
+        "`undo`), `inside` (the node inside was lost), `lease` (the lease of a device of a pool began or is "
+        "over)",
+        "pool": "the pool that the device is of",
+        "claim": "the name of the claim by which the instance has it, or had it",
         "by": "who asked for it",
         "uid": "the number of the user who asked",
         "user": "that user's name",

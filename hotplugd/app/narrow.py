@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hotplugd.app.command_json import PlanJson
     from hotplugd.app.documents import ProblemJson, StatusJson, UnmatchedJson
     from hotplugd.app.override_json import OverrideJson
+    from hotplugd.app.pool_documents import ClaimJson
 
 _Each = TypeVar("_Each", bound=Mapping[str, object])
 
@@ -63,11 +64,19 @@ def narrowed(status: StatusJson, meant: Meant) -> StatusJson:
         "attachments": [] if nothing else _meant(status["attachments"], meant),
         "pending": [] if nothing else _meant(status["pending"], meant),
         "holds": [] if meant.unmatched else _meant(status["holds"], meant),
+        "claims": _claims(status["claims"], meant),
         "overrides": [] if no_override else _overrides(status["overrides"], meant),
         "problems": problems,
         "unmatched": _unmatched(status["unmatched"], meant, problems),
     }
     return _decided_by_hand(narrow) if meant.by_hand else narrow
+
+
+def _claims(claims: Sequence[ClaimJson], meant: Meant) -> list[ClaimJson]:
+    """Those of an instance. A claim that is not met is about no rule and no location."""
+    if meant.unmatched or meant.by_hand or meant.rule is not None or meant.location is not None:
+        return []
+    return [each for each in claims if meant.has_instance(each["instance"], each["project"])]
 
 
 def _overrides(overrides: Sequence[OverrideJson], meant: Meant) -> list[OverrideJson]:
@@ -107,6 +116,7 @@ def narrowed_plan(plan: PlanJson, meant: Meant) -> PlanJson:
         **plan,
         "changes": [] if meant.problems or meant.unmatched else _meant(plan["changes"], meant),
         "holds": [] if meant.unmatched else _meant(plan["holds"], meant),
+        "claims": _claims(plan["claims"], meant),
         "problems": problems,
         "unmatched": _unmatched(plan["unmatched"], meant, problems),
     }

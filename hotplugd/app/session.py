@@ -7,7 +7,7 @@ before its instances are listed, so nothing that happens in between is missed.
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,6 +21,7 @@ from hotplugd.app.host_problems import HostProblems
 from hotplugd.app.instance_listing import PAUSES, InstanceListing
 from hotplugd.app.leave_alone import LeaveAlone
 from hotplugd.app.left_over_slots import LeftOverSlots
+from hotplugd.app.served_pools import ServedPools
 from hotplugd.app.settings import Config
 from hotplugd.container.injector import Injector
 from hotplugd.container.inspector import Inspector
@@ -144,7 +145,8 @@ class Session:
             dry_run,
             boot(),
         )
-        self.reconciler = Reconciler(ports, rules)
+        self._pools = ServedPools(dry_run=dry_run)
+        self.reconciler = Reconciler(ports, rules.without_leases() if rules.pools else rules)
         self.reconciler.set_overrides(overrides, "start")
         self._left_over = LeftOverSlots(
             address, self._slots, self._seals, self.reconciler, log, self._host_problems
@@ -164,7 +166,7 @@ class Session:
         if self._dry_run:
             await self._work()
         else:
-            with lock(self.address):
+            with lock(self.address), closing(self._pools):
                 self._notes.read()
                 self._links.read()
                 self._records.read()
@@ -176,7 +178,7 @@ class Session:
         """Take these rules from now on."""
         self.rules = rules
         self._inspector.ask_for(rules.users, rules.groups)
-        self.reconciler.set_rules(rules)
+        self.reconciler.set_rules(self._pools.served(rules))
         self._udev.ask_for(rules.attrs)
         self._leave_alone.set_rules(rules)
 
@@ -196,6 +198,7 @@ class Session:
     def problems(self, goes_on: str = "") -> list[Problem]:
         """Everything that is not as it should be. goes_on: what to add of a server that is away."""
         away = [Problem("", "", self._retry.message + goes_on)] if self._retry.message else []
+        away += [self._pools.problem] if self._pools.problem is not None else []
         flapping = self._flapping.problems(asyncio.get_running_loop().time())
         faults = [Problem(device, "", what) for device, what in self._udev.faults()]
         rest = self._listing.problems() + self._leave_alone.problems() + faults + flapping
@@ -209,6 +212,8 @@ class Session:
 
     async def _work(self) -> None:
         self._inspector.ask_for(self.rules.users, self.rules.groups)
+        if self.rules.pools:
+            self.reconciler.set_rules(self._pools.served(self.rules))
         try:
             self._udev.start()
             self._host.start()
@@ -316,6 +321,8 @@ class Session:
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(_RESYNC)
+            if self._pools.problem is not None:
+                self.set_rules(self.rules)
             self._udev.refresh()
             self.reconciler.look_everywhere()
             self._listing.soon()

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 from hotplugd.model.text import quoted
 from hotplugd.reconcile.hold_off import MOST
-from hotplugd.rulefile.complaint import Complaint
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.diagnostics import Diagnostic, Related
 from hotplugd.rulefile.discover import DEFAULT_FOLDERS, Reading, not_utf8, read
 from hotplugd.rulefile.grammar import Key, Table
 from hotplugd.rulefile.parse import Source, YamlNode, YamlScalar, YamlSequence, parse_yaml
+from hotplugd.rules.complaint import Complaint
 
 DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
 CONTROL: Final = Path("/run/hotplugd/control.sock")

@@ -6,7 +6,7 @@ The plan is the daemon's own (`plan.plan_instance`), made from the same three in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -25,8 +25,9 @@ from hotplugd.model.values import Device, Inside, Instance, InstanceName
 from hotplugd.plan.change import Attachment, Change, Plan
 from hotplugd.plan.desired import Wants, judged, wants
 from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.overrides import NONE, Overrides, told_of
-from hotplugd.plan.ownership import Claims, withheld
+from hotplugd.plan.ownership import Claims, owner, withheld
 from hotplugd.plan.planner import plan_instance
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.server.client import Lxd
@@ -50,17 +51,20 @@ class Survey:
     wants   of each device that a rule takes, by what it is known by
     away    the devices that are in an instance, and not on the host therefore
     plans   of each instance that wants something, or has something of ours
+    leasing who has which device of a pool; None where no server was asked
     """
 
     wants: Mapping[str, Wants]
     plans: Mapping[InstanceName, Plan] = field(default_factory=dict)
     away: Sequence[Device] = ()
+    leasing: Leasing | None = None
 
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that cannot be."""
         found = [each for wanted in self.wants.values() for each in wanted.problems if not each.guard]
         told = [each for _, plan in sorted(self.plans.items()) for each in plan.problems]
         found += [each for each in told if not each.guard]
+        found += self.leasing.problems() if self.leasing is not None else []
         return list(dict.fromkeys(found))
 
     def of(self, device: Device) -> Fate:
@@ -114,11 +118,12 @@ def survey(
         instance = instances.get(want.instance)
         return instance is not None and instance.running and _has_entry(want, instance)
 
-    every = {each.key: judged(rules, each, has, overrides) for each in devices}
-    wanted = {key: each for key, each in every.items() if each.rule is not None or each.override is not None}
     claims = Claims()
     for name, instance in instances.items():
         claims.learned(name, instance)
+    leasing = _leasing(rules, devices, instances, claims, has)
+    every = {each.key: judged(rules, each, has, overrides, holder=leasing.holder) for each in devices}
+    wanted = {key: each for key, each in every.items() if each.rule is not None or each.override is not None}
     wanted = {
         key: withheld(each, claims, attached=each.device.away or _is_attached(each, instances))
         for key, each in wanted.items()
@@ -142,13 +147,54 @@ def survey(
         )
         for name in mine.keys() | ours
     }
-    return Survey(wanted, plans, away)
+    return Survey(wanted, plans, away, leasing)
 
 
 def survey_devices(rules: RuleSet, devices: Sequence[Device], overrides: Overrides = NONE) -> Survey:
     """What should become of these devices, as far as that can be said without a server."""
     found = {device.key: wants(rules, device, overrides) for device in devices}
     return Survey({key: each for key, each in found.items() if each.rule or each.override})
+
+
+def _leasing(
+    rules: RuleSet,
+    devices: Iterable[Device],
+    instances: Mapping[InstanceName, Instance],
+    claims: Claims,
+    has: Callable[[Want], bool],
+) -> Leasing:
+    """The leases as a daemon would find and make them that starts now."""
+    leasing = Leasing(rules)
+    if not rules.pools:
+        return leasing
+    for device in devices:
+        leasing.judged(judged(rules, device, has), owner(device, claims))
+    for name, instance in instances.items():
+        leasing.learned(name, instance)
+
+    def naming(slot: str) -> Iterator[InstanceName]:
+        names = names_for(slot)
+        return (
+            name
+            for name, instance in instances.items()
+            if instance.here
+            and any(each in instance.entries and is_ours(instance.entries[each]) for each in names)
+        )
+
+    leasing.settle(naming)
+    return leasing
+
+
+def _leased(
+    rules: RuleSet, devices: Sequence[Device], instances: Mapping[InstanceName, Instance]
+) -> dict[str, Wants]:
+    """Where these devices should go, before anybody looked inside."""
+    claims = Claims()
+    for name, instance in instances.items():
+        claims.learned(name, instance)
+    holder = _leasing(rules, devices, instances, claims, lambda _: False).holder
+    found = {device.key: wants(rules, device, holder=holder) for device in devices}
+    return {key: each for key, each in found.items() if each.rule is not None}
 
 
 def _away(
@@ -236,7 +282,9 @@ async def _look(
     lxd = Lxd(address, threads)
     await lxd.connect()
     instances = {each.id: each for each in await lxd.list()}
-    wanted = survey_devices(rules, devices, overrides).wants
+    wanted = (
+        _leased(rules, devices, instances) if rules.pools else survey_devices(rules, devices, overrides).wants
+    )
     for name in _by_instance(wanted):
         if name.project in lxd.unlisted:
             with suppress(Gone):

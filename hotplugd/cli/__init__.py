@@ -24,6 +24,8 @@ _COMMANDS: Final = {
     "explain": "Say where a device goes, and why.",
     "topology": "Draw USB hubs and ports: what is where, and what is free.",
     "suggest": "Suggest a rule for a device, or names for hubs and ports.",
+    "pool": "Show pools: who has which device, and who waits.",
+    "lease": "List the devices of pools that are leased.",
     "status": "Ask the running daemon how things are.",
     "monitor": "Show what happens, as it happens.",
     "history": "Show what happened to a device or an instance.",

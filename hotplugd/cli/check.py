@@ -70,10 +70,10 @@ def command(
     diagnostics = (*wrong, *configuration.traced(settings, loaded.diagnostics))
     if strict:
         diagnostics = tuple(replace(diagnostic, severity="error") for diagnostic in diagnostics)
-    hubs = loaded.rules.hubs.hubs
+    hubs, pools = loaded.rules.hubs.hubs, loaded.rules.pools
     told = diagnostics
-    # A file may have hubs alone.
-    if not loaded.rules.rules and not hubs and not diagnostics:
+    # A file may have hubs or pools alone.
+    if not (loaded.rules.rules or hubs or pools) and not diagnostics:
         nothing = replace(_nothing_in(paths), severity="error" if strict else "warning")
         click.echo(f"{nothing.severity}: {nothing.message}", err=True)
         diagnostics = (nothing,)
@@ -84,6 +84,7 @@ def command(
         document: CheckJson = {
             "rules": [] if errors else [rule.name for rule in loaded.rules.rules],
             "hubs": [hub.name for hub in hubs],
+            "pools": [*pools],
             "diagnostics": [diagnostic.as_json() for diagnostic in diagnostics],
         }
         with_devices: CheckDevicesJson = {**document, "devices": devices}
@@ -98,6 +99,8 @@ def command(
         total = counted(len(loaded.rules.rules), "rule")
         if hubs:
             total += f", {counted(len(hubs), 'hub')}"
+        if pools:
+            total += f", {counted(len(pools), 'pool')}"
         click.echo(summary if errors else f"{total}, {summary}", err=bool(errors))
     raise SystemExit(1 if errors or wrong_there else 0)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hotplugd.app.in_force import Settings
     from hotplugd.app.naming import NamedJson
     from hotplugd.app.override_json import AskedJson, OverrideJson
+    from hotplugd.app.pool_documents import ClaimJson, LeaseJson
     from hotplugd.app.state_file import StateFile
     from hotplugd.plan.overrides import Overrides
 
@@ -227,6 +228,14 @@ def show_unmatched(unmatched: Sequence[UnmatchedJson]) -> None:
         say("a rule takes every device that is plugged in")
 
 
+def show_claims(claims: Sequence[ClaimJson]) -> None:
+    """Print the claims that are not bound, a line each."""
+    for claim in claims:
+        if claim["state"] != "bound":
+            who = f"{instance_of(claim)}: claim '{claim['claim']}' is {claim['state']}"
+            say(plain(f"{who}: {claim['reason']}"), "yellow" if claim["state"] == "waiting" else "red")
+
+
 def show_problems(problems: Sequence[ProblemJson]) -> None:
     """Print problems on standard output, each with the device and the rule that it concerns."""
     for each in problems:
@@ -262,7 +271,15 @@ def located(head: Sequence[str], rows: Sequence[Sequence[str]], each: Sequence[N
         table(head, rows)
 
 
-def instance_of(each: AttachmentJson | ChangeJson | ClusterAttachmentJson | HoldJson | OverrideJson) -> str:
+def instance_of(
+    each: AttachmentJson
+    | ChangeJson
+    | ClaimJson
+    | ClusterAttachmentJson
+    | HoldJson
+    | LeaseJson
+    | OverrideJson,
+) -> str:
     """An instance's name, with its project where that is another than `default`."""
     return each["instance"] if each["project"] in ("", "default") else f"{each['project']}/{each['instance']}"
 

@@ -46,8 +46,8 @@ def command(
 ) -> None:
     """List the devices that rules can see, the rule that takes each, and the values that rules can match on.
 
-    Under `instance` is where each is, as the running daemon says; in brackets, where it should be and is not;
-    and `by hand` where somebody decided that.
+    Under `instance` is where each is, as the running daemon says; in brackets, where it should be and is not,
+    or the pool that it is of; and `by hand` where somebody decided that.
     --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
     """
     from hotplugd.app.device_documents import device_json
@@ -130,6 +130,9 @@ def _with_column(
 
 def _where(fate: Fates) -> str:
     hand = ("by hand" if fate.override.attaches else "detached by hand",) if fate.override else ()
+    attach = fate.rule.attach if fate.rule is not None else None
+    if attach is not None and attach.pool and not (fate.instances or hand):
+        return f"(pool {attach.pool})"
     return " ".join((*fate.instances, *(f"({each})" for each in fate.missing), *hand))
 
 

@@ -12,6 +12,7 @@ from hotplugd.cli.common import (
     ask_daemon,
     by_hand,
     in_force,
+    instance_of,
     print_json,
     say,
     show_holds,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from hotplugd.app.device_documents import ExplainJson, VerdictJson
     from hotplugd.app.documents import HoldJson, ProblemJson
     from hotplugd.app.in_force import Settings
+    from hotplugd.app.pool_documents import LeaseJson
     from hotplugd.rules.ruleset import RuleSet
 
 
@@ -117,7 +119,7 @@ def _there(device: str, found: Settings) -> ExplainJson:
     holding = holders(one.devnum) if one.devnum is not None else []
     verdicts, keys = found.rules.explain(one), found.rules.keys
     fate = survey_devices(found.rules, nodeless).of(one) if nodeless else seen.of(one)
-    document = explain_json(one, verdicts, fate, holding, usb_controllers(), keys)
+    document = explain_json(one, verdicts, fate, holding, usb_controllers(), keys, seen.leasing)
     if (rule := fate.wants.rule) is not None:
         document["warnings"] += takes_nothing(rule, one, devices)
     if nodeless and rule is None:
@@ -178,8 +180,25 @@ def _show_verdict(verdict: VerdictJson) -> None:
         say(f"rule {plain(where)}: no; {text}")
 
 
+def _show_lease(lease: LeaseJson | None, pool: str) -> None:
+    """Print whose a device of a pool is. pool: the one that it is of; empty: none."""
+    pool = f"pool {plain(pool)}" if pool else ""
+    if lease is None and pool:
+        say(f"{pool}: goes to the instance that it is leased to")
+    elif lease is None:
+        return
+    elif lease["state"] == "leased":
+        say(f"{pool}: leased to {plain(instance_of(lease))} by claim {plain(lease['claim'])}")
+    elif lease["state"] == "releasing":
+        say(f"{pool}: its lease is over, and it may still be in an instance", "yellow")
+    else:
+        why = f", and given to nobody: {plain(lease['reason'])}" if lease["reason"] else ""
+        say(f"{pool}: free{why}")
+
+
 def _show_places(document: ExplainJson) -> None:
     """Where it should be, is, and is about to be."""
+    _show_lease(document["lease"], document["pool"])
     if len(document["wants"]) > 1:
         say(f"goes into each of {len(document['wants'])} instances, since `to` names them all:")
     for want in document["wants"]:

@@ -20,6 +20,7 @@ from hotplugd.cli.common import (
     names_of,
     print_json,
     say,
+    show_claims,
     show_holds,
     show_problems,
     show_unmatched,
@@ -47,6 +48,7 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
     from hotplugd.app.documents import changes_in_order, problems_in_order, unmatched_json
     from hotplugd.app.naming import by_name
     from hotplugd.app.narrow import narrowed_plan
+    from hotplugd.app.pool_documents import unmet_json
     from hotplugd.app.snapshot import survey
     from hotplugd.host.list_once import listed
     from hotplugd.model.ports import ServerError
@@ -63,7 +65,14 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
     status = ask_daemon(found.config.control)
     holds = status["holds"] if status is not None else []
     free = unmatched_json((each for each in devices if seen.of(each).wants.rule is None), hubs)
-    whole: PlanJson = {"changes": every, "holds": holds, "problems": problems, "unmatched": free, "by": by}
+    whole: PlanJson = {
+        "changes": every,
+        "holds": holds,
+        "claims": unmet_json(seen.leasing) if seen.leasing is not None else [],
+        "problems": problems,
+        "unmatched": free,
+        "by": by,
+    }
     document = narrowed_plan(whole, meant)
     if as_json:
         print_json(document)
@@ -73,6 +82,7 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
 
 def _show(plan: PlanJson, meant: Meant) -> None:
     show_problems(plan["problems"])
+    show_claims(plan["claims"])
     show_holds(plan["holds"])
     if meant.unmatched or (meant.problems and plan["unmatched"]):
         show_unmatched(plan["unmatched"])

@@ -26,6 +26,7 @@ from hotplugd.cli.common import (
     say,
     say_broken,
     show,
+    show_claims,
     show_holds,
     show_problems,
     show_unmatched,
@@ -247,6 +248,10 @@ def _show(status: StatusJson, meant: Meant) -> None:
     ]
     if rows:
         head = ["device", *NAMED, "rule", "instance", "path", "since (UTC)", "verified"]
+        if any(each.get("pool") for each in status["attachments"]):
+            head += ["pool", "claim"]
+            leases = [(each.get("pool", ""), each.get("claim", "")) for each in status["attachments"]]
+            rows = [[*row, *lease] for row, lease in zip(rows, leases, strict=True)]
         located(head, rows, status["attachments"])
     _show_overrides(status["overrides"])
     if status["pending"]:
@@ -265,6 +270,7 @@ def _show(status: StatusJson, meant: Meant) -> None:
             ],
             status["pending"],
         )
+    show_claims(status["claims"])
     show_holds(status["holds"], status["problems"])
     if meant.problems:
         if status["unmatched"]:

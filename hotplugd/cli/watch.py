@@ -35,7 +35,7 @@ _HOME: Final = "\x1b[H\x1b[J"
 
 def parsed(answer: Mapping[str, object]) -> StatusJson:
     """A daemon's answer to `status`; an older one's lacks some keys."""
-    return cast("StatusJson", {"holds": [], "overrides": [], "unmatched": [], **answer})
+    return cast("StatusJson", {"holds": [], "claims": [], "overrides": [], "unmatched": [], **answer})
 
 
 def begin_anew(*, quietly: bool) -> None:

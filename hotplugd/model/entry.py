@@ -38,6 +38,8 @@ MARK_SINCE: Final = MARK + "since"
 MARK_SLOT: Final = MARK + "slot"
 MARK_SEEN: Final = MARK + "seen"
 MARK_MEMBER: Final = MARK + "member"
+MARK_POOL: Final = MARK + "pool"
+MARK_CLAIM: Final = MARK + "claim"
 # Only of version 1: the links inside. Now they are in a journal, since they may change.
 MARK_LINKS: Final = MARK + "links"
 

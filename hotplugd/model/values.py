@@ -232,6 +232,8 @@ class Instance:
     here      whether it is on the cluster member whose devices we look after
     server    what its server does that not every server does
     location  the cluster member that it is on; empty without a cluster
+    claims    what it claims of pools, by the claims' names, as its own configuration or a profile's says it
+    created   when it was made, as the server says it: texts that sort like the times; or empty
     known     whether its server could say how it is: it cannot where the member is away
     """
 
@@ -247,6 +249,8 @@ class Instance:
     server: ServerTraits = NO_TRAITS
     location: str = ""
     known: bool = True
+    claims: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    created: str = ""
 
     @property
     def has_nodes(self) -> bool:

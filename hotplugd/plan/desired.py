@@ -20,6 +20,7 @@ from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.guard_rails import guard_rail, held, is_hub
 from hotplugd.plan.kinds.kind import Kind, Want
 from hotplugd.plan.kinds.registry import kind_for
+from hotplugd.plan.lease import Lease
 from hotplugd.plan.overrides import NONE, Override, Overrides, overridden
 from hotplugd.rules.keys import MatchKey
 from hotplugd.rules.ruleset import Attach, Decision, Rule, RuleSet
@@ -45,15 +46,32 @@ class Wants:
     override: Override | None = None
 
 
-def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool], overrides: Overrides = NONE) -> Wants:
+Holder = Callable[[Device], Lease | None]
+"""Who has the device that a pool's rule is about."""
+
+
+def nobody(_: Device) -> Lease | None:
+    """Nobody has a device of a pool: what can be said without instances."""
+    return None
+
+
+def judged(
+    rules: RuleSet,
+    device: Device,
+    has: Callable[[Want], bool],
+    overrides: Overrides = NONE,
+    *,
+    holder: Holder = nobody,
+) -> Wants:
     """As `wants`, but that what the host came to use while an instance has it stays there, and that is said.
 
-    has  whether the instance runs and has the device by an entry of ours
+    has     whether the instance runs and has the device by an entry of ours
+    holder  who has a device of a pool
     """
-    found = wants(rules, device, overrides)
+    found = wants(rules, device, overrides, holder=holder)
     if found.wants or not found.problems or found.rule is None or not guard_rail(device):
         return found
-    meant = wants(rules, device, overrides, used=True)
+    meant = wants(rules, device, overrides, holder=holder, used=True)
     there = tuple(want for want in meant.wants if has(want))
     if not there:
         return replace(found, kept=meant.wants)
@@ -65,11 +83,19 @@ def judged(rules: RuleSet, device: Device, has: Callable[[Want], bool], override
     return replace(meant, device=device, wants=there, problems=problems, kept=meant.wants)
 
 
-def wants(rules: RuleSet, device: Device, overrides: Overrides = NONE, *, used: bool = False) -> Wants:
+def wants(
+    rules: RuleSet,
+    device: Device,
+    overrides: Overrides = NONE,
+    *,
+    holder: Holder = nobody,
+    used: bool = False,
+) -> Wants:
     """Where `device` should go by what somebody decided by hand, or else by the first rule that matches, and
     what that asks and cannot have.
 
-    used  whether it does not matter that the host uses it
+    holder  who has a device of a pool
+    used    whether it does not matter that the host uses it
     """
     if used:
         device = replace(device, in_use="")
@@ -79,11 +105,16 @@ def wants(rules: RuleSet, device: Device, overrides: Overrides = NONE, *, used: 
     if chosen is None or chosen.rule.attach is None:
         rule, anchor = (taken.rule, taken.anchor) if taken is not None else (None, None)
         return Wants(device, rule, anchor=anchor, override=override)
-    return _wants(rules, device, chosen, chosen.rule.attach, override)
+    return _wants(rules, device, chosen, chosen.rule.attach, override, holder)
 
 
 def _wants(
-    rules: RuleSet, device: Device, taken: Decision, attach: Attach, override: Override | None
+    rules: RuleSet,
+    device: Device,
+    taken: Decision,
+    attach: Attach,
+    override: Override | None,
+    holder: Holder,
 ) -> Wants:
     """As `wants`, by what takes the device and its `attach`."""
     rule, anchor = taken.rule, taken.anchor
@@ -145,6 +176,9 @@ def _wants(
         for name in names
         if is_instance_name(name)
     ]
+    if attach.pool and (lease := holder(anchor or device)) is not None:
+        slot = kind.slot(device)
+        found = [Want(device, rule, attach, lease.instance, kind, target, slot, links, claim=lease.claim)]
     return Wants(device, rule, tuple(found), tuple(problems), anchor, override=override)
 
 

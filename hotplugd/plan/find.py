@@ -11,7 +11,7 @@ from hotplugd.plan.identity import identity, model
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.keys import KERNEL, MAC, PATH, PORT, SERIAL
 from hotplugd.rules.match import AnyOf, KeyTest, Match, Parent
-from hotplugd.rules.ruleset import Rule, RuleSet
+from hotplugd.rules.ruleset import Attach, Rule, RuleSet
 
 # The keys by whose values people name a device.
 _NAMES: Final = (SERIAL, PORT, PATH, MAC, KERNEL)
@@ -50,9 +50,7 @@ def absent(name: str, rules: RuleSet) -> str:
     """The error for a name that no device has: whether a rule names it, and which names there are."""
     rule = next((each for each in rules.rules if each.enabled and _names(each, name)), None)
     if rule is not None:
-        does = (
-            "would ignore it" if rule.attach is None else f"is for it: it goes to {', '.join(rule.attach.to)}"
-        )
+        does = "would ignore it" if rule.attach is None else f"is for it: it goes to {_where(rule.attach)}"
         where = f"{rule.file}:{rule.line}"
         return (
             f"no device {quoted(name)} is plugged in; rule '{rule.name}' ({where}) {does}; "
@@ -83,3 +81,7 @@ def _wanted(match: Match) -> Iterator[KeyTest]:
                 yield from _wanted(branch)
         elif isinstance(test, Parent):
             yield from _wanted(test.match)
+
+
+def _where(attach: Attach) -> str:
+    return f"an instance of pool '{attach.pool}'" if attach.pool else ", ".join(attach.to)

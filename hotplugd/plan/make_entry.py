@@ -22,6 +22,9 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
     }
     if instance.location:
         config[entries.MARK_MEMBER] = instance.location
+    if want.attach.pool:
+        config[entries.MARK_POOL] = want.attach.pool
+        config[entries.MARK_CLAIM] = want.claim
     if "source" not in config:
         config[entries.MARK_SLOT] = _marked_slot(want, actual)
     name = actual.name if actual is not None else entries.name_for(want.slot)

@@ -219,7 +219,7 @@ def overridden(
     to, project = (override.instance.name,), override.instance.project
     if taken is None or taken.rule.attach is None:
         return Decision(Rule(BY_HAND, Match(()), Attach(to, project), "", 0, keys))
-    attach = replace(taken.rule.attach, to=to, project=project, force=False)
+    attach = replace(taken.rule.attach, to=to, project=project, force=False, pool="")
     return replace(taken, rule=replace(taken.rule, attach=attach))
 
 

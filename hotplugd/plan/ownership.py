@@ -173,6 +173,12 @@ def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
     return _with(found, message, guard=harmless)
 
 
+def owner(device: Device, claims: Claims) -> str:
+    """Whom a device of a pool belongs to by an entry that is not ours; empty where to nobody."""
+    now = next(claims.now(device), None)
+    return f"it belongs to {now.instance} by {now}; take that out{now.where}" if now is not None else ""
+
+
 def _without(found: Wants, owner: Owner) -> Wants:
     has_way = not _is_one(found.wants[0]) and found.rule is not None and found.rule.name != BY_HAND
     way = "; `share: true` in the rule attaches it all the same" if has_way else ""
@@ -221,7 +227,7 @@ def _is_one(want: Want) -> bool:
 
 
 def _may_be_shared(want: Want) -> bool:
-    if _is_one(want):
+    if _is_one(want) or want.attach.pool:
         return False
     return want.attach.share if want.attach.share is not None else want.kind.shared
 

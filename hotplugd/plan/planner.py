@@ -126,7 +126,7 @@ class _Planner:
         )
         self._targets = Targets(instance, self.others)
         self._nics = NicEntries(instance, self._ours, held)
-        self._waiting = _of_unprocessed(self._ours, unsettled)
+        self._waiting = of_unprocessed(self._ours, unsettled)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
 
@@ -252,7 +252,8 @@ class _Planner:
             elif (said := by_hand.get(entries.slot_of(each))) is not None:
                 why = f"its device was {said}"
             elif entries.slot_of(each) in present:
-                why = "no rule puts its device here any more"
+                leased = entries.MARK_POOL in each.config
+                why = "its lease is over" if leased else "no rule puts its device here any more"
             else:
                 why = "its device is gone"
             self.changes.append(removal(self._instance.id, each, why))
@@ -312,7 +313,7 @@ class _Planner:
             self.attachments.append(Attachment(want, actual, verified=unlike == ""))
 
 
-def _of_unprocessed(ours: Mapping[str, Entry], devices: Sequence[Device]) -> dict[str, Entry]:
+def of_unprocessed(ours: Mapping[str, Entry], devices: Sequence[Device]) -> dict[str, Entry]:
     """The entries, by name, that may be for one of these devices, which udevd has not processed."""
     if not devices:
         return {}

@@ -20,11 +20,11 @@ from hotplugd.plan.desired import Wants, judged, wants
 from hotplugd.plan.guard_rails import guard_rail, may_be_used
 from hotplugd.plan.kinds.kind import Claim, Want
 from hotplugd.plan.overrides import NONE, Override, Overrides
-from hotplugd.plan.ownership import Claims, met, withheld
+from hotplugd.plan.ownership import Claims, met, owner, withheld
 from hotplugd.reconcile.device_log import DeviceLog
+from hotplugd.reconcile.leases import Leases
 from hotplugd.reconcile.moved_nics import Claimants
 from hotplugd.reconcile.worker import Worker
-from hotplugd.rules.ruleset import RuleSet
 
 # A restart takes no longer than this between the stop and the start.
 _RESTART: Final = 10.0
@@ -137,23 +137,23 @@ class OwnershipWatch:
 class Assignments:
     """Which device should be in which instances.
 
-    rules      the rules that decide; whoever sets others has each device assigned anew
-    overrides  what people decided instead; likewise
+    overrides  what people decided in place of rules; whoever sets others has each device assigned anew
     ownership  what others' entries take
     wants      of each device that a rule takes, by the device's key
     taken      how many devices each rule took so far, by its name; each plug counts
+    leases     who has devices of pools
     log        tells of devices
     """
 
     def __init__(
         self,
-        rules: RuleSet,
+        leases: Leases,
         workers: Mapping[InstanceName, Worker],
         claimants: Claimants,
         changed: Callable[[AbstractSet[Claim]], None],
         log: FilteringBoundLogger,
     ) -> None:
-        self.rules = rules
+        self.leases = leases
         self.overrides = NONE
         self.wants: dict[str, Wants] = {}
         self.ownership = OwnershipWatch(changed)
@@ -172,6 +172,8 @@ class Assignments:
         key = device.key
         before = self.wants.pop(was or key, None)
         self._used.pop(was or key, None)
+        if gone or was not in ("", key):
+            self.leases.gone(was or key)
         now = Wants(device) if gone else self._wanted(device)
         if now.rule is not None:
             self.wants[key] = now
@@ -189,6 +191,7 @@ class Assignments:
     def learned(self, name: InstanceName, instance: Instance | None) -> list[Device]:
         """Take note of an instance as it is, None where it is gone. Returns the devices to assign anew."""
         self.ownership.learned(name, instance)
+        self.leases.learned(name, instance)
         again: list[Device] = []
         if instance is not None:
             # What was attached before anybody knew of it stays.
@@ -215,7 +218,8 @@ class Assignments:
 
     def problems(self) -> list[Problem]:
         """Why devices are nowhere that rules take."""
-        return [problem for wants in self.wants.values() for problem in wants.problems if not problem.guard]
+        found = [problem for wants in self.wants.values() for problem in wants.problems if not problem.guard]
+        return found + self.leases.leasing.problems()
 
     def usable(self, devices: Mapping[str, Device]) -> list[tuple[Device, Want]]:
         """The devices that rules take unless the host uses them, and the first place where each would go."""
@@ -243,11 +247,17 @@ class Assignments:
 
     def would(self, device: Device, override: Override) -> Wants:
         """Where the device would go if somebody decided this, and what is in the way."""
-        found = wants(self.rules, device, Overrides.made_of([override]))
+        found = wants(self.leases.leasing.rules, device, Overrides.made_of([override]))
         return withheld(found, self.ownership.claims, attached=self._is_attached(found))
 
     def _wanted(self, device: Device) -> Wants:
-        wants = judged(self.rules, device, self._has, self.overrides)
+        leasing = self.leases.leasing
+        lease = leasing.holder(device)
+        wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
+        self.leases.judged(wants, owner(device, self.ownership.claims) if not wants.wants else "")
+        if leasing.holder(device) != lease:
+            # It was known by something else, and is leased.
+            wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
         return self.ownership.judge(wants, attached=self._is_attached(wants))
 
     def _is_attached(self, wants: Wants) -> bool:

@@ -17,7 +17,17 @@ from hotplugd.plan.guard_rails import is_hub
 from hotplugd.rules.ruleset import Rule
 
 Cause = Literal[
-    "plug", "listing", "start", "reload", "host", "others", "instance", "by hand", "asked", "inside"
+    "plug",
+    "listing",
+    "start",
+    "reload",
+    "host",
+    "others",
+    "instance",
+    "by hand",
+    "asked",
+    "inside",
+    "lease",
 ]
 """What made hotplugd do something.
 
@@ -31,6 +41,7 @@ instance  the instance was made, started or deleted, or moved here
 by hand   somebody changed an entry of ours
 asked     somebody asked for it: attach, detach, undo
 inside    the node inside was missing, or another's
+lease     a lease of a device of a pool began, or is over
 """
 
 

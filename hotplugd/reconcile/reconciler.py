@@ -23,6 +23,7 @@ from hotplugd.reconcile.assignments import Assignments
 from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.inventory import Inventory
+from hotplugd.reconcile.leases import Leases
 from hotplugd.reconcile.moved_nics import Claimants
 from hotplugd.reconcile.nic_locations import NicLocations
 from hotplugd.reconcile.ports import Ports
@@ -47,12 +48,13 @@ class Reconciler:
         self.inventory = Inventory()
         by_name: dict[InstanceName, Worker] = {}
         claimants = Claimants()
-        self.assignments = Assignments(rules, by_name, claimants, self._judge, ports.log)
+        self._activity = Activity()
+        self._leases = Leases(rules, by_name, self.inventory, self._activity, self._leased, ports.log)
+        self.assignments = Assignments(self._leases, by_name, claimants, self._judge, ports.log)
         self._ownership = self.assignments.ownership
         act = (self.assignments.may_have, self._leaves, self._gone, self.device)
         self._nics = NicLocations(ports, by_name, self.inventory, claimants, *act)
         self._away = self._nics.away
-        self._activity = Activity()
         self._workers = Workers(by_name, ports, self._activity, self.inventory, self._away, self)
         # The projects of which the server could not tell at last.
         self._unlisted: Collection[str] = ()
@@ -62,15 +64,16 @@ class Reconciler:
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on."""
-        self.assignments.rules = rules
-        self._judge_all("reload")
+        self._leases.set_rules(rules)
+        self._judge_all("reload", self.inventory.devices.values())
+        self._leases.settle()
         # The rules may ask for the ids of other names.
         self._workers.for_all(Worker.may_start, Worker.forget_inside)
 
     def set_overrides(self, overrides: Overrides, cause: Cause) -> None:
         """Take what people decided by hand from now on."""
         self.assignments.overrides = overrides
-        self._judge_all(cause)
+        self._judge_all(cause, self.inventory.devices.values())
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
@@ -124,6 +127,7 @@ class Reconciler:
         with self.assignments.log.because("listing" if self.inventory.devices_listed else "start"):
             self._listed(devices, unsettled)
         self.inventory.devices_listed = True
+        self._leases.settle()
         # All at once: nothing is planned without what is inside instances.
         for worker in list(self._workers.all.values()):
             self.looked(worker)
@@ -179,6 +183,7 @@ class Reconciler:
         self._ownership.tell()
         if first:
             self.inventory.instances_listed = True
+            self._leases.settle()
             async for workers in slices(list(self._workers.all.values()), SLICE):
                 for worker in workers:
                     worker.kick()
@@ -288,22 +293,21 @@ class Reconciler:
         self._nics.learned(name, instance)
         for other in self.inventory.usb_numbers.learned(name, instance):
             self._workers.of(other).kick()
-        with self.assignments.log.because("others"):
-            for device in self.assignments.learned(name, instance):
-                self._claim(device)
+        self._judge_all("others", self.assignments.learned(name, instance))
         if instance is not None and instance.kind == "virtual-machine":
             self.looked(self._workers.of(name))
 
-    def _judge_all(self, cause: Cause) -> None:
+    def _judge_all(self, cause: Cause, devices: Iterable[Device]) -> None:
         with self.assignments.log.because(cause):
-            for device in self.inventory.devices.values():
+            for device in devices:
                 self._claim(device)
 
     def _judge(self, claims: AbstractSet[Claim]) -> None:
-        """Look again at the devices that others' entries claim now, or did. No rule takes the rest."""
-        with self.assignments.log.because("others"):
-            for device in self.assignments.met(claims):
-                self._claim(device)
+        # Those that others' entries claim now, or did. No rule takes the rest.
+        self._judge_all("others", self.assignments.met(claims))
+
+    def _leased(self, keys: Sequence[str]) -> None:
+        self._judge_all("lease", filter(None, map(self.inventory.devices.get, keys)))
 
     def looked(self, worker: Worker) -> None:
         """Take note that somebody looked into an instance."""
@@ -335,6 +339,7 @@ class Reconciler:
         if self.inventory.unprocessed.pop(syspath, None) is not None:
             # What an entry of the device was kept for is known now, wherever that entry is.
             self._workers.for_all(Worker.kick)
+            self._leases.processed()
 
     def _unlink(self, device: Device) -> None:
         # Whatever the rules say now: an entry from before may be left that names the link.
@@ -345,3 +350,4 @@ class Reconciler:
         """Forget the worker of what is no instance and should not be one."""
         self._slot_removal.look(worker.name)
         self._workers.forget_if_over(worker)
+        self._leases.is_idle()

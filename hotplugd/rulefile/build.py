@@ -5,18 +5,19 @@ Building goes on after an error, so that all errors are told at once; a rule wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.model.text import quoted
 from hotplugd.plan.kinds.registry import is_single
-from hotplugd.rulefile import validate
 from hotplugd.rulefile.build_hubs import BuiltHub, hubs_of
+from hotplugd.rulefile.build_pools import BuiltPool, PoolName, pools_of
 from hotplugd.rulefile.decode import Decoder, Field, first_word, what_is
 from hotplugd.rulefile.grammar import Grammar
 from hotplugd.rulefile.hardly import without_node
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
+from hotplugd.rules import forms
 from hotplugd.rules.keys import DEVTYPE, SUBSYSTEM, KeyGroup, MatchKey
 from hotplugd.rules.match import AnyOf, KeyTest, Match, Not, Parent, Test, with_default_subsystem
 from hotplugd.rules.pattern import Pattern, PatternError
@@ -53,7 +54,8 @@ class Builder(Decoder):
     """Builds the rules of one document.
 
     names  of all its rules, with errors or without
-    hubs   likewise
+    hubs   likewise, and pools
+    pools_asked  the names of pools in rules
     wild   how many alternatives with wildcards there are, with those of documents before
     """
 
@@ -62,6 +64,8 @@ class Builder(Decoder):
         self._grammar = grammar
         self.names: list[RuleName] = []
         self.hubs: list[BuiltHub] = []
+        self.pools: list[BuiltPool] = []
+        self.pools_asked: list[PoolName] = []
         self.wild = wild
 
     def rules(self, root: YamlNode | None) -> Iterator[BuiltRule]:
@@ -78,9 +82,8 @@ class Builder(Decoder):
             return
         fields = self.fields(root, self._grammar.file)
         if isinstance(root, YamlMapping) and not root.pairs:
-            self.error(first_word(root), "a rule file needs `rules`, `hubs` or both")
-        if "hubs" in fields:
-            self.hubs += hubs_of(self, fields["hubs"], self._grammar.hub)
+            self.error(first_word(root), "a rule file needs `rules`, `hubs` or `pools`")
+        self._sections(fields)
         if "rules" in fields and _is_empty(fields["rules"].value):
             # What fills in a template, and has none to fill in, writes such files.
             self.warning(fields["rules"].name.span, "no rules here")
@@ -89,6 +92,13 @@ class Builder(Decoder):
                 written = self._rule(item)
                 if written is not None:
                     yield written
+
+    def _sections(self, fields: Mapping[str, Field]) -> None:
+        """Gathers the hubs and the pools of a document."""
+        if "hubs" in fields:
+            self.hubs += hubs_of(self, fields["hubs"], self._grammar.hub)
+        if "pools" in fields:
+            self.pools += pools_of(self, fields["pools"], self._grammar.pool)
 
     def _rule(self, node: YamlNode) -> BuiltRule | None:
         before = len(self.diagnostics)
@@ -164,7 +174,7 @@ class Builder(Decoder):
                 continue
             if (pattern := self._pattern(text.lower() if key.form.is_hex else text, text, item.span)) is None:
                 continue
-            complaint = validate.match_value(key.form, pattern)
+            complaint = forms.match_value(key.form, pattern)
             if complaint is not None:
                 self.error(item.span, complaint.message, complaint.hint)
             patterns.append(pattern)
@@ -193,9 +203,10 @@ class Builder(Decoder):
             if number in fields and name in fields:
                 later = max(fields[number].name, fields[name].name, key=lambda name: _position(name.span))
                 self.error(later.span, f"`{number}` and `{name}` say the same thing", "take one of them out")
+        self._see_where(fields, node, key)
         texts = {
             name: self.text(fields[name])
-            for name in ("project", "path", "as", "name", "uid", "gid", "user", "group", "mode")
+            for name in ("pool", "project", "path", "as", "name", "uid", "gid", "user", "group", "mode")
             if name in fields
         }
         to = self.texts(fields["to"]) if "to" in fields else ()
@@ -203,8 +214,14 @@ class Builder(Decoder):
         share = self.flag(fields["share"]) if "share" in fields else None
         udev = self.flag(fields["udev"]) if "udev" in fields else None
         uid, gid, mode = texts.get("uid"), texts.get("gid"), texts.get("mode")
+        if share and "pool" in fields:
+            hint = "take `share` out, or name the instances with `to`"
+            self.error(fields["share"].name.span, "a device of a pool is in one instance at a time", hint)
+        if (pool := texts.get("pool")) is not None:
+            self.pools_asked.append(PoolName(pool, self.source, fields["pool"].value.span))
         return Attach(
             to=to,
+            pool=pool or "",
             project=texts.get("project") or "default",
             path=texts.get("path"),
             links=self.texts(fields["link"]) if "link" in fields else (),
@@ -220,6 +237,19 @@ class Builder(Decoder):
             companions=tuple(self._companions(fields["with"])) if "with" in fields else (),
             udev=udev is True,
         )
+
+    def _see_where(self, fields: Mapping[str, Field], node: YamlNode, key: YamlScalar) -> None:
+        """Notes where `attach` says nothing, or two things, about where the device goes."""
+        where = [fields[name].name for name in ("to", "pool") if name in fields]
+        if len(where) > 1:
+            later = max(where, key=lambda name: _position(name.span))
+            hint = "take one of them out: `to` is for every instance in it, `pool` for one of several"
+            self.error(later.span, "a device goes where `to` or where `pool` says", hint)
+        elif where and "pool" in fields and "project" in fields:
+            hint = "take it out: the pool has the project, under `pools`"
+            self.error(fields["project"].name.span, "`project` is for `to`", hint)
+        elif isinstance(node, YamlMapping) and not where and len(node.pairs) == len(fields):
+            self.error(key.span, "`attach` needs `to` or `pool`")
 
     def _companions(self, field: Field) -> Iterator[Companion]:
         """The items of `with`, without those that something is wrong with."""
@@ -256,7 +286,7 @@ def _is_empty(node: YamlNode) -> bool:
 def _alone(match: Match, attach: Attach) -> tuple[str, str] | None:
     """What is wrong with several instances, as far as the rule says what it is about."""
     subsystem = match.test_of(SUBSYSTEM)
-    if len(attach.to) == 1 or subsystem is None or not subsystem.is_exact:
+    if len(attach.to) <= 1 or subsystem is None or not subsystem.is_exact:
         return None
     only = subsystem.exact
     if is_single(attach.kind, frozenset(only)):

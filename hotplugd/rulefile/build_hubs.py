@@ -44,7 +44,7 @@ def hubs_of(decoder: Decoder, field: Field, table: Table) -> Iterator[BuiltHub]:
     field  the key `hubs` and its value
     table  the keys of a hub
     """
-    for name, value in _named(decoder, field):
+    for name, value in decoder.named(field):
         fields = decoder.fields(value, table, name)
         paths = tuple(_texts(decoder, fields["path"])) if "path" in fields else ()
         serial = next(_texts(decoder, fields["serial"]), None) if "serial" in fields else None
@@ -74,7 +74,7 @@ def _see_place(decoder: Decoder, name: YamlScalar, value: YamlNode, fields: dict
 
 def _ports(decoder: Decoder, field: Field) -> Iterator[Written]:
     """The ports by their labels."""
-    for label, value in _named(decoder, field):
+    for label, value in decoder.named(field):
         text = decoder.judged(value, Field(field.key, label, value), validate_hubs.below)
         if text is not None:
             yield Written(text, value.span, label.text)
@@ -85,13 +85,3 @@ def _texts(decoder: Decoder, field: Field) -> Iterator[Written]:
         text = decoder.judged(node, field, field.key.text)
         if text is not None:
             yield Written(text, node.span)
-
-
-def _named(decoder: Decoder, field: Field) -> Iterator[tuple[YamlScalar, YamlNode]]:
-    """The pairs of a mapping with names of its own, without those whose name is not allowed."""
-    for name, value in decoder.pairs(field, "names with values"):
-        complaint = field.key.text(name.text) if field.key.text is not None else None
-        if complaint is not None:
-            decoder.error(name.span, complaint.message, complaint.hint)
-        else:
-            yield name, value

@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from typing import Final
 
 from hotplugd.model.text import quoted
-from hotplugd.model.values import Device
+from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.desired import wants
+from hotplugd.plan.lease import Lease
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.grammar import Key, Table
@@ -26,7 +27,7 @@ from hotplugd.rulefile.parse import (
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.keys import GROUPS
 from hotplugd.rules.made_up import MadeUpError, made_up
-from hotplugd.rules.ruleset import RuleSet
+from hotplugd.rules.ruleset import Rule, RuleSet
 
 _FILE: Final = Table("a file of rule tests", (Key("tests", "rules", "The tests.", required=True),))
 _TEST: Final = Table(
@@ -36,6 +37,7 @@ _TEST: Final = Table(
         Key("device", "match", "The device: values of match keys.", required=True),
         Key("to", "texts", "The instances that it must go to, as `name` or `project/name`."),
         Key("nowhere", "flag", "It must go nowhere."),
+        Key("pool", "text", "The pool that it must be of."),
         Key("rule", "text", "The rule that must take it."),
         Key("path", "text", "Where it must be inside."),
     ),
@@ -48,13 +50,15 @@ _DEEPEST: Final = 8
 class Case:
     """A device, and what must become of it; None: the test does not say.
 
-    to  the instances, sorted; none where it must go nowhere
+    to    the instances, sorted; none where it must go nowhere
+    pool  the pool that it must be of
     """
 
     name: str
     device: Device
     to: tuple[str, ...] | None
     rule: str | None
+    pool: str | None
     path: str | None
     source: Source
     span: Span
@@ -74,8 +78,10 @@ def parse_cases(text: str, file: str, hubs: Hubs = NO_HUBS) -> tuple[list[Case],
 
 def failure(case: Case, rules: RuleSet) -> Diagnostic | None:
     """What is wrong with where the rules put the device; None where that is what the test says."""
-    found = wants(rules, case.device)
+    found = wants(rules, case.device, holder=_somebody)
+    pool = _pool(found.rule)
     names = tuple(sorted(str(want.instance) for want in found.wants))
+    names = (f"an instance of pool '{pool}'",) if pool and names else names
     taken = found.rule.name if found.rule is not None else None
     by = f" by {_rule(taken)}" if taken is not None else ", for no rule takes it"
     why = "".join(f"; {each.message}" for each in found.problems)
@@ -85,6 +91,9 @@ def failure(case: Case, rules: RuleSet) -> Diagnostic | None:
         hint = _why_not(case, rules, taken)
     elif case.rule is not None and case.rule != taken:
         message = f"is taken by {_rule(taken)}; it must be by rule '{quoted(case.rule)}'"
+        hint = _why_not(case, rules, taken)
+    elif case.pool is not None and case.pool != pool:
+        message = f"is of {_pool_named(pool)}{by}{why}; it must be of pool '{quoted(case.pool)}'"
         hint = _why_not(case, rules, taken)
     elif case.path is not None and not found.wants:
         message = f"goes nowhere{by}{why}; it must be at {quoted(case.path)}"
@@ -97,6 +106,19 @@ def failure(case: Case, rules: RuleSet) -> Diagnostic | None:
 
 def _places(names: tuple[str, ...]) -> str:
     return f"to {', '.join(names)}" if names else "nowhere"
+
+
+def _somebody(_: Device) -> Lease | None:
+    """Each device of a pool is leased to some instance, of whatever name."""
+    return Lease(InstanceName("default", "any"), "any")
+
+
+def _pool(rule: Rule | None) -> str:
+    return rule.attach.pool if rule is not None and rule.attach is not None else ""
+
+
+def _pool_named(pool: str) -> str:
+    return f"pool '{pool}'" if pool else "no pool"
 
 
 def _rule(taken: str | None) -> str:
@@ -140,6 +162,7 @@ class _Reader(Decoder):
         to = self.texts(fields["to"]) if "to" in fields else ()
         nowhere = self.flag(fields["nowhere"]) is True if "nowhere" in fields else False
         rule = self.text(fields["rule"]) if "rule" in fields else None
+        pool = self.text(fields["pool"]) if "pool" in fields else None
         path = self.text(fields["path"]) if "path" in fields else None
         device = self._device(fields["device"].value) if "device" in fields else None
         if "nowhere" in fields and self.flag(fields["nowhere"]) is False:
@@ -147,14 +170,14 @@ class _Reader(Decoder):
             self.error(fields["nowhere"].value.span, "`nowhere: false` says nothing", hint)
         elif "to" in fields and "nowhere" in fields:
             self.error(fields["nowhere"].name.span, "a test has either `to` or `nowhere`", "take one out")
-        elif len(self.diagnostics) == before and not {"to", "nowhere", "rule"} & fields.keys():
-            hint = "write `to: runner-1`, `nowhere: true`, or `rule` with a rule's name"
+        elif len(self.diagnostics) == before and not {"to", "nowhere", "rule", "pool"} & fields.keys():
+            hint = "write `to: runner-1`, `nowhere: true`, or `rule` or `pool` with a name"
             self.error(fields["name"].name.span, "the test does not say where the device must go", hint)
         if len(self.diagnostics) > before or name is None or device is None:
             return None
         says = "to" in fields or nowhere
         places = tuple(sorted(each.removeprefix("default/") for each in to)) if says else None
-        return Case(name, device, places, rule, path, self.source, fields["name"].value.span)
+        return Case(name, device, places, rule, pool, path, self.source, fields["name"].value.span)
 
     def _device(self, node: YamlNode, depth: int = 0) -> Device | None:
         """The device that a mapping of match keys makes; None where something is wrong with it."""

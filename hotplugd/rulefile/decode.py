@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.model.text import quoted
-from hotplugd.rulefile.complaint import Complaint
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.grammar import EXPECTED, Key, Shape, Table
+from hotplugd.rulefile.grammar import Key, Shape, Table
+from hotplugd.rulefile.hints import EXPECTED
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
 from hotplugd.rulefile.suggest import instead_of
+from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.keys import KeyGroup, MatchKey
 
 MOST_SHOWN: Final = 100
@@ -134,6 +135,15 @@ class Decoder:
                 self.twice(name, seen[name.text], field.key.shape)
             else:
                 seen[name.text] = name
+                yield name, value
+
+    def named(self, field: Field) -> Iterator[tuple[YamlScalar, YamlNode]]:
+        """The pairs of a mapping with names of its own, without those whose name is not allowed."""
+        for name, value in self.pairs(field, "names with values"):
+            complaint = field.key.text(name.text) if field.key.text is not None else None
+            if complaint is not None:
+                self.error(name.span, complaint.message, complaint.hint)
+            else:
                 yield name, value
 
     def wrong_type(self, node: YamlNode, expected: str, key: YamlScalar | None, nothing: str = "") -> None:

@@ -16,12 +16,14 @@ from functools import partial
 from typing import Final, Literal
 
 from hotplugd.plan.kinds.registry import kind_names
-from hotplugd.rulefile import validate, validate_hubs
-from hotplugd.rulefile.complaint import Complaint
+from hotplugd.rulefile import validate, validate_hubs, validate_pools
+from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.keys import GROUPS, KEYS, KeyGroup, MatchKey
 
 Shape = (
-    Literal["text", "texts", "flag", "match", "matches", "attach", "companions", "rules", "hubs", "ports"]
+    Literal[
+        "text", "texts", "flag", "match", "matches", "attach", "companions", "rules", "hubs", "ports", "pools"
+    ]
     | MatchKey
     | KeyGroup
 )
@@ -79,6 +81,7 @@ class Grammar:
     attach: Table
     companion: Table
     hub: Table
+    pool: Table
 
     @classmethod
     def of(cls, registry: Sequence[MatchKey]) -> Grammar:
@@ -91,8 +94,12 @@ class Grammar:
             "path": "under `match` or `attach`",
             **{key.name: "in a rule, that is, in an item of the list `rules`" for key in _RULE},
             "ports": "in a hub, below its name under `hubs`",
+            "per_instance": "in a pool, below its name under `pools`",
+            "keep_stopped": "in a pool, below its name under `pools`",
+            "expect": "in a pool, below its name under `pools`",
             "name": "in a rule, or under `attach` for a network interface",
         }
+        of_pools = tuple(key for key in _POOL if key.name not in ("instances", "project"))
         aliases = {alias: key.name for key in (*match, *attach) for alias in key.aliases}
 
         def table(label: str, own: tuple[Key, ...], others: tuple[Key, ...] = ()) -> Table:
@@ -101,12 +108,13 @@ class Grammar:
 
         return cls(
             keys,
-            table("a rule file", _FILE, (*_RULE, *(key for key in _HUB if key.name == "ports"))),
+            table("a rule file", _FILE, (*_RULE, *of_pools, *(key for key in _HUB if key.name == "ports"))),
             table("a rule", _RULE, (*match, *attach)),
             table("`match`", match, (*attach, *_RULE)),
-            table("`attach`", attach, (*match, *_RULE)),
+            table("`attach`", attach, (*match, *_RULE, *of_pools)),
             table("an item of `with`", _companion_keys(keys)),
             table("a hub", _HUB, _RULE),
+            table("a pool", _POOL, (*(key for key in attach if key.name != "project"), *_RULE)),
         )
 
 
@@ -122,6 +130,39 @@ _FILE: Final = (
         "Hubs by their names, whose ports the match key `location` means. All files name the same hubs.",
         text=validate_hubs.name,
         json=validate_hubs.NAME_JSON,
+    ),
+    Key(
+        "pools",
+        "pools",
+        "Pools by their names: devices that any of several instances may have, one instance each at a time.",
+        text=validate_pools.name,
+        json=validate_pools.NAME_JSON,
+    ),
+)
+
+_POOL: Final = (
+    Key(
+        "instances",
+        "texts",
+        "The instances that may have devices of it: a name, a pattern such as runner-*, or a list of them.",
+        text=validate_pools.instances,
+        required=True,
+    ),
+    Key("project", "text", "The project of those instances, if not `default`.", text=validate.project),
+    Key(
+        "per_instance",
+        "text",
+        "How many devices an instance without a claim gets while it runs. Left out, or 0, it gets none.",
+        text=validate_pools.per_instance,
+        json=validate_pools.NUMBER_JSON,
+    ),
+    Key("keep_stopped", "flag", "Whether an instance that stops keeps the devices that it has."),
+    Key(
+        "expect",
+        "text",
+        "How many devices there should be: fewer are a problem, which names the empty ports of hubs.",
+        text=validate_pools.expect,
+        json=validate_pools.NUMBER_JSON,
     ),
 )
 
@@ -218,8 +259,14 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
             "texts",
             "The instance, or several, each of which gets the device; a name may be a template: ci-{serial}.",
             text=partial(validate.instance, keys=registry),
-            required=True,
             aliases=("instance", "instances", "container", "containers", "target"),
+        ),
+        Key(
+            "pool",
+            "text",
+            "In place of `to`: the pool that the device is of. Whichever instance it is leased to gets it.",
+            text=validate_pools.name,
+            json=validate_pools.NAME_JSON,
         ),
         Key("project", "text", "The project of the instances, if not `default`.", text=validate.project),
         Key(
@@ -291,40 +338,6 @@ def _companion_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
         ),
         _link(registry),
     )
-
-
-_KEEP: Final = "to keep it on the host: `ignore: true`"
-
-INSTEAD: Final[dict[str, str]] = {
-    "model": 'write `property: {ID_MODEL: "Pixel*"}`',
-    "id_model": 'write `property: {ID_MODEL: "Pixel*"}`',
-    "product_name": 'write `property: {ID_MODEL: "Pixel*"}`',
-    "manufacturer": 'write `property: {ID_VENDOR: "Google*"}`',
-    "id_vendor": 'write `property: {ID_VENDOR: "Google*"}`',
-    "vendor_name": 'write `property: {ID_VENDOR: "Google*"}`',
-    "devname": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
-    "devnode": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
-    "node": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
-    "class": "write `interface`, as in `interface: 08:*:*`",
-    **dict.fromkeys(("detach", "deny", "block", "exclude", "forbid", "drop", "reject", "skip"), _KEEP),
-}
-"""What to write for what others call a key and no key here means, in lower case."""
-
-EXPECTED: Final[dict[str, str]] = {
-    "rules": "begin each rule with `- `",
-    "hubs": "write each hub's name, with its `path` and `ports` below it",
-    "ports": 'write each port\'s label and its path below the hub: `ports: {1: "1", 2: "2"}`',
-    "any": "begin each match with `- `",
-    "attach": "write where to: `attach: {to: runner-1}`",
-    "match": 'write which key: `match: {id: "18d1:4ee7"}`',
-    "not": 'write which key: `not: {interface: "03:*"}`',
-    "parent": "write which key: `parent: {driver: ftdi_sio}`",
-    **{group.name: f"write `{group.name}: {group.example}`" for group in GROUPS},
-    "path": "`path` is one path below /dev, or a template: /dev/{kernel}",
-    "link": "`link` is a path below /dev, a list of them, a template, /dev/{serial}, or by-id",
-    "to": "`to` is a name, a list (every one of them gets it), or a template",
-}
-"""By key: what to write where its value is of another kind."""
 
 
 GRAMMAR: Final = Grammar.of(KEYS)

@@ -30,12 +30,20 @@ def schema(grammar: Grammar = GRAMMAR) -> Json:
             "match": {**_mapping(grammar.match, grammar), "minProperties": 1},
             "attach": {
                 **_mapping(grammar.attach, grammar),
-                "not": {"anyOf": [{"required": ["uid", "user"]}, {"required": ["gid", "group"]}]},
+                "oneOf": [{"required": ["to"]}, {"required": ["pool"]}],
+                "not": {
+                    "anyOf": [
+                        {"required": ["uid", "user"]},
+                        {"required": ["gid", "group"]},
+                        {"required": ["pool", "project"]},
+                    ]
+                },
             },
             "hub": {
                 **_mapping(grammar.hub, grammar),
                 "oneOf": [{"required": ["path"]}, {"required": ["serial"]}],
             },
+            "pool": _mapping(grammar.pool, grammar),
         },
     }
 
@@ -75,6 +83,8 @@ def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911  # one fo
             return _some(_defined("match"))
         case "hubs":
             return _by_name(key, _defined("hub"))
+        case "pools":
+            return _by_name(key, _defined("pool"))
         case "ports":
             return _by_name(key, {**_anything(), "pattern": BELOW_JSON})
         case "rules":

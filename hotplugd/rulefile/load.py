@@ -12,12 +12,14 @@ from typing import Final
 from hotplugd.model.text import counted, quoted
 from hotplugd.rulefile.build import Builder, BuiltRule, RuleName
 from hotplugd.rulefile.build_hubs import BuiltHub
+from hotplugd.rulefile.build_pools import BuiltPool, PoolName
 from hotplugd.rulefile.decode import MOST_SHOWN
 from hotplugd.rulefile.diagnostics import Diagnostic, errors_of
 from hotplugd.rulefile.discover import LARGEST, Reading, drop_ins, is_folder, not_utf8, read, too_large, whole
 from hotplugd.rulefile.grammar import GRAMMAR, Grammar
 from hotplugd.rulefile.lint import lint
 from hotplugd.rulefile.lint_hubs import doubles, lint_hubs
+from hotplugd.rulefile.lint_pools import lint_pools, pool_errors
 from hotplugd.rulefile.parse import Source, parse_yaml
 from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.ruleset import RuleSet
@@ -113,7 +115,8 @@ class _Draft:
     """What has been read so far.
 
     names  of all rules, also of those with errors in them
-    hubs   likewise
+    hubs   likewise, and pools
+    pools_asked  the names of pools in rules
     size   of all files, in characters
     wild   how many alternatives with wildcards there are
     """
@@ -121,6 +124,8 @@ class _Draft:
     written: list[BuiltRule] = field(default_factory=list)
     names: list[RuleName] = field(default_factory=list)
     hubs: list[BuiltHub] = field(default_factory=list)
+    pools: list[BuiltPool] = field(default_factory=list)
+    pools_asked: list[PoolName] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     sources: list[tuple[str, str]] = field(default_factory=list)
     size: int = 0
@@ -146,15 +151,25 @@ def _loaded(
 ) -> Loaded:
     sources = tuple(draft.sources)
     doubts = [
-        *_first((_doubles(draft.names), doubles(draft.hubs), lint(draft.written, controllers, subsystems)))
+        *_first(
+            (
+                _doubles(draft.names),
+                doubles(draft.hubs),
+                pool_errors(draft.pools, draft.pools_asked),
+                lint(draft.written, controllers, subsystems),
+            )
+        )
     ]
     diagnostics = (*draft.diagnostics, *doubts)
     if errors_of(diagnostics):
         return Loaded(RuleSet(), diagnostics, sources)
     # A missing rule or hub would make these warnings wrong.
-    diagnostics += tuple(_first((lint_hubs(draft.hubs, draft.written, halves),)))
+    diagnostics += tuple(
+        _first((lint_hubs(draft.hubs, draft.written, halves), lint_pools(draft.pools, draft.written)))
+    )
     hubs = Hubs(tuple(built.hub for built in draft.hubs))
-    return Loaded(RuleSet.of((built.rule for built in draft.written), hubs), diagnostics, sources)
+    pools = (built.pool for built in draft.pools)
+    return Loaded(RuleSet.of((built.rule for built in draft.written), hubs, pools), diagnostics, sources)
 
 
 def _first(found: Iterable[Iterator[Diagnostic]]) -> Iterator[Diagnostic]:
@@ -184,6 +199,8 @@ def _check(text: str | bytes, file: str, draft: _Draft, grammar: Grammar) -> Non
         draft.written += [] if not_yaml else rules
     draft.names += builder.names
     draft.hubs += builder.hubs
+    draft.pools += builder.pools
+    draft.pools_asked += builder.pools_asked
     draft.wild = builder.wild
     wrong = sorted(
         (*not_yaml, *builder.diagnostics), key=lambda diagnostic: (diagnostic.line, diagnostic.column)

@@ -16,14 +16,20 @@ _HEAD: Final = """\
 
 # The rule language
 
-A rule file is YAML with a list, `rules`, or with hubs that have names, `hubs`, or both. The first rule whose
-`match` holds decides about a device. Values are read as they are written: `0403` is a text.
+A rule file is YAML with a list, `rules`, with hubs that have names, `hubs`, with pools of devices, `pools`,
+or with several of these. The first rule whose `match` holds decides about a device. Values are read as they
+are written: `0403` is a text.
 """
 _HUB: Final = """\
 A hub has either `path` or `serial`. By its path it is whatever hub is in that place; by its serial number it
 may move, and whatever hub says that number is taken for it. A USB 3 hub is two hubs, with a path each, which
 may differ: the one of its USB 2 half counts, and `path` with `usbv3` for `usb` is the other. `hotplugd
 topology` shows both as one, and `hotplugd suggest hubs` writes this section.
+"""
+_POOL: Final = """\
+An instance asks for devices of a pool by claims in its configuration, `user.hotplugd.claim.NAME`: see
+[pools](../how-to/pools.md). The rule that puts a device into the pool says how it goes in: its links, owner
+and mode.
 """
 _MATCH: Final = """\
 All keys of a match must hold. A value is a pattern of udev's or a list of them: `*` is any text, `?` any
@@ -61,6 +67,7 @@ _VALUES: Final[Mapping[str, str]] = MappingProxyType(
         "companions": "a text, or a list of texts and items",
         "rules": "a list of rules",
         "hubs": "hubs by their names",
+        "pools": "pools by their names",
         "ports": "paths by labels",
     }
 )
@@ -81,10 +88,13 @@ def _page(grammar: Grammar) -> Iterator[str]:
     yield from _match_keys(grammar.registry)
     yield from _others(grammar.match)
     yield from _section("attach", grammar.attach)
-    yield "`uid` and `user` exclude each other, and so do `gid` and `group`.\n"
+    yield "It needs `to` or `pool`, and not both. `uid` and `user` exclude each other, and so do `gid` and"
+    yield "`group`.\n"
     yield from _section("An item of with", grammar.companion)
     yield from _section("A hub", grammar.hub)
     yield _HUB
+    yield from _section("A pool", grammar.pool)
+    yield _POOL
     yield "## Templates\n"
     colons = ", ".join(f"`{key.name}`" for key in grammar.registry if key.form.has_colons)
     folders = ", ".join(f"`{folder}`" for folder in FOLDERS)

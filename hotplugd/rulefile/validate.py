@@ -9,21 +9,11 @@ from typing import Final, assert_never
 from hotplugd.model.names import is_instance_name, is_reserved_path
 from hotplugd.model.text import printable, quoted
 from hotplugd.plan.kinds.registry import kind_names
-from hotplugd.rulefile.complaint import Complaint
-from hotplugd.rulefile.validate_hubs import location
+from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.keys import Form, MatchKey
-from hotplugd.rules.pattern import CharClass, Pattern
 from hotplugd.rules.template import Part, TemplateError, parse_template
 from hotplugd.rules.udev_links import FOLDERS
 
-_HEX: Final = "0123456789abcdef"
-_NUMBER: Final = (_HEX,) * 4
-_ID: Final = (*_NUMBER, ":", *_NUMBER)
-_INTERFACE: Final = (_HEX, _HEX, ":", _HEX, _HEX, ":", _HEX, _HEX)
-_MAC: Final = (_HEX, _HEX, *(":", _HEX, _HEX) * 5)
-
-_PORT: Final = re.compile(r"[1-9][0-9]*-[1-9][0-9]*(\.[1-9][0-9]*)*|usb[1-9][0-9]*", re.ASCII)
-_IN_PORTS: Final = frozenset("0123456789-.usb")
 _MODE: Final = re.compile(r"0?[0-7]{3}")
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 _LARGEST_ID: Final = 2**32 - 2
@@ -44,26 +34,6 @@ MODE_JSON: Final = "^0?[0-7]{3}$"
 NUMBER_JSON: Final = "^(0|[1-9][0-9]{0,9})$"
 
 
-def match_value(form: Form, pattern: Pattern) -> Complaint | None:  # noqa: PLR0911  # one for each form
-    """A pattern for the values of a match key. That of a form in hex digits is in lower case."""
-    match form:
-        case Form.TEXT:
-            return None
-        case Form.NUMBER:
-            return _number(pattern)
-        case Form.ID:
-            return _vendor_and_product(pattern)
-        case Form.INTERFACE:
-            return _interface(pattern)
-        case Form.MAC:
-            return _mac(pattern)
-        case Form.PORT:
-            return _port(pattern)
-        case Form.LOCATION:
-            return location(pattern)
-    assert_never(form)
-
-
 def match_json(form: Form) -> str:
     """A regular expression for the JSON Schema: a value of this form, or any pattern; empty: any text."""
     match form:
@@ -80,48 +50,6 @@ def match_json(form: Form) -> str:
         case _:
             assert_never(form)
     return rf"^({exact}|.*[*?\[|].*)$"
-
-
-def _number(pattern: Pattern) -> Complaint | None:
-    """A vendor's or product's: four hex digits. The pattern is in lower case."""
-    if pattern.may_match(_NUMBER):
-        return None
-    digits = pattern.text.removeprefix("0x")
-    hint = "as lsusb prints them, such as 0403"
-    if re.fullmatch(r"[0-9a-f]{1,4}", digits):
-        hint = f"did you mean '{digits.zfill(4)}'?"
-    return Complaint(f"'{quoted(pattern.text)}' is not four hex digits", hint)
-
-
-def _vendor_and_product(pattern: Pattern) -> Complaint | None:
-    """`vendor:product`. The pattern is in lower case."""
-    if pattern.may_match(_ID):
-        return None
-    hint = "as lsusb prints it, such as 0403:6001"
-    if digits := re.fullmatch(r"(?:0x)?([0-9a-f]{1,4})[:/_-](?:0x)?([0-9a-f]{1,4})", pattern.text):
-        hint = f"did you mean '{digits[1].zfill(4)}:{digits[2].zfill(4)}'?"
-    return Complaint(f"'{quoted(pattern.text)}' is no vendor:product of four hex digits each", hint)
-
-
-def _interface(pattern: Pattern) -> Complaint | None:
-    """`class:subclass:protocol`. The pattern is in lower case."""
-    if pattern.may_match(_INTERFACE):
-        return None
-    hint = "such as ff:42:01, which is adb's"
-    if digits := re.fullmatch(r":?([0-9a-f]{2})[:/]?([0-9a-f]{2})[:/]?([0-9a-f]{2}):?", pattern.text):
-        hint = f"did you mean '{digits[1]}:{digits[2]}:{digits[3]}'?"
-    return Complaint(f"'{quoted(pattern.text)}' is no class:subclass:protocol of two hex digits each", hint)
-
-
-def _mac(pattern: Pattern) -> Complaint | None:
-    """A hardware address of six bytes. The pattern is in lower case."""
-    if pattern.may_match(_MAC):
-        return None
-    digits = re.sub("[:.-]", "", pattern.text)
-    hint = "six pairs of hex digits, such as 00:e0:4c:68:01:02; `hotplugd devices` shows it"
-    if re.fullmatch(r"[0-9a-f]{12}", digits):
-        hint = f"did you mean '{':'.join(re.findall('..', digits))}'?"
-    return Complaint(f"'{quoted(pattern.text)}' is no hardware address", hint)
 
 
 def kind(text: str) -> Complaint | None:
@@ -146,26 +74,6 @@ def interface_name(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
         return None
     hint = "2 to 15 letters, digits, _ . and -, no dash first, such as eth0"
     return Complaint(f"'{quoted(text)}' is no name for a network interface", hint)
-
-
-def _port(pattern: Pattern) -> Complaint | None:
-    """A USB device's name by its port, `1-4.2`, or a root hub's, `usb1` (Linux: drivers/usb/core/usb.c)."""
-    wild = {
-        character.literal
-        for alternative in pattern.wild
-        for character in alternative
-        if isinstance(character, CharClass)
-    }
-    if all(map(_PORT.fullmatch, pattern.exact)) and wild - {None} <= _IN_PORTS:
-        return None
-    hint = "bus-port, and .port for each hub between: 1-4.2; `hotplugd devices` shows it"
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)*", pattern.text):
-        hint = f"with the bus first, such as 1-{pattern.text}, or *-{pattern.text} for any"
-    elif pattern.text.startswith("/dev/"):
-        hint = "a node's number changes at each plug; `hotplugd devices` shows the port"
-    elif pattern.text.startswith("pci-"):
-        hint = "that is udev's ID_PATH: write `path`"
-    return Complaint(f"'{quoted(pattern.text)}' is no USB port", hint)
 
 
 def attribute(name: str) -> Complaint | None:
@@ -272,7 +180,9 @@ def instance(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
     if not legal:
         hint = "1 to 63 letters, digits and dashes, a letter first and no dash last"
         if set("*?[|") & set(fixed):
-            hint = "`to` takes no wildcards: name the instances in a list, or write a template: ci-{serial}"
+            hint = (
+                "`to` takes no wildcards: list the instances, or write a template, ci-{serial}, or a `pool`"
+            )
         return Complaint(f"'{quoted(text)}' is no legal name of an instance", hint)
     named = {part.text for part in parts if part.is_key}
     if never := next((key for key in keys if key.name in named and key.form.has_colons), None):

@@ -1,4 +1,4 @@
-"""Checks single values of the section `hubs`, and of `location`. A check returns a Complaint, or None."""
+"""Checks single values of the section `hubs`. A check returns a Complaint, or None."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import re
 from typing import Final
 
 from hotplugd.model.text import quoted
-from hotplugd.rulefile.complaint import Complaint
-from hotplugd.rules.pattern import Alternative, Pattern
+from hotplugd.rules.complaint import Complaint
+from hotplugd.rules.forms import HUB, LABEL
 
-# Both go into instances' names by templates: shelf-1-4.
-_NAME: Final = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?", re.ASCII)
-_LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?", re.ASCII)
 # As udev writes it (systemd: udev-builtin-path_id.c). No chain is longer (USB 3.2, 10.1).
 _PORT: Final = "[1-9][0-9]{0,2}"
 _CONTROLLER: Final = r"[a-z]+-(?:(?!-usb(?:v[0-9])?-[0-9])[A-Za-z0-9_.:@,+-])+"
@@ -20,14 +17,14 @@ _INTERFACE: Final = re.compile(r"(.+-usb(?:v[23])?-0:[0-9.]+):[0-9*]+(?:\.[0-9*]
 _BELOW: Final = re.compile(rf"{_PORT}(?:\.{_PORT}){{0,5}}", re.ASCII)
 _WILDCARDS: Final = frozenset("*?[|")
 
-NAME_JSON: Final = f"^{_NAME.pattern}$"
-LABEL_JSON: Final = f"^{_LABEL.pattern}$"
+NAME_JSON: Final = f"^{HUB.pattern}$"
+LABEL_JSON: Final = f"^{LABEL.pattern}$"
 BELOW_JSON: Final = f"^{_BELOW.pattern}$"
 
 
 def name(text: str) -> Complaint | None:
     """A hub's name, with which an instance's may begin."""
-    if _NAME.fullmatch(text):
+    if HUB.fullmatch(text):
         return None
     hint = "1 to 32 letters, digits and dashes, a letter first and no dash last, such as shelf-1"
     return Complaint(f"'{quoted(text)}' is no name for a hub", hint)
@@ -35,7 +32,7 @@ def name(text: str) -> Complaint | None:
 
 def label(text: str) -> Complaint | None:
     """What a port of a hub is called, with which an instance's name may end."""
-    if _LABEL.fullmatch(text):
+    if LABEL.fullmatch(text):
         return None
     hint = "1 to 16 letters, digits and dashes, no dash first or last, such as 4 or front-left"
     return Complaint(f"'{quoted(text)}' is no label for a port", hint)
@@ -68,24 +65,3 @@ def below(text: str) -> Complaint | None:
         return None
     hint = "the port's number, such as 4; in a hub that is a tree those on the way to it, such as 4.1"
     return Complaint(f"'{quoted(text)}' is no path of a port below its hub", hint)
-
-
-def location(pattern: Pattern) -> Complaint | None:
-    """A hub's name and a port's label, with a slash between."""
-    if all(map(_is_location, pattern.exact)) and all(map(_may_have_slash, pattern.wild)):
-        return None
-    hint = "hub/port, such as shelf-1/4, or shelf-1/* for any port of that hub"
-    if name(pattern.text) is None:
-        hint = f"did you mean '{pattern.text}/*'?"
-    elif pattern.text.startswith(("pci-", "platform-")):
-        hint = "that is udev's ID_PATH: write `path`"
-    return Complaint(f"'{quoted(pattern.text)}' is no location", hint)
-
-
-def _is_location(text: str) -> bool:
-    hub, _, port = text.partition("/")
-    return _NAME.fullmatch(hub) is not None and _LABEL.fullmatch(port) is not None
-
-
-def _may_have_slash(alternative: Alternative) -> bool:
-    return any(chars is None or chars.has("/") for chars in alternative)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from hotplugd.model.values import Device
 from hotplugd.rules.gpu_nodes import tell_apart
@@ -11,6 +12,7 @@ from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.index import Index
 from hotplugd.rules.keys import ATTR, KEYS, LOCATION, MAC, MatchKey, keys_with
 from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
+from hotplugd.rules.pools import Pool
 from hotplugd.rules.template import parse_template
 from hotplugd.rules.twins import is_place_or_mac, is_serial, names_place, names_serial
 
@@ -28,7 +30,7 @@ class Companion:
 class Attach:
     """Where a device goes, and as what. Everything was checked when it was read.
 
-    to           names of instances, or templates of names
+    to           names of instances, or templates of names; none of a pool's device
     project      the project of those instances
     path         the node's path inside, or a template of it; None for the host's own
     links        the paths of links inside that lead to the node, templates of them, or udev's folders of
@@ -42,9 +44,10 @@ class Attach:
     share        whether it may be in several instances at once; None where that follows from the device
     companions   which devices below it go along (`with`)
     udev         whether programs inside find its record of udev's database, where no udevd runs inside
+    pool         the pool that the device is of, whose leases say where it goes; empty where `to` says it
     """
 
-    to: tuple[str, ...]
+    to: tuple[str, ...] = ()
     project: str = "default"
     path: str | None = None
     links: tuple[str, ...] = ()
@@ -59,6 +62,7 @@ class Attach:
     share: bool | None = None
     companions: tuple[Companion, ...] = ()
     udev: bool = False
+    pool: str = ""
 
     def template_keys(self) -> frozenset[str]:
         """The match keys and properties that its templates name."""
@@ -165,6 +169,8 @@ class RuleSet:
     """Rules in the order in which they count.
 
     hubs          those whose ports have names; each rule knows them by `Rule.with_hubs`
+    pools         by name
+    leases        whether devices of pools are leased
     attrs         the sysfs attributes that any rule looks at
     users, groups the names that any rule's `attach` uses
     has_parent    whether any rule looks at ancestors
@@ -174,6 +180,8 @@ class RuleSet:
 
     rules: tuple[Rule, ...] = ()
     hubs: Hubs = NO_HUBS
+    pools: Mapping[str, Pool] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    leases: bool = True
     attrs: frozenset[str] = field(init=False, repr=False, compare=False)
     users: frozenset[str] = field(init=False, repr=False, compare=False)
     groups: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -199,9 +207,14 @@ class RuleSet:
         object.__setattr__(self, "index", Index.of(matches))
 
     @classmethod
-    def of(cls, rules: Iterable[Rule], hubs: Hubs) -> RuleSet:
-        """These rules, with the locations that these hubs give devices."""
-        return cls(tuple(rule.with_hubs(hubs) for rule in rules) if hubs.hubs else tuple(rules), hubs)
+    def of(cls, rules: Iterable[Rule], hubs: Hubs, pools: Iterable[Pool] = ()) -> RuleSet:
+        """These rules and pools, with the locations that these hubs give devices."""
+        named = tuple(rule.with_hubs(hubs) for rule in rules) if hubs.hubs else tuple(rules)
+        return cls(named, hubs, MappingProxyType({pool.name: pool for pool in pools}))
+
+    def without_leases(self) -> RuleSet:
+        """These rules where no pool gives devices to anybody, whatever instances claim."""
+        return replace(self, leases=False)
 
     @property
     def keys(self) -> tuple[MatchKey, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hotplugd.model.claim_texts import claim_texts
 from hotplugd.model.entry import is_ours, read
 from hotplugd.model.server_traits import ServerTraits
 from hotplugd.model.values import Entry, Instance, InstanceName
@@ -22,6 +23,7 @@ _PID_MOST: Final = 1 << 22
 _TIME_LONGEST: Final = 64
 # Of a value of somebody else's entry: no path of a device is longer (Linux: PATH_MAX), and no other value.
 _LONGEST: Final = 4096
+_LONGEST_TIME: Final = 40
 
 
 def instance(found: Mapping[str, Any], member: str, traits: ServerTraits) -> Instance:
@@ -43,6 +45,9 @@ def instance(found: Mapping[str, Any], member: str, traits: ServerTraits) -> Ins
         here=not member or where == member,
         server=traits,
         location=where,
+        claims=claim_texts(found.get("expanded_config") or {}),
+        # Without the Z at its end, which would sort after the digits of a longer fraction.
+        created=str(found.get("created_at") or "")[:_LONGEST_TIME].removesuffix("Z"),
     )
 
 

@@ -13,15 +13,21 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from hotplugd.model.claim_texts import CLAIM
+
 # Characters of one instance: smaller ones are parsed as a whole.
 _LARGE: Final = 1 << 18
 # Characters of one needed value of a larger instance, and its parts: each nested list takes 64 bytes.
 _LONGEST: Final[Mapping[str, int]] = {
     "devices": 1 << 22, "expanded_devices": 1 << 22, "name": 256, "project": 256, "status": 256, "type": 256,
-    "location": 256, "description": 1 << 16, "last_used_at": 256,
+    "location": 256, "created_at": 256, "description": 1 << 16, "last_used_at": 256,
 }  # fmt: skip
 _MOST_PARTS: Final = 300_000
 _LONGEST_KEY: Final = 1 << 12
+# Whose keys are looked at one by one.
+_KEYS_OF: Final = ("config", "expanded_config")
+# Far more than count: which ones do is decided by all of them.
+_MOST_CLAIMS: Final = 1_000
 _HEAD: Final = 1 << 16
 _LEAST: Final = 1 << 16
 
@@ -133,8 +139,10 @@ class _Large:
     def __init__(self, buffer: _Buffer) -> None:
         self._buffer = buffer
         self._kept: dict[str, str] = {}
-        # Of the configuration, which keys there are.
+        # Of the configuration, which keys there are; of the profiles' with it, those of claims as they are.
         self._config: dict[str, str] = {}
+        self._claims: dict[str, str] = {}
+        self._name = ""
         self._key = ""
         # The parts of the present value; None where it is not needed, or too large.
         self._value: list[str] | None = None
@@ -144,14 +152,15 @@ class _Large:
         """Take the item. Raises ValueError."""
         depth, last = 0, ""
         while True:
-            if depth > 1 and self._value is None and self._key != "config":
+            if depth > 1 and self._value is None and self._key not in _KEYS_OF:
                 self._buffer.pass_over(_FLAT)
             part = self._part()
             depth -= part in _CLOSE
             if not depth and part in _CLOSE:
                 self._end()
                 found = {key: json.loads(text) for key, text in self._kept.items()}
-                return {"config": self._config, **found}
+                claims = {"expanded_config": self._claims} if self._claims else {}
+                return {"config": self._config, **claims, **found}
             if depth == 1 and part == ",":
                 self._end()
             elif depth == 1 and part == ":":
@@ -159,9 +168,24 @@ class _Large:
             else:
                 if depth == 2 and part == ":" and self._key == "config":  # noqa: PLR2004
                     self._config[last[1:-1]] = ""
+                elif depth == 2 and self._key == "expanded_config":  # noqa: PLR2004
+                    self._see_claim(last, part)
                 self._take(part)
             depth += part in _OPEN
             last = part
+
+    def _see_claim(self, last: str, part: str) -> None:
+        """A part of the configuration with the profiles' own, and the one before."""
+        if part == ":":
+            self._name = last[1:-1]
+        elif (
+            last == ":"
+            and part.startswith('"')
+            and self._name.startswith(CLAIM)
+            and len(self._claims) < _MOST_CLAIMS
+        ):
+            # One that is too long is passed over, and empty here: it is no claim in either way.
+            self._claims[self._name] = str(json.loads(part))
 
     def _begin(self, key: str) -> None:
         self._key, self._size = key[1:-1], 0

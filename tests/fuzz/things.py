@@ -174,6 +174,12 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
                     hold_json(Held(each.device, each.rule, Wait(9.0, each.message), None, name), "2026-01-01")
                     for each in problems
                 ],
+                "claims": [
+                    {
+                        "project": "default", "instance": name, "claim": name, "pool": name, "count": 2,
+                        "selector": name, "state": "waiting", "reason": name, "has": [name],
+                    }
+                ],
                 "overrides": overrides_json(_by_hand(device, name), (device,)),
                 "problems": [problem_json(each) for each in problems],
             },

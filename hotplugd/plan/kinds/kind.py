@@ -51,6 +51,7 @@ class Want:
     links   the paths of symlinks inside that lead to its node
     slot    the id of the enumeration that its entry is for: the device's own, or a GPU's PCI device's, by
             which its card and its render node are one
+    claim   the name of the claim by which the instance has a device of a pool; empty for others
     override  what somebody decided by hand, where that and no rule puts it there
     """
 
@@ -63,6 +64,7 @@ class Want:
     slot: str
     links: tuple[str, ...] = ()
     override: Override | None = None
+    claim: str = ""
 
     @property
     def location(self) -> str:

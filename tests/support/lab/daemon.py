@@ -204,8 +204,10 @@ class Daemon:
 
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another hotplugd command with this daemon's configuration."""
-        name, *rest = words
-        return self._commands.run((name, "--config", str(self.config), *rest), self.environment)
+        # The name of a command of a group is two words.
+        at = 2 if words[0] == "lease" else 1
+        name, rest = words[:at], words[at:]
+        return self._commands.run((*name, "--config", str(self.config), *rest), self.environment)
 
     def status(self) -> Json:
         """What `hotplugd status --json` answers."""

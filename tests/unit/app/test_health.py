@@ -32,6 +32,7 @@ def status(
         "attachments": [attached],
         "pending": waits,
         "holds": [],
+        "claims": [],
         "overrides": [],
         "problems": list(problems),
         "failed_reloads": 0,

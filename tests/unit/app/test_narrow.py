@@ -36,6 +36,7 @@ STATUS = cast(
         "attachments": [place("/dev/a", "box", "r1"), place("/dev/b", "other", "r1")],
         "pending": [place("/dev/c", "box", "r2", "lab")],
         "holds": [place("/dev/d", "other", "r2")],
+        "claims": [{"project": "default", "instance": name} for name in ("box", "other")],
         "overrides": [override("/dev/b", "other"), override("/dev/c", ""), override("/dev/gone", "box")],
         "unmatched": [{"device": "/dev/u", "location": "shelf/2"}, {"device": "/dev/v", "location": ""}],
         "problems": [
@@ -78,6 +79,12 @@ def test_what_is_about_an_instance_and_a_rule_stays(
 def test_problems_alone_have_what_waits_beside_them() -> None:
     found = said(narrowed(STATUS, Meant(problems=True)))
     assert found == ["/dev/d", "!", "!/dev/a", "!/dev/d", "!/dev/e"]
+
+
+def test_claims_are_about_their_instances_and_no_rule() -> None:
+    assert [claim["instance"] for claim in narrowed(STATUS, Meant(instance="other"))["claims"]] == ["other"]
+    assert narrowed(STATUS, Meant(rule="r1"))["claims"] == []
+    assert len(narrowed(STATUS)["claims"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,25 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.app import snapshot
+from hotplugd.app.device_documents import explain_json
+from hotplugd.app.pool_documents import leases_json, pools_json
 from hotplugd.app.snapshot import Survey
+from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
 from hotplugd.model.server_traits import ServerTraits
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import (
     ALL,
     all_with,
     box,
     channel,
+    entry,
     folder,
     interface,
     nic_entry,
     pci,
+    phone,
     rule,
     ruleset,
 )
@@ -82,6 +88,42 @@ def test_what_changes_in_an_entry_under_an_older_slot_is_the_devices(monkeypatch
     made = look(monkeypatch, all_with("name: lan0"), [NIC], there)
     assert [each.action for each in made.of(NIC).changes] == ["update"]
     assert made.of(replace(NIC, syspath="/sys/devices/another", slot="")).changes == ()
+
+
+@pytest.mark.usefixtures("of")
+def test_leases_are_as_a_daemon_would_find_and_make_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = parse(
+        "pools: {android: {instances: '*'}}\n"
+        "rules: [{name: phones, match: {vendor_id: 18d1}, attach: {pool: android}}]",
+        "x",
+    )
+    phones = [phone(1), phone(2)]
+    young, old, third = (
+        replace(box(name=name), claims={"phone": "android"}, created=created)
+        for name, created in (("young", "3"), ("old", "1"), ("third", "2"))
+    )
+    has = entry(phones[0], {MARK_POOL: "android", MARK_CLAIM: "phone"}, instance=young.id, rule="phones")
+    young = replace(young, entries={has.name: has})
+    made = look(monkeypatch, loaded.rules, phones, young, old, third)
+    assert [
+        (str(plan.changes[0].device), name.name) for name, plan in made.plans.items() if plan.changes
+    ] == [(phones[1].node, "old")]
+    document = explain_json(phones[0], [], made.of(phones[0]), [], {}, leasing=made.leasing)
+    assert document["lease"] is not None
+    assert (document["pool"], document["lease"]["instance"], document["lease"]["state"]) == (
+        "android",
+        "young",
+        "leased",
+    )
+    assert made.leasing is not None
+    assert [(each.asking.instance.name, each.state) for each in made.leasing.allocation.claims] == [
+        ("old", "bound"),
+        ("third", "waiting"),
+        ("young", "bound"),
+    ]
+    (pool,) = pools_json(made.leasing, {})["pools"]
+    assert [each["instance"] for each in pool["devices"]] == ["young", "old"]
+    assert len(leases_json([pool])["leases"]) == 2
 
 
 @pytest.mark.usefixtures("of")

@@ -8,7 +8,7 @@ import pytest
 
 from hotplugd.model.entry import slot_links, slot_node
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
-from hotplugd.plan.desired import Wants
+from hotplugd.plan.desired import Holder, Wants
 from hotplugd.plan.desired import judged as judged_by
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.overrides import Overrides
@@ -206,9 +206,11 @@ def test_others_entries_judge_only_what_they_claim(
 ) -> None:
     judged: list[str] = []
 
-    def judge(rules: RuleSet, device: Device, has: Callable[[Want], bool], overrides: Overrides) -> Wants:
+    def judge(
+        rules: RuleSet, device: Device, has: Callable[[Want], bool], overrides: Overrides, *, holder: Holder
+    ) -> Wants:
         judged.append(device.kernel)
-        return judged_by(rules, device, has, overrides)
+        return judged_by(rules, device, has, overrides, holder=holder)
 
     monkeypatch.setattr(assignments, "judged", judge)
 
@@ -261,10 +263,12 @@ def test_a_link_that_another_names_stays_until_it_does_not(which: int) -> None:
 def test_what_changes_all_the_time_is_judged_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     judged = 0
 
-    def judge(rules: RuleSet, device: Device, has: Callable[[Want], bool], overrides: Overrides) -> Wants:
+    def judge(
+        rules: RuleSet, device: Device, has: Callable[[Want], bool], overrides: Overrides, *, holder: Holder
+    ) -> Wants:
         nonlocal judged
         judged += 1
-        return judged_by(rules, device, has, overrides)
+        return judged_by(rules, device, has, overrides, holder=holder)
 
     monkeypatch.setattr(assignments, "judged", judge)
 

@@ -11,7 +11,7 @@ import pytest
 from hotplugd.model.entry import name_for, slot_links
 from hotplugd.model.ports import Busy, Unreachable
 from hotplugd.model.values import Device, Entry, InstanceName
-from hotplugd.plan.desired import Wants
+from hotplugd.plan.desired import Holder, Wants
 from hotplugd.plan.desired import judged as judged_by
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.overrides import Overrides
@@ -410,9 +410,11 @@ def test_entries_about_other_devices_judge_nothing_again(
 ) -> None:
     judged: list[str] = []
 
-    def judge(rules: RuleSet, device: Device, has: Callable[[Want], bool], overrides: Overrides) -> Wants:
+    def judge(
+        rules: RuleSet, device: Device, has: Callable[[Want], bool], overrides: Overrides, *, holder: Holder
+    ) -> Wants:
         judged.append(device.kernel)
-        return judged_by(rules, device, has, overrides)
+        return judged_by(rules, device, has, overrides, holder=holder)
 
     monkeypatch.setattr(assignments, "judged", judge)
     disk = Entry("root", {"type": "disk", "path": "/", "pool": "default"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotplugd.rulefile.cases import failure, parse_cases
+from hotplugd.rulefile.load import parse
 from tests.support.devices import rule, ruleset
 
 RULES = ruleset(
@@ -103,3 +104,32 @@ def test_a_file_without_tests_is_told(text: str) -> None:
     cases, wrong = parse_cases(text, "t.yaml")
     assert cases == []
     assert len(wrong) == 1
+
+
+POOLED = parse(
+    "pools: {android: {instances: '*'}, ios: {instances: '*'}}\n"
+    "rules: [{name: phones, match: {vendor_id: 18d1}, attach: {pool: android, link: '/dev/{serial}'}}]",
+    "x",
+).rules
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ("pool: android", None),
+        ("pool: android, path: /dev/bus/usb/001/002", None),
+        ("rule: phones", None),
+        ("pool: ios", "is of pool 'android' by rule 'phones'; it must be of pool 'ios'"),
+        ("to: box", "goes to an instance of pool 'android' by rule 'phones'; it must go to box"),
+        ("nowhere: true", "goes to an instance of pool 'android' by rule 'phones'; it must go nowhere"),
+    ],
+)
+def test_a_device_may_have_to_be_of_a_pool(test: str, message: str | None) -> None:
+    (case,), wrong = parse_cases(
+        document(f"name: a, device: {{id: '18d1:4ee7', serial: X}}, {test}"), "t.yaml"
+    )
+    assert wrong == ()
+    found = failure(case, POOLED)
+    assert (found.message if found is not None else None) == (
+        None if message is None else f"test 'a': the device {message}"
+    )

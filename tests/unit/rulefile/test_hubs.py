@@ -42,7 +42,7 @@ def test_a_file_may_have_hubs_alone() -> None:
     assert loaded.diagnostics == ()
     assert [hub.name for hub in loaded.rules.hubs.hubs] == ["shelf-1"]
     (error,) = parse("{}", "x").diagnostics
-    assert error.message == "a rule file needs `rules`, `hubs` or both"
+    assert error.message == "a rule file needs `rules`, `hubs` or `pools`"
 
 
 @pytest.mark.parametrize("names", [("a.yaml", "b.yaml"), ("b.yaml", "a.yaml")])
@@ -108,7 +108,7 @@ class TestUsb3:
 
 def test_the_schema_knows_hubs() -> None:
     schema = json.loads(as_text())
-    assert schema["anyOf"] == [{"required": ["rules"]}, {"required": ["hubs"]}]
+    assert schema["anyOf"] == [{"required": [name]} for name in ("rules", "hubs", "pools")]
     hub = schema["definitions"]["hub"]
     assert hub["required"] == ["ports"]
     assert hub["oneOf"] == [{"required": ["path"]}, {"required": ["serial"]}]

@@ -64,7 +64,8 @@ def test_the_reference_page_is_current() -> None:
 def test_the_schema_knows_every_key() -> None:
     definitions = json.loads(as_text())["definitions"]
     assert definitions["match"]["properties"].keys() >= {"serial", "any", "not", "parent", "property"}
-    assert definitions["attach"]["required"] == ["to"]
+    assert definitions["attach"]["oneOf"] == [{"required": ["to"]}, {"required": ["pool"]}]
+    assert definitions["pool"]["required"] == ["instances"]
 
 
 # What `attach` says, and what it means.

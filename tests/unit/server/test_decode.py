@@ -42,3 +42,13 @@ def test_of_ours_all_is_kept() -> None:
     assert found.config["source"] == ours["source"]
     assert found.config["user.note"] == "x"
     assert found.config["user.hotplugd.node"] == "/dev/x"
+
+
+def test_claims_are_those_of_the_expanded_configuration() -> None:
+    found = {"name": "c1", "status": "Running", "config": {}, "devices": {}, "expanded_devices": {}}
+    config = {"user.hotplugd.claim.phone": "android", "user.other": "x"}
+    made = instance(
+        {**found, "expanded_config": config, "created_at": "2026-11-27T18:00:00.5Z"}, "", NO_TRAITS
+    )
+    assert (made.claims, made.created) == ({"phone": "android"}, "2026-11-27T18:00:00.5")
+    assert (told().claims, told().created) == ({}, "")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hotplugd.model.claim_texts import CLAIM
 from hotplugd.server import listing
 from hotplugd.server.listing import NoListing, elements
 
@@ -129,3 +130,18 @@ def test_what_breaks_off_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "_LARGE", 10)
     with pytest.raises(NoListing, match="breaks off"):
         list(elements(iter((b'{"metadata": [{"name": "a", "config": {"x": "' + b"y" * 100,))))
+
+
+@pytest.mark.parametrize("size", [7, 997, 65_536])
+def test_of_a_large_instance_the_claims_are_read(size: int) -> None:
+    config = {"user.x": 'é"' * 90_000, f"{CLAIM}a": 'andr"oid', f"{CLAIM}long": "x" * 100_000, "user.y": "z"}
+    large = {"name": "large", "config": {}, "expanded_config": config}
+    ((found),) = elements(pieces(body([large], ascii_only=False), size))
+    # One that is too long is no claim in either way.
+    assert found["expanded_config"] == {f"{CLAIM}a": 'andr"oid', f"{CLAIM}long": ""}
+
+
+def test_of_a_large_instance_so_many_claims_are_read() -> None:
+    config = {f"{CLAIM}{number:06}": "android" for number in range(50_000)}
+    ((found),) = elements(pieces(body([{"name": "large", "expanded_config": config}]), 65_536))
+    assert len(found["expanded_config"]) == 1000

@@ -1,0 +1,159 @@
+"""The JSON of pools, claims and leases: `pool --json`, `lease list --json`, and what others say of them.
+
+The keys stay. What is attached is in `status`; here is what is leased, and what waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypedDict
+
+from hotplugd.app.naming import NamedJson, named_json
+from hotplugd.model.text import natural
+from hotplugd.model.values import Device
+from hotplugd.plan.allocate import ClaimState
+from hotplugd.plan.expected import empty_places
+from hotplugd.plan.identity import identity
+from hotplugd.plan.leasing import Leasing
+
+
+class LeaseJson(NamedJson):
+    """A device of a pool, and whose it is. state: `free`, `leased`, or `releasing`: its lease is over, and it
+    may still be in an instance. reason: why it is given to nobody now, or empty. project, instance, claim:
+    whose lease it is, and by which claim; empty where it has none. since: when it was attached, ISO 8601;
+    empty where it is not.
+    """
+
+    device: str
+    identity: str
+    pool: str
+    state: str
+    reason: str
+    project: str
+    instance: str
+    claim: str
+    since: str
+
+
+class ClaimJson(TypedDict):
+    """What an instance asks of a pool. claim: its name; that of the pool where nobody wrote the claim. count:
+    how many devices. selector: the patterns that they must meet. state: `bound`, `waiting` where there are
+    such devices and they are taken, or `unsatisfiable` where there are not so many. reason: why it is not
+    bound. has: the identities of the devices that it has.
+    """
+
+    project: str
+    instance: str
+    claim: str
+    pool: str
+    count: int
+    selector: str
+    state: str
+    reason: str
+    has: list[str]
+
+
+class PoolJson(TypedDict):
+    """A pool, its devices and its claims, in the order in which they are served. instances: patterns. empty:
+    locations that its rules ask for and in which nothing of it is.
+    """
+
+    name: str
+    project: str
+    instances: list[str]
+    per_instance: int
+    keep_stopped: bool
+    expect: int
+    empty: list[str]
+    devices: list[LeaseJson]
+    claims: list[ClaimJson]
+
+
+class PoolsJson(TypedDict):
+    """`pool --json`."""
+
+    pools: list[PoolJson]
+
+
+class LeasesJson(TypedDict):
+    """`lease list --json`: the devices of all pools that are leased, or that are being released."""
+
+    leases: list[LeaseJson]
+
+
+def pools_json(leasing: Leasing, since: Mapping[str, str]) -> PoolsJson:
+    """All pools. since: when a device was attached, by what it is called."""
+    claims = [claim_json(state, leasing) for state in leasing.allocation.claims]
+    return {
+        "pools": [
+            {
+                "name": pool.name,
+                "project": pool.project,
+                "instances": [pattern.text for pattern in pool.instances],
+                "per_instance": pool.per_instance,
+                "keep_stopped": pool.keep_stopped,
+                "expect": pool.expect,
+                "empty": empty_places(leasing.rules, pool.name, leasing.devices),
+                "devices": _devices(pool.name, leasing, since),
+                "claims": [claim for claim in claims if claim["pool"] == pool.name],
+            }
+            for pool in leasing.rules.pools.values()
+        ]
+    }
+
+
+def lease_json(device: Device, leasing: Leasing, since: str = "") -> LeaseJson | None:
+    """A device as its pool has it; None where it is of no pool, or goes along with one that is."""
+    key = leasing.key_of(device)
+    known = leasing.devices.get(key)
+    if known is None:
+        return None
+    lease = leasing.allocation.leases.get(key)
+    return {
+        **named_json(device, hubs=leasing.rules.hubs),
+        "device": str(device),
+        "identity": identity(device),
+        "pool": known.pool,
+        "state": leasing.state(key),
+        "reason": known.unfit,
+        "project": lease.instance.project if lease is not None else "",
+        "instance": lease.instance.name if lease is not None else "",
+        "claim": lease.claim if lease is not None else "",
+        "since": since,
+    }
+
+
+def claim_json(state: ClaimState, leasing: Leasing) -> ClaimJson:
+    """A claim, and what became of it."""
+    asking, devices = state.asking, leasing.devices
+    return {
+        "project": asking.instance.project,
+        "instance": asking.instance.name,
+        "claim": asking.claim.name,
+        "pool": asking.claim.pool,
+        "count": asking.claim.count,
+        "selector": asking.claim.selector,
+        "state": state.state,
+        "reason": state.reason,
+        "has": [identity(known.device) for key in state.has if (known := devices.get(key)) is not None],
+    }
+
+
+def unmet_json(leasing: Leasing) -> list[ClaimJson]:
+    """The claims that are not bound, in the order in which they are served."""
+    return [claim_json(state, leasing) for state in leasing.allocation.claims if state.state != "bound"]
+
+
+def leases_json(pools: Iterable[PoolJson]) -> LeasesJson:
+    """The devices of pools that are not free."""
+    return {"leases": [lease for pool in pools for lease in pool["devices"] if lease["state"] != "free"]}
+
+
+def _devices(pool: str, leasing: Leasing, since: Mapping[str, str]) -> list[LeaseJson]:
+    found = (
+        lease_json(known.device, leasing, since.get(str(known.device), ""))
+        for known in leasing.devices
+        if known.pool == pool
+    )
+    leases = (lease for lease in found if lease is not None)
+    return sorted(leases, key=lambda lease: natural(lease["location"] or lease["port"] or lease["identity"]))

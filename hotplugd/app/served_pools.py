@@ -1,0 +1,40 @@
+"""Whether this daemon leases the devices of pools: one on a host does."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hotplugd.host.pool_lock import PoolLock
+from hotplugd.model.problem import Problem
+from hotplugd.rules.ruleset import RuleSet
+
+_ANOTHER: Final = (
+    "the pools of the rules are not served: another hotplugd on this host serves some, for another server "
+    "(it has the lock of /dev/hotplugd/.pools); have one of them without pools"
+)
+
+
+class ServedPools:
+    """The lock of pools, for as long as rules have some.
+
+    problem  why pools are not served; None where they are, or where rules have none
+    """
+
+    def __init__(self, *, dry_run: bool) -> None:
+        self.problem: Problem | None = None
+        self._lock = PoolLock()
+        self._dry_run = dry_run
+
+    def served(self, rules: RuleSet) -> RuleSet:
+        """The rules, without pools where another serves some. Raises OSError where /dev cannot be written."""
+        self.problem = None
+        if not rules.pools:
+            self._lock.release()
+        elif not self._dry_run and not self._lock.take():
+            self.problem = Problem("", "", _ANOTHER)
+            return rules.without_leases()
+        return rules
+
+    def close(self) -> None:
+        """Leave pools to others."""
+        self._lock.release()

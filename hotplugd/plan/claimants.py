@@ -1,0 +1,148 @@
+"""The instances that may claim devices of pools: what each of them claims, and in which order. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hotplugd.model import entry as entries
+from hotplugd.model.problem import Problem
+from hotplugd.model.values import Device, Entry, Instance, InstanceName
+from hotplugd.plan.allocate import Asking
+from hotplugd.plan.planner import of_unprocessed
+from hotplugd.rules.claims import Claim, ClaimProblem, claims_of
+from hotplugd.rules.ruleset import RuleSet
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimant:
+    """An instance, and what it claims."""
+
+    instance: Instance
+    claims: tuple[Claim, ...] = ()
+    problems: tuple[ClaimProblem, ...] = ()
+
+    @property
+    def matters(self) -> bool:
+        """Whether it claims anything, or tries to."""
+        return bool(self.claims or self.problems)
+
+
+class PoolClaimants:
+    """All instances, as the server has them.
+
+    Claims are in the order in which they were first seen here; of those that were seen together, in the order
+    in which their instances were created, and then by name.
+
+    new  those that were met for the first time since `seen` was called
+    """
+
+    def __init__(self, rules: RuleSet) -> None:
+        self.new: set[InstanceName] = set()
+        self._rules = rules
+        self._known: dict[InstanceName, _Claimant] = {}
+        self._order: dict[tuple[InstanceName, str], int] = {}
+        self._ordered = 0
+
+    def set_rules(self, rules: RuleSet) -> None:
+        """Judge the claims by the pools of these rules from now on."""
+        self._rules = rules
+        self._known = {name: self._claimant(known.instance) for name, known in self._known.items()}
+
+    def learned(self, name: InstanceName, instance: Instance | None) -> bool:
+        """An instance is like this; None where there is none. Returns whether it matters for any pool."""
+        before = self._known.get(name)
+        if instance is None:
+            self._known.pop(name, None)
+            return before is not None and before.matters
+        if before is None:
+            self.new.add(name)
+        elif before.instance.claims == instance.claims:
+            self._known[name] = _Claimant(instance, before.claims, before.problems)
+            return before.matters and _serves(before.instance) != _serves(instance)
+        self._known[name] = self._claimant(instance)
+        return self._known[name].matters or (before is not None and before.matters)
+
+    def asking(self, unprocessed: Sequence[Device]) -> list[Asking]:
+        """The claims of all instances that may have something now.
+
+        unprocessed  devices that udevd has not processed: who has one of them gets nothing more for now
+        """
+        claims = [
+            (known.instance, claim)
+            for known in self._known.values()
+            if known.instance.here
+            for claim in known.claims
+        ]
+        there = {(instance.id, claim.name) for instance, claim in claims}
+        self._order = {name: order for name, order in self._order.items() if name in there}
+        new = [
+            (instance.created, instance.id, claim.name)
+            for instance, claim in claims
+            if (instance.id, claim.name) not in self._order
+        ]
+        for _, instance_name, claim_name in sorted(new):
+            self._order[instance_name, claim_name] = self._ordered
+            self._ordered += 1
+        gets = {
+            name: known.instance.running and not _has_any_of(known.instance, unprocessed)
+            for name, known in self._known.items()
+        }
+        return [
+            Asking(instance.id, claim, self._order[instance.id, claim.name], gets[instance.id])
+            for instance, claim in claims
+            if instance.running or self._rules.pools[claim.pool].keep_stopped
+        ]
+
+    def silence(self, name: InstanceName) -> str:
+        """Why an instance asks for nothing; empty where it may ask."""
+        known = self._known.get(name)
+        if known is None:
+            return f"{name} is gone"
+        if not known.instance.here:
+            return f"{name} is on another member of the cluster"
+        stopped = not known.instance.running
+        keeps = any(self._rules.pools[claim.pool].keep_stopped for claim in known.claims)
+        return f"{name} is stopped" if stopped and not keeps else ""
+
+    def problems(self) -> Iterator[Problem]:
+        """Which claims cannot be read."""
+        for name, known in sorted(self._known.items()):
+            for problem in known.problems if known.instance.here else ():
+                yield Problem("", "", f"{name}: {problem}")
+
+    def entries(self, *, only_new: bool) -> Iterator[tuple[InstanceName, Entry]]:
+        """The entries of ours of all instances, or of the new ones: those that run first, then the older."""
+        for name in sorted(self.new if only_new else self._known, key=self._precedence):
+            known = self._known.get(name)
+            for entry in _own(known.instance) if known is not None else ():
+                yield name, entry
+
+    def _claimant(self, instance: Instance) -> _Claimant:
+        if not self._rules.leases:
+            return _Claimant(instance)
+        claims, problems = claims_of(instance.id, instance.claims, self._rules.pools, self._rules.keys)
+        return _Claimant(instance, claims, problems)
+
+    def _precedence(self, name: InstanceName) -> tuple[bool, str, InstanceName]:
+        known = self._known.get(name)
+        if known is None:
+            return True, "", name
+        return not known.instance.running, known.instance.created, name
+
+
+def _serves(instance: Instance) -> tuple[bool, bool]:
+    return instance.running, instance.here
+
+
+def _has_any_of(instance: Instance, unprocessed: Sequence[Device]) -> bool:
+    """Whether the instance may have one of these devices by an entry of ours."""
+    return bool(unprocessed and of_unprocessed({own.name: own for own in _own(instance)}, unprocessed))
+
+
+def _own(instance: Instance) -> Iterator[Entry]:
+    """The entries of ours that were made for this instance, and not for one that it is a copy of."""
+    mark = entries.mark_for(instance.id)
+    for entry in instance.entries.values() if instance.here else ():
+        if entries.is_ours(entry) and entry.config.get(entries.MARK_INSTANCE) == mark:
+            yield entry

@@ -1,0 +1,59 @@
+"""Claims for which there are too few devices, pools that should have more, and ports that are empty. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from hotplugd.model.problem import Problem
+from hotplugd.model.text import counted
+from hotplugd.plan.allocate import Allocation
+from hotplugd.plan.pool_devices import PoolDevices
+from hotplugd.rules.keys import LOCATION
+from hotplugd.rules.ruleset import RuleSet
+
+_MOST_SHOWN: Final = 16
+
+
+def cannot_be_met(allocation: Allocation) -> Iterator[Problem]:
+    """A problem for each claim that somebody wrote and for which there are not so many devices."""
+    for state in allocation.claims:
+        if state.state == "unsatisfiable" and state.asking.claim.asked:
+            who, claim = state.asking.instance, state.asking.claim.name
+            yield Problem("", "", f"{who}: claim '{claim}' cannot be met: {state.reason}")
+
+
+def too_few(rules: RuleSet, devices: PoolDevices) -> Iterator[Problem]:
+    """A problem for each pool with fewer devices than `expect` says."""
+    for pool in rules.pools.values():
+        number = devices.of_pool(pool.name).bit_count()
+        if number < pool.expect:
+            message = f"pool '{pool.name}' has {counted(number, 'device')}, and should have {pool.expect}"
+            yield Problem("", "", message + _nothing_in(rules, pool.name, devices))
+
+
+def empty_places(rules: RuleSet, pool: str, devices: PoolDevices) -> list[str]:
+    """The locations that rules of the pool ask for and in which no device of it is, in the hubs' order."""
+    tests = [
+        test
+        for rule in rules.rules
+        if rule.enabled and rule.attach is not None and rule.attach.pool == pool
+        for test in rule.match.key_tests()
+        if test.key.name == LOCATION.name
+    ]
+    key = next(key for key in rules.keys if key.name == LOCATION.name)
+    taken = {value for known in devices if known.pool == pool for value in key.values(known.device)}
+    every = (hub.location(label) for hub in rules.hubs.hubs for label in hub.ports)
+    return [
+        location
+        for location in every
+        if location not in taken and any(test.matches(location) for test in tests)
+    ]
+
+
+def _nothing_in(rules: RuleSet, pool: str, devices: PoolDevices) -> str:
+    places = empty_places(rules, pool, devices)
+    if not places:
+        return ""
+    more = f" and {len(places) - _MOST_SHOWN} more" if len(places) > _MOST_SHOWN else ""
+    return f"; nothing of it is in {', '.join(places[:_MOST_SHOWN])}{more}"

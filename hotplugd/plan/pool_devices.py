@@ -1,0 +1,126 @@
+"""The devices of all pools, and which of them each claim takes. Pure.
+
+Sets of devices are whole numbers, one bit a device: a thousand devices of five hundred claims are compared in
+some hundred microseconds. Each claim's set is kept, and a device that comes is compared with each selector
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from hotplugd.model.values import Device
+from hotplugd.rules.claims import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class PoolDevice:
+    """A device of a pool.
+
+    key     what it is known by, also after it was enumerated again
+    device  what selectors are compared with
+    unfit   why it is given to nobody now, or empty; whoever has it keeps it
+    """
+
+    key: str
+    pool: str
+    device: Device
+    unfit: str = ""
+
+
+class PoolDevices:
+    """Devices by key. What it answers depends on the devices in it, and not on how they came there."""
+
+    def __init__(self) -> None:
+        self._devices: dict[str, PoolDevice] = {}
+        self._bits: dict[str, int] = {}
+        self._at: list[str] = []
+        self._unused: list[int] = []
+        self._pools: dict[str, int] = {}
+        self._unfit = 0
+        # By pool and selector, with a claim of that selector.
+        self._taken: dict[tuple[str, str], tuple[int, Claim]] = {}
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._devices
+
+    def __iter__(self) -> Iterator[PoolDevice]:
+        return iter(self._devices.values())
+
+    def get(self, key: str) -> PoolDevice | None:
+        """The device of that key, if there is one."""
+        return self._devices.get(key)
+
+    def put(self, device: PoolDevice) -> bool:
+        """A device is there, and like this. Returns whether that is new."""
+        before = self._devices.get(device.key)
+        if before == device:
+            return False
+        if before is not None:
+            self.drop(device.key)
+        position = self._unused.pop() if self._unused else len(self._at)
+        if position == len(self._at):
+            self._at.append("")
+        bit = 1 << position
+        self._devices[device.key], self._bits[device.key], self._at[position] = device, bit, device.key
+        self._pools[device.pool] = self._pools.get(device.pool, 0) | bit
+        if device.unfit:
+            self._unfit |= bit
+        for name, (taken, claim) in self._taken.items():
+            if claim.pool == device.pool and claim.takes(device.device):
+                self._taken[name] = taken | bit, claim
+        return True
+
+    def drop(self, key: str) -> None:
+        """A device is not there any more. It need not have been."""
+        device = self._devices.pop(key, None)
+        if device is None:
+            return
+        bit = self._bits.pop(key)
+        self._unused.append(bit.bit_length() - 1)
+        self._pools[device.pool] &= ~bit
+        self._unfit &= ~bit
+        for name, (taken, claim) in self._taken.items():
+            if taken & bit:
+                self._taken[name] = taken & ~bit, claim
+
+    def of_pool(self, pool: str) -> int:
+        """The set of a pool's devices."""
+        return self._pools.get(pool, 0)
+
+    @property
+    def unfit(self) -> int:
+        """The set of those that are given to nobody now."""
+        return self._unfit
+
+    def bit(self, key: str) -> int:
+        """The set of this device alone; none where it is not there."""
+        return self._bits.get(key, 0)
+
+    def keys(self, devices: int) -> Iterator[str]:
+        """The keys of a set's devices, in no order that means anything."""
+        while devices:
+            lowest = devices & -devices
+            yield self._at[lowest.bit_length() - 1]
+            devices ^= lowest
+
+    def taken_by(self, claim: Claim) -> int:
+        """The set of the devices that will do for a claim."""
+        name = claim.pool, claim.selector
+        known = self._taken.get(name)
+        if known is not None:
+            return known[0]
+        taken = self.of_pool(claim.pool)
+        if claim.selector:
+            for key in self.keys(taken):
+                if not claim.takes(self._devices[key].device):
+                    taken ^= self._bits[key]
+        self._taken[name] = taken, claim
+        return taken
+
+    def forget_others(self, claims: Iterable[Claim]) -> None:
+        """Keep the sets of these claims alone: whoever edits instances may write new ones all the time."""
+        used = {(claim.pool, claim.selector) for claim in claims}
+        if len(self._taken) > 2 * len(used):
+            self._taken = {name: known for name, known in self._taken.items() if name in used}

@@ -1,0 +1,123 @@
+"""When the leases of pools are allocated anew, and whose devices are assigned anew then.
+
+What changes is gathered in one turn of the event loop and allocated in the next: several changes at once are
+one allocation, and none waits for a timer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.aio.tasks import Activity
+from hotplugd.model.problem import Problem
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Instance, InstanceName
+from hotplugd.plan.about import ABOUT, Fields
+from hotplugd.plan.allocate import Allocation
+from hotplugd.plan.desired import Wants
+from hotplugd.plan.lease import Lease
+from hotplugd.plan.leasing import Leasing
+from hotplugd.reconcile.inventory import Inventory
+from hotplugd.reconcile.worker import Worker
+from hotplugd.rules.ruleset import RuleSet
+
+
+class Leases:
+    """The leases of all pools. All of it belongs to the event loop.
+
+    leasing  what is known, and what was allocated last
+    log      where it is told of leases that begin and end
+    changed  called with what the devices are known by whose lease is another now
+    """
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        workers: Mapping[InstanceName, Worker],
+        inventory: Inventory,
+        activity: Activity,
+        changed: Callable[[Sequence[str]], None],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.leasing = Leasing(rules)
+        self._workers = workers
+        self._inventory = inventory
+        self._activity = activity
+        self._changed = changed
+        self._log = log
+        self._is_due = False
+        self._problems: list[Problem] = []
+
+    def set_rules(self, rules: RuleSet) -> None:
+        """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
+        self.leasing.set_rules(rules)
+
+    def judged(self, found: Wants, owner: str) -> None:
+        """A device is there, and the rules say this of it. owner: as in `Leasing.judged`."""
+        if self.leasing.judged(found, owner):
+            self._touch()
+
+    def gone(self, key: str) -> None:
+        """A device is no more, by what it is known by."""
+        if self.leasing.gone(key):
+            self._touch()
+
+    def learned(self, name: InstanceName, instance: Instance | None) -> None:
+        """The server said how an instance is; None where there is none."""
+        if self.leasing.learned(name, instance):
+            self._touch()
+
+    def is_idle(self) -> None:
+        """Nothing is under way for some instance any more: what it had may be free now."""
+        if self.leasing.is_releasing:
+            self._touch()
+
+    def processed(self) -> None:
+        """Udevd has processed a device that it had not: whoever has it may get more now."""
+        self._touch()
+
+    def settle(self) -> None:
+        """Allocate now, if all devices and all instances are known.
+
+        Called before the workers plan for the first time: without leases they would take out what is leased.
+        """
+        self._is_due = False
+        if not (self._inventory.devices_listed and self._inventory.instances_listed):
+            return
+        changed = self.leasing.settle(self._naming, tuple(self._inventory.unprocessed.values()))
+        self._tell(self.leasing.allocation)
+        if changed:
+            self._changed(changed)
+
+    def _touch(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._activity.start(self._settle, lambda _: None)
+
+    async def _settle(self) -> None:
+        if self._is_due:
+            self.settle()
+
+    def _tell(self, allocation: Allocation) -> None:
+        """Tell of the leases and problems that are over, and of the new ones."""
+        for ended in allocation.ended:
+            self._log.info("lease.over", **self._fields(ended.key, ended.lease), why=ended.why)
+        before, self._problems = self._problems, self.leasing.problems()
+        for problem in self._problems:
+            if problem not in before:
+                self._log.warning("claim.problem", reason=problem.message)
+        for problem in before:
+            if problem not in self._problems:
+                self._log.info("problem.over", reason=problem.message)
+        for key in allocation.new:
+            self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
+
+    def _fields(self, key: str, lease: Lease) -> Fields:
+        known = self.leasing.devices.get(key)
+        about: Fields = {"identity": key} if known is None else {ABOUT: known.device, "pool": known.pool}
+        return {**about, "instance": str(lease.instance), "claim": quoted(lease.claim)}
+
+    def _naming(self, slot: str) -> Iterator[InstanceName]:
+        return (name for name, worker in self._workers.items() if worker.may_name(slot))

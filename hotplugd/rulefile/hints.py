@@ -1,0 +1,42 @@
+"""What to write instead of keys and values that the rule language does not have, where a list says it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hotplugd.rules.keys import GROUPS
+
+_KEEP: Final = "to keep it on the host: `ignore: true`"
+
+INSTEAD: Final[dict[str, str]] = {
+    "model": 'write `property: {ID_MODEL: "Pixel*"}`',
+    "id_model": 'write `property: {ID_MODEL: "Pixel*"}`',
+    "product_name": 'write `property: {ID_MODEL: "Pixel*"}`',
+    "manufacturer": 'write `property: {ID_VENDOR: "Google*"}`',
+    "id_vendor": 'write `property: {ID_VENDOR: "Google*"}`',
+    "vendor_name": 'write `property: {ID_VENDOR: "Google*"}`',
+    "devname": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
+    "devnode": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
+    "node": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
+    "class": "write `interface`, as in `interface: 08:*:*`",
+    **dict.fromkeys(("detach", "deny", "block", "exclude", "forbid", "drop", "reject", "skip"), _KEEP),
+}
+"""What to write for what others call a key and no key here means, in lower case."""
+
+EXPECTED: Final[dict[str, str]] = {
+    "rules": "begin each rule with `- `",
+    "hubs": "write each hub's name, with its `path` and `ports` below it",
+    "pools": "write each pool's name, with `instances` below it: `pools: {android: {instances: runner-*}}`",
+    "ports": 'write each port\'s label and its path below the hub: `ports: {1: "1", 2: "2"}`',
+    "any": "begin each match with `- `",
+    "attach": "write where to: `attach: {to: runner-1}`",
+    "match": 'write which key: `match: {id: "18d1:4ee7"}`',
+    "not": 'write which key: `not: {interface: "03:*"}`',
+    "parent": "write which key: `parent: {driver: ftdi_sio}`",
+    **{group.name: f"write `{group.name}: {group.example}`" for group in GROUPS},
+    "path": "`path` is one path below /dev, or a template: /dev/{kernel}",
+    "link": "`link` is a path below /dev, a list of them, a template, /dev/{serial}, or by-id",
+    "pool": "a device is of one pool, which names the instances that may have it",
+    "to": "`to` is a name, a list (every one of them gets it), or a template; for one of several, `pool`",
+}
+"""By key: what to write where its value is of another kind."""

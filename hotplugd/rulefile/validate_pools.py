@@ -1,0 +1,68 @@
+"""Checks single values of the section `pools`. A check returns a Complaint, or None."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from hotplugd.model.names import is_instance_name
+from hotplugd.model.text import quoted
+from hotplugd.rules.complaint import Complaint
+from hotplugd.rules.pattern import Alternative, CharClass, Pattern, PatternError
+from hotplugd.rules.pools import NO_CLAIM
+
+_NAME: Final = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?", re.ASCII)
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,4}", re.ASCII)
+_IN_NAMES: Final = re.compile(r"[A-Za-z0-9-]", re.ASCII)
+_MOST_EACH: Final = 100
+_MOST_DEVICES: Final = 10_000
+
+NAME_JSON: Final = f"^{_NAME.pattern}$"
+NUMBER_JSON: Final = f"^({_NUMBER.pattern})$"
+
+
+def name(text: str) -> Complaint | None:
+    """A pool's name, with which a claim begins."""
+    if text == NO_CLAIM:
+        return Complaint(f"a pool cannot be called '{NO_CLAIM}'", "a claim with that word asks for nothing")
+    if _NAME.fullmatch(text):
+        return None
+    hint = "1 to 32 letters, digits and dashes, a letter first and no dash last, such as android"
+    return Complaint(f"'{quoted(text)}' is no name for a pool", hint)
+
+
+def instances(text: str) -> Complaint | None:
+    """An instance's name, or a pattern of names."""
+    try:
+        pattern = Pattern.of(text)
+    except PatternError as error:
+        return Complaint(f"'{quoted(text)}' is no pattern: {error}")
+    if all(map(is_instance_name, pattern.exact)) and all(map(_may_be_name, pattern.wild)):
+        return None
+    hint = "letters, digits and dashes, and wildcards: runner-*"
+    if "{" in text:
+        hint = "templates do not work here: write a pattern, such as runner-*"
+    elif "/" in text:
+        hint = "the project has a key of its own: `project`"
+    return Complaint(f"'{quoted(text)}' matches no name that an instance can have", hint)
+
+
+def per_instance(text: str) -> Complaint | None:
+    """How many devices an instance gets without a claim."""
+    return _number(text, 0, _MOST_EACH)
+
+
+def expect(text: str) -> Complaint | None:
+    """How many devices a pool should have."""
+    return _number(text, 1, _MOST_DEVICES)
+
+
+def _number(text: str, least: int, most: int) -> Complaint | None:
+    if _NUMBER.fullmatch(text) and least <= int(text) <= most:
+        return None
+    return Complaint(f"'{quoted(text)}' is no number from {least} to {most}")
+
+
+def _may_be_name(alternative: Alternative) -> bool:
+    fixed = (chars.literal for chars in alternative if isinstance(chars, CharClass))
+    return all(char is None or _IN_NAMES.fullmatch(char) for char in fixed)

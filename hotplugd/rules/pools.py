@@ -1,0 +1,37 @@
+"""Pools: devices that any of several instances may have, one instance each at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from hotplugd.model.values import InstanceName
+from hotplugd.rules.pattern import Pattern
+
+NO_CLAIM: Final = "none"
+"""What stands in the place of a pool's name in a claim that asks for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool of devices. Rules put devices into it by `attach: {pool: NAME}`.
+
+    instances     the names of the instances that may have devices of it
+    project       the project of those instances
+    per_instance  how many devices each of them gets without a claim while it runs
+    keep_stopped  whether an instance that stops keeps what it has
+    expect        how many devices there should be
+    """
+
+    name: str
+    instances: tuple[Pattern, ...]
+    project: str = "default"
+    per_instance: int = 0
+    keep_stopped: bool = False
+    expect: int = 0
+
+    def admits(self, instance: InstanceName) -> bool:
+        """Whether the instance may have devices of it."""
+        return instance.project == self.project and any(
+            pattern.matches(instance.name) for pattern in self.instances
+        )

@@ -1,0 +1,172 @@
+"""A farm in small: consoles of the kernel's for phones, containers that claim them, on a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import cast
+
+from hotplugd.model.claim_texts import CLAIM
+from tests.conftest import StartDaemon
+from tests.support.lab.container import Container
+from tests.support.lab.daemon import Daemon
+from tests.support.lab.kernel import Console
+from tests.support.lab.patience import patiently
+from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually, steadily
+
+Launch = Callable[..., Container]
+
+
+def rules(consoles: Sequence[Console], more: str = "") -> str:
+    names = "|".join(f"vcsa{each.number}" for each in consoles)
+    return (
+        f"pools: {{farm: {{instances: '*'{more}}}}}\n"
+        f"rules: [{{name: phones, match: {{subsystem: vc, kernel: '{names}'}}, attach: {{pool: farm}}}}]\n"
+    )
+
+
+def claiming(text: str = "farm") -> dict[str, str]:
+    return {f"{CLAIM}phone": text}
+
+
+def had(container: Container, consoles: Sequence[Console]) -> list[int]:
+    """The numbers of the consoles whose nodes are inside."""
+    found = ((each, container.look(each.node)) for each in consoles)
+    return [
+        each.number for each, seen in found if seen is not None and seen.number == f"c 7:{128 + each.number}"
+    ]
+
+
+def once(containers: Sequence[Container], consoles: Sequence[Console]) -> list[int]:
+    """The consoles that are in one of the containers each; no two have the same."""
+    found = [number for each in containers for number in had(each, consoles)]
+    assert len(found) == len(set(found)), f"a device is in two containers: {found}"
+    return sorted(found)
+
+
+def pool(daemon: Daemon, what: str) -> list[dict[str, str]]:
+    """The devices or the claims of the pool, as the daemon says."""
+    (found,) = json.loads(daemon.ask("pool", "--json").stdout)["pools"]
+    return cast("list[dict[str, str]]", found[what])
+
+
+def unmet(daemon: Daemon) -> list[tuple[str, str, str]]:
+    """The claims that are not bound: whose, the state and the reason."""
+    found = cast("list[dict[str, str]]", daemon.status()["claims"])
+    return [(each["instance"], each["state"], each["reason"]) for each in found]
+
+
+def told(daemon: Daemon) -> list[str]:
+    """The messages of all problems."""
+    return [each["message"] for each in cast("list[dict[str, str]]", daemon.status()["problems"])]
+
+
+def test_a_day_of_a_farm(
+    launch: Launch, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    phones = consoles(3)
+    for each in phones:
+        each.plug()
+    numbers = sorted(each.number for each in phones)
+    farm = daemon(rules(phones))
+
+    # Four jobs want a phone, and there are three: the last one waits.
+    jobs = [launch(config=claiming()) for _ in range(4)]
+    eventually(lambda: once(jobs[:3], phones) == numbers)
+    assert had(jobs[3], phones) == []
+    why = "3 devices of pool 'farm', of which none is free"
+    eventually(lambda: unmet(farm) == [(jobs[3].name, "waiting", why)])
+    assert farm.is_fine()
+
+    # One is deleted, and the one that waits has its phone.
+    freed = had(jobs[0], phones)
+    jobs[0].delete()
+    eventually(lambda: had(jobs[3], phones) == freed)
+    rest = jobs[1:]
+    leased = {each.name: had(each, phones) for each in rest}
+    assert once(rest, phones) == numbers
+
+    # A restart of the daemon changes nothing.
+    farm.stop()
+    before = len(farm.changes())
+    farm.start()
+    steadily(lambda: {each.name: had(each, phones) for each in rest} == leased, 1.0)
+    assert len(farm.changes()) == before
+    listed = json.loads(farm.ask("lease", "list", "--json").stdout)["leases"]
+    assert {each["instance"]: [each["device"]] for each in listed} == {
+        name: [f"/dev/vcsa{number}" for number in found] for name, found in leased.items()
+    }
+
+    # A copy has none of the original's, also if it runs.
+    copy = rest[0].copy(f"{rest[0].name}-copy")
+    copy.start()
+    eventually(lambda: copy.name in [instance for instance, _, _ in unmet(farm)])
+    eventually(lambda: not any(name.startswith("hp-") for name in copy.devices))
+    assert had(rest[0], phones) == leased[rest[0].name]
+    assert had(copy, phones) == []
+
+    # The claim is withdrawn, and the copy has it.
+    rest[0].patch({"config": {f"{CLAIM}phone": "none"}})
+    eventually(lambda: had(copy, phones) == leased[rest[0].name])
+    assert had(rest[0], phones) == []
+
+    # What stops gives its phone back.
+    patiently(copy.stop)
+    eventually(lambda: [each["state"] for each in pool(farm, "devices")].count("free") == 1)
+    assert not any(name.startswith("hp-") for name in copy.devices)
+
+    explained = json.loads(farm.ask("explain", phones[0].node, "--json").stdout)
+    assert explained["pool"] == explained["lease"]["pool"] == "farm"
+
+
+def test_a_claim_of_two_gets_both_at_once_and_a_profiles_claim_counts(
+    server: Server, launch: Launch, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    phones = consoles(2)
+    phones[0].plug()
+    daemon(rules(phones))
+    with ExitStack() as undo:
+        profile = {"name": "tester", "config": claiming("farm count=2")}
+        server.api.request("POST", "/1.0/profiles", profile)
+        undo.callback(lambda: server.api.request("DELETE", "/1.0/profiles/tester"))
+        both = launch(start=False)
+        undo.callback(both.delete)
+        both.patch({"profiles": ["default", "tester"]})
+        both.start()
+        steadily(lambda: had(both, phones) == [], 0.5)
+        phones[1].plug()
+        eventually(lambda: len(had(both, phones)) == 2)
+
+
+def test_a_claim_that_cannot_be_read_hurts_nobody_else(
+    launch: Launch, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    (phone,) = consoles(1)
+    phone.plug()
+    farm = daemon(rules([phone]))
+    bad = launch(config=claiming("farm seral=1A*"))
+    good = launch(config=claiming())
+    eventually(lambda: had(good, [phone]) == [phone.number])
+    assert told(farm) == [f"{bad.name}: {CLAIM}phone, column 6: unknown key 'seral'; did you mean 'serial'?"]
+
+
+def test_one_daemon_on_a_host_serves_pools(
+    launch: Launch, own_server: Server, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    phones = consoles(2)
+    for each in phones:
+        each.plug()
+    first = daemon(rules(phones))
+    here, there = launch(config=claiming()), own_server.launch(config=claiming())
+    eventually(lambda: len(had(here, phones)) == 1)
+    with Daemon(own_server.socket, rules(phones)) as second:
+        (problem,) = told(second)
+        assert "another hotplugd on this host serves some" in problem
+        steadily(lambda: had(there, phones) == [], 0.5)
+        first.stop()
+        second.reload()
+        eventually(lambda: len(had(there, phones)) == 1)
+        assert second.is_fine()
+    first.start()

@@ -1,0 +1,91 @@
+"""`hotplugd pool` and `hotplugd lease list`, by what a daemon answers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hotplugd.app import control
+from hotplugd.app.pool_documents import pools_json
+from hotplugd.cli import main
+from hotplugd.model.values import InstanceName
+from hotplugd.plan.desired import judged
+from hotplugd.plan.leasing import Leasing
+from hotplugd.rulefile.load import parse
+from tests.support.devices import box, phone
+
+RULES = parse(
+    "pools: {android: {instances: '*', expect: 3}, empty: {instances: '*'}}\n"
+    "rules: [{name: phones, match: {vendor_id: 18d1}, attach: {pool: android}}]",
+    "x",
+).rules
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a daemon with two phones, and three instances that claim some."""
+    leasing = Leasing(RULES)
+    phones = [phone(1), phone(2)]
+    for device in phones:
+        leasing.judged(judged(RULES, device, lambda _: False))
+    for number, text in enumerate(("android", "android count=2", "android serial=X")):
+        instance = replace(box(name=f"job-{number}"), claims={"phone": text}, created=str(number))
+        leasing.learned(InstanceName("default", f"job-{number}"), instance)
+    leasing.settle(lambda _: ())
+    document = pools_json(leasing, {phones[0].node: "2026-11-27T18:00:00.000+00:00"})
+    monkeypatch.setattr(control, "ask", lambda *_: document)
+    (tmp_path / "config.yaml").write_text(f"control: {tmp_path / 'none.sock'}\n")
+    return tmp_path / "config.yaml"
+
+
+def run(config: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, [*words, "--config", str(config)])
+
+
+def test_a_pool_is_shown_with_its_devices_and_who_waits_why(config: Path) -> None:
+    done = run(config, "pool", "android")
+    assert done.exit_code == 1
+    head, columns, *rows = done.stdout.splitlines()
+    assert head == "android: 2 of 3 devices, 1 leased, 1 free; 3 claims, 2 not met"
+    assert columns.split()[:2] == ["DEVICE", "SERIAL"]
+    assert rows[0].split()[:1] == [phone(1).node]
+    assert "leased" in rows[0]
+    assert "job-0" in rows[0]
+    assert "2026-11-27 18:00:00" in rows[0]
+    assert rows[2:] == [
+        "job-1: claim 'phone' is waiting: 2 devices of pool 'android', of which 1 is free, and it lacks 2",
+        "job-2: claim 'phone' is unsatisfiable: none of the 2 devices of pool 'android' is one with serial=X",
+    ]
+
+
+def test_a_pool_of_another_name_is_not_there(config: Path) -> None:
+    done = run(config, "pool", "androd")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "hotplugd: there is no pool 'androd'; did you mean 'android'?\n"
+
+
+def test_pools_as_json(config: Path) -> None:
+    pools = json.loads(run(config, "pool", "--json").stdout)["pools"]
+    assert [pool["name"] for pool in pools] == ["android", "empty"]
+    assert [claim["state"] for claim in pools[0]["claims"]] == ["bound", "waiting", "unsatisfiable"]
+
+
+def test_leases_are_listed(config: Path) -> None:
+    done = run(config, "lease", "list")
+    assert done.exit_code == 0
+    _, row, count = done.stdout.splitlines()
+    assert row.split()[:2] == ["android", phone(1).node]
+    assert count == "1 lease"
+    (lease,) = json.loads(run(config, "lease", "list", "--json").stdout)["leases"]
+    assert (lease["instance"], lease["claim"]) == ("job-0", "phone")
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(f"control: {tmp_path / 'none.sock'}\n")
+    for words in (("pool",), ("lease", "list")):
+        done = run(tmp_path / "config.yaml", *words)
+        assert (done.exit_code, done.stdout) == (3, "")
