@@ -20,6 +20,7 @@ ENDS: Final[Mapping[str, str]] = MappingProxyType(
         "leave-alone.problem": OVER,
         "udev-record.problem": OVER,
         "state.problem": OVER,
+        "claim.problem": OVER,
         "control.problem": OVER,
         "server.unlisted": OVER,
         "server.problem": OVER,

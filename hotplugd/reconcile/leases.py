@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.tasks import Activity
-from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
@@ -20,6 +19,7 @@ from hotplugd.plan.desired import Wants
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.reconcile.inventory import Inventory
+from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.reconcile.worker import Worker
 from hotplugd.rules.ruleset import RuleSet
 
@@ -48,7 +48,7 @@ class Leases:
         self._changed = changed
         self._log = log
         self._is_due = False
-        self._problems: list[Problem] = []
+        self._problems = ProblemLog(log, "claim.problem")
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
@@ -104,13 +104,7 @@ class Leases:
         """Tell of the leases and problems that are over, and of the new ones."""
         for ended in allocation.ended:
             self._log.info("lease.over", **self._fields(ended.key, ended.lease), why=ended.why)
-        before, self._problems = self._problems, self.leasing.problems()
-        for problem in self._problems:
-            if problem not in before:
-                self._log.warning("claim.problem", reason=problem.message)
-        for problem in before:
-            if problem not in self._problems:
-                self._log.info("problem.over", reason=problem.message)
+        self._problems.are(self.leasing.problems())
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
 

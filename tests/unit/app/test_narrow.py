@@ -84,7 +84,7 @@ def test_problems_alone_have_what_waits_beside_them() -> None:
 def test_claims_are_about_their_instances_and_no_rule() -> None:
     assert [claim["instance"] for claim in narrowed(STATUS, Meant(instance="other"))["claims"]] == ["other"]
     assert narrowed(STATUS, Meant(rule="r1"))["claims"] == []
-    assert len(narrowed(STATUS)["claims"]) == 2
+    assert len(narrowed(STATUS, Meant())["claims"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,8 @@ from hotplugd.model.ports import Refused, ServerInfo, Unreachable, Untold
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Instance
 from hotplugd.plan.about import spread
-from tests.support.devices import ALL, BOX, all_with, console, entry, rule, ruleset
+from hotplugd.rulefile.load import parse
+from tests.support.devices import ALL, BOX, all_with, box, console, entry, rule, ruleset
 from tests.support.log_events import logged
 from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.reconcile.bench import Bench, fail, recover
@@ -140,6 +142,20 @@ async def _record(_: Path) -> Events:
     await at(100)
     bench.database.judge = lambda _: None
     await at(200)
+    return bench.logged.entries
+
+
+async def _claim(_: Path) -> Events:
+    rules = (
+        "pools: {android: {instances: box}}\n"
+        "rules: [{name: r, match: {subsystem: tty}, attach: {pool: android}}]"
+    )
+    asking = replace(box(), claims={"phone": "androd"})
+    bench = Bench(asking, rules=parse(rules, "x").rules)
+    await bench.start(ONE)
+    bench.instances[BOX] = replace(asking, claims={})
+    bench.reconciler.refresh(BOX)
+    await at(100)
     return bench.logged.entries
 
 
@@ -331,6 +347,7 @@ TRIED: Final[Mapping[str, Callable[[Path], Awaitable[Events]]]] = {
     "seal.problem": _sealing,
     "udev-record.problem": _record,
     "state.problem": _state,
+    "claim.problem": _claim,
     "leave-alone.problem": _leave_alone,
     "control.problem": _control,
     "server.unlisted": _unlisted,
