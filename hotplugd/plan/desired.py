@@ -35,6 +35,7 @@ class Wants:
     anchor  the device above that it goes along with, where the rule is about that one
     kept    where it would go if the host did not use it; some of that may be so already
     override  what somebody decided by hand instead, if anybody did
+    unfit   why it can be in no instance; empty where a device of a pool waits for nothing but a lease
     """
 
     device: Device
@@ -44,6 +45,7 @@ class Wants:
     anchor: Device | None = None
     kept: tuple[Want, ...] = ()
     override: Override | None = None
+    unfit: str = ""
 
 
 Holder = Callable[[Device], Lease | None]
@@ -80,7 +82,7 @@ def judged(
         f"{guard_rail(device)}, and it is in {names}, where it stays: end the host's use, or stop {names}"
     )
     problems = (Problem(str(device), found.rule.name, message), *meant.problems)
-    return replace(meant, device=device, wants=there, problems=problems, kept=meant.wants)
+    return replace(meant, device=device, wants=there, problems=problems, kept=meant.wants, unfit=message)
 
 
 def wants(
@@ -123,7 +125,7 @@ def _wants(
 
     def problem(message: str, *, guard: bool = False) -> Wants:
         found = (Problem(str(device), rule.name, message, guard),)
-        return Wants(device, rule, (), found, anchor, override=override)
+        return Wants(device, rule, (), found, anchor, override=override, unfit=message)
 
     if not attach.force and (why := held(device, anchor)):
         way = "`force: true` in the rule attaches it all the same"

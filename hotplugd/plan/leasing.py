@@ -108,7 +108,7 @@ class Leasing:
         # Where it was enumerated again, it has no entry of before.
         unit.pool, unit.slot = attach.pool, slot
         unit.slots[device.key], self._unit_of[device.key] = device.slot, key
-        unfit = next((problem.message for problem in found.problems), owner)
+        unfit = found.unfit or owner
         if min(unit.slots) == device.key:
             is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit))
         return is_new

@@ -254,7 +254,8 @@ class Assignments:
         leasing = self.leases.leasing
         lease = leasing.holder(device)
         wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
-        self.leases.judged(wants, owner(device, self.ownership.claims) if not wants.wants else "")
+        attached = bool(wants.wants) and self._is_attached(wants)
+        self.leases.judged(wants, owner(device, self.ownership.claims) if not attached else "")
         if leasing.holder(device) != lease:
             # It was known by something else, and is leased.
             wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)

@@ -93,7 +93,7 @@ def test_what_is_in_the_way_is_said_in_full(device: Device, attach: str, message
     if message.endswith("; "):
         message += "give another, or take it out"
     assert wants(rules, device) == Wants(
-        device, rules.rules[0], problems=(Problem(str(device), "r", message),)
+        device, rules.rules[0], problems=(Problem(str(device), "r", message),), unfit=message
     )
 
 
@@ -137,7 +137,7 @@ def test_what_goes_along_with_what_is_kept_names_both_reasons() -> None:
         f"reaches other devices; {FORCE}"
     )
     problem = Problem("/dev/ttyACM0", "r", message)
-    assert wants(rules, tty) == Wants(tty, rules.rules[0], problems=(problem,), anchor=hub)
+    assert wants(rules, tty) == Wants(tty, rules.rules[0], problems=(problem,), anchor=hub, unfit=message)
     used = replace(tty, in_use="x")
     assert wants(rules, used).problems[0].message == f"the host uses it: x; {FORCE}"
 
