@@ -21,6 +21,7 @@ from hotplugd.plan.kinds.kind import Claim, Want
 from hotplugd.plan.overrides import Overrides
 from hotplugd.reconcile.assignments import Assignments
 from hotplugd.reconcile.device_log import Cause
+from hotplugd.reconcile.handovers import Handovers
 from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.leases import Leases
@@ -45,8 +46,8 @@ class Reconciler:
     def __init__(self, ports: Ports, rules: RuleSet) -> None:
         self._ports = ports
         self._loop = asyncio.get_running_loop()
-        self.inventory = Inventory()
         by_name: dict[InstanceName, Worker] = {}
+        self.inventory = Inventory(handovers=Handovers(by_name))
         claimants = Claimants()
         self._activity = Activity()
         self._leases = Leases(rules, by_name, self.inventory, self._activity, self._leased, ports.log)
@@ -291,6 +292,7 @@ class Reconciler:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as the server has it; None where there is none."""
         self._nics.learned(name, instance)
+        self.inventory.handovers.learned(name, instance)
         for other in self.inventory.usb_numbers.learned(name, instance):
             self._workers.of(other).kick()
         self._judge_all("others", self.assignments.learned(name, instance))
@@ -350,4 +352,6 @@ class Reconciler:
         """Forget the worker of what is no instance and should not be one."""
         self._slot_removal.look(worker.name)
         self._workers.forget_if_over(worker)
+        for other in self.inventory.handovers.idle(worker.name):
+            self._workers.of(other).kick()
         self._leases.is_idle()

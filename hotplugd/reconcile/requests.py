@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from hotplugd.model import entry as entries
 from hotplugd.model.ports import Changed, Gone, LeftBehind, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.plan.nic_entries import told_of_stuck
+from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.known import Known
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.sealing import Sealing, sealed_by_now
@@ -18,21 +19,21 @@ from hotplugd.reconcile.sealing import Sealing, sealed_by_now
 class Requests:
     """Asks the server for one instance, and has it change the instance.
 
-    since    when, in the loop's time, a device (by its key) came
-    learned  called whenever the server said how the instance is, with None where there is none
+    inventory  when devices came, and which go from one instance to another
+    learned    called whenever the server said how the instance is, with None where there is none
     """
 
     def __init__(
         self,
         known: Known,
         ports: Ports,
-        since: Mapping[str, float],
+        inventory: Inventory,
         learned: Callable[[InstanceName, Instance | None], None],
     ) -> None:
         self._known = known
         self._ports = ports
         self._sealing = Sealing(known.name, ports.seals)
-        self._since = since
+        self._inventory = inventory
         self._tell_learned = learned
         self._loop = asyncio.get_running_loop()
 
@@ -130,6 +131,7 @@ class Requests:
         self._known.freshness.sent()
         self._known.batching.sent(self._loop.time())
         self._known.orphans.records.begin(batch)
+        self._inventory.handovers.sends(self._known.name, batch)
         sealed = await self.seal(remove)
         if before is not None:
             # For updates and repairs, too, the server removes the node and makes a new one.
@@ -255,5 +257,5 @@ class Requests:
             if change.action == "remove" and path not in put:
                 runs = self._known.actual is not None and self._known.actual.running
                 self._known.verifier.left(change.entry, running=runs)
-            plugged = self._since.get(change.want.device.key) if change.want is not None else None
+            plugged = self._inventory.since.get(change.want.device.key) if change.want is not None else None
             self._known.log.done(change, now - plugged if plugged is not None else None)

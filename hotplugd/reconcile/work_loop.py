@@ -7,12 +7,13 @@ nothing to send the inside is seen to (`verify`), and an alarm is set for what h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER
 from hotplugd.aio.tasks import Activity
+from hotplugd.plan.change import Change
 from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.host_use import HostUse
@@ -123,7 +124,7 @@ class WorkLoop:
         is_old = fresh.stale or min(backoff.look_at, fresh.again_at) <= now
         stale = is_old and not fresh.answered
         sends = known.planned and not stale and backoff.until <= now
-        changes = self._inventory.usb_numbers.ready(known.name, known.plan.changes) if sends else ()
+        changes = self._ready() if sends else ()
         batch = known.batching.batch(changes, now) if changes else []
         doubtful = sends and known.orphans.records.by_name
         added = [change.want for change in batch if change.action == "add" and change.want is not None]
@@ -143,6 +144,14 @@ class WorkLoop:
             look_at=self._look_at() if known.planned and not batch else NEVER,
             dry_run=self._ports.dry_run,
         )
+
+    def _ready(self) -> Sequence[Change]:
+        """The changes that need not wait for another instance."""
+        changes = self._inventory.usb_numbers.ready(self._known.name, self._known.plan.changes)
+        if self._ports.dry_run:
+            # Nothing is taken out, for which others would wait.
+            return changes
+        return self._inventory.handovers.ready(self._known.name, changes)
 
     def _look_at(self) -> float:
         if (container := self._known.container) is None:

@@ -67,11 +67,12 @@ class Worker:
         self.name = name
         self._listener = listener
         self._loop = asyncio.get_running_loop()
+        self._handovers = inventory.handovers
         log = EventLog(name, ports.log, inventory)
         orphans, observed = Orphans(name, ports.entry_journal), Observed()
         self._verifier = Verifier(name, ports, activity, log, orphans, observed, self._looked)
         self._known = Known(name, log, orphans, observed, self._verifier, Freshness(forgotten))
-        self._requests = Requests(self._known, ports, inventory.since, listener.learned)
+        self._requests = Requests(self._known, ports, inventory, listener.learned)
         host_use = HostUse(ports, listener.found_used)
         self._work = WorkLoop(
             self._known,
@@ -206,7 +207,8 @@ class Worker:
 
     def held(self) -> list[Held]:
         """What has to wait here, until when and why."""
-        return self._known.held(self._loop.time())
+        waits = self._handovers.held(self.name, self._known.plan.changes)
+        return self._known.held(self._loop.time()) + waits
 
     def holds(self, slot: str) -> bool:
         """Whether the device with this slot is in the instance, or on its way there or back."""
@@ -220,6 +222,10 @@ class Worker:
         actual = self._known.actual
         leaves = actual is not None and actual.kind in want.kind.leaves
         return leaves and (self.holds(want.slot) or self.has_entry(want.slot))
+
+    def is_to_have(self, slot: str) -> bool:
+        """Whether the device with this slot should be in the instance."""
+        return any(want.slot == slot for want in self._known.wanted())
 
     def has_entry(self, slot: str) -> bool:
         """Whether the instance has an entry for the device with this slot."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
 from hotplugd.model.values import Entry, InstanceName
-from tests.support.devices import box
-from tests.support.virtual import in_virtual_time
+from tests.support.devices import box, entry, plugged
+from tests.support.virtual import in_virtual_time, later
+from tests.unit import devices as made_up
 from tests.unit.reconcile.bench import Bench, refuse
-from tests.unit.reconcile.test_leases import PHONES, job, places, rules, told
+from tests.unit.reconcile.test_by_hand import decided, override
+from tests.unit.reconcile.test_leases import PHONES, job, once_each, places, rules, told
 
 
 @in_virtual_time
@@ -32,3 +35,81 @@ async def test_a_lease_ends_where_somebody_else_takes_the_device_first() -> None
     bench.change(InstanceName("default", "other"), entries={"mine": taken})
     await told(bench, "other")
     assert places(bench) == {"job-1": ["1-2"]}
+
+
+@in_virtual_time
+async def test_what_is_attached_by_hand_is_out_of_the_pools_instance_first() -> None:
+    """And the other way round, once that is undone; its name decides nothing."""
+    for name in ("aaa", "zoo"):
+        bench = Bench(job(1), box(name=name), rules=rules())
+        bench.applied = lambda _, bench=bench: once_each(bench)  # type: ignore[misc]
+        await bench.start(PHONES[0])
+        bench.takes = 1.0
+        other = InstanceName("default", name)
+        bench.reconciler.set_overrides(decided(override(PHONES[0], other)), "asked")
+        await bench.reconciler.settled()
+        assert places(bench) == {name: ["1-1"]}
+        assert bench.times[-1] - bench.times[-2] == bench.takes
+        bench.reconciler.set_overrides(decided(), "asked")
+        await bench.reconciler.settled()
+        assert places(bench) == {"job-1": ["1-1"]}
+        assert [(each.wait.until, each.wait.why) for each in bench.reconciler.held()] == []
+
+
+@in_virtual_time
+async def test_what_waits_for_an_instance_that_does_not_answer_is_said() -> None:
+    bench = Bench(job(1), box(name="aaa"), rules=rules())
+    await bench.start(PHONES[0])
+    bench.hanging_requests.add(job(1).id)
+    to = InstanceName("default", "aaa")
+    bench.reconciler.set_overrides(decided(override(PHONES[0], to)), "asked")
+    await later(60)
+    assert places(bench) == {"job-1": ["1-1"]}
+    assert [(str(each.instance), each.wait.why) for each in bench.reconciler.held()] == [
+        ("aaa", "job-1 has it, or may have it")
+    ]
+    # Another device is not held up.
+    bench.reconciler.set_overrides(decided(override(PHONES[0], to), override(PHONES[1], to)), "asked")
+    bench.reconciler.device(PHONES[1])
+    await later(1)
+    assert places(bench) == {"job-1": ["1-1"], "aaa": ["1-2"]}
+
+
+@in_virtual_time
+async def test_after_a_crash_in_the_middle_it_is_the_same() -> None:
+    has = entry(PHONES[0], {MARK_POOL: "android", MARK_CLAIM: "phone"}, instance=job(1).id, rule="phones")
+    bench = Bench(box(name="aaa"), replace(job(1), entries={has.name: has}), rules=rules())
+    bench.applied = lambda _: once_each(bench)
+    bench.takes = 1.0
+    bench.reconciler.set_overrides(decided(override(PHONES[0], InstanceName("default", "aaa"))), "start")
+    await bench.start(PHONES[0])
+    assert places(bench) == {"aaa": ["1-1"]}
+    assert len(bench.requests) == 2
+
+
+@in_virtual_time
+async def test_a_companion_that_was_elsewhere_by_hand_comes_back_once_it_is_out() -> None:
+    modem = plugged(made_up.tty(PHONES[0], "ttyACM0"), 166, 0)
+    aaa = InstanceName("default", "aaa")
+    bench = Bench(job(1), box(name="aaa"), rules=rules(attach="{pool: android, with: tty}"))
+    bench.applied = lambda _: once_each(bench)
+    bench.takes = 1.0
+    await bench.start(PHONES[0], modem)
+    bench.reconciler.set_overrides(decided(override(modem, aaa)), "asked")
+    await bench.reconciler.settled()
+    assert (len(bench.ours(job(1).id)), len(bench.ours(aaa))) == (1, 1)
+    bench.reconciler.set_overrides(decided(), "asked")
+    await bench.reconciler.settled()
+    assert (len(bench.ours(job(1).id)), len(bench.ours(aaa))) == (2, 0)
+
+
+@in_virtual_time
+async def test_a_pools_rule_that_becomes_one_of_instances_waits_for_no_one_who_keeps_it() -> None:
+    """The entry of the one that keeps it goes on to say that it is a pool's."""
+    bench = Bench(job(1), box(name="aaa"), rules=rules())
+    await bench.start(PHONES[0])
+    before = len(bench.requests)
+    bench.reconciler.set_rules(rules(attach="{to: [job-1, aaa], share: true}"))
+    await bench.reconciler.settled()
+    assert places(bench) == {"job-1": ["1-1"], "aaa": ["1-1"]}
+    assert len(bench.requests) == before + 1
