@@ -32,12 +32,14 @@ Naming = Callable[[str], Iterable[InstanceName]]
 class _Unit:
     """What is leased as one: a device with what goes along with it, or a GPU's two nodes.
 
-    slot   the id of the enumeration that its entry is for
+    slot   the id of the enumeration that tells it from another of its identity
+    entry  that of its entry, or of its last device's
     slots  of its devices, by what these are known by
     """
 
     pool: str
     slot: str
+    entry: str
     slots: dict[str, str] = field(default_factory=dict)
 
 
@@ -97,19 +99,21 @@ class Leasing:
             along[device.key] = device.slot
             return is_new
         slot = kind_for(device, attach.kind).slot(device)
-        key = self._key(device, attach.pool, slot)
+        entry = kind_for(device, attach.kind, parted=self._rules.parts_gpus).slot(device)
+        key = self._key(device, attach.pool, slot, entry)
         if self._unit_of.get(device.key) != key:
             self.gone(device.key)
         if key not in self._units:
-            self._units[key] = _Unit(attach.pool, slot)
+            self._units[key] = _Unit(attach.pool, slot, entry)
             self._new_units.add(key)
         unit = self._units[key]
         is_new = unit.slots.get(device.key) != device.slot
         # Where it was enumerated again, it has no entry of before.
-        unit.pool, unit.slot = attach.pool, slot
+        unit.slot, unit.entry = slot, entry
         unit.slots[device.key], self._unit_of[device.key] = device.slot, key
         unfit = found.unfit or owner
         if min(unit.slots) == device.key:
+            unit.pool = attach.pool
             is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit))
         return is_new
 
@@ -203,14 +207,20 @@ class Leasing:
 
     # --- within -----------------------------------------------------------------------------------------
 
-    def _key(self, device: Device, pool: str, slot: str) -> str:
-        """What a device is known by: what it was known by, or its identity, where no other has that."""
-        key = unit_key(device)
+    def _key(self, device: Device, pool: str, slot: str, entry: str) -> str:
+        """What a device is known by: what it was known by, or its identity, where no other has that.
+
+        entry  the id that its entry is for: devices of one entry are one, whatever pools rules say
+        """
+        whole = device.pci if entry != device.slot else None
+        key = unit_key(whole or device)
         known = self._unit_of.get(device.key)
         if known in (key, f"{key}@{place(device)}"):
             return known
         unit = self._units.get(key)
-        if unit is None or device.key in unit.slots or (unit.slot == slot and unit.pool == pool):
+        if unit is None or device.key in unit.slots or unit.entry == entry:
+            return key
+        if unit.slot == slot and unit.pool == pool:
             return key
         return f"{key}@{place(device)}"
 

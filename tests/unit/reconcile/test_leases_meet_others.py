@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
 from hotplugd.model.values import Entry, InstanceName
-from tests.support.devices import box, entry, plugged
+from hotplugd.rulefile.load import parse
+from tests.support.devices import box, entry, gpu, plugged, rule
 from tests.support.virtual import in_virtual_time, later
 from tests.unit import devices as made_up
 from tests.unit.reconcile.bench import Bench, refuse
@@ -113,3 +114,20 @@ async def test_a_pools_rule_that_becomes_one_of_instances_waits_for_no_one_who_k
     await bench.reconciler.settled()
     assert places(bench) == {"job-1": ["1-1"], "aaa": ["1-1"]}
     assert len(bench.requests) == before + 1
+
+
+@in_virtual_time
+async def test_a_gpu_that_goes_in_as_a_whole_is_one_device_whatever_pools_its_nodes_are_of() -> None:
+    pools = "pools: {a: {instances: 'job-*'}, b: {instances: 'job-*'}}\n"
+    card = rule("{subsystem: drm, kernel: 'card*'}", "{pool: a, as: gpu}", "c")
+    render = rule("{subsystem: drm, kernel: 'render*'}", "{pool: b, as: gpu}", "n")
+    loaded = parse(f"{pools}rules:\n{card}{render}", "x")
+    assert not loaded.errors
+    bench = Bench(job(1, "a"), job(2, "b"), rules=loaded.rules)
+    bench.applied = lambda _: once_each(bench)
+    bench.takes = 1.0
+    await bench.start(*gpu())
+    allocation = bench.reconciler.assignments.leases.leasing.allocation
+    assert [str(each.instance) for each in allocation.leases.values()] == ["job-1"]
+    assert {each.instance for each in bench.requests} == {"job-1"}
+    assert "job-2: claim 'phone' cannot be met: pool 'b' has no device" in bench.told()
