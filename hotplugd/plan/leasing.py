@@ -20,6 +20,7 @@ from hotplugd.plan.desired import Wants
 from hotplugd.plan.expected import cannot_be_met, too_few
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.lease import Lease
+from hotplugd.plan.overrides import told_of
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.plan.unit_key import place, unit_key
 from hotplugd.rules.ruleset import RuleSet
@@ -62,6 +63,8 @@ class Leasing:
         self._releasing: set[str] = set()
         # What was met for the first time since the last allocation.
         self._new_units: set[str] = set()
+        # Why devices that are there are of no pool any more, since the last allocation.
+        self._left: dict[str, str] = {}
 
     @property
     def rules(self) -> RuleSet:
@@ -89,6 +92,7 @@ class Leasing:
         attach = found.rule.attach if found.rule is not None and found.override is None else None
         device = found.device
         if attach is None or attach.pool not in self._rules.pools or not self._rules.leases:
+            self._left[self._unit_of.get(device.key, "")] = _why_of_none(found)
             return self.gone(device.key)
         if found.anchor is not None:
             if self._anchor_of.get(device.key) != found.anchor.key:
@@ -162,6 +166,7 @@ class Leasing:
         gone = tuple(Ended(key, lease, why) for key, lease, why in useless if why)
         for over in gone:
             del leases[over.key]
+        self._left.clear()
         asking = self._claimants.asking(unprocessed)
         self.devices.forget_others(asked.claim for asked in asking)
         self._releasing = {
@@ -176,7 +181,8 @@ class Leasing:
                 continue
             leases = {**made.leases}
             new.update(made.new)
-            ended += made.ended
+            # An entry without a claim's name was no lease.
+            ended += (over for over in made.ended if over.lease.claim)
             self._releasing |= {over.key for over in made.ended if self._names(over.key, naming, None)}
             if not made.ended:
                 # What ended may be free at once, and was not in that allocation.
@@ -243,7 +249,7 @@ class Leasing:
     def _why_useless(self, key: str, naming: Naming) -> str:
         """Why nothing comes of the lease of a device; empty where something may."""
         if key not in self._units:
-            return "its device is gone"
+            return self._left.get(key, "its device is gone")
         device = self.devices.get(key)
         if device is None or not device.unfit or self._names(key, naming, None):
             return ""
@@ -263,3 +269,10 @@ class Leasing:
         self._new_units.clear()
         new.clear()
         return found
+
+
+def _why_of_none(found: Wants) -> str:
+    """Why a device that is there is of no pool."""
+    if found.override is not None:
+        return f"its device was {told_of(found.override)}"
+    return "no rule puts its device into a pool that is served here"

@@ -131,3 +131,22 @@ async def test_a_gpu_that_goes_in_as_a_whole_is_one_device_whatever_pools_its_no
     assert [str(each.instance) for each in allocation.leases.values()] == ["job-1"]
     assert {each.instance for each in bench.requests} == {"job-1"}
     assert "job-2: claim 'phone' cannot be met: pool 'b' has no device" in bench.told()
+
+
+@in_virtual_time
+async def test_it_is_told_why_a_lease_ends_whose_device_is_there() -> None:
+    bench = Bench(job(1), box(name="zoo"), rules=rules())
+    await bench.start(*PHONES[:1])
+    zoo = InstanceName("default", "zoo")
+    for overrides, now in (
+        ([override(PHONES[0], zoo)], rules()),
+        ([], rules()),
+        ([], rules(attach="{to: zoo}")),
+    ):
+        bench.reconciler.set_overrides(decided(*overrides), "asked")
+        bench.reconciler.set_rules(now)
+        await bench.reconciler.settled()
+    assert [each["why"] for each in bench.events("lease.over")] == [
+        "its device was attached to zoo by hand (2026-11-27T18:00:00+00:00, uid 0 (root))",
+        "no rule puts its device into a pool that is served here",
+    ]
