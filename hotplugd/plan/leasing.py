@@ -160,7 +160,7 @@ class Leasing:
         unprocessed  devices that udevd has not processed: an instance that has one of them gets nothing more
                      before it is known what that is
         """
-        before = self.allocation.leases
+        before, came = self.allocation.leases, frozenset(self._new_units)
         leases = {**before, **self._adopted(before)}
         useless = ((key, lease, self._why_useless(key, naming)) for key, lease in before.items())
         gone = tuple(Ended(key, lease, why) for key, lease, why in useless if why)
@@ -188,7 +188,8 @@ class Leasing:
                 # What ended may be free at once, and was not in that allocation.
                 break
         self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
-        changed = {key for key in {*before, *leases} if before.get(key) != leases.get(key)}
+        # What goes along with a device that came back meanwhile may have been judged before that.
+        changed = {key for key in {*before, *leases} if key in came or before.get(key) != leases.get(key)}
         return [device for key in sorted(changed) for device in self._devices_of(key)]
 
     def state(self, key: str) -> str:

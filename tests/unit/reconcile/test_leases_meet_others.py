@@ -7,7 +7,7 @@ from dataclasses import replace
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
 from hotplugd.model.values import Entry, InstanceName
 from hotplugd.rulefile.load import parse
-from tests.support.devices import box, entry, gpu, plugged, rule
+from tests.support.devices import box, entry, gpu, phone, plugged, rule
 from tests.support.virtual import in_virtual_time, later
 from tests.unit import devices as made_up
 from tests.unit.reconcile.bench import Bench, refuse
@@ -150,3 +150,15 @@ async def test_it_is_told_why_a_lease_ends_whose_device_is_there() -> None:
         "its device was attached to zoo by hand (2026-11-27T18:00:00+00:00, uid 0 (root))",
         "no rule puts its device into a pool that is served here",
     ]
+
+
+@in_virtual_time
+async def test_a_companion_that_is_told_of_before_its_device_goes_along() -> None:
+    bench = Bench(job(1), rules=rules(attach="{pool: android, with: tty}"))
+    modem = plugged(made_up.tty(PHONES[0], "ttyACM0"), 166, 0)
+    await bench.start(PHONES[0], modem)
+    for gone in (modem, PHONES[0]):
+        bench.reconciler.no_device(gone.syspath)
+    again = phone(1, born=2)
+    await bench.plug(plugged(made_up.tty(again, "ttyACM0"), 166, 0, born=2), again)
+    assert len(bench.ours(job(1).id)) == 2
