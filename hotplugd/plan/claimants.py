@@ -63,6 +63,11 @@ class PoolClaimants:
         self._known[name] = self._claimant(instance)
         return self._known[name].matters or (before is not None and before.matters)
 
+    def brings(self, name: InstanceName) -> bool:
+        """Whether the instance was met for the first time, and has entries of ours: it may have leases."""
+        known = self._known.get(name)
+        return name in self.new and known is not None and any(_own(known.instance))
+
     def asking(self, unprocessed: Sequence[Device]) -> list[Asking]:
         """The claims of all instances that may have something now.
 

@@ -143,6 +143,10 @@ class Leasing:
         """An instance is like this; None where there is none. Returns whether it matters for any pool."""
         return self._claimants.learned(name, instance)
 
+    def brings(self, name: InstanceName) -> bool:
+        """Whether the instance may have leases that are not known yet, by the entries that it came with."""
+        return bool(self._units) and self._claimants.brings(name)
+
     # --- what follows -----------------------------------------------------------------------------------
 
     def holder(self, device: Device) -> Lease | None:

@@ -67,7 +67,11 @@ class Leases:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The server said how an instance is; None where there is none."""
         if self.leasing.learned(name, instance):
-            self._touch()
+            if self.leasing.brings(name):
+                # Before its worker plans: it would take out what is leased.
+                self.settle()
+            else:
+                self._touch()
 
     def is_idle(self) -> None:
         """Nothing is under way for some instance any more: what it had may be free now."""

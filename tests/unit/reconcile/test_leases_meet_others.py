@@ -162,3 +162,18 @@ async def test_a_companion_that_is_told_of_before_its_device_goes_along() -> Non
     again = phone(1, born=2)
     await bench.plug(plugged(made_up.tty(again, "ttyACM0"), 166, 0, born=2), again)
     assert len(bench.ours(job(1).id)) == 2
+
+
+@in_virtual_time
+async def test_a_restart_keeps_leases_of_an_instance_that_is_asked_for_before_all_are_listed() -> None:
+    """Something else should be in it, and so its worker asks as soon as devices are listed."""
+    first = Bench(job(1), rules=rules())
+    overrides = decided(override(PHONES[1], job(1).id))
+    first.reconciler.set_overrides(overrides, "start")
+    await first.start(*PHONES[:2])
+    bench = Bench(*first.instances.values(), rules=rules())
+    bench.links, bench.takes = first.links, 0.1
+    bench.reconciler.set_overrides(overrides, "start")
+    await bench.start(*PHONES[:2])
+    assert places(bench) == {"job-1": ["1-1", "1-2"]}
+    assert bench.requests == []
