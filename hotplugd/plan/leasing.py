@@ -165,7 +165,7 @@ class Leasing:
                      before it is known what that is
         """
         before, came = self.allocation.leases, frozenset(self._new_units)
-        leases = {**before, **self._adopted(before)}
+        leases = {**before, **self._adopted(before, naming)}
         useless = ((key, lease, self._why_useless(key, naming)) for key, lease in before.items())
         gone = tuple(Ended(key, lease, why) for key, lease, why in useless if why)
         for over in gone:
@@ -260,16 +260,19 @@ class Leasing:
             return ""
         return f"it cannot be put in: {device.unfit}"
 
-    def _adopted(self, leases: Mapping[str, Lease]) -> dict[str, Lease]:
+    def _adopted(self, leases: Mapping[str, Lease], naming: Naming) -> dict[str, Lease]:
         """What instances have already by entries of ours, of what was met for the first time."""
         units = {key for key in self._new_units if key not in leases and key not in self._releasing}
         new = self._claimants.new
-        free = (key for key in self._units if key not in leases and key not in self._releasing)
+        free = (key for key in self._units if key not in leases)
         of_slot = {slot: key for key in (free if new else units) for slot in self._slots_of(key)}
         found: dict[str, Lease] = {}
         for name, entry in self._claimants.entries(only_new=not units) if of_slot else ():
             key = of_slot.get(entries.slot_of(entry))
-            if key is not None and (name in new or key in units):
+            if key is None or not (name in new or key in units):
+                continue
+            # As long as nobody could tell what the instance has, that was not given to others.
+            if key not in self._releasing or not self._names(key, naming, name):
                 found.setdefault(key, Lease(name, entry.config.get(entries.MARK_CLAIM, "")))
         self._new_units.clear()
         new.clear()

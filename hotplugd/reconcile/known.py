@@ -105,7 +105,7 @@ class Known:
         ):
             return True
         if not self.freshness.known:
-            return self.freshness.stale
+            return self.freshness.stale or self.freshness.answered
         # On another cluster member the entry names that host's device.
         if self.actual is None or not self.actual.here:
             return False

@@ -177,3 +177,18 @@ async def test_a_restart_keeps_leases_of_an_instance_that_is_asked_for_before_al
     await bench.start(*PHONES[:2])
     assert places(bench) == {"job-1": ["1-1", "1-2"]}
     assert bench.requests == []
+
+
+@in_virtual_time
+async def test_a_restart_keeps_them_against_an_older_claim() -> None:
+    """The older one is known first, and what the other one has is not known yet then."""
+    first = Bench(job(2), rules=rules())
+    overrides = decided(override(PHONES[1], job(2).id))
+    first.reconciler.set_overrides(overrides, "start")
+    await first.start(*PHONES[:2])
+    bench = Bench(job(1), *first.instances.values(), rules=rules())
+    bench.links, bench.takes = first.links, 0.1
+    bench.reconciler.set_overrides(overrides, "start")
+    await bench.start(*PHONES[:2])
+    assert places(bench) == {"job-2": ["1-1", "1-2"]}
+    assert bench.requests == []
