@@ -28,6 +28,7 @@ from hotplugd.app.documents import StatusJson
 from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.in_force import Settings, load, texts
 from hotplugd.app.once import tell_defect
+from hotplugd.app.refused_clients import RefusedClients
 from hotplugd.app.reports import ReloadJson, RulesJson, reload_json
 from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
@@ -50,7 +51,6 @@ _LOAD: Final = 40.0
 # So many reloads in a row, and then one in so many seconds: after each, every container is looked into.
 _RELOADS: Final = (10, 0.5)
 _PAUSES: Final = (0.2, 10.0)
-_CALM: Final = 10.0
 # So long, in seconds, whoever asks for events waits for the next one, and asks again.
 _NEWS: Final = 20.0
 
@@ -92,9 +92,7 @@ class Daemon:
         self._waiting: list[asyncio.Future[ReloadJson]] = []
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._defect = False
-        # Why nobody could connect to the control socket, and when at last.
-        self._short = ""
-        self._short_at = float("-inf")
+        self._refused_clients = RefusedClients(log)
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit code.
@@ -287,24 +285,11 @@ class Daemon:
         error = context.get("exception")
         if "socket" in context and isinstance(error, OSError):
             # Nobody can connect to the control socket now; asyncio tries again every second.
-            self._say_short(str(error))
+            self._refused_clients.refused(str(error), asyncio.get_running_loop().time())
             return
         tell_defect(self._log, context)
         self._defect = True
         self._stop.set()
-
-    def _say_short(self, reason: str) -> None:
-        # Once for as long as it lasts: asyncio says so a hundred times a second.
-        if not self._short:
-            self._short = reason
-            self._log.warning("control.problem", reason=reason)
-        self._short_at = asyncio.get_running_loop().time()
-
-    def _say_over(self) -> None:
-        """Have it said that others can connect again, where they can: asyncio tries that every second."""
-        if self._short and asyncio.get_running_loop().time() - self._short_at > _CALM:
-            self._log.info("problem.over", reason=self._short)
-            self._short = ""
 
     # --- what others are told ---------------------------------------------------------------------------
 
@@ -319,7 +304,7 @@ class Daemon:
         pause = min(systemd.watchdog_interval() or _TICK, _TICK)
         while True:
             await asyncio.sleep(pause)
-            self._say_over()
+            self._refused_clients.tell_over(asyncio.get_running_loop().time())
             systemd.notify("WATCHDOG=1\n" + self._summary())
 
     def _summary(self) -> str:

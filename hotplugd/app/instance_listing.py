@@ -19,6 +19,7 @@ from hotplugd.aio.pace import Pace
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
+from hotplugd.model.values import InstanceName
 from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.server.client import Lxd
@@ -31,6 +32,9 @@ _UNLISTED_PAUSES: Final = (1.0, 300.0)
 _CROWD: Final = 100
 # So often in a row all are listed, and then once in so many seconds, and for half of the time at most.
 _LISTINGS: Final = (10, 1.0)
+# So often in a row the server is asked for an instance that it tells of and that is not known, and then once
+# in so many seconds: where it tells of more, all are listed instead.
+_STRANGERS: Final = (100, 0.1)
 # So often in a row what is left of a listing is looked for, and then once in so many seconds: with 10,000
 # instances that takes 0.3 s, and cannot be done in parts.
 _TRIMS: Final = (1, 300.0)
@@ -57,6 +61,7 @@ class InstanceListing:
         self._unlisted_retry = Retry()
         self._unlisted_alarm: asyncio.TimerHandle | None = None
         self._trims = Pace(*_TRIMS)
+        self._strangers = Pace(*_STRANGERS)
 
     async def list_now(self, only: Collection[str] = ()) -> None:
         """List the instances of these projects, or all. Raises ServerError."""
@@ -68,6 +73,16 @@ class InstanceListing:
         if self._trims.due <= asked:
             self._trims.done(asked)
             _trim()
+
+    def is_for_many(self, name: InstanceName) -> bool:
+        """Whether the server tells of this instance, which is not known, among many."""
+        if self._reconciler.knows(name):
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._strangers.due > now:
+            return True
+        self._strangers.done(now)
+        return False
 
     def soon(self, project: str = "") -> None:
         """Have all instances listed again, or those of a project."""

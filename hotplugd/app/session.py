@@ -14,7 +14,6 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.backoff import LONG_AGO, Retry
-from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import Threads
 from hotplugd.app.host_look import HostLook
 from hotplugd.app.host_problems import HostProblems
@@ -60,9 +59,6 @@ TRIED_AGAIN: Final = f"; it is tried again every {PAUSES[1]:.0f} s at least"
 _STEADY: Final = 1.0
 # So many requests at a time: an event of a profile concerns all instances that use it.
 _REQUESTS: Final = 100
-# So often in a row the server is asked for an instance that it tells of and that is not known, and then once
-# in so many seconds: where it tells of more, all are listed instead.
-_STRANGERS: Final = (100, 0.1)
 
 
 class Session:
@@ -97,7 +93,6 @@ class Session:
         self._log = log
         self._dry_run = dry_run
         self._retry = Retry()
-        self._strangers = Pace(*_STRANGERS)
         # Whether an answer has ended a pause since the server's events were heard at last.
         self._woken = False
         self._never = asyncio.Event()
@@ -284,7 +279,7 @@ class Session:
             self._answered.set()
         elif happened.name is None:
             self._listing.soon(happened.project)
-        elif self._are_too_many(happened.name):
+        elif self._listing.is_for_many(happened.name):
             self._listing.soon()
         elif happened.action == "instance-restarted":
             # It ran before and does again: nothing else tells of it.
@@ -299,16 +294,6 @@ class Session:
             self.reconciler.moved(happened.name)
         else:
             self.reconciler.refresh(happened.name)
-
-    def _are_too_many(self, name: InstanceName) -> bool:
-        """Whether the server tells of this instance, which is not known, among many."""
-        if self.reconciler.knows(name):
-            return False
-        now = asyncio.get_running_loop().time()
-        if self._strangers.due > now:
-            return True
-        self._strangers.done(now)
-        return False
 
     async def _try(self) -> None:
         await self._answered.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import chain
 
@@ -226,3 +226,15 @@ class HeldNodes:
                 node.close()
             raise
         return opened, problems
+
+
+def room_for(project: str, held: Mapping[InstanceName, Sized], room: int) -> int:
+    """How many more nodes of a project may be held: half of what the others leave, so that none, however
+    much is in it, takes the last one.
+
+    held  the nodes that each instance has held
+    room  for so many of all projects
+    """
+    mine = sum(len(nodes) for name, nodes in held.items() if name.project == project)
+    others = sum(map(len, held.values())) - mine
+    return (room - others) // 2 - mine

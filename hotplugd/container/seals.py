@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from hotplugd.aio.backoff import Retry
-from hotplugd.container.held_nodes import HeldNode, HeldNodes, may_have_nodes
+from hotplugd.container.held_nodes import HeldNode, HeldNodes, may_have_nodes, room_for
 from hotplugd.container.node_search import LOOK, NodeSearch
 from hotplugd.container.opener import Opener
 from hotplugd.container.seal_problems import SealProblems, Unsealed
@@ -191,20 +191,14 @@ class Seals:
 
     def _of(self, name: InstanceName) -> HeldNodes:
         if name not in self._all:
-            self._all[name] = HeldNodes(name, self._files, partial(self._left, name.project))
+            self._all[name] = HeldNodes(
+                name, self._files, partial(room_for, name.project, self._all, self._room)
+            )
         return self._all[name]
 
     def _forget(self, name: InstanceName) -> None:
         if name in self._all and not self._all[name]:
             del self._all[name]
-
-    def _left(self, project: str) -> int:
-        """How many more nodes of a project may be held: half of what the others leave, so that none, however
-        much is in it, takes the last one.
-        """
-        mine = sum(len(held) for name, held in self._all.items() if name.project == project)
-        others = sum(map(len, self._all.values())) - mine
-        return (self._room - others) // 2 - mine
 
     def _look_at(self, name: InstanceName, held: HeldNodes) -> None:
         """Have what the instance has held; again, where that is under way."""

@@ -57,8 +57,6 @@ class Reconciler:
         self._nics = NicLocations(ports, by_name, self.inventory, claimants, *act)
         self._away = self._nics.away
         self._workers = Workers(by_name, ports, self._activity, self.inventory, self._away, self)
-        # The projects of which the server could not tell at last.
-        self._unlisted: Collection[str] = ()
         self._slot_removal = SlotRemoval(ports, self._activity, by_name, self._ownership.claims.naming)
 
     # --- what is known ----------------------------------------------------------------------------------
@@ -164,7 +162,7 @@ class Reconciler:
         unlisted  the projects of which it could not tell, those included that were not listed now
         only      the projects that were listed; none for all
         """
-        self._unlisted = unlisted
+        self._workers.unlisted = unlisted
         first = not self.inventory.instances_listed
         by_name = {instance.id: instance for instance in instances}
         self._ownership.gather()
@@ -328,14 +326,8 @@ class Reconciler:
             self._ports.unsure()
         if before is not None and before.wants == now.wants and was in ("", key):
             return
-        cause = self.assignments.log.cause
-        for name in {want.instance for want in (*(before.wants if before else ()), *now.wants)}:
-            if was not in ("", key):
-                self._workers.of(name).want(was, (), cause)
-            mine = tuple(want for want in now.wants if want.instance == name)
-            self._workers.of(name).want(key, mine, cause)
-            if name.project in self._unlisted:
-                self._workers.of(name).find()
+        old = before.wants if before is not None else ()
+        self._workers.want(key, now.wants, old, self.assignments.log.cause, was or key)
 
     def _processed(self, syspath: str) -> None:
         if self.inventory.unprocessed.pop(syspath, None) is not None:
@@ -351,7 +343,5 @@ class Reconciler:
     def is_idle(self, worker: Worker) -> None:
         """Forget the worker of what is no instance and should not be one."""
         self._slot_removal.look(worker.name)
-        self._workers.forget_if_over(worker)
-        for other in self.inventory.handovers.idle(worker.name):
-            self._workers.of(other).kick()
+        self._workers.is_idle(worker)
         self._leases.is_idle()

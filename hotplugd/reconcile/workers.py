@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Final, TypeVar
@@ -12,6 +12,8 @@ from hotplugd.aio.backoff import LONG_AGO
 from hotplugd.aio.slices import slices
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.values import InstanceName
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.moved_nics import MovedNics
 from hotplugd.reconcile.ports import Ports
@@ -28,6 +30,7 @@ class Workers:
     """Has one worker for each instance.
 
     all       the workers by their instances' names
+    unlisted  the projects of which the server could not tell at last
     listener  is told what they find out
     """
 
@@ -41,6 +44,7 @@ class Workers:
         listener: Listener,
     ) -> None:
         self.all = by_name
+        self.unlisted: Collection[str] = ()
         self._ports = ports
         self._activity = activity
         self._inventory = inventory
@@ -63,6 +67,19 @@ class Workers:
             )
         return self.all[name]
 
+    def want(self, key: str, wants: Sequence[Want], before: Sequence[Want], cause: Cause, was: str) -> None:
+        """Have the instances concerned have a device as these say, and no more as it was before.
+
+        was  what the device was known by before
+        """
+        for name in {want.instance for want in (*before, *wants)}:
+            worker = self.of(name)
+            if was != key:
+                worker.want(was, (), cause)
+            worker.want(key, tuple(want for want in wants if want.instance == name), cause)
+            if name.project in self.unlisted:
+                worker.find()
+
     def gather(self, what: Callable[[Worker], Sequence[T]]) -> list[T]:
         """What all workers have of something, in the order of their instances' names; most have nothing."""
         found = [(name, some) for name, worker in self.all.items() if (some := what(worker))]
@@ -81,8 +98,13 @@ class Workers:
         if rest:
             self._activity.start(partial(self._for_rest, rest, acts), lambda _: None)
 
-    def forget_if_over(self, worker: Worker) -> None:
-        """Forget a worker whose instance does not exist, if no device should be in it."""
+    def is_idle(self, worker: Worker) -> None:
+        """Nothing is under way for an instance: forget one that is none, and let those go on that waited."""
+        self._forget_if_over(worker)
+        for other in self._inventory.handovers.idle(worker.name):
+            self.of(other).kick()
+
+    def _forget_if_over(self, worker: Worker) -> None:
         if self.all.get(worker.name) is not worker:
             # It was forgotten before its last step ended.
             return

@@ -243,10 +243,10 @@ async def _control(folder: Path) -> Events:
     short = {"message": "accept", "socket": None, "exception": OSError(24, "Too many open files")}
     for _ in range(100):
         running._on_defect(loop, short)
-    running._say_over()
+    running._refused_clients.tell_over(loop.time())
     assert [each["event"] for each in logged.events] == ["control.problem"]
     await later(30)
-    running._say_over()
+    running._refused_clients.tell_over(loop.time())
     return logged.events
 
 
