@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.text import quoted
-from hotplugd.model.values import Instance, InstanceName
+from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.allocate import Allocation
 from hotplugd.plan.desired import Wants
@@ -78,9 +78,16 @@ class Leases:
         if self.leasing.is_releasing:
             self._touch()
 
-    def processed(self) -> None:
-        """Udevd has processed a device that it had not: whoever has it may get more now."""
-        self._touch()
+    def processed(self, device: Device | None) -> None:
+        """Udevd has processed a device that it had not: whoever has it may get more now.
+
+        device  as it is; None where it is gone
+        """
+        if device is not None and self.leasing.key_of(device) and any(self._naming(device.slot)):
+            # Before the worker of who has it plans: it would take out what is leased.
+            self.settle()
+        else:
+            self._touch()
 
     def settle(self) -> None:
         """Allocate now, if all devices and all instances are known.

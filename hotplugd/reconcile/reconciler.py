@@ -333,7 +333,7 @@ class Reconciler:
         if self.inventory.unprocessed.pop(syspath, None) is not None:
             # What an entry of the device was kept for is known now, wherever that entry is.
             self._workers.for_all(Worker.kick)
-            self._leases.processed()
+            self._leases.processed(self.inventory.devices.get(syspath))
 
     def _unlink(self, device: Device) -> None:
         # Whatever the rules say now: an entry from before may be left that names the link.

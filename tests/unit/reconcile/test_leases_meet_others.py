@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
@@ -192,3 +193,26 @@ async def test_a_restart_keeps_them_against_an_older_claim() -> None:
     await bench.start(*PHONES[:2])
     assert places(bench) == {"job-2": ["1-1", "1-2"]}
     assert bench.requests == []
+
+
+@in_virtual_time
+async def test_what_udevd_processes_as_an_answer_comes_stays_leased() -> None:
+    """The worker goes on to plan in the same turn of the loop."""
+    pool = "pools: {android: {instances: 'job-*'}}\n"
+    own, others = (
+        rule("{serial: R5C002}", "{to: job-1}"),
+        rule("{vendor_id: 18d1}", "{pool: android}", "phones"),
+    )
+    loaded = parse(f"{pool}rules:\n{own}{others}", "x")
+    assert not loaded.errors
+    has = entry(PHONES[0], {MARK_POOL: "android", MARK_CLAIM: "phone"}, instance=job(1).id, rule="phones")
+    for turns in range(12):
+        bench = Bench(replace(job(1), entries={has.name: has}), rules=loaded.rules)
+        await bench.start(unsettled=[PHONES[0]])
+        bench.takes = 1.0
+        bench.reconciler.device(PHONES[1])
+        await later(1.0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await bench.plug(PHONES[0])
+        assert [(len(each.put), len(each.remove)) for each in bench.requests] == [(1, 0)], turns
