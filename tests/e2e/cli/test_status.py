@@ -73,7 +73,7 @@ def test_an_attachment_in_what_does_not_run_is_not_verified(
         return code == 0 and [each["verified"] for each in document["attachments"]] == [None]
 
     eventually(unseen)
-    assert running.ask("status").stdout.splitlines()[1].endswith("not running")
+    assert running.ask("status").stdout.splitlines()[1].endswith(" unknown")
 
 
 def test_problems_come_first_and_are_its_exit_code(
@@ -94,6 +94,7 @@ def test_problems_come_first_and_are_its_exit_code(
         {
             "device": lost.node, "rule": "lost", "message": message,
             "serial": "2B", "model": told["model"], "port": f"{usb.bus}-2", "location": "",
+            "instance": "", "claim": "", "pool": "",
         },
     )  # fmt: skip
     done = running.ask("status")
