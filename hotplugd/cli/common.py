@@ -256,6 +256,8 @@ def named(each: ProblemJson | HoldJson) -> str:
 
 
 NAMED: Final = ("serial", "model", "port")
+# In columns of a terminal: wider than any table.
+_WIDEST: Final = 100_000
 
 
 def names_of(each: NamedJson) -> list[str]:
@@ -317,8 +319,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in cells:
             grid.add_row(*map(Text, row))
         # A head is bold, which NO_COLOR alone does not keep rich from.
-        Console(highlight=False, color_system="auto" if _has_colours(terminal=True) else None).print(grid)
-        return
+        console = Console(highlight=False, color_system="auto" if _has_colours(terminal=True) else None)
+        # What is too wide would be cut in every column: the terminal breaks the lines of the other form.
+        if console.measure(grid, options=console.options.update_width(_WIDEST)).maximum <= console.width:
+            console.print(grid)
+            return
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in ([text.upper() for text in head], *cells):
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
