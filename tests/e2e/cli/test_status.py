@@ -57,7 +57,7 @@ def test_all_is_well(container: Container, console: Console, daemon: StartDaemon
         "device": console.node, "identity": f"kernel:vcsa{console.number}", "rule": "screen",
         "project": "default", "instance": container.name, "path": "/dev/screen", "verified": True,
         "location": "", "by_hand": False,
-        "serial": "", "model": "", "port": "", "link": "", "mode": "", "owner": "",
+        "serial": "", "model": "", "port": "", "link": "", "mode": "", "owner": "", "pool": "", "claim": "",
     }  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def test_leases_are_listed(config: Path) -> None:
 
 
 def test_a_pool_of_one_that_should_have_more(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (pool, _) = control.ask(config, "pools")["pools"]
+    (pool, _) = json.loads(run(config, "pool", "--json").stdout)["pools"]
     fewer = {**pool, "devices": pool["devices"][:1]}
     monkeypatch.setattr(control, "ask", lambda *_: {"pools": [fewer]})
     assert run(config, "pool").stdout.startswith("android: 1 of 3 devices, 1 leased, 0 free; ")
