@@ -138,35 +138,34 @@ def commands_page() -> str:
         _MADE,
         "",
         "Exit codes: 0 fine; 1 when `check` finds errors, a test fails, `status` or `run --once` finds",
-        "problems, or a command cannot do its work; 2 wrong usage; 3 when `status`, `reload`, `attach`,",
-        "`detach DEVICE` or `undo` finds no daemon; 78 when `run` finds errors in rules or configuration.",
-        "`health` has its own. Every command takes `-h` and `--help`.",
+        "problems, or a command cannot do its work; 2 wrong usage; 3 when `status`, `pool`, `lease list`,",
+        "`reload`, `attach`, `detach DEVICE` or `undo` finds no daemon; 78 when `run` finds errors in rules",
+        "or configuration. `health` has its own. Every command takes `-h` and `--help`.",
+        *_commands(click.Context(cli.main, info_name="hotplugd")),
     ]
-    group = cli.main
-    context = click.Context(group, info_name="hotplugd")
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
+    return "\n".join((*lines, ""))
+
+
+def _commands(above: click.Context) -> Iterator[str]:
+    """The lines about the commands of a group, and about theirs."""
+    group = above.command
+    assert isinstance(group, click.Group)
+    for name in group.list_commands(above):
+        command = group.get_command(above, name)
         if command is None or name in _HIDDEN:
             continue
-        own = click.Context(command, info_name=name, parent=context)
+        own = click.Context(command, info_name=name, parent=above)
+        path = own.command_path
         usage = " ".join(command.collect_usage_pieces(own))
-        lines += [
-            "",
-            f"## {name}",
-            "",
-            f"`hotplugd {name} {usage}`",
-            "",
-            inspect.cleandoc(command.help or ""),
-        ]
+        yield from ("", f"## {path.removeprefix('hotplugd ')}", "", f"`{path} {usage}`", "")
+        yield inspect.cleandoc(command.help or "")
         # Not what comes with click, and says the same of every command.
         options = [record for each in command.params if (record := each.get_help_record(own))]
-        lines += [
-            "",
-            "| option | does |",
-            "|---|---|",
-            *(f"| `{_bar(flag)}` | {_bar(text)} |" for flag, text in options),
-        ]
-    return "\n".join((*lines, ""))
+        if options:
+            yield from ("", "| option | does |", "|---|---|")
+            yield from (f"| `{_bar(flag)}` | {_bar(text)} |" for flag, text in options)
+        if isinstance(command, click.Group):
+            yield from _commands(own)
 
 
 def _bar(text: str) -> str:

@@ -33,7 +33,7 @@ from hotplugd.model.text import printable, quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.change import Attachment
-from hotplugd.plan.find import absent, each_of, named
+from hotplugd.plan.find import each_of, missing, named
 from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.identity import model
 from hotplugd.plan.overrides import NONE, Override, Overrides, kept_by, meant
@@ -228,7 +228,8 @@ class ByHand:
         taken = [each.device for each in wants if each.override or (each.wants and each.anchor is None)]
         chosen = meant(found, taken)
         if not chosen:
-            raise Refusal(absent(words.device, session.rules))
+            waiting = session.reconciler.inventory.unprocessed.values()
+            raise Refusal(missing(words.device, words.real, waiting, session.rules))
         if len(chosen) > 1:
             many = f"{len(chosen)} devices are called {quoted(words.device)}; name one by its node or path:"
             raise Refusal(many, each_of(chosen))

@@ -27,11 +27,16 @@ from hotplugd.rules.hubs import NO_HUBS, Hubs
 
 
 class ProblemJson(NamedJson):
-    """device and rule are empty where none is concerned."""
+    """device and rule are empty where none is concerned. instance, claim, pool: the claim that cannot be read
+    or met, and whose it is (`name` or `project/name`); of a pool with too few devices, the pool; else empty.
+    """
 
     device: str
     rule: str
     message: str
+    instance: str
+    claim: str
+    pool: str
 
 
 class ChangeJson(NamedJson):
@@ -137,7 +142,15 @@ class StatusJson(TypedDict):
 def problem_json(problem: Problem, devices: Devices = NONE, hubs: Hubs = NO_HUBS) -> ProblemJson:
     """A problem, as `plan`, `explain` and `status` have it. devices: as `by_name` gives them."""
     named = named_json(devices.get(problem.device), hubs=hubs)
-    return {**named, "device": problem.device, "rule": problem.rule, "message": problem.message}
+    return {
+        **named,
+        "device": problem.device,
+        "rule": problem.rule,
+        "message": problem.message,
+        "instance": problem.instance,
+        "claim": problem.claim,
+        "pool": problem.pool,
+    }
 
 
 def hold_json(held: Held, until: str, devices: Devices = NONE, hubs: Hubs = NO_HUBS) -> HoldJson:

@@ -14,6 +14,7 @@ from typing import Final
 
 from hotplugd.app.event_documents import ENDS, OVER
 from hotplugd.model.text import plain
+from hotplugd.plan.overrides import BY_HAND
 
 Event = Mapping[str, object]
 
@@ -96,7 +97,7 @@ def line(event: Event) -> str:
     if by := _text(event, "by"):
         parts.append(f"by {by}")
     elif rule := _text(event, "rule"):
-        parts.append(f"by rule {rule}")
+        parts.append(BY_HAND if rule == BY_HAND else f"by rule {rule}")
     said = [text for key in ("reason", "why", "devices", "server") if (text := _text(event, key))]
     said += [f"cause: {cause}"] if (cause := _text(event, "cause")) else []
     said += [f"{after} after the plug"] if (after := _text(event, "after_plug")) else []
@@ -165,6 +166,8 @@ def absent(event: Event | None, would: str) -> str:
     rule = _text(event, "rule") if event is not None else ""
     if would:
         told.append(f"rule {would} would take it")
+    elif rule == BY_HAND:
+        told.append("it was attached by hand, and no rule is known to take it")
     elif rule:
         told.append(f"rule {rule} took it, and is not in force any more")
     if event is not None:

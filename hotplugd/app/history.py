@@ -74,7 +74,7 @@ def in_order(events: Iterable[Event]) -> list[Event]:
 
 
 def from_daemon(control: Path, gaps: list[str]) -> Iterator[Event]:
-    """Those that the running daemon keeps. gaps: gets why there are none, where one may run"""
+    """Those that the running daemon keeps. gaps: what the journal lacks; gets why the daemon has none"""
     cursor, more = "", True
     for _ in range(_MOST_PAGES):
         if not more:
@@ -82,6 +82,8 @@ def from_daemon(control: Path, gaps: list[str]) -> Iterator[Event]:
         try:
             page = ask(control, f"events {cursor}".rstrip(), long=True)
         except NotRunning:
+            if gaps:
+                gaps.append("hotplugd is not running: what it kept is lost")
             return
         except ControlError as error:
             gaps.append(f"the daemon does not say what it keeps: {error}")

@@ -99,11 +99,7 @@ def _decided_by_hand(status: StatusJson) -> StatusJson:
         "attachments": of_these(status["attachments"]),
         "pending": of_these(status["pending"]),
         "holds": of_these(status["holds"]),
-        "problems": [
-            each
-            for each in status["problems"]
-            if each["device"] in decided or not (each["device"] or each["rule"])
-        ],
+        "problems": [each for each in status["problems"] if each["device"] in decided or _is_general(each)],
         "unmatched": of_these(status["unmatched"]),
     }
 
@@ -130,29 +126,40 @@ def _problems(
 ) -> list[ProblemJson]:
     """Those problems that are meant.
 
-    A problem tells in its text alone which instance it is about. One of no device and no rule, such as a
-    server that is away, is about all.
+    A problem of a device tells in its text alone which instance it is about.
 
     places     attachments, changes and holds, which say in which instance a device is
     unmatched  what no rule takes
     """
     if meant.unmatched:
         devices = {str(each["device"]) for each in unmatched}
-        found = [
-            each for each in problems if each["device"] in devices or not (each["device"] or each["rule"])
-        ]
+        found = [each for each in problems if each["device"] in devices or _is_general(each)]
         return [each for each in found if not each["device"] or meant.has_location(each.get("location"))]
     inside = {str(each["device"]) for each in places if meant.has_instance(each["instance"], each["project"])}
     return [
         each
         for each in problems
-        if not (each["device"] or each["rule"])
+        if _is_general(each)
         or (
             meant.has_rule(each["rule"])
             and meant.has_location(each.get("location"))
-            and (meant.instance is None or each["device"] in inside or _names(each["message"], meant))
+            and (meant.instance is None or each["device"] in inside or _is_of_instance(each, meant))
         )
     ]
+
+
+def _is_general(problem: ProblemJson) -> bool:
+    """Whether it is about no device, rule, claim or pool, such as a server that is away: it is about all."""
+    # A daemon of an earlier version does not say the last two.
+    return not (problem["device"] or problem["rule"] or problem.get("claim") or problem.get("pool"))
+
+
+def _is_of_instance(problem: ProblemJson, meant: Meant) -> bool:
+    instance = problem.get("instance", "")
+    if not instance:
+        return not problem.get("pool") and _names(problem["message"], meant)
+    project, _, name = instance.rpartition("/")
+    return meant.has_instance(name, project or "default")
 
 
 def _unmatched(

@@ -1,13 +1,15 @@
 """The command line: one file a command, imported only when it is called.
 
-Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status`, `reload`, `attach`, `detach` and `undo` 3 where
-no daemon runs; `run` 78 where the rules or the configuration have errors; `health` has its own.
+Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status`, `pool`, `lease list`, `reload`, `attach`,
+`detach` and `undo` 3 where no daemon runs; `run` 78 where the rules or the configuration have errors;
+`health` has its own.
 """
 
 from __future__ import annotations
 
 import errno
 import importlib
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final
 
@@ -44,10 +46,10 @@ _CANNOT_WRITE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _HIDDEN: Final = ("inject", "roots", "seal", "udevdb", "udevrules")
 
 
-def unknown(name: str) -> str:
-    """What to say where there is no command of that name. Printable."""
-    close = get_close_matches(name, _COMMANDS, 1)
-    hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(_COMMANDS)}"
+def unknown(name: str, commands: Collection[str] = _COMMANDS) -> str:
+    """What to say where there is no command of that name among these. Printable."""
+    close = get_close_matches(name, commands, 1)
+    hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(commands)}"
     return f"no command '{quoted(name)}'; {hint}"
 
 

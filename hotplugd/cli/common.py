@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -204,7 +205,7 @@ def show_holds(holds: Sequence[HoldJson], problems: Sequence[ProblemJson] = ()) 
     said = {each["message"] for each in problems}
     for each in holds:
         where = f" in {instance_of(each)}" if each["instance"] else ""
-        until = f"{each['until'][11:19]} UTC" if each["until"] is not None else each["event"]
+        until = local_time(each["until"])[11:] if each["until"] is not None else each["event"]
         why = f", because {each['why']}" if each["why"] not in said else ""
         say(f"{named(each)}{plain(where)} is held until {plain(until)}{plain(why)}", "yellow")
 
@@ -228,10 +229,11 @@ def show_unmatched(unmatched: Sequence[UnmatchedJson]) -> None:
         say("a rule takes every device that is plugged in")
 
 
-def show_claims(claims: Sequence[ClaimJson]) -> None:
-    """Print the claims that are not bound, a line each."""
+def show_claims(claims: Sequence[ClaimJson], problems: Sequence[ProblemJson] = ()) -> None:
+    """Print the claims that are not bound, a line each. problems: what is shown already"""
+    told = {(each.get("instance"), each.get("claim")) for each in problems}
     for claim in claims:
-        if claim["state"] != "bound":
+        if claim["state"] != "bound" and (instance_of(claim), claim["claim"]) not in told:
             who = f"{instance_of(claim)}: claim '{claim['claim']}' is {claim['state']}"
             say(plain(f"{who}: {claim['reason']}"), "yellow" if claim["state"] == "waiting" else "red")
 
@@ -254,6 +256,8 @@ def named(each: ProblemJson | HoldJson) -> str:
 
 
 NAMED: Final = ("serial", "model", "port")
+# In columns of a terminal: wider than any table.
+_WIDEST: Final = 100_000
 
 
 def names_of(each: NamedJson) -> list[str]:
@@ -284,12 +288,22 @@ def instance_of(
     return each["instance"] if each["project"] in ("", "default") else f"{each['project']}/{each['instance']}"
 
 
+def local_time(text: str) -> str:
+    """A time of a document (ISO 8601) as people read it: in the local zone, with its offset. What is no time
+    stays as it is.
+    """
+    try:
+        return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S %z}"
+    except (ValueError, OverflowError, OSError):
+        return text
+
+
 def told_override(each: OverrideJson) -> str:
     """What somebody decided about a device, when, and who."""
     what = f"attached to {instance_of(each)}" if each["decision"] == "attach" else "detached"
     who = each["user"] or f"uid {each['uid']}"
     login = f", logged in as {each['login']}" if each["login"] not in ("", each["user"]) else ""
-    return plain(f"{what} at {each['since'][:19].replace('T', ' ')} UTC by {who}{login}")
+    return plain(f"{what} at {local_time(each['since'])} by {who}{login}")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -305,8 +319,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in cells:
             grid.add_row(*map(Text, row))
         # A head is bold, which NO_COLOR alone does not keep rich from.
-        Console(highlight=False, color_system="auto" if _has_colours(terminal=True) else None).print(grid)
-        return
+        console = Console(highlight=False, color_system="auto" if _has_colours(terminal=True) else None)
+        # What is too wide would be cut in every column: the terminal breaks the lines of the other form.
+        if console.measure(grid, options=console.options.update_width(_WIDEST)).maximum <= console.width:
+            console.print(grid)
+            return
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in ([text.upper() for text in head], *cells):
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

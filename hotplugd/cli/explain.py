@@ -128,10 +128,17 @@ def _there(device: str, found: Settings) -> ExplainJson:
     document["warnings"] += goes_in_whole(one, seen.wants.values()) if rule is None else []
     tried: list[ProblemJson] = []
     if (status := ask_daemon(found.config.control)) is not None:
-        tried = [each for each in status["problems"] if each["device"] in (str(one), "")]
+        tried = [each for each in status["problems"] if _concerns(each, one, document["pool"])]
         document["holds"] = [each for each in status["holds"] if _is_of(each, one)]
     document["problems"] += [each for each in (*away, *tried) if each not in document["problems"]]
     return document
+
+
+def _concerns(problem: ProblemJson, device: Device, pool: str) -> bool:
+    """Whether it is about the device, its pool, or everything. pool: the one that it is of; empty: none."""
+    if problem.get("claim") or problem.get("pool"):
+        return bool(pool) and problem.get("pool") == pool
+    return problem["device"] in (str(device), "")
 
 
 def _is_of(hold: HoldJson, device: Device) -> bool:
@@ -180,13 +187,20 @@ def _show_verdict(verdict: VerdictJson) -> None:
         say(f"rule {plain(where)}: no; {text}")
 
 
-def _show_lease(lease: LeaseJson | None, pool: str) -> None:
-    """Print whose a device of a pool is. pool: the one that it is of; empty: none."""
-    pool = f"pool {plain(pool)}" if pool else ""
-    if lease is None and pool:
-        say(f"{pool}: goes to the instance that it is leased to")
-    elif lease is None:
+def _show_lease(lease: LeaseJson | None, pool: str, *, by_hand: bool) -> None:
+    """Print whose a device of a pool is.
+
+    pool     the one that it is of; empty: none
+    by_hand  whether somebody decided where it goes
+    """
+    name = lease["pool"] if lease is not None else pool
+    if not name:
         return
+    pool = f"pool {plain(name)}"
+    if by_hand and (lease is None or lease["state"] != "leased"):
+        say(f"{pool}: leased to nobody while it is attached or detached by hand")
+    elif lease is None:
+        say(f"{pool}: goes to the instance that it is leased to")
     elif lease["state"] == "leased":
         say(f"{pool}: leased to {plain(instance_of(lease))} by claim {plain(lease['claim'])}")
     elif lease["state"] == "releasing":
@@ -198,7 +212,7 @@ def _show_lease(lease: LeaseJson | None, pool: str) -> None:
 
 def _show_places(document: ExplainJson) -> None:
     """Where it should be, is, and is about to be."""
-    _show_lease(document["lease"], document["pool"])
+    _show_lease(document["lease"], document["pool"], by_hand=document["override"] is not None)
     if len(document["wants"]) > 1:
         say(f"goes into each of {len(document['wants'])} instances, since `to` names them all:")
     for want in document["wants"]:

@@ -13,6 +13,7 @@ from hotplugd.cli.common import (
     NAMED,
     fail,
     instance_of,
+    local_time,
     names_of,
     print_json,
     say,
@@ -34,7 +35,7 @@ def command() -> None:
     """Show which devices of pools are leased to which instances."""
 
 
-@command.command(name="list")
+@command.command(name="list", short_help="Show the leases: which device, and whose it is.")
 @with_config
 @with_json
 def list_leases(config: Path, *, as_json: bool) -> None:
@@ -72,7 +73,7 @@ def asked(config: Path) -> PoolsJson:
 
 def head() -> Sequence[str]:
     """The columns of a table of devices of pools."""
-    return ("device", *NAMED, "location", "state", "instance", "claim", "since (UTC)", "reason")
+    return ("device", *NAMED, "location", "state", "instance", "claim", "since", "reason")
 
 
 def row(lease: LeaseJson) -> Sequence[str]:
@@ -84,6 +85,6 @@ def row(lease: LeaseJson) -> Sequence[str]:
         lease["state"],
         instance_of(lease) if lease["instance"] else "",
         lease["claim"],
-        lease["since"][:19].replace("T", " "),
+        local_time(lease["since"]),
         lease["reason"],
     ]

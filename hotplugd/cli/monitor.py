@@ -30,8 +30,8 @@ def command(filters: tuple[str, ...], config: Path, *, everything: bool, as_json
     """Show what happens to devices and instances, as it happens, until interrupted.
 
     FILTER is KEY=PATTERN, or PATTERN for whatever names a device or an instance: `R5C*`, `serial=R5C*`,
-    `port=1-4*`, `instance=runner-1`, `event=device.*`. Keys: device, serial, port, model, identity, instance,
-    rule, event, cause. Of several with one key any may hold; every key has to.
+    `port=1-4*`, `instance=runner-1`, `event=device.*`. Keys: device, serial, port, location, model, identity,
+    instance, rule, event, cause. Of several with one key any may hold; every key has to.
 
     Waits where no daemon runs, and goes on with the next one.
     """

@@ -82,7 +82,7 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
 
 def _show(plan: PlanJson, meant: Meant) -> None:
     show_problems(plan["problems"])
-    show_claims(plan["claims"])
+    show_claims(plan["claims"], plan["problems"])
     show_holds(plan["holds"])
     if meant.unmatched or (meant.problems and plan["unmatched"]):
         show_unmatched(plan["unmatched"])

@@ -52,8 +52,9 @@ def _show(pool: PoolJson) -> None:
     number = {state: sum(device["state"] == state for device in devices) for state in ("leased", "free")}
     wait = [claim for claim in claims if claim["state"] != "bound"]
     expected = f" of {pool['expect']}" if pool["expect"] else ""
+    many = (pool["expect"] or len(devices)) != 1
     say(
-        f"{pool['name']}: {len(devices)}{expected} {'device' if len(devices) == 1 else 'devices'}, "
+        f"{pool['name']}: {len(devices)}{expected} {'devices' if many else 'device'}, "
         f"{number['leased']} leased, {number['free']} free; {counted(len(claims), 'claim')}, "
         f"{len(wait)} not met",
         bold=True,

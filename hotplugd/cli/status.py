@@ -19,6 +19,7 @@ from hotplugd.cli.common import (
     fail,
     first,
     instance_of,
+    local_time,
     located,
     names_of,
     patiently,
@@ -162,8 +163,8 @@ def _rules(document: RulesJson, *, as_json: bool) -> None:
     if rows:
         table(("rule", "devices now", "taken so far", "place", "description"), rows)
     never = [each for each in document["rules"] if each["enabled"] and not each["taken"]]
-    since = document["since"][:19].replace("T", " ")
-    say(f"{counted(len(never), 'rule')} took nothing since {since} UTC, of {len(rows)}")
+    since = local_time(document["since"])
+    say(plain(f"{counted(len(never), 'rule')} took nothing since {since}, of {len(rows)}"))
 
 
 def _decider(each: AttachmentJson) -> str:
@@ -180,13 +181,13 @@ def _show_overrides(overrides: Sequence[OverrideJson]) -> None:
             each["device"] if each["present"] else f"{each['device']} (not there)",
             *names_of(each),
             instance_of(each),
-            each["since"][:19].replace("T", " "),
+            local_time(each["since"]),
             each["login"] or each["user"] or f"uid {each['uid']}",
             each["identity"],
         ]
         for each in overrides
     ]
-    table(("by hand", "device", *NAMED, "instance", "since (UTC)", "by", "identity"), rows)
+    table(("by hand", "device", *NAMED, "instance", "since", "by", "identity"), rows)
 
 
 def _cluster(server: str, *, as_json: bool) -> None:
@@ -219,12 +220,12 @@ def _show_cluster(document: ClusterJson) -> None:
             each["identity"],
             each["rule"],
             each["path"],
-            each["since"][:19].replace("T", " "),
+            local_time(each["since"]),
         ]
         for each in document["attachments"]
     ]
     if rows:
-        table(("member", "instance", "device", "identity", "rule", "path", "since (UTC)"), rows)
+        table(("member", "instance", "device", "identity", "rule", "path", "since"), rows)
     where = f" on {counted(len(document['members']), 'member')}" if document["members"] else ", no cluster"
     say(f"{len(rows)} attached{where}")
 
@@ -241,13 +242,13 @@ def _show(status: StatusJson, meant: Meant) -> None:
             _decider(each),
             instance_of(each),
             each["path"],
-            each["since"][:19].replace("T", " "),
+            local_time(each["since"]),
             _VERIFIED[each["verified"]],
         ]
         for each in status["attachments"]
     ]
     if rows:
-        head = ["device", *NAMED, "rule", "instance", "path", "since (UTC)", "verified"]
+        head = ["device", *NAMED, "rule", "instance", "path", "since", "verified"]
         if any(each.get("pool") for each in status["attachments"]):
             head += ["pool", "claim"]
             leases = [(each.get("pool", ""), each.get("claim", "")) for each in status["attachments"]]
@@ -270,7 +271,7 @@ def _show(status: StatusJson, meant: Meant) -> None:
             ],
             status["pending"],
         )
-    show_claims(status["claims"])
+    show_claims(status["claims"], status["problems"])
     show_holds(status["holds"], status["problems"])
     if meant.problems:
         if status["unmatched"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hotplugd.cli.absent import last_known
 from hotplugd.cli.common import fail
 from hotplugd.model.values import Device
-from hotplugd.plan.find import absent, each_of, named
+from hotplugd.plan.find import absent, each_of, named, not_processed
 
 if TYPE_CHECKING:
     from hotplugd.app.in_force import Settings
@@ -34,6 +34,5 @@ def find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], by: 
         many = f"{len(found)} devices are called {name}; name one by its node or path:"
         raise fail(many, more=each_of(found))
     if found[0] in waiting:
-        advice = f"`udevadm trigger {found[0]}` asks for it"
-        raise fail(f"{found[0]} is there, but udevd has not processed it (yet); {advice}")
+        raise fail(not_processed(found[0]))
     return found[0]

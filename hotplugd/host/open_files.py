@@ -15,6 +15,8 @@ from hotplugd.model.values import Devnum, InstanceName
 # The control group that liblxc makes for what runs inside (lxc.container.conf(5): lxc.cgroup.dir.container).
 _PAYLOAD: Final = re.compile(r"/lxc\.payload\.([^/\s]+)")
 
+_FLAGS: Final = re.compile(r"^flags:\s*([0-7]+)$", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Holder:
@@ -43,18 +45,27 @@ def holders(number: Devnum) -> list[Holder]:
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         # A process that ends meanwhile holds nothing any more.
         with suppress(OSError):
-            folder = f"/proc/{pid}/fd"
-            if any(_is_open(f"{folder}/{each}", number) for each in os.listdir(folder)):
+            if any(_is_open(pid, each, number) for each in os.listdir(f"/proc/{pid}/fd")):
                 found.append(holder(pid))
     return sorted(found)
 
 
-def _is_open(path: str, number: Devnum) -> bool:
+def _is_open(pid: str, descriptor: str, number: Devnum) -> bool:
     with suppress(OSError):
-        status = os.stat(path)
+        status = os.stat(f"/proc/{pid}/fd/{descriptor}")
         kind = stat.S_ISBLK if number.kind == "block" else stat.S_ISCHR
-        return kind(status.st_mode) and status.st_rdev == os.makedev(number.major, number.minor)
+        is_node = kind(status.st_mode) and status.st_rdev == os.makedev(number.major, number.minor)
+        return is_node and not _is_path(pid, descriptor)
     return False
+
+
+def _is_path(pid: str, descriptor: str) -> bool:
+    """Whether it was opened with O_PATH, as hotplugd's own are: the device is not open by that (open(2)).
+
+    By proc(5), /proc/pid/fdinfo: `flags`, in octal. Raises OSError.
+    """
+    flags = _FLAGS.search(Path("/proc", pid, "fdinfo", descriptor).read_text("ascii", "replace"))
+    return flags is not None and bool(int(flags[1], 8) & os.O_PATH)
 
 
 def holder(pid: str) -> Holder:

@@ -9,10 +9,16 @@ from dataclasses import dataclass
 class Problem:
     """Why something that a rule asks for is not so. `device` and `rule` may be empty where none is concerned.
 
-    guard  a guard rail did its work: `explain` says so, but nobody has to act
+    guard     a guard rail did its work: `explain` says so, but nobody has to act
+    instance  whose claim it is about, `name` or `project/name`; empty where it is about none
+    claim     the claim's name; likewise
+    pool      the pool that has too few devices for a claim, or fewer than it should have; empty for others
     """
 
     device: str
     rule: str
     message: str
     guard: bool = False
+    instance: str = ""
+    claim: str = ""
+    pool: str = ""

@@ -114,7 +114,7 @@ class PoolClaimants:
         """Which claims cannot be read."""
         for name, known in sorted(self._known.items()):
             for problem in known.problems if known.instance.here else ():
-                yield Problem("", "", f"{name}: {problem}")
+                yield Problem("", "", f"{name}: {problem}", instance=str(name), claim=problem.name)
 
     def entries(self, *, only_new: bool) -> Iterator[tuple[InstanceName, Entry]]:
         """The entries of ours of all instances, or of the new ones: those that run first, then the older."""

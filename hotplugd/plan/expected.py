@@ -20,7 +20,8 @@ def cannot_be_met(allocation: Allocation) -> Iterator[Problem]:
     for state in allocation.claims:
         if state.state == "unsatisfiable" and state.asking.claim.asked:
             who, claim = state.asking.instance, state.asking.claim.name
-            yield Problem("", "", f"{who}: claim '{claim}' cannot be met: {state.reason}")
+            message = f"{who}: claim '{claim}' cannot be met: {state.reason}"
+            yield Problem("", "", message, instance=str(who), claim=claim, pool=state.asking.claim.pool)
 
 
 def too_few(rules: RuleSet, devices: PoolDevices) -> Iterator[Problem]:
@@ -29,7 +30,7 @@ def too_few(rules: RuleSet, devices: PoolDevices) -> Iterator[Problem]:
         number = devices.of_pool(pool.name).bit_count()
         if number < pool.expect:
             message = f"pool '{pool.name}' has {counted(number, 'device')}, and should have {pool.expect}"
-            yield Problem("", "", message + _nothing_in(rules, pool.name, devices))
+            yield Problem("", "", message + _nothing_in(rules, pool.name, devices), pool=pool.name)
 
 
 def empty_places(rules: RuleSet, pool: str, devices: PoolDevices) -> list[str]:

@@ -46,6 +46,17 @@ def each_of(found: Iterable[Device]) -> list[str]:
     return [*lines, f"and {len(every) - _MOST} more"] if len(every) > _MOST else lines
 
 
+def missing(name: str, real: str, unprocessed: Iterable[Device], rules: RuleSet) -> str:
+    """The error for a name that no device has that udevd has processed. name, real: as `named` takes them"""
+    waiting = named(name, unprocessed, real, rules.hubs)
+    return not_processed(waiting[0]) if waiting else absent(name, rules)
+
+
+def not_processed(device: Device) -> str:
+    """The error for a device that is there and that udevd has not processed."""
+    return f"{device} is there, but udevd has not processed it (yet); `udevadm trigger {device}` asks for it"
+
+
 def absent(name: str, rules: RuleSet) -> str:
     """The error for a name that no device has: whether a rule names it, and which names there are."""
     rule = next((each for each in rules.rules if each.enabled and _names(each, name)), None)

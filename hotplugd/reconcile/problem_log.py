@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.model.problem import Problem
+from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.about import ABOUT, Fields
 
@@ -33,8 +34,10 @@ class ProblemLog:
                     fields["device"] = problem.device
                 if (device := known.get(problem.device)) is not None:
                     fields[ABOUT] = device
-                if problem.rule:
-                    fields["rule"] = problem.rule
+                asked = (("instance", problem.instance), ("claim", problem.claim), ("pool", problem.pool))
+                for name, value in (("rule", problem.rule), *asked):
+                    if value:
+                        fields[name] = quoted(value)
                 self._told[problem] = fields
                 self._log.warning(self._event, **fields)
         for problem in [each for each in self._told if each not in now]:

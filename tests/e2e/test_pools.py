@@ -152,6 +152,30 @@ def test_a_claim_that_cannot_be_read_hurts_nobody_else(
     assert told(farm) == [f"{bad.name}: {CLAIM}phone, column 6: unknown key 'seral'; did you mean 'serial'?"]
 
 
+def test_what_is_wrong_with_a_claim_is_told_of_its_instance_alone(
+    launch: Launch, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    (phone,) = consoles(1)
+    phone.plug()
+    farm = daemon(rules([phone]))
+    good, other = launch(config=claiming()), launch()
+    eventually(lambda: had(good, [phone]) == [phone.number])
+    bad = launch(config=claiming("farm count=9"))
+    eventually(lambda: len(told(farm)) == 1)
+    said = farm.ask("status", "--problems").stdout
+    assert said.count(bad.name) == 1
+    assert f"problem: {bad.name}: claim 'phone' cannot be met" in said
+    assert farm.ask("status", "--instance", good.name).returncode == 0
+    assert bad.name in farm.ask("status", "--instance", bad.name).stdout
+    assert farm.ask("health").returncode == 0
+    assert "claim.problem" in farm.ask("history", bad.name).stdout
+    # What somebody decides by hand is nobody's lease meanwhile.
+    assert farm.ask("attach", phone.node, other.name).returncode == 0
+    shown = farm.ask("explain", phone.node).stdout
+    assert "pool farm: leased to nobody while it is attached or detached by hand" in shown
+    assert "open in hotplugd" not in shown
+
+
 def test_one_daemon_on_a_host_serves_pools(
     launch: Launch, own_server: Server, consoles: Callable[[int], list[Console]], daemon: StartDaemon
 ) -> None:

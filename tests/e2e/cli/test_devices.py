@@ -56,7 +56,7 @@ class TestJson:
             },
             "rule": "attr",
             "device": phone.node, "identity": "serial:1A-1", "syspath": phone.syspath,
-            "model": found["model"], "instances": [], "missing": [],
+            "model": found["model"], "instances": [], "missing": [], "override": None, "pool": "",
         }  # fmt: skip
         assert (properties["ID_X"], properties["ID_SERIAL_SHORT"]) == ("y", "1A-1")
         assert [each["kernel"] for each in parents] == [f"{usb.bus}-4", f"usb{usb.bus}", "0000:00:14.0"]

@@ -46,8 +46,8 @@ def test_all_is_well(container: Container, console: Console, daemon: StartDaemon
     assert document == {
         "ready": True,
         "server": {"address": str(server.socket), "software": software(), "connected": True},
-        "rules": 1, "pending": [], "holds": [], "overrides": [], "problems": [], "failed_reloads": 0,
-        "lost_events": 0,
+        "rules": 1, "pending": [], "holds": [], "claims": [], "overrides": [], "problems": [],
+        "failed_reloads": 0, "lost_events": 0,
     }  # fmt: skip
     assert devices > 1
     assert version == server.api.get("/1.0")["environment"]["server_version"]  # type: ignore[index]
@@ -57,7 +57,7 @@ def test_all_is_well(container: Container, console: Console, daemon: StartDaemon
         "device": console.node, "identity": f"kernel:vcsa{console.number}", "rule": "screen",
         "project": "default", "instance": container.name, "path": "/dev/screen", "verified": True,
         "location": "", "by_hand": False,
-        "serial": "", "model": "", "port": "", "link": "", "mode": "", "owner": "",
+        "serial": "", "model": "", "port": "", "link": "", "mode": "", "owner": "", "pool": "", "claim": "",
     }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_an_attachment_in_what_does_not_run_is_not_verified(
         return code == 0 and [each["verified"] for each in document["attachments"]] == [None]
 
     eventually(unseen)
-    assert running.ask("status").stdout.splitlines()[1].endswith("not running")
+    assert running.ask("status").stdout.splitlines()[1].endswith(" unknown")
 
 
 def test_problems_come_first_and_are_its_exit_code(
@@ -94,6 +94,7 @@ def test_problems_come_first_and_are_its_exit_code(
         {
             "device": lost.node, "rule": "lost", "message": message,
             "serial": "2B", "model": told["model"], "port": f"{usb.bus}-2", "location": "",
+            "instance": "", "claim": "", "pool": "",
         },
     )  # fmt: skip
     done = running.ask("status")

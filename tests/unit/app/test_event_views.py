@@ -72,6 +72,12 @@ def test_a_line_has_all_that_a_person_asks_for() -> None:
     assert line({"event": "instance.deleted", "instance": "x", "devices": "a, b"}).endswith("x: a, b")
 
 
+def test_what_somebody_put_in_by_hand_is_by_no_rule() -> None:
+    by_hand = {**ADD, "rule": "by hand"}
+    assert " in runner-1 by hand: " in line(by_hand)
+    assert absent(by_hand, "").startswith("not plugged in; it was attached by hand, and no rule is known to ")
+
+
 def test_a_line_is_one_whatever_is_in_it() -> None:
     text = line({"event": "device.add\x1b[2J", "device": "a\nb", "timestamp": "no\ntime"})
     assert text.isprintable()

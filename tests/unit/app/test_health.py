@@ -10,9 +10,12 @@ from hotplugd.app.documents import AttachmentJson, ChangeJson, ProblemJson, Stat
 from hotplugd.app.health import EXIT_CODES, health
 
 
-def problem(message: str, device: str = "", rule: str = "") -> ProblemJson:
+def problem(
+    message: str, device: str = "", rule: str = "", instance: str = "", claim: str = "", pool: str = ""
+) -> ProblemJson:
     named = {"serial": "", "model": "", "port": "", "location": ""}
-    return cast("ProblemJson", {**named, "device": device, "rule": rule, "message": message})
+    asked = {"instance": instance, "claim": claim, "pool": pool}
+    return cast("ProblemJson", {**named, **asked, "device": device, "rule": rule, "message": message})
 
 
 def status(
@@ -50,6 +53,8 @@ CASES = {
     "all is well": (status(), "well", []),
     "a container that does not run": (status(verified=None), "well", []),
     "mistakes in rules": (status(RULES, RULES), "well", []),
+    "a claim that nobody can read": (status(problem("x", instance="job", claim="phone")), "well", []),
+    "a pool with too few devices": (status(problem("x", pool="android")), "well", []),
     "a change that waits for its turn": (status(pending="/dev/b"), "well", []),
     "it starts": (status(ready=False), "degraded", ["the daemon starts, and has not tried everything yet"]),
     "a reload failed": (status(RELOAD), "degraded", [RELOAD["message"]]),

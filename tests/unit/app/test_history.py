@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from hotplugd.app.history import from_journal, in_order, journal_matches, parse_page
+from hotplugd.app.history import from_daemon, from_journal, in_order, journal_matches, parse_page
 from hotplugd.app.systemd import MESSAGE_IDS
 
 ENTRY = {
@@ -82,3 +83,12 @@ def test_a_page_of_the_daemon_is_read() -> None:
     page = {"events": ['{"event": "ready"}', "[]"], "cursor": "c"}
     assert parse_page(page) == ([{"event": "ready"}], "c")
     assert parse_page({}) == ([], "")
+
+
+def test_a_daemon_that_does_not_run_keeps_nothing(tmp_path: Path) -> None:
+    gaps = ["there is no journal"]
+    assert list(from_daemon(tmp_path / "none.sock", gaps)) == []
+    assert gaps[1:] == ["hotplugd is not running: what it kept is lost"]
+    gaps = []
+    assert list(from_daemon(tmp_path / "none.sock", gaps)) == []
+    assert gaps == []

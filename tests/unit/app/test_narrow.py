@@ -15,9 +15,9 @@ def place(device: str, instance: str, rule: str, project: str = "default") -> di
     return {"device": device, "instance": instance, "rule": rule, "project": project, "location": at}
 
 
-def problem(device: str, rule: str, message: str = "x") -> dict[str, Any]:
+def problem(device: str, rule: str, message: str = "x", **asked: str) -> dict[str, Any]:
     at = {"/dev/a": "shelf/1"}.get(device, "")
-    return {"device": device, "rule": rule, "message": message, "location": at}
+    return {"device": device, "rule": rule, "message": message, "location": at, **asked}
 
 
 def override(device: str, instance: str) -> dict[str, Any]:
@@ -134,3 +134,29 @@ def test_what_was_decided_by_hand_can_be_shown_alone(
     assert said(found) == expected
     assert narrowed(STATUS, Meant(rule="r1"))["overrides"] == []
     assert narrowed(STATUS, Meant(problems=True))["overrides"] == []
+
+
+@pytest.mark.parametrize(
+    ("meant", "expected"),
+    [
+        (Meant(), ["away", "claim", "pool"]),
+        (Meant(problems=True), ["away", "claim", "pool"]),
+        (Meant(instance="job"), ["away", "claim"]),
+        (Meant(instance="lab/*"), ["away"]),
+        (Meant(instance="runner-1"), ["away"]),
+        (Meant(rule="r1"), ["away"]),
+        (Meant(location="shelf/1"), ["away"]),
+        (Meant(unmatched=True), ["away"]),
+        (Meant(by_hand=True), ["away"]),
+    ],
+)
+def test_problems_of_claims_are_about_their_instances_and_of_pools_about_none(
+    meant: Meant, expected: list[str]
+) -> None:
+    problems = [
+        problem("", "", "away", instance="", claim="", pool=""),
+        problem("", "", "claim", instance="job", claim="phone", pool="android"),
+        problem("", "", "pool", instance="", claim="", pool="android"),
+    ]
+    status = cast("StatusJson", {**STATUS, "problems": problems})
+    assert [each["message"] for each in narrowed(status, meant)["problems"]] == expected

@@ -85,3 +85,9 @@ def test_a_pipe_gets_none(folder: Path, words: list[str]) -> None:
         env={**os.environ, "TERM": "xterm-256color"},
     )  # fmt: skip
     assert ESCAPE not in done.stdout + done.stderr
+
+
+def test_a_narrow_terminal_has_each_name_whole(folder: Path) -> None:
+    shown = on_terminal(folder, ["devices", "--all"], {"COLUMNS": "60"})
+    assert "/dev/null" in shown
+    assert "…" not in shown

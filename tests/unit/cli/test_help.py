@@ -17,6 +17,13 @@ def test_help_of_a_command_is_what_its_option_shows() -> None:
     assert "Usage: " in run("help", "check").output
 
 
+def test_help_of_a_command_of_a_command() -> None:
+    assert run("help", "lease", "list").output == run("lease", "list", "--help").output
+    assert "Usage: main lease list " in run("help", "lease", "list").output
+    assert "no command 'lst'; did you mean 'list'?" in run("help", "lease", "lst").output
+    assert "`main health` has no commands of its own" in run("help", "health", "now").output
+
+
 def test_help_alone_lists_the_commands() -> None:
     assert run("help").output == run("--help").output
     assert "  help " in run("help").output

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +48,17 @@ def run(config: Path, *words: str) -> Result:
     return CliRunner().invoke(main, [*words, "--config", str(config)])
 
 
+@pytest.fixture
+def an_hour_ahead() -> Iterator[None]:
+    """The local zone is UTC+1, which TZ counts the other way (tzset(3))."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "CET-1")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("an_hour_ahead")
 def test_a_pool_is_shown_with_its_devices_and_who_waits_why(config: Path) -> None:
     done = run(config, "pool", "android")
     assert done.exit_code == 1
@@ -55,7 +68,7 @@ def test_a_pool_is_shown_with_its_devices_and_who_waits_why(config: Path) -> Non
     assert rows[0].split()[:1] == [phone(1).node]
     assert "leased" in rows[0]
     assert "job-0" in rows[0]
-    assert "2026-11-27 18:00:00" in rows[0]
+    assert "2026-11-27 19:00:00 +0100" in rows[0]
     assert rows[2:] == [
         "job-1: claim 'phone' is waiting: 2 devices of pool 'android', of which 1 is free, and it lacks 2",
         "job-2: claim 'phone' is unsatisfiable: none of the 2 devices of pool 'android' is one with serial=X",
@@ -82,6 +95,13 @@ def test_leases_are_listed(config: Path) -> None:
     assert count == "1 lease"
     (lease,) = json.loads(run(config, "lease", "list", "--json").stdout)["leases"]
     assert (lease["instance"], lease["claim"]) == ("job-0", "phone")
+
+
+def test_a_pool_of_one_that_should_have_more(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (pool, _) = json.loads(run(config, "pool", "--json").stdout)["pools"]
+    fewer = {**pool, "devices": pool["devices"][:1]}
+    monkeypatch.setattr(control, "ask", lambda *_: {"pools": [fewer]})
+    assert run(config, "pool").stdout.startswith("android: 1 of 3 devices, 1 leased, 0 free; ")
 
 
 def test_nobody_answers(tmp_path: Path) -> None:

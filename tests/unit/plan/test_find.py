@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.plan.find import absent, described, each_of, named
+from hotplugd.plan.find import absent, described, each_of, missing, named
 from hotplugd.plan.identity import model
 from tests.support.devices import phone, rule, ruleset
 from tests.unit import devices
@@ -67,3 +67,9 @@ def test_several_of_one_name_are_listed_with_what_names_each_alone() -> None:
 )
 def test_what_is_not_plugged_in_is_told_with_the_rule_for_it(name: str, said: str) -> None:
     assert said in absent(name, HUBS)
+
+
+def test_what_is_there_and_not_processed_is_not_said_to_be_unplugged() -> None:
+    said = missing(PIXEL.node, PIXEL.node, [phone(2), PIXEL], HUBS)
+    assert said.startswith("/dev/bus/usb/001/001 is there, but udevd has not processed it (yet); `udevadm ")
+    assert missing("R5C9", "R5C9", [PIXEL], HUBS) == absent("R5C9", HUBS)
