@@ -95,7 +95,7 @@ def last_words(control: Path) -> str:
         said = json.loads(os.pread(descriptor, _MOST, 0))
         how, reason = str(said["how"]), str(said["reason"])
         at = f"{datetime.fromisoformat(str(said['at'])).astimezone():%Y-%m-%d %H:%M:%S %z}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError):
         return ""
     finally:
         os.close(descriptor)

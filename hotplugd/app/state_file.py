@@ -28,6 +28,7 @@ from hotplugd.plan.overrides import MOST, Lasting, Override, Overrides
 VERSION: Final = 1
 _MOST_BYTES: Final = 4 << 20
 _LONGEST: Final = 1024
+_LAST_UID: Final = (1 << 32) - 1
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _BROKEN: Final = ".broken-"
@@ -147,17 +148,12 @@ def _replace(path: Path, raw: bytes) -> None:
 def _content(path: Path) -> bytes | None:
     """What is in the file; None where there is none. Raises StateError."""
     try:
-        file = os.open(path, _READ)
+        with open(path, "rb", opener=lambda name, _: os.open(name, _READ)) as stream:
+            return stream.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        with os.fdopen(file, "rb") as stream:
-            raw = stream.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise StateError(f"{path} cannot be read: {error.strerror}") from error
-    return raw
 
 
 class Broken(StateError):
@@ -192,7 +188,7 @@ def _override(found: object) -> Override:
     of = _fields(told["of"], set(Lasting.__dataclass_fields__))
     by = _fields(told["by"], set(Asker.__dataclass_fields__))
     uid = by["uid"]
-    if not isinstance(uid, int) or isinstance(uid, bool) or uid < 0:
+    if not isinstance(uid, int) or isinstance(uid, bool) or not 0 <= uid <= _LAST_UID:
         raise ValueError("expected a user's number as `uid`")
     project, name = _text(told["project"]), _text(told["instance"])
     if bool(project) != bool(name) or (name and not is_instance_name(name)):

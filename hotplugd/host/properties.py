@@ -134,6 +134,8 @@ def path_below(properties: dict[str, str], above: str) -> None:
     revision = properties.get("ID_PATH_WITH_USB_REVISION", "")
     if revision and revision.replace("-usbv2-", "-usb-").replace("-usbv3-", "-usb-") != path:
         properties.pop("ID_PATH_WITH_USB_REVISION", None)
+    # What hangs from ATA has it (systemd: udev-builtin-path_id.c).
+    properties.pop("ID_PATH_ATA_COMPAT", None)
 
 
 def _tag(path: str) -> str:

@@ -18,7 +18,13 @@ _KERNEL_PLACE: Final = re.compile(
 )
 _BRACKETS: Final = re.compile(r"\[[^]]*\]")
 _SERIAL_PROPERTIES: Final = frozenset({"UNIQ", "HID_UNIQ"})
-_PLACE_PROPERTIES: Final = frozenset({"DEVPATH", "ID_NET_NAME_PATH", "ID_NET_NAME_SLOT"})
+# A device can have udevd say others, also ones that begin like these.
+_PLACE_PROPERTIES: Final = frozenset(
+    {
+        "DEVPATH", "ID_PATH", "ID_PATH_TAG", "ID_PATH_WITH_USB_REVISION", "ID_PATH_ATA_COMPAT",
+        "ID_NET_NAME_PATH", "ID_NET_NAME_SLOT",
+    }
+)  # fmt: skip
 _SERIAL_ATTRS: Final = frozenset({"uniq", "vpd_pg80", "cid"})
 
 
@@ -31,7 +37,7 @@ def names_serial(key: str) -> bool:
 def names_place(key: str) -> bool:
     """Whether it is one of udev's properties that say where the device is plugged in."""
     group, _, name = key.partition(".")
-    return group == PROPERTY.name and (name.startswith("ID_PATH") or name in _PLACE_PROPERTIES)
+    return group == PROPERTY.name and name in _PLACE_PROPERTIES
 
 
 def is_serial(test: KeyTest) -> bool:

@@ -136,7 +136,18 @@ def test_one_that_was_killed_has_said_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "[]", "{}", '{"how": 1}', '{"how": "", "reason": "", "at": "x"}', "[" * 9999]
+    "text",
+    [
+        "",
+        "x",
+        "[]",
+        "{}",
+        '{"how": 1}',
+        '{"how": "", "reason": "", "at": "x"}',
+        '{"how": "", "reason": "", "at": "0001-01-01T00:00:00+14:00"}',
+        '{"how": "", "reason": "", "at": "9999-12-31T23:59:59-14:00"}',
+        "[" * 9999,
+    ],
 )
 def test_what_is_no_last_word_is_left_out(tmp_path: Path, text: str) -> None:
     place(tmp_path / "c.sock").write_text(text)

@@ -90,6 +90,7 @@ def _broken() -> list[bytes]:
                 {**second, "instance": "../etc"},
                 {**first, "by": {"uid": -1, "user": "", "login": ""}},
                 {**first, "by": {"uid": True, "user": "", "login": ""}},
+                {**first, "by": {"uid": 1 << 32, "user": "", "login": ""}},
                 {**first, "by": 0},
                 {**first, "of": {**first["of"], "identity": ""}},
                 {**first, "of": {**first["of"], "subsystem": ""}},
@@ -143,8 +144,10 @@ def test_what_is_no_file_is_neither_waited_for_nor_followed(path: Path, tmp_path
     else:
         (tmp_path / "secret").write_bytes(written(BOTH))
         path.symlink_to(tmp_path / "secret")
+    before = os.listdir("/proc/self/fd")
     with pytest.raises(StateError):
         StateFile(path).read()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_without_a_place_to_write_nothing_is_changed(file: StateFile, path: Path) -> None:

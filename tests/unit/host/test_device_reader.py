@@ -177,7 +177,8 @@ class TestDatabase:
     def test_where_it_is_plugged_in_is_where_its_usb_device_is(
         self, own: str, above: str, found: str
     ) -> None:
-        said = {"ID_PATH": own, "ID_PATH_TAG": "pci-victim", "ID_PATH_WITH_USB_REVISION": "pci-victim"}
+        keys = ("ID_PATH_TAG", "ID_PATH_WITH_USB_REVISION", "ID_PATH_ATA_COMPAT")
+        said = {"ID_PATH": own, **dict.fromkeys(keys, "pci-victim")}
         path_below(said, above)
         assert said == ({"ID_PATH": found} if found else {}) or (found == "pci-victim" and not above)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hotplugd.model.entry import name_for
+from hotplugd.model.ports import Changed
+from hotplugd.reconcile.freshness import EDITED
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import BOX, all_with, box, console, entry, rule, ruleset
 from tests.support.virtual import at, in_virtual_time
@@ -123,3 +125,23 @@ async def test_an_instance_that_flips_at_every_request_is_asked_for_ever_more_sl
     bench.answer = lambda _: None
     await at(130)
     assert bench.ours() == set()
+
+
+@in_virtual_time
+async def test_who_edits_it_at_each_moment_keeps_its_node_and_is_said() -> None:
+    def judge(_: object) -> None:
+        raise Changed(f"{BOX} was started, or somebody changed an entry of ours in it, meanwhile")
+
+    bench = Bench()
+    await bench.start(ONE)
+    bench.judge = judge
+    bench.reconciler.set_rules(NOBODY)
+    await at(60)
+    assert len(bench.requests) < 300
+    assert any(EDITED in each for each in bench.told())
+    before = len(bench.requests)
+    await at(120)
+    assert len(bench.requests) - before <= 60
+    bench.judge = lambda _: None
+    await at(125)
+    assert (bench.ours(), bench.seals.sealed[BOX]) == (set(), {NAME})

@@ -210,6 +210,7 @@ CHOSEN = [
     ("{subsystem: net, mac: '00:*'}", "'{kernel}'", "kernel"),
     ("{subsystem: tty}", "'{driver}'", "driver"),
     ("{port: '*'}", "'{serial}'", "serial"),
+    ("{vendor_id: 18d1}", "'x{property.ID_PATH_OF_OURS}'", "property.ID_PATH_OF_OURS"),
     ("{any: [{serial: A}, {serial: 'B*'}]}", "'{serial}'", "serial"),
     ("{serial: 'A*', not: {port: 1-2}}", "'{serial}'", "serial"),
 ]
