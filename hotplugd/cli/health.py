@@ -25,7 +25,7 @@ def command(config: Path, *, as_json: bool) -> None:
 
     Exit code 0 if it is well, 1 if it is degraded (it starts, a reload failed, something is attached and not
     seen inside, udevd does not answer), 2 if it is down (it does not run, or the server is away). What rules
-    ask for and cannot have is no matter of health: `hotplugd status` has it.
+    and claims ask for and cannot have is no matter of health: `hotplugd status` has it.
     """
     from hotplugd.app.control import ControlError, ask
     from hotplugd.app.health import EXIT_CODES, health

@@ -24,8 +24,8 @@ _GOOD = "rules:\n  - {name: phones, match: {vendor_id: 18d1}, attach: {to: c1}}\
 _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'}}\n"
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
 _COMMANDS = (
-    "run", "check", "devices", "plan", "explain", "topology", "suggest", "status", "monitor", "history",
-    "health", "reload", "test", "record", "detach", "help",
+    "run", "check", "devices", "plan", "explain", "topology", "suggest", "pool", "lease", "status", "monitor",
+    "history", "health", "reload", "test", "record", "attach", "detach", "undo", "help",
 )  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 
@@ -164,7 +164,7 @@ class TestJson:
         done = hotplugd("check", "--json", rules)
         assert (done.exit_code, done.stderr) == (0, "")
         document = json.loads(done.stdout)
-        assert set(document) == {"rules", "hubs", "diagnostics"}
+        assert set(document) == {"rules", "hubs", "pools", "diagnostics"}
         assert document["rules"] == ["phones", "never"]
         assert [each["severity"] for each in document["diagnostics"]] == ["warning"]
 
@@ -205,8 +205,8 @@ class TestEveryCommand:
     def test_each_has_help_with_its_options(self, hotplugd: Hotplugd, name: str) -> None:
         done = hotplugd(name, "--help")
         assert (done.exit_code, done.stderr) == (0, "")
-        assert ("--config FILE" in done.stdout) == (name != "help")
-        assert ("--json" in done.stdout) == (name not in ("run", "record", "detach", "help"))
+        assert ("--config FILE" in done.stdout) == (name not in ("lease", "help"))
+        assert ("--json" in done.stdout) == (name not in ("run", "record", "lease", "help"))
 
     def test_the_version_is_the_packages(self, hotplugd: Hotplugd) -> None:
         assert hotplugd("--version").stdout == f"hotplugd, version {__version__}\n"
