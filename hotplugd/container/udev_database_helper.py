@@ -17,10 +17,9 @@ Everything in there belongs to whoever is in the container, who may have planted
 - All is done as the container's root, as the host counts users: files belong to it, what it may not do
   remains undone, and no capability helps (capabilities(7), on the file system's user).
 - Each folder is opened from the one above, no link is followed, and all are on the file system of /run, which
-  is in memory, or the root's: others may be some process's that never answers. So may be what they put in
-  the root's place: that is a disk's, or one that the host has mounted as well. Who waits for such a process
-  cannot be ended. A file is written under another name and renamed, so nothing that was there is opened to
-  write; to read, only regular files are.
+  is in memory, or the root's: others may be some process's that never answers, and who waits for that cannot
+  be ended. So the root is a disk's, too, or mounted on the host. A file is written under another name and
+  renamed, so nothing that was there is opened to write; to read, only regular files are.
 - There are limits to what is read and listed, and a deadline that ends the program.
 
 What it needs: CAP_SETUID and CAP_SETGID, for setfsuid(2) and setfsgid(2).
@@ -37,7 +36,7 @@ import signal
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from hotplugd.aio.helper_loop import NO_REQUEST, Answer, Limits, serve
 from hotplugd.container.id_map import outside_of_root
@@ -115,13 +114,12 @@ def _is_ours(record: bytes) -> bool:
     return MARK in record.split(b"\n")
 
 
-class _Mount:
-    """A mount as the kernel tells of it (proc(5), mountinfo): the file system's kind and number, and where."""
+class _Mount(NamedTuple):
+    """As the kernel tells of it (proc(5), mountinfo): the file system's kind and number, and where."""
 
-    def __init__(self, kind: str, number: str, place: str) -> None:
-        self.kind = kind
-        self.number = number
-        self.place = place
+    kind: str
+    number: str
+    place: str
 
 
 def _mounts(process: int) -> dict[int, _Mount]:
@@ -151,18 +149,11 @@ def _see_that_is_its(root: int, mounts: Mapping[int, _Mount]) -> None:
     if mount is None or mount.place != "/" or not status_of(root).is_mounted:
         raise ValueError("not the root of the container")
     # Whoever is root in there can mount an overlay of a file system that a process of theirs serves.
-    if mount.kind not in _MEMORY | _DISKS and mount.number not in _numbers_on_host():
-        raise ValueError(
-            f"the root in there is a file system of type {mount.kind} that the host does not have mounted, "
-            f"and may never answer"
-        )
-
-
-def _numbers_on_host() -> set[str]:
-    """The numbers of the file systems that the host's first process sees."""
-    host = os.open("/proc/1", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    with _closing(host):
-        return {each.number for each in _mounts(host).values()}
+    with _closing(os.open("/proc/1", _FOLDER)) as host:
+        known = {each.number for each in _mounts(host).values()}
+    if mount.kind not in _MEMORY | _DISKS and mount.number not in known:
+        what = f"the root in there is a file system of type {mount.kind}"
+        raise ValueError(f"{what} that the host does not have mounted, and may never answer")
 
 
 @contextmanager
