@@ -17,8 +17,9 @@ Everything in there belongs to whoever is in the container, who may have planted
 - All is done as the container's root, as the host counts users: files belong to it, what it may not do
   remains undone, and no capability helps (capabilities(7), on the file system's user).
 - Each folder is opened from the one above, no link is followed, and all are on the file system of /run, which
-  is in memory, or the root's: others may be some process's that never answers. A file is written under
-  another name and renamed, so nothing that was there is opened to write; to read, only regular files are.
+  is in memory, or the root's: others may be some process's that never answers, and who waits for that cannot
+  be ended. So the root is a disk's, too, or mounted on the host. A file is written under another name and
+  renamed, so nothing that was there is opened to write; to read, only regular files are.
 - There are limits to what is read and listed, and a deadline that ends the program.
 
 What it needs: CAP_SETUID and CAP_SETGID, for setfsuid(2) and setfsgid(2).
@@ -35,7 +36,7 @@ import signal
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from hotplugd.aio.helper_loop import NO_REQUEST, Answer, Limits, serve
 from hotplugd.container.id_map import outside_of_root
@@ -56,7 +57,7 @@ _CONTROL: Final = "/run/udev/control"
 _RECORD_MOST: Final = 64 << 10
 # In a folder with more of them what is left of ours may stay.
 _LISTED_MOST: Final = 4096
-_PLACE: Final = 4  # of a mount, in a line of mountinfo
+_NUMBER, _PLACE = 2, 4  # of a mount, in a line of mountinfo
 _TEMPORARY: Final = ".hotplugd-"
 # systemd: sd-device.c, `sd_device_get_device_id`.
 _ID: Final = re.compile(r"[bc][0-9]{1,10}:[0-9]{1,10}|\+[a-z0-9_-]{1,64}:[^/\0\n]{1,180}", re.ASCII)
@@ -64,7 +65,7 @@ _LINE: Final = re.compile(r"[SLIEGQV]:[^\n\0]*")
 _TAG: Final = re.compile("[A-Za-z0-9_-]{1,64}", re.ASCII)
 # Those of which the kernel alone is in charge, and no process of anybody's that may never answer.
 _MEMORY: Final = frozenset({"tmpfs", "ramfs"})
-_DISKS: Final = frozenset({"ext4", "ext3", "ext2", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "overlay"})
+_DISKS: Final = frozenset({"ext4", "ext3", "ext2", "xfs", "btrfs", "zfs", "f2fs", "bcachefs"})
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -85,12 +86,11 @@ def handle(message: bytes, descriptors: Sequence[int]) -> Answer:
     try:
         records = _records(wanted)
         see_that_is_init(process)
-        mounts = _mounts(process)
-        _see_that_is_its(root, mounts)
+        _see_that_is_its(root, _mounts(process))
         if any(path == _CONTROL for _, path in listeners(process)):
             return Answer(UDEVD)
         with _as_root_of(process):
-            _Database(root, mounts).keep(records)
+            _Database(process, root).keep(records)
         return Answer()
     finally:
         signal.alarm(0)
@@ -114,12 +114,12 @@ def _is_ours(record: bytes) -> bool:
     return MARK in record.split(b"\n")
 
 
-class _Mount:
-    """A mount as the kernel tells of it (proc(5), mountinfo): what kind of file system, and where."""
+class _Mount(NamedTuple):
+    """As the kernel tells of it (proc(5), mountinfo): the file system's kind and number, and where."""
 
-    def __init__(self, kind: str, place: str) -> None:
-        self.kind = kind
-        self.place = place
+    kind: str
+    number: str
+    place: str
 
 
 def _mounts(process: int) -> dict[int, _Mount]:
@@ -129,7 +129,7 @@ def _mounts(process: int) -> dict[int, _Mount]:
         before, _, after = line.partition(" - ")
         fields, kinds = before.split(" "), after.split(" ")
         if len(fields) > _PLACE and fields[0].isdecimal():
-            found[int(fields[0])] = _Mount(kinds[0], fields[_PLACE])
+            found[int(fields[0])] = _Mount(kinds[0], fields[_NUMBER], fields[_PLACE])
     return found
 
 
@@ -144,10 +144,16 @@ def _mount_of(descriptor: int) -> int:
 
 
 def _see_that_is_its(root: int, mounts: Mapping[int, _Mount]) -> None:
-    """Raises ValueError where a descriptor is not of what is mounted as the root."""
+    """Raises ValueError where it is not what is mounted as the root, and where that may never answer."""
     mount = mounts.get(_mount_of(root))
     if mount is None or mount.place != "/" or not status_of(root).is_mounted:
         raise ValueError("not the root of the container")
+    # Whoever is root in there can mount an overlay of a file system that a process of theirs serves.
+    with _closing(os.open("/proc/1", _FOLDER)) as host:
+        known = {each.number for each in _mounts(host).values()}
+    if mount.kind not in _MEMORY | _DISKS and mount.number not in known:
+        what = f"the root in there is a file system of type {mount.kind}"
+        raise ValueError(f"{what} that the host does not have mounted, and may never answer")
 
 
 @contextmanager
@@ -182,9 +188,9 @@ def _become(user: int, group: int) -> None:
 class _Database:
     """/run/udev of one container, as whoever is root in there."""
 
-    def __init__(self, root: int, mounts: Mapping[int, _Mount]) -> None:
+    def __init__(self, process: int, root: int) -> None:
+        self._process = process
         self._root = root
-        self._mounts = mounts
         self._mount = -1
 
     def keep(self, records: Mapping[str, bytes]) -> None:
@@ -224,9 +230,12 @@ class _Database:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ValueError("/run in there is no folder") from error
         self._mount = _mount_of(run)
-        mount = self._mounts.get(self._mount)
+        if self._mount == _mount_of(self._root):
+            return run
+        # Once it is open: the number of a mount that has gone is another's next.
+        mount = _mounts(self._process).get(self._mount)
         kind = mount.kind if mount is not None else "unknown"
-        if kind in _MEMORY or (kind in _DISKS and mount is not None and mount.place == "/"):
+        if kind in _MEMORY:
             return run
         os.close(run)
         raise ValueError(f"/run in there is a file system of type {kind}; expected was tmpfs")

@@ -20,7 +20,7 @@ from hotplugd.container import udev_database_helper
 from hotplugd.container.udev_database_helper import KEEP, LIMITS
 from tests.support.lab.container import HOSTS_NETWORK, Container
 from tests.support.lab.daemon import command
-from tests.support.lab.fuse import hanging
+from tests.support.lab.fuse import hanging, hanging_root
 from tests.support.lab.roots import root_of
 from tests.support.lab.wait import eventually
 
@@ -38,7 +38,11 @@ class Program:
 
     def keep(self, container: Container, records: object, root: int | None = None) -> str:
         """Its answer. root: another than the container's."""
-        with closing(root_of(container.pid)) as held, ExitStack() as opened:
+        return self.keep_of(container.pid, records, root)
+
+    def keep_of(self, init: int, records: object, root: int | None = None) -> str:
+        """Its answer about the container with this init."""
+        with closing(root_of(init)) as held, ExitStack() as opened:
             own, process = held.duplicate()
             wanted = os.memfd_create("records")
             os.pwrite(wanted, json.dumps(records).encode(), 0)
@@ -192,6 +196,14 @@ def test_a_file_system_that_never_answers_is_not_asked(
     with hanging(container, "user", "mnt", place=place):
         start = time.monotonic()
         assert program.keep(container, BOTH) != "done"
+        assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize("kind", ["fuse", "overlay"])
+def test_a_root_that_may_never_answer_is_not_asked(program: Program, tmp_path: Path, kind: str) -> None:
+    with hanging_root(kind, tmp_path) as init:
+        start = time.monotonic()
+        assert f"the root in there is a file system of type {kind}" in program.keep_of(init, BOTH)
         assert time.monotonic() - start < 2
 
 

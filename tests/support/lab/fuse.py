@@ -6,6 +6,7 @@ Not with devices of a made-up USB bus: umockdev's library holds a lock of the wh
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -102,3 +103,67 @@ def nodes_here(place: Path, mode: int, number: int) -> Iterator[Callable[[], Non
         finally:
             server.kill()
             subprocess.run(["umount", "--lazy", place], check=True)
+
+
+# The init of a container without a server: its root is such a file system, or an overlay of it. It answers
+# whatever a mount asks, and says nothing of any name. The init serves it, and is not one that waits for it.
+_ROOT = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def must(result):
+    assert result == 0, os.strerror(ctypes.get_errno())
+kind, place = sys.argv[1:]
+fuse = os.open("/dev/fuse", os.O_RDWR)
+must(libc.unshare(0x60020000))  # linux/sched.h: CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWNS
+if (init := os.fork()) != 0:
+    print(init, flush=True)
+    os.close(fuse)
+    os.waitpid(init, 0)
+    sys.exit()
+must(libc.mount(b"none", b"/", None, 0x44000, None))  # MS_REC, MS_PRIVATE
+must(libc.mount(b"none", place.encode(), b"tmpfs", 0, b""))
+os.chdir(place)
+for name in ("fuse", "other", "root"):
+    os.mkdir(name)
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other"
+must(libc.mount(b"hang", b"root" if kind == "fuse" else b"fuse", b"fuse", 0, options.encode()))
+if os.fork() == 0:
+    os.close(fuse)
+    try:
+        if kind == "overlay":
+            must(libc.mount(b"over", b"root", b"overlay", 0, b"lowerdir=fuse:other"))
+        os.chdir("root")
+        must(libc.syscall(155, b".", b"."))  # pivot_root(2)
+        print("mounted", flush=True)
+    finally:
+        os._exit(0)
+os.close(1)
+# linux/fuse.h: fuse_init_out, fuse_attr_out and fuse_kstatfs
+root = struct.pack("=Q40x12xIIIIIII", 1, 0o40755, 2, 0, 0, 0, 4096, 0)
+answers = {
+    26: struct.pack("=IIIIHHII36x", 7, 31, 0, 0, 1, 1, 1 << 16, 1),
+    3: struct.pack("=QII", 1 << 30, 0, 0) + root,
+    17: struct.pack("=QQQQQIII28x", 1, 1, 1, 1, 1, 4096, 255, 4096),
+}
+while True:
+    request = os.read(fuse, 1 << 20)
+    _, asked, unique = struct.unpack_from("=IIQ", request)
+    if asked in answers:
+        os.write(fuse, struct.pack("=IiQ", 16 + len(answers[asked]), 0, unique) + answers[asked])
+    elif asked not in (1, 2, 36, 42):  # FUSE_LOOKUP, FUSE_FORGET, FUSE_INTERRUPT, FUSE_BATCH_FORGET
+        os.write(fuse, struct.pack("=IiQ", 16, -38, unique))
+"""
+
+
+@contextmanager
+def hanging_root(kind: str, place: Path) -> Iterator[int]:
+    """The number of a container's init, whose root hangs: a file system of the kind `fuse`, or `overlay`."""
+    words = [sys.executable, "-c", _ROOT, kind, str(place)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        init = int(server.stdout.readline())
+        try:
+            assert server.stdout.readline() == "mounted\n"
+            yield init
+        finally:
+            os.kill(init, signal.SIGKILL)
