@@ -21,7 +21,7 @@ from tests.unit.reconcile.test_replay import STEPS, World, back
 Step = Callable[[World], Awaitable[None] | None]
 LINKS = ruleset(rule("{subsystem: '*'}", "{to: [box, other], link: /dev/a.b, share: true}"))
 # An interval between two of what never ends is no end of it.
-RESTLESS = (BUSY, CROWDED, EDITED)
+RESTLESS = (BUSY, CROWDED, EDITED, "something else changes it too, or takes its node out")
 
 
 def deaf(world: World) -> None:
