@@ -48,7 +48,7 @@ def planned(made: Daemon) -> tuple[Changes, Changes]:
     done = made.ask("plan", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads(done.stdout)
-    assert list(document) == ["changes", "holds", "problems", "by"]
+    assert list(document) == ["changes", "holds", "claims", "problems", "unmatched", "by"]
     assert document["holds"] == []
     return document["changes"], document["problems"]
 
@@ -171,7 +171,7 @@ def test_problems_are_told_with_the_device_and_the_rule(console: Console, config
     made = configure(rule(console, "nobody", name="lost"))
     _, problems = planned(made)
     message = "there is no instance 'nobody' in project 'default'"
-    unnamed = {"serial": "", "model": "", "port": ""}
+    unnamed = dict.fromkeys(("serial", "model", "port", "location", "instance", "claim", "pool"), "")
     assert problems == [{**unnamed, "device": console.node, "rule": "lost", "message": message}]
     assert made.ask("plan").stdout.splitlines() == [
         f"problem: {console.node}, rule lost: {message}",
