@@ -119,7 +119,7 @@ def test_a_restricted_certificate_is_enough_for_its_project(
     console.plug()
     eventually(lambda: lab.look(console.node))
     once_it_is_free(lab.stop)
-    eventually(lambda: "not running" in over_https.ask("status").stdout)
+    eventually(lambda: " unknown" in over_https.ask("status").stdout)
     once_it_is_free(lab.start)
     eventually(lambda: lab.look(console.node))
     eventually(lambda: "forbidden" in str(over_https.status()["problems"]))
