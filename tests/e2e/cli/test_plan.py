@@ -228,7 +228,7 @@ def test_what_the_daemon_holds_back_is_told_with_until_when_and_why(
             until = datetime.fromisoformat(one["until"]) - datetime.now(UTC)
             assert timedelta(seconds=-10) < until < timedelta(seconds=61)
             line = eventually(partial(said, running, words))
-            assert re.match(rf"{console.node} in {container} is held until \d\d:\d\d:\d\d [+-]\d{4}", line)
+            assert re.match(rf"{console.node} in {container} is held until \d\d:\d\d:\d\d [+-]\d{{4}}", line)
             # `status` has said it above.
             assert line.endswith(f", because {one['why']}") is (words != ["status"])
 
