@@ -52,14 +52,14 @@ class EventLog:
         when = {} if pause is None else {"retry_in": pause}
         fields = self.attachments.fields(change)
         message = f"cannot {change.action} in {change.instance}: {reason}"
-        self._note(change.device, message, {**fields, "reason": reason})
-        self._log.error("device.problem", **fields, reason=reason, **when)
+        if self._note(change.device, message, {**fields, "reason": reason}):
+            self._log.error("device.problem", **fields, reason=reason, **when)
 
     def fight(self, change: Change, reason: str) -> None:
         """A change was made too often."""
         fields = self.attachments.fields(change)
-        self._note(change.device, reason, {**fields, "reason": reason})
-        self._log.warning("device.problem", **fields, reason=reason)
+        if self._note(change.device, reason, {**fields, "reason": reason}):
+            self._log.warning("device.problem", **fields, reason=reason)
 
     def refused(self, reason: str, pause: float, problem: Problem | None = None) -> None:
         """The server does nothing for the instance, and is asked again after so many seconds.
@@ -137,12 +137,19 @@ class EventLog:
             self._problems[key] = {"instance": self._instance, "reason": reason}
             self._log.warning("udev-record.problem", **self._problems[key], retry_in=pause)
 
-    def _note(self, device: str, message: str, fields: Fields) -> None:
-        """A problem is told of as this. device, message: what `status` says of it"""
-        # It may have been told of the device that had this name before.
-        if (before := self._problems.get((device, message), fields)) != fields:
+    def _note(self, device: str, message: str, fields: Fields) -> bool:
+        """A problem is told of as this. Returns whether it was not before.
+
+        device, message  what `status` says of it
+        """
+        before = self._problems.get((device, message))
+        if before == fields:
+            return False
+        if before is not None:
+            # It was told of the device that had this name before.
             self._log.info("problem.over", **before)
         self._problems[device, message] = fields
+        return True
 
     def left_behind(self, orphan: OrphanedNode) -> None:
         """An entry was removed, and its node is still there."""
