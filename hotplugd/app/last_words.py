@@ -21,7 +21,8 @@ from hotplugd.model.text import plain
 _MOST: Final = 1 << 16
 # A reason is one line: a traceback is the log's.
 _LONGEST: Final = 1000
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+# Not to write: as long as a file is open so, its file system cannot be mounted read-only.
+_FLAGS: Final = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def place(control: Path) -> Path:
@@ -60,8 +61,12 @@ class LastWords:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps({"how": how, "reason": plain(reason)[:_LONGEST], "at": at})
         with suppress(OSError):
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, text.encode(errors="backslashreplace"), 0)
+            # The file that is locked, whatever has its name by now (proc(5): /proc/PID/fd).
+            descriptor = os.open(f"/proc/self/fd/{self._descriptor}", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, text.encode(errors="backslashreplace"))
+            finally:
+                os.close(descriptor)
 
 
 @contextmanager
