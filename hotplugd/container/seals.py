@@ -144,6 +144,7 @@ class Seals:
             if may_have_nodes(each):
                 self._search.miss(held, each, f"{name} was started while the server took it out")
         self._forget(name)
+        self._problems.are(self._wrong())
 
     async def seal_everywhere(self, name: str) -> None:
         """Seal what any instance has by an entry of this name, as far as the server's files say.
