@@ -449,5 +449,7 @@ def test_an_order_is_told_who_gives_it(path: Path) -> None:
         pid, _, answer = done.stdout.strip().partition(" ")
         assert answer == str({"peer": [int(pid), os.getuid()], "text": "two words"})
         assert ask(path, "order") == {"peer": [os.getpid(), os.getuid()], "text": ""}
-        with pytest.raises(ControlError, match="known: status, other, much, later, slow, never, number, order"):
+        with pytest.raises(
+            ControlError, match="known: status, other, much, later, slow, never, number, order"
+        ):
             ask(path, "orders")
