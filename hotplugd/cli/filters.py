@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
 
 import click
 
@@ -24,13 +23,13 @@ def with_filters(command: Callable[..., object]) -> Callable[..., object]:
 
     @wraps(command)
     def wrapped(
-        *words: Any,
+        *words: object,
         instance: str | None,
         rule: str | None,
         location: str | None,
         unmatched: bool,
         problems: bool,
-        **options: Any,
+        **options: object,
     ) -> object:
         return command(*words, meant=Meant(instance, rule, location, unmatched, problems), **options)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from hotplugd.app import settings as configuration
 from hotplugd.cli.common import (
     NAMED,
+    NOT_RUNNING,
     fail,
     instance_of,
     local_time,
@@ -26,8 +27,6 @@ from hotplugd.model.text import counted
 
 if TYPE_CHECKING:
     from hotplugd.app.pool_documents import LeaseJson, PoolsJson
-
-_NOT_RUNNING: Final = 3
 
 
 @click.group()
@@ -66,7 +65,7 @@ def asked(config: Path) -> PoolsJson:
     try:
         return cast("PoolsJson", ask(found.control, "pools"))
     except NotRunning as error:
-        raise fail(error, _NOT_RUNNING) from None
+        raise fail(error, NOT_RUNNING) from None
     except ControlError as error:
         raise fail(error) from None
 

@@ -20,6 +20,7 @@ _REQUEST: Final = 1  # NLM_F_REQUEST
 _DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _INTERRUPTED: Final = 0x10  # NLM_F_DUMP_INTR
 _KIND: Final = 0x3FFF  # NLA_TYPE_MASK
+_ATTRIBUTE: Final = struct.calcsize("=HH")  # struct rtattr itself
 # include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h
 _GETLINK, _GETADDR, _GETROUTE = 18, 22, 26
 _IFLA_LINK, _IFLA_NAME, _IFLA_NETNSID, _IFLA_NETNS_IMMUTABLE = 5, 3, 37, 67
@@ -146,9 +147,9 @@ def _see_success(answer: bytes, at: int, size: int) -> None:
 
 def _attributes(raw: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
-    while at + 4 <= len(raw):
+    while at + _ATTRIBUTE <= len(raw):
         size, kind = struct.unpack_from("=HH", raw, at)
-        if size < 4:  # noqa: PLR2004  # struct rtattr itself
+        if size < _ATTRIBUTE:
             return
-        yield kind & _KIND, raw[at + 4 : at + size]
+        yield kind & _KIND, raw[at + _ATTRIBUTE : at + size]
         at += (size + 3) & ~3

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.overrides import Lasting, Override
 from tests.support.devices import box, phone, plugged
-from tests.support.virtual import at, in_virtual_time, now
+from tests.support.virtual import in_virtual_time
 from tests.unit import devices as made_up
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.test_by_hand import decided, override
 from tests.unit.reconcile.test_leases import job, once_each, rules
-from tests.unit.reconcile.test_leases_at_random import Farm, name
-from tests.unit.reconcile.test_telling import HOUR
+from tests.unit.reconcile.test_leases_at_random import Farm, live, name
 
 ZOO = InstanceName("default", "zoo")
 RULES = (
@@ -105,18 +104,8 @@ STEPS = st.tuples(
 def test_whatever_people_do(steps: list[tuple[Act | None, int, float]]) -> None:
     @in_virtual_time
     async def test() -> None:
-        farm, when = Hands(), 1.0
-        await farm.bench.start()
-        for born, (act, number, pause) in enumerate(steps, 2):
-            await at(when)
-            if act is None:
-                await farm.restart()
-                when = max(when, now())
-            else:
-                act(farm, number, born)
-            when += pause + 0.001
-        await at(when + HOUR)
-        await farm.bench.reconciler.settled()
+        farm = Hands()
+        await live(farm, steps)
         check(farm.bench)
         # What was applied is applied, also for whoever comes new to it.
         asked = len(farm.bench.requests)

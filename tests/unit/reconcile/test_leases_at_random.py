@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -104,6 +105,25 @@ def name(number: int) -> InstanceName:
     return InstanceName("default", f"job-{number}")
 
 
+F = TypeVar("F", bound=Farm)
+
+
+async def live(farm: F, steps: Iterable[tuple[Callable[[F, int, int], None] | None, int, float]]) -> None:
+    """Do these steps one after the other, and wait until all has settled. No act: a restart."""
+    when = 1.0
+    await farm.bench.start()
+    for born, (act, number, pause) in enumerate(steps, 2):
+        await at(when)
+        if act is None:
+            await farm.restart()
+            when = max(when, now())
+        else:
+            act(farm, number, born)
+        when += pause + 0.001
+    await at(when + HOUR)
+    await farm.bench.reconciler.settled()
+
+
 Act = Callable[[Farm, int, int], None]
 ACTS: list[Act] = [
     Farm.plug, Farm.plug, Farm.pull, Farm.make, Farm.make, Farm.delete, Farm.withdraw, Farm.stop, Farm.start,
@@ -119,18 +139,8 @@ STEPS = st.tuples(
 def test_whatever_happens(steps: list[tuple[Act | None, int, float]]) -> None:
     @in_virtual_time
     async def test() -> None:
-        farm, when = Farm(), 1.0
-        await farm.bench.start()
-        for born, (act, number, pause) in enumerate(steps, 2):
-            await at(when)
-            if act is None:
-                await farm.restart()
-                when = max(when, now())
-            else:
-                act(farm, number, born)
-            when += pause + 0.001
-        await at(when + HOUR)
-        await farm.bench.reconciler.settled()
+        farm = Farm()
+        await live(farm, steps)
         check(farm)
 
     test()
