@@ -201,7 +201,7 @@ def _tidy_slots(*, existed: bool) -> None:
         with suppress(FileNotFoundError):
             # Another test's, between a crash and the next start.
             if (
-                path.name.startswith((".adding-", ".links-"))
+                path.name.startswith((".adding-", ".links-", ".records-"))
                 and time.time() - path.stat().st_mtime < _JUST_NOW
             ):
                 continue
