@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from typing import Final
 
@@ -36,6 +37,7 @@ from tests.fuzz.feed import Feed
 from tests.support.lab.uevents import KERNEL, LIBUDEV, parse
 
 # One for all: click keeps each stream that it has ever written to.
+_INTERFACE: Final = "n-1a2b3c4d-1-2"
 _SCREEN: Final = StringIO()
 
 
@@ -104,6 +106,8 @@ def _read(entry: Entry, attrs: frozenset[str]) -> None:
         assert remembered.syspath.startswith("/sys/devices/")
         assert ".." not in remembered.syspath.split("/")
         restored(attrs, remembered)
+        # Its slot, which can be edited too, decides whether the host is asked for its path.
+        restored(attrs, replace(remembered, slot=_INTERFACE))
         found = wants(made.ALL, remembered).wants
         plan_instance(made.BOX, Instance(made.BOX, running=True), found, None)
 
