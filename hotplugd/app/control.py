@@ -30,6 +30,8 @@ _LONG: Final = 90.0
 _CREDENTIALS: Final = struct.Struct("3i")
 _ANSWER_MOST: Final = 64 << 20
 _CLIENTS: Final = 16
+# So often the loop turns from accept(2) until asyncio hands the client over, and more.
+_TURNS: Final = 4
 
 
 Question: TypeAlias = Callable[[], object]
@@ -82,26 +84,33 @@ async def serve(
     clients: set[asyncio.Task[None]] = set()
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            with suppress(TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
-                async with asyncio.timeout(_PATIENCE) as limit:
-                    await _answer(reader, writer, answer, limit)
-        finally:
-            writer.transport.abort()
+        with suppress(TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
+            async with asyncio.timeout(_PATIENCE) as limit:
+                await _answer(reader, writer, answer, limit)
 
     # Not the coroutine itself: asyncio would call it a defect that we cancel its task.
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(clients) >= _CLIENTS:
             writer.transport.abort()
             return
+
+        # Not within the task: one that is cancelled before it began runs nothing of its own.
+        def ended(task: asyncio.Task[None]) -> None:
+            clients.discard(task)
+            writer.transport.abort()
+
         task = asyncio.get_running_loop().create_task(client(reader, writer))
         clients.add(task)
-        task.add_done_callback(clients.discard)
+        task.add_done_callback(ended)
 
     server = await asyncio.start_unix_server(connected, sock=listening, limit=_LINE)
     try:
         yield
     finally:
+        # Before close(): Server forgets the sockets of those whom it accepted and has not handed over by then.
+        asyncio.get_running_loop().remove_reader(listening)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         server.close()
         left = tuple(clients)
         for task in left:

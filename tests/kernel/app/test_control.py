@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import select
@@ -266,6 +267,23 @@ class TestMisbehaviour:
                 silent = undo.enter_context(connected(path))
                 assert ask(path, "status") == {"ready": True}
             eventually(lambda: hung_up(silent))
+
+    @pytest.mark.parametrize("turns", range(6))
+    def test_one_that_comes_as_it_ends_is_hung_up_on(self, path: Path, turns: int) -> None:
+        async def run(channel: socket.socket) -> None:
+            async with serve(path, _QUESTIONS):
+                channel.connect(str(path))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+
+        # What nobody closed would be closed by the collector, at some time.
+        gc.disable()
+        try:
+            with socket.socket(socket.AF_UNIX) as channel:
+                asyncio.run(run(channel))
+                assert hung_up(channel)
+        finally:
+            gc.enable()
 
 
 class TestWhoMayAsk:
