@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from hotplugd.app.asked import Asked
 from hotplugd.app.documents import (
     HoldJson,
     StatusJson,
@@ -16,6 +17,7 @@ from hotplugd.app.documents import (
     problems_in_order,
     unmatched_json,
 )
+from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.naming import Devices, by_name
 from hotplugd.app.override_json import overrides_json
 from hotplugd.app.pool_documents import ClaimJson, PoolsJson, pools_json, unmet_json
@@ -28,6 +30,9 @@ from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.ruleset import RuleSet
 
 _DAY: Final = 86400.0
+# The most seconds to wait for an event, and those after which a stream without one sends an empty line.
+_MOST_WAIT: Final = 60.0
+_STILL: Final = 15.0
 
 
 def status(
@@ -88,6 +93,20 @@ def pools(session: Session | None) -> PoolsJson:
     known = session.reconciler
     since = {str(each.want.device): each.entry.config.get(MARK_SINCE, "") for each in known.attachments()}
     return pools_json(known.assignments.leases.leasing, since)
+
+
+async def events(kept: EventBuffer, asked: Asked) -> str:
+    """Events after a cursor, as JSON; the first is waited for where that is asked. Raises ValueError."""
+    try:
+        patience = min(float(asked.query.get("wait", "0")), _MOST_WAIT)
+    except ValueError:
+        raise ValueError("expected a number of seconds as `wait`") from None
+    return (await kept.after(asked.query.get("after", ""), patience)).json()
+
+
+def event_lines(kept: EventBuffer, asked: Asked) -> AsyncIterator[str]:
+    """Events after a cursor and all that follow, one a line. Raises ValueError."""
+    return kept.lines(asked.query.get("after", ""), _STILL)
 
 
 def _holds(session: Session, devices: Devices, hubs: Hubs) -> list[HoldJson]:

@@ -7,10 +7,9 @@ forbid is refused, and nothing is kept.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,12 +18,17 @@ from typing import Final, Literal
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.app.control import Order, Peer
+from hotplugd.app.asked import Asked, Forbidden, Handler
+from hotplugd.app.endpoints import ATTACH, DETACH, UNDO, Endpoint
+from hotplugd.app.grants import Grant
 from hotplugd.app.outcome import Done, attached, detached, in_the_way, undone
 from hotplugd.app.override_json import AskedJson, overrides_json
+from hotplugd.app.peer import Peer
+from hotplugd.app.permitted import see_own, see_permitted
 from hotplugd.app.session import Session
 from hotplugd.app.state_file import Broken, State, StateError, StateFile
 from hotplugd.app.who import asked_by, who_asks
+from hotplugd.app.words import Words
 from hotplugd.model.asker import Asker
 from hotplugd.model.names import is_instance_name
 from hotplugd.model.ports import Gone, ServerError
@@ -55,17 +59,6 @@ class Refusal(Exception):
     def __init__(self, reason: str, more: Iterable[str] = ()) -> None:
         super().__init__(reason)
         self.more = list(more)
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """What somebody asks about. device: its name; real: where that leads, links followed."""
-
-    device: str
-    real: str
-    project: str
-    instance: str
-    everything: bool
 
 
 class ByHand:
@@ -133,44 +126,51 @@ class ByHand:
     # --- what is asked for ------------------------------------------------------------------------------
 
     @property
-    def orders(self) -> Mapping[str, Order]:
-        """What people can ask for, by its name on the control socket."""
-        return {"attach": self.attach, "detach": self.detach, "undo": self.undo}
+    def handlers(self) -> Mapping[Endpoint, Handler]:
+        """What people can ask for on the control socket."""
+        return {ATTACH: self.attach, DETACH: self.detach, UNDO: self.undo}
 
     async def who(self, peer: Peer) -> Asker:
         """Who is at the other end of the control socket."""
         return await who_asks(self._threads, peer)
 
-    async def attach(self, peer: Peer, text: str) -> AskedJson:
+    async def attach(self, asked: Asked) -> AskedJson:
         """Have a device in an instance, and nowhere else."""
-        return await self._ask("attach", peer, text)
+        return await self._ask("attach", asked)
 
-    async def detach(self, peer: Peer, text: str) -> AskedJson:
+    async def detach(self, asked: Asked) -> AskedJson:
         """Have a device in no instance."""
-        return await self._ask("detach", peer, text)
+        return await self._ask("detach", asked)
 
-    async def undo(self, peer: Peer, text: str) -> AskedJson:
+    async def undo(self, asked: Asked) -> AskedJson:
         """Have the rules decide about a device again, or about all."""
-        return await self._ask("undo", peer, text)
+        return await self._ask("undo", asked)
 
-    async def _ask(self, what: What, peer: Peer, text: str) -> AskedJson:
-        words = _parsed(text)
-        by = await self.who(peer)
+    async def _ask(self, what: What, asked: Asked) -> AskedJson:
+        words = Words.of(asked.body)
+        by = await self.who(asked.peer)
         async with self._turn:
             try:
-                return await self._undo(words, by) if what == "undo" else await self._decide(what, words, by)
-            except Refusal as refusal:
+                if what == "undo":
+                    return await self._undo(words, by, asked.grant)
+                return await self._decide(what, words, by, asked.grant)
+            except (Refusal, Forbidden) as refusal:
                 self._log.warning(
                     f"{what}.refused", device=quoted(words.device), reason=str(refusal), **asked_by(by)
                 )
+                if isinstance(refusal, Forbidden):
+                    raise
                 return _answer(Done(taken=False, done=False, message=str(refusal)), refusal.more)
 
-    async def _decide(self, what: What, words: _Words, by: Asker) -> AskedJson:
+    async def _decide(
+        self, what: Literal["attach", "detach"], words: Words, by: Asker, grant: Grant
+    ) -> AskedJson:
         session = self._ready()
         device = self._find(session, words)
         to = InstanceName(words.project, words.instance) if what == "attach" else None
         fields: Fields = {ABOUT: device, **({"instance": str(to)} if to is not None else {})}
         self._log.info(f"{what}.asked", **fields, **asked_by(by))
+        see_permitted(session, device, what, to, grant)
         override = _override(device, _devices(session), to, by)
         if to is not None:
             await _see_whether(session, device, override, to)
@@ -183,8 +183,9 @@ class ByHand:
             done = detached(session, device, override, where)
         return _answer(done, (), Overrides.made_of([override]), [device])
 
-    async def _undo(self, words: _Words, by: Asker) -> AskedJson:
+    async def _undo(self, words: Words, by: Asker, grant: Grant) -> AskedJson:
         found = [*self.overrides] if words.everything else self._decided(words)
+        see_own(found, by.uid, grant)
         names = ", ".join(dict.fromkeys(each.of.identity for each in found))
         self._log.info("undo.asked", identity=names, **asked_by(by))
         left = self.overrides
@@ -197,7 +198,7 @@ class ByHand:
         devices = _devices(session) if session is not None else []
         return _answer(undone(session, found), (), Overrides.made_of(found), devices)
 
-    def _decided(self, words: _Words) -> list[Override]:
+    def _decided(self, words: Words) -> list[Override]:
         """The decision about the device that is called so, whether it is there or not. Raises Refusal."""
         found = {each.of: each for each in self.overrides.named(words.device)}
         if (session := self._session()) is not None:
@@ -221,7 +222,7 @@ class ByHand:
             raise Refusal("the daemon has not listed the devices yet; `hotplugd status` says why")
         return session
 
-    def _find(self, session: Session, words: _Words) -> Device:
+    def _find(self, session: Session, words: Words) -> Device:
         """The device that is called so. Raises Refusal."""
         found = named(words.device, _devices(session), words.real, session.rules.hubs)
         wants = session.reconciler.assignments.wants.values()
@@ -260,18 +261,6 @@ def _told_of_aside(path: Path) -> str:
         f"the state file was broken, and is called {path} now: what was decided by hand before is not known; "
         f"decide again with `hotplugd attach` and `hotplugd detach`, take that file away, and reload"
     )
-
-
-def _parsed(text: str) -> _Words:
-    """What a command sent. Raises ValueError."""
-    try:
-        found = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("expected an object") from error
-    if not isinstance(found, dict):
-        raise ValueError("expected an object")  # noqa: TRY004  # what was sent is wrong, and no type
-    told = {key: str(found.get(key, "")) for key in ("device", "real", "project", "instance")}
-    return _Words(**told, everything=found.get("all") is True)
 
 
 def _devices(session: Session) -> list[Device]:

@@ -1,257 +1,338 @@
-"""The control socket: other commands ask the daemon, which answers with one JSON document.
+"""The control socket: other programs ask the daemon by HTTP and get JSON documents (see `endpoints`).
 
-A client sends one line with the name of what it asks for, and more for some of it, and gets `{"answer": …}`
-or `{"error": "…"}`.
-Only the user who runs the daemon, and root, may connect: by the socket's mode, and by its peer's credentials
-(unix(7), SO_PEERCRED), since a mode says nothing of descriptors that were passed on.
+Root may ask for everything, and groups for what the configuration allows them: by the socket's access control
+list, and by its peer's credentials, since a mode says nothing of descriptors that were passed on.
+Each client gets a limited time, and each user a limited number of connections.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
-import select
 import socket
 import stat
-import struct
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
-_LINE: Final = 8192
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import Response, StreamResponse
+from aiohttp.web_server import Server
+
+from hotplugd.app.access import AccessError, let_in
+from hotplugd.app.asked import Asked, Forbidden, Handler
+from hotplugd.app.control_client import ControlError
+from hotplugd.app.endpoints import Endpoint
+from hotplugd.app.grants import Grants
+from hotplugd.app.peer import Peer
+
+# Seconds for a request to come, for its answer to be taken, and until the next request.
 _PATIENCE: Final = 5.0
-# Of a question whose answer is an awaitable: a reload reads files, and an event may be waited for.
+# Seconds for the work on a request: a reload reads files, and an event may be waited for.
 _LONG: Final = 90.0
-_CREDENTIALS: Final = struct.Struct("3i")
-_ANSWER_MOST: Final = 64 << 20
-_CLIENTS: Final = 16
-# So often the loop turns from accept(2) until asyncio hands the client over, and more.
-_TURNS: Final = 4
-
-
-Question: TypeAlias = Callable[[], object]
-QuestionAbout: TypeAlias = Callable[[str], object]
-Order: TypeAlias = Callable[["Peer", str], object]
-
-
-class Peer(NamedTuple):
-    """The process at the other end, as the kernel has it since it connected."""
-
-    pid: int
-    uid: int
-
-
-class ControlError(Exception):
-    """The socket cannot be had, or nobody answers there as expected. The text is fit to be shown."""
-
-
-class NotRunning(ControlError):
-    """Nobody listens on the socket."""
+# Bytes of a request's first line, of one of its headers, and of its body.
+_LINE: Final = 8190
+_BODY: Final = 64 << 10
+# Connections of root, of one other user, and of all others.
+_OF_ROOT: Final = 64
+_OF_ONE: Final = 16
+_OF_OTHERS: Final = 48
+_BACKLOG: Final = 128
+# Seconds until the next try to let somebody in, where descriptors are short.
+_PAUSE: Final = 1.0
 
 
 @asynccontextmanager
 async def serve(
     path: Path,
-    questions: Mapping[str, Question],
-    about: Mapping[str, QuestionAbout] = MappingProxyType({}),
-    orders: Mapping[str, Order] = MappingProxyType({}),
+    handlers: Mapping[Endpoint, Handler],
+    grants: Grants = Grants(),  # noqa: B008  # a frozen value
+    refused: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[None]:
-    """Answer these questions on a socket at `path`. Raises ControlError where it cannot be made.
+    """Answer requests on a socket at `path`. Raises ControlError where the socket cannot be made.
 
-    questions  by name, what gives the answer, or an awaitable of it
-    about      likewise, of those that get the rest of the line; they raise ValueError where that is wrong
-    orders     likewise, of what changes something: they also get to know who asks
+    grants   what others than root may ask for
+    refused  is told why somebody cannot be let in, for want of descriptors
     """
-    known = (*questions, *about, *orders)
-
-    def answer(line: str, peer: Peer) -> object:
-        name, _, rest = line.partition(" ")
-        if line in questions:
-            return questions[line]()
-        if name in about:
-            return about[name](rest)
-        if name in orders:
-            return orders[name](peer, rest)
-        raise ValueError(f"unknown question; known: {', '.join(known)}")
-
-    listening = _listen(path)
+    listening = _listen(path, grants)
     inode = os.stat(path).st_ino
-    clients: set[asyncio.Task[None]] = set()
-
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
-            async with asyncio.timeout(_PATIENCE) as limit:
-                await _answer(reader, writer, answer, limit)
-
-    # Not the coroutine itself: asyncio would call it a defect that we cancel its task.
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(clients) >= _CLIENTS:
-            writer.transport.abort()
-            return
-
-        # Not within the task: one that is cancelled before it began runs nothing of its own.
-        def ended(task: asyncio.Task[None]) -> None:
-            clients.discard(task)
-            writer.transport.abort()
-
-        task = asyncio.get_running_loop().create_task(client(reader, writer))
-        clients.add(task)
-        task.add_done_callback(ended)
-
-    server = await asyncio.start_unix_server(connected, sock=listening, limit=_LINE)
+    clients = _Clients(handlers, grants)
+    server = Server(
+        clients.answer,
+        handler_cancellation=True,
+        request_factory=_request,
+        logger=_logger(asyncio.get_running_loop()),
+        access_log=None,
+        tcp_keepalive=False,
+        max_line_size=_LINE,
+        max_field_size=_LINE,
+        lingering_time=0,
+        auto_decompress=False,
+    )
+    door = _Door(listening, server, clients, refused)
     try:
         yield
     finally:
-        # Before close(): Server forgets the sockets of those whom it accepted and has not handed over by then.
-        asyncio.get_running_loop().remove_reader(listening)
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-        server.close()
-        left = tuple(clients)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        # Their sockets are closed in the next turn of the loop, which may be its last.
-        await asyncio.sleep(0)
+        await door.close()
+        await clients.end()
         with suppress(OSError):
             if os.stat(path).st_ino == inode:
                 os.unlink(path)
 
 
-def ask(path: Path, question: str, *, long: bool = False) -> dict[str, object]:
-    """The daemon's answer. Blocks, for a few seconds at most. Raises NotRunning, ControlError.
+class _Door:
+    """Lets clients in. Not by asyncio's own accept(), which loses a client that comes as it is cancelled."""
 
-    long  the daemon may have to work for it, or wait: blocks for a minute and a half at most
-    """
-    patience = _LONG if long else _PATIENCE
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-        until = time.monotonic() + patience
-        channel.settimeout(patience)
+    def __init__(
+        self, listening: socket.socket, server: Server, clients: _Clients, refused: Callable[[str], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listening = listening
+        self._server = server
+        self._clients = clients
+        self._refused = refused
+        self._entering: dict[socket.socket, Peer] = {}
+        self._work: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._open()
+
+    async def close(self) -> None:
+        """Let in nobody any more."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+        if self._work:
+            await asyncio.wait(self._work)
+
+    def _open(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listening, self._accept)
+
+    def _accept(self) -> None:
         try:
-            channel.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            raise NotRunning(
-                f"hotplugd is not running (nobody answers on {path}); what is attached stays attached; "
-                f"`systemctl status hotplugd` says why it ended"
-            ) from None
-        except OSError as error:
-            raise ControlError(f"cannot connect to {path}: {error.strerror or error}") from error
-        try:
-            channel.sendall(f"{question}\n".encode())
-            raw = bytearray()
-            while len(raw) < _ANSWER_MOST and (more := channel.recv(1 << 16)):
-                raw += more
-                # For the whole answer: one that comes byte by byte would be waited for as long.
-                channel.settimeout(max(until - time.monotonic(), 0.001))
-            document = json.loads(raw)
-            answer = document.get("answer")
-        except (OSError, ValueError, AttributeError, RecursionError) as error:
-            raise ControlError(f"hotplugd on {path} did not answer: {error}") from error
-    if not isinstance(answer, dict):
-        raise ControlError(f"hotplugd on {path} answered: {document.get('error', 'something else')}")
-    return answer
-
-
-async def _answer(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    answer: Callable[[str, Peer], object],
-    limit: asyncio.Timeout,
-) -> None:
-    channel = writer.get_extra_info("socket")
-    raw = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(raw)
-    document: dict[str, object]
-    if uid not in (0, os.geteuid()):
-        document = {"error": f"user {uid} may not ask; root may"}
-    else:
-        line = (await reader.readuntil(b"\n")).decode("ascii", "replace").strip()
-        asked = await _document(partial(answer, line, Peer(pid, uid)), reader, channel, limit)
-        if asked is None:
+            channel, _ = self._listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
-        document = asked
-    writer.write(json.dumps(document).encode())
-    writer.write_eof()
-    await writer.drain()
-    while not writer.transport.is_closing() and await reader.read(_LINE):
-        pass
+        except OSError as error:
+            self._refused(error.strerror or str(error))
+            self._loop.remove_reader(self._listening)
+            self._pause = self._loop.call_later(_PAUSE, self._open)
+            return
+        peer = Peer.of(channel)
+        if not self._clients.has_room(peer, self._entering.values()):
+            channel.close()
+            return
+        channel.setblocking(False)
+        self._entering[channel] = peer
+        task = self._loop.create_task(self._enter(channel, peer))
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _enter(self, channel: socket.socket, peer: Peer) -> None:
+        # Nothing is read before the next turn of the loop, in which this goes on first.
+        transport, _ = await self._loop.connect_accepted_socket(self._server, channel)
+        del self._entering[channel]
+        self._clients.add(transport, peer)
 
 
-async def _document(
-    question: Question, reader: asyncio.StreamReader, channel: socket.socket, limit: asyncio.Timeout
-) -> dict[str, object] | None:
-    """What is answered; None where nobody is there any more to hear it."""
+class _Client:
+    """A connection, which is closed when its time is over."""
+
+    def __init__(self, transport: asyncio.BaseTransport, peer: Peer) -> None:
+        self.peer = peer
+        self.transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._limit = self._loop.call_later(_PATIENCE, self.end)
+
+    def has(self, seconds: float | None) -> None:
+        """Give it so long from now; None: until it hangs up."""
+        self._limit.cancel()
+        if seconds is not None:
+            self._limit = self._loop.call_later(seconds, self.end)
+
+    def end(self) -> None:
+        """Close it at once, whatever is still to be sent."""
+        self._limit.cancel()
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
+
+
+class _Clients:
+    """Those who are connected."""
+
+    def __init__(self, handlers: Mapping[Endpoint, Handler], grants: Grants) -> None:
+        self._handlers: Mapping[tuple[str, str], tuple[Endpoint, Handler]] = {
+            (each.path, each.method): (each, handler) for each, handler in handlers.items()
+        }
+        self._grants = grants
+        self._there: dict[asyncio.BaseTransport, _Client] = {}
+        self._work: set[asyncio.Task[None]] = set()
+
+    def has_room(self, peer: Peer, entering: Iterable[Peer]) -> bool:
+        """Whether one more may connect. entering: those who are not added yet"""
+        for each in [each for each in self._there if each.is_closing()]:
+            self._there.pop(each).has(None)
+        there = [*(each.peer for each in self._there.values()), *entering]
+        own = sum(each.uid == peer.uid for each in there)
+        if peer.is_root:
+            return own < _OF_ROOT
+        return own < _OF_ONE and sum(not each.is_root for each in there) < _OF_OTHERS
+
+    def add(self, transport: asyncio.BaseTransport, peer: Peer) -> None:
+        """One is connected."""
+        self._there[transport] = _Client(transport, peer)
+
+    async def end(self) -> None:
+        """Hang up on all of them, and wait until nothing is done for them any more."""
+        for each in self._there.values():
+            each.end()
+        # Their sockets are closed in the next turn of the loop, and what was done for them is cancelled then.
+        await asyncio.sleep(0)
+        if self._work:
+            await asyncio.wait(self._work)
+
+    async def answer(self, request: BaseRequest) -> StreamResponse:
+        """Answer a request."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._work.add(task)
+        try:
+            return await self._answer(request)
+        finally:
+            self._work.discard(task)
+
+    async def _answer(self, request: BaseRequest) -> StreamResponse:
+        client = self._there.get(request.transport) if request.transport is not None else None
+        if client is None:
+            raise ConnectionResetError
+        grant = self._grants.of(client.peer)
+        found = self._handlers.get((request.path, request.method))
+        if found is None:
+            return self._unknown(request.path)
+        endpoint, handler = found
+        if not grant.may(endpoint.verb):
+            return _error(403, f"user {client.peer.uid} may not {endpoint.verb}; {_WHO_MAY}")
+        try:
+            body = (await request.read()).decode()
+            client.has(_LONG)
+            answer = handler(Asked(client.peer, grant, request.query, body))
+            if isinstance(answer, AsyncIterator):
+                return await _stream(request, client, answer)
+            document = await answer if isinstance(answer, Awaitable) else answer
+        except Forbidden as error:
+            return _error(403, str(error))
+        except ValueError as error:
+            return _error(400, str(error))
+        finally:
+            client.has(_PATIENCE)
+        return _json(_status(document), document)
+
+    def _unknown(self, path: str) -> Response:
+        methods = [method for known, method in self._handlers if known == path]
+        if methods:
+            answer = _error(405, f"{path} is asked for by {' or '.join(methods)}")
+            answer.headers["Allow"] = ", ".join(methods)
+            return answer
+        known = ", ".join(f"{method} {path}" for path, method in self._handlers)
+        return _error(404, f"nothing is at that path; known: {known}")
+
+
+_WHO_MAY: Final = "root may, and groups that `allow` in the configuration names"
+
+
+def _status(document: object) -> int:
+    """The HTTP status of a document: of what was refused, and of what is down, another than 200."""
+    if isinstance(document, Mapping):
+        if document.get("taken") is False:
+            return 409
+        if document.get("health") == "down":
+            return 503
+    return 200
+
+
+def _json(status: int, document: object) -> Response:
+    text = document if isinstance(document, str) else json.dumps(document)
+    return Response(body=f"{text}\n".encode(), status=status, content_type="application/json")
+
+
+def _error(status: int, why: str) -> Response:
+    return _json(status, {"error": why})
+
+
+async def _stream(request: BaseRequest, client: _Client, lines: AsyncIterator[str]) -> StreamResponse:
+    response = StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    client.has(None)
+    async for line in lines:
+        client.has(_PATIENCE)
+        await response.write(f"{line}\n".encode())
+        client.has(None)
+    return response
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> BaseRequest:
+    loop = asyncio.get_running_loop()
+    return BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_BODY)
+
+
+class _Defects(logging.Handler):
+    """Hands exceptions of handlers to the event loop's handler, and drops what clients did wrong."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take what aiohttp logs."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and not isinstance(error, HttpProcessingError):
+            self._loop.call_exception_handler({"message": record.getMessage(), "exception": error})
+
+
+def _logger(loop: asyncio.AbstractEventLoop) -> logging.Logger:
+    # Of this server alone, and not of the process.
+    logger = logging.Logger(__name__, logging.ERROR)  # noqa: LOG001
+    logger.addHandler(_Defects(loop))
+    return logger
+
+
+def _listen(path: Path, grants: Grants) -> socket.socket:
+    """A listening socket for root and the groups, in place of one that nobody listens on any more."""
     try:
-        answer = question()
-        if isinstance(answer, Awaitable):
-            loop = asyncio.get_running_loop()
-            limit.reschedule(loop.time() + _LONG)
-            answer = await _unless_left(answer, reader, channel)
-            limit.reschedule(loop.time() + _PATIENCE)
-    except _Left:
-        return None
-    except ValueError as error:
-        return {"error": str(error)}
-    return {"answer": answer}
-
-
-class _Left(Exception):
-    """Whoever asked has hung up."""
-
-
-async def _unless_left(
-    answer: Awaitable[object], reader: asyncio.StreamReader, channel: socket.socket
-) -> object:
-    """The answer. Raises _Left as soon as whoever asked has hung up: the place is another's then."""
-    work = asyncio.ensure_future(answer)
-    left = asyncio.ensure_future(_left(reader, channel))
-    try:
-        done, _ = await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
-        if work not in done and left.result():
-            raise _Left
-        return await work
-    finally:
-        work.cancel()
-        left.cancel()
-        # Until it has ended nobody else may read from the same.
-        await asyncio.gather(work, left, return_exceptions=True)
-
-
-async def _left(reader: asyncio.StreamReader, channel: socket.socket) -> bool:
-    """Wait until whoever asked says nothing more. Returns whether nobody listens either (poll(2): POLLHUP).
-
-    Who only has nothing to say any more, as `nc -N`, waits for the answer.
-    """
-    try:
-        while await reader.read(_LINE):
-            pass
-    except OSError:
-        return True
-    poll = select.poll()
-    poll.register(channel, 0)
-    return any(event & select.POLLHUP for _, event in poll.poll(0))
-
-
-def _listen(path: Path) -> socket.socket:
-    """A listening socket of mode 0600, in place of one that nobody listens on any more."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o711 if grants.gids else 0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             if not stat.S_ISSOCK(path.lstat().st_mode):
                 raise ControlError(f"{path} is in the way of the control socket, and no socket; remove it")
             _see_unused(path)
             path.unlink()
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        before = os.umask(0o177)
-        try:
-            listening.bind(str(path))
-        finally:
-            os.umask(before)
+        with ExitStack() as undo:
+            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            undo.callback(listening.close)
+            before = os.umask(0o177)
+            try:
+                listening.bind(str(path))
+            finally:
+                os.umask(before)
+            let_in(path, grants.gids)
+            listening.listen(_BACKLOG)
+            undo.pop_all()
+    except AccessError as error:
+        raise ControlError(str(error)) from error
     except OSError as error:
         raise ControlError(f"cannot make the control socket {path}: {error.strerror or error}") from error
     return listening

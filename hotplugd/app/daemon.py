@@ -21,18 +21,22 @@ from hotplugd import __version__
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.app import answers, systemd
+from hotplugd.app import answers, endpoints, systemd
+from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.by_hand import ByHand
-from hotplugd.app.control import ControlError, Peer, serve
+from hotplugd.app.control import serve
+from hotplugd.app.control_client import ControlError
 from hotplugd.app.documents import StatusJson
+from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer
+from hotplugd.app.health import health
 from hotplugd.app.in_force import Settings, load, texts
 from hotplugd.app.once import tell_defect
 from hotplugd.app.refused_clients import RefusedClients
-from hotplugd.app.reports import ReloadJson, RulesJson, reload_json
+from hotplugd.app.reports import ReloadJson, reload_json
 from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
-from hotplugd.app.who import asked_by
+from hotplugd.app.who import asked_by, resolved
 from hotplugd.host.server_lock import AlreadyRunning
 from hotplugd.host.sysfs import boot
 from hotplugd.model.ports import ServerError
@@ -51,8 +55,6 @@ _LOAD: Final = 40.0
 # So many reloads in a row, and then one in so many seconds: after each, every container is looked into.
 _RELOADS: Final = (10, 0.5)
 _PAUSES: Final = (0.2, 10.0)
-# So long, in seconds, whoever asks for events waits for the next one, and asks again.
-_NEWS: Final = 20.0
 
 
 class Daemon:
@@ -93,6 +95,7 @@ class Daemon:
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._defect = False
         self._refused_clients = RefusedClients(log)
+        self._unknown_groups: list[Problem] = []
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit code.
@@ -145,18 +148,30 @@ class Daemon:
         await self._by_hand.load(config.state, "start")
         async with AsyncExitStack() as undo:
             if not self._dry_run:
-                questions = {
-                    "status": self._status,
-                    "rules": self._rules,
-                    "pools": lambda: answers.pools(self._session),
-                    "settings": self._texts,
-                }
-                orders = {"reload": self._reload, **self._by_hand.orders}
-                about = {"events": self.events}
-                await undo.enter_async_context(serve(config.control, questions, about, orders))
+                grants, self._unknown_groups = await resolved(Threads(), config.allow)
+                await undo.enter_async_context(
+                    serve(config.control, self._handlers(), grants, self._refused_client)
+                )
             address = await self._find(config.server)
             if address is not None:
                 await self._one(address)
+
+    def _handlers(self) -> Mapping[Endpoint, Handler]:
+        """What the control socket offers."""
+        return {
+            endpoints.STATUS: lambda _: self._status(),
+            endpoints.HEALTH: lambda _: health(self._status()),
+            endpoints.RULES: lambda _: answers.rules(self._settings.rules, self._session, self._since),
+            endpoints.POOLS: lambda _: answers.pools(self._session),
+            endpoints.SETTINGS: lambda _: texts(self._path, self._settings),
+            endpoints.EVENTS: lambda asked: answers.events(self._events, asked),
+            endpoints.STREAM: lambda asked: answers.event_lines(self._events, asked),
+            endpoints.RELOAD: self._reload,
+            **self._by_hand.handlers,
+        }
+
+    def _refused_client(self, reason: str) -> None:
+        self._refused_clients.refused(reason, asyncio.get_running_loop().time())
 
     async def _find(self, setting: str) -> str | None:
         """The server's address, as soon as there is one; None where other settings came first."""
@@ -242,9 +257,9 @@ class Daemon:
                     asked.set_result(outcome)
             systemd.notify("READY=1\n" + self._summary())
 
-    async def _reload(self, peer: Peer, _: str) -> ReloadJson:
+    async def _reload(self, asker: Asked) -> ReloadJson:
         """Read the files again, and say what came of it."""
-        self._log.info("reload.asked", **asked_by(await self._by_hand.who(peer)))
+        self._log.info("reload.asked", **asked_by(await self._by_hand.who(asker.peer)))
         asked: asyncio.Future[ReloadJson] = asyncio.get_running_loop().create_future()
         self._waiting.append(asked)
         self._reload_soon()
@@ -282,11 +297,6 @@ class Daemon:
 
     def _on_defect(self, _: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
         """Something failed that nobody foresaw: end, loudly, and let the service manager start us afresh."""
-        error = context.get("exception")
-        if "socket" in context and isinstance(error, OSError):
-            # Nobody can connect to the control socket now; asyncio tries again every second.
-            self._refused_clients.refused(str(error), asyncio.get_running_loop().time())
-            return
         tell_defect(self._log, context)
         self._defect = True
         self._stop.set()
@@ -317,18 +327,8 @@ class Daemon:
     def _problems(self) -> list[Problem]:
         away = f"{self._retry.message}{TRIED_AGAIN}" if self._retry.message else ""
         own = [text for text in (self._reload_problem, away) if text]
-        found = [Problem("", "", text) for text in own] + self._by_hand.problems()
+        found = [Problem("", "", text) for text in own] + self._by_hand.problems() + self._unknown_groups
         return found + (self._session.problems(TRIED_AGAIN) if self._session is not None else [])
-
-    def _texts(self) -> Mapping[str, object]:
-        return texts(self._path, self._settings)
-
-    def _rules(self) -> RulesJson:
-        return answers.rules(self._settings.rules, self._session, self._since)
-
-    async def events(self, cursor: str) -> dict[str, object]:
-        """The events after a cursor, as `EventBuffer.page` gives them; the first is waited for."""
-        return await self._events.after(cursor, _NEWS)
 
     def _status(self) -> StatusJson:
         return answers.status(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from hotplugd.aio.backoff import delay
 from hotplugd.aio.threads import Threads
-from hotplugd.app.control import Peer
+from hotplugd.app.peer import Peer
 from hotplugd.app.settings import Config
 from hotplugd.app.systemd import tell_journal
 from hotplugd.app.who import asked_by, asker

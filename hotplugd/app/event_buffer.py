@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -21,7 +21,9 @@ _MOST_BYTES: Final = 8 << 20
 _PAGE: Final = 1000
 _PAGE_BYTES: Final = 1 << 20
 # At most this many clients may wait for the next event; others get an empty answer at once.
-_MOST_WAITING: Final = 8
+_MOST_WAITING: Final = 64
+# Seconds between two empty lines, at least.
+_PAUSE: Final = 1.0
 _CURSOR: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,20})", re.ASCII)
 END: Final = "end"
 """In place of a cursor: after the newest event."""
@@ -37,6 +39,26 @@ class Moment(NamedTuple):
     def now(cls) -> Moment:
         """The present time."""
         return cls(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+class Page(NamedTuple):
+    """Some of the events that are kept.
+
+    events  as JSON texts, the oldest first
+    cursor  of the last of them
+    more    whether there are further ones
+    lost    whether some after the cursor that was asked for are not kept any more
+    """
+
+    events: tuple[str, ...]
+    cursor: str
+    more: bool
+    lost: bool
+
+    def json(self) -> str:
+        """The document of this page, as JSON."""
+        rest = json.dumps({"cursor": self.cursor, "more": self.more, "lost": self.lost})
+        return f'{{"events": [{", ".join(self.events)}], {rest[1:]}'
 
 
 class EventBuffer:
@@ -99,12 +121,11 @@ class EventBuffer:
                 each.set_result(None)
         self._waiting.clear()
 
-    def page(self, cursor: str) -> dict[str, object]:
+    def page(self, cursor: str) -> Page:
         """The events after a cursor, the oldest first, as many as one answer may have.
 
         cursor  empty: from the oldest; `end`: none
-        Returns `events` as JSON texts, `cursor` of the last of them, `more` whether there are further ones,
-        and `lost` whether some after the cursor are not kept any more. Raises ValueError: it is no cursor.
+        Raises ValueError: it is no cursor.
         """
         after = self._number(cursor)
         start = min(max(after + 1 - self._first, 0), len(self._kept))
@@ -117,18 +138,18 @@ class EventBuffer:
                 break
             events.append(text)
         last = self._first + start + len(events) - 1
-        # The cursor before the first event: the next page begins with the first.
-        return {
-            "events": events,
-            "cursor": f"{self._boot}-{last}",
-            "more": start + len(events) < len(self._kept),
-            "lost": self._dropped and 0 <= after < self._first - 1,
-        }
+        return Page(
+            tuple(events),
+            # The cursor before the first event: the next page begins with the first.
+            f"{self._boot}-{last}",
+            start + len(events) < len(self._kept),
+            self._dropped and 0 <= after < self._first - 1,
+        )
 
-    async def after(self, cursor: str, patience: float) -> dict[str, object]:
+    async def after(self, cursor: str, patience: float) -> Page:
         """As `page`, but waits for the next event for this many seconds if there is none."""
         found = self.page(cursor)
-        if found["events"] or len(self._waiting) >= _MOST_WAITING:
+        if found.events or len(self._waiting) >= _MOST_WAITING:
             return found
         told = asyncio.get_running_loop().create_future()
         self._waiting.add(told)
@@ -139,7 +160,31 @@ class EventBuffer:
             pass
         finally:
             self._waiting.discard(told)
-        return self.page(str(found["cursor"]))
+        return self.page(found.cursor)
+
+    def lines(self, cursor: str, patience: float) -> AsyncGenerator[str, None]:
+        """The events after a cursor and all that follow, as JSON texts, without end.
+
+        patience  after so many seconds without an event there is an empty text
+        Where some are not kept any more there is an event `events.lost` in their place. Raises ValueError: it
+        is no cursor.
+        """
+        return self._lines(self.page(cursor), patience)
+
+    async def _lines(self, page: Page, patience: float) -> AsyncGenerator[str, None]:
+        while True:
+            if page.lost:
+                yield json.dumps({"event": "events.lost", "cursor": page.cursor})
+            for text in page.events:
+                yield text
+            if page.more:
+                page = self.page(page.cursor)
+                continue
+            page = await self.after(page.cursor, patience)
+            if not page.events:
+                yield ""
+                # Where too many wait it was not waited for.
+                await asyncio.sleep(_PAUSE)
 
     def _number(self, cursor: str) -> int:
         """The number of the last event before this cursor; -1 where there is none."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
 
-from hotplugd.app.control import ControlError, NotRunning, ask
+from hotplugd.app.control_client import ControlError, NotRunning, get
 from hotplugd.app.event_views import Event, Filter
 from hotplugd.app.systemd import EVENT, FIELD, MESSAGE_IDS
 from hotplugd.model.text import plain
@@ -80,7 +80,7 @@ def from_daemon(control: Path, gaps: list[str]) -> Iterator[Event]:
         if not more:
             return
         try:
-            page = ask(control, f"events {cursor}".rstrip(), long=True)
+            page = get(control, "events", {"after": cursor})
         except NotRunning:
             if gaps:
                 gaps.append("hotplugd is not running: what it kept is lost")
@@ -95,12 +95,10 @@ def from_daemon(control: Path, gaps: list[str]) -> Iterator[Event]:
 
 def parse_page(page: Mapping[str, object]) -> tuple[list[Event], str]:
     """The events of a daemon's answer, and the cursor of the last."""
-    texts = page.get("events")
-    found: list[Event] = []
-    for text in texts if isinstance(texts, list) else []:
-        event = json.loads(str(text))
-        if isinstance(event, dict):
-            found.append(event)
+    events = page.get("events")
+    found: list[Event] = (
+        [each for each in events if isinstance(each, dict)] if isinstance(events, list) else []
+    )
     return found, str(page.get("cursor", ""))
 
 

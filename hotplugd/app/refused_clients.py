@@ -19,14 +19,14 @@ class RefusedClients:
         self._at = float("-inf")
 
     def refused(self, reason: str, now: float) -> None:
-        """A client was refused; asyncio says so a hundred times a second. now: the event loop's time."""
+        """A client was refused. now: the event loop's time."""
         if not self._reason:
             self._reason = reason
             self._log.warning("control.problem", reason=reason)
         self._at = now
 
     def tell_over(self, now: float) -> None:
-        """Tell that others can connect again, where they can: asyncio tries that every second."""
+        """Tell that others can connect again, where they can."""
         if self._reason and now - self._at > _CALM:
             self._log.info("problem.over", reason=self._reason)
             self._reason = ""

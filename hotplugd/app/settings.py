@@ -5,21 +5,24 @@ Read with the same decoder as the rules, so that its errors have their places an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from hotplugd.app.grants import VERBS, Allowed
 from hotplugd.model.text import quoted
 from hotplugd.reconcile.hold_off import MOST
+from hotplugd.rulefile import validate, validate_pools
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.diagnostics import Diagnostic, Related
 from hotplugd.rulefile.discover import DEFAULT_FOLDERS, Reading, not_utf8, read
 from hotplugd.rulefile.grammar import Key, Table
 from hotplugd.rulefile.parse import Source, YamlNode, YamlScalar, YamlSequence, parse_yaml
 from hotplugd.rules.complaint import Complaint
+from hotplugd.rules.pattern import Pattern
 
 DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
 CONTROL: Final = Path("/run/hotplugd/control.sock")
@@ -33,6 +36,7 @@ _NOWHERE: Final = "none"
 _UNNAMED: Final[Mapping[str, Related]] = MappingProxyType({})
 _MOST_DIGITS: Final = 5
 _LONGEST_SOCKET: Final = 107  # unix(7): sun_path
+_LONGEST_GROUP: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Config:
     udev_rules: Path | None = UDEV_RULES
     most_plugs: int = MOST
     state: Path = STATE
+    allow: tuple[Allowed, ...] = ()
     named: Mapping[str, Related] = field(default_factory=lambda: _UNNAMED, compare=False, repr=False)
     text: str = field(default="", compare=False, repr=False)
 
@@ -99,6 +104,31 @@ def _number(text: str) -> Complaint | None:
     return Complaint(f"'{quoted(text)}' is no number from 0 to {'9' * _MOST_DIGITS}", "0 is no limit")
 
 
+def _group(text: str) -> Complaint | None:
+    if text and ":" not in text and text.isprintable() and len(text) <= _LONGEST_GROUP:
+        return None
+    return Complaint(f"'{quoted(text)}' is no group's name or number")
+
+
+def _verb(text: str) -> Complaint | None:
+    if text in VERBS:
+        return None
+    return Complaint(f"'{quoted(text)}' is nothing that a group can be allowed", f"one of {', '.join(VERBS)}")
+
+
+_ALLOW: Final = Table(
+    "an item of `allow`",
+    (
+        Key("group", "text", "The group's name or number.", text=_group, required=True),
+        Key("may", "texts", f"What its members may ask for: {', '.join(VERBS)}.", text=_verb, required=True),
+        Key(
+            "instances", "texts",
+            "The instances for which they may ask that: names or patterns; without it all of the project.",
+            text=validate_pools.instances,
+        ),
+        Key("project", "text", "The project of those instances.", text=validate.project),
+    ),
+)  # fmt: skip
 _TABLE: Final = Table(
     "a configuration",
     (
@@ -111,6 +141,9 @@ _TABLE: Final = Table(
         Key("udevdb", "text", "The socket of the program that keeps udev's records inside.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
         Key("state", "text", "The file of what people decide by hand.", text=_absolute),
+        Key(
+            "allow", "items", "What groups may ask the daemon for. Without it only root may ask.", item=_ALLOW
+        ),
         Key("most_plugs", "text", "Plugs of a device within two minutes; 0: any.", text=_number),
     ),
 )
@@ -158,6 +191,7 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
     folder = decoder.text(fields["udev_rules"]) if "udev_rules" in fields else None
     most = decoder.text(fields["most_plugs"]) if "most_plugs" in fields else None
     state = decoder.text(fields["state"]) if "state" in fields else None
+    allow = tuple(_allowed(decoder, fields["allow"])) if "allow" in fields else ()
     return Config(
         server or config.server,
         tuple(map(Path, rules)) or config.rules,
@@ -169,8 +203,26 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
         None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
         int(most) if most else config.most_plugs,
         Path(state) if state else config.state,
+        allow,
         _named(decoder.source, fields["rules"]) if "rules" in fields else config.named,
     )
+
+
+def _allowed(decoder: Decoder, field: Field) -> Iterator[Allowed]:
+    for node in decoder.items(field, "allow"):
+        fields = decoder.fields(node, _ALLOW)
+        texts = {
+            key: text
+            for key in ("group", "project")
+            if key in fields and (text := decoder.text(fields[key])) is not None
+        }
+        verbs = decoder.texts(fields["may"]) if "may" in fields else ()
+        instances = decoder.texts(fields["instances"]) if "instances" in fields else ("*",)
+        if "group" in texts and verbs and instances:
+            may = tuple(each for each in VERBS if each in verbs)
+            yield Allowed(
+                texts["group"], may, tuple(map(Pattern.of, instances)), texts.get("project", "default")
+            )
 
 
 def _named(source: Source, field: Field) -> Mapping[str, Related]:

@@ -1,16 +1,21 @@
-"""Who is at the other end of the control socket, by name."""
+"""Who is at the other end of the control socket, by name, and which groups may ask."""
 
 from __future__ import annotations
 
+import grp
 import pwd
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.app.control import Peer
+from hotplugd.app.grants import Allowed, Grants
+from hotplugd.app.peer import Peer
 from hotplugd.model.asker import Asker
+from hotplugd.model.problem import Problem
+from hotplugd.model.text import quoted
 
 # Names may come from a directory on the network.
 _PATIENCE: Final = 2.0
@@ -45,3 +50,35 @@ def asked_by(by: Asker) -> dict[str, object]:
     """The fields of an event that say who asked."""
     told: dict[str, object] = {"by": str(by), "uid": by.uid, "user": by.user, "login": by.login}
     return {key: value for key, value in told.items() if value != ""}
+
+
+async def resolved(threads: Threads, allow: Iterable[Allowed]) -> tuple[Grants, list[Problem]]:
+    """The grants of groups that this host has, and what is wrong with the others."""
+    found: list[tuple[int, Allowed]] = []
+    problems: list[Problem] = []
+    for each in allow:
+        try:
+            gid = await threads.call(partial(_gid, each.group), _PATIENCE)
+        except (NoThread, TimeoutError):
+            gid = None
+        if gid is None:
+            problems.append(
+                Problem(
+                    "", "",
+                    f"`allow` in the configuration: this host has no group '{quoted(each.group)}', so nobody "
+                    f"is let in for it; make the group (`groupadd`), or correct the name, and reload",
+                )
+            )  # fmt: skip
+        else:
+            found.append((gid, each))
+    return Grants(tuple(found)), problems
+
+
+def _gid(group: str) -> int | None:
+    """A group's number. Blocks."""
+    if group.isascii() and group.isdecimal():
+        return int(group)
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        return None

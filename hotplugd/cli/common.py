@@ -103,11 +103,11 @@ def say_broken(errors: Sequence[Diagnostic]) -> None:
 
 def _of_daemon(control: Path) -> Settings | None:
     """What the running daemon goes by; None where none runs, or it does not say."""
-    from hotplugd.app.control import ControlError, ask
+    from hotplugd.app.control_client import ControlError, get
     from hotplugd.app.in_force import parse_settings
 
     try:
-        return parse_settings(ask(control, "settings"))
+        return parse_settings(get(control, "settings"))
     except (ControlError, ValueError):
         return None
 
@@ -130,11 +130,11 @@ def order(config: Path, what: str, words: Mapping[str, object], *, as_json: bool
     it is not so (yet), and with 3 where no daemon runs.
     """
     from hotplugd.app import settings as configuration
-    from hotplugd.app.control import ControlError, NotRunning, ask
+    from hotplugd.app.control_client import ControlError, NotRunning, post
 
     found, _ = configuration.load(config)
     try:
-        answer = cast("AskedJson", ask(found.control, f"{what} {json.dumps(words)}", long=True))
+        answer = cast("AskedJson", post(found.control, what, words))
     except NotRunning as error:
         raise fail(
             error,
@@ -212,10 +212,10 @@ def show_holds(holds: Sequence[HoldJson], problems: Sequence[ProblemJson] = ()) 
 
 def ask_daemon(control: Path) -> StatusJson | None:
     """What the running daemon says of everything; None where none runs, or it says nothing."""
-    from hotplugd.app.control import ControlError, ask
+    from hotplugd.app.control_client import ControlError, get
 
     try:
-        return cast("StatusJson", {"holds": [], "unmatched": [], **ask(control, "status")})
+        return cast("StatusJson", {"holds": [], "unmatched": [], **get(control, "status")})
     except ControlError:
         return None
 

@@ -27,13 +27,13 @@ def command(config: Path, *, as_json: bool) -> None:
     seen inside, udevd does not answer), 2 if it is down (it does not run, or the server is away). What rules
     and claims ask for and cannot have is no matter of health: `hotplugd status` has it.
     """
-    from hotplugd.app.control import ControlError, ask
+    from hotplugd.app.control_client import ControlError, get
     from hotplugd.app.health import EXIT_CODES, health
     from hotplugd.app.last_words import last_words
 
     found, _ = configuration.load(config)
     try:
-        document = health(cast("StatusJson", ask(found.control, "status")))
+        document = health(cast("StatusJson", get(found.control, "status")))
     except ControlError as error:
         words = last_words(found.control)
         document = health(None, f"{error}; {words}" if words else str(error))

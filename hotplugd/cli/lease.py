@@ -56,14 +56,14 @@ def list_leases(config: Path, *, as_json: bool) -> None:
 
 def asked(config: Path) -> PoolsJson:
     """What the running daemon says of pools. Ends the command where none runs, or it cannot be asked."""
-    from hotplugd.app.control import ControlError, NotRunning, ask
+    from hotplugd.app.control_client import ControlError, NotRunning, get
 
     found, wrong = configuration.load(config)
     if wrong:
         show(wrong)
         raise SystemExit(1)
     try:
-        return cast("PoolsJson", ask(found.control, "pools"))
+        return cast("PoolsJson", get(found.control, "pools"))
     except NotRunning as error:
         raise fail(error, NOT_RUNNING) from None
     except ControlError as error:

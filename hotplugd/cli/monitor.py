@@ -53,14 +53,14 @@ def command(filters: tuple[str, ...], config: Path, *, everything: bool, as_json
 
 
 def _follow(control: Path, cursor: str, filters: list[Filter], *, as_json: bool) -> None:
-    from hotplugd.app.control import ControlError, NotRunning, ask
+    from hotplugd.app.control_client import ControlError, NotRunning, get
     from hotplugd.app.history import parse_page
 
     away = heard = False
     while True:
         began = time.monotonic()
         try:
-            page = ask(control, f"events {cursor}".rstrip(), long=True)
+            page = get(control, "events", {"after": cursor, "wait": "20"}, long=True)
         except ControlError as error:
             # One that was heard before has ended while it was listened to.
             if not (away or heard or isinstance(error, NotRunning)):

@@ -25,11 +25,11 @@ def command(config: Path, *, as_json: bool) -> None:
     Exit code 0 if what the files say is in force, 1 if they have errors and what was in force still is, 3 if
     no daemon runs.
     """
-    from hotplugd.app.control import ControlError, NotRunning, ask
+    from hotplugd.app.control_client import ControlError, NotRunning, post
 
     found, _ = configuration.load(config)
     try:
-        outcome = cast("ReloadJson", ask(found.control, "reload", long=True))
+        outcome = cast("ReloadJson", post(found.control, "reload"))
     except NotRunning as error:
         raise fail(error, NOT_RUNNING) from None
     except ControlError as error:

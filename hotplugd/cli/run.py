@@ -39,7 +39,7 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
     Runs in the foreground, as root. SIGHUP reloads rules and configuration; SIGTERM ends it and leaves
     attached devices attached. With --dry-run it listens as usual and logs each change instead of making it.
     """
-    from hotplugd.app.control import ControlError
+    from hotplugd.app.control_client import ControlError
     from hotplugd.app.daemon import Daemon
     from hotplugd.app.event_buffer import EventBuffer
     from hotplugd.app.in_force import load

@@ -78,7 +78,7 @@ def command(
     Exit code 0 if all is well, 1 if there are problems or a member is away, 3 if no daemon runs. What is left
     out does not count.
     """
-    from hotplugd.app.control import ControlError, NotRunning, ask
+    from hotplugd.app.control_client import ControlError, NotRunning, get
 
     if watch and (everywhere or of_rules):
         raise click.UsageError("--watch is about the state of the daemon: neither --cluster nor --rules")
@@ -94,9 +94,9 @@ def command(
         follow(found.control, _shower(meant, as_json=as_json))
     try:
         if of_rules:
-            _rules(cast("RulesJson", ask(found.control, "rules")), as_json=as_json)
+            _rules(cast("RulesJson", get(found.control, "rules")), as_json=as_json)
             return
-        status = parsed(ask(found.control, "status"))
+        status = parsed(get(found.control, "status"))
     except NotRunning as error:
         raise fail(error, NOT_RUNNING, _cannot_start(config)) from None
     except ControlError as error:

@@ -49,13 +49,13 @@ def begin_anew(*, quietly: bool) -> None:
 
 def follow(control: Path, show: Show) -> NoReturn:
     """Have each status shown until somebody interrupts it. Where no daemon runs it is waited for."""
-    from hotplugd.app.control import ControlError, NotRunning, ask
+    from hotplugd.app.control_client import ControlError, NotRunning, get
 
     away = heard = False
     try:
         while True:
             try:
-                status = parsed(ask(control, "status"))
+                status = parsed(get(control, "status"))
                 show(status, again=away)
                 away, heard = False, True
                 _wait(control, status.get("cursor", "end"))
@@ -72,10 +72,10 @@ def follow(control: Path, show: Show) -> NoReturn:
 
 def _wait(control: Path, cursor: str) -> None:
     """Wait for the next event after this one, or for some time. Raises ControlError."""
-    from hotplugd.app.control import ask
+    from hotplugd.app.control_client import get
 
     began = time.monotonic()
-    page = ask(control, f"events {cursor}", long=True)
+    page = get(control, "events", {"after": cursor, "wait": "20"}, long=True)
     if page.get("events"):
         time.sleep(_TOGETHER)
     elif time.monotonic() - began < _PAUSE:

@@ -22,7 +22,18 @@ from hotplugd.rules.keys import GROUPS, KEYS, KeyGroup, MatchKey
 
 Shape = (
     Literal[
-        "text", "texts", "flag", "match", "matches", "attach", "companions", "rules", "hubs", "ports", "pools"
+        "text",
+        "texts",
+        "flag",
+        "match",
+        "matches",
+        "attach",
+        "companions",
+        "rules",
+        "hubs",
+        "ports",
+        "pools",
+        "items",
     ]
     | MatchKey
     | KeyGroup
@@ -40,6 +51,7 @@ class Key:
     text    judges a text, or the name of a key of a group
     json    a regular expression for editors
     aliases what other programs call it, in lower case
+    item    the keys of each item of a list
     """
 
     name: str
@@ -49,6 +61,7 @@ class Key:
     json: str = ""
     required: bool = False
     aliases: tuple[str, ...] = ()
+    item: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)

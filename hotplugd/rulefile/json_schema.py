@@ -87,6 +87,9 @@ def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911  # one fo
             return _by_name(key, _defined("pool"))
         case "ports":
             return _by_name(key, {**_anything(), "pattern": BELOW_JSON})
+        case "items":
+            assert key.item is not None
+            return _some(_mapping(key.item, grammar))
         case "rules":
             return {"type": ["array", "null"], "items": _defined("rule")}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
 
-from hotplugd.app.control import ask
+from hotplugd.app.control_client import get
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console
@@ -95,7 +95,7 @@ class Bed:
 
     def status(self) -> dict[str, object]:
         """What hotplugd says of itself."""
-        return ask(self.daemon.control, "status")
+        return get(self.daemon.control, "status")
 
     @property
     def connected(self) -> bool:

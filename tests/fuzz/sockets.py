@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from hotplugd.aio.helper_loop import DONE, serve_one
-from hotplugd.app.control import ControlError, ask, serve
+from hotplugd.app.control import serve
+from hotplugd.app.control_client import ControlError, get
+from hotplugd.app.endpoints import STATUS
 from hotplugd.container import inject_helper, root
 from hotplugd.container.id_map import outside_of_root
 from tests.fuzz.feed import HOSTILE, Feed, as_json
 
 _STATUS: Final = {"ready": True}
-_KNOWN: Final = {b"status": {"answer": _STATUS}}
 
 
 def folder() -> str:
@@ -43,7 +44,7 @@ class _Daemon:
 
         async def run() -> None:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: self.defects.append(context))
-            async with serve(self.path, {"status": lambda: _STATUS}):
+            async with serve(self.path, {STATUS: lambda _: _STATUS}):
                 ready.set()
                 await asyncio.Event().wait()
 
@@ -55,7 +56,7 @@ _daemon = cache(_Daemon)
 
 
 def requests(data: bytes) -> None:
-    """Any bytes to the control socket: an answer to a question that it knows, and else none."""
+    """Any bytes to the control socket: an HTTP response or none, and the next client is answered."""
     daemon = _daemon()
     with socket.socket(socket.AF_UNIX) as channel:
         channel.settimeout(5)
@@ -68,15 +69,9 @@ def requests(data: bytes) -> None:
                 answer += more
         except (BrokenPipeError, ConnectionResetError):
             answer = b""
-    line, end, _ = data.partition(b"\n")
-    if answer:
-        assert end
-        document = json.loads(answer)
-        asked = line.decode("ascii", "replace").strip().encode("utf-8")
-        if asked in _KNOWN:
-            assert document == _KNOWN[asked]
-        else:
-            assert document.keys() == {"error"}
+    assert not answer or answer.startswith(b"HTTP/1.")
+    assert b"ready" not in answer or b"/1/status" in data
+    assert get(daemon.path, "status") == _STATUS
     assert daemon.defects == []
 
 
@@ -109,10 +104,12 @@ def replies(data: bytes) -> None:
     """Any bytes, or nearly a proper document, as the daemon's answer."""
     liar = _liar()
     feed = Feed(data[1:])
-    liar.answer = data[1:] if data[:1] < b"\x80" else as_json(feed.warped({"answer": {"ready": feed.json()}}))
+    body = as_json(feed.warped({"ready": feed.json()}))
+    heads = (b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.0 409 No\r\nContent-Type: application/json\r\n\r\n")
+    liar.answer = data[1:] if data[:1] < b"\x80" else feed.pick(heads) + body
     failed: ControlError | None = None
     try:
-        assert isinstance(ask(liar.path, "status"), dict)
+        assert isinstance(get(liar.path, "status"), dict)
     except ControlError as error:
         failed = error
     assert failed is None or not isinstance(failed.__cause__, TimeoutError), "it waited in vain"
@@ -193,16 +190,25 @@ def users(data: bytes) -> None:
     assert (user is None) == (not any(line.split()[0].strip("0") == "" for line in lines))
 
 
+_HEAD: Final = b" HTTP/1.1\r\nHost: x\r\n"
 REQUEST_SEEDS: Final = (
-    b"status\n", b"status", b"other\n", b"status\nstatus\n", b" status \n", b"s" * 300, b"\xff\n", b"\n",
+    b"GET /1/status" + _HEAD + b"\r\n", b"GET /1/status HTTP/1.0\r\n\r\n", b"GET /1/status", b"\n",
+    b"s" * 300,
+    b"POST /1/status" + _HEAD + b"Content-Length: 2\r\n\r\n{}", b"GET /1/x?after=%ff" + _HEAD + b"\r\n",
+    b"GET /1/status" + _HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", b"\xff\r\n\r\n",
+    b"GET /1/status" + _HEAD + b"Upgrade: x\r\nConnection: upgrade\r\n\r\n",
 )  # fmt: skip
+_OK: Final = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"
 REPLY_SEEDS: Final = (
     *(
         b"\0" + each
-        for each in (b'{"answer": {}}', b'{"error": "no"}', b"[]", b"7", b"[" * 3000, b'{"answer": ' * 900)
+        for each in (
+            _OK + b"{}", _OK + b'{"error": "no"}', _OK + b"[]", b"7", _OK + b"[" * 3000, _OK + b'{"a": ' * 900,
+            b"HTTP/1.0 500 x\r\nContent-Length: 9\r\n\r\n",
+        )
     ),
-    *(b"\0" + json.dumps({"error": each}).encode() for each in HOSTILE),
-)
+    *(b"\0" + _OK + json.dumps({"error": each}).encode() for each in HOSTILE),
+)  # fmt: skip
 USER_SEEDS: Final = (
     b"root:x:0:0:root:/root:/bin/sh\nci:x:1000:1000::/:/bin/sh\n", b"root:x:99999999999:0\n",
     b"a.b:x:4294967295:\n",

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hotplugd.app import control
+from hotplugd.app import control_client
 from tests.fuzz import __main__, child, sockets
 
 
@@ -94,7 +94,7 @@ def test_an_answer_that_is_waited_for_in_vain_is_a_finding(
         silent.listen()
         liar = SimpleNamespace(path=tmp_path / "control.sock")
         monkeypatch.setattr(sockets, "_liar", lambda: liar)
-        monkeypatch.setattr(control, "_PATIENCE", 0.05)
+        monkeypatch.setattr(control_client, "_PATIENCE", 0.05)
         with pytest.raises(AssertionError, match="waited"):
             sockets.replies(b"\0{}")
 

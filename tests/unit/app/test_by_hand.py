@@ -13,15 +13,16 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
+from hotplugd.app.asked import Asked
 from hotplugd.app.by_hand import ByHand
-from hotplugd.app.control import Peer
+from hotplugd.app.grants import ROOT as EVERYTHING
 from hotplugd.app.override_json import AskedJson
+from hotplugd.app.peer import Peer
 from hotplugd.app.state_file import State, written
 from hotplugd.model.asker import Asker
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.overrides import Lasting, Override, Overrides
 
-ME = Peer(os.getpid(), os.getuid())
 ROOT = Asker(0, "root")
 PHONE = Override(
     Lasting("serial:R5C001", "usb"), None, "2026-11-27T18:00:00+00:00", ROOT, "/dev/bus/usb/001/004"
@@ -30,6 +31,10 @@ TTY = Override(
     Lasting("serial:R5C001", "tty", "ttyACM# 1.0"), InstanceName("default", "box"),
     "2026-11-27T18:01:00+00:00", ROOT, "/dev/ttyACM0",
 )  # fmt: skip
+
+
+def asked(text: str) -> Asked:
+    return Asked(Peer(os.getpid(), os.getuid()), EVERYTHING, {}, text)
 
 
 class Bed:
@@ -58,7 +63,7 @@ class Bed:
         return asyncio.run(run())
 
     def ask(self, what: str, **words: object) -> AskedJson:
-        answer = self.run(lambda by_hand: getattr(by_hand, what)(ME, json.dumps(words)))
+        answer = self.run(lambda by_hand: getattr(by_hand, what)(asked(json.dumps(words))))
         assert answer is not None
         return answer
 
@@ -112,7 +117,7 @@ def test_nothing_is_decided_before_devices_are_listed(bed: Bed, what: str) -> No
 @pytest.mark.parametrize("text", ["", "[]", "1", "{", "[" * 5000])
 def test_what_is_no_request_is_an_error(bed: Bed, text: str) -> None:
     with pytest.raises(ValueError, match=r"expect|Expect"):
-        bed.run(lambda by_hand: by_hand.undo(ME, text))
+        bed.run(lambda by_hand: by_hand.undo(asked(text)))
 
 
 def test_a_broken_file_is_set_aside_and_told_until_it_is_taken_away(bed: Bed) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import cast
 
 import pytest
 
-from hotplugd.app.event_buffer import END, EventBuffer, Moment
+from hotplugd.app.event_buffer import END, EventBuffer, Moment, Page
 from tests.support.virtual import in_virtual_time, later, now
 
 BOOT = "1a2b3c4d"
@@ -23,12 +22,12 @@ def filled(count: int, most: int = 100, most_bytes: int = 1 << 20) -> EventBuffe
     return buffer
 
 
-def numbers(page: dict[str, object]) -> list[int]:
-    return [json.loads(each)["number"] for each in cast("list[str]", page["events"])]
+def numbers(page: Page) -> list[int]:
+    return [json.loads(each)["number"] for each in page.events]
 
 
-def cursor(page: dict[str, object]) -> str:
-    return str(page["cursor"])
+def cursor(page: Page) -> str:
+    return page.cursor
 
 
 def test_an_event_has_its_times_and_a_cursor() -> None:
@@ -42,8 +41,8 @@ def test_an_event_has_its_times_and_a_cursor() -> None:
 def test_what_follows_a_cursor_is_told_and_nothing_twice() -> None:
     buffer = filled(5)
     page = buffer.page("")
-    assert (numbers(page), page["more"], page["lost"]) == ([0, 1, 2, 3, 4], False, False)
-    assert buffer.page(cursor(page))["events"] == []
+    assert (numbers(page), page.more, page.lost) == ([0, 1, 2, 3, 4], False, False)
+    assert buffer.page(cursor(page)).events == ()
     buffer.keep(MOMENT, {"number": 5})
     assert numbers(buffer.page(cursor(page))) == [5]
 
@@ -51,7 +50,7 @@ def test_what_follows_a_cursor_is_told_and_nothing_twice() -> None:
 def test_end_is_after_the_newest() -> None:
     buffer = filled(3)
     page = buffer.page(END)
-    assert page["events"] == []
+    assert page.events == ()
     buffer.keep(MOMENT, {"number": 3})
     assert numbers(buffer.page(cursor(page))) == [3]
 
@@ -63,10 +62,10 @@ def test_the_oldest_go_and_who_missed_them_is_told() -> None:
     for number in range(10, 15):
         buffer.keep(MOMENT, {"number": number})
     page = buffer.page(early)
-    assert (numbers(page), page["lost"]) == ([*range(5, 15)], True)
+    assert (numbers(page), page.lost) == ([*range(5, 15)], True)
     page = buffer.page(first)
-    assert (numbers(page), page["lost"]) == ([*range(10, 15)], False)
-    assert buffer.page("")["lost"] is False
+    assert (numbers(page), page.lost) == ([*range(10, 15)], False)
+    assert buffer.page("").lost is False
 
 
 def test_large_ones_are_bounded_by_their_size() -> None:
@@ -84,8 +83,8 @@ def test_many_come_in_pages() -> None:
         page = buffer.page(at)
         at = cursor(page)
         found += numbers(page)
-        assert len(cast("list[str]", page["events"])) <= 1000
-        if not page["more"]:
+        assert len(page.events) <= 1000
+        if not page.more:
             break
     assert found == [*range(2500)]
 
@@ -98,13 +97,13 @@ def test_a_cursor_of_the_daemon_before_or_of_another_boot_gets_everything_there_
     buffer = filled(2)
     for at in (before, "ffffffff-99999999999999999999"):
         page = buffer.page(at)
-        assert (numbers(page), page["lost"]) == ([0, 1], False)
+        assert (numbers(page), page.lost) == ([0, 1], False)
 
 
 def test_a_cursor_from_the_future_gets_nothing_twice() -> None:
     buffer = filled(2)
     page = buffer.page(f"{BOOT}-{10**19}")
-    assert page["events"] == []
+    assert page.events == ()
     assert numbers(buffer.page("")) == [0, 1]
 
 
@@ -131,17 +130,69 @@ async def test_the_next_event_is_waited_for() -> None:
 @in_virtual_time
 async def test_nothing_is_waited_for_without_end() -> None:
     page = await filled(1).after(END, 20.0)
-    assert (page["events"], now()) == ([], 20)
+    assert (page.events, now()) == ((), 20)
 
 
 @in_virtual_time
 async def test_no_more_than_some_wait() -> None:
     buffer = filled(1)
-    waiting = [asyncio.ensure_future(buffer.after(END, 20.0)) for _ in range(30)]
+    waiting = [asyncio.ensure_future(buffer.after(END, 20.0)) for _ in range(90)]
     await later(1)
-    assert sum(each.done() for each in waiting) == 22
+    assert sum(each.done() for each in waiting) == 26
     waiting[0].cancel()
     buffer.keep(MOMENT, {"number": 1})
     buffer.tell()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert now() == 1
+
+
+@in_virtual_time
+async def test_lines_are_those_that_are_kept_and_then_each_as_it_comes() -> None:
+    buffer = filled(1500, most=2000)
+    lines = buffer.lines("", 15.0)
+    found = [json.loads(await anext(lines))["number"] for _ in range(1500)]
+    assert found == [*range(1500)]
+    waiting = asyncio.ensure_future(anext(lines))
+    await later(5)
+    buffer.keep(MOMENT, {"number": 1500})
+    buffer.tell()
+    assert json.loads(await waiting)["number"] == 1500
+    assert (await anext(lines), now()) == ("", 20)
+    await lines.aclose()
+
+
+@in_virtual_time
+async def test_lines_tell_what_is_lost_between_them() -> None:
+    buffer = filled(3, most=3)
+    lines = buffer.lines("", 15.0)
+    assert json.loads(await anext(lines))["number"] == 0
+    for number in range(3, 9):
+        buffer.keep(MOMENT, {"number": number})
+    kept = [json.loads(await anext(lines)) for _ in range(6)]
+    assert [each.get("number", each.get("event")) for each in kept] == [1, 2, "events.lost", 6, 7, 8]
+    await lines.aclose()
+
+
+@in_virtual_time
+async def test_who_cannot_wait_among_very_many_gets_few_empty_lines() -> None:
+    buffer = filled(1)
+    waiting = [asyncio.ensure_future(buffer.after(END, 20.0)) for _ in range(64)]
+    await later(1)
+    lines = buffer.lines(END, 15.0)
+    assert [await anext(lines) for _ in range(5)] == [""] * 5
+    assert now() == 5
+    await lines.aclose()
+    await asyncio.gather(*waiting)
+
+
+def test_lines_after_no_cursor_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="no cursor"):
+        filled(1).lines("x", 15.0)
+
+
+def test_a_page_is_a_document() -> None:
+    page = filled(2).page("")
+    assert json.loads(page.json()) == {
+        "events": [*map(json.loads, page.events)], "cursor": page.cursor, "more": False, "lost": False,
+    }  # fmt: skip
+    assert json.loads(EventBuffer(BOOT).page("").json())["events"] == []

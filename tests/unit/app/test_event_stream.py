@@ -85,7 +85,7 @@ def test_who_waits_for_an_event_gets_it() -> None:
             waiting = asyncio.ensure_future(written.buffer.after(END, 10.0))
             await asyncio.sleep(0)
             tell("one")
-            assert len((await asyncio.wait_for(waiting, 5))["events"]) == 1  # type: ignore[arg-type]
+            assert len((await asyncio.wait_for(waiting, 5)).events) == 1
 
     asyncio.run(main())
 

@@ -80,7 +80,7 @@ def test_events_are_in_order_whatever_the_clock_said() -> None:
 
 
 def test_a_page_of_the_daemon_is_read() -> None:
-    page = {"events": ['{"event": "ready"}', "[]"], "cursor": "c"}
+    page = {"events": [{"event": "ready"}, []], "cursor": "c"}
     assert parse_page(page) == ([{"event": "ready"}], "c")
     assert parse_page({}) == ([], "")
 

@@ -240,9 +240,8 @@ async def _control(folder: Path) -> Events:
     logged = Logged()
     running = daemon(folder, logged)
     loop = asyncio.get_running_loop()
-    short = {"message": "accept", "socket": None, "exception": OSError(24, "Too many open files")}
     for _ in range(100):
-        running._on_defect(loop, short)
+        running._refused_client("Too many open files")
     running._refused_clients.tell_over(loop.time())
     assert [each["event"] for each in logged.events] == ["control.problem"]
     await later(30)

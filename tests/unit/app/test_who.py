@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hotplugd.aio.threads import Threads
-from hotplugd.app.control import Peer
+from hotplugd.app.peer import Peer
 from hotplugd.app.who import asked_by, asker, who_asks
 from hotplugd.model.asker import Asker
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hotplugd.app import control
+from hotplugd.app import control_client
 from hotplugd.app.pool_documents import pools_json
 from hotplugd.cli import main
 from hotplugd.model.values import InstanceName
@@ -39,7 +39,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         leasing.learned(InstanceName("default", f"job-{number}"), instance)
     leasing.settle(lambda _: ())
     document = pools_json(leasing, {phones[0].node: "2026-11-27T18:00:00.000+00:00"})
-    monkeypatch.setattr(control, "ask", lambda *_: document)
+    monkeypatch.setattr(control_client, "get", lambda *_: document)
     (tmp_path / "config.yaml").write_text(f"control: {tmp_path / 'none.sock'}\n")
     return tmp_path / "config.yaml"
 
@@ -100,7 +100,7 @@ def test_leases_are_listed(config: Path) -> None:
 def test_a_pool_of_one_that_should_have_more(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (pool, _) = json.loads(run(config, "pool", "--json").stdout)["pools"]
     fewer = {**pool, "devices": pool["devices"][:1]}
-    monkeypatch.setattr(control, "ask", lambda *_: {"pools": [fewer]})
+    monkeypatch.setattr(control_client, "get", lambda *_: {"pools": [fewer]})
     assert run(config, "pool").stdout.startswith("android: 1 of 3 devices, 1 leased, 0 free; ")
 
 

@@ -18,11 +18,13 @@ from typing import Any
 
 import pytest
 
+from hotplugd.app.asked import Asked
 from hotplugd.app.control import serve
+from hotplugd.app.endpoints import EVENTS, STATUS
 from hotplugd.app.event_buffer import EventBuffer, Moment
 from tests.support.lab.wait import eventually
 
-STATUS: dict[str, Any] = {
+DOCUMENT: dict[str, Any] = {
     "ready": True,
     "server": {"address": "/x", "software": "lxd", "version": "5", "connected": True},
     "rules": 1, "devices": 1, "attachments": [], "pending": [], "holds": [], "problems": [],
@@ -42,10 +44,10 @@ class Scripted:
 
     def status(self) -> object:
         self.asked += 1
-        return {**STATUS, "rules": self.rules, "cursor": self.events.cursor}
+        return {**DOCUMENT, "rules": self.rules, "cursor": self.events.cursor}
 
-    async def after(self, cursor: str) -> object:
-        return await self.events.after(cursor, 20)
+    async def after(self, asked: Asked) -> object:
+        return (await self.events.after(asked.query["after"], 20)).json()
 
     def happens(self, rules: int) -> None:
         def do() -> None:
@@ -62,7 +64,7 @@ def daemon(control: Path) -> Iterator[Scripted]:
 
     async def run() -> None:
         scripted = Scripted(asyncio.get_running_loop())
-        async with serve(control, {"status": scripted.status}, {"events": scripted.after}):
+        async with serve(control, {STATUS: lambda _: scripted.status(), EVENTS: scripted.after}):
             started.set_result(scripted)
             await scripted.stop.wait()
 

@@ -1,0 +1,146 @@
+"""What the control socket offers, one row for each: HTTP method, path, who may, and the documents.
+
+The daemon serves these rows; the OpenAPI document and the reference page are made from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypedDict
+
+from hotplugd.app.documents import StatusJson
+from hotplugd.app.grants import Verb
+from hotplugd.app.override_json import AskedJson
+from hotplugd.app.pool_documents import PoolsJson
+from hotplugd.app.reports import HealthJson, ReloadJson, RulesJson
+
+Method = Literal["GET", "POST"]
+
+
+class EventsJson(TypedDict):
+    """events: those after the cursor, the oldest first, with the fields of the JSON log. cursor: of the last
+    of them. more: whether there are further ones already. lost: whether some after the cursor are not kept
+    any more.
+    """
+
+    events: list[dict[str, object]]
+    cursor: str
+    more: bool
+    lost: bool
+
+
+class SettingsJson(TypedDict):
+    """The texts of the files that the daemon has in force, which commands go by where the files on disk have
+    errors. file: the configuration's. rules: the path and the text of each file.
+    """
+
+    file: str
+    config: str
+    rules: list[list[str]]
+
+
+class AttachJson(TypedDict):
+    """device: its node, serial, location or path in sysfs. real: where that leads, links followed; empty or
+    missing: nowhere else. instance, project: where it goes.
+    """
+
+    device: str
+    real: str
+    project: str
+    instance: str
+
+
+class DetachJson(TypedDict):
+    """As in Attach."""
+
+    device: str
+    real: str
+
+
+class UndoJson(TypedDict):
+    """As in Attach. all: every decision that was made by hand."""
+
+    device: str
+    real: str
+    all: bool
+
+
+class EmptyJson(TypedDict):
+    """Nothing is to be said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path of the control socket.
+
+    verb      what whoever asks must be allowed
+    about     what it does, for the documentation
+    gives     the type of its document
+    query     what may stand in the query, with what it means
+    takes     the type of the document that is sent
+    lines     it gives one document a line for as long as the client listens, instead of one
+    """
+
+    method: Method
+    name: str
+    verb: Verb
+    about: str
+    gives: type
+    query: Mapping[str, str] = field(default_factory=dict, hash=False)
+    takes: type | None = None
+    lines: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return f"/1/{self.name}"
+
+
+_AFTER: Final = "a cursor, `end`, or empty: those after it; those from now on; all that are kept"
+
+STATUS: Final = Endpoint(
+    "GET", "status", "read", "What is attached, what waits, and what is wrong: `status --json`.", StatusJson
+)
+HEALTH: Final = Endpoint(
+    "GET", "health", "read",
+    "How well the daemon works: `health --json`. The HTTP status is 503 where it is down.", HealthJson,
+)  # fmt: skip
+RULES: Final = Endpoint(
+    "GET", "rules", "read", "The rules in force, with how often each matched: `status --rules --json`.",
+    RulesJson,
+)  # fmt: skip
+POOLS: Final = Endpoint("GET", "pools", "read", "Pools, their devices and claims: `pool --json`.", PoolsJson)
+SETTINGS: Final = Endpoint(
+    "GET", "settings", "read", "The texts of the files that are in force.", SettingsJson
+)
+EVENTS: Final = Endpoint(
+    "GET", "events", "read", "The events that the daemon keeps, a page of them.", EventsJson,
+    {"after": _AFTER, "wait": "seconds to wait for the next event where there is none, at most 60"},
+)  # fmt: skip
+STREAM: Final = Endpoint(
+    "GET", "events/stream", "read",
+    "Events as they happen: one JSON object a line, and an empty line every 15 seconds without one.",
+    dict[str, object], {"after": _AFTER}, lines=True,
+)  # fmt: skip
+RELOAD: Final = Endpoint(
+    "POST", "reload", "reload", "Read configuration and rules again: `reload --json`.", ReloadJson,
+    takes=EmptyJson,
+)  # fmt: skip
+ATTACH: Final = Endpoint(
+    "POST", "attach", "attach", "Have a device in an instance, and nowhere else: `attach --json`.", AskedJson,
+    takes=AttachJson,
+)  # fmt: skip
+DETACH: Final = Endpoint(
+    "POST", "detach", "detach", "Have a device in no instance: `detach --json`.", AskedJson,
+    takes=DetachJson,
+)  # fmt: skip
+UNDO: Final = Endpoint(
+    "POST", "undo", "undo", "Have the rules decide about a device again: `undo --json`.", AskedJson,
+    takes=UndoJson,
+)  # fmt: skip
+
+ENDPOINTS: Final = (
+    STATUS, HEALTH, RULES, POOLS, SETTINGS, EVENTS, STREAM, RELOAD, ATTACH, DETACH, UNDO,
+)  # fmt: skip
+"""All of them."""

@@ -1,0 +1,76 @@
+"""Who may ask the daemon for what: root for everything, groups for what the configuration allows them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from hotplugd.app.peer import Peer
+from hotplugd.model.values import InstanceName
+from hotplugd.rules.pattern import Pattern
+
+Verb = Literal["read", "attach", "detach", "undo", "reload"]
+VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
+_EVERY: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """An item of `allow` in config.yaml.
+
+    group      a group's name or number
+    may        what its members may ask for
+    instances  patterns of the names of the instances for which they may ask that, in this project
+    """
+
+    group: str
+    may: tuple[Verb, ...]
+    instances: tuple[Pattern, ...] = (Pattern.of(_EVERY),)
+    project: str = "default"
+
+    def admits(self, instance: InstanceName) -> bool:
+        """Whether this is one of the instances."""
+        return instance.project == self.project and any(
+            pattern.matches(instance.name) for pattern in self.instances
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one who asks may. all: everything"""
+
+    allowed: tuple[Allowed, ...] = ()
+    all: bool = False
+
+    def may(self, verb: Verb) -> bool:
+        """Whether this may be asked for, of some instance at least."""
+        return self.all or any(verb in each.may for each in self.allowed)
+
+    def may_with(self, verb: Verb, instances: Collection[InstanceName]) -> bool:
+        """Whether this may be asked for of all these instances; of none: as `may`."""
+        return self.may(verb) and (
+            self.all
+            or all(any(verb in it.may and it.admits(each) for it in self.allowed) for each in instances)
+        )
+
+
+ROOT: Final = Grant(all=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What groups may, each with its number."""
+
+    by_group: tuple[tuple[int, Allowed], ...] = ()
+
+    def of(self, peer: Peer) -> Grant:
+        """What this one may ask for."""
+        if peer.is_root:
+            return ROOT
+        return Grant(tuple(allowed for gid, allowed in self.by_group if gid in peer.gids))
+
+    @property
+    def gids(self) -> frozenset[int]:
+        """The groups that may ask for something."""
+        return frozenset(gid for gid, _ in self.by_group)

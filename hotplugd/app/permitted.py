@@ -1,0 +1,54 @@
+"""What others than root may decide by hand: about devices that rules give to their instances, and no other.
+
+Root decides about every device. For whom `allow` in the configuration names, a device must be one that a rule
+gives to these instances, or puts into a pool that they may have devices of: who may attach devices to a CI
+job's container gets neither the host's disk nor another project's phone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hotplugd.app.asked import Forbidden
+from hotplugd.app.grants import Grant, Verb
+from hotplugd.app.session import Session
+from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.desired import wants
+from hotplugd.plan.overrides import Override
+
+
+def see_permitted(
+    session: Session, device: Device, verb: Verb, to: InstanceName | None, grant: Grant
+) -> None:
+    """See whether the device may be had in this instance, or in none, instead of where it is.
+
+    Raises Forbidden.
+    """
+    if grant.all:
+        return
+    by_rule = wants(session.rules, device, used=True)
+    if by_rule.rule is None:
+        raise Forbidden(f"no rule takes {device}, and only root may {verb} such a device")
+    there = session.reconciler.attachments()
+    affected = {each.want.instance for each in there if each.want.device.key == device.key}
+    affected.update(want.instance for want in by_rule.wants)
+    if to is not None:
+        affected.add(to)
+    attach = by_rule.rule.attach
+    pool = session.rules.pools.get(attach.pool) if attach is not None and attach.pool else None
+    if pool is not None and to is not None and not pool.admits(to):
+        raise Forbidden(f"pool {pool.name} does not admit {to}; only root may {verb} {device} there")
+    if pool is None and not affected:
+        raise Forbidden(f"no instance is meant to have {device}; only root may {verb} it")
+    for each in sorted(affected, key=str):
+        if not grant.may_with(verb, [each]):
+            raise Forbidden(f"{device} is also a matter of {each}, for which you may not {verb}")
+
+
+def see_own(overrides: Iterable[Override], uid: int, grant: Grant) -> None:
+    """See whether these decisions may be undone by this user. Raises Forbidden."""
+    if grant.all:
+        return
+    for each in overrides:
+        if each.by.uid != uid:
+            raise Forbidden(f"{each.by} decided that about {each.device}; only root may undo it")

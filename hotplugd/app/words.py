@@ -1,0 +1,40 @@
+"""The words of a request about a device: which one, and which instance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What somebody asks about.
+
+    device      its node, serial, location or path in sysfs
+    real        where that leads, links followed; of a client that sends none the same
+    everything  all that were decided about by hand are meant
+    """
+
+    device: str
+    real: str
+    project: str
+    instance: str
+    everything: bool
+
+    @classmethod
+    def of(cls, text: str) -> Words:
+        """What a client sent. Raises ValueError."""
+        try:
+            found = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("expected an object") from error
+        if not isinstance(found, dict):
+            raise ValueError("expected an object")  # noqa: TRY004  # what was sent is wrong, and no type
+        told = {key: str(found.get(key) or "") for key in ("device", "real", "project", "instance")}
+        everything = found.get("all") is True
+        if not told["device"] and not everything:
+            raise ValueError("expected `device`: a node, a serial number, a location, or a path in sysfs")
+        return cls(
+            told["device"], told["real"] or told["device"], told["project"] or "default", told["instance"],
+            everything,
+        )  # fmt: skip
