@@ -6,6 +6,7 @@ A test compares the pages with what this makes, so that they are never out of da
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from hotplugd.app import (
     command_json,
     device_documents,
     documents,
+    endpoints,
     naming,
     override_json,
     pool_documents,
@@ -27,7 +29,9 @@ from hotplugd.app import (
     topology,
     tried,
 )
+from hotplugd.app.endpoints import ENDPOINTS
 from hotplugd.app.event_documents import ENDS, FIELDS
+from hotplugd.app.openapi import openapi
 from hotplugd.app.systemd import MESSAGE_IDS
 from hotplugd.server.traits import ROWS, Row
 
@@ -35,6 +39,7 @@ _ROOT: Final = Path(__file__).resolve().parents[1]
 _CATALOG: Final = _ROOT / "systemd" / "hotplugd.catalog"
 _MADE: Final = "<!-- Made by docs/generate.py: do not edit. -->"
 _TABLE: Final = "<!-- Made by docs/generate.py from hotplugd/server/traits.py: do not edit. -->"
+_ENDPOINTS: Final = "<!-- Made by docs/generate.py from hotplugd/app/endpoints.py: do not edit. -->"
 _TABLE_ENDS: Final = "<!-- Here ends what is made. -->"
 _NAMES: Final[Mapping[str, str]] = MappingProxyType({"lxd": "LXD", "incus": "Incus"})
 # The programs beside the daemon, which systemd starts and people do not.
@@ -73,6 +78,7 @@ def _types() -> Mapping[str, type]:
         topology,
         tried,
         command_json,
+        endpoints,
     )
     found = (item for module in modules for item in vars(module).items())
     return {name: kind for name, kind in found if isinstance(kind, type)}
@@ -190,15 +196,43 @@ def _which(row: Row) -> str:
     return ", ".join(found) or "not distinguished"
 
 
+def http_page() -> str:
+    """What the control socket offers."""
+    before, begins, rest = path_of("http").read_text("utf-8").partition(_ENDPOINTS)
+    _, ends, after = rest.partition(_TABLE_ENDS)
+    lines = ["| request | verb | what it does | document |", "|---|---|---|---|"]
+    for each in ENDPOINTS:
+        kind = each.gives.__name__.removesuffix("Json") if is_typeddict(each.gives) else "an object"
+        document = f"[{kind}](json.md#{kind.lower()})" if is_typeddict(each.gives) else kind
+        lines.append(f"| `{each.method} {each.path}` | `{each.verb}` | {_bar(each.about)} | {document} |")
+    for each in ENDPOINTS:
+        for name, about in each.query.items():
+            lines += ["", f"`{each.path}?{name}=`: {about}."]
+    return "".join((before, begins, "\n\n", "\n".join(lines), "\n\n", ends, after))
+
+
+def openapi_page() -> str:
+    """The same as an OpenAPI document."""
+    return json.dumps(openapi(), indent=2) + "\n"
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
-    {"json": json_page, "log-events": log_events_page, "commands": commands_page, "support": support_page}
+    {
+        "json": json_page,
+        "log-events": log_events_page,
+        "commands": commands_page,
+        "support": support_page,
+        "http": http_page,
+        "openapi": openapi_page,
+    }
 )
 _EXPLANATIONS: Final = frozenset({"support"})
 
 
 def path_of(page: str) -> Path:
     """Where a page is."""
-    return _ROOT / "docs" / ("explanation" if page in _EXPLANATIONS else "reference") / f"{page}.md"
+    folder = _ROOT / "docs" / ("explanation" if page in _EXPLANATIONS else "reference")
+    return folder / f"{page}.{'json' if page == 'openapi' else 'md'}"
 
 
 if __name__ == "__main__":

@@ -170,11 +170,11 @@ class ByHand:
         to = InstanceName(words.project, words.instance) if what == "attach" else None
         fields: Fields = {ABOUT: device, **({"instance": str(to)} if to is not None else {})}
         self._log.info(f"{what}.asked", **fields, **asked_by(by))
-        see_permitted(session, device, what, to, grant)
+        where = [each.want.instance for each in _attachments(session, device)]
+        see_permitted(session.rules, device, where, what, to, grant)
         override = _override(device, _devices(session), to, by)
         if to is not None:
             await _see_whether(session, device, override, to)
-        where = [each.want.instance for each in _attachments(session, device)]
         await self._keep(self.overrides.with_one(override, device))
         await _outcome(session)
         if to is not None:

@@ -32,6 +32,7 @@ from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.health import health
 from hotplugd.app.in_force import Settings, load, texts
 from hotplugd.app.once import tell_defect
+from hotplugd.app.openapi import openapi
 from hotplugd.app.refused_clients import RefusedClients
 from hotplugd.app.reports import ReloadJson, reload_json
 from hotplugd.app.session import TRIED_AGAIN, Session
@@ -164,6 +165,7 @@ class Daemon:
             endpoints.RULES: lambda _: answers.rules(self._settings.rules, self._session, self._since),
             endpoints.POOLS: lambda _: answers.pools(self._session),
             endpoints.SETTINGS: lambda _: texts(self._path, self._settings),
+            endpoints.OPENAPI: lambda _: openapi(),
             endpoints.EVENTS: lambda asked: answers.events(self._events, asked),
             endpoints.STREAM: lambda asked: answers.event_lines(self._events, asked),
             endpoints.RELOAD: self._reload,

@@ -114,6 +114,9 @@ POOLS: Final = Endpoint("GET", "pools", "read", "Pools, their devices and claims
 SETTINGS: Final = Endpoint(
     "GET", "settings", "read", "The texts of the files that are in force.", SettingsJson
 )
+OPENAPI: Final = Endpoint(
+    "GET", "openapi", "read", "All of this as an OpenAPI 3.1 document.", dict[str, object]
+)
 EVENTS: Final = Endpoint(
     "GET", "events", "read", "The events that the daemon keeps, a page of them.", EventsJson,
     {"after": _AFTER, "wait": "seconds to wait for the next event where there is none, at most 60"},
@@ -141,6 +144,6 @@ UNDO: Final = Endpoint(
 )  # fmt: skip
 
 ENDPOINTS: Final = (
-    STATUS, HEALTH, RULES, POOLS, SETTINGS, EVENTS, STREAM, RELOAD, ATTACH, DETACH, UNDO,
+    STATUS, HEALTH, RULES, POOLS, SETTINGS, OPENAPI, EVENTS, STREAM, RELOAD, ATTACH, DETACH, UNDO,
 )  # fmt: skip
 """All of them."""

@@ -11,31 +11,36 @@ from collections.abc import Iterable
 
 from hotplugd.app.asked import Forbidden
 from hotplugd.app.grants import Grant, Verb
-from hotplugd.app.session import Session
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.desired import wants
 from hotplugd.plan.overrides import Override
+from hotplugd.rules.ruleset import RuleSet
 
 
 def see_permitted(
-    session: Session, device: Device, verb: Verb, to: InstanceName | None, grant: Grant
+    rules: RuleSet,
+    device: Device,
+    there: Iterable[InstanceName],
+    verb: Verb,
+    to: InstanceName | None,
+    grant: Grant,
 ) -> None:
     """See whether the device may be had in this instance, or in none, instead of where it is.
 
+    there  the instances that have it
     Raises Forbidden.
     """
     if grant.all:
         return
-    by_rule = wants(session.rules, device, used=True)
+    by_rule = wants(rules, device, used=True)
     if by_rule.rule is None:
         raise Forbidden(f"no rule takes {device}, and only root may {verb} such a device")
-    there = session.reconciler.attachments()
-    affected = {each.want.instance for each in there if each.want.device.key == device.key}
+    affected = set(there)
     affected.update(want.instance for want in by_rule.wants)
     if to is not None:
         affected.add(to)
     attach = by_rule.rule.attach
-    pool = session.rules.pools.get(attach.pool) if attach is not None and attach.pool else None
+    pool = rules.pools.get(attach.pool) if attach is not None and attach.pool else None
     if pool is not None and to is not None and not pool.admits(to):
         raise Forbidden(f"pool {pool.name} does not admit {to}; only root may {verb} {device} there")
     if pool is None and not affected:

@@ -203,7 +203,8 @@ REPLY_SEEDS: Final = (
     *(
         b"\0" + each
         for each in (
-            _OK + b"{}", _OK + b'{"error": "no"}', _OK + b"[]", b"7", _OK + b"[" * 3000, _OK + b'{"a": ' * 900,
+            _OK + b"{}", _OK + b'{"error": "no"}', _OK + b"[]", b"7",
+            _OK + b"[" * 3000, _OK + b'{"a": ' * 900,
             b"HTTP/1.0 500 x\r\nContent-Length: 9\r\n\r\n",
         )
     ),

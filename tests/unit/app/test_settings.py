@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from hotplugd.app import settings
+from hotplugd.app.grants import Allowed
 from hotplugd.app.settings import CONTROL, DEFAULT, Config
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.discover import DEFAULT_FOLDERS
 from hotplugd.rulefile.load import load as load_rules
+from hotplugd.rules.pattern import Pattern
 
 _LONG = "x" * 107
 _WIDE = "ä" * 54
@@ -49,6 +51,19 @@ def test_every_key_is_optional(file: Path, text: str) -> None:
         (f"control: /{_LONG[:106]}", Config(control=Path(f"/{_LONG[:106]}"))),
         ("server: /s\nrules: [/r]\ncontrol: /c", Config("/s", (Path("/r"),), Path("/c"))),
         ("\ufeffserver: /s", Config("/s")),
+        (
+            """
+            allow:
+            - {group: farm, may: read}
+            - {group: '7', may: [reload, attach], instances: [r-*, q], project: ci}
+            """,
+            Config(
+                allow=(
+                    Allowed("farm", ("read",)),
+                    Allowed("7", ("attach", "reload"), (Pattern.of("r-*"), Pattern.of("q")), "ci"),
+                )
+            ),
+        ),
     ],
 )
 def test_what_it_says_counts(file: Path, text: str, expected: Config) -> None:
@@ -90,6 +105,25 @@ def test_what_it_says_counts(file: Path, text: str, expected: Config) -> None:
         ("server: 'auto", "1:14", "not YAML: found unexpected end of stream", "is a quote missing?"),
         ("server: !x auto", "1:9", "tags are not supported: !x", "leave it out"),
         ("server: &x auto", "1:9", "anchors are not supported", ""),
+        ("allow: farm", "1:8", "expected a list, and found 'farm'", ""),
+        ("allow: []", "1:8", "`allow` is an empty list", ""),
+        ("allow: [farm]", "1:9", "expected keys and values, and found 'farm'", ""),
+        ("allow: [{group: farm}]", "1:10", "an item of `allow` needs `may`", ""),
+        ("allow: [{may: read}]", "1:10", "an item of `allow` needs `group`", ""),
+        (
+            "allow: [{group: a, may: [write]}]",
+            "1:26",
+            "'write' is nothing that a group can be allowed",
+            "read",
+        ),
+        ("allow: [{group: 'a:b', may: read}]", "1:17", "'a:b' is no group's name or number", ""),
+        (
+            "allow: [{group: a, may: read, instances: a/b}]",
+            "1:42",
+            "'a/b' matches no name that an instance can have",
+            "project",
+        ),
+        ("allow: [{user: a, group: a, may: read}]", "1:10", "unknown key 'user'", ""),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(
