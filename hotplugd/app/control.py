@@ -23,6 +23,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
+from hotplugd.model.text import plain
+
 _LINE: Final = 8192
 _PATIENCE: Final = 5.0
 # Of a question whose answer is an awaitable: a reload reads files, and an event may be waited for.
@@ -32,6 +34,9 @@ _ANSWER_MOST: Final = 64 << 20
 _CLIENTS: Final = 16
 # So often the loop turns from accept(2) until asyncio hands the client over, and more.
 _TURNS: Final = 4
+# Of an error that is shown; and what to do where nothing else is known.
+_LONGEST: Final = 4096
+_ASK: Final = "`systemctl status hotplugd` says how it is"
 
 
 Question: TypeAlias = Callable[[], object]
@@ -67,18 +72,7 @@ async def serve(
     about      likewise, of those that get the rest of the line; they raise ValueError where that is wrong
     orders     likewise, of what changes something: they also get to know who asks
     """
-    known = (*questions, *about, *orders)
-
-    def answer(line: str, peer: Peer) -> object:
-        name, _, rest = line.partition(" ")
-        if line in questions:
-            return questions[line]()
-        if name in about:
-            return about[name](rest)
-        if name in orders:
-            return orders[name](peer, rest)
-        raise ValueError(f"unknown question; known: {', '.join(known)}")
-
+    answer = _answering(questions, about, orders)
     listening = _listen(path)
     inode = os.stat(path).st_ino
     clients: set[asyncio.Task[None]] = set()
@@ -107,7 +101,7 @@ async def serve(
     try:
         yield
     finally:
-        # Before close(): Server forgets the sockets of those whom it accepted and has not handed over by then.
+        # Before close(): Server forgets the sockets that it accepted and has not handed over by then.
         asyncio.get_running_loop().remove_reader(listening)
         for _ in range(_TURNS):
             await asyncio.sleep(0)
@@ -121,6 +115,24 @@ async def serve(
         with suppress(OSError):
             if os.stat(path).st_ino == inode:
                 os.unlink(path)
+
+
+def _answering(
+    questions: Mapping[str, Question], about: Mapping[str, QuestionAbout], orders: Mapping[str, Order]
+) -> Callable[[str, Peer], object]:
+    """What answers a line; it raises ValueError where nobody knows the question, or its rest is wrong."""
+
+    def answer(line: str, peer: Peer) -> object:
+        name, _, rest = line.partition(" ")
+        if line in questions:
+            return questions[line]()
+        if name in about:
+            return about[name](rest)
+        if name in orders:
+            return orders[name](peer, rest)
+        raise ValueError(f"unknown question; known: {', '.join((*questions, *about, *orders))}")
+
+    return answer
 
 
 def ask(path: Path, question: str, *, long: bool = False) -> dict[str, object]:
@@ -142,19 +154,48 @@ def ask(path: Path, question: str, *, long: bool = False) -> dict[str, object]:
         except OSError as error:
             raise ControlError(f"cannot connect to {path}: {error.strerror or error}") from error
         try:
-            channel.sendall(f"{question}\n".encode())
             raw = bytearray()
+            channel.sendall(f"{question}\n".encode())
             while len(raw) < _ANSWER_MOST and (more := channel.recv(1 << 16)):
                 raw += more
                 # For the whole answer: one that comes byte by byte would be waited for as long.
                 channel.settimeout(max(until - time.monotonic(), 0.001))
-            document = json.loads(raw)
-            answer = document.get("answer")
-        except (OSError, ValueError, AttributeError, RecursionError) as error:
-            raise ControlError(f"hotplugd on {path} did not answer: {error}") from error
-    if not isinstance(answer, dict):
-        raise ControlError(f"hotplugd on {path} answered: {document.get('error', 'something else')}")
-    return answer
+        except TimeoutError:
+            raise ControlError(f"hotplugd on {path} did not answer within {patience:.0f} s; {_ASK}") from None
+        except ConnectionError:
+            raw = bytearray()
+        except OSError as error:
+            raise ControlError(f"hotplugd on {path} did not answer: {error.strerror or error}") from error
+    return _answered(path, raw)
+
+
+def _answered(path: Path, raw: bytes | bytearray) -> dict[str, object]:
+    """The answer in what came. Raises ControlError."""
+    if not raw:
+        raise ControlError(
+            f"hotplugd on {path} did not answer: it hung up, since it ends or has {_CLIENTS} others who ask; "
+            f"ask again"
+        )
+    if len(raw) >= _ANSWER_MOST:
+        raise ControlError(
+            f"hotplugd on {path} gave an answer of more than {_ANSWER_MOST >> 20} MiB, which none is; {_ASK}"
+        )
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        began = raw.lstrip().startswith(b'{"')
+        what = "the answer breaks off" if began else "what answers there is no hotplugd"
+        raise ControlError(
+            f"expected JSON from hotplugd on {path}, and found {len(raw)} bytes that are none: {what}; {_ASK}"
+        ) from None
+    told = document if isinstance(document, dict) else {}
+    if isinstance(answer := told.get("answer"), dict):
+        return answer
+    if isinstance(error := told.get("error"), str):
+        raise ControlError(f"hotplugd on {path} answered: {plain(error[:_LONGEST])}")
+    raise ControlError(
+        f"expected an answer from hotplugd on {path}, and found other JSON: is it another version? {_ASK}"
+    )
 
 
 async def _answer(
