@@ -12,13 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.lab.journal import Journal, is_there
+from tests.support.lab.journal import Journal
 from tests.support.lab.nobody import as_nobody
 
-pytestmark = [
-    pytest.mark.usefixtures("root"),
-    pytest.mark.skipif(not is_there(), reason="systemd-journald is not installed"),
-]
+pytestmark = pytest.mark.usefixtures("root")
 # Writes events as the daemon does: each word is a JSON object with `level` and `event`.
 _WRITE = """
 import json, sys
