@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hotplugd.cli.common import fail, in_force, say, with_config
+from hotplugd.model.text import quoted
 
 if TYPE_CHECKING:
     from hotplugd.app.event_views import Event
@@ -69,8 +70,9 @@ def _unknown(name: str, rules: RuleSet) -> SystemExit:
 
     more = [f"it is {absent}"] if (absent := told(name, (), rules)) else []
     return fail(
-        f"nothing is known of {name}: expected a serial number, a node, a port, a location or an instance of "
-        f"which the journal or the running daemon has an event; `hotplugd devices --all` lists what is there",
+        f"nothing is known of {quoted(name)}: expected a serial number, a node, a port, a location or an "
+        f"instance of which the journal or the running daemon has an event; `hotplugd devices --all` lists what "
+        f"is there",
         more=more,
     )
 
