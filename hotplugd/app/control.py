@@ -141,6 +141,8 @@ def ask(path: Path, question: str, *, long: bool = False) -> dict[str, object]:
     long  the daemon may have to work for it, or wait: blocks for a minute and a half at most
     """
     patience = _LONG if long else _PATIENCE
+    if len(line := f"{question}\n".encode()) > _LINE:
+        raise ControlError(f"what is asked is longer than the {_LINE} bytes that hotplugd takes")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
         until = time.monotonic() + patience
         channel.settimeout(patience)
@@ -155,7 +157,7 @@ def ask(path: Path, question: str, *, long: bool = False) -> dict[str, object]:
             raise ControlError(f"cannot connect to {path}: {error.strerror or error}") from error
         try:
             raw = bytearray()
-            channel.sendall(f"{question}\n".encode())
+            channel.sendall(line)
             while len(raw) < _ANSWER_MOST and (more := channel.recv(1 << 16)):
                 raw += more
                 # For the whole answer: one that comes byte by byte would be waited for as long.

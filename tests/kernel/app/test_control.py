@@ -411,6 +411,12 @@ class TestWhoAsks:
         assert "line 1 column" not in text
         assert text.isprintable()
 
+    def test_a_question_that_nobody_takes_is_not_asked(self, path: Path) -> None:
+        with serving(path):
+            assert ask(path, f"order {'x' * 8185}")["text"] == "x" * 8185
+            with pytest.raises(ControlError, match="longer than the 8192 bytes that hotplugd takes"):
+                ask(path, f"order {'x' * 8186}")
+
     @pytest.mark.usefixtures("impatient")
     def test_nobody_waits_for_ever_for_an_answer_that_comes_byte_by_byte(self, path: Path) -> None:
         told = threading.Event()
