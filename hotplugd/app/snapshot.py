@@ -59,6 +59,10 @@ class Survey:
     away: Sequence[Device] = ()
     leasing: Leasing | None = None
 
+    def is_taken(self, device: Device) -> bool:
+        """Whether a rule takes the device."""
+        return (wanted := self.wants.get(device.key)) is not None and wanted.rule is not None
+
     def in_order(self) -> list[Plan]:
         """The plans by instance, as people count."""
         return [self.plans[name] for name in sorted(self.plans, key=lambda name: name.order)]
