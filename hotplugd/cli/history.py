@@ -71,8 +71,8 @@ def _unknown(name: str, rules: RuleSet) -> SystemExit:
     more = [f"it is {absent}"] if (absent := told(name, (), rules)) else []
     return fail(
         f"nothing is known of {quoted(name)}: expected a serial number, a node, a port, a location or an "
-        f"instance of which the journal or the running daemon has an event; `hotplugd devices --all` lists what "
-        f"is there",
+        f"instance of which the journal or the running daemon has an event; "
+        f"`hotplugd devices --all` lists what is there",
         more=more,
     )
 
