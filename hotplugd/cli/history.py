@@ -78,15 +78,18 @@ def _unknown(name: str, rules: RuleSet) -> SystemExit:
 
 
 def _parted(events: Iterable[Event], begin: datetime | None) -> tuple[list[Event], list[Event]]:
-    """The events before a time, and those after it."""
+    """The events before a time, and those from the first on that was not before it.
+
+    What comes after that became so later, also where the clock was set back meanwhile.
+    """
     from hotplugd.app.event_views import when
 
-    earlier: list[Event] = []
-    later: list[Event] = []
-    for each in events:
-        is_early = begin is not None and (at := when(each)) is not None and at < begin
-        (earlier if is_early else later).append(each)
-    return earlier, later
+    every = list(events)
+    if begin is None:
+        return [], every
+    later = (number for number, each in enumerate(every) if (at := when(each)) is None or at >= begin)
+    first = next(later, len(every))
+    return every[:first], every[first:]
 
 
 def _where_now(name: str, events: Sequence[Event], rules: RuleSet) -> str:

@@ -27,6 +27,13 @@ for word in sys.argv[1:]:
     fields = json.loads(word)
     getattr(log, fields.pop("level", "info"))(fields.pop("event"), **fields)
 """
+_READ_ONLY = """
+for each in / /tmp /var/tmp /dev/shm "$PWD"; do
+  if mountpoint -q "$each"; then mount -o remount,ro,bind "$each"; fi
+done
+! touch /tmp/x /var/tmp/x 2>/dev/null
+exec "$@"
+"""
 PHONE = {
     "device": "/dev/bus/usb/001/064", "identity": "serial:R5C001", "serial": "R5C001", "port": "1-4.2",
     "location": "shelf-1/4", "model": "Pixel_8", "slot": "c-189-63-1a2b3c4d-9", "rule": "phones",
@@ -170,6 +177,14 @@ def test_files_that_were_rotated_are_read_too(scene: Scene) -> None:
     scene.write(*END)
     scene.journal.rotate()
     assert names(scene.history("R5C001")) == [*NAMES, *names(END)]
+
+
+def test_it_is_read_where_nothing_can_be_written(scene: Scene) -> None:
+    scene.write(*LIFE)
+    words = (sys.executable, "-m", "hotplugd", *scene.words("R5C001", "--json"))
+    done = scene.journal.run("unshare", "--mount", "sh", "-ec", _READ_ONLY, "sh", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names([json.loads(each) for each in done.stdout.splitlines()]) == NAMES
 
 
 def test_others_cannot_write_what_is_read(scene: Scene) -> None:
