@@ -12,7 +12,7 @@ from hotplugd.app.documents import (
     HoldJson,
     StatusJson,
     changes_in_order,
-    hold_json,
+    holds_in_order,
     in_order,
     problems_in_order,
     unmatched_json,
@@ -115,4 +115,4 @@ def _holds(session: Session, devices: Devices, hubs: Hubs) -> list[HoldJson]:
     def at(until: float) -> str:
         return (clock + timedelta(seconds=min(until - now, _DAY))).isoformat(timespec="seconds")
 
-    return [hold_json(each, at(each.wait.until), devices, hubs) for each in session.held()]
+    return holds_in_order(((each, at(each.wait.until)) for each in session.held()), devices, hubs)

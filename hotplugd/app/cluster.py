@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hotplugd.aio.threads import Threads
 from hotplugd.model.entry import MARK_INSTANCE, is_ours, mark_for
 from hotplugd.model.ports import Member
+from hotplugd.model.text import natural
 from hotplugd.model.values import Entry, InstanceName
 from hotplugd.server.client import Lxd
 from hotplugd.server.discover import find_server
@@ -43,10 +44,11 @@ def cluster(setting: str, environment: Mapping[str, str]) -> Cluster:
 async def _ask(address: str) -> Cluster:
     lxd = Lxd(address, Threads())
     await lxd.connect()
-    members, instances = await lxd.members(), await lxd.list()
+    members = sorted(await lxd.members(), key=lambda each: natural(each.name))
+    instances = sorted(await lxd.list(), key=lambda each: (natural(each.location), each.id.order))
     attachments = [
         ClusterAttachment(instance.location, instance.id, entry)
-        for instance in sorted(instances, key=lambda each: (each.location, each.id))
+        for instance in instances
         for entry in instance.entries.values()
         if is_ours(entry) and entry.config[MARK_INSTANCE] == mark_for(instance.id)
     ]

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
+
+from hotplugd.model.text import plain
 
 _PATIENCE: Final = 5.0
 # Of a question for which the daemon may have to work, or wait.
 _LONG: Final = 90.0
 _ANSWER_MOST: Final = 64 << 20
-_HEAD_ENDS: Final = b"\r\n\r\n"
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
+# Of an error that is shown; and what to do where nothing else is known.
+_LONGEST: Final = 4096
+_ASK: Final = "`systemctl status hotplugd` says how it is"
+# Bytes that the daemon takes (control.py, _LINE and _BODY).
+_LINE: Final = 8000
+_BODY: Final = 64 << 10
 # The daemon did what was asked, or says in the same document why it did not.
 _ANSWERS: Final = frozenset({200, 409, 503})
 
@@ -47,17 +56,13 @@ def post(path: Path, name: str, words: Mapping[str, object] | None = None) -> di
 
 
 def _ask(path: Path, request: str, body: bytes, patience: float) -> dict[str, object]:
+    if len(request) > _LINE or len(body) > _BODY:
+        raise ControlError(
+            f"what is asked is longer than hotplugd takes: {_LINE} bytes, and {_BODY} of words"
+        )
     # HTTP/1.0 (RFC 1945): the daemon hangs up after the answer, and there are no chunks.
     head = f"{request} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    raw = _exchange(path, head.encode("ascii") + body, patience)
-    try:
-        status, document = _parsed(raw)
-    except (ValueError, RecursionError) as error:
-        raise ControlError(f"hotplugd on {path} did not answer: {error}") from error
-    if not isinstance(document, dict) or status not in _ANSWERS or document.keys() == {"error"}:
-        why = document.get("error") if isinstance(document, dict) else None
-        raise ControlError(f"hotplugd on {path} answered: {why or f'HTTP status {status}'}")
-    return document
+    return _answered(path, _exchange(path, head.encode("ascii") + body, patience))
 
 
 def _exchange(path: Path, request: bytes, patience: float) -> bytes:
@@ -81,28 +86,56 @@ def _exchange(path: Path, request: bytes, patience: float) -> bytes:
                 raw += more
                 # For the whole answer: one that comes byte by byte would be waited for as long.
                 channel.settimeout(max(until - time.monotonic(), 0.001))
+        except TimeoutError:
+            raise ControlError(f"hotplugd on {path} did not answer within {patience:.0f} s; {_ASK}") from None
+        except ConnectionError:
+            return b""
         except OSError as error:
-            raise ControlError(f"hotplugd on {path} did not answer: {error}") from error
+            raise ControlError(f"hotplugd on {path} did not answer: {error.strerror or error}") from error
     return bytes(raw)
 
 
-def _parsed(raw: bytes) -> tuple[int, object]:
-    """The status and the document of an answer. Raises ValueError, RecursionError."""
+def _answered(path: Path, raw: bytes) -> dict[str, object]:
+    """The document in what came. Raises ControlError."""
     if not raw:
-        raise ValueError("it hung up")
-    head, ends, body = raw.partition(_HEAD_ENDS)
+        raise ControlError(
+            f"hotplugd on {path} did not answer: it hung up, since it ends or has too many others who ask; "
+            f"ask again"
+        )
+    if len(raw) >= _ANSWER_MOST:
+        raise ControlError(
+            f"hotplugd on {path} gave an answer of more than {_ANSWER_MOST >> 20} MiB, which none is; {_ASK}"
+        )
+    head, ends, body = raw.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
-    words = first.split(b" ", 2)
-    if not ends or not words[0].startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit():  # noqa: PLR2004
-        raise ValueError("what came is no HTTP response")
-    status = int(words[1])
+    status = _STATUS.match(first)
+    if not ends or status is None:
+        raise ControlError(
+            f"expected HTTP from hotplugd on {path}, and found {len(raw)} bytes that are none: what answers "
+            f"there is no hotplugd; {_ASK}"
+        )
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        what = "it breaks off" if _is_cut(lines, body) else "is it another version?"
+        raise ControlError(
+            f"expected JSON from hotplugd on {path}, and found HTTP status {int(status[1])} with {len(body)} "
+            f"bytes that are none: {what}; {_ASK}"
+        ) from None
+    told = document if isinstance(document, dict) else {}
+    if isinstance(error := told.get("error"), str):
+        raise ControlError(f"hotplugd on {path} answered: {plain(error[:_LONGEST])}")
+    if not told or int(status[1]) not in _ANSWERS:
+        raise ControlError(
+            f"expected a document from hotplugd on {path}, and found HTTP status {int(status[1])} with other "
+            f"JSON: is it another version? {_ASK}"
+        )
+    return told
+
+
+def _is_cut(lines: Iterable[bytes], body: bytes) -> bool:
     for line in lines:
         name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length" and value.strip() != b"%d" % len(body):
-            raise ValueError(f"the answer was cut off after {len(body)} bytes")
-        if name.strip().lower() == b"content-type" and b"json" not in value:
-            raise ValueError(f"HTTP status {status}: {body[:200].decode(errors='replace').strip()}")
-    try:
-        return status, json.loads(body)
-    except ValueError as error:
-        raise ValueError(f"what came is no JSON: {error}") from error
+        if name.strip().lower() == b"content-length":
+            return value.strip() != b"%d" % len(body)
+    return False

@@ -16,7 +16,7 @@ from hotplugd.app.pool_documents import ClaimJson
 from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import natural
-from hotplugd.model.values import Device
+from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.about import is_worth_telling
 from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.guard_rails import is_hub
@@ -227,11 +227,7 @@ def changes_in_order(
     changes: Iterable[Change], devices: Devices = NONE, hubs: Hubs = NO_HUBS
 ) -> list[ChangeJson]:
     """Changes by instance, port and device, as people count."""
-
-    def key(each: ChangeJson) -> tuple[object, ...]:
-        return each["project"], natural(each["instance"]), natural(each["port"]), natural(each["device"])
-
-    return sorted((change_json(each, devices, hubs) for each in changes), key=key)
+    return sorted((change_json(each, devices, hubs) for each in changes), key=_order)
 
 
 def problems_in_order(
@@ -239,15 +235,26 @@ def problems_in_order(
 ) -> list[ProblemJson]:
     """Problems of no device, and then those of each device, as people count."""
     found = [problem_json(each, devices, hubs) for each in problems]
-    return sorted(found, key=lambda each: (natural(each["port"]), natural(each["device"])))
+    return sorted(
+        found, key=lambda each: (natural(each["port"]), natural(each["device"]), natural(each["instance"]))
+    )
 
 
 def in_order(attachments: Iterable[Attachment]) -> list[AttachmentJson]:
-    """Attachments by instance and device, as people count."""
-    found = map(attachment_json, attachments)
-    return sorted(
-        found, key=lambda each: (each["project"], natural(each["instance"]), natural(each["device"]))
-    )
+    """Attachments by instance, port and device, as people count."""
+    return sorted(map(attachment_json, attachments), key=_order)
+
+
+def holds_in_order(
+    holds: Iterable[tuple[Held, str]], devices: Devices = NONE, hubs: Hubs = NO_HUBS
+) -> list[HoldJson]:
+    """What has to wait, with the time that each wait says, by instance, port and device, as people count."""
+    return sorted((hold_json(held, until, devices, hubs) for held, until in holds), key=_order)
+
+
+def _order(each: AttachmentJson | ChangeJson | HoldJson) -> tuple[object, ...]:
+    instance = InstanceName(each["project"], each["instance"])
+    return instance.order, natural(each["port"]), natural(each["device"])
 
 
 def place_json(want: Want) -> PlaceJson:

@@ -141,13 +141,21 @@ def attached(events: Iterable[Event]) -> dict[tuple[str, str], Event]:
 def last_seen(events: Iterable[Event], word: str) -> Event | None:
     """The last event that tells where a device was that is called so; None where none does."""
     meant = Filter("", word)
-    found = None
+    found: dict[str, object] = {}
+    gone: object = None
     for each in events:
-        if _text(each, "event").startswith("device.") and meant.meets(each) and _text(each, "identity"):
+        if (
+            (name := _text(each, "event")).startswith("device.")
+            and meant.meets(each)
+            and _text(each, "identity")
+        ):
             # An entry's event may not say the port.
-            known = {key: text for key in _PLACE if found is not None and (text := _text(found, key))}
-            found = {**known, **each}
-    return found
+            found = {**{key: text for key in _PLACE if (text := _text(found, key))}, **each}
+            if name in _PLUGS:
+                gone = each.get("timestamp") if name == "device.gone" else None
+            # It is taken out of its instance later, where that hangs much later.
+            found["timestamp"] = gone or each.get("timestamp")
+    return found or None
 
 
 def is_gone(events: Iterable[Event]) -> bool:

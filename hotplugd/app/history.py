@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Final
 
 from hotplugd.app.control_client import ControlError, NotRunning, get
@@ -149,7 +149,8 @@ def _journal(word: str, gaps: list[str]) -> Iterator[str]:
     """The lines that journalctl prints. gaps: gets why there are none, or not all"""
     command = ["journalctl", "--no-pager", "--output=json", "--", *journal_matches(word)]
     anything = False
-    with TemporaryFile("w+", errors="replace") as said:
+    # Not a file: history is wanted where every disk is read-only or full, too.
+    with open(os.memfd_create("journalctl"), "w+", errors="replace") as said:
         try:
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace"

@@ -88,13 +88,42 @@ def undone(session: Session | None, found: Sequence[Override]) -> Done:
     """What came of undoing these."""
     if not found:
         return Done(taken=True, done=True, message="nothing was decided by hand")
+    message = f"the rules decide again about {', '.join(each.of.identity for each in found)}"
+    if session is None:
+        return Done(taken=True, done=False, message=f"{message}, once the daemon has found its server")
     about = {each.of for each in found}
-    attachments = session.reconciler.attachments() if session is not None else []
-    there = [each for each in attachments if not about.isdisjoint(lasting(each.want.device))]
-    where = ", ".join(dict.fromkeys(f"{each.want.device} is in {each.want.instance}" for each in there))
-    names = ", ".join(each.of.identity for each in found)
-    message = f"the rules decide again about {names}" + (f": {where}" if where else "")
-    return Done(taken=True, done=True, message=message)
+    devices = session.reconciler.inventory.devices.values()
+    told, left = [], []
+    for device in devices:
+        if not about.isdisjoint(lasting(device)):
+            there, missing = _where(session, device)
+            told += [f"{device} is in {each}" for each in there]
+            left += [f"{device} is not {each} yet{_why(session, device)}" for each in missing]
+    where = "; ".join(filter(None, (", ".join(dict.fromkeys(told)), *dict.fromkeys(left))))
+    message += f": {where}" if where else ""
+    return Done(taken=True, done=not left, message=message)
+
+
+def _where(session: Session, device: Device) -> tuple[list[str], list[str]]:
+    """The instances that a device is in and should be in; and of the others, where it is not yet: `in c1`,
+    `out of c2`.
+    """
+    known = session.reconciler
+    wanted = known.assignments.wants.get(device.key)
+    wants = {want.instance: want for want in wanted.wants} if wanted is not None else {}
+    seen = {
+        each.want.instance: each.verified is not False
+        for each in known.attachments()
+        if each.want.device.key == device.key
+    }
+    names = {
+        name for slot in (device.slot, *(want.slot for want in wants.values())) for name in names_for(slot)
+    }
+    waits = {each.instance: None for each in known.pending() if each.entry.name in names}
+    away = {} if session.connected else dict.fromkeys((*seen, *wants))
+    missing = [f"in {name}" for name in wants if not seen.get(name, False) or name in waits or name in away]
+    missing += [f"out of {name}" for name in dict.fromkeys((*waits, *away, *seen)) if name not in wants]
+    return [str(name) for name in wants if f"in {name}" not in missing], missing
 
 
 def _is_by(attachment: Attachment, override: Override) -> bool:

@@ -59,10 +59,18 @@ class Survey:
     away: Sequence[Device] = ()
     leasing: Leasing | None = None
 
+    def is_taken(self, device: Device) -> bool:
+        """Whether a rule takes the device."""
+        return (wanted := self.wants.get(device.key)) is not None and wanted.rule is not None
+
+    def in_order(self) -> list[Plan]:
+        """The plans by instance, as people count."""
+        return [self.plans[name] for name in sorted(self.plans, key=lambda name: name.order)]
+
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that cannot be."""
         found = [each for wanted in self.wants.values() for each in wanted.problems if not each.guard]
-        told = [each for _, plan in sorted(self.plans.items()) for each in plan.problems]
+        told = [each for plan in self.in_order() for each in plan.problems]
         found += [each for each in told if not each.guard]
         found += self.leasing.problems() if self.leasing is not None else []
         return list(dict.fromkeys(found))
@@ -70,7 +78,7 @@ class Survey:
     def of(self, device: Device) -> Fate:
         """What becomes of one device; here guard rails speak too."""
         wanted = self.wants.get(device.key, Wants(device))
-        plans = [plan for _, plan in sorted(self.plans.items())]
+        plans = self.in_order()
         slots = {device.slot, *(each.slot for each in wanted.wants)}
         entries = {name for slot in slots for name in names_for(slot)}
         return Fate(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TypedDict
 
 from hotplugd.app.naming import NamedJson, named_json
+from hotplugd.model.text import natural
 from hotplugd.model.values import Device
 from hotplugd.plan.along import takes_nothing
 from hotplugd.plan.desired import wants
@@ -32,8 +33,8 @@ class TriedJson(NamedJson):
 
 
 def tried(rules: RuleSet, devices: Iterable[Device]) -> list[TriedJson]:
-    """What each of the devices would get."""
-    every = list(devices)
+    """What each of the devices would get, by their places, as people count."""
+    every = sorted(devices, key=lambda each: natural(each.syspath))
     results: list[TriedJson] = []
     for device in every:
         wanted = wants(rules, device)

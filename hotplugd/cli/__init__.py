@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import sys
 from collections.abc import Collection
 from difflib import get_close_matches
+from io import TextIOWrapper
 from typing import Final
 
 import click
@@ -77,6 +79,9 @@ class _Lazy(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
+        # A name that the terminal's encoding lacks is no reason to say nothing.
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except OSError as error:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeVar, cast
 
 import click
 
@@ -181,7 +181,7 @@ def show(diagnostics: Iterable[Diagnostic]) -> None:
     colours = {"error": "red", "warning": "yellow"}
     for each in diagnostics:
         text = each.render()
-        if _has_colours(sys.stderr.isatty()):
+        if _has_colours(sys.stderr):
             word = f" {each.severity}: "
             text = text.replace(word, click.style(word, fg=colours[each.severity], bold=True), 1)
         click.echo(text, err=True, color=True)
@@ -309,7 +309,7 @@ def told_override(each: OverrideJson) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows below a head: as a table on a terminal, else as aligned columns. Escapes what is in them."""
     cells = [[plain(text) for text in row] for row in rows]
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
@@ -319,7 +319,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in cells:
             grid.add_row(*map(Text, row))
         # A head is bold, which NO_COLOR alone does not keep rich from.
-        console = Console(highlight=False, color_system="auto" if _has_colours(terminal=True) else None)
+        console = Console(highlight=False, color_system="auto" if _has_colours(sys.stdout) else None)
         # What is too wide would be cut in every column: the terminal breaks the lines of the other form.
         if console.measure(grid, options=console.options.update_width(_WIDEST)).maximum <= console.width:
             console.print(grid)
@@ -331,10 +331,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def say(text: str, colour: str | None = None, *, bold: bool = False) -> None:
     """Print a line, in colour where standard output is a terminal that wants it."""
-    styled = click.style(text, fg=colour, bold=bold) if _has_colours(sys.stdout.isatty()) else text
+    styled = click.style(text, fg=colour, bold=bold) if _has_colours(sys.stdout) else text
     click.echo(styled, color=True)
 
 
-def _has_colours(terminal: bool) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody reads there as it comes. None: it was closed before the command was started"""
+    return stream is not None and stream.isatty()
+
+
+def _has_colours(stream: TextIO | None) -> bool:
     """Whether colours are wanted there (no-color.org), and can be shown."""
-    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

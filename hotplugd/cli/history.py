@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hotplugd.cli.common import fail, in_force, say, with_config
+from hotplugd.model.text import quoted
 
 if TYPE_CHECKING:
     from hotplugd.app.event_views import Event
@@ -69,22 +70,26 @@ def _unknown(name: str, rules: RuleSet) -> SystemExit:
 
     more = [f"it is {absent}"] if (absent := told(name, (), rules)) else []
     return fail(
-        f"nothing is known of {name}: expected a serial number, a node, a port, a location or an instance of "
-        f"which the journal or the running daemon has an event; `hotplugd devices --all` lists what is there",
+        f"nothing is known of {quoted(name)}: expected a serial number, a node, a port, a location or an "
+        f"instance of which the journal or the running daemon has an event; "
+        f"`hotplugd devices --all` lists what is there",
         more=more,
     )
 
 
 def _parted(events: Iterable[Event], begin: datetime | None) -> tuple[list[Event], list[Event]]:
-    """The events before a time, and those after it."""
+    """The events before a time, and those from the first on that was not before it.
+
+    What comes after that became so later, also where the clock was set back meanwhile.
+    """
     from hotplugd.app.event_views import when
 
-    earlier: list[Event] = []
-    later: list[Event] = []
-    for each in events:
-        is_early = begin is not None and (at := when(each)) is not None and at < begin
-        (earlier if is_early else later).append(each)
-    return earlier, later
+    every = list(events)
+    if begin is None:
+        return [], every
+    later = (number for number, each in enumerate(every) if (at := when(each)) is None or at >= begin)
+    first = next(later, len(every))
+    return every[:first], every[first:]
 
 
 def _where_now(name: str, events: Sequence[Event], rules: RuleSet) -> str:

@@ -64,7 +64,7 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
     problems = problems_in_order(seen.problems(), known, hubs)
     status = ask_daemon(found.config.control)
     holds = status["holds"] if status is not None else []
-    free = unmatched_json((each for each in devices if seen.of(each).wants.rule is None), hubs)
+    free = unmatched_json((each for each in devices if not seen.is_taken(each)), hubs)
     whole: PlanJson = {
         "changes": every,
         "holds": holds,

@@ -9,7 +9,7 @@ import click
 
 from hotplugd.cli.common import fail, in_force, print_json, say, with_config, with_json
 from hotplugd.cli.which import find
-from hotplugd.model.text import plain
+from hotplugd.model.text import natural, plain
 
 if TYPE_CHECKING:
     from hotplugd.app.command_json import SuggestHubsJson, SuggestionJson, SuggestJson
@@ -61,7 +61,7 @@ def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None
         raise click.BadParameter(f"{wrong.message}; {wrong.hint}".removesuffix("; "), param_hint="--to")
     devices, unsettled = listed(settings.rules.attrs)
     one = find(device, devices, unsettled, settings)
-    offers = suggestions(one, devices, to)
+    offers = suggestions(one, sorted(devices, key=lambda each: natural(each.syspath)), to)
     earlier = settings.rules.decide(one)
     now = earlier.rule.name if earlier is not None else None
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.cli.common import in_force, print_json, say, show_problems, with_config, with_json
+from hotplugd.cli.common import by_hand, in_force, print_json, say, show_problems, with_config, with_json
 from hotplugd.model.text import counted, plain
 
 if TYPE_CHECKING:
@@ -49,14 +49,15 @@ def look(found: Settings, *, ask_server: bool = True) -> TopologyJson:
     devices, unsettled = listed(found.rules.attrs | ATTRS)
     problems, held = [], dict[str, list[str]]()
     if ask_server:
+        overrides = by_hand(found.config.state)
         try:
-            seen = survey(found.rules, devices, unsettled, found.config.server, os.environ)
+            seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, overrides)
         except (ServerError, OSError) as error:
             problems = [problem_json(Problem("", "", f"the server cannot be asked: {error}"))]
         else:
-            for name, plan in sorted(seen.plans.items()):
-                for usb in {attachment.want.device.usb for attachment in plan.attachments} - {None}:
-                    assert usb is not None
+            for name in sorted(seen.plans, key=lambda name: name.order):
+                inside = (attachment.want.device.usb for attachment in seen.plans[name].attachments)
+                for usb in dict.fromkeys(filter(None, inside)):
                     held.setdefault(usb.syspath, []).append(f"{name.project}/{name.name}")
     # Of what udevd has not processed the kernel says enough to see that a socket is not free.
     every = (*devices, *unsettled)

@@ -18,7 +18,8 @@ def command(device: str | None, config: Path, *, everything: bool, as_json: bool
     """Undo `hotplugd attach` or `hotplugd detach`: the rules decide about DEVICE again.
 
     DEVICE is named as in `hotplugd explain`, or as `hotplugd status --by-hand` shows it: it need not be
-    plugged in. Exit code 0 if it was undone, 1 if nothing was decided about it by hand, 3 if no daemon runs.
+    plugged in. Exit code 0 if it was undone and the device is where the rules say, 1 if it is not yet, or if
+    nothing was decided about it by hand, 3 if no daemon runs.
     """
     if (device is None) != everything:
         both = "" if device is None else ", not both"

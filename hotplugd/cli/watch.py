@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol, cast
 
 import click
 
-from hotplugd.cli.common import fail, say
+from hotplugd.cli.common import fail, is_terminal, say
 
 if TYPE_CHECKING:
     from hotplugd.app.documents import StatusJson
@@ -42,7 +42,7 @@ def begin_anew(*, quietly: bool) -> None:
     """Begin to show something, with the time: in place of what was there, or below it. quietly: not so"""
     if quietly:
         return
-    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+    if is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb":
         click.echo(_HOME, nl=False, color=True)
     say(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}", bold=True)
 

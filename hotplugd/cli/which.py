@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from hotplugd.cli.absent import last_known
 from hotplugd.cli.common import fail
+from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
-from hotplugd.plan.find import absent, each_of, named, not_processed
+from hotplugd.plan.find import absent, each_of, named, not_processed, rule_for
 
 if TYPE_CHECKING:
     from hotplugd.app.in_force import Settings
@@ -27,11 +28,15 @@ def find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], by: 
     waiting = list(unsettled)
     found = named(name, (*devices, *waiting), real, by.rules.hubs)
     if not found:
-        known = last_known(name, by)
-        more = [f"it is {known}; `hotplugd history {name}` says more"] if known else []
-        raise fail(absent(name, by.rules), more=more)
+        if not (known := last_known(name, by)):
+            raise fail(absent(name, by.rules))
+        more = [rule] if (rule := rule_for(name, by.rules)) else []
+        more.append(
+            f"`hotplugd history {quoted(name)}` says more; `hotplugd devices --all` lists what is there"
+        )
+        raise fail(f"no device {quoted(name)}: it is {known}", more=more)
     if len(found) > 1:
-        many = f"{len(found)} devices are called {name}; name one by its node or path:"
+        many = f"{len(found)} devices are called {quoted(name)}; name one by its node or path:"
         raise fail(many, more=each_of(found))
     if found[0] in waiting:
         raise fail(not_processed(found[0]))

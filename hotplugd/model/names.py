@@ -1,4 +1,4 @@
-"""What may be called what: instances, and paths inside them that belong to every container. Pure."""
+"""What may be called what: instances, paths inside them that belong to every container, devices. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ def is_instance_name(text: str) -> bool:
     (LXD: shared/validate, `IsHostname` and instance `ValidName`).
     """
     return _LEGAL_NAME.fullmatch(text) is not None
+
+
+def is_serial(text: str) -> bool:
+    """Whether `text` can tell a device from others of its model.
+
+    One repeated character ("0000000000") and a lone digit are placeholders: some makers write them on every
+    device.
+    """
+    return len(set(text)) > 1 or (len(text) == 1 and not text.isdecimal())
 
 
 # Every container has these; a mount over one of them breaks the container, not the device.

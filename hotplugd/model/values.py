@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final, Literal
 
 from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
+from hotplugd.model.text import natural
 
 NodeType = Literal["char", "block"]
 
@@ -215,6 +216,11 @@ class InstanceName:
 
     project: str
     name: str
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """A key to sort by as people count: by project, and `c2` before `c10`."""
+        return natural(self.project), natural(self.name)
 
     def __str__(self) -> str:
         return self.name if self.project == "default" else f"{self.project}/{self.name}"

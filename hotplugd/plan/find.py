@@ -57,16 +57,19 @@ def not_processed(device: Device) -> str:
     return f"{device} is there, but udevd has not processed it (yet); `udevadm trigger {device}` asks for it"
 
 
+def rule_for(name: str, rules: RuleSet) -> str:
+    """The rule that names a device of this name, where it is and what it does; empty where none names it."""
+    rule = next((each for each in rules.rules if each.enabled and _names(each, name)), None)
+    if rule is None:
+        return ""
+    does = "would ignore it" if rule.attach is None else f"is for it: it goes to {_where(rule.attach)}"
+    return f"rule '{rule.name}' ({rule.file}:{rule.line}) {does}"
+
+
 def absent(name: str, rules: RuleSet) -> str:
     """The error for a name that no device has: whether a rule names it, and which names there are."""
-    rule = next((each for each in rules.rules if each.enabled and _names(each, name)), None)
-    if rule is not None:
-        does = "would ignore it" if rule.attach is None else f"is for it: it goes to {_where(rule.attach)}"
-        where = f"{rule.file}:{rule.line}"
-        return (
-            f"no device {quoted(name)} is plugged in; rule '{rule.name}' ({where}) {does}; "
-            f"`hotplugd devices --all` lists what is there"
-        )
+    if rule := rule_for(name, rules):
+        return f"no device {quoted(name)} is plugged in; {rule}; `hotplugd devices --all` lists what is there"
     return (
         f"no device {quoted(name)} is plugged in: expected a node, a path in /sys, the kernel's name, a "
         f"serial number or a location; `hotplugd devices --all` lists what is there"

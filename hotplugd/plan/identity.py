@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hotplugd.model.names import is_serial
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
 from hotplugd.rules.keys import KERNEL, MAC, PATH, PORT, SERIAL
@@ -12,7 +13,7 @@ def identity(device: Device) -> str:
 
     That of a network interface is its permanent address; without one, that of its hardware and its name.
 
-    A serial of one repeated character ("0000000000") is a placeholder, and identifies nothing.
+    A serial that is a placeholder (`is_serial`) identifies nothing.
     """
     shared = shared_identity(device)
     if device.subsystem != "net" or device.attrs.get("permanent_address"):
@@ -25,7 +26,7 @@ def shared_identity(device: Device) -> str:
     for mac in MAC.values(device):
         return f"mac:{quoted(mac)}"
     serial = next(iter(SERIAL.values(device)), "")
-    if len(set(serial)) > 1:
+    if is_serial(serial):
         return f"serial:{quoted(serial)}"
     for key in (PORT, PATH, KERNEL):
         for value in key.values(device):

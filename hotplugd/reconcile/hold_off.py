@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from hotplugd.model.names import is_serial
 from hotplugd.model.values import Device
 
 # A phone that is being flashed appears about ten times in two minutes; so does a device plugged by hand.
@@ -63,8 +64,7 @@ def plug_of(device: Device) -> Plug:
 
 def _identity(device: Device) -> str:
     serial = device.properties.get("ID_SERIAL_SHORT") or device.attrs.get("permanent_address", "")
-    # One repeated character is no serial number: some makers write it on every device.
-    return serial if len(set(serial)) > 1 else ""
+    return serial if is_serial(serial) else ""
 
 
 @dataclass(slots=True)

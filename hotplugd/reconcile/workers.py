@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Final, TypeVar
 
 from hotplugd.aio.backoff import LONG_AGO
@@ -81,9 +80,9 @@ class Workers:
                 worker.find()
 
     def gather(self, what: Callable[[Worker], Sequence[T]]) -> list[T]:
-        """What all workers have of something, in the order of their instances' names; most have nothing."""
+        """What all workers have of something, by instance, as people count; most have nothing."""
         found = [(name, some) for name, worker in self.all.items() if (some := what(worker))]
-        return [each for _, some in sorted(found, key=itemgetter(0)) for each in some]
+        return [each for _, some in sorted(found, key=lambda each: each[0].order) for each in some]
 
     def for_all(self, *acts: Callable[[Worker], None]) -> None:
         """Do these for all instances, one after the other. Those without devices follow, a few in each turn

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from hotplugd.model.names import is_instance_name
 from hotplugd.model.text import quoted
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.grammar import Key, Shape, Table
-from hotplugd.rulefile.hints import EXPECTED
+from hotplugd.rulefile.hints import EXPECTED, KEEP
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
 from hotplugd.rulefile.suggest import instead_of
 from hotplugd.rules.complaint import Complaint
@@ -116,7 +117,8 @@ class Decoder:
             self.wrong_type(field.value, "a list", field.name)
             return ()
         if not field.value.items:
-            self.error(field.value.span, f"`{name}` is an empty list")
+            hint = KEEP if name == "to" else "write one, or take the key out"
+            self.error(field.value.span, f"`{name}` is an empty list", hint)
         return field.value.items
 
     def pairs(self, field: Field, expected: str) -> Iterator[tuple[YamlScalar, YamlNode]]:
@@ -163,7 +165,7 @@ class Decoder:
             self.error(span, what, hint)
         else:
             hint = EXPECTED.get(key.text, "") if key is not None else ""
-            if key is not None and key.text == "attach" and isinstance(node, YamlScalar):
+            if key is not None and key.text == "attach" and isinstance(node, YamlScalar) and is_name(node):
                 hint = f"write `attach: {{to: {quoted(node.text)}}}`"
             self.error(first_word(node), f"expected {expected}, and found {what_is(node)}", hint)
 
@@ -184,6 +186,11 @@ def _without(node: YamlNode, field: Field) -> str:
     if isinstance(field.key.shape, MatchKey) and not field.key.shape.always:
         return f'for devices without one: `not: {{{field.key.name}: "*"}}`'
     return ""
+
+
+def is_name(node: YamlScalar) -> bool:
+    """Whether it may be an instance's name, and is neither true nor false."""
+    return is_instance_name(node.text) and node.text.lower() not in ("true", "false", "yes", "no")
 
 
 def first_word(node: YamlNode) -> Span:

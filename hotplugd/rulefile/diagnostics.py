@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hotplugd.model.text import printable
+from hotplugd.model.text import plain, printable
 
 Severity = Literal["error", "warning"]
 
@@ -42,7 +42,7 @@ class Related:
             str(found["file"]),
             int(str(found["line"])),
             int(str(found["column"])),
-            str(found["message"]),
+            plain(str(found["message"])),
             str(found["source"]),
             int(str(found["width"])),
         )
@@ -90,8 +90,8 @@ class Diagnostic:
             str(found["file"]),
             int(str(found["line"])),
             int(str(found["column"])),
-            str(found["message"]),
-            str(found["hint"]),
+            plain(str(found["message"])),
+            plain(str(found["hint"])),
             str(found["source"]),
             int(str(found["width"])),
             Related.of_json(related) if isinstance(related, Mapping) else None,

@@ -6,12 +6,20 @@ from typing import Final
 
 from hotplugd.rules.keys import GROUPS
 
-_KEEP: Final = "to keep it on the host: `ignore: true`"
+KEEP: Final = "to keep it on the host: `ignore: true`"
+"""What whoever wants a device in no instance is to write."""
+
+_PLACE: Final = (
+    "the kernel gives that number anew at each plug or boot; `path` says where it is plugged in, and stays"
+)
+_ORDER: Final = "the first rule that matches decides, in the order of the files: put this one before others"
 
 INSTEAD: Final[dict[str, str]] = {
     "model": 'write `property: {ID_MODEL: "Pixel*"}`',
     "id_model": 'write `property: {ID_MODEL: "Pixel*"}`',
     "product_name": 'write `property: {ID_MODEL: "Pixel*"}`',
+    "product": 'write `product_id: 4ee7`, or its name: `property: {ID_MODEL: "Pixel*"}`',
+    "vendor": 'write `vendor_id: 18d1`, or its name: `property: {ID_VENDOR: "Google*"}`',
     "manufacturer": 'write `property: {ID_VENDOR: "Google*"}`',
     "id_vendor": 'write `property: {ID_VENDOR: "Google*"}`',
     "vendor_name": 'write `property: {ID_VENDOR: "Google*"}`',
@@ -19,7 +27,10 @@ INSTEAD: Final[dict[str, str]] = {
     "devnode": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
     "node": "write `kernel`, with its `subsystem`: `subsystem: tty, kernel: ttyUSB0`",
     "class": "write `interface`, as in `interface: 08:*:*`",
-    **dict.fromkeys(("detach", "deny", "block", "exclude", "forbid", "drop", "reject", "skip"), _KEEP),
+    **dict.fromkeys(("detach", "deny", "block", "exclude", "forbid", "drop", "reject", "skip"), KEEP),
+    **dict.fromkeys(("allow", "permit", "accept"), "to let an instance have it: `attach: {to: runner-1}`"),
+    **dict.fromkeys(("bus", "busnum", "devnum", "bus_number", "address"), _PLACE),
+    **dict.fromkeys(("priority", "order", "weight"), _ORDER),
 }
 """What to write for what others call a key and no key here means, in lower case."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Final
 
+from hotplugd.model.names import is_serial
 from hotplugd.model.text import counted, printable
 from hotplugd.model.values import Device
 from hotplugd.plan.identity import hardware, model
@@ -94,7 +95,7 @@ def _candidates(device: Device, others: Sequence[Device]) -> Iterator[tuple[tupl
 
 def _doubt(serial: str, device: Device, others: Iterable[Device]) -> str:
     """Why a serial number does not identify a device; empty where it does."""
-    if len(set(serial)) == 1:
+    if serial and not is_serial(serial):
         return "it is what makers write who number nothing"
     own = hardware(device).syspath
     same = [

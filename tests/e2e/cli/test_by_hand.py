@@ -157,6 +157,24 @@ def test_who_asked_for_what_is_in_the_log(
     assert "by uid 0 (root)" in history
 
 
+def test_undo_waits_until_the_device_is_where_the_rules_say(
+    containers: tuple[Container, Container], console: Console, daemon: StartDaemon
+) -> None:
+    one, two = containers
+    console.plug()
+    running = daemon(rules(console, one))
+    eventually(lambda: has(one, console))
+    asked(running, "attach", console.node, two)
+    answer = asked(running, "undo", console.node)
+    assert (answer["done"], has(one, console), has(two, console)) == (True, True, False)
+    asked(running, "attach", console.node, two)
+    running.write_rules(rules(console, "nobody"))
+    running.reload()
+    answer = asked(running, "undo", console.node, code=1)
+    assert (answer["taken"], answer["done"], has(two, console)) == (True, False, False)
+    assert f"{console.node} is not in nobody yet: there is no instance 'nobody'" in answer["message"]
+
+
 def test_what_cannot_be_is_refused_and_not_kept(
     container: Container, console: Console, daemon: StartDaemon
 ) -> None:

@@ -52,8 +52,8 @@ def test_with_broken_files_all_is_answered_by_what_is_in_force(
             console.node, [str(container)], [],
         )  # fmt: skip
         assert "this goes by what it has in force" in done.stderr
-        done = running.ask("status")
-        assert done.returncode == 0, done.stdout
+        # On a busy machine udevd may leave a device of somebody else's waiting for seconds, which is told.
+        eventually(lambda: running.ask("status").returncode == 0)
     assert "most_plugs" not in running.ask("status").stdout
     assert "the running daemon has not taken them" in running.ask("status").stderr
     running.stop()

@@ -12,13 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.lab.journal import Journal, is_there
+from tests.support.lab.journal import Journal
 from tests.support.lab.nobody import as_nobody
 
-pytestmark = [
-    pytest.mark.usefixtures("root"),
-    pytest.mark.skipif(not is_there(), reason="systemd-journald is not installed"),
-]
+pytestmark = pytest.mark.usefixtures("root")
 # Writes events as the daemon does: each word is a JSON object with `level` and `event`.
 _WRITE = """
 import json, sys
@@ -29,6 +26,13 @@ log = logger("journal", buffer=EventBuffer(boot()))
 for word in sys.argv[1:]:
     fields = json.loads(word)
     getattr(log, fields.pop("level", "info"))(fields.pop("event"), **fields)
+"""
+_READ_ONLY = """
+for each in / /tmp /var/tmp /dev/shm "$PWD"; do
+  if mountpoint -q "$each"; then mount -o remount,ro,bind "$each"; fi
+done
+! touch /tmp/x /var/tmp/x 2>/dev/null
+exec "$@"
 """
 PHONE = {
     "device": "/dev/bus/usb/001/064", "identity": "serial:R5C001", "serial": "R5C001", "port": "1-4.2",
@@ -173,6 +177,14 @@ def test_files_that_were_rotated_are_read_too(scene: Scene) -> None:
     scene.write(*END)
     scene.journal.rotate()
     assert names(scene.history("R5C001")) == [*NAMES, *names(END)]
+
+
+def test_it_is_read_where_nothing_can_be_written(scene: Scene) -> None:
+    scene.write(*LIFE)
+    words = (sys.executable, "-m", "hotplugd", *scene.words("R5C001", "--json"))
+    done = scene.journal.run("unshare", "--mount", "sh", "-ec", _READ_ONLY, "sh", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names([json.loads(each) for each in done.stdout.splitlines()]) == NAMES
 
 
 def test_others_cannot_write_what_is_read(scene: Scene) -> None:

@@ -32,6 +32,9 @@ class Journal:
     """
 
     def __init__(self, *, runs: bool = True, more: str = "") -> None:
+        programs = (str(JOURNALD), "journalctl", "unshare", "nsenter")
+        missing = [name for name in programs if shutil.which(name) is None]
+        assert not missing, f"expected {', '.join(missing)}: packages systemd and util-linux (`make lab`)"
         self._folder = tempfile.TemporaryDirectory(prefix="hpj-", dir="/tmp")
         config = Path(self._folder.name, "journald.conf")
         config.write_text(_CONFIG + more)
@@ -85,8 +88,3 @@ def stream_of(file: Path) -> str:
     """What $JOURNAL_STREAM says of a standard error that is this file."""
     status = os.stat(file)
     return f"{status.st_dev}:{status.st_ino}"
-
-
-def is_there() -> bool:
-    """Whether the programs for it are."""
-    return JOURNALD.exists() and all(map(shutil.which, ("journalctl", "unshare", "nsenter")))

@@ -7,18 +7,21 @@ from dataclasses import replace
 from hotplugd.app.documents import (
     change_json,
     changes_in_order,
+    holds_in_order,
     in_order,
     problem_json,
     problems_in_order,
     unmatched_json,
 )
 from hotplugd.app.naming import by_name, named_json
+from hotplugd.app.snapshot import Survey
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device
-from hotplugd.plan.change import Attachment
+from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.change import Attachment, Plan
 from hotplugd.plan.planner import plan_instance
+from hotplugd.reconcile.holds import Held, Wait
 from hotplugd.rules.hubs import Hub, Hubs
-from tests.support.devices import BOX, all_with, box, entry, phone, rule, ruleset, wanted
+from tests.support.devices import ALL, BOX, all_with, box, entry, phone, rule, ruleset, wanted
 
 ONE = replace(phone(1), properties={**phone(1).properties, "ID_MODEL": "Pixel_8"})
 TOLD = {"serial": "R5C001", "model": "Pixel_8", "port": "1-1", "location": ""}
@@ -51,6 +54,34 @@ def test_attachments_are_in_the_order_of_instances_and_devices() -> None:
     told = in_order(found)
     assert [each["instance"] for each in told] == ["box-1-2", "box-1-10"]
     assert (told[0]["link"], told[0]["mode"], told[0]["owner"]) == ("/dev/a /dev/b", "0600", "u:")
+
+
+def test_attachments_of_an_instance_and_what_waits_are_in_the_order_of_ports() -> None:
+    # The kernel gave the node of port 10 away before that of port 2.
+    devices = [
+        replace(phone(10), node="/dev/bus/usb/001/003"),
+        replace(phone(2), node="/dev/bus/usb/001/004"),
+    ]
+    found = [Attachment(want, entry(want.device), None) for want in wanted(ALL, *devices)]
+    assert [each["port"] for each in in_order(found)] == ["1-2", "1-10"]
+    names = [InstanceName("default", name) for name in ("c10", "c2", "c2")]
+    holds = [
+        (Held(str(device), "r", Wait(1.0, "why"), name), "then")
+        for device, name in zip([devices[1], *devices], names, strict=True)
+    ]
+    told = holds_in_order(holds, by_name(devices))
+    assert [(each["instance"], each["port"]) for each in told] == [
+        ("c2", "1-2"), ("c2", "1-10"), ("c10", "1-2"),
+    ]  # fmt: skip
+
+
+def test_instances_are_in_the_order_in_which_people_count() -> None:
+    names = [InstanceName(project, name) for project in ("lab", "default") for name in ("c10", "c2", "c1")]
+    assert [str(each) for each in sorted(names, key=lambda name: name.order)] == [
+        "c1", "c2", "c10", "lab/c1", "lab/c2", "lab/c10",
+    ]  # fmt: skip
+    plans = {name: Plan(problems=(Problem("", "", str(name)),)) for name in names[3:]}
+    assert [each.message for each in Survey({}, plans).problems()] == ["c1", "c2", "c10"]
 
 
 def test_changes_problems_and_what_no_rule_takes_are_in_the_order_of_ports() -> None:

@@ -129,3 +129,16 @@ def test_a_device_that_is_not_there_was_last_seen_somewhere() -> None:
     assert "; rule phones took it, and is not in force any more; last seen" in absent(found, "")
     assert absent(None, "hub-2") == "not plugged in; rule hub-2 would take it"
     assert last_seen([ADD], "R5C003") is None
+
+
+def test_it_was_last_seen_when_it_was_pulled_and_not_when_it_was_taken_out() -> None:
+    def at(event: str, minute: int) -> dict[str, Any]:
+        return {**ADD, "event": event, "timestamp": f"2026-11-27T20:{minute}:00Z"}
+
+    life = [at("device.add", 10), at("device.gone", 11), at("device.asked", 12), at("device.remove", 55)]
+    found = last_seen(life, "R5C001")
+    assert found is not None
+    assert found["timestamp"] == "2026-11-27T20:11:00Z"
+    again = last_seen([*life, at("device.seen", 56), at("device.add", 57)], "R5C001")
+    assert again is not None
+    assert again["timestamp"] == "2026-11-27T20:57:00Z"

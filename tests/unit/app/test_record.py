@@ -9,6 +9,7 @@ import pytest
 
 from hotplugd.app.record import NoRecord, record, recorded
 from hotplugd.app.tried import tried
+from hotplugd.model.text import natural
 from hotplugd.model.values import Descriptors
 from tests.support.devices import console, disk, interface, phone, rule, ruleset
 
@@ -67,7 +68,9 @@ def test_it_says_what_each_device_would_get() -> None:
         rule("{subsystem: net}", "{to: router}", "net"),
         rule("{subsystem: vc}", None, "none"),
     )
-    first, tty, none, net = tried(rules, recorded(record(FLEET)))
+    told = {each["device"]: each for each in tried(rules, recorded(record(FLEET)))}
+    first, tty, none, net = (told[str(device)] for device in FLEET)
+    assert [*told] == [str(device) for device in sorted(FLEET, key=lambda each: natural(each.syspath))]
     assert (first["rule"], first["places"], first["serial"]) == ("phone", [], "R5C001")
     assert "its USB descriptors may hide interfaces" in first["problems"][0]
     assert first["problems"][1].startswith("nothing below /dev/bus/usb/001/001 meets `with: ")

@@ -108,6 +108,13 @@ class TestAs:
         assert "goes to default/runner-1" in lines
         assert "  with link /dev/phone, mode 0660, owner shell:plugdev" in lines
 
+    @pytest.mark.parametrize(
+        ("serial", "identity"), [("X", "serial:X"), ("R5C001", "serial:R5C001"), ("0000", "port:1-4")]
+    )
+    def test_it_is_known_by_its_serial(self, config: Path, serial: str, identity: str) -> None:
+        done = run("explain", "--as", f"id=18d1:4ee7 serial={serial} port=1-4", "--config", config)
+        assert f"  identity: {identity}\n" in done.stdout
+
     def test_a_rule_that_is_off_is_shown_as_such(self, config: Path) -> None:
         done = run("explain", "--as", "serial=R5C002", "--config", config)
         assert "off (`enabled: false`); it would match" in done.stdout

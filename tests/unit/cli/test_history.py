@@ -1,0 +1,60 @@
+"""`hotplugd history` with events of a daemon, and no journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hotplugd.app import history
+from hotplugd.app.event_views import Event, Filter
+from hotplugd.app.history import Past
+from hotplugd.cli import main
+
+_PHONE = {"device": "/dev/bus/usb/001/064", "identity": "serial:R5C001", "serial": "R5C001", "port": "1-4.2"}
+_IN = {**_PHONE, "instance": "runner-1", "entry": "hp-1", "rule": "phones"}
+
+
+def event(name: str, at: str) -> Event:
+    return {"event": name, "level": "info", "timestamp": f"2026-11-27T{at}:00Z", **_IN}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "r.yaml").write_text("rules: []\n")
+    made = tmp_path / "config.yaml"
+    made.write_text(f"rules: {tmp_path / 'r.yaml'}\ncontrol: {tmp_path / 'none.sock'}\n")
+    return made
+
+
+def since(config: Path, monkeypatch: pytest.MonkeyPatch, at: str, events: Sequence[Event]) -> list[str]:
+    """What is shown: the events' names, with a `-` before those of the time before."""
+
+    def past(control: Path, meant: Filter) -> Past:
+        del control, meant
+        return Past(events)
+
+    monkeypatch.setattr(history, "past", past)
+    done = CliRunner().invoke(
+        main, ["history", "R5C001", "--since", f"2026-11-27 {at} UTC", "--json", "--config", str(config)]
+    )
+    assert done.exit_code == 0, done.output
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return [f"{'-' if each.get('before') else ''}{each['event']}" for each in found]
+
+
+def test_what_was_so_comes_before_what_happened(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [event("device.add", "10:00"), event("device.gone", "11:00"), event("device.remove", "11:01")]
+    assert since(config, monkeypatch, "10:30", events) == ["-device.add", "device.gone", "device.remove"]
+    assert since(config, monkeypatch, "09:00", events) == ["device.add", "device.gone", "device.remove"]
+    assert since(config, monkeypatch, "12:00", events) == []
+
+
+def test_what_happened_after_the_clock_was_set_back_is_not_before(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [event("device.add", "10:00"), event("device.gone", "09:05"), event("device.remove", "09:06")]
+    assert since(config, monkeypatch, "09:30", events) == ["device.add", "device.gone", "device.remove"]
