@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ print(json.dumps([response.status, json.loads(response.read())]))
 """
 
 
-def ask(running: Daemon, path: str, words: dict[str, object] | None = None) -> tuple[int, dict[str, Any]]:
+def ask(running: Daemon, path: str, words: Mapping[str, object] | None = None) -> tuple[int, dict[str, Any]]:
     """What a member of the group is answered."""
     body = json.dumps(words) if words is not None else ""
     done = subprocess.run(
@@ -95,5 +96,5 @@ def test_a_group_moves_what_the_rules_give_to_its_instances(
 def test_a_group_that_is_not_there_is_a_problem(daemon: StartDaemon) -> None:
     running = daemon("rules: []")
     take(running, "allow: [{group: no-such-group, may: read}]\n")
-    (problem,) = running.status()["problems"]
+    (problem,) = json.loads(running.ask("status", "--json").stdout)["problems"]
     assert "this host has no group 'no-such-group'" in problem["message"]
