@@ -46,6 +46,8 @@ _OF_ROOT: Final = 64
 _OF_ONE: Final = 16
 _OF_OTHERS: Final = 48
 _BACKLOG: Final = 128
+# Seconds for what was asked for to come to its end, while the socket goes.
+_GRACE: Final = 1.0
 # Seconds until the next try to let somebody in, where descriptors are short.
 _PAUSE: Final = 1.0
 
@@ -175,7 +177,8 @@ class _Clients:
         }
         self._grants = grants
         self._there: dict[asyncio.BaseTransport, _Client] = {}
-        self._work: set[asyncio.Task[None]] = set()
+        # What is done for each request, and whether somebody asks for something to be done.
+        self._work: dict[asyncio.Task[None], bool] = {}
 
     def has_room(self, peer: Peer, entering: Iterable[Peer]) -> bool:
         """Whether one more may connect. entering: those who are not added yet"""
@@ -192,7 +195,12 @@ class _Clients:
         self._there[transport] = _Client(transport, peer)
 
     async def end(self) -> None:
-        """Hang up on all of them, and wait until nothing is done for them any more."""
+        """Hang up on all of them, and wait until nothing is done for them any more.
+
+        Whoever asked for something to be done, as a reload, is told what came of it where that is soon.
+        """
+        if orders := [task for task, is_order in self._work.items() if is_order]:
+            await asyncio.wait(orders, timeout=_GRACE)
         for each in self._there.values():
             each.end()
         # Their sockets are closed in the next turn of the loop, and what was done for them is cancelled then.
@@ -204,11 +212,15 @@ class _Clients:
         """Answer a request."""
         task = asyncio.current_task()
         assert task is not None
-        self._work.add(task)
+        self._work[task] = request.method == "POST"
         try:
-            return await self._answer(request)
+            response = await self._answer(request)
+            # Here and not by aiohttp: until it is sent it is work.
+            await response.prepare(request)
+            await response.write_eof()
         finally:
-            self._work.discard(task)
+            del self._work[task]
+        return response
 
     async def _answer(self, request: BaseRequest) -> StreamResponse:
         client = self._there.get(request.transport) if request.transport is not None else None

@@ -68,6 +68,13 @@ class Besieged:
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.running.pid}/fd"))
 
+    def see_few(self, most: int) -> bool:
+        """See that it has no more descriptors than that."""
+        folder = f"/proc/{self.running.pid}/fd"
+        found = {each: os.readlink(f"{folder}/{each}") for each in os.listdir(folder)}
+        assert len(found) <= most, found
+        return True
+
     def memory(self) -> int:
         """In bytes (proc(5): VmRSS)."""
         status = Path(f"/proc/{self.running.pid}/status").read_text()
@@ -84,7 +91,7 @@ class Besieged:
         assert self.answers()
         descriptors, memory = self.descriptors(), self.memory()
         yield
-        eventually(lambda: self.descriptors() <= descriptors + _KEPT)
+        eventually(lambda: self.see_few(descriptors + _KEPT))
         assert self.memory() < memory + 8 * _MIB
         self.attaches()
         eventually(self.answers)
