@@ -12,6 +12,7 @@
 # make coverage what the tests reach
 # make docs     the documentation as HTML in build/html, with warnings as errors
 # make deb      the Debian package, in dist/, looked at by lintian; VERSION=… for another one than the tag says
+# make generate the pages, and the JSON Schemas, that are made from the code
 # make check    style, types, layers, the example rules and configuration
 # make lock     resolve the requirements again (needs the network)
 # make clean    away with everything that was made here
@@ -76,7 +77,7 @@ ROOT_PACKAGES := mmdebstrap util-linux
 DEB_PACKAGES := debhelper dpkg-dev lintian man-db
 PACKAGE_TEST_PACKAGES := $(ROOT_PACKAGES) pipx
 
-.PHONY: deb packages all lab vm servers docs unit test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
+.PHONY: deb packages generate all lab vm servers docs unit test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -180,6 +181,13 @@ check: $(BIN)/hotplugd
 	$(BIN)/lint-imports
 	$(BIN)/hotplugd check rules
 	$(BIN)/hotplugd check --config config.example.yaml
+
+# What is made from the code; tests see that it is current.
+generate: $(BIN)/hotplugd
+	@$(BIN)/python -m hotplugd.rulefile.reference > docs/reference/rules.md
+	@$(BIN)/python -m hotplugd.rulefile.json_schema > hotplugd/rulefile/rules.schema.json
+	@$(BIN)/python -m hotplugd.app.config_schema > hotplugd/app/config.schema.json
+	@$(BIN)/python docs/generate.py
 
 docs: $(BIN)/hotplugd
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/html
