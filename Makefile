@@ -13,6 +13,7 @@
 # make docs     the documentation as HTML in build/html, with warnings as errors
 # make deb      the Debian package, in dist/, looked at by lintian; VERSION=… for another one than the tag says
 # make generate the pages, and the JSON Schemas, that are made from the code
+# make release  VERSION=1.2.3: changelog, version, commit, tag, notes, package and wheel; DRY_RUN=1 shows the notes
 # make check    style, types, layers, the example rules and configuration
 # make lock     resolve the requirements again (needs the network)
 # make clean    away with everything that was made here
@@ -77,7 +78,7 @@ ROOT_PACKAGES := mmdebstrap util-linux
 DEB_PACKAGES := debhelper dpkg-dev lintian man-db
 PACKAGE_TEST_PACKAGES := $(ROOT_PACKAGES) pipx
 
-.PHONY: deb packages generate all lab vm servers docs unit test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
+.PHONY: deb packages generate release all lab vm servers docs unit test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -181,6 +182,12 @@ check: $(BIN)/hotplugd
 	$(BIN)/lint-imports
 	$(BIN)/hotplugd check rules
 	$(BIN)/hotplugd check --config config.example.yaml
+
+# DRY_RUN=1 changes nothing. What is tagged is built then.
+release: check docs
+	@$(BIN)/python packaging/release.py $(VERSION) $(if $(DRY_RUN),--dry-run)
+	@$(if $(DRY_RUN),,$(MAKE) --no-print-directory deb VERSION=)
+	@$(if $(DRY_RUN),,$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .)
 
 # What is made from the code; tests see that it is current.
 generate: $(BIN)/hotplugd

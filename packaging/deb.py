@@ -33,7 +33,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--version", default="")
     parser.add_argument("--to", type=Path, default=_PROJECT / "dist")
     options = parser.parse_args(words)
-    built = _build(options.version or _version())
+    built = _build(options.version or version())
     subprocess.run(
         ["lintian", "--fail-on=error", "--allow-root", "--suppress-tags=groff-message", built], check=True
     )
@@ -69,7 +69,7 @@ def _build(version: str) -> Path:
     return built
 
 
-def _version() -> str:
+def version() -> str:
     """That of the package's; before its tag it sorts before it, and after the tag behind it."""
     text = (_PROJECT / "hotplugd" / "__init__.py").read_text("utf-8")
     version: str = re.findall(r'^__version__ = "(.*)"$', text, re.MULTILINE)[0]
