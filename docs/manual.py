@@ -18,14 +18,11 @@ if TYPE_CHECKING:
 
 _DOCS: Final = Path(__file__).parent
 _WHAT: Final = "physical devices into running LXD and Incus instances, by rules"
-# The page of the docs, its name in the manual, and the section there (man(1)). All how-tos are of section 7.
+# The page of the docs, its name in the manual, and the section there (man(1)). How-tos are of section 7,
+# and the rest of the reference is of section 5.
 _NAMED: Final = (
     ("reference/commands", "hotplugd", 1),
-    ("reference/rules", "hotplugd-rules", 5),
     ("reference/configuration", "hotplugd-config", 5),
-    ("reference/json", "hotplugd-json", 5),
-    ("reference/entry", "hotplugd-entry", 5),
-    ("reference/log-events", "hotplugd-log-events", 7),
     ("reference/service", "hotplugd.service", 8),
     ("tutorial", "hotplugd-tutorial", 7),
 )
@@ -33,11 +30,14 @@ _NAMED: Final = (
 
 def pages() -> list[tuple[str, str, str, str, int]]:
     """What Sphinx's `man_pages` wants: page, name, description, author, section."""
-    how_to = [
-        (f"how-to/{each.stem}", f"hotplugd-{each.stem}", 7)
-        for each in sorted((_DOCS / "how-to").glob("*.md"))
+    named = {page for page, _, _ in _NAMED}
+    found = [
+        (f"{folder}/{each.stem}", f"hotplugd-{each.stem}", section)
+        for folder, section in (("how-to", 7), ("reference", 5))
+        for each in sorted((_DOCS / folder).glob("*.md"))
     ]
-    return [(page, name, _title(page), "", section) for page, name, section in (*_NAMED, *how_to)]
+    every = (*_NAMED, *(each for each in found if each[0] not in named))
+    return [(page, name, _title(page), "", section) for page, name, section in every]
 
 
 def _title(page: str) -> str:

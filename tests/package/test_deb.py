@@ -72,7 +72,7 @@ def test_it_runs_with_debians_packages_alone_is_updated_and_leaves_nothing(
 
 
 def runs(one: Root) -> None:
-    """With the release's Python, and with compiled modules of that version; it writes nothing beside itself."""
+    """With the release's Python, and compiled modules of that version; it writes nothing beside itself."""
     assert one.must("hotplugd", "--version") != "hotplugd, version 0.0.1\n"
     before = one.written()
     assert one.must("hotplugd", "check", "/usr/share/doc/hotplugd/examples").endswith("no errors\n")
@@ -117,7 +117,7 @@ def test_the_manual_and_the_completion_are_there(installed: Root) -> None:
         assert "_HOTPLUGD_COMPLETE=" in installed.must("cat", str(path))
 
 
-def test_removed_while_devices_are_attached_it_keeps_them_safe(installed: Root, newer: Path) -> None:
+def test_removed_while_devices_are_attached(installed: Root, newer: Path) -> None:
     link = "/dev/hotplugd/c-189-1-1a2b3c4d-5"
     made = "/dev/hotplugd/c-189-1-boot-5.made"
     installed.must("sh", "-c", f"mkdir /dev/hotplugd; ln -s /dev/null {link}; touch {made}")

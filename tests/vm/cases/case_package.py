@@ -135,7 +135,7 @@ def test_a_first_phone_goes_in_as_the_tutorial_says(hub: Hub, phone: Phone) -> N
     server.initialise()
     box = containers.launch(server, BOX)
     place = hub.plug(phone)
-    eventually(lambda: (syspath(place) / "devnum").exists(), DEADLINE)
+    eventually((syspath(place) / "devnum").exists, DEADLINE)
     node = node_of(place)
     text = (PROJECT / "docs" / "tutorial.md").read_text()
     eventually(lambda: SERIAL in run(HOTPLUGD, "devices"), DEADLINE)
