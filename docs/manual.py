@@ -45,7 +45,7 @@ def _title(page: str) -> str:
     if page == _NAMED[0][0]:
         return _WHAT
     title = re.findall(r"(?m)^# (.*)", (_DOCS / f"{page}.md").read_text("utf-8"))[0]
-    return f"{title[0].lower()}{title[1:]}"
+    return f"{title[0].lower()}{title[1:]}" if title[1].islower() or title[1] == " " else title
 
 
 def _prepare(app: Sphinx, tree: nodes.document) -> None:

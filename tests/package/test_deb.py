@@ -61,6 +61,9 @@ def test_it_runs_with_debians_packages_alone_is_updated_and_leaves_nothing(
         assert "most_plugs: 7" in one.must("cat", "/etc/hotplugd/config.yaml")
         assert one.run("ls", "/usr/lib/hotplugd/site-packages/hotplugd/gone.py").code != 0
         runs(one)
+        # As Debian's python3 does when it becomes another version.
+        one.must("/usr/share/python3/runtime.d/hotplugd.rtupdate", "rtupdate", "python3.1", "python3.2")
+        assert any(each.endswith(".pyc") for each in one.written())
         one.must("dpkg", "--remove", "hotplugd")
         # systemd's own helper keeps which units were enabled.
         kept = ("/etc/systemd/system/", "/var/lib/systemd/")
