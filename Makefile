@@ -11,6 +11,9 @@
 # make mutants  changes the code, and sees whether the tests notice: an hour and more
 # make coverage what the tests reach
 # make docs     the documentation as HTML in build/html, with warnings as errors
+# make deb      the Debian package, in dist/, looked at by lintian; VERSION=… for another one than the tag says
+# make generate the pages, and the JSON Schemas, that are made from the code
+# make release  VERSION=1.2.3: changelog, version, commit, tag, notes, package and wheel; DRY_RUN=1 shows the notes
 # make check    style, types, layers, the example rules and configuration
 # make lock     resolve the requirements again (needs the network)
 # make clean    away with everything that was made here
@@ -71,7 +74,11 @@ endef
 SERVER := lxd
 ROOT_PACKAGES := mmdebstrap util-linux
 
-.PHONY: all lab vm servers docs unit test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
+# The package, and what looks at it. Another way to install, which the tests of packages try, is pipx.
+DEB_PACKAGES := debhelper dpkg-dev lintian man-db
+PACKAGE_TEST_PACKAGES := $(ROOT_PACKAGES) pipx
+
+.PHONY: deb packages generate release all lab vm servers docs unit test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -107,10 +114,23 @@ $(STAMPS)/servers: Makefile | $(BIN)/hotplugd
 
 servers: $(STAMPS)/servers
 
+$(STAMPS)/deb: Makefile | $(BIN)/hotplugd
+	@$(call packages,$(DEB_PACKAGES))
+	@touch $@
+
+deb: $(STAMPS)/deb
+	@$(BIN)/python packaging/deb.py $(if $(VERSION),--version=$(VERSION))
+
+$(STAMPS)/packages: Makefile | $(STAMPS)/deb
+	@$(call packages,$(PACKAGE_TEST_PACKAGES))
+	@touch $@
+
+packages: $(STAMPS)/packages
+
 unit: $(BIN)/hotplugd
 	@$(BIN)/python -m pytest -W error tests/unit
 
-test: $(if $(filter lxd,$(SERVER)),lab,servers)
+test: $(if $(filter lxd,$(SERVER)),lab packages,servers)
 	@$(BIN)/python -m $(if $(filter lxd,$(SERVER)),pytest -W error,tests.servers $(SERVER)) $(TESTS)
 
 demo: lab
@@ -162,6 +182,19 @@ check: $(BIN)/hotplugd
 	$(BIN)/lint-imports
 	$(BIN)/hotplugd check rules
 	$(BIN)/hotplugd check --config config.example.yaml
+
+# DRY_RUN=1 changes nothing. What is tagged is built then.
+release: check docs
+	@$(BIN)/python packaging/release.py $(VERSION) $(if $(DRY_RUN),--dry-run)
+	@$(if $(DRY_RUN),,$(MAKE) --no-print-directory deb VERSION=)
+	@$(if $(DRY_RUN),,$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .)
+
+# What is made from the code; tests see that it is current.
+generate: $(BIN)/hotplugd
+	@$(BIN)/python -m hotplugd.rulefile.reference > docs/reference/rules.md
+	@$(BIN)/python -m hotplugd.rulefile.json_schema > hotplugd/rulefile/rules.schema.json
+	@$(BIN)/python -m hotplugd.app.config_schema > hotplugd/app/config.schema.json
+	@$(BIN)/python docs/generate.py
 
 docs: $(BIN)/hotplugd
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/html

@@ -5,7 +5,7 @@ Read with the same decoder as the rules, so that its errors have their places an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -129,7 +129,17 @@ _ALLOW: Final = Table(
         Key("project", "text", "The project of those instances.", text=validate.project),
     ),
 )  # fmt: skip
-_TABLE: Final = Table(
+# Regular expressions for editors, by what judges a text.
+PATTERNS: Final[Mapping[Callable[[str], Complaint | None], str]] = MappingProxyType(
+    {
+        _server: "^(auto|/.*|https://.+)$",
+        _absolute: "^/",
+        _socket: "^/",
+        _folder: f"^({_NOWHERE}|/.*)$",
+        _number: f"^[0-9]{{1,{_MOST_DIGITS}}}$",
+    }
+)
+TABLE: Final = Table(
     "a configuration",
     (
         Key("server", "text", "Where LXD or Incus answers.", text=_server),
@@ -180,7 +190,7 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
     config = Config()
     if root is None or (isinstance(root, YamlScalar) and root.is_null):
         return config
-    fields = decoder.fields(root, _TABLE)
+    fields = decoder.fields(root, TABLE)
     server = decoder.text(fields["server"]) if "server" in fields else None
     rules = decoder.texts(fields["rules"]) if "rules" in fields else ()
     control = decoder.text(fields["control"]) if "control" in fields else None

@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "history": "Show what happened to a device or an instance.",
     "health": "Say whether the daemon does its work, for probes.",
     "reload": "Have the daemon read its files again.",
+    "schema": "Print the JSON Schema of rules or configuration, for editors.",
     "test": "Test rules by devices and where they must go.",
     "record": "Write down the devices that are there, to try rules by.",
     "attach": "Put a device into an instance by hand, whatever rules say.",

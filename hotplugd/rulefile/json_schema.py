@@ -53,6 +53,11 @@ def as_text() -> str:
     return json.dumps(schema(), indent=2) + "\n"
 
 
+def table_schema(table: Table) -> Json:
+    """The schema of a mapping whose keys take nothing but texts, such as the configuration's."""
+    return _mapping(table, GRAMMAR)
+
+
 def _mapping(table: Table, grammar: Grammar) -> Json:
     mapping: Json = {
         "type": "object",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from hotplugd.app import config_schema
 from hotplugd.app.command_json import DiagnosticJson, RelatedJson
 from hotplugd.cli import main
+from hotplugd.rulefile import json_schema
 from hotplugd.rulefile.load import parse
 
 PROJECT = Path(__file__).parents[2]
@@ -46,6 +50,26 @@ def test_an_example_of_rules_has_no_mistake(text: str) -> None:
     loaded = parse(text, "example.yaml")
     assert [each.render() for each in loaded.diagnostics] == []
     assert loaded.rules.rules
+
+
+@pytest.mark.parametrize(
+    ("which", "made", "path"),
+    [
+        ("rules", json_schema.as_text, "rulefile/rules.schema.json"),
+        ("config", config_schema.as_text, "app/config.schema.json"),
+    ],
+)
+def test_the_schemas_are_current_and_printed(which: str, made: Callable[[], str], path: str) -> None:
+    assert (PROJECT / "hotplugd" / path).read_text("utf-8") == made()
+    assert CliRunner().invoke(main, ["schema", which]).output == made()
+
+
+def test_the_schema_of_the_configuration_has_every_key_of_the_example() -> None:
+    properties = json.loads(config_schema.as_text())["properties"]
+    example = (PROJECT / "config.example.yaml").read_text("utf-8")
+    assert set(re.findall(r"(?m)^(?:# (?=[a-z]+:$))?([a-z_]+):", example)) == properties.keys()
+    for name, value in re.findall(r"(?m)^([a-z_]+): ([^\[\n]+)$", example):
+        assert re.search(properties[name]["pattern"], value), name
 
 
 def test_generated_pages_are_current() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Final
 
+from tests.support.lab.package import packages
 from tests.support.lab.stop import clean_up_when_told_to_end
 from tests.vm.guest import MEMORY, RESULTS, SCRIPT, SYSTEMD, Outcome, boot, make_disk
 from tests.vm.image import RELEASES, Image, Release, image
@@ -29,6 +30,7 @@ class Group:
     server    whose it is that the cases start
     deadline  of each boot, in seconds
     disk      whether what the guest writes is on one, which all boots have
+    packages  whether the cases want the Debian package, which is built then
     memory    in MiB
     """
 
@@ -37,6 +39,7 @@ class Group:
     server: str = "lxd"
     deadline: float = 1800.0
     disk: bool = False
+    packages: bool = False
     memory: int = MEMORY
 
 
@@ -64,10 +67,18 @@ _ATTACKS: Final = tuple(
     )
 )
 _MACHINES: Final = (f"{_CASES}/case_machines.py",)
+_PACKAGE: Final = (f"{_CASES}/case_package.py",)
 _UNMARKED: Final = "not first_boot and not second_boot and not crashes"
 GROUPS: Final = {
     "plain": Group(
-        ((_CASES, *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS, *_MACHINES)), "-m", _UNMARKED),),
+        (
+            (
+                _CASES,
+                *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS, *_MACHINES, *_PACKAGE)),
+                "-m",
+                _UNMARKED,
+            ),
+        ),
     ),
     "attacks": Group(((*_ATTACKS, "-m", "not variant"), (*_ATTACKS, *_HARDWARE, "-m", "variant"))),
     "attacks-in-short": Group(((*_ATTACKS, "-m", "not variant"),)),
@@ -96,6 +107,7 @@ GROUPS: Final = {
         init=SYSTEMD,
         disk=True,
     ),
+    "package": Group((_PACKAGE,), init=SYSTEMD, packages=True, memory=2560),
 }
 
 
@@ -138,7 +150,8 @@ def _runs(word: str) -> Sequence[tuple[Release, str]]:
 
 def _groups(release: Release, names: Sequence[str]) -> int:
     status = 0
-    with image(release) as made:
+    wanted = any(GROUPS[each].packages for each in names)
+    with image(release, dict(zip(("newer", "older"), packages(), strict=True)) if wanted else None) as made:
         for name in names:
             title = name if release == RELEASES[0] else f"{release}-{name}"
             status = _run(made, title, GROUPS[name]) or status

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,14 +91,15 @@ class Image:
 
 
 @contextmanager
-def image(release: Release = "bookworm") -> Iterator[Image]:
+def image(release: Release = "bookworm", packages: Mapping[str, Path] | None = None) -> Iterator[Image]:
     """Build what is missing; the project itself is packed each time. Raises CalledProcessError.
 
-    release  Debian's, whose kernel, systemd, Python and servers the guest has
+    release   Debian's, whose kernel, systemd, Python and servers the guest has
+    packages  files that the cases want beside them, in packages/, by the names of their folders there
     """
     base = _base(release)
     with tempfile.TemporaryDirectory(prefix="hpv-", dir=base) as folder:
-        project = _project(base, Path(folder))
+        project = _project(base, Path(folder), packages or {})
         yield Image(base / "vmlinux", base / "initial.cpio", base / "base.squashfs", project)
 
 
@@ -198,7 +199,7 @@ def _initial(folder: Path, root: Path, modules: Path) -> None:
 # --- what is of the project ---------------------------------------------------------------------------------
 
 
-def _project(base: Path, folder: Path) -> Path:
+def _project(base: Path, folder: Path, packages: Mapping[str, Path]) -> Path:
     """A layer over the image: the project's wheel, installed as anybody would, and the tests beside it."""
     layer, work, whole = (folder / name for name in ("layer", "work", "whole"))
     for each in (layer, work, whole):
@@ -222,6 +223,9 @@ def _project(base: Path, folder: Path) -> Path:
         shutil.copytree(PROJECT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "config.example.yaml", "README.md"):
         shutil.copy(PROJECT / name, tree)
+    for name, path in packages.items():
+        (tree / "packages" / name).mkdir(parents=True)
+        shutil.copy(path, tree / "packages" / name)
     units = layer / "etc" / "systemd" / "system"
     wanted = units / "multi-user.target.wants"
     wanted.mkdir(parents=True)

@@ -1,0 +1,82 @@
+"""Sphinx: which page is which page of the manual, and what these need.
+
+`python -m sphinx -b man docs build/man` writes them; the package has them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+_DOCS: Final = Path(__file__).parent
+_WHAT: Final = "physical devices into running LXD and Incus instances, by rules"
+# The page of the docs, its name in the manual, and the section there (man(1)). How-tos are of section 7,
+# and the rest of the reference is of section 5.
+_NAMED: Final = (
+    ("reference/commands", "hotplugd", 1),
+    ("reference/configuration", "hotplugd-config", 5),
+    ("reference/service", "hotplugd.service", 8),
+    ("tutorial", "hotplugd-tutorial", 7),
+)
+
+
+def pages() -> list[tuple[str, str, str, str, int]]:
+    """What Sphinx's `man_pages` wants: page, name, description, author, section."""
+    named = {page for page, _, _ in _NAMED}
+    found = [
+        (f"{folder}/{each.stem}", f"hotplugd-{each.stem}", section)
+        for folder, section in (("how-to", 7), ("reference", 5))
+        for each in sorted((_DOCS / folder).glob("*.md"))
+    ]
+    every = (*_NAMED, *(each for each in found if each[0] not in named))
+    return [(page, name, _title(page), "", section) for page, name, section in every]
+
+
+def _title(page: str) -> str:
+    """What apropos(1) lists: the page's heading, and for the program what it is."""
+    if page == _NAMED[0][0]:
+        return _WHAT
+    title = re.findall(r"(?m)^# (.*)", (_DOCS / f"{page}.md").read_text("utf-8"))[0]
+    return f"{title[0].lower()}{title[1:]}" if title[1].islower() or title[1] == " " else title
+
+
+def _prepare(app: Sphinx, tree: nodes.document) -> None:
+    """For the manual: links say where they lead, and tables of two columns are lists."""
+    if app.builder.name != "man":
+        return
+    names = {page: f"{name}({section})" for page, name, _, _, section in pages()}
+    own = app.env.docname
+    for link in list(tree.findall(pending_xref)):
+        target = str(link["reftarget"]).partition("#")[0].removesuffix(".md")
+        page = (
+            target if target in names else posixpath.normpath(posixpath.join(posixpath.dirname(own), target))
+        )
+        if page in names and page != own:
+            link.parent.insert(link.parent.index(link) + 1, nodes.Text(f" ({names[page]})"))
+    for table in list(tree.findall(nodes.table)):
+        rows = [list(each.findall(nodes.entry, descend=True)) for each in table.findall(nodes.row)]
+        if rows and all(len(each) == 2 for each in rows):  # noqa: PLR2004  # a term and what it means
+            table.replace_self(_listed(rows[1:]))
+
+
+def _listed(rows: list[list[nodes.entry]]) -> nodes.definition_list:
+    items = []
+    for term, about in rows:
+        inline = [child for part in term.children for child in part.children]
+        definition = nodes.definition("", *about.children)
+        items.append(nodes.definition_list_item("", nodes.term("", "", *inline), definition))
+    return nodes.definition_list("", *items)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Sphinx calls it."""
+    app.connect("doctree-read", _prepare)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,148 @@
+"""The Debian package in roots of Debian's releases: installed, run, updated, removed and purged."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.package.root import Root, root
+from tests.support.lab.debian import PROJECT
+from tests.support.lab.package import VERSION, packages
+
+pytestmark = pytest.mark.timeout(600)
+NATIVE = (
+    "aiohttp._http_parser", "yaml._yaml", "cryptography.hazmat.bindings._rust", "_cffi_backend",
+    "yarl._quoting_c", "multidict._multidict", "frozenlist._frozenlist", "propcache._helpers_c",
+    "systemd.journal",
+)  # fmt: skip
+UNITS = sorted(
+    path.name for path in (PROJECT / "systemd").glob("*.*") if path.suffix in (".service", ".socket")
+)
+RULES = Path("/etc/hotplugd/rules.d/50-mine.yaml")
+STATE = Path("/var/lib/hotplugd/state.json")
+ENABLED = sorted(each for each in UNITS if "@" not in each)
+
+
+@pytest.fixture(scope="module")
+def newer() -> Path:
+    return packages()[0]
+
+
+@pytest.fixture(scope="module")
+def older() -> Path:
+    return packages()[1]
+
+
+@pytest.fixture(scope="module")
+def installed(newer: Path) -> Iterator[Root]:
+    """For tests that change nothing in it."""
+    with root("bookworm") as one:
+        one.install(newer)
+        yield one
+
+
+@pytest.mark.parametrize("release", ["bookworm", "trixie"])
+def test_it_runs_with_debians_packages_alone_is_updated_and_leaves_nothing(
+    release: str, older: Path, newer: Path
+) -> None:
+    with root(release) as one:
+        before = one.written()
+        one.install(older)
+        assert one.must("hotplugd", "--version") == "hotplugd, version 0.0.1\n"
+        one.must("sh", "-c", "echo 'most_plugs: 7' >> /etc/hotplugd/config.yaml")
+        one.must("sh", "-c", f"mkdir -p {STATE.parent}; echo a > {STATE}; mkdir /run/hotplugd")
+        one.must("sh", "-c", f"echo rules: > {RULES}")
+        one.install(newer)
+        assert f"Version: {VERSION}" in one.must("dpkg", "-s", "hotplugd")
+        assert "most_plugs: 7" in one.must("cat", "/etc/hotplugd/config.yaml")
+        assert one.run("ls", "/usr/lib/hotplugd/site-packages/hotplugd/gone.py").code != 0
+        runs(one)
+        # As Debian's python3 does when it becomes another version.
+        one.must("/usr/share/python3/runtime.d/hotplugd.rtupdate", "rtupdate", "python3.1", "python3.2")
+        assert any(each.endswith(".pyc") for each in one.written())
+        one.must("dpkg", "--remove", "hotplugd")
+        # systemd's own helper keeps which units were enabled.
+        kept = ("/etc/systemd/system/", "/var/lib/systemd/")
+        left = {each for each in one.written() - before if not each.startswith(kept)}
+        assert left == {"/etc/hotplugd/config.yaml", str(RULES), str(STATE)}
+        one.must("dpkg", "--purge", "hotplugd")
+        assert one.written() - before == set()
+        assert one.must("find", "/", "-xdev", "-name", "*hotplugd*", "-not", "-path", "/tmp/*") == ""
+
+
+def runs(one: Root) -> None:
+    """With the release's Python, and compiled modules of that version; it writes nothing beside itself."""
+    assert one.must("hotplugd", "--version") != "hotplugd, version 0.0.1\n"
+    before = one.written()
+    assert one.must("hotplugd", "check", "/usr/share/doc/hotplugd/examples").endswith("no errors\n")
+    words = f"import sys; [__import__(each) for each in {NATIVE!r}]; print(sys.prefix)"
+    assert one.must("/usr/lib/hotplugd/bin/python3", "-IB", "-c", words) == "/usr/lib/hotplugd\n"
+    assert one.written() == before
+
+
+def test_without_rules_and_settings_nothing_is_wrong(installed: Root) -> None:
+    said = installed.must("hotplugd", "check")
+    assert said.startswith("warning: no rules in /etc/hotplugd/rules.d")
+    assert said.endswith("0 rules, 1 warning\n")
+
+
+def test_every_unit_is_in_it_and_what_starts_by_itself_is_enabled(installed: Root) -> None:
+    for each in UNITS:
+        shipped = installed.must("cat", f"/usr/lib/systemd/system/{each}")
+        assert shipped == (PROJECT / "systemd" / each).read_text()
+    enabled = installed.must("find", "/etc/systemd/system", "-name", "hotplugd*", "-printf", "%f\\n")
+    assert sorted(enabled.split()) == ENABLED
+    others = {path.name for path in (PROJECT / "systemd").iterdir()} - set(UNITS)
+    have = installed.must("dpkg", "-L", "hotplugd")
+    assert all(f"/{each}\n" in have for each in others)
+
+
+def test_the_manual_and_the_completion_are_there(installed: Root) -> None:
+    have = [Path(each) for each in installed.must("dpkg", "-L", "hotplugd").split()]
+    how_to = {f"hotplugd-{path.stem}.7" for path in (PROJECT / "docs" / "how-to").glob("*.md")}
+    named = {
+        "hotplugd.1",
+        "hotplugd-rules.5",
+        "hotplugd-config.5",
+        "hotplugd.service.8",
+        "hotplugd-tutorial.7",
+    }
+    assert how_to | named <= {each.stem for each in have if "man" in each.parts}
+    asked = "_HOTPLUGD_COMPLETE=bash_complete COMP_WORDS='hotplugd sta' COMP_CWORD=1 hotplugd"
+    assert installed.must("sh", "-c", asked) == "plain,status\n"
+    scripts = {"bash-completion": "hotplugd", "zsh": "_hotplugd", "fish": "hotplugd.fish"}
+    for shell, name in scripts.items():
+        (path,) = (each for each in have if shell in each.parts and each.name == name)
+        assert "_HOTPLUGD_COMPLETE=" in installed.must("cat", str(path))
+
+
+def test_removed_while_devices_are_attached(installed: Root, newer: Path) -> None:
+    link = "/dev/hotplugd/c-189-1-1a2b3c4d-5"
+    made = "/dev/hotplugd/c-189-1-boot-5.made"
+    installed.must("sh", "-c", f"mkdir /dev/hotplugd; ln -s /dev/null {link}; touch {made}")
+    said = installed.must("dpkg", "--remove", "hotplugd")
+    assert "devices that are attached (1) stay in their instances" in said
+    assert "hotplugd detach --all" in said
+    rule = (PROJECT / "rules" / "99-hotplugd.rules").read_text()
+    assert installed.must("cat", "/run/udev/rules.d/99-hotplugd.rules") == rule
+    assert "stay until the host is restarted" in installed.must("dpkg", "--purge", "hotplugd")
+    assert installed.must("readlink", link) == "/dev/null\n"
+    installed.install(newer)
+    assert installed.run("ls", "/run/udev/rules.d/99-hotplugd.rules").code != 0
+    installed.must("rm", "-r", "/dev/hotplugd")
+
+
+def test_pages_of_the_manual_say_where_links_lead(newer: Path, tmp_path: Path) -> None:
+    subprocess.run(["dpkg-deb", "--extract", newer, tmp_path], check=True)
+    words: list[str | Path] = [
+        "man",
+        "--local-file",
+        "--pager=cat",
+        tmp_path / "usr/share/man/man7/hotplugd-tutorial.7.gz",
+    ]
+    shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert "hotplugd-install(7)" in re.sub("\u2010\n +", "", shown)
