@@ -23,6 +23,19 @@ FOLDERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """Where a server has its own files, by its name."""
 
+LOGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "lxd": ("/var/snap/lxd/common/lxd/logs/lxd.log", "/var/log/lxd/lxd.log"),
+        "incus": ("/var/log/incus/incusd.log",),
+    }
+)
+"""Where a server logs unless it is told otherwise, by its name."""
+
+UNITS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"lxd": ("lxd.service", "snap.lxd.daemon.service"), "incus": ("incus.service",)}
+)
+"""What systemd runs a server as, by its name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -115,12 +128,22 @@ ROWS: Final = (
 )
 
 
+def rows_of(software: str, version: str, extensions: Collection[str]) -> list[Row]:
+    """The rows that say of a server what it does; those are left out that hold for every server."""
+    parts = _parts(version)
+    return [row for row in ROWS if row.trait and row.holds(software, parts, extensions)]
+
+
 def traits_of(software: str, version: str, extensions: Collection[str]) -> ServerTraits:
     """What a server does.
 
     software, version  as the server calls itself: `incus`, `6.0.4`. Of a version that begins with no number
                        only the extensions count
     """
-    found = _VERSION.match(version)
-    parts = (*map(int, found[0].split(".")),) if found is not None else ()
+    parts = _parts(version)
     return ServerTraits(**{row.trait: row.holds(software, parts, extensions) for row in ROWS if row.trait})
+
+
+def _parts(version: str) -> Version:
+    found = _VERSION.match(version)
+    return (*map(int, found[0].split(".")),) if found is not None else ()
