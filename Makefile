@@ -4,6 +4,7 @@
 # make unit     the tests that need neither root nor a server
 # make test     all tests; root is needed for those with real devices. SERVER=incus7 runs those with a server
 #               with another one, in a root of Debian's packages (tests/servers/table.py); TESTS="PATH…" some
+# make matrix   all native tests with every server, for the table of support; hours. ONLY="incus7 links" for some
 # make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them
 # make bench    what it costs, beside others; FIGURES="live storm" for some of it
 # make soak     ten thousand plugs, with crashes and people in between: 20 minutes at most
@@ -78,7 +79,7 @@ ROOT_PACKAGES := mmdebstrap util-linux
 DEB_PACKAGES := debhelper dpkg-dev lintian man-db
 PACKAGE_TEST_PACKAGES := $(ROOT_PACKAGES) pipx
 
-.PHONY: deb packages generate release all lab vm servers docs unit test demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
+.PHONY: deb packages generate release all lab vm servers docs unit test matrix demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -132,6 +133,10 @@ unit: $(BIN)/hotplugd
 
 test: $(if $(filter lxd,$(SERVER)),lab packages,servers)
 	@$(BIN)/python -m $(if $(filter lxd,$(SERVER)),pytest -W error,tests.servers $(SERVER)) $(TESTS)
+
+# The table of docs/explanation/support.md is made from what is written down as it runs.
+matrix: lab servers
+	@$(BIN)/python -m tests.servers.matrix $(ONLY); code=$$?; $(BIN)/python docs/generate.py; exit $$code
 
 demo: lab
 	@$(BIN)/python -m tests.demo

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, is_typeddict
+from typing import Any, Final, is_typeddict
 
 import click
 
@@ -41,6 +41,8 @@ _MADE: Final = "<!-- Made by docs/generate.py: do not edit. -->"
 _TABLE: Final = "<!-- Made by docs/generate.py from hotplugd/server/traits.py: do not edit. -->"
 _ENDPOINTS: Final = "<!-- Made by docs/generate.py from hotplugd/app/endpoints.py: do not edit. -->"
 _TABLE_ENDS: Final = "<!-- Here ends what is made. -->"
+_RESULTS: Final = _ROOT / "tests" / "servers" / "results.json"
+_RAN: Final = "<!-- Made by docs/generate.py from tests/servers/results.json: do not edit. -->"
 _NAMES: Final[Mapping[str, str]] = MappingProxyType({"lxd": "LXD", "incus": "Incus"})
 # The programs beside the daemon, which systemd starts and people do not.
 _HIDDEN: Final = frozenset({"inject", "roots", "seal", "udevdb", "udevrules"})
@@ -53,7 +55,7 @@ def json_page() -> str:
         "",
         _MADE,
         "",
-        "All commands but `run`, `record` and `help` take `--json`. The keys stay: later versions",
+        "All commands but `run`, `record`, `report` and `help` take `--json`. The keys stay: later versions",
         "add some, and rename or remove none. `list[X]` is an array; `X | None` may be null. `monitor` and",
         "`history` print one object a line, with the fields of [events](log-events.md). A command that",
         "cannot do its work prints nothing on standard output, and says why on standard error; its exit code",
@@ -190,7 +192,38 @@ def support_page() -> str:
     lines += [
         f"| {_bar(row.what)} | {_which(row)} | {_bar(row.handling)} | {_bar(row.proof)} |" for row in ROWS
     ]
-    return "".join((before, begins, "\n\n", "\n".join(lines), "\n\n", ends, after))
+    page = "".join((before, begins, "\n\n", "\n".join(lines), "\n\n", ends, after))
+    before, begins, rest = page.partition(_RAN)
+    _, ends, after = rest.partition(_TABLE_ENDS)
+    tables = results_tables(json.loads(_RESULTS.read_text("utf-8")))
+    return f"{before}{begins}\n\n{tables}\n\n{ends}{after}"
+
+
+def results_tables(results: Mapping[str, Any]) -> str:
+    """The servers that tests ran with, and how those of each area went. results: as tests/servers has them"""
+    lines = ["| server | packages | tried |", "|---|---|---|"]
+    for name, found in results.items():
+        days = sorted({each["date"] for each in found["areas"].values()})
+        lines.append(
+            f"| `{name}` | {_bar(found['packages'])} | {' to '.join(dict.fromkeys((days[0], days[-1])))} |"
+        )
+    lines += [
+        "",
+        f"| area | {' | '.join(f'`{name}`' for name in results)} |",
+        "|---" * (len(results) + 1) + "|",
+    ]
+    for area in sorted({area for found in results.values() for area in found["areas"]}):
+        cells = (_result(found["areas"].get(area)) for found in results.values())
+        lines.append(f"| {area} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _result(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "not run"
+    if found["failed"]:
+        return f"**{found['failed']} of {found['passed'] + found['failed']} failed**"
+    return f"{found['passed']}" + (f", {found['skipped']} skipped" if found["skipped"] else "")
 
 
 def _which(row: Row) -> str:

@@ -60,6 +60,15 @@ def past(control: Path, meant: Filter | None = None) -> Past:
     return Past(in_order(found.values()), tuple(gaps))
 
 
+def recent(control: Path, most: int) -> Past:
+    """The last events, `most` at most, of the journal and of the running daemon."""
+    found: dict[str, Event] = {}
+    gaps: list[str] = []
+    for number, event in enumerate((*from_journal(_journal("", gaps, most)), *from_daemon(control, gaps))):
+        found.setdefault(str(event.get("cursor") or number), event)
+    return Past(in_order(found.values())[-most:], tuple(gaps))
+
+
 def in_order(events: Iterable[Event]) -> list[Event]:
     """Events in the order in which they became so, of whatever the clock said: each boot after the one whose
     events come before its own, and in it by the numbers of cursors.
@@ -145,9 +154,13 @@ def journal_matches(word: str) -> list[str]:
     return found
 
 
-def _journal(word: str, gaps: list[str]) -> Iterator[str]:
-    """The lines that journalctl prints. gaps: gets why there are none, or not all"""
-    command = ["journalctl", "--no-pager", "--output=json", "--", *journal_matches(word)]
+def _journal(word: str, gaps: list[str], most: int = 0) -> Iterator[str]:
+    """The lines that journalctl prints. gaps: gets why there are none, or not all
+
+    most  of the last entries; 0 for all
+    """
+    last = [f"--lines={most}"] if most else []
+    command = ["journalctl", "--no-pager", "--output=json", *last, "--", *journal_matches(word)]
     anything = False
     # Not a file: history is wanted where every disk is read-only or full, too.
     with open(os.memfd_create("journalctl"), "w+", errors="replace") as said:

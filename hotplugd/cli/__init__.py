@@ -38,6 +38,7 @@ _COMMANDS: Final = {
     "schema": "Print the JSON Schema of rules or configuration, for editors.",
     "test": "Test rules by devices and where they must go.",
     "record": "Write down the devices that are there, to try rules by.",
+    "report": "Write all that a report on a fault needs into a file, serial numbers masked.",
     "attach": "Put a device into an instance by hand, whatever rules say.",
     "detach": "Take a device out of its instance by hand, or everything out of all.",
     "undo": "Have the rules decide about a device again.",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 import click
 
 from hotplugd.cli.common import fail, in_force, say, with_config
+from hotplugd.cli.write_file import write_file
 from hotplugd.model.text import counted, natural
 
 
@@ -33,28 +32,7 @@ def command(file: Path, config: Path) -> None:
         click.echo(text, nl=False)
         return
     try:
-        _write(file, text)
+        write_file(file, text)
     except OSError as error:
         raise fail(f"{file} cannot be written: {error.strerror or error}") from None
     say(f"{counted(len(devices), 'device')} recorded")
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a text into a file, all of it or nothing. Raises OSError.
-
-    What is there and is no file, such as /dev/null, a pipe or a terminal, is written to and stays what it is.
-    """
-    try:
-        is_file = stat.S_ISREG(file.stat().st_mode)
-    except FileNotFoundError:
-        is_file = True
-    if not is_file:
-        file.write_text(text, "utf-8", "backslashreplace")
-        return
-    file = file.resolve()
-    new = file.with_name(f".{file.name}.new")
-    # Serial numbers are in it: it is the user's own.
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as writer:
-        writer.write(text)
-    new.replace(file)

@@ -23,6 +23,19 @@ FOLDERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """Where a server has its own files, by its name."""
 
+LOGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "lxd": ("/var/snap/lxd/common/lxd/logs/lxd.log", "/var/log/lxd/lxd.log"),
+        "incus": ("/var/log/incus/incusd.log",),
+    }
+)
+"""Where a server logs unless it is told otherwise, by its name."""
+
+UNITS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"lxd": ("lxd.service", "snap.lxd.daemon.service"), "incus": ("incus.service",)}
+)
+"""What systemd runs a server as, by its name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -32,7 +45,8 @@ class Row:
     what        what such a server does
     handling    what hotplugd does about it
     extensions  API extensions; each of them says that the server does it
-    since       the first version that does it without an extension that says so, by the server's name
+    since       the first version that does it without an extension that says so, by the server's name.
+                A row with neither is not distinguished
     proof       what was run with which server, or which source was read
     """
 
@@ -50,6 +64,15 @@ class Row:
         first = self.since.get(software)
         return first is not None and version >= first
 
+
+GLOBAL_ADDRESS: Final = Row(
+    "",
+    "a network interface with a global address, or in a bridge or bond, is refused",
+    "the refusal is shown and the request repeated; what the host uses is kept from every server",
+    "`tests/e2e/test_traits.py` with LXD 5.0.2 and Incus 7.0.2: `is in use by the host (has assigned IP "
+    "addresses)`; its issue #3763",
+    since=MappingProxyType({"incus": (7, 0, 2)}),
+)
 
 ROWS: Final = (
     Row(
@@ -94,12 +117,7 @@ ROWS: Final = (
         "entries name USB devices by their numbers alone",
         "the VM group `machines` with Incus 6.0.4",
     ),
-    Row(
-        "",
-        "a network interface with a global address, or in a bridge or bond, is refused (Incus after 7.0.1)",
-        "the refusal is shown and the request repeated; what the host uses is kept from every server",
-        "by hand with Incus 7.0.2: `is in use by the host (has assigned IP addresses)`; its issue #3763",
-    ),
+    GLOBAL_ADDRESS,
     Row(
         "",
         "a GPU goes into a virtual machine, and out of it, only while that does not run",
@@ -115,12 +133,23 @@ ROWS: Final = (
 )
 
 
+def rows_of(software: str, version: str, extensions: Collection[str]) -> list[Row]:
+    """The rows that say of a server what it does; what is not distinguished is left out."""
+    parts = version_of(version)
+    return [row for row in ROWS if row.holds(software, parts, extensions)]
+
+
 def traits_of(software: str, version: str, extensions: Collection[str]) -> ServerTraits:
     """What a server does.
 
     software, version  as the server calls itself: `incus`, `6.0.4`. Of a version that begins with no number
                        only the extensions count
     """
-    found = _VERSION.match(version)
-    parts = (*map(int, found[0].split(".")),) if found is not None else ()
+    parts = version_of(version)
     return ServerTraits(**{row.trait: row.holds(software, parts, extensions) for row in ROWS if row.trait})
+
+
+def version_of(version: str) -> Version:
+    """The numbers that a server's version begins with; none where it begins with something else."""
+    found = _VERSION.match(version)
+    return (*map(int, found[0].split(".")),) if found is not None else ()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import suppress
 from typing import cast
 
 import pytest
 
-from hotplugd.server.traits import traits_of
+from hotplugd.server.traits import GLOBAL_ADDRESS, traits_of, version_of
 from tests.support.lab.api import ServerError
 from tests.support.lab.container import Container
+from tests.support.lab.kernel import Veth
 from tests.support.lab.server import Server
 
 ENTRY = {"type": "unix-char", "source": "/dev/null", "path": "/dev/nothing", "required": "false"}
@@ -40,3 +42,19 @@ def test_an_entry_that_is_given_as_null(container: Container, said: tuple[str, s
         container.patch({"devices": {"nothing": None}})
     removed = "nothing" not in container.devices
     assert removed is traits_of(*said).removes_by_patch
+
+
+def test_an_interface_with_a_global_address(
+    container: Container, veth: Veth, said: tuple[str, str, list[str]]
+) -> None:
+    software, version, extensions = said
+    veth.plug()
+    # Of RFC 5737: nobody has it.
+    subprocess.run(["ip", "address", "add", "192.0.2.7/32", "dev", veth.name], check=True)
+    entry = {"type": "nic", "nictype": "physical", "parent": veth.name, "name": "hpx0"}
+    refused = ""
+    try:
+        container.patch({"devices": {"port": entry}})
+    except ServerError as error:
+        refused = str(error)
+    assert bool(refused) is GLOBAL_ADDRESS.holds(software, version_of(version), extensions), refused

@@ -1,11 +1,11 @@
-# What a root file system becomes before tests run in it: `sh -e enter.sh ROOT PROJECT EMPTY PLACE COMMAND …`,
-# in new namespaces of mounts, processes, interfaces and control groups. The command becomes process 1, in PLACE,
-# where the project is.
+# What a root file system becomes before tests run in it: `sh -e enter.sh ROOT PROJECT EMPTY PLACE RESULTS
+# COMMAND …`, in new namespaces of mounts, processes, interfaces and control groups. The command becomes process 1,
+# in PLACE, where the project is; what it writes into /results is in RESULTS afterwards.
 #
 # A plain chroot does not do: servers start no containers in it, and udevadm does nothing. The root itself stays
 # as it is: what is written goes to memory.
-root=$1 project=$2 work=$3 place=$4
-shift 4
+root=$1 project=$2 work=$3 place=$4 results=$5
+shift 5
 mount -t tmpfs -o mode=0755 work "$work"
 mkdir "$work/upper" "$work/overlay" "$work/root"
 mount -t overlay -o "lowerdir=$root,upperdir=$work/upper,workdir=$work/overlay" root "$work/root"
@@ -13,6 +13,8 @@ cd "$work/root"
 mount --rbind /dev dev
 mount --bind -o ro "$project" ".$place"
 mount -o remount,bind,ro ".$place"
+mkdir results
+mount --bind "$results" results
 mount -t proc -o nosuid,nodev,noexec proc proc
 # Of our network namespace, as is what follows of our control group's.
 mount -t sysfs -o nosuid,nodev,noexec sysfs sys

@@ -25,7 +25,7 @@ _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
 _COMMANDS = (
     "run", "check", "devices", "plan", "explain", "topology", "suggest", "pool", "lease", "status", "monitor",
-    "history", "health", "reload", "test", "record", "attach", "detach", "undo", "help",
+    "history", "health", "reload", "test", "record", "report", "attach", "detach", "undo", "help",
 )  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 
@@ -206,7 +206,7 @@ class TestEveryCommand:
         done = hotplugd(name, "--help")
         assert (done.exit_code, done.stderr) == (0, "")
         assert ("--config FILE" in done.stdout) == (name not in ("lease", "help"))
-        assert ("--json" in done.stdout) == (name not in ("run", "record", "lease", "help"))
+        assert ("--json" in done.stdout) == (name not in ("run", "record", "report", "lease", "help"))
 
     def test_the_version_is_the_packages(self, hotplugd: Hotplugd) -> None:
         assert hotplugd("--version").stdout == f"hotplugd, version {__version__}\n"
