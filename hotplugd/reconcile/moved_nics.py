@@ -20,8 +20,8 @@ from hotplugd.model.values import Device, Instance, InstanceName
 
 # An interface that no running instance has counts as gone after this many seconds.
 _UNHELD: Final = 10.0
-# What is handed over to a virtual machine that starts counts as gone after this many seconds: QEMU pins all
-# its memory first, and that takes minutes where it is much.
+# What is handed over to a virtual machine counts as gone after this many seconds: QEMU pins all its memory
+# first, and that takes minutes where it is much.
 _STARTS_WITHIN: Final = 600.0
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -33,7 +33,7 @@ class _Left:
     holder  the instance that has it; None if unknown
     seen    whether it was seen inside that instance
     instead the PCI device as the host has it meanwhile, without its driver; None of what is no such device
-    until   how long, in the loop's time, it may be on its way into an instance that starts
+    until   how long, in the loop's time, it may be on its way into a virtual machine
     """
 
     device: Device
@@ -119,7 +119,7 @@ class MovedNics:
         self._wait(slot)
 
     def wait_longer(self, slot: str) -> bool:
-        """An instance that does not run yet may have it. Returns whether that is still to be waited for."""
+        """It may be on its way into a virtual machine. Returns whether that is still to be waited for."""
         if self._loop.time() >= self._left[slot].until:
             return False
         self._wait(slot)

@@ -216,7 +216,8 @@ class NicLocations:
         unseen = [worker for worker in workers if worker.is_running and not _shows(worker)]
         if any(self._assume_of(worker, device) for worker in unseen):
             return
-        if self._is_handed_over(device) and any(map(_may_start, workers)) and self.away.wait_longer(slot):
+        waits = self._is_handed_over(device) and any(map(_is_of_a_machine, workers))
+        if waits and self.away.wait_longer(slot):
             return
         there = self.away.instead(slot)
         self._gone(slot)
@@ -245,9 +246,9 @@ class NicLocations:
             self._workers[before].kick()
 
 
-def _may_start(worker: Worker) -> bool:
-    """Whether it is a virtual machine's that is not known to run: its server says that once it does."""
-    return worker.actual is not None and worker.actual.kind == "virtual-machine" and not worker.is_running
+def _is_of_a_machine(worker: Worker) -> bool:
+    """Whether it is a virtual machine's: one that starts, or is being given a device, says so afterwards."""
+    return worker.actual is not None and worker.actual.kind == "virtual-machine"
 
 
 def _shows(worker: Worker) -> bool:

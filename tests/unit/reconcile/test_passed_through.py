@@ -180,6 +180,27 @@ class TestWhileItStarts:
         assert bench.verified() == {"enp1s0": None}
 
     @in_virtual_time
+    async def test_nor_is_what_goes_into_one_that_runs_slowly(self) -> None:
+        nic = interface(above=PCI)
+        by_net = ruleset(rule("{subsystem: net}", "{to: box, force: true}"))
+        for rules, made in ((BY_DRIVER, ()), (by_net, (nic,))):
+            bench = Bench(machine(), rules=rules)
+            await bench.start()
+            bench.takes = 60
+            for each in (PCI, *made):
+                bench.reconciler.device(each)
+            await at(now() + 1)
+            for each in made:
+                bench.reconciler.no_device(each.syspath)
+            bench.reconciler.device(TAKEN)
+            await at(now() + 30)
+            assert bench.reconciler.devices == 1 + len(made)
+            await at(now() + 600)
+            assert len(bench.requests) == 1
+            assert list(bench.verified().values()) == [None]
+            assert bench.events("device.gone") == []
+
+    @in_virtual_time
     async def test_what_no_virtual_machine_starts_with_in_ten_minutes_is_gone(self) -> None:
         nic = interface(above=PCI)
         bench = Bench(
