@@ -71,14 +71,14 @@ ROWS: Final = (
         "usb_by_number",
         "`usb` entries have `busnum`, `devnum` and `serial`",
         "virtual machines get USB devices; elsewhere not, since like devices could not be told apart",
-        "the VM group `machines` with Incus 6.0.4; source of LXD 5.21.2",
+        "the VM group `machines` with Incus 6.0.4 and 7.0.2; source of LXD 5.21.2",
         ("device_usb_serial",),
     ),
     Row(
         "plugs_pci",
         "PCI devices go into virtual machines that run, and out of them",
         "`as: pci` is not barred from virtual machines that run",
-        "by hand with Incus 6.0.4 and 7.0.2, which do not announce it; with no LXD",
+        "the VM group `machines-pci` with Incus 6.0.4, by hand with 7.0.2, which do not announce it; no LXD",
         ("pci_hotplug",),
         MappingProxyType({"incus": (6, 0, 4)}),
     ),
@@ -92,7 +92,7 @@ ROWS: Final = (
         "",
         "a USB device that an entry names by `serial` stays in QEMU when it is pulled",
         "entries name USB devices by their numbers alone",
-        "the VM group `machines` with Incus 6.0.4",
+        "the VM group `machines` with Incus 6.0.4 and 7.0.2",
     ),
     Row(
         "",
@@ -104,13 +104,13 @@ ROWS: Final = (
         "",
         "a GPU goes into a virtual machine, and out of it, only while that does not run",
         "status says so, and nothing is sent before the virtual machine stops",
-        "by hand with Incus 6.0.4; `tests/unit/reconcile/test_passed_through.py`",
+        "the VM group `machines-pci` with Incus 6.0.4; `tests/unit/reconcile/test_passed_through.py`",
     ),
     Row(
         "",
         "of network interfaces only those of PCI and USB devices go into virtual machines",
         "the others are not asked for",
-        "by hand with Incus 6.0.4; `tests/unit/plan/test_kinds.py`",
+        "the VM groups `machines` and `machines-pci` with Incus 6.0.4; `tests/unit/plan/test_kinds.py`",
     ),
 )
 
