@@ -96,9 +96,11 @@ _WITH_LXD: Final = {
 _WITH_BOTH: Final = ("plain", "hardware", "systemd")
 GROUPS: Final = {
     **_WITH_LXD,
-    **{f"{each}-incus": replace(_WITH_LXD[each], server="incus") for each in _WITH_BOTH},
-    # Virtual machines of a server, in this one. KVM patches the kernel's code as they start and end, and what
-    # one processor of QEMU 7.2's has patched another one may run unpatched, for ever.
+    **{
+        f"{each}-incus": replace(_WITH_LXD[each], server="incus", board=Board(processors=1))
+        for each in _WITH_BOTH
+    },
+    # Virtual machines of a server, in this one.
     "machines": Group((_MACHINES[:1],), server="incus", deadline=720.0, disk=True, board=Board(4096, 1)),
     "machines-pci": Group(
         (_MACHINES[1:],), server="incus", deadline=900.0, disk=True, board=Board(4096, 1, iommu=True)

@@ -32,8 +32,11 @@ _UNITS: Final = {
 class Board:
     """What a guest runs on.
 
-    memory  in MiB
-    iommu   whether there is one, without which the guest gives no PCI device to a virtual machine of its own
+    memory      in MiB
+    processors  with two the guest may hang, or end with "Oops: int3", where its kernel patches its own code:
+                QEMU 7.2 may go on running, on one of them, the breakpoint of a patch that the other one made
+                and that is over. KVM has the kernel patched, and so have Incus's cpusets
+    iommu       whether there is one; without it the guest gives no PCI device to a virtual machine of its own
     """
 
     memory: int = 1536
