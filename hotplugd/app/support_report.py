@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from hotplugd import __version__
 from hotplugd.aio.threads import Threads
-from hotplugd.app.control import ControlError, ask
+from hotplugd.app.control_client import ControlError, get
 from hotplugd.app.history import recent
 from hotplugd.app.in_force import Settings
 from hotplugd.app.masks import Masks
@@ -208,7 +208,7 @@ def _diagnostics(settings: Settings) -> Section:
 
 def _status(found: _Found, control: Path) -> Section:
     try:
-        status = ask(control, "status")
+        status = get(control, "status")
     except ControlError as error:
         return _none("status", error)
     found.learn(status)

@@ -13,12 +13,16 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, TypeVar
 
+from hotplugd.aio.backoff import LONG_AGO
 from hotplugd.model.nic_slot import VIRTUAL, above_of, claim_of, claimed
 from hotplugd.model.pci_slot import is_like
 from hotplugd.model.values import Device, Instance, InstanceName
 
 # An interface that no running instance has counts as gone after this many seconds.
 _UNHELD: Final = 10.0
+# What is handed over to a virtual machine counts as gone after this many seconds: QEMU pins all its memory
+# first, and that takes minutes where it is much.
+_STARTS_WITHIN: Final = 600.0
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -29,6 +33,7 @@ class _Left:
     holder  the instance that has it; None if unknown
     seen    whether it was seen inside that instance
     instead the PCI device as the host has it meanwhile, without its driver; None of what is no such device
+    until   how long, in the loop's time, it may be on its way into a virtual machine
     """
 
     device: Device
@@ -36,6 +41,7 @@ class _Left:
     seen: bool = False
     instead: Device | None = None
     timer: asyncio.TimerHandle | None = None
+    until: float = LONG_AGO
 
 
 class MovedNics:
@@ -63,7 +69,7 @@ class MovedNics:
     def leave(self, device: Device) -> Device:
         """The device has left the host. Returns it as it is now."""
         away = replace(device, away=True, in_use="")
-        self._left[away.slot] = _Left(away)
+        self._left[away.slot] = _Left(away, until=self._loop.time() + _STARTS_WITHIN)
         self._unheld.add(away.slot)
         for path in _above(away):
             self._below.setdefault(path, set()).add(away.slot)
@@ -109,7 +115,15 @@ class MovedNics:
     def lost(self, slot: str) -> None:
         """The instance that had the interface lost it, or does not run."""
         self._release(slot)
+        self._left[slot].until = LONG_AGO
         self._wait(slot)
+
+    def wait_longer(self, slot: str) -> bool:
+        """It may be on its way into a virtual machine. Returns whether that is still to be waited for."""
+        if self._loop.time() >= self._left[slot].until:
+            return False
+        self._wait(slot)
+        return True
 
     def of(self, name: InstanceName) -> Mapping[str, str]:
         """The interfaces that this instance has: the entries' names by slot."""

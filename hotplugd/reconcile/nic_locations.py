@@ -214,11 +214,24 @@ class NicLocations:
         device = self._inventory.devices[slot]
         workers = [worker for name in self._may_have(device) if (worker := self._workers.get(name))]
         unseen = [worker for worker in workers if worker.is_running and not _shows(worker)]
-        if not any(self._assume_of(worker, device) for worker in unseen):
-            there = self.away.instead(slot)
-            self._gone(slot)
-            if there is not None:
-                self._tell_there(there)
+        if any(self._assume_of(worker, device) for worker in unseen):
+            return
+        waits = self._is_handed_over(device) and any(map(_is_of_a_machine, workers))
+        if waits and self.away.wait_longer(slot):
+            return
+        there = self.away.instead(slot)
+        self._gone(slot)
+        if there is not None:
+            self._tell_there(there)
+
+    def _is_handed_over(self, device: Device) -> bool:
+        """Whether its PCI device has the driver by which virtual machines get theirs."""
+        pci = device.pci
+        if pci is None:
+            return False
+        known = self._inventory.devices.get(pci.syspath)
+        there = self.away.instead(pci.slot) if pci.slot in self.away else known
+        return there is not None and there.driver == VFIO
 
     def _is_rightful(self, name: InstanceName, device: Device) -> bool:
         """Whether no other instance may have it: those with an entry were looked into, and do not."""
@@ -231,6 +244,11 @@ class NicLocations:
             # Its entry for the interface may have to go, even if its inside cannot be looked at.
             self._workers[before].look_again()
             self._workers[before].kick()
+
+
+def _is_of_a_machine(worker: Worker) -> bool:
+    """Whether it is a virtual machine's: one that starts, or is being given a device, says so afterwards."""
+    return worker.actual is not None and worker.actual.kind == "virtual-machine"
 
 
 def _shows(worker: Worker) -> bool:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
 from typing import Final
 
 from tests.support.lab.package import packages
 from tests.support.lab.stop import clean_up_when_told_to_end
-from tests.vm.guest import MEMORY, RESULTS, SCRIPT, SYSTEMD, Outcome, boot, make_disk
+from tests.vm.guest import BOARD, RESULTS, SCRIPT, SYSTEMD, Board, Outcome, boot, make_disk
 from tests.vm.image import RELEASES, Image, Release, image
 
 _TAIL: Final = 60
@@ -31,7 +31,7 @@ class Group:
     deadline  of each boot, in seconds
     disk      whether what the guest writes is on one, which all boots have
     packages  whether the cases want the Debian package, which is built then
-    memory    in MiB
+    board     what the guest runs on
     """
 
     boots: tuple[tuple[str, ...], ...]
@@ -40,7 +40,7 @@ class Group:
     deadline: float = 1800.0
     disk: bool = False
     packages: bool = False
-    memory: int = MEMORY
+    board: Board = BOARD
 
 
 _PYTEST: Final = (
@@ -66,10 +66,10 @@ _ATTACKS: Final = tuple(
         "udevd",
     )
 )
-_MACHINES: Final = (f"{_CASES}/case_machines.py",)
+_MACHINES: Final = (f"{_CASES}/case_machines.py", f"{_CASES}/case_machines_pci.py")
 _PACKAGE: Final = (f"{_CASES}/case_package.py",)
 _UNMARKED: Final = "not first_boot and not second_boot and not crashes"
-GROUPS: Final = {
+_WITH_LXD: Final = {
     "plain": Group(
         (
             (
@@ -84,17 +84,6 @@ GROUPS: Final = {
     "attacks-in-short": Group(((*_ATTACKS, "-m", "not variant"),)),
     "hardware": Group(((*_HARDWARE, "-m", "not variant"),)),
     "crashes": Group(((_CASES, "-m", "crashes"),)),
-    "incus": Group(
-        (
-            tuple(f"{_CASES}/case_{name}.py" for name in ("phones", "cable", "order", "uevents")),
-            _HARDWARE,
-            # What runs with the builder's LXD elsewhere.
-            tuple(f"tests/e2e/test_{name}.py" for name in ("server", "daemon", "reload", "lost_update")),
-        ),
-        server="incus",
-    ),
-    # Virtual machines of a server, in this one.
-    "machines": Group((_MACHINES,), server="incus", deadline=720.0, disk=True, memory=4096),
     "reboot": Group(
         ((f"{_CASES}/case_reboot.py", "-m", "first_boot"), (f"{_CASES}/case_reboot.py", "-m", "second_boot")),
         disk=True,
@@ -107,7 +96,20 @@ GROUPS: Final = {
         init=SYSTEMD,
         disk=True,
     ),
-    "package": Group((_PACKAGE,), init=SYSTEMD, packages=True, memory=2560),
+    "package": Group((_PACKAGE,), init=SYSTEMD, packages=True, board=Board(2560)),
+}
+_WITH_BOTH: Final = ("plain", "hardware", "systemd")
+GROUPS: Final = {
+    **_WITH_LXD,
+    **{
+        f"{each}-incus": replace(_WITH_LXD[each], server="incus", board=Board(processors=1))
+        for each in _WITH_BOTH
+    },
+    # Virtual machines of a server, in this one.
+    "machines": Group((_MACHINES[:1],), server="incus", deadline=720.0, disk=True, board=Board(4096, 1)),
+    "machines-pci": Group(
+        (_MACHINES[1:],), server="incus", deadline=900.0, disk=True, board=Board(4096, 1, iommu=True)
+    ),
 }
 
 
@@ -184,7 +186,7 @@ def _boots(made: Image, name: str, group: Group, disk: Path | None) -> int:
             init=group.init,
             deadline=group.deadline,
             disk=disk,
-            memory=group.memory,
+            board=group.board,
         )
         status = _tell(outcome, folder, time.monotonic() - begun) or status
         if outcome.code is None:

@@ -19,13 +19,32 @@ from tests.vm.image import Image
 RESULTS: Final = PROJECT / "build" / "e2e"
 SCRIPT: Final = "/opt/e2e/tests/vm/start"
 SYSTEMD: Final = "/sbin/init"
-MEMORY: Final = 1536
 _DISK: Final = 1 << 30
-_KERNEL: Final = (
-    "console=ttyS0", "quiet", "panic=-1", "oops=panic",
-    # One server a guest: the other's package is there too.
-    "systemd.mask=incus.service", "systemd.mask=incus.socket", "systemd.mask=incus-startup.service",
-)  # fmt: skip
+_KERNEL: Final = ("console=ttyS0", "quiet", "panic=-1", "oops=panic")
+# Both servers are in the image; in a guest with systemd one of them is started.
+_UNITS: Final = {
+    "lxd": ("lxd.service", "lxd.socket", "lxd-containers.service"),
+    "incus": ("incus.service", "incus.socket", "incus-startup.service"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What a guest runs on.
+
+    memory      in MiB
+    processors  with two the guest may hang, or end with "Oops: int3", where its kernel patches its own code:
+                QEMU 7.2 may go on running, on one of them, the breakpoint of a patch that the other one made
+                and that is over. KVM has the kernel patched, and so have Incus's cpusets
+    iommu       whether there is one; without it the guest gives no PCI device to a virtual machine of its own
+    """
+
+    memory: int = 1536
+    processors: int = 2
+    iommu: bool = False
+
+
+BOARD: Final = Board()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +79,7 @@ def boot(
     init: str = SCRIPT,
     deadline: float,
     disk: Path | None = None,
-    memory: int = MEMORY,
+    board: Board = BOARD,
 ) -> Outcome:
     """Boot once, run a command in there, and leave all logs in `folder`.
 
@@ -69,7 +88,7 @@ def boot(
     init      the first process
     deadline  in seconds; a guest that takes longer is ended
     disk      a file system image in which everything that the guest writes outlives it
-    memory    in MiB
+    board     what the guest runs on
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -79,7 +98,7 @@ def boot(
     problem = ""
     try:
         with hands() as (options, inherited):
-            words = [*_machine(image, folder, disk, memory), *options]
+            words = [*_machine(image, folder, disk, board, server), *options]
             subprocess.run(words, stdin=subprocess.DEVNULL, check=True, timeout=deadline, pass_fds=inherited)
     except subprocess.TimeoutExpired:
         problem = f"the guest did not switch itself off within {deadline:.0f} s"
@@ -100,16 +119,21 @@ def make_disk(path: Path) -> None:
     subprocess.run(["mkfs.ext4", "-q", "-F", path], check=True)
 
 
-def _machine(image: Image, folder: Path, disk: Path | None, memory: int) -> list[str]:
+def _machine(image: Image, folder: Path, disk: Path | None, board: Board, server: str) -> list[str]:
     drives = [(image.base, "on"), (image.project, "on")]
     if disk is not None:
         drives.append((disk, "off"))
+    masked = [f"systemd.mask={unit}" for name, units in _UNITS.items() if name != server for unit in units]
+    options = (*_KERNEL, *masked, *(("intel_iommu=on",) if board.iommu else ()))
+    # Before what it is for.
+    translation = ("-device", "intel-iommu,intremap=on") if board.iommu else ()
     return [
-        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max",
-        "-smp", "2", "-m", str(memory), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+        "qemu-system-x86_64", "-machine", "q35", *translation,
+        "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", str(board.processors),
+        "-m", str(board.memory), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         "-serial", f"file:{folder / 'console.txt'}", "-serial", "stdio", "-nic", "none",
         "-kernel", str(image.kernel), "-initrd", str(image.initial),
-        "-append", " ".join(_KERNEL),
+        "-append", " ".join(options),
         *(word for path, readonly in drives
           for word in ("-drive", f"file={path},format=raw,if=virtio,readonly={readonly}")),
         "-virtfs", f"local,path={folder},mount_tag=results,security_model=none",

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 from tests.support.lab import debian
@@ -31,6 +32,10 @@ _PACKAGES: Final = (
     "qemu-system-x86", "qemu-utils", "ovmf", "genisoimage", "gdisk",
 )  # fmt: skip
 _BACKPORTS: Final = ("incus-base", "incus-client")
+# What is in those packages in Debian 12, and that Incus runs no virtual machine without.
+_APART: Final[Mapping[Release, tuple[str, ...]]] = MappingProxyType(
+    {"bookworm": (), "trixie": ("qemu-system-modules-spice", "virtiofsd")}
+)
 # Hundreds of megabytes of drivers for what the guest does not have.
 _LEFT_OUT: Final = (
     "drivers/comedi", "drivers/iio", "drivers/infiniband", "drivers/media", "drivers/staging",
@@ -116,7 +121,7 @@ def _build(folder: Path, release: Release) -> None:
     root = folder / "root"
     print(f"vm: packages of Debian's {release}", flush=True)
     suite = f"{release}-backports"
-    packages = (*_PACKAGES, *(f"{each}/{suite}" for each in _BACKPORTS))
+    packages = (*_PACKAGES, *_APART[release], *(f"{each}/{suite}" for each in _BACKPORTS))
     debian.bootstrap(root, release, [suite], packages, "tests/vm/image.py")
     print("vm: Python's packages", flush=True)
     debian.install_wheels(root, _TEST_WHEELS)

@@ -1,8 +1,6 @@
 """Virtual machines of a server, in the guest: KVM nested in an emulated machine, and a firmware that halts.
 
-QEMU emulates SVM, AMD's virtualisation, so that the guest's kernel has a /dev/kvm. An operating system inside
-such a machine, OVMF even, ends the emulation now and then (QEMU 7.2); four bytes that halt do not, and what a
-virtual machine has been given is seen from its QEMU all the same.
+QEMU emulates SVM, AMD's virtualisation, so that the guest's kernel has a /dev/kvm.
 """
 
 from __future__ import annotations
@@ -13,8 +11,8 @@ import socket
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, cast
@@ -23,18 +21,23 @@ from tests.support.lab.api import metadata_of
 from tests.support.lab.container import Container
 from tests.support.lab.patience import patiently
 from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
+from tests.vm.firmware import SIZE, firmware
 from tests.vm.qmp import Qmp
 
-_MODULES: Final = ("kvm_amd", "vhost_vsock")
+DEADLINE: Final = 40.0
+"""For what is waited for, in seconds."""
+_POOL: Final = Path("/pool")
+_DISK: Final = "/dev/vdc"
+_MODULES: Final = ("kvm_amd", "vhost_vsock", "vfio-pci")
 # What the servers look for in the folder that the environment names.
 _FIRMWARE: Final = ("OVMF_CODE_4M.fd", "OVMF_CODE_4M.secboot.fd", "OVMF_CODE.fd")
 _VARIABLES: Final = ("OVMF_VARS_4M.fd", "OVMF_VARS.fd")
-_SIZE: Final = 1 << 16
-# cli; hlt; jmp to the hlt: at the address where a processor begins, 16 bytes below the end.
-_HALT: Final = b"\xfa\xf4\xeb\xfd"
 _METADATA: Final = "architecture: x86_64\ncreation_date: 1\nproperties:\n  description: nothing at all\n"
 _NODE: Final = re.compile(r"/dev/bus/usb/(\d{3})/(\d{3})( \(deleted\))?")
 _USB: Final = Path("/sys/bus/usb/devices")
+# Where QEMU has the devices that were given an id.
+_PLUGGED: Final = "/machine/peripheral"
 
 
 def make_ready(folder: Path) -> dict[str, str]:
@@ -44,15 +47,25 @@ def make_ready(folder: Path) -> dict[str, str]:
     subprocess.run(["modprobe", "-a", *_MODULES[1:]], check=True)
     with suppress(FileExistsError):
         os.symlink("/proc/self/fd", "/dev/fd")
-    firmware = folder / "firmware"
-    firmware.mkdir(parents=True, exist_ok=True)
-    empty = bytearray(b"\xff" * _SIZE)
+    place = folder / "firmware"
+    place.mkdir(parents=True, exist_ok=True)
     for name in _VARIABLES:
-        (firmware / name).write_bytes(empty)
-    empty[-16 : -16 + len(_HALT)] = _HALT
+        (place / name).write_bytes(b"\xff" * SIZE)
     for name in (*_FIRMWARE, "seabios.bin"):
-        (firmware / name).write_bytes(empty)
-    return {"INCUS_EDK2_PATH": str(firmware), "LXD_OVMF_PATH": str(firmware)}
+        (place / name).write_bytes(firmware())
+    return {"INCUS_EDK2_PATH": str(place), "LXD_OVMF_PATH": str(place)}
+
+
+@contextmanager
+def server_on_disk() -> Iterator[Server]:
+    """One with a pool on a disk: QEMU reads past the page cache, which a file system in memory cannot."""
+    _POOL.mkdir(exist_ok=True)
+    subprocess.run(["mount", _DISK, _POOL], check=True)
+    folder = _POOL / "s"
+    folder.mkdir()
+    os.environ |= make_ready(folder)
+    with Server(folder) as started:
+        yield started
 
 
 def import_image(server: Server) -> str:
@@ -80,7 +93,9 @@ class VirtualMachine(Container):
             "security.secureboot": "false",
             "limits.memory": "128MiB",
             "limits.cpu": "1",
-            "raw.qemu": f"-qmp unix:{self._monitor},server=on,wait=off",
+            # PCI devices are plugged by the ports' own means: those of ACPI need an operating system inside.
+            "raw.qemu": f"-qmp unix:{self._monitor},server=on,wait=off "
+            "-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
         }
         root = {"type": "disk", "path": "/", "pool": "default", "size": "20MiB"}
         body = {
@@ -108,13 +123,22 @@ class VirtualMachine(Container):
 
     def attached(self) -> list[str]:
         """What its QEMU says of USB devices, one a line."""
+        said = self._ask("human-monitor-command", command_line="info usb")
+        lines = (line.strip() for line in str(said).splitlines())
+        return [line for line in lines if line and "Redirection" not in line]
+
+    def passed_through(self) -> list[str]:
+        """The addresses of the host's PCI devices that its QEMU has, `0000:01:00.0`."""
+        there = cast("list[Mapping[str, str]]", self._ask("qom-list", path=_PLUGGED))
+        names = [each["name"] for each in there if each["type"].startswith("child<vfio-pci")]
+        return sorted(str(self._ask("qom-get", path=f"{_PLUGGED}/{name}", property="host")) for name in names)
+
+    def _ask(self, command: str, **arguments: object) -> object:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self._monitor))
             monitor = Qmp(connection)
             monitor.greet()
-            said = monitor.execute("human-monitor-command", command_line="info usb")
-        lines = (line.strip() for line in str(said).splitlines())
-        return [line for line in lines if line and "Redirection" not in line]
+            return monitor.execute(command, **arguments)
 
     def ours(self) -> Mapping[str, Mapping[str, str]]:
         """Its entries of hotplugd's, by name."""
@@ -137,3 +161,8 @@ def _serials() -> dict[str, str]:
 def problems(status: Mapping[str, object]) -> list[str]:
     """What a daemon says is wrong."""
     return [str(each["message"]) for each in cast("list[Mapping[str, object]]", status["problems"])]
+
+
+def soon(check: Callable[[], object]) -> None:
+    """Wait until it is so."""
+    eventually(check, DEADLINE, pause=0.05)

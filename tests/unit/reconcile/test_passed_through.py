@@ -10,7 +10,7 @@ from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import BOX, box, entry, gpu, interface, pci, phone, rule, ruleset
-from tests.support.virtual import at, in_virtual_time
+from tests.support.virtual import at, in_virtual_time, now
 from tests.unit.reconcile.bench import Bench, Request
 
 HOTPLUG = ServerTraits(usb_by_number=True, plugs_pci=True)
@@ -134,6 +134,99 @@ async def test_one_that_no_rule_wants_any_more_stays_until_it_can_go() -> None:
     await stop(bench, CARD, RENDER)
     await at(800)
     assert [len(each.remove) for each in bench.requests] == [0, 1]
+
+
+async def slow_start(bench: Bench, *made: Device) -> None:
+    """The virtual machine takes a minute to start, since all of its memory is pinned for the device."""
+    for each in made:
+        bench.reconciler.no_device(each.syspath)
+    bench.reconciler.device(replace(PCI, driver=""))
+    bench.reconciler.device(TAKEN)
+    await at(now() + 60)
+    bench.change(BOX, running=True)
+    bench.reconciler.refresh(BOX)
+    await at(now() + 600)
+
+
+class TestWhileItStarts:
+    """A virtual machine has its PCI device long before its server says that it runs."""
+
+    @in_virtual_time
+    async def test_a_gpu_is_not_unplugged(self) -> None:
+        bench = with_gpu()
+        await bench.start(PCI, CARD, RENDER)
+        await slow_start(bench, RENDER, CARD)
+        assert len(bench.requests) == 1
+        assert bench.verified() == {"/dev/dri/card1": None, "/dev/dri/renderD128": None}
+        assert bench.told() == []
+
+    @in_virtual_time
+    async def test_nor_is_a_pci_device(self) -> None:
+        bench = Bench(machine(running=False), rules=BY_DRIVER)
+        await bench.start(PCI)
+        await slow_start(bench)
+        assert len(bench.requests) == 1
+        assert bench.verified() == {"0000:01:00.0": None}
+
+    @in_virtual_time
+    async def test_nor_is_an_interface(self) -> None:
+        nic = interface(above=PCI)
+        bench = Bench(
+            machine(running=False), rules=ruleset(rule("{subsystem: net}", "{to: box, force: true}"))
+        )
+        await bench.start(PCI, nic)
+        await slow_start(bench, nic)
+        assert len(bench.requests) == 1
+        assert bench.verified() == {"enp1s0": None}
+
+    @in_virtual_time
+    async def test_nor_is_what_goes_into_one_that_runs_slowly(self) -> None:
+        nic = interface(above=PCI)
+        by_net = ruleset(rule("{subsystem: net}", "{to: box, force: true}"))
+        for rules, made in ((BY_DRIVER, ()), (by_net, (nic,))):
+            bench = Bench(machine(), rules=rules)
+            await bench.start()
+            bench.takes = 60
+            for each in (PCI, *made):
+                bench.reconciler.device(each)
+            await at(now() + 1)
+            for each in made:
+                bench.reconciler.no_device(each.syspath)
+            bench.reconciler.device(TAKEN)
+            await at(now() + 30)
+            assert bench.reconciler.devices == 1 + len(made)
+            await at(now() + 600)
+            assert len(bench.requests) == 1
+            assert list(bench.verified().values()) == [None]
+            assert bench.events("device.gone") == []
+
+    @in_virtual_time
+    async def test_what_no_virtual_machine_starts_with_in_ten_minutes_is_gone(self) -> None:
+        nic = interface(above=PCI)
+        bench = Bench(
+            machine(running=False), rules=ruleset(rule("{subsystem: net}", "{to: box, force: true}"))
+        )
+        await bench.start(PCI, nic)
+        bench.reconciler.no_device(nic.syspath)
+        bench.reconciler.device(TAKEN)
+        await at(590)
+        assert len(bench.requests) == 1
+        await at(620)
+        assert [len(each.remove) for each in bench.requests] == [0, 1]
+
+    @in_virtual_time
+    async def test_what_its_driver_has_back_without_it_is_gone(self) -> None:
+        nic = interface(above=PCI)
+        bench = Bench(
+            machine(running=False), rules=ruleset(rule("{subsystem: net}", "{to: box, force: true}"))
+        )
+        await bench.start(PCI, nic)
+        bench.reconciler.no_device(nic.syspath)
+        bench.reconciler.device(TAKEN)
+        await at(60)
+        bench.reconciler.device(PCI)
+        await at(90)
+        assert [len(each.remove) for each in bench.requests] == [0, 1]
 
 
 @in_virtual_time

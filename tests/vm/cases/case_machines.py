@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 import pytest
 
@@ -14,13 +13,8 @@ from tests.conftest import StartDaemon
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Veth
 from tests.support.lab.server import Server
-from tests.support.lab.wait import eventually
 from tests.support.phones import Hub, Mode, Phone
-from tests.vm.instances import VirtualMachine, import_image, make_ready, problems
-
-DEADLINE: Final = 40.0
-_POOL: Final = Path("/pool")
-_DISK: Final = "/dev/vdc"
+from tests.vm.instances import VirtualMachine, import_image, problems, server_on_disk, soon
 
 
 def rules(first: str, second: str) -> str:
@@ -37,13 +31,7 @@ rules:
 
 @pytest.fixture(scope="session")
 def server(root: None, udevd: None) -> Iterator[Server]:
-    """One with a pool on a disk: QEMU reads past the page cache, which a file system in memory cannot."""
-    _POOL.mkdir(exist_ok=True)
-    subprocess.run(["mount", _DISK, _POOL], check=True)
-    folder = _POOL / "s"
-    folder.mkdir()
-    os.environ |= make_ready(folder)
-    with Server(folder) as started:
+    with server_on_disk() as started:
         yield started
 
 
@@ -83,10 +71,6 @@ def daemon(daemon: StartDaemon, machines: tuple[VirtualMachine, VirtualMachine])
     soon(lambda: not any(each.ours() or each.open_nodes() for each in machines))
 
 
-def soon(check: Callable[[], object]) -> None:
-    eventually(check, DEADLINE, pause=0.05)
-
-
 def has(machine: VirtualMachine, *serials: str) -> bool:
     """Whether these are what the virtual machine has: by entry, and open in its QEMU."""
     found = machine.serials()
@@ -96,10 +80,17 @@ def has(machine: VirtualMachine, *serials: str) -> bool:
 
 def test_a_phone_comes_and_goes(hub: Hub, daemon: StartDaemon, v1: VirtualMachine) -> None:
     one, phone = daemon(rules("v1", "v2")), Phone("AAA1")
-    for _ in range(3):
+    for anew in (False, True):
         hub.plug(phone)
         soon(lambda: has(v1, "AAA1"))
         soon(lambda: len(v1.attached()) == 1)
+        if anew:
+            before = one.changes()
+            one.kill()
+            one.start()
+            soon(lambda: one.status()["attachments"])
+            assert one.changes() == before
+            assert has(v1, "AAA1")
         status = one.status()
         assert problems(status) == []
         (attached,) = cast("list[dict[str, object]]", status["attachments"])

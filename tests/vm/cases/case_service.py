@@ -22,12 +22,12 @@ from tests.support.lab.container import Container
 from tests.support.lab.handle import Handle
 from tests.support.lab.inside import Seen
 from tests.support.lab.kernel import Console, Zram
-from tests.support.lab.server import Manager
+from tests.support.lab.server import Manager, software
 from tests.support.lab.uevents import listening
 from tests.support.lab.wait import eventually
 
 PROJECT = Path(__file__).parents[3]
-SOCKET = Path("/var/lib/lxd/unix.socket")
+SOCKET = Path(f"/var/lib/{software()}/unix.socket")
 RULES = Path("/etc/hotplugd/rules.d/50-test.yaml")
 BOX = "box"
 # One console by number, and the first login terminal's, which is there from the first moment of each boot.
@@ -337,4 +337,4 @@ class TestSecondBoot:
             text = run("systemctl", "show", unit, "--property=ActiveEnterTimestampMonotonic", "--value")
             return int(text)
 
-        assert 0 < since("lxd.socket") < since("hotplugd.service")
+        assert 0 < since(f"{software()}.socket") < since("hotplugd.service")
