@@ -18,10 +18,11 @@ from hotplugd.plan.leasing import Leasing
 
 
 class LeaseJson(NamedJson):
-    """A device of a pool, and whose it is. state: `free`, `leased`, or `releasing`: its lease is over, and it
-    may still be in an instance. reason: why it is given to nobody now, or empty. project, instance, claim:
-    whose lease it is, and by which claim; empty where it has none. since: when it was attached, ISO 8601;
-    empty where it is not.
+    """A device of a pool, and whose it is. state: `free`, `leased`, `cordoned`, or `releasing`: its lease is
+    over, and it may still be in an instance. reason: why it is given to nobody now, or empty. project,
+    instance, claim: whose lease it is, and by which claim; empty where it has none. since: when it was
+    attached, ISO 8601; empty where it is not. health: `good`, `unknown`, `bad` or `quarantined`;
+    health_reason: why; health_since: since when, ISO 8601; both may be empty.
     """
 
     device: str
@@ -33,6 +34,9 @@ class LeaseJson(NamedJson):
     instance: str
     claim: str
     since: str
+    health: str
+    health_reason: str
+    health_since: str
 
 
 class ClaimJson(TypedDict):
@@ -108,18 +112,21 @@ def lease_json(device: Device, leasing: Leasing, since: str = "") -> LeaseJson |
     known = leasing.devices.get(key)
     if known is None:
         return None
-    lease = leasing.allocation.leases.get(key)
+    lease, health = leasing.allocation.leases.get(key), leasing.health(key)
     return {
         **named_json(device, hubs=leasing.rules.hubs),
         "device": str(device),
         "identity": identity(device),
         "pool": known.pool,
         "state": leasing.state(key),
-        "reason": known.unfit,
+        "reason": known.reason,
         "project": lease.instance.project if lease is not None else "",
         "instance": lease.instance.name if lease is not None else "",
         "claim": lease.claim if lease is not None else "",
         "since": since,
+        "health": health.state,
+        "health_reason": health.reason,
+        "health_since": health.since,
     }
 
 

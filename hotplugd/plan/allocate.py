@@ -19,6 +19,7 @@ from typing import Final, Literal
 
 from hotplugd.model.text import counted, quoted
 from hotplugd.model.values import InstanceName
+from hotplugd.plan.cordons import Cordon
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.pool_devices import PoolDevices
 from hotplugd.rules.claims import Claim
@@ -34,12 +35,14 @@ class Asking:
 
     order  a smaller number is served first; of the same number by the names
     gets   whether it gets more than it has: an instance that is stopped does not
+    cordon  why the instance gets nothing more although it runs; None where it may
     """
 
     instance: InstanceName
     claim: Claim
     order: int = 0
     gets: bool = True
+    cordon: Cordon | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class ClaimState:
             return ""
         with_selector = f" with {quoted(claim.selector)}" if claim.selector else ""
         such = f"{counted(self.will_do, 'device')} of {pool}{with_selector}"
+        if self.asking.cordon is not None:
+            return f"{self.asking.instance} is {self.asking.cordon}"
         if self.state == "waiting":
             return f"{such}, of which {self._taken()}"
         if not self.devices:
@@ -183,7 +188,7 @@ class _Turn:
             return None
         return ClaimState(
             asking,
-            "waiting" if self.can(devices) else "unsatisfiable",
+            "waiting" if asking.cordon is not None or self.can(devices) else "unsatisfiable",
             tuple(self.has),
             devices.of_pool(asking.claim.pool).bit_count(),
             self.takes.bit_count(),
@@ -257,7 +262,7 @@ class _Serving:
 
     def serve(self, turns: Sequence[_Turn]) -> dict[str, Lease]:
         """Gives each claim what it gets. Returns the new leases."""
-        wait = [turn for turn in turns if turn.lacks and turn.asking.gets]
+        wait = [turn for turn in turns if turn.lacks and turn.asking.gets and turn.asking.cordon is None]
         possible = [turn for turn in wait if turn.can(self._devices)]
         self._waiting.extend(possible)
         new: dict[str, Lease] = {}

@@ -9,6 +9,7 @@ from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.allocate import Asking
+from hotplugd.plan.cordons import NO_CORDONS, Cordons
 from hotplugd.plan.planner import of_unprocessed
 from hotplugd.rules.claims import Claim, ClaimProblem, claims_of
 from hotplugd.rules.ruleset import RuleSet
@@ -68,10 +69,11 @@ class PoolClaimants:
         known = self._known.get(name)
         return name in self.new and known is not None and any(_own(known.instance))
 
-    def asking(self, unprocessed: Sequence[Device]) -> list[Asking]:
+    def asking(self, unprocessed: Sequence[Device], cordons: Cordons = NO_CORDONS) -> list[Asking]:
         """The claims of all instances that may have something now.
 
         unprocessed  devices that udevd has not processed: who has one of them gets nothing more for now
+        cordons      what is cordoned: such an instance gets nothing more
         """
         claims = [
             (known.instance, claim)
@@ -94,7 +96,13 @@ class PoolClaimants:
             for name, known in self._known.items()
         }
         return [
-            Asking(instance.id, claim, self._order[instance.id, claim.name], gets[instance.id])
+            Asking(
+                instance.id,
+                claim,
+                self._order[instance.id, claim.name],
+                gets[instance.id],
+                cordons.of_instance(instance.id),
+            )
             for instance, claim in claims
             if instance.running or self._rules.pools[claim.pool].keep_stopped
         ]

@@ -9,15 +9,17 @@ is restored brings entries back whose leases are over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.allocate import NO_ALLOCATION, Allocation, Ended, allocate
 from hotplugd.plan.claimants import PoolClaimants
+from hotplugd.plan.cordons import NO_CORDONS, Cordon, Cordons
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.expected import cannot_be_met, too_few
+from hotplugd.plan.health import UNKNOWN, Health
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.overrides import told_of
@@ -48,11 +50,14 @@ class Leasing:
     """What is leased to whom.
 
     allocation  what `settle` made last
+    cordons     what people have taken out of use
     """
 
     def __init__(self, rules: RuleSet) -> None:
         self.allocation: Allocation = NO_ALLOCATION
         self.devices = PoolDevices()
+        self.cordons: Cordons = NO_CORDONS
+        self._health: dict[str, Health] = {}
         self._rules = rules
         self._units: dict[str, _Unit] = {}
         # The unit of each device that a pool's rule is about, and those that go along with it.
@@ -118,7 +123,8 @@ class Leasing:
         unfit = found.unfit or owner
         if min(unit.slots) == device.key:
             unit.pool = attach.pool
-            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit))
+            not_given = self._not_given(key, device)
+            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given))
         return is_new
 
     def gone(self, key: str) -> bool:
@@ -147,6 +153,29 @@ class Leasing:
         """Whether the instance may have leases that are not known yet, by the entries that it came with."""
         return bool(self._units) and self._claimants.brings(name)
 
+    def set_cordons(self, cordons: Cordons) -> bool:
+        """Take what is cordoned from now on. Returns whether that matters for any device or instance."""
+        before, self.cordons = self.cordons, cordons
+        self._judge_given(tuple(self.devices))
+        return before != cordons
+
+    def set_health(self, key: str, health: Health) -> bool:
+        """A device, by what it is known by in leases, is of this health from now on. Returns whether that is
+        new. It stays so while the device is away.
+        """
+        before = self.health(key)
+        if health == UNKNOWN:
+            self._health.pop(key, None)
+        else:
+            self._health[key] = health
+        known = self.devices.get(key)
+        self._judge_given([known] if known is not None else [])
+        return before != health
+
+    def health(self, key: str) -> Health:
+        """The health of a device, by what it is known by in leases."""
+        return self._health.get(key, UNKNOWN)
+
     # --- what follows -----------------------------------------------------------------------------------
 
     def holder(self, device: Device) -> Lease | None:
@@ -171,7 +200,7 @@ class Leasing:
         for over in gone:
             del leases[over.key]
         self._left.clear()
-        asking = self._claimants.asking(unprocessed)
+        asking = self._claimants.asking(unprocessed, self.cordons)
         self.devices.forget_others(asked.claim for asked in asking)
         self._releasing = {
             key for key in self._releasing if key in self._units and self._names(key, naming, None)
@@ -197,10 +226,14 @@ class Leasing:
         return [device for key in sorted(changed) for device in self._devices_of(key)]
 
     def state(self, key: str) -> str:
-        """Whether a device is `free`, `leased` or `releasing`."""
+        """Whether a device is `free`, `leased`, `releasing` or `cordoned`. One that is cordoned and that
+        somebody has yet is `leased` or `releasing`.
+        """
         if key in self.allocation.leases:
             return "leased"
-        return "releasing" if key in self._releasing else "free"
+        if key in self._releasing:
+            return "releasing"
+        return "cordoned" if self._cordon_of(key) is not None else "free"
 
     def key_of(self, device: Device) -> str:
         """What a pool's device is known by in leases; empty for others."""
@@ -215,6 +248,21 @@ class Leasing:
             *cannot_be_met(self.allocation),
             *too_few(self._rules, self.devices),
         ]
+
+    # --- within: who is given nothing --------------------------------------------------------------------
+
+    def _cordon_of(self, key: str) -> Cordon | None:
+        known = self.devices.get(key)
+        return self.cordons.of_device(key, known.device, self._rules.keys) if known is not None else None
+
+    def _not_given(self, key: str, device: Device) -> str:
+        """Why a device is given to nobody who has it not; empty where it is given."""
+        cordon = self.cordons.of_device(key, device, self._rules.keys)
+        return str(cordon) if cordon is not None else self.health(key).not_given
+
+    def _judge_given(self, devices: Iterable[PoolDevice]) -> None:
+        for known in devices:
+            self.devices.put(replace(known, not_given=self._not_given(known.key, known.device)))
 
     # --- within -----------------------------------------------------------------------------------------
 

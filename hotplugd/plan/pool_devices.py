@@ -20,13 +20,20 @@ class PoolDevice:
 
     key     what it is known by, also after it was enumerated again
     device  what selectors are compared with
-    unfit   why it is given to nobody now, or empty; whoever has it keeps it
+    unfit   why it cannot be put into an instance now, or empty; whoever has it inside keeps it
+    not_given  why it is given to nobody who has it not, or empty: it is cordoned, or its health is bad
     """
 
     key: str
     pool: str
     device: Device
     unfit: str = ""
+    not_given: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it is given to nobody now, or empty; whoever has it keeps it."""
+        return self.unfit or self.not_given
 
 
 class PoolDevices:
@@ -65,7 +72,7 @@ class PoolDevices:
         bit = 1 << position
         self._devices[device.key], self._bits[device.key], self._at[position] = device, bit, device.key
         self._pools[device.pool] = self._pools.get(device.pool, 0) | bit
-        if device.unfit:
+        if device.reason:
             self._unfit |= bit
         for name, (taken, claim) in self._taken.items():
             if claim.pool == device.pool and claim.takes(device.device):

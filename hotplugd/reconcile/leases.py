@@ -15,7 +15,9 @@ from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.allocate import Allocation
+from hotplugd.plan.cordons import Cordons
 from hotplugd.plan.desired import Wants
+from hotplugd.plan.health import Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.reconcile.inventory import Inventory
@@ -53,6 +55,16 @@ class Leases:
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
         self.leasing.set_rules(rules)
+
+    def set_cordons(self, cordons: Cordons) -> None:
+        """Take what people have cordoned from now on."""
+        if self.leasing.set_cordons(cordons):
+            self._touch()
+
+    def set_health(self, key: str, health: Health) -> None:
+        """A device is of this health from now on, by what it is known by in leases."""
+        if self.leasing.set_health(key, health):
+            self._touch()
 
     def judged(self, found: Wants, owner: str) -> None:
         """A device is there, and the rules say this of it. owner: as in `Leasing.judged`."""

@@ -1,0 +1,81 @@
+"""Devices of pools that are given to nobody: cordoned, bad or quarantined."""
+
+from __future__ import annotations
+
+import pytest
+
+from hotplugd.app.pool_documents import lease_json
+from hotplugd.model.asker import Asker
+from hotplugd.model.values import InstanceName
+from hotplugd.plan.cordons import NO_CORDONS, Cordon, CordonKind, Cordons
+from hotplugd.plan.health import UNKNOWN, Health
+from tests.support.virtual import in_virtual_time
+from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.test_leases import PHONES, deleted, job, made, places, rules
+
+SINCE = "2026-11-27T18:00:00+00:00"
+ROOT = Asker(0, "root")
+
+
+def cordon(kind: CordonKind, name: str) -> Cordons:
+    return Cordons([Cordon(kind, name, "broken cable", SINCE, ROOT)])
+
+
+def told(bench: Bench, number: int) -> tuple[str, str, str]:
+    """A phone's state, health and the reason why nobody is given it."""
+    found = lease_json(PHONES[number], bench.reconciler.assignments.leases.leasing)
+    assert found is not None
+    return found["state"], found["health"], found["reason"]
+
+
+@in_virtual_time
+async def test_a_cordoned_device_is_given_to_nobody_and_whoever_has_it_keeps_it() -> None:
+    bench = Bench(job(1), rules=rules())
+    leases = bench.reconciler.assignments.leases
+    await bench.start(*PHONES[:1])
+    leases.set_cordons(cordon("device", leases.leasing.key_of(PHONES[0])))
+    await made(bench, job(2))
+    why = "cordoned by uid 0 (root): broken cable"
+    assert (places(bench), told(bench, 0)) == ({"job-1": ["1-1"]}, ("leased", "unknown", why))
+    await deleted(bench, 1)
+    assert (places(bench), told(bench, 0)) == ({}, ("cordoned", "unknown", why))
+    leases.set_cordons(NO_CORDONS)
+    await bench.reconciler.settled()
+    assert (places(bench), told(bench, 0)) == ({"job-2": ["1-1"]}, ("leased", "unknown", ""))
+
+
+@in_virtual_time
+async def test_a_cordoned_instance_gets_nothing_more() -> None:
+    bench = Bench(job(1), rules=rules())
+    leases = bench.reconciler.assignments.leases
+    leases.set_cordons(cordon("instance", "default/job-1"))
+    await bench.start(*PHONES[:1])
+    (state,) = leases.leasing.allocation.claims
+    assert (places(bench), state.state) == ({}, "waiting")
+    assert state.reason == "job-1 is cordoned by uid 0 (root): broken cable"
+
+
+@pytest.mark.parametrize("state", ["bad", "quarantined"])
+def test_what_does_badly_is_not_given_to_the_next(state: str) -> None:
+    @in_virtual_time
+    async def test() -> None:
+        bench = Bench(job(1), rules=rules())
+        leases = bench.reconciler.assignments.leases
+        await bench.start(*PHONES[:1])
+        key = leases.leasing.key_of(PHONES[0])
+        leases.set_health(key, Health(state, "it did not answer", SINCE))  # type: ignore[arg-type]
+        await made(bench, job(2))
+        assert (places(bench), told(bench, 0)[0]) == ({"job-1": ["1-1"]}, "leased")
+        await deleted(bench, 1)
+        assert (places(bench), told(bench, 0)) == ({}, ("free", state, f"{state}: it did not answer"))
+        # It is still so after it was pulled and plugged.
+        bench.reconciler.no_device(PHONES[0].syspath)
+        bench.reconciler.device(PHONES[0])
+        await bench.reconciler.settled()
+        assert InstanceName("default", "job-2") in bench.instances
+        assert (places(bench), told(bench, 0)[1]) == ({}, state)
+        leases.set_health(key, UNKNOWN)
+        await bench.reconciler.settled()
+        assert places(bench) == {"job-2": ["1-1"]}
+
+    test()
