@@ -9,7 +9,7 @@ is restored brings entries back whose leases are over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
@@ -20,30 +20,13 @@ from hotplugd.plan.cordons import NO_CORDONS, Cordon, Cordons
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.expected import cannot_be_met, too_few
 from hotplugd.plan.health import UNKNOWN, Health
-from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.lease import Lease
-from hotplugd.plan.overrides import told_of
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
-from hotplugd.plan.unit_key import place, unit_key
+from hotplugd.plan.pool_units import PoolUnits
 from hotplugd.rules.ruleset import RuleSet
 
 Naming = Callable[[str], Iterable[InstanceName]]
 """The instances that may have an entry of ours for the device with a slot, now or soon."""
-
-
-@dataclass(slots=True)
-class _Unit:
-    """What is leased as one: a device with what goes along with it, or a GPU's two nodes.
-
-    slot   the id of the enumeration that tells it from another of its identity
-    entry  that of its entry, or of its last device's
-    slots  of its devices, by what these are known by
-    """
-
-    pool: str
-    slot: str
-    entry: str
-    slots: dict[str, str] = field(default_factory=dict)
 
 
 class Leasing:
@@ -55,21 +38,17 @@ class Leasing:
 
     def __init__(self, rules: RuleSet) -> None:
         self.allocation: Allocation = NO_ALLOCATION
-        self.devices = PoolDevices()
         self.cordons: Cordons = NO_CORDONS
         self._health: dict[str, Health] = {}
         self._rules = rules
-        self._units: dict[str, _Unit] = {}
-        # The unit of each device that a pool's rule is about, and those that go along with it.
-        self._unit_of: dict[str, str] = {}
-        self._anchor_of: dict[str, str] = {}
-        self._along: dict[str, dict[str, str]] = {}
+        self._units = PoolUnits(rules, self._not_given)
         self._claimants = PoolClaimants(rules)
         self._releasing: set[str] = set()
-        # What was met for the first time since the last allocation.
-        self._new_units: set[str] = set()
-        # Why devices that are there are of no pool any more, since the last allocation.
-        self._left: dict[str, str] = {}
+
+    @property
+    def devices(self) -> PoolDevices:
+        """The devices of all pools that are there."""
+        return self._units.devices
 
     @property
     def rules(self) -> RuleSet:
@@ -79,11 +58,7 @@ class Leasing:
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on; every device has to be told anew."""
         self._rules = rules
-        # A selector may mean other locations now.
-        before, self.devices = self.devices, PoolDevices()
-        for device in before:
-            if device.pool in rules.pools and rules.leases:
-                self.devices.put(device)
+        self._units.set_rules(rules)
         self._claimants.set_rules(rules)
 
     # --- what is told -----------------------------------------------------------------------------------
@@ -93,57 +68,11 @@ class Leasing:
 
         owner  whom it belongs to by an entry that is not ours, or empty
         """
-        # What somebody decided by hand is of no pool meanwhile.
-        attach = found.rule.attach if found.rule is not None and found.override is None else None
-        device = found.device
-        if attach is None or attach.pool not in self._rules.pools or not self._rules.leases:
-            self._left[self._unit_of.get(device.key, "")] = _why_of_none(found)
-            return self.gone(device.key)
-        if found.anchor is not None:
-            if self._anchor_of.get(device.key) != found.anchor.key:
-                self.gone(device.key)
-                self._anchor_of[device.key] = found.anchor.key
-            along = self._along.setdefault(found.anchor.key, {})
-            is_new = along.get(device.key) != device.slot
-            along[device.key] = device.slot
-            return is_new
-        slot = kind_for(device, attach.kind).slot(device)
-        entry = kind_for(device, attach.kind, parted=self._rules.parts_gpus).slot(device)
-        key = self._key(device, attach.pool, slot, entry)
-        if self._unit_of.get(device.key) != key:
-            self.gone(device.key)
-        if key not in self._units:
-            self._units[key] = _Unit(attach.pool, slot, entry)
-            self._new_units.add(key)
-        unit = self._units[key]
-        is_new = unit.slots.get(device.key) != device.slot
-        # Where it was enumerated again, it has no entry of before.
-        unit.slot, unit.entry = slot, entry
-        unit.slots[device.key], self._unit_of[device.key] = device.slot, key
-        unfit = found.unfit or owner
-        if min(unit.slots) == device.key:
-            unit.pool = attach.pool
-            not_given = self._not_given(key, device)
-            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given))
-        return is_new
+        return self._units.judged(found, owner)
 
     def gone(self, key: str) -> bool:
         """A device is no more, or is of no pool, by what it is known by. Returns whether it was of one."""
-        anchor = self._anchor_of.pop(key, None)
-        if anchor is not None:
-            along = self._along[anchor]
-            del along[key]
-            if not along:
-                del self._along[anchor]
-        name = self._unit_of.pop(key, None)
-        if name is not None:
-            unit = self._units[name]
-            del unit.slots[key]
-            if not unit.slots:
-                del self._units[name]
-                self._new_units.discard(name)
-                self.devices.drop(name)
-        return anchor is not None or name is not None
+        return self._units.gone(key)
 
     def learned(self, name: InstanceName, instance: Instance | None) -> bool:
         """An instance is like this; None where there is none. Returns whether it matters for any pool."""
@@ -180,7 +109,7 @@ class Leasing:
 
     def holder(self, device: Device) -> Lease | None:
         """The lease of the device that a pool's rule is about, if it has one."""
-        return self.allocation.leases.get(self._unit_of.get(device.key, ""))
+        return self.allocation.leases.get(self._units.key_of(device))
 
     @property
     def is_releasing(self) -> bool:
@@ -193,13 +122,13 @@ class Leasing:
         unprocessed  devices that udevd has not processed: an instance that has one of them gets nothing more
                      before it is known what that is
         """
-        before, came = self.allocation.leases, frozenset(self._new_units)
+        before, came = self.allocation.leases, frozenset(self._units.new)
         leases = {**before, **self._adopted(before, naming)}
         useless = ((key, lease, self._why_useless(key, naming)) for key, lease in before.items())
         gone = tuple(Ended(key, lease, why) for key, lease, why in useless if why)
         for over in gone:
             del leases[over.key]
-        self._left.clear()
+        self._units.left.clear()
         asking = self._claimants.asking(unprocessed, self.cordons)
         self.devices.forget_others(asked.claim for asked in asking)
         self._releasing = {
@@ -223,7 +152,7 @@ class Leasing:
         self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
         # What goes along with a device that came back meanwhile may have been judged before that.
         changed = {key for key in {*before, *leases} if key in came or before.get(key) != leases.get(key)}
-        return [device for key in sorted(changed) for device in self._devices_of(key)]
+        return [device for key in sorted(changed) for device in self._units.devices_of(key)]
 
     def state(self, key: str) -> str:
         """Whether a device is `free`, `leased`, `releasing` or `cordoned`. One that is cordoned and that
@@ -237,7 +166,7 @@ class Leasing:
 
     def key_of(self, device: Device) -> str:
         """What a pool's device is known by in leases; empty for others."""
-        return self._unit_of.get(device.key, "")
+        return self._units.key_of(device)
 
     def problems(self) -> list[Problem]:
         """Which claims cannot be read, which cannot be had, and which pools have too few devices."""
@@ -266,43 +195,14 @@ class Leasing:
 
     # --- within -----------------------------------------------------------------------------------------
 
-    def _key(self, device: Device, pool: str, slot: str, entry: str) -> str:
-        """What a device is known by: what it was known by, or its identity, where no other has that.
-
-        entry  the id that its entry is for: devices of one entry are one, whatever pools rules say
-        """
-        whole = device.pci if entry != device.slot else None
-        key = unit_key(whole or device)
-        known = self._unit_of.get(device.key)
-        if known in (key, f"{key}@{place(device)}"):
-            return known
-        unit = self._units.get(key)
-        if unit is None or device.key in unit.slots or unit.entry == entry:
-            return key
-        if unit.slot == slot and unit.pool == pool:
-            return key
-        return f"{key}@{place(device)}"
-
-    def _devices_of(self, key: str) -> list[str]:
-        """What the devices of a unit are known by, those included that go along."""
-        unit = self._units.get(key)
-        if unit is None:
-            return []
-        return [device for own in unit.slots for device in (own, *self._along.get(own, ()))]
-
-    def _slots_of(self, key: str) -> set[str]:
-        unit = self._units[key]
-        along = {slot for own in unit.slots for slot in self._along.get(own, {}).values()}
-        return {unit.slot, *unit.slots.values(), *along} - {""}
-
     def _names(self, key: str, naming: Naming, holder: InstanceName | None) -> bool:
         """Whether an instance other than the holder may have an entry for any device of a unit."""
-        return any(name != holder for slot in self._slots_of(key) for name in naming(slot))
+        return any(name != holder for slot in self._units.slots_of(key) for name in naming(slot))
 
     def _why_useless(self, key: str, naming: Naming) -> str:
         """Why nothing comes of the lease of a device; empty where something may."""
         if key not in self._units:
-            return self._left.get(key, "its device is gone")
+            return self._units.left.get(key, "its device is gone")
         device = self.devices.get(key)
         if device is None or not device.unfit or self._names(key, naming, None):
             return ""
@@ -310,10 +210,10 @@ class Leasing:
 
     def _adopted(self, leases: Mapping[str, Lease], naming: Naming) -> dict[str, Lease]:
         """What instances have already by entries of ours, of what was met for the first time."""
-        units = {key for key in self._new_units if key not in leases and key not in self._releasing}
+        units = {key for key in self._units.new if key not in leases and key not in self._releasing}
         new = self._claimants.new
         free = (key for key in self._units if key not in leases)
-        of_slot = {slot: key for key in (free if new else units) for slot in self._slots_of(key)}
+        of_slot = {slot: key for key in (free if new else units) for slot in self._units.slots_of(key)}
         found: dict[str, Lease] = {}
         for name, entry in self._claimants.entries(only_new=not units) if of_slot else ():
             key = of_slot.get(entries.slot_of(entry))
@@ -322,13 +222,6 @@ class Leasing:
             # As long as nobody could tell what the instance has, that was not given to others.
             if key not in self._releasing or not self._names(key, naming, name):
                 found.setdefault(key, Lease(name, entry.config.get(entries.MARK_CLAIM, "")))
-        self._new_units.clear()
+        self._units.new.clear()
         new.clear()
         return found
-
-
-def _why_of_none(found: Wants) -> str:
-    """Why a device that is there is of no pool."""
-    if found.override is not None:
-        return f"its device was {told_of(found.override)}"
-    return "no rule puts its device into a pool that is served here"

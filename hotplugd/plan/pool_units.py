@@ -1,0 +1,169 @@
+"""Which devices pools have: what is leased as one, and what it is known by. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from hotplugd.model.values import Device
+from hotplugd.plan.desired import Wants
+from hotplugd.plan.kinds.registry import kind_for
+from hotplugd.plan.overrides import told_of
+from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
+from hotplugd.plan.unit_key import place, unit_key
+from hotplugd.rules.ruleset import RuleSet
+
+
+@dataclass(slots=True)
+class _Unit:
+    """What is leased as one: a device with what goes along with it, or a GPU's two nodes.
+
+    slot   the id of the enumeration that tells it from another of its identity
+    entry  that of its entry, or of its last device's
+    slots  of its devices, by what these are known by
+    """
+
+    pool: str
+    slot: str
+    entry: str
+    slots: dict[str, str] = field(default_factory=dict)
+
+
+class PoolUnits:
+    """The devices of all pools, as the rules judge them.
+
+    devices    what may be given to somebody
+    new        what was met for the first time since the last allocation
+    left       why devices that are there are of no pool any more, since the last allocation
+    not_given  why a device is given to nobody who has it not, by what it is known by
+    """
+
+    def __init__(self, rules: RuleSet, not_given: Callable[[str, Device], str]) -> None:
+        self.devices = PoolDevices()
+        self.new: set[str] = set()
+        self.left: dict[str, str] = {}
+        self._rules = rules
+        self._not_given = not_given
+        self._units: dict[str, _Unit] = {}
+        # The unit of each device that a pool's rule is about, and those that go along with it.
+        self._unit_of: dict[str, str] = {}
+        self._anchor_of: dict[str, str] = {}
+        self._along: dict[str, dict[str, str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._units)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._units
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._units)
+
+    def set_rules(self, rules: RuleSet) -> None:
+        """Take these rules from now on; every device has to be told anew."""
+        self._rules = rules
+        # A selector may mean other locations now.
+        before, self.devices = self.devices, PoolDevices()
+        for device in before:
+            if device.pool in rules.pools and rules.leases:
+                self.devices.put(device)
+
+    def judged(self, found: Wants, owner: str = "") -> bool:
+        """A device is there, and the rules say this of it. Returns whether it matters for any pool.
+
+        owner  whom it belongs to by an entry that is not ours, or empty
+        """
+        # What somebody decided by hand is of no pool meanwhile.
+        attach = found.rule.attach if found.rule is not None and found.override is None else None
+        device = found.device
+        if attach is None or attach.pool not in self._rules.pools or not self._rules.leases:
+            self.left[self._unit_of.get(device.key, "")] = _why_of_none(found)
+            return self.gone(device.key)
+        if found.anchor is not None:
+            if self._anchor_of.get(device.key) != found.anchor.key:
+                self.gone(device.key)
+                self._anchor_of[device.key] = found.anchor.key
+            along = self._along.setdefault(found.anchor.key, {})
+            is_new = along.get(device.key) != device.slot
+            along[device.key] = device.slot
+            return is_new
+        slot = kind_for(device, attach.kind).slot(device)
+        entry = kind_for(device, attach.kind, parted=self._rules.parts_gpus).slot(device)
+        key = self._key(device, attach.pool, slot, entry)
+        if self._unit_of.get(device.key) != key:
+            self.gone(device.key)
+        if key not in self._units:
+            self._units[key] = _Unit(attach.pool, slot, entry)
+            self.new.add(key)
+        unit = self._units[key]
+        is_new = unit.slots.get(device.key) != device.slot
+        # Where it was enumerated again, it has no entry of before.
+        unit.slot, unit.entry = slot, entry
+        unit.slots[device.key], self._unit_of[device.key] = device.slot, key
+        unfit = found.unfit or owner
+        if min(unit.slots) == device.key:
+            unit.pool = attach.pool
+            not_given = self._not_given(key, device)
+            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given))
+        return is_new
+
+    def gone(self, key: str) -> bool:
+        """A device is no more, or is of no pool, by what it is known by. Returns whether it was of one."""
+        anchor = self._anchor_of.pop(key, None)
+        if anchor is not None:
+            along = self._along[anchor]
+            del along[key]
+            if not along:
+                del self._along[anchor]
+        name = self._unit_of.pop(key, None)
+        if name is not None:
+            unit = self._units[name]
+            del unit.slots[key]
+            if not unit.slots:
+                del self._units[name]
+                self.new.discard(name)
+                self.devices.drop(name)
+        return anchor is not None or name is not None
+
+    def key_of(self, device: Device) -> str:
+        """What a pool's device is known by in leases; empty for others."""
+        return self._unit_of.get(device.key, "")
+
+    def devices_of(self, key: str) -> list[str]:
+        """What the devices of a unit are known by, those included that go along."""
+        unit = self._units.get(key)
+        if unit is None:
+            return []
+        return [device for own in unit.slots for device in (own, *self._along.get(own, ()))]
+
+    def slots_of(self, key: str) -> set[str]:
+        """The slots of a unit's devices, those included that go along."""
+        unit = self._units.get(key)
+        if unit is None:
+            return set()
+        along = {slot for own in unit.slots for slot in self._along.get(own, {}).values()}
+        return {unit.slot, *unit.slots.values(), *along} - {""}
+
+    def _key(self, device: Device, pool: str, slot: str, entry: str) -> str:
+        """What a device is known by: what it was known by, or its identity, where no other has that.
+
+        entry  the id that its entry is for: devices of one entry are one, whatever pools rules say
+        """
+        whole = device.pci if entry != device.slot else None
+        key = unit_key(whole or device)
+        known = self._unit_of.get(device.key)
+        if known in (key, f"{key}@{place(device)}"):
+            return known
+        unit = self._units.get(key)
+        if unit is None or device.key in unit.slots or unit.entry == entry:
+            return key
+        if unit.slot == slot and unit.pool == pool:
+            return key
+        return f"{key}@{place(device)}"
+
+
+def _why_of_none(found: Wants) -> str:
+    """Why a device that is there is of no pool."""
+    if found.override is not None:
+        return f"its device was {told_of(found.override)}"
+    return "no rule puts its device into a pool that is served here"
