@@ -9,6 +9,7 @@ from typing import Final
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.grammar import Table
 from hotplugd.rulefile.parse import Source, Span
+from hotplugd.rules.duration import seconds
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pools import Pool
 
@@ -44,7 +45,7 @@ def pools_of(decoder: Decoder, field: Field, table: Table) -> Iterator[BuiltPool
         fields = decoder.fields(value, table, name)
         texts = {
             key: text
-            for key in ("project", "per_instance", "expect")
+            for key in ("project", "per_instance", "keep", "expect")
             if key in fields and (text := decoder.text(fields[key])) is not None
         }
         instances = decoder.texts(fields["instances"]) if "instances" in fields else ()
@@ -59,5 +60,6 @@ def pools_of(decoder: Decoder, field: Field, table: Table) -> Iterator[BuiltPool
             int(texts.get("per_instance", "0")),
             keep_stopped is True,
             int(texts.get("expect", "0")),
+            seconds(texts["keep"]) or 0.0 if "keep" in texts else 0.0,
         )
         yield BuiltPool(pool, decoder.source, name.span)

@@ -108,6 +108,7 @@ class Grammar:
             **{key.name: "in a rule, that is, in an item of the list `rules`" for key in _RULE},
             "ports": "in a hub, below its name under `hubs`",
             "per_instance": "in a pool, below its name under `pools`",
+            "keep": "in a pool, below its name under `pools`",
             "keep_stopped": "in a pool, below its name under `pools`",
             "expect": "in a pool, below its name under `pools`",
             "name": "in a rule, or under `attach` for a network interface",
@@ -168,6 +169,14 @@ _POOL: Final = (
         "How many devices an instance without a claim gets while it runs. Left out, or 0, it gets none.",
         text=validate_pools.per_instance,
         json=validate_pools.NUMBER_JSON,
+    ),
+    Key(
+        "keep",
+        "text",
+        "For how long a lease outlives the absence of its device: 30s, 10m, "
+        "2h, 1d. Left out, it ends when the device is pulled.",
+        text=validate_pools.keep,
+        json=validate_pools.SPAN_JSON,
     ),
     Key("keep_stopped", "flag", "Whether an instance that stops keeps the devices that it has."),
     Key(

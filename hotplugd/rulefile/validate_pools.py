@@ -7,6 +7,7 @@ from typing import Final
 
 from hotplugd.model.names import is_instance_name
 from hotplugd.model.text import quoted
+from hotplugd.rules import duration
 from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.pattern import Alternative, CharClass, Pattern, PatternError
 from hotplugd.rules.pools import NO_CLAIM
@@ -16,9 +17,11 @@ _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,4}", re.ASCII)
 _IN_NAMES: Final = re.compile(r"[A-Za-z0-9-]", re.ASCII)
 _MOST_EACH: Final = 100
 _MOST_DEVICES: Final = 10_000
+_LONGEST: Final = 30 * 86400.0
 
 NAME_JSON: Final = f"^{_NAME.pattern}$"
 NUMBER_JSON: Final = f"^({_NUMBER.pattern})$"
+SPAN_JSON: Final = f"^({duration.PATTERN})$"
 
 
 def name(text: str) -> Complaint | None:
@@ -55,6 +58,15 @@ def per_instance(text: str) -> Complaint | None:
 def expect(text: str) -> Complaint | None:
     """How many devices a pool should have."""
     return _number(text, 1, _MOST_DEVICES)
+
+
+def keep(text: str) -> Complaint | None:
+    """For how long a lease outlives its device's absence."""
+    span = duration.seconds(text)
+    if span is not None and span <= _LONGEST:
+        return None
+    hint = "a whole number and its unit, s, m, h or d: 30m; leave it out for no time at all"
+    return Complaint(f"'{quoted(text)}' is no span of time from 1s to {duration.in_words(_LONGEST)}", hint)
 
 
 def _number(text: str, least: int, most: int) -> Complaint | None:

@@ -21,6 +21,7 @@ class Pool:
     per_instance  how many devices each of them gets without a claim while it runs
     keep_stopped  whether an instance that stops keeps what it has
     expect        how many devices there should be
+    keep          for how many seconds a lease outlives the absence of its device
     """
 
     name: str
@@ -29,6 +30,7 @@ class Pool:
     per_instance: int = 0
     keep_stopped: bool = False
     expect: int = 0
+    keep: float = 0.0
 
     def admits(self, instance: InstanceName) -> bool:
         """Whether the instance may have devices of it."""

@@ -18,7 +18,7 @@ RULE = "rules: [{name: a, match: {serial: X}, attach: {pool: android}}]\n"
 def test_a_pool_is_read() -> None:
     loaded = parse(
         "pools:\n"
-        "  a: {instances: ['runner-*', b], project: ci, per_instance: 2, keep_stopped: true, expect: 9}\n"
+        "  a: {instances: ['runner-*', b], project: ci, per_instance: 2, keep: 90m, keep_stopped: true, expect: 9}\n"
         "  b: {instances: x}\n"
         "rules:\n"
         "- {name: a, match: {serial: X}, attach: {pool: a}}\n"
@@ -27,7 +27,9 @@ def test_a_pool_is_read() -> None:
     )
     assert loaded.diagnostics == ()
     assert loaded.rules.pools == {
-        "a": Pool("a", (Pattern.of("runner-*"), Pattern.of("b")), "ci", 2, keep_stopped=True, expect=9),
+        "a": Pool(
+            "a", (Pattern.of("runner-*"), Pattern.of("b")), "ci", 2, keep_stopped=True, expect=9, keep=5400.0
+        ),
         "b": Pool("b", (Pattern.of("x"),)),
     }
     first, second = (rule.attach for rule in loaded.rules.rules)
