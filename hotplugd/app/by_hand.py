@@ -11,22 +11,22 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.aio.threads import Threads
 from hotplugd.app.asked import Asked, Forbidden, Handler
 from hotplugd.app.endpoints import ATTACH, DETACH, UNDO, Endpoint
 from hotplugd.app.grants import Grant
+from hotplugd.app.kept_state import KeptState
 from hotplugd.app.outcome import Done, attached, detached, in_the_way, undone
 from hotplugd.app.override_json import AskedJson, overrides_json
 from hotplugd.app.peer import Peer
 from hotplugd.app.permitted import see_own, see_permitted
 from hotplugd.app.session import Session
-from hotplugd.app.state_file import Broken, State, StateError, StateFile
+from hotplugd.app.state_file import StateError
 from hotplugd.app.who import asked_by, who_asks
 from hotplugd.app.words import Words
 from hotplugd.model.asker import Asker
@@ -42,13 +42,11 @@ from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.identity import model
 from hotplugd.plan.overrides import NONE, Override, Overrides, kept_by, meant
 from hotplugd.reconcile.device_log import Cause
-from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.rules.keys import PORT
 
 What = Literal["attach", "detach", "undo"]
 
-# So many seconds the disk is waited for, and what comes of a decision.
-_DISK: Final = 20.0
+# So many seconds it is waited for what comes of a decision.
 _OUTCOME: Final = 20.0
 _SLACK: Final = 0.05
 
@@ -65,21 +63,17 @@ class ByHand:
     """The decisions of people, in force and in the state file.
 
     session  gives the session with the server, where there is one
+    kept     the state file
     dry_run  a broken state file stays where it is
     """
 
     def __init__(
         self, log: FilteringBoundLogger, session: Callable[[], Session | None], *, dry_run: bool = False
     ) -> None:
-        self.overrides = NONE
         self._log = log
         self._session = session
-        self._dry_run = dry_run
         self._threads = Threads()
-        self._file: StateFile | None = None
-        self._problem = ""
-        self._told = ProblemLog(log, "state.problem")
-        self._aside: list[Path] = []
+        self.kept = KeptState(log, self._threads, dry_run=dry_run)
         # One at a time: each writes the file, and the next one begins with what it says then.
         self._turn = asyncio.Lock()
 
@@ -88,40 +82,31 @@ class ByHand:
     async def load(self, path: Path, cause: Cause) -> None:
         """Take what the state file says. Where it cannot be read what was in force stays so."""
         async with self._turn:
-            if self._file is None or self._file.path != path:
-                self._file = StateFile(path)
-            try:
-                found, problem, self._aside = await self._threads.call(
-                    partial(_load, self._file, aside=not self._dry_run), _DISK
-                )
-            except (NoThread, TimeoutError):
-                found, problem = None, f"{path} cannot be read: the disk does not answer"
-            self._problem = f"{problem}; what was decided by hand is not known" if problem else ""
-            self._told.are(self.problems())
-            if found is not None and found.overrides != self.overrides:
-                self._take(found.overrides, cause)
+            before = self.overrides
+            await self.kept.load(path)
+            if self.overrides != before:
+                self._take(cause)
+
+    @property
+    def overrides(self) -> Overrides:
+        """What people decided by hand."""
+        return self.kept.state.overrides
 
     def problems(self) -> list[Problem]:
         """What is wrong with the state file."""
-        found = [self._problem] if self._problem else [*map(_told_of_aside, self._aside)]
-        return [Problem("", "", text) for text in found]
+        return self.kept.problems()
 
-    def _take(self, overrides: Overrides, cause: Cause) -> None:
-        self.overrides = overrides
+    def _take(self, cause: Cause) -> None:
         if (session := self._session()) is not None:
-            session.set_overrides(overrides, cause)
+            session.set_overrides(self.overrides, cause)
 
     async def _keep(self, overrides: Overrides) -> None:
         """Write the decisions, and have them in force. Raises Refusal."""
-        if self._file is None:
-            raise Refusal("the daemon has not read its state file yet; try again")
         try:
-            await self._threads.call(partial(self._file.write, State(overrides)), _DISK)
+            await self.kept.keep(lambda state: replace(state, overrides=overrides))
         except StateError as error:
             raise Refusal(f"{error}; nothing was changed") from error
-        except (NoThread, TimeoutError) as error:
-            raise Refusal(f"{self._file.path} cannot be written: the disk does not answer") from error
-        self._take(overrides, "asked")
+        self._take("asked")
 
     # --- what is asked for ------------------------------------------------------------------------------
 
@@ -235,32 +220,6 @@ class ByHand:
             many = f"{len(chosen)} devices are called {quoted(words.device)}; name one by its node or path:"
             raise Refusal(many, each_of(chosen))
         return chosen[0]
-
-
-def _load(file: StateFile, *, aside: bool) -> tuple[State | None, str, list[Path]]:
-    """What the file says, or why it says nothing; and those that were broken before.
-
-    aside  whether a broken one is renamed
-    """
-    try:
-        return file.read(), "", file.aside()
-    except Broken as error:
-        if not aside:
-            return None, str(error), file.aside()
-        try:
-            file.set_aside()
-        except StateError as problem:
-            return None, f"{error}; {problem}", []
-        return None, "", file.aside()
-    except StateError as error:
-        return None, str(error), file.aside()
-
-
-def _told_of_aside(path: Path) -> str:
-    return (
-        f"the state file was broken, and is called {path} now: what was decided by hand before is not known; "
-        f"decide again with `hotplugd attach` and `hotplugd detach`, take that file away, and reload"
-    )
 
 
 def _devices(session: Session) -> list[Device]:

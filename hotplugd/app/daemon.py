@@ -197,9 +197,15 @@ class Daemon:
     async def _one(self, address: str) -> None:
         """One session, until it fails or other settings ask for another."""
         config = self._settings.config
-        overrides = self._by_hand.overrides
+        kept = self._by_hand.kept
         session = Session(
-            address, self._settings.rules, self._log, config, overrides=overrides, dry_run=self._dry_run
+            address,
+            self._settings.rules,
+            self._log,
+            config,
+            kept,
+            overrides=kept.state.overrides,
+            dry_run=self._dry_run,
         )
         self._session = session
         loop = asyncio.get_running_loop()

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd.aio.threads import Threads
 from hotplugd.app.in_force import Settings
+from hotplugd.app.kept_state import KeptState
 from hotplugd.app.session import Session
-from hotplugd.app.state_file import StateError, StateFile
-from hotplugd.plan.overrides import NONE
 from hotplugd.server.discover import find_server
 
 
@@ -29,12 +29,10 @@ async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bo
     """
     config = settings.config
     address = find_server(config.server, os.environ)
-    try:
-        overrides = StateFile(config.state).read().overrides
-    except StateError as error:
-        log.error("state.problem", reason=f"{error}; what was decided by hand is not known")
-        overrides = NONE
-    session = Session(address, settings.rules, log, config, overrides=overrides, dry_run=dry_run)
+    kept = KeptState(log, Threads(), dry_run=dry_run)
+    await kept.load(config.state)
+    overrides = kept.state.overrides
+    session = Session(address, settings.rules, log, config, kept, overrides=overrides, dry_run=dry_run)
     loop = asyncio.get_running_loop()
     defects: list[Mapping[str, object]] = []
 

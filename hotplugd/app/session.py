@@ -7,6 +7,7 @@ before its instances are listed, so nothing that happens in between is missed.
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing, closing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -44,7 +45,7 @@ from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.hold_off import CALM
 from hotplugd.reconcile.holds import Held
-from hotplugd.reconcile.ports import Ports
+from hotplugd.reconcile.ports import LeaseKeeperPort, Ports
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.server.client import Lxd
@@ -65,6 +66,7 @@ class Session:
     """The devices of one server, at `address`.
 
     config       where others listen and look; its server and rules were found and read already
+    leases       keeps what no entry records of leases
     overrides    what people decided by hand
     tried        set once the first convergence was tried, whatever came of it
     server       who answers; None until somebody did
@@ -78,6 +80,7 @@ class Session:
         rules: RuleSet,
         log: FilteringBoundLogger,
         config: Config,
+        leases: LeaseKeeperPort,
         *,
         overrides: Overrides = NONE,
         dry_run: bool = False,
@@ -137,6 +140,8 @@ class Session:
             _now,
             self._host.in_use,
             self._host.unsure,
+            leases,
+            lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
             dry_run,
             boot(),
         )

@@ -1,34 +1,34 @@
-"""The file of what people decide while the daemon runs, and what no server keeps: the state file.
+"""The file of what people decide while the daemon runs, and of what no server keeps: the state file.
 
 It is small, and written and synced before anything is done about a decision, so that a decision holds over a
 crash and a boot. Nothing else depends on it: without it the rules alone decide. Where it is missing nothing
 was decided. Where it is broken it is renamed, and nothing is overwritten.
 
-The format is JSON: `version`, and a list for each kind of decision (`overrides`). Another kind is a field of
-`State` and a list here. A file of a later version is not read, since what it says is not known.
+The format is JSON: `version`, a list for each kind of decision (`overrides`), and `leases`. Another kind is a
+field of `State` and a key here, which an older file lacks. A file of a later version is not read: nobody
+knows what it says.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from hotplugd.model.asker import Asker
-from hotplugd.model.names import is_instance_name
-from hotplugd.model.text import counted, quoted
-from hotplugd.model.values import InstanceName
+from hotplugd.app.state_of_leases import leases, leases_json
+from hotplugd.app.state_values import asker, asker_json, fields, instance, items, text
+from hotplugd.model.text import quoted
+from hotplugd.plan.away_leases import NOTHING_KEPT, KeptLeases
 from hotplugd.plan.overrides import MOST, Lasting, Override, Overrides
 
 VERSION: Final = 1
 _MOST_BYTES: Final = 4 << 20
-_LONGEST: Final = 1024
-_LAST_UID: Final = (1 << 32) - 1
+# What files of before have not.
+_LATER: Final = frozenset({"leases"})
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _BROKEN: Final = ".broken-"
@@ -40,12 +40,14 @@ class StateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What people decided.
+    """What people decided, and what no entry records of leases.
 
     overrides  about single devices, in place of the rules
+    leases     those whose devices are absent, and in which order claims were first seen
     """
 
     overrides: Overrides = field(default_factory=Overrides)
+    leases: KeptLeases = NOTHING_KEPT
 
 
 class StateFile:
@@ -108,8 +110,12 @@ class StateFile:
 
 def written(state: State) -> bytes:
     """The file's content."""
-    overrides = [_override_json(each) for each in state.overrides]
-    return (json.dumps({"version": VERSION, "overrides": overrides}, indent=1) + "\n").encode()
+    document = {
+        "version": VERSION,
+        "overrides": [_override_json(each) for each in state.overrides],
+        "leases": leases_json(state.leases),
+    }
+    return (json.dumps(document, indent=1) + "\n").encode()
 
 
 def _override_json(override: Override) -> dict[str, object]:
@@ -119,7 +125,7 @@ def _override_json(override: Override) -> dict[str, object]:
         "project": to.project if to is not None else "",
         "instance": to.name if to is not None else "",
         "since": override.since,
-        "by": asdict(override.by),
+        "by": asker_json(override.by),
         "device": override.device,
         "model": override.model,
         "port": override.port,
@@ -174,46 +180,25 @@ def _state(document: object) -> State:
     found = document.get("version") if isinstance(document, dict) else None
     if found != VERSION:
         raise ValueError(f"expected an object of version {VERSION}, and found {quoted(repr(found))}")
-    return State(Overrides.made_of(_overrides(_fields(document, {"version", "overrides"})["overrides"])))
-
-
-def _overrides(found: object) -> Iterator[Override]:
-    if not isinstance(found, list) or len(found) > MOST:
-        raise ValueError(f"expected a list of {counted(MOST, 'override')} at most")
-    yield from map(_override, found)
+    told = fields(document, {"version", "overrides"}, _LATER)
+    return State(
+        Overrides.made_of(items(told["overrides"], MOST, "override", _override)),
+        leases(told["leases"]) if "leases" in told else NOTHING_KEPT,
+    )
 
 
 def _override(found: object) -> Override:
-    told = _fields(found, {"of", "project", "instance", "since", "by", "device", "model", "port"})
-    of = _fields(told["of"], set(Lasting.__dataclass_fields__))
-    by = _fields(told["by"], set(Asker.__dataclass_fields__))
-    uid = by["uid"]
-    if not isinstance(uid, int) or isinstance(uid, bool) or not 0 <= uid <= _LAST_UID:
-        raise ValueError("expected a user's number as `uid`")
-    project, name = _text(told["project"]), _text(told["instance"])
-    if bool(project) != bool(name) or (name and not is_instance_name(name)):
-        raise ValueError("expected a project and the legal name of an instance, or neither")
-    lasting = Lasting(**{key: _text(value) for key, value in of.items()})
+    told = fields(found, {"of", "project", "instance", "since", "by", "device", "model", "port"})
+    of = fields(told["of"], set(Lasting.__dataclass_fields__))
+    lasting = Lasting(**{key: text(value) for key, value in of.items()})
     if not lasting.identity or not lasting.subsystem:
         raise ValueError("expected `identity` and `subsystem` of a device")
     return Override(
         lasting,
-        InstanceName(project, name) if name else None,
-        _text(told["since"]),
-        Asker(uid, _text(by["user"]), _text(by["login"])),
-        _text(told["device"]),
-        _text(told["model"]),
-        _text(told["port"]),
+        instance(told["project"], told["instance"]),
+        text(told["since"]),
+        asker(told["by"]),
+        text(told["device"]),
+        text(told["model"]),
+        text(told["port"]),
     )
-
-
-def _fields(found: object, names: set[str]) -> Mapping[str, object]:
-    if not isinstance(found, dict) or found.keys() != names:
-        raise ValueError(f"expected an object with the keys {', '.join(sorted(names))}")
-    return found
-
-
-def _text(found: object) -> str:
-    if not isinstance(found, str) or len(found) > _LONGEST or not found.isprintable():
-        raise ValueError(f"expected a printable text of {_LONGEST} characters at most")
-    return found

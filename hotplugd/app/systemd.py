@@ -66,6 +66,8 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "starting": "327d383fc3354dcd8b0a9a0cc995bd8b",
     "lease.given": "d4104f23cc6f406f90ddb3c3fd95c152",
     "lease.over": "f251d5ceb66e418da48358e845737828",
+    "lease.away": "5a1c70f9b4d34e0fa6e3d8a52d6f7c10",
+    "lease.back": "e6b94b7d1f5c4a63b0a8c1d27f3e9b42",
     "claim.problem": "4a23114ef32b444e8e0b19a0e0b22dec",
     "attach.asked": "9f2242d684c348a9b122ea71529db5ab",
     "attach.refused": "15b0607123924d0d9dd036091f789417",

@@ -40,6 +40,7 @@ MARK_SEEN: Final = MARK + "seen"
 MARK_MEMBER: Final = MARK + "member"
 MARK_POOL: Final = MARK + "pool"
 MARK_CLAIM: Final = MARK + "claim"
+MARK_UNIT: Final = MARK + "unit"
 # Only of version 1: the links inside. Now they are in a journal, since they may change.
 MARK_LINKS: Final = MARK + "links"
 

@@ -9,7 +9,9 @@ from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.allocate import Asking
+from hotplugd.plan.away_leases import Away, Moment
 from hotplugd.plan.cordons import NO_CORDONS, Cordons
+from hotplugd.plan.lease import Lease
 from hotplugd.plan.planner import of_unprocessed
 from hotplugd.rules.claims import Claim, ClaimProblem, claims_of
 from hotplugd.rules.ruleset import RuleSet
@@ -38,12 +40,13 @@ class PoolClaimants:
     new  those that were met for the first time since `seen` was called
     """
 
-    def __init__(self, rules: RuleSet) -> None:
+    def __init__(self, rules: RuleSet, order: Sequence[tuple[InstanceName, str]] = ()) -> None:
+        """order: the claims that were seen before, and by which names, the first one first."""
         self.new: set[InstanceName] = set()
         self._rules = rules
         self._known: dict[InstanceName, _Claimant] = {}
-        self._order: dict[tuple[InstanceName, str], int] = {}
-        self._ordered = 0
+        self._order = {claim: number for number, claim in enumerate(order)}
+        self._ordered = len(order)
 
     def set_rules(self, rules: RuleSet) -> None:
         """Judge the claims by the pools of these rules from now on."""
@@ -63,6 +66,19 @@ class PoolClaimants:
             return before.matters and _serves(before.instance) != _serves(instance)
         self._known[name] = self._claimant(instance)
         return self._known[name].matters or (before is not None and before.matters)
+
+    @property
+    def order(self) -> tuple[tuple[InstanceName, str], ...]:
+        """The instances and names of all claims, the one that was seen first first."""
+        return tuple(sorted(self._order, key=self._order.__getitem__))
+
+    def absent(self, now: Moment) -> Iterator[Away]:
+        """The leases that all entries of ours are left of, as if their devices were absent from now on."""
+        for name in sorted(self._known, key=self._precedence):
+            for each in _own(self._known[name].instance):
+                if unit := each.config.get(entries.MARK_UNIT, ""):
+                    lease = Lease(name, each.config.get(entries.MARK_CLAIM, ""))
+                    yield Away(unit, each.config.get(entries.MARK_POOL, ""), lease, "", now)
 
     def brings(self, name: InstanceName) -> bool:
         """Whether the instance was met for the first time, and has entries of ours: it may have leases."""

@@ -179,8 +179,8 @@ def _wants(
         if is_instance_name(name)
     ]
     if attach.pool and (lease := holder(anchor or device)) is not None:
-        slot = kind.slot(device)
-        found = [Want(device, rule, attach, lease.instance, kind, target, slot, links, claim=lease.claim)]
+        want = Want(device, rule, attach, lease.instance, kind, target, kind.slot(device), links)
+        found = [replace(want, claim=lease.claim, unit=lease.unit if anchor is None else "")]
     return Wants(device, rule, tuple(found), tuple(problems), anchor, override=override)
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
-from hotplugd.plan.allocate import NO_ALLOCATION, Allocation, Ended, allocate
+from hotplugd.plan.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
+from hotplugd.plan.away_leases import NOTHING_KEPT, Away, AwayLeases, KeptLeases, Moment, pool_changed
 from hotplugd.plan.claimants import PoolClaimants
 from hotplugd.plan.cordons import NO_CORDONS, Cordon, Cordons
 from hotplugd.plan.desired import Wants
@@ -23,7 +25,10 @@ from hotplugd.plan.health import UNKNOWN, Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.plan.pool_units import PoolUnits
+from hotplugd.plan.unit_key import place
 from hotplugd.rules.ruleset import RuleSet
+
+_NO_TIME: Final = Moment()
 
 Naming = Callable[[str], Iterable[InstanceName]]
 """The instances that may have an entry of ours for the device with a slot, now or soon."""
@@ -33,16 +38,22 @@ class Leasing:
     """What is leased to whom.
 
     allocation  what `settle` made last
+    away        the leases whose devices are absent
     cordons     what people have taken out of use
     """
 
-    def __init__(self, rules: RuleSet) -> None:
+    def __init__(self, rules: RuleSet, kept: KeptLeases = NOTHING_KEPT) -> None:
+        """kept: of the daemon before, from this boot on."""
+        self.away = AwayLeases()
         self.allocation: Allocation = NO_ALLOCATION
         self.cordons: Cordons = NO_CORDONS
         self._health: dict[str, Health] = {}
         self._rules = rules
         self._units = PoolUnits(rules, self._not_given)
-        self._claimants = PoolClaimants(rules)
+        self._units.awaited = frozenset(each.key for each in kept.away)
+        self._claimants = PoolClaimants(rules, kept.order)
+        # Of the daemon before; None once that was looked at.
+        self._before: KeptLeases | None = kept
         self._releasing: set[str] = set()
 
     @property
@@ -109,27 +120,39 @@ class Leasing:
 
     def holder(self, device: Device) -> Lease | None:
         """The lease of the device that a pool's rule is about, if it has one."""
-        return self.allocation.leases.get(self._units.key_of(device))
+        key = self._units.key_of(device)
+        lease = self.allocation.leases.get(key)
+        return replace(lease, unit=key) if lease is not None else None
 
     @property
     def is_releasing(self) -> bool:
         """Whether some instance may have a device whose lease is over."""
         return bool(self._releasing)
 
-    def settle(self, naming: Naming, unprocessed: Sequence[Device] = ()) -> list[str]:
+    def kept(self, boot: str) -> KeptLeases:
+        """What is to outlive the daemon. boot: the first 8 digits of the boot's id."""
+        return KeptLeases(boot, tuple(self.away), self._claimants.order)
+
+    def next_end(self, now: Moment) -> float | None:
+        """In how many seconds the next lease of an absent device ends; None where there is none."""
+        ends = (each.since.boot + self._keep(each.pool) for each in self.away)
+        return max(end - now.boot, 0.0) if (end := min(ends, default=None)) is not None else None
+
+    def settle(self, naming: Naming, unprocessed: Sequence[Device] = (), now: Moment = _NO_TIME) -> list[str]:
         """Make the allocation anew. Returns what the devices are known by that have another lease now.
 
         unprocessed  devices that udevd has not processed: an instance that has one of them gets nothing more
                      before it is known what that is
         """
         before, came = self.allocation.leases, frozenset(self._units.new)
-        leases = {**before, **self._adopted(before, naming)}
-        useless = ((key, lease, self._why_useless(key, naming)) for key, lease in before.items())
-        gone = tuple(Ended(key, lease, why) for key, lease, why in useless if why)
+        adopted = self._adopted(before, naming)
+        asking = self._claimants.asking(unprocessed, self.cordons)
+        known = {**before, **self._restored({**before, **adopted}, asking, now)}
+        leases, gone = {**known, **adopted}, self._over(known, asking, naming, now)
         for over in gone:
             del leases[over.key]
         self._units.left.clear()
-        asking = self._claimants.asking(unprocessed, self.cordons)
+        self._units.went.clear()
         self.devices.forget_others(asked.claim for asked in asking)
         self._releasing = {
             key for key in self._releasing if key in self._units and self._names(key, naming, None)
@@ -149,6 +172,8 @@ class Leasing:
             if not made.ended:
                 # What ended may be free at once, and was not in that allocation.
                 break
+        self.away.keep_only(leases)
+        self._units.awaited = frozenset(each.key for each in self.away)
         self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
         # What goes along with a device that came back meanwhile may have been judged before that.
         changed = {key for key in {*before, *leases} if key in came or before.get(key) != leases.get(key)}
@@ -199,10 +224,68 @@ class Leasing:
         """Whether an instance other than the holder may have an entry for any device of a unit."""
         return any(name != holder for slot in self._units.slots_of(key) for name in naming(slot))
 
+    def _keep(self, pool: str) -> float:
+        found = self._rules.pools.get(pool)
+        return found.keep if found is not None and self._rules.leases else 0.0
+
+    def _over(
+        self, leases: Mapping[str, Lease], asking: Iterable[Asking], naming: Naming, now: Moment
+    ) -> tuple[Ended, ...]:
+        """Which of the leases are over for what became of their devices; notes which of these are absent."""
+        pools = {(each.instance, each.claim.name): each.claim.pool for each in asking}
+        self.away.begin()
+        found: list[Ended] = []
+        for key, lease in leases.items():
+            if key in self._units:
+                device = self.devices.get(key)
+                why = self.away.comes(key, device.device if device is not None else None)
+                why = why or self._why_useless(key, naming)
+            elif not (why := self._units.left.get(key, "")):
+                if key not in self.away:
+                    was = self._units.went.get(key)
+                    where = ("", "") if was is None else (was.pool, place(was.device))
+                    self.away.goes(Away(key, where[0], lease, where[1], now))
+                away = self.away.get(key)
+                assert away is not None
+                why = self.away.why_over(key, self._keep(away.pool), now)
+                why = why or pool_changed(away, pools.get((lease.instance, lease.claim), away.pool))
+            if why:
+                found.append(Ended(key, lease, why))
+        return tuple(found)
+
+    def _restored(
+        self, leases: Mapping[str, Lease], asking: Iterable[Asking], now: Moment
+    ) -> dict[str, Lease]:
+        """The leases of before whose devices are absent, or came back meanwhile: those that entries are left
+        of, and then those that were kept, as far as the claims lack something.
+        """
+        kept, self._before = self._before, None
+        if kept is None:
+            return {}
+        lacks = {(each.instance, each.claim.name): each.claim.count for each in asking}
+        for lease in leases.values():
+            if (lease.instance, lease.claim) in lacks:
+                lacks[lease.instance, lease.claim] -= 1
+        found: dict[str, Lease] = {}
+        noted = {(each.key, each.lease): each for each in kept.away}
+        left = (noted.get((each.key, each.lease), each) for each in self._claimants.absent(now))
+        for away in (*left, *kept.away):
+            claim = away.lease.instance, away.lease.claim
+            # A claim that is withdrawn has its lease ended, and told of.
+            if (
+                away.key in leases
+                or away.key in found
+                or lacks.get(claim, 1) < 1
+                or not self._keep(away.pool)
+            ):
+                continue
+            lacks[claim] = lacks.get(claim, 1) - 1
+            found[away.key] = away.lease
+            self.away.restore(away)
+        return found
+
     def _why_useless(self, key: str, naming: Naming) -> str:
-        """Why nothing comes of the lease of a device; empty where something may."""
-        if key not in self._units:
-            return self._units.left.get(key, "its device is gone")
+        """Why nothing comes of the lease of a device that is there; empty where something may."""
         device = self.devices.get(key)
         if device is None or not device.unfit or self._names(key, naming, None):
             return ""

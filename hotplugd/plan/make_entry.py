@@ -25,6 +25,8 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
     if want.attach.pool:
         config[entries.MARK_POOL] = want.attach.pool
         config[entries.MARK_CLAIM] = want.claim
+        if want.unit:
+            config[entries.MARK_UNIT] = want.unit
     if "source" not in config:
         config[entries.MARK_SLOT] = _marked_slot(want, actual)
     name = actual.name if actual is not None else entries.name_for(want.slot)

@@ -34,14 +34,18 @@ class PoolUnits:
 
     devices    what may be given to somebody
     new        what was met for the first time since the last allocation
+    went       what is no more since the last allocation, as it was
     left       why devices that are there are of no pool any more, since the last allocation
+    awaited    what leased devices that are absent are known by
     not_given  why a device is given to nobody who has it not, by what it is known by
     """
 
     def __init__(self, rules: RuleSet, not_given: Callable[[str, Device], str]) -> None:
         self.devices = PoolDevices()
         self.new: set[str] = set()
+        self.went: dict[str, PoolDevice] = {}
         self.left: dict[str, str] = {}
+        self.awaited: frozenset[str] = frozenset()
         self._rules = rules
         self._not_given = not_given
         self._units: dict[str, _Unit] = {}
@@ -122,6 +126,8 @@ class PoolUnits:
             if not unit.slots:
                 del self._units[name]
                 self.new.discard(name)
+                if (device := self.devices.get(name)) is not None:
+                    self.went[name] = device
                 self.devices.drop(name)
         return anchor is not None or name is not None
 
@@ -154,6 +160,8 @@ class PoolUnits:
         known = self._unit_of.get(device.key)
         if known in (key, f"{key}@{place(device)}"):
             return known
+        if (own := f"{key}@{place(device)}") in self.awaited:
+            return own
         unit = self._units.get(key)
         if unit is None or device.key in unit.slots or unit.entry == entry:
             return key

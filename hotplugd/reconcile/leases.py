@@ -6,31 +6,36 @@ one allocation, and none waits for a timer.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-
-from structlog.typing import FilteringBoundLogger
+from typing import Final
 
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.allocate import Allocation
+from hotplugd.plan.away_leases import Moment
 from hotplugd.plan.cordons import Cordons
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.health import Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.reconcile.inventory import Inventory
+from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.reconcile.worker import Worker
 from hotplugd.rules.ruleset import RuleSet
+
+# Seconds after which it is looked again whether the lease of an absent device is over.
+_LONGEST_PAUSE: Final = 60.0
 
 
 class Leases:
     """The leases of all pools. All of it belongs to the event loop.
 
     leasing  what is known, and what was allocated last
-    log      where it is told of leases that begin and end
+    ports    where it is told of leases that begin and end, and where they are kept
     changed  called with what the devices are known by whose lease is another now
     """
 
@@ -41,16 +46,20 @@ class Leases:
         inventory: Inventory,
         activity: Activity,
         changed: Callable[[Sequence[str]], None],
-        log: FilteringBoundLogger,
+        ports: Ports,
     ) -> None:
-        self.leasing = Leasing(rules)
+        self._ports = ports
+        self.leasing = Leasing(rules, ports.leases.before().from_now(ports.boot, self._now()))
         self._workers = workers
         self._inventory = inventory
         self._activity = activity
         self._changed = changed
-        self._log = log
+        self._log = ports.log
         self._is_due = False
-        self._problems = ProblemLog(log, "claim.problem")
+        self._problems = ProblemLog(ports.log, "claim.problem")
+        self._loop = asyncio.get_running_loop()
+        # When a lease of an absent device ends.
+        self._alarm: asyncio.TimerHandle | None = None
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
@@ -109,10 +118,29 @@ class Leases:
         self._is_due = False
         if not (self._inventory.devices_listed and self._inventory.instances_listed):
             return
-        changed = self.leasing.settle(self._naming, tuple(self._inventory.unprocessed.values()))
+        now = self._now()
+        changed = self.leasing.settle(self._naming, tuple(self._inventory.unprocessed.values()), now)
+        # Before the workers plan: what goes with its device is out of the server's database then.
+        self._ports.leases.note(self.leasing.kept(self._ports.boot))
+        self._set_alarm(self.leasing.next_end(now))
         self._tell(self.leasing.allocation)
         if changed:
             self._changed(changed)
+
+    def close(self) -> None:
+        """Settle no more."""
+        self._set_alarm(None)
+
+    def _now(self) -> Moment:
+        return Moment(self._ports.boottime(), self._ports.now())
+
+    def _set_alarm(self, pause: float | None) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None
+        if pause is not None:
+            # The loop's clock stands still while the host sleeps.
+            self._alarm = self._loop.call_later(min(pause, _LONGEST_PAUSE), self._touch)
 
     def _touch(self) -> None:
         if not self._is_due:
@@ -127,6 +155,12 @@ class Leases:
         """Tell of the leases and problems that are over, and of the new ones."""
         for ended in allocation.ended:
             self._log.info("lease.over", **self._fields(ended.key, ended.lease), why=ended.why)
+        for away in self.leasing.away.went:
+            if away.key in allocation.leases:
+                self._log.info("lease.away", **self._fields(away.key, away.lease), pool=away.pool)
+        for key in self.leasing.away.back:
+            if key in allocation.leases:
+                self._log.info("lease.back", **self._fields(key, allocation.leases[key]))
         self._problems.are(self.leasing.problems())
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))

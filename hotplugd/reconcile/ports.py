@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.model.ports import InjectorPort, InspectorPort, ServerPort, UdevDatabasePort
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName, Link
+from hotplugd.plan.away_leases import KeptLeases
 from hotplugd.plan.kinds.kind import Want
 
 
@@ -102,6 +103,19 @@ class SealsPort(Protocol):
         """What could not be sealed."""
 
 
+class LeaseKeeperPort(Protocol):
+    """Keeps for the next daemon what no entry records of leases."""
+
+    def before(self) -> KeptLeases:
+        """What the daemon before has left."""
+
+    def note(self, kept: KeptLeases) -> None:
+        """Have this kept from now on."""
+
+    async def written(self) -> None:
+        """Return once what was noted is on the disk, or cannot be written, or not soon."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What workers work with.
@@ -111,6 +125,8 @@ class Ports:
     log      where what was done is told
     now      the time of day, as an entry's mark is to tell it
     in_use   why the host uses a device that is about to be put in, as it is now; empty where it does not
+    leases   keeps what no entry records of leases
+    boottime how long ago the host booted, in seconds (CLOCK_BOOTTIME)
     unsure   called where it cannot be told whether the host uses a device that a rule takes: look again soon
     dry_run  tell what would be done, and change nothing
     boot     the first 8 digits of the present boot's id
@@ -130,6 +146,8 @@ class Ports:
     now: Callable[[], str]
     in_use: Callable[[Want], Awaitable[str]]
     unsure: Callable[[], None]
+    leases: LeaseKeeperPort
+    boottime: Callable[[], float]
     dry_run: bool = False
     boot: str = ""
 

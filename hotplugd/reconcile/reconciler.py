@@ -50,7 +50,7 @@ class Reconciler:
         self.inventory = Inventory(handovers=Handovers(by_name))
         claimants = Claimants()
         self._activity = Activity()
-        self._leases = Leases(rules, by_name, self.inventory, self._activity, self._leased, ports.log)
+        self._leases = Leases(rules, by_name, self.inventory, self._activity, self._leased, ports)
         self.assignments = Assignments(self._leases, by_name, claimants, self._judge, ports.log)
         self._ownership = self.assignments.ownership
         act = (self.assignments.may_have, self._leaves, self._gone, self.device)
@@ -227,6 +227,7 @@ class Reconciler:
     def close(self) -> None:
         """End what is under way, and do nothing any more: another may look after these instances."""
         self._activity.close()
+        self._leases.close()
         self._slot_removal.close()
         self._away.close()
         self._ownership.close()

@@ -114,6 +114,9 @@ class Requests:
 
     async def send(self, batch: Sequence[Change]) -> None:
         """Have the server make these changes, and take note of what came of it."""
+        if any(change.action == "remove" and entries.MARK_POOL in change.entry.config for change in batch):
+            # Until it goes the entry is the record of a lease whose device is absent.
+            await self._ports.leases.written()
         if linked := self._link_slots(batch):
             await self._apply(linked)
 

@@ -52,6 +52,7 @@ class Want:
     slot    the id of the enumeration that its entry is for: the device's own, or a GPU's PCI device's, by
             which its card and its render node are one
     claim   the name of the claim by which the instance has a device of a pool; empty for others
+    unit    what that device is known by in leases; empty also for what goes along with one
     override  what somebody decided by hand, where that and no rule puts it there
     """
 
@@ -65,6 +66,7 @@ class Want:
     links: tuple[str, ...] = ()
     override: Override | None = None
     claim: str = ""
+    unit: str = ""
 
     @property
     def location(self) -> str:

@@ -15,6 +15,7 @@ from hotplugd.app.settings import Config
 from hotplugd.model.values import Instance, InstanceName
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.server.events import START_FAILED, Lifecycle, meaning
+from tests.unit.reconcile.scripted_leases import no_leases
 
 _SOME = 100
 
@@ -24,7 +25,7 @@ def run(work: Callable[[Session], Awaitable[None]]) -> None:
 
     async def main() -> None:
         log = structlog.wrap_logger(None, processors=[LogCapture()])
-        session = Session("/nowhere", RuleSet(()), log, Config(udev_rules=None), dry_run=True)
+        session = Session("/nowhere", RuleSet(()), log, Config(udev_rules=None), no_leases(), dry_run=True)
         try:
             await work(session)
         finally:

@@ -34,6 +34,7 @@ from tests.support.devices import ALL, BOX, all_with, box, console, entry, rule,
 from tests.support.log_events import logged
 from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.reconcile.bench import Bench, fail, recover
+from tests.unit.reconcile.scripted_leases import no_leases
 
 _SOURCES: Final = Path(hotplugd.__file__).parent
 _LEVELS: Final = {"warning", "error", "critical", "exception"}
@@ -169,7 +170,7 @@ async def _state(folder: Path) -> Events:
     logged = Logged()
     by_hand = ByHand(logged.log, lambda: None)
     threads: Any = Here()
-    by_hand._threads = threads
+    by_hand.kept._threads = threads
     path = folder / "state.json"
     path.mkdir()
     await by_hand.load(path, "start")
@@ -310,7 +311,7 @@ async def _unlisted(_: Path) -> Events:
 
 async def _away(folder: Path) -> Events:
     logged = Logged()
-    session = Session(str(folder / "unix.socket"), ruleset(), logged.log, Config())
+    session = Session(str(folder / "unix.socket"), ruleset(), logged.log, Config(), no_leases())
     server: Any = Scripted(Unreachable("no answer"), None)
     session._lxd = session._listing._server = server
     work = asyncio.get_running_loop().create_task(session._listen())

@@ -19,6 +19,7 @@ from hotplugd.model.values import Instance
 from tests.support.devices import ruleset
 from tests.support.lab.shortage import no_more_descriptors
 from tests.support.virtual import at, in_virtual_time, later, now
+from tests.unit.reconcile.scripted_leases import no_leases
 
 # Of an earlier boot: nothing has its number.
 _SLOTS = ["c-188-1-1a2b3c4d-1", "c-188-2-1a2b3c4d-2"]
@@ -29,7 +30,7 @@ def test_what_is_left_from_before_is_swept_also_where_no_file_could_be_opened_fi
     log: Any = structlog.wrap_logger(None, [logged], structlog.make_filtering_bound_logger(0))
 
     async def script() -> None:
-        session = Session(str(tmp_path / "unix.socket"), ruleset(), log, Config())
+        session = Session(str(tmp_path / "unix.socket"), ruleset(), log, Config(), no_leases())
         session._left_over.left = list(_SLOTS)
         with no_more_descriptors(), pytest.raises(Unreachable, match="Too many open files"):
             await session._left_over.sweep()
@@ -75,7 +76,7 @@ class _Server:
 async def listening(folder: Path) -> AsyncIterator[tuple[Session, _Server]]:
     logged = LogCapture()
     log: Any = structlog.wrap_logger(None, [logged], structlog.make_filtering_bound_logger(0))
-    session, server = Session(str(folder / "unix.socket"), ruleset(), log, Config()), _Server()
+    session, server = Session(str(folder / "unix.socket"), ruleset(), log, Config(), no_leases()), _Server()
     instead: Any = server
     session._lxd = session._listing._server = instead
     work = asyncio.get_running_loop().create_task(session._listen())

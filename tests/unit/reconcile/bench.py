@@ -18,12 +18,14 @@ from hotplugd.model.ports import Busy, Changed, Gone, Refused, ServerError, Unre
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
 from hotplugd.plan.about import spread
+from hotplugd.plan.away_leases import NOTHING_KEPT, KeptLeases
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import ALL, BOOT, BOX, box
 from tests.support.virtual import later, now
+from tests.unit.reconcile.scripted_leases import UPTIME, ScriptedLeaseKeeper
 from tests.unit.reconcile.scripted_records import ScriptedDatabase, ScriptedRecordNotes
 from tests.unit.reconcile.scripted_seals import ScriptedSeals
 
@@ -98,7 +100,14 @@ class Bench:
     links      which slots have links; `unlinkable` and `unmakeable` slots fail
     """
 
-    def __init__(self, *instances: Instance, rules: RuleSet = ALL, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        *instances: Instance,
+        rules: RuleSet = ALL,
+        dry_run: bool = False,
+        kept: KeptLeases = NOTHING_KEPT,
+    ) -> None:
+        self.lease_keeper = ScriptedLeaseKeeper(kept, self._write)
         self.instances = {each.id: each for each in instances or [box()]}
         self.inside: dict[InstanceName, dict[str, Node]] = {
             name: {target_of(each): _node(each) for each in instance.entries.values() if is_ours(each)}
@@ -169,6 +178,8 @@ class Bench:
                 lambda: f"at {now()}",
                 self.in_use,
                 lambda: self.unsure.append(now()),
+                self.lease_keeper,
+                lambda: UPTIME + now(),
                 dry_run,
                 BOOT,
             ),
@@ -257,6 +268,9 @@ class Bench:
         if name in hanging:
             await asyncio.Event().wait()
         await later(seconds)
+
+    def _write(self, kept: KeptLeases) -> None:
+        self.journal.append(f"wrote {len(kept.away)} away")
 
     # --- Server -----------------------------------------------------------------------------------------
 

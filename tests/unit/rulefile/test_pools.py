@@ -18,7 +18,8 @@ RULE = "rules: [{name: a, match: {serial: X}, attach: {pool: android}}]\n"
 def test_a_pool_is_read() -> None:
     loaded = parse(
         "pools:\n"
-        "  a: {instances: ['runner-*', b], project: ci, per_instance: 2, keep: 90m, keep_stopped: true, expect: 9}\n"
+        "  a: {instances: ['runner-*', b], project: ci, per_instance: 2, keep: 90m, keep_stopped: true,\n"
+        "    expect: 9}\n"
         "  b: {instances: x}\n"
         "rules:\n"
         "- {name: a, match: {serial: X}, attach: {pool: a}}\n"

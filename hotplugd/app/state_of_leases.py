@@ -1,0 +1,69 @@
+"""What the state file says of leases. Reading raises ValueError where that is of another shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from hotplugd.app.state_values import fields, items, seconds, some_instance, text
+from hotplugd.model.values import InstanceName
+from hotplugd.plan.away_leases import Away, KeptLeases, Moment
+from hotplugd.plan.lease import Lease
+
+# Who may edit instances may write claims, and is not to fill the file: of more the oldest are kept.
+_MOST_CLAIMS: Final = 5_000
+_MOST_AWAY: Final = 1_000
+
+_LEASE: Final = {"key", "pool", "project", "instance", "claim", "place", "since", "boottime"}
+_CLAIM: Final = ("project", "instance", "claim")
+
+
+def leases_json(kept: KeptLeases) -> dict[str, object]:
+    """As `leases` reads it."""
+    return {
+        "boot": kept.boot,
+        "away": [_away_json(each) for each in kept.away if _can_be_kept(each)][:_MOST_AWAY],
+        "order": [f"{of.project} {of.name} {claim}" for of, claim in kept.order[:_MOST_CLAIMS]],
+    }
+
+
+def leases(found: object) -> KeptLeases:
+    """What is kept of leases."""
+    told = fields(found, {"boot", "away", "order"})
+    away = tuple(items(told["away"], _MOST_AWAY, "lease", _away))
+    return KeptLeases(text(told["boot"]), away, tuple(items(told["order"], _MOST_CLAIMS, "claim", _claim)))
+
+
+def _can_be_kept(away: Away) -> bool:
+    """Whether it can be read again: what a device says of itself keeps nothing else from being written."""
+    try:
+        return _away(_away_json(away)) == away
+    except ValueError:
+        return False
+
+
+def _away_json(away: Away) -> dict[str, object]:
+    return {
+        "key": away.key,
+        "pool": away.pool,
+        "project": away.lease.instance.project,
+        "instance": away.lease.instance.name,
+        "claim": away.lease.claim,
+        "place": away.place,
+        "since": away.since.day,
+        "boottime": away.since.boot,
+    }
+
+
+def _away(found: object) -> Away:
+    told = fields(found, _LEASE)
+    lease = Lease(some_instance(told["project"], told["instance"]), text(told["claim"]))
+    since = Moment(seconds(told["boottime"]), text(told["since"]))
+    return Away(text(told["key"]), text(told["pool"]), lease, text(told["place"]), since)
+
+
+def _claim(found: object) -> tuple[InstanceName, str]:
+    parts: Sequence[str] = text(found).split(" ")
+    if len(parts) != len(_CLAIM):
+        raise ValueError(f"expected {', '.join(_CLAIM)}, with a space between them")
+    return some_instance(parts[0], parts[1]), parts[2]

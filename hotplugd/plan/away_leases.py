@@ -1,0 +1,139 @@
+"""Leases whose devices are absent: each is kept for as long as its pool says. Pure.
+
+What is attached is recorded by its entry. That goes with its device, so what is absent is recorded here, and
+`KeptLeases` is what a daemon keeps of it for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.lease import Lease
+from hotplugd.plan.unit_key import place
+from hotplugd.rules.duration import in_words
+
+_OF_ITSELF: Final = ("serial:", "mac:")
+"""What a key begins with that a device has wherever it is plugged in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time. boot: in seconds of CLOCK_BOOTTIME; day: ISO 8601."""
+
+    boot: float = 0.0
+    day: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """A lease whose device is absent.
+
+    key    what the device is known by in leases
+    place  where it was plugged in; empty where nobody knows
+    since  since when it is absent
+    """
+
+    key: str
+    pool: str
+    lease: Lease
+    place: str
+    since: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLeases:
+    """What outlives the daemon.
+
+    boot   the first 8 digits of the boot's id in which `away` was written down
+    away   the leases whose devices are absent
+    order  the instances and names of all claims, in the order in which they were first seen
+    """
+
+    boot: str = ""
+    away: tuple[Away, ...] = ()
+    order: tuple[tuple[InstanceName, str], ...] = ()
+
+    def from_now(self, boot: str, now: Moment) -> KeptLeases:
+        """The same in the boot with this id: in another one than before each lease is kept anew, and that of
+        a device without a serial number has ended, since its place may have another name.
+        """
+        if self.boot == boot:
+            since = (replace(each.since, boot=min(each.since.boot, now.boot)) for each in self.away)
+            away = (replace(each, since=one) for each, one in zip(self.away, since, strict=True))
+        else:
+            away = (replace(each, since=now) for each in self.away if each.key.startswith(_OF_ITSELF))
+        return replace(self, boot=boot, away=tuple(away))
+
+
+NOTHING_KEPT: Final = KeptLeases()
+
+
+class AwayLeases:
+    """The leases whose devices are absent, by what these are known by.
+
+    went  those whose device went since `begin` was called; back: the keys of those that came back
+    """
+
+    def __init__(self) -> None:
+        self.went: list[Away] = []
+        self.back: list[str] = []
+        self._away: dict[str, Away] = {}
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._away
+
+    def __iter__(self) -> Iterator[Away]:
+        return iter(self._away.values())
+
+    def get(self, key: str) -> Away | None:
+        """The lease of an absent device, if there is one."""
+        return self._away.get(key)
+
+    def begin(self) -> None:
+        """Another allocation begins."""
+        self.went, self.back = [], []
+
+    def restore(self, away: Away) -> None:
+        """One of before is there."""
+        self._away[away.key] = away
+
+    def goes(self, away: Away) -> None:
+        """A device that is leased is absent from now on."""
+        self._away[away.key] = away
+        self.went.append(away)
+
+    def comes(self, key: str, device: Device | None) -> str:
+        """A leased device is there. Returns why its lease is over: what is there is another device."""
+        away = self._away.pop(key, None)
+        if away is None:
+            return ""
+        if (
+            device is not None
+            and away.place
+            and not key.startswith(_OF_ITSELF)
+            and place(device) != away.place
+        ):
+            return "another device has its name"
+        self.back.append(key)
+        return ""
+
+    def why_over(self, key: str, keep: float, now: Moment) -> str:
+        """Why the lease of an absent device is over; empty where it is kept. keep: seconds."""
+        if now.boot - self._away[key].since.boot < keep:
+            return ""
+        return f"its device was away for longer than {in_words(keep)}" if keep else "its device is gone"
+
+    def keep_only(self, leases: Iterable[str]) -> None:
+        """Forget all but these: the others are over."""
+        self._away = {key: self._away[key] for key in leases if key in self._away}
+
+
+def pool_changed(away: Away, pool: str) -> str:
+    """Why the lease of an absent device is over whose claim asks for devices of this pool now; or empty."""
+    if away.pool == pool:
+        return ""
+    return f"claim '{quoted(away.lease.claim)}' asks for devices of pool '{quoted(pool)}' now"

@@ -1,0 +1,244 @@
+"""Leases whose devices are absent: kept for as long as the pool says, over restarts and boots."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.away_leases import NOTHING_KEPT, Away, KeptLeases, Moment
+from hotplugd.plan.lease import Lease
+from tests.support.devices import BOOT, phone
+from tests.support.virtual import at, in_virtual_time
+from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.scripted_leases import UPTIME
+from tests.unit.reconcile.test_leases import deleted, job, made, once_each, places, rules, told
+
+RULES = rules("instances: 'job-*', keep: 10m")
+KEEP = 600.0
+ONE = phone(1)
+# The same at the next plug.
+AGAIN = phone(1, born=9)
+KEY = "serial:R5C001"
+
+
+def events(bench: Bench) -> list[tuple[str, str]]:
+    found = bench.events("lease.given", "lease.over", "lease.away", "lease.back")
+    return [(each["event"].removeprefix("lease."), each.get("why", "")) for each in found]
+
+
+def away(job: str = "job-1", since: float = UPTIME, key: str = KEY, boot: str = BOOT) -> KeptLeases:
+    """What a daemon leaves when that phone is absent."""
+    lease = Lease(InstanceName("default", job), "phone")
+    return KeptLeases(boot, (Away(key, "android", lease, "", Moment(since, "at 0")),))
+
+
+async def pull(bench: Bench, device: Device) -> None:
+    bench.reconciler.no_device(device.syspath)
+    await bench.reconciler.settled()
+
+
+async def after(bench: Bench, *devices: Device) -> Bench:
+    """The next daemon, with what the one before has left."""
+    bench.reconciler.close()
+    made = Bench(*bench.instances.values(), rules=RULES, kept=bench.lease_keeper.kept)
+    made.instances, made.links = bench.instances, bench.links
+    made.applied = lambda _: once_each(made)
+    await made.start(*devices)
+    return made
+
+
+@in_virtual_time
+async def test_a_phone_that_comes_back_goes_to_its_holder() -> None:
+    bench = Bench(job(1), job(2), rules=RULES)
+    await bench.start(ONE)
+    await pull(bench, ONE)
+    assert places(bench) == {}
+    await at(KEEP - 1)
+    # By their order the other would get it.
+    await bench.plug(AGAIN)
+    assert events(bench) == [("given", ""), ("away", ""), ("back", "")]
+    assert bench.reconciler.assignments.leases.leasing.holder(AGAIN) == Lease(
+        InstanceName("default", "job-1"), "phone"
+    )
+    await at(10 * KEEP)
+    assert [*bench.instances[InstanceName("default", "job-1")].entries]
+
+
+@in_virtual_time
+async def test_meanwhile_its_claim_gets_no_other_and_nobody_gets_its_place() -> None:
+    bench = Bench(job(1), rules=RULES)
+    await bench.start(ONE)
+    await pull(bench, ONE)
+    await bench.plug(phone(2))
+    assert places(bench) == {}
+    await at(KEEP + 1)
+    assert events(bench)[2:] == [("over", "its device was away for longer than 10m"), ("given", "")]
+    assert places(bench) == {"job-1": ["1-2"]}
+    await bench.plug(AGAIN)
+    await made(bench, job(2))
+    assert places(bench)["job-1"] == ["1-2"]
+
+
+@in_virtual_time
+async def test_what_is_absent_is_written_down_before_its_entry_goes() -> None:
+    bench = Bench(job(1), rules=RULES)
+    await bench.start(ONE)
+    bench.lease_keeper.takes = 0.5
+    del bench.journal[:]
+    await pull(bench, ONE)
+    assert [each for each in bench.journal if each.startswith(("wrote", "request"))] == [
+        "wrote 1 away",
+        "request +0 -1",
+    ]
+
+
+@in_virtual_time
+async def test_a_restart_keeps_it_and_its_time() -> None:
+    bench = Bench(job(1), job(2), rules=RULES)
+    await bench.start(ONE)
+    await pull(bench, ONE)
+    await at(400)
+    bench = await after(bench)
+    await at(KEEP - 1)
+    assert bench.reconciler.assignments.leases.leasing.allocation.leases == {
+        KEY: Lease(InstanceName("default", "job-1"), "phone")
+    }
+    await at(KEEP + 1)
+    assert events(bench) == [("over", "its device was away for longer than 10m")]
+    await bench.plug(AGAIN)
+    assert [each.name for each in bench.instances if bench.instances[each].entries] == ["job-1"]
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_pulled_and_plugged_while_no_daemon_runs_it_goes_to_its_holder(*, written: bool) -> None:
+    @in_virtual_time
+    async def test() -> None:
+        # The other one would be served first.
+        bench = Bench(job(9), rules=RULES)
+        await bench.start(ONE)
+        await made(bench, job(1))
+        if written:
+            await pull(bench, ONE)
+        bench.lease_keeper.kept = replace(bench.lease_keeper.kept, order=())
+        bench = await after(bench, AGAIN)
+        assert [each.name for each in bench.instances if bench.instances[each].entries] == ["job-9"]
+        assert bench.reconciler.problems() == []
+
+    test()
+
+
+@in_virtual_time
+async def test_an_entry_is_the_record_where_its_device_went_while_no_daemon_ran() -> None:
+    bench = Bench(job(9), rules=RULES)
+    await bench.start(ONE)
+    await made(bench, job(1))
+    bench = await after(bench)
+    assert places(bench) == {}
+    await bench.plug(AGAIN)
+    assert [each.name for each in bench.instances if bench.instances[each].entries] == ["job-9"]
+
+
+@in_virtual_time
+async def test_it_is_kept_anew_after_a_boot() -> None:
+    bench = Bench(job(1), rules=RULES, kept=away(since=5_000.0, boot="0ldb007s"))
+    await bench.start()
+    await at(KEEP - 1)
+    assert events(bench) == []
+    await at(KEEP + 1)
+    assert [each for each, _ in events(bench)] == ["over"]
+
+
+@in_virtual_time
+async def test_without_a_serial_it_is_the_place_and_of_this_boot_alone() -> None:
+    nameless = phone(1, serial="")
+    bench = Bench(job(1), job(2), rules=RULES)
+    await bench.start(nameless)
+    (key,) = bench.reconciler.assignments.leases.leasing.allocation.leases
+    await pull(bench, nameless)
+    await bench.plug(phone(1, serial="", born=9))
+    assert [each for each, _ in events(bench)] == ["given", "away", "back"]
+    bench = Bench(job(1), rules=RULES, kept=away(key=key, boot="0ldb007s"))
+    await bench.start()
+    assert bench.reconciler.assignments.leases.leasing.allocation.leases == {}
+
+
+@in_virtual_time
+async def test_each_of_two_of_one_serial_goes_back_to_its_holder() -> None:
+    twins = [phone(1, serial="SAME"), phone(2, serial="SAME")]
+    bench = Bench(job(1), job(2), rules=RULES)
+    await bench.start(*twins)
+    before = places(bench)
+    for each in twins:
+        await pull(bench, each)
+    await bench.plug(*(replace(each) for each in reversed(twins)))
+    assert places(bench) == before == {"job-1": ["1-1"], "job-2": ["1-2"]}
+
+
+@pytest.mark.parametrize(
+    ("kept", "holder"),
+    [
+        (NOTHING_KEPT, "job-1"),
+        (away("job-2"), "job-2"),
+        # Older than it says: its lease is over.
+        (away("job-2", since=0.0), "job-1"),
+        (away("gone"), "job-1"),
+        (away("job-2", key="serial:R5C777"), "job-1"),
+    ],
+    ids=["lost", "right", "too old", "of an instance that is gone", "of another device"],
+)
+def test_lost_and_stale_state_costs_the_order_alone(kept: KeptLeases, holder: str) -> None:
+    @in_virtual_time
+    async def test() -> None:
+        bench = Bench(job(1), job(2), rules=RULES, kept=kept)
+        bench.applied = lambda _: once_each(bench)
+        await bench.start()
+        await bench.plug(ONE)
+        assert places(bench) == {holder: ["1-1"]}
+
+    test()
+
+
+@in_virtual_time
+async def test_stale_state_takes_nothing_away_from_whoever_has_a_device() -> None:
+    bench = Bench(job(1), rules=RULES)
+    await bench.start(ONE)
+    await made(bench, job(2))
+    bench.lease_keeper.kept = replace(away("job-2"), order=())
+    bench = await after(bench, ONE, phone(2))
+    assert places(bench) == {"job-1": ["1-1"], "job-2": ["1-2"]}
+    # Nor from a claim that has something else by now.
+    bench.lease_keeper.kept = away("job-1", key="serial:R5C003")
+    bench = await after(bench, ONE, phone(2), phone(3))
+    assert places(bench) == {"job-1": ["1-1"], "job-2": ["1-2"]}
+    assert bench.requests == []
+
+
+@in_virtual_time
+async def test_a_lease_of_what_is_absent_ends_as_any_other() -> None:
+    bench = Bench(job(1), job(2), job(3), rules=RULES)
+    await bench.start(*(phone(number) for number in (1, 2, 3)))
+    for number in (1, 2, 3):
+        await pull(bench, phone(number))
+    await deleted(bench, 1)
+    bench.change(InstanceName("default", "job-2"), running=False)
+    bench.change(InstanceName("default", "job-3"), claims={})
+    await told(bench, "job-2", "job-3")
+    assert [why for each, why in events(bench) if each == "over"] == [
+        "job-1 is gone",
+        "job-2 is stopped",
+        "claim 'phone' is withdrawn",
+    ]
+
+
+@in_virtual_time
+async def test_claims_are_served_in_the_order_in_which_they_were_first_seen_also_after_a_restart() -> None:
+    bench = Bench(job(5), rules=RULES)
+    await bench.start()
+    await made(bench, job(3))
+    await bench.lease_keeper.written()
+    bench = await after(bench)
+    # By their age it would be the other one.
+    await bench.plug(ONE)
+    assert places(bench) == {"job-5": ["1-1"]}
