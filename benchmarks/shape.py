@@ -72,10 +72,15 @@ class _Watched(Bench):
     """Ends the recording when the request comes."""
 
     async def apply(
-        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], sealed: Instance | None = None
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        sealed: Instance | None = None,
+        leases: str | None = None,
     ) -> Instance:
         sys.setprofile(None)
-        return await super().apply(name, put, remove, sealed)
+        return await super().apply(name, put, remove, sealed, leases)
 
 
 def shape_of(event: Callable[[Bench], None], *present: object) -> Shape:

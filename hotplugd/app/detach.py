@@ -127,7 +127,7 @@ async def _one(
     removals = list(plan_instance(instance.id, instance, (), None).changes)
     orphans = Orphans(instance.id, notes)
     try:
-        if removals:
+        if removals or instance.leases:
             instance, lost = await _apply(lxd, seals, instance, removals)
             removals = [each for each in removals if each not in lost]
             orphans.doubt(each.entry for each in lost)
@@ -173,7 +173,7 @@ async def _apply(
             sealed = await seals.seal(instance.id, [each.entry for each in there])
         try:
             going = [each.entry.name for each in there]
-            after = await lxd.apply(instance.id, (), going, instance)
+            after = await lxd.apply(instance.id, (), going, instance, "")
         except Busy:
             if tries == _TRIES:
                 raise

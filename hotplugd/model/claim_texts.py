@@ -9,6 +9,11 @@ from typing import Final
 CLAIM: Final = "user.hotplugd.claim."
 """What the keys of claims begin with, in an instance's own configuration or in a profile's."""
 
+LEASES: Final = "user.hotplugd.leases"
+"""The key under which an instance's own configuration says what it has of pools. Output, and never read as
+truth.
+"""
+
 MOST_CLAIMS: Final = 16
 """Of one instance. Whoever may edit an instance may write any number of them."""
 

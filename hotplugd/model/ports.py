@@ -110,7 +110,12 @@ class ServerPort(Protocol):
         """The instance as it is now."""
 
     async def apply(
-        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], sealed: Instance | None = None
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        sealed: Instance | None = None,
+        leases: str | None = None,
     ) -> Instance:
         """Put these entries into the instance and take those names out, in one request, all or nothing.
 
@@ -120,6 +125,7 @@ class ServerPort(Protocol):
         Returns the instance as it is then.
 
         sealed  the instance as the nodes that go were sealed in it, or would have been; None for whichever
+        leases  what its configuration is to say of its leases; empty: nothing; None: what it says now
         """
 
     async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:

@@ -240,6 +240,7 @@ class Instance:
     location  the cluster member that it is on; empty without a cluster
     claims    what it claims of pools, by the claims' names, as its own configuration or a profile's says it
     created   when it was made, as the server says it: texts that sort like the times; or empty
+    leases    what its own configuration says that it has of pools: a view for others, and no record
     known     whether its server could say how it is: it cannot where the member is away
     """
 
@@ -257,6 +258,7 @@ class Instance:
     known: bool = True
     claims: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     created: str = ""
+    leases: str = ""
 
     @property
     def has_nodes(self) -> bool:

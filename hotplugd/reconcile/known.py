@@ -14,6 +14,7 @@ from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.failed_starts import FailedStarts
 from hotplugd.reconcile.freshness import EDITED, Freshness
 from hotplugd.reconcile.holds import Held, Wait, held
+from hotplugd.reconcile.lease_view import LeaseView
 from hotplugd.reconcile.observed import BUSY, Observed
 from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.server_backoff import ServerBackoff
@@ -44,6 +45,7 @@ class Known:
     sending: frozenset[str] = frozenset()
     backoff: ServerBackoff = field(default_factory=ServerBackoff)
     batching: Batching = field(default_factory=Batching)
+    lease_view: LeaseView = field(default_factory=LeaseView)
     failed_starts: FailedStarts = field(default_factory=FailedStarts)
 
     @property

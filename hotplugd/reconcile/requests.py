@@ -9,6 +9,7 @@ from hotplugd.model import entry as entries
 from hotplugd.model.ports import Changed, Gone, LeftBehind, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
+from hotplugd.plan.lease_view import leases_text
 from hotplugd.plan.nic_entries import told_of_stuck
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.known import Known
@@ -117,7 +118,9 @@ class Requests:
         if any(change.action == "remove" and entries.MARK_POOL in change.entry.config for change in batch):
             # Until it goes the entry is the record of a lease whose device is absent.
             await self._ports.leases.written()
-        if linked := self._link_slots(batch):
+        if not batch:
+            self._known.lease_view.written(self._loop.time())
+        if (linked := self._link_slots(batch)) or not batch:
             await self._apply(linked)
 
     async def _apply(self, batch: Sequence[Change]) -> None:
@@ -142,7 +145,8 @@ class Requests:
             await self._sealing.hold(replaced, before)
         try:
             self._sealing.check(going, restarts)
-            actual = await self._ports.server.apply(self._known.name, put, remove, before)
+            leases = self._leases_with(put, remove)
+            actual = await self._ports.server.apply(self._known.name, put, remove, before, leases)
         except ServerError as error:
             self._failed(batch, error, sealed=sealed)
         else:
@@ -192,6 +196,13 @@ class Requests:
             self._known.verifier.left(change.entry, cleared=True)
         return True
 
+    def _leases_with(self, put: Iterable[Entry], remove: Iterable[str]) -> str | None:
+        """What its configuration is to say of its leases after this; None where nobody knows."""
+        if (actual := self._known.actual) is None:
+            return None
+        names = (actual.entries.keys() | {each.name for each in put}) - {*remove}
+        return leases_text(self._known.wanted(), names)
+
     def _stamped(self, entry: Entry) -> Entry:
         """The entry with the mark that says since when it exists."""
         actual = self._known.actual.entries.get(entry.name) if self._known.actual else None
@@ -231,6 +242,9 @@ class Requests:
             left = sealed_by_now(self._known.name, batch[0].entry.name) if sealed else ""
             self._hold(batch[0], f"{error}; {left}" if left else str(error))
             return
+        if not batch:
+            now = self._loop.time()
+            self._known.log.refused(str(error), max(self._known.lease_view.until - now, 0.0))
         blamed = [change for change in batch if change.entry.name in error.entries]
         for change in blamed or batch:
             self._known.batching.spoiled(change, self._loop.time())

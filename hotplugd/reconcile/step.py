@@ -30,6 +30,7 @@ class State:
     batch      the changes that can go in one request now
     blocking   orphans that may be where the batch would put something
     unchecked  devices of the batch that the host may use
+    misstated  what the instance's configuration says of its leases is to be written anew
     echoed     the server told of an update that may be ours: it is asked once there is nothing to send
     look_at    when to look inside; never where there is nothing to see, or somebody looks already
     dry_run    nothing is changed
@@ -45,6 +46,7 @@ class State:
     batch: Sequence[Change] = ()
     blocking: Sequence[Change] = ()
     unchecked: Sequence[Want] = ()
+    misstated: bool = False
     echoed: bool = False
     look_at: float = NEVER
     dry_run: bool = False
@@ -122,7 +124,9 @@ def _next_request(state: State) -> Step | None:
     if state.orphans:
         return Clear(state.orphans)
     if not state.batch:
-        return Ask() if state.echoed else None
+        if state.echoed:
+            return Ask()
+        return Send(()) if state.misstated and not state.dry_run else None
     if state.blocking:
         return Clear(state.blocking)
     if state.unchecked:

@@ -140,6 +140,7 @@ class WorkLoop:
             batch=batch,
             blocking=known.orphans.in_the_way(batch) if doubtful else (),
             unchecked=self._host_use.unchecked(to_check, now) if to_check else (),
+            misstated=sends and self._is_misstated(now),
             echoed=fresh.echoed,
             look_at=self._look_at() if known.planned and not batch else NEVER,
             dry_run=self._ports.dry_run,
@@ -152,6 +153,11 @@ class WorkLoop:
             # Nothing is taken out, for which others would wait.
             return changes
         return self._inventory.handovers.ready(self._known.name, changes)
+
+    def _is_misstated(self, now: float) -> bool:
+        """Whether what the instance's configuration says of its leases is to be written anew by now."""
+        view = self._known.lease_view
+        return view.until <= now and view.differs(self._known.actual, self._known.wanted())
 
     def _look_at(self) -> float:
         if (container := self._known.container) is None:
@@ -180,7 +186,7 @@ class WorkLoop:
         self._host_use.forget()
         known.freshness.expect_nothing()
         times = [*known.batching.rest(known.plan.changes, now), state.look_at]
-        times += [known.freshness.again_at, known.backoff.retry_at]
+        times += [known.freshness.again_at, known.backoff.retry_at, known.lease_view.until]
         if state.stale:
             times.append(state.ask_at)
         # A failure is reported until the next try.

@@ -3,7 +3,7 @@
 Requests go through pylxd's low-level tree, since its models know no ETags and put back every attribute they
 once read. Facts about the server that this file leans on, each measured by hand on LXD 5.0.2 and Incus 6.0.4:
 
-- PATCH is synchronous, merges `devices` by name, and empties `description` when it is left out.
+- PATCH is synchronous, merges `devices` and `config` by name, and empties `description` when it is left out.
 - PATCH cannot delete a device there, so removals are GET and PUT with If-Match. A PUT is an operation.
   What other servers do is in `traits`.
 - A request is all or nothing; its refusal names the entry to blame in double quotes.
@@ -27,6 +27,7 @@ from urllib.parse import unquote
 import requests
 from pylxd.exceptions import LXDAPIException, NotFound
 
+from hotplugd.model.claim_texts import LEASES
 from hotplugd.model.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, written
 from hotplugd.model.ports import Busy, Changed, Gone, LeftBehind, Member, Refused, Unreachable
 from hotplugd.model.text import plain
@@ -134,13 +135,14 @@ class Api:
         remove: Sequence[str],
         known: Revision | None,
         sealed: Instance | None = None,
+        leases: str | None = None,
     ) -> Revision:
         """Put entries in and take entries of ours out, as one request. See `ports.ServerPort`.
 
         known  what the instance is like, where events tell of whatever changes it
         """
         try:
-            return self._apply(name, put, remove, sealed, known)
+            return self._apply(name, put, remove, sealed, known, leases)
         except (LXDAPIException, Refused) as error:
             refused = error if isinstance(error, Refused) else failure_of(error)
             said = str(error) if isinstance(error, Refused) else said_by(error)
@@ -218,17 +220,18 @@ class Api:
         remove: Sequence[str],
         sealed: Instance | None = None,
         known: Revision | None = None,
+        leases: str | None = None,
     ) -> Revision:
         # What goes out goes by PUT, which writes down everything else too, or is nobody else's by the ETag;
         # and no node is to go, or be made anew, in an instance that was started since.
         if known is not None and (known.etag or not (remove or _replaces(known.instance, put))):
             try:
-                return self._update(name, put, remove, sealed, known)
+                return self._update(name, put, remove, sealed, known, leases)
             except LXDAPIException as error:
                 # It is another by now, and the event that says so is still on its way.
                 if error.response.status_code != requests.codes.precondition_failed:
                     raise
-        return self._update(name, put, remove, sealed, self.get(name))
+        return self._update(name, put, remove, sealed, self.get(name), leases)
 
     def _update(
         self,
@@ -237,6 +240,7 @@ class Api:
         remove: Sequence[str],
         sealed: Instance | None,
         known: Revision,
+        leases: str | None,
     ) -> Revision:
         instance = known.instance
         if sealed is not None and instance.has_other_nodes(sealed, (*remove, *(each.name for each in put))):
@@ -250,7 +254,8 @@ class Api:
         gone = {each for each in remove if is_ours(instance.entries[each])}
         after = {key: each for key, each in instance.entries.items() if key not in gone}
         after |= {each.name: each for each in put}
-        if after == instance.entries:
+        leases = instance.leases if leases is None else leases
+        if after == instance.entries and leases == instance.leases:
             return known
         endpoint = self._tree.instances[name.name]
         request: dict[str, Any] = {"params": {"project": name.project}}
@@ -262,13 +267,18 @@ class Api:
             body = {key: known.raw[key] for key in _WRITABLE if key in known.raw}
             before = known.raw["devices"] or {}
             others = {key: config for key, config in before.items() if key not in gone}
+            config = {key: value for key, value in (body.pop("config", None) or {}).items() if key != LEASES}
+            body["config"] = config | ({LEASES: leases} if leases else {})
             self._finish(endpoint.put(json={**body, "devices": others | devices}, **request))
         else:
             body = {} if traits.keeps_description else {"description": instance.description}
             # Null takes an entry out.
             body["devices"] = {**dict.fromkeys(gone), **devices}
+            if leases != instance.leases:
+                # Empty takes the key out.
+                body["config"] = {LEASES: leases}
             self._finish(endpoint.patch(json=body, **request))
-        return Revision(replace(instance, entries=after))
+        return Revision(replace(instance, entries=after, leases=leases))
 
     def _finish(self, answer: Any) -> None:
         """Return once the update is done that was answered so: at once, or by an operation."""

@@ -130,11 +130,16 @@ class Lxd:
         return self._keep(name, found)
 
     async def apply(
-        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], sealed: Instance | None = None
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        sealed: Instance | None = None,
+        leases: str | None = None,
     ) -> Instance:
         """Put entries in and take entries of ours out, as one request. See `ports.ServerPort`."""
         known = self._begin(name)
-        work = partial(self._api.apply, name, put, remove, known, sealed)
+        work = partial(self._api.apply, name, put, remove, known, sealed, leases)
         return self._keep(name, await self._call_for(name, work))
 
     async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hotplugd.model.claim_texts import claim_texts
+from hotplugd.model.claim_texts import LEASES, claim_texts
 from hotplugd.model.entry import is_ours, read
 from hotplugd.model.server_traits import ServerTraits
 from hotplugd.model.values import Entry, Instance, InstanceName
@@ -47,6 +47,7 @@ def instance(found: Mapping[str, Any], member: str, traits: ServerTraits) -> Ins
         location=where,
         claims=claim_texts(found.get("expanded_config") or {}),
         # Without the Z at its end, which would sort after the digits of a longer fraction.
+        leases=str((found["config"] or {}).get(LEASES) or ""),
         created=str(found.get("created_at") or "")[:_LONGEST_TIME].removesuffix("Z"),
     )
 

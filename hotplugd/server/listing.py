@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from hotplugd.model.claim_texts import CLAIM
+from hotplugd.model.claim_texts import CLAIM, LEASES
 
 # Characters of one instance: smaller ones are parsed as a whole.
 _LARGE: Final = 1 << 18
@@ -166,13 +166,21 @@ class _Large:
             elif depth == 1 and part == ":":
                 self._begin(last)
             else:
-                if depth == 2 and part == ":" and self._key == "config":  # noqa: PLR2004
-                    self._config[last[1:-1]] = ""
+                if depth == 2 and self._key == "config":  # noqa: PLR2004
+                    self._see_own(last, part)
                 elif depth == 2 and self._key == "expanded_config":  # noqa: PLR2004
                     self._see_claim(last, part)
                 self._take(part)
             depth += part in _OPEN
             last = part
+
+    def _see_own(self, last: str, part: str) -> None:
+        """A part of the instance's own configuration, and the one before: the value of one key counts."""
+        if part == ":":
+            self._name = last[1:-1]
+            self._config[self._name] = ""
+        elif last == ":" and self._name == LEASES and part.startswith('"'):
+            self._config[LEASES] = str(json.loads(part))
 
     def _see_claim(self, last: str, part: str) -> None:
         """A part of the configuration with the profiles' own, and the one before."""

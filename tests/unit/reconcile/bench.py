@@ -284,14 +284,19 @@ class Bench:
         return when_asked
 
     async def apply(
-        self, name: InstanceName, put: Sequence[Entry], remove: Sequence[str], sealed: Instance | None = None
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        sealed: Instance | None = None,
+        leases: str | None = None,
     ) -> Instance:
         request = Request(now(), str(name), tuple(put), tuple(remove))
         self.requests.append(request)
         self.journal.append(f"request +{len(put)} -{len(remove)}")
         assert len(self.requests) <= self.patience, "a busy loop"
         assert name not in self._busy
-        assert request.names
+        assert request.names or leases != self.instances[name].leases
         assert all(slot_of(each) in self.links for each in put if "source" in each.config)
         self._busy.add(name)
         try:
@@ -301,6 +306,7 @@ class Bench:
                 raise Gone(f"there is no {name}")
             self._check(name, request, sealed)
             self._do(name, request)
+            self.change(name, leases=self.instances[name].leases if leases is None else leases)
             self.applied(request)
             return self.instances[name]
         finally:

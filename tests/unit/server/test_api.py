@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import requests
 from pylxd.exceptions import LXDAPIException
 
+from hotplugd.model.claim_texts import LEASES
 from hotplugd.model.entry import written
 from hotplugd.model.ports import Refused, ServerError, Unreachable
 from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
@@ -36,8 +37,9 @@ class Answer:
 class Endpoint:
     """One instance of a server, which writes down what it is asked for."""
 
-    def __init__(self, *entries: Entry) -> None:
+    def __init__(self, *entries: Entry, config: Mapping[str, str] = MappingProxyType({})) -> None:
         self.asked: list[tuple[str, Mapping[str, Any], Mapping[str, str]]] = []
+        self._config = config
         self._devices = {each.name: written(each) for each in entries}
 
     def get(self, **_: Any) -> Answer:
@@ -47,7 +49,7 @@ class Endpoint:
                 "project": BOX.project,
                 "status": "Running",
                 "description": "mine",
-                "config": {},
+                "config": {**self._config},
                 "devices": self._devices,
                 "expanded_devices": self._devices,
                 "architecture": "x86_64",
@@ -86,6 +88,20 @@ def test_where_patch_takes_out_one_patch_does_both() -> None:
     assert (method, headers) == ("PATCH", {"If-Match": "e1"})
     assert body == {"description": "mine", "devices": {ONE.name: None, TWO.name: written(TWO)}}
     assert set(after.instance.entries) == {TWO.name}
+
+
+@pytest.mark.parametrize("leases", ["", "[{}]"])
+def test_what_the_configuration_says_of_leases_goes_along(leases: str) -> None:
+    """PATCH merges the configuration; what goes out by PUT takes all of it along."""
+    endpoint = Endpoint(ONE, config={"user.mine": "1", LEASES: "[]"})
+    after = api(endpoint, NO_TRAITS).apply(BOX, [], [ONE.name], None, None, leases)
+    ((_, body, _),) = endpoint.asked
+    assert body["config"] == {"user.mine": "1"} | ({LEASES: leases} if leases else {})
+    assert after.instance.leases == leases
+    endpoint = Endpoint(config={LEASES: "[]"})
+    api(endpoint, NO_TRAITS).apply(BOX, [], [], None, None, leases)
+    ((method, body, _),) = endpoint.asked
+    assert (method, body["config"], body["devices"]) == ("PATCH", {LEASES: leases}, {})
 
 
 @pytest.mark.parametrize("keeps", [False, True])

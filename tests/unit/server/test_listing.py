@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd.model.claim_texts import CLAIM
+from hotplugd.model.claim_texts import CLAIM, LEASES
 from hotplugd.server import listing
 from hotplugd.server.listing import NoListing, elements
 
@@ -139,6 +139,13 @@ def test_of_a_large_instance_the_claims_are_read(size: int) -> None:
     ((found),) = elements(pieces(body([large], ascii_only=False), size))
     # One that is too long is no claim in either way.
     assert found["expanded_config"] == {f"{CLAIM}a": 'andr"oid', f"{CLAIM}long": ""}
+
+
+@pytest.mark.parametrize("size", [1, 65_536])
+def test_of_a_large_instance_is_read_what_it_says_of_leases(size: int) -> None:
+    config = {"user.blob": "x" * 900_000, LEASES: '[{"a": 1}]', "user.z": "1"}
+    ((found),) = elements(pieces(body([{"name": "large", "config": config}], ascii_only=False), size))
+    assert found["config"] == {"user.blob": "", LEASES: '[{"a": 1}]', "user.z": ""}
 
 
 def test_of_a_large_instance_so_many_claims_are_read() -> None:

@@ -1,0 +1,35 @@
+"""When what an instance's configuration says of its leases is written without a change of its entries."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hotplugd.aio.pace import Pace
+from hotplugd.model.values import Instance
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.plan.lease_view import leases_text
+
+# So often in a row, and then once in so many seconds: others may write it as well, or the server refuses it.
+_PACE: Final = (3, 60.0)
+
+
+class LeaseView:
+    """Of one instance."""
+
+    def __init__(self) -> None:
+        self._pace = Pace(*_PACE)
+
+    @property
+    def until(self) -> float:
+        """When it may be written again, in the loop's time."""
+        return self._pace.due
+
+    def differs(self, actual: Instance | None, wants: list[Want]) -> bool:
+        """Whether the instance's configuration says anything else than what the instance has."""
+        if actual is None or not actual.here or not actual.known:
+            return False
+        return actual.leases != leases_text(wants, actual.entries)
+
+    def written(self, now: float) -> None:
+        """It is asked for now."""
+        self._pace.done(now)

@@ -1,0 +1,134 @@
+"""Leases on a real server: absent devices, what ends a lease, and what the instance's configuration says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from hotplugd.model.claim_texts import CLAIM, LEASES
+from tests.conftest import StartDaemon
+from tests.e2e.test_pools import Launch, claiming, had, pool, rules
+from tests.support.lab.container import Container
+from tests.support.lab.kernel import Console
+from tests.support.lab.patience import patiently
+from tests.support.lab.wait import eventually, steadily
+
+Consoles = Callable[[int], list[Console]]
+KEEP = ", keep: 5m"
+
+
+def view(container: Container) -> list[dict[str, str]]:
+    """What `lxc config get` says of the leases."""
+    return cast("list[dict[str, str]]", json.loads(container.own_config.get(LEASES, "[]")))
+
+
+def inside_view(container: Container) -> str:
+    """What root inside is told by the server's guest API."""
+    name = "incus" if container.run("test", "-e", "/dev/incus/sock").code == 0 else "lxd"
+    asked = f"GET /1.0/config/{LEASES} HTTP/1.0\\r\\nHost: x\\r\\n\\r\\n"
+    done = container.run("sh", "-c", f"printf '{asked}' | nc local:/dev/{name}/sock")
+    return done.output.partition("\r\n\r\n")[2] or done.output
+
+
+def test_an_instance_says_what_it_has_inside_and_outside(
+    launch: Launch, consoles: Consoles, daemon: StartDaemon
+) -> None:
+    (phone,) = consoles(1)
+    phone.plug()
+    farm = daemon(rules([phone]))
+    job = launch(config=claiming())
+    eventually(lambda: had(job, [phone]) == [phone.number])
+    (said,) = view(job)
+    assert (said["pool"], said["claim"], said["path"]) == ("farm", "phone", phone.node)
+    assert json.loads(inside_view(job)) == [said]
+    # What somebody else writes there is put right.
+    job.patch({"config": {LEASES: "mine"}})
+    eventually(lambda: job.own_config.get(LEASES, "") == json.dumps([said]))
+    # A copy says nothing, nor does the instance once its claim is withdrawn.
+    copy = job.copy(f"{job.name}-copy")
+    eventually(lambda: LEASES not in copy.own_config)
+    job.patch({"config": {f"{CLAIM}phone": "none"}})
+    eventually(lambda: LEASES not in job.own_config)
+    assert had(job, [phone]) == []
+    assert farm.is_fine()
+
+
+def test_detach_all_takes_it_away(launch: Launch, consoles: Consoles, daemon: StartDaemon) -> None:
+    (phone,) = consoles(1)
+    phone.plug()
+    farm = daemon(rules([phone]))
+    job = launch(config=claiming())
+    eventually(lambda: len(view(job)) == 1)
+    farm.stop()
+    assert farm.ask("detach", "--all").returncode == 0
+    assert LEASES not in job.own_config
+
+
+def test_an_absent_phone_is_its_holders_over_a_restart_and_lost_state_costs_that_alone(
+    launch: Launch, consoles: Consoles, daemon: StartDaemon
+) -> None:
+    (phone,) = consoles(1)
+    phone.plug()
+    farm = daemon(rules([phone], KEEP))
+    holder = launch(config=claiming())
+    eventually(lambda: had(holder, [phone]) == [phone.number])
+    other = launch(config=claiming())
+    phone.unplug()
+    eventually(lambda: not any(name.startswith("hp-") for name in holder.devices))
+    farm.kill()
+    farm.start()
+    phone.plug()
+    eventually(lambda: had(holder, [phone]) == [phone.number])
+    assert had(other, [phone]) == []
+    old = farm.state.read_text()
+    assert json.loads(old)["leases"]["away"] == []
+    for spoil in (Path.unlink, lambda path: path.write_text("{"), lambda path: path.write_text(old)):
+        phone.unplug()
+        eventually(lambda: not any(name.startswith("hp-") for name in holder.devices))
+        eventually(lambda: not any(name.startswith("hp-") for name in other.devices))
+        farm.stop()
+        spoil(farm.state)
+        farm.start()
+        phone.plug()
+        eventually(lambda: len([*had(holder, [phone]), *had(other, [phone])]) == 1)
+        steadily(lambda: len([*had(holder, [phone]), *had(other, [phone])]) == 1, 0.3)
+
+
+def test_copies_snapshots_and_what_stops_have_none_of_the_leases(
+    launch: Launch, consoles: Consoles, daemon: StartDaemon
+) -> None:
+    (phone,) = consoles(1)
+    phone.plug()
+    farm = daemon(rules([phone], KEEP))
+    first = launch(config=claiming())
+    eventually(lambda: had(first, [phone]) == [phone.number])
+    first.snapshot("before")
+    patiently(first.stop)
+    eventually(lambda: [each["state"] for each in pool(farm, "devices")] == ["free"])
+    second = launch(config=claiming())
+    eventually(lambda: had(second, [phone]) == [phone.number])
+    # The snapshot has an entry and says that it has a lease, and both were the original's.
+    patiently(lambda: first.restore("before"))
+    eventually(lambda: not any(name.startswith("hp-") for name in first.devices))
+    eventually(lambda: LEASES not in first.own_config)
+    assert had(second, [phone]) == [phone.number]
+    second.delete()
+    eventually(lambda: [each["state"] for each in pool(farm, "devices")] == ["free"])
+
+
+def test_with_keep_stopped_what_stops_has_its_phone_from_the_next_start_on(
+    launch: Launch, consoles: Consoles, daemon: StartDaemon
+) -> None:
+    (phone,) = consoles(1)
+    phone.plug()
+    daemon(rules([phone], ", keep_stopped: true"))
+    first = launch(config=claiming())
+    eventually(lambda: had(first, [phone]) == [phone.number])
+    patiently(first.stop)
+    second = launch(config=claiming())
+    steadily(lambda: len(view(first)) == 1, 0.5)
+    first.start()
+    eventually(lambda: had(first, [phone]) == [phone.number])
+    assert had(second, [phone]) == []
