@@ -89,7 +89,7 @@ def _claims(session: Session) -> list[ClaimJson]:
 def pools(session: Session | None) -> PoolsJson:
     """What `hotplugd pool --json` shows."""
     if session is None:
-        return {"pools": []}
+        return {"pools": [], "cordons": []}
     known = session.reconciler
     since = {str(each.want.device): each.entry.config.get(MARK_SINCE, "") for each in known.attachments()}
     return pools_json(known.assignments.leases.leasing, since)

@@ -161,7 +161,7 @@ class ByHand:
         if to is not None:
             await _see_whether(session, device, override, to)
         await self._keep(self.overrides.with_one(override, device))
-        await _outcome(session)
+        await outcome(session)
         if to is not None:
             done = attached(session, device, override)
         else:
@@ -179,7 +179,7 @@ class ByHand:
         await self._keep(left)
         session = self._session()
         if session is not None:
-            await _outcome(session)
+            await outcome(session)
         devices = _devices(session) if session is not None else []
         return _answer(undone(session, found), (), Overrides.made_of(found), devices)
 
@@ -266,7 +266,7 @@ async def _as_used(session: Session, device: Device, override: Override) -> Devi
     return replace(device, in_use=how)
 
 
-async def _outcome(session: Session) -> None:
+async def outcome(session: Session) -> None:
     """Wait until what is done about a decision is done, or does not get on soon."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _OUTCOME

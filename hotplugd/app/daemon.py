@@ -31,6 +31,7 @@ from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.health import health
 from hotplugd.app.in_force import Settings, load, texts
+from hotplugd.app.lease_orders import LeaseOrders
 from hotplugd.app.once import tell_defect
 from hotplugd.app.openapi import openapi
 from hotplugd.app.refused_clients import RefusedClients
@@ -84,6 +85,7 @@ class Daemon:
         self._events = events or EventBuffer(boot())
         self._session: Session | None = None
         self._by_hand = ByHand(log, lambda: self._session, dry_run=dry_run)
+        self._lease_orders = LeaseOrders(log, lambda: self._session, self._by_hand)
         self._retry = Retry()
         self._ready = False
         self._failed_reloads = 0
@@ -170,6 +172,7 @@ class Daemon:
             endpoints.STREAM: lambda asked: answers.event_lines(self._events, asked),
             endpoints.RELOAD: self._reload,
             **self._by_hand.handlers,
+            **self._lease_orders.handlers,
         }
 
     def _refused_client(self, reason: str) -> None:
@@ -196,18 +199,11 @@ class Daemon:
 
     async def _one(self, address: str) -> None:
         """One session, until it fails or other settings ask for another."""
-        config = self._settings.config
-        kept = self._by_hand.kept
-        session = Session(
-            address,
-            self._settings.rules,
-            self._log,
-            config,
-            kept,
-            overrides=kept.state.overrides,
-            dry_run=self._dry_run,
-        )
+        rules, config, kept = self._settings.rules, self._settings.config, self._by_hand.kept
+        overrides, dry_run = kept.state.overrides, self._dry_run
+        session = Session(address, rules, self._log, config, kept, overrides=overrides, dry_run=dry_run)
         self._session = session
+        self._lease_orders.loaded()
         loop = asyncio.get_running_loop()
         work = loop.create_task(session.run())
         again = loop.create_task(self._again.wait())
@@ -258,6 +254,7 @@ class Daemon:
                 else:
                     self._take(settings)
                     await self._by_hand.load(settings.config.state, "reload")
+                    self._lease_orders.loaded()
             diagnostics = settings.diagnostics if settings is not None else ()
             outcome = reload_json(before, self._settings.rules, diagnostics, self._reload_problem)
             for asked in waiting:

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypedDict
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.grants import Verb
 from hotplugd.app.override_json import AskedJson
-from hotplugd.app.pool_documents import PoolsJson
+from hotplugd.app.pool_documents import LeaseOrderJson, PoolsJson
 from hotplugd.app.reports import HealthJson, ReloadJson, RulesJson
 
 Method = Literal["GET", "POST"]
@@ -64,6 +64,40 @@ class UndoJson(TypedDict):
     device: str
     real: str
     all: bool
+
+
+class LeaseReleaseJson(TypedDict):
+    """As in Attach; device may also be the identity, or the serial number, of one that is absent."""
+
+    device: str
+    real: str
+
+
+class LeaseMoveJson(LeaseReleaseJson):
+    """As in LeaseRelease. instance, project: who gets it."""
+
+    project: str
+    instance: str
+
+
+class UncordonJson(TypedDict):
+    """device: a device as in Attach, a location or a pattern of such, or an instance, in this project."""
+
+    device: str
+    real: str
+    project: str
+
+
+class CordonAskJson(UncordonJson):
+    """As in Uncordon. reason: why, for others to read."""
+
+    reason: str
+
+
+class DrainJson(CordonAskJson):
+    """As in CordonAsk. yes: do it; else it is said which leases it would end."""
+
+    yes: bool
 
 
 class EmptyJson(TypedDict):
@@ -142,8 +176,29 @@ UNDO: Final = Endpoint(
     "POST", "undo", "undo", "Have the rules decide about a device again: `undo --json`.", AskedJson,
     takes=UndoJson,
 )  # fmt: skip
+LEASE_RELEASE: Final = Endpoint(
+    "POST", "lease-release", "lease", "End the lease of a device: `lease release --json`.", LeaseOrderJson,
+    takes=LeaseReleaseJson,
+)  # fmt: skip
+LEASE_MOVE: Final = Endpoint(
+    "POST", "lease-move", "lease", "Lease a device to another instance: `lease move --json`.", LeaseOrderJson,
+    takes=LeaseMoveJson,
+)  # fmt: skip
+CORDON: Final = Endpoint(
+    "POST", "cordon", "cordon", "Have nothing given there any more: `cordon --json`.", LeaseOrderJson,
+    takes=CordonAskJson,
+)  # fmt: skip
+UNCORDON: Final = Endpoint(
+    "POST", "uncordon", "cordon", "Take a cordon away: `uncordon --json`.", LeaseOrderJson,
+    takes=UncordonJson,
+)  # fmt: skip
+DRAIN: Final = Endpoint(
+    "POST", "drain", "cordon", "Cordon something, and end its leases: `drain --json`.", LeaseOrderJson,
+    takes=DrainJson,
+)  # fmt: skip
 
 ENDPOINTS: Final = (
     STATUS, HEALTH, RULES, POOLS, SETTINGS, OPENAPI, EVENTS, STREAM, RELOAD, ATTACH, DETACH, UNDO,
+    LEASE_RELEASE, LEASE_MOVE, CORDON, UNCORDON, DRAIN,
 )  # fmt: skip
 """All of them."""

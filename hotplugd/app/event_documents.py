@@ -33,7 +33,8 @@ ENDS: Final[Mapping[str, str]] = MappingProxyType(
 
 MOMENTS: Final = frozenset(
     {
-        "attach.refused", "detach.refused", "undo.refused", "udev.lost-events", "config.error",
+        "attach.refused", "detach.refused", "undo.refused", "lease-release.refused", "lease-move.refused",
+        "cordon.refused", "uncordon.refused", "drain.refused", "udev.lost-events", "config.error",
         "config.warning", "reload.error", "reload.warning", "defect", "failed",
     }
 )  # fmt: skip
@@ -66,6 +67,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "over)",
         "pool": "the pool that the device is of",
         "claim": "the name of the claim by which the instance has it, or had it",
+        "name": "what somebody called a device, a location or an instance",
         "by": "who asked for it",
         "uid": "the number of the user who asked",
         "user": "that user's name",

@@ -31,8 +31,17 @@ async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bo
     address = find_server(config.server, os.environ)
     kept = KeptState(log, Threads(), dry_run=dry_run)
     await kept.load(config.state)
-    overrides = kept.state.overrides
-    session = Session(address, settings.rules, log, config, kept, overrides=overrides, dry_run=dry_run)
+    state = kept.state
+    session = Session(
+        address,
+        settings.rules,
+        log,
+        config,
+        kept,
+        overrides=state.overrides,
+        cordons=state.cordons,
+        dry_run=dry_run,
+    )
     loop = asyncio.get_running_loop()
     defects: list[Mapping[str, object]] = []
 

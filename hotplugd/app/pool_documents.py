@@ -21,8 +21,10 @@ class LeaseJson(NamedJson):
     """A device of a pool, and whose it is. state: `free`, `leased`, `cordoned`, or `releasing`: its lease is
     over, and it may still be in an instance. reason: why it is given to nobody now, or empty. project,
     instance, claim: whose lease it is, and by which claim; empty where it has none. since: when it was
-    attached, ISO 8601; empty where it is not. health: `good`, `unknown`, `bad` or `quarantined`;
-    health_reason: why; health_since: since when, ISO 8601; both may be empty.
+    attached, ISO 8601; empty where it is not. state_since: since when the state is so, ISO 8601; empty where
+    it was so when hotplugd started. present: whether the device is there; what is leased and absent has no
+    name. health: `good`, `unknown`, `bad` or `quarantined`; health_reason: why; health_since: since when,
+    ISO 8601; both may be empty.
     """
 
     device: str
@@ -34,6 +36,8 @@ class LeaseJson(NamedJson):
     instance: str
     claim: str
     since: str
+    state_since: str
+    present: bool
     health: str
     health_reason: str
     health_since: str
@@ -73,10 +77,39 @@ class PoolJson(TypedDict):
     claims: list[ClaimJson]
 
 
+class CordonJson(TypedDict):
+    """What is cordoned. kind: `device`, `location` or `instance`; name: the device's identity, a pattern of
+    locations, or PROJECT/NAME. since: ISO 8601. uid, user: who asked; login: who had logged in.
+    """
+
+    kind: str
+    name: str
+    reason: str
+    since: str
+    uid: int
+    user: str
+    login: str
+
+
 class PoolsJson(TypedDict):
-    """`pool --json`."""
+    """`pool --json`. cordons: what is cordoned, of whichever pool."""
 
     pools: list[PoolJson]
+    cordons: list[CordonJson]
+
+
+class LeaseOrderJson(TypedDict):
+    """`lease release --json`, `lease move --json`, `cordon --json`, `uncordon --json` and `drain --json`.
+    taken: whether it is so now; else nothing was changed. done: whether every instance concerned has what it
+    should have by then. message: what came of it, or why nothing did; more: further lines. leases: those that
+    were ended or moved as they were before, or that would be.
+    """
+
+    taken: bool
+    done: bool
+    message: str
+    more: list[str]
+    leases: list[LeaseJson]
 
 
 class LeasesJson(TypedDict):
@@ -102,7 +135,19 @@ def pools_json(leasing: Leasing, since: Mapping[str, str]) -> PoolsJson:
                 "claims": [claim for claim in claims if claim["pool"] == pool.name],
             }
             for pool in leasing.rules.pools.values()
-        ]
+        ],
+        "cordons": [
+            {
+                "kind": each.kind,
+                "name": each.name,
+                "reason": each.reason,
+                "since": each.since,
+                "uid": each.by.uid,
+                "user": each.by.user,
+                "login": each.by.login,
+            }
+            for each in leasing.cordons
+        ],
     }
 
 
@@ -124,6 +169,39 @@ def lease_json(device: Device, leasing: Leasing, since: str = "") -> LeaseJson |
         "instance": lease.instance.name if lease is not None else "",
         "claim": lease.claim if lease is not None else "",
         "since": since,
+        "state_since": leasing.since.of(key),
+        "present": True,
+        "health": health.state,
+        "health_reason": health.reason,
+        "health_since": health.since,
+    }
+
+
+def lease_by_key(key: str, leasing: Leasing, since: str = "") -> LeaseJson | None:
+    """A device as its pool has it, by what leases know it by, also one that is absent; None where none is."""
+    known = leasing.devices.get(key)
+    return lease_json(known.device, leasing, since) if known is not None else _absent(key, leasing)
+
+
+def _absent(key: str, leasing: Leasing) -> LeaseJson | None:
+    """A lease whose device is absent."""
+    away = leasing.away.get(key)
+    if away is None:
+        return None
+    health = leasing.health(key)
+    return {
+        **named_json(None, key.partition("@")[0]),
+        "device": "",
+        "identity": key,
+        "pool": away.pool,
+        "state": "leased",
+        "reason": "it is absent",
+        "project": away.lease.instance.project,
+        "instance": away.lease.instance.name,
+        "claim": away.lease.claim,
+        "since": "",
+        "state_since": away.since.day,
+        "present": False,
         "health": health.state,
         "health_reason": health.reason,
         "health_since": health.since,
@@ -162,5 +240,6 @@ def _devices(pool: str, leasing: Leasing, since: Mapping[str, str]) -> list[Leas
         for known in leasing.devices
         if known.pool == pool
     )
-    leases = (lease for lease in found if lease is not None)
+    absent = (_absent(away.key, leasing) for away in leasing.away if away.pool == pool)
+    leases = (lease for lease in (*found, *absent) if lease is not None)
     return sorted(leases, key=lambda lease: natural(lease["location"] or lease["port"] or lease["identity"]))

@@ -39,6 +39,7 @@ from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.about import HUBS
+from hotplugd.plan.cordons import NO_CORDONS, Cordons
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.overrides import NONE, Overrides
 from hotplugd.reconcile.device_log import Cause
@@ -67,7 +68,7 @@ class Session:
 
     config       where others listen and look; its server and rules were found and read already
     leases       keeps what no entry records of leases
-    overrides    what people decided by hand
+    overrides    what people decided by hand, and cordons what they have cordoned
     tried        set once the first convergence was tried, whatever came of it
     server       who answers; None until somebody did
     connected    whether the server's events are heard
@@ -83,6 +84,7 @@ class Session:
         leases: LeaseKeeperPort,
         *,
         overrides: Overrides = NONE,
+        cordons: Cordons = NO_CORDONS,
         dry_run: bool = False,
     ) -> None:
         self.address = address
@@ -147,6 +149,7 @@ class Session:
         )
         self._pools = ServedPools(dry_run=dry_run)
         self.reconciler = Reconciler(ports, rules.without_leases() if rules.pools else rules)
+        self.reconciler.assignments.leases.set_cordons(cordons)
         self.reconciler.set_overrides(overrides, "start")
         self._left_over = LeftOverSlots(
             address, self._slots, self._seals, self.reconciler, log, self._host_problems

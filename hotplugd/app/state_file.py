@@ -4,7 +4,8 @@ It is small, and written and synced before anything is done about a decision, so
 crash and a boot. Nothing else depends on it: without it the rules alone decide. Where it is missing nothing
 was decided. Where it is broken it is renamed, and nothing is overwritten.
 
-The format is JSON: `version`, a list for each kind of decision (`overrides`), and `leases`. Another kind is a
+The format is JSON: `version`, a list for each kind of decision (`overrides`, `cordons`), and
+`leases`. Another kind is a
 field of `State` and a key here, which an older file lacks. A file of a later version is not read: nobody
 knows what it says.
 """
@@ -19,16 +20,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from hotplugd.app.state_of_leases import leases, leases_json
+from hotplugd.app.state_of_leases import cordons, cordons_json, leases, leases_json
 from hotplugd.app.state_values import asker, asker_json, fields, instance, items, text
 from hotplugd.model.text import quoted
 from hotplugd.plan.away_leases import NOTHING_KEPT, KeptLeases
+from hotplugd.plan.cordons import NO_CORDONS, Cordons
 from hotplugd.plan.overrides import MOST, Lasting, Override, Overrides
 
 VERSION: Final = 1
 _MOST_BYTES: Final = 4 << 20
 # What files of before have not.
-_LATER: Final = frozenset({"leases"})
+_LATER: Final = frozenset({"leases", "cordons"})
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _BROKEN: Final = ".broken-"
@@ -44,10 +46,12 @@ class State:
 
     overrides  about single devices, in place of the rules
     leases     those whose devices are absent, and in which order claims were first seen
+    cordons    devices that are given to nobody, and instances that get nothing more
     """
 
     overrides: Overrides = field(default_factory=Overrides)
     leases: KeptLeases = NOTHING_KEPT
+    cordons: Cordons = field(default_factory=Cordons)
 
 
 class StateFile:
@@ -114,6 +118,7 @@ def written(state: State) -> bytes:
         "version": VERSION,
         "overrides": [_override_json(each) for each in state.overrides],
         "leases": leases_json(state.leases),
+        "cordons": cordons_json(state.cordons),
     }
     return (json.dumps(document, indent=1) + "\n").encode()
 
@@ -184,6 +189,7 @@ def _state(document: object) -> State:
     return State(
         Overrides.made_of(items(told["overrides"], MOST, "override", _override)),
         leases(told["leases"]) if "leases" in told else NOTHING_KEPT,
+        cordons(told["cordons"]) if "cordons" in told else NO_CORDONS,
     )
 
 

@@ -1,14 +1,16 @@
-"""What the state file says of leases. Reading raises ValueError where that is of another shape."""
+"""What the state file says of leases and cordons. Reading raises ValueError where it is of another shape."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from hotplugd.app.state_values import fields, items, seconds, some_instance, text
+from hotplugd.app.state_values import asker, asker_json, fields, items, seconds, some_instance, text
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.away_leases import Away, KeptLeases, Moment
+from hotplugd.plan.cordons import MOST_CORDONS, Cordon, Cordons
 from hotplugd.plan.lease import Lease
+from hotplugd.rules.pattern import Pattern
 
 # Who may edit instances may write claims, and is not to fill the file: of more the oldest are kept.
 _MOST_CLAIMS: Final = 5_000
@@ -32,6 +34,40 @@ def leases(found: object) -> KeptLeases:
     told = fields(found, {"boot", "away", "order"})
     away = tuple(items(told["away"], _MOST_AWAY, "lease", _away))
     return KeptLeases(text(told["boot"]), away, tuple(items(told["order"], _MOST_CLAIMS, "claim", _claim)))
+
+
+def cordons_json(cordons: Cordons) -> list[dict[str, object]]:
+    """As `cordons` reads it."""
+    return [
+        {
+            "kind": each.kind,
+            "name": each.name,
+            "reason": each.reason,
+            "since": each.since,
+            "by": asker_json(each.by),
+        }
+        for each in cordons
+    ]
+
+
+def cordons(found: object) -> Cordons:
+    """What is cordoned."""
+    return Cordons(items(found, MOST_CORDONS, "cordon", _cordon))
+
+
+def _cordon(found: object) -> Cordon:
+    told = fields(found, {"kind", "name", "reason", "since", "by"})
+    name, kind = text(told["name"]), text(told["kind"])
+    if kind == "location":
+        # Raises PatternError.
+        Pattern.of(name)
+        return Cordon("location", name, text(told["reason"]), text(told["since"]), asker(told["by"]))
+    if kind == "instance":
+        some_instance(*name.partition("/")[::2])
+        return Cordon("instance", name, text(told["reason"]), text(told["since"]), asker(told["by"]))
+    if kind != "device" or not name:
+        raise ValueError("expected `device`, `location` or `instance` as `kind`, and a name")
+    return Cordon("device", name, text(told["reason"]), text(told["since"]), asker(told["by"]))
 
 
 def _can_be_kept(away: Away) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Final
+
+_LONGEST_REASON: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +16,8 @@ class Words:
     device      its node, serial, location or path in sysfs
     real        where that leads, links followed; of a client that sends none the same
     everything  all that were decided about by hand are meant
+    reason      why
+    yes         it is to be done, and not to be said what it would do
     """
 
     device: str
@@ -20,6 +25,8 @@ class Words:
     project: str
     instance: str
     everything: bool
+    reason: str = ""
+    yes: bool = False
 
     @classmethod
     def of(cls, text: str) -> Words:
@@ -36,5 +43,5 @@ class Words:
             raise ValueError("expected `device`: a node, a serial number, a location, or a path in sysfs")
         return cls(
             told["device"], told["real"] or told["device"], told["project"] or "default", told["instance"],
-            everything,
+            everything, str(found.get("reason") or "")[:_LONGEST_REASON], found.get("yes") is True,
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """The command line: one file a command, imported only when it is called.
 
-Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status`, `pool`, `lease list`, `reload`, `attach`,
-`detach` and `undo` 3 where no daemon runs; `run` 78 where the rules or the configuration have errors;
-`health` has its own.
+Exit codes: 0 fine, 1 problems found, 2 wrong usage; `status`, `pool`, `lease`, `cordon`, `uncordon`, `drain`,
+`reload`, `attach`, `detach` and `undo` 3 where no daemon runs; `run` 78 where the rules or the configuration
+have errors; `health` has its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _COMMANDS: Final = {
     "topology": "Draw USB hubs and ports: what is where, and what is free.",
     "suggest": "Suggest a rule for a device, or names for hubs and ports.",
     "pool": "Show pools: who has which device, and who waits.",
-    "lease": "List the devices of pools that are leased.",
+    "lease": "List the devices of pools that are leased; end or move a lease.",
+    "cordon": "Have a device, a location or an instance of a pool given nothing more.",
+    "uncordon": "Take a cordon away.",
+    "drain": "Cordon something, and end its leases.",
     "status": "Ask the running daemon how things are.",
     "monitor": "Show what happens, as it happens.",
     "history": "Show what happened to a device or an instance.",

@@ -15,7 +15,9 @@ from hotplugd.cli.common import (
     fail,
     instance_of,
     local_time,
+    named_by,
     names_of,
+    order,
     print_json,
     say,
     show,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Show which devices of pools are leased to which instances."""
+    """Show which devices of pools are leased to which instances, end a lease, or move one."""
 
 
 @command.command(name="list", short_help="Show the leases: which device, and whose it is.")
@@ -54,6 +56,42 @@ def list_leases(config: Path, *, as_json: bool) -> None:
     say(counted(len(leases), "lease"))
 
 
+@command.command(name="release", short_help="End the lease of a device.")
+@click.argument("device")
+@with_config
+@with_json
+def release(device: str, config: Path, *, as_json: bool) -> None:
+    """End the lease of DEVICE, which goes to the claim that waits next.
+
+    DEVICE is named as in `hotplugd explain`; one that is absent by its serial number. The claim that had it
+    stands, and waits behind all others: where none waits for the device, it has it again. `hotplugd drain`
+    keeps it out of all.
+
+    Exit code 0 if it is so, 1 if it is not (yet) or nothing was done, 3 if no daemon runs.
+    """
+    order(config, "lease-release", named_by(device), as_json=as_json)
+
+
+@command.command(name="move", short_help="Lease a device to another instance.")
+@click.argument("device")
+@click.argument("instance")
+@click.option(
+    "--project", default="default", show_default=True, metavar="NAME", help="The instance's project."
+)
+@with_config
+@with_json
+def move(device: str, instance: str, project: str, config: Path, *, as_json: bool) -> None:
+    """Lease DEVICE to INSTANCE from now on, whoever has it.
+
+    INSTANCE must have a claim that lacks such a device. It gets the device once it is out of the instance
+    that had it; that one's claim waits for another.
+
+    Exit code 0 if it is there, 1 if it is not (yet) or nothing was done, 3 if no daemon runs.
+    """
+    words = {**named_by(device), "instance": instance, "project": project}
+    order(config, "lease-move", words, as_json=as_json)
+
+
 def asked(config: Path) -> PoolsJson:
     """What the running daemon says of pools. Ends the command where none runs, or it cannot be asked."""
     from hotplugd.app.control_client import ControlError, NotRunning, get
@@ -72,18 +110,19 @@ def asked(config: Path) -> PoolsJson:
 
 def head() -> Sequence[str]:
     """The columns of a table of devices of pools."""
-    return ("device", *NAMED, "location", "state", "instance", "claim", "since", "reason")
+    return ("device", *NAMED, "location", "state", "instance", "claim", "since", "health", "reason")
 
 
 def row(lease: LeaseJson) -> Sequence[str]:
     """A device of a pool in that table."""
     return [
-        lease["device"],
+        lease["device"] or f"{lease['identity']} (absent)",
         *names_of(lease),
         lease["location"],
         lease["state"],
         instance_of(lease) if lease["instance"] else "",
         lease["claim"],
-        local_time(lease["since"]),
-        lease["reason"],
+        local_time(lease["since"] or lease["state_since"]),
+        lease["health"],
+        lease["reason"] or lease["health_reason"],
     ]

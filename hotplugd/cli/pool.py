@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from hotplugd.cli.common import fail, print_json, say, show_claims, table, with_config, with_json
+from hotplugd.cli.common import fail, local_time, print_json, say, show_claims, table, with_config, with_json
 from hotplugd.cli.lease import asked, head, row
 from hotplugd.model.text import counted, plain, quoted
 
 if TYPE_CHECKING:
-    from hotplugd.app.pool_documents import PoolJson, PoolsJson
+    from hotplugd.app.pool_documents import CordonJson, PoolJson, PoolsJson
 
 
 @click.command()
@@ -31,10 +31,12 @@ def command(name: str | None, config: Path, *, as_json: bool) -> None:
     if name is not None and not pools:
         raise fail(_no_such(name, [pool["name"] for pool in found["pools"]]))
     if as_json:
-        print_json(cast("PoolsJson", {"pools": pools}))
+        print_json(cast("PoolsJson", {**found, "pools": pools}))
     else:
         for pool in pools:
             _show(pool)
+        for cordon in found["cordons"]:
+            say(plain(_told_of(cordon)), "yellow")
         if not pools:
             say("no rule file has `pools`")
     bad = any(claim["state"] == "unsatisfiable" for pool in pools for claim in pool["claims"])
@@ -47,14 +49,21 @@ def _no_such(name: str, names: list[str]) -> str:
     return f"there is no pool '{quoted(name)}'; {hint}"
 
 
+def _told_of(cordon: CordonJson) -> str:
+    why = f": {cordon['reason']}" if cordon["reason"] else ""
+    who = cordon["login"] or cordon["user"] or f"uid {cordon['uid']}"
+    return f"{cordon['kind']} {cordon['name']} is cordoned since {local_time(cordon['since'])} by {who}{why}"
+
+
 def _show(pool: PoolJson) -> None:
     devices, claims = pool["devices"], pool["claims"]
     number = {state: sum(device["state"] == state for device in devices) for state in ("leased", "free")}
+    there = sum(device["present"] for device in devices)
     wait = [claim for claim in claims if claim["state"] != "bound"]
     expected = f" of {pool['expect']}" if pool["expect"] else ""
-    many = (pool["expect"] or len(devices)) != 1
+    many = (pool["expect"] or there) != 1
     say(
-        f"{pool['name']}: {len(devices)}{expected} {'devices' if many else 'device'}, "
+        f"{pool['name']}: {there}{expected} {'devices' if many else 'device'}, "
         f"{number['leased']} leased, {number['free']} free; {counted(len(claims), 'claim')}, "
         f"{len(wait)} not met",
         bold=True,

@@ -72,6 +72,12 @@ class PoolClaimants:
         """The instances and names of all claims, the one that was seen first first."""
         return tuple(sorted(self._order, key=self._order.__getitem__))
 
+    def last(self, lease: Lease) -> None:
+        """The claim of this lease is served after all that were seen by now."""
+        if (claim := (lease.instance, lease.claim)) in self._order:
+            self._order[claim] = self._ordered
+            self._ordered += 1
+
     def absent(self, now: Moment) -> Iterator[Away]:
         """The leases that all entries of ours are left of, as if their devices were absent from now on."""
         for name in sorted(self._known, key=self._precedence):

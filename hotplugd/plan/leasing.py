@@ -16,6 +16,7 @@ from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
+from hotplugd.plan.asked_leases import AskedLeases
 from hotplugd.plan.away_leases import NOTHING_KEPT, Away, AwayLeases, KeptLeases, Moment, pool_changed
 from hotplugd.plan.claimants import PoolClaimants
 from hotplugd.plan.cordons import NO_CORDONS, Cordon, Cordons
@@ -25,6 +26,7 @@ from hotplugd.plan.health import UNKNOWN, Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.plan.pool_units import PoolUnits
+from hotplugd.plan.state_since import StateSince
 from hotplugd.plan.unit_key import place
 from hotplugd.rules.ruleset import RuleSet
 
@@ -39,12 +41,16 @@ class Leasing:
 
     allocation  what `settle` made last
     away        the leases whose devices are absent
+    asked       which leases somebody asked to end, or to move, since then
+    since       since when each device is what `state` says
     cordons     what people have taken out of use
     """
 
     def __init__(self, rules: RuleSet, kept: KeptLeases = NOTHING_KEPT) -> None:
         """kept: of the daemon before, from this boot on."""
         self.away = AwayLeases()
+        self.asked = AskedLeases()
+        self.since = StateSince()
         self.allocation: Allocation = NO_ALLOCATION
         self.cordons: Cordons = NO_CORDONS
         self._health: dict[str, Health] = {}
@@ -151,13 +157,14 @@ class Leasing:
         leases, gone = {**known, **adopted}, self._over(known, asking, naming, now)
         for over in gone:
             del leases[over.key]
+        by_hand, new = self.asked.apply(leases)
         self._units.left.clear()
         self._units.went.clear()
         self.devices.forget_others(asked.claim for asked in asking)
         self._releasing = {
             key for key in self._releasing if key in self._units and self._names(key, naming, None)
         }
-        ended, new = [*gone], set[str]()
+        ended = [*gone, *by_hand]
         while True:
             made = allocate(self.devices, asking, leases, self._releasing, self._claimants.silence)
             if busy := {key for key in made.new if self._names(key, naming, made.leases[key].instance)}:
@@ -172,9 +179,13 @@ class Leasing:
             if not made.ended:
                 # What ended may be free at once, and was not in that allocation.
                 break
+        self._releasing |= {
+            over.key for over in by_hand if over.key not in leases and self._names(over.key, naming, None)
+        }
         self.away.keep_only(leases)
         self._units.awaited = frozenset(each.key for each in self.away)
         self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
+        self.since.note(((each.key, self.state(each.key)) for each in self.devices), now.day)
         # What goes along with a device that came back meanwhile may have been judged before that.
         changed = {key for key in {*before, *leases} if key in came or before.get(key) != leases.get(key)}
         return [device for key in sorted(changed) for device in self._units.devices_of(key)]
@@ -192,6 +203,10 @@ class Leasing:
     def key_of(self, device: Device) -> str:
         """What a pool's device is known by in leases; empty for others."""
         return self._units.key_of(device)
+
+    def last(self, lease: Lease) -> None:
+        """The claim by which somebody has this is served after all that are known by now."""
+        self._claimants.last(lease)
 
     def problems(self) -> list[Problem]:
         """Which claims cannot be read, which cannot be had, and which pools have too few devices."""

@@ -75,6 +75,19 @@ class Leases:
         if self.leasing.set_health(key, health):
             self._touch()
 
+    def release(self, keys: Sequence[str], why: str) -> None:
+        """Have these devices' leases end now, by what they are known by. Their claims go to the end."""
+        for key in keys:
+            if (lease := self.leasing.allocation.leases.get(key)) is not None:
+                self.leasing.asked.release(key, why)
+                self.leasing.last(lease)
+        self.settle()
+
+    def move(self, key: str, to: Lease, why: str) -> None:
+        """Have this device leased so from now on, whoever had it."""
+        self.leasing.asked.move(key, to, why)
+        self.settle()
+
     def judged(self, found: Wants, owner: str) -> None:
         """A device is there, and the rules say this of it. owner: as in `Leasing.judged`."""
         if self.leasing.judged(found, owner):

@@ -15,7 +15,10 @@ _VARIANTS: Final = {
     "f'reload.{each.severity}'": ("reload.error", "reload.warning"),
     "f'{what}.asked'": ("attach.asked", "detach.asked", "undo.asked"),
     "f'{what}.refused'": ("attach.refused", "detach.refused", "undo.refused"),
-}
+    "f'{verb}.refused'": (
+        "lease-release.refused", "lease-move.refused", "cordon.refused", "uncordon.refused", "drain.refused",
+    ),
+}  # fmt: skip
 
 
 def logged(package: Path) -> dict[str, set[str]]:

@@ -1,0 +1,225 @@
+"""What people ask the daemon for about leases: to end or move one, and to cordon or drain what they name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from structlog.typing import FilteringBoundLogger
+
+from hotplugd.app.asked import Asked, Forbidden, Handler
+from hotplugd.app.by_hand import ByHand, Refusal, outcome
+from hotplugd.app.endpoints import CORDON, DRAIN, LEASE_MOVE, LEASE_RELEASE, UNCORDON, Endpoint
+from hotplugd.app.grants import Grant
+from hotplugd.app.kept_state import KeptState
+from hotplugd.app.lease_targets import (
+    Target,
+    claim_for,
+    cordoned,
+    device,
+    leased,
+    leasing_of,
+    meant,
+    ready,
+    see_granted,
+)
+from hotplugd.app.pool_documents import LeaseJson, LeaseOrderJson, lease_by_key
+from hotplugd.app.session import Session
+from hotplugd.app.state_file import StateError
+from hotplugd.app.who import asked_by
+from hotplugd.app.words import Words
+from hotplugd.model.asker import Asker
+from hotplugd.model.text import counted, quoted
+from hotplugd.model.values import InstanceName
+from hotplugd.plan.cordons import MOST_CORDONS, Cordon, Cordons
+from hotplugd.plan.lease import Lease
+from hotplugd.plan.leasing import Leasing
+
+_Work = Callable[[Words, Asker, Grant], Awaitable[LeaseOrderJson]]
+
+
+class LeaseOrders:
+    """Done by the session's leases; cordons are kept in the state file first.
+
+    session  gives the session with the server, where there is one
+    by_hand  has the state file, and knows who asks
+    """
+
+    def __init__(
+        self, log: FilteringBoundLogger, session: Callable[[], Session | None], by_hand: ByHand
+    ) -> None:
+        self._log = log
+        self._session = session
+        self._by_hand = by_hand
+        self._turn = asyncio.Lock()
+
+    @property
+    def _kept(self) -> KeptState:
+        return self._by_hand.kept
+
+    def loaded(self) -> None:
+        """The state file was read: what is cordoned may be other things now."""
+        if (session := self._session()) is not None:
+            session.reconciler.assignments.leases.set_cordons(self._kept.state.cordons)
+
+    @property
+    def handlers(self) -> Mapping[Endpoint, Handler]:
+        """What people can ask for on the control socket."""
+        work: dict[Endpoint, _Work] = {
+            LEASE_RELEASE: self._release,
+            LEASE_MOVE: self._move,
+            CORDON: self._cordon,
+            UNCORDON: self._uncordon,
+            DRAIN: self._drain,
+        }
+        return {endpoint: self._handler(endpoint.name, each) for endpoint, each in work.items()}
+
+    def _handler(self, verb: str, work: _Work) -> Handler:
+        async def answer(asked: Asked) -> LeaseOrderJson:
+            words, by = Words.of(asked.body), await self._by_hand.who(asked.peer)
+            async with self._turn:
+                try:
+                    return await work(words, by, asked.grant)
+                except (Refusal, Forbidden) as refusal:
+                    about = {"name": quoted(words.device), "reason": str(refusal)}
+                    self._log.warning(f"{verb}.refused", **about, **asked_by(by))
+                    if isinstance(refusal, Forbidden):
+                        raise
+                    return _answer(str(refusal), refusal.more, taken=False)
+
+        return answer
+
+    # --- the verbs --------------------------------------------------------------------------------------
+
+    async def _release(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
+        session = ready(self._session())
+        leasing = leasing_of(session)
+        target = device(session, words)
+        (key,) = target.keys
+        lease = leasing.allocation.leases.get(key)
+        if lease is None:
+            raise Refusal(f"{target.told} is leased to nobody; it is {leasing.state(key)}")
+        see_granted("lease", session, target, [lease.instance], grant)
+        before = _leases(leasing, [key])
+        self._log.info("lease-release.asked", identity=key, instance=str(lease.instance), **asked_by(by))
+        session.reconciler.assignments.leases.release([key], f"released by {by}")
+        await outcome(session)
+        now = leasing.allocation.leases.get(key)
+        message = f"{target.told} is leased to {lease.instance} no more"
+        if now == lease:
+            message = (
+                f"{target.told} was released, and claim '{quoted(lease.claim)}' of {lease.instance} has it "
+                f"again: no other waits for it; withdraw the claim, or cordon the device first"
+            )
+        elif now is not None:
+            message += f"; {now.instance} has the lease now"
+        return _answer(message, leases=before, done=_is_settled(session))
+
+    async def _move(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
+        session = ready(self._session())
+        leasing = leasing_of(session)
+        target, to = device(session, words), InstanceName(words.project, words.instance)
+        (key,) = target.keys
+        holder = leasing.allocation.leases.get(key)
+        see_granted("lease", session, target, [to, *([holder.instance] if holder else ())], grant)
+        lease = Lease(to, claim_for(leasing, key, to, target.told))
+        before = _leases(leasing, [key])
+        self._log.info("lease-move.asked", identity=key, instance=str(to), **asked_by(by))
+        session.reconciler.assignments.leases.move(key, lease, f"moved to {to} by {by}")
+        await outcome(session)
+        done = leasing.allocation.leases.get(key) == lease and _is_settled(session)
+        message = f"{target.told} is leased to {to}" + ("" if done else ", and is not there yet")
+        return _answer(message, leases=before, done=done)
+
+    async def _cordon(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
+        session = ready(self._session())
+        target = meant(session, words)
+        see_granted("cordon", session, target, (), grant)
+        self._log.info("cordon.asked", **_about(target), reason=quoted(words.reason), **asked_by(by))
+        await self._keep_one(target, words, by)
+        await outcome(session)
+        held = _leases(leasing_of(session), leased(session, target))
+        more = [f"{each['instance']} keeps {each['device'] or each['identity']}" for each in held]
+        return _answer(f"{target.told} is cordoned", more)
+
+    async def _uncordon(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
+        session = ready(self._session())
+        found = cordoned(session, words, self._kept.state.cordons)
+        if not grant.all and any(each.by.uid != by.uid for each in found):
+            raise Forbidden(f"somebody else cordoned {quoted(words.device)}; only root may take that away")
+        self._log.info(
+            "uncordon.asked", name=", ".join(dict.fromkeys(each.name for each in found)), **asked_by(by)
+        )
+        cordons = self._kept.state.cordons
+        for each in found:
+            cordons = cordons.without(each)
+        await self._keep(cordons)
+        await outcome(session)
+        return _answer(f"{quoted(words.device)} is not cordoned any more")
+
+    async def _drain(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
+        session = ready(self._session())
+        leasing, target = leasing_of(session), meant(session, words)
+        see_granted("cordon", session, target, (), grant)
+        keys = leased(session, target)
+        before = _leases(leasing, keys)
+        ends = counted(len(keys), "lease")
+        if not words.yes:
+            message = f"draining {target.told} cordons it and ends {ends}; repeat with --yes to do it"
+            more = [f"{each['instance']}: {each['device'] or each['identity']}" for each in before]
+            return _answer(message, more, leases=before, taken=False)
+        self._log.info("drain.asked", **_about(target), reason=quoted(words.reason), **asked_by(by))
+        await self._keep_one(target, words, by)
+        session.reconciler.assignments.leases.release(keys, f"drained by {by}")
+        await outcome(session)
+        done = _is_settled(session)
+        message = f"{target.told} is cordoned, and {ends} ended"
+        return _answer(message if done else f"{message}; it is not all out yet", leases=before, done=done)
+
+    # --- the state --------------------------------------------------------------------------------------
+
+    async def _keep_one(self, target: Target, words: Words, by: Asker) -> None:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        cordon = Cordon(target.kind, target.name, quoted(words.reason), since, by)
+        cordons = self._kept.state.cordons.with_one(cordon)
+        if len(cordons) > MOST_CORDONS:
+            raise Refusal(f"{MOST_CORDONS} cordons are there already; `hotplugd uncordon` takes one away")
+        await self._keep(cordons)
+
+    async def _keep(self, cordons: Cordons) -> None:
+        try:
+            await self._kept.keep(lambda state: replace(state, cordons=cordons))
+        except StateError as error:
+            raise Refusal(f"{error}; nothing was changed") from error
+        self.loaded()
+
+
+def _leases(leasing: Leasing, keys: Iterable[str]) -> list[LeaseJson]:
+    return [found for key in keys if (found := lease_by_key(key, leasing)) is not None]
+
+
+def _about(target: Target) -> dict[str, object]:
+    return {"identity" if target.kind == "device" else target.kind: target.told}
+
+
+def _is_settled(session: Session) -> bool:
+    return not session.reconciler.pending()
+
+
+def _answer(
+    message: str,
+    more: Iterable[str] = (),
+    leases: Iterable[LeaseJson] = (),
+    *,
+    taken: bool = True,
+    done: bool = True,
+) -> LeaseOrderJson:
+    return {
+        "taken": taken,
+        "done": taken and done,
+        "message": message,
+        "more": list(more),
+        "leases": list(leases),
+    }

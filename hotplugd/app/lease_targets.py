@@ -1,0 +1,193 @@
+"""What people mean by a name in what they ask about leases: a device, a location or an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hotplugd.app.asked import Forbidden
+from hotplugd.app.by_hand import Refusal
+from hotplugd.app.grants import Grant, Verb
+from hotplugd.app.session import Session
+from hotplugd.app.words import Words
+from hotplugd.model.text import quoted
+from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.cordons import Cordon, CordonKind, Cordons
+from hotplugd.plan.find import each_of, missing, named
+from hotplugd.plan.leasing import Leasing
+from hotplugd.rules.pattern import Pattern, PatternError
+from hotplugd.rules.pools import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a name means. name: as in `Cordon`; keys: the devices that it is about, as leases know them."""
+
+    kind: CordonKind
+    name: str
+    told: str
+    keys: tuple[str, ...] = ()
+
+
+def ready(session: Session | None) -> Session:
+    """The session, once all is known. Raises Refusal."""
+    inventory = session.reconciler.inventory if session is not None else None
+    if session is None or inventory is None:
+        raise Refusal("the daemon has no server yet; `hotplugd status` says why")
+    if not (inventory.devices_listed and inventory.instances_listed):
+        raise Refusal("the daemon has not listed devices and instances yet; `hotplugd status` says why")
+    return session
+
+
+def meant(session: Session, words: Words) -> Target:
+    """A location, a device or an instance, in this order. Raises Refusal."""
+    if (location := _location(session, words.device)) is not None:
+        return location
+    name = InstanceName(words.project, words.device)
+    devices = _devices(session, words)
+    if not devices and session.reconciler.knows(name):
+        return Target("instance", f"{name.project}/{name.name}", str(name))
+    return device(session, words)
+
+
+def _location(session: Session, name: str) -> Target | None:
+    if name.startswith("/"):
+        return None
+    try:
+        pattern = Pattern.of(name)
+    except PatternError:
+        return None
+    if not any(map(pattern.matches, session.rules.hubs.locations)):
+        return None
+    leasing = leasing_of(session)
+    at = (
+        known.key for known in leasing.devices if pattern.matches(session.rules.hubs.location(known.device))
+    )
+    return Target("location", name, f"location {name}", tuple(at))
+
+
+def _devices(session: Session, words: Words) -> list[Device]:
+    inventory = session.reconciler.inventory.devices.values()
+    return named(words.device, inventory, words.real, session.rules.hubs)
+
+
+def device(session: Session, words: Words) -> Target:
+    """One device of a pool, or one that is absent and leased. Raises Refusal."""
+    leasing, found = leasing_of(session), _devices(session, words)
+    by_key = {key: each for each in found if (key := leasing.key_of(each))}
+    absent = [each.key for each in leasing.away if _is_called(each.key, words.device)]
+    if len(by_key) > 1:
+        many = f"{len(by_key)} devices are called {quoted(words.device)}; name one by its node or path:"
+        raise Refusal(many, each_of(by_key.values()))
+    if by_key:
+        ((key, one),) = by_key.items()
+        return Target("device", key, str(one), (key,))
+    if len(absent) == 1:
+        return Target("device", absent[0], absent[0], (absent[0],))
+    if found:
+        raise Refusal(f"{found[0]} is of no pool; `hotplugd explain {found[0]}` says why")
+    waiting = session.reconciler.inventory.unprocessed.values()
+    raise Refusal(missing(words.device, words.real, waiting, session.rules))
+
+
+def leased(session: Session, of: Target) -> list[str]:
+    """Which of the target's devices are leased."""
+    leases = leasing_of(session).allocation.leases
+    if of.kind == "instance":
+        return [key for key, lease in leases.items() if _path(lease.instance) == of.name]
+    return [key for key in of.keys if key in leases]
+
+
+def cordoned(session: Session, words: Words, cordons: Cordons) -> list[Cordon]:
+    """What is cordoned by that name, whether it is there or not. Raises Refusal."""
+    leasing = leasing_of(session)
+    keys = {leasing.key_of(each) for each in _devices(session, words)}
+    instance = f"{words.project}/{words.device}"
+    found = [
+        each
+        for each in cordons
+        if (each.kind == "location" and each.name == words.device)
+        or (each.kind == "instance" and each.name == instance)
+        or (each.kind == "device" and (each.name in keys or _is_called(each.name, words.device)))
+    ]
+    if not found:
+        raise Refusal(f"{quoted(words.device)} is not cordoned; `hotplugd pool` has what is")
+    return found
+
+
+def see_granted(
+    verb: Verb, session: Session, of: Target, instances: Iterable[InstanceName], grant: Grant
+) -> None:
+    """See whether this may be asked for. Raises Forbidden.
+
+    Of an instance, or of leases, by whoever may ask that for the instances concerned; of devices, by whoever
+    may for all instances that their pools admit.
+    """
+    if grant.all:
+        return
+    concerned = [*instances]
+    if of.kind == "instance":
+        project, _, name = of.name.partition("/")
+        concerned.append(InstanceName(project, name))
+    if not concerned:
+        leasing = leasing_of(session)
+        pools = {known.pool for key in of.keys if (known := leasing.devices.get(key)) is not None}
+        admitted = [leasing.rules.pools[name] for name in sorted(pools)]
+        if not admitted or not all(_covers(verb, grant, pool) for pool in admitted):
+            raise Forbidden(f"you may not {verb} {of.told}: that takes every instance of its pool")
+        return
+    for each in concerned:
+        if not grant.may_with(verb, [each]):
+            raise Forbidden(f"{of.told} is also a matter of {each}, for which you may not {verb}")
+
+
+def _covers(verb: Verb, grant: Grant, pool: Pool) -> bool:
+    """Whether whoever has the grant may ask this for all instances that the pool admits."""
+    patterns = [
+        pattern
+        for each in grant.allowed
+        if verb in each.may and each.project == pool.project
+        for pattern in each.instances
+    ]
+    return all(any(own.covers(other) for own in patterns) for other in pool.instances)
+
+
+def claim_for(leasing: Leasing, key: str, to: InstanceName, told: str) -> str:
+    """The claim by which an instance can have a device. Raises Refusal."""
+    known = leasing.devices.get(key)
+    if known is None:
+        raise Refusal(f"{told} is absent; it can be moved once it is there")
+    if known.reason:
+        raise Refusal(f"{told} is given to nobody: {known.reason}")
+    if leasing.state(key) == "releasing":
+        raise Refusal(f"{told} is not out of the instance yet that had it; try again once it is free")
+    lease = leasing.allocation.leases.get(key)
+    if lease is not None and lease.instance == to:
+        raise Refusal(f"{told} is leased to {to} already")
+    own = [each for each in leasing.allocation.claims if each.asking.instance == to]
+    for state in own:
+        claim = state.asking.claim
+        lacks = claim.count - len(state.has)
+        if claim.pool == known.pool and claim.takes(known.device) and lacks and state.asking.cordon is None:
+            if lacks == 1:
+                return claim.name
+            raise Refusal(f"claim '{quoted(claim.name)}' of {to} lacks {lacks}, and gets all at once")
+    have = "; ".join(f"{each.asking.claim.name}: {each.state}" for each in own) or "it has no claim"
+    raise Refusal(
+        f"no claim of {to} that runs lacks such a device ({have}); write one: "
+        f"user.hotplugd.claim.NAME={known.pool}"
+    )
+
+
+def leasing_of(session: Session) -> Leasing:
+    """The leases of the session's instances."""
+    return session.reconciler.assignments.leases.leasing
+
+
+def _is_called(key: str, name: str) -> bool:
+    """Whether a device is known by this, its identity, or its serial number alone."""
+    return name in (key, key.partition(":")[2])
+
+
+def _path(instance: InstanceName) -> str:
+    return f"{instance.project}/{instance.name}"

@@ -1,0 +1,243 @@
+"""What people ask about leases: release, move, cordon, uncordon and drain, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hotplugd.app.asked import Asked, Forbidden
+from hotplugd.app.by_hand import ByHand
+from hotplugd.app.endpoints import CORDON
+from hotplugd.app.grants import ROOT, Allowed, Grant
+from hotplugd.app.lease_orders import LeaseOrders
+from hotplugd.app.peer import Peer
+from hotplugd.app.pool_documents import LeaseOrderJson
+from hotplugd.app.state_file import StateFile
+from hotplugd.model.values import InstanceName
+from hotplugd.plan.cordons import NO_CORDONS
+from hotplugd.rules.pattern import Pattern
+from tests.support.devices import phone
+from tests.support.virtual import in_virtual_time
+from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.test_leases import deleted, job, made, once_each, places, rules
+
+ME = Peer(0, 0)
+RULES = rules("instances: 'job-*', keep: 10m")
+
+
+class Here:
+    """The disk answers at once."""
+
+    async def call(self, work: Callable[[], object], _: float) -> object:
+        return work()
+
+
+class Desk:
+    """Someone at the control socket of a farm."""
+
+    def __init__(self, bench: Bench, folder: Path) -> None:
+        self.bench = bench
+        self.path = folder / "state.json"
+        session: Any = SimpleNamespace(reconciler=bench.reconciler, rules=RULES)
+        threads: Any = Here()
+        log: Any = bench.reconciler._ports.log
+        self._by_hand = ByHand(log, lambda: None)
+        self._by_hand._threads = self._by_hand.kept._threads = threads
+        self._orders = LeaseOrders(log, lambda: session, self._by_hand)
+
+    async def start(self, *numbers: int) -> None:
+        await self._by_hand.load(self.path, "start")
+        self.bench.applied = lambda _: once_each(self.bench)
+        await self.bench.start(*map(phone, numbers))
+
+    async def ask(self, verb: str, device: str, grant: Grant = ROOT, **words: object) -> LeaseOrderJson:
+        told = {"device": device, "real": device, "project": "default", **words}
+        order: Any = next(work for each, work in self._orders.handlers.items() if each.name == verb)
+        found: Any = await order(Asked(ME, grant, {}, json.dumps(told)))
+        return found  # type: ignore[no-any-return]
+
+    def events(self, *names: str) -> list[Any]:
+        return self.bench.events(*names)
+
+    def state(self, number: int) -> str:
+        leasing = self.bench.reconciler.assignments.leases.leasing
+        return leasing.state(leasing.key_of(phone(number)))
+
+
+@in_virtual_time
+async def _tested(test: Callable[..., Any], folder: Path, bench: Callable[[], Bench]) -> None:
+    await test(Desk(bench(), folder))
+
+
+def on_farm(*jobs: int, text: str = "android") -> Callable[[Any], Callable[[Path], None]]:
+    def wrap(test: Any) -> Callable[[Path], None]:
+        def run(tmp_path: Path) -> None:
+            _tested(test, tmp_path, lambda: Bench(*(job(number, text) for number in jobs), rules=RULES))
+
+        run.__name__ = test.__name__
+        return run
+
+    return wrap
+
+
+@on_farm(1, 2)
+async def test_what_is_released_goes_to_whoever_waits(desk: Desk) -> None:
+    await desk.start(1)
+    desk.bench.takes = 0.5
+    answer = await desk.ask("lease-release", "R5C001")
+    assert (answer["taken"], answer["done"]) == (True, True)
+    assert answer["message"].endswith("is leased to job-1 no more; job-2 has the lease now")
+    assert [each["instance"] for each in answer["leases"]] == ["job-1"]
+    assert places(desk.bench) == {"job-2": ["1-1"]}
+    (asked,) = desk.events("lease-release.asked")
+    assert (asked["identity"], asked["instance"], asked["uid"]) == ("serial:R5C001", "job-1", 0)
+    assert [each["why"] for each in desk.events("lease.over")] == [f"released by {asked['by']}"]
+    # Its claim waits behind the others.
+    await made(desk.bench, job(3))
+    await desk.ask("lease-release", "R5C001")
+    assert places(desk.bench) == {"job-1": ["1-1"]}
+
+
+@on_farm(1)
+async def test_where_nobody_waits_it_stays_and_that_is_said(desk: Desk) -> None:
+    await desk.start(1)
+    answer = await desk.ask("lease-release", "R5C001")
+    assert "has it again: no other waits for it" in answer["message"]
+    assert (places(desk.bench), len(desk.bench.requests)) == ({"job-1": ["1-1"]}, 1)
+
+
+@on_farm(1)
+async def test_the_lease_of_an_absent_phone_is_released_by_its_serial(desk: Desk) -> None:
+    await desk.start(1)
+    desk.bench.reconciler.no_device(phone(1).syspath)
+    await desk.bench.reconciler.settled()
+    answer = await desk.ask("lease-release", "R5C001")
+    assert answer["done"]
+    await desk.bench.plug(phone(2))
+    assert places(desk.bench) == {"job-1": ["1-2"]}
+
+
+@on_farm(1, 2)
+async def test_a_lease_moves_once_the_device_is_out_of_its_holder(desk: Desk) -> None:
+    await desk.start(1)
+    desk.bench.takes = 1.0
+    answer = await desk.ask("lease-move", "R5C001", instance="job-2")
+    assert (answer["done"], places(desk.bench)) == (True, {"job-2": ["1-1"]})
+    assert desk.bench.times[-1] - desk.bench.times[-2] == 1.0
+    told = desk.events("lease.over", "lease.given")
+    assert [(each["event"], each["instance"]) for each in told[1:]] == [
+        ("lease.over", "job-1"),
+        ("lease.given", "job-2"),
+    ]
+    again = await desk.ask("lease-move", "R5C001", instance="job-2")
+    assert (again["taken"], again["message"]) == (
+        False,
+        "/dev/bus/usb/001/001 is leased to job-2 already",
+    )
+
+
+@on_farm(1)
+async def test_it_moves_to_nobody_who_has_not_asked_for_it(desk: Desk) -> None:
+    await desk.start(1)
+    await made(desk.bench, job(2, None), job(3, "android serial=X"), job(4, "android count=2"))
+    for number, why in ((2, "it has no claim"), (3, "phone: unsatisfiable"), (4, "lacks 2"), (9, "no claim")):
+        answer = await desk.ask("lease-move", "R5C001", instance=f"job-{number}")
+        assert not answer["taken"]
+        assert why in answer["message"]
+    assert (places(desk.bench), len(desk.events("lease-move.refused"))) == ({"job-1": ["1-1"]}, 4)
+
+
+@on_farm(1)
+async def test_what_is_cordoned_stays_with_its_holder_and_is_given_to_nobody(desk: Desk) -> None:
+    await desk.start(1)
+    answer = await desk.ask("cordon", "R5C001", reason="broken screen")
+    assert (answer["done"], answer["more"]) == (True, ["job-1 keeps /dev/bus/usb/001/001"])
+    (kept,) = StateFile(desk.path).read().cordons
+    assert (kept.kind, kept.name, kept.reason, kept.by.uid) == ("device", "serial:R5C001", "broken screen", 0)
+    await made(desk.bench, job(2))
+    await deleted(desk.bench, 1)
+    assert (places(desk.bench), desk.state(1)) == ({}, "cordoned")
+    refused = await desk.ask("lease-move", "R5C001", instance="job-2")
+    assert "broken screen" in refused["message"]
+    assert (await desk.ask("uncordon", "R5C001"))["done"]
+    assert (places(desk.bench), StateFile(desk.path).read().cordons) == ({"job-2": ["1-1"]}, NO_CORDONS)
+
+
+@on_farm(1, 2, 3)
+async def test_a_drain_says_first_what_it_would_end(desk: Desk) -> None:
+    await desk.start(1, 2)
+    answer = await desk.ask("drain", "job-1")
+    assert (answer["taken"], answer["more"]) == (False, ["job-1: /dev/bus/usb/001/001"])
+    assert "cordons it and ends 1 lease; repeat with --yes" in answer["message"]
+    assert places(desk.bench) == {"job-1": ["1-1"], "job-2": ["1-2"]}
+    answer = await desk.ask("drain", "job-1", yes=True, reason="upgrade")
+    assert (answer["done"], places(desk.bench)) == (True, {"job-2": ["1-2"], "job-3": ["1-1"]})
+    await desk.ask("drain", "R5C002", yes=True)
+    assert (places(desk.bench), desk.state(2)) == ({"job-3": ["1-1"]}, "cordoned")
+    (told,) = [
+        each
+        for each in desk.bench.reconciler.assignments.leases.leasing.allocation.claims
+        if each.asking.instance.name == "job-1"
+    ]
+    assert told.reason.endswith("(root): upgrade")
+    assert (await desk.ask("uncordon", "job-1"))["done"]
+
+
+@on_farm(1)
+async def test_what_is_drained_and_hangs_is_releasing(desk: Desk) -> None:
+    await desk.start(1)
+    desk.bench.hanging_requests.add(InstanceName("default", "job-1"))
+    answer = await desk.ask("drain", "R5C001", yes=True)
+    assert (answer["done"], desk.state(1)) == (False, "releasing")
+
+
+@on_farm(1)
+async def test_what_nobody_is_called_is_refused(desk: Desk) -> None:
+    await desk.start(1)
+    for verb in ("lease-release", "lease-move", "cordon", "drain", "uncordon"):
+        answer = await desk.ask(verb, "nothing", instance="job-1")
+        assert not answer["taken"]
+        assert len(desk.events(f"{verb}.refused")) == 1
+    order: Any = desk._orders.handlers[CORDON]
+    with pytest.raises(ValueError, match="object"):
+        await order(Asked(ME, ROOT, {}, "[]"))
+
+
+@on_farm(1)
+async def test_a_restart_finds_what_is_cordoned(desk: Desk) -> None:
+    await desk.start()
+    await desk.bench.plug(phone(1))
+    await desk.ask("drain", "R5C001", yes=True)
+    other = Desk(Bench(job(1), rules=RULES), desk.path.parent)
+    other._orders._session = lambda: SimpleNamespace(reconciler=other.bench.reconciler)  # type: ignore[assignment,return-value]
+    await other._by_hand.load(desk.path, "start")
+    other._orders.loaded()
+    await other.bench.start(phone(1))
+    assert (places(other.bench), other.state(1)) == ({}, "cordoned")
+
+
+@on_farm(1, 2)
+async def test_others_than_root_may_what_allow_says_for_the_instances_concerned(desk: Desk) -> None:
+    await desk.start(1)
+    own = Grant((Allowed("farm", ("lease", "cordon"), (Pattern.of("job-1"),)),))
+    every = Grant((Allowed("farm", ("cordon",), (Pattern.of("job-*"),)),))
+    for verb, device, grant, words in (
+        ("lease-move", "R5C001", own, {"instance": "job-2"}),
+        ("lease-release", "R5C001", every, {}),
+        ("cordon", "job-2", own, {}),
+        ("cordon", "R5C001", own, {}),
+        ("drain", "R5C001", own, {"yes": True}),
+    ):
+        with pytest.raises(Forbidden):
+            await desk.ask(verb, device, grant, **words)
+    assert len(desk.events("cordon.refused")) == 2
+    assert places(desk.bench) == {"job-1": ["1-1"]}
+    assert (await desk.ask("cordon", "job-1", own))["done"]
+    assert (await desk.ask("cordon", "R5C001", every))["done"]
+    assert (await desk.ask("lease-release", "R5C001", own))["done"]
+    assert places(desk.bench) == {}
