@@ -183,7 +183,7 @@ def _parsed(path: Path, raw: bytes) -> State:
 
 def _state(document: object) -> State:
     found = document.get("version") if isinstance(document, dict) else None
-    if found != VERSION:
+    if found != VERSION or isinstance(found, bool):
         raise ValueError(f"expected an object of version {VERSION}, and found {quoted(repr(found))}")
     told = fields(document, {"version", "overrides"}, _LATER)
     return State(

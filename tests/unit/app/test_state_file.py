@@ -13,6 +13,9 @@ import pytest
 from hotplugd.app.state_file import Broken, State, StateError, StateFile, written
 from hotplugd.model.asker import Asker
 from hotplugd.model.values import InstanceName
+from hotplugd.plan.away_leases import Away, KeptLeases, Moment
+from hotplugd.plan.cordons import Cordon, Cordons
+from hotplugd.plan.lease import Lease
 from hotplugd.plan.overrides import MOST, Lasting, Override, Overrides
 
 OUT = Override(Lasting("serial:R5C001", "usb"), None, "2026-11-27T18:00:00+00:00", Asker(0, "root", "bob"))
@@ -59,6 +62,67 @@ def test_one_that_went_is_written_again(file: StateFile, path: Path) -> None:
     assert [*StateFile(path).read().overrides] == [OUT]
 
 
+AWAY: dict[str, object] = {
+    "key": "serial:R5C001", "pool": "android", "project": "default", "instance": "job", "claim": "phone",
+    "place": "", "since": "2026-11-27T18:00:00Z", "boottime": 12.5,
+}  # fmt: skip
+CORDON: dict[str, object] = {
+    "kind": "location", "name": "shelf-1/*", "reason": "", "since": "2026-11-27T18:00:00Z",
+    "by": {"uid": 0, "user": "root", "login": ""},
+}  # fmt: skip
+
+
+def _broken_leases() -> list[object]:
+    whole: dict[str, object] = {"boot": "", "away": [AWAY], "order": ["default job phone"]}
+    return [
+        [],
+        {"boot": ""},
+        {**whole, "more": 1},
+        *({**whole, "order": [each]} for each in (1, "", "default job", "default -x phone", "a b c d")),
+        *(
+            {**whole, "away": [{**AWAY, key: value}]}
+            for key, value in (
+                ("boottime", -1),
+                ("boottime", True),
+                ("boottime", float("nan")),
+                ("boottime", "1"),
+                ("instance", ""),
+                ("key", "a\nb"),
+                ("more", 1),
+            )
+        ),
+    ]
+
+
+def _broken_cordons() -> list[object]:
+    changed = (
+        {"kind": "shelf"},
+        {"kind": "device", "name": ""},
+        {"kind": "instance", "name": "job"},
+        {"kind": "location", "name": "["},
+        {"by": 0},
+    )
+    return [None, {}, *({**CORDON, **each} for each in changed)]
+
+
+def test_a_file_of_before_has_no_leases_and_no_cordons(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text('{"version": 1, "overrides": []}')
+    assert StateFile(path).read() == State()
+
+
+def test_leases_and_cordons_that_are_written_are_read(file: StateFile, path: Path) -> None:
+    job = InstanceName("default", "job")
+    away = Away("serial:R5C001", "android", Lease(job, "phone"), "pci-0", Moment(12.5, "2026-11-27"))
+    cordon = Cordon("location", "shelf-1/*", "dust", "2026-11-27", Asker(0, "root"))
+    # What a device calls itself keeps the others from nothing.
+    odd = replace(away, key="serial:\x00")
+    state = State(leases=KeptLeases("1a2b3c4d", (away, odd), ((job, "phone"),)), cordons=Cordons([cordon]))
+    file.write(state)
+    read = StateFile(path).read()
+    assert read == replace(state, leases=replace(state.leases, away=(away,)))
+
+
 def _broken() -> list[bytes]:
     whole = written(BOTH)
     document = json.loads(whole)
@@ -72,8 +136,10 @@ def _broken() -> list[bytes]:
         b"[]",
         b"{}",
         json.dumps({**document, "version": 2}).encode(),
-        json.dumps({**document, "version": True, "cordons": []}).encode(),
-        json.dumps({**document, "cordons": []}).encode(),
+        json.dumps({**document, "version": True}).encode(),
+        json.dumps({**document, "more": []}).encode(),
+        *(json.dumps({**document, "leases": each}).encode() for each in _broken_leases()),
+        *(json.dumps({**document, "cordons": [each]}).encode() for each in _broken_cordons()),
         json.dumps({"version": 1, "overrides": {}}).encode(),
         json.dumps({"version": 1, "overrides": [first] * (MOST + 1)}).encode(),
         *(
