@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from hotplugd.aio.pace import Pace
-from hotplugd.model.values import Instance
+from hotplugd.model import entry as entries
+from hotplugd.model.values import Entry, Instance
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.lease_view import leases_text
 
@@ -28,8 +30,16 @@ class LeaseView:
         """Whether the instance's configuration says anything else than what the instance has."""
         if actual is None or not actual.here or not actual.known:
             return False
+        known = {name for want in wants for name in entries.names_for(want.slot)}
+        if any(entries.MARK_UNIT in each.config and each.name not in known for each in _ours(actual)):
+            # Of a device that goes, or that udevd has not processed: it is said with that change.
+            return False
         return actual.leases != leases_text(wants, actual.entries)
 
     def written(self, now: float) -> None:
         """It is asked for now."""
         self._pace.done(now)
+
+
+def _ours(actual: Instance) -> Iterator[Entry]:
+    return filter(entries.is_ours, actual.entries.values())

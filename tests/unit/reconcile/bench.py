@@ -243,6 +243,11 @@ class Bench:
         return [each.at for each in self.requests]
 
     @property
+    def changes(self) -> list[Request]:
+        """The requests that name any entry: others say anew what is leased."""
+        return [each for each in self.requests if each.names]
+
+    @property
     def sizes(self) -> list[tuple[float, int]]:
         """When requests came, and how many entries each names."""
         return [(each.at, len(each.names)) for each in self.requests]

@@ -110,11 +110,11 @@ async def test_a_pools_rule_that_becomes_one_of_instances_waits_for_no_one_who_k
     """The entry of the one that keeps it goes on to say that it is a pool's."""
     bench = Bench(job(1), box(name="aaa"), rules=rules())
     await bench.start(PHONES[0])
-    before = len(bench.requests)
+    before = len(bench.changes)
     bench.reconciler.set_rules(rules(attach="{to: [job-1, aaa], share: true}"))
     await bench.reconciler.settled()
     assert places(bench) == {"job-1": ["1-1"], "aaa": ["1-1"]}
-    assert len(bench.requests) == before + 1
+    assert len(bench.changes) == before + 1
 
 
 @in_virtual_time
@@ -215,4 +215,4 @@ async def test_what_udevd_processes_as_an_answer_comes_stays_leased() -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
         await bench.plug(PHONES[0])
-        assert [(len(each.put), len(each.remove)) for each in bench.requests] == [(1, 0)], turns
+        assert [(len(each.put), len(each.remove)) for each in bench.changes] == [(1, 0)], turns
