@@ -15,7 +15,7 @@ _ANOTHER: Final = (
 
 
 class ServedPools:
-    """The lock of pools, for as long as rules have some.
+    """The lock of pools, for as long as rules have some, and until all devices are out that were leased.
 
     problem  why pools are not served; None where they are, or where rules have none
     """
@@ -24,16 +24,24 @@ class ServedPools:
         self.problem: Problem | None = None
         self._lock = PoolLock()
         self._dry_run = dry_run
+        self._has_pools = False
 
     def served(self, rules: RuleSet) -> RuleSet:
         """The rules, without pools where another serves some. Raises OSError where /dev cannot be written."""
         self.problem = None
-        if not rules.pools:
-            self._lock.release()
-        elif not self._dry_run and not self._lock.take():
+        self._has_pools = bool(rules.pools)
+        if self._has_pools and not self._dry_run and not self._lock.take():
             self.problem = Problem("", "", _ANOTHER)
             return rules.without_leases()
         return rules
+
+    def let_go(self, *, has_leased: bool) -> None:
+        """Leave pools to others if rules have none.
+
+        has_leased  whether an instance may have a leased device yet
+        """
+        if not (self._has_pools or has_leased):
+            self._lock.release()
 
     def close(self) -> None:
         """Leave pools to others."""

@@ -326,6 +326,7 @@ class Session:
             await asyncio.sleep(CALM)
             self._flapping.tell_over(asyncio.get_running_loop().time())
             self._listing.tell_crowded()
+            self._pools.let_go(has_leased=self.reconciler.inventory.handovers.has_leased)
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)

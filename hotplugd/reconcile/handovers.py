@@ -68,6 +68,15 @@ class Handovers:
             if other is not None
         ]
 
+    @property
+    def has_leased(self) -> bool:
+        """Whether any instance may have a device of a pool, by an entry that it had or was to have."""
+        return any(
+            leased and (holder := self._holders.get(name)) is not None and holder.may_name(slot)
+            for name, known in self._by_instance.items()
+            for slot, leased in known.items()
+        )
+
     def idle(self, name: InstanceName) -> Sequence[InstanceName]:
         """Nothing is under way for this instance. Returns those that may have waited for that."""
         known, holder = self._by_instance.get(name, {}), self._holders.get(name)

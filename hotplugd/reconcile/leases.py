@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from hotplugd.aio.tasks import Activity
+from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
@@ -136,6 +137,9 @@ class Leases:
         # Before the workers plan: what goes with its device is out of the server's database then.
         self._ports.leases.note(self.leasing.kept(self._ports.boot))
         self._set_alarm(self.leasing.next_end(now))
+        if self._alarm is None and self.leasing.is_releasing:
+            # Whoever may have it may never say so.
+            self._set_alarm(_LONGEST_PAUSE)
         self._tell(self.leasing.allocation)
         if changed:
             self._changed(changed)
@@ -174,9 +178,22 @@ class Leases:
         for key in self.leasing.away.back:
             if key in allocation.leases:
                 self._log.info("lease.back", **self._fields(key, allocation.leases[key]))
-        self._problems.are(self.leasing.problems())
+        self._problems.are(self.problems())
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with claims and pools, and of which instances nobody knows what they have."""
+        silent = [name for name, worker in self._workers.items() if worker.is_silent]
+        return self.leasing.problems() + [
+            Problem(
+                "",
+                "",
+                f"{name}: the server never said what it has; what it may have of pools is given to others",
+                instance=str(name),
+            )
+            for name in (sorted(silent) if self.leasing.rules.leases and self.leasing.rules.pools else ())
+        ]
 
     def _fields(self, key: str, lease: Lease) -> Fields:
         known = self.leasing.devices.get(key)
@@ -184,4 +201,6 @@ class Leases:
         return {**about, "instance": str(lease.instance), "claim": quoted(lease.claim)}
 
     def _naming(self, slot: str) -> Iterator[InstanceName]:
-        return (name for name, worker in self._workers.items() if worker.may_name(slot))
+        return (
+            name for name, worker in self._workers.items() if worker.may_name(slot) and not worker.is_silent
+        )

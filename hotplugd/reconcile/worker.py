@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from hotplugd.aio.tasks import Activity
 from hotplugd.model import entry as entries
@@ -29,6 +29,9 @@ from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.requests import Requests
 from hotplugd.reconcile.verify import Verifier
 from hotplugd.reconcile.work_loop import WorkLoop
+
+# Seconds after which an instance keeps no device of a pool from others if nobody ever learned what it has.
+_SILENCE: Final = 60.0
 
 
 class Listener(Protocol):
@@ -67,6 +70,7 @@ class Worker:
         self.name = name
         self._listener = listener
         self._loop = asyncio.get_running_loop()
+        self._since = self._loop.time()
         self._handovers = inventory.handovers
         log = EventLog(name, ports.log, inventory)
         orphans, observed = Orphans(name, ports.entry_journal), Observed()
@@ -200,6 +204,11 @@ class Worker:
     def is_over(self) -> bool:
         """Whether there is no instance, should be nothing in it, and nothing is under way or in doubt."""
         return not (self._work.working or self._verifier.is_looked_at) and self._known.is_nothing
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the server has not said for long what the instance has, ever."""
+        return not self._known.freshness.known and self._loop.time() - self._since >= _SILENCE
 
     def problems(self) -> list[Problem]:
         """What is wrong here, and why."""

@@ -1,0 +1,25 @@
+"""The host-wide lock of pools is held until all that was leased is out."""
+
+from __future__ import annotations
+
+from hotplugd.app.served_pools import ServedPools
+from hotplugd.host.pool_lock import PoolLock
+from tests.support.devices import ruleset
+from tests.unit.reconcile.test_leases import rules
+
+
+def test_it_is_let_go_once_rules_have_no_pool_and_the_devices_are_out() -> None:
+    served, other = ServedPools(dry_run=False), PoolLock()
+    try:
+        assert served.served(rules()).pools
+        assert not other.take()
+        served.let_go(has_leased=False)
+        assert not other.take()
+        served.served(ruleset())
+        served.let_go(has_leased=True)
+        assert not other.take()
+        served.let_go(has_leased=False)
+        assert other.take()
+    finally:
+        served.close()
+        other.release()
