@@ -6,12 +6,14 @@ The plan is the daemon's own (`plan.plan_instance`), made from the same three in
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from hotplugd.aio.threads import Threads
 from hotplugd.app.settings import ROOTS
+from hotplugd.app.state_file import State
 from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.host.list_once import restored
@@ -22,6 +24,7 @@ from hotplugd.model.nic_slot import assumed, claiming, inside, is_nic, number_ab
 from hotplugd.model.ports import Gone, ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Inside, Instance, InstanceName
+from hotplugd.plan.away_leases import Moment
 from hotplugd.plan.change import Attachment, Change, Plan
 from hotplugd.plan.desired import Wants, judged, wants
 from hotplugd.plan.kinds.kind import Want
@@ -110,13 +113,15 @@ def survey(
     unsettled: Sequence[Device],
     server: str,
     environment: Mapping[str, str],
-    overrides: Overrides = NONE,
+    state: State,
 ) -> Survey:
     """What becomes of these devices, of which udevd has not processed the `unsettled`.
 
-    server is the configuration's. Raises ServerError where it is away.
+    server is the configuration's, and state what the state file says. Raises ServerError where the server is
+    away.
     """
-    instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment), overrides))
+    overrides = state.overrides
+    instances, insides = asyncio.run(_look(rules, devices, find_server(server, environment), state))
     away, held = _away(rules, devices, instances, insides)
     # A PCI device that is a virtual machine's is what it was, and not what the host sees without its driver.
     gone = {each.slot for each in away}
@@ -129,7 +134,7 @@ def survey(
     claims = Claims()
     for name, instance in instances.items():
         claims.learned(name, instance)
-    leasing = _leasing(rules, devices, instances, claims, has)
+    leasing = _leasing(rules, devices, instances, claims, has, state)
     every = {each.key: judged(rules, each, has, overrides, holder=leasing.holder) for each in devices}
     wanted = {key: each for key, each in every.items() if each.rule is not None or each.override is not None}
     wanted = {
@@ -170,9 +175,12 @@ def _leasing(
     instances: Mapping[InstanceName, Instance],
     claims: Claims,
     has: Callable[[Want], bool],
+    state: State,
 ) -> Leasing:
     """The leases as a daemon would find and make them that starts now."""
-    leasing = Leasing(rules)
+    now = Moment(time.clock_gettime(time.CLOCK_BOOTTIME))
+    leasing = Leasing(rules, state.leases.from_now(boot(), now))
+    leasing.set_cordons(state.cordons)
     if not rules.pools:
         return leasing
     for device in devices:
@@ -189,18 +197,18 @@ def _leasing(
             and any(each in instance.entries and is_ours(instance.entries[each]) for each in names)
         )
 
-    leasing.settle(naming)
+    leasing.settle(naming, (), now)
     return leasing
 
 
 def _leased(
-    rules: RuleSet, devices: Sequence[Device], instances: Mapping[InstanceName, Instance]
+    rules: RuleSet, devices: Sequence[Device], instances: Mapping[InstanceName, Instance], state: State
 ) -> dict[str, Wants]:
     """Where these devices should go, before anybody looked inside."""
     claims = Claims()
     for name, instance in instances.items():
         claims.learned(name, instance)
-    holder = _leasing(rules, devices, instances, claims, lambda _: False).holder
+    holder = _leasing(rules, devices, instances, claims, lambda _: False, state).holder
     found = {device.key: wants(rules, device, holder=holder) for device in devices}
     return {key: each for key, each in found.items() if each.rule is not None}
 
@@ -283,7 +291,7 @@ def _by_instance(wanted: Mapping[str, Wants]) -> dict[InstanceName, list[Want]]:
 
 
 async def _look(
-    rules: RuleSet, devices: Sequence[Device], address: str, overrides: Overrides
+    rules: RuleSet, devices: Sequence[Device], address: str, state: State
 ) -> tuple[dict[InstanceName, Instance], dict[InstanceName, Inside]]:
     """The instances, and what is inside those that devices go to, or network interfaces went to."""
     threads = Threads()
@@ -291,7 +299,9 @@ async def _look(
     await lxd.connect()
     instances = {each.id: each for each in await lxd.list()}
     wanted = (
-        _leased(rules, devices, instances) if rules.pools else survey_devices(rules, devices, overrides).wants
+        _leased(rules, devices, instances, state)
+        if rules.pools
+        else survey_devices(rules, devices, state.overrides).wants
     )
     for name in _by_instance(wanted):
         if name.project in lxd.unlisted:

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from hotplugd.app.naming import NamedJson
     from hotplugd.app.override_json import AskedJson, OverrideJson
     from hotplugd.app.pool_documents import ClaimJson, LeaseJson
-    from hotplugd.app.state_file import StateFile
-    from hotplugd.plan.overrides import Overrides
+    from hotplugd.app.state_file import State, StateFile
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -112,17 +111,15 @@ def _of_daemon(control: Path) -> Settings | None:
         return None
 
 
-def by_hand(state: Path) -> Overrides:
-    """What people decided by hand. Where that cannot be read says so on standard error, and it is nothing."""
-    from hotplugd.app.state_file import StateError, StateFile
+def kept(path: Path) -> State:
+    """What the state file says. Where it cannot be read that is said on standard error, and it is nothing."""
+    from hotplugd.app.state_file import State, StateError, StateFile
 
     try:
-        return patiently(partial(_overrides, StateFile(state)))
+        return patiently(partial(_read, StateFile(path)))
     except StateError as error:
         click.echo(f"warning: {plain(str(error))}; what was decided by hand is not known", err=True)
-        from hotplugd.plan.overrides import NONE
-
-        return NONE
+        return State()
 
 
 def order(config: Path, what: str, words: Mapping[str, object], *, as_json: bool) -> NoReturn:
@@ -157,9 +154,9 @@ def named_by(device: str) -> dict[str, object]:
     return {"device": device, "real": os.path.realpath(device) if device.startswith("/") else device}
 
 
-def _overrides(file: StateFile, reading: Reading) -> Overrides:
+def _read(file: StateFile, reading: Reading) -> State:
     reading(file.path)
-    return file.read().overrides
+    return file.read()
 
 
 def patiently(work: Callable[[Reading], T]) -> T:

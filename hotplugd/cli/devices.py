@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hotplugd.app.narrow import Meant
-from hotplugd.cli.common import ask_daemon, by_hand, in_force, print_json, say, table, with_config, with_json
+from hotplugd.cli.common import ask_daemon, in_force, kept, print_json, say, table, with_config, with_json
 from hotplugd.cli.filters import with_filters
 from hotplugd.model.text import counted, natural, quoted
 from hotplugd.model.values import Device
@@ -60,7 +60,7 @@ def command(
         found.rules,
         sorted(there, key=lambda device: natural(device.syspath)),
         _has(status),
-        by_hand(found.config.state),
+        kept(found.config.state).overrides,
     )
     wrong = {each["device"] for each in status["problems"]} if status is not None else set()
     chosen = [

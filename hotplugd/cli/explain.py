@@ -10,9 +10,9 @@ import click
 
 from hotplugd.cli.common import (
     ask_daemon,
-    by_hand,
     in_force,
     instance_of,
+    kept,
     print_json,
     say,
     show_holds,
@@ -105,11 +105,11 @@ def _there(device: str, found: Settings) -> ExplainJson:
     from hotplugd.model.problem import Problem
 
     devices, unsettled = listed(found.rules.attrs)
-    unasked, overrides = "", by_hand(found.config.state)
+    unasked, state = "", kept(found.config.state)
     try:
-        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, overrides)
+        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, state)
     except (ServerError, OSError) as error:
-        seen = survey_devices(found.rules, devices, overrides)
+        seen = survey_devices(found.rules, devices, state.overrides)
         unasked = f"the server cannot be asked: {error}"
     there = (*devices, *seen.away)
     is_known = named(device, (*there, *unsettled), os.path.realpath(device), found.rules.hubs)

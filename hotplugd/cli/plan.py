@@ -12,10 +12,10 @@ from hotplugd.app.narrow import Meant
 from hotplugd.cli.common import (
     NAMED,
     ask_daemon,
-    by_hand,
     fail,
     in_force,
     instance_of,
+    kept,
     located,
     names_of,
     print_json,
@@ -55,8 +55,8 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
 
     try:
         devices, unsettled = listed(found.rules.attrs)
-        overrides = by_hand(found.config.state)
-        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, overrides)
+        state = kept(found.config.state)
+        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, state)
     except (ServerError, OSError) as error:
         raise fail(error) from None
     hubs, known = found.rules.hubs, by_name((*devices, *seen.away))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.cli.common import by_hand, in_force, print_json, say, show_problems, with_config, with_json
+from hotplugd.cli.common import in_force, kept, print_json, say, show_problems, with_config, with_json
 from hotplugd.model.text import counted, plain
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def look(found: Settings, *, ask_server: bool = True) -> TopologyJson:
     devices, unsettled = listed(found.rules.attrs | ATTRS)
     problems, held = [], dict[str, list[str]]()
     if ask_server:
-        overrides = by_hand(found.config.state)
+        state = kept(found.config.state)
         try:
-            seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, overrides)
+            seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, state)
         except (ServerError, OSError) as error:
             problems = [problem_json(Problem("", "", f"the server cannot be asked: {error}"))]
         else:

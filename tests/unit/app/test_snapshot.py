@@ -11,9 +11,14 @@ from hotplugd.app import snapshot
 from hotplugd.app.device_documents import explain_json
 from hotplugd.app.pool_documents import leases_json, pools_json
 from hotplugd.app.snapshot import Survey
+from hotplugd.app.state_file import State
+from hotplugd.model.asker import Asker
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
 from hotplugd.model.server_traits import ServerTraits
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
+from hotplugd.plan.away_leases import Away, KeptLeases, Moment
+from hotplugd.plan.cordons import Cordon, Cordons
+from hotplugd.plan.lease import Lease
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import (
@@ -54,7 +59,7 @@ def look(
         return {each.id: each for each in instances}, insides or {}
 
     monkeypatch.setattr(snapshot, "_look", seen)
-    return snapshot.survey(rules, devices, [], "", {})
+    return snapshot.survey(rules, devices, [], "", {}, State())
 
 
 def takes(device: Device, *, running: bool) -> Instance:
@@ -141,3 +146,31 @@ def test_what_a_virtual_machine_has_by_its_pci_device_stays_there(monkeypatch: p
     # Where it does not run, it has nothing.
     (change,) = look(monkeypatch, rules, [taken], replace(has, running=False)).plans[has.id].changes
     assert change.action == "remove"
+
+
+@pytest.mark.usefixtures("of")
+def test_what_is_cordoned_is_planned_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is kept of leases counts, as for a daemon that starts now."""
+    jobs = [replace(box(name=f"job-{number}"), claims={"it": "a"}, created=str(number)) for number in (1, 2)]
+    device = phone(1)
+    rules = parse(
+        "pools: {a: {instances: 'job-*', keep: 5m}}\n"
+        "rules: [{name: r, match: {vendor_id: 18d1}, attach: {pool: a}}]",
+        "x",
+    ).rules
+
+    async def seen(*_: object) -> tuple[dict[InstanceName, Instance], Mapping[InstanceName, Inside]]:
+        return {each.id: each for each in jobs}, {}
+
+    monkeypatch.setattr(snapshot, "_look", seen)
+
+    def goes_to(state: State) -> list[str]:
+        (found,) = snapshot.survey(rules, [device], [], "", {}, state).wants.values()
+        return [str(want.instance) for want in found.wants]
+
+    assert goes_to(State()) == ["job-1"]
+    lease = Lease(jobs[1].id, "it")
+    away = Away("serial:R5C001", "a", lease, "", Moment())
+    assert goes_to(State(leases=KeptLeases("another", (away,)))) == ["job-2"]
+    cordon = Cordon("device", "serial:R5C001", "", "", Asker(0))
+    assert goes_to(State(cordons=Cordons([cordon]))) == []
