@@ -137,7 +137,8 @@ class Leasing:
 
     def kept(self, boot: str) -> KeptLeases:
         """What is to outlive the daemon. boot: the first 8 digits of the boot's id."""
-        return KeptLeases(boot, tuple(self.away), self._claimants.order)
+        away = tuple(self.away)
+        return KeptLeases(boot if away else "", away, self._claimants.order)
 
     def next_end(self, now: Moment) -> float | None:
         """In how many seconds the next lease of an absent device ends; None where there is none."""

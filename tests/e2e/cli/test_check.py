@@ -24,8 +24,9 @@ _GOOD = "rules:\n  - {name: phones, match: {vendor_id: 18d1}, attach: {to: c1}}\
 _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'}}\n"
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
 _COMMANDS = (
-    "run", "check", "devices", "plan", "explain", "topology", "suggest", "pool", "lease", "status", "monitor",
-    "history", "health", "reload", "test", "record", "report", "attach", "detach", "undo", "help",
+    "run", "check", "devices", "plan", "explain", "topology", "suggest", "pool", "lease", "cordon",
+    "uncordon", "drain", "status", "monitor", "history", "health", "reload", "test", "record", "report",
+    "attach", "detach", "undo", "help",
 )  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 

@@ -242,3 +242,12 @@ async def test_claims_are_served_in_the_order_in_which_they_were_first_seen_also
     # By their age it would be the other one.
     await bench.plug(ONE)
     assert places(bench) == {"job-5": ["1-1"]}
+
+
+@in_virtual_time
+async def test_without_pools_nothing_is_written() -> None:
+    bench = Bench(job(1, None), rules=rules(attach="{to: job-1}"))
+    await bench.start(ONE)
+    await pull(bench, ONE)
+    await bench.lease_keeper.written()
+    assert bench.lease_keeper.kept == NOTHING_KEPT

@@ -23,6 +23,7 @@ RULES = (
     rules(),
     rules("instances: 'job-*', keep_stopped: true"),
     rules("instances: 'job-*', per_instance: 1", attach="{pool: android, with: tty}"),
+    rules("instances: 'job-*', keep: 60s", attach="{pool: android, with: tty}"),
     rules(attach="{to: zoo}"),
     rules().without_leases(),
 )
