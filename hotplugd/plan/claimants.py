@@ -47,6 +47,8 @@ class PoolClaimants:
         self._known: dict[InstanceName, _Claimant] = {}
         self._order = {claim: number for number, claim in enumerate(order)}
         self._ordered = len(order)
+        # The same in order; None where that is to be made anew.
+        self._in_order: tuple[tuple[InstanceName, str], ...] | None = None
 
     def set_rules(self, rules: RuleSet) -> None:
         """Judge the claims by the pools of these rules from now on."""
@@ -70,12 +72,14 @@ class PoolClaimants:
     @property
     def order(self) -> tuple[tuple[InstanceName, str], ...]:
         """The instances and names of all claims, the one that was seen first first."""
-        return tuple(sorted(self._order, key=self._order.__getitem__))
+        if self._in_order is None:
+            self._in_order = tuple(sorted(self._order, key=self._order.__getitem__))
+        return self._in_order
 
     def last(self, lease: Lease) -> None:
         """The claim of this lease is served after all that were seen by now."""
         if (claim := (lease.instance, lease.claim)) in self._order:
-            self._order[claim] = self._ordered
+            self._order[claim], self._in_order = self._ordered, None
             self._ordered += 1
 
     def absent(self, now: Moment) -> Iterator[Away]:
@@ -104,12 +108,15 @@ class PoolClaimants:
             for claim in known.claims
         ]
         there = {(instance.id, claim.name) for instance, claim in claims}
+        before = len(self._order)
         self._order = {name: order for name, order in self._order.items() if name in there}
         new = [
             (instance.created, instance.id, claim.name)
             for instance, claim in claims
             if (instance.id, claim.name) not in self._order
         ]
+        if new or len(self._order) != before:
+            self._in_order = None
         for _, instance_name, claim_name in sorted(new):
             self._order[instance_name, claim_name] = self._ordered
             self._ordered += 1

@@ -199,7 +199,7 @@ class Leasing:
             return "leased"
         if key in self._releasing:
             return "releasing"
-        return "cordoned" if self._cordon_of(key) is not None else "free"
+        return "cordoned" if self.cordons and self._cordon_of(key) is not None else "free"
 
     def key_of(self, device: Device) -> str:
         """What a pool's device is known by in leases; empty for others."""
