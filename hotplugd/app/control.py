@@ -12,9 +12,8 @@ import json
 import logging
 import os
 import socket
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,9 +26,8 @@ from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response, StreamResponse
 from aiohttp.web_server import Server
 
-from hotplugd.app.access import AccessError, let_in
 from hotplugd.app.asked import Asked, Forbidden, Handler
-from hotplugd.app.control_client import ControlError
+from hotplugd.app.control_file import listen
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.grants import Grants
 from hotplugd.app.peer import Peer
@@ -45,7 +43,6 @@ _BODY: Final = 64 << 10
 _OF_ROOT: Final = 64
 _OF_ONE: Final = 16
 _OF_OTHERS: Final = 48
-_BACKLOG: Final = 128
 # Seconds for what was asked for to come to its end, while the socket goes.
 _GRACE: Final = 1.0
 # Seconds until the next try to let somebody in, where descriptors are short.
@@ -64,7 +61,7 @@ async def serve(
     grants   what others than root may ask for
     refused  is told why somebody cannot be let in, for want of descriptors
     """
-    listening = _listen(path, grants)
+    listening = listen(path, grants.gids)
     inode = os.stat(path).st_ino
     clients = _Clients(handlers, grants)
     server = Server(
@@ -321,42 +318,3 @@ def _logger(loop: asyncio.AbstractEventLoop) -> logging.Logger:
     logger = logging.Logger(__name__, logging.ERROR)  # noqa: LOG001
     logger.addHandler(_Defects(loop))
     return logger
-
-
-def _listen(path: Path, grants: Grants) -> socket.socket:
-    """A listening socket for root and the groups, in place of one that nobody listens on any more."""
-    try:
-        path.parent.mkdir(mode=0o711 if grants.gids else 0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            if not stat.S_ISSOCK(path.lstat().st_mode):
-                raise ControlError(f"{path} is in the way of the control socket, and no socket; remove it")
-            _see_unused(path)
-            path.unlink()
-        with ExitStack() as undo:
-            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            undo.callback(listening.close)
-            before = os.umask(0o177)
-            try:
-                listening.bind(str(path))
-            finally:
-                os.umask(before)
-            let_in(path, grants.gids)
-            listening.listen(_BACKLOG)
-            undo.pop_all()
-    except AccessError as error:
-        raise ControlError(str(error)) from error
-    except OSError as error:
-        raise ControlError(f"cannot make the control socket {path}: {error.strerror or error}") from error
-    return listening
-
-
-def _see_unused(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-        channel.settimeout(1)
-        try:
-            channel.connect(str(path))
-        except ConnectionRefusedError:
-            return
-    raise ControlError(
-        f"another hotplugd answers on {path}; end it, or give this one another `control` in its configuration"
-    )

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hotplugd.app.access import AccessError, let_in
 from hotplugd.app.control_client import ControlError, get, post
+from hotplugd.app.control_file import AccessError, let_in
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.grants import Allowed, Grants
 from tests.kernel.app.serving import serving
