@@ -107,7 +107,13 @@ $(STAMPS)/lab: Makefile | $(BIN)/hotplugd
 	@$(call packages,$(LAB_PACKAGES))
 	@touch $@
 
-lab: $(BIN)/hotplugd $(STAMPS)/lab
+# Of Debian's package, without the server that is in it.
+$(BIN)/promtool: | $(STAMPS)/lab
+	@mkdir -p build/promtool
+	@cd build/promtool && apt-get -q -q download prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool
+	@install build/promtool/promtool $@ && rm -r build/promtool
+
+lab: $(BIN)/hotplugd $(STAMPS)/lab $(BIN)/promtool
 
 $(STAMPS)/servers: Makefile | $(BIN)/hotplugd
 	@$(call packages,$(ROOT_PACKAGES))

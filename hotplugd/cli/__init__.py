@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "monitor": "Show what happens, as it happens.",
     "history": "Show what happened to a device or an instance.",
     "health": "Say whether the daemon does its work, for probes.",
+    "serve": "Serve metrics for Prometheus.",
     "reload": "Have the daemon read its files again.",
     "schema": "Print the JSON Schema of rules or configuration, for editors.",
     "test": "Test rules by devices and where they must go.",

@@ -1,0 +1,1 @@
+"""What `hotplugd serve` shows to others: an unprivileged client of the daemon's control socket."""

@@ -1,0 +1,83 @@
+"""Asks the daemon over its control socket, and follows its events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+
+import aiohttp
+
+from hotplugd.web.metrics import Answers, Counts
+
+# The host's name in an URL does not matter: it is a unix socket.
+_AT: Final = "http://localhost/1"
+_PATIENCE: Final = aiohttp.ClientTimeout(total=5.0)
+# A stream without an event has an empty line every 15 seconds.
+_STILL: Final = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=40.0)
+_PAUSE: Final = 1.0
+_LONGEST: Final = 1 << 20
+
+
+class DaemonAway(Exception):
+    """The daemon does not answer. The text says why."""
+
+
+class DaemonClient:
+    """One client of a daemon's control socket."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self._cursor = "end"
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, control: Path) -> AsyncIterator[DaemonClient]:
+        """A client of the daemon on this socket."""
+        connector = aiohttp.UnixConnector(str(control), limit=4)
+        async with aiohttp.ClientSession(connector=connector, read_bufsize=_LONGEST) as session:
+            yield cls(session)
+
+    async def answers(self) -> Answers:
+        """What metrics are made of. Raises DaemonAway."""
+        status, pools, health = [await self._get(each) for each in ("status", "pools", "health")]
+        return Answers(cast("Any", status), cast("Any", pools), str(health.get("health", "down")))
+
+    async def _get(self, name: str) -> Mapping[str, object]:
+        try:
+            async with self._session.get(f"{_AT}/{name}", timeout=_PATIENCE) as response:
+                document = await response.json()
+        except (OSError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise DaemonAway(f"{type(error).__name__}: {error}") from error
+        if not isinstance(document, dict) or "error" in document:
+            why = document.get("error") if isinstance(document, dict) else "no document"
+            raise DaemonAway(str(why))
+        return document
+
+    async def follow(self, counts: Counts, heard: Callable[[], None] = lambda: None) -> None:
+        """Count the daemon's events, without end; where the stream is cut off go on after the last event.
+
+        heard  called after each
+        """
+        while True:
+            try:
+                await self._listen(counts, heard)
+            except (OSError, aiohttp.ClientError, TimeoutError, ValueError):
+                counts.cut += 1
+            await asyncio.sleep(_PAUSE)
+
+    async def _listen(self, counts: Counts, heard: Callable[[], None]) -> None:
+        query = {"after": self._cursor}
+        async with self._session.get(f"{_AT}/events/stream", params=query, timeout=_STILL) as response:
+            response.raise_for_status()
+            async for line in response.content:
+                if not line.strip():
+                    continue
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    self._cursor = str(event.get("cursor", self._cursor))
+                    counts.count(event)
+                    heard()
