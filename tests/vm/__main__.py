@@ -68,6 +68,10 @@ _ATTACKS: Final = tuple(
 )
 _MACHINES: Final = (f"{_CASES}/case_machines.py", f"{_CASES}/case_machines_pci.py")
 _PACKAGE: Final = (f"{_CASES}/case_package.py",)
+_SHORT: Final = (
+    *(f"{_CASES}/case_{name}.py" for name in ("cable", "order", "uevents")),
+    f"{_CASES}/case_phones.py::test_adb_to_the_bootloader_and_back",
+)
 _UNMARKED: Final = "not first_boot and not second_boot and not crashes"
 _WITH_LXD: Final = {
     "plain": Group(
@@ -105,6 +109,8 @@ GROUPS: Final = {
         f"{each}-incus": replace(_WITH_LXD[each], server="incus", board=Board(processors=1))
         for each in _WITH_BOTH
     },
+    # What CI runs of it.
+    "plain-incus-in-short": Group((_SHORT,), server="incus", board=Board(processors=1)),
     # Virtual machines of a server, in this one.
     "machines": Group((_MACHINES[:1],), server="incus", deadline=720.0, disk=True, board=Board(4096, 1)),
     "machines-pci": Group(
