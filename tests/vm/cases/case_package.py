@@ -39,6 +39,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Hub]:
     """The phones stay plugged in from case to case."""
+    subprocess.run(["modprobe", "vhci_hcd"], check=True)
     with Hub() as ports:
         yield ports
 
