@@ -2,6 +2,7 @@
 # make demo     a private LXD, real devices, measured: in under a minute
 # make demo-phones   virtual phones, and adb in containers: in a virtual machine, or with HOST=1 here
 # make unit     the tests that need neither root nor a server
+# make pythons  the same with every Python from 3.11 on that is in the path
 # make test     all tests; root is needed for those with real devices. SERVER=incus7 runs those with a server
 #               with another one, in a root of Debian's packages (tests/servers/table.py); TESTS="PATH…" some
 # make matrix   all native tests with every server, for the table of support; hours. ONLY="incus7 links" for some
@@ -79,7 +80,7 @@ ROOT_PACKAGES := mmdebstrap util-linux
 DEB_PACKAGES := debhelper dpkg-dev lintian man-db
 PACKAGE_TEST_PACKAGES := $(ROOT_PACKAGES) pipx
 
-.PHONY: deb packages generate release all lab vm servers docs unit test matrix demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
+.PHONY: deb packages generate release all lab vm servers docs unit pythons test matrix demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -136,6 +137,14 @@ packages: $(STAMPS)/packages
 
 unit: $(BIN)/hotplugd
 	@$(BIN)/python -m pytest -W error tests/unit
+
+# Each in an environment of its own, from the same lock.
+pythons: $(BIN)/hotplugd
+	@tried=(); for python in python3.11 python3.12 python3.13 python3.14; do \
+	"$$python" -c 'import venv, ensurepip' 2>/dev/null || continue; \
+	tried+=("$$python"); echo "make: $$python"; \
+	$(MAKE) --no-print-directory VENV="build/pythons/$$python" PYTHON="$$python" unit; done; \
+	echo "make: tests/unit passed with $${tried[*]:-no Python: none was found}"
 
 test: $(if $(filter lxd,$(SERVER)),lab packages,servers)
 	@$(BIN)/python -m $(if $(filter lxd,$(SERVER)),pytest -W error,tests.servers $(SERVER)) $(TESTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from compileall import compile_dir
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,16 +13,19 @@ from typing import Protocol
 
 import pytest
 
+from tests.support.lab.commands import Commands, Executed
 from tests.support.lab.container import Container
-from tests.support.lab.daemon import Daemon
+from tests.support.lab.daemon import Daemon, command
+from tests.support.lab.forked import Forking
 from tests.support.lab.kernel import Console, Veth, Zram
 from tests.support.lab.server import Server
 from tests.support.lab.stop import clean_up_when_told_to_end
 from tests.support.lab.udevd import udevd as real_udevd
 from tests.support.lab.usb import Usb
 
-# Not in the virtual machine.
-if find_spec("hypothesis") is not None:
+_IN_MACHINE = find_spec("hypothesis") is None
+
+if not _IN_MACHINE:
     from hypothesis import settings
 
     # For `make mutants`: the same few examples for every mutant.
@@ -42,6 +46,10 @@ class StartDaemon(Protocol):
 def pytest_configure() -> None:
     # Ctrl-C is pytest's own.
     clean_up_when_told_to_end(Signals.SIGTERM, Signals.SIGHUP)
+    # Where the environment says that no bytecode is written, each of some thousand commands would compile all
+    # that it imports, which is a third of its time.
+    if not _IN_MACHINE:
+        compile_dir(str(Path(__file__).parents[1] / "hotplugd"), quiet=2)
 
 
 @pytest.fixture(scope="session")
@@ -147,13 +155,32 @@ def usb(root: None) -> Iterator[Usb]:
         yield bus
 
 
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """hotplugd's commands, started by a fork: the tests would mostly wait for their imports.
+
+    Coverage is measured where they are executed: a fork ends without its last words.
+    """
+    if any(each.startswith("COVERAGE_") for each in os.environ):
+        yield Executed(command())
+        return
+    with Forking() as one:
+        yield one
+
+
 @pytest.fixture
-def daemon(server: Server) -> Iterator[StartDaemon]:
-    """Starts daemons, with the rules given; each is ready when the call returns, and ends with the test."""
+def daemon(server: Server, commands: Commands) -> Iterator[StartDaemon]:
+    """Starts daemons, with the rules given; each is ready when the call returns, and ends with the test.
+
+    One with an environment of its own is executed: that may have libraries in it to be loaded first.
+    """
     with ExitStack() as undo:
 
         def start(rules: str | Mapping[str, str], environment: Mapping[str, str] | None = None) -> Daemon:
-            return undo.enter_context(Daemon(server.socket, rules, environment))
+            one = Daemon(
+                server.socket, rules, environment, commands=commands, executed=environment is not None
+            )
+            return undo.enter_context(one)
 
         yield start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from tests.conftest import StartDaemon
@@ -114,3 +115,20 @@ class TestTwoDaemons:
         assert second.returncode == 1
         assert "another hotplugd" in second.stderr
         assert first.status()["ready"]
+
+
+def test_no_warning_of_python_is_met_in_a_whole_life(
+    container: Container, console: Console, daemon: StartDaemon
+) -> None:
+    """What a newer Python warns of fails here, in the daemon as well."""
+    running = daemon(
+        rules(to=str(container), kernel=names(console)), {**os.environ, "PYTHONWARNINGS": "error"}
+    )
+    console.plug()
+    eventually(lambda: container.look(console.node))
+    running.reload()
+    console.unplug()
+    eventually(lambda: container.look(console.node) is None)
+    assert running.is_fine()
+    assert running.stop() == 0
+    assert "Warning" not in running.log()

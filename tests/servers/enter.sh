@@ -11,8 +11,9 @@ mkdir "$work/upper" "$work/overlay" "$work/root"
 mount -t overlay -o "lowerdir=$root,upperdir=$work/upper,workdir=$work/overlay" root "$work/root"
 cd "$work/root"
 mount --rbind /dev dev
-mount --bind -o ro "$project" ".$place"
-mount -o remount,bind,ro ".$place"
+# Nothing is written into the project. The bytecode of the root's Python is beside it, in memory.
+mkdir "$work/above" "$work/beside"
+mount -t overlay -o "lowerdir=$project,upperdir=$work/above,workdir=$work/beside" project ".$place"
 mkdir results
 mount --bind "$results" results
 mount -t proc -o nosuid,nodev,noexec proc proc

@@ -25,8 +25,8 @@ _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
 _COMMANDS = (
     "run", "check", "devices", "plan", "explain", "topology", "suggest", "pool", "lease", "cordon",
-    "uncordon", "drain", "status", "monitor", "history", "health", "reload", "test", "record", "report",
-    "attach", "detach", "undo", "help",
+    "uncordon", "drain", "status", "monitor", "history", "health", "reload", "schema", "test", "record",
+    "report", "attach", "detach", "undo", "help",
 )  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 
@@ -206,8 +206,10 @@ class TestEveryCommand:
     def test_each_has_help_with_its_options(self, hotplugd: Hotplugd, name: str) -> None:
         done = hotplugd(name, "--help")
         assert (done.exit_code, done.stderr) == (0, "")
-        assert ("--config FILE" in done.stdout) == (name not in ("lease", "help"))
-        assert ("--json" in done.stdout) == (name not in ("run", "record", "report", "lease", "help"))
+        assert ("--config FILE" in done.stdout) == (name not in ("lease", "schema", "help"))
+        assert ("--json" in done.stdout) == (
+            name not in ("run", "record", "report", "lease", "schema", "help")
+        )
 
     def test_the_version_is_the_packages(self, hotplugd: Hotplugd) -> None:
         assert hotplugd("--version").stdout == f"hotplugd, version {__version__}\n"
