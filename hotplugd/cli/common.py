@@ -209,10 +209,10 @@ def show_holds(holds: Sequence[HoldJson], problems: Sequence[ProblemJson] = ()) 
 
 def ask_daemon(control: Path) -> StatusJson | None:
     """What the running daemon says of everything; None where none runs, or it says nothing."""
-    from hotplugd.app.control_client import ControlError, get
+    from hotplugd.app.control_client import Answer, ControlError, get
 
     try:
-        return cast("StatusJson", {"holds": [], "unmatched": [], **get(control, "status")})
+        return cast("StatusJson", Answer({"holds": [], "unmatched": [], **get(control, "status")}))
     except ControlError:
         return None
 
