@@ -69,9 +69,10 @@ def settings(path: Path, code: int = 1) -> Settings:
     return found
 
 
-def in_force(path: Path) -> tuple[Settings, str]:
+def in_force(path: Path, *, needed: bool = True) -> tuple[Settings, str]:
     """The settings of a file, and `files`. Where these have errors those that the running daemon has, and
-    `daemon`; says so on standard error. Where none runs either, shows the errors and ends.
+    `daemon`; says so on standard error. Where none runs either, shows the errors, and ends where they are
+    needed; else what could be read, and `nothing`.
     """
     from hotplugd.app.in_force import load
 
@@ -80,7 +81,9 @@ def in_force(path: Path) -> tuple[Settings, str]:
         return found, "files"
     if (theirs := _of_daemon(found.config.control)) is None:
         show(found.errors)
-        raise SystemExit(1)
+        if needed:
+            raise SystemExit(1)
+        return found, "nothing"
     say_broken(found.errors)
     return theirs, "daemon"
 
