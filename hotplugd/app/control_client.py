@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 from urllib.parse import urlencode
 
 from hotplugd.model.text import plain
@@ -34,6 +34,16 @@ class ControlError(Exception):
 
 class NotRunning(ControlError):
     """Nobody listens on the socket."""
+
+
+class Answer(dict[str, object]):
+    """An answer, or a part of one. A key that it lacks raises ControlError: its daemon is another version."""
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise ControlError(
+            f"expected `{key}` in what hotplugd answers, and it is not there: the daemon is another version "
+            f"than this command; `systemctl restart hotplugd` starts the one that is installed"
+        )
 
 
 def get(
@@ -115,7 +125,7 @@ def _answered(path: Path, raw: bytes) -> dict[str, object]:
             f"there is no hotplugd; {_ASK}"
         )
     try:
-        document = json.loads(body)
+        document = json.loads(body, object_hook=Answer)
     except (ValueError, RecursionError):
         what = "it breaks off" if _is_cut(lines, body) else "is it another version?"
         raise ControlError(

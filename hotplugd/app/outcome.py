@@ -134,5 +134,6 @@ def _is_by(attachment: Attachment, override: Override) -> bool:
 def _why(session: Session, device: Device) -> str:
     told = [each.message for each in session.problems() if each.device in (str(device), "")]
     told += [each.wait.why for each in session.held() if each.device == str(device)]
-    told = list(dict.fromkeys(told))
+    # An instance's problem may be the server's once more.
+    told = [each for each in dict.fromkeys(told) if not any(each.endswith(f": {other}") for other in told)]
     return f": {'; '.join(told)}" if told else "; `hotplugd status` says how it goes"

@@ -18,6 +18,7 @@ from typing import Final
 import click
 
 from hotplugd import __version__
+from hotplugd.app.control_client import ControlError
 from hotplugd.model.text import quoted
 
 _COMMANDS: Final = {
@@ -90,6 +91,9 @@ class _Lazy(click.Group):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
+        except ControlError as error:
+            click.echo(f"hotplugd: {error}", err=True)
+            raise SystemExit(1) from None
         except OSError as error:
             if error.errno not in _CANNOT_WRITE or ctx.invoked_subcommand in ("run", *_HIDDEN):
                 raise

@@ -69,9 +69,10 @@ def settings(path: Path, code: int = 1) -> Settings:
     return found
 
 
-def in_force(path: Path) -> tuple[Settings, str]:
+def in_force(path: Path, *, needed: bool = True) -> tuple[Settings, str]:
     """The settings of a file, and `files`. Where these have errors those that the running daemon has, and
-    `daemon`; says so on standard error. Where none runs either, shows the errors and ends.
+    `daemon`; says so on standard error. Where none runs either, shows the errors, and ends where they are
+    needed; else what could be read, and `nothing`.
     """
     from hotplugd.app.in_force import load
 
@@ -80,7 +81,9 @@ def in_force(path: Path) -> tuple[Settings, str]:
         return found, "files"
     if (theirs := _of_daemon(found.config.control)) is None:
         show(found.errors)
-        raise SystemExit(1)
+        if needed:
+            raise SystemExit(1)
+        return found, "nothing"
     say_broken(found.errors)
     return theirs, "daemon"
 
@@ -209,10 +212,10 @@ def show_holds(holds: Sequence[HoldJson], problems: Sequence[ProblemJson] = ()) 
 
 def ask_daemon(control: Path) -> StatusJson | None:
     """What the running daemon says of everything; None where none runs, or it says nothing."""
-    from hotplugd.app.control_client import ControlError, get
+    from hotplugd.app.control_client import Answer, ControlError, get
 
     try:
-        return cast("StatusJson", {"holds": [], "unmatched": [], **get(control, "status")})
+        return cast("StatusJson", Answer({"holds": [], "unmatched": [], **get(control, "status")}))
     except ControlError:
         return None
 

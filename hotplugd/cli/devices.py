@@ -16,6 +16,7 @@ from hotplugd.cli.filters import with_filters
 from hotplugd.model.text import counted, natural, quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.fates import Fates, seen_fates
+from hotplugd.plan.guard_rails import is_hub
 from hotplugd.rules.keys import MatchKey
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def command(
     """List the devices that rules can see, the rule that takes each, and the values that rules can match on.
 
     Under `instance` is where each is, as the running daemon says; in brackets, where it should be and is not,
-    or the pool that it is of; and `by hand` where somebody decided that.
+    or the pool that it is of; and `by hand` where somebody decided that. With --unmatched hubs are left out,
+    unless --all is given.
     --json also has udev's properties, the sysfs attributes that rules ask for, and the devices above.
     """
     from hotplugd.app.device_documents import device_json
@@ -69,7 +71,7 @@ def command(
         if meant.has_rule(each.rule_name)
         and (meant.instance is None or any(map(_has_name(meant), (*each.instances, *each.missing))))
         and meant.has_location(found.rules.hubs.location(each.device))
-        and (not meant.unmatched or each.rule is None)
+        and (not meant.unmatched or (each.rule is None and (everything or not is_hub(each.device))))
         and (not meant.problems or str(each.device) in wrong)
     ]
     shown = [each for each in chosen if everything or each.rule is not None or not _is_many(each.device)]

@@ -39,20 +39,22 @@ def command(name: str, since: str | None, config: Path, *, as_json: bool) -> Non
     from hotplugd.app.history import past
 
     begin = _begin(since)
-    found, _ = in_force(config)
+    # What happened is told also where no rules are in force, and nobody knows what they would do.
+    found, by = in_force(config, needed=False)
+    rules = found.rules if by != "nothing" else None
     meant = Filter("", name)
     known = past(found.config.control, meant)
     for gap in known.gaps:
         click.echo(f"hotplugd: {gap}", err=True)
     if not any(map(meant.meets, known.events)):
-        raise _unknown(name, found.rules)
+        raise _unknown(name, rules)
     earlier, later = _parted(known.events, begin)
     before, later = standing(earlier), [each for each in later if meant.meets(each)]
     if as_json:
         for each in (*({**one, "before": True} for one in before), *later):
             click.echo(json.dumps(each))
     else:
-        _show(before, later, _where_now(name, known.events, found.rules))
+        _show(before, later, _where_now(name, known.events, rules))
 
 
 def _begin(since: str | None) -> datetime | None:
@@ -65,10 +67,11 @@ def _begin(since: str | None) -> datetime | None:
         raise click.BadParameter(str(error), param_hint="--since") from None
 
 
-def _unknown(name: str, rules: RuleSet) -> SystemExit:
+def _unknown(name: str, rules: RuleSet | None) -> SystemExit:
     from hotplugd.cli.absent import told
 
-    more = [f"it is {absent}"] if (absent := told(name, (), rules)) else []
+    absent = told(name, (), rules) if rules is not None else ""
+    more = [f"it is {absent}"] if absent else []
     return fail(
         f"nothing is known of {quoted(name)}: expected a serial number, a node, a port, a location or an "
         f"instance of which the journal or the running daemon has an event; "
@@ -92,15 +95,17 @@ def _parted(events: Iterable[Event], begin: datetime | None) -> tuple[list[Event
     return every[:first], every[first:]
 
 
-def _where_now(name: str, events: Sequence[Event], rules: RuleSet) -> str:
-    """Where the device that is called so was last seen, and which rule would take it; empty: it is there."""
+def _where_now(name: str, events: Sequence[Event], rules: RuleSet | None) -> str:
+    """Where the device that is called so was last seen, and which rule would take it; empty: it is there, or
+    nobody knows the rules.
+    """
     from hotplugd.app.event_views import Filter, is_gone
     from hotplugd.cli.absent import told
 
     meant = Filter("", name)
     mine = [each for each in events if meant.meets(each)]
     # An instance or a place has several devices.
-    if len({each.get("identity") for each in mine} - {None}) != 1 or not is_gone(mine):
+    if rules is None or len({each.get("identity") for each in mine} - {None}) != 1 or not is_gone(mine):
         return ""
     return told(name, mine, rules)
 

@@ -42,10 +42,9 @@ def command(filters: tuple[str, ...], config: Path, *, everything: bool, as_json
         meant = [parse_filter(each) for each in filters]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    # What is wrong there is no reason not to tell what happens.
     settings, wrong = configuration.load(config)
-    if wrong:
-        show(wrong)
-        raise SystemExit(1)
+    show(wrong)
     try:
         _follow(settings.control, "" if everything else END, meant, as_json=as_json)
     except (KeyboardInterrupt, BrokenPipeError):

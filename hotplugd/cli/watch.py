@@ -29,13 +29,19 @@ class Show(Protocol):
 _PAUSE: Final = 1.0
 # One plug is several events: what comes within so many seconds is shown at once.
 _TOGETHER: Final = 0.1
+# What the daemon has answered from the first version on.
+_NEEDED: Final = ("ready", "server", "rules", "devices", "attachments", "pending", "problems")
 # The cursor goes home, and what is below it goes (ECMA-48: CUP, ED).
 _HOME: Final = "\x1b[H\x1b[J"
 
 
 def parsed(answer: Mapping[str, object]) -> StatusJson:
-    """A daemon's answer to `status`; an older one's lacks some keys."""
-    return cast("StatusJson", {"holds": [], "claims": [], "overrides": [], "unmatched": [], **answer})
+    """A daemon's answer to `status`; an older one's lacks some keys. Raises ControlError for other ones."""
+    from hotplugd.app.control_client import Answer
+
+    for key in _NEEDED:
+        answer[key]
+    return cast("StatusJson", Answer({"holds": [], "claims": [], "overrides": [], "unmatched": [], **answer}))
 
 
 def begin_anew(*, quietly: bool) -> None:

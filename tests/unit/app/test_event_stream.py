@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from typing import Any
 
+import pytest
 import structlog
 
 from hotplugd.app.event_buffer import END, EventBuffer
 from hotplugd.app.event_stream import EventStream
+from hotplugd.app.systemd import logger
 from tests.support.virtual import in_virtual_time, later
 
 
@@ -100,3 +103,14 @@ def test_the_stream_goes_on_in_another_loop() -> None:
     in_virtual_time(tell)("one", 0)
     in_virtual_time(tell)("two", 1)
     assert written.names == ["one", "two"]
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_only_whoever_looks_for_a_mistake_needs_is_told_when_asked_for(
+    capfd: pytest.CaptureFixture[str], *, verbose: bool
+) -> None:
+    log = logger("json", verbose=verbose)
+    log.debug("instance.looked", instance="box")
+    log.info("ready")
+    told = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
+    assert told == (["instance.looked", "ready"] if verbose else ["ready"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import cast
 
 from hotplugd.app.outcome import undone
 from hotplugd.app.session import Session
 from hotplugd.model.asker import Asker
+from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.overrides import NONE, Override, Overrides, kept_by
 from tests.support.devices import box, phone
@@ -18,12 +20,12 @@ ZOO = InstanceName("default", "zoo")
 ONE = phone(1)
 
 
-def session(bench: Bench, *, connected: bool = True) -> Session:
+def session(bench: Bench, *, connected: bool = True, problems: Sequence[Problem] = ()) -> Session:
     """As much of one as is looked at."""
     known = SimpleNamespace(
         reconciler=bench.reconciler,
         connected=connected,
-        problems=bench.reconciler.problems,
+        problems=lambda: [*problems, *bench.reconciler.problems()],
         held=bench.reconciler.held,
     )
     return cast("Session", known)
@@ -66,6 +68,17 @@ async def test_it_is_not_done_while_the_server_is_away() -> None:
     found = undone(session(bench, connected=False), [made])
     assert (found.taken, found.done) == (True, False)
     assert undone(None, [made]).done is False
+
+
+@in_virtual_time
+async def test_a_server_that_is_away_is_told_of_once() -> None:
+    bench = Bench(box(), box(name="zoo"))
+    made = await put_into_zoo(bench)
+    bench.reconciler.set_overrides(NONE, "asked")
+    told = [Problem("", "", "LXD is away"), Problem("", "", "box: LXD is away")]
+    away = session(bench, connected=False, problems=told)
+    assert undone(away, [made]).message.count("not in box yet: LXD is away") == 1
+    assert "box: LXD is away" not in undone(away, [made]).message
 
 
 @in_virtual_time

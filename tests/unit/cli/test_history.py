@@ -53,6 +53,18 @@ def test_what_was_so_comes_before_what_happened(config: Path, monkeypatch: pytes
     assert since(config, monkeypatch, "12:00", events) == []
 
 
+def test_it_needs_neither_a_daemon_nor_files_without_errors(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config.parent / "r.yaml").write_text("rules: [{}]\n")
+    events = [event("device.add", "10:00"), event("device.gone", "11:00"), event("device.remove", "11:01")]
+    monkeypatch.setattr(history, "past", lambda *_: Past(events))
+    done = CliRunner().invoke(main, ["history", "R5C001", "--config", str(config)])
+    assert done.exit_code == 0, done.output
+    assert [line.split()[3] for line in done.stdout.splitlines()] == [str(each["event"]) for each in events]
+    assert "r.yaml:1:9: error: a rule needs `name` and `match`" in done.stderr
+
+
 def test_what_happened_after_the_clock_was_set_back_is_not_before(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

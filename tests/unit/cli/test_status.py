@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from hotplugd.app import control_client
 from hotplugd.cli import main
 
 
@@ -39,4 +40,22 @@ def test_files_with_errors_are_why_it_cannot_start(config: Path) -> None:
     assert done.stderr.splitlines()[1] == (
         f"  it cannot start: 1 error in its files, the first {config.parent}/r.yaml:1:9: "
         f"a rule needs `name` and `match`; `hotplugd check` shows all"
+    )
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_a_server_is_said_to_be_away_only_while_it_is(
+    config: Path, monkeypatch: pytest.MonkeyPatch, *, connected: bool
+) -> None:
+    server = {"address": "/run/lxd.socket", "software": "lxd", "version": "5.0.2", "connected": connected}
+    answer = {
+        "ready": True, "server": server, "rules": 1, "devices": 2, "attachments": [], "pending": [],
+        "problems": [],
+    }  # fmt: skip
+    monkeypatch.setattr(control_client, "get", lambda *_: answer)
+    done = status(config)
+    assert done.exit_code == 0
+    assert done.stdout == (
+        f"ready; 0 attached, 0 pending, 0 problems; 1 rule, 2 devices; lxd 5.0.2 /run/lxd.socket"
+        f"{'' if connected else ' (away)'}\n"
     )
