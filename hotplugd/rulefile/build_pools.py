@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.rulefile.decode import Decoder, Field
-from hotplugd.rulefile.grammar import Table
 from hotplugd.rulefile.parse import Source, Span
+from hotplugd.rulefile.parse import Source, Span
+from hotplugd.rulefile.tables import Table
 from hotplugd.rules.duration import seconds
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pools import Pool

@@ -6,7 +6,8 @@ import json
 import sys
 from typing import Final
 
-from hotplugd.rulefile.grammar import GRAMMAR, Grammar, Key, Table
+from hotplugd.rulefile.grammar import GRAMMAR, Grammar
+from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rulefile.validate_hubs import BELOW_JSON
 from hotplugd.rules.keys import KeyGroup, MatchKey
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from hotplugd.rulefile.grammar import GRAMMAR, Grammar, Key, Table
+from hotplugd.rulefile.grammar import GRAMMAR, Grammar
+from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rules.keys import KeyGroup, MatchKey
 from hotplugd.rules.udev_links import FOLDERS
 
