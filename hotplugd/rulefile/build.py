@@ -98,7 +98,7 @@ class Builder(Decoder):
         if "hubs" in fields:
             self.hubs += hubs_of(self, fields["hubs"], self._grammar.hub)
         if "pools" in fields:
-            self.pools += pools_of(self, fields["pools"], self._grammar.pool)
+            self.pools += pools_of(self, fields["pools"], self._grammar)
 
     def _rule(self, node: YamlNode) -> BuiltRule | None:
         before = len(self.diagnostics)

@@ -17,6 +17,7 @@ from typing import Final
 
 from hotplugd.plan.kinds.registry import kind_names
 from hotplugd.rulefile import validate, validate_hubs, validate_pools
+from hotplugd.rulefile.grammar_health import FLAP, OF_POOLS
 from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 
@@ -33,6 +34,7 @@ class Grammar:
     companion: Table
     hub: Table
     pool: Table
+    flap: Table
 
     @classmethod
     def of(cls, registry: Sequence[MatchKey]) -> Grammar:
@@ -49,6 +51,7 @@ class Grammar:
             "keep": "in a pool, below its name under `pools`",
             "keep_stopped": "in a pool, below its name under `pools`",
             "expect": "in a pool, below its name under `pools`",
+            **{key.name: "in a pool, below its name under `pools`" for key in OF_POOLS},
             "name": "in a rule, or under `attach` for a network interface",
         }
         of_pools = tuple(key for key in _POOL if key.name not in ("instances", "project"))
@@ -67,6 +70,7 @@ class Grammar:
             table("an item of `with`", _companion_keys(keys)),
             table("a hub", _HUB, _RULE),
             table("a pool", _POOL, (*(key for key in attach if key.name != "project"), *_RULE)),
+            table("`flap`", FLAP),
         )
 
 
@@ -124,6 +128,7 @@ _POOL: Final = (
         text=validate_pools.expect,
         json=validate_pools.NUMBER_JSON,
     ),
+    *OF_POOLS,
 )
 
 _HUB: Final = (

@@ -91,6 +91,8 @@ def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911  # one fo
             return _by_name(key, _defined("hub"))
         case "pools":
             return _by_name(key, _defined("pool"))
+        case "flap":
+            return _mapping(grammar.flap, grammar)
         case "ports":
             return _by_name(key, {**_anything(), "pattern": BELOW_JSON})
         case "items":

@@ -32,6 +32,11 @@ An instance asks for devices of a pool by claims in its configuration, `user.hot
 [pools](../how-to/pools.md). The rule that puts a device into the pool says how it goes in: its links, owner
 and mode.
 """
+_FLAP: Final = """\
+A device of the pool that is plugged in more than `count` times `within` that time is quarantined: its lease
+ends and nobody is given it, until it was not plugged in for a minute, or for `within` where that is longer.
+That time doubles with each quarantine that comes within an hour of the last one, to an hour at most.
+"""
 _MATCH: Final = """\
 All keys of a match must hold. A value is a pattern of udev's or a list of them: `*` is any text, `?` any
 character, `[a-f]` one of these, `[!a-f]` one that is not among these, and `a|b` either. A backslash
@@ -70,6 +75,7 @@ _VALUES: Final[Mapping[str, str]] = MappingProxyType(
         "hubs": "hubs by their names",
         "pools": "pools by their names",
         "ports": "paths by labels",
+        "flap": "keys of `flap`",
     }
 )
 
@@ -96,6 +102,8 @@ def _page(grammar: Grammar) -> Iterator[str]:
     yield _HUB
     yield from _section("A pool", grammar.pool)
     yield _POOL
+    yield from _section("flap", grammar.flap)
+    yield _FLAP
     yield "## Templates\n"
     colons = ", ".join(f"`{key.name}`" for key in grammar.registry if key.form.has_colons)
     folders = ", ".join(f"`{folder}`" for folder in FOLDERS)

@@ -23,6 +23,7 @@ Shape = (
         "ports",
         "pools",
         "items",
+        "flap",
     ]
     | MatchKey
     | KeyGroup

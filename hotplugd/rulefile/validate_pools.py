@@ -62,11 +62,17 @@ def expect(text: str) -> Complaint | None:
 
 def keep(text: str) -> Complaint | None:
     """For how long a lease outlives its device's absence."""
-    span = duration.seconds(text)
-    if span is not None and span <= _LONGEST:
-        return None
-    hint = "a whole number and its unit, s, m, h or d: 30m; leave it out for no time at all"
-    return Complaint(f"'{quoted(text)}' is no span of time from 1s to {duration.in_words(_LONGEST)}", hint)
+    return _span(text, 1, _LONGEST, "30m; leave it out for no time at all")
+
+
+def flap_within(text: str) -> Complaint | None:
+    """In which time plugs of a device are counted."""
+    return _span(text, 1, 3600, "60s")
+
+
+def flap_count(text: str) -> Complaint | None:
+    """How many plugs of a device are not too many."""
+    return _number(text, 1, _MOST_EACH)
 
 
 def _number(text: str, least: int, most: int) -> Complaint | None:
@@ -78,3 +84,13 @@ def _number(text: str, least: int, most: int) -> Complaint | None:
 def _may_be_name(alternative: Alternative) -> bool:
     fixed = (chars.literal for chars in alternative if isinstance(chars, CharClass))
     return all(char is None or _IN_NAMES.fullmatch(char) for char in fixed)
+
+
+def _span(text: str, least: float, most: float, example: str) -> Complaint | None:
+    """A span of time of so many seconds at least and at most."""
+    span = duration.seconds(text)
+    if span is not None and least <= span <= most:
+        return None
+    limits = f"from {duration.in_words(least)} to {duration.in_words(most)}"
+    hint = f"a whole number and its unit, s, m, h or d: {example}"
+    return Complaint(f"'{quoted(text)}' is no span of time {limits}", hint)

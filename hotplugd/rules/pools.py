@@ -7,6 +7,7 @@ from typing import Final
 
 from hotplugd.model.values import InstanceName
 from hotplugd.rules.pattern import Pattern
+from hotplugd.rules.pool_health import Flap
 
 NO_CLAIM: Final = "none"
 """What stands in the place of a pool's name in a claim that asks for nothing."""
@@ -22,6 +23,7 @@ class Pool:
     keep_stopped  whether an instance that stops keeps what it has
     expect        how many devices there should be
     keep          for how many seconds a lease outlives the absence of its device
+    flap          how often a device may be plugged in; None for as often as any
     """
 
     name: str
@@ -31,6 +33,7 @@ class Pool:
     keep_stopped: bool = False
     expect: int = 0
     keep: float = 0.0
+    flap: Flap | None = None
 
     def admits(self, instance: InstanceName) -> bool:
         """Whether the instance may have devices of it."""

@@ -9,6 +9,7 @@ import pytest
 from hotplugd.model.values import InstanceName
 from hotplugd.rulefile.load import load, parse
 from hotplugd.rules.pattern import Pattern
+from hotplugd.rules.pool_health import Flap
 from hotplugd.rules.pools import Pool
 
 POOL = "pools: {android: {instances: 'runner-*'}}\n"
@@ -37,6 +38,13 @@ def test_a_pool_is_read() -> None:
     assert first is not None
     assert second is not None
     assert (first.pool, first.to, second.pool) == ("a", (), "b")
+
+
+def test_a_pool_says_how_often_its_devices_may_come_and_go() -> None:
+    loaded = parse(
+        "pools: {a: {instances: x, flap: {count: 5, within: 2m}}}\n" + RULE.replace("android", "a"), "x"
+    )
+    assert loaded.rules.pools["a"].flap == Flap(5, 120.0)
 
 
 def test_a_pool_admits_instances_of_its_project_by_name() -> None:
