@@ -25,7 +25,9 @@ from hotplugd.plan.leasing import Leasing
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.problem_log import ProblemLog
+from hotplugd.reconcile.quarantines import Quarantines
 from hotplugd.reconcile.worker import Worker
+from hotplugd.rules.keys import PORT
 from hotplugd.rules.ruleset import RuleSet
 
 # Seconds after which it is looked again whether the lease of an absent device is over.
@@ -37,6 +39,7 @@ class Leases:
 
     leasing  what is known, and what was allocated last
     ports    where it is told of leases that begin and end, and where they are kept
+    quarantines  which devices come and go too often
     changed  called with what the devices are known by whose lease is another now
     """
 
@@ -51,6 +54,7 @@ class Leases:
     ) -> None:
         self._ports = ports
         self.leasing = Leasing(rules, ports.leases.before().from_now(ports.boot, self._now()))
+        self.quarantines = Quarantines(self.set_health, ports.log, ports.now)
         self._workers = workers
         self._inventory = inventory
         self._activity = activity
@@ -93,6 +97,7 @@ class Leases:
         """A device is there, and the rules say this of it. owner: as in `Leasing.judged`."""
         if self.leasing.judged(found, owner):
             self._touch()
+            self._see_flapping(found.device)
 
     def gone(self, key: str) -> None:
         """A device is no more, by what it is known by."""
@@ -147,6 +152,7 @@ class Leases:
     def close(self) -> None:
         """Settle no more."""
         self._set_alarm(None)
+        self.quarantines.close()
 
     def _now(self) -> Moment:
         return Moment(self._ports.boottime(), self._ports.now())
@@ -158,6 +164,18 @@ class Leases:
         if pause is not None:
             # The loop's clock stands still while the host sleeps.
             self._alarm = self._loop.call_later(min(pause, _LONGEST_PAUSE), self._touch)
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with claims, pools and their devices."""
+        return self.leasing.problems() + self.quarantines.problems()
+
+    def _see_flapping(self, device: Device) -> None:
+        """A device of a pool, or what goes along with one, was plugged in or is another now."""
+        rules, known = self.leasing.rules, self.leasing.devices.get(self.leasing.key_of(device))
+        pool = rules.pools.get(known.pool) if known is not None and known.device.key == device.key else None
+        if known is not None and pool is not None and pool.flap is not None:
+            where = rules.hubs.location(device) or next(iter(PORT.values(device)), "")
+            self.quarantines.plugged(known, pool.flap, quoted(where))
 
     def _touch(self) -> None:
         if not self._is_due:

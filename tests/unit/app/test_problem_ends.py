@@ -160,6 +160,18 @@ async def _claim(_: Path) -> Events:
     return bench.logged.entries
 
 
+async def _quarantine(_: Path) -> Events:
+    rules = (
+        "pools: {android: {instances: box, flap: {count: 1, within: 60s}}}\n"
+        "rules: [{name: r, match: {subsystem: tty}, attach: {pool: android}}]"
+    )
+    bench = Bench(rules=parse(rules, "x").rules)
+    await bench.start(ONE)
+    await bench.plug(console(1, born=2))
+    await later(100)
+    return bench.logged.entries
+
+
 async def _state(folder: Path) -> Events:
     class Here:
         """The disk answers at once."""
@@ -348,6 +360,7 @@ TRIED: Final[Mapping[str, Callable[[Path], Awaitable[Events]]]] = {
     "udev-record.problem": _record,
     "state.problem": _state,
     "claim.problem": _claim,
+    "health.problem": _quarantine,
     "leave-alone.problem": _leave_alone,
     "control.problem": _control,
     "server.unlisted": _unlisted,
