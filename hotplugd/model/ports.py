@@ -137,6 +137,31 @@ class ServerPort(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a command inside.
+
+    code    what it exited with; None where it was killed, since it took too long or wrote too much
+    output  the first bytes that it wrote, to its output and its errors: whatever those inside want
+    why     why it was killed; empty where it was not
+    """
+
+    code: int | None
+    output: bytes
+    why: str = ""
+
+
+class CommandPort(Protocol):
+    """Runs commands inside running instances."""
+
+    async def run(self, name: InstanceName, command: Sequence[str], within: float, given: bytes = b"") -> Ran:
+        """Run a command as root inside, without a shell. After so many seconds it is killed.
+
+        given  what it reads
+        Raises Refused where there is no such command, or the server runs none here, and any ServerError.
+        """
+
+
 class InspectorPort(Protocol):
     """Looks into running instances."""
 

@@ -12,11 +12,12 @@ from typing import Final, TypeVar
 
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.aio.turns import Turns
-from hotplugd.model.ports import Gone, Member, ServerError, ServerInfo, Unreachable
+from hotplugd.model.ports import Gone, Member, Ran, ServerError, ServerInfo, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.server.api import Api, Revision, sharing
 from hotplugd.server.connection import Connection
 from hotplugd.server.events import Lifecycle, lifecycle
+from hotplugd.server.exec import Exec
 
 T = TypeVar("T")
 
@@ -157,6 +158,10 @@ class Lxd:
         Takes the server 50 ms and more, since it gathers much else.
         """
         return await self._call_for(name, partial(self._api.init, name))
+
+    async def run(self, name: InstanceName, command: Sequence[str], within: float, given: bytes = b"") -> Ran:
+        """Run a command inside. See `ports.CommandPort`."""
+        return await Exec(self.address, self._connection.identity()).run(name, command, within, given)
 
     def waiting(self) -> Mapping[str, int]:
         """How many requests about one instance each wait for others of the same project, by project."""
