@@ -129,6 +129,7 @@ class Session:
         self._host = HostLook(self._threads, config.roots)
         ports = Ports(
             self._lxd,
+            self._lxd,
             self._inspector,
             self._injector,
             self._udev_database,

@@ -26,6 +26,7 @@ from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.reconcile.quarantines import Quarantines
+from hotplugd.reconcile.readiness import Readiness
 from hotplugd.reconcile.worker import Worker
 from hotplugd.rules.keys import PORT
 from hotplugd.rules.ruleset import RuleSet
@@ -40,6 +41,7 @@ class Leases:
     leasing  what is known, and what was allocated last
     ports    where it is told of leases that begin and end, and where they are kept
     quarantines  which devices come and go too often
+    readiness    which devices are ready inside
     changed  called with what the devices are known by whose lease is another now
     """
 
@@ -55,6 +57,7 @@ class Leases:
         self._ports = ports
         self.leasing = Leasing(rules, ports.leases.before().from_now(ports.boot, self._now()))
         self.quarantines = Quarantines(self.set_health, ports.log, ports.now)
+        self.readiness = Readiness(ports.commands, self.leasing, self._looked_at, ports.log, ports.now)
         self._workers = workers
         self._inventory = inventory
         self._activity = activity
@@ -113,8 +116,9 @@ class Leases:
             else:
                 self._touch()
 
-    def is_idle(self) -> None:
-        """Nothing is under way for some instance any more: what it had may be free now."""
+    def is_idle(self, worker: Worker) -> None:
+        """Nothing is under way for an instance any more: what it had may be free now."""
+        self.readiness.attached(worker.name, worker.plan.attachments)
         if self.leasing.is_releasing:
             self._touch()
 
@@ -153,6 +157,7 @@ class Leases:
         """Settle no more."""
         self._set_alarm(None)
         self.quarantines.close()
+        self.readiness.close()
 
     def _now(self) -> Moment:
         return Moment(self._ports.boottime(), self._ports.now())
@@ -167,12 +172,19 @@ class Leases:
 
     def problems(self) -> list[Problem]:
         """What is wrong with claims, pools and their devices."""
-        return self.leasing.problems() + self.quarantines.problems()
+        return self.leasing.problems() + self.quarantines.problems() + self.readiness.problems()
+
+    def _looked_at(self, key: str, health: Health) -> None:
+        """Somebody looked inside how a device does. In quarantine it is, however that is."""
+        if self.leasing.health(key).state != "quarantined":
+            self.set_health(key, health)
 
     def _see_flapping(self, device: Device) -> None:
         """A device of a pool, or what goes along with one, was plugged in or is another now."""
         rules, known = self.leasing.rules, self.leasing.devices.get(self.leasing.key_of(device))
         pool = rules.pools.get(known.pool) if known is not None and known.device.key == device.key else None
+        if known is not None:
+            self.readiness.enumerated(known.key, device.slot)
         if known is not None and pool is not None and pool.flap is not None:
             where = rules.hubs.location(device) or next(iter(PORT.values(device)), "")
             self.quarantines.plugged(known, pool.flap, quoted(where))

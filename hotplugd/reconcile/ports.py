@@ -8,7 +8,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model.ports import InjectorPort, InspectorPort, ServerPort, UdevDatabasePort
+from hotplugd.model.ports import CommandPort, InjectorPort, InspectorPort, ServerPort, UdevDatabasePort
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName, Link
 from hotplugd.plan.away_leases import KeptLeases
@@ -120,6 +120,7 @@ class LeaseKeeperPort(Protocol):
 class Ports:
     """What workers work with.
 
+    commands  runs commands inside
     restore  an interface that is away, with the devices above it as they are; None where they are gone.
              Raises OSError where nobody can tell now; then all devices are listed again soon
     log      where what was done is told
@@ -133,6 +134,7 @@ class Ports:
     """
 
     server: ServerPort
+    commands: CommandPort
     inspector: InspectorPort
     injector: InjectorPort
     udev_database: UdevDatabasePort

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hotplugd.rulefile.decode import Decoder, Field
+from hotplugd.rulefile.parse import YamlMapping, YamlScalar
 from hotplugd.rulefile.tables import Table
 from hotplugd.rules.duration import seconds
-from hotplugd.rules.pool_health import Flap
+from hotplugd.rules.pool_health import Flap, Ready
+
+# What stands in place of a command.
+_ADB: Final = "adb"
+_MOST_WORDS: Final = 64
 
 
 def flap_of(decoder: Decoder, field: Field, table: Table) -> Flap | None:
@@ -19,3 +26,26 @@ def flap_of(decoder: Decoder, field: Field, table: Table) -> Flap | None:
         case [str(count), str(within)]:
             return Flap(int(count), seconds(within) or 0.0)
     return None
+
+
+def ready_of(decoder: Decoder, field: Field, table: Table) -> Ready | None:
+    """How it is found out whether a device is ready; None where that is not said as it should be.
+
+    table  the keys of `ready`
+    """
+    value = field.value
+    if isinstance(value, YamlScalar) and value.text == _ADB:
+        return Ready()
+    if not isinstance(value, YamlMapping):
+        decoder.wrong_type(value, f"`{_ADB}` or keys and values", field.name)
+        return None
+    fields = decoder.fields(value, table, field.name)
+    command = decoder.texts(fields["command"]) if "command" in fields else ()
+    if len(command) > _MOST_WORDS:
+        decoder.error(fields["command"].name.span, f"more than {_MOST_WORDS} words")
+    spans = {
+        key: seconds(text) or 0.0
+        for key in ("within", "every", "timeout")
+        if key in fields and (text := decoder.text(fields[key])) is not None
+    }
+    return Ready(command, **spans) if command else None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from hotplugd.rulefile.build_pool_health import flap_of
+from hotplugd.rulefile.build_pool_health import flap_of, ready_of
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.grammar import Grammar
 from hotplugd.rulefile.parse import Source, Span
@@ -62,6 +62,7 @@ def pools_of(decoder: Decoder, field: Field, grammar: Grammar) -> Iterator[Built
             keep_stopped is True,
             int(texts.get("expect", "0")),
             seconds(texts["keep"]) or 0.0 if "keep" in texts else 0.0,
-            flap_of(decoder, fields["flap"], grammar.flap) if "flap" in fields else None,
+            ready=ready_of(decoder, fields["ready"], grammar.ready) if "ready" in fields else None,
+            flap=flap_of(decoder, fields["flap"], grammar.flap) if "flap" in fields else None,
         )
         yield BuiltPool(pool, decoder.source, name.span)

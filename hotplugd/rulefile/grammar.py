@@ -17,7 +17,7 @@ from typing import Final
 
 from hotplugd.plan.kinds.registry import kind_names
 from hotplugd.rulefile import validate, validate_hubs, validate_pools
-from hotplugd.rulefile.grammar_health import FLAP, OF_POOLS
+from hotplugd.rulefile.grammar_health import FLAP, OF_POOLS, READY, ready_keys
 from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 
@@ -35,6 +35,7 @@ class Grammar:
     hub: Table
     pool: Table
     flap: Table
+    ready: Table
 
     @classmethod
     def of(cls, registry: Sequence[MatchKey]) -> Grammar:
@@ -51,10 +52,10 @@ class Grammar:
             "keep": "in a pool, below its name under `pools`",
             "keep_stopped": "in a pool, below its name under `pools`",
             "expect": "in a pool, below its name under `pools`",
-            **{key.name: "in a pool, below its name under `pools`" for key in OF_POOLS},
+            **{key.name: "in a pool, below its name under `pools`" for key in OF_POOLS if key is not READY},
             "name": "in a rule, or under `attach` for a network interface",
         }
-        of_pools = tuple(key for key in _POOL if key.name not in ("instances", "project"))
+        of_pools = tuple(key for key in _POOL if key.name not in ("instances", "project", READY.name))
         aliases = {alias: key.name for key in (*match, *attach) for alias in key.aliases}
 
         def table(label: str, own: tuple[Key, ...], others: tuple[Key, ...] = ()) -> Table:
@@ -71,6 +72,7 @@ class Grammar:
             table("a hub", _HUB, _RULE),
             table("a pool", _POOL, (*(key for key in attach if key.name != "project"), *_RULE)),
             table("`flap`", FLAP),
+            table("`ready`", ready_keys(keys)),
         )
 
 
@@ -282,6 +284,7 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
             "flag",
             "Where no udevd runs inside: have programs there find udev's properties of it, such as ID_INPUT.",
         ),
+        READY,
         Key(
             "with",
             "companions",

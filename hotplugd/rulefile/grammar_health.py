@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from hotplugd.rulefile import validate_pools
 from hotplugd.rulefile.tables import Key
+from hotplugd.rules.keys import MatchKey
+
+READY: Final = Key(
+    "ready",
+    "ready",
+    "How it is found out inside whether a device that is attached is ready: `adb`, or a command.",
+)
+"""A key of a pool, and of `attach`."""
 
 OF_POOLS: Final = (
+    READY,
     Key(
         "flap",
         "flap",
@@ -35,3 +46,37 @@ FLAP: Final = (
     ),
 )
 """Keys of `flap`."""
+
+
+def ready_keys(registry: Sequence[MatchKey]) -> tuple[Key, ...]:
+    """Keys of `ready`, with the match keys that templates may name."""
+    return (
+        Key(
+            "command",
+            "texts",
+            "The program and its words, each of which may be a template. No shell reads them.",
+            text=partial(validate_pools.word, keys=registry),
+            required=True,
+        ),
+        Key(
+            "within",
+            "text",
+            "A device that is not ready for so long is bad. Left out, it is 60s.",
+            text=validate_pools.ready_within,
+            json=validate_pools.SPAN_JSON,
+        ),
+        Key(
+            "every",
+            "text",
+            "How often one that is not ready is looked at. Left out, it is 10s.",
+            text=validate_pools.ready_every,
+            json=validate_pools.SPAN_JSON,
+        ),
+        Key(
+            "timeout",
+            "text",
+            "The command is killed after so long. Left out, it is 5s.",
+            text=validate_pools.ready_timeout,
+            json=validate_pools.SPAN_JSON,
+        ),
+    )

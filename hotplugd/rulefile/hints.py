@@ -38,6 +38,7 @@ EXPECTED: Final[dict[str, str]] = {
     "rules": "begin each rule with `- `",
     "hubs": "write each hub's name, with its `path` and `ports` below it",
     "pools": "write each pool's name, with `instances` below it: `pools: {android: {instances: runner-*}}`",
+    "ready": "write `ready: adb`, or a command: `ready: {command: [/opt/is-ready, '{serial}']}`",
     "flap": "write how often in which time: `flap: {count: 5, within: 60s}`",
     "ports": 'write each port\'s label and its path below the hub: `ports: {1: "1", 2: "2"}`',
     "any": "begin each match with `- `",

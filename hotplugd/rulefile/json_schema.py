@@ -70,7 +70,7 @@ def _mapping(table: Table, grammar: Grammar) -> Json:
     return mapping
 
 
-def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911  # one for each shape
+def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911, PLR0912  # one for each shape
     match key.shape:
         case "text":
             return _scalar(key)
@@ -91,6 +91,8 @@ def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911  # one fo
             return _by_name(key, _defined("hub"))
         case "pools":
             return _by_name(key, _defined("pool"))
+        case "ready":
+            return {"anyOf": [{"const": "adb"}, _mapping(grammar.ready, grammar)]}
         case "flap":
             return _mapping(grammar.flap, grammar)
         case "ports":

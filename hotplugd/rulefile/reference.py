@@ -32,6 +32,10 @@ An instance asks for devices of a pool by claims in its configuration, `user.hot
 [pools](../how-to/pools.md). The rule that puts a device into the pool says how it goes in: its links, owner
 and mode.
 """
+_READY: Final = """\
+The command runs as root inside, and says by its exit code 0 that the device is ready. `adb` is the adb server
+that runs inside: it is asked, and none is started. A rule's `ready` stands in place of its pool's.
+"""
 _FLAP: Final = """\
 A device of the pool that is plugged in more than `count` times `within` that time is quarantined: its lease
 ends and nobody is given it, until it was not plugged in for a minute, or for `within` where that is longer.
@@ -76,6 +80,7 @@ _VALUES: Final[Mapping[str, str]] = MappingProxyType(
         "pools": "pools by their names",
         "ports": "paths by labels",
         "flap": "keys of `flap`",
+        "ready": "`adb`, or keys of `ready`",
     }
 )
 
@@ -102,6 +107,8 @@ def _page(grammar: Grammar) -> Iterator[str]:
     yield _HUB
     yield from _section("A pool", grammar.pool)
     yield _POOL
+    yield from _section("ready", grammar.ready)
+    yield _READY
     yield from _section("flap", grammar.flap)
     yield _FLAP
     yield "## Templates\n"

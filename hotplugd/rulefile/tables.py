@@ -24,6 +24,7 @@ Shape = (
         "pools",
         "items",
         "flap",
+        "ready",
     ]
     | MatchKey
     | KeyGroup

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from hotplugd.model.names import is_instance_name
 from hotplugd.model.text import quoted
 from hotplugd.rules import duration
 from hotplugd.rules.complaint import Complaint
+from hotplugd.rules.keys import MatchKey
 from hotplugd.rules.pattern import Alternative, CharClass, Pattern, PatternError
 from hotplugd.rules.pools import NO_CLAIM
+from hotplugd.rules.template import TemplateError, parse_template
 
 _NAME: Final = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?", re.ASCII)
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,4}", re.ASCII)
@@ -73,6 +76,32 @@ def flap_within(text: str) -> Complaint | None:
 def flap_count(text: str) -> Complaint | None:
     """How many plugs of a device are not too many."""
     return _number(text, 1, _MOST_EACH)
+
+
+def ready_within(text: str) -> Complaint | None:
+    """How long a device may take to be ready."""
+    return _span(text, 1, 86400, "60s")
+
+
+def ready_every(text: str) -> Complaint | None:
+    """How often a device is looked at that is not ready."""
+    return _span(text, 1, 3600, "10s")
+
+
+def ready_timeout(text: str) -> Complaint | None:
+    """How long a command may take."""
+    return _span(text, 1, 60, "5s")
+
+
+def word(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
+    """A word of a command, or a template of one."""
+    if not text or "\0" in text:
+        return Complaint("a word of a command is empty, or has a zero byte in it")
+    try:
+        parse_template(text, keys)
+    except TemplateError as error:
+        return Complaint(f"'{quoted(text)}' is no template: {error}", error.hint)
+    return None
 
 
 def _number(text: str, least: int, most: int) -> Complaint | None:

@@ -15,3 +15,19 @@ class Flap:
 
     count: int
     within: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """How it is found out inside whether a device is ready. All times are in seconds.
+
+    command  a program and its words, templates, which exits with 0 where it is; none: the adb server is asked
+    within   a device that is not ready for so long is bad
+    every    so often a device that is not ready is looked at
+    timeout  the command is killed after so long
+    """
+
+    command: tuple[str, ...] = ()
+    within: float = 60.0
+    every: float = 10.0
+    timeout: float = 5.0

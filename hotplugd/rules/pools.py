@@ -7,7 +7,7 @@ from typing import Final
 
 from hotplugd.model.values import InstanceName
 from hotplugd.rules.pattern import Pattern
-from hotplugd.rules.pool_health import Flap
+from hotplugd.rules.pool_health import Flap, Ready
 
 NO_CLAIM: Final = "none"
 """What stands in the place of a pool's name in a claim that asks for nothing."""
@@ -23,6 +23,7 @@ class Pool:
     keep_stopped  whether an instance that stops keeps what it has
     expect        how many devices there should be
     keep          for how many seconds a lease outlives the absence of its device
+    ready         how it is found out inside whether a device is ready; None where nobody asks
     flap          how often a device may be plugged in; None for as often as any
     """
 
@@ -34,6 +35,7 @@ class Pool:
     expect: int = 0
     keep: float = 0.0
     flap: Flap | None = None
+    ready: Ready | None = None
 
     def admits(self, instance: InstanceName) -> bool:
         """Whether the instance may have devices of it."""
