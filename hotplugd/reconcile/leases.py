@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from hotplugd.aio.tasks import Activity
@@ -68,6 +69,7 @@ class Leases:
         self._loop = asyncio.get_running_loop()
         # When a lease of an absent device ends.
         self._alarm: asyncio.TimerHandle | None = None
+        self.quarantines.restore(ports.leases.before().quarantines)
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
@@ -144,7 +146,8 @@ class Leases:
         now = self._now()
         changed = self.leasing.settle(self._naming, tuple(self._inventory.unprocessed.values()), now)
         # Before the workers plan: what goes with its device is out of the server's database then.
-        self._ports.leases.note(self.leasing.kept(self._ports.boot))
+        kept = self.leasing.kept(self._ports.boot)
+        self._ports.leases.note(replace(kept, quarantines=self.quarantines.all))
         self._set_alarm(self.leasing.next_end(now))
         if self._alarm is None and self.leasing.is_releasing:
             # Whoever may have it may never say so.

@@ -23,7 +23,6 @@ class Quarantines:
     """The quarantines of all pools' devices. All of it belongs to the event loop.
 
     has   called with what a device is known by in leases, and its health, when that is another
-    kept  called when there are others than before, which are to outlast the daemon
     now   the time of day, ISO 8601
     """
 
@@ -33,7 +32,6 @@ class Quarantines:
         log: FilteringBoundLogger,
         now: Callable[[], str],
     ) -> None:
-        self.kept: Callable[[], None] = lambda: None
         self._flaps = Flaps()
         self._has = has
         self._log = log
@@ -63,7 +61,6 @@ class Quarantines:
             assert quarantine is not None
             self._begins(quarantine, {ABOUT: device})
             self._set_timer()
-            self.kept()
 
     def lift(self, key: str) -> bool:
         """End the quarantine of a device, since somebody says so. Returns whether there was one."""
@@ -95,7 +92,6 @@ class Quarantines:
                 self._log.info("problem.over", **fields)
             self._has(each.key, UNKNOWN)
         self._set_timer()
-        self.kept()
 
     def _set_timer(self) -> None:
         """Look again when the first of them may be over. One that was plugged in meanwhile is not."""

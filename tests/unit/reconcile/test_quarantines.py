@@ -122,8 +122,7 @@ async def test_a_quarantine_of_before_goes_on_and_its_quiet_time_starts_anew() -
     await again(before, 2)
     await again(before, 3)
     await later(50)
-    bench = Bench(job(1), rules=rules())
-    leases(bench).quarantines.restore(leases(before).quarantines.all)
+    bench = Bench(job(1), rules=rules(), kept=before.lease_keeper._noted)
     await bench.start(phone(1, born=3))
     assert has(bench, 1) == 0
     await later(59)
