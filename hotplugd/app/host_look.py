@@ -15,6 +15,7 @@ from hotplugd.container.disk_users import DiskUsers
 from hotplugd.host.in_use import disks_of, in_use, in_use_by_anybody
 from hotplugd.host.open_disks import OpenDisks
 from hotplugd.host.open_files import cgroup_name
+from hotplugd.host.trusted_files import read_trusted
 from hotplugd.host.use_watch import HostWatch
 from hotplugd.model.values import CANNOT_TELL, Device
 from hotplugd.plan.kinds.kind import Want
@@ -23,6 +24,9 @@ from hotplugd.plan.kinds.kind import Want
 _ASKED: Final = 2.0
 # Seconds until it is asked again where that could not be told: at first, and at most.
 _PAUSES: Final = (1.0, 30.0)
+
+# So many seconds a file of the host's is waited for.
+_FILE: Final = 5.0
 
 
 class HostLook:
@@ -99,6 +103,13 @@ class HostLook:
         except (OSError, TimeoutError) as error:
             return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
         return used or await self._open_disks.used(device, inside, waits=bool(device.in_use))
+
+    async def trusted_file(self, path: str) -> bytes:
+        """What is in a file of root's. Raises OSError, with a text fit to be shown."""
+        try:
+            return await self._threads.call(partial(read_trusted, path), _FILE)
+        except TimeoutError as error:
+            raise OSError(f"{path} cannot be read: the disk does not answer") from error
 
     def _ring(self) -> None:
         self._alarm = None

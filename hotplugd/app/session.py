@@ -145,6 +145,7 @@ class Session:
             self._host.unsure,
             leases,
             lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+            self._host.trusted_file,
             dry_run,
             boot(),
         )

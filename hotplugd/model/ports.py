@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hotplugd.model.pool_file import PoolFile
 from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
 from hotplugd.model.uevent import UdevRecord, Uevent
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName
@@ -135,6 +136,9 @@ class ServerPort(Protocol):
         """Make a symbolic link inside the running instance, in place of a link that is there, and the folders
         above it; an empty target takes the link away. Both are paths inside.
         """
+
+    async def put_file(self, name: InstanceName, file: PoolFile, content: bytes) -> None:
+        """Have a file inside the instance, in place of one that is there, and the folders above it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from hotplugd.plan.health import Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.reconcile.inventory import Inventory
+from hotplugd.reconcile.pool_files import PoolFiles
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.reconcile.quarantines import Quarantines
@@ -69,11 +70,15 @@ class Leases:
         self._loop = asyncio.get_running_loop()
         # When a lease of an absent device ends.
         self._alarm: asyncio.TimerHandle | None = None
+        self._files = PoolFiles(ports.server, ports.trusted_file)
+        inventory.pool_files = self._files if not ports.dry_run else None
+        self._files.set_rules(rules.pools)
         self.quarantines.restore(ports.leases.before().quarantines)
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
         self.leasing.set_rules(rules)
+        self._files.set_rules(rules.pools)
 
     def set_cordons(self, cordons: Cordons) -> None:
         """Take what people have cordoned from now on."""
@@ -111,6 +116,8 @@ class Leases:
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The server said how an instance is; None where there is none."""
+        if instance is None or not instance.running:
+            self._files.forget(name)
         if self.leasing.learned(name, instance):
             if self.leasing.brings(name):
                 # Before its worker plans: it would take out what is leased.
@@ -120,7 +127,8 @@ class Leases:
 
     def is_idle(self, worker: Worker) -> None:
         """Nothing is under way for an instance any more: what it had may be free now."""
-        self.readiness.attached(worker.name, worker.plan.attachments)
+        if not self._ports.dry_run:
+            self.readiness.attached(worker.name, worker.plan.attachments)
         if self.leasing.is_releasing:
             self._touch()
 
@@ -175,7 +183,8 @@ class Leases:
 
     def problems(self) -> list[Problem]:
         """What is wrong with claims, pools and their devices."""
-        return self.leasing.problems() + self.quarantines.problems() + self.readiness.problems()
+        of_devices = self.quarantines.problems() + self.readiness.problems()
+        return self.leasing.problems() + of_devices + self._files.problems()
 
     def _looked_at(self, key: str, health: Health) -> None:
         """Somebody looked inside how a device does. In quarantine it is, however that is."""

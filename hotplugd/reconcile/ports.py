@@ -128,6 +128,7 @@ class Ports:
     in_use   why the host uses a device that is about to be put in, as it is now; empty where it does not
     leases   keeps what no entry records of leases
     boottime how long ago the host booted, in seconds (CLOCK_BOOTTIME)
+    trusted_file  what is in a file of root's on the host. Raises OSError, with a text fit to be shown
     unsure   called where it cannot be told whether the host uses a device that a rule takes: look again soon
     dry_run  tell what would be done, and change nothing
     boot     the first 8 digits of the present boot's id
@@ -150,6 +151,7 @@ class Ports:
     unsure: Callable[[], None]
     leases: LeaseKeeperPort
     boottime: Callable[[], float]
+    trusted_file: Callable[[str], Awaitable[bytes]]
     dry_run: bool = False
     boot: str = ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from hotplugd.model.pool_file import PoolFile
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.parse import YamlMapping, YamlScalar
 from hotplugd.rulefile.tables import Table
@@ -13,6 +14,7 @@ from hotplugd.rules.pool_health import Flap, Ready
 # What stands in place of a command.
 _ADB: Final = "adb"
 _MOST_WORDS: Final = 64
+_MOST_FILES: Final = 16
 
 
 def flap_of(decoder: Decoder, field: Field, table: Table) -> Flap | None:
@@ -49,3 +51,24 @@ def ready_of(decoder: Decoder, field: Field, table: Table) -> Ready | None:
         if key in fields and (text := decoder.text(fields[key])) is not None
     }
     return Ready(command, **spans) if command else None
+
+
+def files_of(decoder: Decoder, field: Field, table: Table) -> tuple[PoolFile, ...]:
+    """The files that a pool puts inside, without those that something is wrong with.
+
+    table  the keys of an item
+    """
+    items = decoder.items(field, field.key.name)
+    if len(items) > _MOST_FILES:
+        decoder.error(field.name.span, f"more than {_MOST_FILES} files")
+        return ()
+    found: list[PoolFile] = []
+    for item in items:
+        fields = decoder.fields(item, table)
+        texts = {name: text for name in fields if (text := decoder.text(fields[name])) is not None}
+        match texts:
+            case {"source": str(source), "path": str(path)}:
+                mode = texts.get("mode", "0600").zfill(4)
+                file = PoolFile(source, path, int(texts.get("uid", "0")), int(texts.get("gid", "0")), mode)
+                found.append(file)
+    return tuple(found)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from hotplugd.rulefile.build_pool_health import flap_of, ready_of
+from hotplugd.rulefile.build_pool_health import files_of, flap_of, ready_of
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.grammar import Grammar
 from hotplugd.rulefile.parse import Source, Span
@@ -46,7 +46,7 @@ def pools_of(decoder: Decoder, field: Field, grammar: Grammar) -> Iterator[Built
         fields = decoder.fields(value, grammar.pool, name)
         texts = {
             key: text
-            for key in ("project", "per_instance", "keep", "expect")
+            for key in ("project", "per_instance", "keep", "expect", "leases_file")
             if key in fields and (text := decoder.text(fields[key])) is not None
         }
         instances = decoder.texts(fields["instances"]) if "instances" in fields else ()
@@ -62,6 +62,8 @@ def pools_of(decoder: Decoder, field: Field, grammar: Grammar) -> Iterator[Built
             keep_stopped is True,
             int(texts.get("expect", "0")),
             seconds(texts["keep"]) or 0.0 if "keep" in texts else 0.0,
+            files=files_of(decoder, fields["files"], grammar.pool_file) if "files" in fields else (),
+            leases_file=texts.get("leases_file", ""),
             ready=ready_of(decoder, fields["ready"], grammar.ready) if "ready" in fields else None,
             flap=flap_of(decoder, fields["flap"], grammar.flap) if "flap" in fields else None,
         )

@@ -17,7 +17,7 @@ from typing import Final
 
 from hotplugd.plan.kinds.registry import kind_names
 from hotplugd.rulefile import validate, validate_hubs, validate_pools
-from hotplugd.rulefile.grammar_health import FLAP, OF_POOLS, READY, ready_keys
+from hotplugd.rulefile.grammar_health import FILE, FLAP, OF_POOLS, READY, ready_keys
 from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 
@@ -36,6 +36,7 @@ class Grammar:
     pool: Table
     flap: Table
     ready: Table
+    pool_file: Table
 
     @classmethod
     def of(cls, registry: Sequence[MatchKey]) -> Grammar:
@@ -73,6 +74,7 @@ class Grammar:
             table("a pool", _POOL, (*(key for key in attach if key.name != "project"), *_RULE)),
             table("`flap`", FLAP),
             table("`ready`", ready_keys(keys)),
+            table("an item of `files`", FILE),
         )
 
 

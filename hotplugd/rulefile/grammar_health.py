@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from hotplugd.rulefile import validate_pools
+from hotplugd.rulefile import validate, validate_pools
 from hotplugd.rulefile.tables import Key
 from hotplugd.rules.keys import MatchKey
 
@@ -20,12 +20,53 @@ READY: Final = Key(
 OF_POOLS: Final = (
     READY,
     Key(
+        "files",
+        "files",
+        "Files of the host that are put inside before the first device of the pool, such as an adbkey.",
+    ),
+    Key(
+        "leases_file",
+        "text",
+        "A file inside that says which devices of the pool the instance has, as JSON: /run/phones.json.",
+        text=validate_pools.inside,
+        json=validate_pools.PATH_JSON,
+    ),
+    Key(
         "flap",
         "flap",
         "How often a device may be plugged in, and within what time; one that is more often is quarantined.",
     ),
 )
 """Keys of a pool."""
+
+FILE: Final = (
+    Key(
+        "source",
+        "text",
+        "The file's path on the host. It has to be root's, no link, and 64 KB at most.",
+        text=validate_pools.source,
+        json=validate_pools.PATH_JSON,
+        required=True,
+    ),
+    Key(
+        "path",
+        "text",
+        "Where it is inside.",
+        text=validate_pools.inside,
+        json=validate_pools.PATH_JSON,
+        required=True,
+    ),
+    Key("uid", "text", "The owner's number inside, if not 0.", text=validate.uid, json=validate.NUMBER_JSON),
+    Key("gid", "text", "The group's number inside, if not 0.", text=validate.gid, json=validate.NUMBER_JSON),
+    Key(
+        "mode",
+        "text",
+        'Permissions in octal. Left out, they are "0600".',
+        text=validate.mode,
+        json=validate.MODE_JSON,
+    ),
+)
+"""Keys of an item of `files`."""
 
 FLAP: Final = (
     Key(

@@ -39,6 +39,7 @@ EXPECTED: Final[dict[str, str]] = {
     "hubs": "write each hub's name, with its `path` and `ports` below it",
     "pools": "write each pool's name, with `instances` below it: `pools: {android: {instances: runner-*}}`",
     "ready": "write `ready: adb`, or a command: `ready: {command: [/opt/is-ready, '{serial}']}`",
+    "files": "begin each file with `- `: `- {source: /etc/hotplugd/adbkey, path: /root/.android/adbkey}`",
     "flap": "write how often in which time: `flap: {count: 5, within: 60s}`",
     "ports": 'write each port\'s label and its path below the hub: `ports: {1: "1", 2: "2"}`',
     "any": "begin each match with `- `",

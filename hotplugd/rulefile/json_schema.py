@@ -93,6 +93,8 @@ def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911, PLR0912 
             return _by_name(key, _defined("pool"))
         case "ready":
             return {"anyOf": [{"const": "adb"}, _mapping(grammar.ready, grammar)]}
+        case "files":
+            return _some(_mapping(grammar.pool_file, grammar))
         case "flap":
             return _mapping(grammar.flap, grammar)
         case "ports":

@@ -80,6 +80,7 @@ _VALUES: Final[Mapping[str, str]] = MappingProxyType(
         "pools": "pools by their names",
         "ports": "paths by labels",
         "flap": "keys of `flap`",
+        "files": "a list of files",
         "ready": "`adb`, or keys of `ready`",
     }
 )
@@ -107,6 +108,7 @@ def _page(grammar: Grammar) -> Iterator[str]:
     yield _HUB
     yield from _section("A pool", grammar.pool)
     yield _POOL
+    yield from _section("An item of files", grammar.pool_file)
     yield from _section("ready", grammar.ready)
     yield _READY
     yield from _section("flap", grammar.flap)

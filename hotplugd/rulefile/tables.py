@@ -25,6 +25,7 @@ Shape = (
         "items",
         "flap",
         "ready",
+        "files",
     ]
     | MatchKey
     | KeyGroup

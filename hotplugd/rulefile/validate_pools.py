@@ -21,9 +21,12 @@ _IN_NAMES: Final = re.compile(r"[A-Za-z0-9-]", re.ASCII)
 _MOST_EACH: Final = 100
 _MOST_DEVICES: Final = 10_000
 _LONGEST: Final = 30 * 86400.0
+_PATH: Final = re.compile(r"/[A-Za-z0-9_.:+@,=/-]+", re.ASCII)
+_LONGEST_PATH: Final = 1024
 
 NAME_JSON: Final = f"^{_NAME.pattern}$"
 NUMBER_JSON: Final = f"^({_NUMBER.pattern})$"
+PATH_JSON: Final = f"^{_PATH.pattern}$"
 SPAN_JSON: Final = f"^({duration.PATTERN})$"
 
 
@@ -101,6 +104,31 @@ def word(text: str, keys: Sequence[MatchKey]) -> Complaint | None:
         parse_template(text, keys)
     except TemplateError as error:
         return Complaint(f"'{quoted(text)}' is no template: {error}", error.hint)
+    return None
+
+
+def source(text: str) -> Complaint | None:
+    """The path of a file on the host."""
+    return _path(text)
+
+
+def inside(text: str) -> Complaint | None:
+    """The path of a file inside, where the server can put one."""
+    if text.startswith(("/dev/", "/proc/", "/sys/")):
+        return Complaint(
+            f"'{quoted(text)}' is in a folder of the kernel's", "give another, such as /run/phones"
+        )
+    return _path(text)
+
+
+def _path(text: str) -> Complaint | None:
+    parts = text.split("/")[1:]
+    if not _PATH.fullmatch(text) or len(text) > _LONGEST_PATH:
+        return Complaint(f"'{quoted(text)}' is no whole path of a file", "such as /etc/hotplugd/adbkey")
+    if any(part in ("", ".", "..") for part in parts):
+        return Complaint(
+            f"'{quoted(text)}' has '.', '..' or nothing between two slashes", "write it as it is"
+        )
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from hotplugd.model.pool_file import PoolFile
 from hotplugd.model.values import InstanceName
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pool_health import Flap, Ready
@@ -24,6 +25,8 @@ class Pool:
     expect        how many devices there should be
     keep          for how many seconds a lease outlives the absence of its device
     ready         how it is found out inside whether a device is ready; None where nobody asks
+    files         what its instances have inside before a device of it
+    leases_file   where an instance has its leases in a file inside; empty for nowhere
     flap          how often a device may be plugged in; None for as often as any
     """
 
@@ -36,6 +39,8 @@ class Pool:
     keep: float = 0.0
     flap: Flap | None = None
     ready: Ready | None = None
+    files: tuple[PoolFile, ...] = ()
+    leases_file: str = ""
 
     def admits(self, instance: InstanceName) -> bool:
         """Whether the instance may have devices of it."""

@@ -14,7 +14,7 @@ from structlog.testing import LogCapture
 from hotplugd.model.entry import is_ours, is_path, name_for, slot_of, target_of
 from hotplugd.model.nic_slot import above_of, read
 from hotplugd.model.nic_snapshot import left_from
-from hotplugd.model.ports import Busy, Changed, Gone, Ran, Refused, ServerError, Unreachable
+from hotplugd.model.ports import Busy, Changed, Gone, Refused, ServerError, Unreachable
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
 from hotplugd.plan.about import spread
@@ -25,6 +25,7 @@ from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import ALL, BOOT, BOX, box
 from tests.support.virtual import later, now
+from tests.unit.reconcile.scripted_inside import ScriptedFiles
 from tests.unit.reconcile.scripted_leases import UPTIME, ScriptedLeaseKeeper
 from tests.unit.reconcile.scripted_records import ScriptedDatabase, ScriptedRecordNotes
 from tests.unit.reconcile.scripted_seals import ScriptedSeals
@@ -70,28 +71,7 @@ class ScriptedLinks:
             self.links[name] = dict(links)
 
 
-class ScriptedCommands:
-    """What commands inside end with.
-
-    answer  what comes of a command, by its instance and words; may raise
-    takes   how long each takes, in seconds
-    ran     when it was asked for which, where
-    """
-
-    def __init__(self) -> None:
-        self.answer: Callable[[InstanceName, Sequence[str]], Ran] = lambda _name, _words: Ran(0, b"")
-        self.takes = 0.0
-        self.ran: list[tuple[float, str, tuple[str, ...]]] = []
-
-    async def run(self, name: InstanceName, command: Sequence[str], within: float, given: bytes = b"") -> Ran:
-        self.ran.append((now(), name.name, tuple(command)))
-        assert within > 0
-        assert not given or given == b"000ehost:devices-l"
-        await later(self.takes)
-        return self.answer(name, command)
-
-
-class Bench:
+class Bench(ScriptedFiles):
     """The world around one reconciler.
 
     instances  as the server has them; `inside` what their nodes are; both change by requests
@@ -117,7 +97,6 @@ class Bench:
     used       what the host does with devices, by syspath, `asking` how long it takes to ask and
                `asked` when it was asked of which, `unsure` when it was known that it cannot be told
     kept       the links that are noted
-    commands   what comes of commands inside
     before     what was being put in when another ended, and `notes` the names of what is, by instance
     links      which slots have links; `unlinkable` and `unmakeable` slots fail
     """
@@ -175,8 +154,8 @@ class Bench:
         self.asking = 0.0
         self.asked: list[tuple[float, str]] = []
         self.unsure: list[float] = []
+        super().__init__()
         self.kept = ScriptedLinks()
-        self.commands = ScriptedCommands()
         self.database = ScriptedDatabase()
         self.record_notes = ScriptedRecordNotes()
         self.seals = ScriptedSeals()
@@ -204,6 +183,7 @@ class Bench:
                 lambda: self.unsure.append(now()),
                 self.lease_keeper,
                 lambda: UPTIME + now(),
+                self.trusted_file,
                 dry_run,
                 BOOT,
             ),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hotplugd.model.pool_file import PoolFile
 from hotplugd.model.values import InstanceName
 from hotplugd.rulefile.load import load, parse
 from hotplugd.rules.pattern import Pattern
@@ -59,6 +60,18 @@ def test_a_pool_and_a_rule_say_how_it_is_found_out_whether_devices_are_ready() -
     (attach,) = (rule.attach for rule in loaded.rules.rules)
     assert attach is not None
     assert attach.ready == Ready(("b", "{serial}"), within=120.0)
+
+
+def test_a_pool_says_which_files_its_instances_have() -> None:
+    loaded = parse(
+        "pools: {a: {instances: x, leases_file: /run/l, "
+        "files: [{source: /a, path: /b, gid: 7, mode: 640}]}}\n"
+        + RULE.replace("android", "a"),
+        "x",
+    )
+    assert loaded.diagnostics == ()
+    pool = loaded.rules.pools["a"]
+    assert (pool.leases_file, pool.files) == ("/run/l", (PoolFile("/a", "/b", 0, 7, "0640"),))
 
 
 def test_a_pool_admits_instances_of_its_project_by_name() -> None:
