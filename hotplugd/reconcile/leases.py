@@ -7,7 +7,7 @@ one allocation, and none waits for a timer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -129,7 +129,7 @@ class Leases:
         """Nothing is under way for an instance any more: what it had may be free now."""
         if not self._ports.dry_run:
             self.readiness.attached(worker.name, worker.plan.attachments)
-        if self.leasing.is_releasing:
+        if self.leasing.is_releasing or self._files.problems():
             self._touch()
 
     def processed(self, device: Device | None) -> None:
@@ -184,7 +184,17 @@ class Leases:
     def problems(self) -> list[Problem]:
         """What is wrong with claims, pools and their devices."""
         of_devices = self.quarantines.problems() + self.readiness.problems()
-        return self.leasing.problems() + of_devices + self._files.problems()
+        return self._of_pools() + of_devices
+
+    def unwell(self) -> list[str]:
+        """What the devices are known by that are in quarantine or bad, whether they are there or not."""
+        return [*(each.key for each in self.quarantines.all), *self.readiness.bad]
+
+    def forgive(self, keys: Iterable[str]) -> None:
+        """Let these devices be given again, since somebody says so."""
+        for key in keys:
+            self.quarantines.lift(key)
+            self.readiness.forgive(key)
 
     def _looked_at(self, key: str, health: Health) -> None:
         """Somebody looked inside how a device does. In quarantine it is, however that is."""
@@ -220,22 +230,26 @@ class Leases:
         for key in self.leasing.away.back:
             if key in allocation.leases:
                 self._log.info("lease.back", **self._fields(key, allocation.leases[key]))
-        self._problems.are(self.problems())
+        self._problems.are(self._of_pools())
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
 
-    def problems(self) -> list[Problem]:
-        """What is wrong with claims and pools, and of which instances nobody knows what they have."""
+    def _of_pools(self) -> list[Problem]:
+        """What is wrong with claims, pools and files, and which instances may have what nobody knows."""
         silent = [name for name, worker in self._workers.items() if worker.is_silent]
-        return self.leasing.problems() + [
-            Problem(
-                "",
-                "",
-                f"{name}: the server never said what it has; what it may have of pools is given to others",
-                instance=str(name),
-            )
-            for name in (sorted(silent) if self.leasing.rules.leases and self.leasing.rules.pools else ())
-        ]
+        return (
+            self.leasing.problems()
+            + self._files.problems()
+            + [
+                Problem(
+                    "",
+                    "",
+                    f"{name}: the server never said what it has; what it may have of pools is given to others",
+                    instance=str(name),
+                )
+                for name in (sorted(silent) if self.leasing.rules.leases and self.leasing.rules.pools else ())
+            ]
+        )
 
     def _fields(self, key: str, lease: Lease) -> Fields:
         known = self.leasing.devices.get(key)

@@ -112,6 +112,11 @@ class Readiness:
         if self._bad.get(device, slot) != slot:
             self.forgive(device)
 
+    @property
+    def bad(self) -> tuple[str, ...]:
+        """What the devices are known by that are bad."""
+        return tuple(self._bad)
+
     def forgive(self, device: str) -> bool:
         """Let a device be given again, since somebody says so. Returns whether it was bad."""
         if self._bad.pop(device, None) is None:

@@ -65,8 +65,7 @@ def test_a_pool_and_a_rule_say_how_it_is_found_out_whether_devices_are_ready() -
 def test_a_pool_says_which_files_its_instances_have() -> None:
     loaded = parse(
         "pools: {a: {instances: x, leases_file: /run/l, "
-        "files: [{source: /a, path: /b, gid: 7, mode: 640}]}}\n"
-        + RULE.replace("android", "a"),
+        "files: [{source: /a, path: /b, gid: 7, mode: 640}]}}\n" + RULE.replace("android", "a"),
         "x",
     )
     assert loaded.diagnostics == ()
