@@ -22,6 +22,7 @@ ENDS: Final[Mapping[str, str]] = MappingProxyType(
         "state.problem": OVER,
         "claim.problem": OVER,
         "health.problem": OVER,
+        "usb.problem": OVER,
         "control.problem": OVER,
         "server.unlisted": OVER,
         "server.problem": OVER,

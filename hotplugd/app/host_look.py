@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,17 @@ from typing import Final
 
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.threads import Threads
+from hotplugd.app.host_problems import HostProblems
 from hotplugd.container.disk_users import DiskUsers
 from hotplugd.host.in_use import disks_of, in_use, in_use_by_anybody
 from hotplugd.host.open_disks import OpenDisks
 from hotplugd.host.open_files import cgroup_name
 from hotplugd.host.trusted_files import read_trusted
+from hotplugd.host.usb_counts import over_current_counts
 from hotplugd.host.use_watch import HostWatch
 from hotplugd.model.values import CANNOT_TELL, Device
 from hotplugd.plan.kinds.kind import Want
+from hotplugd.rules.hubs import Hubs
 
 # An answer takes some milliseconds.
 _ASKED: Final = 2.0
@@ -110,6 +113,14 @@ class HostLook:
             return await self._threads.call(partial(read_trusted, path), _FILE)
         except TimeoutError as error:
             raise OSError(f"{path} cannot be read: the disk does not answer") from error
+
+    async def look_at_usb(self, told: HostProblems, devices: Mapping[str, Device], hubs: Hubs) -> None:
+        """Look how USB ports and buses do, and tell of those that do not do well."""
+        try:
+            counts = await self._threads.call(over_current_counts, _FILE)
+        except OSError:
+            counts = None
+        told.usb(counts, [*devices.values()], hubs)
 
     def _ring(self) -> None:
         self._alarm = None
