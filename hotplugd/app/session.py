@@ -138,7 +138,7 @@ class Session:
             self._notes,
             self._links,
             self._records,
-            lambda device: self._udev.restore(device),
+            lambda device: self._udev.restore(device),  # noqa: PLW0108  # it is made later
             log,
             _now,
             self._host.in_use,
