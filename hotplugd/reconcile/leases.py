@@ -237,19 +237,12 @@ class Leases:
     def _of_pools(self) -> list[Problem]:
         """What is wrong with claims, pools and files, and which instances may have what nobody knows."""
         silent = [name for name, worker in self._workers.items() if worker.is_silent]
-        return (
-            self.leasing.problems()
-            + self._files.problems()
-            + [
-                Problem(
-                    "",
-                    "",
-                    f"{name}: the server never said what it has; what it may have of pools is given to others",
-                    instance=str(name),
-                )
-                for name in (sorted(silent) if self.leasing.rules.leases and self.leasing.rules.pools else ())
-            ]
-        )
+        has_pools = self.leasing.rules.leases and self.leasing.rules.pools
+        found = self.leasing.problems() + self._files.problems()
+        for name in sorted(silent) if has_pools else ():
+            message = "the server never said what it has; what it may have of pools is given to others"
+            found.append(Problem("", "", f"{name}: {message}", instance=str(name)))
+        return found
 
     def _fields(self, key: str, lease: Lease) -> Fields:
         known = self.leasing.devices.get(key)
