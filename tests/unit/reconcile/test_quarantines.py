@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from hotplugd.model.values import Device, Instance
+from hotplugd.model.values import Device
 from hotplugd.plan.health import UNKNOWN
 from hotplugd.reconcile.leases import Leases
-from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
-from tests.support.devices import box, phone
+from tests.support.devices import phone
 from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.test_leases import job
+from tests.unit.reconcile.test_leases import rules as rules_with
 
 KEY = "serial:R5C001"
 
 
 def rules(flap: str = "{count: 2, within: 60s}") -> RuleSet:
-    loaded = parse(
-        f"pools: {{android: {{instances: 'job-*', flap: {flap}}}}}\n"
-        f"rules: [{{name: phones, match: {{vendor_id: 18d1}}, attach: {{pool: android}}}}]",
-        "x",
-    )
-    assert not loaded.errors, loaded.errors[0].render()
-    return loaded.rules
-
-
-def job(number: int) -> Instance:
-    return replace(box(name=f"job-{number}"), claims={"phone": "android"}, created=f"2026-{number}")
+    return rules_with(f"instances: 'job-*', flap: {flap}")
 
 
 def leases(bench: Bench) -> Leases:
@@ -145,14 +134,7 @@ async def test_a_phone_with_a_lease_that_is_replugged_without_a_removal_is_taken
 
 @in_virtual_time
 async def test_a_pool_without_a_limit_has_none() -> None:
-    bench = Bench(
-        job(1),
-        rules=parse(
-            "pools: {android: {instances: 'job-*'}}\n"
-            "rules: [{name: phones, match: {vendor_id: 18d1}, attach: {pool: android}}]",
-            "x",
-        ).rules,
-    )
+    bench = Bench(job(1), rules=rules_with())
     await bench.start(phone(1))
     for born in range(2, 30):
         await again(bench, born)

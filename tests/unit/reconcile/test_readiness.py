@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from hotplugd.model.ports import Busy, Ran, Refused
-from hotplugd.model.values import Instance, InstanceName
+from hotplugd.model.values import InstanceName
 from hotplugd.reconcile.leases import Leases
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
-from tests.support.devices import box, console, phone
+from tests.support.devices import console, phone
 from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.plan.test_adb import answer
 from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.test_leases import job
+from tests.unit.reconcile.test_leases import rules as rules_with
 
 KEY = "serial:R5C001"
 COMMAND = "{command: [/opt/check, '{serial}'], within: 60s, every: 10s}"
 HANGS = Ran(None, b"", "it did not end within 5 s")
 
 
-def rules(ready: str = COMMAND, attach: str = "{pool: android}") -> RuleSet:
-    loaded = parse(
-        f"pools: {{android: {{instances: 'job-*', ready: {ready}}}}}\n"
-        f"rules: [{{name: phones, match: {{vendor_id: 18d1}}, attach: {attach}}}]",
-        "x",
-    )
-    assert not loaded.errors, loaded.errors[0].render()
-    return loaded.rules
-
-
-def job(number: int) -> Instance:
-    return replace(box(name=f"job-{number}"), claims={"phone": "android"}, created=f"2026-{number}")
+def rules(ready: str = COMMAND) -> RuleSet:
+    return rules_with(f"instances: 'job-*', ready: {ready}")
 
 
 def leases(bench: Bench) -> Leases:
@@ -154,7 +145,7 @@ async def test_one_that_becomes_ready_is_good_and_its_problem_over() -> None:
 
 @in_virtual_time
 async def test_one_adb_server_is_asked_once_for_all_its_phones() -> None:
-    both = replace(job(1), claims={"phone": "android count=2"})
+    both = job(1, "android count=2")
     bench = Bench(both, rules=rules("adb"))
     lines = "R5C001 device usb:1-1\nR5C002 unauthorized usb:1-2\n"
     bench.commands.answer = answering(Ran(0, answer(lines)))
