@@ -11,6 +11,8 @@ from tests.support.lab.kernel import Console
 from tests.support.lab.wait import eventually
 
 Launch = Callable[..., Container]
+# A busy machine takes seconds for each command inside, and two have to end.
+_SLOW = 60.0
 COMMAND = ", ready: {command: [/bin/test, -e, /tmp/ready], within: 2s, every: 1s}"
 # What an adb server answers, served by what is inside: it listens, and answers whoever asks.
 SERVER = "while :; do nc -l -p 5037 -e /tmp/answer; done"
@@ -22,7 +24,7 @@ def test_a_device_that_is_not_ready_is_bad_and_one_that_is_is_good(
     console.plug()
     job = launch(config=claiming())
     farm = daemon(rules([console], COMMAND))
-    eventually(lambda: [each["health"] for each in pool(farm, "devices")] == ["bad"])
+    eventually(lambda: [each["health"] for each in pool(farm, "devices")] == ["bad"], _SLOW)
     assert had(job, [console]) == [console.number]
     (message,) = told(farm)
     assert f"/dev/vcsa{console.number} in {job.name} is attached and not ready for " in message
@@ -41,7 +43,7 @@ def test_a_bad_device_goes_to_no_other_claim(launch: Launch, console: Console, d
     console.plug()
     first = launch(config=claiming())
     farm = daemon(rules([console], COMMAND))
-    eventually(lambda: [each["health"] for each in pool(farm, "devices")] == ["bad"])
+    eventually(lambda: [each["health"] for each in pool(farm, "devices")] == ["bad"], _SLOW)
     second = launch(config=claiming())
     first.delete()
     eventually(lambda: [each["state"] for each in pool(farm, "devices")] == ["free"])
