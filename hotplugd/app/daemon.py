@@ -130,6 +130,7 @@ class Daemon:
             for each in (*work, stop):
                 each.cancel()
             await asyncio.gather(*work, stop, return_exceptions=True)
+            await self._by_hand.kept.written()
 
     # --- sessions ---------------------------------------------------------------------------------------
 

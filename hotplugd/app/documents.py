@@ -29,6 +29,7 @@ from hotplugd.rules.hubs import NO_HUBS, Hubs
 class ProblemJson(NamedJson):
     """device and rule are empty where none is concerned. instance, claim, pool: the claim that cannot be read
     or met, and whose it is (`name` or `project/name`); of a pool with too few devices, the pool; else empty.
+    place: the USB port or bus that does not do well, else empty.
     """
 
     device: str
@@ -37,6 +38,7 @@ class ProblemJson(NamedJson):
     instance: str
     claim: str
     pool: str
+    place: str
 
 
 class ChangeJson(NamedJson):
@@ -150,6 +152,7 @@ def problem_json(problem: Problem, devices: Devices = NONE, hubs: Hubs = NO_HUBS
         "instance": problem.instance,
         "claim": problem.claim,
         "pool": problem.pool,
+        "place": problem.place,
     }
 
 

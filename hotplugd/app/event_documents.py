@@ -21,6 +21,8 @@ ENDS: Final[Mapping[str, str]] = MappingProxyType(
         "udev-record.problem": OVER,
         "state.problem": OVER,
         "claim.problem": OVER,
+        "health.problem": OVER,
+        "usb.problem": OVER,
         "control.problem": OVER,
         "server.unlisted": OVER,
         "server.problem": OVER,

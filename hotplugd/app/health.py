@@ -1,4 +1,4 @@
-"""How well the daemon works, for probes; problems of rules, claims and pools do not count. Pure.
+"""How well the daemon works, for probes; problems of rules, claims, pools and USB ports do not count. Pure.
 
 A rule that names a missing instance, two rules for one path, a guard rail, a claim that nobody can read: the
 daemon is well. It is degraded where it does part of its work, and down where it does none.
@@ -37,7 +37,7 @@ def _findings(status: StatusJson) -> Iterator[FindingJson]:
     general = [
         f"{each['device']}: {each['message']}" if each["device"] else each["message"]
         for each in status["problems"]
-        if not (each["rule"] or each.get("claim") or each.get("pool"))
+        if not (each["rule"] or each.get("claim") or each.get("pool") or each.get("place"))
     ]
     if not server["connected"]:
         who = " ".join(filter(None, (server["software"], server["address"]))) or "LXD or Incus"

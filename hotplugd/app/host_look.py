@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,18 +11,25 @@ from typing import Final
 
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.threads import Threads
+from hotplugd.app.host_problems import HostProblems
 from hotplugd.container.disk_users import DiskUsers
 from hotplugd.host.in_use import disks_of, in_use, in_use_by_anybody
 from hotplugd.host.open_disks import OpenDisks
 from hotplugd.host.open_files import cgroup_name
+from hotplugd.host.trusted_files import read_trusted
+from hotplugd.host.usb_counts import over_current_counts
 from hotplugd.host.use_watch import HostWatch
 from hotplugd.model.values import CANNOT_TELL, Device
 from hotplugd.plan.kinds.kind import Want
+from hotplugd.rules.hubs import Hubs
 
 # An answer takes some milliseconds.
 _ASKED: Final = 2.0
 # Seconds until it is asked again where that could not be told: at first, and at most.
 _PAUSES: Final = (1.0, 30.0)
+
+# So many seconds a file of the host's is waited for.
+_FILE: Final = 5.0
 
 
 class HostLook:
@@ -99,6 +106,21 @@ class HostLook:
         except (OSError, TimeoutError) as error:
             return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
         return used or await self._open_disks.used(device, inside, waits=bool(device.in_use))
+
+    async def trusted_file(self, path: str) -> bytes:
+        """What is in a file of root's. Raises OSError, with a text fit to be shown."""
+        try:
+            return await self._threads.call(partial(read_trusted, path), _FILE)
+        except TimeoutError as error:
+            raise OSError(f"{path} cannot be read: the disk does not answer") from error
+
+    async def look_at_usb(self, told: HostProblems, devices: Mapping[str, Device], hubs: Hubs) -> None:
+        """Look how USB ports and buses do, and tell of those that do not do well."""
+        try:
+            counts = await self._threads.call(over_current_counts, _FILE)
+        except OSError:
+            counts = None
+        told.usb(counts, [*devices.values()], hubs)
 
     def _ring(self) -> None:
         self._alarm = None

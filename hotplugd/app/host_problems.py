@@ -1,12 +1,19 @@
-"""Problems of udev, of slots from before and of sealing, which no instance's worker knows: told as events."""
+"""Problems of udev, USB ports, slots from before and sealing, which no worker knows: told as events."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.container.seal_problems import Unsealed
 from hotplugd.model.problem import Problem
+from hotplugd.model.values import Device
 from hotplugd.plan.about import Fields, about_entry
+from hotplugd.plan.usb_health import OverCurrents, full_buses
+from hotplugd.reconcile.problem_log import ProblemLog
+from hotplugd.rules.hubs import Hubs
 
 
 class HostProblems:
@@ -17,6 +24,9 @@ class HostProblems:
         # Why slots cannot be kept from udev's rule, and what udevd has not done, by device.
         self._unheld: dict[str, str] = {}
         self._unprocessed: dict[str, str] = {}
+        self._over_currents = OverCurrents()
+        self._usb: list[Problem] = []
+        self._usb_log = ProblemLog(log, "usb.problem")
 
     def udev(self, device: str, what: str) -> None:
         """What is the matter with udevd, or with what it does not do for a device; empty: that is over."""
@@ -50,10 +60,21 @@ class HostProblems:
         """That is over."""
         self._log.info("problem.over", **_fields(unsealed))
 
+    def usb(self, counts: Mapping[str, int] | None, devices: Sequence[Device], hubs: Hubs) -> None:
+        """Somebody looked how USB ports and buses do.
+
+        counts  as `usb_counts` has them; None where nobody could tell
+        """
+        if counts is not None:
+            self._over_currents = self._over_currents.seen(counts, asyncio.get_running_loop().time())
+        self._usb = [*self._over_currents.problems(devices, hubs), *full_buses(devices)]
+        self._usb_log.are(self._usb, devices)
+
     def problems(self) -> list[Problem]:
-        """Which slots cannot be kept. Udev and sealing say their own."""
+        """Which slots cannot be kept, and how USB does. Udev and sealing say their own."""
         why = "udev's rule may take its links away, though an entry may name them, until the server answers"
-        return [Problem(slot, "", f"{why}: {reason}") for slot, reason in self._unheld.items()]
+        slots = [Problem(slot, "", f"{why}: {reason}") for slot, reason in self._unheld.items()]
+        return slots + self._usb
 
 
 def _fields(unsealed: Unsealed) -> Fields:

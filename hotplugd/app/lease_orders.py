@@ -24,6 +24,7 @@ from hotplugd.app.lease_targets import (
     meant,
     ready,
     see_granted,
+    unwell,
 )
 from hotplugd.app.pool_documents import LeaseJson, LeaseOrderJson, lease_by_key
 from hotplugd.app.session import Session
@@ -146,18 +147,28 @@ class LeaseOrders:
 
     async def _uncordon(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
         session = ready(self._session())
-        found = cordoned(session, words, self._kept.state.cordons)
+        unfit = unwell(session, words)
+        found = cordoned(session, words, self._kept.state.cordons, unfit)
         if not grant.all and any(each.by.uid != by.uid for each in found):
             raise Forbidden(f"somebody else cordoned {quoted(words.device)}; only root may take that away")
+        if unfit:
+            see_granted(
+                "cordon", session, Target("device", "", quoted(words.device), tuple(unfit)), (), grant
+            )
         self._log.info(
-            "uncordon.asked", name=", ".join(dict.fromkeys(each.name for each in found)), **asked_by(by)
+            "uncordon.asked",
+            name=", ".join(dict.fromkeys([*(each.name for each in found), *unfit])),
+            **asked_by(by),
         )
         cordons = self._kept.state.cordons
         for each in found:
             cordons = cordons.without(each)
-        await self._keep(cordons)
+        if found:
+            await self._keep(cordons)
+        session.reconciler.assignments.leases.forgive(unfit)
         await outcome(session)
-        return _answer(f"{quoted(words.device)} is not cordoned any more")
+        what = " and ".join(filter(None, ("cordoned" if found else "", "kept from claims" if unfit else "")))
+        return _answer(f"{quoted(words.device)} is not {what} any more")
 
     async def _drain(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
         session = ready(self._session())

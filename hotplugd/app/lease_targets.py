@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from hotplugd.app.asked import Forbidden
@@ -98,8 +98,11 @@ def leased(session: Session, of: Target) -> list[str]:
     return [key for key in of.keys if key in leases]
 
 
-def cordoned(session: Session, words: Words, cordons: Cordons) -> list[Cordon]:
-    """What is cordoned by that name, whether it is there or not. Raises Refusal."""
+def cordoned(session: Session, words: Words, cordons: Cordons, others: Collection[str]) -> list[Cordon]:
+    """What is cordoned by that name, whether it is there or not. Raises Refusal where that is nothing.
+
+    others  devices of that name for which there is something else to do
+    """
     leasing = leasing_of(session)
     keys = {leasing.key_of(each) for each in _devices(session, words)}
     instance = f"{words.project}/{words.device}"
@@ -110,8 +113,11 @@ def cordoned(session: Session, words: Words, cordons: Cordons) -> list[Cordon]:
         or (each.kind == "instance" and each.name == instance)
         or (each.kind == "device" and (each.name in keys or _is_called(each.name, words.device)))
     ]
-    if not found:
-        raise Refusal(f"{quoted(words.device)} is not cordoned; `hotplugd pool` has what is")
+    if not found and not others:
+        raise Refusal(
+            f"{quoted(words.device)} is not cordoned, and neither bad nor in quarantine; `hotplugd pool` has "
+            f"what is"
+        )
     return found
 
 
@@ -150,6 +156,15 @@ def _covers(verb: Verb, grant: Grant, pool: Pool) -> bool:
         for pattern in each.instances
     ]
     return all(any(own.covers(other) for own in patterns) for other in pool.instances)
+
+
+def unwell(session: Session, words: Words) -> list[str]:
+    """The devices of that name, or at that location, that are in quarantine or bad, there or not."""
+    leasing = leasing_of(session)
+    location = _location(session, words.device)
+    keys = {*(location.keys if location is not None else map(leasing.key_of, _devices(session, words)))}
+    found = session.reconciler.assignments.leases.unwell()
+    return [key for key in found if key in keys or _is_called(key, words.device)]
 
 
 def claim_for(leasing: Leasing, key: str, to: InstanceName, told: str) -> str:

@@ -230,8 +230,9 @@ def unmet_json(leasing: Leasing) -> list[ClaimJson]:
 
 
 def leases_json(pools: Iterable[PoolJson]) -> LeasesJson:
-    """The devices of pools that are not free."""
-    return {"leases": [lease for pool in pools for lease in pool["devices"] if lease["state"] != "free"]}
+    """The devices of pools that are leased, or that are being released."""
+    has = ("leased", "releasing")
+    return {"leases": [lease for pool in pools for lease in pool["devices"] if lease["state"] in has]}
 
 
 def _devices(pool: str, leasing: Leasing, since: Mapping[str, str]) -> list[LeaseJson]:

@@ -37,7 +37,7 @@ from hotplugd.host.sysfs import boot, sequence_now
 from hotplugd.host.udev import Udev
 from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, Instance, InstanceName
+from hotplugd.model.values import Instance, InstanceName
 from hotplugd.plan.about import HUBS
 from hotplugd.plan.cordons import NO_CORDONS, Cordons
 from hotplugd.plan.kinds.kind import Want
@@ -129,6 +129,7 @@ class Session:
         self._host = HostLook(self._threads, config.roots)
         ports = Ports(
             self._lxd,
+            self._lxd,
             self._inspector,
             self._injector,
             self._udev_database,
@@ -137,13 +138,14 @@ class Session:
             self._notes,
             self._links,
             self._records,
-            self._restore,
+            lambda device: self._udev.restore(device),  # noqa: PLW0108  # it is made later
             log,
             _now,
             self._host.in_use,
             self._host.unsure,
             leases,
             lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+            self._host.trusted_file,
             dry_run,
             boot(),
         )
@@ -326,10 +328,9 @@ class Session:
             await asyncio.sleep(CALM)
             self._flapping.tell_over(asyncio.get_running_loop().time())
             self._listing.tell_crowded()
-            self._pools.let_go(has_leased=self.reconciler.inventory.handovers.has_leased)
-
-    def _restore(self, device: Device) -> Device | None:
-        return self._udev.restore(device)
+            known = self.reconciler.inventory
+            await self._host.look_at_usb(self._host_problems, known.devices, self.rules.hubs)
+            self._pools.let_go(has_leased=known.handovers.has_leased)
 
     # --- what is heard ----------------------------------------------------------------------------------
 

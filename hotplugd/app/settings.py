@@ -19,8 +19,8 @@ from hotplugd.rulefile import validate, validate_pools
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.diagnostics import Diagnostic, Related
 from hotplugd.rulefile.discover import DEFAULT_FOLDERS, Reading, not_utf8, read
-from hotplugd.rulefile.grammar import Key, Table
 from hotplugd.rulefile.parse import Source, YamlNode, YamlScalar, YamlSequence, parse_yaml
+from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.pattern import Pattern
 

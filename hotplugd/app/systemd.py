@@ -69,6 +69,8 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "lease.away": "5a1c70f9b4d34e0fa6e3d8a52d6f7c10",
     "lease.back": "e6b94b7d1f5c4a63b0a8c1d27f3e9b42",
     "claim.problem": "4a23114ef32b444e8e0b19a0e0b22dec",
+    "usb.problem": "50c4e006c6e54ab4a5c59bd8aee78783",
+    "health.problem": "abd49e7e45c74e7290c23c7d0ca5b3d5",
     "attach.asked": "9f2242d684c348a9b122ea71529db5ab",
     "attach.refused": "15b0607123924d0d9dd036091f789417",
     "detach.asked": "c280e379d3164da39497257de56a026b",

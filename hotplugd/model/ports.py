@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hotplugd.model.pool_file import PoolFile
 from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
 from hotplugd.model.uevent import UdevRecord, Uevent
 from hotplugd.model.values import Entry, Inside, Instance, InstanceName
@@ -134,6 +135,34 @@ class ServerPort(Protocol):
     async def link(self, name: InstanceName, path: str, target: str) -> None:
         """Make a symbolic link inside the running instance, in place of a link that is there, and the folders
         above it; an empty target takes the link away. Both are paths inside.
+        """
+
+    async def put_file(self, name: InstanceName, file: PoolFile, content: bytes) -> None:
+        """Have a file inside the instance, in place of one that is there, and the folders above it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a command inside.
+
+    code    what it exited with; None where it was killed, since it took too long or wrote too much
+    output  the first bytes that it wrote, to its output and its errors: whatever those inside want
+    why     why it was killed; empty where it was not
+    """
+
+    code: int | None
+    output: bytes
+    why: str = ""
+
+
+class CommandPort(Protocol):
+    """Runs commands inside running instances."""
+
+    async def run(self, name: InstanceName, command: Sequence[str], within: float, given: bytes = b"") -> Ran:
+        """Run a command as root inside, without a shell. After so many seconds it is killed.
+
+        given  what it reads
+        Raises Refused where there is no such command, or the server runs none here, and any ServerError.
         """
 
 

@@ -13,6 +13,7 @@ class Problem:
     instance  whose claim it is about, `name` or `project/name`; empty where it is about none
     claim     the claim's name; likewise
     pool      the pool that has too few devices for a claim, or fewer than it should have; empty for others
+    place     the USB port or bus that does not do well; empty for others
     """
 
     device: str
@@ -22,3 +23,4 @@ class Problem:
     instance: str = ""
     claim: str = ""
     pool: str = ""
+    place: str = ""

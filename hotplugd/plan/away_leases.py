@@ -12,6 +12,7 @@ from typing import Final
 
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.flaps import Quarantine
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.unit_key import place
 from hotplugd.rules.duration import in_words
@@ -51,11 +52,13 @@ class KeptLeases:
     boot   the first 8 digits of the boot's id in which `away` was written down
     away   the leases whose devices are absent
     order  the instances and names of all claims, in the order in which they were first seen
+    quarantines  of devices that come and go too often
     """
 
     boot: str = ""
     away: tuple[Away, ...] = ()
     order: tuple[tuple[InstanceName, str], ...] = ()
+    quarantines: tuple[Quarantine, ...] = ()
 
     def from_now(self, boot: str, now: Moment) -> KeptLeases:
         """The same in the boot with this id: in another one than before each lease is kept anew, and that of

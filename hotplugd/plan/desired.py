@@ -121,7 +121,9 @@ def _wants(
     """As `wants`, by what takes the device and its `attach`."""
     rule, anchor = taken.rule, taken.anchor
     if taken.companion is not None:
-        attach = replace(attach, path=taken.companion.path, links=taken.companion.links, kind=None, name=None)
+        attach = replace(
+            attach, path=taken.companion.path, links=taken.companion.links, kind=None, name=None, ready=None
+        )
 
     def problem(message: str, *, guard: bool = False) -> Wants:
         found = (Problem(str(device), rule.name, message, guard),)

@@ -125,9 +125,9 @@ class Leasing:
     # --- what follows -----------------------------------------------------------------------------------
 
     def holder(self, device: Device) -> Lease | None:
-        """The lease of the device that a pool's rule is about, if it has one."""
+        """The lease of the device that a pool's rule is about, if it has one, and is not in quarantine."""
         key = self._units.key_of(device)
-        lease = self.allocation.leases.get(key)
+        lease = self.allocation.leases.get(key) if self.health(key).state != "quarantined" else None
         return replace(lease, unit=key) if lease is not None else None
 
     @property
@@ -302,6 +302,8 @@ class Leasing:
 
     def _why_useless(self, key: str, naming: Naming) -> str:
         """Why nothing comes of the lease of a device that is there; empty where something may."""
+        if (health := self.health(key)).state == "quarantined":
+            return f"it is in quarantine: {health.reason}"
         device = self.devices.get(key)
         if device is None or not device.unfit or self._names(key, naming, None):
             return ""

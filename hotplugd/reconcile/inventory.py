@@ -8,6 +8,7 @@ from hotplugd.model.entry import number_of
 from hotplugd.model.values import Device
 from hotplugd.plan.overrides import Override, told_of
 from hotplugd.reconcile.handovers import Handovers
+from hotplugd.reconcile.pool_files import PoolFiles
 from hotplugd.reconcile.usb_numbers import UsbNumbers
 
 
@@ -23,6 +24,7 @@ class Inventory:
     starting          whether instances are yet to be taken note of for the first time
     usb_numbers       of entries of ours, by which their servers find USB devices
     by_hand           what somebody decided about a device, in words, by its slot
+    pool_files        what pools put inside; None where nothing is
     handovers         what has to be out of one instance before it goes into another
     """
 
@@ -36,6 +38,7 @@ class Inventory:
     usb_numbers: UsbNumbers = field(default_factory=UsbNumbers)
     by_hand: dict[str, str] = field(default_factory=dict)
     handovers: Handovers = field(default_factory=lambda: Handovers({}))
+    pool_files: PoolFiles | None = None
 
     def decided(self, slot: str, override: Override | None) -> None:
         """Somebody decided this about the device with this slot; None: nobody did, or it is gone."""

@@ -7,7 +7,8 @@ one allocation, and none waits for a timer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from hotplugd.aio.tasks import Activity
@@ -23,9 +24,13 @@ from hotplugd.plan.health import Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.reconcile.inventory import Inventory
+from hotplugd.reconcile.pool_files import PoolFiles
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.problem_log import ProblemLog
+from hotplugd.reconcile.quarantines import Quarantines
+from hotplugd.reconcile.readiness import Readiness
 from hotplugd.reconcile.worker import Worker
+from hotplugd.rules.keys import PORT
 from hotplugd.rules.ruleset import RuleSet
 
 # Seconds after which it is looked again whether the lease of an absent device is over.
@@ -37,6 +42,8 @@ class Leases:
 
     leasing  what is known, and what was allocated last
     ports    where it is told of leases that begin and end, and where they are kept
+    quarantines  which devices come and go too often
+    readiness    which devices are ready inside
     changed  called with what the devices are known by whose lease is another now
     """
 
@@ -51,6 +58,8 @@ class Leases:
     ) -> None:
         self._ports = ports
         self.leasing = Leasing(rules, ports.leases.before().from_now(ports.boot, self._now()))
+        self.quarantines = Quarantines(self.set_health, ports.log, ports.now)
+        self.readiness = Readiness(ports.commands, self.leasing, self._looked_at, ports.log, ports.now)
         self._workers = workers
         self._inventory = inventory
         self._activity = activity
@@ -61,10 +70,15 @@ class Leases:
         self._loop = asyncio.get_running_loop()
         # When a lease of an absent device ends.
         self._alarm: asyncio.TimerHandle | None = None
+        self._files = PoolFiles(ports.server, ports.trusted_file)
+        inventory.pool_files = self._files if not ports.dry_run else None
+        self._files.set_rules(rules.pools)
+        self.quarantines.restore(ports.leases.before().quarantines)
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
         self.leasing.set_rules(rules)
+        self._files.set_rules(rules.pools)
 
     def set_cordons(self, cordons: Cordons) -> None:
         """Take what people have cordoned from now on."""
@@ -93,6 +107,7 @@ class Leases:
         """A device is there, and the rules say this of it. owner: as in `Leasing.judged`."""
         if self.leasing.judged(found, owner):
             self._touch()
+            self._see_flapping(found.device)
 
     def gone(self, key: str) -> None:
         """A device is no more, by what it is known by."""
@@ -101,6 +116,8 @@ class Leases:
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The server said how an instance is; None where there is none."""
+        if instance is None or not instance.running:
+            self._files.forget(name)
         if self.leasing.learned(name, instance):
             if self.leasing.brings(name):
                 # Before its worker plans: it would take out what is leased.
@@ -108,9 +125,11 @@ class Leases:
             else:
                 self._touch()
 
-    def is_idle(self) -> None:
-        """Nothing is under way for some instance any more: what it had may be free now."""
-        if self.leasing.is_releasing:
+    def is_idle(self, worker: Worker) -> None:
+        """Nothing is under way for an instance any more: what it had may be free now."""
+        if not self._ports.dry_run:
+            self.readiness.attached(worker.name, worker.plan.attachments)
+        if self.leasing.is_releasing or self._files.problems():
             self._touch()
 
     def processed(self, device: Device | None) -> None:
@@ -135,7 +154,8 @@ class Leases:
         now = self._now()
         changed = self.leasing.settle(self._naming, tuple(self._inventory.unprocessed.values()), now)
         # Before the workers plan: what goes with its device is out of the server's database then.
-        self._ports.leases.note(self.leasing.kept(self._ports.boot))
+        kept = self.leasing.kept(self._ports.boot)
+        self._ports.leases.note(replace(kept, quarantines=self.quarantines.all))
         self._set_alarm(self.leasing.next_end(now))
         if self._alarm is None and self.leasing.is_releasing:
             # Whoever may have it may never say so.
@@ -147,6 +167,8 @@ class Leases:
     def close(self) -> None:
         """Settle no more."""
         self._set_alarm(None)
+        self.quarantines.close()
+        self.readiness.close()
 
     def _now(self) -> Moment:
         return Moment(self._ports.boottime(), self._ports.now())
@@ -158,6 +180,36 @@ class Leases:
         if pause is not None:
             # The loop's clock stands still while the host sleeps.
             self._alarm = self._loop.call_later(min(pause, _LONGEST_PAUSE), self._touch)
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with claims, pools and their devices."""
+        of_devices = self.quarantines.problems() + self.readiness.problems()
+        return self._of_pools() + of_devices
+
+    def unwell(self) -> list[str]:
+        """What the devices are known by that are in quarantine or bad, whether they are there or not."""
+        return [*(each.key for each in self.quarantines.all), *self.readiness.bad]
+
+    def forgive(self, keys: Iterable[str]) -> None:
+        """Let these devices be given again, since somebody says so."""
+        for key in keys:
+            self.quarantines.lift(key)
+            self.readiness.forgive(key)
+
+    def _looked_at(self, key: str, health: Health) -> None:
+        """Somebody looked inside how a device does. In quarantine it is, however that is."""
+        if self.leasing.health(key).state != "quarantined":
+            self.set_health(key, health)
+
+    def _see_flapping(self, device: Device) -> None:
+        """A device of a pool, or what goes along with one, was plugged in or is another now."""
+        rules, known = self.leasing.rules, self.leasing.devices.get(self.leasing.key_of(device))
+        pool = rules.pools.get(known.pool) if known is not None and known.device.key == device.key else None
+        if known is not None:
+            self.readiness.enumerated(known.key, device.slot)
+        if known is not None and pool is not None and pool.flap is not None:
+            where = rules.hubs.location(device) or next(iter(PORT.values(device)), "")
+            self.quarantines.plugged(known, pool.flap, quoted(where))
 
     def _touch(self) -> None:
         if not self._is_due:
@@ -178,22 +230,19 @@ class Leases:
         for key in self.leasing.away.back:
             if key in allocation.leases:
                 self._log.info("lease.back", **self._fields(key, allocation.leases[key]))
-        self._problems.are(self.problems())
+        self._problems.are(self._of_pools())
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
 
-    def problems(self) -> list[Problem]:
-        """What is wrong with claims and pools, and of which instances nobody knows what they have."""
+    def _of_pools(self) -> list[Problem]:
+        """What is wrong with claims, pools and files, and which instances may have what nobody knows."""
         silent = [name for name, worker in self._workers.items() if worker.is_silent]
-        return self.leasing.problems() + [
-            Problem(
-                "",
-                "",
-                f"{name}: the server never said what it has; what it may have of pools is given to others",
-                instance=str(name),
-            )
-            for name in (sorted(silent) if self.leasing.rules.leases and self.leasing.rules.pools else ())
-        ]
+        has_pools = self.leasing.rules.leases and self.leasing.rules.pools
+        found = self.leasing.problems() + self._files.problems()
+        for name in sorted(silent) if has_pools else ():
+            message = "the server never said what it has; what it may have of pools is given to others"
+            found.append(Problem("", "", f"{name}: {message}", instance=str(name)))
+        return found
 
     def _fields(self, key: str, lease: Lease) -> Fields:
         known = self.leasing.devices.get(key)

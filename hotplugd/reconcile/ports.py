@@ -8,7 +8,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model.ports import InjectorPort, InspectorPort, ServerPort, UdevDatabasePort
+from hotplugd.model.ports import CommandPort, InjectorPort, InspectorPort, ServerPort, UdevDatabasePort
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName, Link
 from hotplugd.plan.away_leases import KeptLeases
@@ -120,6 +120,7 @@ class LeaseKeeperPort(Protocol):
 class Ports:
     """What workers work with.
 
+    commands  runs commands inside
     restore  an interface that is away, with the devices above it as they are; None where they are gone.
              Raises OSError where nobody can tell now; then all devices are listed again soon
     log      where what was done is told
@@ -127,12 +128,14 @@ class Ports:
     in_use   why the host uses a device that is about to be put in, as it is now; empty where it does not
     leases   keeps what no entry records of leases
     boottime how long ago the host booted, in seconds (CLOCK_BOOTTIME)
+    trusted_file  what is in a file of root's on the host. Raises OSError, with a text fit to be shown
     unsure   called where it cannot be told whether the host uses a device that a rule takes: look again soon
     dry_run  tell what would be done, and change nothing
     boot     the first 8 digits of the present boot's id
     """
 
     server: ServerPort
+    commands: CommandPort
     inspector: InspectorPort
     injector: InjectorPort
     udev_database: UdevDatabasePort
@@ -148,6 +151,7 @@ class Ports:
     unsure: Callable[[], None]
     leases: LeaseKeeperPort
     boottime: Callable[[], float]
+    trusted_file: Callable[[str], Awaitable[bytes]]
     dry_run: bool = False
     boot: str = ""
 

@@ -345,4 +345,4 @@ class Reconciler:
         """Forget the worker of what is no instance and should not be one."""
         self._slot_removal.look(worker.name)
         self._workers.is_idle(worker)
-        self._leases.is_idle()
+        self._leases.is_idle(worker)

@@ -144,6 +144,7 @@ class Requests:
             replaced = (change.entry.name for change in batch if change.action in ("update", "repair"))
             await self._sealing.hold(replaced, before)
         try:
+            await self._put_files(before, batch)
             self._sealing.check(going, restarts)
             leases = self._leases_with(put, remove)
             actual = await self._ports.server.apply(self._known.name, put, remove, before, leases)
@@ -154,6 +155,10 @@ class Requests:
             self._known.backoff.reset()
             self.learn(actual)
             self._done(batch)
+            if self._inventory.pool_files is not None:
+                await self._inventory.pool_files.after(
+                    actual, {want.attach.pool for want in self._known.wanted()}
+                )
             if before is not None and self._sealing.went(going, before, restarts):
                 self._known.freshness.stale = True
         finally:
@@ -195,6 +200,14 @@ class Requests:
             self._known.verifier.ends(change.entry)
             self._known.verifier.left(change.entry, cleared=True)
         return True
+
+    async def _put_files(self, actual: Instance | None, batch: Sequence[Change]) -> None:
+        """Have the files of pools inside before devices of theirs. Raises ServerError."""
+        files = self._inventory.pool_files
+        if files is None or actual is None or not (actual.running or actual.kind == "container"):
+            return
+        adds = (change.want for change in batch if change.action == "add" and change.want is not None)
+        await files.before(actual, {want.attach.pool for want in adds})
 
     def _leases_with(self, put: Iterable[Entry], remove: Iterable[str]) -> str | None:
         """What its configuration is to say of its leases after this; None where nobody knows."""

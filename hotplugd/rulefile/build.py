@@ -12,6 +12,7 @@ from typing import Final
 from hotplugd.model.text import quoted
 from hotplugd.plan.kinds.registry import is_single
 from hotplugd.rulefile.build_hubs import BuiltHub, hubs_of
+from hotplugd.rulefile.build_pool_health import ready_of
 from hotplugd.rulefile.build_pools import BuiltPool, PoolName, pools_of
 from hotplugd.rulefile.decode import Decoder, Field, first_word, what_is
 from hotplugd.rulefile.grammar import Grammar
@@ -98,7 +99,7 @@ class Builder(Decoder):
         if "hubs" in fields:
             self.hubs += hubs_of(self, fields["hubs"], self._grammar.hub)
         if "pools" in fields:
-            self.pools += pools_of(self, fields["pools"], self._grammar.pool)
+            self.pools += pools_of(self, fields["pools"], self._grammar)
 
     def _rule(self, node: YamlNode) -> BuiltRule | None:
         before = len(self.diagnostics)
@@ -236,6 +237,7 @@ class Builder(Decoder):
             share=share,
             companions=tuple(self._companions(fields["with"])) if "with" in fields else (),
             udev=udev is True,
+            ready=ready_of(self, fields["ready"], self._grammar.ready) if "ready" in fields else None,
         )
 
     def _see_where(self, fields: Mapping[str, Field], node: YamlNode, key: YamlScalar) -> None:

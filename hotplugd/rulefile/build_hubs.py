@@ -9,8 +9,8 @@ from typing import Final
 
 from hotplugd.rulefile import validate_hubs
 from hotplugd.rulefile.decode import Decoder, Field
-from hotplugd.rulefile.grammar import Table
 from hotplugd.rulefile.parse import Source, Span, YamlMapping, YamlNode, YamlScalar
+from hotplugd.rulefile.tables import Table
 from hotplugd.rules.hubs import Hub
 
 # A thousand phones need fewer. Each port is compared with the locations that rules name.

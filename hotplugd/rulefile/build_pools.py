@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from hotplugd.rulefile.build_pool_health import files_of, flap_of, ready_of
 from hotplugd.rulefile.decode import Decoder, Field
-from hotplugd.rulefile.grammar import Table
+from hotplugd.rulefile.grammar import Grammar
 from hotplugd.rulefile.parse import Source, Span
 from hotplugd.rules.duration import seconds
 from hotplugd.rules.pattern import Pattern
@@ -35,17 +36,17 @@ class PoolName:
     span: Span
 
 
-def pools_of(decoder: Decoder, field: Field, table: Table) -> Iterator[BuiltPool]:
+def pools_of(decoder: Decoder, field: Field, grammar: Grammar) -> Iterator[BuiltPool]:
     """The pools of a section; the decoder gathers what is wrong.
 
     field  the key `pools` and its value
-    table  the keys of a pool
+    grammar  has the keys of a pool
     """
     for name, value in decoder.named(field):
-        fields = decoder.fields(value, table, name)
+        fields = decoder.fields(value, grammar.pool, name)
         texts = {
             key: text
-            for key in ("project", "per_instance", "keep", "expect")
+            for key in ("project", "per_instance", "keep", "expect", "leases_file")
             if key in fields and (text := decoder.text(fields[key])) is not None
         }
         instances = decoder.texts(fields["instances"]) if "instances" in fields else ()
@@ -61,5 +62,9 @@ def pools_of(decoder: Decoder, field: Field, table: Table) -> Iterator[BuiltPool
             keep_stopped is True,
             int(texts.get("expect", "0")),
             seconds(texts["keep"]) or 0.0 if "keep" in texts else 0.0,
+            files=files_of(decoder, fields["files"], grammar.pool_file) if "files" in fields else (),
+            leases_file=texts.get("leases_file", ""),
+            ready=ready_of(decoder, fields["ready"], grammar.ready) if "ready" in fields else None,
+            flap=flap_of(decoder, fields["flap"], grammar.flap) if "flap" in fields else None,
         )
         yield BuiltPool(pool, decoder.source, name.span)

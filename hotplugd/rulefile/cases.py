@@ -13,7 +13,6 @@ from hotplugd.plan.desired import wants
 from hotplugd.plan.lease import Lease
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.grammar import Key, Table
 from hotplugd.rulefile.parse import (
     InvalidNode,
     Source,
@@ -24,6 +23,7 @@ from hotplugd.rulefile.parse import (
     YamlSequence,
     parse_yaml,
 )  # fmt: skip
+from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.keys import GROUPS
 from hotplugd.rules.made_up import MadeUpError, made_up

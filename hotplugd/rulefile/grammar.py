@@ -10,77 +10,16 @@ its locations would have to be mapped back to the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 from hotplugd.plan.kinds.registry import kind_names
 from hotplugd.rulefile import validate, validate_hubs, validate_pools
-from hotplugd.rules.complaint import Complaint
-from hotplugd.rules.keys import GROUPS, KEYS, KeyGroup, MatchKey
-
-Shape = (
-    Literal[
-        "text",
-        "texts",
-        "flag",
-        "match",
-        "matches",
-        "attach",
-        "companions",
-        "rules",
-        "hubs",
-        "ports",
-        "pools",
-        "items",
-    ]
-    | MatchKey
-    | KeyGroup
-)
-"""What a key takes. "texts" is one or a list; a match key takes one pattern or a list, a group of them names
-with patterns.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key of the language.
-
-    about   what it means, for the JSON Schema and the reference page
-    text    judges a text, or the name of a key of a group
-    json    a regular expression for editors
-    aliases what other programs call it, in lower case
-    item    the keys of each item of a list
-    """
-
-    name: str
-    shape: Shape
-    about: str
-    text: Callable[[str], Complaint | None] | None = None
-    json: str = ""
-    required: bool = False
-    aliases: tuple[str, ...] = ()
-    item: Table | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The keys of one kind of mapping.
-
-    label     what messages call the mapping
-    elsewhere where keys belong that are not in this mapping, by their name
-    aliases   the keys of the language by the names that other programs have for them
-    """
-
-    label: str
-    keys: tuple[Key, ...]
-    elsewhere: Mapping[str, str] = field(default_factory=dict, repr=False)
-    aliases: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    def key(self, name: str) -> Key | None:
-        """The key of that name, if there is one."""
-        return next((key for key in self.keys if key.name == name), None)
+from hotplugd.rulefile.grammar_health import FILE, FLAP, OF_POOLS, READY, ready_keys
+from hotplugd.rulefile.tables import Key, Table
+from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +34,9 @@ class Grammar:
     companion: Table
     hub: Table
     pool: Table
+    flap: Table
+    ready: Table
+    pool_file: Table
 
     @classmethod
     def of(cls, registry: Sequence[MatchKey]) -> Grammar:
@@ -111,9 +53,10 @@ class Grammar:
             "keep": "in a pool, below its name under `pools`",
             "keep_stopped": "in a pool, below its name under `pools`",
             "expect": "in a pool, below its name under `pools`",
+            **{key.name: "in a pool, below its name under `pools`" for key in OF_POOLS if key is not READY},
             "name": "in a rule, or under `attach` for a network interface",
         }
-        of_pools = tuple(key for key in _POOL if key.name not in ("instances", "project"))
+        of_pools = tuple(key for key in _POOL if key.name not in ("instances", "project", READY.name))
         aliases = {alias: key.name for key in (*match, *attach) for alias in key.aliases}
 
         def table(label: str, own: tuple[Key, ...], others: tuple[Key, ...] = ()) -> Table:
@@ -129,6 +72,9 @@ class Grammar:
             table("an item of `with`", _companion_keys(keys)),
             table("a hub", _HUB, _RULE),
             table("a pool", _POOL, (*(key for key in attach if key.name != "project"), *_RULE)),
+            table("`flap`", FLAP),
+            table("`ready`", ready_keys(keys)),
+            table("an item of `files`", FILE),
         )
 
 
@@ -186,6 +132,7 @@ _POOL: Final = (
         text=validate_pools.expect,
         json=validate_pools.NUMBER_JSON,
     ),
+    *OF_POOLS,
 )
 
 _HUB: Final = (
@@ -339,6 +286,7 @@ def _attach_keys(registry: tuple[MatchKey, ...]) -> tuple[Key, ...]:
             "flag",
             "Where no udevd runs inside: have programs there find udev's properties of it, such as ID_INPUT.",
         ),
+        READY,
         Key(
             "with",
             "companions",

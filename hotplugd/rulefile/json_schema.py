@@ -6,7 +6,8 @@ import json
 import sys
 from typing import Final
 
-from hotplugd.rulefile.grammar import GRAMMAR, Grammar, Key, Table
+from hotplugd.rulefile.grammar import GRAMMAR, Grammar
+from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rulefile.validate_hubs import BELOW_JSON
 from hotplugd.rules.keys import KeyGroup, MatchKey
 
@@ -69,7 +70,7 @@ def _mapping(table: Table, grammar: Grammar) -> Json:
     return mapping
 
 
-def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911  # one for each shape
+def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911, PLR0912  # one for each shape
     match key.shape:
         case "text":
             return _scalar(key)
@@ -90,6 +91,12 @@ def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911  # one fo
             return _by_name(key, _defined("hub"))
         case "pools":
             return _by_name(key, _defined("pool"))
+        case "ready":
+            return {"anyOf": [{"const": "adb"}, _mapping(grammar.ready, grammar)]}
+        case "files":
+            return _some(_mapping(grammar.pool_file, grammar))
+        case "flap":
+            return _mapping(grammar.flap, grammar)
         case "ports":
             return _by_name(key, {**_anything(), "pattern": BELOW_JSON})
         case "items":

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from hotplugd.rulefile.grammar import GRAMMAR, Grammar, Key, Table
+from hotplugd.rulefile.grammar import GRAMMAR, Grammar
+from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rules.keys import KeyGroup, MatchKey
 from hotplugd.rules.udev_links import FOLDERS
 
@@ -30,6 +31,15 @@ _POOL: Final = """\
 An instance asks for devices of a pool by claims in its configuration, `user.hotplugd.claim.NAME`: see
 [pools](../how-to/pools.md). The rule that puts a device into the pool says how it goes in: its links, owner
 and mode.
+"""
+_READY: Final = """\
+The command runs as root inside, and says by its exit code 0 that the device is ready. `adb` is the adb server
+that runs inside: it is asked, and none is started. A rule's `ready` stands in place of its pool's.
+"""
+_FLAP: Final = """\
+A device of the pool that is plugged in more than `count` times `within` that time is quarantined: its lease
+ends and nobody is given it, until it was not plugged in for a minute, or for `within` where that is longer.
+That time doubles with each quarantine that comes within an hour of the last one, to an hour at most.
 """
 _MATCH: Final = """\
 All keys of a match must hold. A value is a pattern of udev's or a list of them: `*` is any text, `?` any
@@ -69,6 +79,9 @@ _VALUES: Final[Mapping[str, str]] = MappingProxyType(
         "hubs": "hubs by their names",
         "pools": "pools by their names",
         "ports": "paths by labels",
+        "flap": "keys of `flap`",
+        "files": "a list of files",
+        "ready": "`adb`, or keys of `ready`",
     }
 )
 
@@ -95,6 +108,11 @@ def _page(grammar: Grammar) -> Iterator[str]:
     yield _HUB
     yield from _section("A pool", grammar.pool)
     yield _POOL
+    yield from _section("An item of files", grammar.pool_file)
+    yield from _section("ready", grammar.ready)
+    yield _READY
+    yield from _section("flap", grammar.flap)
+    yield _FLAP
     yield "## Templates\n"
     colons = ", ".join(f"`{key.name}`" for key in grammar.registry if key.form.has_colons)
     folders = ", ".join(f"`{folder}`" for folder in FOLDERS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Final
 
-from hotplugd.rulefile.grammar import Table
 from hotplugd.rulefile.hints import INSTEAD
+from hotplugd.rulefile.tables import Table
 
 _LONGEST_KEY: Final = 64
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from hotplugd.model.pool_file import PoolFile
 from hotplugd.model.values import InstanceName
 from hotplugd.rules.pattern import Pattern
+from hotplugd.rules.pool_health import Flap, Ready
 
 NO_CLAIM: Final = "none"
 """What stands in the place of a pool's name in a claim that asks for nothing."""
@@ -22,6 +24,10 @@ class Pool:
     keep_stopped  whether an instance that stops keeps what it has
     expect        how many devices there should be
     keep          for how many seconds a lease outlives the absence of its device
+    ready         how it is found out inside whether a device is ready; None where nobody asks
+    files         what its instances have inside before a device of it
+    leases_file   where an instance has its leases in a file inside; empty for nowhere
+    flap          how often a device may be plugged in; None for as often as any
     """
 
     name: str
@@ -31,6 +37,10 @@ class Pool:
     keep_stopped: bool = False
     expect: int = 0
     keep: float = 0.0
+    flap: Flap | None = None
+    ready: Ready | None = None
+    files: tuple[PoolFile, ...] = ()
+    leases_file: str = ""
 
     def admits(self, instance: InstanceName) -> bool:
         """Whether the instance may have devices of it."""

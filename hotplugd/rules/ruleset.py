@@ -12,6 +12,7 @@ from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.index import Index
 from hotplugd.rules.keys import ATTR, KEYS, LOCATION, MAC, MatchKey, keys_with
 from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
+from hotplugd.rules.pool_health import Ready
 from hotplugd.rules.pools import Pool
 from hotplugd.rules.template import parse_template
 from hotplugd.rules.twins import is_place_or_mac, is_serial, names_place, names_serial
@@ -45,6 +46,7 @@ class Attach:
     companions   which devices below it go along (`with`)
     udev         whether programs inside find its record of udev's database, where no udevd runs inside
     pool         the pool that the device is of, whose leases say where it goes; empty where `to` says it
+    ready        how it is found out inside whether it is ready, where that is not as its pool says
     """
 
     to: tuple[str, ...] = ()
@@ -63,6 +65,7 @@ class Attach:
     companions: tuple[Companion, ...] = ()
     udev: bool = False
     pool: str = ""
+    ready: Ready | None = None
 
     def template_keys(self) -> frozenset[str]:
         """The match keys and properties that its templates name."""

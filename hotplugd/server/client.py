@@ -12,11 +12,14 @@ from typing import Final, TypeVar
 
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.aio.turns import Turns
-from hotplugd.model.ports import Gone, Member, ServerError, ServerInfo, Unreachable
+from hotplugd.model.pool_file import PoolFile
+from hotplugd.model.ports import Gone, Member, Ran, ServerError, ServerInfo, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.server.api import Api, Revision, sharing
 from hotplugd.server.connection import Connection
 from hotplugd.server.events import Lifecycle, lifecycle
+from hotplugd.server.exec import Exec
+from hotplugd.server.files import put_file
 
 T = TypeVar("T")
 
@@ -151,12 +154,20 @@ class Lxd:
         """Make or take away a link inside. See `ports.Server`."""
         await self._call_for(name, partial(self._api.link, name, path, target))
 
+    async def put_file(self, name: InstanceName, file: PoolFile, content: bytes) -> None:
+        """Have a file inside. See `ports.ServerPort`."""
+        await self._call_for(name, lambda: put_file(self._connection.tree, name, file, content))
+
     async def init(self, name: InstanceName) -> int:
         """The process number of the instance's init, as the host counts. Raises Gone where it does not run.
 
         Takes the server 50 ms and more, since it gathers much else.
         """
         return await self._call_for(name, partial(self._api.init, name))
+
+    async def run(self, name: InstanceName, command: Sequence[str], within: float, given: bytes = b"") -> Ran:
+        """Run a command inside. See `ports.CommandPort`."""
+        return await Exec(self.address, self._connection.identity()).run(name, command, within, given)
 
     def waiting(self) -> Mapping[str, int]:
         """How many requests about one instance each wait for others of the same project, by project."""

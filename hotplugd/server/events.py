@@ -85,7 +85,7 @@ async def lifecycle(
     projects  those that we may see; None for all
     Ends by Unreachable when the server goes away, or falls silent.
     """
-    session = aiohttp.ClientSession(connector=_connector(address, identity))
+    session = aiohttp.ClientSession(connector=connector_to(address, identity))
     base = "http://localhost" if identity is None else address.rstrip("/")
     scopes = (
         ["all-projects=true"] if projects is None else [f"project={quote(project)}" for project in projects]
@@ -117,13 +117,13 @@ async def lifecycle(
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 for stream in streams:
-                    _cut(stream)
+                    cut(stream)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Unreachable(f"no events from {address}: {str(error) or 'it fell silent'}") from error
     raise Unreachable(f"{address} closed the event stream")
 
 
-def _cut(stream: aiohttp.ClientWebSocketResponse) -> None:
+def cut(stream: aiohttp.ClientWebSocketResponse) -> None:
     """End its connection now. By itself it would wait until the server has read all that was sent."""
     channel = stream.get_extra_info("socket")
     if channel is not None:
@@ -203,7 +203,8 @@ class _OneServer(aiohttp.TCPConnector):
         return await super().connect(req, *arguments, **options)
 
 
-def _connector(address: str, identity: Identity | None) -> aiohttp.BaseConnector:
+def connector_to(address: str, identity: Identity | None) -> aiohttp.BaseConnector:
+    """How aiohttp reaches a server, and no other. Raises OSError and ValueError for bad certificates."""
     if identity is None:
         return aiohttp.UnixConnector(address)
     pinned = ssl.PEM_cert_to_DER_cert(identity.server.read_text("ascii"))

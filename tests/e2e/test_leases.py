@@ -139,3 +139,35 @@ def test_with_keep_stopped_what_stops_has_its_phone_from_the_next_start_on(
     first.start()
     eventually(lambda: had(first, [phone]) == [phone.number])
     assert had(second, [phone]) == []
+
+
+def test_what_people_ask_for_is_done_and_told(
+    launch: Launch, consoles: Consoles, daemon: StartDaemon
+) -> None:
+    (phone,) = consoles(1)
+    phone.plug()
+    farm = daemon(rules([phone]))
+    first = launch(config=claiming())
+    eventually(lambda: had(first, [phone]) == [phone.number])
+    second = launch(config=claiming())
+    done = farm.ask("lease", "release", phone.node)
+    assert (done.returncode, done.stdout.strip()) == (
+        0,
+        f"{phone.node} is leased to {first.name} no more; {second.name} has the lease now",
+    )
+    assert (had(first, [phone]), had(second, [phone])) == ([], [phone.number])
+    assert farm.ask("lease", "move", phone.node, first.name).returncode == 0
+    assert (had(first, [phone]), had(second, [phone])) == ([phone.number], [])
+    asked = farm.ask("drain", phone.node)
+    assert asked.returncode == 1
+    assert "ends 1 lease; repeat with --yes" in asked.stderr
+    assert farm.ask("drain", phone.node, "--yes", "--reason", "new cable").returncode == 0
+    assert [*had(first, [phone]), *had(second, [phone])] == []
+    farm.stop()
+    farm.start()
+    eventually(lambda: [each["state"] for each in pool(farm, "devices")] == ["cordoned"])
+    assert "is cordoned since" in farm.ask("pool").stdout
+    assert farm.ask("uncordon", phone.node).returncode == 0
+    eventually(lambda: len([*had(first, [phone]), *had(second, [phone])]) == 1)
+    told = farm.ask("history", phone.node).stdout
+    assert "lease-release.asked" in told or "lease.over" in told

@@ -30,7 +30,7 @@ TOLD = {"serial": "R5C001", "model": "Pixel_8", "port": "1-1", "location": ""}
 def test_what_tells_a_device_from_others_is_beside_it() -> None:
     assert named_json(ONE) == TOLD
     found = problem_json(Problem(ONE.node, "r", "why"), by_name([ONE]))
-    none = {"instance": "", "claim": "", "pool": ""}
+    none = {"instance": "", "claim": "", "pool": "", "place": ""}
     assert found == {**TOLD, **none, "device": ONE.node, "rule": "r", "message": "why"}
     assert problem_json(Problem(ONE.node, "r", "why"))["serial"] == ""
 

@@ -20,6 +20,7 @@ from hotplugd.app.pool_documents import LeaseOrderJson
 from hotplugd.app.state_file import StateFile
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.cordons import NO_CORDONS
+from hotplugd.plan.flaps import Quarantine
 from hotplugd.rules.pattern import Pattern
 from tests.support.devices import phone
 from tests.support.virtual import in_virtual_time
@@ -241,3 +242,16 @@ async def test_others_than_root_may_what_allow_says_for_the_instances_concerned(
     assert (await desk.ask("cordon", "R5C001", every))["done"]
     assert (await desk.ask("lease-release", "R5C001", own))["done"]
     assert places(desk.bench) == {}
+
+
+@on_farm(1)
+async def test_what_is_in_quarantine_is_given_again_by_uncordon(desk: Desk) -> None:
+    await desk.start(1)
+    quarantines = desk.bench.reconciler.assignments.leases.quarantines
+    quarantines.restore([Quarantine("serial:R5C001", "android", "", 6, 60.0, "", 600.0)])
+    await desk.bench.reconciler.settled()
+    assert places(desk.bench) == {}
+    answer = await desk.ask("uncordon", "R5C001")
+    assert (answer["done"], answer["message"]) == (True, "R5C001 is not kept from claims any more")
+    assert places(desk.bench) == {"job-1": ["1-1"]}
+    assert not (await desk.ask("uncordon", "R5C001"))["taken"]

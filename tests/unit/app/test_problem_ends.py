@@ -30,6 +30,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Instance
 from hotplugd.plan.about import spread
 from hotplugd.rulefile.load import parse
+from hotplugd.rules.hubs import NO_HUBS
 from tests.support.devices import ALL, BOX, all_with, box, console, entry, rule, ruleset
 from tests.support.log_events import logged
 from tests.support.virtual import at, in_virtual_time, later
@@ -158,6 +159,27 @@ async def _claim(_: Path) -> Events:
     bench.reconciler.refresh(BOX)
     await at(100)
     return bench.logged.entries
+
+
+async def _quarantine(_: Path) -> Events:
+    rules = (
+        "pools: {android: {instances: box, flap: {count: 1, within: 60s}}}\n"
+        "rules: [{name: r, match: {subsystem: tty}, attach: {pool: android}}]"
+    )
+    bench = Bench(rules=parse(rules, "x").rules)
+    await bench.start(ONE)
+    await bench.plug(console(1, born=2))
+    await later(100)
+    return bench.logged.entries
+
+
+async def _usb(_: Path) -> Events:
+    mine = Logged()
+    problems = HostProblems(mine.log)
+    for now, count in ((0.0, 0), (15.0, 1), (30.0, 1), (4000.0, 1)):
+        await at(now)
+        problems.usb({"1-4": count}, [ONE], NO_HUBS)
+    return mine.events
 
 
 async def _state(folder: Path) -> Events:
@@ -348,6 +370,8 @@ TRIED: Final[Mapping[str, Callable[[Path], Awaitable[Events]]]] = {
     "udev-record.problem": _record,
     "state.problem": _state,
     "claim.problem": _claim,
+    "health.problem": _quarantine,
+    "usb.problem": _usb,
     "leave-alone.problem": _leave_alone,
     "control.problem": _control,
     "server.unlisted": _unlisted,

@@ -14,7 +14,9 @@ from click.testing import CliRunner, Result
 from hotplugd.app import control_client
 from hotplugd.app.pool_documents import pools_json
 from hotplugd.cli import main
+from hotplugd.model.asker import Asker
 from hotplugd.model.values import InstanceName
+from hotplugd.plan.cordons import Cordon, Cordons
 from hotplugd.plan.desired import judged
 from hotplugd.plan.leasing import Leasing
 from hotplugd.rulefile.load import parse
@@ -109,3 +111,24 @@ def test_nobody_answers(tmp_path: Path) -> None:
     for words in (("pool",), ("lease", "list")):
         done = run(tmp_path / "config.yaml", *words)
         assert (done.exit_code, done.stdout) == (3, "")
+
+
+def test_what_is_cordoned_is_shown_with_who_and_why(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leasing = Leasing(RULES)
+    leasing.judged(judged(RULES, phone(1), lambda _: False))
+    by = Asker(1000, "bob")
+    cordons = [
+        Cordon("device", "serial:R5C001", "broken screen", "2026-11-27T18:00:00+00:00", by),
+        Cordon("instance", "default/job-1", "", "2026-11-27T18:00:00+00:00", by),
+    ]
+    leasing.set_cordons(Cordons(cordons))
+    leasing.settle(lambda _: ())
+    document = pools_json(leasing, {})
+    monkeypatch.setattr(control_client, "get", lambda *_: document)
+    lines = run(config, "pool").stdout.splitlines()
+    assert "cordoned by uid 1000 (bob): broken screen" in lines[2]
+    assert [line.partition(" is cordoned since ")[0] for line in lines if "since 2026" in line] == [
+        "device serial:R5C001",
+        "instance default/job-1",
+    ]
+    assert json.loads(run(config, "pool", "--json").stdout)["cordons"][0]["reason"] == "broken screen"

@@ -25,6 +25,7 @@ from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import ALL, BOOT, BOX, box
 from tests.support.virtual import later, now
+from tests.unit.reconcile.scripted_inside import ScriptedFiles
 from tests.unit.reconcile.scripted_leases import UPTIME, ScriptedLeaseKeeper
 from tests.unit.reconcile.scripted_records import ScriptedDatabase, ScriptedRecordNotes
 from tests.unit.reconcile.scripted_seals import ScriptedSeals
@@ -70,7 +71,7 @@ class ScriptedLinks:
             self.links[name] = dict(links)
 
 
-class Bench:
+class Bench(ScriptedFiles):
     """The world around one reconciler.
 
     instances  as the server has them; `inside` what their nodes are; both change by requests
@@ -153,6 +154,7 @@ class Bench:
         self.asking = 0.0
         self.asked: list[tuple[float, str]] = []
         self.unsure: list[float] = []
+        super().__init__()
         self.kept = ScriptedLinks()
         self.database = ScriptedDatabase()
         self.record_notes = ScriptedRecordNotes()
@@ -165,6 +167,7 @@ class Bench:
         self.reconciler = Reconciler(
             Ports(
                 self,
+                self.commands,
                 self,
                 self,
                 self.database,
@@ -180,6 +183,7 @@ class Bench:
                 lambda: self.unsure.append(now()),
                 self.lease_keeper,
                 lambda: UPTIME + now(),
+                self.trusted_file,
                 dry_run,
                 BOOT,
             ),

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from hotplugd.model.pool_file import PoolFile
 from hotplugd.model.values import InstanceName
 from hotplugd.rulefile.load import load, parse
 from hotplugd.rules.pattern import Pattern
+from hotplugd.rules.pool_health import Flap, Ready
 from hotplugd.rules.pools import Pool
 
 POOL = "pools: {android: {instances: 'runner-*'}}\n"
@@ -37,6 +39,38 @@ def test_a_pool_is_read() -> None:
     assert first is not None
     assert second is not None
     assert (first.pool, first.to, second.pool) == ("a", (), "b")
+
+
+def test_a_pool_says_how_often_its_devices_may_come_and_go() -> None:
+    loaded = parse(
+        "pools: {a: {instances: x, flap: {count: 5, within: 2m}}}\n" + RULE.replace("android", "a"), "x"
+    )
+    assert loaded.rules.pools["a"].flap == Flap(5, 120.0)
+
+
+def test_a_pool_and_a_rule_say_how_it_is_found_out_whether_devices_are_ready() -> None:
+    loaded = parse(
+        "pools: {a: {instances: x, ready: adb}}\n"
+        "rules: [{name: a, match: {serial: X}, attach: "
+        "{pool: a, ready: {command: [b, '{serial}'], within: 2m}}}]",
+        "x",
+    )
+    assert loaded.diagnostics == ()
+    assert loaded.rules.pools["a"].ready == Ready()
+    (attach,) = (rule.attach for rule in loaded.rules.rules)
+    assert attach is not None
+    assert attach.ready == Ready(("b", "{serial}"), within=120.0)
+
+
+def test_a_pool_says_which_files_its_instances_have() -> None:
+    loaded = parse(
+        "pools: {a: {instances: x, leases_file: /run/l, "
+        "files: [{source: /a, path: /b, gid: 7, mode: 640}]}}\n" + RULE.replace("android", "a"),
+        "x",
+    )
+    assert loaded.diagnostics == ()
+    pool = loaded.rules.pools["a"]
+    assert (pool.leases_file, pool.files) == ("/run/l", (PoolFile("/a", "/b", 0, 7, "0640"),))
 
 
 def test_a_pool_admits_instances_of_its_project_by_name() -> None:

@@ -1,0 +1,108 @@
+"""Puts the files of pools into instances: before the first device of a pool, and after changes of leases."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from hotplugd.model.pool_file import PoolFile
+from hotplugd.model.ports import Gone, Refused, ServerError, ServerPort
+from hotplugd.model.problem import Problem
+from hotplugd.model.values import Instance, InstanceName
+from hotplugd.rules.pools import Pool
+
+NO_LEASES: Final = "[]"
+_NO_POOLS: Final[Mapping[str, Pool]] = MappingProxyType({})
+
+
+class PoolFiles:
+    """What was put where. All of it belongs to the event loop.
+
+    server  puts files into instances
+    read    a file of the host's. Raises OSError, with a text fit to be shown
+    """
+
+    def __init__(self, server: ServerPort, read: Callable[[str], Awaitable[bytes]]) -> None:
+        self._server = server
+        self._read = read
+        self._pools = _NO_POOLS
+        # The files that an instance has, and since which of its starts; and what its files of leases say.
+        self._has: dict[InstanceName, tuple[str, set[PoolFile]]] = {}
+        self._leases: dict[InstanceName, dict[str, tuple[str, str]]] = {}
+        self._wrong: dict[tuple[InstanceName, str], Problem] = {}
+
+    def set_rules(self, pools: Mapping[str, Pool]) -> None:
+        """These are the pools from now on; files may be others than before."""
+        self._pools = pools
+        self._has.clear()
+        self._wrong.clear()
+
+    def forget(self, name: InstanceName) -> None:
+        """There is no such instance, or it stopped: what is on a tmpfs inside is gone."""
+        for known in (self._has, self._leases):
+            known.pop(name, None)
+        for key in [key for key in self._wrong if key[0] == name]:
+            del self._wrong[key]
+
+    async def before(self, instance: Instance, pools: Collection[str]) -> None:
+        """Devices of these pools are about to be put into an instance. Raises ServerError where the server
+        may do it later; what it refuses, and what cannot be read, is a problem, and keeps no device out.
+        """
+        files = [each for pool in pools if pool in self._pools for each in self._pools[pool].files]
+        if not files:
+            return
+        name = instance.id
+        started, has = self._has.get(name, ("", set[PoolFile]()))
+        if started != instance.started:
+            has = set()
+        self._has[name] = instance.started, has
+        for file in files:
+            if file not in has and await self._put(name, file):
+                has.add(file)
+
+    async def after(self, instance: Instance, pools: Iterable[str]) -> None:
+        """The instance has leases as its configuration says, and may have devices of these pools."""
+        known = self._leases.get(instance.id, {})
+        asked = {self._pools[pool].leases_file for pool in pools if pool in self._pools} - {""}
+        for path in sorted(asked | known.keys()) if instance.running else ():
+            text = instance.leases if path in asked and instance.leases else NO_LEASES
+            if known.get(path) == (instance.started, text):
+                continue
+            self._leases.setdefault(instance.id, {})[path] = instance.started, text
+            file = PoolFile("", path, mode="0644")
+            await self._tried(instance.id, file, text.encode() + b"\n")
+
+    def problems(self) -> list[Problem]:
+        """Which files are not inside, and why."""
+        return [*self._wrong.values()]
+
+    async def _put(self, name: InstanceName, file: PoolFile) -> bool:
+        try:
+            content = await self._read(file.source)
+        except OSError as error:
+            self._note(name, file, str(error) or "the disk does not answer")
+            return False
+        try:
+            await self._server.put_file(name, file, content)
+        except Gone:
+            raise
+        except Refused as error:
+            self._note(name, file, str(error))
+            return False
+        self._wrong.pop((name, file.path), None)
+        return True
+
+    async def _tried(self, name: InstanceName, file: PoolFile, content: bytes) -> None:
+        try:
+            await self._server.put_file(name, file, content)
+        except ServerError as error:
+            self._note(name, file, str(error))
+        else:
+            self._wrong.pop((name, file.path), None)
+
+    def _note(self, name: InstanceName, file: PoolFile, reason: str) -> None:
+        pool = next((pool.name for pool in self._pools.values() if file in pool.files), "")
+        pool = pool or next((each.name for each in self._pools.values() if each.leases_file == file.path), "")
+        message = f"{file.path} cannot be put into {name}: {reason}"
+        self._wrong[name, file.path] = Problem("", "", message, instance=str(name), pool=pool)

@@ -1,0 +1,112 @@
+"""Files of pools: inside before the first device, and what they say of leases."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from hotplugd.model.pool_file import PoolFile
+from hotplugd.model.ports import Busy, Refused
+from hotplugd.model.values import Instance
+from hotplugd.rulefile.load import parse
+from hotplugd.rules.ruleset import RuleSet
+from tests.support.devices import box, console, phone
+from tests.support.virtual import in_virtual_time, later
+from tests.unit.reconcile.bench import Bench
+
+KEY = "/etc/hotplugd/adbkey"
+FILES = f"files: [{{source: {KEY}, path: /root/.android/adbkey}}]"
+
+
+def rules(more: str = FILES) -> RuleSet:
+    loaded = parse(
+        f"pools: {{android: {{instances: 'job-*', {more}}}}}\n"
+        f"rules: [{{name: phones, match: {{vendor_id: 18d1}}, attach: {{pool: android}}}}]",
+        "x",
+    )
+    assert not loaded.errors, loaded.errors[0].render()
+    return loaded.rules
+
+
+def job(number: int, count: int = 1) -> Instance:
+    claims = {"phone": f"android count={count}"}
+    return replace(box(name=f"job-{number}"), claims=claims, created=f"2026-{number}", started="at first")
+
+
+@in_virtual_time
+async def test_a_file_is_inside_before_the_device_and_put_once() -> None:
+    bench = Bench(job(1, 2), rules=rules())
+    bench.on_host[KEY] = b"secret"
+    order: list[str] = []
+    bench.applied = lambda request: order.extend([f"device after {len(bench.placed)}"] * len(request.put))
+    await bench.start(phone(1), phone(2))
+    assert bench.placed == [(0.0, "job-1", "/root/.android/adbkey", b"secret")]
+    assert order == ["device after 1"] * 2
+
+
+@in_virtual_time
+async def test_an_instance_that_is_started_anew_has_it_again() -> None:
+    bench = Bench(job(1), rules=rules())
+    bench.on_host[KEY] = b"secret"
+    await bench.start(phone(1))
+    bench.end(job(1).id)
+    await bench.reconciler.settled()
+    bench.begin(job(1).id)
+    bench.reconciler.refresh(job(1).id)
+    await later(10)
+    assert len(bench.placed) == 2
+
+
+@in_virtual_time
+async def test_what_cannot_be_read_is_a_problem_and_keeps_no_device_out() -> None:
+    bench = Bench(job(1), rules=rules())
+    await bench.start(phone(1))
+    assert len(bench.instances[job(1).id].entries) == 1
+    (told,) = bench.told()
+    assert told == (
+        f"/root/.android/adbkey cannot be put into job-1: {KEY} cannot be opened, or is a link: "
+        f"No such file or directory"
+    )
+
+
+@in_virtual_time
+async def test_what_the_server_refuses_is_a_problem_and_what_is_busy_is_tried_again() -> None:
+    for error, kept in ((Refused("read-only file system"), 1), (Busy("it starts"), 0)):
+        bench = Bench(job(1), rules=rules())
+        bench.on_host[KEY] = b"secret"
+
+        def fails(_: PoolFile, error: Exception = error) -> None:
+            raise error
+
+        bench.misplaced = fails
+        await bench.start(phone(1))
+        assert len(bench.instances[job(1).id].entries) == kept
+        bench.misplaced = lambda _: None
+        await later(30)
+        assert len(bench.instances[job(1).id].entries) == 1
+        assert len(bench.placed) == 1 - kept
+
+
+@in_virtual_time
+async def test_devices_of_no_pool_and_of_others_bring_no_files() -> None:
+    bench = Bench()
+    await bench.start(console(1), phone(1))
+    assert bench.placed == []
+
+
+@in_virtual_time
+async def test_a_file_inside_says_what_is_leased_and_what_is_no_more() -> None:
+    bench = Bench(job(1, 1), rules=rules("leases_file: /run/phones.json"))
+    await bench.start(phone(1))
+    at, name, path, content = bench.placed[-1]
+    (lease,) = json.loads(content)
+    assert (at, name, path) == (0.0, "job-1", "/run/phones.json")
+    assert (lease["pool"], lease["identity"], lease["path"]) == (
+        "android",
+        "serial:R5C001",
+        "/dev/bus/usb/001/001",
+    )
+    bench.instances[job(1).id] = replace(bench.instances[job(1).id], claims={})
+    bench.reconciler.refresh(job(1).id)
+    await later(10)
+    assert bench.placed[-1][3] == b"[]\n"
