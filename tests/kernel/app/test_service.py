@@ -27,7 +27,11 @@ from tests.support.lab.wait import eventually
 
 _UNITS = Path("/lib/systemd/system")
 _PROGRAMS = ("inject", "roots", "seal", "udevdb", "udevrules")
-_SERVICES = ("hotplugd.service", "hotplugd-serve.service", *(f"hotplugd-{each}@.service" for each in _PROGRAMS))
+_SERVICES = (
+    "hotplugd.service",
+    "hotplugd-serve.service",
+    *(f"hotplugd-{each}@.service" for each in _PROGRAMS),
+)
 _SOCKETS = tuple(f"hotplugd-{each}.socket" for each in _PROGRAMS)
 _NAMES = (*_SERVICES, *_SOCKETS)
 
