@@ -128,7 +128,7 @@ class Leases:
     def is_idle(self, worker: Worker) -> None:
         """Nothing is under way for an instance any more: what it had may be free now."""
         if not self._ports.dry_run:
-            self.readiness.attached(worker.name, worker.plan.attachments)
+            self.readiness.attached(worker.name, worker.plan.attachments if worker.is_running else ())
         if self.leasing.is_releasing or self._files.problems():
             self._touch()
 

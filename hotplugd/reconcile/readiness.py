@@ -87,7 +87,7 @@ class Readiness:
         self._timer: asyncio.TimerHandle | None = None
 
     def attached(self, name: InstanceName, attachments: Sequence[Attachment]) -> None:
-        """These are attached to an instance now, and no others."""
+        """These are attached to an instance that runs, and no others; none to one that does not run."""
         before = self._by_instance.pop(name, set())
         there = {(name, want.slot): found for found in self._asked_of(attachments) for want in (found.want,)}
         for key in before - there.keys():
@@ -155,7 +155,8 @@ class Readiness:
             attach, device = each.want.attach, self._leasing.key_of(each.want.device)
             pool = pools.get(attach.pool) if device else None
             ready = attach.ready or (pool.ready if pool is not None else None)
-            if ready is not None and each.verified:
+            # One that was seen inside, and cannot be seen now, is looked at as before.
+            if ready is not None and (each.verified or (each.want.instance, each.want.slot) in self._watched):
                 yield _Watched(each.want, device, Watch(ready, now))
 
     def _forget(self, key: _Key) -> None:

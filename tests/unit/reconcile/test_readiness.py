@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hotplugd.model.ports import Busy, Ran, Refused
+from hotplugd.model.ports import Busy, Ran, Refused, Unreachable
 from hotplugd.model.values import InstanceName
 from hotplugd.reconcile.leases import Leases
 from hotplugd.rulefile.load import parse
@@ -257,3 +257,20 @@ async def test_new_rules_are_asked_by_and_no_old_ones() -> None:
     await at(100)
     assert bench.told() == []
     assert len(bench.commands.ran) == 2
+
+
+@in_virtual_time
+async def test_a_look_that_fails_does_not_give_a_device_more_time() -> None:
+    bench = Bench(job(1), rules=rules())
+    bench.commands.answer = answering(Ran(1, b""))
+    await bench.start(phone(1))
+
+    def blind(_: InstanceName) -> None:
+        raise Unreachable("nobody can look inside")
+
+    await at(40)
+    bench.glance = blind
+    bench.reconciler.look_again(job(1).id)
+    await at(65)
+    assert [each.verified for each in bench.reconciler.attachments()] != [True]
+    assert health(bench) == "bad"
