@@ -45,7 +45,7 @@ _RESULTS: Final = _ROOT / "tests" / "servers" / "results.json"
 _RAN: Final = "<!-- Made by docs/generate.py from tests/servers/results.json: do not edit. -->"
 _NAMES: Final[Mapping[str, str]] = MappingProxyType({"lxd": "LXD", "incus": "Incus"})
 # The programs beside the daemon, which systemd starts and people do not.
-_HIDDEN: Final = frozenset({"inject", "roots", "seal", "udevdb", "udevrules"})
+_HIDDEN: Final = frozenset({"inject", "roots", "seal", "udevdb", "udevrules", "usb"})
 
 
 def json_page() -> str:

@@ -1,4 +1,5 @@
-"""The loop of our programs that have a privilege each: `inject`, `roots`, `seal` and `udevrules`.
+"""The loop of our programs that have a privilege each: `inject`, `roots`, `seal`, `udevdb`, `udevrules`
+and `usb`.
 
 Standard input is a connected SOCK_SEQPACKET socket. A request is one message with descriptors beside it. The
 answer is one message, `DONE`, what was asked for, or what went wrong, with or without descriptors beside it.

@@ -109,3 +109,14 @@ class TestsJson(TypedDict):
 
     tests: list[TestJson]
     diagnostics: list[dict[str, object]]
+
+
+class UsbOrderJson(TypedDict):
+    """`reset --json` and `port --json`. taken, done: whether it was done. message: what was, or why nothing
+    was; more: devices that stand against it, or that may be meant.
+    """
+
+    taken: bool
+    done: bool
+    message: str
+    more: list[str]

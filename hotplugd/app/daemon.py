@@ -38,6 +38,7 @@ from hotplugd.app.refused_clients import RefusedClients
 from hotplugd.app.reports import ReloadJson, reload_json
 from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
+from hotplugd.app.usb_orders import UsbOrders
 from hotplugd.app.who import asked_by, resolved
 from hotplugd.host.server_lock import AlreadyRunning
 from hotplugd.host.sysfs import boot
@@ -174,6 +175,7 @@ class Daemon:
             endpoints.RELOAD: self._reload,
             **self._by_hand.handlers,
             **self._lease_orders.handlers,
+            **UsbOrders(self._log, lambda: self._session).handlers,
         }
 
     def _refused_client(self, reason: str) -> None:

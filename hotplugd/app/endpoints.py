@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypedDict
 
+from hotplugd.app.command_json import UsbOrderJson
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.grants import Verb
 from hotplugd.app.override_json import AskedJson
@@ -97,6 +98,24 @@ class CordonAskJson(UncordonJson):
 class DrainJson(CordonAskJson):
     """As in CordonAsk. yes: do it; else it is said which leases it would end."""
 
+    yes: bool
+
+
+class ResetJson(TypedDict):
+    """As in Attach. yes: also where no rule takes it."""
+
+    device: str
+    real: str
+    yes: bool
+
+
+class PortJson(TypedDict):
+    """port: its location, or the kernel's name. switch: `on`, `off`, or `cycle`. yes: also where a device is
+    in it that no rule takes.
+    """
+
+    port: str
+    switch: str
     yes: bool
 
 
@@ -197,8 +216,16 @@ DRAIN: Final = Endpoint(
     takes=DrainJson,
 )  # fmt: skip
 
+RESET: Final = Endpoint(
+    "POST", "reset", "reset", "Have its port reset a USB device: `reset --json`.", UsbOrderJson,
+    takes=ResetJson,
+)  # fmt: skip
+PORT: Final = Endpoint(
+    "POST", "port", "port", "Switch a port of a USB hub: `port --json`.", UsbOrderJson, takes=PortJson
+)
+
 ENDPOINTS: Final = (
     STATUS, HEALTH, RULES, POOLS, SETTINGS, OPENAPI, EVENTS, STREAM, RELOAD, ATTACH, DETACH, UNDO,
-    LEASE_RELEASE, LEASE_MOVE, CORDON, UNCORDON, DRAIN,
+    LEASE_RELEASE, LEASE_MOVE, CORDON, UNCORDON, DRAIN, RESET, PORT,
 )  # fmt: skip
 """All of them."""

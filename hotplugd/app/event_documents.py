@@ -23,6 +23,7 @@ ENDS: Final[Mapping[str, str]] = MappingProxyType(
         "claim.problem": OVER,
         "health.problem": OVER,
         "usb.problem": OVER,
+        "lease.problem": OVER,
         "control.problem": OVER,
         "server.unlisted": OVER,
         "server.problem": OVER,
@@ -35,9 +36,10 @@ ENDS: Final[Mapping[str, str]] = MappingProxyType(
 
 MOMENTS: Final = frozenset(
     {
-        "attach.refused", "detach.refused", "undo.refused", "lease-release.refused", "lease-move.refused",
-        "cordon.refused", "uncordon.refused", "drain.refused", "udev.lost-events", "config.error",
-        "config.warning", "reload.error", "reload.warning", "defect", "failed",
+        "attach.refused", "detach.refused", "undo.refused", "reset.refused", "port.refused",
+        "lease-release.refused", "lease-move.refused", "cordon.refused", "uncordon.refused", "drain.refused",
+        "udev.lost-events", "config.error", "config.warning", "reload.error", "reload.warning", "defect",
+        "failed",
     }
 )  # fmt: skip
 """Warnings and errors that begin nothing: what they tell of is so at that moment, or hotplugd ends by it."""
@@ -60,7 +62,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "instance": "the instance, as `PROJECT/NAME` where the project is not `default`",
         "entry": "the name of the device's entry in the instance",
         "path": "where the device is inside",
-        "action": "what is done: `add`, `update`, `repair` or `remove`",
+        "action": "what is done: `add`, `update`, `repair` or `remove`; to a port `on`, `off` or `cycle`",
         "cause": "what made hotplugd do it: `plug` (it came, went or changed), `listing` (found so among "
         "all), `start` (of hotplugd), `reload`, `host` (the host began or ended to use it), `others` (an "
         "entry that is not ours came or went), `instance` (it was made, started or deleted), `by hand` "

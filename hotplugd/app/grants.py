@@ -10,7 +10,7 @@ from hotplugd.app.peer import Peer
 from hotplugd.model.values import InstanceName
 from hotplugd.rules.pattern import Pattern
 
-Verb = Literal["read", "attach", "detach", "undo", "reload", "lease", "cordon"]
+Verb = Literal["read", "attach", "detach", "undo", "reload", "lease", "cordon", "reset", "port"]
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 _EVERY: Final = "*"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,13 +13,16 @@ from typing import Final
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.threads import Threads
 from hotplugd.app.host_problems import HostProblems
+from hotplugd.app.revoker import revoke
 from hotplugd.container.disk_users import DiskUsers
 from hotplugd.host.in_use import disks_of, in_use, in_use_by_anybody
 from hotplugd.host.open_disks import OpenDisks
-from hotplugd.host.open_files import cgroup_name
+from hotplugd.host.open_files import cgroup_name, holder
 from hotplugd.host.trusted_files import read_trusted
+from hotplugd.host.usb_actions import UsbActions
 from hotplugd.host.usb_counts import over_current_counts
 from hotplugd.host.use_watch import HostWatch
+from hotplugd.model.text import quoted
 from hotplugd.model.values import CANNOT_TELL, Device
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.rules.hubs import Hubs
@@ -35,10 +39,12 @@ _FILE: Final = 5.0
 class HostLook:
     """Looks at devices when the host begins or ends a use, and again soon where a look failed.
 
-    roots  where systemd listens for the program that sees who has disks open
+    usb    revokes and resets USB devices, and switches ports; given is where systemd listens for its program
+    roots  likewise, for the program that sees who has disks open
     """
 
-    def __init__(self, threads: Threads, roots: Path) -> None:
+    def __init__(self, threads: Threads, roots: Path, usb: Path) -> None:
+        self.usb = UsbActions(threads, usb)
         self._threads = threads
         self._loop = asyncio.get_running_loop()
         # Set while a look is due.
@@ -58,6 +64,7 @@ class HostLook:
         self._watch.stop()
         self._open_disks.close()
         self._users.close()
+        self.usb.close()
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -121,6 +128,25 @@ class HostLook:
         except OSError:
             counts = None
         told.usb(counts, [*devices.values()], hubs)
+
+    async def revoke(self, device: Device) -> str:
+        """See `RevokerPort`."""
+        return await revoke(self.usb, self.held, device)
+
+    async def held(self, device: Device) -> str:
+        """Which process has a device open, of the host or of an instance, or has it mounted; or empty."""
+        try:
+            if disks_of(device):
+                used = await self._threads.call(partial(in_use_by_anybody, device), _ASKED)
+                return used or await self._open_disks.used(device, "", waits=True)
+            if device.devnum is None:
+                return ""
+            for pid in await self._users.of(device.devnum):
+                with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                    return f"{device} is open in {quoted(str(holder(pid)))}"
+        except (OSError, ValueError, TimeoutError) as error:
+            return f"it cannot be told who has it open: {str(error) or f'no answer in {_ASKED:.0f} s'}"
+        return ""
 
     def _ring(self) -> None:
         self._alarm = None

@@ -19,12 +19,12 @@ from hotplugd.plan.leasing import Leasing
 
 class LeaseJson(NamedJson):
     """A device of a pool, and whose it is. state: `free`, `leased`, `cordoned`, or `releasing`: its lease is
-    over, and it may still be in an instance. reason: why it is given to nobody now, or empty. project,
-    instance, claim: whose lease it is, and by which claim; empty where it has none. since: when it was
-    attached, ISO 8601; empty where it is not. state_since: since when the state is so, ISO 8601; empty where
-    it was so when hotplugd started. present: whether the device is there; what is leased and absent has no
-    name. health: `good`, `unknown`, `bad` or `quarantined`; health_reason: why; health_since: since when,
-    ISO 8601; both may be empty.
+    over, and it may still be in an instance, or open there. reason: why it is given to nobody now, or
+    empty. project, instance, claim: whose lease it is, and by which claim; empty where it has none.
+    since: when it was attached, ISO 8601; empty where it is not. state_since: since when the state is so,
+    ISO 8601; empty where it was so when hotplugd started. present: whether the device is there; what is
+    leased and absent has no name. health: `good`, `unknown`, `bad` or `quarantined`; health_reason: why;
+    health_since: since when, ISO 8601; both may be empty.
     """
 
     device: str
@@ -164,7 +164,7 @@ def lease_json(device: Device, leasing: Leasing, since: str = "") -> LeaseJson |
         "identity": identity(device),
         "pool": known.pool,
         "state": leasing.state(key),
-        "reason": known.reason,
+        "reason": leasing.reason(key),
         "project": lease.instance.project if lease is not None else "",
         "instance": lease.instance.name if lease is not None else "",
         "claim": lease.claim if lease is not None else "",

@@ -69,10 +69,10 @@ class Session:
     config       where others listen and look; its server and rules were found and read already
     leases       keeps what no entry records of leases
     overrides    what people decided by hand, and cordons what they have cordoned
+    host         what the host itself uses, and who has devices open
     tried        set once the first convergence was tried, whatever came of it
     server       who answers; None until somebody did
-    connected    whether the server's events are heard
-    lost_events  how often uevents were lost
+    connected    whether the server's events are heard; `lost_events` how often uevents were lost
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Session:
             self._host_problems.unsealed,
             self._host_problems.seal_over,
         )
-        self._host = HostLook(self._threads, config.roots)
+        self.host = HostLook(self._threads, config.roots, config.usb)
         ports = Ports(
             self._lxd,
             self._lxd,
@@ -135,17 +135,18 @@ class Session:
             self._udev_database,
             self._slots,
             self._seals,
+            self.host,
             self._notes,
             self._links,
             self._records,
             lambda device: self._udev.restore(device),  # noqa: PLW0108  # it is made later
             log,
             _now,
-            self._host.in_use,
-            self._host.unsure,
+            self.host.in_use,
+            self.host.unsure,
             leases,
             lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
-            self._host.trusted_file,
+            self.host.trusted_file,
             dry_run,
             boot(),
         )
@@ -198,7 +199,7 @@ class Session:
 
     async def used(self, want: Want) -> str:
         """What the host does with a device; empty where nothing."""
-        return await self._host.in_use(want)
+        return await self.host.in_use(want)
 
     def problems(self, goes_on: str = "") -> list[Problem]:
         """Everything that is not as it should be. goes_on: what to add of a server that is away."""
@@ -221,7 +222,7 @@ class Session:
             self.reconciler.set_rules(self._pools.served(self.rules))
         try:
             self._udev.start()
-            self._host.start()
+            self.host.start()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
                 tasks.create_task(self._resync())
@@ -229,11 +230,11 @@ class Session:
                 tasks.create_task(self._try())
                 tasks.create_task(self._leave_alone.run())
                 tasks.create_task(self._tell_over())
-                tasks.create_task(self._host.run(self.reconciler.usable, self.reconciler.found_used))
+                tasks.create_task(self.host.run(self.reconciler.usable, self.reconciler.found_used))
         finally:
             self._listing.close()
             self._udev.stop()
-            self._host.stop()
+            self.host.stop()
             self.reconciler.close()
             self._inspector.close()
             self._injector.close()
@@ -329,7 +330,7 @@ class Session:
             self._flapping.tell_over(asyncio.get_running_loop().time())
             self._listing.tell_crowded()
             known = self.reconciler.inventory
-            await self._host.look_at_usb(self._host_problems, known.devices, self.rules.hubs)
+            await self.host.look_at_usb(self._host_problems, known.devices, self.rules.hubs)
             self._pools.let_go(has_leased=known.handovers.has_leased)
 
     # --- what is heard ----------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ INJECT: Final = Path("/run/hotplugd-inject.sock")
 SEAL: Final = Path("/run/hotplugd-seal.sock")
 ROOTS: Final = Path("/run/hotplugd-roots.sock")
 UDEVDB: Final = Path("/run/hotplugd-udevdb.sock")
+USB: Final = Path("/run/hotplugd-usb.sock")
 STATE: Final = Path("/var/lib/hotplugd/state.json")
 UDEV_RULES: Final = Path("/run/udev/rules.d")
 _NOWHERE: Final = "none"
@@ -59,6 +60,7 @@ class Config:
     seal: Path = SEAL
     roots: Path = ROOTS
     udevdb: Path = UDEVDB
+    usb: Path = USB
     udev_rules: Path | None = UDEV_RULES
     most_plugs: int = MOST
     state: Path = STATE
@@ -149,6 +151,7 @@ TABLE: Final = Table(
         Key("seal", "text", "The socket of the program that seals nodes.", text=_socket),
         Key("roots", "text", "The socket of the program that opens the roots of containers.", text=_socket),
         Key("udevdb", "text", "The socket of the program that keeps udev's records inside.", text=_socket),
+        Key("usb", "text", "The socket of the program that revokes USB devices.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
         Key("state", "text", "The file of what people decide by hand.", text=_absolute),
         Key(
@@ -198,6 +201,7 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
     seal = decoder.text(fields["seal"]) if "seal" in fields else None
     roots = decoder.text(fields["roots"]) if "roots" in fields else None
     udevdb = decoder.text(fields["udevdb"]) if "udevdb" in fields else None
+    usb = decoder.text(fields["usb"]) if "usb" in fields else None
     folder = decoder.text(fields["udev_rules"]) if "udev_rules" in fields else None
     most = decoder.text(fields["most_plugs"]) if "most_plugs" in fields else None
     state = decoder.text(fields["state"]) if "state" in fields else None
@@ -210,6 +214,7 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
         Path(seal) if seal else config.seal,
         Path(roots) if roots else config.roots,
         Path(udevdb) if udevdb else config.udevdb,
+        Path(usb) if usb else config.usb,
         None if folder == _NOWHERE else Path(folder) if folder else config.udev_rules,
         int(most) if most else config.most_plugs,
         Path(state) if state else config.state,

@@ -89,6 +89,12 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "drain.refused": "143334137e8b41a2a226980ebd05c493",
     "reload.asked": "d778d22a183745e1992c6e53ae333890",
     "detach-all.asked": "a9c16381f52c480b84170b4be72091ea",
+    "lease.problem": "ce1024b94b954a64a39d62d29a4909d4",
+    "device.revoked": "1cca6c6fe6004f0897e36379c60c9c3f",
+    "reset.asked": "fd4ccf01051843d6ba60fbd42140cc7e",
+    "reset.refused": "bf3601daa86e433892dfcbcbe9727366",
+    "port.asked": "2ef242b72a3d4c7192df770536b35bd2",
+    "port.refused": "12da37643289421f8bb4d8d00d6c399e",
     "state.problem": "35bbaa05673541b58435028e6cc3ba73",
 }
 _JOURNAL_SOCKET: Final = "/run/systemd/journal/socket"

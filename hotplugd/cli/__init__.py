@@ -47,12 +47,14 @@ _COMMANDS: Final = {
     "attach": "Put a device into an instance by hand, whatever rules say.",
     "detach": "Take a device out of its instance by hand, or everything out of all.",
     "undo": "Have the rules decide about a device again.",
+    "reset": "Have the port reset a USB device.",
+    "port": "Switch a port of a USB hub off or on, or off and on.",
     "help": "Show what a command does, and its options.",
 }
 # What standard output says that leads to a file. A pipe that nobody reads is click's matter.
 _CANNOT_WRITE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Nobody types these.
-_HIDDEN: Final = ("inject", "roots", "seal", "udevdb", "udevrules")
+_HIDDEN: Final = ("inject", "roots", "seal", "udevdb", "udevrules", "usb")
 
 
 def unknown(name: str, commands: Collection[str] = _COMMANDS) -> str:

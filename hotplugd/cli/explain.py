@@ -204,7 +204,7 @@ def _show_lease(lease: LeaseJson | None, pool: str, *, by_hand: bool) -> None:
     elif lease["state"] == "leased":
         say(f"{pool}: leased to {plain(instance_of(lease))} by claim {plain(lease['claim'])}")
     elif lease["state"] == "releasing":
-        say(f"{pool}: its lease is over, and it may still be in an instance", "yellow")
+        say(f"{pool}: its lease is over: {plain(lease['reason'])}", "yellow")
     else:
         why = f", and given to nobody: {plain(lease['reason'])}" if lease["reason"] else ""
         say(f"{pool}: free{why}")

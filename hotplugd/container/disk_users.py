@@ -1,4 +1,4 @@
-"""Tells which processes have which disks open, by the program that may look into all: see `roots_helper`."""
+"""Tells which processes have which nodes open, by the program that may look into all: see `roots_helper`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hotplugd.aio.helper import Program, Unanswered
 from hotplugd.aio.helper_loop import DONE
 from hotplugd.aio.threads import Threads
 from hotplugd.container import roots_helper
+from hotplugd.model.values import Devnum
 
 _DEADLINE: Final = 10.0
 
@@ -22,9 +23,22 @@ class DiskUsers:
 
     async def look(self) -> Mapping[str, Sequence[str]]:
         """The numbers of processes by those of disks, `major:minor`. Raises OSError where that is unknown."""
+        return await self._ask(roots_helper.DISKS)
+
+    async def of(self, node: Devnum) -> Sequence[str]:
+        """The numbers of the processes that have this node open. Raises OSError where that is unknown."""
+        number = f"{node.major}:{node.minor}"
+        request = b"\0".join((roots_helper.USERS, node.kind.encode(), number.encode()))
+        return (await self._ask(request)).get(number, ())
+
+    def close(self) -> None:
+        """Let go of the program. What is under way is cancelled."""
+        self._program.close()
+
+    async def _ask(self, request: bytes) -> Mapping[str, Sequence[str]]:
         try:
             async with self._program.turn:
-                answer = await self._program.ask(roots_helper.DISKS, ())
+                answer = await self._program.ask(request, ())
                 # It is seldom needed.
                 self._program.let_go()
         except Unanswered as error:
@@ -37,7 +51,3 @@ class DiskUsers:
             number, _, pid = line.decode("ascii").partition(" ")
             processes.setdefault(number, []).append(pid)
         return processes
-
-    def close(self) -> None:
-        """Let go of the program. What is under way is cancelled."""
-        self._program.close()

@@ -190,6 +190,13 @@ class HeldNodes:
         if (before := self.unseen.get(entry.name)) is not None and before[0] == entry:
             del self.unseen[entry.name]
 
+    def restarted(self) -> None:
+        """There is another init, or none: who had what was not sealed has ended."""
+        self.unseen.clear()
+        for node, _ in self.unsealed:
+            node.close()
+        self.unsealed.clear()
+
     def close(self) -> None:
         """Let go of everything."""
         for node in chain.from_iterable(each.values() for each in self._nodes.values()):

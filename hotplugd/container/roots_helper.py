@@ -1,8 +1,8 @@
 """The program that opens what belongs to processes of others: the one that may look into them.
 
 It is served as `helper_loop` says. A request has one descriptor beside it, the folder of a process in /proc
-(but for `disks`, which has none), and its fields have 0 bytes between them. The answer is `DONE`, with a
-descriptor beside it where something is opened, or what went wrong.
+(but for `disks` and `users`, which have none), and its fields have 0 bytes between them. The answer is
+`DONE`, with a descriptor beside it where something is opened, or what went wrong.
 
     root                            the root of a container's init, O_PATH
     network                         the network namespace of a container's init
@@ -12,6 +12,8 @@ descriptor beside it where something is opened, or what went wrong.
                                     `INODE NAME`; behind `MORE` in place of `DONE` further ones are left
     node, FOLDER, INSTANCE, FILE    one of these nodes, O_PATH
     disks                           which disks processes have open, each as `MAJOR:MINOR PID`
+    users, KIND, NUMBER             which processes have the node open that is `char` or `block` and has this
+                                    number, each likewise
 
 Of a server's files nothing but nodes is handed out, and no folder: from the server's folder the way up leads
 to the host's files, as the server may write them. A process is the server that it is said to be where it is
@@ -31,12 +33,12 @@ import os
 import re
 import stat
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
 from hotplugd.aio.helper_loop import DONE, NO_REQUEST, Answer, Limits, serve
-from hotplugd.container.inode_status import file_system, new_room, status_of
+from hotplugd.container.inode_status import InodeStatus, file_system, new_room, status_of
 from hotplugd.container.server_folders import ALL, nodes_in, sockets_of
 
 ROOT: Final = b"root"
@@ -44,6 +46,7 @@ NETWORK: Final = b"network"
 LIST: Final = b"list"
 NODE: Final = b"node"
 DISKS: Final = b"disks"
+USERS: Final = b"users"
 MORE: Final = b"more"
 LIMITS: Final = Limits(request=1024, least=0, most=1, answer=64 << 10)
 _PROC: Final = 0x9FA0  # linux/magic.h: PROC_SUPER_MAGIC
@@ -54,6 +57,7 @@ _PLACE: Final = 4
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Seconds for a look at all processes.
 _LOOK_MOST: Final = 8.0
+_USERS: Final = re.compile(rb"users\0(char|block)\0([0-9]{1,4}):([0-9]{1,7})")
 # As servers call the nodes of entries of ours: older ones write a dash as it is.
 _OURS: Final = re.compile(r"unix\.hp--?[0-9a-f]{16}\..+", re.DOTALL)
 
@@ -75,7 +79,10 @@ class Roots:
     def handle(self, message: bytes, descriptors: Sequence[int]) -> Answer:
         """Open or list what is asked for."""
         if message == DISKS and not descriptors:
-            return Answer(_joined(_open_disks()))
+            return Answer(_joined(_open_nodes(lambda file: file.kind == "block")))
+        if not descriptors and (users := _USERS.fullmatch(message)) is not None:
+            kind, number = users[1].decode(), (int(users[2]), int(users[3]))
+            return Answer(_joined(_open_nodes(lambda file: (file.kind, file.number) == (kind, number))))
         if len(descriptors) != 1:
             raise ValueError(NO_REQUEST)
         (process,) = descriptors
@@ -148,9 +155,9 @@ def _page(found: Iterable[tuple[str, int]], after: str) -> bytes:
     return b"\0".join(lines)
 
 
-def _open_disks() -> Iterator[str]:
-    """Who has which disks open (proc(5), /proc/pid/fd). Raises OSError where a process may not be seen, and
-    ValueError where it takes too long.
+def _open_nodes(wanted: Callable[[InodeStatus], bool]) -> Iterator[str]:
+    """Who has which of these nodes open (proc(5), /proc/pid/fd). Raises OSError where a process may not be
+    seen, and ValueError where it takes too long.
     """
     until, most = time.monotonic() + _LOOK_MOST, (0, "")
     for pid in filter(str.isdecimal, os.listdir("/proc")):
@@ -159,7 +166,9 @@ def _open_disks() -> Iterator[str]:
             try:
                 names = os.listdir(descriptors)
                 most = max(most, (len(names), pid))
-                yield from sorted(f"{number} {pid}" for number in _disks_in(descriptors, names, until))
+                yield from sorted(
+                    f"{number} {pid}" for number in _nodes_in(descriptors, names, wanted, until)
+                )
             finally:
                 os.close(descriptors)
         except (FileNotFoundError, ProcessLookupError):  # it has ended
@@ -175,14 +184,16 @@ def _open_disks() -> Iterator[str]:
             )
 
 
-def _disks_in(descriptors: int, names: Iterable[str], until: float) -> set[str]:
-    """The numbers of the disks among these descriptors of a process, in whose folder they are."""
+def _nodes_in(
+    descriptors: int, names: Iterable[str], wanted: Callable[[InodeStatus], bool], until: float
+) -> set[str]:
+    """The numbers of wanted nodes among these descriptors of a process, in whose folder they are."""
     found, room = set(), new_room()
     for each in names:
         with suppress(FileNotFoundError):  # it was closed
             # A file system that never answers, of whoever is root in a container, is not asked.
             file = status_of(descriptors, each, room)
-            if stat.S_ISBLK(file.mode) and not _is_path(descriptors, each):
+            if wanted(file) and not _is_path(descriptors, each):
                 found.add("{}:{}".format(*file.number))
         if time.monotonic() > until:
             break
@@ -201,7 +212,7 @@ def _is_path(descriptors: int, each: str) -> bool:
 def _joined(lines: Iterable[str]) -> bytes:
     answer = b"\0".join((DONE, *(each.encode() for each in lines)))
     if len(answer) > LIMITS.answer:
-        raise ValueError("more disks are open than can be told of")
+        raise ValueError("more is open than can be told of")
     return answer
 
 

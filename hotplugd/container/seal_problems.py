@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from hotplugd.model.problem import Problem
@@ -37,3 +37,9 @@ class SealProblems:
             self._tell(found[problem])
         for problem in [each for each in self._told if each not in found]:
             self._tell_over(self._told.pop(problem))
+
+
+def message_about(now: Iterable[Unsealed], names: Collection[str]) -> str:
+    """The first of these problems that is about an entry of one of these names; empty if none is."""
+    found = (each.problem.message for each in now if each.entry is not None and each.entry.name in names)
+    return next(found, "")

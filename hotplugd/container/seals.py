@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -19,7 +19,7 @@ from hotplugd.aio.backoff import Retry
 from hotplugd.container.held_nodes import HeldNode, HeldNodes, may_have_nodes, room_for
 from hotplugd.container.node_search import LOOK, NodeSearch
 from hotplugd.container.opener import Opener
-from hotplugd.container.seal_problems import SealProblems, Unsealed
+from hotplugd.container.seal_problems import SealProblems, Unsealed, message_about
 from hotplugd.container.sealer import Sealer
 from hotplugd.container.server_nodes import NodeFiles
 from hotplugd.model import entry as entries
@@ -99,10 +99,7 @@ class Seals:
     def restarted(self, name: InstanceName) -> None:
         """There is another init, or none: who was inside has ended."""
         if (held := self._all.get(name)) is not None:
-            held.unseen.clear()
-            for node, _ in held.unsealed:
-                node.close()
-            held.unsealed.clear()
+            held.restarted()
             self._problems.are(self._wrong())
 
     async def hold(self, name: InstanceName, replaced: Iterable[Entry]) -> None:
@@ -158,6 +155,12 @@ class Seals:
         finally:
             for each in found:
                 os.close(each)
+
+    async def unsealed(self, names: Collection[str]) -> str:
+        """See `SealsPort`."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=LOOK + _WAIT)
+        return message_about(self._wrong(), names)
 
     def problems(self) -> list[Problem]:
         """What could not be sealed, and what may keep it from being so."""

@@ -70,6 +70,10 @@ class Slots:
                 if os.readlink(link) != node:
                     _put(link, node)
 
+    def was_made(self, slot: str) -> bool:
+        """Whether there are links of this slot: the device was attached since it was plugged in."""
+        return os.path.lexists(slot_node(slot))
+
     def remove(self, slot: str) -> None:
         """Remove the links of a slot that no entry names any more. Raises OSError.
 

@@ -8,7 +8,7 @@ is restored brings entries back whose leases are over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -24,6 +24,7 @@ from hotplugd.plan.desired import Wants
 from hotplugd.plan.expected import cannot_be_met, too_few
 from hotplugd.plan.health import UNKNOWN, Health
 from hotplugd.plan.lease import Lease
+from hotplugd.plan.leaving import NOTHING_OPEN, Leaving, Naming, StillOpen
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.plan.pool_units import PoolUnits
 from hotplugd.plan.state_since import StateSince
@@ -31,9 +32,6 @@ from hotplugd.plan.unit_key import place
 from hotplugd.rules.ruleset import RuleSet
 
 _NO_TIME: Final = Moment()
-
-Naming = Callable[[str], Iterable[InstanceName]]
-"""The instances that may have an entry of ours for the device with a slot, now or soon."""
 
 
 class Leasing:
@@ -44,10 +42,14 @@ class Leasing:
     asked       which leases somebody asked to end, or to move, since then
     since       since when each device is what `state` says
     cordons     what people have taken out of use
+    leaving     what keeps the devices that are being released
     """
 
-    def __init__(self, rules: RuleSet, kept: KeptLeases = NOTHING_KEPT) -> None:
+    def __init__(
+        self, rules: RuleSet, kept: KeptLeases = NOTHING_KEPT, still_open: StillOpen = NOTHING_OPEN
+    ) -> None:
         """kept: of the daemon before, from this boot on."""
+        self._still_open = still_open
         self.away = AwayLeases()
         self.asked = AskedLeases()
         self.since = StateSince()
@@ -56,6 +58,7 @@ class Leasing:
         self._health: dict[str, Health] = {}
         self._rules = rules
         self._units = PoolUnits(rules, self._not_given)
+        self.leaving = Leaving(self._units, still_open)
         self._units.awaited = frozenset(each.key for each in kept.away)
         self._claimants = PoolClaimants(rules, kept.order)
         # Of the daemon before; None once that was looked at.
@@ -145,17 +148,21 @@ class Leasing:
         ends = (each.since.boot + self._keep(each.pool) for each in self.away)
         return max(end - now.boot, 0.0) if (end := min(ends, default=None)) is not None else None
 
-    def settle(self, naming: Naming, unprocessed: Sequence[Device] = (), now: Moment = _NO_TIME) -> list[str]:
+    def settle(
+        self, entries_of: Naming, unprocessed: Sequence[Device] = (), now: Moment = _NO_TIME
+    ) -> list[str]:
         """Make the allocation anew. Returns what the devices are known by that have another lease now.
 
         unprocessed  devices that udevd has not processed: an instance that has one of them gets nothing more
                      before it is known what that is
+        entries_of   which instances may have an entry of ours for the device with a slot, now or soon
         """
+        naming = self._still_open.or_in(entries_of)
         before, came = self.allocation.leases, frozenset(self._units.new)
         adopted = self._adopted(before, naming)
         asking = self._claimants.asking(unprocessed, self.cordons)
         known = {**before, **self._restored({**before, **adopted}, asking, now)}
-        leases, gone = {**known, **adopted}, self._over(known, asking, naming, now)
+        leases, gone = {**known, **adopted}, self._over(known, asking, entries_of, now)
         for over in gone:
             del leases[over.key]
         by_hand, new = self.asked.apply(leases)
@@ -185,6 +192,7 @@ class Leasing:
         }
         self.away.keep_only(leases)
         self._units.awaited = frozenset(each.key for each in self.away)
+        self.leaving.note(self._releasing, naming)
         self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
         self.since.note(((each.key, self.state(each.key)) for each in self.devices), now.day)
         # What goes along with a device that came back meanwhile may have been judged before that.
@@ -200,6 +208,13 @@ class Leasing:
         if key in self._releasing:
             return "releasing"
         return "cordoned" if self.cordons and self._cordon_of(key) is not None else "free"
+
+    def reason(self, key: str) -> str:
+        """Why a device is given to nobody now; empty where it is leased or free."""
+        if key in self._releasing:
+            return self.leaving.reason(key)
+        device = self.devices.get(key)
+        return device.reason if device is not None else ""
 
     def key_of(self, device: Device) -> str:
         """What a pool's device is known by in leases; empty for others."""

@@ -142,6 +142,11 @@ class PoolUnits:
             return []
         return [device for own in unit.slots for device in (own, *self._along.get(own, ()))]
 
+    def own_slots(self, key: str) -> list[str]:
+        """The slots of a unit's devices without those that go along."""
+        unit = self._units.get(key)
+        return [slot for slot in (unit.slot, *unit.slots.values()) if slot] if unit is not None else []
+
     def slots_of(self, key: str) -> set[str]:
         """The slots of a unit's devices, those included that go along."""
         unit = self._units.get(key)

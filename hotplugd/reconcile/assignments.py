@@ -219,7 +219,7 @@ class Assignments:
     def problems(self) -> list[Problem]:
         """Why devices are nowhere that rules take."""
         found = [problem for wants in self.wants.values() for problem in wants.problems if not problem.guard]
-        return found + self.leases.problems()
+        return found + self.leases.problems() + self.leases.revocations.problems()
 
     def usable(self, devices: Mapping[str, Device]) -> list[tuple[Device, Want]]:
         """The devices that rules take unless the host uses them, and the first place where each would go."""

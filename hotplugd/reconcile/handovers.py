@@ -1,13 +1,14 @@
 """What has to be out of one instance before it goes into another one.
 
 A device of a pool, and one that somebody attached by hand, is in one instance at a time. Where the server
-takes long, or does not answer, about the one that has it, the other one waits, and that is said.
+takes long, or does not answer, about the one that has it, the other one waits, and that is said. Processes in
+there may have it open after that: until it is revoked (`revocations`) the other one waits as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Final, Protocol
 
 from hotplugd.aio.backoff import NEVER
 from hotplugd.model.entry import MARK_POOL, is_ours, slot_of
@@ -30,14 +31,25 @@ class Handovers:
     """Which instances may have entries of ours for which slots. All of it belongs to the event loop.
 
     holders  the instances by name
+    unknown  stands for the instances of which an earlier hotplugd knew
+    revoke   called with a slot whose device has to be revoked before it goes on
+    why      what is said of a device that could not be revoked yet, by its slot
     """
 
+    unknown: Final = InstanceName("", "")
+
     def __init__(self, holders: Mapping[InstanceName, Holder]) -> None:
+        self.revoke: Callable[[str], None] = lambda _: None
+        self.why: dict[str, str] = {}
         self._holders = holders
-        # By instance and slot, whether it has the device of a pool.
+        # By instance and slot, whether it has the device alone: of a pool, or by hand.
         self._by_instance: dict[InstanceName, dict[str, bool]] = {}
         self._by_slot: dict[str, set[InstanceName]] = {}
         self._waiting: set[InstanceName] = set()
+        # Those that are without a device that was not revoked since, by its slot; as in `_by_instance`.
+        self._left: dict[str, dict[InstanceName, bool]] = {}
+        # The slots of devices that somebody has attached by hand.
+        self._by_hand: set[str] = set()
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The instance is like this now, None if it is gone."""
@@ -47,11 +59,25 @@ class Handovers:
         """These changes are about to be asked for: whether they were made may never be known."""
         self._note(name, [change.entry for change in batch if change.action == "add"])
 
+    def decided(self, slot: str, *, attaches: bool) -> None:
+        """The device with this slot is attached by hand, or not any more."""
+        if attaches:
+            self._by_hand.add(slot)
+        elif slot in self._by_hand:
+            self._by_hand.discard(slot)
+            for name in self._by_slot.get(slot, ()):
+                self._by_instance[name][slot] = True
+
     def ready(self, name: InstanceName, changes: Sequence[Change]) -> Sequence[Change]:
         """Those of the instance's changes that need not wait for another instance."""
-        ready = [change for change in changes if self._other(name, change) is None]
-        if len(ready) < len(changes):
+        ready: list[Change] = []
+        for change in changes:
+            if self._other(name, change) is None:
+                ready.append(change)
+                continue
             self._waiting.add(name)
+            if self.is_left(slot := slot_of(change.entry)):
+                self.revoke(slot)
         return ready
 
     def held(self, name: InstanceName, changes: Sequence[Change]) -> list[Held]:
@@ -61,7 +87,7 @@ class Handovers:
             Held(
                 change.device,
                 change.rule,
-                Wait(NEVER, f"{other} has it, or may have it", f"it is out of {other}"),
+                self._wait(slot_of(change.entry), other),
                 name,
             )
             for change, other in others
@@ -77,12 +103,17 @@ class Handovers:
             for slot, leased in known.items()
         )
 
-    def idle(self, name: InstanceName) -> Sequence[InstanceName]:
-        """Nothing is under way for this instance. Returns those that may have waited for that."""
+    def idle(self, name: InstanceName, present: Container[str]) -> Sequence[InstanceName]:
+        """Nothing is under way for this instance. Returns those that may have waited for that.
+
+        present  the slots of the devices that are there
+        """
         known, holder = self._by_instance.get(name, {}), self._holders.get(name)
         gone = [slot for slot in known if holder is None or not holder.may_name(slot)]
         for slot in gone:
-            del known[slot]
+            alone = known.pop(slot) or slot in self._by_hand
+            if slot in present:
+                self._left.setdefault(slot, {})[name] = alone
             self._by_slot[slot].discard(name)
             if not self._by_slot[slot]:
                 del self._by_slot[slot]
@@ -90,14 +121,64 @@ class Handovers:
             self._by_instance.pop(name, None)
         if not gone:
             return ()
+        return self._waited()
+
+    def may_have(self, slot: str) -> Iterable[InstanceName]:
+        """The instances in which somebody may have the device with this slot, by what is known here."""
+        return (*self._by_slot.get(slot, ()), *self._left.get(slot, ()))
+
+    def is_left(self, slot: str) -> bool:
+        """Whether the device with this slot was in instances, is in none, and was not revoked since."""
+        return slot in self._left and slot not in self._by_slot
+
+    def left_by(self, slot: str) -> str:
+        """The instances that had the device with this slot, in words; empty where that is not known."""
+        return ", ".join(str(name) for name in sorted(self._left.get(slot, ())) if name != self.unknown)
+
+    def was_attached(self, slot: str) -> None:
+        """An earlier hotplugd has attached the device with this slot to some instance."""
+        if slot not in self._by_slot:
+            # Whether a pool's, nobody knows: what goes by a plain rule does not wait for it.
+            self._left.setdefault(slot, {})[self.unknown] = False
+
+    def revoked(self, slot: str) -> Sequence[InstanceName]:
+        """Nobody has anything open of the device with this slot. Returns as `idle` does."""
+        self.forget(slot)
+        return self._waited()
+
+    def gone(self, slot: str) -> None:
+        """There is no device with this slot any more."""
+        self.forget(slot)
+        self._by_hand.discard(slot)
+
+    def forget(self, slot: str) -> None:
+        """There is nothing to revoke with this slot."""
+        self._left.pop(slot, None)
+        self.why.pop(slot, None)
+
+    def _waited(self) -> Sequence[InstanceName]:
         waited, self._waiting = self._waiting, set()
         return sorted(waited)
+
+    def _wait(self, slot: str, other: InstanceName) -> Wait:
+        if slot not in self._left or other in self._by_slot.get(slot, ()):
+            return Wait(NEVER, f"{other} has it, or may have it", f"it is out of {other}")
+        had = self.left_by(slot) or "an instance of an earlier hotplugd"
+        why = self.why.get(slot) or "that is being ended"
+        return Wait(NEVER, f"{had} had it, and may have it open: {why}", "nobody has it open")
 
     def _note(self, name: InstanceName, entries: Iterable[Entry]) -> None:
         for entry in entries:
             if is_ours(entry) and (slot := slot_of(entry)):
-                self._by_instance.setdefault(name, {})[slot] = MARK_POOL in entry.config
+                known = self._by_instance.setdefault(name, {})
+                known[slot] = known.get(slot, False) or MARK_POOL in entry.config
                 self._by_slot.setdefault(slot, set()).add(name)
+                if (left := self._left.get(slot)) is not None:
+                    # An earlier hotplugd has revoked it before it has put it in there.
+                    for each in (name, self.unknown):
+                        left.pop(each, None)
+                    if not left:
+                        self.forget(slot)
 
     def _other(self, name: InstanceName, change: Change) -> InstanceName | None:
         """The instance that has to be without the device first; None where there is none."""
@@ -105,10 +186,12 @@ class Handovers:
         if change.action != "add" or want is None:
             return None
         alone = bool(want.attach.pool) or want.override is not None
-        others = self._by_slot.get(slot, ())
-        return next(
-            (other for other in sorted(others) if other != name and self._has(other, slot, alone)), None
+        left = self._left.get(slot, {})
+        others = (
+            *(each for each in sorted(self._by_slot.get(slot, ())) if self._has(each, slot, alone)),
+            *(each for each in sorted(left) if alone or left[each]),
         )
+        return next((other for other in others if other != name), None)
 
     def _has(self, other: InstanceName, slot: str, alone: bool) -> bool:
         holder = self._holders.get(other)

@@ -42,16 +42,22 @@ class Inventory:
 
     def decided(self, slot: str, override: Override | None) -> None:
         """Somebody decided this about the device with this slot; None: nobody did, or it is gone."""
+        self.handovers.decided(slot, attaches=override is not None and override.attaches)
         if override is None:
             self.by_hand.pop(slot, None)
         else:
             self.by_hand[slot] = told_of(override)
 
+    def drop_slot(self, slot: str) -> None:
+        """There is no device with this slot any more."""
+        self.slots.discard(slot)
+        self.handovers.gone(slot)
+
     def remove(self, key: str) -> Device | None:
         """Forget the device that is known by this. Returns it, None where none is."""
         self.since.pop(key, None)
         if (device := self.devices.pop(key, None)) is not None:
-            self.slots.discard(device.slot)
+            self.drop_slot(device.slot)
         return device
 
     def is_of_another(self, slot: str) -> bool:

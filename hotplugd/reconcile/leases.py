@@ -23,12 +23,14 @@ from hotplugd.plan.desired import Wants
 from hotplugd.plan.health import Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
+from hotplugd.plan.leaving import StillOpen
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.pool_files import PoolFiles
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.reconcile.quarantines import Quarantines
 from hotplugd.reconcile.readiness import Readiness
+from hotplugd.reconcile.revocations import Revocations
 from hotplugd.reconcile.worker import Worker
 from hotplugd.rules.keys import PORT
 from hotplugd.rules.ruleset import RuleSet
@@ -40,11 +42,12 @@ _LONGEST_PAUSE: Final = 60.0
 class Leases:
     """The leases of all pools. All of it belongs to the event loop.
 
-    leasing  what is known, and what was allocated last
-    ports    where it is told of leases that begin and end, and where they are kept
+    leasing      what is known, and what was allocated last
+    revocations  of what goes from one instance to another
+    ports        where it is told of leases that begin and end, and where they are kept
     quarantines  which devices come and go too often
     readiness    which devices are ready inside
-    changed  called with what the devices are known by whose lease is another now
+    changed      called with what the devices are known by whose lease is another now
     """
 
     def __init__(
@@ -57,7 +60,9 @@ class Leases:
         ports: Ports,
     ) -> None:
         self._ports = ports
-        self.leasing = Leasing(rules, ports.leases.before().from_now(ports.boot, self._now()))
+        kept = ports.leases.before().from_now(ports.boot, self._now())
+        self.leasing = Leasing(rules, kept, StillOpen(inventory.handovers.may_have, inventory.handovers.why))
+        self.revocations = Revocations(workers, inventory, activity, ports, self._revoked)
         self.quarantines = Quarantines(self.set_health, ports.log, ports.now)
         self.readiness = Readiness(ports.commands, self.leasing, self._looked_at, ports.log, ports.now)
         self._workers = workers
@@ -108,6 +113,8 @@ class Leases:
         if self.leasing.judged(found, owner):
             self._touch()
             self._see_flapping(found.device)
+        if not self._inventory.devices_listed and found.rule is not None:
+            self.revocations.met(found.device)
 
     def gone(self, key: str) -> None:
         """A device is no more, by what it is known by."""
@@ -152,7 +159,8 @@ class Leases:
         if not (self._inventory.devices_listed and self._inventory.instances_listed):
             return
         now = self._now()
-        changed = self.leasing.settle(self._naming, tuple(self._inventory.unprocessed.values()), now)
+        unprocessed = tuple(self._inventory.unprocessed.values())
+        changed = self.leasing.settle(self._naming, unprocessed, now)
         # Before the workers plan: what goes with its device is out of the server's database then.
         kept = self.leasing.kept(self._ports.boot)
         self._ports.leases.note(replace(kept, quarantines=self.quarantines.all))
@@ -161,6 +169,8 @@ class Leases:
             # Whoever may have it may never say so.
             self._set_alarm(_LONGEST_PAUSE)
         self._tell(self.leasing.allocation)
+        for slot in self.leasing.leaving.slots():
+            self.revocations.start(slot)
         if changed:
             self._changed(changed)
 
@@ -169,6 +179,7 @@ class Leases:
         self._set_alarm(None)
         self.quarantines.close()
         self.readiness.close()
+        self.revocations.close()
 
     def _now(self) -> Moment:
         return Moment(self._ports.boottime(), self._ports.now())
@@ -210,6 +221,12 @@ class Leases:
         if known is not None and pool is not None and pool.flap is not None:
             where = rules.hubs.location(device) or next(iter(PORT.values(device)), "")
             self.quarantines.plugged(known, pool.flap, quoted(where))
+
+    def _revoked(self, waited: Sequence[InstanceName]) -> None:
+        for name in waited:
+            if (worker := self._workers.get(name)) is not None:
+                worker.kick()
+        self._touch()
 
     def _touch(self) -> None:
         if not self._is_due:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,9 @@ class SlotsPort(Protocol):
 
     def cut(self, slot: str) -> None:
         """Make the slot's links lead nowhere, which the server does not notice. Raises OSError."""
+
+    def was_made(self, slot: str) -> bool:
+        """Whether the slot has links: the device was, or is, attached since it was plugged in."""
 
     def remove(self, slot: str) -> None:
         """Remove the slot's links, which no entry of the server names any more. Raises OSError."""
@@ -99,6 +102,11 @@ class SealsPort(Protocol):
     async def seal_everywhere(self, name: str) -> None:
         """The nodes of any entry of this name are about to go, from whichever instance."""
 
+    async def unsealed(self, names: Collection[str]) -> str:
+        """Why the node of an entry of these names that went is not sealed, once what is being sealed is;
+        empty where all are.
+        """
+
     def problems(self) -> list[Problem]:
         """What could not be sealed."""
 
@@ -114,6 +122,13 @@ class LeaseKeeperPort(Protocol):
 
     async def written(self) -> None:
         """Return once what was noted is on the disk, or cannot be written, or not soon."""
+
+
+class RevokerPort(Protocol):
+    """Ends what processes have open of a device that was taken out of an instance."""
+
+    async def revoke(self, device: Device) -> str:
+        """Why a process may still have the device open; empty where none has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +156,7 @@ class Ports:
     udev_database: UdevDatabasePort
     slots: SlotsPort
     seals: SealsPort
+    revoker: RevokerPort
     entry_journal: EntryJournal
     link_journal: LinkJournal
     record_journal: RecordJournal

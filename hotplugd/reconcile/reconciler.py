@@ -84,11 +84,11 @@ class Reconciler:
             return
         if before is not None and before.slot != device.slot:
             self._unlink(before)
-            self.inventory.slots.discard(before.slot)
+            self.inventory.drop_slot(before.slot)
         if was is not None:
             if before is not None and before.slot != device.slot:
                 self._claim(before, gone=True)
-            self.inventory.slots.discard(was.slot)
+            self.inventory.drop_slot(was.slot)
             self.inventory.devices.pop(was.key, None)
             self._rename(was.key, device.syspath)
         elif before is None or before.slot != device.slot:

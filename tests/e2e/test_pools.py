@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import cast
 
 from hotplugd.model.claim_texts import CLAIM
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
+from tests.support.lab.handle import Opened
 from tests.support.lab.kernel import Console
 from tests.support.lab.patience import patiently
 from tests.support.lab.server import Server
@@ -194,3 +196,35 @@ def test_one_daemon_on_a_host_serves_pools(
         eventually(lambda: len(had(there, phones)) == 1)
         assert second.is_fine()
     first.start()
+
+
+def test_a_device_that_is_open_still_is_not_given_to_the_next_claim(
+    launch: Launch, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    (phone,) = consoles(1)
+    phone.plug()
+    farm = daemon(rules([phone]))
+    first = launch(config=claiming())
+    eventually(lambda: had(first, [phone]))
+    second = launch(config=claiming())
+    with Opened(first, phone.node) as opened:
+        first.patch({"config": claiming("none")})
+        name = Path(f"/proc/{opened.pid}/comm").read_text().strip()
+        who = f"{phone.node} is open in {name} (process {opened.pid} in {first.name})"
+        eventually(
+            lambda: (
+                [(each["state"], each["reason"]) for each in pool(farm, "devices")] == [("releasing", who)]
+            )
+        )
+        eventually(
+            lambda: (
+                told(farm) == [f"{first.name} is without it, and it is not given to another instance: {who}"]
+            )
+        )
+        # The daemon does not forget it by a restart.
+        farm.kill()
+        farm.start()
+        eventually(lambda: who in [each["reason"] for each in pool(farm, "devices")])
+        assert had(second, [phone]) == []
+    eventually(lambda: had(second, [phone]), 30.0)
+    eventually(farm.is_fine)

@@ -43,7 +43,7 @@ def test_what_could_not_be_told_is_asked_again_until_it_can_be(
 
     async def script() -> None:
         threads = Threads()
-        look = HostLook(threads, tmp_path / "roots")
+        look = HostLook(threads, tmp_path / "roots", tmp_path / "usb")
         running = asyncio.get_running_loop().create_task(look.run(usable, took))
         with no_more_descriptors():
             assert (await look.in_use(replace(want, device=known))).startswith(CANNOT_TELL)

@@ -26,7 +26,7 @@ from tests.support.lab.uevents import listening, socket_unit
 from tests.support.lab.wait import eventually
 
 _UNITS = Path("/lib/systemd/system")
-_PROGRAMS = ("inject", "roots", "seal", "udevdb", "udevrules")
+_PROGRAMS = ("inject", "roots", "seal", "udevdb", "udevrules", "usb")
 _SERVICES = (
     "hotplugd.service",
     "hotplugd-serve.service",

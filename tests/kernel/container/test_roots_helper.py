@@ -322,6 +322,23 @@ def test_it_tells_who_has_which_disks_open(ask: Ask, zram: Zram) -> None:
     eventually(lambda: there() == set())
 
 
+def test_it_tells_who_has_a_node_open_and_not_who_has_a_handle_on_it(ask: Ask) -> None:
+    node = "/dev/full"
+    with opener(node, os.O_PATH), opener(node, os.O_RDONLY) as one:
+        answer, _ = ask(roots_helper.USERS + b"\0char\x001:7", [])
+        block, _ = ask(roots_helper.USERS + b"\0block\x001:7", [])
+    assert answer.split("\0") == ["done", f"1:7 {one}"]
+    assert block == "done"
+
+
+@pytest.mark.parametrize(
+    "fields", ["char", "char\0001:7\000", "fifo\0001:7", "char\0001:-7", "char\000/dev/null"]
+)
+def test_it_tells_of_nothing_that_is_no_number(ask: Ask, fields: str) -> None:
+    answer, _ = ask(roots_helper.USERS + b"\0" + fields.encode(), [])
+    assert answer == "not a request"
+
+
 def test_a_file_system_that_never_answers_does_not_hold_it_up(ask: Ask, tmp_path: Path, zram: Zram) -> None:
     zram.plug()
     number = Path(zram.syspath, "dev").read_text().strip()
@@ -333,7 +350,7 @@ def test_a_file_system_that_never_answers_does_not_hold_it_up(ask: Ask, tmp_path
 def test_who_has_many_descriptors_is_looked_at_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roots_helper, "_LOOK_MOST", 0.0)
     with pytest.raises(ValueError, match=r"takes longer than 0 s: process \d+ alone has \d+ descriptors"):
-        list(roots_helper._open_disks())
+        list(roots_helper._open_nodes(lambda file: file.kind == "block"))
 
 
 _LOOK = """

@@ -31,7 +31,7 @@ _CAPABILITIES: Final = {
     "CAP_NET_ADMIN": 12,
     "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,
-    "CAP_WAKE_ALARM": 35,
+    "CAP_BLOCK_SUSPEND": 36,
 }
 _NAMESPACES: Final = {"net": 0x40000000}
 _LAST_CAPABILITY: Final = 63

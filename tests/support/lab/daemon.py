@@ -42,7 +42,8 @@ class Daemon:
     within       words before the command, such as of a program that confines it
     inject       where the program that injects uevents is; where nothing is, the daemon starts one
     more         further lines of its configuration
-    seal, roots, udevdb  likewise, the programs that seal nodes, open roots and keep udev's records
+    seal, roots, udevdb, usb  likewise, the programs that seal nodes, open roots, keep udev's records, and
+                 revoke USB devices
     commands     how it and other commands are started; each as a program where it is left out
     executed     whether all but `status` are programs nevertheless, since their environment is for that
     """
@@ -58,6 +59,7 @@ class Daemon:
         seal: Path | None = None,
         roots: Path | None = None,
         udevdb: Path | None = None,
+        usb: Path | None = None,
         commands: Commands | None = None,
         executed: bool = False,
     ) -> None:
@@ -87,6 +89,7 @@ class Daemon:
             f"seal: {seal or self.folder / 'seal.sock'}\n"
             f"roots: {roots or self.folder / 'roots.sock'}\n"
             f"udevdb: {udevdb or self.folder / 'udevdb.sock'}\n"
+            f"usb: {usb or self.folder / 'usb.sock'}\n"
             f"udev_rules: {self.folder / 'udev'}\nstate: {self.state}\n{more}"
         )
 

@@ -52,6 +52,19 @@ for line in sys.stdin:
     else:
         print("done", flush=True)
 """
+# Opens the device, and reads from it when it is told to.
+_OPENER: Final = f"""{_JOIN}
+device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+print(device, flush=True)
+for line in sys.stdin:
+    try:
+        os.lseek(device, 0, os.SEEK_SET)
+        os.read(device, 18)
+    except OSError as error:
+        print(errno.errorcode[error.errno], flush=True)
+    else:
+        print("done", flush=True)
+"""
 # Takes a handle on each node that is at the path for as long as it runs.
 _CATCHER: Final = f"""{_JOIN}
 import stat
@@ -131,6 +144,22 @@ class Handle(_Inside):
     def undo(self) -> list[str]:
         """What comes of trying to get at it: for everybody, and for itself."""
         return [self._do("chown"), self._do("chmod"), self._do("open")]
+
+
+class Opened(_Inside):
+    """A descriptor by which a USB device or a tty is open, of its node at a path inside."""
+
+    def __init__(self, container: Container, path: str) -> None:
+        super().__init__(container, path, _OPENER)
+
+    def read(self) -> str:
+        """What comes of reading the first bytes by it: `done`, or the error's name."""
+        return self._do("read")
+
+    @property
+    def pid(self) -> int:
+        """The process that has it."""
+        return self._process.pid
 
 
 class Catcher(_Inside):

@@ -343,6 +343,25 @@ async def _away(folder: Path) -> Events:
     return logged.events
 
 
+async def _open_still(_: Path) -> Events:
+    loaded = parse(
+        "pools: {lab: {instances: '*'}}\nrules: [{name: r, match: {subsystem: '*'}, attach: {pool: lab}}]",
+        "x",
+    )
+    has = replace(box(), claims={"it": "lab"})
+    bench = Bench(has, rules=loaded.rules)
+    bench.revoker.open[ONE.kernel] = "it is open"
+    await bench.start(ONE)
+    bench.change(has.id, claims={"it": "none"})
+    bench.reconciler.refresh(has.id)
+    await later(10)
+    assert len(bench.reconciler.problems()) == 1
+    bench.revoker.open.clear()
+    await later(20)
+    assert bench.reconciler.problems() == []
+    return bench.logged.entries
+
+
 async def _udev(folder: Path) -> Events:
     logged = Logged()
     mine, sink = HostProblems(logged.log), Bench().reconciler
@@ -372,6 +391,7 @@ TRIED: Final[Mapping[str, Callable[[Path], Awaitable[Events]]]] = {
     "claim.problem": _claim,
     "health.problem": _quarantine,
     "usb.problem": _usb,
+    "lease.problem": _open_still,
     "leave-alone.problem": _leave_alone,
     "control.problem": _control,
     "server.unlisted": _unlisted,

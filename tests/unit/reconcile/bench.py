@@ -28,6 +28,7 @@ from tests.support.virtual import later, now
 from tests.unit.reconcile.scripted_inside import ScriptedFiles
 from tests.unit.reconcile.scripted_leases import UPTIME, ScriptedLeaseKeeper
 from tests.unit.reconcile.scripted_records import ScriptedDatabase, ScriptedRecordNotes
+from tests.unit.reconcile.scripted_revoker import ScriptedRevoker
 from tests.unit.reconcile.scripted_seals import ScriptedSeals
 
 
@@ -158,7 +159,7 @@ class Bench(ScriptedFiles):
         self.kept = ScriptedLinks()
         self.database = ScriptedDatabase()
         self.record_notes = ScriptedRecordNotes()
-        self.seals = ScriptedSeals()
+        self.seals, self.revoker = ScriptedSeals(), ScriptedRevoker()
         self.logged = LogCapture()
         self._busy: set[InstanceName] = set()
         log: Any = structlog.wrap_logger(
@@ -173,6 +174,7 @@ class Bench(ScriptedFiles):
                 self.database,
                 self,
                 self.seals,
+                self.revoker,
                 self,
                 self.kept,
                 self.record_notes,
@@ -409,6 +411,9 @@ class Bench(ScriptedFiles):
         if device.slot in self.unmakeable:
             raise OSError("it leads elsewhere")
         self.links.add(device.slot)
+
+    def was_made(self, slot: str) -> bool:
+        return slot in self.links
 
     def cut(self, slot: str) -> None:
         if slot in self.links:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -22,6 +22,7 @@ class ScriptedSeals:
     told      as problems
     missing   what was told to have gone unsealed, by instance, and `escaped` what has, by a restart while
               the server had the request
+    open      why a node that went is not sealed, by its entry's name
     done      called when it was done
     """
 
@@ -34,6 +35,7 @@ class ScriptedSeals:
     told: list[Problem] = field(default_factory=list)
     missing: dict[InstanceName, set[str]] = field(default_factory=dict)
     escaped: dict[InstanceName, set[str]] = field(default_factory=dict)
+    open: dict[str, str] = field(default_factory=dict)
     done: Callable[[InstanceName], None] = lambda _: None
 
     def has(self, name: InstanceName, instance: Instance | None) -> None:
@@ -62,6 +64,10 @@ class ScriptedSeals:
 
     async def seal_everywhere(self, name: str) -> None:
         raise NotImplementedError
+
+    async def unsealed(self, names: Collection[str]) -> str:
+        await later(0)
+        return next((why for each, why in self.open.items() if each in names), "")
 
     def problems(self) -> list[Problem]:
         return self.told

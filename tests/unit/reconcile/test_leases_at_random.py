@@ -9,11 +9,11 @@ from typing import TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotplugd.model.entry import is_ours, names_for
+from hotplugd.model.entry import is_ours, names_for, slot_of
 from hotplugd.model.values import Device, Instance, InstanceName
 from tests.support.devices import phone
 from tests.support.virtual import at, in_virtual_time, now
-from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.bench import Bench, Request
 from tests.unit.reconcile.test_leases import job, once_each, rules
 from tests.unit.reconcile.test_telling import HOUR
 
@@ -29,11 +29,24 @@ class Farm:
         self.devices: dict[int, Device] = {}
         self.texts: dict[int, str] = {0: "android"}
         self.snapshots: dict[int, Instance] = {}
+        # Which instance had a slot's device last, and what was revoked since.
+        self.last: dict[str, str] = {}
+        self.revoked: set[str] = set()
         self._hear()
 
     def _hear(self) -> None:
         self.bench.takes, self.bench.looking = 0.02, 0.005
-        self.bench.applied = lambda _: once_each(self.bench)
+        self.bench.applied = self._applied
+        self.bench.revoker.takes = 0.01
+        self.bench.revoker.done = lambda device: self.revoked.add(device.slot)
+
+    def _applied(self, request: Request) -> None:
+        once_each(self.bench)
+        for slot in map(slot_of, request.put):
+            before = self.last.get(slot, request.instance)
+            assert before == request.instance or slot in self.revoked, f"{before} may have it open"
+            self.last[slot] = request.instance
+            self.revoked.discard(slot)
 
     def plug(self, number: int, born: int) -> None:
         self.devices[number] = phone(number, born=born)

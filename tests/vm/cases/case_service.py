@@ -25,6 +25,9 @@ from tests.support.lab.kernel import Console, Zram
 from tests.support.lab.server import Manager, software
 from tests.support.lab.uevents import listening
 from tests.support.lab.wait import eventually
+from tests.support.phones import Hub, Phone
+from tests.support.phones.containers import node_of
+from tests.support.phones.hub import syspath
 
 PROJECT = Path(__file__).parents[3]
 SOCKET = Path(f"/var/lib/{software()}/unix.socket")
@@ -153,6 +156,37 @@ class TestFirstBoot:
         # Which nodes the server has is asked of this one.
         assert capabilities("roots") == {1 << 19 | 1 << 2}
 
+    def test_usb_devices_are_revoked_and_ports_switched_by_its_own_unit(self) -> None:
+        run("modprobe", "vhci_hcd")
+        with (
+            Hub() as hub,
+            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel,
+            ExitStack() as undo,
+        ):
+            port = hub.plug(Phone("AAA1"))
+            opened = os.open(node_of(port), os.O_RDWR)
+            undo.callback(os.close, opened)
+            number = (syspath(port) / "dev").read_text().strip()
+            channel.settimeout(60)
+            channel.connect("/run/hotplugd-usb.sock")
+
+            def ask(*fields: str) -> str:
+                channel.send("\0".join(fields).encode())
+                return channel.recv(4096).decode()
+
+            assert ask("reset", port, number) == "done"
+            assert len(os.pread(opened, 18, 0)) == 18
+            assert ask("revoke", port, number) == "done"
+            with pytest.raises(OSError, match="No such device"):
+                os.pread(opened, 18, 0)
+            bus, _, socket_number = port.partition("-")
+            assert ask("port", f"usb{bus}", socket_number, "cycle") == "done"
+            assert ask("revoke", f"usb{bus}", "189:0") == "not a request"
+            # CAP_BLOCK_SUSPEND is 36.
+            assert capabilities("usb") == {1 << 36}
+        # It ends with its connection, which counts among the four until then.
+        eventually(lambda: capabilities("usb") == set())
+
     @pytest.mark.parametrize(
         "place", ["/home/disk", "/tmp/disk", "/mnt/disk"]
     )  # the unit hides the first two
@@ -230,7 +264,7 @@ class TestFirstBoot:
             run("systemctl", "reload", "hotplugd")
             other.delete()
 
-    @pytest.mark.parametrize("program", ["inject", "roots", "seal", "udevrules"])
+    @pytest.mark.parametrize("program", ["inject", "roots", "seal", "udevrules", "usb"])
     def test_the_sockets_of_its_programs_are_roots_alone_and_take_four(self, program: str) -> None:
         path = Path(f"/run/hotplugd-{program}.sock")
         status = path.stat()

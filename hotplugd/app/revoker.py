@@ -1,0 +1,28 @@
+"""Sees to it that nothing is open any more of a device that an instance had, before another one gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from hotplugd.host.sysfs import name_of_link
+from hotplugd.host.usb_actions import UsbActions
+from hotplugd.model.values import Device
+
+
+async def revoke(usb: UsbActions, held: Callable[[Device], Awaitable[str]], device: Device) -> str:
+    """Why a process may still have the device open; empty where none has.
+
+    A USB device is revoked; another, or one that cannot be, may not be open.
+
+    held  tells which process has a device open
+    """
+    failed = ""
+    if device.is_usb_device:
+        failed = await usb.revoke(device)
+        if not failed:
+            return ""
+        if not name_of_link(f"{device.syspath}/driver"):
+            # It is no use to anybody without one.
+            return f"it could not be revoked: {failed}"
+    open_in = await held(device)
+    return f"{open_in}; it could not be revoked: {failed}" if open_in and failed else open_in
