@@ -136,6 +136,13 @@ def test_removed_while_devices_are_attached(installed: Root, newer: Path) -> Non
     installed.must("rm", "-r", "/dev/hotplugd")
 
 
+def test_a_commit_gives_one_package(newer: Path) -> None:
+    words: list[str | Path] = ["dpkg-deb", "--contents", newer]
+    lines = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
+    # Of when a file was written in the clone nothing is left.
+    assert len({tuple(each.split()[3:5]) for each in lines}) == 1
+
+
 def test_pages_of_the_manual_say_where_links_lead(newer: Path, tmp_path: Path) -> None:
     subprocess.run(["dpkg-deb", "--extract", newer, tmp_path], check=True)
     words: list[str | Path] = [
