@@ -21,7 +21,7 @@ _PROJECT: Final = Path(__file__).resolve().parents[1]
 _BUILD: Final = _PROJECT / "build" / "deb"
 # What a package is made of; not the tests.
 _PARTS: Final = (
-    "hotplugd", "docs", "systemd", "rules", "packaging", "pyproject.toml", "requirements.lock",
+    "hotplugd", "contrib", "docs", "systemd", "rules", "packaging", "pyproject.toml", "requirements.lock",
     "config.example.yaml", "README.md", "SECURITY.md", "CHANGELOG.md", "LICENSE",
 )  # fmt: skip
 _IGNORED: Final = shutil.ignore_patterns("__pycache__")
