@@ -21,7 +21,7 @@ _PROJECT: Final = Path(__file__).resolve().parents[1]
 _BUILD: Final = _PROJECT / "build" / "deb"
 # What a package is made of; not the tests.
 _PARTS: Final = (
-    "hotplugd", "docs", "systemd", "rules", "packaging", "pyproject.toml", "requirements.lock",
+    "hotplugd", "contrib", "docs", "systemd", "rules", "packaging", "pyproject.toml", "requirements.lock",
     "config.example.yaml", "README.md", "SECURITY.md", "CHANGELOG.md", "LICENSE",
 )  # fmt: skip
 _IGNORED: Final = shutil.ignore_patterns("__pycache__")
@@ -55,6 +55,9 @@ def _build(version: str) -> Path:
             shutil.copy(part, source)
     shutil.copytree(_PROJECT / "packaging" / "debian", source / "debian")
     (source / "debian" / "changelog").write_text(_changelog(version), "utf-8")
+    # dpkg-deb takes no later time than the changelog's, and leaves an earlier one, which is any in a clone.
+    for path in source.rglob("*"):
+        os.utime(path)
     environment = os.environ | {"PYTHON": sys.executable, "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
     command = ["dpkg-buildpackage", "--build=binary", "--no-sign", "--no-check-builddeps"]
     log = _BUILD / "log"

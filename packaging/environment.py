@@ -15,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -77,10 +78,10 @@ def main(words: list[str]) -> None:
 def _needed() -> set[str]:
     """The distributions that hotplugd needs when it runs, by their names in the lock file."""
     found: set[str] = set()
-    left = ["hotplugd"]
+    project = tomllib.loads((_PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+    left: list[list[str]] = [project["dependencies"]]
     while left:
-        for text in metadata.requires(left.pop()) or ():
-            one = Requirement(text)
+        for one in map(Requirement, left.pop()):
             name = re.sub(r"[-_.]+", "-", one.name).lower()
             applies = one.marker is None or any(
                 one.marker.evaluate({"python_version": each, "python_full_version": f"{each}.0", "extra": ""})
@@ -88,7 +89,7 @@ def _needed() -> set[str]:
             )
             if applies and name not in found and name != _DEBIANS_OWN:
                 found.add(name)
-                left.append(name)
+                left.append(metadata.requires(name) or [])
     return found
 
 

@@ -20,7 +20,7 @@ OLDER: Final = "1.0.0~test"
 @cache
 def packages() -> tuple[Path, Path]:
     """The package, and the one that it updates. Raises CalledProcessError, SystemExit."""
-    names = ("hotplugd", "docs", "systemd", "rules", "packaging")
+    names = ("hotplugd", "contrib", "docs", "systemd", "rules", "packaging")
     single = (
         "pyproject.toml",
         "requirements.lock",
