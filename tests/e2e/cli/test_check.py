@@ -25,8 +25,8 @@ _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
 _COMMANDS = (
     "run", "check", "devices", "plan", "explain", "topology", "suggest", "pool", "lease", "cordon",
-    "uncordon", "drain", "status", "monitor", "history", "health", "reload", "schema", "test", "record",
-    "report", "attach", "detach", "undo", "help",
+    "uncordon", "drain", "status", "monitor", "history", "health", "serve", "reload", "schema", "test",
+    "record", "report", "attach", "detach", "undo", "help",
 )  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 
@@ -208,7 +208,7 @@ class TestEveryCommand:
         assert (done.exit_code, done.stderr) == (0, "")
         assert ("--config FILE" in done.stdout) == (name not in ("lease", "schema", "help"))
         assert ("--json" in done.stdout) == (
-            name not in ("run", "record", "report", "lease", "schema", "help")
+            name not in ("run", "record", "report", "lease", "schema", "serve", "help")
         )
 
     def test_the_version_is_the_packages(self, hotplugd: Hotplugd) -> None:
