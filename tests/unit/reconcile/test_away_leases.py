@@ -251,3 +251,14 @@ async def test_without_pools_nothing_is_written() -> None:
     await pull(bench, ONE)
     await bench.lease_keeper.written()
     assert bench.lease_keeper.kept == NOTHING_KEPT
+
+
+@in_virtual_time
+async def test_seconds_that_round_make_no_busy_loop() -> None:
+    """1060.1 - 1000.1 is less than 60."""
+    bench = Bench(job(1), rules=rules("instances: 'job-*', keep: 60s"))
+    await bench.start(ONE)
+    await at(0.1)
+    await pull(bench, ONE)
+    await at(62)
+    assert [each for each, _ in events(bench)] == ["given", "away", "over"]
