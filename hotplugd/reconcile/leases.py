@@ -37,6 +37,7 @@ from hotplugd.rules.ruleset import RuleSet
 
 # Seconds after which it is looked again whether the lease of an absent device is over.
 _LONGEST_PAUSE: Final = 60.0
+_SHORTEST_PAUSE: Final = 0.1
 
 
 class Leases:
@@ -190,7 +191,9 @@ class Leases:
         self._alarm = None
         if pause is not None:
             # The loop's clock stands still while the host sleeps.
-            self._alarm = self._loop.call_later(min(pause, _LONGEST_PAUSE), self._touch)
+            # Nor does it round as the other clock does: at the very end there is some time left yet.
+            pause = max(min(pause, _LONGEST_PAUSE), _SHORTEST_PAUSE)
+            self._alarm = self._loop.call_later(pause, self._touch)
 
     def problems(self) -> list[Problem]:
         """What is wrong with claims, pools and their devices."""

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from hotplugd.model.entry import MARK_CLAIM, MARK_POOL, MARK_UNIT
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.away_leases import NOTHING_KEPT, Away, KeptLeases, Moment
 from hotplugd.plan.lease import Lease
-from tests.support.devices import BOOT, phone
+from tests.support.devices import BOOT, entry, phone
 from tests.support.virtual import at, in_virtual_time
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.scripted_leases import UPTIME
@@ -251,3 +252,30 @@ async def test_without_pools_nothing_is_written() -> None:
     await pull(bench, ONE)
     await bench.lease_keeper.written()
     assert bench.lease_keeper.kept == NOTHING_KEPT
+
+
+@in_virtual_time
+async def test_seconds_that_round_make_no_busy_loop() -> None:
+    """1060.1 - 1000.1 is less than 60."""
+    bench = Bench(job(1), rules=rules("instances: 'job-*', keep: 60s"))
+    await bench.start(ONE)
+    await at(0.1)
+    await pull(bench, ONE)
+    await at(62)
+    assert [each for each, _ in events(bench)] == ["given", "away", "over"]
+
+
+@in_virtual_time
+async def test_a_forged_mark_gives_nothing_that_its_instance_does_not_claim() -> None:
+    """An entry says to be that of a phone that is absent."""
+    forged = {MARK_POOL: "android", MARK_CLAIM: "phone", MARK_UNIT: "serial:R5C004"}
+    for claim, given in ((None, []), ("android", ["1-4"]), ("android serial=R5C001", [])):
+        of = job(9, claim)
+        each = entry(phone(4), forged, instance=of.id, rule="phones")
+        bench = Bench(replace(of, entries={each.name: each}), job(1), rules=RULES)
+        await bench.start()
+        await bench.plug(phone(1))
+        assert places(bench) == {"job-1": ["1-1"]}
+        await bench.plug(phone(4, born=2))
+        had = [each.want.device.kernel for each in bench.reconciler.attachments()]
+        assert sorted(had) == ["1-1", *given]
