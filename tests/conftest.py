@@ -13,10 +13,8 @@ from typing import Protocol
 
 import pytest
 
-from tests.support.lab.commands import Commands, Executed
 from tests.support.lab.container import Container
-from tests.support.lab.daemon import Daemon, command
-from tests.support.lab.forked import Forking
+from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console, Veth, Zram
 from tests.support.lab.server import Server
 from tests.support.lab.stop import clean_up_when_told_to_end
@@ -155,32 +153,13 @@ def usb(root: None) -> Iterator[Usb]:
         yield bus
 
 
-@pytest.fixture(scope="session")
-def commands() -> Iterator[Commands]:
-    """hotplugd's commands, started by a fork: the tests would mostly wait for their imports.
-
-    Coverage is measured where they are executed: a fork ends without its last words.
-    """
-    if any(each.startswith("COVERAGE_") for each in os.environ):
-        yield Executed(command())
-        return
-    with Forking() as one:
-        yield one
-
-
 @pytest.fixture
-def daemon(server: Server, commands: Commands) -> Iterator[StartDaemon]:
-    """Starts daemons, with the rules given; each is ready when the call returns, and ends with the test.
-
-    One with an environment of its own is executed: that may have libraries in it to be loaded first.
-    """
+def daemon(server: Server) -> Iterator[StartDaemon]:
+    """Starts daemons, with the rules given; each is ready when the call returns, and ends with the test."""
     with ExitStack() as undo:
 
         def start(rules: str | Mapping[str, str], environment: Mapping[str, str] | None = None) -> Daemon:
-            one = Daemon(
-                server.socket, rules, environment, commands=commands, executed=environment is not None
-            )
-            return undo.enter_context(one)
+            return undo.enter_context(Daemon(server.socket, rules, environment))
 
         yield start
 

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hotplugd.cli import main
-from tests.support.lab.commands import Commands
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.server import Server
 
@@ -24,13 +23,11 @@ class Configure(Protocol):
 
 
 @pytest.fixture
-def configure(server: Server, commands: Commands) -> Iterator[Configure]:
+def configure(server: Server) -> Iterator[Configure]:
     with ExitStack() as undo:
 
         def make(rules: str | Mapping[str, str], environment: Mapping[str, str] | None = None) -> Daemon:
-            made = Daemon(
-                server.socket, rules, environment, commands=commands, executed=environment is not None
-            )
+            made = Daemon(server.socket, rules, environment)
             undo.callback(made.close)
             return made
 

@@ -45,7 +45,6 @@ class Daemon:
     seal, roots, udevdb, usb  likewise, the programs that seal nodes, open roots, keep udev's records, and
                  revoke USB devices
     commands     how it and other commands are started; each as a program where it is left out
-    executed     whether all but `status` are programs nevertheless, since their environment is for that
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class Daemon:
         udevdb: Path | None = None,
         usb: Path | None = None,
         commands: Commands | None = None,
-        executed: bool = False,
     ) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="hpd-", dir="/tmp")
         self.folder = Path(self._files.name)
@@ -73,10 +71,8 @@ class Daemon:
         self.states: list[str] = []
         self._feeds: list[float] = []
         self.environment = dict(environment if environment is not None else os.environ)
-        forked = None if executed else commands
-        self._answers = commands or Executed(command())
-        self._commands = forked or Executed(command())
-        self._starts = forked or Executed((*within, *command()))
+        self._commands = commands or Executed(command())
+        self._starts = commands or Executed((*within, *command()))
         self._process: Process | None = None
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -211,17 +207,14 @@ class Daemon:
 
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another hotplugd command with this daemon's configuration."""
-        return self._ask(self._commands, *words)
-
-    def _ask(self, commands: Commands, *words: str) -> subprocess.CompletedProcess[str]:
         # The name of a command of a group is two words.
         at = 2 if words[0] == "lease" else 1
         name, rest = words[:at], words[at:]
-        return commands.run((*name, "--config", str(self.config), *rest), self.environment)
+        return self._commands.run((*name, "--config", str(self.config), *rest), self.environment)
 
     def status(self) -> Json:
         """What `hotplugd status --json` answers."""
-        answer = self._ask(self._answers, "status", "--json")
+        answer = self.ask("status", "--json")
         assert answer.returncode in (0, 1), f"hotplugd status: {answer.returncode}\n{answer.stderr}"
         return cast("Json", json.loads(answer.stdout))
 

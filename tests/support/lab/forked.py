@@ -88,8 +88,7 @@ class Forking:
         with theirs:
             # Not by -m: the commands would name themselves so.
             words = [sys.executable, "-c", f"import sys; from {__name__} import main; sys.exit(main())"]
-            # A session of its own: Ctrl-C is for the tests, which end their commands in order.
-            self._process = subprocess.Popen(words, stdin=theirs.fileno(), start_new_session=True)
+            self._process = subprocess.Popen(words, stdin=theirs.fileno())
 
     def __enter__(self) -> Self:
         return self

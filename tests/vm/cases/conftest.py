@@ -14,6 +14,7 @@ from tests.conftest import StartDaemon
 from tests.support.lab.commands import Commands
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
+from tests.support.lab.forked import Forking
 from tests.support.lab.server import Server
 from tests.support.phones import Hub, containers
 from tests.vm.machine import Machine
@@ -26,6 +27,13 @@ def log(server: Server) -> Iterator[None]:
     """What the server logged is kept."""
     yield
     shutil.copy(server.log, RESULTS / "server.txt")
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """hotplugd's commands, started by a fork: the cases would mostly wait for their imports."""
+    with Forking() as one:
+        yield one
 
 
 @pytest.fixture
