@@ -181,7 +181,9 @@ def test_what_is_attached_stays_when_the_package_is_removed(hub: Hub, phone: Pho
         said = run("dpkg", "--remove", "hotplugd")
     assert "devices that are attached (1) stay in their instances" in said
     assert not Path(HOTPLUGD).exists()
-    assert run("systemctl", "list-units", "--all", "--plain", "--no-legend", "hotplugd*") == ""
+    # systemd may remember their names for some time.
+    left = run("systemctl", "list-units", "--all", "--plain", "--no-legend", "hotplugd*").splitlines()
+    assert [each for each in left if each.split()[1:4] != ["not-found", "inactive", "dead"]] == []
     assert RULES.exists()
     # The next device with its number is not in its place: udevd ends the link with the device.
     links = set(Path("/dev/hotplugd").glob("*.node"))
