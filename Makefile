@@ -111,7 +111,8 @@ $(STAMPS)/lab: Makefile | $(BIN)/hotplugd
 # Of Debian's package, without the server that is in it.
 $(BIN)/promtool: | $(STAMPS)/lab
 	@mkdir -p build/promtool
-	@cd build/promtool && apt-get -q -q download prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool
+	@cd build/promtool && { apt-get -q -q download prometheus || { apt-get -q -q update && apt-get -q -q download prometheus; }; }
+	@cd build/promtool && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool
 	@install build/promtool/promtool $@ && rm -r build/promtool
 
 lab: $(BIN)/hotplugd $(STAMPS)/lab $(BIN)/promtool
