@@ -26,7 +26,7 @@ _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\
 _COMMANDS = (
     "run", "check", "devices", "plan", "explain", "topology", "suggest", "pool", "lease", "cordon",
     "uncordon", "drain", "status", "monitor", "history", "health", "serve", "reload", "schema", "test",
-    "record", "report", "attach", "detach", "undo", "help",
+    "record", "report", "attach", "detach", "undo", "reset", "port", "help",
 )  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 

@@ -171,7 +171,7 @@ def test_problems_are_told_with_the_device_and_the_rule(console: Console, config
     made = configure(rule(console, "nobody", name="lost"))
     _, problems = planned(made)
     message = "there is no instance 'nobody' in project 'default'"
-    unnamed = dict.fromkeys(("serial", "model", "port", "location", "instance", "claim", "pool"), "")
+    unnamed = dict.fromkeys(("serial", "model", "port", "location", "instance", "claim", "pool", "place"), "")
     assert problems == [{**unnamed, "device": console.node, "rule": "lost", "message": message}]
     assert made.ask("plan").stdout.splitlines() == [
         f"problem: {console.node}, rule lost: {message}",

@@ -94,7 +94,7 @@ def test_problems_come_first_and_are_its_exit_code(
         {
             "device": lost.node, "rule": "lost", "message": message,
             "serial": "2B", "model": told["model"], "port": f"{usb.bus}-2", "location": "",
-            "instance": "", "claim": "", "pool": "",
+            "instance": "", "claim": "", "pool": "", "place": "",
         },
     )  # fmt: skip
     done = running.ask("status")
