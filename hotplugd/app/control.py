@@ -14,6 +14,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -64,19 +65,9 @@ async def serve(
     listening = listen(path, grants.gids)
     inode = os.stat(path).st_ino
     clients = _Clients(handlers, grants)
-    server = Server(
-        clients.answer,
-        handler_cancellation=True,
-        request_factory=_request,
-        logger=_logger(asyncio.get_running_loop()),
-        access_log=None,
-        tcp_keepalive=False,
-        max_line_size=_LINE,
-        max_field_size=_LINE,
-        lingering_time=0,
-        auto_decompress=False,
-    )
-    door = _Door(listening, server, clients, refused)
+    server = Server(clients.answer, handler_cancellation=True, request_factory=_request)
+    logger = _logger(asyncio.get_running_loop())
+    door = _Door(listening, partial(_connection, server, logger), clients, refused)
     try:
         yield
     finally:
@@ -91,11 +82,15 @@ class _Door:
     """Lets clients in. Not by asyncio's own accept(), which loses a client that comes as it is cancelled."""
 
     def __init__(
-        self, listening: socket.socket, server: Server, clients: _Clients, refused: Callable[[str], None]
+        self,
+        listening: socket.socket,
+        connection: Callable[[], RequestHandler],
+        clients: _Clients,
+        refused: Callable[[str], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listening = listening
-        self._server = server
+        self._connection = connection
         self._clients = clients
         self._refused = refused
         self._entering: dict[socket.socket, Peer] = {}
@@ -138,7 +133,7 @@ class _Door:
 
     async def _enter(self, channel: socket.socket, peer: Peer) -> None:
         # Nothing is read before the next turn of the loop, in which this goes on first.
-        transport, _ = await self._loop.connect_accepted_socket(self._server, channel)
+        transport, _ = await self._loop.connect_accepted_socket(self._connection, channel)
         del self._entering[channel]
         self._clients.add(transport, peer)
 
@@ -288,6 +283,33 @@ async def _stream(request: BaseRequest, client: _Client, lines: AsyncIterator[st
     return response
 
 
+class _Connection(RequestHandler):
+    """Takes what a client sends. Targets for which yarl raises other errors than aiohttp expects, such as
+    `https://][1@`, are the client's fault and no defect.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        """Take some bytes."""
+        try:
+            super().data_received(data)
+        except (ValueError, LookupError):
+            self.force_close()
+
+
+def _connection(server: Server, logger: logging.Logger) -> RequestHandler:
+    return _Connection(
+        server,
+        loop=asyncio.get_running_loop(),
+        logger=logger,
+        access_log=logger,
+        tcp_keepalive=False,
+        max_line_size=_LINE,
+        max_field_size=_LINE,
+        lingering_time=0,
+        auto_decompress=False,
+    )
+
+
 def _request(
     message: RawRequestMessage,
     payload: StreamReader,
@@ -296,6 +318,9 @@ def _request(
     task: asyncio.Task[None],
 ) -> BaseRequest:
     loop = asyncio.get_running_loop()
+    if message.url.absolute:
+        # Its host does not matter, and aiohttp would decode its name, which fails for `http://xn--/`.
+        message = message._replace(url=message.url.relative())
     return BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_BODY)
 
 

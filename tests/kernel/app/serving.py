@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -35,6 +36,10 @@ def serving(
                 await stop.wait()
         except ControlError as error:
             started.set_exception(error)
+
+        finally:
+            # What a task raised that nobody awaits is told once the task is collected.
+            gc.collect()
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()

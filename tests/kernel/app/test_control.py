@@ -231,6 +231,19 @@ class TestMisbehaviour:
             assert b"ready" not in said(path, raw)
             assert get(path, "status") == {"ready": True}
 
+    @pytest.mark.parametrize(
+        ("target", "status"),
+        [
+            ("http://xn--/1/status", b"200"), ("http://xn--80ak6aa92ehttp/1/status", b"200"),
+            ("http://u:p@%ff/1/status", b"200"), ("http://xn--", b"404"), ("https://][1@", b""),
+            ("http://[::1", b"400"), ("http://a:b/1/status", b"400"), ("//[x]:y", b"404"),
+        ],
+    )  # fmt: skip
+    @pytest.mark.usefixtures("impatient")
+    def test_no_host_in_a_target_is_a_defect(self, path: Path, target: str, status: bytes) -> None:
+        with serving(path, _HANDLERS):
+            assert said(path, request("GET", target))[9:12] == status
+
     @pytest.mark.usefixtures("impatient")
     @pytest.mark.parametrize(
         "raw", [b"", b"GET /1/sta", b"POST /1/order HTTP/1.1\r\nContent-Length: 9\r\n\r\nx", _STATUS]
