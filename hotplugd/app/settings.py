@@ -38,6 +38,7 @@ _UNNAMED: Final[Mapping[str, Related]] = MappingProxyType({})
 _MOST_DIGITS: Final = 5
 _LONGEST_SOCKET: Final = 107  # unix(7): sun_path
 _LONGEST_GROUP: Final = 256
+_LAST_GROUP: Final = 0xFFFFFFFE  # -1 is no group: chown(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ def _number(text: str) -> Complaint | None:
 
 
 def _group(text: str) -> Complaint | None:
+    if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_GROUP and int(text) > _LAST_GROUP:
+        return Complaint(f"'{quoted(text)}' is no group's number: the last one is {_LAST_GROUP}")
     if text and ":" not in text and text.isprintable() and len(text) <= _LONGEST_GROUP:
         return None
     return Complaint(f"'{quoted(text)}' is no group's name or number")

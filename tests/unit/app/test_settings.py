@@ -118,6 +118,12 @@ def test_what_it_says_counts(file: Path, text: str, expected: Config) -> None:
         ),
         ("allow: [{group: 'a:b', may: read}]", "1:17", "'a:b' is no group's name or number", ""),
         (
+            "allow: [{group: '4294967295', may: read}]",
+            "1:17",
+            "'4294967295' is no group's number: the last one is 4294967294",
+            "",
+        ),
+        (
             "allow: [{group: a, may: read, instances: a/b}]",
             "1:42",
             "'a/b' matches no name that an instance can have",
