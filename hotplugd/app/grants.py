@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 from hotplugd.app.peer import Peer
 from hotplugd.model.values import InstanceName
 from hotplugd.rules.pattern import Pattern
+from hotplugd.rules.pools import Pool
 
 Verb = Literal["read", "attach", "detach", "undo", "reload", "lease", "cordon", "reset", "port"]
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
@@ -53,6 +54,16 @@ class Grant:
             self.all
             or all(any(verb in it.may and it.admits(each) for it in self.allowed) for each in instances)
         )
+
+    def covers(self, verb: Verb, pool: Pool) -> bool:
+        """Whether this may certainly be asked for of all instances that a pool admits."""
+        patterns = [
+            pattern
+            for each in self.allowed
+            if verb in each.may and each.project == pool.project
+            for pattern in each.instances
+        ]
+        return self.all or all(any(own.covers(other) for own in patterns) for other in pool.instances)
 
 
 ROOT: Final = Grant(all=True)

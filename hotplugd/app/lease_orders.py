@@ -139,7 +139,7 @@ class LeaseOrders:
         target = meant(session, words)
         see_granted("cordon", session, target, (), grant)
         self._log.info("cordon.asked", **_about(target), reason=quoted(words.reason), **asked_by(by))
-        await self._keep_one(target, words, by)
+        await self._keep_one(target, words, by, grant)
         await outcome(session)
         held = _leases(leasing_of(session), leased(session, target))
         more = [f"{each['instance']} keeps {each['device'] or each['identity']}" for each in held]
@@ -182,7 +182,7 @@ class LeaseOrders:
             more = [f"{each['instance']}: {each['device'] or each['identity']}" for each in before]
             return _answer(message, more, leases=before, taken=False)
         self._log.info("drain.asked", **_about(target), reason=quoted(words.reason), **asked_by(by))
-        await self._keep_one(target, words, by)
+        await self._keep_one(target, words, by, grant)
         session.reconciler.assignments.leases.release(keys, f"drained by {by}")
         await outcome(session)
         done = _is_settled(session)
@@ -191,7 +191,10 @@ class LeaseOrders:
 
     # --- the state --------------------------------------------------------------------------------------
 
-    async def _keep_one(self, target: Target, words: Words, by: Asker) -> None:
+    async def _keep_one(self, target: Target, words: Words, by: Asker, grant: Grant) -> None:
+        before = self._kept.state.cordons.get(target.kind, target.name)
+        if before is not None and before.by.uid != by.uid and not grant.all:
+            return  # It stays somebody else's, so that only they or root take it away.
         since = datetime.now(UTC).isoformat(timespec="seconds")
         cordon = Cordon(target.kind, target.name, quoted(words.reason), since, by)
         cordons = self._kept.state.cordons.with_one(cordon)

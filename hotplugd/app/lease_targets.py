@@ -16,7 +16,6 @@ from hotplugd.plan.cordons import Cordon, CordonKind, Cordons
 from hotplugd.plan.find import each_of, missing, named
 from hotplugd.plan.leasing import Leasing
 from hotplugd.rules.pattern import Pattern, PatternError
-from hotplugd.rules.pools import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,7 @@ def see_granted(
     """See whether this may be asked for. Raises Forbidden.
 
     Of an instance, or of leases, by whoever may ask that for the instances concerned; of devices, by whoever
-    may for all instances that their pools admit.
+    may for all instances that their pools admit; of locations, by whoever may for those of all pools.
     """
     if grant.all:
         return
@@ -137,25 +136,19 @@ def see_granted(
         concerned.append(InstanceName(project, name))
     if not concerned:
         leasing = leasing_of(session)
-        pools = {known.pool for key in of.keys if (known := leasing.devices.get(key)) is not None}
-        admitted = [leasing.rules.pools[name] for name in sorted(pools)]
-        if not admitted or not all(_covers(verb, grant, pool) for pool in admitted):
+        pools = leasing.rules.pools
+        if of.kind == "location":
+            # Devices of any pool may be plugged in there.
+            if not pools or not all(grant.covers(verb, each) for each in pools.values()):
+                raise Forbidden(f"you may not {verb} {of.told}: that takes every instance of every pool")
+            return
+        known = [leasing.devices.get(key) for key in of.keys]
+        if not known or not all(each and grant.covers(verb, pools[each.pool]) for each in known):
             raise Forbidden(f"you may not {verb} {of.told}: that takes every instance of its pool")
         return
     for each in concerned:
         if not grant.may_with(verb, [each]):
             raise Forbidden(f"{of.told} is also a matter of {each}, for which you may not {verb}")
-
-
-def _covers(verb: Verb, grant: Grant, pool: Pool) -> bool:
-    """Whether whoever has the grant may ask this for all instances that the pool admits."""
-    patterns = [
-        pattern
-        for each in grant.allowed
-        if verb in each.may and each.project == pool.project
-        for pattern in each.instances
-    ]
-    return all(any(own.covers(other) for own in patterns) for other in pool.instances)
 
 
 def unwell(session: Session, words: Words) -> list[str]:

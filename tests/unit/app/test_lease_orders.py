@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +16,14 @@ from hotplugd.app.by_hand import ByHand
 from hotplugd.app.endpoints import CORDON
 from hotplugd.app.grants import ROOT, Allowed, Grant
 from hotplugd.app.lease_orders import LeaseOrders
+from hotplugd.app.lease_targets import Target, see_granted
 from hotplugd.app.peer import Peer
 from hotplugd.app.pool_documents import LeaseOrderJson
 from hotplugd.app.state_file import StateFile
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.cordons import NO_CORDONS
 from hotplugd.plan.flaps import Quarantine
+from hotplugd.rulefile.load import parse
 from hotplugd.rules.pattern import Pattern
 from tests.support.devices import phone
 from tests.support.virtual import in_virtual_time
@@ -29,6 +32,7 @@ from tests.unit.reconcile.test_leases import deleted, job, made, once_each, plac
 
 ME = Peer(0, 0)
 RULES = rules("instances: 'job-*', keep: 10m")
+_PHONES = "rules: [{name: phones, match: {vendor_id: 18d1}, attach: {pool: android}}]"
 
 
 class Here:
@@ -56,10 +60,12 @@ class Desk:
         self.bench.applied = lambda _: once_each(self.bench)
         await self.bench.start(*map(phone, numbers))
 
-    async def ask(self, verb: str, device: str, grant: Grant = ROOT, **words: object) -> LeaseOrderJson:
+    async def ask(
+        self, verb: str, device: str, grant: Grant = ROOT, peer: Peer = ME, **words: object
+    ) -> LeaseOrderJson:
         told = {"device": device, "real": device, "project": "default", **words}
         order: Any = next(work for each, work in self._orders.handlers.items() if each.name == verb)
-        found: Any = await order(Asked(ME, grant, {}, json.dumps(told)))
+        found: Any = await order(Asked(peer, grant, {}, json.dumps(told)))
         return found  # type: ignore[no-any-return]
 
     def events(self, *names: str) -> list[Any]:
@@ -255,3 +261,40 @@ async def test_what_is_in_quarantine_is_given_again_by_uncordon(desk: Desk) -> N
     assert (answer["done"], answer["message"]) == (True, "R5C001 is not kept from claims any more")
     assert places(desk.bench) == {"job-1": ["1-1"]}
     assert not (await desk.ask("uncordon", "R5C001"))["taken"]
+
+
+@on_farm(1)
+async def test_what_somebody_else_cordoned_stays_theirs(desk: Desk) -> None:
+    await desk.start(1)
+    member, every = Peer(1, 1000), Grant((Allowed("farm", ("cordon",), (Pattern.of("job-*"),)),))
+    await desk.ask("cordon", "R5C001", reason="broken screen")
+    for verb in ("cordon", "drain"):
+        answer = await desk.ask(verb, "R5C001", every, member, yes=True)
+        assert answer["done"]
+        (kept,) = StateFile(desk.path).read().cordons
+        assert (kept.by.uid, kept.reason) == (0, "broken screen")
+    with pytest.raises(Forbidden, match="somebody else cordoned"):
+        await desk.ask("uncordon", "R5C001", every, member)
+    assert (places(desk.bench), desk.state(1)) == ({}, "cordoned")
+
+
+def test_a_location_is_a_matter_of_all_pools(tmp_path: Path) -> None:
+    def found(pools: str) -> Any:
+        text = f"pools: {{android: {{instances: 'job-*'}}{pools}}}\n{_PHONES}"
+        loaded = parse(text, "x")
+        assert not loaded.errors, loaded.errors[0].render()
+        leasing = SimpleNamespace(
+            rules=loaded.rules, devices={"serial:R5C001": SimpleNamespace(pool="android")}
+        )
+        leases = SimpleNamespace(leases=SimpleNamespace(leasing=leasing))
+        return SimpleNamespace(reconciler=SimpleNamespace(assignments=leases))
+
+    every = Grant((Allowed("farm", ("cordon",), (Pattern.of("job-*"),)),))
+    place = Target("location", "rack/*", "location rack/*", ("serial:R5C001",))
+    see_granted("cordon", found(""), place, (), every)
+    with pytest.raises(Forbidden, match="takes every instance of every pool"):
+        see_granted("cordon", found(", cameras: {instances: db}"), place, (), every)
+    # A device that is absent may be another pool's.
+    device = replace(place, kind="device", keys=("serial:R5C001", "serial:R5C002"))
+    with pytest.raises(Forbidden, match="takes every instance of its pool"):
+        see_granted("cordon", found(""), device, (), every)
