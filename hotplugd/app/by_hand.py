@@ -156,7 +156,9 @@ class ByHand:
         fields: Fields = {ABOUT: device, **({"instance": str(to)} if to is not None else {})}
         self._log.info(f"{what}.asked", **fields, **asked_by(by))
         where = [each.want.instance for each in _attachments(session, device)]
-        see_permitted(session.rules, device, where, what, to, grant)
+        see_permitted(session.rules, device, _concerned(session, device, what), what, to, grant)
+        taken = session.rules.decide(device)
+        see_own(self.overrides.about(device, taken.anchor if taken is not None else None), by.uid, grant)
         override = _override(device, _devices(session), to, by)
         if to is not None:
             await _see_whether(session, device, override, to)
@@ -228,6 +230,27 @@ def _devices(session: Session) -> list[Device]:
 
 def _attachments(session: Session, device: Device) -> list[Attachment]:
     return [each for each in session.reconciler.attachments() if each.want.device.key == device.key]
+
+
+def _concerned(session: Session, device: Device, what: Literal["attach", "detach"]) -> set[InstanceName]:
+    """The instances that have it, should have it or have it leased; and those of what hangs from a USB device
+    that is detached, which is detached with it.
+    """
+
+    def goes(other: Device) -> bool:
+        hangs = other.usb is not None and other.usb.key == device.key
+        return other.key == device.key or (hangs and what == "detach")
+
+    assignments = session.reconciler.assignments
+    leasing = assignments.leases.leasing
+    wants = [each for each in assignments.wants.values() if goes(each.device)]
+    devices = [device, *(each.device for each in wants)]
+    leases = [leasing.allocation.leases.get(leasing.key_of(each)) for each in devices]
+    return {
+        *(each.want.instance for each in session.reconciler.attachments() if goes(each.want.device)),
+        *(want.instance for each in wants for want in each.wants),
+        *(lease.instance for lease in leases if lease is not None),
+    }
 
 
 def _override(device: Device, devices: list[Device], to: InstanceName | None, by: Asker) -> Override:

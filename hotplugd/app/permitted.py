@@ -27,7 +27,7 @@ def see_permitted(
 ) -> None:
     """See whether the device may be had in this instance, or in none, instead of where it is.
 
-    there  the instances that have it
+    there  the instances that have it, should have it or have it leased
     Raises Forbidden.
     """
     if grant.all:
@@ -43,8 +43,10 @@ def see_permitted(
     pool = rules.pools.get(attach.pool) if attach is not None and attach.pool else None
     if pool is not None and to is not None and not pool.admits(to):
         raise Forbidden(f"pool {pool.name} does not admit {to}; only root may {verb} {device} there")
-    if pool is None and not affected:
+    if pool is None and not by_rule.wants:
         raise Forbidden(f"no instance is meant to have {device}; only root may {verb} it")
+    if pool is not None and not affected and not grant.covers(verb, pool):
+        raise Forbidden(f"you may not {verb} {device}: that takes every instance of pool {pool.name}")
     for each in sorted(affected, key=str):
         if not grant.may_with(verb, [each]):
             raise Forbidden(f"{device} is also a matter of {each}, for which you may not {verb}")

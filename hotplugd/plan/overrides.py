@@ -114,6 +114,14 @@ class Overrides:
             return None
         return next((self.by_device[each] for each in lasting(device) if each in self.by_device), None)
 
+    def about(self, device: Device, anchor: Device | None) -> list[Override]:
+        """All that was decided about a device: about its place, its serial number, the device with which it
+        goes along (anchor), and the USB device that it hangs from.
+        """
+        above = [each for each in (device, anchor, device.usb) if each is not None]
+        keys = dict.fromkeys(key for each in above for key in lasting(each))
+        return [self.by_device[each] for each in keys if each in self.by_device]
+
     def decided(self, device: Device, anchor: Device | None) -> Override | None:
         """What was decided about a device, or about one above it that holds for this one, too.
 

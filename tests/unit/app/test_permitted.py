@@ -23,12 +23,13 @@ R1, R2, DB = (InstanceName("default", name) for name in ("runner-1", "runner-2",
 FARM = Grant((Allowed("farm", ("attach", "detach"), (Pattern.of("runner-*"),)),))
 
 
-def rules(attach: str, pools: str = "") -> RuleSet:
+def rules(attach: str, pools: str = "", *, ignored: bool = False) -> RuleSet:
+    does = "ignore: true" if ignored else f"attach: {attach}"
     loaded = parse_all(
         [
             (
                 "/r.yaml",
-                f"{pools}rules: [{{name: a, match: {{subsystem: {DEVICE.subsystem}}}, attach: {attach}}}]",
+                f"{pools}rules: [{{name: a, match: {{subsystem: {DEVICE.subsystem}}}, {does}}}]",
             )
         ]
     )
@@ -71,6 +72,9 @@ POOL = "pools: {phones: {instances: [runner-*, db]}}\n"
         (rules("{pool: phones}", POOL), R1, [DB], "is also a matter of db"),
         (rules("{pool: phones}", POOL.replace("runner-*, ", "")), R1, [], "phones does not admit runner-1"),
         (rules("{pool: phones}", POOL), None, [R2], ""),
+        (rules("{pool: phones}", POOL), None, [], "takes every instance of pool phones"),
+        (rules("{pool: phones}", POOL.replace(", db", "")), None, [], ""),
+        (rules("null", ignored=True), R1, [], "no instance is meant to have"),
         (RuleSet.of([], rules("{to: db}").hubs), R1, [], "no rule takes"),
         (RuleSet.of([], rules("{to: db}").hubs), None, [R1], "no rule takes"),
     ],
