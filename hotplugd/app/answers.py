@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -100,7 +101,9 @@ async def events(kept: EventBuffer, asked: Asked) -> str:
     try:
         patience = min(float(asked.query.get("wait", "0")), _MOST_WAIT)
     except ValueError:
-        raise ValueError("expected a number of seconds as `wait`") from None
+        patience = math.nan
+    if math.isnan(patience):  # also `nan` itself, which no timer of the loop can be set to
+        raise ValueError("expected a number of seconds as `wait`")
     return (await kept.after(asked.query.get("after", ""), patience)).json()
 
 
