@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response, StreamResponse
 from aiohttp.web_server import Server
 
 from hotplugd.app.asked import Asked, Forbidden, Handler
+from hotplugd.app.control_connection import connection, logger_of, request_of
 from hotplugd.app.control_file import listen
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.grants import Grants
@@ -37,9 +33,6 @@ from hotplugd.app.peer import Peer
 _PATIENCE: Final = 5.0
 # Seconds for the work on a request: a reload reads files, and an event may be waited for.
 _LONG: Final = 90.0
-# Bytes of a request's first line, of one of its headers, and of its body.
-_LINE: Final = 8190
-_BODY: Final = 64 << 10
 # Connections of root, of one other user, and of all others.
 _OF_ROOT: Final = 64
 _OF_ONE: Final = 16
@@ -65,9 +58,9 @@ async def serve(
     listening = listen(path, grants.gids)
     inode = os.stat(path).st_ino
     clients = _Clients(handlers, grants)
-    server = Server(clients.answer, handler_cancellation=True, request_factory=_request)
-    logger = _logger(asyncio.get_running_loop())
-    door = _Door(listening, partial(_connection, server, logger), clients, refused)
+    server = Server(clients.answer, handler_cancellation=True, request_factory=request_of)
+    logger = logger_of(asyncio.get_running_loop())
+    door = _Door(listening, partial(connection, server, logger), clients, refused)
     try:
         yield
     finally:
@@ -171,12 +164,14 @@ class _Clients:
         self._there: dict[asyncio.BaseTransport, _Client] = {}
         # What is done for each request, and whether somebody asks for something to be done.
         self._work: dict[asyncio.Task[None], bool] = {}
+        # Orders that go on without their clients, and who gave them.
+        self._abandoned: dict[asyncio.Task[object], Peer] = {}
 
     def has_room(self, peer: Peer, entering: Iterable[Peer]) -> bool:
         """Whether one more may connect. entering: those who are not added yet"""
         for each in [each for each in self._there if each.is_closing()]:
             self._there.pop(each).has(None)
-        there = [*(each.peer for each in self._there.values()), *entering]
+        there = [*(each.peer for each in self._there.values()), *entering, *self._abandoned.values()]
         own = sum(each.uid == peer.uid for each in there)
         if peer.is_root:
             return own < _OF_ROOT
@@ -191,7 +186,8 @@ class _Clients:
 
         Whoever asked for something to be done, as a reload, is told what came of it where that is soon.
         """
-        if orders := [task for task, is_order in self._work.items() if is_order]:
+        asked = [task for task, is_order in self._work.items() if is_order]
+        if orders := [*asked, *self._abandoned]:
             await asyncio.wait(orders, timeout=_GRACE)
         for each in self._there.values():
             each.end()
@@ -199,6 +195,10 @@ class _Clients:
         await asyncio.sleep(0)
         if self._work:
             await asyncio.wait(self._work)
+        if abandoned := [*self._abandoned]:
+            for task in abandoned:
+                task.cancel()
+            await asyncio.wait(abandoned)
 
     async def answer(self, request: BaseRequest) -> StreamResponse:
         """Answer a request."""
@@ -231,7 +231,10 @@ class _Clients:
             answer = handler(Asked(client.peer, grant, request.query, body))
             if isinstance(answer, AsyncIterator):
                 return await _stream(request, client, answer)
-            document = await answer if isinstance(answer, Awaitable) else answer
+            if isinstance(answer, Coroutine) and endpoint.method == "POST":
+                document = await self._done(answer, client.peer)
+            else:
+                document = await answer if isinstance(answer, Awaitable) else answer
         except Forbidden as error:
             return _error(403, str(error))
         except ValueError as error:
@@ -239,6 +242,27 @@ class _Clients:
         finally:
             client.has(_PATIENCE)
         return _json(_status(document), document)
+
+    async def _done(self, order: Coroutine[object, object, object], peer: Peer) -> object:
+        """What comes of an order. Where its client hangs up it goes on: half of it may be done."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(order)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():
+                self._abandoned[task] = peer
+                limit = loop.call_later(_LONG, task.cancel)
+                task.add_done_callback(partial(self._abandoned_done, limit))
+            raise
+
+    def _abandoned_done(self, limit: asyncio.TimerHandle, task: asyncio.Task[object]) -> None:
+        limit.cancel()
+        del self._abandoned[task]
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Forbidden | ValueError):
+            context = {"message": "an order failed whose client had hung up", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def _unknown(self, path: str) -> Response:
         methods = [method for known, method in self._handlers if known == path]
@@ -281,65 +305,3 @@ async def _stream(request: BaseRequest, client: _Client, lines: AsyncIterator[st
         await response.write(f"{line}\n".encode())
         client.has(None)
     return response
-
-
-class _Connection(RequestHandler):
-    """Takes what a client sends. Targets for which yarl raises other errors than aiohttp expects, such as
-    `https://][1@`, are the client's fault and no defect.
-    """
-
-    def data_received(self, data: bytes) -> None:
-        """Take some bytes."""
-        try:
-            super().data_received(data)
-        except (ValueError, LookupError):
-            self.force_close()
-
-
-def _connection(server: Server, logger: logging.Logger) -> RequestHandler:
-    return _Connection(
-        server,
-        loop=asyncio.get_running_loop(),
-        logger=logger,
-        access_log=logger,
-        tcp_keepalive=False,
-        max_line_size=_LINE,
-        max_field_size=_LINE,
-        lingering_time=0,
-        auto_decompress=False,
-    )
-
-
-def _request(
-    message: RawRequestMessage,
-    payload: StreamReader,
-    protocol: RequestHandler,
-    writer: AbstractStreamWriter,
-    task: asyncio.Task[None],
-) -> BaseRequest:
-    loop = asyncio.get_running_loop()
-    if message.url.absolute:
-        # Its host does not matter, and aiohttp would decode its name, which fails for `http://xn--/`.
-        message = message._replace(url=message.url.relative())
-    return BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_BODY)
-
-
-class _Defects(logging.Handler):
-    """Hands exceptions of handlers to the event loop's handler, and drops what clients did wrong."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take what aiohttp logs."""
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None and not isinstance(error, HttpProcessingError):
-            self._loop.call_exception_handler({"message": record.getMessage(), "exception": error})
-
-
-def _logger(loop: asyncio.AbstractEventLoop) -> logging.Logger:
-    # Of this server alone, and not of the process.
-    logger = logging.Logger(__name__, logging.ERROR)  # noqa: LOG001
-    logger.addHandler(_Defects(loop))
-    return logger

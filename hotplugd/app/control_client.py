@@ -21,7 +21,7 @@ _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
 # Of an error that is shown; and what to do where nothing else is known.
 _LONGEST: Final = 4096
 _ASK: Final = "`systemctl status hotplugd` says how it is"
-# Bytes that the daemon takes (control.py, _LINE and _BODY).
+# Bytes that the daemon takes (control_connection.py, _LINE and _BODY).
 _LINE: Final = 8000
 _BODY: Final = 64 << 10
 # The daemon did what was asked, or says in the same document why it did not.

@@ -308,43 +308,6 @@ class TestMisbehaviour:
                 eventually(lambda: len(_waiting) == 2)
             assert not _waiting
 
-    def test_who_asked_for_something_is_told_what_came_of_it(self, path: Path) -> None:
-        async def run() -> bytes:
-            began = asyncio.Event()
-
-            async def order(_: Asked) -> object:
-                began.set()
-                await asyncio.sleep(0.1)
-                return {"taken": True}
-
-            async with serve(path, {_at("order", "POST"): order}):
-                reader, writer = await asyncio.open_unix_connection(path)
-                writer.write(request("POST", "/1/order", b"{}"))
-                await began.wait()
-            answer = await reader.read()
-            writer.close()
-            return answer
-
-        assert asyncio.run(run()).endswith(b'{"taken": true}\n')
-
-    def test_an_order_without_end_does_not_keep_it_from_ending(self, path: Path) -> None:
-        async def run() -> float:
-            loop, began = asyncio.get_running_loop(), asyncio.Event()
-
-            async def order(_: Asked) -> object:
-                began.set()
-                return await asyncio.Event().wait()
-
-            async with serve(path, {_at("order", "POST"): order}):
-                _, writer = await asyncio.open_unix_connection(path)
-                writer.write(request("POST", "/1/order", b"{}"))
-                await began.wait()
-                start = loop.time()
-            writer.close()
-            return loop.time() - start
-
-        assert 0.9 < asyncio.run(run()) < 5
-
     def test_silent_clients_neither_keep_it_from_ending_nor_are_defects(self, path: Path) -> None:
         with ExitStack() as undo:
             with serving(path, _HANDLERS):
