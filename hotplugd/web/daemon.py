@@ -6,10 +6,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, cast
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from hotplugd.web.metrics import Answers, Counts
 
@@ -20,6 +22,11 @@ _PATIENCE: Final = aiohttp.ClientTimeout(total=5.0)
 _STILL: Final = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=40.0)
 _PAUSE: Final = 1.0
 _LONGEST: Final = 1 << 20
+_ANSWER_MOST: Final = 64 << 20
+# Whoever does not answer, or not as expected. RecursionError: JSON that is nested too deep.
+_FAILURES: Final = (
+    OSError, aiohttp.ClientError, HttpProcessingError, TimeoutError, ValueError, RecursionError,
+)  # fmt: skip
 
 
 class DaemonAway(Exception):
@@ -49,8 +56,8 @@ class DaemonClient:
     async def _get(self, name: str) -> Mapping[str, object]:
         try:
             async with self._session.get(f"{_AT}/{name}", timeout=_PATIENCE) as response:
-                document = await response.json()
-        except (OSError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+                document = json.loads(await _bounded(response))
+        except _FAILURES as error:
             raise DaemonAway(f"{type(error).__name__}: {error}") from error
         if not isinstance(document, dict) or "error" in document:
             why = document.get("error") if isinstance(document, dict) else "no document"
@@ -65,19 +72,36 @@ class DaemonClient:
         while True:
             try:
                 await self._listen(counts, heard)
-            except (OSError, aiohttp.ClientError, TimeoutError, ValueError):
-                counts.cut += 1
+            except aiohttp.ClientResponseError as error:
+                if error.status == HTTPStatus.BAD_REQUEST:
+                    # A cursor that this daemon does not know, as of another version.
+                    self._cursor = "end"
+            except _FAILURES:
+                pass
             await asyncio.sleep(_PAUSE)
 
     async def _listen(self, counts: Counts, heard: Callable[[], None]) -> None:
         query = {"after": self._cursor}
         async with self._session.get(f"{_AT}/events/stream", params=query, timeout=_STILL) as response:
             response.raise_for_status()
-            async for line in response.content:
-                if not line.strip():
-                    continue
-                event = json.loads(line)
-                if isinstance(event, dict):
-                    self._cursor = str(event.get("cursor", self._cursor))
-                    counts.count(event)
-                    heard()
+            try:
+                async for line in response.content:
+                    if not line.strip():
+                        continue
+                    event = json.loads(line)
+                    if isinstance(event, dict):
+                        self._cursor = str(event.get("cursor", self._cursor))
+                        counts.count(event)
+                        heard()
+            finally:
+                counts.cut += 1
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer. Raises ValueError: it is larger than any is."""
+    raw = bytearray()
+    async for part in response.content.iter_any():
+        raw += part
+        if len(raw) > _ANSWER_MOST:
+            raise ValueError(f"expected at most {_ANSWER_MOST >> 20} MiB, and found more")
+    return bytes(raw)

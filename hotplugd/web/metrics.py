@@ -6,6 +6,7 @@ instance's name: these come and go, and serial numbers are nobody else's busines
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -70,9 +71,10 @@ def _seconds(text: object) -> float | None:
     if not isinstance(text, str) or not text.endswith(_MS):
         return None
     try:
-        return max(float(text.removesuffix(_MS)) / 1000, 0.0)
+        seconds = float(text.removesuffix(_MS)) / 1000
     except ValueError:
         return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+# What comes of documents without what metrics are made of, as those of a daemon of another version.
+_NO_DOCUMENT: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 _LAST_PORT: Final = 0xFFFF
 _DIGITS: Final = 5
 _LOCAL: Final = frozenset({"localhost", "localhost.localdomain"})
@@ -99,10 +101,10 @@ def application(control: Path, names: frozenset[str] = frozenset()) -> web.Appli
 
     async def metrics(request: web.Request) -> web.Response:
         try:
-            answers = await request.app[client].answers()
-        except DaemonAway:
-            answers = None
-        return web.Response(body=exposition(answers, counts), headers={**_HEADERS, "Content-Type": _METRICS})
+            body = exposition(await request.app[client].answers(), counts)
+        except (DaemonAway, *_NO_DOCUMENT):
+            body = exposition(None, counts)
+        return web.Response(body=body, headers={**_HEADERS, "Content-Type": _METRICS})
 
     app.cleanup_ctx.append(connected)
     app.router.add_get("/metrics", metrics)
