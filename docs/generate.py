@@ -62,7 +62,7 @@ def json_page() -> str:
         "error; its exit code is not 0.",
     ]
     for name, kind in _types().items():
-        if is_typeddict(kind):
+        if is_typeddict(kind) and not name.startswith("_"):
             lines += ["", f"## {name.removesuffix('Json')}", "", _paragraphs(inspect.getdoc(kind) or ""), ""]
             lines += ["| key | type |", "|---|---|", *_keys(kind)]
     return "\n".join((*lines, ""))

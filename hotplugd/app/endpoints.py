@@ -41,81 +41,90 @@ class SettingsJson(TypedDict):
     rules: list[list[str]]
 
 
-class AttachJson(TypedDict):
-    """device: its node, serial, location or path in sysfs. real: where that leads, links followed; empty or
-    missing: nowhere else. instance, project: where it goes.
-    """
+class _DeviceJson(TypedDict):
+    """device: its node, serial, location or path in sysfs."""
 
     device: str
+
+
+class _WhereJson(_DeviceJson, total=False):
+    """real: where `device` leads, links followed; empty or missing: nowhere else."""
+
     real: str
-    project: str
+
+
+class _ToJson(TypedDict):
+    """instance: which one."""
+
     instance: str
 
 
-class DetachJson(TypedDict):
+class _ProjectJson(TypedDict, total=False):
+    """project: of the instance; `default` where it is missing."""
+
+    project: str
+
+
+class AttachJson(_WhereJson, _ToJson, _ProjectJson):
+    """device: its node, serial, location or path in sysfs. real: where that leads, links followed; empty or
+    missing: nowhere else. instance, project: where it goes; without a project: in `default`.
+    """
+
+
+class DetachJson(_WhereJson):
     """As in Attach."""
 
-    device: str
-    real: str
 
-
-class UndoJson(TypedDict):
-    """As in Attach. all: every decision that was made by hand."""
+class UndoJson(TypedDict, total=False):
+    """As in Attach. all: every decision that was made by hand; else a device is needed."""
 
     device: str
     real: str
     all: bool
 
 
-class LeaseReleaseJson(TypedDict):
+class LeaseReleaseJson(_WhereJson):
     """As in Attach; device may also be the identity, or the serial number, of one that is absent."""
 
-    device: str
-    real: str
 
-
-class LeaseMoveJson(LeaseReleaseJson):
+class LeaseMoveJson(_WhereJson, _ToJson, _ProjectJson):
     """As in LeaseRelease. instance, project: who gets it."""
 
-    project: str
-    instance: str
 
-
-class UncordonJson(TypedDict):
+class UncordonJson(_WhereJson, _ProjectJson):
     """device: a device as in Attach, a location or a pattern of such, or an instance, in this project."""
 
-    device: str
-    real: str
-    project: str
 
-
-class CordonAskJson(UncordonJson):
+class CordonAskJson(UncordonJson, total=False):
     """As in Uncordon. reason: why, for others to read."""
 
     reason: str
 
 
-class DrainJson(CordonAskJson):
+class DrainJson(CordonAskJson, total=False):
     """As in CordonAsk. yes: do it; else it is said which leases it would end."""
 
     yes: bool
 
 
-class ResetJson(TypedDict):
+class ResetJson(_WhereJson, total=False):
     """As in Attach. yes: also where no rule takes it."""
 
-    device: str
-    real: str
     yes: bool
 
 
-class PortJson(TypedDict):
+class _SwitchJson(TypedDict):
+    """switch: `on`, `off`, or `cycle`."""
+
+    port: str
+    switch: str
+
+
+class PortJson(_SwitchJson, total=False):
     """port: its location, or the kernel's name. switch: `on`, `off`, or `cycle`. yes: also where a device is
     in it that no rule takes.
     """
 
-    port: str
-    switch: str
     yes: bool
 
 

@@ -96,7 +96,7 @@ def schema(kind: object, schemas: dict[str, Json]) -> Json:
                 "type": "object",
                 "description": " ".join((inspect.getdoc(kind) or "").split()),
                 "properties": {key: schema(each, schemas) for key, each in keys.items()},
-                "required": list(keys),
+                "required": [key for key in keys if key in vars(kind)["__required_keys__"]],
             }
         return {"$ref": f"#/components/schemas/{name}"}
     origin, arguments = get_origin(kind), get_args(kind)
