@@ -120,9 +120,11 @@ def _answered(path: Path, raw: bytes) -> dict[str, object]:
     first, *lines = head.split(b"\r\n")
     status = _STATUS.match(first)
     if not ends or status is None:
+        what = "what answers there is no hotplugd"
+        if raw.startswith(b"{"):  # as it did before it spoke HTTP
+            what = "is it another version? `systemctl restart hotplugd` starts the one that is installed"
         raise ControlError(
-            f"expected HTTP from hotplugd on {path}, and found {len(raw)} bytes that are none: what answers "
-            f"there is no hotplugd; {_ASK}"
+            f"expected HTTP from hotplugd on {path}, and found {len(raw)} bytes that are none: {what}; {_ASK}"
         )
     try:
         document = json.loads(body, object_hook=Answer)

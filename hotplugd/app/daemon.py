@@ -153,7 +153,7 @@ class Daemon:
         await self._by_hand.load(config.state, "start")
         async with AsyncExitStack() as undo:
             if not self._dry_run:
-                grants, self._unknown_groups = await resolved(Threads(), config.allow)
+                grants, self._unknown_groups = await resolved(Threads(16), config.allow)
                 await undo.enter_async_context(
                     serve(config.control, self._handlers(), grants, self._refused_client)
                 )

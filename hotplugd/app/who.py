@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import grp
 import pwd
 from collections.abc import Iterable
@@ -53,31 +54,39 @@ def asked_by(by: Asker) -> dict[str, object]:
 
 
 async def resolved(threads: Threads, allow: Iterable[Allowed]) -> tuple[Grants, list[Problem]]:
-    """The grants of groups that this host has, and what is wrong with the others."""
-    found: list[tuple[int, Allowed]] = []
+    """The grants of groups that this host has, and what is wrong with the others, within two seconds."""
+    allowed = [*allow]
+    answers: dict[str, int | BaseException | None] = {
+        each.group: int(each.group) for each in allowed if _is_number(each.group)
+    }
+    names = [*dict.fromkeys(each.group for each in allowed if not _is_number(each.group))]
+    # All at once: devices are not attached before this, and a directory may answer none of them.
+    calls = (threads.call(partial(_gid, name), _PATIENCE) for name in names)
+    answers |= zip(names, await asyncio.gather(*calls, return_exceptions=True), strict=True)
     problems: list[Problem] = []
-    for each in allow:
-        try:
-            gid = await threads.call(partial(_gid, each.group), _PATIENCE)
-        except (NoThread, TimeoutError):
-            gid = None
-        if gid is None:
-            problems.append(
-                Problem(
-                    "", "",
-                    f"`allow` in the configuration: this host has no group '{quoted(each.group)}', so nobody "
-                    f"is let in for it; make the group (`groupadd`), or correct the name, and reload",
-                )
-            )  # fmt: skip
+    for name, gid in answers.items():
+        if isinstance(gid, NoThread | TimeoutError):
+            why = f"it is not known whether this host has a group '{quoted(name)}'"
+            todo = "see why names of groups cannot be had (`getent group`), and reload"
+        elif isinstance(gid, BaseException):
+            raise gid
+        elif gid is None:
+            why = f"this host has no group '{quoted(name)}'"
+            todo = "make the group (`groupadd`), or correct the name, and reload"
         else:
-            found.append((gid, each))
-    return Grants(tuple(found)), problems
+            continue
+        told = f"`allow` in the configuration: {why}, so nobody is let in for it; {todo}"
+        problems.append(Problem("", "", told))
+    found = ((answers[each.group], each) for each in allowed)
+    return Grants(tuple((gid, each) for gid, each in found if isinstance(gid, int))), problems
+
+
+def _is_number(group: str) -> bool:
+    return group.isascii() and group.isdecimal()
 
 
 def _gid(group: str) -> int | None:
     """A group's number. Blocks."""
-    if group.isascii() and group.isdecimal():
-        return int(group)
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:

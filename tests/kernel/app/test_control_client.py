@@ -51,6 +51,7 @@ def test_a_document_is_taken(path: Path) -> None:
     [
         (b"", "did not answer: it hung up"),
         (b"not http", "8 bytes that are none: what answers there is no hotplugd"),
+        (b'{"error": "unknown"}\n', "21 bytes that are none: is it another version?"),
         (b"\xff\r\n\r\n", "what answers there is no hotplugd"),
         (b"HTTP/1.0 \r\n\r\n", "what answers there is no hotplugd"),
         (b"HTTP/1.0 x\r\n\r\n", "what answers there is no hotplugd"),

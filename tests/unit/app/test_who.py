@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
 import pwd
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from hotplugd.aio.threads import Threads
+from hotplugd.app import who
+from hotplugd.app.grants import Allowed
 from hotplugd.app.peer import Peer
-from hotplugd.app.who import asked_by, asker, who_asks
+from hotplugd.app.who import asked_by, asker, resolved, who_asks
 from hotplugd.model.asker import Asker
 
 
@@ -60,3 +65,36 @@ def test_an_event_says_no_more_than_is_known() -> None:
     assert asked_by(Asker(0, "root", "bob")) == {
         "by": "uid 0 (root), logged in as bob", "uid": 0, "user": "root", "login": "bob",
     }  # fmt: skip
+
+
+def test_groups_of_a_directory_that_does_not_answer_hold_up_nobody_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(who, "_PATIENCE", 0.2)
+    go_on = threading.Event()
+
+    def look(name: str) -> grp.struct_group:
+        if name == "none":
+            raise KeyError(name)
+        go_on.wait(10)
+        raise KeyError(name)
+
+    monkeypatch.setattr(grp, "getgrnam", look)
+    names = [*(f"far-{number}" for number in range(40)), "none", "0", "0", "7"]
+
+    async def run() -> tuple[list[int], list[str], float]:
+        start = time.monotonic()
+        grants, problems = await resolved(Threads(64), [Allowed(name, ("read",)) for name in names])
+        return (
+            [gid for gid, _ in grants.by_group],
+            [each.message for each in problems],
+            time.monotonic() - start,
+        )
+
+    try:
+        gids, problems, seconds = asyncio.run(run())
+    finally:
+        go_on.set()
+    assert (gids, len(problems), seconds < 2) == ([0, 0, 7], 41, True)
+    assert "it is not known whether this host has a group 'far-0', so nobody" in problems[0]
+    assert "this host has no group 'none'" in problems[40]
