@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from hotplugd.app.asked import Forbidden
 from hotplugd.app.by_hand import Refusal
@@ -16,6 +17,9 @@ from hotplugd.plan.cordons import Cordon, CordonKind, Cordons
 from hotplugd.plan.find import each_of, missing, named
 from hotplugd.plan.leasing import Leasing
 from hotplugd.rules.pattern import Pattern, PatternError
+
+# Of locations: to compile one of 64 KiB holds up the event loop for a second.
+_LONGEST_PATTERN: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def meant(session: Session, words: Words) -> Target:
 
 
 def _location(session: Session, name: str) -> Target | None:
-    if name.startswith("/"):
+    if name.startswith("/") or len(name) > _LONGEST_PATTERN:
         return None
     try:
         pattern = Pattern.of(name)

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from hotplugd.app.asked import Asked, Forbidden
-from hotplugd.app.by_hand import ByHand
+from hotplugd.app.by_hand import ByHand, Refusal
 from hotplugd.app.endpoints import CORDON
 from hotplugd.app.grants import ROOT, Allowed, Grant
 from hotplugd.app.lease_orders import LeaseOrders
-from hotplugd.app.lease_targets import Target, see_granted
+from hotplugd.app.lease_targets import Target, meant, see_granted
 from hotplugd.app.peer import Peer
 from hotplugd.app.pool_documents import LeaseOrderJson
 from hotplugd.app.state_file import StateFile
+from hotplugd.app.words import Words
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.cordons import NO_CORDONS
 from hotplugd.plan.flaps import Quarantine
@@ -261,6 +262,18 @@ async def test_what_is_in_quarantine_is_given_again_by_uncordon(desk: Desk) -> N
     assert (answer["done"], answer["message"]) == (True, "R5C001 is not kept from claims any more")
     assert places(desk.bench) == {"job-1": ["1-1"]}
     assert not (await desk.ask("uncordon", "R5C001"))["taken"]
+
+
+@on_farm(1)
+async def test_a_pattern_that_is_too_long_is_no_location(desk: Desk) -> None:
+    await desk.start(1)
+    hubs = SimpleNamespace(locations=("rack/1",), location=lambda _: "rack/1")
+    session: Any = desk._orders._session()
+    session.rules = SimpleNamespace(hubs=hubs, rules=())
+    words = Words.of(json.dumps({"device": "rack/*"}))
+    assert meant(session, words).kind == "location"
+    with pytest.raises(Refusal):
+        meant(session, replace(words, device="*" * 2000 + "1"))
 
 
 @on_farm(1)
