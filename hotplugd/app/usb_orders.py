@@ -23,6 +23,7 @@ from hotplugd.app.grants import Grant, Verb
 from hotplugd.app.session import Session
 from hotplugd.app.topology import SocketJson, topology
 from hotplugd.app.who import asked_by, who_asks
+from hotplugd.app.words import see_short
 from hotplugd.host.in_use import in_use
 from hotplugd.host.usb_actions import Switch
 from hotplugd.host.usb_ports import UsbPort, ports_of
@@ -165,7 +166,9 @@ def _parsed(text: str) -> _Words:
     if not isinstance(found, dict):
         raise ValueError("expected an object")  # noqa: TRY004  # what was sent is wrong, and no type
     name = str(found.get("device", found.get("port", "")))
-    return _Words(name, str(found.get("real", "")), str(found.get("switch", "")), found.get("yes") is True)
+    words = _Words(name, str(found.get("real", "")), str(found.get("switch", "")), found.get("yes") is True)
+    see_short(words.name, words.real)
+    return words
 
 
 def _devices(session: Session) -> list[Device]:

@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 _LONGEST_REASON: Final = 200
+_LONGEST: Final = 4096  # PATH_MAX: a node or a path in sysfs is the longest that may be meant
+
+
+def see_short(*words: str) -> None:
+    """See that no word is longer than one may be that is looked for. Raises ValueError."""
+    if any(len(each) > _LONGEST for each in words):
+        raise ValueError(f"expected words of at most {_LONGEST} characters, and found a longer one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,7 @@ class Words:
         everything = found.get("all") is True
         if not told["device"] and not everything:
             raise ValueError("expected `device`: a node, a serial number, a location, or a path in sysfs")
+        see_short(*told.values())
         return cls(
             told["device"], told["real"] or told["device"], told["project"] or "default", told["instance"],
             everything, str(found.get("reason") or "")[:_LONGEST_REASON], found.get("yes") is True,
