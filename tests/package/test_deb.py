@@ -84,6 +84,12 @@ def runs(one: Root) -> None:
     assert one.written() == before
 
 
+def test_editors_find_the_schema_that_an_example_names(installed: Root) -> None:
+    named = installed.must("sh", "-c", "grep -ho 'schema=.*' /usr/share/doc/hotplugd/examples/*.yaml")
+    (path,) = {each.partition("=")[2] for each in named.splitlines()}
+    assert '"rules"' in installed.must("cat", path)
+
+
 def test_without_rules_and_settings_nothing_is_wrong(installed: Root) -> None:
     said = installed.must("hotplugd", "check")
     assert said.startswith("warning: no rules in /etc/hotplugd/rules.d")
