@@ -6,7 +6,6 @@ whoever asks says so: a port's number is soon mistyped, and a keyboard is soon g
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ from hotplugd.app.grants import Grant, Verb
 from hotplugd.app.session import Session
 from hotplugd.app.topology import SocketJson, topology
 from hotplugd.app.who import asked_by, who_asks
-from hotplugd.app.words import see_short
+from hotplugd.app.words import object_in, see_short
 from hotplugd.host.in_use import in_use
 from hotplugd.host.usb_actions import Switch
 from hotplugd.host.usb_ports import UsbPort, ports_of
@@ -159,12 +158,7 @@ class UsbOrders:
 
 def _parsed(text: str) -> _Words:
     """What a command sent. Raises ValueError."""
-    try:
-        found = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("expected an object") from error
-    if not isinstance(found, dict):
-        raise ValueError("expected an object")  # noqa: TRY004  # what was sent is wrong, and no type
+    found = object_in(text)
     name = str(found.get("device", found.get("port", "")))
     words = _Words(name, str(found.get("real", "")), str(found.get("switch", "")), found.get("yes") is True)
     see_short(words.name, words.real)

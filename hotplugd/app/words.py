@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,17 @@ def see_short(*words: str) -> None:
     """See that no word is longer than one may be that is looked for. Raises ValueError."""
     if any(len(each) > _LONGEST for each in words):
         raise ValueError(f"expected words of at most {_LONGEST} characters, and found a longer one")
+
+
+def object_in(text: str) -> Mapping[str, object]:
+    """The JSON object that a client sent. Raises ValueError where the text is anything else."""
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("expected an object") from error
+    if not isinstance(found, dict):
+        raise ValueError("expected an object")  # noqa: TRY004  # what was sent is wrong, and no type
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +50,7 @@ class Words:
     @classmethod
     def of(cls, text: str) -> Words:
         """What a client sent. Raises ValueError."""
-        try:
-            found = json.loads(text)
-        except RecursionError as error:
-            raise ValueError("expected an object") from error
-        if not isinstance(found, dict):
-            raise ValueError("expected an object")  # noqa: TRY004  # what was sent is wrong, and no type
+        found = object_in(text)
         told = {key: str(found.get(key) or "") for key in ("device", "real", "project", "instance")}
         everything = found.get("all") is True
         if not told["device"] and not everything:

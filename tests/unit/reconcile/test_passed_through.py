@@ -19,6 +19,7 @@ CARD, RENDER = gpu()
 TAKEN = replace(PCI, driver="vfio-pci")
 CARDS = ruleset(rule("{subsystem: drm, parent: {driver: some}}", "{to: box, force: true}"))
 BY_DRIVER = ruleset(rule("{subsystem: pci, driver: some}", "{to: box, as: pci, force: true}"))
+NICS = ruleset(rule("{subsystem: net}", "{to: box, force: true}"))
 OFF = ruleset(rule("{subsystem: '*'}", None))
 REFUSED = "Failed to stop device: Device cannot be stopped when instance is running"
 
@@ -148,6 +149,16 @@ async def slow_start(bench: Bench, *made: Device) -> None:
     await at(now() + 600)
 
 
+async def starting_with_an_interface() -> Bench:
+    """A virtual machine whose server has taken the device of its interface, and that does not run yet."""
+    nic = interface(above=PCI)
+    bench = Bench(machine(running=False), rules=NICS)
+    await bench.start(PCI, nic)
+    bench.reconciler.no_device(nic.syspath)
+    bench.reconciler.device(TAKEN)
+    return bench
+
+
 class TestWhileItStarts:
     """A virtual machine has its PCI device long before its server says that it runs."""
 
@@ -171,9 +182,7 @@ class TestWhileItStarts:
     @in_virtual_time
     async def test_nor_is_an_interface(self) -> None:
         nic = interface(above=PCI)
-        bench = Bench(
-            machine(running=False), rules=ruleset(rule("{subsystem: net}", "{to: box, force: true}"))
-        )
+        bench = Bench(machine(running=False), rules=NICS)
         await bench.start(PCI, nic)
         await slow_start(bench, nic)
         assert len(bench.requests) == 1
@@ -182,8 +191,7 @@ class TestWhileItStarts:
     @in_virtual_time
     async def test_nor_is_what_goes_into_one_that_runs_slowly(self) -> None:
         nic = interface(above=PCI)
-        by_net = ruleset(rule("{subsystem: net}", "{to: box, force: true}"))
-        for rules, made in ((BY_DRIVER, ()), (by_net, (nic,))):
+        for rules, made in ((BY_DRIVER, ()), (NICS, (nic,))):
             bench = Bench(machine(), rules=rules)
             await bench.start()
             bench.takes = 60
@@ -202,13 +210,7 @@ class TestWhileItStarts:
 
     @in_virtual_time
     async def test_what_no_virtual_machine_starts_with_in_ten_minutes_is_gone(self) -> None:
-        nic = interface(above=PCI)
-        bench = Bench(
-            machine(running=False), rules=ruleset(rule("{subsystem: net}", "{to: box, force: true}"))
-        )
-        await bench.start(PCI, nic)
-        bench.reconciler.no_device(nic.syspath)
-        bench.reconciler.device(TAKEN)
+        bench = await starting_with_an_interface()
         await at(590)
         assert len(bench.requests) == 1
         await at(620)
@@ -216,13 +218,7 @@ class TestWhileItStarts:
 
     @in_virtual_time
     async def test_what_its_driver_has_back_without_it_is_gone(self) -> None:
-        nic = interface(above=PCI)
-        bench = Bench(
-            machine(running=False), rules=ruleset(rule("{subsystem: net}", "{to: box, force: true}"))
-        )
-        await bench.start(PCI, nic)
-        bench.reconciler.no_device(nic.syspath)
-        bench.reconciler.device(TAKEN)
+        bench = await starting_with_an_interface()
         await at(60)
         bench.reconciler.device(PCI)
         await at(90)

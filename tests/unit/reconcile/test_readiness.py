@@ -108,14 +108,20 @@ async def test_a_bad_device_is_not_given_to_the_next_claim_and_another_one_is() 
     assert holders(bench) == ["job-2"]
 
 
-@in_virtual_time
-async def test_one_that_is_plugged_in_anew_is_given_again() -> None:
+async def with_a_bad_phone() -> Bench:
+    """A phone that was never ready, and whose instance is deleted."""
     bench = Bench(job(1), rules=rules())
     bench.commands.answer = answering(Ran(1, b""))
     await bench.start(phone(1))
     await at(100)
     await deleted(bench, 1)
     assert health(bench) == "bad"
+    return bench
+
+
+@in_virtual_time
+async def test_one_that_is_plugged_in_anew_is_given_again() -> None:
+    bench = await with_a_bad_phone()
     bench.reconciler.no_device(phone(1).syspath)
     await bench.plug(phone(1, born=2))
     assert health(bench) == "unknown"
@@ -123,11 +129,7 @@ async def test_one_that_is_plugged_in_anew_is_given_again() -> None:
 
 @in_virtual_time
 async def test_somebody_forgives_it() -> None:
-    bench = Bench(job(1), rules=rules())
-    bench.commands.answer = answering(Ran(1, b""))
-    await bench.start(phone(1))
-    await at(100)
-    await deleted(bench, 1)
+    bench = await with_a_bad_phone()
     assert leases(bench).readiness.forgive(KEY)
     assert not leases(bench).readiness.forgive(KEY)
     assert health(bench) == "unknown"
