@@ -129,6 +129,8 @@ class Leasing:
 
     def holder(self, device: Device) -> Lease | None:
         """The lease of the device that a pool's rule is about, if it has one, and is not in quarantine."""
+        if not self.allocation.leases:
+            return None
         key = self._units.key_of(device)
         lease = self.allocation.leases.get(key) if self.health(key).state != "quarantined" else None
         return replace(lease, unit=key) if lease is not None else None

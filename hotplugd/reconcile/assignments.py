@@ -254,12 +254,14 @@ class Assignments:
         leasing = self.leases.leasing
         lease = leasing.holder(device)
         wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
-        attached = bool(wants.wants) and self._is_attached(wants)
-        self.leases.judged(wants, owner(device, self.ownership.claims) if not attached else "")
+        attached = self._is_attached(wants)
+        is_of_pool = wants.rule is not None and wants.rule.attach is not None and wants.rule.attach.pool
+        self.leases.judged(wants, owner(device, self.ownership.claims) if is_of_pool and not attached else "")
         if leasing.holder(device) != lease:
             # It was known by something else, and is leased.
             wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
-        return self.ownership.judge(wants, attached=self._is_attached(wants))
+            attached = self._is_attached(wants)
+        return self.ownership.judge(wants, attached=attached)
 
     def _is_attached(self, wants: Wants) -> bool:
         """Whether an instance where it should be has an entry of ours for it, of whichever version."""

@@ -42,11 +42,11 @@ class Inventory:
 
     def decided(self, slot: str, override: Override | None) -> None:
         """Somebody decided this about the device with this slot; None: nobody did, or it is gone."""
-        self.handovers.decided(slot, attaches=override is not None and override.attaches)
-        if override is None:
-            self.by_hand.pop(slot, None)
-        else:
+        if override is not None:
+            self.handovers.decided(slot, attaches=override.attaches)
             self.by_hand[slot] = told_of(override)
+        elif self.by_hand.pop(slot, None) is not None:
+            self.handovers.decided(slot, attaches=False)
 
     def drop_slot(self, slot: str) -> None:
         """There is no device with this slot any more."""

@@ -138,10 +138,10 @@ class Requests:
         self._known.batching.sent(self._loop.time())
         self._known.orphans.records.begin(batch)
         self._inventory.handovers.sends(self._known.name, batch)
-        sealed = await self.seal(remove)
-        if before is not None:
-            # For updates and repairs, too, the server removes the node and makes a new one.
-            replaced = (change.entry.name for change in batch if change.action in ("update", "repair"))
+        sealed = bool(remove) and await self.seal(remove)
+        # For updates and repairs, too, the server removes the node and makes a new one.
+        replaced = [change.entry.name for change in batch if change.action in ("update", "repair")]
+        if before is not None and replaced:
             await self._sealing.hold(replaced, before)
         try:
             await self._put_files(before, batch)
@@ -207,7 +207,8 @@ class Requests:
         if files is None or actual is None or not (actual.running or actual.kind == "container"):
             return
         adds = (change.want for change in batch if change.action == "add" and change.want is not None)
-        await files.before(actual, {want.attach.pool for want in adds})
+        if pools := {want.attach.pool for want in adds if want.attach.pool}:
+            await files.before(actual, pools)
 
     def _leases_with(self, put: Iterable[Entry], remove: Iterable[str]) -> str | None:
         """What its configuration is to say of its leases after this; None where nobody knows."""

@@ -140,7 +140,7 @@ class WorkLoop:
             batch=batch,
             blocking=known.orphans.in_the_way(batch) if doubtful else (),
             unchecked=self._host_use.unchecked(to_check, now) if to_check else (),
-            misstated=sends and self._is_misstated(now),
+            misstated=sends and not batch and self._is_misstated(now),
             echoed=fresh.echoed,
             look_at=self._look_at() if known.planned and not batch else NEVER,
             dry_run=self._ports.dry_run,
