@@ -36,11 +36,11 @@ import signal
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from hotplugd.aio.helper_loop import NO_REQUEST, Answer, Limits, serve
 from hotplugd.container.id_map import outside_of_root
-from hotplugd.container.inode_status import status_of
+from hotplugd.container.mounts import FOLDER, MEMORY, closing, mount_of, mounts_of, see_that_is_root
 from hotplugd.container.roots_helper import listeners, read_of, see_that_is_init
 
 KEEP: Final = b"keep"
@@ -57,16 +57,11 @@ _CONTROL: Final = "/run/udev/control"
 _RECORD_MOST: Final = 64 << 10
 # In a folder with more of them what is left of ours may stay.
 _LISTED_MOST: Final = 4096
-_NUMBER, _PLACE = 2, 4  # of a mount, in a line of mountinfo
 _TEMPORARY: Final = ".hotplugd-"
 # systemd: sd-device.c, `sd_device_get_device_id`.
 _ID: Final = re.compile(r"[bc][0-9]{1,10}:[0-9]{1,10}|\+[a-z0-9_-]{1,64}:[^/\0\n]{1,180}", re.ASCII)
 _LINE: Final = re.compile(r"[SLIEGQV]:[^\n\0]*")
 _TAG: Final = re.compile("[A-Za-z0-9_-]{1,64}", re.ASCII)
-# Those of which the kernel alone is in charge, and no process of anybody's that may never answer.
-_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
-_DISKS: Final = frozenset({"ext4", "ext3", "ext2", "xfs", "btrfs", "zfs", "f2fs", "bcachefs"})
-_FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -86,7 +81,7 @@ def handle(message: bytes, descriptors: Sequence[int]) -> Answer:
     try:
         records = _records(wanted)
         see_that_is_init(process)
-        _see_that_is_its(root, _mounts(process))
+        see_that_is_root(root, mounts_of(process))
         if any(path == _CONTROL for _, path in listeners(process)):
             return Answer(UDEVD)
         with _as_root_of(process):
@@ -112,48 +107,6 @@ def _is_record(text: str) -> bool:
 
 def _is_ours(record: bytes) -> bool:
     return MARK in record.split(b"\n")
-
-
-class _Mount(NamedTuple):
-    """As the kernel tells of it (proc(5), mountinfo): the file system's kind and number, and where."""
-
-    kind: str
-    number: str
-    place: str
-
-
-def _mounts(process: int) -> dict[int, _Mount]:
-    """By their numbers, the mounts that a process sees."""
-    found = {}
-    for line in read_of(process, "mountinfo").decode("utf-8", "surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        fields, kinds = before.split(" "), after.split(" ")
-        if len(fields) > _PLACE and fields[0].isdecimal():
-            found[int(fields[0])] = _Mount(kinds[0], fields[_NUMBER], fields[_PLACE])
-    return found
-
-
-def _mount_of(descriptor: int) -> int:
-    """The number of the mount that it was opened on; the file system is not asked."""
-    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii", errors="replace") as file:
-        for line in file:
-            key, _, value = line.partition(":")
-            if key == "mnt_id":
-                return int(value)
-    raise ValueError("the kernel does not say on which mount a file is")
-
-
-def _see_that_is_its(root: int, mounts: Mapping[int, _Mount]) -> None:
-    """Raises ValueError where it is not what is mounted as the root, and where that may never answer."""
-    mount = mounts.get(_mount_of(root))
-    if mount is None or mount.place != "/" or not status_of(root).is_mounted:
-        raise ValueError("not the root of the container")
-    # Whoever is root in there can mount an overlay of a file system that a process of theirs serves.
-    with _closing(os.open("/proc/1", _FOLDER)) as host:
-        known = {each.number for each in _mounts(host).values()}
-    if mount.kind not in _MEMORY | _DISKS and mount.number not in known:
-        what = f"the root in there is a file system of type {mount.kind}"
-        raise ValueError(f"{what} that the host does not have mounted, and may never answer")
 
 
 @contextmanager
@@ -226,16 +179,16 @@ class _Database:
 
     def _open_run(self) -> int:
         try:
-            run = os.open("run", _FOLDER, dir_fd=self._root)
+            run = os.open("run", FOLDER, dir_fd=self._root)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ValueError("/run in there is no folder") from error
-        self._mount = _mount_of(run)
-        if self._mount == _mount_of(self._root):
+        self._mount = mount_of(run)
+        if self._mount == mount_of(self._root):
             return run
         # Once it is open: the number of a mount that has gone is another's next.
-        mount = _mounts(self._process).get(self._mount)
+        mount = mounts_of(self._process).get(self._mount)
         kind = mount.kind if mount is not None else "unknown"
-        if kind in _MEMORY:
+        if kind in MEMORY:
             return run
         os.close(run)
         raise ValueError(f"/run in there is a file system of type {kind}; expected was tmpfs")
@@ -246,12 +199,12 @@ class _Database:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=above)
         try:
-            folder = os.open(name, _FOLDER, dir_fd=above)
+            folder = os.open(name, FOLDER, dir_fd=above)
         except FileNotFoundError:
             return None
         except NotADirectoryError as error:
             raise ValueError(f"{name} in there is no folder") from error
-        if _mount_of(folder) != self._mount:
+        if mount_of(folder) != self._mount:
             os.close(folder)
             raise ValueError(f"something is mounted on {name} in there")
         return folder
@@ -262,7 +215,7 @@ class _Database:
         """The names of ours in a folder of records that are not to be there."""
         left = []
         folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=data)
-        with _closing(folder), os.scandir(folder) as files:
+        with closing(folder), os.scandir(folder) as files:
             for _, file in zip(range(_LISTED_MOST), files, strict=False):
                 name = file.name
                 is_old = _ID.fullmatch(name) and name not in records and _is_ours(self._read(data, name))
@@ -276,9 +229,9 @@ class _Database:
             found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         except FileNotFoundError:
             return b""
-        with _closing(found):
+        with closing(found):
             # To open a device or a pipe is to do something to it, and what is mounted may never answer.
-            if _mount_of(found) != self._mount or not stat.S_ISREG(os.fstat(found).st_mode):
+            if mount_of(found) != self._mount or not stat.S_ISREG(os.fstat(found).st_mode):
                 return b""
             # Not to wait for whoever has a lease on it (fcntl(2)).
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -302,7 +255,7 @@ class _Database:
         for tag in _tags(record):
             folder = self._folder(tags, tag, make=True)
             if folder is not None:
-                with _closing(folder), suppress(FileExistsError):
+                with closing(folder), suppress(FileExistsError):
                     _create(folder, name, b"")
 
     def _remove(self, data: int, tags: int | None, name: str) -> None:
@@ -316,7 +269,7 @@ class _Database:
             with suppress(ValueError):  # what is planted there is not ours
                 folder = self._folder(tags, tag, make=False)
                 if folder is not None:
-                    with _closing(folder), suppress(FileNotFoundError, IsADirectoryError):
+                    with closing(folder), suppress(FileNotFoundError, IsADirectoryError):
                         os.unlink(name, dir_fd=folder)
                     with suppress(OSError):  # there are others
                         os.rmdir(tag, dir_fd=tags)
@@ -340,11 +293,3 @@ def _create(folder: int, name: str, text: bytes) -> None:
 def _tags(record: bytes) -> list[str]:
     lines = record.decode("utf-8", "replace").split("\n")
     return [tag for line in lines if line.startswith("G:") and _TAG.fullmatch(tag := line[2:])]
-
-
-@contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
