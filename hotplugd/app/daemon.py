@@ -7,11 +7,10 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd import __version__
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.pace import Pace
-from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.aio.threads import Threads
 from hotplugd.app import answers, endpoints, systemd
 from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.by_hand import ByHand
@@ -30,7 +29,7 @@ from hotplugd.app.documents import StatusJson
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.health import health
-from hotplugd.app.in_force import Settings, load, texts
+from hotplugd.app.in_force import Settings, texts
 from hotplugd.app.lease_orders import LeaseOrders
 from hotplugd.app.once import tell_defect
 from hotplugd.app.openapi import openapi
@@ -38,6 +37,7 @@ from hotplugd.app.refused_clients import RefusedClients
 from hotplugd.app.reports import ReloadJson, reload_json
 from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
+from hotplugd.app.settings_reader import SettingsReader, Unreadable
 from hotplugd.app.usb_orders import UsbOrders
 from hotplugd.app.who import asked_by, resolved
 from hotplugd.host.server_lock import AlreadyRunning
@@ -45,16 +45,13 @@ from hotplugd.host.sysfs import boot
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
-from hotplugd.rulefile.discover import Place
+from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.server.discover import find_server
 
 # How often the service manager is told how things are, in seconds, where it does not ask for more.
 _TICK: Final = 10.0
 # Seconds after which Python's threads give way to each other; by itself it is 5 ms.
 _SWITCH: Final = 0.0001
-# Seconds that the files may take to be read. Whoever asks for a reload waits for one that is under way and
-# for the next one, and for no longer than `control` waits for an answer.
-_LOAD: Final = 40.0
 # So many reloads in a row, and then one in so many seconds: after each, every container is looked into.
 _RELOADS: Final = (10, 0.5)
 _PAUSES: Final = (0.2, 10.0)
@@ -234,7 +231,7 @@ class Daemon:
             self._reloads.put_nowait(None)
 
     async def _reload_when_told(self) -> None:
-        threads, place, pace = Threads(), Place(), Pace(*_RELOADS)
+        reader, pace = SettingsReader(self._path), Pace(*_RELOADS)
         loop, told = asyncio.get_running_loop(), self._settings.diagnostics
         while True:
             await self._reloads.get()
@@ -242,8 +239,13 @@ class Daemon:
             pace.done(loop.time())
             systemd.notify(systemd.reloading())
             before, waiting, self._waiting = self._settings.rules, self._waiting, []
-            settings = await self._read(threads, place)
-            if settings is not None:
+            diagnostics: Sequence[Diagnostic] = ()
+            try:
+                settings = await reader.read()
+            except Unreadable as error:
+                self._refuse(str(error))
+            else:
+                diagnostics = settings.diagnostics
                 # Once, for as long as they say the same.
                 for each in settings.diagnostics if settings.diagnostics != told else ():
                     self._log.warning(f"reload.{each.severity}", place=each.place, reason=each.message)
@@ -258,7 +260,6 @@ class Daemon:
                     self._take(settings)
                     await self._by_hand.load(settings.config.state, "reload")
                     self._lease_orders.loaded()
-            diagnostics = settings.diagnostics if settings is not None else ()
             outcome = reload_json(before, self._settings.rules, diagnostics, self._reload_problem)
             for asked in waiting:
                 if not asked.done():
@@ -272,21 +273,6 @@ class Daemon:
         self._waiting.append(asked)
         self._reload_soon()
         return await asked
-
-    async def _read(self, threads: Threads, place: Place) -> Settings | None:
-        """What the files say; None where they cannot be read. place: where a thread is that reads them."""
-        # One that hangs is enough.
-        if place.path is None:
-            try:
-                return await threads.call(partial(load, self._path, place), _LOAD)
-            except NoThread as error:
-                self._refuse(f"the files cannot be read: {error}")
-                return None
-            except TimeoutError:
-                pass
-        why = f"{place.path} hangs" if place.path is not None else f"that takes longer than {_LOAD:.0f} s"
-        self._refuse(f"the files cannot be read: {why}")
-        return None
 
     def _refuse(self, reason: str) -> None:
         self._failed_reloads += 1

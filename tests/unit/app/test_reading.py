@@ -8,17 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
-from structlog.testing import LogCapture
 
-from hotplugd.aio.threads import Threads
-from hotplugd.app import control, daemon
-from hotplugd.app.daemon import Daemon
+from hotplugd.app import control, daemon, settings_reader
 from hotplugd.app.in_force import Settings
 from hotplugd.app.settings import Config
+from hotplugd.app.settings_reader import SettingsReader, Unreadable
 from hotplugd.cli import common
 from hotplugd.cli.common import patiently
-from hotplugd.rulefile.discover import Place, Reading
+from hotplugd.rulefile.discover import Reading
 from hotplugd.rules.ruleset import RuleSet
 
 SETTINGS = Settings(Config(), RuleSet(()))
@@ -74,7 +71,7 @@ def test_what_fails_while_it_is_read_fails_for_whoever_waits() -> None:
 def test_a_reload_waits_once_and_says_where(
     monkeypatch: pytest.MonkeyPatch, hanging: threading.Event
 ) -> None:
-    monkeypatch.setattr(daemon, "_LOAD", 0.1)
+    monkeypatch.setattr(settings_reader, "LOAD", 0.1)
     began = 0
 
     def load(_: Path, reading: Reading) -> Settings:
@@ -85,25 +82,23 @@ def test_a_reload_waits_once_and_says_where(
         reading(None)
         return SETTINGS
 
-    monkeypatch.setattr(daemon, "load", load)
-    log = LogCapture()
+    monkeypatch.setattr(settings_reader, "load", load)
 
     async def main() -> None:
-        running = Daemon(Path("/config"), SETTINGS, structlog.wrap_logger(None, processors=[log]))
-        threads, place = Threads(), Place()
+        reader = SettingsReader(Path("/config"))
         for _ in range(3):
-            assert await running._read(threads, place) is None
+            with pytest.raises(Unreadable, match=f"^the files cannot be read: {FILE} hangs$"):
+                await reader.read()
         assert began == 1
         hanging.set()
         async with asyncio.timeout(5):
-            while place.path is not None:
+            while reader._place.path is not None:
                 await asyncio.sleep(0.01)
-        assert await running._read(threads, place) == SETTINGS
+        assert await reader.read() == SETTINGS
 
     asyncio.run(main())
-    assert [each["reason"] for each in log.entries] == [f"the files cannot be read: {FILE} hangs"] * 3
 
 
 def test_a_command_waits_for_two_reloads_that_take_as_long_as_they_may() -> None:
     # One that is under way and its own, and for the pace of reloads.
-    assert 2 * daemon._LOAD + daemon._RELOADS[1] < control._LONG - 5
+    assert 2 * settings_reader.LOAD + daemon._RELOADS[1] < control._LONG - 5
