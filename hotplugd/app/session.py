@@ -21,6 +21,7 @@ from hotplugd.app.host_problems import HostProblems
 from hotplugd.app.instance_listing import PAUSES, InstanceListing
 from hotplugd.app.leave_alone import LeaveAlone
 from hotplugd.app.left_over_slots import LeftOverSlots
+from hotplugd.app.lifecycle import tell_lifecycle
 from hotplugd.app.served_pools import ServedPools
 from hotplugd.app.settings import Config
 from hotplugd.container.injector import Injector
@@ -50,7 +51,7 @@ from hotplugd.reconcile.ports import LeaseKeeperPort, Ports
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.server.client import Lxd
-from hotplugd.server.events import START_FAILED, Lifecycle
+from hotplugd.server.events import Lifecycle
 
 # The net below the events: everything is looked at again this often, in seconds.
 _RESYNC: Final = 300.0
@@ -288,23 +289,8 @@ class Session:
             self.connected, self._since = True, asyncio.get_running_loop().time()
             self._log.info("server.connected", server=str(self.server))
             self._answered.set()
-        elif happened.name is None:
-            self._listing.soon(happened.project)
-        elif self._listing.is_for_many(happened.name):
-            self._listing.soon()
-        elif happened.action == "instance-restarted":
-            # It ran before and does again: nothing else tells of it.
-            if self.reconciler.knows(happened.name):
-                self._log.info("instance.restarted", instance=str(happened.name))
-            self.reconciler.refresh(happened.name)
-        elif happened.action == START_FAILED:
-            self.reconciler.start_failed(happened.name, happened.reason, happened.operation)
-        elif happened.action == "instance-updated":
-            self.reconciler.updated(happened.name)
-        elif happened.action == "instance-migrated":
-            self.reconciler.moved(happened.name)
         else:
-            self.reconciler.refresh(happened.name)
+            tell_lifecycle(happened, self.reconciler, self._listing, self._log)
 
     async def _try(self) -> None:
         await self._answered.wait()
