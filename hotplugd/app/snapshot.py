@@ -30,7 +30,7 @@ from hotplugd.plan.desired import Wants, judged, wants
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.overrides import NONE, Overrides, told_of
-from hotplugd.plan.ownership import Claims, owner, withheld
+from hotplugd.plan.ownership import Owners, owner, withheld
 from hotplugd.plan.planner import plan_instance
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.server.client import Lxd
@@ -131,14 +131,14 @@ def survey(
         instance = instances.get(want.instance)
         return instance is not None and instance.running and _has_entry(want, instance)
 
-    claims = Claims()
+    owners = Owners()
     for name, instance in instances.items():
-        claims.learned(name, instance)
-    leasing = _leasing(rules, devices, instances, claims, has, state)
+        owners.learned(name, instance)
+    leasing = _leasing(rules, devices, instances, owners, has, state)
     every = {each.key: judged(rules, each, has, overrides, holder=leasing.holder) for each in devices}
     wanted = {key: each for key, each in every.items() if each.rule is not None or each.override is not None}
     wanted = {
-        key: withheld(each, claims, attached=each.device.away or _is_attached(each, instances))
+        key: withheld(each, owners, attached=each.device.away or _is_attached(each, instances))
         for key, each in wanted.items()
     }
     mine = _by_instance(wanted)
@@ -173,7 +173,7 @@ def _leasing(
     rules: RuleSet,
     devices: Iterable[Device],
     instances: Mapping[InstanceName, Instance],
-    claims: Claims,
+    owners: Owners,
     has: Callable[[Want], bool],
     state: State,
 ) -> Leasing:
@@ -184,7 +184,7 @@ def _leasing(
     if not rules.pools:
         return leasing
     for device in devices:
-        leasing.judged(judged(rules, device, has), owner(device, claims))
+        leasing.judged(judged(rules, device, has), owner(device, owners))
     for name, instance in instances.items():
         leasing.learned(name, instance)
 
@@ -205,10 +205,10 @@ def _leased(
     rules: RuleSet, devices: Sequence[Device], instances: Mapping[InstanceName, Instance], state: State
 ) -> dict[str, Wants]:
     """Where these devices should go, before anybody looked inside."""
-    claims = Claims()
+    owners = Owners()
     for name, instance in instances.items():
-        claims.learned(name, instance)
-    holder = _leasing(rules, devices, instances, claims, lambda _: False, state).holder
+        owners.learned(name, instance)
+    holder = _leasing(rules, devices, instances, owners, lambda _: False, state).holder
     found = {device.key: wants(rules, device, holder=holder) for device in devices}
     return {key: each for key, each in found.items() if each.rule is not None}
 

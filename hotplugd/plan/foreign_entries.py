@@ -19,32 +19,32 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.plan.kinds import registry
-from hotplugd.plan.kinds.kind import Claim
+from hotplugd.plan.kinds.kind import EntrySelector
 from hotplugd.plan.kinds.reading import leads_anywhere
 
 Shape = tuple[bool, ...]
-"""Which of a claim's texts are given."""
+"""Which of a selector's texts are given."""
 
 # At most this many entries of one instance are told of one by one: an instance may have any number.
 _MOST_SAID: Final = 10
 _TRUE: Final = frozenset({"", "true", "1", "yes", "on"})
 
 
-def taken_by(entry: Entry, kind: str) -> Iterator[Claim]:
+def taken_by(entry: Entry, kind: str) -> Iterator[EntrySelector]:
     """What the server gives by this entry to an instance of this kind that runs."""
     config = entry.config
     reading = registry.reading(config.get("type", ""))
     if reading is not None and kind in reading.instances and config.get("attached", "").lower() in _TRUE:
-        yield from reading.claims(config)
+        yield from reading.selectors(config)
 
 
 def untold(entry: Entry, kind: str) -> str:
     """The source of an entry if it does not say which node the entry takes; else empty."""
-    for claim in taken_by(entry, kind):
+    for selector in taken_by(entry, kind):
         source = entry.config.get("source") or entry.config.get("path", "")
-        if claim[0] in ("char", "block") and leads_anywhere(source):
+        if selector[0] in ("char", "block") and leads_anywhere(source):
             return source
-        if claim[0] == "node" and source.startswith(("/dev/", "/proc/")) and leads_anywhere(source):
+        if selector[0] == "node" and source.startswith(("/dev/", "/proc/")) and leads_anywhere(source):
             return source
     return ""
 
@@ -70,15 +70,15 @@ def _problem(entry: Entry, source: str, instance: Instance) -> Problem:
     return Problem("", "", message)
 
 
-def given(claim: Claim) -> Shape:
-    """Which of the claim's texts are given."""
-    return (*map(bool, claim[1:]),)
+def given(selector: EntrySelector) -> Shape:
+    """Which of the selector's texts are given."""
+    return (*map(bool, selector[1:]),)
 
 
-def claims_on(device: Device, shapes: Mapping[str, Collection[Shape]]) -> Iterator[Claim]:
-    """The claims by which an entry would take this device.
+def selectors_on(device: Device, shapes: Mapping[str, Collection[Shape]]) -> Iterator[EntrySelector]:
+    """The selectors by which an entry would take this device.
 
-    shapes  the shapes of claims to make, by their kinds
+    shapes  the shapes of selectors to make, by their kinds
     """
     for kind, wanted in shapes.items():
         texts = registry.facts(kind)(device) if wanted else None
@@ -91,7 +91,7 @@ def claims_on(device: Device, shapes: Mapping[str, Collection[Shape]]) -> Iterat
                 yield (kind, *each)
 
 
-def alone(instance: Instance, claim: Claim) -> bool:
-    """Whether the instance cannot start without the device of this claim, and has it alone then."""
-    kind = claim[0]
+def alone(instance: Instance, selector: EntrySelector) -> bool:
+    """Whether the instance cannot start without the device of this selector, and has it alone then."""
+    kind = selector[0]
     return kind in ("nic", "pci") or (kind == "gpu" and instance.kind == "virtual-machine")

@@ -19,12 +19,12 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants
-from hotplugd.plan.foreign_entries import Shape, alone, claims_on, given, taken_by
-from hotplugd.plan.kinds.kind import Claim, Want
+from hotplugd.plan.foreign_entries import Shape, alone, given, selectors_on, taken_by
+from hotplugd.plan.kinds.kind import EntrySelector, Want
 from hotplugd.plan.overrides import BY_HAND
 
-_NOTHING: Final[Mapping[Claim, Owner]] = MappingProxyType({})
-# The claims of entries that name a node by a path.
+_NOTHING: Final[Mapping[EntrySelector, Owner]] = MappingProxyType({})
+# The selectors of entries that name a node by a path.
 _NODES: Final = ("char", "block", "node")
 
 
@@ -51,57 +51,59 @@ class Owner:
 
 
 class _Index:
-    """The owners of each claim. A device is looked up by its claims: no search."""
+    """The owners of each selector. A device is looked up by its selectors: no search."""
 
     def __init__(self) -> None:
-        self._holders: dict[Claim, dict[InstanceName, Owner]] = {}
+        self._holders: dict[EntrySelector, dict[InstanceName, Owner]] = {}
         self._shapes: dict[str, dict[Shape, int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._holders)
 
-    def put(self, claim: Claim, holder: Owner) -> None:
-        if claim not in self._holders:
-            shapes = self._shapes.setdefault(claim[0], {})
-            shapes[given(claim)] = shapes.get(given(claim), 0) + 1
-        self._holders.setdefault(claim, {})[holder.instance] = holder
+    def put(self, selector: EntrySelector, holder: Owner) -> None:
+        if selector not in self._holders:
+            shapes = self._shapes.setdefault(selector[0], {})
+            shapes[given(selector)] = shapes.get(given(selector), 0) + 1
+        self._holders.setdefault(selector, {})[holder.instance] = holder
 
-    def drop(self, claim: Claim, name: InstanceName) -> None:
-        del self._holders[claim][name]
-        if self._holders[claim]:
+    def drop(self, selector: EntrySelector, name: InstanceName) -> None:
+        del self._holders[selector][name]
+        if self._holders[selector]:
             return
-        del self._holders[claim]
-        shapes = self._shapes[claim[0]]
-        shapes[given(claim)] -= 1
-        if not shapes[given(claim)]:
-            del shapes[given(claim)]
+        del self._holders[selector]
+        shapes = self._shapes[selector[0]]
+        shapes[given(selector)] -= 1
+        if not shapes[given(selector)]:
+            del shapes[given(selector)]
 
     def at(self, paths: Iterable[str]) -> Iterator[Owner]:
         """The owners that take any node at one of these paths."""
-        for claim in product(_NODES, paths):
-            yield from self._holders.get(claim, {}).values()
+        for selector in product(_NODES, paths):
+            yield from self._holders.get(selector, {}).values()
 
     def of(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Owner]:
         """The owners that take the device. names: only these instances; None for all."""
-        for claim in claims_on(device, self._shapes) if self._holders else ():
-            holders = self._holders.get(claim, {})
+        for selector in selectors_on(device, self._shapes) if self._holders else ():
+            holders = self._holders.get(selector, {})
             if names is None:
                 yield from holders.values()
             else:
                 yield from (holders[each] for each in names if each in holders)
 
 
-class Claims:
-    """The claims of the foreign entries of all instances: running ones have the devices now, others later."""
+class Owners:
+    """Who owns what by the foreign entries of all instances: running ones now, others once they run."""
 
     def __init__(self) -> None:
-        self._by_instance: dict[InstanceName, tuple[Mapping[Claim, Owner], Mapping[Claim, Owner]]] = {}
+        self._by_instance: dict[
+            InstanceName, tuple[Mapping[EntrySelector, Owner], Mapping[EntrySelector, Owner]]
+        ] = {}
         self._now, self._later = _Index(), _Index()
 
     def learned(
         self, name: InstanceName, instance: Instance | None, *, restarts: bool = False
-    ) -> frozenset[Claim]:
-        """Take note of an instance as it is, None where it is gone. Returns the claims that changed.
+    ) -> frozenset[EntrySelector]:
+        """Take note of an instance as it is, None where it is gone. Returns the selectors that changed.
 
         restarts  it has just stopped, and may start again at once: it keeps devices that only one can have
         """
@@ -109,20 +111,20 @@ class Claims:
         after = (_NOTHING, _NOTHING) if instance is None else _split(instance, restarts=restarts)
         if any(after):
             self._by_instance[name] = after
-        changed: set[Claim] = set()
+        changed: set[EntrySelector] = set()
         for index, old, new in zip((self._now, self._later), before, after, strict=True):
-            for claim in [each for each in old if each not in new]:
-                index.drop(claim, name)
-            for claim, holder in new.items():
-                if old.get(claim) != holder:
-                    index.put(claim, holder)
-            changed |= {claim for claim, _ in old.items() ^ new.items()}
+            for selector in [each for each in old if each not in new]:
+                index.drop(selector, name)
+            for selector, holder in new.items():
+                if old.get(selector) != holder:
+                    index.put(selector, holder)
+            changed |= {selector for selector, _ in old.items() ^ new.items()}
         return frozenset(changed)
 
     def has_alone(self, instance: Instance) -> bool:
         """Whether the instance is known to have a device that only one instance can have at a time."""
         now, _ = self._by_instance.get(instance.id, (_NOTHING, _NOTHING))
-        return any(alone(instance, claim) for claim in now)
+        return any(alone(instance, selector) for selector in now)
 
     def naming(self, paths: Iterable[str]) -> Iterator[Owner]:
         """The owners to whom the server gives any node at one of these paths now."""
@@ -137,15 +139,15 @@ class Claims:
         return self._later.of(device, names)
 
 
-def met(devices: Iterable[Device], claims: AbstractSet[Claim]) -> list[Device]:
-    """The devices that any of the claims takes."""
+def met(devices: Iterable[Device], selectors: AbstractSet[EntrySelector]) -> list[Device]:
+    """The devices that any of the selectors takes."""
     shapes: dict[str, set[Shape]] = {}
-    for claim in claims:
-        shapes.setdefault(claim[0], set()).add(given(claim))
-    return [each for each in devices if not claims.isdisjoint(claims_on(each, shapes))]
+    for selector in selectors:
+        shapes.setdefault(selector[0], set()).add(given(selector))
+    return [each for each in devices if not selectors.isdisjoint(selectors_on(each, shapes))]
 
 
-def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
+def withheld(found: Wants, owners: Owners, *, attached: bool = False) -> Wants:
     """The wants of a device, and what is to be said of others' entries that take it too.
 
     An attached device stays, and a problem tells of the other instance. A device that is not attached stays
@@ -159,23 +161,23 @@ def withheld(found: Wants, claims: Claims, *, attached: bool = False) -> Wants:
         # Two entries of one instance have a path each; the planner resolves those at the same path.
         return not (attached and holder.instance in targets and holder.target)
 
-    now = next(filter(counts, claims.now(found.device)), None)
+    now = next(filter(counts, owners.now(found.device)), None)
     if now is not None:
         return _with(found, _both(found, now)) if attached else _without(found, now)
-    own = next(filter(counts, claims.later(found.device, targets)), None)
+    own = next(filter(counts, owners.later(found.device, targets)), None)
     if own is not None and not attached:
         # The instance has the device already, and two entries for one device disturb each other.
         return _without(found, own)
-    later = own or next(filter(counts, claims.later(found.device)), None)
+    later = own or next(filter(counts, owners.later(found.device)), None)
     if later is None:
         return found
     message, harmless = _afterwards(found, later)
     return _with(found, message, guard=harmless)
 
 
-def owner(device: Device, claims: Claims) -> str:
+def owner(device: Device, owners: Owners) -> str:
     """Whom a device of a pool belongs to by an entry that is not ours; empty where to nobody."""
-    now = next(claims.now(device), None)
+    now = next(owners.now(device), None)
     return f"it belongs to {now.instance} by {now}; take that out{now.where}" if now is not None else ""
 
 
@@ -232,19 +234,21 @@ def _may_be_shared(want: Want) -> bool:
     return want.attach.share if want.attach.share is not None else want.kind.shared
 
 
-def _split(instance: Instance, *, restarts: bool) -> tuple[Mapping[Claim, Owner], Mapping[Claim, Owner]]:
-    """The claims of the instance's foreign entries that count now, and those that count once it runs."""
+def _split(
+    instance: Instance, *, restarts: bool
+) -> tuple[Mapping[EntrySelector, Owner], Mapping[EntrySelector, Owner]]:
+    """The selectors of the instance's foreign entries that count now, and those that count once it runs."""
     if not instance.here:
         return _NOTHING, _NOTHING
     found = {
-        claim: Owner(instance.id, each.name, target_of(each), each.name not in instance.entries)
+        selector: Owner(instance.id, each.name, target_of(each), each.name not in instance.entries)
         for each in (*instance.inherited.values(), *instance.entries.values())
         if not is_ours(each)
-        for claim in taken_by(each, instance.kind)
+        for selector in taken_by(each, instance.kind)
     }
     if instance.running or not found:
         return found, _NOTHING
     if not restarts:
         return _NOTHING, found
-    held = {claim: holder for claim, holder in found.items() if alone(instance, claim)}
-    return held, {claim: holder for claim, holder in found.items() if claim not in held}
+    held = {selector: holder for selector, holder in found.items() if alone(instance, selector)}
+    return held, {selector: holder for selector, holder in found.items() if selector not in held}

@@ -18,9 +18,9 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants, judged, wants
 from hotplugd.plan.guard_rails import guard_rail, may_be_used
-from hotplugd.plan.kinds.kind import Claim, Want
+from hotplugd.plan.kinds.kind import EntrySelector, Want
 from hotplugd.plan.overrides import NONE, Override, Overrides
-from hotplugd.plan.ownership import Claims, met, owner, withheld
+from hotplugd.plan.ownership import Owners, met, owner, withheld
 from hotplugd.reconcile.device_log import DeviceLog
 from hotplugd.reconcile.leases import Leases
 from hotplugd.reconcile.moved_nics import Claimants
@@ -34,19 +34,19 @@ _CHANGES: Final = (50, 0.1)
 
 
 class OwnershipWatch:
-    """The claims of all instances, and the devices that are withheld for them.
+    """Whom devices belong to by foreign entries, and the devices that are withheld for them.
 
-    changed  called with the claims that changed, while none are gathered; of those that change all the time,
-             with several together
+    changed  called with the selectors of entries that came or went, while none are gathered; of those that
+             change all the time, with several together
     """
 
-    def __init__(self, changed: Callable[[AbstractSet[Claim]], None]) -> None:
-        self.claims = Claims()
+    def __init__(self, changed: Callable[[AbstractSet[EntrySelector]], None]) -> None:
+        self.owners = Owners()
         self._loop = asyncio.get_running_loop()
         self._changed = changed
-        self._gathered: set[Claim] | None = None
+        self._gathered: set[EntrySelector] | None = None
         # Those that changed since, when there were very many.
-        self._late: set[Claim] = set()
+        self._late: set[EntrySelector] = set()
         self._pace = Pace(*_CHANGES)
         self._timer: asyncio.TimerHandle | None = None
         # The wants of the devices that are withheld, by key.
@@ -66,7 +66,7 @@ class OwnershipWatch:
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The instance is like this now; None if it is gone."""
-        changed = self.claims.learned(name, instance, restarts=self._restarts(name, instance))
+        changed = self.owners.learned(name, instance, restarts=self._restarts(name, instance))
         if self._gathered is not None:
             self._gathered |= changed
         elif changed:
@@ -74,7 +74,7 @@ class OwnershipWatch:
 
     def judge(self, wants: Wants, *, attached: bool) -> Wants:
         """The wants of a device, less those that conflict with others' entries."""
-        judged = withheld(wants, self.claims, attached=attached)
+        judged = withheld(wants, self.owners, attached=attached)
         self.forget(wants.device.key)
         if wants.wants and not judged.wants:
             self._withheld[wants.device.key] = wants
@@ -97,7 +97,7 @@ class OwnershipWatch:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _say(self, changed: AbstractSet[Claim]) -> None:
+    def _say(self, changed: AbstractSet[EntrySelector]) -> None:
         """Report these, now or with what changes meanwhile."""
         self._late |= changed
         if self._timer is None:
@@ -122,7 +122,7 @@ class OwnershipWatch:
             timer.cancel()
         if instance is None or instance.running or not instance.known:
             return False
-        if timer is None and not self.claims.has_alone(instance):
+        if timer is None and not self.owners.has_alone(instance):
             return False
         until = timer.when() if timer is not None else self._loop.time() + _RESTART
         self._restarting[name] = self._loop.call_at(until, self._has_stopped, name, instance)
@@ -130,7 +130,7 @@ class OwnershipWatch:
 
     def _has_stopped(self, name: InstanceName, instance: Instance) -> None:
         del self._restarting[name]
-        if changed := self.claims.learned(name, instance):
+        if changed := self.owners.learned(name, instance):
             self._say(changed)
 
 
@@ -150,7 +150,7 @@ class Assignments:
         leases: Leases,
         workers: Mapping[InstanceName, Worker],
         claimants: Claimants,
-        changed: Callable[[AbstractSet[Claim]], None],
+        changed: Callable[[AbstractSet[EntrySelector]], None],
         log: FilteringBoundLogger,
     ) -> None:
         self.leases = leases
@@ -203,9 +203,9 @@ class Assignments:
             if any(want.instance == name for want in self.wants[key].kept)
         ]
 
-    def met(self, claims: AbstractSet[Claim]) -> list[Device]:
-        """The devices that others' entries claim by any of these. No rule takes the rest."""
-        return met([wants.device for wants in self.wants.values()], claims)
+    def met(self, selectors: AbstractSet[EntrySelector]) -> list[Device]:
+        """The devices that others' entries take by any of these. No rule takes the rest."""
+        return met([wants.device for wants in self.wants.values()], selectors)
 
     def may_have(self, device: Device) -> set[InstanceName]:
         """The instances that have, or may be about to have, what has left the host: one that starts takes it
@@ -248,7 +248,7 @@ class Assignments:
     def would(self, device: Device, override: Override) -> Wants:
         """Where the device would go if somebody decided this, and what is in the way."""
         found = wants(self.leases.leasing.rules, device, Overrides.made_of([override]))
-        return withheld(found, self.ownership.claims, attached=self._is_attached(found))
+        return withheld(found, self.ownership.owners, attached=self._is_attached(found))
 
     def _wanted(self, device: Device) -> Wants:
         leasing = self.leases.leasing
@@ -256,7 +256,7 @@ class Assignments:
         wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
         attached = self._is_attached(wants)
         is_of_pool = wants.rule is not None and wants.rule.attach is not None and wants.rule.attach.pool
-        self.leases.judged(wants, owner(device, self.ownership.claims) if is_of_pool and not attached else "")
+        self.leases.judged(wants, owner(device, self.ownership.owners) if is_of_pool and not attached else "")
         if leasing.holder(device) != lease:
             # It was known by something else, and is leased.
             wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)

@@ -17,7 +17,7 @@ from hotplugd.aio.tasks import Activity
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import CANNOT_TELL, Device, Instance, InstanceName
 from hotplugd.plan.change import Attachment, Change
-from hotplugd.plan.kinds.kind import Claim, Want
+from hotplugd.plan.kinds.kind import EntrySelector, Want
 from hotplugd.plan.overrides import Overrides
 from hotplugd.reconcile.assignments import Assignments
 from hotplugd.reconcile.device_log import Cause
@@ -57,7 +57,7 @@ class Reconciler:
         self._nics = NicLocations(ports, by_name, self.inventory, claimants, *act)
         self._away = self._nics.away
         self._workers = Workers(by_name, ports, self._activity, self.inventory, self._away, self)
-        self._slot_removal = SlotRemoval(ports, self._activity, by_name, self._ownership.claims.naming)
+        self._slot_removal = SlotRemoval(ports, self._activity, by_name, self._ownership.owners.naming)
 
     # --- what is known ----------------------------------------------------------------------------------
 
@@ -303,9 +303,9 @@ class Reconciler:
             for device in devices:
                 self._claim(device)
 
-    def _judge(self, claims: AbstractSet[Claim]) -> None:
-        # Those that others' entries claim now, or did. No rule takes the rest.
-        self._judge_all("others", self.assignments.met(claims))
+    def _judge(self, selectors: AbstractSet[EntrySelector]) -> None:
+        # Those that others' entries take now, or did. No rule takes the rest.
+        self._judge_all("others", self.assignments.met(selectors))
 
     def _leased(self, keys: Sequence[str]) -> None:
         self._judge_all("lease", filter(None, map(self.inventory.devices.get, keys)))

@@ -28,7 +28,7 @@ from hotplugd.plan.change import Plan
 from hotplugd.plan.desired import Wants, wants
 from hotplugd.plan.identity import identity
 from hotplugd.plan.overrides import Lasting, Override, Overrides, lasting
-from hotplugd.plan.ownership import Claims, withheld
+from hotplugd.plan.ownership import Owners, withheld
 from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.holds import Held, Wait
 from hotplugd.rules.ruleset import RuleSet, Verdict
@@ -56,9 +56,9 @@ def judge(feed: Feed, rules: RuleSet, device: Device) -> None:
         holds.can_be_shown(problem.message)
     for want in found.wants:
         assert is_instance_name(want.instance.name)
-    claims = Claims()
-    claims.learned(made.BOX, made.instance(feed, device))
-    for problem in withheld(found, claims).problems:
+    owners = Owners()
+    owners.learned(made.BOX, made.instance(feed, device))
+    for problem in withheld(found, owners).problems:
         holds.can_be_shown(problem.message)
     plans = []
     for name in dict.fromkeys(want.instance for want in found.wants):

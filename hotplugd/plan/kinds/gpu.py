@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.values import Device, Entry, Inside, Instance
-from hotplugd.plan.kinds.kind import BOTH, Claim, Facts, Reading, Want
+from hotplugd.plan.kinds.kind import BOTH, EntrySelector, Facts, Reading, Want
 from hotplugd.plan.kinds.node import NodeKind
 from hotplugd.plan.kinds.pci import PciKind, only_at_start, only_in_the_end
 from hotplugd.plan.kinds.reading import NUMBER, by_keys, pci_address, some
@@ -33,7 +33,7 @@ _DISPLAY: Final = 0x03
 _IDS: Final = 2  # vendor and device
 
 
-def _gpu_claims(config: Mapping[str, str]) -> Iterator[Claim]:
+def _gpu_selectors(config: Mapping[str, str]) -> Iterator[EntrySelector]:
     if vendor := _CDI_ALL.get(config.get("id", "")):
         yield ("gpu", vendor, "", "", "")
         return
@@ -73,7 +73,7 @@ class Gpu(PciKind):
     shared = True
     has_links = True
     has_parts = True
-    readings = MappingProxyType({"gpu": Reading(BOTH, _gpu_claims)})
+    readings = MappingProxyType({"gpu": Reading(BOTH, _gpu_selectors)})
     facts = MappingProxyType({"gpu": _gpu})
 
     def takes(self, device: Device) -> bool:

@@ -18,12 +18,12 @@ from hotplugd.plan.overrides import Override
 from hotplugd.rules.keys import LOCATION
 from hotplugd.rules.ruleset import Attach, Rule
 
-Claim = tuple[str, ...]
+EntrySelector = tuple[str, ...]
 """What an entry takes devices by, such as ("node", "/dev/ttyUSB0") or ("usb", "18d1", "", "", "", ""): its
 kind, and the texts that must be the device's, where an empty one may be any."""
 
 Facts = tuple[Sequence[str], ...] | None
-"""The values that a device has for each of the texts of a claim; None where it is nothing of that kind."""
+"""The values that a device has for each of the texts of a selector; None where it is nothing of that kind."""
 
 CONTAINERS: Final = frozenset({"container"})
 MACHINES: Final = frozenset({"virtual-machine"})
@@ -35,11 +35,11 @@ class Reading:
     """How the server reads one type of entry, whoever wrote it.
 
     instances  the kinds of instance that it means something to
-    claims     what an entry with these keys takes devices by
+    selectors  what an entry with these keys takes devices by
     """
 
     instances: frozenset[str]
-    claims: Callable[[Mapping[str, str]], Iterator[Claim]]
+    selectors: Callable[[Mapping[str, str]], Iterator[EntrySelector]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Kind(ABC):
     has_name    rules may say what it is called inside, by `name`
     has_parts   it takes several devices in as a whole, each of which could go in by itself
     readings    by type of entry, how the server reads those that give such devices
-    facts       by kind of claim, what a device has to say to it
+    facts       by kind of selector, the values that a device has for it
     """
 
     name: ClassVar[str]

@@ -20,7 +20,7 @@ from hotplugd.model.entry import MARK_SEEN
 from hotplugd.model.nic_snapshot import remember
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Inside, Instance
-from hotplugd.plan.kinds.kind import BOTH, Claim, Facts, Kind, Reading, Want
+from hotplugd.plan.kinds.kind import BOTH, EntrySelector, Facts, Kind, Reading, Want
 from hotplugd.plan.kinds.reading import by_interface, pci_address
 from hotplugd.rules.ruleset import Attach
 
@@ -28,7 +28,7 @@ _HANGING: Final = frozenset({"physical", "macvlan", "ipvlan", "routed", "sriov"}
 _NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{1,14}", re.ASCII)
 
 
-def _nic_claims(config: Mapping[str, str]) -> Iterator[Claim]:
+def _nic_selectors(config: Mapping[str, str]) -> Iterator[EntrySelector]:
     if config.get("nictype") not in _HANGING:
         return
     yield from by_interface(config)
@@ -52,7 +52,7 @@ class Nic(Kind):
     leaves = BOTH
     has_name = True
     readings = MappingProxyType(
-        {"nic": Reading(BOTH, _nic_claims), "infiniband": Reading(BOTH, by_interface)}
+        {"nic": Reading(BOTH, _nic_selectors), "infiniband": Reading(BOTH, by_interface)}
     )
     facts = MappingProxyType({"nic": _nic})
 

@@ -19,7 +19,7 @@ from hotplugd.model.entry import slot_links, slot_node
 from hotplugd.model.names import is_reserved_path
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Inside, Instance
-from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, Claim, Facts, Kind, Reading, Want
+from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, EntrySelector, Facts, Kind, Reading, Want
 from hotplugd.plan.kinds.reading import NUMBER, by_path
 from hotplugd.rules.ruleset import Attach
 from hotplugd.rules.subsystems import NODELESS
@@ -32,7 +32,7 @@ SEALED: Final = "sealed"
 _PATH: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=-]+)+", re.ASCII)
 
 
-def _node_claims(config: Mapping[str, str]) -> Iterator[Claim]:
+def _node_selectors(config: Mapping[str, str]) -> Iterator[EntrySelector]:
     kind = config["type"].removeprefix("unix-")
     major, minor = config.get("major", ""), config.get("minor", "")
     if not major and not minor:
@@ -41,7 +41,7 @@ def _node_claims(config: Mapping[str, str]) -> Iterator[Claim]:
         yield ("number", kind, str(int(major)), str(int(minor)))
 
 
-def _disk_claims(config: Mapping[str, str]) -> Iterator[Claim]:
+def _disk_selectors(config: Mapping[str, str]) -> Iterator[EntrySelector]:
     if not config.get("pool"):
         yield from by_path("node", config.get("source", ""))
 
@@ -81,9 +81,9 @@ class NodeKind(Kind):
     has_links = True
     readings = MappingProxyType(
         {
-            "unix-char": Reading(CONTAINERS, _node_claims),
-            "unix-block": Reading(CONTAINERS, _node_claims),
-            "disk": Reading(BOTH, _disk_claims),
+            "unix-char": Reading(CONTAINERS, _node_selectors),
+            "unix-block": Reading(CONTAINERS, _node_selectors),
+            "disk": Reading(BOTH, _disk_selectors),
         }
     )
     facts = MappingProxyType(

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from hotplugd.model.entry import MARK_SEEN
 from hotplugd.model.nic_snapshot import remember
 from hotplugd.model.values import Device, Entry, Instance
-from hotplugd.plan.kinds.kind import MACHINES, Claim, Facts, Kind, Reading, Want
+from hotplugd.plan.kinds.kind import MACHINES, EntrySelector, Facts, Kind, Reading, Want
 from hotplugd.plan.kinds.reading import pci_address
 
 
-def _pci_claims(config: Mapping[str, str]) -> Iterator[Claim]:
+def _pci_selectors(config: Mapping[str, str]) -> Iterator[EntrySelector]:
     if config.get("address"):
         yield ("pci", pci_address(config["address"]))
 
@@ -60,7 +60,7 @@ class Pci(PciKind):
     doc = "the PCI device, for virtual machines"
     subsystems = frozenset({"pci"})
     single = True
-    readings = MappingProxyType({"pci": Reading(MACHINES, _pci_claims)})
+    readings = MappingProxyType({"pci": Reading(MACHINES, _pci_selectors)})
     facts = MappingProxyType({"pci": _pci})
 
     def barred(self, want: Want, instance: Instance, actual: Entry | None) -> str:

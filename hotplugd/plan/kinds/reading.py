@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from posixpath import normpath
 from typing import Final
 
-from hotplugd.plan.kinds.kind import Claim
+from hotplugd.plan.kinds.kind import EntrySelector
 
 NUMBER: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 
@@ -21,8 +21,8 @@ _SHORT_ADDRESS: Final = 7  # of PCI, without the domain
 
 def by_keys(
     kind: str, config: Mapping[str, str], keys: Sequence[str], *, known: bool = True
-) -> Iterator[Claim]:
-    """The claim of an entry that takes what has the values of these keys, and everything without any of them.
+) -> Iterator[EntrySelector]:
+    """The selector of an entry that takes what has the values of these keys; everything without any of them.
 
     What has a key that is not known here may take less than is known: it takes what it names, but never
     everything for want of a key.
@@ -35,8 +35,8 @@ def by_keys(
         yield (kind, *texts)
 
 
-def by_path(kind: str, path: str) -> Iterator[Claim]:
-    """The claim of an entry that takes the node at this path of the host."""
+def by_path(kind: str, path: str) -> Iterator[EntrySelector]:
+    """The selector of an entry that takes the node at this path of the host."""
     if path:
         yield (kind, normpath("/" + path.lstrip("/")))
 
@@ -52,8 +52,8 @@ def leads_anywhere(path: str) -> bool:
     return ".." in parts or parts[:1] != ["dev"] or parts[1:2] in (["fd"], ["shm"])
 
 
-def by_interface(config: Mapping[str, str]) -> Iterator[Claim]:
-    """The claim of an entry that takes the network interface that is its parent."""
+def by_interface(config: Mapping[str, str]) -> Iterator[EntrySelector]:
+    """The selector of an entry that takes the network interface that is its parent."""
     if config.get("parent"):
         yield ("nic", config["parent"])
 

@@ -48,9 +48,9 @@ def fixed(entry: Entry, instance: Instance) -> str:
     return kind.fixed(instance) if kind is not None else ""
 
 
-def facts(claim: str) -> Callable[[Device], Facts]:
-    """What devices have to say to claims of this kind."""
-    return next(kind.facts[claim] for kind in KINDS if claim in kind.facts)
+def facts(selector: str) -> Callable[[Device], Facts]:
+    """What gives the values that a device has for selectors of this kind."""
+    return next(kind.facts[selector] for kind in KINDS if selector in kind.facts)
 
 
 def is_single(name: str | None, subsystems: frozenset[str]) -> bool:

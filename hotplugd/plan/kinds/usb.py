@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.values import Device, Entry, Instance
-from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, Claim, Facts, Reading, Want
+from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, EntrySelector, Facts, Reading, Want
 from hotplugd.plan.kinds.node import NodeKind
 from hotplugd.plan.kinds.reading import by_keys, some
 from hotplugd.rules.ruleset import Attach
@@ -24,11 +24,11 @@ _USB: Final = ("vendorid", "productid", "serial", "busnum", "devnum")
 _HOTPLUG: Final = ("vendorid", "productid", "subsystem", "pci")
 
 
-def _usb_claims(config: Mapping[str, str]) -> Iterator[Claim]:
+def _usb_selectors(config: Mapping[str, str]) -> Iterator[EntrySelector]:
     yield from by_keys("usb", config, _USB)
 
 
-def _hotplug_claims(config: Mapping[str, str]) -> Iterator[Claim]:
+def _hotplug_selectors(config: Mapping[str, str]) -> Iterator[EntrySelector]:
     if any(config.get(key) for key in _HOTPLUG):
         yield from by_keys("unix-hotplug", config, _HOTPLUG)
 
@@ -92,7 +92,7 @@ class Usb(NodeKind):
     """See the top of this file."""
 
     readings = MappingProxyType(
-        {"usb": Reading(BOTH, _usb_claims), "unix-hotplug": Reading(CONTAINERS, _hotplug_claims)}
+        {"usb": Reading(BOTH, _usb_selectors), "unix-hotplug": Reading(CONTAINERS, _hotplug_selectors)}
     )
     facts = MappingProxyType({"usb": _usb, "unix-hotplug": _hotplug})
 

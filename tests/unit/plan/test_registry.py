@@ -15,15 +15,15 @@ import pytest
 from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.plan.desired import wants
 from hotplugd.plan.kinds import registry
-from hotplugd.plan.kinds.kind import CONTAINERS, Claim, Facts, Kind, Reading, Want
-from hotplugd.plan.ownership import Claims, withheld
+from hotplugd.plan.kinds.kind import CONTAINERS, EntrySelector, Facts, Kind, Reading, Want
+from hotplugd.plan.ownership import Owners, withheld
 from hotplugd.plan.planner import plan_instance
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import Attach
 from tests.support.devices import BOX, box, console, rule, ruleset
 
 
-def _claims(config: Mapping[str, str]) -> Iterator[Claim]:
+def _selectors(config: Mapping[str, str]) -> Iterator[EntrySelector]:
     yield ("spoon", config["handle"])
 
 
@@ -38,7 +38,7 @@ class Spoon(Kind):
     doc = "a spoon"
     subsystems = frozenset({"cutlery"})
     single = True
-    readings = MappingProxyType({"spoon": Reading(CONTAINERS, _claims)})
+    readings = MappingProxyType({"spoon": Reading(CONTAINERS, _selectors)})
     facts = MappingProxyType({"spoon": _facts})
 
     def fault(self, device: Device) -> str:
@@ -92,10 +92,10 @@ def test_rules_cannot_share_what_is_single() -> None:
 
 
 def test_entries_of_others_keep_the_made_up_kind() -> None:
-    claims = Claims()
+    owners = Owners()
     theirs = box([Entry("theirs", {"type": "spoon", "handle": "spoon0"})], name="other")
-    claims.learned(theirs.id, theirs)
-    found = withheld(wants(ruleset(TO_BOX), SPOON), claims)
+    owners.learned(theirs.id, theirs)
+    found = withheld(wants(ruleset(TO_BOX), SPOON), owners)
     assert found.wants == ()
     assert "which is not ours" in found.problems[0].message
 

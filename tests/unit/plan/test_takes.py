@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hotplugd.model.entry import slot_links
 from hotplugd.model.values import Device, Devnum, Entry
-from hotplugd.plan.foreign_entries import claims_on, given, taken_by
-from hotplugd.plan.ownership import Claims, met
+from hotplugd.plan.foreign_entries import given, selectors_on, taken_by
+from hotplugd.plan.ownership import Owners, met
 from tests.support.devices import box, console, disk, gpu, interface, pci, phone, plugged
 from tests.unit.devices import usb
 
@@ -208,9 +208,9 @@ def takes(config: Config, device: Device, *, machine: bool = False) -> bool:
     """Whether an instance that runs gets the device by an entry; looked up, and compared as what changed."""
     made = box([Entry("theirs", config)])
     instance = replace(made, kind="virtual-machine") if machine else made
-    claims = Claims()
-    changed = claims.learned(instance.id, instance)
-    found = next(claims.now(device), None) is not None
+    owners = Owners()
+    changed = owners.learned(instance.id, instance)
+    found = next(owners.now(device), None) is not None
     assert met([device], changed) == ([device] if found else [])
     return found
 
@@ -260,21 +260,23 @@ def forged(number: int) -> Config:
 
 
 def test_ten_thousand_forged_entries_cost_a_device_no_more_than_a_few() -> None:
-    claims, names = Claims(), [f"forged{number}" for number in range(100)]
+    owners, names = Owners(), [f"forged{number}" for number in range(100)]
     for instance in names:
         each = [Entry(f"{instance}{number}", forged(number)) for number in range(100, 200)]
         whole = box(each, name=instance)
-        claims.learned(whole.id, whole)
-    made = [claim for number in range(10_000) for claim in taken_by(Entry("x", forged(number)), "container")]
+        owners.learned(whole.id, whole)
+    made = [
+        selector for number in range(10_000) for selector in taken_by(Entry("x", forged(number)), "container")
+    ]
     shapes: dict[str, set[tuple[bool, ...]]] = {}
-    for claim in made:
-        shapes.setdefault(claim[0], set()).add(given(claim))
+    for selector in made:
+        shapes.setdefault(selector[0], set()).add(given(selector))
     # As many as there are ways to leave keys out: 32 of usb, 16 of unix-hotplug less the one without any.
-    assert len(list(claims_on(PHONE, shapes))) <= 32 + 15
-    assert len(list(claims_on(CABLE, shapes))) <= 15
+    assert len(list(selectors_on(PHONE, shapes))) <= 32 + 15
+    assert len(list(selectors_on(CABLE, shapes))) <= 15
     for instance in names:
-        claims.learned(box(name=instance).id, None)
-    assert list(claims.now(PHONE)) == []
+        owners.learned(box(name=instance).id, None)
+    assert list(owners.now(PHONE)) == []
 
 
 TYPES = (
@@ -311,13 +313,13 @@ def test_whatever_entries_say_what_is_noted_goes_again(
 ) -> None:
     made = box([Entry(str(number), {**keys, "type": kind}) for number, (kind, keys) in enumerate(entries)])
     instance = replace(made, kind="virtual-machine") if machine else made
-    claims = Claims()
-    changed = claims.learned(instance.id, instance)
-    found = [each for each in EVERY if next(claims.now(each), None) is not None]
+    owners = Owners()
+    changed = owners.learned(instance.id, instance)
+    found = [each for each in EVERY if next(owners.now(each), None) is not None]
     assert met(EVERY, changed) == found
-    assert claims.learned(instance.id, replace(instance, running=False)) == changed
-    assert [each for each in EVERY if next(claims.later(each), None) is not None] == found
-    assert claims.learned(instance.id, None) == changed
+    assert owners.learned(instance.id, replace(instance, running=False)) == changed
+    assert [each for each in EVERY if next(owners.later(each), None) is not None] == found
+    assert owners.learned(instance.id, None) == changed
     assert not any(
-        next(each, None) for device in EVERY for each in (claims.now(device), claims.later(device))
+        next(each, None) for device in EVERY for each in (owners.now(device), owners.later(device))
     )

@@ -9,7 +9,7 @@ import pytest
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.plan.desired import wants
-from hotplugd.plan.ownership import Claims, withheld
+from hotplugd.plan.ownership import Owners, withheld
 from tests.support.devices import (
     ALL,
     all_with,
@@ -51,8 +51,8 @@ ALONE: dict[str, tuple[Device, Config, str]] = {
 }
 
 
-def claims(*instances: Instance) -> Claims:
-    found = Claims()
+def owners(*instances: Instance) -> Owners:
+    found = Owners()
     for each in instances:
         found.learned(each.id, each)
     return found
@@ -76,14 +76,14 @@ def said(
 ) -> list[Problem]:
     """What is said of a device that a rule takes; it goes where that says."""
     before = wants(ruleset(rule("{subsystem: '*'}", attach)), device)
-    found = withheld(before, claims(*instances), attached=attached)
+    found = withheld(before, owners(*instances), attached=attached)
     assert found.wants == before.wants
     return list(found.problems)
 
 
 def kept(device: Device, *instances: Instance) -> Problem:
     """What is said of a device that a rule takes, and that goes nowhere."""
-    found = withheld(wants(ALL, device), claims(*instances))
+    found = withheld(wants(ALL, device), owners(*instances))
     assert found.wants == ()
     (problem,) = found.problems
     return problem
@@ -153,7 +153,7 @@ def test_whatever_others_call_their_entry_can_be_shown() -> None:
     theirs = Entry("\x1b[2J\n", {"type": "usb"})
     for running in (True, False):
         whose = box([theirs], name="other", running=running)
-        found = withheld(wants(ALL, PHONE), claims(whose)).problems + tuple(said(PHONE, whose, attached=True))
+        found = withheld(wants(ALL, PHONE), owners(whose)).problems + tuple(said(PHONE, whose, attached=True))
         assert all("'\\x1b[2J\\x0a'" in each.message for each in found)
 
 
@@ -173,12 +173,12 @@ class TestShared:
         assert said(CARD, theirs) == []
         assert said(CARD, theirs, attached=True) == []
         alone = wants(all_with("share: false"), CARD)
-        assert withheld(alone, claims(theirs)).wants == ()
-        assert withheld(alone, claims(theirs), attached=True).problems
+        assert withheld(alone, owners(theirs)).wants == ()
+        assert withheld(alone, owners(theirs), attached=True).problems
 
     def test_an_interface_may_not_whatever_the_rule_says(self) -> None:
         theirs = other({"type": "nic", "nictype": "physical", "parent": "enp1s0"})
-        assert withheld(wants(all_with("share: true"), NIC), claims(theirs)).wants == ()
+        assert withheld(wants(all_with("share: true"), NIC), owners(theirs)).wants == ()
 
 
 class TestInTheSameInstance:
@@ -229,8 +229,8 @@ NODE: Config = {"type": "unix-char", "source": "/dev/ttyUSB1"}
 
 
 class TestLearning:
-    def test_claims_go_with_their_entry_their_instance_and_its_place(self) -> None:
-        found, theirs = Claims(), other(NODE)
+    def test_owners_go_with_their_entry_their_instance_and_its_place(self) -> None:
+        found, theirs = Owners(), other(NODE)
         assert found.learned(theirs.id, theirs)
         assert not found.learned(theirs.id, theirs)
         for after in (replace(theirs, entries={}), None, replace(theirs, here=False)):
@@ -240,7 +240,7 @@ class TestLearning:
             assert len(list(found.now(CABLE))) == 1
 
     def test_they_are_for_later_while_their_instance_does_not_run(self) -> None:
-        found, theirs = Claims(), other(NODE)
+        found, theirs = Owners(), other(NODE)
         found.learned(theirs.id, theirs)
         assert found.learned(theirs.id, replace(theirs, running=False))
         assert (len(list(found.now(CABLE))), len(list(found.later(CABLE)))) == (0, 1)
@@ -250,7 +250,7 @@ class TestLearning:
     def test_what_one_alone_can_have_stays_through_a_restart(self) -> None:
         nic = Entry("nic", {"type": "nic", "nictype": "physical", "parent": "enp1s0"})
         theirs = box([nic, Entry("theirs", NODE)], name="other")
-        found = claims(theirs)
+        found = owners(theirs)
         assert found.has_alone(theirs)
         stopped = replace(theirs, running=False)
         assert found.learned(theirs.id, stopped, restarts=True) == {("char", "/dev/ttyUSB1")}
@@ -261,13 +261,13 @@ class TestLearning:
 
     def test_a_node_is_nothing_that_one_alone_has_but_a_gpu_of_a_machine_is(self) -> None:
         theirs = other(NODE)
-        assert not claims(theirs).has_alone(theirs)
+        assert not owners(theirs).has_alone(theirs)
         for kind in ("container", "virtual-machine"):
             theirs = other({"type": "gpu"}, kind)
-            assert claims(theirs).has_alone(theirs) is (kind == "virtual-machine")
+            assert owners(theirs).has_alone(theirs) is (kind == "virtual-machine")
 
     def test_an_entry_that_is_called_otherwise_is_news(self) -> None:
-        found, theirs = Claims(), other(NODE)
+        found, theirs = Owners(), other(NODE)
         found.learned(theirs.id, theirs)
         renamed = replace(theirs, entries={"new": Entry("new", NODE)})
         assert found.learned(theirs.id, renamed)
@@ -275,13 +275,13 @@ class TestLearning:
 
     def test_one_of_two_holders_is_enough(self) -> None:
         one, two = other(NODE), other(NODE, name="third")
-        found = claims(one, two)
+        found = owners(one, two)
         found.learned(one.id, None)
         assert [each.instance for each in found.now(CABLE)] == [two.id]
 
     def test_many_who_take_the_same_go_one_by_one(self) -> None:
         everybody = [other({"type": "usb"}, name=f"c{number}") for number in range(10_000)]
-        found = claims(*everybody)
+        found = owners(*everybody)
         assert len(list(found.now(PHONE))) == len(everybody)
         for each in reversed(everybody):
             assert found.learned(each.id, None)
