@@ -20,7 +20,7 @@ from hotplugd.host.list_once import restored
 from hotplugd.host.sysfs import boot
 from hotplugd.model import pci_slot
 from hotplugd.model.entry import is_ours, is_path, name_for, names_for, target_of
-from hotplugd.model.nic_slot import assumed, claiming, inside, is_nic, number_above, recalled
+from hotplugd.model.nic_slot import assumed, entry_for, inside, is_nic, number_above, recalled
 from hotplugd.model.ports import Gone, ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Inside, Instance, InstanceName
@@ -278,7 +278,7 @@ def _is_attached(wanted: Wants, instances: Mapping[InstanceName, Instance]) -> b
 
 def _has_entry(want: Want, instance: Instance) -> bool:
     return any(name in instance.entries for name in names_for(want.slot)) or (
-        bool(want.kind.leaves) and claiming(instance, want.device) is not None
+        bool(want.kind.leaves) and entry_for(instance, want.device) is not None
     )
 
 

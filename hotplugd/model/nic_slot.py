@@ -64,30 +64,30 @@ def is_named_rightly(entry: Entry) -> bool:
     return entry.name == name_for(slot_of(entry))
 
 
-def claimed(instance: Instance) -> Iterator[tuple[int, str]]:
-    """The claims of the instance's entries: the inode number of the device above an interface, and its name.
+def nic_keys(instance: Instance) -> Iterator[tuple[int, str]]:
+    """What the instance's entries name interfaces by: the inode number of the device above one, and its name.
 
     Of what a virtual machine has by its PCI device: that one's inode number and address. Entries can be
-    edited, so the claims may be false.
+    edited, so these may be false.
     """
     for entry in instance.entries.values():
         if is_nic(entry) and (number := number_above(slot_of(entry))) is not None:
             yield number, entry.config.get("parent", "")
     for entry in pci_slot.entries(instance):
-        if (found := pci_slot.claim(slot_of(entry))) is not None:
+        if (found := pci_slot.pci_key(slot_of(entry))) is not None:
             yield found
 
 
-def claim_of(device: Device) -> tuple[int, str] | None:
-    """The claim of an entry for this interface, as in `claimed`."""
+def nic_key(device: Device) -> tuple[int, str] | None:
+    """What `nic_keys` gives for an entry of this interface, or of its PCI device."""
     number = number_above(device.slot) if device.subsystem == "net" else None
     if number is not None:
         return number, device.kernel
-    return pci_slot.claim(device.pci.slot) if device.pci is not None else None
+    return pci_slot.pci_key(device.pci.slot) if device.pci is not None else None
 
 
-def claiming(instance: Instance, device: Device) -> Entry | None:
-    """The instance's entry that claims this interface, or its PCI device; None if there is none."""
+def entry_for(instance: Instance, device: Device) -> Entry | None:
+    """The instance's entry for this interface, or its PCI device; None if there is none."""
     if (whole := pci_slot.entry_for(instance, device)) is not None:
         return whole
     entry = instance.entries.get(name_for(device.slot))
@@ -99,14 +99,14 @@ def claiming(instance: Instance, device: Device) -> Entry | None:
             each
             for each in some
             if is_named_rightly(each)
-            and (number_above(slot_of(each)), each.config.get("parent")) == claim_of(device)
+            and (number_above(slot_of(each)), each.config.get("parent")) == nic_key(device)
         ),
         None,
     )
 
 
 def assumed(instance: Instance) -> Iterator[Device]:
-    """The interfaces that the entries of an instance without a visible inside claim.
+    """The interfaces that an instance without a visible inside has by its entries.
 
     Interfaces without hardware do not count: the host can only tell whether the hardware exists.
     """

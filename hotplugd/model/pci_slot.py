@@ -46,7 +46,7 @@ def entries(instance: Instance) -> Iterator[Entry]:
                 yield entry
 
 
-def claim(slot: str) -> tuple[int, str] | None:
+def pci_key(slot: str) -> tuple[int, str] | None:
     """The number of a PCI device's folder, and its address, by its slot; None where it is none."""
     found = _SLOT.fullmatch(slot)
     return (int(found[2]), found[1]) if found is not None else None
@@ -70,7 +70,7 @@ def recalled(entry: Entry) -> Device | None:
     Its slot is the PCI device's own, with its name where it is another device: it has no enumeration now.
     """
     slot = slot_of(entry)
-    address = (claim(slot) or (0, ""))[1]
+    address = (pci_key(slot) or (0, ""))[1]
     device = recall_as(entry, "")
     if device is None or not address:
         return None

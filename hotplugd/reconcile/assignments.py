@@ -23,7 +23,7 @@ from hotplugd.plan.overrides import NONE, Override, Overrides
 from hotplugd.plan.ownership import Owners, met, owner, withheld
 from hotplugd.reconcile.device_log import DeviceLog
 from hotplugd.reconcile.leases import Leases
-from hotplugd.reconcile.moved_nics import Claimants
+from hotplugd.reconcile.moved_devices import Candidates
 from hotplugd.reconcile.worker import Worker
 
 # A restart takes no longer than this between the stop and the start.
@@ -149,7 +149,7 @@ class Assignments:
         self,
         leases: Leases,
         workers: Mapping[InstanceName, Worker],
-        claimants: Claimants,
+        candidates: Candidates,
         changed: Callable[[AbstractSet[EntrySelector]], None],
         log: FilteringBoundLogger,
     ) -> None:
@@ -158,7 +158,7 @@ class Assignments:
         self.wants: dict[str, Wants] = {}
         self.ownership = OwnershipWatch(changed)
         self._workers = workers
-        self._claimants = claimants
+        self._candidates = candidates
         self.log = DeviceLog(log)
         self.taken = Counter[str]()
         # The devices that rules take and the host uses, by key.
@@ -214,7 +214,7 @@ class Assignments:
         wants = self.wants[device.key].wants if device.key in self.wants else ()
         workers = [(self._workers[want.instance], want) for want in wants if want.instance in self._workers]
         names = {worker.name for worker, want in workers if worker.may_take(want)}
-        return names.union(self._claimants.of(device) if device.subsystem == "net" else ())
+        return names.union(self._candidates.of(device) if device.subsystem == "net" else ())
 
     def problems(self) -> list[Problem]:
         """Why devices are nowhere that rules take."""
@@ -265,7 +265,7 @@ class Assignments:
 
     def _is_attached(self, wants: Wants) -> bool:
         """Whether an instance where it should be has an entry of ours for it, of whichever version."""
-        holders = self._claimants.of(wants.device) if wants.device.subsystem == "net" else ()
+        holders = self._candidates.of(wants.device) if wants.device.subsystem == "net" else ()
         return any(
             want.instance in holders or self._workers[want.instance].has_entry(want.slot)
             for want in wants.wants

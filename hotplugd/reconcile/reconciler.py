@@ -25,8 +25,8 @@ from hotplugd.reconcile.handovers import Handovers
 from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.leases import Leases
-from hotplugd.reconcile.moved_nics import Claimants
-from hotplugd.reconcile.nic_locations import NicLocations
+from hotplugd.reconcile.moved_device_finder import MovedDeviceFinder
+from hotplugd.reconcile.moved_devices import Candidates
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.slot_removal import SlotRemoval
 from hotplugd.reconcile.worker import Worker
@@ -48,14 +48,14 @@ class Reconciler:
         self._loop = asyncio.get_running_loop()
         by_name: dict[InstanceName, Worker] = {}
         self.inventory = Inventory(handovers=Handovers(by_name))
-        claimants = Claimants()
+        candidates = Candidates()
         self._activity = Activity()
         self._leases = Leases(rules, by_name, self.inventory, self._activity, self._leased, ports)
-        self.assignments = Assignments(self._leases, by_name, claimants, self._judge, ports.log)
+        self.assignments = Assignments(self._leases, by_name, candidates, self._judge, ports.log)
         self._ownership = self.assignments.ownership
         act = (self.assignments.may_have, self._leaves, self._gone, self.device)
-        self._nics = NicLocations(ports, by_name, self.inventory, claimants, *act)
-        self._away = self._nics.away
+        self._finder = MovedDeviceFinder(ports, by_name, self.inventory, candidates, *act)
+        self._away = self._finder.away
         self._workers = Workers(by_name, ports, self._activity, self.inventory, self._away, self)
         self._slot_removal = SlotRemoval(ports, self._activity, by_name, self._ownership.owners.naming)
 
@@ -76,9 +76,9 @@ class Reconciler:
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
-        if self._nics.takes(device):
+        if self._finder.takes(device):
             return
-        was = self._nics.back(device)
+        was = self._finder.back(device)
         before = self.inventory.devices.get(device.syspath)
         if before == device and was is None:
             return
@@ -137,7 +137,7 @@ class Reconciler:
         for key, known in [item for item in self.inventory.devices.items() if item[0] not in present]:
             if not known.away:
                 self.no_device(key)
-            elif self._nics.is_lost(known):
+            elif self._finder.is_lost(known):
                 self._gone(key)
         for device in devices:
             seen = device.syspath in self.inventory.devices
@@ -261,7 +261,7 @@ class Reconciler:
 
     def problems(self) -> list[Problem]:
         """Everything that a rule asks for and that is not so, and why."""
-        problems = self.assignments.problems() + self._nics.problems()
+        problems = self.assignments.problems() + self._finder.problems()
         problems += [each for each in self._workers.gather(Worker.problems) if not each.guard]
         problems += self._slot_removal.problems() + self._ports.seals.problems()
         return list(dict.fromkeys(problems))
@@ -290,7 +290,7 @@ class Reconciler:
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as the server has it; None where there is none."""
-        self._nics.learned(name, instance)
+        self._finder.learned(name, instance)
         self.inventory.handovers.learned(name, instance)
         for other in self.inventory.usb_numbers.learned(name, instance):
             self._workers.of(other).kick()
@@ -312,7 +312,7 @@ class Reconciler:
 
     def looked(self, worker: Worker) -> None:
         """Take note that somebody looked into an instance."""
-        self._nics.looked(worker)
+        self._finder.looked(worker)
 
     # --- devices to workers -----------------------------------------------------------------------------
 
@@ -320,7 +320,7 @@ class Reconciler:
         """Tell the workers concerned where the device should go. was: what it was known by before."""
         key = device.key
         if device.subsystem == "net":
-            self._nics.tell()
+            self._finder.tell()
         before, now = self.assignments.assign(device, gone=gone, was=was)
         self.inventory.decided(device.slot, now.override)
         if now.rule is not None and device.in_use.startswith(CANNOT_TELL):

@@ -19,7 +19,7 @@ from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.host_use import HostUse
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.known import Known
-from hotplugd.reconcile.moved_nics import MovedNics, PresentDevices
+from hotplugd.reconcile.moved_devices import MovedDevices, PresentDevices
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.requests import Requests
 from hotplugd.reconcile.step import Ask, Check, Clear, Look, MakePlan, Rest, Send, State, next_step
@@ -31,7 +31,7 @@ _CALM: Final = 1.0
 class WorkLoop:
     """Does what is to be done for one instance.
 
-    nics     which network interfaces are in instances
+    moved    which devices have left the host for instances
     idle     called when nothing is under way any more
     working  whether a step is under way; looks inside do not count
     """
@@ -44,7 +44,7 @@ class WorkLoop:
         ports: Ports,
         activity: Activity,
         inventory: Inventory,
-        nics: MovedNics,
+        moved: MovedDevices,
         idle: Callable[[], None],
     ) -> None:
         self._known = known
@@ -53,8 +53,8 @@ class WorkLoop:
         self._ports = ports
         self._activity = activity
         self._inventory = inventory
-        self._nics = nics
-        self._present = PresentDevices(known.name, inventory.slots, nics)
+        self._moved = moved
+        self._present = PresentDevices(known.name, inventory.slots, moved)
         self._tell_idle = idle
         self._verifier = known.verifier
         self._loop = asyncio.get_running_loop()
@@ -174,7 +174,7 @@ class WorkLoop:
             known.observed.inside,
             tuple(self._inventory.unprocessed.values()),
             self._present,
-            self._nics.held_by.get(known.name, {}),
+            self._moved.held_by.get(known.name, {}),
             known.failed_starts.barred,
             self._inventory.by_hand,
         )

@@ -22,7 +22,7 @@ from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.host_use import HostUse
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.known import Known
-from hotplugd.reconcile.moved_nics import MovedNics
+from hotplugd.reconcile.moved_devices import MovedDevices
 from hotplugd.reconcile.observed import Observed
 from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.ports import Ports
@@ -53,7 +53,7 @@ class Listener(Protocol):
 class Worker:
     """Keeps one instance as it should be, also one that does not exist (yet).
 
-    nics       which network interfaces are in instances
+    moved      which devices have left the host for instances
     forgotten  when an instance, perhaps this one, was last found to be missing, in the loop's time
     """
 
@@ -63,7 +63,7 @@ class Worker:
         ports: Ports,
         activity: Activity,
         inventory: Inventory,
-        nics: MovedNics,
+        moved: MovedDevices,
         listener: Listener,
         forgotten: float,
     ) -> None:
@@ -85,7 +85,7 @@ class Worker:
             ports,
             activity,
             inventory,
-            nics,
+            moved,
             lambda: listener.is_idle(self),
         )
 

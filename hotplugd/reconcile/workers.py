@@ -14,7 +14,7 @@ from hotplugd.model.values import InstanceName
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.inventory import Inventory
-from hotplugd.reconcile.moved_nics import MovedNics
+from hotplugd.reconcile.moved_devices import MovedDevices
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.worker import Listener, Worker
 
@@ -39,7 +39,7 @@ class Workers:
         ports: Ports,
         activity: Activity,
         inventory: Inventory,
-        nics: MovedNics,
+        moved: MovedDevices,
         listener: Listener,
     ) -> None:
         self.all = by_name
@@ -47,7 +47,7 @@ class Workers:
         self._ports = ports
         self._activity = activity
         self._inventory = inventory
-        self._nics = nics
+        self._moved = moved
         self._listener = listener
         # When, in the loop's time, an instance was last found to be missing.
         self._forgotten = LONG_AGO
@@ -60,7 +60,7 @@ class Workers:
                 self._ports,
                 self._activity,
                 self._inventory,
-                self._nics,
+                self._moved,
                 self._listener,
                 self._forgotten,
             )

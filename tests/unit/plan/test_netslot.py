@@ -12,10 +12,10 @@ from hotplugd.model.entry import MARK_SEEN, MARK_SLOT, name_for
 from hotplugd.model.nic_slot import (
     NetSlot,
     assumed,
-    claim_of,
-    claimed,
-    claiming,
+    entry_for,
     inside,
+    nic_key,
+    nic_keys,
     number_above,
     read,
     stands_for,
@@ -76,7 +76,7 @@ def test_an_entry_under_anothers_name_or_of_another_type_is_none() -> None:
     entry = nic_entry(ZERO)
     assert found(Entry("hp-00000000000000ff", entry.config), can0=folder(ZERO)) == []
     assert found(Entry(entry.name, {**entry.config, "nictype": "macvlan"}), can0=folder(ZERO)) == []
-    assert list(claimed(box([Entry(entry.name, {**entry.config, "type": "usb"})]))) == []
+    assert list(nic_keys(box([Entry(entry.name, {**entry.config, "type": "usb"})]))) == []
 
 
 def test_one_of_an_earlier_version_is_seen_by_the_device_above_and_its_name() -> None:
@@ -125,11 +125,11 @@ def test_which_entry_stands_for_an_interface() -> None:
     assert not stands_for(other, nic, machine)
 
 
-def test_what_claims_an_interface() -> None:
-    assert claim_of(ZERO) == (folder(ZERO).above, "can0")
-    assert list(claimed(box([nic_entry(ZERO), old(ONE)]))) == [claim_of(ZERO), claim_of(ONE)]
-    assert claiming(box([old(ZERO)]), ZERO) == old(ZERO)
-    assert claiming(box([nic_entry(ONE)]), ZERO) is None
+def test_which_entry_is_for_an_interface() -> None:
+    assert nic_key(ZERO) == (folder(ZERO).above, "can0")
+    assert list(nic_keys(box([nic_entry(ZERO), old(ONE)]))) == [nic_key(ZERO), nic_key(ONE)]
+    assert entry_for(box([old(ZERO)]), ZERO) == old(ZERO)
+    assert entry_for(box([nic_entry(ONE)]), ZERO) is None
 
 
 def test_what_nobody_can_look_for_is_assumed_where_it_has_hardware() -> None:
@@ -154,6 +154,6 @@ def test_no_entry_raises_anything(slot: str, name: str, parent: str, seen: str) 
     marks = {MARK_SLOT: slot, "name": name, "parent": parent, MARK_SEEN: seen}
     instance = box([Entry(name_for(slot), {**entry.config, **marks})])
     list(inside(instance, {**LO, "can0": folder(ZERO)}, BOOT))
-    list(claimed(instance))
+    list(nic_keys(instance))
     list(assumed(instance))
-    claiming(instance, ZERO)
+    entry_for(instance, ZERO)

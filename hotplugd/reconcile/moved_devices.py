@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from hotplugd.aio.backoff import LONG_AGO
-from hotplugd.model.nic_slot import VIRTUAL, above_of, claim_of, claimed
+from hotplugd.model.nic_slot import VIRTUAL, above_of, nic_key, nic_keys
 from hotplugd.model.pci_slot import is_like
 from hotplugd.model.values import Device, Instance, InstanceName
 
@@ -44,18 +44,18 @@ class _Left:
     until: float = LONG_AGO
 
 
-class MovedNics:
-    """Tracks network interfaces that are not on the host, by slot. All state belongs to the event loop.
+class MovedDevices:
+    """Tracks the devices that have left the host, by slot. All state belongs to the event loop.
 
-    gone     called with the slot of an interface that no instance has and that is not back on the host
-    held_by  what each instance has: its entries' names by the interfaces' slots
+    gone     called with the slot of a device that no instance has and that is not back on the host
+    held_by  what each instance has: its entries' names by the devices' slots
     """
 
     def __init__(self, gone: Callable[[str], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._tell_gone = gone
         self._left: dict[str, _Left] = {}
-        # Indexes by parent device and by the claim of an entry, so that events need no search.
+        # Indexes by parent device and by `nic_key`, so that events need no search.
         self._below: dict[str, set[str]] = {}
         self._alike: dict[tuple[int, str], set[str]] = {}
         self._unheld: set[str] = set()
@@ -73,8 +73,8 @@ class MovedNics:
         self._unheld.add(away.slot)
         for path in _above(away):
             self._below.setdefault(path, set()).add(away.slot)
-        if (claim := claim_of(away)) is not None:
-            self._alike.setdefault(claim, set()).add(away.slot)
+        if (key := nic_key(away)) is not None:
+            self._alike.setdefault(key, set()).add(away.slot)
         self._wait(away.slot)
         if (expected := self._expected.pop(away.slot, None)) is not None:
             self.held(away.slot, *expected, seen=True)
@@ -146,7 +146,7 @@ class MovedNics:
         self._expected.pop(device.slot, None)
         if not self._left:
             return None
-        alike = (self._left[slot] for slot in sorted(self._alike.get(claim_of(device) or (0, ""), ())))
+        alike = (self._left[slot] for slot in sorted(self._alike.get(nic_key(device) or (0, ""), ())))
         left = self._left.get(device.slot) or next(
             (each for each in alike if not each.seen and is_like(each.device, device)), None
         )
@@ -165,8 +165,8 @@ class MovedNics:
         self._unheld.discard(slot)
         for path in _above(left.device):
             _drop(self._below, path, slot)
-        if (claim := claim_of(left.device)) is not None:
-            _drop(self._alike, claim, slot)
+        if (key := nic_key(left.device)) is not None:
+            _drop(self._alike, key, slot)
         if left.timer is not None:
             left.timer.cancel()
 
@@ -221,7 +221,7 @@ def _above(device: Device) -> Iterator[str]:
         path = path.rpartition("/")[0]
 
 
-class Claimants:
+class Candidates:
     """Which instances have entries of ours for which interfaces, and so may have what has left the host.
 
     An instance that starts takes its interfaces before the server says that it runs.
@@ -229,28 +229,28 @@ class Claimants:
 
     def __init__(self) -> None:
         self._by_instance: dict[InstanceName, frozenset[tuple[int, str]]] = {}
-        self._by_claim: dict[tuple[int, str], set[InstanceName]] = {}
+        self._by_key: dict[tuple[int, str], set[InstanceName]] = {}
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The instance is like this now; None if it is gone."""
-        now = frozenset(claimed(instance)) if instance is not None and instance.here else frozenset()
+        now = frozenset(nic_keys(instance)) if instance is not None and instance.here else frozenset()
         before = self._by_instance.pop(name, frozenset())
         if now:
             self._by_instance[name] = now
-        for claim in before - now:
-            _drop(self._by_claim, claim, name)
-        for claim in now - before:
-            self._by_claim.setdefault(claim, set()).add(name)
+        for key in before - now:
+            _drop(self._by_key, key, name)
+        for key in now - before:
+            self._by_key.setdefault(key, set()).add(name)
 
     def rivals(self, name: InstanceName) -> set[InstanceName]:
         """The other instances with an entry for any interface for which this one has an entry."""
-        rivals = (self._by_claim[claim] for claim in self._by_instance.get(name, ()))
+        rivals = (self._by_key[key] for key in self._by_instance.get(name, ()))
         return {other for names in rivals if len(names) > 1 for other in names if other != name}
 
     def of(self, device: Device) -> Collection[InstanceName]:
         """The instances with an entry for this interface, or for one of its name below the same device."""
-        claim = claim_of(device)
-        return self._by_claim.get(claim, ()) if claim is not None else ()
+        key = nic_key(device)
+        return self._by_key.get(key, ()) if key is not None else ()
 
 
 class PresentDevices:
@@ -259,7 +259,7 @@ class PresentDevices:
     slots  those of all devices that are known
     """
 
-    def __init__(self, name: InstanceName, slots: Container[str], away: MovedNics) -> None:
+    def __init__(self, name: InstanceName, slots: Container[str], away: MovedDevices) -> None:
         self._name = name
         self._slots = slots
         self._away = away

@@ -1,4 +1,4 @@
-"""Finds out which instance has each network interface that left the host.
+"""Finds out which instance has each network interface and each PCI device that left the host.
 
 What was seen inside counts. An entry alone proves nothing: a user who may edit an instance can write any
 entry. Into a virtual machine nobody can look; there an entry counts if the host lacks the interface and no
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from hotplugd.model.nic_slot import assumed, claim_of, claiming, inside, number_above, recalled
+from hotplugd.model.nic_slot import assumed, entry_for, inside, nic_key, number_above, recalled
 from hotplugd.model.pci_slot import VFIO, is_like, is_taken
 from hotplugd.model.pci_slot import entries as pci_entries
 from hotplugd.model.pci_slot import recalled as recalled_pci
@@ -20,7 +20,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName, Interface
 from hotplugd.reconcile.inventory import Inventory
-from hotplugd.reconcile.moved_nics import Claimants, MovedNics
+from hotplugd.reconcile.moved_devices import Candidates, MovedDevices
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.reconcile.worker import Worker
@@ -29,16 +29,16 @@ from hotplugd.reconcile.worker import Worker
 _TEMPORARY: Final = re.compile("phys[A-Za-z0-9]{6}")
 
 
-class NicLocations:
+class MovedDeviceFinder:
     """Keeps `away` up to date with what was seen inside instances. All state belongs to the event loop.
 
-    workers   of all instances
-    inventory the devices that are known
-    claimants which instances may have which interfaces
-    may_have  gives the instances that may have what has left the host
-    left      called with an interface that is in an instance and that nobody has seen on the host
-    gone      called with the slot of one that is in no instance and not back
-    there     called with what the host has of such a one all the same
+    workers     of all instances
+    inventory   the devices that are known
+    candidates  which instances may have which interfaces
+    may_have    gives the instances that may have what has left the host
+    left        called with an interface that is in an instance and that nobody has seen on the host
+    gone        called with the slot of one that is in no instance and not back
+    there       called with what the host has of such a one all the same
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class NicLocations:
         ports: Ports,
         workers: Mapping[InstanceName, Worker],
         inventory: Inventory,
-        claimants: Claimants,
+        candidates: Candidates,
         may_have: Callable[[Device], Iterable[InstanceName]],
         left: Callable[[Device], None],
         gone: Callable[[str], None],
         there: Callable[[Device], None],
     ) -> None:
-        self.away = MovedNics(self._given_up)
-        self.claimants = claimants
+        self.away = MovedDevices(self._given_up)
+        self.candidates = candidates
         self._ports = ports
         self._workers = workers
         self._inventory = inventory
@@ -111,7 +111,7 @@ class NicLocations:
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The instance is like this now; None if it is gone."""
-        self.claimants.learned(name, instance)
+        self.candidates.learned(name, instance)
         for slot, entry in list(self.away.of(name).items()):
             if instance is None or not instance.running or entry not in instance.entries:
                 self.away.lost(slot)
@@ -137,7 +137,7 @@ class NicLocations:
             self._assume(worker, instance)
         elif seen is not None and seen.folders:
             self._see(worker, instance, seen.folders)
-            for name in self.claimants.rivals(worker.name):
+            for name in self.candidates.rivals(worker.name):
                 rival = self._workers[name]
                 if rival.actual is not None and rival.actual.kind == "virtual-machine":
                     self.looked(rival)
@@ -150,7 +150,7 @@ class NicLocations:
                 self._tell_left(restored)
 
     def _see(self, worker: Worker, instance: Instance, folders: Mapping[str, Interface]) -> None:
-        there = {str(claim[0]): claim for claim in inside(instance, folders, self._ports.boot)}
+        there = {str(each[0]): each for each in inside(instance, folders, self._ports.boot)}
         for slot in self.away.of(worker.name).keys() - there.keys():
             self.away.lost(slot)
         self.away.expect_nothing(worker.name)
@@ -166,13 +166,13 @@ class NicLocations:
                 self.away.expect(slot, worker.name, entry.name)
 
     def _assume(self, worker: Worker, instance: Instance) -> None:
-        if instance.kind == "virtual-machine" and (claimed := list(assumed(instance))):
+        if instance.kind == "virtual-machine" and (devices := list(assumed(instance))):
             known = {
                 number_above(device.slot)
                 for device in self._inventory.devices.values()
                 if device.subsystem == "net"
             }
-            for device in claimed:
+            for device in devices:
                 if number_above(device.slot) not in known and self._is_rightful(worker.name, device):
                     self._restore(device)
                     known.add(number_above(device.slot))
@@ -191,7 +191,7 @@ class NicLocations:
             return
         if device is not pci:
             made = [each for each in self._inventory.devices.values() if each.pci is not None]
-            if not any(claim_of(each) == claim_of(device) and is_like(each, device) for each in made):
+            if not any(nic_key(each) == nic_key(device) and is_like(each, device) for each in made):
                 self._restore(device)
         elif device.driver != VFIO:
             self._gone(there.syspath)
@@ -203,7 +203,7 @@ class NicLocations:
 
     def _assume_of(self, worker: Worker, device: Device) -> bool:
         """Assume the instance has the interface if its entry says so and no other may. Returns whether."""
-        entry = claiming(worker.actual, device) if worker.actual is not None else None
+        entry = entry_for(worker.actual, device) if worker.actual is not None else None
         if entry is None or not self._is_rightful(worker.name, device):
             return False
         self._has(worker, device.slot, entry, seen=False)
@@ -235,7 +235,7 @@ class NicLocations:
 
     def _is_rightful(self, name: InstanceName, device: Device) -> bool:
         """Whether no other instance may have it: those with an entry were looked into, and do not."""
-        others = [self._workers[other] for other in self.claimants.of(device) if other != name]
+        others = [self._workers[other] for other in self.candidates.of(device) if other != name]
         return not any(worker.is_running and not _shows(worker) for worker in others)
 
     def _has(self, worker: Worker, slot: str, entry: Entry, *, seen: bool) -> None:
