@@ -106,6 +106,16 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert missing == []
 
 
+def test_the_files_that_architecture_names_are_there() -> None:
+    text = (PROJECT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
+    folder, missing = "", []
+    for name in re.findall(r"`([a-z_/]+\.py)`", text):
+        folder = name.rpartition("/")[0] or folder
+        path = PROJECT / "hotplugd" / folder / name.rpartition("/")[2]
+        missing += [name] if not path.exists() else []
+    assert missing == []
+
+
 def test_the_readme_is_short() -> None:
     assert (PROJECT / "README.md").stat().st_size < 8000
 
