@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.threads import Threads
 from hotplugd.app.asked import Asked, Forbidden, Handler
+from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import ATTACH, DETACH, UNDO, Endpoint
 from hotplugd.app.grants import Grant
 from hotplugd.app.kept_state import KeptState
@@ -28,7 +29,6 @@ from hotplugd.app.permitted import see_own, see_permitted
 from hotplugd.app.session import Session
 from hotplugd.app.state_file import StateError
 from hotplugd.app.who import asked_by, who_asks
-from hotplugd.app.words import Words
 from hotplugd.model.asker import Asker
 from hotplugd.model.names import is_instance_name
 from hotplugd.model.ports import Gone, ServerError
@@ -132,7 +132,7 @@ class ByHand:
         return await self._ask("undo", asked)
 
     async def _ask(self, what: What, asked: Asked) -> AskedJson:
-        words = Words.of(asked.body)
+        words = DeviceRequest.of(asked.body)
         by = await self.who(asked.peer)
         async with self._turn:
             try:
@@ -148,7 +148,7 @@ class ByHand:
                 return _answer(Done(taken=False, done=False, message=str(refusal)), refusal.more)
 
     async def _decide(
-        self, what: Literal["attach", "detach"], words: Words, by: Asker, grant: Grant
+        self, what: Literal["attach", "detach"], words: DeviceRequest, by: Asker, grant: Grant
     ) -> AskedJson:
         session = self._ready()
         device = self._find(session, words)
@@ -170,7 +170,7 @@ class ByHand:
             done = detached(session, device, override, where)
         return _answer(done, (), Overrides.made_of([override]), [device])
 
-    async def _undo(self, words: Words, by: Asker, grant: Grant) -> AskedJson:
+    async def _undo(self, words: DeviceRequest, by: Asker, grant: Grant) -> AskedJson:
         found = [*self.overrides] if words.everything else self._decided(words)
         see_own(found, by.uid, grant)
         names = ", ".join(dict.fromkeys(each.of.identity for each in found))
@@ -185,7 +185,7 @@ class ByHand:
         devices = _devices(session) if session is not None else []
         return _answer(undone(session, found), (), Overrides.made_of(found), devices)
 
-    def _decided(self, words: Words) -> list[Override]:
+    def _decided(self, words: DeviceRequest) -> list[Override]:
         """The decision about the device that is called so, whether it is there or not. Raises Refusal."""
         found = {each.of: each for each in self.overrides.named(words.device)}
         if (session := self._session()) is not None:
@@ -209,7 +209,7 @@ class ByHand:
             raise Refusal("the daemon has not listed the devices yet; `hotplugd status` says why")
         return session
 
-    def _find(self, session: Session, words: Words) -> Device:
+    def _find(self, session: Session, words: DeviceRequest) -> Device:
         """The device that is called so. Raises Refusal."""
         found = named(words.device, _devices(session), words.real, session.rules.hubs)
         wants = session.reconciler.assignments.wants.values()

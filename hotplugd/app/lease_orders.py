@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.app.asked import Asked, Forbidden, Handler
 from hotplugd.app.by_hand import ByHand, Refusal, outcome
+from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import CORDON, DRAIN, LEASE_MOVE, LEASE_RELEASE, UNCORDON, Endpoint
 from hotplugd.app.grants import Grant
 from hotplugd.app.kept_state import KeptState
@@ -30,7 +31,6 @@ from hotplugd.app.pool_documents import LeaseJson, LeaseOrderJson, lease_by_key
 from hotplugd.app.session import Session
 from hotplugd.app.state_file import StateError
 from hotplugd.app.who import asked_by
-from hotplugd.app.words import Words
 from hotplugd.model.asker import Asker
 from hotplugd.model.text import counted, quoted
 from hotplugd.model.values import InstanceName
@@ -38,7 +38,7 @@ from hotplugd.plan.cordons import MOST_CORDONS, Cordon, Cordons
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 
-_Work = Callable[[Words, Asker, Grant], Awaitable[LeaseOrderJson]]
+_Work = Callable[[DeviceRequest, Asker, Grant], Awaitable[LeaseOrderJson]]
 
 
 class LeaseOrders:
@@ -79,7 +79,7 @@ class LeaseOrders:
 
     def _handler(self, verb: str, work: _Work) -> Handler:
         async def answer(asked: Asked) -> LeaseOrderJson:
-            words, by = Words.of(asked.body), await self._by_hand.who(asked.peer)
+            words, by = DeviceRequest.of(asked.body), await self._by_hand.who(asked.peer)
             async with self._turn:
                 try:
                     return await work(words, by, asked.grant)
@@ -94,7 +94,7 @@ class LeaseOrders:
 
     # --- the verbs --------------------------------------------------------------------------------------
 
-    async def _release(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
+    async def _release(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
         session = ready(self._session())
         leasing = leasing_of(session)
         target = device(session, words)
@@ -118,7 +118,7 @@ class LeaseOrders:
             message += f"; {now.instance} has the lease now"
         return _answer(message, leases=before, done=_is_settled(session))
 
-    async def _move(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
+    async def _move(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
         session = ready(self._session())
         leasing = leasing_of(session)
         target, to = device(session, words), InstanceName(words.project, words.instance)
@@ -134,7 +134,7 @@ class LeaseOrders:
         message = f"{target.told} is leased to {to}" + ("" if done else ", and is not there yet")
         return _answer(message, leases=before, done=done)
 
-    async def _cordon(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
+    async def _cordon(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
         session = ready(self._session())
         target = meant(session, words)
         see_granted("cordon", session, target, (), grant)
@@ -145,7 +145,7 @@ class LeaseOrders:
         more = [f"{each['instance']} keeps {each['device'] or each['identity']}" for each in held]
         return _answer(f"{target.told} is cordoned", more)
 
-    async def _uncordon(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
+    async def _uncordon(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
         session = ready(self._session())
         unfit = unwell(session, words)
         found = cordoned(session, words, self._kept.state.cordons, unfit)
@@ -170,7 +170,7 @@ class LeaseOrders:
         what = " and ".join(filter(None, ("cordoned" if found else "", "kept from claims" if unfit else "")))
         return _answer(f"{quoted(words.device)} is not {what} any more")
 
-    async def _drain(self, words: Words, by: Asker, grant: Grant) -> LeaseOrderJson:
+    async def _drain(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
         session = ready(self._session())
         leasing, target = leasing_of(session), meant(session, words)
         see_granted("cordon", session, target, (), grant)
@@ -191,7 +191,7 @@ class LeaseOrders:
 
     # --- the state --------------------------------------------------------------------------------------
 
-    async def _keep_one(self, target: Target, words: Words, by: Asker, grant: Grant) -> None:
+    async def _keep_one(self, target: Target, words: DeviceRequest, by: Asker, grant: Grant) -> None:
         before = self._kept.state.cordons.get(target.kind, target.name)
         if before is not None and before.by.uid != by.uid and not grant.all:
             return  # It stays somebody else's, so that only they or root take it away.

@@ -8,9 +8,9 @@ from typing import Final
 
 from hotplugd.app.asked import Forbidden
 from hotplugd.app.by_hand import Refusal
+from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.grants import Grant, Verb
 from hotplugd.app.session import Session
-from hotplugd.app.words import Words
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.cordons import Cordon, CordonKind, Cordons
@@ -42,7 +42,7 @@ def ready(session: Session | None) -> Session:
     return session
 
 
-def meant(session: Session, words: Words) -> Target:
+def meant(session: Session, words: DeviceRequest) -> Target:
     """A location, a device or an instance, in this order. Raises Refusal."""
     if (location := _location(session, words.device)) is not None:
         return location
@@ -69,12 +69,12 @@ def _location(session: Session, name: str) -> Target | None:
     return Target("location", name, f"location {name}", tuple(at))
 
 
-def _devices(session: Session, words: Words) -> list[Device]:
+def _devices(session: Session, words: DeviceRequest) -> list[Device]:
     inventory = session.reconciler.inventory.devices.values()
     return named(words.device, inventory, words.real, session.rules.hubs)
 
 
-def device(session: Session, words: Words) -> Target:
+def device(session: Session, words: DeviceRequest) -> Target:
     """One device of a pool, or one that is absent and leased. Raises Refusal."""
     leasing, found = leasing_of(session), _devices(session, words)
     by_key = {key: each for each in found if (key := leasing.key_of(each))}
@@ -101,7 +101,9 @@ def leased(session: Session, of: Target) -> list[str]:
     return [key for key in of.keys if key in leases]
 
 
-def cordoned(session: Session, words: Words, cordons: Cordons, others: Collection[str]) -> list[Cordon]:
+def cordoned(
+    session: Session, words: DeviceRequest, cordons: Cordons, others: Collection[str]
+) -> list[Cordon]:
     """What is cordoned by that name, whether it is there or not. Raises Refusal where that is nothing.
 
     others  devices of that name for which there is something else to do
@@ -155,7 +157,7 @@ def see_granted(
             raise Forbidden(f"{of.told} is also a matter of {each}, for which you may not {verb}")
 
 
-def unwell(session: Session, words: Words) -> list[str]:
+def unwell(session: Session, words: DeviceRequest) -> list[str]:
     """The devices of that name, or at that location, that are in quarantine or bad, there or not."""
     leasing = leasing_of(session)
     location = _location(session, words.device)

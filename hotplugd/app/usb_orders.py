@@ -17,12 +17,12 @@ from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app.asked import Asked, Forbidden, Handler
 from hotplugd.app.by_hand import Refusal
 from hotplugd.app.command_json import UsbOrderJson
+from hotplugd.app.device_request import object_in, see_short
 from hotplugd.app.endpoints import PORT, RESET, Endpoint
 from hotplugd.app.grants import Grant, Verb
 from hotplugd.app.session import Session
 from hotplugd.app.topology import SocketJson, topology
 from hotplugd.app.who import asked_by, who_asks
-from hotplugd.app.words import object_in, see_short
 from hotplugd.host.in_use import in_use
 from hotplugd.host.usb_actions import Switch
 from hotplugd.host.usb_ports import UsbPort, ports_of
@@ -43,7 +43,7 @@ _DONE: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class _UsbRequest:
     """What somebody asks for. name: a device or a port; real: where that leads; yes: what no rule takes."""
 
     name: str
@@ -89,7 +89,7 @@ class UsbOrders:
             return {"taken": False, "done": False, "message": str(refusal), "more": refusal.more}
         return {"taken": True, "done": True, "message": message, "more": []}
 
-    async def _reset(self, words: _Words, by: Asker, grant: Grant) -> str:
+    async def _reset(self, words: _UsbRequest, by: Asker, grant: Grant) -> str:
         session = self._ready()
         device = _device(session, words)
         _see_permitted(session, [device], "reset", grant)
@@ -99,7 +99,7 @@ class UsbOrders:
             raise Refusal(f"{described(device)} was not reset: {failed}")
         return f"{described(device)} was reset{_told_of_holders(session, [device])}"
 
-    async def _port(self, words: _Words, by: Asker, grant: Grant) -> str:
+    async def _port(self, words: _UsbRequest, by: Asker, grant: Grant) -> str:
         session, switch = self._ready(), words.switch
         if switch not in SWITCHES:
             raise Refusal(f"expected {', '.join(SWITCHES)}, and found '{quoted(switch)}'")
@@ -137,7 +137,7 @@ class UsbOrders:
         tree = topology(devices, ports, session.rules.hubs, {})
         return [each for controller in tree["controllers"] for each in _all(controller["sockets"])]
 
-    async def _see_whether(self, session: Session, inside: Sequence[Device], words: _Words) -> None:
+    async def _see_whether(self, session: Session, inside: Sequence[Device], words: _UsbRequest) -> None:
         """See whether these may be touched. Raises Refusal."""
         for device in inside:
             try:
@@ -156,11 +156,13 @@ class UsbOrders:
             )
 
 
-def _parsed(text: str) -> _Words:
+def _parsed(text: str) -> _UsbRequest:
     """What a command sent. Raises ValueError."""
     found = object_in(text)
     name = str(found.get("device", found.get("port", "")))
-    words = _Words(name, str(found.get("real", "")), str(found.get("switch", "")), found.get("yes") is True)
+    words = _UsbRequest(
+        name, str(found.get("real", "")), str(found.get("switch", "")), found.get("yes") is True
+    )
     see_short(words.name, words.real)
     return words
 
@@ -170,7 +172,7 @@ def _devices(session: Session) -> list[Device]:
     return [*inventory.devices.values(), *inventory.unprocessed.values()]
 
 
-def _device(session: Session, words: _Words) -> Device:
+def _device(session: Session, words: _UsbRequest) -> Device:
     """The USB device that is called so and is no hub. Raises Refusal."""
     found = named(words.name, session.reconciler.inventory.devices.values(), words.real, session.rules.hubs)
     usb = [each for each in found if each.is_usb_device]

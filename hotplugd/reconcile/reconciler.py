@@ -87,7 +87,7 @@ class Reconciler:
             self.inventory.drop_slot(before.slot)
         if was is not None:
             if before is not None and before.slot != device.slot:
-                self._claim(before, gone=True)
+                self._assign(before, gone=True)
             self.inventory.drop_slot(was.slot)
             self.inventory.devices.pop(was.key, None)
             self._rename(was.key, device.syspath)
@@ -97,7 +97,7 @@ class Reconciler:
         self.inventory.slots.add(device.slot)
         if device.slot in self._slot_removal.devices:
             self._slot_removal.back(device.slot)
-        self._claim(device, was=was.key if was is not None else "")
+        self._assign(device, was=was.key if was is not None else "")
         self._processed(device.syspath)
 
     def no_device(self, syspath: str) -> None:
@@ -274,7 +274,7 @@ class Reconciler:
         self.inventory.devices.pop(device.key, None)
         self.inventory.devices[away.key] = away
         self._rename(device.key, away.key)
-        self._claim(away, was=device.key)
+        self._assign(away, was=device.key)
 
     def _rename(self, key: str, to: str) -> None:
         self._ownership.forget(key)
@@ -285,7 +285,7 @@ class Reconciler:
         if (device := self.inventory.remove(key)) is not None:
             self._away.end(device.slot)
             self._unlink(device)
-            self._claim(device, gone=True)
+            self._assign(device, gone=True)
             self._ownership.forget(key)
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
@@ -301,7 +301,7 @@ class Reconciler:
     def _judge_all(self, cause: Cause, devices: Iterable[Device]) -> None:
         with self.assignments.log.because(cause):
             for device in devices:
-                self._claim(device)
+                self._assign(device)
 
     def _judge(self, selectors: AbstractSet[EntrySelector]) -> None:
         # Those that others' entries take now, or did. No rule takes the rest.
@@ -316,7 +316,7 @@ class Reconciler:
 
     # --- devices to workers -----------------------------------------------------------------------------
 
-    def _claim(self, device: Device, *, gone: bool = False, was: str = "") -> None:
+    def _assign(self, device: Device, *, gone: bool = False, was: str = "") -> None:
         """Tell the workers concerned where the device should go. was: what it was known by before."""
         key = device.key
         if device.subsystem == "net":

@@ -13,6 +13,7 @@ import pytest
 
 from hotplugd.app.asked import Asked, Forbidden
 from hotplugd.app.by_hand import ByHand, Refusal
+from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import CORDON
 from hotplugd.app.grants import ROOT, Allowed, Grant
 from hotplugd.app.lease_orders import LeaseOrders
@@ -20,7 +21,6 @@ from hotplugd.app.lease_targets import Target, meant, see_granted
 from hotplugd.app.peer import Peer
 from hotplugd.app.pool_documents import LeaseOrderJson
 from hotplugd.app.state_file import StateFile
-from hotplugd.app.words import Words
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.cordons import NO_CORDONS
 from hotplugd.plan.flaps import Quarantine
@@ -270,7 +270,7 @@ async def test_a_pattern_that_is_too_long_is_no_location(desk: Desk) -> None:
     hubs = SimpleNamespace(locations=("rack/1",), location=lambda _: "rack/1")
     session: Any = desk._orders._session()
     session.rules = SimpleNamespace(hubs=hubs, rules=())
-    words = Words.of(json.dumps({"device": "rack/*"}))
+    words = DeviceRequest.of(json.dumps({"device": "rack/*"}))
     assert meant(session, words).kind == "location"
     with pytest.raises(Refusal):
         meant(session, replace(words, device="*" * 2000 + "1"))

@@ -1,4 +1,4 @@
-"""The words of a request about a device: which one, and which instance."""
+"""A request about a device on the control socket: which device, and which instance."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def object_in(text: str) -> Mapping[str, object]:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """What somebody asks about.
+class DeviceRequest:
+    """What somebody asks for.
 
     device      its node, serial, location or path in sysfs
     real        where that leads, links followed; of a client that sends none the same
     everything  all that were decided about by hand are meant
     reason      why
-    yes         it is to be done, and not to be said what it would do
+    yes         it is done; otherwise the answer says what would be done
     """
 
     device: str
@@ -48,7 +48,7 @@ class Words:
     yes: bool = False
 
     @classmethod
-    def of(cls, text: str) -> Words:
+    def of(cls, text: str) -> DeviceRequest:
         """What a client sent. Raises ValueError."""
         found = object_in(text)
         told = {key: str(found.get(key) or "") for key in ("device", "real", "project", "instance")}

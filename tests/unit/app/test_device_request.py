@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.usb_orders import _parsed
-from hotplugd.app.words import Words
 
-PARSERS = (Words.of, _parsed)
+PARSERS = (DeviceRequest.of, _parsed)
 _NESTED = [each * depth for each in ("[", '{"a":') for depth in (990, 1000, 30_000)]
 
 
@@ -31,5 +31,5 @@ def test_a_word_is_bounded(parse: Callable[[str], object], key: str) -> None:
 
 @pytest.mark.parametrize("value", ["1e400", "NaN", "-1e400", '"\\ud800"', "[[]]", "true", '{"a": 1}'])
 def test_a_value_of_another_type_is_its_text(value: str) -> None:
-    assert Words.of(f'{{"device": {value}, "yes": {value}, "all": 1}}').everything is False
+    assert DeviceRequest.of(f'{{"device": {value}, "yes": {value}, "all": 1}}').everything is False
     assert _parsed(f'{{"device": {value}, "yes": 1}}').yes is False
