@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from hotplugd.aio.backoff import Retry
+from hotplugd.aio.alarm import Alarm
 from hotplugd.aio.threads import Threads
 from hotplugd.app.host_problems import HostProblems
 from hotplugd.app.revoker import revoke
@@ -46,14 +46,12 @@ class HostLook:
     def __init__(self, threads: Threads, roots: Path, usb: Path) -> None:
         self.usb = UsbActions(threads, usb)
         self._threads = threads
-        self._loop = asyncio.get_running_loop()
         # Set while a look is due.
         self._unseen = asyncio.Event()
         self._watch = HostWatch(self._unseen.set)
         self._users = DiskUsers(threads, roots)
         self._open_disks = OpenDisks(self._users.look, self._unseen.set)
-        self._retry = Retry()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._again = Alarm(self._unseen.set, *_PAUSES)
 
     def start(self) -> None:
         """Listen. Raises OSError."""
@@ -65,15 +63,11 @@ class HostLook:
         self._open_disks.close()
         self._users.close()
         self.usb.close()
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._again.cancel()
 
     def unsure(self) -> None:
         """Look again soon: a look at a device failed, and no event tells when it would succeed."""
-        if self._alarm is None:
-            pause, _ = self._retry.failed("", self._loop.time(), *_PAUSES)
-            self._alarm = self._loop.call_later(pause, self._ring)
+        self._again.set()
 
     async def run(
         self, usable: Callable[[], list[tuple[Device, Want]]], found: Callable[[Device, str], None]
@@ -99,7 +93,7 @@ class HostLook:
             if unsure:
                 self.unsure()
             else:
-                self._retry.reset()
+                self._again.reset()
 
     async def in_use(self, want: Want) -> str:
         """See `Ports`. Where disks are shared others may have them mounted."""
@@ -147,7 +141,3 @@ class HostLook:
         except (OSError, ValueError, TimeoutError) as error:
             return f"it cannot be told who has it open: {str(error) or f'no answer in {_ASKED:.0f} s'}"
         return ""
-
-    def _ring(self) -> None:
-        self._alarm = None
-        self._unseen.set()

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from functools import partial
 from typing import Final
 
-from hotplugd.aio.backoff import Retry
+from hotplugd.aio.alarm import Alarm
 from hotplugd.container.held_nodes import HeldNode, HeldNodes, may_have_nodes, room_for
 from hotplugd.container.node_search import LOOK, NodeSearch
 from hotplugd.container.opener import Opener
@@ -60,8 +60,7 @@ class Seals:
         self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._begun = False
         self._trouble = ""
-        self._retry = Retry()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._again = Alarm(self._ring, *_PAUSES)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def connected(self, server: ServerInfo) -> None:
@@ -175,8 +174,7 @@ class Seals:
         """Let go of everything; what is in instances stays as it is."""
         for task in self._tasks:
             task.cancel()
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._again.cancel()
         self._sealer.close()
         self._files.close()
         for held in self._all.values():
@@ -219,7 +217,7 @@ class Seals:
                 await self._seal(name, await held.look())
             if held.unheld:
                 # Soon, since once somebody else has taken it out it is too late.
-                self._rest()
+                self._again.set()
         finally:
             held.users -= 1
             self._looking.discard(name)
@@ -283,17 +281,9 @@ class Seals:
             else:
                 node.close()
         if any(reasons):
-            self._rest()
-
-    def _rest(self) -> None:
-        """Try again later."""
-        if self._alarm is None:
-            loop = asyncio.get_running_loop()
-            pause, _ = self._retry.failed("", loop.time(), *_PAUSES)
-            self._alarm = loop.call_later(pause, self._ring)
+            self._again.set()
 
     def _ring(self) -> None:
-        self._alarm = None
         self._start(self._try_again)
 
     async def _try_again(self) -> None:
@@ -315,9 +305,9 @@ class Seals:
                 held.unsealed.remove(each)
                 each[0].close()
         if any(held.unheld or held.unsealed for held in self._all.values()):
-            self._rest()
+            self._again.set()
         else:
-            self._retry.reset()
+            self._again.reset()
 
     async def _reasons(self, nodes: Sequence[HeldNode]) -> list[str]:
         """Seal these. Returns for each why it is not sealed, or nothing."""
@@ -334,7 +324,7 @@ class Seals:
         """Have the program started: then it need not be when something goes."""
         self._trouble = "".join(await self._sealer.seal(()))
         if self._trouble:
-            self._rest()
+            self._again.set()
 
     def _start(self, work: Callable[[], Coroutine[object, object, None]]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work())

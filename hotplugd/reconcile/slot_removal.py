@@ -7,12 +7,11 @@ Links that stay do no harm. What fails is tried again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from hotplugd.aio.backoff import Retry
+from hotplugd.aio.alarm import Alarm
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.entry import SLOTS, names_for, slot_links, slot_node
 from hotplugd.model.problem import Problem
@@ -44,7 +43,6 @@ class SlotRemoval:
         self._naming = naming
         self._activity = activity
         self._workers = workers
-        self._loop = asyncio.get_running_loop()
         self._listed = False
         # The slots that wait, by one of the instances that may have an entry that names them.
         self.devices: dict[str, str] = {}
@@ -52,8 +50,7 @@ class SlotRemoval:
         # The slots whose links could not be cut or removed, and what was told of these.
         self._failed: set[str] = set()
         self._told: dict[str, Fields] = {}
-        self._retry = Retry()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._again = Alarm(self._try_again, *_PAUSES)
 
     def leave(self, slot: str, device: str) -> None:
         """A device with a node is gone. device: its name, for messages"""
@@ -99,9 +96,7 @@ class SlotRemoval:
 
     def close(self) -> None:
         """Try nothing again."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._again.cancel()
 
     def _settle(self, slot: str) -> None:
         """Remove a slot's links, or wait for the first instance that may have an entry that names them."""
@@ -144,12 +139,9 @@ class SlotRemoval:
             self._told[slot] = {"device": self.devices[slot], "slot": slot, "reason": str(error)}
             self._ports.log.error("slot.problem", **self._told[slot])
         self._failed.add(slot)
-        if self._alarm is None:
-            pause, _ = self._retry.failed("", self._loop.time(), *_PAUSES)
-            self._alarm = self._loop.call_later(pause, self._ring)
+        self._again.set()
 
-    def _ring(self) -> None:
-        self._alarm = None
+    def _try_again(self) -> None:
         before, self._failed = self._failed, set()
         for slot in sorted(before):
             self._cut(slot)
@@ -158,7 +150,7 @@ class SlotRemoval:
                 # It may go on waiting for an instance.
                 self._over(slot)
         if not self._failed:
-            self._retry.reset()
+            self._again.reset()
 
 
 def _look_again(worker: Worker, fine: bool) -> None:
