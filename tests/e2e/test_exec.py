@@ -56,9 +56,7 @@ def test_a_command_that_hangs_is_killed(server: Server, container: Container) ->
     eventually(lambda: "4321" not in processes(container))
 
 
-def test_a_command_that_ignores_signals_and_leaves_children_holds_up_nobody(
-    server: Server, container: Container
-) -> None:
+def test_a_command_that_ignores_signals_holds_up_nobody(server: Server, container: Container) -> None:
     start = time.monotonic()
     found = ran(
         server,

@@ -34,9 +34,7 @@ def seen(container: Container, path: str = PATH) -> str:
     return container.run("/bin/stat", "-c", "%F %u %g %a", path).output.strip()
 
 
-def test_a_file_is_put_with_its_owner_and_mode_and_the_folders_above(
-    server: Server, container: Container
-) -> None:
+def test_a_file_is_put_with_owner_mode_and_folders(server: Server, container: Container) -> None:
     put(server, container)
     assert seen(container) == "regular file 1000 1001 640"
     assert seen(container, "/root/.android") == "directory 1000 1001 755"

@@ -73,7 +73,7 @@ def test_detach_all_takes_it_away(launch: Launch, consoles: Consoles, daemon: St
     assert LEASES not in job.own_config
 
 
-def test_an_absent_phone_is_its_holders_over_a_restart_and_lost_state_costs_that_alone(
+def test_lost_state_ends_the_leases_of_absent_phones_alone(
     launch: Launch, consoles: Consoles, daemon: StartDaemon
 ) -> None:
     (phone,) = consoles(1)
@@ -125,7 +125,7 @@ def test_copies_snapshots_and_what_stops_have_none_of_the_leases(
     eventually(lambda: [each["state"] for each in pool(farm, "devices")] == ["free"])
 
 
-def test_with_keep_stopped_what_stops_has_its_phone_from_the_next_start_on(
+def test_keep_stopped_gives_the_phone_from_the_next_start_on(
     launch: Launch, consoles: Consoles, daemon: StartDaemon
 ) -> None:
     (phone,) = consoles(1)

@@ -198,7 +198,7 @@ def test_one_daemon_on_a_host_serves_pools(
     first.start()
 
 
-def test_a_device_that_is_open_still_is_not_given_to_the_next_claim(
+def test_an_open_device_is_not_given_to_the_next_claim(
     launch: Launch, consoles: Callable[[int], list[Console]], daemon: StartDaemon
 ) -> None:
     (phone,) = consoles(1)

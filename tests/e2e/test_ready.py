@@ -18,7 +18,7 @@ COMMAND = ", ready: {command: [/bin/test, -e, /tmp/ready], within: 2s, every: 1s
 SERVER = "while :; do nc -l -p 5037 -e /tmp/answer; done"
 
 
-def test_a_device_that_is_not_ready_is_bad_and_one_that_is_is_good(
+def test_a_ready_device_is_good_and_an_unready_one_bad(
     launch: Launch, console: Console, daemon: StartDaemon
 ) -> None:
     console.plug()

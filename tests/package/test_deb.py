@@ -46,9 +46,7 @@ def installed(newer: Path) -> Iterator[Root]:
 
 
 @pytest.mark.parametrize("release", ["bookworm", "trixie"])
-def test_it_runs_with_debians_packages_alone_is_updated_and_leaves_nothing(
-    release: str, older: Path, newer: Path
-) -> None:
+def test_it_is_installed_updated_and_purged_without_a_trace(release: str, older: Path, newer: Path) -> None:
     with root(release) as one:
         before = one.written()
         one.install(older)
@@ -96,7 +94,7 @@ def test_without_rules_and_settings_nothing_is_wrong(installed: Root) -> None:
     assert said.endswith("0 rules, 1 warning\n")
 
 
-def test_every_unit_is_in_it_and_what_faces_outward_is_not_enabled(installed: Root) -> None:
+def test_every_unit_is_in_it_and_serve_is_not_enabled(installed: Root) -> None:
     for each in UNITS:
         shipped = installed.must("cat", f"/usr/lib/systemd/system/{each}")
         assert shipped == (PROJECT / "systemd" / each).read_text()

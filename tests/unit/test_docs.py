@@ -64,7 +64,7 @@ def test_the_schemas_are_current_and_printed(which: str, made: Callable[[], str]
     assert CliRunner().invoke(main, ["schema", which]).output == made()
 
 
-def test_the_schema_of_the_configuration_has_every_key_of_the_example() -> None:
+def test_the_configurations_schema_has_every_key_of_the_example() -> None:
     properties = json.loads(config_schema.as_text())["properties"]
     example = (PROJECT / "config.example.yaml").read_text("utf-8")
     assert set(re.findall(r"(?m)^(?:# (?=[a-z]+:$))?([a-z_]+):", example)) == properties.keys()

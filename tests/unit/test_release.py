@@ -68,7 +68,7 @@ def version_of_the_package(clone: Path) -> str:
     return done.stdout.strip()
 
 
-def test_a_release_moves_the_changes_sets_the_version_commits_and_tags(clone: Path) -> None:
+def test_a_release_sets_the_version_commits_and_tags(clone: Path) -> None:
     assert release(clone, "1.0.0").returncode == 0
     assert "## [Unreleased]\n\n## [1.0.0] - 20" in (clone / "CHANGELOG.md").read_text()
     assert '__version__ = "1.0.0"' in (clone / "hotplugd" / "__init__.py").read_text()

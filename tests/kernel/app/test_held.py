@@ -32,7 +32,7 @@ def held(*devices: Device, roots: Path = Path("/nonexistent")) -> list[str]:
 
 
 @pytest.mark.usefixtures("root")
-def test_a_process_that_has_it_open_is_named_and_one_with_a_handle_is_not() -> None:
+def test_a_process_is_named_that_has_it_open_and_not_o_path() -> None:
     for flags, told in ((os.O_RDONLY, True), (os.O_PATH, False)):
         words = [sys.executable, "-c", _OPENS, str(flags)]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -8,7 +8,7 @@ from tests.support.devices import ruleset
 from tests.unit.reconcile.test_leases import rules
 
 
-def test_it_is_let_go_once_rules_have_no_pool_and_the_devices_are_out() -> None:
+def test_it_is_released_without_pools_once_the_devices_are_out() -> None:
     served, other = ServedPools(dry_run=False), PoolLock()
     try:
         assert served.served(rules()).pools

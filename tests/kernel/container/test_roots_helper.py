@@ -322,7 +322,7 @@ def test_it_tells_who_has_which_disks_open(ask: Ask, zram: Zram) -> None:
     eventually(lambda: there() == set())
 
 
-def test_it_tells_who_has_a_node_open_and_not_who_has_a_handle_on_it(ask: Ask) -> None:
+def test_it_tells_who_has_a_node_open_and_not_by_o_path(ask: Ask) -> None:
     node = "/dev/full"
     with opener(node, os.O_PATH), opener(node, os.O_RDONLY) as one:
         answer, _ = ask(roots_helper.USERS + b"\0char\x001:7", [])

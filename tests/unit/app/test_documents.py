@@ -56,7 +56,7 @@ def test_attachments_are_in_the_order_of_instances_and_devices() -> None:
     assert (told[0]["link"], told[0]["mode"], told[0]["owner"]) == ("/dev/a /dev/b", "0600", "u:")
 
 
-def test_attachments_of_an_instance_and_what_waits_are_in_the_order_of_ports() -> None:
+def test_attachments_and_what_waits_are_in_the_order_of_ports() -> None:
     # The kernel gave the node of port 10 away before that of port 2.
     devices = [
         replace(phone(10), node="/dev/bus/usb/001/003"),

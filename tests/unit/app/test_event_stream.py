@@ -106,7 +106,7 @@ def test_the_stream_goes_on_in_another_loop() -> None:
 
 
 @pytest.mark.parametrize("verbose", [False, True])
-def test_what_only_whoever_looks_for_a_mistake_needs_is_told_when_asked_for(
+def test_details_for_those_who_look_for_a_mistake_are_optional(
     capfd: pytest.CaptureFixture[str], *, verbose: bool
 ) -> None:
     log = logger("json", verbose=verbose)

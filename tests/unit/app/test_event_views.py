@@ -131,7 +131,7 @@ def test_a_device_that_is_not_there_was_last_seen_somewhere() -> None:
     assert last_seen([ADD], "R5C003") is None
 
 
-def test_it_was_last_seen_when_it_was_pulled_and_not_when_it_was_taken_out() -> None:
+def test_it_was_last_seen_when_it_was_pulled() -> None:
     def at(event: str, minute: int) -> dict[str, Any]:
         return {**ADD, "event": event, "timestamp": f"2026-11-27T20:{minute}:00Z"}
 

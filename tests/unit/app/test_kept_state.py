@@ -68,7 +68,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
-def test_a_disk_that_fails_keeps_nobody_waiting_and_is_said_until_it_works(tmp_path: Path) -> None:
+def test_a_disk_that_fails_holds_up_nobody_and_is_a_problem(tmp_path: Path) -> None:
     async def test() -> None:
         path = tmp_path / "state.json"
         made = await loaded(path)
@@ -85,7 +85,7 @@ def test_a_disk_that_fails_keeps_nobody_waiting_and_is_said_until_it_works(tmp_p
     asyncio.run(test())
 
 
-def test_at_a_reload_people_decide_by_the_file_and_leases_stay_what_they_are(tmp_path: Path) -> None:
+def test_a_reload_takes_overrides_from_the_file_and_no_leases(tmp_path: Path) -> None:
     async def test() -> None:
         path = tmp_path / "state.json"
         made = await loaded(path)

@@ -161,7 +161,7 @@ async def test_it_moves_to_nobody_who_has_not_asked_for_it(desk: Desk) -> None:
 
 
 @on_farm(1)
-async def test_what_is_cordoned_stays_with_its_holder_and_is_given_to_nobody(desk: Desk) -> None:
+async def test_a_cordoned_device_is_given_to_nobody_else(desk: Desk) -> None:
     await desk.start(1)
     answer = await desk.ask("cordon", "R5C001", reason="broken screen")
     assert (answer["done"], answer["more"]) == (True, ["job-1 keeps /dev/bus/usb/001/001"])
@@ -230,7 +230,7 @@ async def test_a_restart_finds_what_is_cordoned(desk: Desk) -> None:
 
 
 @on_farm(1, 2)
-async def test_others_than_root_may_what_allow_says_for_the_instances_concerned(desk: Desk) -> None:
+async def test_a_grant_holds_for_the_instances_that_it_names(desk: Desk) -> None:
     await desk.start(1)
     own = Grant((Allowed("farm", ("lease", "cordon"), (Pattern.of("job-1"),)),))
     every = Grant((Allowed("farm", ("cordon",), (Pattern.of("job-*"),)),))

@@ -24,7 +24,7 @@ def test_a_file_of_before_has_none() -> None:
     assert leases(written) == KeptLeases()
 
 
-def test_one_that_could_not_be_read_keeps_nothing_else_from_being_written() -> None:
+def test_an_unreadable_record_does_not_stop_the_others() -> None:
     hostile = replace(ONE, place="\x1b[2J")
     assert leases(leases_json(KeptLeases(quarantines=(hostile, ONE)))) == KeptLeases(quarantines=(ONE,))
 

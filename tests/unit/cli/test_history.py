@@ -65,7 +65,7 @@ def test_it_needs_neither_a_daemon_nor_files_without_errors(
     assert "r.yaml:1:9: error: a rule needs `name` and `match`" in done.stderr
 
 
-def test_what_happened_after_the_clock_was_set_back_is_not_before(
+def test_events_after_the_clock_was_set_back_come_later(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = [event("device.add", "10:00"), event("device.gone", "09:05"), event("device.remove", "09:06")]

@@ -15,7 +15,7 @@ def port(folder: Path, hub: str, name: str, count: str) -> None:
     (made / "over_current_count").write_text(count)
 
 
-def test_ports_of_controllers_and_hubs_are_called_as_their_devices(tmp_path: Path) -> None:
+def test_ports_are_called_as_their_devices(tmp_path: Path) -> None:
     port(tmp_path, "1-0:1.0", "usb1-port4", "2\n")
     port(tmp_path, "1-0:1.0", "usb1-port5", "0\n")
     port(tmp_path, "2-1.3:1.0", "2-1.3-port2", "1\n")

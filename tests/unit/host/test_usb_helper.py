@@ -158,7 +158,7 @@ def test_both_ports_of_a_socket_are_switched_with_a_pause(tree: Tree) -> None:
     assert (tree.port / "disable").read_text() == "0"
 
 
-def test_between_off_and_on_there_is_a_pause_also_by_two_requests(tree: Tree) -> None:
+def test_two_requests_have_the_pause_between_off_and_on(tree: Tree) -> None:
     helper = tree.helper()
     begun = time.monotonic()
     for what in (b"off", b"on"):

@@ -50,7 +50,7 @@ def test_another_device_is_not_counted_along() -> None:
     assert flaps.of("serial:B") is None
 
 
-def test_a_quarantine_ends_after_a_quiet_time_and_each_plug_starts_that_anew() -> None:
+def test_each_plug_starts_the_quiet_time_of_a_quarantine_anew() -> None:
     flaps = Flaps()
     quarantined(flaps, 0.0)
     assert flaps.due() == 65.0

@@ -18,7 +18,7 @@ def test_one_that_is_ready_is_good_and_looked_at_less_often() -> None:
     assert rare.due == 305
 
 
-def test_one_that_is_not_ready_is_bad_after_its_time_and_good_once_it_is() -> None:
+def test_an_unready_device_is_bad_in_time_and_good_once_ready() -> None:
     watch, states = Watch(READY, 0), []
     for now in (0, 10, 20, 30, 40, 50, 60, 70):
         watch = watch.answered(NOT, now)
@@ -28,7 +28,7 @@ def test_one_that_is_not_ready_is_bad_after_its_time_and_good_once_it_is() -> No
     assert watch.answered(Answer(ready=True), 80).state == "good"
 
 
-def test_it_is_looked_at_when_its_time_is_over_and_not_long_after() -> None:
+def test_it_is_looked_at_right_after_its_time_is_over() -> None:
     watch = Watch(Ready(within=15, every=10), 0).answered(NOT, 0).answered(NOT, 10)
     assert watch.due == 15
     assert watch.answered(NOT, 15).state == "bad"

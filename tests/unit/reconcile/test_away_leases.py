@@ -68,7 +68,7 @@ async def test_a_phone_that_comes_back_goes_to_its_holder() -> None:
 
 
 @in_virtual_time
-async def test_meanwhile_its_claim_gets_no_other_and_nobody_gets_its_place() -> None:
+async def test_a_claim_gets_no_other_device_while_its_own_is_absent() -> None:
     bench = Bench(job(1), rules=RULES)
     await bench.start(ONE)
     await pull(bench, ONE)
@@ -113,7 +113,7 @@ async def test_a_restart_keeps_it_and_its_time() -> None:
 
 
 @pytest.mark.parametrize("written", [True, False])
-def test_pulled_and_plugged_while_no_daemon_runs_it_goes_to_its_holder(*, written: bool) -> None:
+def test_one_replugged_while_no_daemon_runs_goes_to_its_holder(*, written: bool) -> None:
     @in_virtual_time
     async def test() -> None:
         # The other one would be served first.
@@ -131,7 +131,7 @@ def test_pulled_and_plugged_while_no_daemon_runs_it_goes_to_its_holder(*, writte
 
 
 @in_virtual_time
-async def test_an_entry_is_the_record_where_its_device_went_while_no_daemon_ran() -> None:
+async def test_an_entry_records_the_lease_while_no_daemon_runs() -> None:
     bench = Bench(job(9), rules=RULES)
     await bench.start(ONE)
     await made(bench, job(1))
@@ -202,7 +202,7 @@ def test_lost_and_stale_state_costs_the_order_alone(kept: KeptLeases, holder: st
 
 
 @in_virtual_time
-async def test_stale_state_takes_nothing_away_from_whoever_has_a_device() -> None:
+async def test_stale_state_takes_no_device_from_its_holder() -> None:
     bench = Bench(job(1), rules=RULES)
     await bench.start(ONE)
     await made(bench, job(2))
@@ -234,7 +234,7 @@ async def test_a_lease_of_what_is_absent_ends_as_any_other() -> None:
 
 
 @in_virtual_time
-async def test_claims_are_served_in_the_order_in_which_they_were_first_seen_also_after_a_restart() -> None:
+async def test_claims_are_served_in_their_order_also_after_a_restart() -> None:
     bench = Bench(job(5), rules=RULES)
     await bench.start()
     await made(bench, job(3))
@@ -266,7 +266,7 @@ async def test_seconds_that_round_make_no_busy_loop() -> None:
 
 
 @in_virtual_time
-async def test_a_forged_mark_gives_nothing_that_its_instance_does_not_claim() -> None:
+async def test_a_forged_mark_without_a_claim_gives_nothing() -> None:
     """An entry says to be that of a phone that is absent."""
     forged = {MARK_POOL: "android", MARK_CLAIM: "phone", MARK_UNIT: "serial:R5C004"}
     for claim, given in ((None, []), ("android", ["1-4"]), ("android serial=R5C001", [])):

@@ -72,7 +72,7 @@ async def test_a_copy_has_none_of_the_originals() -> None:
 
 
 @in_virtual_time
-async def test_one_that_is_refused_or_fought_over_is_written_ever_less_often() -> None:
+async def test_what_is_refused_or_overwritten_is_written_less_often() -> None:
     bench = Bench(job(1), rules=RULES)
     await bench.start(PHONES[0])
 

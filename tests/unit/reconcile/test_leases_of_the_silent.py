@@ -13,7 +13,7 @@ SAID = "hidden/ghost: the server never said what it has; what it may have of poo
 
 
 @in_virtual_time
-async def test_an_instance_that_never_answered_keeps_devices_from_others_for_a_minute() -> None:
+async def test_a_silent_instance_keeps_devices_for_a_minute() -> None:
     bench = Bench(job(1), rules=rules())
     await bench.start()
 

@@ -29,7 +29,7 @@ def told(bench: Bench, number: int) -> tuple[str, str, str]:
 
 
 @in_virtual_time
-async def test_a_cordoned_device_is_given_to_nobody_and_whoever_has_it_keeps_it() -> None:
+async def test_a_cordoned_device_stays_with_its_holder() -> None:
     bench = Bench(job(1), rules=rules())
     leases = bench.reconciler.assignments.leases
     await bench.start(*PHONES[:1])

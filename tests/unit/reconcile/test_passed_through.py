@@ -209,7 +209,7 @@ class TestWhileItStarts:
             assert bench.events("device.gone") == []
 
     @in_virtual_time
-    async def test_what_no_virtual_machine_starts_with_in_ten_minutes_is_gone(self) -> None:
+    async def test_one_that_no_machine_starts_with_in_ten_minutes_is_gone(self) -> None:
         bench = await starting_with_an_interface()
         await at(590)
         assert len(bench.requests) == 1

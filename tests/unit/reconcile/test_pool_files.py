@@ -58,7 +58,7 @@ async def test_an_instance_that_is_started_anew_has_it_again() -> None:
 
 
 @in_virtual_time
-async def test_what_cannot_be_read_is_a_problem_and_keeps_no_device_out() -> None:
+async def test_an_unreadable_file_is_a_problem_and_no_obstacle() -> None:
     bench = Bench(job(1), rules=rules())
     await bench.start(phone(1))
     assert len(bench.instances[job(1).id].entries) == 1
@@ -70,7 +70,7 @@ async def test_what_cannot_be_read_is_a_problem_and_keeps_no_device_out() -> Non
 
 
 @in_virtual_time
-async def test_what_the_server_refuses_is_a_problem_and_what_is_busy_is_tried_again() -> None:
+async def test_a_refusal_is_a_problem_and_a_busy_server_is_asked_again() -> None:
     for error, kept in ((Refused("read-only file system"), 1), (Busy("it starts"), 0)):
         bench = Bench(job(1), rules=rules())
         bench.on_host[KEY] = b"secret"

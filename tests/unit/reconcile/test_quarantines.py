@@ -40,7 +40,7 @@ async def again(bench: Bench, born: int, number: int = 1) -> Device:
 
 
 @in_virtual_time
-async def test_a_phone_that_comes_and_goes_too_often_is_out_and_the_next_one_is_given() -> None:
+async def test_a_phone_that_flaps_is_out_and_the_next_one_is_given() -> None:
     bench = Bench(job(1), rules=rules())
     await bench.start(phone(1))
     await again(bench, 2)
@@ -105,7 +105,7 @@ async def test_whoever_lifts_a_quarantine_has_it_given_at_once() -> None:
 
 
 @in_virtual_time
-async def test_a_quarantine_of_before_goes_on_and_its_quiet_time_starts_anew() -> None:
+async def test_a_quarantine_outlasts_a_restart_with_a_new_quiet_time() -> None:
     before = Bench(job(1), rules=rules())
     await before.start(phone(1))
     await again(before, 2)
@@ -121,7 +121,7 @@ async def test_a_quarantine_of_before_goes_on_and_its_quiet_time_starts_anew() -
 
 
 @in_virtual_time
-async def test_a_phone_with_a_lease_that_is_replugged_without_a_removal_is_taken_out() -> None:
+async def test_a_leased_phone_replugged_without_a_removal_is_taken_out() -> None:
     bench = Bench(job(1), rules=rules())
     await bench.start(phone(1))
     await bench.plug(phone(1, born=2))

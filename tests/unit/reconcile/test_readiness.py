@@ -66,7 +66,7 @@ async def test_a_device_is_attached_at_once_and_looked_at_afterwards() -> None:
 
 
 @in_virtual_time
-async def test_one_that_is_not_ready_is_a_problem_with_its_age_and_then_bad() -> None:
+async def test_an_unready_device_is_a_problem_with_its_age_then_bad() -> None:
     bench = Bench(job(1), rules=rules())
     bench.commands.answer = answering(Ran(1, b"booting"))
     await bench.start(phone(1))
@@ -91,7 +91,7 @@ async def test_one_that_is_not_ready_is_a_problem_with_its_age_and_then_bad() ->
 
 
 @in_virtual_time
-async def test_a_bad_device_is_not_given_to_the_next_claim_and_another_one_is() -> None:
+async def test_the_next_claim_gets_another_device_than_the_bad_one() -> None:
     bench = Bench(job(1), rules=rules())
     bench.commands.answer = lambda _name, words: Ran(1 if words[-1] == "R5C001" else 0, b"")
     await bench.start(phone(1))
@@ -181,7 +181,7 @@ async def test_without_bash_nc_asks_it_and_without_both_that_is_said() -> None:
 
 
 @in_virtual_time
-async def test_a_job_that_has_not_started_adb_is_no_problem_and_not_bad() -> None:
+async def test_a_job_without_an_adb_server_is_no_problem() -> None:
     bench = Bench(job(1), rules=rules("adb"))
     bench.commands.answer = answering(Ran(1, b"Connection refused"))
     await bench.start(phone(1))
@@ -191,7 +191,7 @@ async def test_a_job_that_has_not_started_adb_is_no_problem_and_not_bad() -> Non
 
 
 @in_virtual_time
-async def test_an_instance_that_is_busy_or_stops_says_nothing_of_its_device() -> None:
+async def test_a_busy_or_stopping_instance_does_not_make_it_bad() -> None:
     bench = Bench(job(1), rules=rules())
 
     def busy(_: InstanceName, __: Sequence[str]) -> Ran:

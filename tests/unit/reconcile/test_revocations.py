@@ -76,7 +76,7 @@ async def test_it_is_revoked_at_once_also_where_nobody_waits() -> None:
 
 
 @in_virtual_time
-async def test_an_instance_that_is_deleted_or_stopped_may_have_passed_it_on() -> None:
+async def test_it_is_revoked_after_its_instance_is_deleted_or_stopped() -> None:
     for stops in (True, False):
         bench = lab()
         await bench.start(PHONE)
@@ -106,7 +106,7 @@ async def test_whoever_had_it_waits_as_well() -> None:
 
 
 @in_virtual_time
-async def test_one_that_cannot_be_revoked_waits_and_is_said_after_some_seconds() -> None:
+async def test_one_that_cannot_be_revoked_waits_and_is_a_problem() -> None:
     bench = lab()
     await bench.start(PHONE)
     bench.revoker.open["1-1"] = "it is open in adb (process 7 in job-1)"
@@ -245,7 +245,7 @@ async def test_a_refused_request_may_have_been_done() -> None:
 
 
 @in_virtual_time
-async def test_what_is_attached_by_hand_is_revoked_before_it_goes_there_and_back() -> None:
+async def test_a_device_attached_by_hand_is_revoked_on_its_way() -> None:
     bench = Bench(box(), box(name="zoo"), rules=ruleset(rule("{vendor_id: 18d1}", "{to: box}")))
     bench.revoker.takes = 1.0
     nobody_has_it(bench)
@@ -274,7 +274,7 @@ async def test_a_plain_rule_that_takes_a_pools_device_waits_as_well() -> None:
 
 
 @in_virtual_time
-async def test_a_plain_rule_that_names_another_instance_moves_it_at_once() -> None:
+async def test_a_rule_that_names_another_instance_moves_it_at_once() -> None:
     bench = Bench(box(), box(name="zoo"), rules=ruleset(rule("{vendor_id: 18d1}", "{to: box}")))
     await bench.start(PHONE)
     bench.reconciler.set_rules(ruleset(rule("{vendor_id: 18d1}", "{to: zoo}")))

@@ -48,7 +48,7 @@ def test_a_pool_says_how_often_its_devices_may_come_and_go() -> None:
     assert loaded.rules.pools["a"].flap == Flap(5, 120.0)
 
 
-def test_a_pool_and_a_rule_say_how_it_is_found_out_whether_devices_are_ready() -> None:
+def test_a_pool_and_a_rule_may_have_ready() -> None:
     loaded = parse(
         "pools: {a: {instances: x, ready: adb}}\n"
         "rules: [{name: a, match: {serial: X}, attach: "

@@ -49,7 +49,7 @@ def told(daemon: Daemon, name: str) -> list[dict[str, Any]]:
     return [each for each in events if each["event"] == name]
 
 
-def test_a_phone_that_moves_is_dead_where_it_was_before_it_is_there_where_it_goes(
+def test_a_phone_is_revoked_before_the_next_instance_has_it(
     hub: Hub, launch: Launch, daemon: StartDaemon
 ) -> None:
     one, two = launch("c1"), launch("c2")

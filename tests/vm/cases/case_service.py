@@ -156,7 +156,7 @@ class TestFirstBoot:
         # Which nodes the server has is asked of this one.
         assert capabilities("roots") == {1 << 19 | 1 << 2}
 
-    def test_usb_devices_are_revoked_and_ports_switched_by_its_own_unit(self) -> None:
+    def test_a_unit_of_its_own_revokes_and_switches_ports(self) -> None:
         run("modprobe", "vhci_hcd")
         with (
             Hub() as hub,
