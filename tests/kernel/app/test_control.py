@@ -22,8 +22,8 @@ from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError, NotRunning, get, post
 from hotplugd.app.endpoints import Endpoint, Method
-from tests.kernel.app.serving import serving
 from tests.support.lab.wait import eventually
+from tests.support.serving import serving
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 _STATUS = b"GET /1/status HTTP/1.1\r\nHost: x\r\n\r\n"

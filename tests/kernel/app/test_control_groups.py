@@ -17,7 +17,7 @@ from hotplugd.app.control_client import ControlError, get, post
 from hotplugd.app.control_file import AccessError, let_in
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.grants import Allowed, Grants
-from tests.kernel.app.serving import serving
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.usefixtures("root")
 

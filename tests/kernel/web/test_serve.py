@@ -9,19 +9,19 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hotplugd.app import endpoints
-from hotplugd.app.control import serve
+from hotplugd.app.asked import Handler
+from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer, Moment
 from tests.support.lab.wait import eventually
+from tests.support.serving import serving as control_serving
 from tests.unit.web.test_metrics import POOLS, STATUS
 
 PROJECT = Path(__file__).parents[3]
@@ -32,10 +32,10 @@ _PROMTOOL = Path(sys.executable).parent / "promtool"
 class Scripted:
     """A daemon that says always the same, and whose events the test makes."""
 
+    loop: asyncio.AbstractEventLoop
+
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
         self.events = EventBuffer("1a2b3c4d")
-        self.stop = asyncio.Event()
 
     def happens(self, **event: object) -> None:
         def do() -> None:
@@ -47,28 +47,15 @@ class Scripted:
 
 @contextmanager
 def daemon(control: Path) -> Iterator[Scripted]:
-    started: Future[Scripted] = Future()
-
-    async def run() -> None:
-        scripted = Scripted()
-        handlers = {
-            endpoints.STATUS: lambda _: STATUS,
-            endpoints.POOLS: lambda _: POOLS,
-            endpoints.HEALTH: lambda _: {"health": "degraded", "findings": []},
-            endpoints.STREAM: lambda asked: scripted.events.lines(asked.query["after"], 15.0),
-        }
-        async with serve(control, handlers):
-            started.set_result(scripted)
-            await scripted.stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    found = started.result(10)
-    try:
-        yield found
-    finally:
-        found.loop.call_soon_threadsafe(found.stop.set)
-        thread.join(10)
+    scripted = Scripted()
+    handlers: dict[Endpoint, Handler] = {
+        endpoints.STATUS: lambda _: STATUS,
+        endpoints.POOLS: lambda _: POOLS,
+        endpoints.HEALTH: lambda _: {"health": "degraded", "findings": []},
+        endpoints.STREAM: lambda asked: scripted.events.lines(asked.query["after"], 15.0),
+    }
+    with control_serving(control, handlers) as scripted.loop:
+        yield scripted
 
 
 class Served:

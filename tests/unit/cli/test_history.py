@@ -22,14 +22,6 @@ def event(name: str, at: str) -> Event:
     return {"event": name, "level": "info", "timestamp": f"2026-11-27T{at}:00Z", **_IN}
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    (tmp_path / "r.yaml").write_text("rules: []\n")
-    made = tmp_path / "config.yaml"
-    made.write_text(f"rules: {tmp_path / 'r.yaml'}\ncontrol: {tmp_path / 'none.sock'}\n")
-    return made
-
-
 def since(config: Path, monkeypatch: pytest.MonkeyPatch, at: str, events: Sequence[Event]) -> list[str]:
     """What is shown: the events' names, with a `-` before those of the time before."""
 

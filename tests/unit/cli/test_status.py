@@ -11,14 +11,6 @@ from hotplugd.app import control_client
 from hotplugd.cli import main
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    (tmp_path / "r.yaml").write_text("rules: []\n")
-    made = tmp_path / "config.yaml"
-    made.write_text(f"rules: {tmp_path / 'r.yaml'}\ncontrol: {tmp_path / 'none.sock'}\n")
-    return made
-
-
 def status(config: Path, *words: str) -> Result:
     return CliRunner().invoke(main, ["status", *words, "--config", str(config)])
 

@@ -9,20 +9,18 @@ import pty
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hotplugd.app.asked import Asked
-from hotplugd.app.control import serve
-from hotplugd.app.endpoints import EVENTS, STATUS
+from hotplugd.app.asked import Asked, Handler
+from hotplugd.app.endpoints import EVENTS, STATUS, Endpoint
 from hotplugd.app.event_buffer import EventBuffer, Moment
 from tests.support.lab.wait import eventually
+from tests.support.serving import serving
 
 DOCUMENT: dict[str, Any] = {
     "ready": True,
@@ -35,10 +33,10 @@ DOCUMENT: dict[str, Any] = {
 class Scripted:
     """A daemon that says what it is told to. asked: how often for its status"""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
         self.events = EventBuffer("1a2b3c4d")
-        self.stop = asyncio.Event()
         self.asked = 0
         self.rules = 1
 
@@ -60,22 +58,10 @@ class Scripted:
 
 @contextmanager
 def daemon(control: Path) -> Iterator[Scripted]:
-    started: Future[Scripted] = Future()
-
-    async def run() -> None:
-        scripted = Scripted(asyncio.get_running_loop())
-        async with serve(control, {STATUS: lambda _: scripted.status(), EVENTS: scripted.after}):
-            started.set_result(scripted)
-            await scripted.stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    found = started.result(10)
-    try:
-        yield found
-    finally:
-        found.loop.call_soon_threadsafe(found.stop.set)
-        thread.join(10)
+    scripted = Scripted()
+    handlers: dict[Endpoint, Handler] = {STATUS: lambda _: scripted.status(), EVENTS: scripted.after}
+    with serving(control, handlers) as scripted.loop:
+        yield scripted
 
 
 @pytest.fixture

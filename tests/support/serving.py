@@ -22,8 +22,8 @@ def serving(
     path: Path,
     handlers: Mapping[Endpoint, Handler],
     grants: Grants = Grants(),  # noqa: B008
-) -> Iterator[None]:
-    """Serve in another thread, with nothing that the daemon would end by."""
+) -> Iterator[asyncio.AbstractEventLoop]:
+    """Serve in another thread, with nothing that the daemon would end by. Gives that thread's loop."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
     defects: list[Mapping[str, object]] = []
 
@@ -46,7 +46,7 @@ def serving(
     try:
         loop, stop = started.result(10)
         try:
-            yield
+            yield loop
         finally:
             loop.call_soon_threadsafe(stop.set)
     finally:
