@@ -92,7 +92,7 @@ class _Door:
         self._open()
 
     async def close(self) -> None:
-        """Let in nobody any more."""
+        """Accept no more connections."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._listening)
@@ -154,7 +154,7 @@ class _Client:
 
 
 class _Clients:
-    """Those who are connected."""
+    """The clients that are connected."""
 
     def __init__(self, handlers: Mapping[Endpoint, Handler], grants: Grants) -> None:
         self._handlers: Mapping[tuple[str, str], tuple[Endpoint, Handler]] = {
@@ -178,7 +178,7 @@ class _Clients:
         return own < _OF_ONE and sum(not each.is_root for each in there) < _OF_OTHERS
 
     def add(self, transport: asyncio.BaseTransport, peer: Peer) -> None:
-        """One is connected."""
+        """A client has connected."""
         self._there[transport] = _Client(transport, peer)
 
     async def end(self) -> None:

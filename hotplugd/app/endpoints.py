@@ -155,7 +155,7 @@ class Endpoint:
 
     @property
     def path(self) -> str:
-        """Where it is."""
+        """The path in its URL."""
         return f"/1/{self.name}"
 
 
@@ -237,4 +237,4 @@ ENDPOINTS: Final = (
     STATUS, HEALTH, RULES, POOLS, SETTINGS, OPENAPI, EVENTS, STREAM, RELOAD, ATTACH, DETACH, UNDO,
     LEASE_RELEASE, LEASE_MOVE, CORDON, UNCORDON, DRAIN, RESET, PORT,
 )  # fmt: skip
-"""All of them."""
+"""All endpoints of the control socket."""

@@ -97,11 +97,11 @@ class AwayLeases:
         return self._away.get(key)
 
     def begin(self) -> None:
-        """Another allocation begins."""
+        """Another allocation begins: forget what went and came back before."""
         self.went, self.back = [], []
 
     def restore(self, away: Away) -> None:
-        """One of before is there."""
+        """Take a lease that the daemon before has kept."""
         self._away[away.key] = away
 
     def goes(self, away: Away) -> None:

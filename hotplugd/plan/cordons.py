@@ -67,7 +67,7 @@ class Cordons:
         return Cordons([*(self.without(cordon)), cordon])
 
     def without(self, cordon: Cordon) -> Cordons:
-        """These without the one of the same."""
+        """The cordons without the one of the same device, location or instance."""
         return Cordons(each for each in self if (each.kind, each.name) != (cordon.kind, cordon.name))
 
     def of_device(self, key: str, device: Device, keys: Sequence[MatchKey]) -> Cordon | None:

@@ -47,7 +47,7 @@ class Leaving:
         self._where: dict[str, str] = {}
 
     def note(self, keys: Iterable[str], naming: Naming) -> None:
-        """These are all."""
+        """Take note of all devices that are being released, by their keys."""
         self._where = {key: self._told(key, naming) for key in keys}
 
     def slots(self) -> list[str]:

@@ -56,7 +56,7 @@ class Watch:
     slow: int = 0
 
     def answered(self, answer: Answer, now: float) -> Watch:
-        """As it is with this answer."""
+        """The watch after this answer."""
         if answer.ready:
             pause = max(self.ready.every, ONCE_READY)
             return Watch(self.ready, now + pause, answer=answer, state="good")

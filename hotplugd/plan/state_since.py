@@ -24,5 +24,5 @@ class StateSince:
         self._begun = True
 
     def of(self, key: str) -> str:
-        """Since when; empty where nobody knows."""
+        """Since when a device's state is so, by its key; empty where nobody knows."""
         return self._known.get(key, ("", ""))[1]

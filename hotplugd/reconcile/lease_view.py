@@ -16,7 +16,7 @@ _PACE: Final = (3, 60.0)
 
 
 class LeaseView:
-    """Of one instance."""
+    """Whether, and how often, one instance's configuration is written for its leases alone."""
 
     def __init__(self) -> None:
         self._pace = Pace(*_PACE)
@@ -37,7 +37,7 @@ class LeaseView:
         return actual.leases != leases_text(wants, actual.entries)
 
     def written(self, now: float) -> None:
-        """It is asked for now."""
+        """Take note that the server is asked to write it now."""
         self._pace.done(now)
 
 

@@ -176,7 +176,7 @@ class Leases:
             self._changed(changed)
 
     def close(self) -> None:
-        """Settle no more."""
+        """Cancel all timers, and allocate no more."""
         self._set_alarm(None)
         self.quarantines.close()
         self.readiness.close()

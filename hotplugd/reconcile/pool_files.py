@@ -17,7 +17,7 @@ _NO_POOLS: Final[Mapping[str, Pool]] = MappingProxyType({})
 
 
 class PoolFiles:
-    """What was put where. All of it belongs to the event loop.
+    """Which files of pools were put into which instances. All of it belongs to the event loop.
 
     server  puts files into instances
     read    a file of the host's. Raises OSError, with a text fit to be shown

@@ -115,7 +115,7 @@ class LeaseKeeperPort(Protocol):
     """Keeps for the next daemon what no entry records of leases."""
 
     def before(self) -> KeptLeases:
-        """What the daemon before has left."""
+        """What the daemon before has kept of leases."""
 
     def note(self, kept: KeptLeases) -> None:
         """Have this kept from now on."""

@@ -42,7 +42,7 @@ class Quarantines:
 
     @property
     def all(self) -> tuple[Quarantine, ...]:
-        """Those in force."""
+        """The quarantines that are in force."""
         return tuple(self._flaps)
 
     def restore(self, quarantines: Iterable[Quarantine]) -> None:

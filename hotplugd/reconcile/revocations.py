@@ -44,7 +44,7 @@ class _Try:
 
 
 class Revocations:
-    """Those that are under way, or are tried again. All of it belongs to the event loop.
+    """The revocations that are under way, or are tried again. All of it belongs to the event loop.
 
     done  called with the instances that may have waited, when a device was revoked
     """
