@@ -203,7 +203,11 @@ class _Planner:
             if isinstance(entry, str):
                 self.problems.append(_problem(first, entry))
                 if actual is not None and (target := entries.target_of(actual)):
-                    self._targets.take(target, f"the entry '{name}' of {first.device}")
+                    if self._targets.is_of_another(target, wants):
+                        # Somebody edited it: it goes, rather than lie over a device that is placed there.
+                        self._kept.discard(name)
+                    else:
+                        self._targets.take(target, f"the entry '{name}' of {first.device}")
             elif actual is None:
                 self.changes.append(change_of("add", first, entry, "it is not attached"))
             else:

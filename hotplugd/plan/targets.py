@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from hotplugd.model.entry import target_of
 from hotplugd.model.text import quoted
@@ -32,6 +32,11 @@ class Targets:
         if want.target:
             for each in (want.target, *want.links):
                 self._taken[each] = want
+
+    def is_of_another(self, target: str, wants: Sequence[Want]) -> bool:
+        """Whether somebody else than these devices has the target."""
+        holder = self._taken.get(target)
+        return holder is not None and not any(holder is each for each in wants)
 
     def foreign(self, want: Want) -> str:
         """The name of the entry, not ours, that has the device's target; else empty."""

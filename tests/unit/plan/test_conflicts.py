@@ -424,3 +424,17 @@ def test_a_device_that_waits_for_a_name_holds_its_path() -> None:
     found = plan_instance(BOX, box(), wanted(rules, console(1), console(2)), None)
     assert said(found) == []
     assert [each.rule for each in found.problems] == ["a", "b"]
+
+
+def test_an_entry_that_was_edited_over_another_device_goes_while_its_user_is_missing() -> None:
+    two = console(2)
+    rules = ruleset(
+        rule("{subsystem: tty, port: 2-2}", "{to: box, user: ci}", "b"),
+        rule("{subsystem: tty}", "{to: box, mode: '0600'}", "a"),
+    )
+    edited = entry(two, {"path": "/dev/ttyUSB1"})
+    found = plan_instance(BOX, box([entry(ONE), edited]), wanted(rules, ONE, two), MISSING)
+    assert sorted((each.action, each.entry.name) for each in found.changes) == [
+        ("remove", name_for(two.slot)), ("update", NAME),
+    ]  # fmt: skip
+    assert [each.rule for each in found.problems] == ["b"]
