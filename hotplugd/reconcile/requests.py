@@ -115,9 +115,6 @@ class Requests:
 
     async def send(self, batch: Sequence[Change]) -> None:
         """Have the server make these changes, and take note of what came of it."""
-        if any(change.action == "remove" and entries.MARK_POOL in change.entry.config for change in batch):
-            # Until it goes the entry is the record of a lease whose device is absent.
-            await self._ports.leases.written()
         if not batch:
             self._known.lease_view.written(self._loop.time())
         if (linked := self._link_slots(batch)) or not batch:
@@ -138,6 +135,10 @@ class Requests:
         self._known.batching.sent(self._loop.time())
         self._known.orphans.records.begin(batch)
         self._inventory.handovers.sends(self._known.name, batch)
+        if any(change.action == "remove" and entries.MARK_POOL in change.entry.config for change in batch):
+            # Until it goes the entry is the record of a lease whose device is absent. Others know by now what
+            # is sent: meanwhile a device of this batch may be given to another instance, or go.
+            await self._ports.leases.written()
         sealed = await self.seal(remove)
         if before is not None:
             # For updates and repairs, too, the server removes the node and makes a new one.
