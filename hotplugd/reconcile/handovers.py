@@ -31,6 +31,7 @@ class Handovers:
     """Which instances may have entries of ours for which slots. All of it belongs to the event loop.
 
     holders  the instances by name
+    present  the slots of the devices that are there
     unknown  stands for the instances of which an earlier hotplugd knew
     revoke   called with a slot whose device has to be revoked before it goes on
     why      what is said of a device that could not be revoked yet, by its slot
@@ -38,10 +39,11 @@ class Handovers:
 
     unknown: Final = InstanceName("", "")
 
-    def __init__(self, holders: Mapping[InstanceName, Holder]) -> None:
+    def __init__(self, holders: Mapping[InstanceName, Holder], present: Container[str] = ()) -> None:
         self.revoke: Callable[[str], None] = lambda _: None
         self.why: dict[str, str] = {}
         self._holders = holders
+        self._present = present
         # By instance and slot, whether it has the device alone: of a pool, or by hand.
         self._by_instance: dict[InstanceName, dict[str, bool]] = {}
         self._by_slot: dict[str, set[InstanceName]] = {}
@@ -72,6 +74,8 @@ class Handovers:
         """Those of the instance's changes that need not wait for another instance."""
         ready: list[Change] = []
         for change in changes:
+            if change.action == "add":
+                self._see_left(slot_of(change.entry))
             if self._other(name, change) is None:
                 ready.append(change)
                 continue
@@ -103,25 +107,12 @@ class Handovers:
             for slot, leased in known.items()
         )
 
-    def idle(self, name: InstanceName, present: Container[str]) -> Sequence[InstanceName]:
-        """Nothing is under way for this instance. Returns those that may have waited for that.
-
-        present  the slots of the devices that are there
-        """
-        known, holder = self._by_instance.get(name, {}), self._holders.get(name)
-        gone = [slot for slot in known if holder is None or not holder.may_name(slot)]
+    def idle(self, name: InstanceName) -> Sequence[InstanceName]:
+        """Nothing is under way for this instance. Returns those that may have waited for that."""
+        gone = [slot for slot in self._by_instance.get(name, ()) if self._is_out(name, slot)]
         for slot in gone:
-            alone = known.pop(slot) or slot in self._by_hand
-            if slot in present:
-                self._left.setdefault(slot, {})[name] = alone
-            self._by_slot[slot].discard(name)
-            if not self._by_slot[slot]:
-                del self._by_slot[slot]
-        if not known:
-            self._by_instance.pop(name, None)
-        if not gone:
-            return ()
-        return self._waited()
+            self._leaves(name, slot)
+        return self._waited() if gone else ()
 
     def may_have(self, slot: str) -> Iterable[InstanceName]:
         """The instances in which somebody may have the device with this slot, by what is known here."""
@@ -129,6 +120,7 @@ class Handovers:
 
     def is_left(self, slot: str) -> bool:
         """Whether the device with this slot was in instances, is in none, and was not revoked since."""
+        self._see_left(slot)
         return slot in self._left and slot not in self._by_slot
 
     def left_by(self, slot: str) -> str:
@@ -155,6 +147,27 @@ class Handovers:
         """There is nothing to revoke with this slot."""
         self._left.pop(slot, None)
         self.why.pop(slot, None)
+
+    def _is_out(self, name: InstanceName, slot: str) -> bool:
+        holder = self._holders.get(name)
+        return holder is None or not holder.may_name(slot)
+
+    def _see_left(self, slot: str) -> None:
+        """Take note of the instances that are without the device with this slot, though they do not rest."""
+        for name in [name for name in self._by_slot.get(slot, ()) if self._is_out(name, slot)]:
+            self._leaves(name, slot)
+
+    def _leaves(self, name: InstanceName, slot: str) -> None:
+        """The instance is without the device with this slot, which it had, or may have had."""
+        known, others = self._by_instance[name], self._by_slot[slot]
+        alone = known.pop(slot) or slot in self._by_hand
+        if not known:
+            del self._by_instance[name]
+        others.discard(name)
+        if not others:
+            del self._by_slot[slot]
+        if slot in self._present:
+            self._left.setdefault(slot, {})[name] = alone
 
     def _waited(self) -> Sequence[InstanceName]:
         waited, self._waiting = self._waiting, set()
