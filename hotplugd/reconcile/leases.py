@@ -159,6 +159,7 @@ class Leases:
         self._is_due = False
         if not (self._inventory.devices_listed and self._inventory.instances_listed):
             return
+        self.readiness.only(self._inventory.slots)
         now = self._now()
         unprocessed = tuple(self._inventory.unprocessed.values())
         changed = self.leasing.settle(self._naming, unprocessed, now)

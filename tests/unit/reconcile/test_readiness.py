@@ -274,3 +274,17 @@ async def test_a_look_that_fails_does_not_give_a_device_more_time() -> None:
     await at(65)
     assert [each.verified for each in bench.reconciler.attachments()] != [True]
     assert health(bench) == "bad"
+
+
+@in_virtual_time
+async def test_of_devices_that_are_gone_nothing_is_kept() -> None:
+    bench = Bench(job(1), rules=rules())
+    bench.commands.answer = lambda _name, words: Ran(int(words[-1] == "R5C001"), b"")
+    await bench.start(*map(phone, range(1, 4)))
+    for number, state in ((1, "bad"), (2, "good"), (3, "good")):
+        await later(100)
+        assert leases(bench).leasing.health(f"serial:R5C00{number}").state == state
+        bench.reconciler.no_device(phone(number).syspath)
+        await bench.reconciler.settled()
+        assert leases(bench).leasing.health(f"serial:R5C00{number}").state == "unknown"
+    assert leases(bench).unwell() == []
