@@ -50,6 +50,8 @@ class Handovers:
         self._waiting: set[InstanceName] = set()
         # Those that are without a device that was not revoked since, by its slot; as in `_by_instance`.
         self._left: dict[str, dict[InstanceName, bool]] = {}
+        # Those that were seen to be without a device while something was under way for them.
+        self._rests_later: set[InstanceName] = set()
         # The slots of devices that somebody has attached by hand.
         self._by_hand: set[str] = set()
 
@@ -112,7 +114,10 @@ class Handovers:
         gone = [slot for slot in self._by_instance.get(name, ()) if self._is_out(name, slot)]
         for slot in gone:
             self._leaves(name, slot)
-        return self._waited() if gone else ()
+        if not gone and name not in self._rests_later:
+            return ()
+        self._rests_later.discard(name)
+        return self._waited()
 
     def may_have(self, slot: str) -> Iterable[InstanceName]:
         """The instances in which somebody may have the device with this slot, by what is known here."""
@@ -156,6 +161,7 @@ class Handovers:
         """Take note of the instances that are without the device with this slot, though they do not rest."""
         for name in [name for name in self._by_slot.get(slot, ()) if self._is_out(name, slot)]:
             self._leaves(name, slot)
+            self._rests_later.add(name)
 
     def _leaves(self, name: InstanceName, slot: str) -> None:
         """The instance is without the device with this slot, which it had, or may have had."""

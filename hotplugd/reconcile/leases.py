@@ -137,6 +137,7 @@ class Leases:
         """Nothing is under way for an instance any more: what it had may be free now."""
         if not self._ports.dry_run:
             self.readiness.attached(worker.name, worker.plan.attachments if worker.is_running else ())
+        self.revocations.again()
         if self.leasing.is_releasing or self._files.problems():
             self._touch()
 

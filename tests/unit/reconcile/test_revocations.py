@@ -326,3 +326,19 @@ async def test_what_is_out_is_revoked_also_while_its_instance_is_busy_with_anoth
     (given,) = [each.at for each in bench.changes if each.instance == "job-2"]
     ((revoked, name), *_) = bench.revoker.asked
     assert (name, revoked + 0.3 <= given) == ("1-1", True)
+
+
+@in_virtual_time
+async def test_it_is_revoked_once_an_instance_is_known_that_is_new_meanwhile() -> None:
+    bench = Bench(job(1), box(), rules=rules())
+    bench.takes = 0.02
+    await bench.start(PHONE)
+    bench.reconciler.set_rules(ruleset(rule("{vendor_id: 18d1}", "{to: box}")))
+    await later(0.01)
+    # Nobody knows yet what this one has.
+    bench.instances[job(3).id] = job(3, None)
+    bench.inside[job(3).id] = {}
+    bench.reconciler.refresh(job(3).id)
+    await bench.reconciler.settled()
+    assert places(bench) == {"box": ["1-1"]}
+    assert bench.revoker.names == ["1-1"]
