@@ -50,6 +50,8 @@ class Handovers:
         self._waiting: set[InstanceName] = set()
         # Those that are without a device that was not revoked since, by its slot; as in `_by_instance`.
         self._left: dict[str, dict[InstanceName, bool]] = {}
+        # What is being revoked, and that no instance had since that began, by its slot.
+        self._revoking: set[str] = set()
         # Those that were seen to be without a device while something was under way for them.
         self._rests_later: set[InstanceName] = set()
         # The slots of devices that somebody has attached by hand.
@@ -138,6 +140,16 @@ class Handovers:
             # Whether a pool's, nobody knows: what goes by a plain rule does not wait for it.
             self._left.setdefault(slot, {})[self.unknown] = False
 
+    def begins(self, slot: str) -> None:
+        """The device with this slot, which is left, is being revoked from now on."""
+        self._revoking.add(slot)
+
+    def ends(self, slot: str) -> bool:
+        """That is over. Returns whether no instance had the device meanwhile, perhaps for a moment."""
+        stayed = slot in self._revoking
+        self._revoking.discard(slot)
+        return stayed
+
     def revoked(self, slot: str) -> Sequence[InstanceName]:
         """Nobody has anything open of the device with this slot. Returns as `idle` does."""
         self.forget(slot)
@@ -192,6 +204,7 @@ class Handovers:
                 known = self._by_instance.setdefault(name, {})
                 known[slot] = known.get(slot, False) or MARK_POOL in entry.config
                 self._by_slot.setdefault(slot, set()).add(name)
+                self._revoking.discard(slot)
                 if (left := self._left.get(slot)) is not None:
                     # An earlier hotplugd has revoked it before it has put it in there.
                     for each in (name, self.unknown):

@@ -148,9 +148,14 @@ class Revocations:
         return [*own, *nodes]
 
     async def _revoke(self, slot: str, tried: _Try) -> None:
+        self._handovers.begins(slot)
         why = "" if self._ports.dry_run else await self._why(slot, tried.devices)
-        tried.busy = False
+        tried.busy, stayed = False, self._handovers.ends(slot)
         if self._tries.get(slot) is not tried:
+            return
+        if not (why or stayed) and self._handovers.is_left(slot):
+            # Whoever had it meanwhile may have opened it after that.
+            self.start(slot)
             return
         if why and self._handovers.is_left(slot):
             pause, _ = tried.retry.failed(why, self._loop.time(), *_PAUSES)

@@ -342,3 +342,21 @@ async def test_it_is_revoked_once_an_instance_is_known_that_is_new_meanwhile() -
     await bench.reconciler.settled()
     assert places(bench) == {"box": ["1-1"]}
     assert bench.revoker.names == ["1-1"]
+
+
+@in_virtual_time
+async def test_it_is_revoked_again_where_its_holder_had_it_meanwhile() -> None:
+    bench = Bench(job(1), job(2, None), rules=rules())
+    bench.revoker.takes = 5.0
+    await bench.start(PHONE)
+    withdrawn(bench)
+    await later(1)
+    # It is back, and out again.
+    bench.reconciler.set_overrides(decided(override(PHONE, ONE)), "asked")
+    await later(1)
+    assert places(bench) == {"job-1": ["1-1"]}
+    bench.reconciler.set_overrides(decided(), "asked")
+    await made(bench, job(2))
+    assert places(bench) == {"job-2": ["1-1"]}
+    assert bench.revoker.asked == [(0.0, "1-1"), (5.0, "1-1")]
+    assert bench.times[-1] == 10.0
