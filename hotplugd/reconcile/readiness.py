@@ -244,6 +244,8 @@ class Readiness:
     def _learn(self, found: _Watched, answer: Answer) -> None:
         before, now = found.watch, self._loop.time()
         found.watch = before.answered(answer, now)
+        # Where nobody can tell it is what it was.
+        answer = found.watch.answer or answer
         if found.device and (
             before.answer is None or before.state != found.watch.state or answer != before.answer
         ):

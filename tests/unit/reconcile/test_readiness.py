@@ -288,3 +288,20 @@ async def test_of_devices_that_are_gone_nothing_is_kept() -> None:
         await bench.reconciler.settled()
         assert leases(bench).leasing.health(f"serial:R5C00{number}").state == "unknown"
     assert leases(bench).unwell() == []
+
+
+@in_virtual_time
+async def test_a_bad_phone_is_not_given_on_where_its_job_ends_its_adb_server_first() -> None:
+    bench = Bench(job(1), job(2), rules=rules("adb"))
+    bench.commands.answer = answering(Ran(0, answer("unauthorized")))
+    await bench.start(phone(1))
+    await at(100)
+    assert health(bench) == "bad"
+    told = bench.told()
+    bench.commands.answer = answering(Ran(1, b"Connection refused"))
+    await at(300)
+    assert (health(bench), len(bench.told())) == ("bad", len(told))
+    assert bench.events("problem.over")[-1:] != bench.events("health.problem")[-1:]
+    await deleted(bench, 1)
+    await later(10)
+    assert holders(bench) == []
