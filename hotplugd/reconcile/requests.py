@@ -117,6 +117,9 @@ class Requests:
         """Have the server make these changes, and take note of what came of it."""
         if not batch:
             self._known.lease_view.written(self._loop.time())
+            if not self._known.lease_view.differs(self._known.actual, self._known.wanted()):
+                await self._put_leases()
+                return
         if (linked := self._link_slots(batch)) or not batch:
             await self._apply(linked)
 
@@ -156,10 +159,7 @@ class Requests:
             self._known.backoff.reset()
             self.learn(actual)
             self._done(batch)
-            if self._inventory.pool_files is not None:
-                await self._inventory.pool_files.after(
-                    actual, {want.attach.pool for want in self._known.wanted()}
-                )
+            await self._put_leases()
             if before is not None and self._sealing.went(going, before, restarts):
                 self._known.freshness.stale = True
         finally:
@@ -209,6 +209,20 @@ class Requests:
             return
         adds = (change.want for change in batch if change.action == "add" and change.want is not None)
         await files.before(actual, {want.attach.pool for want in adds})
+
+    @property
+    def is_misstated(self) -> bool:
+        """Whether the configuration, or a file inside, says anything else of leases than what there is."""
+        actual, wants = self._known.actual, self._known.wanted()
+        files = self._inventory.pool_files
+        if self._known.lease_view.differs(actual, wants):
+            return True
+        return files is not None and actual is not None and files.differs(actual, _pools(wants))
+
+    async def _put_leases(self) -> None:
+        """Have the files inside say what the instance has leased."""
+        if self._inventory.pool_files is not None and self._known.actual is not None:
+            await self._inventory.pool_files.after(self._known.actual, _pools(self._known.wanted()))
 
     def _leases_with(self, put: Iterable[Entry], remove: Iterable[str]) -> str | None:
         """What its configuration is to say of its leases after this; None where nobody knows."""
@@ -290,3 +304,7 @@ class Requests:
                 self._known.verifier.left(change.entry, running=runs)
             plugged = self._inventory.since.get(change.want.device.key) if change.want is not None else None
             self._known.log.done(change, now - plugged if plugged is not None else None)
+
+
+def _pools(wants: Iterable[Want]) -> set[str]:
+    return {want.attach.pool for want in wants if want.attach.pool}
