@@ -193,6 +193,8 @@ class Leasing:
         self._releasing |= {
             over.key for over in by_hand if over.key not in leases and self._names(over.key, naming, None)
         }
+        # What was somebody's without a lease, and has one now.
+        self._releasing -= leases.keys()
         self.away.keep_only(leases)
         self._units.awaited = frozenset(each.key for each in self.away)
         self.leaving.note(self._releasing, naming)
