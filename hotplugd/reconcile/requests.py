@@ -9,6 +9,7 @@ from hotplugd.model import entry as entries
 from hotplugd.model.ports import Changed, Gone, LeftBehind, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.lease_view import leases_text
 from hotplugd.plan.nic_entries import told_of_stuck
 from hotplugd.reconcile.inventory import Inventory
