@@ -40,6 +40,8 @@ class KeptState:
         # Each writer begins with what the file says then.
         self._turn = asyncio.Lock()
         self._noted: KeptLeases | None = None
+        # What was noted last, and may be being written.
+        self._latest = NOTHING_KEPT
         self._writing: asyncio.Task[None] | None = None
 
     # --- the file ---------------------------------------------------------------------------------------
@@ -92,8 +94,8 @@ class KeptState:
 
     def note(self, kept: KeptLeases) -> None:
         """Have this kept of leases, as soon as the disk can."""
-        is_kept = self._noted is None and kept == self.state.leases and not self._leases_problem
-        if not is_kept:
+        latest = self._latest if self._writing is not None else self.state.leases
+        if kept != latest or self._leases_problem:
             self._begin(kept)
 
     async def written(self) -> None:
@@ -104,7 +106,7 @@ class KeptState:
     def _begin(self, kept: KeptLeases) -> None:
         if self._dry_run:
             return
-        self._noted = kept
+        self._noted = self._latest = kept
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 

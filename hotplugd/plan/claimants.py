@@ -60,6 +60,7 @@ class PoolClaimants:
         before = self._known.get(name)
         if instance is None:
             self._known.pop(name, None)
+            self.new.discard(name)
             return before is not None and before.matters
         if before is None:
             self.new.add(name)

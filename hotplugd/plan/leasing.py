@@ -110,16 +110,15 @@ class Leasing:
 
     def set_health(self, key: str, health: Health) -> bool:
         """A device, by what it is known by in leases, is of this health from now on. Returns whether that is
-        new. It stays so while the device is away.
+        new. While the device is away it stays so where it keeps the device from being given.
         """
-        before = self.health(key)
-        if health == UNKNOWN:
+        before, known = self.health(key), self.devices.get(key)
+        if health == UNKNOWN or (known is None and not health.not_given):
             self._health.pop(key, None)
         else:
             self._health[key] = health
-        known = self.devices.get(key)
         self._judge_given([known] if known is not None else [])
-        return before != health
+        return before != self.health(key)
 
     def health(self, key: str) -> Health:
         """The health of a device, by what it is known by in leases."""
@@ -169,6 +168,10 @@ class Leasing:
             del leases[over.key]
         by_hand, new = self.asked.apply(leases)
         self._units.left.clear()
+        for key in self._units.went:
+            if key not in self._units and not self.health(key).not_given:
+                # It may never come back, and devices may say any serial number.
+                self._health.pop(key, None)
         self._units.went.clear()
         self.devices.forget_others(asked.claim for asked in asking)
         self._releasing = {
@@ -192,6 +195,8 @@ class Leasing:
         self._releasing |= {
             over.key for over in by_hand if over.key not in leases and self._names(over.key, naming, None)
         }
+        # What was somebody's without a lease, and has one now.
+        self._releasing -= leases.keys()
         self.away.keep_only(leases)
         self._units.awaited = frozenset(each.key for each in self.away)
         self.leaving.note(self._releasing, naming)

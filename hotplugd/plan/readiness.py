@@ -63,6 +63,9 @@ class Watch:
         slow = self.slow + 1 if answer.slow else 0
         due = now + min(self.ready.every * 2**slow, max(_MOST_PAUSE, self.ready.every))
         if answer.ready is None:
+            if self.state == "bad":
+                # A job that ends has ended its adb server before: the phone is as bad as it was, and why.
+                return replace(self, due=due, slow=slow)
             return Watch(self.ready, due, answer=answer, slow=slow)
         since = self.unready if self.unready is not None else now
         is_bad = now - since >= self.ready.within

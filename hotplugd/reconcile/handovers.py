@@ -31,6 +31,7 @@ class Handovers:
     """Which instances may have entries of ours for which slots. All of it belongs to the event loop.
 
     holders  the instances by name
+    present  the slots of the devices that are there
     unknown  stands for the instances of which an earlier hotplugd knew
     revoke   called with a slot whose device has to be revoked before it goes on
     why      what is said of a device that could not be revoked yet, by its slot
@@ -38,16 +39,21 @@ class Handovers:
 
     unknown: Final = InstanceName("", "")
 
-    def __init__(self, holders: Mapping[InstanceName, Holder]) -> None:
+    def __init__(self, holders: Mapping[InstanceName, Holder], present: Container[str] = ()) -> None:
         self.revoke: Callable[[str], None] = lambda _: None
         self.why: dict[str, str] = {}
         self._holders = holders
+        self._present = present
         # By instance and slot, whether it has the device alone: of a pool, or by hand.
         self._by_instance: dict[InstanceName, dict[str, bool]] = {}
         self._by_slot: dict[str, set[InstanceName]] = {}
         self._waiting: set[InstanceName] = set()
         # Those that are without a device that was not revoked since, by its slot; as in `_by_instance`.
         self._left: dict[str, dict[InstanceName, bool]] = {}
+        # What is being revoked, and that no instance had since that began, by its slot.
+        self._revoking: set[str] = set()
+        # Those that were seen to be without a device while something was under way for them.
+        self._rests_later: set[InstanceName] = set()
         # The slots of devices that somebody has attached by hand.
         self._by_hand: set[str] = set()
 
@@ -72,6 +78,8 @@ class Handovers:
         """Those of the instance's changes that need not wait for another instance."""
         ready: list[Change] = []
         for change in changes:
+            if change.action == "add":
+                self._see_left(slot_of(change.entry))
             if self._other(name, change) is None:
                 ready.append(change)
                 continue
@@ -103,24 +111,14 @@ class Handovers:
             for slot, leased in known.items()
         )
 
-    def idle(self, name: InstanceName, present: Container[str]) -> Sequence[InstanceName]:
-        """Nothing is under way for this instance. Returns those that may have waited for that.
-
-        present  the slots of the devices that are there
-        """
-        known, holder = self._by_instance.get(name, {}), self._holders.get(name)
-        gone = [slot for slot in known if holder is None or not holder.may_name(slot)]
+    def idle(self, name: InstanceName) -> Sequence[InstanceName]:
+        """Nothing is under way for this instance. Returns those that may have waited for that."""
+        gone = [slot for slot in self._by_instance.get(name, ()) if self._is_out(name, slot)]
         for slot in gone:
-            alone = known.pop(slot) or slot in self._by_hand
-            if slot in present:
-                self._left.setdefault(slot, {})[name] = alone
-            self._by_slot[slot].discard(name)
-            if not self._by_slot[slot]:
-                del self._by_slot[slot]
-        if not known:
-            self._by_instance.pop(name, None)
-        if not gone:
+            self._leaves(name, slot)
+        if not gone and name not in self._rests_later:
             return ()
+        self._rests_later.discard(name)
         return self._waited()
 
     def may_have(self, slot: str) -> Iterable[InstanceName]:
@@ -129,6 +127,7 @@ class Handovers:
 
     def is_left(self, slot: str) -> bool:
         """Whether the device with this slot was in instances, is in none, and was not revoked since."""
+        self._see_left(slot)
         return slot in self._left and slot not in self._by_slot
 
     def left_by(self, slot: str) -> str:
@@ -140,6 +139,16 @@ class Handovers:
         if slot not in self._by_slot:
             # Whether a pool's, nobody knows: what goes by a plain rule does not wait for it.
             self._left.setdefault(slot, {})[self.unknown] = False
+
+    def begins(self, slot: str) -> None:
+        """The device with this slot, which is left, is being revoked from now on."""
+        self._revoking.add(slot)
+
+    def ends(self, slot: str) -> bool:
+        """That is over. Returns whether no instance had the device meanwhile, perhaps for a moment."""
+        stayed = slot in self._revoking
+        self._revoking.discard(slot)
+        return stayed
 
     def revoked(self, slot: str) -> Sequence[InstanceName]:
         """Nobody has anything open of the device with this slot. Returns as `idle` does."""
@@ -155,6 +164,28 @@ class Handovers:
         """There is nothing to revoke with this slot."""
         self._left.pop(slot, None)
         self.why.pop(slot, None)
+
+    def _is_out(self, name: InstanceName, slot: str) -> bool:
+        holder = self._holders.get(name)
+        return holder is None or not holder.may_name(slot)
+
+    def _see_left(self, slot: str) -> None:
+        """Take note of the instances that are without the device with this slot, though they do not rest."""
+        for name in [name for name in self._by_slot.get(slot, ()) if self._is_out(name, slot)]:
+            self._leaves(name, slot)
+            self._rests_later.add(name)
+
+    def _leaves(self, name: InstanceName, slot: str) -> None:
+        """The instance is without the device with this slot, which it had, or may have had."""
+        known, others = self._by_instance[name], self._by_slot[slot]
+        alone = known.pop(slot) or slot in self._by_hand
+        if not known:
+            del self._by_instance[name]
+        others.discard(name)
+        if not others:
+            del self._by_slot[slot]
+        if slot in self._present:
+            self._left.setdefault(slot, {})[name] = alone
 
     def _waited(self) -> Sequence[InstanceName]:
         waited, self._waiting = self._waiting, set()
@@ -173,6 +204,7 @@ class Handovers:
                 known = self._by_instance.setdefault(name, {})
                 known[slot] = known.get(slot, False) or MARK_POOL in entry.config
                 self._by_slot.setdefault(slot, set()).add(name)
+                self._revoking.discard(slot)
                 if (left := self._left.get(slot)) is not None:
                     # An earlier hotplugd has revoked it before it has put it in there.
                     for each in (name, self.unknown):

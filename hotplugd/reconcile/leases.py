@@ -137,6 +137,7 @@ class Leases:
         """Nothing is under way for an instance any more: what it had may be free now."""
         if not self._ports.dry_run:
             self.readiness.attached(worker.name, worker.plan.attachments if worker.is_running else ())
+        self.revocations.again()
         if self.leasing.is_releasing or self._files.problems():
             self._touch()
 
@@ -159,6 +160,7 @@ class Leases:
         self._is_due = False
         if not (self._inventory.devices_listed and self._inventory.instances_listed):
             return
+        self.readiness.only(self._inventory.slots)
         now = self._now()
         unprocessed = tuple(self._inventory.unprocessed.values())
         changed = self.leasing.settle(self._naming, unprocessed, now)

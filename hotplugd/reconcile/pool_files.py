@@ -63,15 +63,26 @@ class PoolFiles:
 
     async def after(self, instance: Instance, pools: Iterable[str]) -> None:
         """The instance has leases as its configuration says, and may have devices of these pools."""
+        for path, text in self._other_leases(instance, pools):
+            file = PoolFile("", path, mode="0644")
+            if await self._tried(instance.id, file, text.encode() + b"\n"):
+                self._leases.setdefault(instance.id, {})[path] = instance.started, text
+
+    def differs(self, instance: Instance, pools: Iterable[str]) -> bool:
+        """Whether a file inside says anything else of leases, or was not put there yet. As `after`."""
+        return any(self._other_leases(instance, pools))
+
+    def _other_leases(self, instance: Instance, pools: Iterable[str]) -> list[tuple[str, str]]:
+        """The files of leases that are to be written, and what they say."""
+        if not instance.running or not instance.known:
+            return []
         known = self._leases.get(instance.id, {})
         asked = {self._pools[pool].leases_file for pool in pools if pool in self._pools} - {""}
-        for path in sorted(asked | known.keys()) if instance.running else ():
-            text = instance.leases if path in asked and instance.leases else NO_LEASES
-            if known.get(path) == (instance.started, text):
-                continue
-            self._leases.setdefault(instance.id, {})[path] = instance.started, text
-            file = PoolFile("", path, mode="0644")
-            await self._tried(instance.id, file, text.encode() + b"\n")
+        texts = (
+            (path, instance.leases if path in asked and instance.leases else NO_LEASES)
+            for path in sorted(asked | known.keys())
+        )
+        return [(path, text) for path, text in texts if known.get(path) != (instance.started, text)]
 
     def problems(self) -> list[Problem]:
         """Which files are not inside, and why."""
@@ -93,13 +104,15 @@ class PoolFiles:
         self._wrong.pop((name, file.path), None)
         return True
 
-    async def _tried(self, name: InstanceName, file: PoolFile, content: bytes) -> None:
+    async def _tried(self, name: InstanceName, file: PoolFile, content: bytes) -> bool:
+        """Returns whether the server has answered: what it refuses it would refuse again."""
         try:
             await self._server.put_file(name, file, content)
         except ServerError as error:
             self._note(name, file, str(error))
-        else:
-            self._wrong.pop((name, file.path), None)
+            return isinstance(error, Refused)
+        self._wrong.pop((name, file.path), None)
+        return True
 
     def _note(self, name: InstanceName, file: PoolFile, reason: str) -> None:
         pool = next((pool.name for pool in self._pools.values() if file in pool.files), "")

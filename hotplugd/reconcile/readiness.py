@@ -7,7 +7,7 @@ says when, and what follows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -110,6 +110,11 @@ class Readiness:
     def enumerated(self, device: str, slot: str) -> None:
         """A device of a pool is there, by this enumeration: one that was bad before may do well now."""
         if self._bad.get(device, slot) != slot:
+            self.forgive(device)
+
+    def only(self, slots: Container[str]) -> None:
+        """There are devices with these slots alone: what was bad of others is gone."""
+        for device in [device for device, slot in self._bad.items() if slot not in slots]:
             self.forgive(device)
 
     @property
@@ -239,6 +244,8 @@ class Readiness:
     def _learn(self, found: _Watched, answer: Answer) -> None:
         before, now = found.watch, self._loop.time()
         found.watch = before.answered(answer, now)
+        # Where nobody can tell it is what it was.
+        answer = found.watch.answer or answer
         if found.device and (
             before.answer is None or before.state != found.watch.state or answer != before.answer
         ):

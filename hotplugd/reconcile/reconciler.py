@@ -47,7 +47,8 @@ class Reconciler:
         self._ports = ports
         self._loop = asyncio.get_running_loop()
         by_name: dict[InstanceName, Worker] = {}
-        self.inventory = Inventory(handovers=Handovers(by_name))
+        slots = set[str]()
+        self.inventory = Inventory(slots=slots, handovers=Handovers(by_name, slots))
         candidates = Candidates()
         self._activity = Activity()
         self._leases = Leases(rules, by_name, self.inventory, self._activity, self._leased, ports)

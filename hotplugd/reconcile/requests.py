@@ -9,6 +9,7 @@ from hotplugd.model import entry as entries
 from hotplugd.model.ports import Changed, Gone, LeftBehind, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.lease_view import leases_text
 from hotplugd.plan.nic_entries import told_of_stuck
 from hotplugd.reconcile.inventory import Inventory
@@ -115,11 +116,11 @@ class Requests:
 
     async def send(self, batch: Sequence[Change]) -> None:
         """Have the server make these changes, and take note of what came of it."""
-        if any(change.action == "remove" and entries.MARK_POOL in change.entry.config for change in batch):
-            # Until it goes the entry is the record of a lease whose device is absent.
-            await self._ports.leases.written()
         if not batch:
             self._known.lease_view.written(self._loop.time())
+            if not self._known.lease_view.differs(self._known.actual, self._known.wanted()):
+                await self._put_leases()
+                return
         if (linked := self._link_slots(batch)) or not batch:
             await self._apply(linked)
 
@@ -138,6 +139,10 @@ class Requests:
         self._known.batching.sent(self._loop.time())
         self._known.orphans.records.begin(batch)
         self._inventory.handovers.sends(self._known.name, batch)
+        if any(change.action == "remove" and entries.MARK_POOL in change.entry.config for change in batch):
+            # Until it goes the entry is the record of a lease whose device is absent. Others know by now what
+            # is sent: meanwhile a device of this batch may be given to another instance, or go.
+            await self._ports.leases.written()
         sealed = bool(remove) and await self.seal(remove)
         # For updates and repairs, too, the server removes the node and makes a new one.
         replaced = [change.entry.name for change in batch if change.action in ("update", "repair")]
@@ -155,10 +160,7 @@ class Requests:
             self._known.backoff.reset()
             self.learn(actual)
             self._done(batch)
-            if self._inventory.pool_files is not None:
-                await self._inventory.pool_files.after(
-                    actual, {want.attach.pool for want in self._known.wanted()}
-                )
+            await self._put_leases()
             if before is not None and self._sealing.went(going, before, restarts):
                 self._known.freshness.stale = True
         finally:
@@ -209,6 +211,20 @@ class Requests:
         adds = (change.want for change in batch if change.action == "add" and change.want is not None)
         if pools := {want.attach.pool for want in adds if want.attach.pool}:
             await files.before(actual, pools)
+
+    @property
+    def is_misstated(self) -> bool:
+        """Whether the configuration, or a file inside, says anything else of leases than what there is."""
+        actual, wants = self._known.actual, self._known.wanted()
+        files = self._inventory.pool_files
+        if self._known.lease_view.differs(actual, wants):
+            return True
+        return files is not None and actual is not None and files.differs(actual, _pools(wants))
+
+    async def _put_leases(self) -> None:
+        """Have the files inside say what the instance has leased."""
+        if self._inventory.pool_files is not None and self._known.actual is not None:
+            await self._inventory.pool_files.after(self._known.actual, _pools(self._known.wanted()))
 
     def _leases_with(self, put: Iterable[Entry], remove: Iterable[str]) -> str | None:
         """What its configuration is to say of its leases after this; None where nobody knows."""
@@ -290,3 +306,7 @@ class Requests:
                 self._known.verifier.left(change.entry, running=runs)
             plugged = self._inventory.since.get(change.want.device.key) if change.want is not None else None
             self._known.log.done(change, now - plugged if plugged is not None else None)
+
+
+def _pools(wants: Iterable[Want]) -> set[str]:
+    return {want.attach.pool for want in wants if want.attach.pool}

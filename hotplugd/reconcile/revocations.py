@@ -66,6 +66,8 @@ class Revocations:
         self._done = done
         self._loop = asyncio.get_running_loop()
         self._tries: dict[str, _Try] = {}
+        # What was to be started and could not be, by its slot.
+        self._late: set[str] = set()
         self._problems = ProblemLog(ports.log, "lease.problem")
 
     def met(self, device: Device) -> None:
@@ -76,13 +78,26 @@ class Revocations:
     def start(self, slot: str) -> None:
         """Revoke the device with this slot, once no instance has it and nobody revokes it already."""
         tried = self._tries.get(slot)
-        if (tried is not None and (tried.busy or tried.alarm is not None)) or not self._is_due(slot):
+        if tried is not None and (tried.busy or tried.alarm is not None):
+            return
+        if not self._is_due(slot):
+            if self._handovers.is_left(slot):
+                self._late.add(slot)
             return
         if tried is None:
             self._tries[slot] = tried = _Try(self._loop.time())
         tried.devices = self._devices(slot)
         tried.busy = True
         self._activity.start(partial(self._revoke, slot, tried), lambda _: None)
+
+    def again(self) -> None:
+        """Start what had to wait: for an instance of which nobody knew what it has, or for another device."""
+        late, self._late = self._late, set()
+        for slot in late:
+            if self._handovers.is_left(slot):
+                self.start(slot)
+            else:
+                self._forget(slot)
 
     def problems(self) -> list[Problem]:
         """The devices that wait for being closed for long."""
@@ -133,9 +148,14 @@ class Revocations:
         return [*own, *nodes]
 
     async def _revoke(self, slot: str, tried: _Try) -> None:
+        self._handovers.begins(slot)
         why = "" if self._ports.dry_run else await self._why(slot, tried.devices)
-        tried.busy = False
+        tried.busy, stayed = False, self._handovers.ends(slot)
         if self._tries.get(slot) is not tried:
+            return
+        if not (why or stayed) and self._handovers.is_left(slot):
+            # Whoever had it meanwhile may have opened it after that.
+            self.start(slot)
             return
         if why and self._handovers.is_left(slot):
             pause, _ = tried.retry.failed(why, self._loop.time(), *_PAUSES)
@@ -150,6 +170,7 @@ class Revocations:
         self._problems.are(self.problems(), tried.devices)
         # Also where it failed: what hangs from it is seen to by itself then.
         self._done(waited)
+        self.again()
 
     async def _why(self, slot: str, devices: Iterable[Device]) -> str:
         """Why somebody may have it open still; empty where nobody has."""
@@ -163,10 +184,14 @@ class Revocations:
 
     def _ring(self, slot: str, tried: _Try) -> None:
         tried.alarm = None
-        if self._is_due(slot):
+        if self._handovers.is_left(slot):
             self.start(slot)
-        elif self._tries.get(slot) is tried and not self._handovers.is_left(slot):
-            # It went, or is where it was.
+        elif self._tries.get(slot) is tried:
+            self._forget(slot)
+
+    def _forget(self, slot: str) -> None:
+        """It went, or is where it was."""
+        if (tried := self._tries.get(slot)) is not None and not tried.busy and tried.alarm is None:
             del self._tries[slot]
             self._problems.are(self.problems())
 

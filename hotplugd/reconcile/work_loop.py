@@ -155,9 +155,9 @@ class WorkLoop:
         return self._inventory.handovers.ready(self._known.name, changes)
 
     def _is_misstated(self, now: float) -> bool:
-        """Whether what the instance's configuration says of its leases is to be written anew by now."""
+        """Whether what is said of the instance's leases, there or inside, is to be written anew by now."""
         view = self._known.lease_view
-        return view.until <= now and view.differs(self._known.actual, self._known.wanted())
+        return view.until <= now and self._requests.is_misstated
 
     def _look_at(self) -> float:
         if (container := self._known.container) is None:

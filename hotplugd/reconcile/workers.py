@@ -100,7 +100,7 @@ class Workers:
     def is_idle(self, worker: Worker) -> None:
         """Nothing is under way for an instance: forget one that is none, and let those go on that waited."""
         self._forget_if_over(worker)
-        for other in self._inventory.handovers.idle(worker.name, self._inventory.slots):
+        for other in self._inventory.handovers.idle(worker.name):
             self.of(other).kick()
 
     def _forget_if_over(self, worker: Worker) -> None:

@@ -58,6 +58,22 @@ def test_what_is_noted_is_on_the_disk_once_it_is_written(tmp_path: Path) -> None
     asyncio.run(test())
 
 
+def test_what_was_so_before_is_written_again_where_something_else_is_being_written(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "state.json"
+        made = await loaded(path)
+        made.note(FIRST)
+        await made.written()
+        made.note(SECOND)
+        # It is being written by now.
+        await asyncio.sleep(0)
+        made.note(FIRST)
+        await made.written()
+        assert StateFile(path).read().leases == FIRST
+
+    asyncio.run(test())
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     async def test() -> None:
         made = await loaded(tmp_path / "state.json", dry_run=True)

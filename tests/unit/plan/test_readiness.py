@@ -46,6 +46,13 @@ def test_where_nobody_can_tell_it_is_not_its_fault() -> None:
     assert watch.answered(NOT, 70).state == "unknown"
 
 
+def test_one_that_is_bad_stays_so_where_nobody_can_tell() -> None:
+    watch = Watch(READY, 0).answered(NOT, 0).answered(NOT, 60).answered(Answer(None, "no adb server"), 70)
+    assert (watch.state, watch.due, watch.answer) == ("bad", 80, NOT)
+    assert watch.answered(NOT, 80).state == "bad"
+    assert watch.answered(Answer(ready=True), 80).state == "good"
+
+
 def test_a_command_that_hangs_is_asked_for_less_and_less_often() -> None:
     hung = Answer(ready=False, reason="killed", slow=True)
     watch, now, pauses = Watch(Ready(("x",), within=10_000), 0), 0.0, []

@@ -11,7 +11,7 @@ from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.away_leases import NOTHING_KEPT, Away, KeptLeases, Moment
 from hotplugd.plan.lease import Lease
 from tests.support.devices import BOOT, entry, phone
-from tests.support.virtual import at, in_virtual_time
+from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.scripted_leases import UPTIME
 from tests.unit.reconcile.test_leases import deleted, job, made, once_each, places, rules, told
@@ -279,3 +279,32 @@ async def test_a_forged_mark_without_a_claim_gives_nothing() -> None:
         await bench.plug(phone(4, born=2))
         had = [each.want.device.kernel for each in bench.reconciler.attachments()]
         assert sorted(had) == ["1-1", *given]
+
+
+@in_virtual_time
+async def test_a_device_that_goes_while_the_disk_is_waited_for_leaves_no_link() -> None:
+    bench = Bench(job(1), job(2, "android serial=R5C002"), rules=RULES)
+    await bench.start(ONE)
+    bench.lease_keeper.takes = 5.0
+    bench.reconciler.no_device(ONE.syspath)
+    bench.reconciler.device(AGAIN)
+    await later(1)
+    bench.reconciler.no_device(AGAIN.syspath)
+    await at(KEEP + 60)
+    await bench.reconciler.settled()
+    assert (places(bench), bench.links) == ({}, set())
+
+
+@in_virtual_time
+async def test_a_device_that_is_moved_while_the_disk_is_waited_for_is_in_one_instance() -> None:
+    bench = Bench(job(1), job(2), rules=RULES)
+    await bench.start(ONE)
+    bench.lease_keeper.takes = 5.0
+    bench.applied = lambda _: once_each(bench)
+    bench.reconciler.no_device(ONE.syspath)
+    bench.reconciler.device(AGAIN)
+    await later(1)
+    bench.reconciler.assignments.leases.move(KEY, Lease(InstanceName("default", "job-2"), "phone"), "moved")
+    await at(60)
+    await bench.reconciler.settled()
+    assert [name.name for name, each in bench.instances.items() if each.entries] == ["job-2"]

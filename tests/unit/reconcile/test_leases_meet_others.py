@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
 from hotplugd.model.values import Entry, InstanceName
+from hotplugd.plan.claimants import PoolClaimants
 from hotplugd.rulefile.load import parse
 from tests.support.devices import box, entry, gpu, phone, plugged, rule
 from tests.support.virtual import in_virtual_time, later
@@ -216,3 +217,30 @@ async def test_what_udevd_processes_as_an_answer_comes_stays_leased() -> None:
             await asyncio.sleep(0)
         await bench.plug(PHONES[0])
         assert [(len(each.put), len(each.remove)) for each in bench.changes] == [(1, 0)], turns
+
+
+@in_virtual_time
+async def test_a_restart_keeps_the_lease_of_a_phone_whose_modem_its_holder_has_by_hand() -> None:
+    one = phone(1)
+    modem = plugged(made_up.tty(one, "ttyACM1"), 166, 1)
+    with_modem = rules(attach="{pool: android, with: tty}")
+    bench = Bench(job(1), rules=with_modem)
+    await bench.start(one, modem)
+    by_hand = decided(override(modem, job(1).id, one, modem))
+    bench.reconciler.set_overrides(by_hand, "asked")
+    await bench.reconciler.settled()
+    again = Bench(*bench.instances.values(), rules=with_modem)
+    again.links = bench.links
+    again.reconciler.set_overrides(by_hand, "start")
+    await again.start(modem, one)
+    leasing = again.reconciler.assignments.leases.leasing
+    assert (leasing.state("serial:R5C001"), leasing.reason("serial:R5C001")) == ("leased", "")
+    assert not leasing.is_releasing
+
+
+def test_of_instances_that_are_gone_nothing_is_kept() -> None:
+    claimants = PoolClaimants(rules())
+    for number in range(3):
+        claimants.learned(job(number).id, job(number, None))
+        claimants.learned(job(number).id, None)
+    assert claimants.new == set()

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from hotplugd.model.pool_file import PoolFile
-from hotplugd.model.ports import Busy, Refused
+from hotplugd.model.ports import Busy, Refused, Unreachable
 from hotplugd.model.values import Instance
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
@@ -110,3 +110,26 @@ async def test_a_file_inside_says_what_is_leased_and_what_is_no_more() -> None:
     bench.reconciler.refresh(job(1).id)
     await later(10)
     assert bench.placed[-1][3] == b"[]\n"
+
+
+@in_virtual_time
+async def test_what_is_leased_is_said_inside_again_after_a_restart_and_where_the_server_was_away() -> None:
+    keeps = rules("leases_file: /run/phones.json, keep_stopped: true")
+    bench = Bench(job(1, 1), rules=keeps)
+    await bench.start(phone(1))
+    assert len(bench.placed) == 1
+    bench.end(job(1).id)
+    await bench.reconciler.settled()
+
+    def away(_: PoolFile) -> None:
+        raise Unreachable("it does not answer")
+
+    bench.misplaced = away
+    bench.begin(job(1).id)
+    bench.reconciler.refresh(job(1).id)
+    await later(30)
+    assert len(bench.placed) == 1
+    bench.misplaced = lambda _: None
+    await later(300)
+    assert [each[2] for each in bench.placed] == ["/run/phones.json"] * 2
+    assert (bench.placed[1][3], bench.told()) == (bench.placed[0][3], [])

@@ -276,3 +276,34 @@ async def test_a_look_that_fails_does_not_give_a_device_more_time() -> None:
     await at(65)
     assert [each.verified for each in bench.reconciler.attachments()] != [True]
     assert health(bench) == "bad"
+
+
+@in_virtual_time
+async def test_of_devices_that_are_gone_nothing_is_kept() -> None:
+    bench = Bench(job(1), rules=rules())
+    bench.commands.answer = lambda _name, words: Ran(int(words[-1] == "R5C001"), b"")
+    await bench.start(*map(phone, range(1, 4)))
+    for number, state in ((1, "bad"), (2, "good"), (3, "good")):
+        await later(100)
+        assert leases(bench).leasing.health(f"serial:R5C00{number}").state == state
+        bench.reconciler.no_device(phone(number).syspath)
+        await bench.reconciler.settled()
+        assert leases(bench).leasing.health(f"serial:R5C00{number}").state == "unknown"
+    assert leases(bench).unwell() == []
+
+
+@in_virtual_time
+async def test_a_bad_phone_is_not_given_on_where_its_job_ends_its_adb_server_first() -> None:
+    bench = Bench(job(1), job(2), rules=rules("adb"))
+    bench.commands.answer = answering(Ran(0, answer("unauthorized")))
+    await bench.start(phone(1))
+    await at(100)
+    assert health(bench) == "bad"
+    told = bench.told()
+    bench.commands.answer = answering(Ran(1, b"Connection refused"))
+    await at(300)
+    assert (health(bench), len(bench.told())) == ("bad", len(told))
+    assert bench.events("problem.over")[-1:] != bench.events("health.problem")[-1:]
+    await deleted(bench, 1)
+    await later(10)
+    assert holders(bench) == []

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from hotplugd.model.entry import name_for, slot_of
 from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.rulefile.load import parse
 from tests.support.devices import BOX, box, console, plugged, rule, ruleset
 from tests.support.virtual import in_virtual_time, later
 from tests.unit.reconcile.bench import Bench, recover, refuse
 from tests.unit.reconcile.test_by_hand import ZOO, decided, override, where
-from tests.unit.reconcile.test_leases import PHONES, deleted, job, made, places, rules
+from tests.unit.reconcile.test_leases import PHONES, deleted, job, made, places, rules, told
+from tests.unit.reconcile.test_not_given import cordon
 
 PHONE = PHONES[0]
 KEY = "serial:R5C001"
@@ -301,3 +303,60 @@ async def test_a_session_that_ends_leaves_no_timer() -> None:
     bench.reconciler.close()
     await later(60.0)
     assert len(bench.revoker.asked) == asked
+
+
+@in_virtual_time
+async def test_what_is_out_is_revoked_also_while_its_instance_is_busy_with_another_device() -> None:
+    bench = Bench(job(1, "android count=2"), job(2), rules=rules())
+    await bench.start(*PHONES[:2])
+    assert places(bench) == {"job-1": ["1-1", "1-2"]}
+    nobody_has_it(bench)
+    bench.takes = 1.0
+    leases = bench.reconciler.assignments.leases
+    leases.move(KEY, Lease(InstanceName("default", "job-2"), "phone"), "moved")
+    await later(0.5)
+    # This goes as the next request.
+    leases.set_cordons(cordon("device", "serial:R5C002"))
+    leases.release(["serial:R5C002"], "drained")
+    await later(0.6)
+    assert places(bench) == {"job-1": ["1-2"]}
+    bench.takes, bench.revoker.takes = 0.1, 0.3
+    await told(bench, "job-2")
+    assert places(bench) == {"job-2": ["1-1"]}
+    (given,) = [each.at for each in bench.changes if each.instance == "job-2"]
+    ((revoked, name), *_) = bench.revoker.asked
+    assert (name, revoked + 0.3 <= given) == ("1-1", True)
+
+
+@in_virtual_time
+async def test_it_is_revoked_once_an_instance_is_known_that_is_new_meanwhile() -> None:
+    bench = Bench(job(1), box(), rules=rules())
+    bench.takes = 0.02
+    await bench.start(PHONE)
+    bench.reconciler.set_rules(ruleset(rule("{vendor_id: 18d1}", "{to: box}")))
+    await later(0.01)
+    # Nobody knows yet what this one has.
+    bench.instances[job(3).id] = job(3, None)
+    bench.inside[job(3).id] = {}
+    bench.reconciler.refresh(job(3).id)
+    await bench.reconciler.settled()
+    assert places(bench) == {"box": ["1-1"]}
+    assert bench.revoker.names == ["1-1"]
+
+
+@in_virtual_time
+async def test_it_is_revoked_again_where_its_holder_had_it_meanwhile() -> None:
+    bench = Bench(job(1), job(2, None), rules=rules())
+    bench.revoker.takes = 5.0
+    await bench.start(PHONE)
+    withdrawn(bench)
+    await later(1)
+    # It is back, and out again.
+    bench.reconciler.set_overrides(decided(override(PHONE, ONE)), "asked")
+    await later(1)
+    assert places(bench) == {"job-1": ["1-1"]}
+    bench.reconciler.set_overrides(decided(), "asked")
+    await made(bench, job(2))
+    assert places(bench) == {"job-2": ["1-1"]}
+    assert bench.revoker.asked == [(0.0, "1-1"), (5.0, "1-1")]
+    assert bench.times[-1] == 10.0
