@@ -218,6 +218,8 @@ class _Clients:
         client = self._there.get(request.transport) if request.transport is not None else None
         if client is None:
             raise ConnectionResetError
+        # Before anything is refused: a client that has more to send would not hear why.
+        raw = await request.read()
         grant = self._grants.of(client.peer)
         found = self._handlers.get((request.path, request.method))
         if found is None:
@@ -226,7 +228,7 @@ class _Clients:
         if not grant.may(endpoint.verb):
             return _error(403, f"user {client.peer.uid} may not {endpoint.verb}; {_WHO_MAY}")
         try:
-            body = (await request.read()).decode()
+            body = raw.decode()
             client.has(_LONG)
             answer = handler(Asked(client.peer, grant, request.query, body))
             if isinstance(answer, AsyncIterator):

@@ -173,6 +173,16 @@ class TestAnswers:
             assert b" 400 " in said(path, request("POST", "/1/order", b"\xff"))
             assert get(path, "status") == {"ready": True}
 
+    @pytest.mark.parametrize("target", ["/1/status", "/1/nothing"])
+    def test_who_sends_the_body_later_hears_why_not(self, path: Path, target: str) -> None:
+        head, body = request("POST", target, b"{}")[:-2], b"{}"
+        with serving(path, _HANDLERS), connected(path) as channel:
+            channel.sendall(head)
+            # What was answered before the rest comes would be there now.
+            assert not select.select([channel], [], [], 0.2)[0]
+            channel.sendall(body)
+            assert channel.recv(1 << 16).startswith((b"HTTP/1.1 404", b"HTTP/1.1 405"))
+
     def test_a_long_one_comes_whole(self, path: Path) -> None:
         with serving(path, _HANDLERS):
             assert len(str(get(path, "much")["much"])) == 8 << 20
