@@ -164,14 +164,15 @@ class _Clients:
         self._there: dict[asyncio.BaseTransport, _Client] = {}
         # What is done for each request, and whether somebody asks for something to be done.
         self._work: dict[asyncio.Task[None], bool] = {}
-        # Orders that go on without their clients, and who gave them.
-        self._abandoned: dict[asyncio.Task[object], Peer] = {}
+        # Orders, which go on where their clients hang up, and who gave them.
+        self._orders: dict[asyncio.Task[object], _Client] = {}
 
     def has_room(self, peer: Peer, entering: Iterable[Peer]) -> bool:
         """Whether one more may connect. entering: those who are not added yet"""
         for each in [each for each in self._there if each.is_closing()]:
             self._there.pop(each).has(None)
-        there = [*(each.peer for each in self._there.values()), *entering, *self._abandoned.values()]
+        gone = (each.peer for each in self._orders.values() if each.transport.is_closing())
+        there = [*(each.peer for each in self._there.values()), *entering, *gone]
         own = sum(each.uid == peer.uid for each in there)
         if peer.is_root:
             return own < _OF_ROOT
@@ -187,7 +188,7 @@ class _Clients:
         Whoever asked for something to be done, as a reload, is told what came of it where that is soon.
         """
         asked = [task for task, is_order in self._work.items() if is_order]
-        if orders := [*asked, *self._abandoned]:
+        if orders := [*asked, *self._orders]:
             await asyncio.wait(orders, timeout=_GRACE)
         for each in self._there.values():
             each.end()
@@ -195,10 +196,10 @@ class _Clients:
         await asyncio.sleep(0)
         if self._work:
             await asyncio.wait(self._work)
-        if abandoned := [*self._abandoned]:
-            for task in abandoned:
+        if left := [*self._orders]:
+            for task in left:
                 task.cancel()
-            await asyncio.wait(abandoned)
+            await asyncio.wait(left)
 
     async def answer(self, request: BaseRequest) -> StreamResponse:
         """Answer a request."""
@@ -234,7 +235,7 @@ class _Clients:
             if isinstance(answer, AsyncIterator):
                 return await _stream(request, client, answer)
             if isinstance(answer, Coroutine) and endpoint.method == "POST":
-                document = await self._done(answer, client.peer)
+                document = await self._done(answer, client)
             else:
                 document = await answer if isinstance(answer, Awaitable) else answer
         except Forbidden as error:
@@ -245,26 +246,19 @@ class _Clients:
             client.has(_PATIENCE)
         return _json(_status(document), document)
 
-    async def _done(self, order: Coroutine[object, object, object], peer: Peer) -> object:
+    async def _done(self, order: Coroutine[object, object, object], client: _Client) -> object:
         """What comes of an order. Where its client hangs up it goes on: half of it may be done."""
         loop = asyncio.get_running_loop()
         task = loop.create_task(order)
+        self._orders[task] = client
+        task.add_done_callback(self._orders.pop)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if not task.done():
-                self._abandoned[task] = peer
                 limit = loop.call_later(_LONG, task.cancel)
-                task.add_done_callback(partial(self._abandoned_done, limit))
+                task.add_done_callback(partial(_abandoned_done, limit))
             raise
-
-    def _abandoned_done(self, limit: asyncio.TimerHandle, task: asyncio.Task[object]) -> None:
-        limit.cancel()
-        del self._abandoned[task]
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, Forbidden | ValueError):
-            context = {"message": "an order failed whose client had hung up", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
 
     def _unknown(self, path: str) -> Response:
         methods = [method for known, method in self._handlers if known == path]
@@ -274,6 +268,15 @@ class _Clients:
             return answer
         known = ", ".join(f"{method} {path}" for path, method in self._handlers)
         return _error(404, f"nothing is at that path; known: {known}")
+
+
+def _abandoned_done(limit: asyncio.TimerHandle, task: asyncio.Task[object]) -> None:
+    """An order is over whose client had hung up."""
+    limit.cancel()
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, Forbidden | ValueError):
+        context = {"message": "an order failed whose client had hung up", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
 
 
 _WHO_MAY: Final = "root may, and groups that `allow` in the configuration names"
