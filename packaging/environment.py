@@ -58,6 +58,8 @@ def main(words: list[str]) -> None:
             _install(one, version, lock)
             _merge(one, packages)
         own = Path(folder, "own")
+        # setuptools puts what it finds there into the wheel, files that are no more among it.
+        shutil.rmtree(_PROJECT / "build" / "lib", ignore_errors=True)
         subprocess.run(
             [*_PIP, "install", *_QUIET, "--no-build-isolation", "--no-compile", f"--target={own}", _PROJECT],
             check=True,

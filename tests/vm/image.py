@@ -209,6 +209,8 @@ def _project(base: Path, folder: Path, packages: Mapping[str, Path]) -> Path:
     layer, work, whole = (folder / name for name in ("layer", "work", "whole"))
     for each in (layer, work, whole):
         each.mkdir(mode=0o755)
+    # setuptools puts what it finds there into the wheel, files that are no more among it.
+    shutil.rmtree(PROJECT / "build" / "lib", ignore_errors=True)
     run(
         sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
         "--no-build-isolation", f"--wheel-dir={folder}", PROJECT,
