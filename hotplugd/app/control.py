@@ -203,22 +203,25 @@ class _Clients:
 
     async def answer(self, request: BaseRequest) -> StreamResponse:
         """Answer a request."""
+        client = self._there.get(request.transport) if request.transport is not None else None
+        if client is None:
+            # It has hung up.
+            return Response()
         task = asyncio.current_task()
         assert task is not None
         self._work[task] = request.method == "POST"
         try:
-            response = await self._answer(request)
-            # Here and not by aiohttp: until it is sent it is work.
-            await response.prepare(request)
-            await response.write_eof()
+            response = await self._answer(request, client)
+            # Here and not by aiohttp: until it is sent it is work. Where the client has hung up aiohttp finds
+            # that, too, when it goes on with the response.
+            with suppress(ConnectionError):
+                await response.prepare(request)
+                await response.write_eof()
         finally:
             del self._work[task]
         return response
 
-    async def _answer(self, request: BaseRequest) -> StreamResponse:
-        client = self._there.get(request.transport) if request.transport is not None else None
-        if client is None:
-            raise ConnectionResetError
+    async def _answer(self, request: BaseRequest, client: _Client) -> StreamResponse:
         # Before anything is refused: a client that has more to send would not hear why.
         raw = await request.read()
         grant = self._grants.of(client.peer)
@@ -303,10 +306,11 @@ def _error(status: int, why: str) -> Response:
 
 async def _stream(request: BaseRequest, client: _Client, lines: AsyncIterator[str]) -> StreamResponse:
     response = StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    await response.prepare(request)
-    client.has(None)
-    async for line in lines:
-        client.has(_PATIENCE)
-        await response.write(f"{line}\n".encode())
+    with suppress(ConnectionError):
+        await response.prepare(request)
         client.has(None)
+        async for line in lines:
+            client.has(_PATIENCE)
+            await response.write(f"{line}\n".encode())
+            client.has(None)
     return response

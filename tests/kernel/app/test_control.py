@@ -310,6 +310,15 @@ class TestMisbehaviour:
             eventually(lambda: not _waiting)
             assert get(path, "status") == {"ready": True}
 
+    @pytest.mark.parametrize("target", ["/1/status", "/1/later", "/1/lines", "/1/much", "/1/nothing"])
+    def test_who_hangs_up_before_the_answer_is_no_defect(self, path: Path, target: str) -> None:
+        with serving(path, _HANDLERS):
+            for how in (socket.SHUT_WR, socket.SHUT_RDWR) * 20:
+                with connected(path) as channel:
+                    channel.sendall(request("GET", target))
+                    channel.shutdown(how)
+            assert get(path, "status") == {"ready": True}
+
     def test_those_who_wait_do_not_keep_it_from_ending(self, path: Path) -> None:
         with ExitStack() as undo:
             with serving(path, _HANDLERS):
