@@ -44,12 +44,12 @@ for each in range(int(sys.argv[3])):
         print(type(error).__name__)
 """
 _HOLD = """
-import socket, sys, time
+import socket, sys
 held = [socket.socket(socket.AF_UNIX) for _ in range(100)]
 for each in held:
     each.connect(sys.argv[1])
 print("held", flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
 
 
@@ -104,7 +104,8 @@ def test_a_user_who_takes_all_places_takes_only_the_own(path: Path) -> None:
         holds = undo.enter_context(
             subprocess.Popen(
                 ["/usr/bin/python3", "-c", _HOLD, str(path)],
-                user=_NOBODY, group=_NOBODY, extra_groups=[_FARM], stdout=subprocess.PIPE, cwd="/",
+                user=_NOBODY, group=_NOBODY, extra_groups=[_FARM], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, cwd="/",
             )
         )  # fmt: skip
         undo.callback(holds.kill)

@@ -9,7 +9,7 @@ import pytest
 
 from hotplugd.host.trusted_files import MOST_BYTES, read_trusted
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the files have to be root's")
+pytestmark = pytest.mark.usefixtures("root")
 
 
 @pytest.fixture
