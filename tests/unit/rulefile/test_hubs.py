@@ -79,6 +79,13 @@ def test_a_hub_that_a_template_names_is_asked_for() -> None:
     assert warning.message == "no rule asks for a port of hub 'shelf-1'"
 
 
+def test_a_device_at_a_named_port_does_not_choose_its_instance() -> None:
+    text = "rules: [{name: a, match: {location: 'shelf-1/*'}, attach: {to: '{serial}'}}]"
+    assert parse(ONE + text, "x").diagnostics == ()
+    (warning,) = parse(ONE + text.replace("shelf-1/*", "*"), "x").diagnostics
+    assert "lets the device choose its instance by '{serial}'" in warning.message
+
+
 class TestUsb3:
     """A USB 3 hub is in port 3 by USB 2, and in port 1 by USB 3."""
 

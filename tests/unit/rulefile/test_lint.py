@@ -218,6 +218,7 @@ PINNED = [
     ("{interface: 'ff:42:01'}", "'phone-{serial}'"),
     ("{interface: 'ff:42:01'}", "'{serial}-phone'"),
     ("{path: 'pci-0000:00:14.0-usb-0:4.*'}", "'{serial}'"),
+    ("{port: 1-4}", "'{serial}'"),
     ("{vendor_id: 18d1}", "'x{port}{serial}'"),
     ("{vendor_id: 18d1}", "'x{kernel}'"),
     ("{serial: [A, B]}", "'{serial}'"),
