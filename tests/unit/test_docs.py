@@ -52,6 +52,12 @@ def test_an_example_of_rules_has_no_mistake(text: str) -> None:
     assert loaded.rules.rules
 
 
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_an_example_of_rules_goes_by_no_bus_number(text: str) -> None:
+    controllers = {str(bus): f"/sys/devices/pci0000:00/0000:00:{bus:02x}.0" for bus in range(1, 5)}
+    assert [each.render() for each in parse(text, "example.yaml", controllers).diagnostics] == []
+
+
 @pytest.mark.parametrize(
     ("which", "made", "path"),
     [
