@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.threads import Threads
-from hotplugd.app.asked import Asked, Forbidden, Handler
+from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import ATTACH, DETACH, UNDO, Endpoint
 from hotplugd.app.grants import Grant
 from hotplugd.app.kept_state import KeptState
-from hotplugd.app.outcome import Done, attached, detached, in_the_way, undone
+from hotplugd.app.outcome import Done, attached, detached, in_the_way, settled, undone
 from hotplugd.app.override_json import AskedJson, overrides_json
 from hotplugd.app.peer import Peer
 from hotplugd.app.permitted import see_own, see_permitted
+from hotplugd.app.refusal import Refusal, keep, none_called, ready, several_called, telling
 from hotplugd.app.session import Session
-from hotplugd.app.state_file import StateError
 from hotplugd.app.who import asked_by, who_asks
 from hotplugd.model.asker import Asker
 from hotplugd.model.names import is_instance_name
@@ -37,7 +36,7 @@ from hotplugd.model.text import printable, quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.change import Attachment
-from hotplugd.plan.find import each_of, missing, named
+from hotplugd.plan.find import named
 from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.identity import model
 from hotplugd.plan.overrides import NONE, Override, Overrides, kept_by, meant
@@ -45,18 +44,6 @@ from hotplugd.reconcile.device_log import Cause
 from hotplugd.rules.keys import PORT
 
 What = Literal["attach", "detach", "undo"]
-
-# So many seconds it is waited for what comes of a decision.
-_OUTCOME: Final = 20.0
-_SLACK: Final = 0.05
-
-
-class Refusal(Exception):
-    """What was asked for is not done. The text is fit to be shown; more: further lines."""
-
-    def __init__(self, reason: str, more: Iterable[str] = ()) -> None:
-        super().__init__(reason)
-        self.more = list(more)
 
 
 class ByHand:
@@ -102,10 +89,7 @@ class ByHand:
 
     async def _keep(self, overrides: Overrides) -> None:
         """Write the decisions, and have them in force. Raises Refusal."""
-        try:
-            await self.kept.keep(lambda state: replace(state, overrides=overrides))
-        except StateError as error:
-            raise Refusal(f"{error}; nothing was changed") from error
+        await keep(self.kept, lambda state: replace(state, overrides=overrides))
         self._take("asked")
 
     # --- what is asked for ------------------------------------------------------------------------------
@@ -136,22 +120,18 @@ class ByHand:
         by = await self.who(asked.peer)
         async with self._turn:
             try:
-                if what == "undo":
-                    return await self._undo(words, by, asked.grant)
-                return await self._decide(what, words, by, asked.grant)
-            except (Refusal, Forbidden) as refusal:
-                self._log.warning(
-                    f"{what}.refused", device=quoted(words.device), reason=str(refusal), **asked_by(by)
-                )
-                if isinstance(refusal, Forbidden):
-                    raise
+                with telling(self._log, what, by, device=quoted(words.device)):
+                    if what == "undo":
+                        return await self._undo(words, by, asked.grant)
+                    return await self._decide(what, words, by, asked.grant)
+            except Refusal as refusal:
                 return _answer(Done(taken=False, done=False, message=str(refusal)), refusal.more)
 
     async def _decide(
         self, what: Literal["attach", "detach"], words: DeviceRequest, by: Asker, grant: Grant
     ) -> AskedJson:
-        session = self._ready()
-        device = self._find(session, words)
+        session = ready(self._session())
+        device = _find(session, words)
         to = InstanceName(words.project, words.instance) if what == "attach" else None
         fields: Fields = {ABOUT: device, **({"instance": str(to)} if to is not None else {})}
         self._log.info(f"{what}.asked", **fields, **asked_by(by))
@@ -163,7 +143,7 @@ class ByHand:
         if to is not None:
             await _see_whether(session, device, override, to)
         await self._keep(self.overrides.with_one(override, device))
-        await outcome(session)
+        await settled(session)
         if to is not None:
             done = attached(session, device, override)
         else:
@@ -181,7 +161,7 @@ class ByHand:
         await self._keep(left)
         session = self._session()
         if session is not None:
-            await outcome(session)
+            await settled(session)
         devices = _devices(session) if session is not None else []
         return _answer(undone(session, found), (), Overrides.made_of(found), devices)
 
@@ -203,29 +183,22 @@ class ByHand:
             raise Refusal(f"several are called {quoted(words.device)}; name one by its identity:", more)
         return [*found.values()]
 
-    def _ready(self) -> Session:
-        session = self._session()
-        if session is None or not session.reconciler.inventory.devices_listed:
-            raise Refusal("the daemon has not listed the devices yet; `hotplugd status` says why")
-        return session
-
-    def _find(self, session: Session, words: DeviceRequest) -> Device:
-        """The device that is called so. Raises Refusal."""
-        found = named(words.device, _devices(session), words.real, session.rules.hubs)
-        wants = session.reconciler.assignments.wants.values()
-        taken = [each.device for each in wants if each.override or (each.wants and each.anchor is None)]
-        chosen = meant(found, taken)
-        if not chosen:
-            waiting = session.reconciler.inventory.unprocessed.values()
-            raise Refusal(missing(words.device, words.real, waiting, session.rules))
-        if len(chosen) > 1:
-            many = f"{len(chosen)} devices are called {quoted(words.device)}; name one by its node or path:"
-            raise Refusal(many, each_of(chosen))
-        return chosen[0]
-
 
 def _devices(session: Session) -> list[Device]:
     return list(session.reconciler.inventory.devices.values())
+
+
+def _find(session: Session, words: DeviceRequest) -> Device:
+    """The device that is called so. Raises Refusal."""
+    found = named(words.device, _devices(session), words.real, session.rules.hubs)
+    wants = session.reconciler.assignments.wants.values()
+    taken = [each.device for each in wants if each.override or (each.wants and each.anchor is None)]
+    chosen = meant(found, taken)
+    if not chosen:
+        raise none_called(session, words.device, words.real)
+    if len(chosen) > 1:
+        raise several_called(words.device, chosen)
+    return chosen[0]
 
 
 def _attachments(session: Session, device: Device) -> list[Attachment]:
@@ -287,19 +260,6 @@ async def _as_used(session: Session, device: Device, override: Override) -> Devi
     how = await session.used(want)
     session.reconciler.found_used(device, how)
     return replace(device, in_use=how)
-
-
-async def outcome(session: Session) -> None:
-    """Wait until what is done about a decision is done, or does not get on soon."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _OUTCOME
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(until):
-            await session.reconciler.settled()
-            # An instance that was just stopped, or an answer that came too soon: it is tried again at a time.
-            while waits := [each.wait.until for each in session.reconciler.held() if each.wait.until < until]:
-                await asyncio.sleep(max(min(waits) - loop.time(), 0.0) + _SLACK)
-                await session.reconciler.settled()
 
 
 def _answer(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.app.asked import Asked, Forbidden, Handler
-from hotplugd.app.by_hand import ByHand, Refusal, outcome
+from hotplugd.app.by_hand import ByHand
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import CORDON, DRAIN, LEASE_MOVE, LEASE_RELEASE, UNCORDON, Endpoint
 from hotplugd.app.grants import Grant
@@ -23,13 +23,13 @@ from hotplugd.app.lease_targets import (
     leased,
     leasing_of,
     meant,
-    ready,
     see_granted,
     unwell,
 )
+from hotplugd.app.outcome import settled
 from hotplugd.app.pool_documents import LeaseJson, LeaseOrderJson, lease_by_key
+from hotplugd.app.refusal import Refusal, keep, ready, telling
 from hotplugd.app.session import Session
-from hotplugd.app.state_file import StateError
 from hotplugd.app.who import asked_by
 from hotplugd.model.asker import Asker
 from hotplugd.model.text import counted, quoted
@@ -82,12 +82,9 @@ class LeaseOrders:
             words, by = DeviceRequest.of(asked.body), await self._by_hand.who(asked.peer)
             async with self._turn:
                 try:
-                    return await work(words, by, asked.grant)
-                except (Refusal, Forbidden) as refusal:
-                    about = {"name": quoted(words.device), "reason": str(refusal)}
-                    self._log.warning(f"{verb}.refused", **about, **asked_by(by))
-                    if isinstance(refusal, Forbidden):
-                        raise
+                    with telling(self._log, verb, by, name=quoted(words.device)):
+                        return await work(words, by, asked.grant)
+                except Refusal as refusal:
                     return _answer(str(refusal), refusal.more, taken=False)
 
         return answer
@@ -95,7 +92,7 @@ class LeaseOrders:
     # --- the verbs --------------------------------------------------------------------------------------
 
     async def _release(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
-        session = ready(self._session())
+        session = ready(self._session(), instances=True)
         leasing = leasing_of(session)
         target = device(session, words)
         (key,) = target.keys
@@ -106,7 +103,7 @@ class LeaseOrders:
         before = _leases(leasing, [key])
         self._log.info("lease-release.asked", identity=key, instance=str(lease.instance), **asked_by(by))
         session.reconciler.assignments.leases.release([key], f"released by {by}")
-        await outcome(session)
+        await settled(session)
         now = leasing.allocation.leases.get(key)
         message = f"{target.told} is leased to {lease.instance} no more"
         if now == lease:
@@ -119,7 +116,7 @@ class LeaseOrders:
         return _answer(message, leases=before, done=_is_settled(session))
 
     async def _move(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
-        session = ready(self._session())
+        session = ready(self._session(), instances=True)
         leasing = leasing_of(session)
         target, to = device(session, words), InstanceName(words.project, words.instance)
         (key,) = target.keys
@@ -129,24 +126,24 @@ class LeaseOrders:
         before = _leases(leasing, [key])
         self._log.info("lease-move.asked", identity=key, instance=str(to), **asked_by(by))
         session.reconciler.assignments.leases.move(key, lease, f"moved to {to} by {by}")
-        await outcome(session)
+        await settled(session)
         done = leasing.allocation.leases.get(key) == lease and _is_settled(session)
         message = f"{target.told} is leased to {to}" + ("" if done else ", and is not there yet")
         return _answer(message, leases=before, done=done)
 
     async def _cordon(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
-        session = ready(self._session())
+        session = ready(self._session(), instances=True)
         target = meant(session, words)
         see_granted("cordon", session, target, (), grant)
         self._log.info("cordon.asked", **_about(target), reason=quoted(words.reason), **asked_by(by))
         await self._keep_one(target, words, by, grant)
-        await outcome(session)
+        await settled(session)
         held = _leases(leasing_of(session), leased(session, target))
         more = [f"{each['instance']} keeps {each['device'] or each['identity']}" for each in held]
         return _answer(f"{target.told} is cordoned", more)
 
     async def _uncordon(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
-        session = ready(self._session())
+        session = ready(self._session(), instances=True)
         unfit = unwell(session, words)
         found = cordoned(session, words, self._kept.state.cordons, unfit)
         if not grant.all and any(each.by.uid != by.uid for each in found):
@@ -166,12 +163,12 @@ class LeaseOrders:
         if found:
             await self._keep(cordons)
         session.reconciler.assignments.leases.forgive(unfit)
-        await outcome(session)
+        await settled(session)
         what = " and ".join(filter(None, ("cordoned" if found else "", "kept from claims" if unfit else "")))
         return _answer(f"{quoted(words.device)} is not {what} any more")
 
     async def _drain(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
-        session = ready(self._session())
+        session = ready(self._session(), instances=True)
         leasing, target = leasing_of(session), meant(session, words)
         see_granted("cordon", session, target, (), grant)
         keys = leased(session, target)
@@ -184,7 +181,7 @@ class LeaseOrders:
         self._log.info("drain.asked", **_about(target), reason=quoted(words.reason), **asked_by(by))
         await self._keep_one(target, words, by, grant)
         session.reconciler.assignments.leases.release(keys, f"drained by {by}")
-        await outcome(session)
+        await settled(session)
         done = _is_settled(session)
         message = f"{target.told} is cordoned, and {ends} ended"
         return _answer(message if done else f"{message}; it is not all out yet", leases=before, done=done)
@@ -203,10 +200,7 @@ class LeaseOrders:
         await self._keep(cordons)
 
     async def _keep(self, cordons: Cordons) -> None:
-        try:
-            await self._kept.keep(lambda state: replace(state, cordons=cordons))
-        except StateError as error:
-            raise Refusal(f"{error}; nothing was changed") from error
+        await keep(self._kept, lambda state: replace(state, cordons=cordons))
         self.loaded()
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.app.asked import Forbidden
-from hotplugd.app.by_hand import Refusal
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.grants import Grant, Verb
+from hotplugd.app.refusal import Refusal, none_called, several_called
 from hotplugd.app.session import Session
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.cordons import Cordon, CordonKind, Cordons
-from hotplugd.plan.find import each_of, missing, named
+from hotplugd.plan.find import named
 from hotplugd.plan.leasing import Leasing
 from hotplugd.rules.pattern import Pattern, PatternError
 
@@ -30,16 +30,6 @@ class Target:
     name: str
     told: str
     keys: tuple[str, ...] = ()
-
-
-def ready(session: Session | None) -> Session:
-    """The session, once all is known. Raises Refusal."""
-    inventory = session.reconciler.inventory if session is not None else None
-    if session is None or inventory is None:
-        raise Refusal("the daemon has no server yet; `hotplugd status` says why")
-    if not (inventory.devices_listed and inventory.instances_listed):
-        raise Refusal("the daemon has not listed devices and instances yet; `hotplugd status` says why")
-    return session
 
 
 def meant(session: Session, words: DeviceRequest) -> Target:
@@ -80,8 +70,7 @@ def device(session: Session, words: DeviceRequest) -> Target:
     by_key = {key: each for each in found if (key := leasing.key_of(each))}
     absent = [each.key for each in leasing.away if _is_called(each.key, words.device)]
     if len(by_key) > 1:
-        many = f"{len(by_key)} devices are called {quoted(words.device)}; name one by its node or path:"
-        raise Refusal(many, each_of(by_key.values()))
+        raise several_called(words.device, by_key.values())
     if by_key:
         ((key, one),) = by_key.items()
         return Target("device", key, str(one), (key,))
@@ -89,8 +78,7 @@ def device(session: Session, words: DeviceRequest) -> Target:
         return Target("device", absent[0], absent[0], (absent[0],))
     if found:
         raise Refusal(f"{found[0]} is of no pool; `hotplugd explain {found[0]}` says why")
-    waiting = session.reconciler.inventory.unprocessed.values()
-    raise Refusal(missing(words.device, words.real, waiting, session.rules))
+    raise none_called(session, words.device, words.real)
 
 
 def leased(session: Session, of: Target) -> list[str]:

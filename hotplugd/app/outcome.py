@@ -1,9 +1,12 @@
-"""Whether what somebody asked for by hand can be, and what came of it, in words."""
+"""Whether what somebody asked for can be, when it is done, and what came of it, in words."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from hotplugd.app.session import Session
 from hotplugd.model.entry import names_for
@@ -14,6 +17,10 @@ from hotplugd.plan.find import described
 from hotplugd.plan.overrides import Override, lasting
 from hotplugd.plan.planner import plan_instance
 
+# So many seconds it is waited for what comes of a decision.
+_OUTCOME: Final = 20.0
+_SLACK: Final = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -22,6 +29,19 @@ class Done:
     taken: bool
     done: bool
     message: str
+
+
+async def settled(session: Session) -> None:
+    """Wait until what is done about a decision is done, or does not get on soon."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _OUTCOME
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
+            await session.reconciler.settled()
+            # An instance that was just stopped, or an answer that came too soon: it is tried again at a time.
+            while waits := [each.wait.until for each in session.reconciler.held() if each.wait.until < until]:
+                await asyncio.sleep(max(min(waits) - loop.time(), 0.0) + _SLACK)
+                await session.reconciler.settled()
 
 
 def in_the_way(session: Session, device: Device, override: Override, instance: Instance) -> str:

@@ -15,11 +15,11 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app.asked import Asked, Forbidden, Handler
-from hotplugd.app.by_hand import Refusal
 from hotplugd.app.command_json import UsbOrderJson
 from hotplugd.app.device_request import object_in, see_short
 from hotplugd.app.endpoints import PORT, RESET, Endpoint
 from hotplugd.app.grants import Grant, Verb
+from hotplugd.app.refusal import Refusal, none_called, ready, several_called, telling
 from hotplugd.app.session import Session
 from hotplugd.app.topology import SocketJson, topology
 from hotplugd.app.who import asked_by, who_asks
@@ -30,7 +30,7 @@ from hotplugd.model.asker import Asker
 from hotplugd.model.text import counted, quoted
 from hotplugd.model.values import CANNOT_TELL, Device, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
-from hotplugd.plan.find import described, each_of, missing, named
+from hotplugd.plan.find import described, each_of, named
 
 SWITCHES: Final[tuple[Switch, ...]] = ("on", "off", "cycle")
 # Seconds for a look at sysfs.
@@ -76,21 +76,16 @@ class UsbOrders:
     async def _ask(self, order: Literal["reset", "port"], asked: Asked) -> UsbOrderJson:
         words = _parsed(asked.body)
         by = await who_asks(self._threads, asked.peer)
-        do = self._reset if order == "reset" else self._port
+        do, what = (self._reset, "device") if order == "reset" else (self._port, "port")
         try:
-            message = await do(words, by, asked.grant)
-        except (Refusal, Forbidden) as refusal:
-            about: Fields = (
-                {"device": quoted(words.name)} if order == "reset" else {"port": quoted(words.name)}
-            )
-            self._log.warning(f"{order}.refused", **about, reason=str(refusal), **asked_by(by))
-            if isinstance(refusal, Forbidden):
-                raise
+            with telling(self._log, order, by, **{what: quoted(words.name)}):
+                message = await do(words, by, asked.grant)
+        except Refusal as refusal:
             return {"taken": False, "done": False, "message": str(refusal), "more": refusal.more}
         return {"taken": True, "done": True, "message": message, "more": []}
 
     async def _reset(self, words: _UsbRequest, by: Asker, grant: Grant) -> str:
-        session = self._ready()
+        session = ready(self._session())
         device = _device(session, words)
         _see_permitted(session, [device], "reset", grant)
         await self._see_whether(session, [device], words)
@@ -100,7 +95,7 @@ class UsbOrders:
         return f"{described(device)} was reset{_told_of_holders(session, [device])}"
 
     async def _port(self, words: _UsbRequest, by: Asker, grant: Grant) -> str:
-        session, switch = self._ready(), words.switch
+        session, switch = ready(self._session()), words.switch
         if switch not in SWITCHES:
             raise Refusal(f"expected {', '.join(SWITCHES)}, and found '{quoted(switch)}'")
         devices = [each for each in _devices(session) if each.is_usb_device]
@@ -119,12 +114,6 @@ class UsbOrders:
             raise Refusal(f"port {_called(socket)}: {failed}")
         went = f"; {counted(len(inside), 'device')} went" if inside and switch != "on" else ""
         return f"port {_called(socket)} was {_DONE[switch]}{went}{told}"
-
-    def _ready(self) -> Session:
-        session = self._session()
-        if session is None or not session.reconciler.inventory.devices_listed:
-            raise Refusal("the daemon has not listed the devices yet; `hotplugd status` says why")
-        return session
 
     async def _sockets(self, session: Session, devices: Sequence[Device]) -> list[SocketJson]:
         def look() -> dict[str, dict[int, UsbPort]]:
@@ -179,16 +168,12 @@ def _device(session: Session, words: _UsbRequest) -> Device:
     if len(usb) == 1:
         return usb[0]
     if usb:
-        raise Refusal(
-            f"{len(usb)} USB devices are called {quoted(words.name)}; name one by its node or path:",
-            each_of(usb),
-        )
+        raise several_called(words.name, usb, "USB devices")
     if found:
         above = found[0].usb
         hint = f"; what it hangs from is {above}" if above is not None else ""
         raise Refusal(f"{found[0]} is no USB device itself{hint}")
-    waiting = session.reconciler.inventory.unprocessed.values()
-    raise Refusal(missing(words.name, words.real, waiting, session.rules))
+    raise none_called(session, words.name, words.real)
 
 
 def _all(sockets: Iterable[SocketJson]) -> Iterator[SocketJson]:

@@ -10,7 +10,7 @@ from hotplugd.cli.absent import last_known
 from hotplugd.cli.common import fail
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
-from hotplugd.plan.find import absent, each_of, named, not_processed, rule_for
+from hotplugd.plan.find import absent, each_of, named, not_processed, rule_for, several
 
 if TYPE_CHECKING:
     from hotplugd.app.in_force import Settings
@@ -36,8 +36,7 @@ def find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], by: 
         )
         raise fail(f"no device {quoted(name)}: it is {known}", more=more)
     if len(found) > 1:
-        many = f"{len(found)} devices are called {quoted(name)}; name one by its node or path:"
-        raise fail(many, more=each_of(found))
+        raise fail(several(name, len(found)), more=each_of(found))
     if found[0] in waiting:
         raise fail(not_processed(found[0]))
     return found[0]

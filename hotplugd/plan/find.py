@@ -46,6 +46,11 @@ def each_of(found: Iterable[Device]) -> list[str]:
     return [*lines, f"and {len(every) - _MOST} more"] if len(every) > _MOST else lines
 
 
+def several(name: str, number: int, what: str = "devices") -> str:
+    """The error for a name that several devices have, before `each_of` them. what: what kind of devices"""
+    return f"{number} {what} are called {quoted(name)}; name one by its node or path:"
+
+
 def missing(name: str, real: str, unprocessed: Iterable[Device], rules: RuleSet) -> str:
     """The error for a name that no device has that udevd has processed. name, real: as `named` takes them"""
     waiting = named(name, unprocessed, real, rules.hubs)

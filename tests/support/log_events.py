@@ -14,9 +14,8 @@ _VARIANTS: Final = {
     "f'instance.{what}'": ("instance.created", "instance.started", "instance.stopped", "instance.deleted"),
     "f'reload.{each.severity}'": ("reload.error", "reload.warning"),
     "f'{what}.asked'": ("attach.asked", "detach.asked", "undo.asked"),
-    "f'{order}.refused'": ("reset.refused", "port.refused"),
-    "f'{what}.refused'": ("attach.refused", "detach.refused", "undo.refused"),
-    "f'{verb}.refused'": (
+    "f'{order}.refused'": (
+        "attach.refused", "detach.refused", "undo.refused", "reset.refused", "port.refused",
         "lease-release.refused", "lease-move.refused", "cordon.refused", "uncordon.refused", "drain.refused",
     ),
 }  # fmt: skip

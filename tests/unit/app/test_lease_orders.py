@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hotplugd.app.asked import Asked, Forbidden
-from hotplugd.app.by_hand import ByHand, Refusal
+from hotplugd.app.by_hand import ByHand
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import CORDON
 from hotplugd.app.grants import ROOT, Allowed, Grant
@@ -20,6 +20,7 @@ from hotplugd.app.lease_orders import LeaseOrders
 from hotplugd.app.lease_targets import Target, meant, see_granted
 from hotplugd.app.peer import Peer
 from hotplugd.app.pool_documents import LeaseOrderJson
+from hotplugd.app.refusal import Refusal
 from hotplugd.app.state_file import StateFile
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.cordons import NO_CORDONS

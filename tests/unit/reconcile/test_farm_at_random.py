@@ -8,8 +8,8 @@ from dataclasses import replace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hotplugd.app.by_hand import Refusal
 from hotplugd.app.lease_targets import claim_for
+from hotplugd.app.refusal import Refusal
 from hotplugd.model.asker import Asker
 from hotplugd.model.entry import MARK_INSTANCE, is_ours, mark_for, names_for, slot_of
 from hotplugd.model.ports import Changed, Ran, Refused, Unreachable
