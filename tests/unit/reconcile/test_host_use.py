@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from hotplugd.model.values import CANNOT_TELL, Device
+from hotplugd.plan.kinds.kind import Want
+from hotplugd.reconcile.host_use import HostUse
+from hotplugd.reconcile.ports import Ports
 from tests.support.devices import (
     ALL,
     BOX,
@@ -19,8 +23,9 @@ from tests.support.devices import (
     phone,
     rule,
     ruleset,
+    wanted,
 )
-from tests.support.virtual import at, in_virtual_time
+from tests.support.virtual import at, in_virtual_time, now
 from tests.unit.reconcile.bench import Bench, names
 
 NOBODY = ruleset()
@@ -144,6 +149,24 @@ async def test_a_disk_pulled_during_the_check_is_not_attached() -> None:
     await bench.reconciler.settled()
     assert [each.names for each in bench.requests] == [frozenset({entry(disk(born=2)).name})]
     assert bench.links == {disk(born=2).slot}
+
+
+class _Unused:
+    """A host that uses nothing."""
+
+    async def in_use(self, want: Want) -> str:
+        return ""
+
+
+@in_virtual_time
+async def test_an_answer_holds_for_one_request_within_two_seconds() -> None:
+    checks = HostUse(cast("Ports", _Unused()), lambda *_: None)
+    wants = wanted(ALL, disk())
+    await checks.ask(wants, now)
+    assert checks.unchecked(wants, now() + 1.9) == []
+    assert checks.unchecked(wants, now() + 2) == wants
+    checks.forget()
+    assert checks.unchecked(wants, now()) == wants
 
 
 @in_virtual_time

@@ -294,21 +294,26 @@ def test_a_gpu_goes_into_two_containers_with_both_its_nodes_and_comes_out(
             soon(lambda: not any(nodes(each, "/dev/dri/") or ours(each) for each in both))
 
 
+@pytest.mark.parametrize(("more", "kind", "count"), [("as: gpu, ", "gpu", 2), ("", "unix-char", 1)])
 def test_a_gpu_that_is_announced_before_it_is_there_goes_in_and_out_by_its_card(
-    machine: Machine, launch: Launch, daemon: StartDaemon
+    machine: Machine, launch: Launch, daemon: StartDaemon, more: str, kind: str, count: int
 ) -> None:
     # virtio-gpu tells of a change of its card before the kernel has put that into sysfs.
     container = launch("c1")
     renderer = Renderer()
     with closing(renderer):
-        running = daemon(rule("{subsystem: drm, kernel: 'card*'}", "{to: c1, as: gpu, force: true}"))
+        running = daemon(rule("{subsystem: drm, kernel: 'card*'}", f"{{to: c1, {more}force: true}}"))
         for _ in range(3):
             renderer.plug()
-            soon(lambda: all(has(container, node, node) for node in renderer.nodes))
+            # Without `as` the card alone.
+            there = set(renderer.nodes[:count])
+            soon(lambda: nodes(container, "/dev/dri/") == there)  # noqa: B023
+            assert all(has(container, node, node) for node in there)
             soon(lambda: len(ours(container)) == 1)
             steadily(lambda: len(ours(container)) == 1 and told(running) == "[]", 3)
+            assert nodes(container, "/dev/dri/") == there
             (entry,) = (container.devices[each] for each in ours(container))
-            assert entry["type"] == "gpu"
+            assert entry["type"] == kind
             renderer.unplug()
             soon(lambda: not nodes(container, "/dev/dri/") and not ours(container))
             assert running.status()["attachments"] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +71,8 @@ def test_a_phone_that_is_detached_moved_and_pulled(
         eventually(lambda: found.sealed, DEADLINE, pause=0.05)
         if privileged == "false":
             is_shut(found)
+        else:
+            eventually(lambda: found.undo() == ["done", "done", "EPERM"], DEADLINE, pause=0.05)
 
     node = arrives(one, hub.plug(phone := Phone("AAA1")))
     with handle(one, node) as first:
@@ -159,6 +161,41 @@ rules:
             is_shut(first)
     stick.unplug()
     assert running.status()["problems"] == []
+
+
+@pytest.mark.parametrize("privileged", variants(["false", "true"]))
+def test_a_phone_a_tty_and_a_disk_that_are_put_in_again(
+    hub: Hub, machine: Machine, launch: Launch, daemon: StartDaemon, privileged: str
+) -> None:
+    container = launch("c1", config={"security.privileged": privileged})
+    running = daemon(f"""{TO_ONE}
+  - name: console
+    match: {{subsystem: tty, id: "0403:6001", serial: A50285BI}}
+    attach: {{to: c1, path: /dev/ttyConsole}}
+  - name: stick
+    match: {{subsystem: block, devtype: disk, serial: STICK1}}
+    attach: {{to: c1}}
+""")
+    stick = Disk(machine)
+    stick.plug()
+    tty_number(hub.plug(Cable()))
+    paths = (arrives(container, hub.plug(Phone("AAA1"))), "/dev/ttyConsole", stick.nodes[0])
+    with ExitStack() as undo:
+        before = [undo.enter_context(handle(container, each)) for each in paths]
+        for each in paths:
+            assert container.run("umount", "-l", each).code == 0
+        for found in before:
+            eventually(partial(_is_sealed, found), DEADLINE, pause=0.05)
+            # In a privileged one the device is still theirs, and root opens it by whatever node.
+            if privileged == "false":
+                is_shut(found)
+        for each in paths:
+            undo.enter_context(handle(container, each))
+    assert running.status()["problems"] == []
+
+
+def _is_sealed(found: Handle) -> bool:
+    return found.sealed
 
 
 def test_all_nodes_of_a_gpu(launch: Launch, daemon: StartDaemon) -> None:
