@@ -23,6 +23,9 @@ KEYS: Final = (
 )  # fmt: skip
 """What can be filtered by."""
 
+STARTS: Final = ("starting", "server.connected", "ready")
+"""What tells how the daemon started: by the last it has told of all that it found attached."""
+
 _ANY: Final = ("device", "serial", "port", "location", "identity", "instance", "slot")
 _COMES: Final = frozenset({"device.add", "device.update", "device.repair", "device.attached"})
 _GOES: Final = frozenset({"device.asked", "device.remove", "device.detached"})
@@ -126,15 +129,28 @@ def _is_same(problem: Event, over: Event) -> bool:
 
 
 def attached(events: Iterable[Event]) -> dict[tuple[str, str], Event]:
-    """What is attached once these have happened: the last event of each, by its instance and its entry."""
+    """What is attached once these have happened: the last event of each, by its instance and its entry.
+
+    What a daemon does not find attached when it starts is not: its instance was deleted while none ran.
+    """
     found: dict[tuple[str, str], Event] = {}
+    # What the daemon before told of, and this one has not yet.
+    untold: set[tuple[str, str]] = set()
+    is_connected = False
     for each in events:
         key = _text(each, "instance"), _text(each, "entry")
         name = _text(each, "event")
         if name in _COMES:
             found[key] = each
+            untold.discard(key)
         elif name in _GOES:
             found.pop(key, None)
+        elif name == "starting":
+            untold, is_connected = {*found}, False
+        elif name == "server.connected":
+            is_connected = True
+        elif name == "ready" and is_connected:
+            found = {one: event for one, event in found.items() if one not in untold}
     return found
 
 

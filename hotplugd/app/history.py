@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from hotplugd.app.control_client import ControlError, NotRunning, get
-from hotplugd.app.event_views import Event, Filter
+from hotplugd.app.event_views import STARTS, Event, Filter
 from hotplugd.app.systemd import EVENT, FIELD, MESSAGE_IDS
 from hotplugd.model.text import plain
 
@@ -32,8 +32,6 @@ _PATIENCE: Final = 60.0
 # So much of what journalctl complains of is read.
 _SAID: Final = 4096
 _KEPT: Final = "what is known is what the running daemon keeps, its last ten thousand events"
-# When the daemon starts, what it said of problems before is no more.
-_START: Final = "starting"
 # A daemon that goes on telling is not listened to for ever.
 _MOST_PAGES: Final = 100
 
@@ -50,12 +48,12 @@ class Past:
 
 
 def past(control: Path, meant: Filter | None = None) -> Past:
-    """What the journal and the running daemon have, or those that are meant and each start of the daemon."""
+    """What the journal and the running daemon have, or those that are meant and how the daemon started."""
     found: dict[str, Event] = {}
     gaps: list[str] = []
     word = meant.pattern if meant is not None and not meant.key else ""
     for number, event in enumerate((*from_journal(_journal(word, gaps)), *from_daemon(control, gaps))):
-        if meant is None or meant.meets(event) or event.get("event") == _START:
+        if meant is None or meant.meets(event) or event.get("event") in STARTS:
             found.setdefault(str(event.get("cursor") or number), event)
     return Past(in_order(found.values()), tuple(gaps))
 
@@ -147,7 +145,7 @@ def journal_matches(word: str) -> list[str]:
     texts += [f"{FIELD}IDENTITY={kind}{word}" for kind in _KINDS if kind]
     if (short := word.removeprefix("default/")) != word:
         texts.append(f"{FIELD}INSTANCE={short}")
-    texts.append(f"{EVENT}={_START}")
+    texts += [f"{EVENT}={name}" for name in STARTS]
     found: list[str] = []
     for text in texts:
         found += ["+"] * bool(found) + [*_OURS, text]

@@ -145,6 +145,13 @@ def test_a_start_ends_the_problems_of_a_daemon_that_was_killed(scene: Scene) -> 
     assert names(found) == ["device.attached"]
 
 
+def test_what_was_deleted_while_no_daemon_ran_is_attached_no_more(scene: Scene) -> None:
+    scene.write(*LIFE)
+    scene.write(LIFE[0], {"event": "server.connected", "server": "lxd"}, {"event": "ready"})
+    for name in ("lab/runner-1", "lab/runner-*"):
+        assert scene.history(name, "--since", "0s") == [], name
+
+
 def test_an_absent_device_is_explained(scene: Scene) -> None:
     scene.write(*LIFE, *END)
     done = scene.journal.hotplugd(*scene.words("R5C001"))

@@ -100,6 +100,18 @@ def test_what_is_so_is_told_by_what_was_said_before() -> None:
     assert standing([ADD, problem, {"event": "starting"}]) == [ADD]
 
 
+def test_what_the_next_daemon_does_not_find_attached_is_not_any_more() -> None:
+    start: list[dict[str, Any]] = [{"event": "starting"}, {"event": "server.connected"}, {"event": "ready"}]
+    again = {**ADD, "event": "device.attached"}
+    assert standing([ADD, *start[:2]]) == [ADD]
+    assert standing([ADD, *start]) == []
+    assert standing([ADD, *start[:2], again, start[2]]) == [again]
+    assert standing([ADD, *start, again]) == [again]
+    # One that found no server does not know what is attached.
+    assert standing([ADD, start[0], start[2]]) == [ADD]
+    assert standing([ADD, *start[:2], start[0], start[2]]) == [ADD]
+
+
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
