@@ -81,7 +81,8 @@ class PoolUnits:
         attach = found.rule.attach if found.rule is not None and found.override is None else None
         device = found.device
         if attach is None or attach.pool not in self._rules.pools or not self._rules.leases:
-            self.left[self._unit_of.get(device.key, "")] = _why_of_none(found)
+            if (key := self._unit_of.get(device.key)) is not None:
+                self.left[key] = _why_of_none(found)
             return self.gone(device.key)
         if found.anchor is not None:
             if self._anchor_of.get(device.key) != found.anchor.key:

@@ -30,11 +30,11 @@ class LeaseView:
         """Whether the instance's configuration says anything else than what the instance has."""
         if actual is None or not actual.here or not actual.known:
             return False
-        known = {name for want in wants for name in entries.names_for(want.slot)}
-        if any(entries.MARK_UNIT in each.config and each.name not in known for each in _ours(actual)):
-            # Of a device that goes, or that udevd has not processed: it is said with that change.
+        if actual.leases == leases_text(wants, actual.entries):
             return False
-        return actual.leases != leases_text(wants, actual.entries)
+        known = {name for want in wants for name in entries.names_for(want.slot)}
+        # That of a device that goes, or that udevd has not processed, is said with that change.
+        return all(entries.MARK_UNIT not in each.config or each.name in known for each in _ours(actual))
 
     def written(self, now: float) -> None:
         """Take note that the server is asked to write it now."""

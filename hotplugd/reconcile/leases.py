@@ -258,10 +258,10 @@ class Leases:
 
     def _of_pools(self) -> list[Problem]:
         """What is wrong with claims, pools and files, and which instances may have what nobody knows."""
-        silent = [name for name, worker in self._workers.items() if worker.is_silent]
-        has_pools = self.leasing.rules.leases and self.leasing.rules.pools
         found = self.leasing.problems() + self._files.problems()
-        for name in sorted(silent) if has_pools else ():
+        if not (self.leasing.rules.leases and self.leasing.rules.pools):
+            return found
+        for name in sorted(name for name, worker in self._workers.items() if worker.is_silent):
             message = "the server never said what it has; what it may have of pools is given to others"
             found.append(Problem("", "", f"{name}: {message}", instance=str(name)))
         return found
