@@ -26,7 +26,7 @@ from hotplugd.app.asked import Asked, Forbidden, Handler
 from hotplugd.app.control_connection import connection, logger_of, request_of
 from hotplugd.app.control_file import listen
 from hotplugd.app.endpoints import Endpoint
-from hotplugd.app.grants import Grants
+from hotplugd.app.grants import NO_GRANTS, Grants
 from hotplugd.app.peer import Peer
 
 # Seconds for a request to come, for its answer to be taken, and until the next request.
@@ -47,7 +47,7 @@ _PAUSE: Final = 1.0
 async def serve(
     path: Path,
     handlers: Mapping[Endpoint, Handler],
-    grants: Grants = Grants(),  # noqa: B008  # a frozen value
+    grants: Grants = NO_GRANTS,
     refused: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[None]:
     """Answer requests on a socket at `path`. Raises ControlError where the socket cannot be made.

@@ -85,3 +85,6 @@ class Grants:
     def gids(self) -> frozenset[int]:
         """The groups that may ask for something."""
         return frozenset(gid for gid, _ in self.by_group)
+
+
+NO_GRANTS: Final = Grants()

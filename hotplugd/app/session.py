@@ -38,7 +38,7 @@ from hotplugd.host.sysfs import boot, sequence_now
 from hotplugd.host.udev import Udev
 from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Instance, InstanceName
+from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.about import HUBS
 from hotplugd.plan.cordons import NO_CORDONS, Cordons
 from hotplugd.plan.kinds.kind import Want
@@ -129,27 +129,27 @@ class Session:
         )
         self.host = HostLook(self._threads, config.roots, config.usb)
         ports = Ports(
-            self._lxd,
-            self._lxd,
-            self._inspector,
-            self._injector,
-            self._udev_database,
-            self._slots,
-            self._seals,
-            self.host,
-            self._notes,
-            self._links,
-            self._records,
-            lambda device: self._udev.restore(device),  # noqa: PLW0108  # it is made later
-            log,
-            _now,
-            self.host.in_use,
-            self.host.unsure,
-            leases,
-            lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
-            self.host.trusted_file,
-            dry_run,
-            boot(),
+            server=self._lxd,
+            commands=self._lxd,
+            inspector=self._inspector,
+            injector=self._injector,
+            udev_database=self._udev_database,
+            slots=self._slots,
+            seals=self._seals,
+            revoker=self.host,
+            entry_journal=self._notes,
+            link_journal=self._links,
+            record_journal=self._records,
+            restore=self._restore,
+            log=log,
+            now=_now,
+            in_use=self.host.in_use,
+            unsure=self.host.unsure,
+            leases=leases,
+            boottime=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+            trusted_file=self.host.trusted_file,
+            dry_run=dry_run,
+            boot=boot(),
         )
         self._pools = ServedPools(dry_run=dry_run)
         self.reconciler = Reconciler(ports, rules.without_leases() if rules.pools else rules)
@@ -318,6 +318,9 @@ class Session:
             known = self.reconciler.inventory
             await self.host.look_at_usb(self._host_problems, known.devices, self.rules.hubs)
             self._pools.let_go(has_leased=known.handovers.has_leased)
+
+    def _restore(self, device: Device) -> Device | None:
+        return self._udev.restore(device)
 
     # --- what is heard ----------------------------------------------------------------------------------
 

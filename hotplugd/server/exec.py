@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -192,7 +192,7 @@ def _streams(started: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(each, str(secrets[each])) for each in (_CONTROL, "0", *_OUT)]
 
 
-async def _asked(request: Any) -> Mapping[str, Any]:
+async def _asked(request: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> Mapping[str, Any]:
     """The metadata of an answer. Raises the ServerError that it says, or ValueError for what is none."""
     async with request as answer:
         raw = b""

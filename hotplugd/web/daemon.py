@@ -8,12 +8,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from hotplugd.web.metrics import Answers, Counts
+
+if TYPE_CHECKING:
+    from hotplugd.app.documents import StatusJson
+    from hotplugd.app.pool_documents import PoolsJson
 
 # The host's name in an URL does not matter: it is a unix socket.
 _AT: Final = "http://localhost/1"
@@ -51,7 +55,9 @@ class DaemonClient:
     async def answers(self) -> Answers:
         """What metrics are made of. Raises DaemonAway."""
         status, pools, health = [await self._get(each) for each in ("status", "pools", "health")]
-        return Answers(cast("Any", status), cast("Any", pools), str(health.get("health", "down")))
+        return Answers(
+            cast("StatusJson", status), cast("PoolsJson", pools), str(health.get("health", "down"))
+        )
 
     async def _get(self, name: str) -> Mapping[str, object]:
         try:
