@@ -23,6 +23,7 @@ _LIMITS: Final = (
 )
 _QUOTED: Final = re.compile(r"`([^`]+)`")
 _FILE: Final = re.compile(r"tests/[\w/]+\.py")
+_NO_FILE: Final = re.compile(r"\w+\.py")
 _NAME: Final = re.compile(r"(?:Test|test_)\w+")
 
 
@@ -43,6 +44,8 @@ def missing(text: str) -> Iterator[str]:
             file = quoted
             if not (_PROJECT / file).is_file():
                 yield file
+        elif _NO_FILE.fullmatch(quoted):
+            yield f"{quoted} without its folder"
         elif _NAME.fullmatch(quoted) and quoted not in defined(_PROJECT / file):
             yield f"{quoted} in {file or 'no file'}"
 
@@ -81,6 +84,7 @@ def test_what_promises_nothing_is_still_said() -> None:
             ["test_nothing in tests/unit/test_promises.py"],
         ),
         ("`TestNothing`", ["TestNothing in no file"]),
+        ("`test_promises.py`", ["test_promises.py without its folder"]),
         ("`tests/test_nothing.py`, `test_it`", ["tests/test_nothing.py", "test_it in tests/test_nothing.py"]),
     ],
 )  # fmt: skip
