@@ -65,6 +65,7 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "server.problem": "2ce2548ebed7407e8e0a0c8153a95471",
     "starting": "327d383fc3354dcd8b0a9a0cc995bd8b",
     "lease.given": "d4104f23cc6f406f90ddb3c3fd95c152",
+    "lease.found": "3c8f1d6e0b7a4f52914ad0c76e5b28f3",
     "lease.over": "f251d5ceb66e418da48358e845737828",
     "lease.away": "5a1c70f9b4d34e0fa6e3d8a52d6f7c10",
     "lease.back": "e6b94b7d1f5c4a63b0a8c1d27f3e9b42",

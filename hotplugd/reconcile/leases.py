@@ -73,6 +73,8 @@ class Leases:
         self._log = ports.log
         self._is_due = False
         self._problems = ProblemLog(ports.log, "claim.problem")
+        # The leases that were told of and are not over.
+        self._told: set[str] = set()
         self._loop = asyncio.get_running_loop()
         # When a lease of an absent device ends.
         self._alarm: asyncio.TimerHandle | None = None
@@ -245,7 +247,11 @@ class Leases:
     def _tell(self, allocation: Allocation) -> None:
         """Tell of the leases and problems that are over, and of the new ones."""
         for ended in allocation.ended:
+            self._tell_found(ended.key, ended.lease)
             self._log.info("lease.over", **self._fields(ended.key, ended.lease), why=ended.why)
+            self._told.discard(ended.key)
+        for key in sorted(allocation.leases.keys() - self._told - {*allocation.new}):
+            self._tell_found(key, allocation.leases[key])
         for away in self.leasing.away.went:
             if away.key in allocation.leases:
                 self._log.info("lease.away", **self._fields(away.key, away.lease), pool=away.pool)
@@ -255,6 +261,16 @@ class Leases:
         self._problems.are(self._of_pools())
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
+        self._told = {*allocation.leases}
+
+    def _tell_found(self, key: str, lease: Lease) -> None:
+        """Tell of a lease that somebody has already, as an entry or the state file says; once."""
+        if key in self._told:
+            return
+        fields = self._fields(key, lease)
+        if (away := self.leasing.away.get(key)) is not None:
+            fields |= {"pool": away.pool, "reason": "it is absent"}
+        self._log.info("lease.found", **fields)
 
     def _of_pools(self) -> list[Problem]:
         """What is wrong with claims, pools and files, and which instances may have what nobody knows."""
