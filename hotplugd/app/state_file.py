@@ -4,10 +4,9 @@ It is small, and written and synced before anything is done about a decision, so
 crash and a boot. Nothing else depends on it: without it the rules alone decide. Where it is missing nothing
 was decided. Where it is broken it is renamed, and nothing is overwritten.
 
-The format is JSON: `version`, a list for each kind of decision (`overrides`, `cordons`), and
-`leases`. Another kind is a
-field of `State` and a key here, which an older file lacks. A file of a later version is not read: nobody
-knows what it says.
+The format is JSON: `version`, a list for each kind of decision (`overrides`, `cordons`), and `leases`.
+Another kind is a field of `State` and a key here, which an older file lacks. A file of a later version is not
+read: nobody knows what it says.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class State:
 
     overrides: Overrides = field(default_factory=Overrides)
     leases: KeptLeases = NOTHING_KEPT
-    cordons: Cordons = field(default_factory=Cordons)
+    cordons: Cordons = NO_CORDONS
 
 
 class StateFile:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Final
+from itertools import islice
+from typing import Final, TypeVar
 
-from hotplugd.app.state_values import asker, asker_json, fields, items, seconds, some_instance, text
+from hotplugd.app.state_values import asker, fields, items, seconds, some_instance, text
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.away_leases import Away, KeptLeases, Moment
 from hotplugd.plan.cordons import MOST_CORDONS, Cordon, Cordons
@@ -15,11 +17,11 @@ from hotplugd.plan.flaps import MOST_QUIET, Quarantine
 from hotplugd.plan.lease import Lease
 from hotplugd.rules.pattern import Pattern
 
+T = TypeVar("T")
+
 # Who may edit instances may write claims, and is not to fill the file: of more the oldest are kept.
 _MOST_CLAIMS: Final = 5_000
 _MOST_AWAY: Final = 1_000
-# In seconds, and so many plugs: the largest numbers of a quarantine.
-_LONGEST_QUIET: Final = MOST_QUIET
 
 _LEASE: Final = {"key", "pool", "project", "instance", "claim", "place", "since", "boottime"}
 _CLAIM: Final = ("project", "instance", "claim")
@@ -29,9 +31,9 @@ def leases_json(kept: KeptLeases) -> dict[str, object]:
     """As `leases` reads it."""
     return {
         "boot": kept.boot,
-        "away": [_away_json(each) for each in kept.away if _can_be_kept(each)][:_MOST_AWAY],
+        "away": [*islice(_readable(kept.away, _away_json, _away), _MOST_AWAY)],
         "order": [f"{of.project} {of.name} {claim}" for of, claim in kept.order[:_MOST_CLAIMS]],
-        "quarantines": [asdict(each) for each in kept.quarantines if _can_be_read(each)],
+        "quarantines": [*_readable(kept.quarantines, asdict, _quarantine)],
     }
 
 
@@ -46,52 +48,39 @@ def leases(found: object) -> KeptLeases:
 
 def cordons_json(cordons: Cordons) -> list[dict[str, object]]:
     """As `cordons` reads it."""
-    return [
-        {
-            "kind": each.kind,
-            "name": each.name,
-            "reason": each.reason,
-            "since": each.since,
-            "by": asker_json(each.by),
-        }
-        for each in cordons
-    ]
+    return [asdict(each) for each in cordons]
 
 
 def cordons(found: object) -> Cordons:
     """What is cordoned."""
-    return Cordons(items(found, MOST_CORDONS, "cordon", _cordon))
+    return Cordons.made_of(items(found, MOST_CORDONS, "cordon", _cordon))
 
 
 def _cordon(found: object) -> Cordon:
     told = fields(found, {"kind", "name", "reason", "since", "by"})
-    name, kind = text(told["name"]), text(told["kind"])
-    if kind == "location":
-        # Raises PatternError.
-        Pattern.of(name)
-        return Cordon("location", name, text(told["reason"]), text(told["since"]), asker(told["by"]))
-    if kind == "instance":
-        some_instance(*name.partition("/")[::2])
-        return Cordon("instance", name, text(told["reason"]), text(told["since"]), asker(told["by"]))
-    if kind != "device" or not name:
-        raise ValueError("expected `device`, `location` or `instance` as `kind`, and a name")
-    return Cordon("device", name, text(told["reason"]), text(told["since"]), asker(told["by"]))
+    rest = text(told["reason"]), text(told["since"]), asker(told["by"])
+    match text(told["kind"]), text(told["name"]):
+        case "location", name:
+            # Raises PatternError.
+            Pattern.of(name)
+            return Cordon("location", name, *rest)
+        case "instance", name:
+            some_instance(*name.partition("/")[::2])
+            return Cordon("instance", name, *rest)
+        case "device", name if name:
+            return Cordon("device", name, *rest)
+    raise ValueError("expected `device`, `location` or `instance` as `kind`, and a name")
 
 
-def _can_be_kept(away: Away) -> bool:
-    """Whether it can be read again: what a device says of itself keeps nothing else from being written."""
-    try:
-        return _away(_away_json(away)) == away
-    except ValueError:
-        return False
-
-
-def _can_be_read(quarantine: Quarantine) -> bool:
-    """As `_can_be_kept`."""
-    try:
-        return _quarantine(asdict(quarantine)) == quarantine
-    except ValueError:
-        return False
+def _readable(
+    values: Iterable[T], write: Callable[[T], dict[str, object]], read: Callable[[object], T]
+) -> Iterator[dict[str, object]]:
+    """The documents that can be read again: what a device says of itself keeps no other from the file."""
+    for each in values:
+        document = write(each)
+        with suppress(ValueError):
+            if read(document) == each:
+                yield document
 
 
 def _quarantine(found: object) -> Quarantine:
@@ -100,8 +89,9 @@ def _quarantine(found: object) -> Quarantine:
     spans = {name: seconds(told[name]) for name in ("count", "within", "quiet")}
     if not texts["key"]:
         raise ValueError("expected `key` of a device")
-    if not spans["quiet"] or max(spans.values()) > _LONGEST_QUIET:
-        raise ValueError(f"expected no number above {_LONGEST_QUIET:.0f}, and a `quiet` of some seconds")
+    # So many plugs, too, are the most.
+    if not spans["quiet"] or max(spans.values()) > MOST_QUIET:
+        raise ValueError(f"expected no number above {MOST_QUIET:.0f}, and a `quiet` of some seconds")
     return Quarantine(
         texts["key"],
         texts["pool"],

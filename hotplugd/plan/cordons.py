@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
 
 from hotplugd.model.asker import Asker
@@ -14,6 +15,7 @@ from hotplugd.rules.pattern import Pattern
 MOST_CORDONS: Final = 1_000
 
 CordonKind = Literal["device", "location", "instance"]
+_NOTHING: Final[Mapping[tuple[CordonKind, str], Cordon]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,47 +40,45 @@ class Cordon:
         return f"{what} by {self.by}" + (f": {self.reason}" if self.reason else "")
 
 
+@dataclass(frozen=True, slots=True)
 class Cordons:
-    """All that is out of use, one of a kind and name."""
+    """All that is out of use, by kind and name. locations: the patterns of those that are about locations"""
 
-    def __init__(self, cordons: Iterable[Cordon] = ()) -> None:
-        self._by_name = {(each.kind, each.name): each for each in cordons}
-        self._locations = [
-            (Pattern.of(each.name), each) for each in self._by_name.values() if each.kind == "location"
-        ]
+    by_name: Mapping[tuple[CordonKind, str], Cordon] = field(default_factory=lambda: _NOTHING)
+    locations: Sequence[tuple[Pattern, Cordon]] = field(default=(), compare=False, repr=False)
+
+    @classmethod
+    def made_of(cls, cordons: Iterable[Cordon]) -> Cordons:
+        """These; of several of one kind and name the last."""
+        by_name = {(each.kind, each.name): each for each in cordons}
+        locations = [(Pattern.of(each.name), each) for each in by_name.values() if each.kind == "location"]
+        return cls(by_name, locations)
 
     def __iter__(self) -> Iterator[Cordon]:
-        return iter(self._by_name.values())
+        return iter(self.by_name.values())
 
     def __len__(self) -> int:
-        return len(self._by_name)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Cordons) and self._by_name == other._by_name
-
-    __hash__ = None  # type: ignore[assignment]  # as of a dict
+        return len(self.by_name)
 
     def get(self, kind: CordonKind, name: str) -> Cordon | None:
         """The cordon of exactly this, if there is one."""
-        return self._by_name.get((kind, name))
+        return self.by_name.get((kind, name))
 
     def with_one(self, cordon: Cordon) -> Cordons:
         """These and one more, in place of one of the same."""
-        return Cordons([*(self.without(cordon)), cordon])
+        return Cordons.made_of([*self.without(cordon), cordon])
 
     def without(self, cordon: Cordon) -> Cordons:
         """The cordons without the one of the same device, location or instance."""
-        return Cordons(each for each in self if (each.kind, each.name) != (cordon.kind, cordon.name))
+        return Cordons.made_of(each for each in self if (each.kind, each.name) != (cordon.kind, cordon.name))
 
     def of_device(self, key: str, device: Device, keys: Sequence[MatchKey]) -> Cordon | None:
         """Why a device is given to nobody. key: what it is known by in leases; keys: those of the rules."""
         own = self.get("device", key)
-        if own is not None or not self._locations:
+        if own is not None or not self.locations:
             return own
         values = next(each for each in keys if each.name == LOCATION.name).values(device)
-        return next(
-            (cordon for pattern, cordon in self._locations if any(map(pattern.matches, values))), None
-        )
+        return next((cordon for pattern, cordon in self.locations if any(map(pattern.matches, values))), None)
 
     def of_instance(self, name: InstanceName) -> Cordon | None:
         """Why an instance gets nothing."""

@@ -107,7 +107,7 @@ def test_a_reload_takes_overrides_from_the_file_and_no_leases(tmp_path: Path) ->
         made = await loaded(path)
         made.note(FIRST)
         await made.written()
-        cordons = Cordons([Cordon("device", "serial:X", "", "", Asker(0))])
+        cordons = Cordons.made_of([Cordon("device", "serial:X", "", "", Asker(0))])
         old = State(leases=SECOND, cordons=cordons)
         path.write_bytes(written(old))
         # It is not overwritten before it was read.

@@ -173,4 +173,4 @@ def test_what_is_cordoned_is_planned_for_nobody(monkeypatch: pytest.MonkeyPatch)
     away = Away("serial:R5C001", "a", lease, "", Moment())
     assert goes_to(State(leases=KeptLeases("another", (away,)))) == ["job-2"]
     cordon = Cordon("device", "serial:R5C001", "", "", Asker(0))
-    assert goes_to(State(cordons=Cordons([cordon]))) == []
+    assert goes_to(State(cordons=Cordons.made_of([cordon]))) == []

@@ -117,7 +117,9 @@ def test_leases_and_cordons_that_are_written_are_read(file: StateFile, path: Pat
     cordon = Cordon("location", "shelf-1/*", "dust", "2026-11-27", Asker(0, "root"))
     # What a device calls itself keeps the others from nothing.
     odd = replace(away, key="serial:\x00")
-    state = State(leases=KeptLeases("1a2b3c4d", (away, odd), ((job, "phone"),)), cordons=Cordons([cordon]))
+    state = State(
+        leases=KeptLeases("1a2b3c4d", (away, odd), ((job, "phone"),)), cordons=Cordons.made_of([cordon])
+    )
     file.write(state)
     read = StateFile(path).read()
     assert read == replace(state, leases=replace(state.leases, away=(away,)))

@@ -121,7 +121,7 @@ def test_what_is_cordoned_is_shown_with_who_and_why(config: Path, monkeypatch: p
         Cordon("device", "serial:R5C001", "broken screen", "2026-11-27T18:00:00+00:00", by),
         Cordon("instance", "default/job-1", "", "2026-11-27T18:00:00+00:00", by),
     ]
-    leasing.set_cordons(Cordons(cordons))
+    leasing.set_cordons(Cordons.made_of(cordons))
     leasing.settle(lambda _: ())
     document = pools_json(leasing, {})
     monkeypatch.setattr(control_client, "get", lambda *_: document)

@@ -18,7 +18,7 @@ ROOT = Asker(0, "root")
 
 
 def cordon(kind: CordonKind, name: str) -> Cordons:
-    return Cordons([Cordon(kind, name, "broken cable", SINCE, ROOT)])
+    return Cordons.made_of([Cordon(kind, name, "broken cable", SINCE, ROOT)])
 
 
 def told(bench: Bench, number: int) -> tuple[str, str, str]:
