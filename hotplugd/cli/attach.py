@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from hotplugd.cli.common import named_by, order, with_config, with_json
+from hotplugd.cli.common import named_by, order, with_config, with_json, with_project
 
 
 @click.command()
 @click.argument("device")
 @click.argument("instance", required=False)
-@click.option(
-    "--project", default="default", show_default=True, metavar="NAME", help="The instance's project."
-)
+@with_project
 @with_config
 @with_json
 def command(device: str, instance: str | None, project: str, config: Path, *, as_json: bool) -> None:

@@ -43,7 +43,6 @@ F = TypeVar("F", bound=Callable[..., object])
 
 BAD_CONFIGURATION: Final = 78  # sysexits.h: EX_CONFIG
 NOT_RUNNING: Final = 3
-_START: Final = "start it and repeat this command: only the daemon keeps what is decided by hand"
 _PATIENCE: Final = 10.0
 AS_ROOT: Final = "; this has to be run as root"
 
@@ -54,6 +53,9 @@ with_config = click.option(
     show_default=True,
     metavar="FILE",
     help="The daemon's configuration.",
+)
+with_project = click.option(
+    "--project", default="default", show_default=True, metavar="NAME", help="The instance's project."
 )
 with_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, with keys that stay.")
 
@@ -137,9 +139,7 @@ def order(config: Path, what: str, words: Mapping[str, object], *, as_json: bool
         answer = cast("AskedJson", post(found.control, what, words))
     except NotRunning as error:
         raise fail(
-            error,
-            NOT_RUNNING,
-            ["start it and repeat this command: only the daemon keeps what is decided by hand"],
+            error, NOT_RUNNING, ["start it and repeat this command: only the daemon does this"]
         ) from None
     except ControlError as error:
         raise fail(error) from None

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from hotplugd.cli.common import named_by, order, with_config, with_json
+from hotplugd.cli.common import named_by, order, with_config, with_json, with_project
 
 
 @click.command()
 @click.argument("name", metavar="DEVICE|LOCATION|INSTANCE")
 @click.option("--reason", default="", metavar="TEXT", help="Why, for others to read.")
-@click.option(
-    "--project", default="default", show_default=True, metavar="NAME", help="The project of an instance."
-)
+@with_project
 @with_config
 @with_json
 def command(name: str, reason: str, project: str, config: Path, *, as_json: bool) -> None:

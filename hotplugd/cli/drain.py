@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
-from hotplugd.cli.common import named_by, order, with_config, with_json
+from hotplugd.cli.common import named_by, order, with_config, with_json, with_project
 
 
 @click.command()
 @click.argument("name", metavar="DEVICE|LOCATION|INSTANCE")
 @click.option("--reason", default="", metavar="TEXT", help="Why, for others to read.")
 @click.option("--yes", is_flag=True, help="Do it. Without this, say which leases it would end.")
-@click.option(
-    "--project", default="default", show_default=True, metavar="NAME", help="The project of an instance."
-)
+@with_project
 @with_config
 @with_json
 def command(name: str, reason: str, project: str, config: Path, *, yes: bool, as_json: bool) -> None:

@@ -24,6 +24,7 @@ from hotplugd.cli.common import (
     table,
     with_config,
     with_json,
+    with_project,
 )
 from hotplugd.model.text import counted
 
@@ -75,9 +76,7 @@ def release(device: str, config: Path, *, as_json: bool) -> None:
 @command.command(name="move", short_help="Lease a device to another instance.")
 @click.argument("device")
 @click.argument("instance")
-@click.option(
-    "--project", default="default", show_default=True, metavar="NAME", help="The instance's project."
-)
+@with_project
 @with_config
 @with_json
 def move(device: str, instance: str, project: str, config: Path, *, as_json: bool) -> None:

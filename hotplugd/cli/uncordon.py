@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
-from hotplugd.cli.common import named_by, order, with_config, with_json
+from hotplugd.cli.common import named_by, order, with_config, with_json, with_project
 
 
 @click.command()
 @click.argument("name", metavar="DEVICE|LOCATION|INSTANCE")
-@click.option(
-    "--project", default="default", show_default=True, metavar="NAME", help="The project of an instance."
-)
+@with_project
 @with_config
 @with_json
 def command(name: str, project: str, config: Path, *, as_json: bool) -> None:
