@@ -18,7 +18,7 @@ class Inventory:
 
     devices           by what they are known by
     slots             those of the devices
-    since             when, in the loop's time, a device came, by what it is known by; not where nobody saw it
+    since             when, by CLOCK_BOOTTIME, a device came, by what it is known by; not where nobody saw it
     unprocessed       devices that udevd has not processed, by their syspaths
     devices_listed    whether all devices were listed once, and `instances_listed` all instances
     starting          whether instances are yet to be taken note of for the first time

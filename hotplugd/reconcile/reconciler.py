@@ -93,7 +93,7 @@ class Reconciler:
             self.inventory.devices.pop(was.key, None)
             self._rename(was.key, device.syspath)
         elif before is None or before.slot != device.slot:
-            self.inventory.since[device.syspath] = self._loop.time()
+            self.inventory.since[device.syspath] = self._ports.boottime()
         self.inventory.devices[device.syspath] = device
         self.inventory.slots.add(device.slot)
         if device.slot in self._slot_removal.devices:

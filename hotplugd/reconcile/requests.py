@@ -293,7 +293,7 @@ class Requests:
             self._known.log.held(change, message, pause)
 
     def _done(self, batch: Sequence[Change]) -> None:
-        now = self._loop.time()
+        now, boottime = self._loop.time(), self._ports.boottime()
         put = {entries.target_of(change.entry) for change in batch if change.action != "remove"}
         self._known.orphans.arrived(put)
         # Of one device that came while its last enumeration went the last word is that it is there.
@@ -305,7 +305,7 @@ class Requests:
                 runs = self._known.actual is not None and self._known.actual.running
                 self._known.verifier.left(change.entry, running=runs)
             plugged = self._inventory.since.get(change.want.device.key) if change.want is not None else None
-            self._known.log.done(change, now - plugged if plugged is not None else None)
+            self._known.log.done(change, boottime - plugged if plugged is not None else None)
 
 
 def _pools(wants: Iterable[Want]) -> set[str]:

@@ -82,6 +82,7 @@ class Bench(ScriptedFiles):
     glance     raises what a look fails with
     deaf       raises what a telling fails with
     applied    called when a request was done, before it is answered
+    asleep     for how long the host slept, which the loop's clock does not count
     takes      how long a request takes, `looking` how long a look and `telling` how long a telling takes, in
                seconds; those of instances in `hanging_requests`, `hanging_looks` and `hanging_tellings` never
                end
@@ -134,7 +135,7 @@ class Bench(ScriptedFiles):
         self.heard: list[tuple[float, str, str, str, str]] = []
         self.hanging_requests: set[InstanceName] = set()
         self.hanging_looks: set[InstanceName] = set()
-        self.takes = 0.0
+        self.takes, self.asleep = 0.0, 0.0
         self.looking = 0.0
         self.patience, self.edited = 1000, False
         self.requests: list[Request] = []
@@ -185,7 +186,7 @@ class Bench(ScriptedFiles):
                 self.in_use,
                 lambda: self.unsure.append(now()),
                 self.lease_keeper,
-                lambda: UPTIME + now(),
+                lambda: UPTIME + now() + self.asleep,
                 self.trusted_file,
                 dry_run,
                 BOOT,

@@ -48,6 +48,18 @@ async def test_a_plug_is_told_of_from_the_port_to_the_inside() -> None:
 
 
 @in_virtual_time
+async def test_how_long_a_plug_took_counts_while_the_host_sleeps() -> None:
+    bench = Bench()
+    await bench.start()
+    bench.takes = 0.5
+    bench.reconciler.device(PHONE)
+    await later(0.1)
+    bench.asleep = 60.0
+    await bench.reconciler.settled()
+    assert last(bench, "device.add")["after_plug"] == "60500.0 ms"
+
+
+@in_virtual_time
 async def test_a_pull_is_told_of_with_all_that_was_known() -> None:
     bench = Bench()
     await bench.start()
