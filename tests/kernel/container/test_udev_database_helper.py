@@ -287,3 +287,9 @@ BROKEN: list[object] = [
 def test_what_is_no_record_is_refused(container: Container, program: Program, records: object) -> None:
     assert program.keep(container, records) == "not a request"
     assert not inside(container, "/run/udev").exists()
+
+
+def test_more_than_4_mib_is_refused_whole(container: Container, program: Program) -> None:
+    records = {f"c13:{number}": f"{PAD}E:A={'x' * 60_000}\n" for number in range(70)}
+    assert program.keep(container, records) != "done"
+    assert not inside(container, "/run/udev").exists()
