@@ -29,8 +29,8 @@ class Strain:
 async def strained() -> AsyncIterator[Strain]:
     """What the loop's process is put to while the context lasts.
 
-    The garbage collector does not count what the process holds already: a run of all tests has so many objects
-    that one collection of them takes longer than what is measured.
+    The garbage collector does not count what the process holds already: a run of all tests has so many
+    objects that one collection of them takes longer than what is measured.
     """
     found = Strain()
     gc.freeze()
