@@ -65,6 +65,9 @@ class AttachmentLog:
                 self._cause = "start" if self._starting else "instance"
                 if not self._starting:
                     self._told("created", kind=actual.kind)
+                    if actual.running:
+                        # It was started before the server was asked.
+                        self._told("started")
             self._starting = False
             return
         if before.running != actual.running:

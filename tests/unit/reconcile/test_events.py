@@ -182,6 +182,7 @@ async def test_an_instance_that_goes_takes_its_devices_along() -> None:
     bench.reconciler.refresh(BOX)
     await later(5)
     assert last(bench, "instance.created") == {"instance": "box", "kind": "container"}
+    assert last(bench, "instance.started") == {"instance": "box"}
 
 
 @in_virtual_time
