@@ -26,12 +26,12 @@ KEYS: Final = (
 STARTS: Final = ("starting", "server.connected", "ready")
 """What tells how the daemon started: by the last it has told of all that it found attached."""
 
-_ANY: Final = ("device", "serial", "port", "location", "identity", "instance", "slot")
+_ANY: Final = ("device", "serial", "port", "location", "identity", "instance", "slot", "name")
 _COMES: Final = frozenset({"device.add", "device.update", "device.repair", "device.attached"})
 _GOES: Final = frozenset({"device.asked", "device.remove", "device.detached"})
 _PLUGS: Final = ("device.seen", "device.unmatched", "device.gone")
 _PLACE: Final = ("port", "location", "model", "serial", "rule")
-_PROBLEM: Final = ("device", "slot", "instance", "entry", "action", "path", "reason")
+_PROBLEM: Final = ("device", "identity", "slot", "instance", "entry", "action", "path", "reason")
 _SHOWN: Final = ("serial", "model", "port", "location")
 
 
@@ -51,7 +51,7 @@ class Filter:
             return fnmatchcase(_text(event, self.key), self.pattern)
         found = [_text(event, key) for key in _ANY]
         # `serial:R5C` is R5C, and an instance of the default project may be named with it.
-        found.append(_text(event, "identity").partition(":")[2])
+        found += [_text(event, key).partition(":")[2] for key in ("identity", "name")]
         if instance := _text(event, "instance"):
             found.append(f"default/{instance}")
         return any(fnmatchcase(each, self.pattern) for each in found if each)
@@ -91,7 +91,7 @@ def line(event: Event) -> str:
     """An event as one printable line, its time in the local zone."""
     at = when(event)
     parts = [shown_time(at.astimezone()) if at is not None else "?", f"{_text(event, 'event'):<17}"]
-    if device := _text(event, "device"):
+    if device := _text(event, "device") or _text(event, "name"):
         parts.append(device)
         if more := ", ".join(_named(event)):
             parts.append(f"({more})")

@@ -21,7 +21,7 @@ from hotplugd.model.text import plain
 _OURS: Final = ("SYSLOG_IDENTIFIER=hotplugd", "_UID=0")
 _FIELDS: Final = (
     "DEVICE",
-    *(f"{FIELD}{name}" for name in ("SERIAL", "PORT", "LOCATION", "IDENTITY", "INSTANCE", "SLOT")),
+    *(f"{FIELD}{name}" for name in ("SERIAL", "PORT", "LOCATION", "IDENTITY", "INSTANCE", "SLOT", "NAME")),
 )
 # What an identity may begin with that is not written: `R5C001` is `serial:R5C001`.
 _KINDS: Final = ("", "serial:", "port:", "mac:", "path:", "kernel:")
@@ -142,7 +142,7 @@ def journal_matches(word: str) -> list[str]:
     if not word or not _GLOB.isdisjoint(word):
         return [*_OURS]
     texts = [f"{field}={word}" for field in _FIELDS]
-    texts += [f"{FIELD}IDENTITY={kind}{word}" for kind in _KINDS if kind]
+    texts += [f"{FIELD}{name}={kind}{word}" for name in ("IDENTITY", "NAME") for kind in _KINDS if kind]
     if (short := word.removeprefix("default/")) != word:
         texts.append(f"{FIELD}INSTANCE={short}")
     texts += [f"{EVENT}={name}" for name in STARTS]

@@ -34,6 +34,7 @@ from hotplugd.app.who import asked_by
 from hotplugd.model.asker import Asker
 from hotplugd.model.text import counted, quoted
 from hotplugd.model.values import InstanceName
+from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.cordons import MOST_CORDONS, Cordon, Cordons
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
@@ -101,7 +102,8 @@ class LeaseOrders:
             raise Refusal(f"{target.told} is leased to nobody; it is {leasing.state(key)}")
         see_granted("lease", session, target, [lease.instance], grant)
         before = _leases(leasing, [key])
-        self._log.info("lease-release.asked", identity=key, instance=str(lease.instance), **asked_by(by))
+        about = {**_about(target, leasing), "instance": str(lease.instance)}
+        self._log.info("lease-release.asked", **about, **asked_by(by))
         session.reconciler.assignments.leases.release([key], f"released by {by}")
         await settled(session)
         now = leasing.allocation.leases.get(key)
@@ -124,7 +126,8 @@ class LeaseOrders:
         see_granted("lease", session, target, [to, *([holder.instance] if holder else ())], grant)
         lease = Lease(to, claim_for(leasing, key, to, target.told))
         before = _leases(leasing, [key])
-        self._log.info("lease-move.asked", identity=key, instance=str(to), **asked_by(by))
+        about = {**_about(target, leasing), "instance": str(to)}
+        self._log.info("lease-move.asked", **about, **asked_by(by))
         session.reconciler.assignments.leases.move(key, lease, f"moved to {to} by {by}")
         await settled(session)
         done = leasing.allocation.leases.get(key) == lease and _is_settled(session)
@@ -135,7 +138,8 @@ class LeaseOrders:
         session = ready(self._session(), instances=True)
         target = meant(session, words)
         see_granted("cordon", session, target, (), grant)
-        self._log.info("cordon.asked", **_about(target), reason=quoted(words.reason), **asked_by(by))
+        about = {**_about(target, leasing_of(session)), "reason": quoted(words.reason)}
+        self._log.info("cordon.asked", **about, **asked_by(by))
         await self._keep_one(target, words, by, grant)
         await settled(session)
         held = _leases(leasing_of(session), leased(session, target))
@@ -178,7 +182,8 @@ class LeaseOrders:
             message = f"draining {target.told} cordons it and ends {ends}; repeat with --yes to do it"
             more = [f"{each['instance']}: {each['device'] or each['identity']}" for each in before]
             return _answer(message, more, leases=before, taken=False)
-        self._log.info("drain.asked", **_about(target), reason=quoted(words.reason), **asked_by(by))
+        about = {**_about(target, leasing), "reason": quoted(words.reason)}
+        self._log.info("drain.asked", **about, **asked_by(by))
         await self._keep_one(target, words, by, grant)
         session.reconciler.assignments.leases.release(keys, f"drained by {by}")
         await settled(session)
@@ -208,8 +213,14 @@ def _leases(leasing: Leasing, keys: Iterable[str]) -> list[LeaseJson]:
     return [found for key in keys if (found := lease_by_key(key, leasing)) is not None]
 
 
-def _about(target: Target) -> dict[str, object]:
-    return {"identity" if target.kind == "device" else target.kind: target.told}
+def _about(target: Target, leasing: Leasing) -> Fields:
+    """What an event says of a target."""
+    if target.kind == "location":
+        return {"location": target.name}
+    if target.kind == "instance":
+        return {"instance": target.told}
+    known = leasing.devices.get(target.name)
+    return {"identity": target.name} if known is None else {ABOUT: known.device, "pool": known.pool}
 
 
 def _is_settled(session: Session) -> bool:

@@ -100,6 +100,20 @@ def test_what_is_so_is_told_by_what_was_said_before() -> None:
     assert standing([ADD, problem, {"event": "starting"}]) == [ADD]
 
 
+def test_the_end_of_one_devices_problem_is_not_the_end_of_anothers() -> None:
+    # Two that were in quarantine, for the same reason, when the daemon ended: no more is known of them yet.
+    one = {"event": "health.problem", "identity": "serial:A", "reason": "it came and went 6 times"}
+    two = {**one, "identity": "serial:B"}
+    assert standing([one, two, {**one, "event": "problem.over"}]) == [two]
+
+
+def test_what_somebody_called_a_device_is_shown_and_found() -> None:
+    asked = {"event": "cordon.refused", "name": "R5C001", "by": "uid 0 (root)", "reason": "it is of no pool"}
+    assert line(asked).endswith("cordon.refused    R5C001 by uid 0 (root): it is of no pool")
+    for name in ("R5C001", "serial:R5C001"):
+        assert is_meant({**asked, "name": name}, [parse_filter("R5C001")])
+
+
 def test_what_the_next_daemon_does_not_find_attached_is_not_any_more() -> None:
     start: list[dict[str, Any]] = [{"event": "starting"}, {"event": "server.connected"}, {"event": "ready"}]
     again = {**ADD, "event": "device.attached"}

@@ -58,7 +58,7 @@ def test_the_journal_is_asked_by_its_index_and_for_root_alone() -> None:
     asked = journal_matches("R5C001")
     assert asked[:3] == ["SYSLOG_IDENTIFIER=hotplugd", "_UID=0", "DEVICE=R5C001"]
     assert asked.count("+") == asked.count("_UID=0") - 1
-    assert "HOTPLUGD_IDENTITY=serial:R5C001" in asked
+    assert {"HOTPLUGD_IDENTITY=serial:R5C001", "HOTPLUGD_NAME=R5C001"} <= {*asked}
     assert "HOTPLUGD_INSTANCE=x" in journal_matches("default/x")
     assert journal_matches("R5*") == journal_matches("") == ["SYSLOG_IDENTIFIER=hotplugd", "_UID=0"]
 

@@ -15,6 +15,7 @@ from hotplugd.app.asked import Asked, Forbidden
 from hotplugd.app.by_hand import ByHand
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import CORDON
+from hotplugd.app.event_views import Filter
 from hotplugd.app.grants import ROOT, Allowed, Grant
 from hotplugd.app.lease_orders import LeaseOrders
 from hotplugd.app.lease_targets import Target, meant, see_granted
@@ -195,6 +196,30 @@ async def test_a_drain_says_first_what_it_would_end(desk: Desk) -> None:
     ]
     assert told.reason.endswith("(root): upgrade")
     assert (await desk.ask("uncordon", "job-1"))["done"]
+
+
+@on_farm(1)
+async def test_what_is_asked_about_a_device_is_in_its_history(desk: Desk) -> None:
+    await desk.start(1)
+    await desk.ask("lease-release", "R5C001")
+    await desk.ask("lease-move", "R5C001", instance="job-1")
+    await desk.ask("cordon", "R5C001", reason="broken screen")
+    await desk.ask("drain", "R5C001", yes=True)
+    await desk.ask("uncordon", "R5C001")
+    told = desk.events("lease-release.asked", "cordon.asked", "drain.asked")
+    assert [(each["identity"], each["serial"], each["port"], each["pool"]) for each in told] == [
+        ("serial:R5C001", "R5C001", "1-1", "android")
+    ] * 3
+    names = [each["event"] for each in desk.bench.logged.entries if Filter("", "R5C001").meets(each)]
+    assert [each for each in names if each.endswith((".asked", ".refused")) and each != "device.asked"] == [
+        "lease-release.asked",
+        "lease-move.refused",
+        "cordon.asked",
+        "drain.asked",
+        "uncordon.asked",
+    ]
+    await desk.ask("cordon", "job-1")
+    assert desk.events("cordon.asked")[-1]["instance"] == "job-1"
 
 
 @on_farm(1)
