@@ -21,7 +21,14 @@ from hotplugd.app.documents import (
 from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.naming import Devices, by_name
 from hotplugd.app.override_json import overrides_json
-from hotplugd.app.pool_documents import ClaimJson, PoolsJson, pools_json, unmet_json
+from hotplugd.app.pool_documents import (
+    ClaimJson,
+    LeaseJson,
+    PoolsJson,
+    pools_json,
+    unleased_json,
+    unmet_json,
+)
 from hotplugd.app.reports import RulesJson, rules_json
 from hotplugd.app.session import Session
 from hotplugd.model.entry import MARK_SINCE
@@ -69,6 +76,7 @@ def status(
         "overrides": overrides_json(overrides, known.inventory.devices.values() if known else ()),
         "problems": problems_in_order(problems, devices, hubs),
         "unmatched": unmatched_json((each for each in devices.values() if each.key not in taken), hubs),
+        "unleased": _unleased(session) if session is not None else [],
         "failed_reloads": failed_reloads,
         "lost_events": session.lost_events if session is not None else 0,
         "cursor": cursor,
@@ -85,6 +93,12 @@ def rules(in_force: RuleSet, session: Session | None, since: str) -> RulesJson:
 def _claims(session: Session) -> list[ClaimJson]:
     """The claims that are not met."""
     return unmet_json(session.reconciler.assignments.leases.leasing)
+
+
+def _unleased(session: Session) -> list[LeaseJson]:
+    """The devices of pools that are in no instance."""
+    attached = {str(each.want.device) for each in session.reconciler.attachments()}
+    return unleased_json(session.reconciler.assignments.leases.leasing, attached)
 
 
 def pools(session: Session | None) -> PoolsJson:

@@ -21,7 +21,7 @@ from hotplugd.app.documents import (
 )
 from hotplugd.app.naming import by_name
 from hotplugd.app.override_json import OverrideJson, override_json
-from hotplugd.app.pool_documents import LeaseJson, lease_json
+from hotplugd.app.pool_documents import ClaimJson, LeaseJson, lease_json, unmet_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
 from hotplugd.model.text import quoted
@@ -112,6 +112,7 @@ class ExplainJson(DeviceJson):
     along: the device above that it goes along with, by `with` in that one's rule, which is `rule`; or null.
     warnings: what is doubtful about the rule that takes it, on this host.
     lease: of a device of a pool, whose it is; null for others, and where no server was asked.
+    claims: those on its pool that are not met, where it is leased to nobody.
     by: `files`, or `daemon` where these have errors and it is what the running daemon has in force.
     """
 
@@ -126,6 +127,7 @@ class ExplainJson(DeviceJson):
     holders: list[HolderJson]
     warnings: list[str]
     lease: LeaseJson | None
+    claims: list[ClaimJson]
     by: str
 
 
@@ -168,6 +170,7 @@ def explain_json(
     leasing      who has which device of a pool; None where no server was asked
     """
     rule = fate.wants.rule
+    lease = lease_json(fate.wants.anchor or device, leasing) if leasing is not None else None
     return {
         **device_json(device, rule, keys, override=fate.wants.override),
         "rules": [_verdict(each) for each in verdicts],
@@ -182,9 +185,17 @@ def explain_json(
             {"pid": each.pid, "command": each.command, "instance": each.instance} for each in holding
         ],
         "warnings": [*_warnings(device, rule, controllers)],
-        "lease": lease_json(fate.wants.anchor or device, leasing) if leasing is not None else None,
+        "lease": lease,
+        "claims": _waiting(lease, leasing) if lease is not None and leasing is not None else [],
         "by": "files",
     }
+
+
+def _waiting(lease: LeaseJson, leasing: Leasing) -> list[ClaimJson]:
+    """The claims that a device could be for that is leased to nobody, and that are not met."""
+    if lease["instance"]:
+        return []
+    return [each for each in unmet_json(leasing) if each["pool"] == lease["pool"]]
 
 
 def _warnings(device: Device, rule: Rule | None, controllers: Mapping[str, str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TypedDict
 from hotplugd.aio.backoff import NEVER
 from hotplugd.app.naming import NONE, Devices, NamedJson, named_json
 from hotplugd.app.override_json import OverrideJson
-from hotplugd.app.pool_documents import ClaimJson
+from hotplugd.app.pool_documents import ClaimJson, LeaseJson
 from hotplugd.model.entry import MARK_SINCE
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import natural
@@ -121,8 +121,9 @@ class StatusJson(TypedDict):
     """`status --json`. rules and devices: how many. pending: changes that wait for their next try.
 
     holds: until when these wait and why, and what waits before it becomes a change. overrides: what people
-    decided by hand. claims: those that are not met. unmatched: what no rule takes. cursor: of the last event
-    that is in it; `monitor` and `history` have those of events.
+    decided by hand. claims: those that are not met. unmatched: what no rule takes. unleased: devices of pools
+    that are there, leased to nobody and in no instance. cursor: of the last event that is in it; `monitor`
+    and `history` have those of events.
     """
 
     ready: bool
@@ -136,6 +137,7 @@ class StatusJson(TypedDict):
     overrides: list[OverrideJson]
     problems: list[ProblemJson]
     unmatched: list[UnmatchedJson]
+    unleased: list[LeaseJson]
     failed_reloads: int
     lost_events: int
     cursor: str

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hotplugd.app.command_json import PlanJson
     from hotplugd.app.documents import ProblemJson, StatusJson, UnmatchedJson
     from hotplugd.app.override_json import OverrideJson
-    from hotplugd.app.pool_documents import ClaimJson
+    from hotplugd.app.pool_documents import ClaimJson, LeaseJson
 
 _Each = TypeVar("_Each", bound=Mapping[str, object])
 
@@ -22,7 +22,8 @@ class Meant:
 
     instance   `name`, or `project/name`
     unmatched  what no rule takes, alone
-    problems   what is not attached, and why, alone: problems, what has to wait, and what no rule takes
+    problems   what is not attached, and why, alone: problems, what has to wait, what no rule takes, and
+               what is leased to nobody
     by_hand    what somebody decided by hand, and what is about these devices, alone
     """
 
@@ -68,6 +69,7 @@ def narrowed(status: StatusJson, meant: Meant) -> StatusJson:
         "overrides": [] if no_override else _overrides(status["overrides"], meant),
         "problems": problems,
         "unmatched": _unmatched(status["unmatched"], meant, problems),
+        "unleased": _unleased(status["unleased"], meant),
     }
     return _decided_by_hand(narrow) if meant.by_hand else narrow
 
@@ -174,6 +176,13 @@ def _unmatched(
         and meant.has_location(each.get("location"))
         and (not (meant.unmatched and meant.problems) or each["device"] in wrong)
     ]
+
+
+def _unleased(unleased: Sequence[LeaseJson], meant: Meant) -> list[LeaseJson]:
+    """Those at a location. What is leased to nobody is of no instance; nothing says which rule takes it."""
+    if meant.unmatched or meant.by_hand or meant.rule is not None or meant.instance is not None:
+        return []
+    return [each for each in unleased if meant.has_location(each["location"])]
 
 
 def _meant(places: Sequence[_Each], meant: Meant) -> list[_Each]:

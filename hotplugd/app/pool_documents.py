@@ -5,7 +5,7 @@ The keys stay. What is attached is in `status`; here is what is leased, and what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TypedDict
 
 from hotplugd.app.naming import NamedJson, named_json
@@ -227,6 +227,19 @@ def claim_json(state: ClaimState, leasing: Leasing) -> ClaimJson:
 def unmet_json(leasing: Leasing) -> list[ClaimJson]:
     """The claims that are not bound, in the order in which they are served."""
     return [claim_json(state, leasing) for state in leasing.allocation.claims if state.state != "bound"]
+
+
+def unleased_json(leasing: Leasing, attached: Container[str]) -> list[LeaseJson]:
+    """The devices of pools that are there, leased to nobody and in no instance.
+
+    attached  what devices are called that are in one, such as by hand
+    """
+    return [
+        lease
+        for pool in leasing.rules.pools
+        for lease in _devices(pool, leasing, {})
+        if lease["present"] and not lease["instance"] and lease["device"] not in attached
+    ]
 
 
 def leases_json(pools: Iterable[PoolJson]) -> LeasesJson:

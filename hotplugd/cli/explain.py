@@ -15,6 +15,7 @@ from hotplugd.cli.common import (
     kept,
     print_json,
     say,
+    show_claims,
     show_holds,
     show_problems,
     told_override,
@@ -167,6 +168,7 @@ def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:
         who = f"{plain(holder['command'])}, process {holder['pid']}"
         where = f" in {plain(holder['instance'])}" if holder["instance"] else " of the host"
         say(f"open in {who}{where}", None if holder["instance"] else "yellow")
+    show_claims(document["claims"], document["problems"])
     show_holds(document["holds"])
     because = {each["why"] for each in document["holds"]}
     show_problems([each for each in document["problems"] if each["message"] not in because])
@@ -187,12 +189,14 @@ def _show_verdict(verdict: VerdictJson) -> None:
         say(f"rule {plain(where)}: no; {text}")
 
 
-def _show_lease(lease: LeaseJson | None, pool: str, *, by_hand: bool) -> None:
+def _show_lease(lease: LeaseJson | None, pool: str, *, by_hand: bool, waits: bool) -> None:
     """Print whose a device of a pool is.
 
     pool     the one that it is of; empty: none
     by_hand  whether somebody decided where it goes
+    waits    whether a claim on the pool is not met
     """
+    unasked = "" if waits else ", and no claim on the pool waits for a device"
     name = lease["pool"] if lease is not None else pool
     if not name:
         return
@@ -207,12 +211,13 @@ def _show_lease(lease: LeaseJson | None, pool: str, *, by_hand: bool) -> None:
         say(f"{pool}: its lease is over: {plain(lease['reason'])}", "yellow")
     else:
         why = f", and given to nobody: {plain(lease['reason'])}" if lease["reason"] else ""
-        say(f"{pool}: free{why}")
+        say(f"{pool}: {lease['state']}{why or unasked}")
 
 
 def _show_places(document: ExplainJson) -> None:
     """Where it should be, is, and is about to be."""
-    _show_lease(document["lease"], document["pool"], by_hand=document["override"] is not None)
+    by_hand, waits = document["override"] is not None, bool(document["claims"])
+    _show_lease(document["lease"], document["pool"], by_hand=by_hand, waits=waits)
     if len(document["wants"]) > 1:
         say(f"goes into each of {len(document['wants'])} instances, since `to` names them all:")
     for want in document["wants"]:

@@ -41,7 +41,8 @@ def parsed(answer: Mapping[str, object]) -> StatusJson:
 
     for key in _NEEDED:
         answer[key]
-    return cast("StatusJson", Answer({"holds": [], "claims": [], "overrides": [], "unmatched": [], **answer}))
+    lacks = {key: list[object]() for key in ("holds", "claims", "overrides", "unmatched", "unleased")}
+    return cast("StatusJson", Answer({**lacks, **answer}))
 
 
 def begin_anew(*, quietly: bool) -> None:

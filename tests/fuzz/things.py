@@ -185,6 +185,7 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
                     }
                 ],
                 "overrides": overrides_json(_by_hand(device, name), (device,)),
+                "unleased": [],
                 "problems": [problem_json(each) for each in problems],
             },
             Meant(),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from hotplugd.model.claim_texts import CLAIM
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
@@ -133,3 +136,77 @@ def test_the_same_is_chosen_by_all_commands(container: Container, usb: Usb, daem
     said = night.running.ask("status", "--instance", f"default/{container}").stdout
     assert _PHONE in said
     assert _PHONE in night.running.ask("devices", "--instance", f"default/{container}").stdout
+
+
+def _of_pool(more: str = "") -> str:
+    return (
+        "pools: {android: {instances: '*', keep: 5m}}\n"
+        f"rules:\n{more}"
+        "  - {name: phones, match: {id: '18d1:4ee7'}, attach: {pool: android}}\n"
+        "  - {name: unused, match: {serial: NONE1}, attach: {to: nobody}}\n"
+    )
+
+
+def test_each_question_is_one_command_for_phones_of_pools(
+    launch: Callable[..., Container], usb: Usb, daemon: StartDaemon, questions: dict[str, str]
+) -> None:
+    job = launch(config={f"{CLAIM}phone": f"android serial={_PHONE}"})
+    phone, spare = usb.plug(Phone(serial=_PHONE), "1"), usb.plug(Phone(serial="SPARE1"), "2")
+    usb.lead_out(f"usb{usb.bus}", 2)
+    for number, each in enumerate((phone, spare), 1):
+        usb.in_port(each, f"usb{usb.bus}-port{number}")
+    running = daemon(_of_pool(), usb.environment)
+    had, why, unattached, port, plugged, health, never, change = questions.values()
+
+    def ask(question: str) -> str:
+        done = running.ask(*shlex.split(question.replace("02:13", then)))
+        return done.stdout + done.stderr
+
+    eventually(lambda: "device.inside" in running.ask("history", _PHONE).stdout)
+    then = f"{datetime.now().astimezone():%H:%M:%S.%f}"
+    assert ask(health) == "well\n"
+    assert f"{_PHONE}, in {job}" in ask(port)
+    assert re.search(r"^unused\s+0\s+0\s", ask(never), re.MULTILINE)
+
+    said = ask(unattached)
+    assert re.search(rf"^LEASED TO NOBODY .*\n{spare.node}\s+SPARE1\s.* android +free", said, re.MULTILINE)
+    assert phone.node not in said
+    said = ask(why.replace(_PHONE, "SPARE1"))
+    assert "pool android: free, and no claim on the pool waits for a device\n" in said
+    assert running.ask("cordon", "SPARE1", "--reason", "broken screen").returncode == 0
+    assert re.search(r"SPARE1\s.* android +cordoned .*: broken screen", ask(unattached))
+    assert re.search(
+        r"pool android: cordoned, and given to nobody: .*: broken screen\n",
+        ask(why.replace(_PHONE, "SPARE1")),
+    )
+    assert " cordon.asked " in running.ask("history", "SPARE1").stdout
+
+    usb.unplug(phone)
+    eventually(lambda: " lease.away " in running.ask("history", _PHONE).stdout)
+    assert f" in {job} by rule phones" in ask(had).splitlines()[0]
+    assert "it is not plugged in; rule phones would take it; last seen 20" in ask(why)
+    phone = usb.plug(Phone(serial=_PHONE), "1")
+    eventually(lambda: ask(plugged).count("device.inside") == 2)
+    words = [line.split()[3] for line in ask(plugged).splitlines() if line[:2] == "20"]
+    assert words[-5:] == ["device.seen", "lease.back", "device.asked", "device.add", "device.inside"]
+
+    running.write_rules(_of_pool(f"  - {{name: more, match: {{serial: SPARE1}}, attach: {{to: {job}}}}}\n"))
+    assert re.search(rf"^add\s+{job}\s+{spare.node}\s+SPARE1 .*more", ask(change), re.MULTILINE)
+
+
+def test_what_waits_for_a_phone_is_in_its_explanation(
+    launch: Callable[..., Container], usb: Usb, daemon: StartDaemon
+) -> None:
+    usb.plug(Phone(serial=_PHONE), "1")
+    usb.plug(Phone(serial="SPARE1"), "2")
+    running = daemon(_of_pool(), usb.environment)
+    first = launch(config={f"{CLAIM}phone": f"android serial={_PHONE}"})
+    eventually(lambda: "device.inside" in running.ask("history", first.name).stdout)
+    second = launch(config={f"{CLAIM}phone": "android count=2"})
+    eventually(lambda: second.name in running.ask("status").stdout)
+    said = running.ask("explain", "SPARE1").stdout
+    assert "pool android: free\n" in said
+    assert f"\n{second}: claim 'phone' is waiting: " in said
+    (claim,) = json.loads(running.ask("explain", "SPARE1", "--json").stdout)["claims"]
+    assert (claim["instance"], claim["state"]) == (second.name, "waiting")
+    assert json.loads(running.ask("explain", _PHONE, "--json").stdout)["claims"] == []

@@ -47,7 +47,7 @@ def test_all_is_well(container: Container, console: Console, daemon: StartDaemon
         "ready": True,
         "server": {"address": str(server.socket), "software": software(), "connected": True},
         "rules": 1, "pending": [], "holds": [], "claims": [], "overrides": [], "problems": [],
-        "failed_reloads": 0, "lost_events": 0,
+        "unleased": [], "failed_reloads": 0, "lost_events": 0,
     }  # fmt: skip
     assert devices > 1
     assert version == server.api.get("/1.0")["environment"]["server_version"]  # type: ignore[index]

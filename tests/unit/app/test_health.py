@@ -40,6 +40,7 @@ def status(
         "problems": list(problems),
         "failed_reloads": 0,
         "unmatched": [],
+        "unleased": [],
         "lost_events": 0,
         "cursor": "1a2b3c4d-1",
     }

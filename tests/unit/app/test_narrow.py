@@ -39,6 +39,7 @@ STATUS = cast(
         "claims": [{"project": "default", "instance": name} for name in ("box", "other")],
         "overrides": [override("/dev/b", "other"), override("/dev/c", ""), override("/dev/gone", "box")],
         "unmatched": [{"device": "/dev/u", "location": "shelf/2"}, {"device": "/dev/v", "location": ""}],
+        "unleased": [{"device": "/dev/p", "location": "shelf/3"}, {"device": "/dev/q", "location": ""}],
         "problems": [
             problem("", "", "the server is away"),
             problem("/dev/a", "r1"),
@@ -85,6 +86,22 @@ def test_claims_are_about_their_instances_and_no_rule() -> None:
     assert [claim["instance"] for claim in narrowed(STATUS, Meant(instance="other"))["claims"]] == ["other"]
     assert narrowed(STATUS, Meant(rule="r1"))["claims"] == []
     assert len(narrowed(STATUS, Meant())["claims"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("meant", "expected"),
+    [
+        (Meant(), ["/dev/p", "/dev/q"]),
+        (Meant(problems=True), ["/dev/p", "/dev/q"]),
+        (Meant(problems=True, location="shelf/*"), ["/dev/p"]),
+        (Meant(instance="box"), []),
+        (Meant(rule="r1"), []),
+        (Meant(unmatched=True), []),
+        (Meant(by_hand=True), []),
+    ],
+)
+def test_what_is_leased_to_nobody_is_of_no_instance(meant: Meant, expected: list[str]) -> None:
+    assert [each["device"] for each in narrowed(STATUS, meant)["unleased"]] == expected
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hotplugd.app import control_client
-from hotplugd.app.pool_documents import pools_json
+from hotplugd.app.pool_documents import pools_json, unleased_json
 from hotplugd.cli import main
 from hotplugd.model.asker import Asker
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.cordons import Cordon, Cordons
+from hotplugd.plan.cordons import NO_CORDONS, Cordon, Cordons
 from hotplugd.plan.desired import judged
 from hotplugd.plan.leasing import Leasing
 from hotplugd.rulefile.load import parse
@@ -132,3 +132,36 @@ def test_what_is_cordoned_is_shown_with_who_and_why(config: Path, monkeypatch: p
         "instance default/job-1",
     ]
     assert json.loads(run(config, "pool", "--json").stdout)["cordons"][0]["reason"] == "broken screen"
+
+
+def test_status_tells_of_phones_that_nobody_has(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leasing = Leasing(RULES)
+    phones = [phone(1), phone(2), phone(3)]
+    for device in phones:
+        leasing.judged(judged(RULES, device, lambda _: False))
+    leasing.learned(
+        InstanceName("default", "job-1"), replace(box(name="job-1"), claims={"phone": "android"}, created="1")
+    )
+    leasing.set_cordons(
+        NO_CORDONS.with_one(
+            Cordon("device", "serial:R5C002", "broken", "2026-11-27T18:00:00+00:00", Asker(0, "root"))
+        )
+    )
+    leasing.settle(lambda _: ())
+    # The third one is attached by hand.
+    unleased = unleased_json(leasing, {phones[2].node})
+    answer = {
+        "ready": True, "rules": 1, "devices": 3, "attachments": [], "pending": [], "problems": [],
+        "unleased": unleased,
+        "server": {"address": "/s", "software": "lxd", "version": "5.0.2", "connected": True},
+    }  # fmt: skip
+    monkeypatch.setattr(control_client, "get", lambda *_: answer)
+    done = run(config, "status", "--problems")
+    assert done.exit_code == 0
+    head, row, *rest = done.stdout.splitlines()
+    assert head.split()[:3] == ["LEASED", "TO", "NOBODY"]
+    assert row.split()[:2] == [phones[1].node, "R5C002"]
+    assert "cordoned" in row
+    assert row.endswith(": broken")
+    assert rest == ["0 problems"]
+    assert phones[1].node not in run(config, "status").stdout
