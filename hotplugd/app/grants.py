@@ -69,6 +69,19 @@ class Grant:
 ROOT: Final = Grant(all=True)
 
 
+def not_for(told: str, instance: InstanceName, verb: Verb) -> str:
+    """What is said to one who may not ask for what concerns this instance, too. told: what it is"""
+    return (
+        f"{told} also concerns {instance}, for which you may not {verb}; root may, and groups that `allow` "
+        f"in the configuration names for {instance}"
+    )
+
+
+def not_for_all(told: str, of: str, verb: Verb) -> str:
+    """The same where it may concern each of some instances. of: which these are"""
+    return f"you may not {verb} {told}: that needs `{verb}` in `allow` for every instance that {of}"
+
+
 @dataclass(frozen=True, slots=True)
 class Grants:
     """What groups may, each with its number."""

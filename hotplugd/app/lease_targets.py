@@ -8,7 +8,7 @@ from typing import Final
 
 from hotplugd.app.asked import Forbidden
 from hotplugd.app.device_request import DeviceRequest
-from hotplugd.app.grants import Grant, Verb
+from hotplugd.app.grants import Grant, Verb, not_for, not_for_all
 from hotplugd.app.refusal import Refusal, none_called, several_called
 from hotplugd.app.session import Session
 from hotplugd.model.text import quoted
@@ -134,15 +134,15 @@ def see_granted(
         if of.kind == "location":
             # Devices of any pool may be plugged in there.
             if not pools or not all(grant.covers(verb, each) for each in pools.values()):
-                raise Forbidden(f"you may not {verb} {of.told}: that takes every instance of every pool")
+                raise Forbidden(not_for_all(of.told, "any pool admits", verb))
             return
         known = [leasing.devices.get(key) for key in of.keys]
         if not known or not all(each and grant.covers(verb, pools[each.pool]) for each in known):
-            raise Forbidden(f"you may not {verb} {of.told}: that takes every instance of its pool")
+            raise Forbidden(not_for_all(of.told, "its pool admits", verb))
         return
     for each in concerned:
         if not grant.may_with(verb, [each]):
-            raise Forbidden(f"{of.told} is also a matter of {each}, for which you may not {verb}")
+            raise Forbidden(not_for(of.told, each, verb))
 
 
 def unwell(session: Session, words: DeviceRequest) -> list[str]:
@@ -162,7 +162,7 @@ def claim_for(leasing: Leasing, key: str, to: InstanceName, told: str) -> str:
     if known.reason:
         raise Refusal(f"{told} is given to nobody: {known.reason}")
     if leasing.state(key) == "releasing":
-        raise Refusal(f"{told} is not out of the instance yet that had it; try again once it is free")
+        raise Refusal(f"{told} is not out of the instance that had it; `hotplugd pool` says why")
     lease = leasing.allocation.leases.get(key)
     if lease is not None and lease.instance == to:
         raise Refusal(f"{told} is leased to {to} already")

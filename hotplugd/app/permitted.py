@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hotplugd.app.asked import Forbidden
-from hotplugd.app.grants import Grant, Verb
+from hotplugd.app.grants import Grant, Verb, not_for, not_for_all
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.desired import wants
 from hotplugd.plan.overrides import Override
@@ -46,10 +46,10 @@ def see_permitted(
     if pool is None and not by_rule.wants:
         raise Forbidden(f"no instance is meant to have {device}; only root may {verb} it")
     if pool is not None and not affected and not grant.covers(verb, pool):
-        raise Forbidden(f"you may not {verb} {device}: that takes every instance of pool {pool.name}")
+        raise Forbidden(not_for_all(str(device), f"pool {pool.name} admits", verb))
     for each in sorted(affected, key=str):
         if not grant.may_with(verb, [each]):
-            raise Forbidden(f"{device} is also a matter of {each}, for which you may not {verb}")
+            raise Forbidden(not_for(str(device), each, verb))
 
 
 def see_own(overrides: Iterable[Override], uid: int, grant: Grant) -> None:

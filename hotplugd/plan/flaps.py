@@ -51,8 +51,8 @@ class Quarantine:
         at = f" at {self.place}" if self.place else ""
         return (
             f"it came and went {self.count} times within {self.within:.0f} s{at}: a bad cable, too little "
-            f"power, or it starts again and again; it is in quarantine until it was not plugged in for "
-            f"{self.quiet / 60:.0f} min"
+            f"power, or it starts again and again; it is in quarantine until "
+            f"{self.quiet / 60:.0f} min pass without another plug"
         )
 
 

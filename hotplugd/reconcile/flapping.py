@@ -112,6 +112,6 @@ def _why(device: Device, hold: Hold) -> str:
 def _message(device: Device, hold: Hold, now: float) -> str:
     until = datetime.now(UTC) + timedelta(seconds=hold.until - now)
     return (
-        f"{_why(device, hold)}; it is held off until it was not plugged in for {CALM:.0f} s, at "
+        f"{_why(device, hold)}; it is held off until {CALM:.0f} s pass without another plug, at "
         f"{until:%H:%M:%S} UTC at the earliest; leave it in, or out, until then"
     )

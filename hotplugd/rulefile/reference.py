@@ -38,7 +38,7 @@ that runs inside: it is asked, and none is started. A rule's `ready` stands in p
 """
 _FLAP: Final = """\
 A device of the pool that is plugged in more than `count` times `within` that time is quarantined: its lease
-ends and nobody is given it, until it was not plugged in for a minute, or for `within` where that is longer.
+ends and nobody is given it, until a minute passes without another plug, or `within` where that is longer.
 That time doubles with each quarantine that comes within an hour of the last one, to an hour at most.
 """
 _MATCH: Final = """\

@@ -88,7 +88,7 @@ async def test_what_another_has_leased_and_not_attached_is_not_taken(folder: Pat
     await desk.bench.reconciler.settled()
     desk.bench.reconciler.device(phone(1))
     for what, to in (("attach", "job-2"), ("detach", "")):
-        with pytest.raises(Forbidden, match="also a matter of job-1"):
+        with pytest.raises(Forbidden, match="also concerns job-1"):
             await desk.ask(what, phone(1), granted("job-2"), to=to)
 
 
@@ -122,6 +122,6 @@ async def test_what_hangs_from_a_device_is_not_detached_with_it_from_others(fold
     desk = Desk(rules, folder, box(), box(name="db"))
     await desk.start(usb, tty)
     assert desk.bench.ours()
-    with pytest.raises(Forbidden, match="also a matter of db"):
+    with pytest.raises(Forbidden, match="also concerns db"):
         await desk.ask("detach", usb, granted("box"))
     assert await desk.ask("detach", usb, granted("box", "db"))

@@ -331,9 +331,9 @@ def test_a_location_is_a_matter_of_all_pools(tmp_path: Path) -> None:
     every = Grant((Allowed("farm", ("cordon",), (Pattern.of("job-*"),)),))
     place = Target("location", "rack/*", "location rack/*", ("serial:R5C001",))
     see_granted("cordon", found(""), place, (), every)
-    with pytest.raises(Forbidden, match="takes every instance of every pool"):
+    with pytest.raises(Forbidden, match="every instance that any pool admits"):
         see_granted("cordon", found(", cameras: {instances: db}"), place, (), every)
     # A device that is absent may be another pool's.
     device = replace(place, kind="device", keys=("serial:R5C001", "serial:R5C002"))
-    with pytest.raises(Forbidden, match="takes every instance of its pool"):
+    with pytest.raises(Forbidden, match="every instance that its pool admits"):
         see_granted("cordon", found(""), device, (), every)

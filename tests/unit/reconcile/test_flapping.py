@@ -52,8 +52,8 @@ def test_it_is_a_problem_with_the_device_the_place_the_count_and_the_end() -> No
     assert (problem.device, problem.rule) == ("/dev/ttyUSB1", "r")
     assert re.fullmatch(
         r"serial:A5001 at port 2-1 was plugged in 41 times within 2 minutes and while it is held off: a bad "
-        r"cable, too little power, or one that starts again and again; it is held off until it was not "
-        r"plugged in for 15 s, at \d\d:\d\d:\d\d UTC at the earliest; leave it in, or out, until then",
+        r"cable, too little power, or one that starts again and again; it is held off until 15 s "
+        r"pass without another plug, at \d\d:\d\d:\d\d UTC at the earliest; leave it in, or out, until then",
         problem.message,
     ), problem.message
     assert gate.problems(20) == []

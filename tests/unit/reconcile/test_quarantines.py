@@ -51,7 +51,7 @@ async def test_a_phone_that_flaps_is_out_and_the_next_one_is_given() -> None:
     assert claim.startswith("job-1: claim 'phone' cannot be met")
     assert told == (
         "serial:R5C001: it came and went 3 times within 60 s at 1-1: a bad cable, too little power, or it "
-        "starts again and again; it is in quarantine until it was not plugged in for 1 min; "
+        "starts again and again; it is in quarantine until 1 min pass without another plug; "
         "`hotplugd uncordon serial:R5C001` ends that at once"
     )
     health = leases(bench).leasing.health(KEY)
