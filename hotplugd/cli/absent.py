@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,27 @@ def last_known(name: str, by: Settings) -> str:
     from hotplugd.app.history import past
 
     return told(name, past(by.config.control, Filter("", name)).events, by.rules)
+
+
+def whose_plug_is_over(name: str, events: Iterable[Event]) -> list[Event]:
+    """The events about the one device that is called so, where it is not plugged in any more; else none."""
+    from hotplugd.app.event_views import Filter, is_gone
+
+    meant = Filter("", name)
+    mine = [each for each in events if meant.meets(each)]
+    # An instance or a place has several devices.
+    one = len({each.get("identity") for each in mine} - {None}) == 1
+    return mine if one and is_gone(mine) else []
+
+
+def last_place(name: str, control: Path) -> list[str]:
+    """When and where it was last seen, in a line, where the daemon's events tell that it is not there."""
+    from hotplugd.app.event_views import Filter, absent, last_seen
+    from hotplugd.app.history import past
+
+    event = last_seen(whose_plug_is_over(name, past(control, Filter("", name)).events), name)
+    # Which rule would take it the daemon has said, where it knows.
+    return [absent({**event, "rule": ""}, "")] if event is not None else []
 
 
 def told(name: str, events: Iterable[Event], rules: RuleSet) -> str:

@@ -146,7 +146,11 @@ def order(config: Path, what: str, words: Mapping[str, object], *, as_json: bool
     if as_json:
         print_json(answer)
     elif not answer["taken"]:
-        raise fail(answer["message"], 1, answer["more"])
+        from hotplugd.cli.absent import last_place
+
+        raise fail(
+            answer["message"], 1, [*answer["more"], *last_place(str(words.get("device")), found.control)]
+        )
     else:
         say(plain(answer["message"]), None if answer["done"] else "yellow")
     raise SystemExit(0 if answer["done"] else 1)

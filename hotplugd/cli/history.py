@@ -99,15 +99,10 @@ def _where_now(name: str, events: Sequence[Event], rules: RuleSet | None) -> str
     """Where the device that is called so was last seen, and which rule would take it; empty: it is there, or
     nobody knows the rules.
     """
-    from hotplugd.app.event_views import Filter, is_gone
-    from hotplugd.cli.absent import told
+    from hotplugd.cli.absent import told, whose_plug_is_over
 
-    meant = Filter("", name)
-    mine = [each for each in events if meant.meets(each)]
-    # An instance or a place has several devices.
-    if rules is None or len({each.get("identity") for each in mine} - {None}) != 1 or not is_gone(mine):
-        return ""
-    return told(name, mine, rules)
+    mine = whose_plug_is_over(name, events)
+    return told(name, mine, rules) if mine and rules is not None else ""
 
 
 def _show(before: Iterable[Event], later: Sequence[Event], now: str) -> None:

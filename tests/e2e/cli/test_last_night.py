@@ -185,6 +185,10 @@ def test_each_question_is_one_command_for_phones_of_pools(
     eventually(lambda: " lease.away " in running.ask("history", _PHONE).stdout)
     assert f" in {job} by rule phones" in ask(had).splitlines()[0]
     assert "it is not plugged in; rule phones would take it; last seen 20" in ask(why)
+    done = running.ask("detach", _PHONE)
+    assert re.search(
+        rf"no device {_PHONE} is plugged in.*\n  not plugged in; last seen 20.* at ", done.stderr
+    )
     phone = usb.plug(Phone(serial=_PHONE), "1")
     eventually(lambda: ask(plugged).count("device.inside") == 2)
     words = [line.split()[3] for line in ask(plugged).splitlines() if line[:2] == "20"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hotplugd.app import history
+from hotplugd.app import control_client, history
 from hotplugd.app.event_views import Event, Filter
 from hotplugd.app.history import Past
 from hotplugd.cli import main
@@ -62,3 +62,25 @@ def test_events_after_the_clock_was_set_back_come_later(
 ) -> None:
     events = [event("device.add", "10:00"), event("device.gone", "09:05"), event("device.remove", "09:06")]
     assert since(config, monkeypatch, "09:30", events) == ["device.add", "device.gone", "device.remove"]
+
+
+def test_what_an_order_is_about_and_is_gone_was_last_seen_somewhere(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for something at night wants to know that the phone is out, not what words there are."""
+    events = [event("device.add", "10:00"), event("device.gone", "11:00")]
+    refused = {"taken": False, "done": False, "message": "no device R5C001 is plugged in", "more": []}
+    monkeypatch.setattr(control_client, "post", lambda *_: refused)
+    monkeypatch.setattr(history, "past", lambda *_: Past(events))
+    for words in (["detach", "R5C001"], ["attach", "R5C001", "x"], ["cordon", "R5C001"], ["reset", "R5C001"]):
+        done = CliRunner().invoke(main, [*words, "--config", str(config)])
+        assert done.exit_code == 1
+        said, last = done.stderr.splitlines()
+        assert said == "hotplugd: no device R5C001 is plugged in"
+        assert last.startswith("  not plugged in; last seen 2026-11-27 ")
+        assert last.endswith(" at 1-4.2")
+    # It is there: what is refused is something else.
+    monkeypatch.setattr(history, "past", lambda *_: Past(events[:1]))
+    assert (
+        len(CliRunner().invoke(main, ["detach", "R5C001", "--config", str(config)]).stderr.splitlines()) == 1
+    )
