@@ -97,6 +97,18 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "port.asked": "2ef242b72a3d4c7192df770536b35bd2",
     "port.refused": "12da37643289421f8bb4d8d00d6c399e",
     "state.problem": "35bbaa05673541b58435028e6cc3ba73",
+    "config.error": "cbf9ee27cf8d431cb120484c54c0ad03",
+    "config.warning": "0832a70cb28245129f242c787d20d1f8",
+    "reload.error": "0fd798a600714e16b2c7843831857758",
+    "reload.warning": "5b7765734bdd42aba0a420b84bf63c65",
+    "failed": "e2884671840949d2b72c3ce282c7ef88",
+    "defect": "01700fe687bd42f2b5e57dc8d7ef6d99",
+    "dry-run": "81b0fcec51da4c2dbf2c3545591152b3",
+    "leave-alone.written": "c2d534b6233646bebe682d18a3afad0e",
+    "slot.swept": "1300b84aa4284740abfc614ffdc0ff7f",
+    "device.other": "5f5b9efd79934364b788e6b0f4ca859c",
+    "instance.asked": "fd0762480aeb4cb18efb7400be47821d",
+    "instance.looked": "45852c93b08b40b092ae0afe4f84cd06",
 }
 _JOURNAL_SOCKET: Final = "/run/systemd/journal/socket"
 _DEVICE: Final = "DEVICE"
