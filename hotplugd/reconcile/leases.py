@@ -81,6 +81,7 @@ class Leases:
         self._files = PoolFiles(ports.server, ports.trusted_file)
         inventory.pool_files = self._files if not ports.dry_run else None
         self._files.set_rules(rules.pools)
+        self._told_of_files: list[Problem] = []
         self.quarantines.restore(ports.leases.before().quarantines)
 
     def set_rules(self, rules: RuleSet) -> None:
@@ -140,7 +141,7 @@ class Leases:
         if not self._ports.dry_run:
             self.readiness.attached(worker.name, worker.plan.attachments if worker.is_running else ())
         self.revocations.again()
-        if self.leasing.is_releasing or self._files.problems():
+        if self.leasing.is_releasing or self._files.problems() != self._told_of_files:
             self._touch()
 
     def processed(self, device: Device | None) -> None:
@@ -259,6 +260,7 @@ class Leases:
             if key in allocation.leases:
                 self._log.info("lease.back", **self._fields(key, allocation.leases[key]))
         self._problems.are(self._of_pools())
+        self._told_of_files = self._files.problems()
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
         self._told = {*allocation.leases}

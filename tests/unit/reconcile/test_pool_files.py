@@ -129,7 +129,9 @@ async def test_what_is_leased_is_said_inside_again_after_a_restart_and_where_the
     bench.reconciler.refresh(job(1).id)
     await later(30)
     assert len(bench.placed) == 1
+    (told,) = bench.events("claim.problem")
     bench.misplaced = lambda _: None
     await later(300)
+    assert [each["reason"] for each in bench.events("problem.over")] == [told["reason"]]
     assert [each[2] for each in bench.placed] == ["/run/phones.json"] * 2
     assert (bench.placed[1][3], bench.told()) == (bench.placed[0][3], [])

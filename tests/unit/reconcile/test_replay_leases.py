@@ -1,14 +1,18 @@
-"""The events of leases alone tell which leases there are, and of which the device is absent."""
+"""The events of a farm tell which leases there are, which devices are absent, and what is wrong."""
 
 from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hotplugd.app.event_documents import ENDS
+from hotplugd.app.event_views import standing
+from hotplugd.model.problem import Problem
 from hotplugd.reconcile.leases import Leases
 from tests.support.virtual import in_virtual_time
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.test_farm_at_random import STEPS, Farm, Step, live
+from tests.unit.reconcile.test_problems_at_random import RESTLESS, is_of
 
 EVENTS = ("lease.found", "lease.given", "lease.over", "lease.away", "lease.back")
 Shown = dict[str, tuple[str, str, bool]]
@@ -46,5 +50,23 @@ def test_the_stream_replays_into_what_pool_shows(steps: list[Step]) -> None:
         farm = Farm()
         await live(farm, steps)
         assert told(farm.bench) == shown(farm.leases)
+
+    test()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(STEPS, max_size=30))
+def test_the_stream_replays_into_the_problems_that_status_shows(steps: list[Step]) -> None:
+    @in_virtual_time
+    async def test() -> None:
+        farm = Farm()
+        await live(farm, steps)
+        begun = [each for each in standing(farm.bench.logged.entries) if each["event"] in ENDS]
+        now: list[Problem] = farm.bench.reconciler.problems()
+        for problem in now:
+            assert any(is_of(each, problem) for each in begun), problem
+        for each in begun:
+            is_restless = any(str(each["reason"]).endswith(why) for why in RESTLESS)
+            assert is_restless or any(is_of(each, problem) for problem in now), each
 
     test()
