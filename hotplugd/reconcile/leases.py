@@ -81,7 +81,9 @@ class Leases:
         self._files = PoolFiles(ports.server, ports.trusted_file)
         inventory.pool_files = self._files if not ports.dry_run else None
         self._files.set_rules(rules.pools)
+        # What was told of and is no matter of leases: of files, and of whom the server never said anything.
         self._told_of_files: list[Problem] = []
+        self._told_of_silent: frozenset[InstanceName] = frozenset()
         self.quarantines.restore(ports.leases.before().quarantines)
 
     def set_rules(self, rules: RuleSet) -> None:
@@ -141,7 +143,7 @@ class Leases:
         if not self._ports.dry_run:
             self.readiness.attached(worker.name, worker.plan.attachments if worker.is_running else ())
         self.revocations.again()
-        if self.leasing.is_releasing or self._files.problems() != self._told_of_files:
+        if self.leasing.is_releasing or self._is_to_tell(worker):
             self._touch()
 
     def processed(self, device: Device | None) -> None:
@@ -260,7 +262,7 @@ class Leases:
             if key in allocation.leases:
                 self._log.info("lease.back", **self._fields(key, allocation.leases[key]))
         self._problems.are(self._of_pools())
-        self._told_of_files = self._files.problems()
+        self._told_of_files, self._told_of_silent = self._files.problems(), self._silent()
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
         self._told = {*allocation.leases}
@@ -277,12 +279,26 @@ class Leases:
     def _of_pools(self) -> list[Problem]:
         """What is wrong with claims, pools and files, and which instances may have what nobody knows."""
         found = self.leasing.problems() + self._files.problems()
-        if not (self.leasing.rules.leases and self.leasing.rules.pools):
-            return found
-        for name in sorted(name for name, worker in self._workers.items() if worker.is_silent):
+        for name in sorted(self._silent()):
             message = "the server never said what it has; what it may have of pools is given to others"
             found.append(Problem("", "", f"{name}: {message}", instance=str(name)))
         return found
+
+    @property
+    def _serves(self) -> bool:
+        """Whether there are pools, and this hotplugd leases their devices."""
+        return self.leasing.rules.leases and bool(self.leasing.rules.pools)
+
+    def _silent(self) -> frozenset[InstanceName]:
+        """The instances of which the server never said what they have, where that is a matter of pools."""
+        if not self._serves:
+            return frozenset()
+        return frozenset(name for name, worker in self._workers.items() if worker.is_silent)
+
+    def _is_to_tell(self, worker: Worker) -> bool:
+        """Whether there is a problem that no lease is about, and that was not told of, or is over."""
+        is_told, is_silent = worker.name in self._told_of_silent, self._serves and worker.is_silent
+        return is_told != is_silent or self._files.problems() != self._told_of_files
 
     def _fields(self, key: str, lease: Lease) -> Fields:
         known = self.leasing.devices.get(key)

@@ -30,11 +30,34 @@ async def test_a_silent_instance_keeps_devices_for_a_minute() -> None:
     await at(150)
     assert places(bench) == {"job-1": ["1-1"]}
     assert SAID in bench.told()
+    assert [each["reason"] for each in bench.events("claim.problem")].count(SAID) == 1
     # It is no instance.
     bench.answer = lambda _: None
     bench.reconciler.refresh(GHOST)
     await at(1000)
     assert SAID not in bench.told()
+    assert SAID in [each["reason"] for each in bench.events("problem.over")]
+
+
+@in_virtual_time
+async def test_a_silent_instance_is_told_of_where_nobody_waits_for_a_device() -> None:
+    bench = Bench(job(1), rules=rules())
+    await bench.start(PHONES[0])
+
+    def answer(name: object) -> None:
+        if name == GHOST:
+            raise Unreachable("it does not answer")
+
+    bench.answer = answer
+    bench.reconciler.refresh(GHOST)
+    await at(1000)
+    assert SAID in bench.told()
+    assert [each["reason"] for each in bench.events("claim.problem")] == [SAID]
+    bench.answer = lambda _: None
+    bench.reconciler.refresh(GHOST)
+    await at(3000)
+    assert SAID not in bench.told()
+    assert [each["reason"] for each in bench.events("problem.over")].count(SAID) == 1
 
 
 @in_virtual_time
