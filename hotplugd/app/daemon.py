@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from hotplugd.app.control_client import ControlError
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer
+from hotplugd.app.grants import Allowed, Grants
 from hotplugd.app.health import health
 from hotplugd.app.in_force import Settings, texts
 from hotplugd.app.lease_orders import LeaseOrders
@@ -45,6 +46,7 @@ from hotplugd.host.sysfs import boot
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
+from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.server.discover import find_server
 
@@ -97,6 +99,7 @@ class Daemon:
         self._defect = False
         self._refused_clients = RefusedClients(log)
         self._unknown_groups: list[Problem] = []
+        self._told_of_groups = ProblemLog(log, "allow.problem")
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit code.
@@ -150,13 +153,19 @@ class Daemon:
         await self._by_hand.load(config.state, "start")
         async with AsyncExitStack() as undo:
             if not self._dry_run:
-                grants, self._unknown_groups = await resolved(Threads(16), config.allow)
+                grants = await self._granted(config.allow)
                 await undo.enter_async_context(
                     serve(config.control, self._handlers(), grants, self._refused_client)
                 )
             address = await self._find(config.server)
             if address is not None:
                 await self._one(address)
+
+    async def _granted(self, allow: Iterable[Allowed]) -> Grants:
+        """What groups may that this host has. The others are told of."""
+        grants, self._unknown_groups = await resolved(Threads(16), allow)
+        self._told_of_groups.are(self._unknown_groups)
+        return grants
 
     def _handlers(self) -> Mapping[Endpoint, Handler]:
         """What the control socket offers."""

@@ -25,6 +25,7 @@ ENDS: Final[Mapping[str, str]] = MappingProxyType(
         "usb.problem": OVER,
         "lease.problem": OVER,
         "control.problem": OVER,
+        "allow.problem": OVER,
         "server.unlisted": OVER,
         "server.problem": OVER,
         "udev.problem": f"{OVER}, or udev.back where it is about udevd itself",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from structlog.typing import FilteringBoundLogger
+
 from hotplugd.host.pool_lock import PoolLock
 from hotplugd.model.problem import Problem
+from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.rules.ruleset import RuleSet
 
 _ANOTHER: Final = (
@@ -20,8 +23,9 @@ class ServedPools:
     problem  why pools are not served; None where they are, or where rules have none
     """
 
-    def __init__(self, *, dry_run: bool) -> None:
+    def __init__(self, log: FilteringBoundLogger, *, dry_run: bool) -> None:
         self.problem: Problem | None = None
+        self._told = ProblemLog(log, "claim.problem")
         self._lock = PoolLock()
         self._dry_run = dry_run
         self._has_pools = False
@@ -32,8 +36,8 @@ class ServedPools:
         self._has_pools = bool(rules.pools)
         if self._has_pools and not self._dry_run and not self._lock.take():
             self.problem = Problem("", "", _ANOTHER)
-            return rules.without_leases()
-        return rules
+        self._told.are([self.problem] if self.problem is not None else ())
+        return rules.without_leases() if self.problem is not None else rules
 
     def let_go(self, *, has_leased: bool) -> None:
         """Leave pools to others if rules have none.
@@ -45,4 +49,5 @@ class ServedPools:
 
     def close(self) -> None:
         """Leave pools to others."""
+        self._told.are(())
         self._lock.release()

@@ -97,6 +97,7 @@ MESSAGE_IDS: Final[Mapping[str, str]] = {
     "port.asked": "2ef242b72a3d4c7192df770536b35bd2",
     "port.refused": "12da37643289421f8bb4d8d00d6c399e",
     "state.problem": "35bbaa05673541b58435028e6cc3ba73",
+    "allow.problem": "a08b5060866941468321a75e99e807c4",
     "config.error": "cbf9ee27cf8d431cb120484c54c0ad03",
     "config.warning": "0832a70cb28245129f242c787d20d1f8",
     "reload.error": "0fd798a600714e16b2c7843831857758",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import structlog
+from structlog.testing import capture_logs
+
 from hotplugd.app.served_pools import ServedPools
 from hotplugd.host.pool_lock import PoolLock
 from tests.support.devices import ruleset
@@ -9,7 +12,7 @@ from tests.unit.reconcile.test_leases import rules
 
 
 def test_it_is_released_without_pools_once_the_devices_are_out() -> None:
-    served, other = ServedPools(dry_run=False), PoolLock()
+    served, other = ServedPools(structlog.get_logger(), dry_run=False), PoolLock()
     try:
         assert served.served(rules()).pools
         assert not other.take()
@@ -23,3 +26,18 @@ def test_it_is_released_without_pools_once_the_devices_are_out() -> None:
     finally:
         served.close()
         other.release()
+
+
+def test_who_does_not_serve_them_says_so_until_the_rules_have_none() -> None:
+    with capture_logs() as events:
+        served, other = ServedPools(structlog.get_logger(), dry_run=False), PoolLock()
+        try:
+            assert other.take()
+            for _ in range(2):
+                assert not served.served(rules()).leases
+            assert [each["event"] for each in events] == ["claim.problem"]
+            served.served(ruleset())
+            assert [each["event"] for each in events] == ["claim.problem", "problem.over"]
+        finally:
+            served.close()
+            other.release()

@@ -17,6 +17,7 @@ from hotplugd.aio.threads import Threads
 from hotplugd.app.by_hand import ByHand
 from hotplugd.app.daemon import Daemon
 from hotplugd.app.event_documents import ENDS, MOMENTS, OVER
+from hotplugd.app.grants import Allowed
 from hotplugd.app.host_problems import HostProblems
 from hotplugd.app.in_force import Settings
 from hotplugd.app.instance_listing import InstanceListing
@@ -272,6 +273,16 @@ async def _control(folder: Path) -> Events:
     return logged.events
 
 
+async def _allow(folder: Path) -> Events:
+    logged = Logged()
+    running = daemon(folder, logged)
+    for _ in range(2):
+        await running._granted([Allowed("there-is-no-such-group", ("read",))])
+    assert len(running._problems()) == 1
+    await running._granted([])
+    return logged.events
+
+
 async def _reload(folder: Path) -> Events:
     logged = Logged()
     running = daemon(folder, logged)
@@ -394,6 +405,7 @@ TRIED: Final[Mapping[str, Callable[[Path], Awaitable[Events]]]] = {
     "lease.problem": _open_still,
     "leave-alone.problem": _leave_alone,
     "control.problem": _control,
+    "allow.problem": _allow,
     "server.unlisted": _unlisted,
     "server.problem": _unlisted,
     "udev.problem": _udev,
