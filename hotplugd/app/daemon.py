@@ -292,7 +292,9 @@ class Daemon:
         before, self._settings = self._settings, settings
         self._before = before
         self._reload_problem = ""
-        if replace(before.config, rules=()) != replace(settings.config, rules=()):
+        is_another = replace(before.config, rules=()) != replace(settings.config, rules=())
+        # A group that was not there may have been made.
+        if is_another or self._unknown_groups:
             self._again.set()
         elif self._session is not None:
             self._session.set_rules(settings.rules)

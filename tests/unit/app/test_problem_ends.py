@@ -279,7 +279,13 @@ async def _allow(folder: Path) -> Events:
     for _ in range(2):
         await running._granted([Allowed("there-is-no-such-group", ("read",))])
     assert len(running._problems()) == 1
+    # The group may have been made meanwhile: a reload looks, also where the files say the same.
+    running._take(running._settings)
+    assert running._again.is_set()
     await running._granted([])
+    running._again.clear()
+    running._take(running._settings)
+    assert not running._again.is_set()
     return logged.events
 
 
