@@ -53,6 +53,8 @@ _COMMANDS: Final = {
 }
 # What standard output says that leads to a file. A pipe that nobody reads is click's matter.
 _CANNOT_WRITE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# The command that has commands of its own.
+_GROUP: Final = "lease"
 # Nobody types these.
 _HIDDEN: Final = ("inject", "roots", "seal", "udevdb", "udevrules", "usb")
 
@@ -84,6 +86,9 @@ class _Lazy(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            group = self.get_command(ctx, _GROUP)
+            if isinstance(group, click.Group) and args[0] in group.commands:
+                ctx.fail(f"no command '{args[0]}'; did you mean '{_GROUP} {args[0]}'?")
             ctx.fail(unknown(args[0]))
         return super().resolve_command(ctx, args)
 

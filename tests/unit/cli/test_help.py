@@ -36,6 +36,13 @@ def test_a_command_that_is_spelt_wrong_is_found(words: tuple[str, ...]) -> None:
     assert f"no command '{words[-1]}'; did you mean 'status'?" in done.output
 
 
+@pytest.mark.parametrize("name", ["release", "move"])
+def test_a_command_of_a_command_is_found_by_its_own_name(name: str) -> None:
+    done = run(name, "R5C001")
+    assert done.exit_code == 2
+    assert f"no command '{name}'; did you mean 'lease {name}'?" in done.output
+
+
 def test_what_is_like_no_command_has_all_of_them() -> None:
     done = run("x\x1b[2Jyz")
     assert done.exit_code == 2
