@@ -144,6 +144,9 @@ class LeaseOrders:
         await settled(session)
         held = _leases(leasing_of(session), leased(session, target))
         more = [f"{each['instance']} keeps {each['device'] or each['identity']}" for each in held]
+        kept = self._kept.state.cordons.get(target.kind, target.name)
+        if kept is not None and kept.by.uid != by.uid:
+            return _answer(f"{target.told} was {kept}; that stays, and only they or root may end it", more)
         return _answer(f"{target.told} is cordoned", more)
 
     async def _uncordon(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:

@@ -310,6 +310,8 @@ async def test_what_somebody_else_cordoned_stays_theirs(desk: Desk) -> None:
     for verb in ("cordon", "drain"):
         answer = await desk.ask(verb, "R5C001", every, member, yes=True)
         assert answer["done"]
+        told = "was cordoned by uid 0 (root): broken screen; that stays, and only they or root may end it"
+        assert verb != "cordon" or answer["message"] == f"/dev/bus/usb/001/001 {told}"
         (kept,) = StateFile(desk.path).read().cordons
         assert (kept.by.uid, kept.reason) == (0, "broken screen")
     with pytest.raises(Forbidden, match="somebody else cordoned"):
