@@ -72,7 +72,9 @@ async def test_a_cordon_is_about_a_socket_whatever_number_its_bus_has_after_a_bo
 @in_virtual_time
 async def test_two_of_one_path_on_both_buses_of_a_controller_are_two() -> None:
     def root(bus: int, product: str) -> Device:
-        return replace(HUB, syspath=f"/sys/devices/pci/usb{bus}", kernel=f"usb{bus}", attrs={"idProduct": product})
+        return replace(
+            HUB, syspath=f"/sys/devices/pci/usb{bus}", kernel=f"usb{bus}", attrs={"idProduct": product}
+        )
 
     slow, fast = nameless(1, "0000:00:14.0"), nameless(2, "0000:00:14.0")
     slow, fast = replace(slow, parent=root(1, "0002")), replace(fast, parent=root(2, "0003"))
