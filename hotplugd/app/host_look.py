@@ -125,7 +125,14 @@ class HostLook:
 
     async def revoke(self, device: Device) -> str:
         """See `RevokerPort`."""
-        return await revoke(self.usb, self.held, device)
+        return await revoke(self.usb, self._used, self.held, device)
+
+    async def _used(self, device: Device) -> str:
+        """How the host itself uses a device; or empty."""
+        try:
+            return await self._threads.call(partial(in_use, device), _ASKED)
+        except (OSError, TimeoutError) as error:
+            return f"{CANNOT_TELL}: {str(error) or f'no answer in {_ASKED:.0f} s'}"
 
     async def held(self, device: Device) -> str:
         """Which process has a device open, of the host or of an instance, or has it mounted; or empty."""

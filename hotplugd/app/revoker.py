@@ -6,18 +6,27 @@ from collections.abc import Awaitable, Callable
 
 from hotplugd.host.sysfs import name_of_link
 from hotplugd.host.usb_actions import UsbActions
-from hotplugd.model.values import Device
+from hotplugd.model.values import CANNOT_TELL, Device
 
 
-async def revoke(usb: UsbActions, held: Callable[[Device], Awaitable[str]], device: Device) -> str:
+async def revoke(
+    usb: UsbActions,
+    used: Callable[[Device], Awaitable[str]],
+    held: Callable[[Device], Awaitable[str]],
+    device: Device,
+) -> str:
     """Why a process may still have the device open; empty where none has.
 
-    A USB device is revoked; another, or one that cannot be, may not be open.
+    A USB device is revoked, unless the host began to use it: to unbind its driver would take a mounted disk
+    away. Another, or one that cannot be revoked, may not be open.
 
+    used  tells how the host uses a device
     held  tells which process has a device open
     """
     failed = ""
     if device.is_usb_device:
+        if how := await used(device):
+            return how if how.startswith(CANNOT_TELL) else f"the host uses it: {how}"
         failed = await usb.revoke(device)
         if not failed:
             return ""

@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
+from hotplugd.model.entry import target_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Instance
@@ -34,8 +35,27 @@ def taken_by(entry: Entry, kind: str) -> Iterator[EntrySelector]:
     """What the server gives by this entry to an instance of this kind that runs."""
     config = entry.config
     reading = registry.reading(config.get("type", ""))
-    if reading is not None and kind in reading.instances and config.get("attached", "").lower() in _TRUE:
+    if reading is not None and kind in reading.instances and is_attached(entry):
         yield from reading.selectors(config)
+
+
+def is_attached(entry: Entry) -> bool:
+    """Whether the server acts on the entry."""
+    return entry.config.get("attached", "").lower() in _TRUE
+
+
+def targets_of(entry: Entry) -> Iterator[str]:
+    """The paths and names inside that the entry takes."""
+    config = entry.config
+    if not is_attached(entry):
+        return
+    if target := target_of(entry):
+        yield target
+    elif config.get("type") == "infiniband":
+        yield config.get("name", "")
+    elif config.get("type") == "tpm":
+        # An emulated one: a character device, and another for its resource manager.
+        yield from (f"/{config[key].strip('/')}" for key in ("path", "pathrm") if config.get(key))
 
 
 def untold(entry: Entry, kind: str) -> str:

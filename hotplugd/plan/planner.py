@@ -270,7 +270,7 @@ class _Planner:
         if (name in self._instance.entries and name not in self._ours) or name in self._instance.inherited:
             return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
         serial = self._own_serial(want)
-        message = self._twin(want, serial) or self._targets.occupied(want)
+        message = self._twin(want, serial) or self._targets.occupied(want) or self._same_name(want, name)
         if serial and not message:
             self._serials.setdefault((_decider(want), serial), want)
         return message
@@ -297,6 +297,19 @@ class _Planner:
         return (
             f"two devices have the serial '{quoted(serial)}': {there.device} at {its} is in "
             f"{self._instance.id} already, and this one is at {own}; {way}"
+        )
+
+    def _same_name(self, want: Want, name: str) -> str:
+        """Which interface inside, none of ours, is called as this one would be; or empty."""
+        if not want.kind.has_name or name in self._ours or self._inside is None:
+            return ""
+        if want.target not in (self._inside.interfaces or ()) or any(
+            entries.target_of(each) == want.target for each in self._ours.values()
+        ):
+            return ""
+        return (
+            f"{want.target} in {self._instance.id} is an interface that is there already; give this one "
+            f"another name with `name`, or rename that one"
         )
 
     def _share(self, want: Want, actual: Entry | None, other: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hotplugd.model.entry import target_of
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Entry, Instance
+from hotplugd.plan.foreign_entries import targets_of
 from hotplugd.plan.identity import hardware
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.rules.keys import PORT, SERIAL
@@ -20,7 +20,7 @@ class Targets:
 
     def __init__(self, instance: Instance, foreign: Iterable[Entry]) -> None:
         self._instance = instance
-        self._foreign = {target: each.name for each in foreign if (target := target_of(each))}
+        self._foreign = {target: each.name for each in foreign for target in targets_of(each) if target}
         self._taken: dict[str, Want | str] = {}
 
     def take(self, target: str, holder: Want | str) -> None:

@@ -214,7 +214,9 @@ class MovedDeviceFinder:
         device = self._inventory.devices[slot]
         workers = [worker for name in self._may_have(device) if (worker := self._workers.get(name))]
         unseen = [worker for worker in workers if worker.is_running and not _shows(worker)]
-        if any(self._assume_of(worker, device) for worker in unseen):
+        if (holder := next((each for each in unseen if self._assume_of(each, device)), None)) is not None:
+            # Its plan was made while another's entry said so, too.
+            holder.kick()
             return
         waits = self._is_handed_over(device) and any(map(_is_of_a_machine, workers))
         if waits and self.away.wait_longer(slot):

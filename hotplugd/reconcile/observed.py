@@ -19,7 +19,8 @@ _PAUSE: Final = 0.2
 _FREE_LOOKS: Final = 60
 _LOOK: Final = 1.0
 _FAILED_PAUSES: Final = (0.2, 30.0)
-# A user or group that the instance lacks is looked up again after this many seconds.
+# A user or group that the instance lacks, and an interface's name that is taken, are looked up again after
+# this many seconds.
 _NAME_PAUSE: Final = 10.0
 
 
@@ -47,10 +48,13 @@ class Observed:
         # A look that began before `_epoch` changed proves nothing; `_old` only asks for another look.
         self._epoch = 0
         self._old = False
+        # Whether an interface may have another name than was seen.
+        self._names_old = True
 
     def forget(self) -> None:
         """Drop what was seen: it does not count any more."""
         self.inside = None
+        self._names_old = True
         self._epoch += 1
         self._retry.reset()
 
@@ -65,11 +69,13 @@ class Observed:
         # Requests are limited themselves: looks that verify them do not wait.
         self._retry.until = LONG_AGO
         self._asked = True
+        is_name = not all(map(entries.is_path, gone))
+        self._names_old |= is_name
         if self.inside is not None:
             # An entry of a GPU does not say where its nodes are.
             nodes = {path: node for path, node in self.inside.nodes.items() if not gone & {path, ""}}
             self.inside = replace(self.inside, nodes=nodes)
-            if not all(map(entries.is_path, gone)):
+            if is_name:
                 self.inside = replace(self.inside, interfaces=None, folders=None)
 
     def paths(self, attachments: Iterable[Attachment]) -> list[str]:
@@ -97,12 +103,24 @@ class Observed:
             return self._due
         if inside.folders is None and interfaces:
             return self._due
+        if not self.knows_names and any(want.kind.has_name for want in wanted):
+            return self._due
         missing = any(
             (want.attach.user is not None and inside.users.get(want.attach.user) is None)
             or (want.attach.group is not None and inside.groups.get(want.attach.group) is None)
             for want in wanted
         )
-        return self._at + _NAME_PAUSE if missing else NEVER
+        placed = {attachment.want.target for attachment in attached}
+        taken = any(
+            want.kind.has_name and want.target not in placed and want.target in (inside.interfaces or ())
+            for want in wanted
+        )
+        return self._at + _NAME_PAUSE if missing or taken else NEVER
+
+    @property
+    def knows_names(self) -> bool:
+        """Whether somebody has looked which names of interfaces are taken since any of ours changed."""
+        return not self._names_old
 
     @property
     def _due(self) -> float:
@@ -133,7 +151,7 @@ class Observed:
         if begun != self._epoch:
             self._old = True
             return False
-        self.inside, self._at = inside, now
+        self.inside, self._at, self._names_old = inside, now, False
         if inside.error:
             self._retry.failed(inside.error, now, *_FAILED_PAUSES)
             return False

@@ -1,8 +1,8 @@
 """What a worker does next: a table from what it knows of its instance to one step. Pure.
 
 Before everything the server is asked where what is known may be old; then comes a plan; then what is in the
-way of its changes; then the changes. Once there is nothing to send, the inside is looked at where what was
-seen may be old: the next plan is made from what the look shows.
+way of its changes; then the changes. Once there is nothing to send, or what is to be sent depends on it, the
+inside is looked at where what was seen may be old: the next plan is made from what the look shows.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class State:
     batch      the changes that can go in one request now
     blocking   orphans that may be where the batch would put something
     unchecked  devices of the batch that the host may use
+    unseen     the batch gives interfaces names, and nobody has looked which names are taken
     misstated  what the instance's configuration says of its leases is to be written anew
     echoed     the server told of an update that may be ours: it is asked once there is nothing to send
     look_at    when to look inside; never where there is nothing to see, or somebody looks already
@@ -46,6 +47,7 @@ class State:
     batch: Sequence[Change] = ()
     blocking: Sequence[Change] = ()
     unchecked: Sequence[Want] = ()
+    unseen: bool = False
     misstated: bool = False
     echoed: bool = False
     look_at: float = NEVER
@@ -116,7 +118,8 @@ def next_step(state: State) -> Step:
         return step
     if state.look_at <= state.now:
         return Look()
-    return Rest(done=may_send, would=state.batch if may_send else ())
+    rests = may_send and not state.unseen
+    return Rest(done=rests, would=state.batch if rests else ())
 
 
 def _next_request(state: State) -> Step | None:
@@ -129,6 +132,6 @@ def _next_request(state: State) -> Step | None:
         return Send(()) if state.misstated and not state.dry_run else None
     if state.blocking:
         return Clear(state.blocking)
-    if state.unchecked:
+    if state.unchecked and not state.unseen:
         return Check(state.unchecked)
-    return None if state.dry_run else Send(state.batch)
+    return None if state.dry_run or state.unseen else Send(state.batch)

@@ -7,7 +7,7 @@ nothing to send the inside is seen to (`verify`), and an alarm is set for what h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from hotplugd.aio.backoff import LONG_AGO, NEVER
 from hotplugd.aio.tasks import Activity
 from hotplugd.plan.change import Change
 from hotplugd.plan.guard_rails import may_be_used
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.host_use import HostUse
 from hotplugd.reconcile.inventory import Inventory
@@ -129,6 +130,7 @@ class WorkLoop:
         doubtful = sends and known.orphans.records.by_name
         added = [change.want for change in batch if change.action == "add" and change.want is not None]
         to_check = [want for want in added if may_be_used(want)]
+        unseen = self._is_unseen(added)
         return State(
             now=now,
             stale=stale,
@@ -140,9 +142,10 @@ class WorkLoop:
             batch=batch,
             blocking=known.orphans.in_the_way(batch) if doubtful else (),
             unchecked=self._host_use.unchecked(to_check, now) if to_check else (),
+            unseen=unseen,
             misstated=sends and not batch and self._is_misstated(now),
             echoed=fresh.echoed,
-            look_at=self._look_at() if known.planned and not batch else NEVER,
+            look_at=self._look_at() if known.planned and (unseen or not batch) else NEVER,
             dry_run=self._ports.dry_run,
         )
 
@@ -153,6 +156,17 @@ class WorkLoop:
             # Nothing is taken out, for which others would wait.
             return changes
         return self._inventory.handovers.ready(self._known.name, changes)
+
+    def _is_unseen(self, added: Iterable[Want]) -> bool:
+        """Whether these give interfaces names, and nobody has looked which names are taken inside: a server
+        that finds a name taken leaves the interface inside under another, without an entry (measured).
+        """
+        known = self._known
+        return (
+            known.container is not None
+            and not known.observed.knows_names
+            and any(want.kind.has_name for want in added)
+        )
 
     def _is_misstated(self, now: float) -> bool:
         """Whether what is said of the instance's leases, there or inside, is to be written anew by now."""

@@ -200,6 +200,25 @@ def test_explain_knows_what_is_inside(container: Container, veth: Veth, daemon: 
     assert "nothing to change" in running.ask("plan").stdout
 
 
+def test_a_name_that_something_inside_has_is_a_problem_and_the_interface_stays_on_the_host(
+    container: Container, veth: Veth, daemon: StartDaemon
+) -> None:
+    # The server chooses the name of this one.
+    container.patch({"devices": {"theirs": {"type": "nic", "nictype": "p2p"}}})
+    (taken,) = interfaces(container) - {"lo"}
+    veth.plug()
+    running = daemon(rules(veth, to=str(container), more=f", name: {taken}"))
+    said = f"{taken} in {container} is an interface that is there already"
+    eventually(lambda: [said in each for each in problems(running)] == [True])
+    assert veth.on_host
+    assert not ours(container)
+    assert "device.failed" not in running.log()
+    container.remove_device("theirs")
+    eventually(lambda: taken in interfaces(container), 20.0)
+    assert mac(container, taken) == veth.mac
+    eventually(lambda: not problems(running))
+
+
 def test_one_that_the_host_uses_is_kept_and_explain_says_why(
     container: Container, veth: Veth, daemon: StartDaemon
 ) -> None:

@@ -203,7 +203,7 @@ def test_what_the_program_could_not_do_is_said(lab: Lab) -> None:
     assert [each["event"] for each in lab.events] == ["port.asked", "port.refused"]
 
 
-def revoked(device: Device, *, failed: str, held: str) -> tuple[str, Sequence[str]]:
+def revoked(device: Device, *, failed: str, held: str, used: str = "") -> tuple[str, Sequence[str]]:
     """What comes of revoking, and what was asked for."""
     asked: list[str] = []
 
@@ -215,8 +215,11 @@ def revoked(device: Device, *, failed: str, held: str) -> tuple[str, Sequence[st
         asked.append("held")
         return held
 
+    async def how(_: Device) -> str:
+        return used
+
     usb: Any = SimpleNamespace(revoke=end)
-    return asyncio.run(revoke(usb, who, device)), asked
+    return asyncio.run(revoke(usb, how, who, device)), asked
 
 
 def test_a_usb_device_is_revoked_and_all_else_may_not_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,3 +232,14 @@ def test_a_usb_device_is_revoked_and_all_else_may_not_be_open(monkeypatch: pytes
     monkeypatch.setattr("hotplugd.app.revoker.name_of_link", lambda _: "usb")
     assert revoked(PHONE, failed="no", held="") == ("", ["revoke", "held"])
     assert revoked(PHONE, failed="no", held="adb has it")[0] == "adb has it; it could not be revoked: no"
+
+
+@pytest.mark.parametrize(
+    ("used", "said"),
+    [
+        ("sdb1 is mounted at /mnt", "the host uses it: sdb1 is mounted at /mnt"),
+        (f"{CANNOT_TELL}: no answer", f"{CANNOT_TELL}: no answer"),
+    ],
+)
+def test_what_the_host_uses_by_now_is_not_revoked(used: str, said: str) -> None:
+    assert revoked(PHONE, failed="", held="", used=used) == (said, [])

@@ -136,6 +136,15 @@ def test_after_the_first_text_of_a_device_nothing_is_believed(
     }  # fmt: skip
 
 
+def test_the_driver_is_the_one_that_the_link_names_and_the_first_variable_counts(tree: Tree) -> None:
+    linked = reader(tree).above(tree.add("a", "usb", "DRIVER=victim\nDRIVER=other\n", driver="usbhid"))
+    unlinked = reader(tree).above(tree.add("b", "usb", "DRIVER=usbhid\nDRIVER=other\n"))
+    assert linked is not None
+    assert unlinked is not None
+    assert (linked.driver, linked.properties["DRIVER"]) == ("usbhid", "usbhid")
+    assert (unlinked.driver, unlinked.properties["DRIVER"]) == ("usbhid", "usbhid")
+
+
 @pytest.mark.parametrize("dev", ["1:1\n", "", "13:71:1", "x", "13:\n", "\n"])
 def test_a_number_counts_where_dev_and_uevent_agree(tree: Tree, dev: str) -> None:
     syspath = tree.add("a", "input", "DEVNAME=input/event7\n", "13:71", record="I:1\n")

@@ -50,6 +50,11 @@ def test_the_last_may_have_no_endpoint_and_an_association_is_no_interface() -> N
     assert found.interfaces == ("ff:42:01", "fe:01:01")
 
 
+def test_what_an_interface_is_in_an_alternate_setting_alone_counts() -> None:
+    found = parse(shown((configuration([interface(ADB), interface(KEYBOARD, 0, 1)]),)))
+    assert found.interfaces == ("ff:42:01", "03:01:01")
+
+
 def test_an_address_without_a_configuration_has_none() -> None:
     assert parse(device(0)).interfaces == ()
     assert parse(device(0)).fault == ""

@@ -20,6 +20,7 @@ from tests.support.devices import (
     console,
     disk,
     entry,
+    interface,
     phone,
     plugged,
     rule,
@@ -51,6 +52,9 @@ AT_THE_PATH = {
     "by source": node(source="/dev/ttyUSB1"),
     "by path without a slash": node(path="dev/ttyUSB1"),
     "a block device": Entry("theirs", {"type": "unix-block", "path": "/dev/ttyUSB1"}),
+    "an emulated TPM": Entry("theirs", {"type": "tpm", "path": "/dev/ttyUSB1", "pathrm": "/dev/x"}),
+    "its resource manager": Entry("theirs", {"type": "tpm", "path": "/dev/x", "pathrm": "dev/ttyUSB1"}),
+    "one that is attached": node(path="/dev/ttyUSB1", attached="True"),
     "named like ours": node("hp-0123456789abcdef", path="/dev/ttyUSB1"),
     "marked like ours": Entry("theirs", entry(ONE).config),
 }
@@ -72,6 +76,7 @@ ELSEWHERE = {
     "no node at all": Entry("theirs", {"type": "disk", "source": "/dev/ttyUSB1", "path": "/dev/ttyUSB1"}),
     "no path": Entry("theirs", {"type": "unix-hotplug", "vendorid": "0403"}),
     "masked": Entry("theirs", {"type": "none"}),
+    "not attached": node(path="/dev/ttyUSB1", attached="false"),
 }
 
 
@@ -79,6 +84,28 @@ ELSEWHERE = {
 def test_other_entries_are_in_nobodys_way(theirs: Entry) -> None:
     found = plan_instance(BOX, box([theirs]), wanted(ALL, ONE), None)
     assert (said(found), told(found)) == (["add /dev/ttyUSB1"], [])
+
+
+INTERFACES: dict[str, tuple[Entry, bool]] = {
+    "a nic": (Entry("theirs", {"type": "nic", "nictype": "p2p", "name": "enp1s0"}), True),
+    "infiniband": (
+        Entry("theirs", {"type": "infiniband", "nictype": "sriov", "parent": "ib0", "name": "enp1s0"}),
+        True,
+    ),
+    "a nic of another name": (Entry("theirs", {"type": "nic", "name": "enp1s01"}), False),
+    "a nic without a name": (Entry("theirs", {"type": "nic", "nictype": "p2p"}), False),
+    "a nic that is not attached": (
+        Entry("theirs", {"type": "nic", "nictype": "p2p", "name": "enp1s0", "attached": "false"}),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("theirs", "is_theirs"), INTERFACES.values(), ids=INTERFACES)
+def test_a_name_belongs_to_who_has_it(theirs: Entry, is_theirs: bool) -> None:
+    found = plan_instance(BOX, box([theirs]), wanted(ALL, interface()), None)
+    assert said(found) == ([] if is_theirs else ["add enp1s0"])
+    assert bool(told(found)) is is_theirs
 
 
 FOREIGN = {

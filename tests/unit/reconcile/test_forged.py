@@ -218,6 +218,36 @@ async def test_of_several_that_say_so_the_one_has_it_in_which_it_is() -> None:
 
 
 @in_virtual_time
+async def test_where_nobody_can_look_two_entries_prove_nothing() -> None:
+    bench = Bench(box([nic_entry(NIC)]), evil(entry(NIC)), rules=RULES)
+    bench.change(EVIL, kind="virtual-machine")
+    bench.hanging_looks.add(BOX)
+    bench.reconciler.listed_devices([], [])
+    await bench.reconciler.listed_instances(bench.instances.values())
+    await at(400)
+    assert bench.reconciler.devices == 0
+    assert bench.requests == []
+
+
+@pytest.mark.parametrize("first", ["evil", "box"])
+def test_a_virtual_machine_has_it_still_once_anothers_entry_is_gone(first: str) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        both = {"evil": evil(entry(NIC)), "box": box([nic_entry(NIC)])}
+        bench = Bench(*sorted(both.values(), key=lambda each: each.id.name != first), rules=RULES)
+        for name in (BOX, EVIL):
+            bench.change(name, kind="virtual-machine")
+        bench.reconciler.listed_devices([], [])
+        await bench.reconciler.listed_instances(bench.instances.values())
+        await at(30)
+        assert of(bench, BOX) == []
+        assert [each.want.instance for each in bench.reconciler.attachments()] == [BOX]
+        assert not [each for each in bench.told() if "box" in each]
+
+    run()
+
+
+@in_virtual_time
 async def test_an_entrys_parent_device_is_read_from_sysfs() -> None:
     zero = channel(0)
     forged = replace(zero, properties={"ID_VENDOR_ID": "18d1", "ID_MODEL_ID": "4ee7"})

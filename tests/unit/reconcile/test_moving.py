@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hotplugd.model.entry import MARK_SEEN, name_for
-from hotplugd.model.ports import Stuck
-from hotplugd.model.values import Device, Entry
+from hotplugd.model.ports import Stuck, Unreachable
+from hotplugd.model.values import Device, Entry, Node
 from tests.support.devices import ALL, BOX, box, console, entry, interface, pci, rule, ruleset
 from tests.support.virtual import at, in_virtual_time
 from tests.unit.reconcile.bench import Bench, Request
@@ -374,3 +374,46 @@ async def test_it_goes_from_one_instance_to_another() -> None:
 
 def test_the_rules_of_these_tests_take_it() -> None:
     assert ALL.decide(NIC) is not None
+
+
+@in_virtual_time
+async def test_a_name_that_is_taken_inside_is_seen_before_anything_is_asked_for() -> None:
+    bench = Bench(rules=ruleset(rule("{subsystem: net}", "{to: box, name: eth0}")))
+    moves(bench)
+    bench.inside[BOX]["eth0"] = Node(None, 0)
+    await bench.start(NIC)
+    assert bench.requests == []
+    (said,) = bench.told()
+    assert said.startswith("eth0 in box is an interface that is there already; give this one another name")
+    del bench.inside[BOX]["eth0"]
+    await at(9)
+    assert bench.requests == []
+    await at(11)
+    assert len(bench.requests) == 1
+    assert bench.told() == []
+
+
+@in_virtual_time
+async def test_another_look_is_waited_for_where_names_have_changed() -> None:
+    bench = await inside()
+    bench.reconciler.set_rules(NOWHERE)
+    await at(20)
+    assert len(bench.requests) == 2
+    bench.inside[BOX]["enp1s0"] = Node(None, 0)
+    bench.reconciler.set_rules(ALL)
+    await at(21)
+    assert len(bench.requests) == 2
+    assert "is an interface that is there already" in bench.told()[0]
+
+
+@in_virtual_time
+async def test_who_cannot_be_looked_into_gets_it_all_the_same() -> None:
+    bench = Bench(rules=ruleset(rule("{subsystem: net}", "{to: box, name: eth0}")))
+    moves(bench)
+
+    def nothing(_: object) -> None:
+        raise Unreachable("a file system in there hangs")
+
+    bench.glance = nothing
+    await bench.start(NIC)
+    assert len(bench.requests) == 1

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hotplugd.app.pool_documents import lease_json, leases_json, pools_json
 from hotplugd.model.asker import Asker
-from hotplugd.model.values import InstanceName
+from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.cordons import NO_CORDONS, Cordon, CordonKind, Cordons
 from hotplugd.plan.health import UNKNOWN, Health
+from tests.support.devices import plugged
 from tests.support.virtual import in_virtual_time
+from tests.unit.devices import HUB, usb
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.test_leases import PHONES, deleted, job, made, places, rules
 
@@ -43,6 +47,44 @@ async def test_a_cordoned_device_stays_with_its_holder() -> None:
     leases.set_cordons(NO_CORDONS)
     await bench.reconciler.settled()
     assert (places(bench), told(bench, 0)) == ({"job-2": ["1-1"]}, ("leased", "unknown", ""))
+
+
+def nameless(bus: int, controller: str) -> Device:
+    """A phone without a serial number in port 1 of a controller, whose bus has this number."""
+    where = {"ID_PATH": f"pci-{controller}-usb-0:1"}
+    one = usb(f"{bus}-1", "18d1", "4ee7", "", properties=where)
+    return plugged(replace(one, node=f"/dev/bus/usb/00{bus}/002"), 189, bus)
+
+
+@in_virtual_time
+async def test_a_cordon_is_about_a_socket_whatever_number_its_bus_has_after_a_boot() -> None:
+    bench = Bench(job(1), rules=rules())
+    leases = bench.reconciler.assignments.leases
+    bad = nameless(1, "0000:00:14.0")
+    await bench.start(bad, nameless(2, "0000:05:00.0"))
+    cordons = cordon("device", leases.leasing.key_of(bad))
+    bench = Bench(job(1), job(2), rules=rules())
+    bench.reconciler.assignments.leases.set_cordons(cordons)
+    await bench.start(nameless(2, "0000:00:14.0"), nameless(1, "0000:05:00.0"))
+    assert places(bench) == {"job-1": ["1-1"]}
+
+
+@in_virtual_time
+async def test_two_of_one_path_on_both_buses_of_a_controller_are_two() -> None:
+    def root(bus: int, product: str) -> Device:
+        return replace(
+            HUB, syspath=f"/sys/devices/pci/usb{bus}", kernel=f"usb{bus}", attrs={"idProduct": product}
+        )
+
+    slow, fast = nameless(1, "0000:00:14.0"), nameless(2, "0000:00:14.0")
+    slow, fast = replace(slow, parent=root(1, "0002")), replace(fast, parent=root(2, "0003"))
+    bench = Bench(rules=rules())
+    await bench.start(fast, slow)
+    leasing = bench.reconciler.assignments.leases.leasing
+    assert [leasing.key_of(slow), leasing.key_of(fast)] == [
+        "path:pci-0000:00:14.0-usbv2-0:1",
+        "path:pci-0000:00:14.0-usbv3-0:1",
+    ]
 
 
 @in_virtual_time

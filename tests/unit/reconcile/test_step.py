@@ -56,6 +56,8 @@ def test_the_steps_come_in_this_order() -> None:
     ("state", "step"),
     [
         (CALM, Rest(done=True)),
+        (replace(CALM, batch=[ADD], unchecked=[WANT], unseen=True, look_at=NOW), Look()),
+        (replace(CALM, batch=[ADD], unchecked=[WANT], unseen=True), Rest()),
         (replace(CALM, stale=True, ask_at=LATER), Rest()),
         (replace(CALM, stale=True, ask_at=LATER, planned=False), MakePlan()),
         (replace(CALM, stale=True, ask_at=LATER, batch=[ADD]), Rest()),
