@@ -71,7 +71,7 @@ def status(
         "devices": known.devices if known else 0,
         "attachments": in_order(known.attachments()) if known else [],
         "pending": changes_in_order(known.pending(), devices, hubs) if known else [],
-        "holds": _holds(session, devices, hubs) if session is not None else [],
+        "holds": holds(session, devices, hubs) if session is not None else [],
         "claims": _claims(session) if session is not None else [],
         "overrides": overrides_json(overrides, known.inventory.devices.values() if known else ()),
         "problems": problems_in_order(problems, devices, hubs),
@@ -126,7 +126,8 @@ def event_lines(kept: EventBuffer, asked: Asked) -> AsyncIterator[str]:
     return kept.lines(asked.query.get("after", ""), _STILL)
 
 
-def _holds(session: Session, devices: Devices, hubs: Hubs) -> list[HoldJson]:
+def holds(session: Session, devices: Devices, hubs: Hubs) -> list[HoldJson]:
+    """What has to wait. devices: as `by_name` gives them"""
     now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
 
     def at(until: float) -> str:

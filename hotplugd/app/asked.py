@@ -14,6 +14,10 @@ class Forbidden(Exception):
     """Whoever asks may not. The text is fit to be shown."""
 
 
+class Unavailable(Exception):
+    """It cannot be said now, and may be later. The text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request.
@@ -31,5 +35,5 @@ class Asked:
 
 Handler: TypeAlias = Callable[[Asked], object]
 """Gives the document, or its text as JSON; an awaitable of it; or an AsyncIterator of lines without end.
-Raises ValueError where what was asked is wrong, and Forbidden.
+Raises ValueError where what was asked is wrong, Forbidden, and Unavailable.
 """

@@ -22,7 +22,7 @@ from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response, StreamResponse
 from aiohttp.web_server import Server
 
-from hotplugd.app.asked import Asked, Forbidden, Handler
+from hotplugd.app.asked import Asked, Forbidden, Handler, Unavailable
 from hotplugd.app.control_connection import connection, logger_of, request_of
 from hotplugd.app.control_file import listen
 from hotplugd.app.endpoints import Endpoint
@@ -241,10 +241,8 @@ class _Clients:
                 document = await self._done(answer, client)
             else:
                 document = await answer if isinstance(answer, Awaitable) else answer
-        except Forbidden as error:
-            return _error(403, str(error))
-        except ValueError as error:
-            return _error(400, str(error))
+        except (Forbidden, Unavailable, ValueError) as error:
+            return _error(_refused(error), str(error))
         finally:
             client.has(_PATIENCE)
         return _json(_status(document), document)
@@ -283,6 +281,11 @@ def _abandoned_done(limit: asyncio.TimerHandle, task: asyncio.Task[object]) -> N
 
 
 _WHO_MAY: Final = "root may, and groups that `allow` in the configuration names"
+
+
+def _refused(error: Forbidden | Unavailable | ValueError) -> int:
+    """The HTTP status of what is not answered."""
+    return 403 if isinstance(error, Forbidden) else 503 if isinstance(error, Unavailable) else 400
 
 
 def _status(document: object) -> int:

@@ -25,6 +25,7 @@ from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.by_hand import ByHand
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError
+from hotplugd.app.device_answers import DeviceAnswers
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer
@@ -182,6 +183,7 @@ class Daemon:
             **self._by_hand.handlers,
             **self._lease_orders.handlers,
             **UsbOrders(self._log, lambda: self._session).handlers,
+            **DeviceAnswers(lambda: self._session, lambda: self._by_hand.overrides).handlers,
         }
 
     def _refused_client(self, reason: str) -> None:

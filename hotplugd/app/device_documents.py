@@ -131,6 +131,25 @@ class ExplainJson(DeviceJson):
     by: str
 
 
+class DevicesJson(TypedDict):
+    """Those of `devices --json`. In their order in sysfs."""
+
+    devices: list[DeviceJson]
+
+
+def concerns(problem: ProblemJson, device: Device, pool: str) -> bool:
+    """Whether it is about the device, its pool, or everything. pool: the one that it is of; empty: none"""
+    if problem.get("claim") or problem.get("pool"):
+        return bool(pool) and problem.get("pool") == pool
+    return problem["device"] in (str(device), "")
+
+
+def holds_up(hold: HoldJson, device: Device) -> bool:
+    """Whether this holds the device. What is held off at a place may have another node by now."""
+    place = hold["place"]
+    return hold["device"] == str(device) or (place != "" and f"{device.syspath}/".startswith(f"{place}/"))
+
+
 def device_json(
     device: Device,
     rule: Rule | None,

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypedDict
 
 from hotplugd.app.command_json import UsbOrderJson
+from hotplugd.app.device_documents import DevicesJson, ExplainJson
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.grants import Verb
 from hotplugd.app.override_json import AskedJson
 from hotplugd.app.pool_documents import LeaseOrderJson, PoolsJson
 from hotplugd.app.reports import HealthJson, ReloadJson, RulesJson
+from hotplugd.app.topology import TopologyJson
 
 Method = Literal["GET", "POST"]
 
@@ -142,6 +144,7 @@ class Endpoint:
     query     what may stand in the query, with what it means
     takes     the type of the document that is sent
     lines     it gives one document a line for as long as the client listens, instead of one
+    slow      the work grows with the devices, and may be too much for now: the HTTP status is 503 then
     """
 
     method: Method
@@ -152,6 +155,7 @@ class Endpoint:
     query: Mapping[str, str] = field(default_factory=dict, hash=False)
     takes: type | None = None
     lines: bool = False
+    slow: bool = False
 
     @property
     def path(self) -> str:
@@ -173,6 +177,24 @@ RULES: Final = Endpoint(
     RulesJson,
 )  # fmt: skip
 POOLS: Final = Endpoint("GET", "pools", "read", "Pools, their devices and claims: `pool --json`.", PoolsJson)
+DEVICES: Final = Endpoint(
+    "GET", "devices", "read", "The devices that rules can see, the rule that takes each, and where it is: "
+    "`devices --json`.", DevicesJson,
+    {"all": "`1`: also virtual devices and PCI devices that no rule takes"}, slow=True,
+)  # fmt: skip
+TOPOLOGY: Final = Endpoint(
+    "GET", "topology", "read", "USB as a tree, with what is plugged in and what is free: `topology --json`.",
+    TopologyJson, slow=True,
+)  # fmt: skip
+EXPLAIN: Final = Endpoint(
+    "GET", "explain", "read", "What becomes of a device, and why: `explain --json`, without `holders`.",
+    ExplainJson,
+    {
+        "device": "its node, serial, location or path in sysfs",
+        "real": "where that leads, links followed; empty or missing: nowhere else",
+    },
+    slow=True,
+)  # fmt: skip
 SETTINGS: Final = Endpoint(
     "GET", "settings", "read", "The texts of the files that are in force.", SettingsJson
 )
@@ -234,7 +256,8 @@ PORT: Final = Endpoint(
 )
 
 ENDPOINTS: Final = (
-    STATUS, HEALTH, RULES, POOLS, SETTINGS, OPENAPI, EVENTS, STREAM, RELOAD, ATTACH, DETACH, UNDO,
+    STATUS, HEALTH, RULES, POOLS, DEVICES, TOPOLOGY, EXPLAIN, SETTINGS, OPENAPI, EVENTS,
+    STREAM, RELOAD, ATTACH, DETACH, UNDO,
     LEASE_RELEASE, LEASE_MOVE, CORDON, UNCORDON, DRAIN, RESET, PORT,
 )  # fmt: skip
 """All endpoints of the control socket."""

@@ -78,6 +78,8 @@ def _responses(endpoint: Endpoint, document: Json) -> Iterator[tuple[str, str, J
     if endpoint.name == "health":
         yield "503", "The daemon is down; the document says why.", document
     error: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    if endpoint.slow:
+        yield "503", "The daemon cannot say it now: ask again.", error
     yield "400", "What was asked for is wrong.", error
     yield "403", "Whoever asks may not.", error
 

@@ -70,10 +70,20 @@ class ControllerJson(TypedDict):
     sockets: list[SocketJson]
 
 
+class NamedHubJson(TypedDict):
+    """A hub that the section `hubs` names, whether it is there or not. locations: of its ports, in the
+    section's order.
+    """
+
+    name: str
+    locations: list[str]
+
+
 class TopologyJson(TypedDict):
-    """`topology --json`. problems: why instances are not known, if they are not."""
+    """`topology --json`. hubs: those with names. problems: why instances are not known, if they are not."""
 
     controllers: list[ControllerJson]
+    hubs: list[NamedHubJson]
     problems: list[ProblemJson]
 
 
@@ -96,7 +106,10 @@ def topology(
         if device.kernel.startswith("usb"):
             roots.setdefault(device.syspath.rpartition("/")[0], []).append(device)
     controllers = [tree.controller(syspath, found) for syspath, found in sorted(roots.items())]
-    return {"controllers": controllers, "problems": [*problems]}
+    named: list[NamedHubJson] = [
+        {"name": hub.name, "locations": [*map(hub.location, hub.ports)]} for hub in hubs.hubs
+    ]
+    return {"controllers": controllers, "hubs": named, "problems": [*problems]}
 
 
 @dataclass(frozen=True, slots=True)

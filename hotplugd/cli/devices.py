@@ -74,7 +74,7 @@ def command(
         and (not meant.unmatched or (each.rule is None and (everything or not is_hub(each.device))))
         and (not meant.problems or str(each.device) in wrong)
     ]
-    shown = [each for each in chosen if everything or each.rule is not None or not _is_many(each.device)]
+    shown = [each for each in chosen if everything or each.is_listed]
     if as_json:
         print_json(
             [device_json(each.device, each.rule, found.rules.keys, each, each.override) for each in shown]
@@ -162,8 +162,3 @@ def _tell_unsettled(unsettled: Iterable[Device]) -> None:
             f"them, `systemctl status systemd-udevd` says whether it runs",
             "yellow",
         )
-
-
-def _is_many(device: Device) -> bool:
-    """Whether it is of a kind that every host has dozens of."""
-    return device.subsystem == "pci" or device.syspath.startswith("/sys/devices/virtual/")

@@ -24,7 +24,6 @@ from hotplugd.cli.common import (
 )
 from hotplugd.cli.which import find
 from hotplugd.model.text import plain
-from hotplugd.model.values import Device
 from hotplugd.plan.along import goes_in_whole, takes_nothing
 from hotplugd.plan.find import named
 from hotplugd.plan.host_drivers import held_by_drivers
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hotplugd.app.device_documents import ExplainJson, VerdictJson
-    from hotplugd.app.documents import HoldJson, ProblemJson
+    from hotplugd.app.documents import ProblemJson
     from hotplugd.app.in_force import Settings
     from hotplugd.app.pool_documents import LeaseJson
     from hotplugd.rules.ruleset import RuleSet
@@ -93,7 +92,7 @@ def _made_up(text: str, rules: RuleSet) -> ExplainJson:
 
 
 def _there(device: str, found: Settings) -> ExplainJson:
-    from hotplugd.app.device_documents import explain_json
+    from hotplugd.app.device_documents import concerns, explain_json, holds_up
     from hotplugd.app.documents import problem_json
     from hotplugd.app.naming import by_name
     from hotplugd.app.snapshot import survey, survey_devices
@@ -129,23 +128,10 @@ def _there(device: str, found: Settings) -> ExplainJson:
     document["warnings"] += goes_in_whole(one, seen.wants.values()) if rule is None else []
     tried: list[ProblemJson] = []
     if (status := ask_daemon(found.config.control)) is not None:
-        tried = [each for each in status["problems"] if _concerns(each, one, document["pool"])]
-        document["holds"] = [each for each in status["holds"] if _is_of(each, one)]
+        tried = [each for each in status["problems"] if concerns(each, one, document["pool"])]
+        document["holds"] = [each for each in status["holds"] if holds_up(each, one)]
     document["problems"] += [each for each in (*away, *tried) if each not in document["problems"]]
     return document
-
-
-def _concerns(problem: ProblemJson, device: Device, pool: str) -> bool:
-    """Whether it is about the device, its pool, or everything. pool: the one that it is of; empty: none."""
-    if problem.get("claim") or problem.get("pool"):
-        return bool(pool) and problem.get("pool") == pool
-    return problem["device"] in (str(device), "")
-
-
-def _is_of(hold: HoldJson, device: Device) -> bool:
-    """Whether this holds the device. What is held off at a place may have another node by now."""
-    place = hold["place"]
-    return hold["device"] == str(device) or (place != "" and f"{device.syspath}/".startswith(f"{place}/"))
 
 
 def show(document: ExplainJson, keys: Iterable[MatchKey] = KEYS) -> None:

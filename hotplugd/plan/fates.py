@@ -28,6 +28,16 @@ class Fates:
         """The rule's name."""
         return self.rule.name if self.rule is not None else None
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether it is listed where not all are asked for: every host has dozens of virtual and PCI
+        devices.
+        """
+        device = self.device
+        return self.rule is not None or not (
+            device.subsystem == "pci" or device.syspath.startswith("/sys/devices/virtual/")
+        )
+
 
 def seen_fates(
     rules: RuleSet,

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from hotplugd.app.control_client import get
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
@@ -150,6 +151,13 @@ def test_instances_and_locations_are_named(
     }
     assert json.loads(running.ask("explain", shelf.slow.node, "--json").stdout)["location"] == "shelf-1/right"
     assert json.loads(running.ask("explain", "shelf-1/left", "--json").stdout)["device"] == shelf.fast.node
+    # Programs are told the same on the socket.
+    assert get(running.control, "topology") == json.loads(running.ask("topology", "--json").stdout)
+    assert get(running.control, "devices")["devices"] == json.loads(running.ask("devices", "--json").stdout)
+    told = get(running.control, "explain", {"device": "shelf-1/left"})
+    assert {**told, "by": "files", "holders": []} == {
+        **json.loads(running.ask("explain", "shelf-1/left", "--json").stdout), "holders": []
+    }  # fmt: skip
     # Other hubs, and the same rule: a reload is enough.
     running.write_rules(_RULES.replace("BOX", str(container)).replace(', right: "2"', ""))
     running.reload()
