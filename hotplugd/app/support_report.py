@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from hotplugd import __version__
 from hotplugd.aio.threads import Threads
 from hotplugd.app.control_client import ControlError, get
+from hotplugd.app.found_serials import FoundSerials
 from hotplugd.app.history import recent
 from hotplugd.app.in_force import Settings
 from hotplugd.app.masks import Masks
@@ -43,11 +44,8 @@ from hotplugd.server.discover import find_server
 _EVENTS: Final = 200
 _LIBRARIES: Final = ("pylxd", "pyudev", "requests", "urllib3", "aiohttp", "PyYAML")
 _PATIENCE: Final = 10.0
-_PCI: Final = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]")
-_MAC: Final = re.compile(r"(?i)[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}")
 # As the servers log their devices' keys.
 _LOGGED: Final = re.compile(r"""\bserial["']?[=:]\s*["']?([^\s"',;)}\]]+)""")
-_USERS: Final = frozenset({"user", "login"})
 _ATTRS: Final = frozenset({"serial", "uniq", "wwid", "permanent_address"})
 
 
@@ -58,43 +56,6 @@ class Section:
     title: str
     lines: Sequence[str]
     said: str = ""
-
-
-@dataclass(slots=True)
-class _Found:
-    """What was gathered, before it is masked. places: names of devices that are no serial numbers"""
-
-    masks: Masks = field(default_factory=Masks)
-    places: set[str] = field(default_factory=set)
-
-    def secret(self, value: str) -> None:
-        """Mask a serial number, or another value that stays with a device."""
-        if value not in self.places and not _PCI.fullmatch(value):
-            self.masks.learn("mac" if _MAC.fullmatch(value) else "serial", value)
-
-    def learn(self, found: object, key: str = "") -> None:
-        """Mask what a JSON document has of serial numbers and of people's names."""
-        if isinstance(found, Mapping):
-            for name, value in found.items():
-                # ID_SERIAL has the model in it where there is a short one.
-                if not (name == "ID_SERIAL" and found.get("ID_SERIAL_SHORT")):
-                    self.learn(value, str(name))
-        elif isinstance(found, list):
-            for each in found:
-                self.learn(each, key)
-        elif isinstance(found, str):
-            self._learn_text(found, key)
-
-    def _learn_text(self, text: str, key: str) -> None:
-        if KEY.search(key):
-            self.secret(text)
-        elif key in _USERS:
-            self.masks.learn("user", text)
-        elif text.startswith("serial:"):
-            self.secret(text.removeprefix("serial:"))
-        elif text.startswith(("{", "[")):
-            with suppress(ValueError, RecursionError):
-                self.learn(json.loads(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +77,7 @@ def report(path: Path, settings: Settings, environment: Mapping[str, str]) -> Re
     path      of the configuration
     settings  what is on disk, also with errors
     """
-    found = _Found()
+    found = FoundSerials()
     _hosts(found, settings.config.server)
     devices = _devices(found, settings)
     texts = (settings.config.text, *(text for _, text in settings.sources))
@@ -179,14 +140,14 @@ def _said(*command: str) -> str:
     return plain(done.stdout.decode("utf-8", "replace").partition("\n")[0])
 
 
-def _hosts(found: _Found, server: str) -> None:
+def _hosts(found: FoundSerials, server: str) -> None:
     name = os.uname().nodename
     for each in (name, name.partition(".")[0], urlsplit(server).hostname or ""):
         found.masks.learn("host", each)
 
 
 def _server(
-    found: _Found, setting: str, environment: Mapping[str, str]
+    found: FoundSerials, setting: str, environment: Mapping[str, str]
 ) -> tuple[Section, Description | None]:
     try:
         address = find_server(setting, environment)
@@ -206,7 +167,7 @@ def _diagnostics(settings: Settings) -> Section:
     return Section("errors and warnings of the files", lines or ["none"])
 
 
-def _status(found: _Found, control: Path) -> Section:
+def _status(found: FoundSerials, control: Path) -> Section:
     try:
         status = get(control, "status")
     except ControlError as error:
@@ -215,7 +176,7 @@ def _status(found: _Found, control: Path) -> Section:
     return Section("status", _json(status))
 
 
-def _devices(found: _Found, settings: Settings) -> Section:
+def _devices(found: FoundSerials, settings: Settings) -> Section:
     """The devices that a rule takes, or that are plugged in."""
     try:
         devices, unsettled = listed(settings.rules.attrs)
@@ -261,7 +222,7 @@ def _waiting(unsettled: Iterable[Device]) -> Iterator[str]:
     return (plain(f"{each}: udevd has not processed it") for each in unsettled)
 
 
-def _entries(found: _Found, setting: str, environment: Mapping[str, str]) -> Section:
+def _entries(found: FoundSerials, setting: str, environment: Mapping[str, str]) -> Section:
     try:
         lines = asyncio.run(_listed(found, find_server(setting, environment)))
     except (ServerError, OSError) as error:
@@ -269,7 +230,7 @@ def _entries(found: _Found, setting: str, environment: Mapping[str, str]) -> Sec
     return Section("entries of ours", lines or ["none"])
 
 
-async def _listed(found: _Found, address: str) -> list[str]:
+async def _listed(found: FoundSerials, address: str) -> list[str]:
     lxd = Lxd(address, Threads())
     await lxd.connect()
     lines: list[str] = []
@@ -285,14 +246,14 @@ async def _listed(found: _Found, address: str) -> list[str]:
     return [plain(each) for each in lines]
 
 
-def _events(found: _Found, control: Path) -> Section:
+def _events(found: FoundSerials, control: Path) -> Section:
     past = recent(control, _EVENTS)
     found.learn(list(past.events))
     lines = [json.dumps(each, ensure_ascii=False) for each in past.events]
     return Section("last events", [*past.gaps, *map(plain, lines)], "; ".join(past.gaps))
 
 
-def _log(found: _Found, described: Description | None) -> Section:
+def _log(found: FoundSerials, described: Description | None) -> Section:
     title, away = "the server's log about us", "the server did not answer"
     if described is None:
         return Section(title, [f"not known: {away}"], away)
