@@ -26,9 +26,12 @@ _DEFAULT: Final = "127.0.0.1:9417"
     "--name", "names", multiple=True, metavar="HOST",
     help="A name by which this host may be asked, besides localhost and addresses. May be given again.",
 )  # fmt: skip
+@click.option(
+    "--serials", is_flag=True, help="Show serial numbers on the page; else masks are there instead."
+)
 @with_config
-def command(listen: str, names: tuple[str, ...], config: Path) -> None:
-    """Serve metrics for Prometheus at /metrics, from what the running daemon says.
+def command(listen: str, names: tuple[str, ...], config: Path, *, serials: bool) -> None:
+    """Serve a page of all ports, and metrics for Prometheus at /metrics, from what the running daemon says.
 
     It needs no privilege but to read the daemon's control socket: `allow` in the configuration grants `read`
     to a group. It changes nothing, and no metric has the name of a device or an instance.
@@ -44,18 +47,18 @@ def command(listen: str, names: tuple[str, ...], config: Path) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--listen") from None
     try:
-        asyncio.run(_serve(found.control, where, frozenset(each.lower() for each in names)))
+        asyncio.run(_serve(found.control, where, frozenset(each.lower() for each in names), serials=serials))
     except OSError as error:
         raise fail(f"cannot listen on {listen}: {error.strerror or error}") from None
 
 
-async def _serve(control: Path, where: Listen, names: frozenset[str]) -> None:
+async def _serve(control: Path, where: Listen, names: frozenset[str], *, serials: bool) -> None:
     from hotplugd.web.server import application, serving
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with serving(application(control, names), where):
-        say(f"metrics are at {where}/metrics")
+    async with serving(application(control, names, serials=serials), where):
+        say(f"the page is at {where}/, and metrics are at {where}/metrics")
         await stop.wait()

@@ -8,25 +8,32 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
+from hotplugd.app.event_views import Event
+from hotplugd.app.history import parse_page
 from hotplugd.web.metrics import Answers, Counts
 
 if TYPE_CHECKING:
+    from hotplugd.app.device_documents import ExplainJson
     from hotplugd.app.documents import StatusJson
     from hotplugd.app.pool_documents import PoolsJson
+    from hotplugd.app.topology import TopologyJson
 
 # The host's name in an URL does not matter: it is a unix socket.
 _AT: Final = "http://localhost/1"
 _PATIENCE: Final = aiohttp.ClientTimeout(total=5.0)
 # A stream without an event has an empty line every 15 seconds.
-_STILL: Final = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=40.0)
+_STILL: Final = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=25.0)
 _PAUSE: Final = 1.0
 _LONGEST: Final = 1 << 20
 _ANSWER_MOST: Final = 64 << 20
+# A daemon that goes on telling of more events is not listened to for ever.
+_MOST_PAGES: Final = 20
 # Whoever does not answer, or not as expected. RecursionError: JSON that is nested too deep.
 _FAILURES: Final = (
     OSError, aiohttp.ClientError, HttpProcessingError, TimeoutError, ValueError, RecursionError,
@@ -35,6 +42,14 @@ _FAILURES: Final = (
 
 class DaemonAway(Exception):
     """The daemon does not answer. The text says why."""
+
+
+class Rack(NamedTuple):
+    """What the daemon says of all ports now."""
+
+    status: StatusJson
+    topology: TopologyJson
+    pools: PoolsJson
 
 
 class DaemonClient:
@@ -59,9 +74,32 @@ class DaemonClient:
             cast("StatusJson", status), cast("PoolsJson", pools), str(health.get("health", "down"))
         )
 
-    async def _get(self, name: str) -> Mapping[str, object]:
+    async def rack(self) -> Rack:
+        """What the page is made of. Raises DaemonAway."""
+        status, topology, pools = [await self._get(each) for each in ("status", "topology", "pools")]
+        return Rack(cast("StatusJson", status), cast("TopologyJson", topology), cast("PoolsJson", pools))
+
+    async def explain(self, device: str) -> ExplainJson:
+        """What becomes of a device. Raises DaemonAway, also where there is no such device."""
+        return cast("ExplainJson", await self._get("explain", {"device": device}))
+
+    async def events(self, pages: Callable[[list[Event]], None]) -> bool:
+        """All events that the daemon keeps, the oldest first, a page at a time. Returns whether that is all.
+
+        Raises DaemonAway.
+        """
+        cursor = ""
+        for _ in range(_MOST_PAGES):
+            page = await self._get("events", {"after": cursor})
+            found, cursor = parse_page(page)
+            pages(found)
+            if page.get("more") is not True:
+                return page.get("lost") is not True
+        return False
+
+    async def _get(self, name: str, query: Mapping[str, str] = MappingProxyType({})) -> Mapping[str, object]:
         try:
-            async with self._session.get(f"{_AT}/{name}", timeout=_PATIENCE) as response:
+            async with self._session.get(f"{_AT}/{name}", params=query, timeout=_PATIENCE) as response:
                 document = json.loads(await _bounded(response))
         except _FAILURES as error:
             raise DaemonAway(f"{type(error).__name__}: {error}") from error
@@ -70,26 +108,36 @@ class DaemonClient:
             raise DaemonAway(str(why))
         return document
 
-    async def follow(self, counts: Counts, heard: Callable[[], None] = lambda: None) -> None:
+    async def follow(
+        self,
+        counts: Counts,
+        heard: Callable[[], None] = lambda: None,
+        cut: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Count the daemon's events, without end; where the stream is cut off go on after the last event.
 
-        heard  called after each
+        heard  called once they are heard, and after each
+        cut    called with the reason once they are not heard any more
         """
         while True:
+            why = "the daemon hung up"
             try:
                 await self._listen(counts, heard)
             except aiohttp.ClientResponseError as error:
                 if error.status == HTTPStatus.BAD_REQUEST:
                     # A cursor that this daemon does not know, as of another version.
                     self._cursor = "end"
-            except _FAILURES:
-                pass
+                why = f"the daemon answers {error.status}"
+            except _FAILURES as error:
+                why = str(error) or type(error).__name__
+            cut(why)
             await asyncio.sleep(_PAUSE)
 
     async def _listen(self, counts: Counts, heard: Callable[[], None]) -> None:
         query = {"after": self._cursor}
         async with self._session.get(f"{_AT}/events/stream", params=query, timeout=_STILL) as response:
             response.raise_for_status()
+            heard()
             try:
                 async for line in response.content:
                     if not line.strip():

@@ -1,4 +1,4 @@
-"""The HTTP server of `hotplugd serve`: read-only, for monitoring."""
+"""The HTTP server of `hotplugd serve`: read-only, for monitoring and for people."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aiohttp import web
 
 from hotplugd.web.daemon import DaemonAway, DaemonClient
 from hotplugd.web.metrics import Counts, exposition
+from hotplugd.web.page_routes import NO_DOCUMENT, PageRoutes
 
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 _HEADERS: Final = {
@@ -23,8 +24,6 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-# What comes of documents without what metrics are made of, as those of a daemon of another version.
-_NO_DOCUMENT: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 _LAST_PORT: Final = 0xFFFF
 _DIGITS: Final = 5
 _LOCAL: Final = frozenset({"localhost", "localhost.localdomain"})
@@ -73,8 +72,15 @@ def has_own_name(host: str, names: frozenset[str]) -> bool:
     return True
 
 
-def application(control: Path, names: frozenset[str] = frozenset()) -> web.Application:
-    """The application. control: the daemon's socket; names: what Host may say besides addresses."""
+def application(
+    control: Path, names: frozenset[str] = frozenset(), *, serials: bool = False
+) -> web.Application:
+    """The application: metrics and the page.
+
+    control  the daemon's socket
+    names    what Host may say besides addresses
+    serials  whether the page shows serial numbers
+    """
 
     @web.middleware
     async def see_host(
@@ -90,11 +96,12 @@ def application(control: Path, names: frozenset[str] = frozenset()) -> web.Appli
     app = web.Application(middlewares=[see_host], client_max_size=0)
     counts = Counts()
     client: web.AppKey[DaemonClient] = web.AppKey("client", DaemonClient)
+    page = PageRoutes(lambda: app[client], serials=serials)
 
     async def connected(app: web.Application) -> AsyncIterator[None]:
         async with DaemonClient.at(control) as found:
             app[client] = found
-            following = asyncio.create_task(found.follow(counts))
+            following = asyncio.create_task(found.follow(counts, page.live.heard, page.live.cut))
             yield
             following.cancel()
             await asyncio.wait([following])
@@ -102,12 +109,13 @@ def application(control: Path, names: frozenset[str] = frozenset()) -> web.Appli
     async def metrics(request: web.Request) -> web.Response:
         try:
             body = exposition(await request.app[client].answers(), counts)
-        except (DaemonAway, *_NO_DOCUMENT):
+        except (DaemonAway, *NO_DOCUMENT):
             body = exposition(None, counts)
         return web.Response(body=body, headers={**_HEADERS, "Content-Type": _METRICS})
 
     app.cleanup_ctx.append(connected)
     app.router.add_get("/metrics", metrics)
+    page.add_to(app)
     return app
 
 

@@ -121,11 +121,11 @@ def test_metrics_are_of_now_and_the_daemon_may_go_and_come(tmp_path: Path) -> No
         assert served.process.wait(10) == 0
 
 
-def test_only_metrics_are_there_and_for_who_asks_this_host(tmp_path: Path) -> None:
+def test_what_is_there_is_for_who_asks_this_host(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
-        assert [served.get(path)[0] for path in ("/", "/1/status", "/metrics/", "/../etc/passwd")] == [
-            404
-        ] * 4
+        assert "<title>hotplugd</title>" in served.get("/")[1]
+        none = ("/1/status", "/metrics/", "/../etc/passwd", "/page.html", "/page", "/static/page.js")
+        assert [served.get(path)[0] for path in none] == [404] * len(none)
         assert served.get(host="farm.example:9417")[0] == 200
         status, text = served.get(host="evil.example")
         assert (status, "hotplugd_up" in text) == (421, False)

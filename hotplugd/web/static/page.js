@@ -1,0 +1,129 @@
+// The page of `hotplugd serve`: what the stream says is shown, and STALE as soon as it says nothing.
+// Texts of devices come in by textContent alone.
+
+import { element, setStale, showGroups, tileOf } from "./tiles.js";
+
+// Milliseconds without a sign of life, which comes every five seconds; and until a stream is tried again.
+const SILENCE = 15000;
+const AGAIN = 5000;
+const byId = (id) => document.getElementById(id);
+
+let heardAt = Date.now();
+let stream = null;
+
+function stale(why) {
+  const text = `STALE: ${why}`;
+  document.body.classList.add("stale");
+  setStale(true);
+  if (byId("stale").textContent !== text) byId("stale").textContent = text;
+  byId("stale").hidden = false;
+  document.title = "STALE – hotplugd";
+}
+
+function show(page) {
+  document.body.classList.remove("stale");
+  setStale(false);
+  byId("stale").hidden = true;
+  byId("stale").textContent = "";
+  byId("server").textContent = page.server;
+  byId("summary").textContent = page.summary;
+  const at = new Date(page.at);
+  byId("at").replaceChildren("As of ", element("time", { dateTime: page.at }, at.toLocaleTimeString()));
+  const problems = page.problems.length;
+  document.title = problems ? `(${problems}) hotplugd` : "hotplugd";
+  showProblems(page.problems);
+  showGroups(byId("groups"), page.groups, open);
+}
+
+function showProblems(problems) {
+  byId("problems").hidden = problems.length === 0;
+  const told = JSON.stringify(problems);
+  if (byId("problem-list").dataset.told === told) return;
+  byId("problem-list").dataset.told = told;
+  byId("problem-list").replaceChildren(
+    ...problems.map((each) => {
+      const item = element("li");
+      if (!each.tile) {
+        item.textContent = each.text;
+        return item;
+      }
+      const button = element("button", { type: "button", className: "problem" }, each.text);
+      button.addEventListener("click", () => tileOf(each.tile)?.focus());
+      item.append(button);
+      return item;
+    }),
+  );
+}
+
+function listen() {
+  stream = new EventSource("/page/stream");
+  const heard = (then) => (event) => {
+    heardAt = Date.now();
+    then(event.data);
+  };
+  stream.addEventListener("page", heard((text) => show(JSON.parse(text))));
+  stream.addEventListener("stale", heard(stale));
+  stream.addEventListener("alive", heard(() => {}));
+  stream.addEventListener("error", () => {
+    stale("the connection to hotplugd serve is cut; it is tried again");
+    // The browser tries again by itself, but not where the answer was an error.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN);
+  });
+}
+
+function seeSilence() {
+  const silent = Date.now() - heardAt;
+  if (silent > SILENCE) stale(`nothing was heard for ${Math.round(silent / 1000)} seconds`);
+}
+
+// --- one tile --------------------------------------------------------------------------------------------
+
+let asking = null;
+
+function open(tile) {
+  asking?.abort();
+  asking = new AbortController();
+  byId("details-title").textContent = `${tile.place}: ${tile.word}`;
+  const facts = [
+    ["what", tile.device], ["in", tile.who], ["since", tile.since && new Date(tile.since).toLocaleString()],
+    ["speed", tile.speed], ["why", tile.why],
+  ];
+  byId("facts").replaceChildren(...rows(facts.filter(([, text]) => text)));
+  ask("explain", tile.id, asking.signal, (answer) => {
+    if (answer.sections.length === 0) return [element("p", {}, "Nothing is plugged in.")];
+    return answer.sections.flatMap((each) => {
+      const list = element("dl");
+      list.append(...rows(each.rows));
+      return [element("h4", {}, each.title), list];
+    });
+  });
+  ask("history", tile.id, asking.signal, (answer) => {
+    const list = element("ol");
+    list.append(...answer.lines.map(([level, text]) => element("li", { className: level }, text)));
+    const found = answer.lines.length ? [list] : [element("p", {}, "The daemon has no event of it.")];
+    return answer.note ? [element("p", {}, answer.note), ...found] : found;
+  });
+  if (!byId("details").open) byId("details").showModal();
+}
+
+async function ask(what, tile, signal, made) {
+  byId(what).replaceChildren(element("p", {}, "…"));
+  try {
+    const response = await fetch(`/page/${what}?tile=${encodeURIComponent(tile)}`, { signal });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.error);
+    byId(what).replaceChildren(...made(answer));
+  } catch (error) {
+    if (!signal.aborted) byId(what).replaceChildren(element("p", {}, `Not known: ${error.message}`));
+  }
+}
+
+function rows(pairs) {
+  return pairs.flatMap(([word, text]) => [element("dt", {}, word), element("dd", {}, text)]);
+}
+
+byId("close").addEventListener("click", () => byId("details").close());
+byId("details").addEventListener("close", () => asking?.abort());
+setInterval(seeSilence, 1000);
+document.addEventListener("visibilitychange", seeSilence);
+listen();
