@@ -13,6 +13,7 @@
 # make mutants  changes the code, and sees whether the tests notice: an hour and more
 # make coverage what the tests reach
 # make docs     the documentation as HTML in build/html, with warnings as errors
+# make screenshot   the picture of the page in docs/how-to/page.md, with chromium
 # make deb      the Debian package, in dist/, looked at by lintian; VERSION=… for another one than the tag says
 # make generate the pages, and the JSON Schemas, that are made from the code
 # make release  VERSION=1.2.3: changelog, version, commit, tag, notes, package and wheel; DRY_RUN=1 shows the notes
@@ -39,7 +40,8 @@ PYTHON = $$(for python in python3.13 python3.12 python3.11 python3; do \
 # To build: systemd-python comes as source. To test and show: real servers and real devices, nothing else.
 # udev and systemd are used through their programs; neither becomes the machine's init.
 BUILD_PACKAGES := python3-venv python3-dev gcc pkg-config libsystemd-dev
-LAB_PACKAGES := lxd lxd-client udev libudev1 libusb-1.0-0 busybox-static umockdev kmod iproute2 systemd util-linux openssl
+LAB_PACKAGES := lxd lxd-client udev libudev1 libusb-1.0-0 busybox-static umockdev kmod iproute2 systemd util-linux openssl \
+  chromium chromium-driver fonts-dejavu-core
 
 # The virtual machine is made of Debian's packages too; the disk of a reboot is formatted here.
 VM_PACKAGES := qemu-system-x86 mmdebstrap squashfs-tools zstd kmod busybox-static e2fsprogs util-linux
@@ -80,7 +82,7 @@ ROOT_PACKAGES := mmdebstrap util-linux
 DEB_PACKAGES := debhelper dpkg-dev lintian man-db
 PACKAGE_TEST_PACKAGES := $(ROOT_PACKAGES) pipx
 
-.PHONY: deb packages generate release all lab vm servers docs unit pythons test matrix demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
+.PHONY: deb packages generate release all lab vm servers docs screenshot unit pythons test matrix demo demo-phones e2e bench soak fuzz mutants coverage check lock clean
 
 all: $(BIN)/hotplugd
 
@@ -219,6 +221,10 @@ generate: $(BIN)/hotplugd
 
 docs: $(BIN)/hotplugd
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/html
+
+# Of forty made-up phones.
+screenshot: lab
+	@$(BIN)/python -m tests.page.screenshot docs/how-to/page.webp
 
 # From the public index alone, so that the hashes are everybody's; for every Python that the project runs with.
 lock: $(VENV)/bin/python

@@ -35,9 +35,10 @@ T = TypeVar("T")
 _TYPES: Final = MappingProxyType(
     {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 )
-_FILES: Final = MappingProxyType(
+FILES: Final = MappingProxyType(
     {"/": "page.html", **{f"/{name}": name for name in ("page.js", "tiles.js", "page.css", "icon.svg")}}
 )
+"""The files of the page, by their paths."""
 HEADERS: Final = MappingProxyType(
     {
         "Cache-Control": "no-store",
@@ -82,7 +83,7 @@ class PageRoutes:
     def add_to(self, app: web.Application) -> None:
         """Have the application serve it."""
         folder = resources.files("hotplugd.web") / "static"
-        for path, name in _FILES.items():
+        for path, name in FILES.items():
             app.router.add_get(path, partial(_file, folder.joinpath(name).read_bytes(), name))
         app.router.add_get("/page/stream", self._stream)
         app.router.add_get("/page/explain", self._explain)

@@ -105,6 +105,13 @@ def test_every_unit_is_in_it_and_serve_is_not_enabled(installed: Root) -> None:
     assert all(f"/{each}\n" in have for each in others)
 
 
+def test_the_files_of_the_page_are_in_it(installed: Root) -> None:
+    have = installed.must("dpkg", "-L", "hotplugd")
+    named = [path.name for path in (PROJECT / "hotplugd" / "web" / "static").iterdir()]
+    assert len(named) >= 5
+    assert all(f"/hotplugd/web/static/{each}\n" in have for each in named)
+
+
 def test_the_manual_and_the_completion_are_there(installed: Root) -> None:
     have = [Path(each) for each in installed.must("dpkg", "-L", "hotplugd").split()]
     how_to = {f"hotplugd-{path.stem}.7" for path in (PROJECT / "docs" / "how-to").glob("*.md")}

@@ -45,6 +45,9 @@ def works(program: Path) -> None:
     words = "import hotplugd.app.daemon, hotplugd.rulefile as r; from pathlib import Path; "
     words += "print(Path(r.__file__).with_name('rules.schema.json').is_file())"
     assert run(program.resolve().with_name("python"), "-I", "-c", words) == "True\n"
+    words = "from importlib.resources import files; from hotplugd.web.page_routes import FILES; "
+    words += "print(all((files('hotplugd.web') / 'static' / each).is_file() for each in FILES.values()))"
+    assert run(program.resolve().with_name("python"), "-I", "-c", words) == "True\n"
 
 
 def test_pip_installs_the_wheel_with_what_it_needs(wheel: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.kernel.web.test_serve import serving
 from tests.page.browser import browser, sized
-from tests.page.farm import Farm, farming
+from tests.support.farm import Farm, farming
 from tests.support.lab.wait import eventually
 
 

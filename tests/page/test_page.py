@@ -13,7 +13,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.kernel.web.test_serve import Served, serving
 from tests.page.browser import browser, coloured, console, sized
-from tests.page.farm import HUBS, PHONES, PORTS, Farm, farming
+from tests.support.farm import HUBS, PHONES, PORTS, Farm, farming
 from tests.support.lab.wait import eventually
 
 _HOSTILE = {
