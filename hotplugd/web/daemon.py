@@ -130,7 +130,9 @@ class DaemonClient:
                 why = f"the daemon answers {error.status}"
             except _FAILURES as error:
                 why = str(error) or type(error).__name__
-            cut(why)
+            finally:
+                # Also where nobody listens any more.
+                cut(why)
             await asyncio.sleep(_PAUSE)
 
     async def _listen(self, counts: Counts, heard: Callable[[], None]) -> None:

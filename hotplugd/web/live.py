@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -24,6 +24,7 @@ _AGAIN: Final = 1.0
 _LONGEST: Final = 300
 _ASKED: Final = "the daemon is being asked"
 _NOT_HEARD: Final = "the daemon's events are not heard"
+_ENDED: Final = "hotplugd serve has ended its work"
 
 
 class Unmade(Exception):
@@ -107,30 +108,33 @@ class Live:
 
     async def run(self) -> None:
         """Make the page whenever that is due, until cancelled."""
-        while True:
-            with_patience = _REFRESH if self._watching else None
-            try:
-                async with asyncio.timeout(with_patience):
-                    await self._due.wait()
-            except TimeoutError:
-                pass
-            self._due.clear()
-            if not self._watching:
-                # What is not looked at is made when somebody comes.
-                continue
-            if not self._is_heard:
-                self._tell_stale(self.message.text if self.message.event == "stale" else _NOT_HEARD)
-                continue
-            try:
-                made = await self._make()
-            except Unmade as error:
-                self._tell_stale(str(error))
-                self._due.set()
-                await asyncio.sleep(_AGAIN)
-                continue
-            if self._is_heard:
-                self._tell(made)
-            await asyncio.sleep(_PAUSE)
+        try:
+            while True:
+                await self._wait()
+                # What is not looked at is made when somebody comes, and `cut` has said why it is stale.
+                if self._watching and self._is_heard:
+                    await self._look()
+        finally:
+            self._tell_stale(_ENDED)
+
+    async def _wait(self) -> None:
+        """Wait until the page is to be made."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REFRESH if self._watching else None):
+                await self._due.wait()
+        self._due.clear()
+
+    async def _look(self) -> None:
+        try:
+            made = await self._make()
+        except Unmade as error:
+            self._tell_stale(str(error))
+            self._due.set()
+            await asyncio.sleep(_AGAIN)
+            return
+        if self._is_heard:
+            self._tell(made)
+        await asyncio.sleep(_PAUSE)
 
     def _tell(self, page: Page) -> None:
         self._page = page

@@ -100,9 +100,10 @@ class Farm:
 
     def problem(self, location: str, message: str) -> dict[str, Any]:
         """A problem of a phone."""
+        named = {key: value for key, value in self.named(location).items() if key != "identity"}
         return {
-            **self.named(location), "rule": "phones", "message": message, "instance": "", "claim": "",
-            "pool": "", "place": "",
+            **named, "rule": "phones", "message": message, "instance": "", "claim": "", "pool": "",
+            "place": "",
         }  # fmt: skip
 
     def happens(self, event: str, location: str) -> None:
@@ -150,7 +151,8 @@ class Farm:
         rule = {"file": "rules.d/phones.yaml", "description": "", "enabled": True}
         failed = {"key": "serial", "wanted": "R5CX*", "found": self.phones[location].attrs["serial"]}
         return {
-            **self.named(location), "rule": "phones", "syspath": self.phones[location].syspath,
+            **self.named(location), "port": [self.phones[location].kernel], "rule": "phones",
+            "syspath": self.phones[location].syspath,
             "instances": [], "missing": [], "pool": "", "parents": [], "override": None, "subsystem": "usb",
             "rules": [
                 {**rule, "name": "special", "line": 2, "failed": failed},

@@ -32,6 +32,7 @@ function show(page) {
   const problems = page.problems.length;
   document.title = problems ? `(${problems}) hotplugd` : "hotplugd";
   showProblems(page.problems);
+  byId("empty").hidden = page.groups.length > 0;
   showGroups(byId("groups"), page.groups, open);
 }
 

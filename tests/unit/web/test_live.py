@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from hotplugd.web.live import Live, Message, Unmade
 from hotplugd.web.page import Page
 from tests.support.virtual import in_virtual_time
@@ -106,6 +108,28 @@ async def test_a_daemon_that_does_not_answer_is_stale_and_asked_again() -> None:
             world.failed = ""
             message = await world.next(stale.number)
             assert message.event == "page"
+
+
+@in_virtual_time
+async def test_a_defect_leaves_nothing_that_looks_current() -> None:
+    world = World()
+
+    async def make() -> Page:
+        world.asked += 1
+        if world.asked > 1:
+            raise RuntimeError("nobody foresaw it")
+        return Page({}, {})  # type: ignore[typeddict-item]
+
+    world.live = Live(make)
+    running = asyncio.create_task(world.live.run())
+    world.live.heard()
+    with world.live.watched() as number:
+        message = await world.next(number)
+        assert message.event == "page"
+        stale = await world.next(message.number)
+        assert (stale.event, world.live.page) == ("stale", None)
+        with pytest.raises(RuntimeError):
+            await running
 
 
 @in_virtual_time

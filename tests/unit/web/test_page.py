@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
+from hotplugd.app import endpoints
+from hotplugd.app.asked import Asked
+from hotplugd.app.grants import ROOT
+from hotplugd.app.peer import Peer
 from hotplugd.web import page as page_module
 from hotplugd.web.page import Page, TileJson, page
 from hotplugd.web.shown import Shown
 from tests.support.farm import HUBS, PHONES, PORTS, Farm
+from tests.unit.app.test_openapi import is_as_said
 
 
 @pytest.fixture
@@ -29,6 +34,18 @@ def made(farm: Farm, *, serials: bool = False, **changes: Any) -> Page:
         shown.learn(each)
     status, topology, pools = documents
     return page(status, topology, pools, shown, lambda text: f"id of {text}")
+
+
+def test_the_farm_says_what_a_daemon_says(farm: Farm) -> None:
+    farm.lasting = {
+        "problems": [farm.problem("shelf-1/1", "x")], "pending": [pending(farm, "shelf-1/2", "x")],
+        "unmatched": [farm.named("shelf-1/3")],
+    }  # fmt: skip
+    farm.leases = [lease(farm, "shelf-1/5")]
+    asked = Asked(Peer(1, 0), ROOT, {"device": str(farm.phones["shelf-1/1"])}, "")
+    for endpoint, handler in farm.handlers().items():
+        if endpoint not in (endpoints.EVENTS, endpoints.STREAM):
+            is_as_said(endpoint, handler(asked))
 
 
 def tiles(found: Page) -> dict[str, TileJson]:
