@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from hotplugd.web.daemon import DaemonAway, DaemonClient
+from hotplugd.web.door import Door
 from hotplugd.web.metrics import Counts, exposition
 from hotplugd.web.page_routes import NO_DOCUMENT, PageRoutes
 
@@ -26,6 +27,7 @@ _HEADERS: Final = {
 }
 _LAST_PORT: Final = 0xFFFF
 _DIGITS: Final = 5
+_DOOR: Final = web.AppKey("door", Door)
 _LOCAL: Final = frozenset({"localhost", "localhost.localdomain"})
 
 
@@ -81,11 +83,13 @@ def application(
     names    what Host may say besides addresses
     serials  whether the page shows serial numbers
     """
+    door = Door()
 
     @web.middleware
     async def see_host(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        door.asked(request.protocol)
         if request.transport is not None and not has_own_name(request.headers.get("Host", ""), names):
             return web.Response(
                 status=421, headers=_HEADERS,
@@ -94,6 +98,7 @@ def application(
         return await handler(request)
 
     app = web.Application(middlewares=[see_host], client_max_size=0)
+    app[_DOOR] = door
     counts = Counts()
     client: web.AppKey[DaemonClient] = web.AppKey("client", DaemonClient)
     page = PageRoutes(lambda: app[client], serials=serials)
@@ -126,10 +131,11 @@ async def serving(app: web.Application, listen: Listen) -> AsyncIterator[None]:
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=30.0)
         undo.push_async_callback(runner.cleanup)
         await runner.setup()
-        site: web.BaseSite
+        assert runner.server is not None
+        enter, loop = app[_DOOR].of(runner.server), asyncio.get_running_loop()
         if listen.path is not None:
-            site = web.UnixSite(runner, str(listen.path))
+            listening = await loop.create_unix_server(enter, str(listen.path))
         else:
-            site = web.TCPSite(runner, listen.host, listen.port)
-        await site.start()
+            listening = await loop.create_server(enter, listen.host, listen.port)
+        undo.callback(listening.close)
         yield

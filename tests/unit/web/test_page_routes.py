@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from hotplugd.app.control import serve
-from hotplugd.web import page_routes
+from hotplugd.web import door, page_routes
 from hotplugd.web.server import Listen, application, serving
 from tests.support.farm import Farm
 
@@ -183,6 +183,26 @@ def test_who_goes_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
                     if response.status == 200:
                         return
                 await asyncio.sleep(0.02)
+
+    visit(tmp_path, script)
+
+
+def test_so_many_are_connected_and_who_asks_for_nothing_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "_MOST", 3)
+    monkeypatch.setattr(door, "_PATIENCE", 0.3)
+
+    async def script(site: Site) -> None:
+        assert (await site.get("/"))[0] == 200
+        silent = [await asyncio.open_unix_connection(tmp_path / "web") for _ in range(3)]
+        silent[0][1].write(b"GET / HTTP/1.1\r\nHost: lo")
+        # One has no room, two are silent, and the one that asked before may ask again.
+        for reader, writer in silent:
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+        assert (await site.get("/"))[0] == 200
 
     visit(tmp_path, script)
 
