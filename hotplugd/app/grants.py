@@ -14,6 +14,8 @@ from hotplugd.rules.pools import Pool
 Verb = Literal["read", "attach", "detach", "undo", "reload", "lease", "cordon", "reset", "port"]
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 _EVERY: Final = "*"
+GROUP: Final = "hotplugd"
+"""The group that the package makes, without members: see `DEFAULT_ALLOW`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,10 @@ class Allowed:
         return instance.project == self.project and any(
             pattern.matches(instance.name) for pattern in self.instances
         )
+
+
+DEFAULT_ALLOW: Final = (Allowed(GROUP, ("read",)),)
+"""Who may ask where the configuration has no `allow`: for nothing that changes anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +90,13 @@ def not_for_all(told: str, of: str, verb: Verb) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What groups may, each with its number."""
+    """What groups may, each with its number.
+
+    by_default  nobody wrote it down: where they cannot be let in, the daemon does without them
+    """
 
     by_group: tuple[tuple[int, Allowed], ...] = ()
+    by_default: bool = False
 
     def of(self, peer: Peer) -> Grant:
         """What this one may ask for."""

@@ -22,6 +22,8 @@ NATIVE = (
 UNITS = sorted(
     path.name for path in (PROJECT / "systemd").glob("*.*") if path.suffix in (".service", ".socket")
 )
+# Of all groups of the host, and what it was before the last change.
+GROUPS = {"/etc/group", "/etc/group-", "/etc/gshadow", "/etc/gshadow-", "/etc/.pwd.lock"}
 RULES = Path("/etc/hotplugd/rules.d/50-mine.yaml")
 STATE = Path("/var/lib/hotplugd/state.json")
 ENABLED = sorted(each for each in UNITS if each.endswith(".socket") or each == "hotplugd.service")
@@ -59,6 +61,7 @@ def test_it_is_installed_updated_and_purged_without_a_trace(release: str, older:
         assert "most_plugs: 7" in one.must("cat", "/etc/hotplugd/config.yaml")
         assert one.run("ls", "/usr/lib/hotplugd/site-packages/hotplugd/gone.py").code != 0
         runs(one)
+        assert one.must("getent", "group", "hotplugd").endswith(":\n")
         # As Debian's python3 does when it becomes another version.
         one.must("/usr/share/python3/runtime.d/hotplugd.rtupdate", "rtupdate", "python3.1", "python3.2")
         assert any(each.endswith(".pyc") for each in one.written())
@@ -66,9 +69,10 @@ def test_it_is_installed_updated_and_purged_without_a_trace(release: str, older:
         # systemd's own helper keeps which units were enabled.
         kept = ("/etc/systemd/system/", "/var/lib/systemd/")
         left = {each for each in one.written() - before if not each.startswith(kept)}
-        assert left == {"/etc/hotplugd/config.yaml", str(RULES), str(STATE)}
+        assert left - GROUPS == {"/etc/hotplugd/config.yaml", str(RULES), str(STATE)}
         one.must("dpkg", "--purge", "hotplugd")
-        assert one.written() - before == set()
+        assert one.written() - before - GROUPS == set()
+        assert "hotplugd" not in one.must("sh", "-c", f"cat {' '.join(GROUPS)}")
         assert one.must("find", "/", "-xdev", "-name", "*hotplugd*", "-not", "-path", "/tmp/*") == ""
 
 

@@ -136,6 +136,13 @@ def test_a_folder_that_nobody_gets_through_is_told(path: Path) -> None:
         pass
 
 
+def test_groups_that_nobody_wrote_down_stay_out_where_they_cannot_be_let_in(path: Path) -> None:
+    path.parent.chmod(0o700)
+    with serving(path, _HANDLERS, Grants(_GRANTS.by_group, by_default=True)):
+        assert ask_as(path, _LAB) == ["PermissionError"]
+        assert get(path, "status") == {"ready": True}
+
+
 def test_a_file_system_without_lists_is_told() -> None:
     # proc(5) keeps no extended attributes.
     with pytest.raises(AccessError, match="has no access control lists"):
