@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from hotplugd.web.daemon import DaemonAway, DaemonClient
+from hotplugd.web.limits import LIMITS, Limiter, Limits
 from hotplugd.web.metrics import Counts, exposition
 
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -27,6 +28,7 @@ _HEADERS: Final = {
 _NO_DOCUMENT: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 _LAST_PORT: Final = 0xFFFF
 _DIGITS: Final = 5
+LIMITER: Final = web.AppKey("LIMITER", Limiter)
 _LOCAL: Final = frozenset({"localhost", "localhost.localdomain"})
 
 
@@ -73,7 +75,9 @@ def has_own_name(host: str, names: frozenset[str]) -> bool:
     return True
 
 
-def application(control: Path, names: frozenset[str] = frozenset()) -> web.Application:
+def application(
+    control: Path, names: frozenset[str] = frozenset(), limits: Limits = LIMITS
+) -> web.Application:
     """The application. control: the daemon's socket; names: what Host may say besides addresses."""
 
     @web.middleware
@@ -87,7 +91,15 @@ def application(control: Path, names: frozenset[str] = frozenset()) -> web.Appli
             )  # fmt: skip
         return await handler(request)
 
-    app = web.Application(middlewares=[see_host], client_max_size=0)
+    @web.middleware
+    async def see_time(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        with request.app[LIMITER].request(request):
+            return await handler(request)
+
+    app = web.Application(middlewares=[see_time, see_host], client_max_size=0)
+    app[LIMITER] = Limiter(limits)
     counts = Counts()
     client: web.AppKey[DaemonClient] = web.AppKey("client", DaemonClient)
 
@@ -114,14 +126,10 @@ def application(control: Path, names: frozenset[str] = frozenset()) -> web.Appli
 @asynccontextmanager
 async def serving(app: web.Application, listen: Listen) -> AsyncIterator[None]:
     """Serve an application there. Raises OSError where that cannot be."""
-    async with AsyncExitStack() as undo:
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=30.0)
-        undo.push_async_callback(runner.cleanup)
-        await runner.setup()
-        site: web.BaseSite
-        if listen.path is not None:
-            site = web.UnixSite(runner, str(listen.path))
-        else:
-            site = web.TCPSite(runner, listen.host, listen.port)
-        await site.start()
-        yield
+    runner = web.AppRunner(app, shutdown_timeout=1.0, handler_cancellation=True)
+    await runner.setup()
+    try:
+        async with app[LIMITER].serving(runner, listen.path, listen.host, listen.port):
+            yield
+    finally:
+        await runner.cleanup()
