@@ -157,9 +157,7 @@ TABLE: Final = Table(
         Key("usb", "text", "The socket of the program that revokes USB devices.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
         Key("state", "text", "The file of what people decide by hand.", text=_absolute),
-        Key(
-            "allow", "items", "What groups may ask the daemon for, besides root.", item=_ALLOW
-        ),
+        Key("allow", "items", "What groups may ask the daemon for, besides root.", item=_ALLOW),
         Key("most_plugs", "text", "Plugs of a device within two minutes; 0: any.", text=_number),
     ),
 )

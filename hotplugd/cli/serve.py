@@ -31,7 +31,8 @@ def command(listen: str, names: tuple[str, ...], config: Path) -> None:
     """Serve metrics for Prometheus at /metrics, from what the running daemon says.
 
     It needs no privilege but to read the daemon's control socket, as members of the group `hotplugd` may, or
-    of a group to which `allow` in the configuration grants `read`. It changes nothing, and no metric has the name of a device or an instance.
+    of a group to which `allow` in the configuration grants `read`. It changes nothing, and no metric has the
+    name of a device or an instance.
     """
     from hotplugd.app import settings as configuration
     from hotplugd.web.server import Listen

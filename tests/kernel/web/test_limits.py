@@ -161,7 +161,7 @@ def test_who_has_an_answer_may_ask_again_for_a_time(tmp_path: Path) -> None:
         b"GET /metrics HTTP/1.1\r\n" + b"X: x\r\n" * 100, b"GET https://][1@ HTTP/1.1\r\n",
         b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000000\r\n\r\n",
         b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-        + b"100000\r\n" + b"x" * (1 << 20),
+         b"100000\r\n" + b"x" * (1 << 20),
     ],
 )  # fmt: skip
 def test_what_is_too_large_is_not_taken(tmp_path: Path, head: bytes) -> None:
@@ -201,8 +201,8 @@ def test_streams_are_counted_and_live_on_without_a_word(tmp_path: Path) -> None:
                 if b" 200 " in await reader.readuntil(b"\n"):
                     break
                 await reader.readuntil(b"later.\n")
-            for _, writer in (second, third, (reader, writer)):
-                writer.close()
+            for each in (second[1], third[1], writer):
+                each.close()
 
     run(work())
 
