@@ -30,6 +30,7 @@ from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.grants import Allowed, Grants
 from hotplugd.app.health import health
+from hotplugd.app.hook_reports import HookReports
 from hotplugd.app.in_force import Settings, texts
 from hotplugd.app.lease_orders import LeaseOrders
 from hotplugd.app.once import tell_defect
@@ -100,6 +101,7 @@ class Daemon:
         self._refused_clients = RefusedClients(log)
         self._unknown_groups: list[Problem] = []
         self._told_of_groups = ProblemLog(log, "allow.problem")
+        self._hooks = HookReports()
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit code.
@@ -181,6 +183,7 @@ class Daemon:
             endpoints.RELOAD: self._reload,
             **self._by_hand.handlers,
             **self._lease_orders.handlers,
+            **self._hooks.handlers,
             **UsbOrders(self._log, lambda: self._session).handlers,
         }
 
@@ -333,7 +336,8 @@ class Daemon:
         away = f"{self._retry.message}{TRIED_AGAIN}" if self._retry.message else ""
         own = [text for text in (self._reload_problem, away) if text]
         found = [Problem("", "", text) for text in own] + self._by_hand.problems() + self._unknown_groups
-        return found + (self._session.problems(TRIED_AGAIN) if self._session is not None else [])
+        rest = self._session.problems(TRIED_AGAIN) if self._session is not None else []
+        return found + self._hooks.problems() + rest
 
     def _status(self) -> StatusJson:
         return answers.status(

@@ -11,11 +11,12 @@ from hotplugd.model.values import InstanceName
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pools import Pool
 
-Verb = Literal["read", "attach", "detach", "undo", "reload", "lease", "cordon", "reset", "port"]
+Verb = Literal["read", "attach", "detach", "undo", "reload", "lease", "cordon", "reset", "port", "hooks"]
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 _EVERY: Final = "*"
-GROUP: Final = "hotplugd"
-"""The group that the package makes, without members: see `DEFAULT_ALLOW`."""
+# Groups that the package makes: one without members, and that of the user who runs `hotplugd hooks`.
+_GROUP: Final = "hotplugd"
+_OF_HOOKS: Final = "hotplugd-hooks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Allowed:
         )
 
 
-DEFAULT_ALLOW: Final = (Allowed(GROUP, ("read",)),)
-"""Who may ask where the configuration has no `allow`: for nothing that changes anything."""
+DEFAULT_ALLOW: Final = (Allowed(_GROUP, ("read",)), Allowed(_OF_HOOKS, ("read", "hooks")))
+"""Who may ask where the configuration has no `allow`: for nothing that changes devices or settings."""
 
 
 @dataclass(frozen=True, slots=True)

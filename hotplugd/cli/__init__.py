@@ -39,6 +39,7 @@ _COMMANDS: Final = {
     "history": "Show what happened to a device or an instance.",
     "health": "Say whether the daemon does its work, for probes.",
     "serve": "Serve metrics for Prometheus.",
+    "hooks": "Run commands when something happens to a device.",
     "reload": "Have the daemon read its files again.",
     "schema": "Print the JSON Schema of rules or configuration, for editors.",
     "test": "Test rules by devices and where they must go.",

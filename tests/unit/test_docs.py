@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from hotplugd.app import config_schema
 from hotplugd.app.command_json import DiagnosticJson, RelatedJson
 from hotplugd.cli import main
+from hotplugd.hooks import schema as hooks_schema
 from hotplugd.rulefile import json_schema
 from hotplugd.rulefile.load import parse
 
@@ -63,6 +64,7 @@ def test_an_example_of_rules_goes_by_no_bus_number(text: str) -> None:
     [
         ("rules", json_schema.as_text, "rulefile/rules.schema.json"),
         ("config", config_schema.as_text, "app/config.schema.json"),
+        ("hooks", hooks_schema.as_text, "hooks/hooks.schema.json"),
     ],
 )
 def test_the_schemas_are_current_and_printed(which: str, made: Callable[[], str], path: str) -> None:

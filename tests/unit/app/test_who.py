@@ -118,8 +118,12 @@ def test_a_group_that_only_the_default_names_may_be_missing(monkeypatch: pytest.
 
 
 def test_the_default_lets_the_group_read_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grp, "getgrnam", lambda name: grp.struct_group((name, "x", 990, [])))
+    monkeypatch.setattr(
+        grp, "getgrnam", lambda name: grp.struct_group((name, "x", {"hotplugd": 990}.get(name, 991), []))
+    )
     grants, problems = asyncio.run(_resolved(DEFAULT_ALLOW))
     member = grants.of(Peer(1, 61000, frozenset({990})))
     assert [verb for verb in VERBS if member.may(verb)] == ["read"]
+    theirs = grants.of(Peer(1, 61000, frozenset({991})))
+    assert [verb for verb in VERBS if theirs.may(verb)] == ["read", "hooks"]
     assert problems == []
