@@ -22,8 +22,9 @@ NATIVE = (
 UNITS = sorted(
     path.name for path in (PROJECT / "systemd").glob("*.*") if path.suffix in (".service", ".socket")
 )
-# Of all groups of the host, and what it was before the last change.
-GROUPS = {"/etc/group", "/etc/group-", "/etc/gshadow", "/etc/gshadow-", "/etc/.pwd.lock"}
+# Of all users and groups of the host; beside each is what it was before the last change.
+NAMES = tuple(f"/etc/{each}" for each in ("passwd", "shadow", "group", "gshadow"))
+OF_NAMES = {*NAMES, *(f"{each}-" for each in NAMES), "/etc/.pwd.lock"}
 RULES = Path("/etc/hotplugd/rules.d/50-mine.yaml")
 STATE = Path("/var/lib/hotplugd/state.json")
 ENABLED = sorted(each for each in UNITS if each.endswith(".socket") or each == "hotplugd.service")
@@ -62,6 +63,7 @@ def test_it_is_installed_updated_and_purged_without_a_trace(release: str, older:
         assert one.run("ls", "/usr/lib/hotplugd/site-packages/hotplugd/gone.py").code != 0
         runs(one)
         assert one.must("getent", "group", "hotplugd").endswith(":\n")
+        assert ":/usr/sbin/nologin\n" in one.must("getent", "passwd", "hotplugd-hooks")
         # As Debian's python3 does when it becomes another version.
         one.must("/usr/share/python3/runtime.d/hotplugd.rtupdate", "rtupdate", "python3.1", "python3.2")
         assert any(each.endswith(".pyc") for each in one.written())
@@ -69,10 +71,10 @@ def test_it_is_installed_updated_and_purged_without_a_trace(release: str, older:
         # systemd's own helper keeps which units were enabled.
         kept = ("/etc/systemd/system/", "/var/lib/systemd/")
         left = {each for each in one.written() - before if not each.startswith(kept)}
-        assert left - GROUPS == {"/etc/hotplugd/config.yaml", str(RULES), str(STATE)}
+        assert left - OF_NAMES == {"/etc/hotplugd/config.yaml", str(RULES), str(STATE)}
         one.must("dpkg", "--purge", "hotplugd")
-        assert one.written() - before - GROUPS == set()
-        assert "hotplugd" not in one.must("sh", "-c", f"cat {' '.join(GROUPS)}")
+        assert one.written() - before - OF_NAMES == set()
+        assert "hotplugd" not in one.must("cat", *NAMES)
         assert one.must("find", "/", "-xdev", "-name", "*hotplugd*", "-not", "-path", "/tmp/*") == ""
 
 
@@ -98,7 +100,7 @@ def test_without_rules_and_settings_nothing_is_wrong(installed: Root) -> None:
     assert said.endswith("0 rules, 1 warning\n")
 
 
-def test_every_unit_is_in_it_and_serve_is_not_enabled(installed: Root) -> None:
+def test_every_unit_is_in_it_and_what_faces_outward_is_not_enabled(installed: Root) -> None:
     for each in UNITS:
         shipped = installed.must("cat", f"/usr/lib/systemd/system/{each}")
         assert shipped == (PROJECT / "systemd" / each).read_text()

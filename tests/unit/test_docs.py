@@ -18,6 +18,7 @@ from hotplugd.app import config_schema
 from hotplugd.app.command_json import DiagnosticJson, RelatedJson
 from hotplugd.cli import main
 from hotplugd.hooks import schema as hooks_schema
+from hotplugd.hooks.settings import parse as parse_hooks
 from hotplugd.rulefile import json_schema
 from hotplugd.rulefile.load import parse
 
@@ -28,6 +29,13 @@ EXAMPLES = [
     for path in TEXTS
     for number, text in enumerate(
         re.findall(r"```yaml\n((?:rules|hubs):\n.*?)```", path.read_text("utf-8"), re.DOTALL)
+    )
+]
+HOOKS = [
+    pytest.param(text, id=f"{path.relative_to(PROJECT)}-{number}")
+    for path in TEXTS
+    for number, text in enumerate(
+        re.findall(r"```yaml\n(hooks:\n.*?)```", path.read_text("utf-8"), re.DOTALL)
     )
 ]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
@@ -57,6 +65,13 @@ def test_an_example_of_rules_has_no_mistake(text: str) -> None:
 def test_an_example_of_rules_goes_by_no_bus_number(text: str) -> None:
     controllers = {str(bus): f"/sys/devices/pci0000:00/0000:00:{bus:02x}.0" for bus in range(1, 5)}
     assert [each.render() for each in parse(text, "example.yaml", controllers).diagnostics] == []
+
+
+@pytest.mark.parametrize("text", HOOKS)
+def test_an_example_of_hooks_is_one(text: str) -> None:
+    found, wrong = parse_hooks(text, "example.yaml")
+    assert [each.render() for each in wrong] == []
+    assert found
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_what_was_not_done_with_at_the_end_is_done_again(tmp_path: Path) -> None
                 await until(bed.keep.exists)
                 bed.daemon.tell("device.add", serial="a")
                 await until(lambda: bed.lines)
-            (tmp_path / "out.go").write_text("")  # noqa: ASYNC240
+            (tmp_path / "out.go").write_text("")
             async with bed.runs():
                 await until(lambda: bed.lines == ["adevice.add"] * 2)
 
