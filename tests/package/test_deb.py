@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 from collections.abc import Iterator
@@ -163,3 +164,12 @@ def test_pages_of_the_manual_say_where_links_lead(newer: Path, tmp_path: Path) -
     ]
     shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     assert "hotplugd-install(7)" in re.sub("\u2010\n +", "", shown)
+    pages = list((tmp_path / "usr/share/man").rglob("*.gz"))
+    texts = {each.name: gzip.decompress(each.read_bytes()).decode() for each in pages}
+    # An address that leads nowhere: a link of the docs.
+    assert [
+        name for name, text in texts.items() if re.search(r"<(#[a-z-]+)?>", text.replace("\\&", ""))
+    ] == []
+    others = {f"{each.stem.rpartition('.')[0]}(" for each in pages} - {"hotplugd("}
+    listed = texts["hotplugd.1.gz"].replace("\\", "")
+    assert [each for each in others if each not in listed] == []

@@ -17,6 +17,7 @@ from hotplugd.app.control_client import ControlError, get, post
 from hotplugd.app.control_file import AccessError, let_in
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.grants import Allowed, Grants
+from tests.support.lab.nobody import as_nobody
 from tests.support.serving import serving
 
 pytestmark = pytest.mark.usefixtures("root")
@@ -89,6 +90,18 @@ def test_groups_get_what_they_are_granted_and_others_nothing(path: Path) -> None
         assert ask_as(path) == ["PermissionError"]
         assert ask_as(path, 1, 2) == ["PermissionError"]
         assert post(path, "attach") == {"gids": sorted({os.getgid(), *os.getgroups()})}
+
+
+def test_who_is_not_let_in_is_told_who_is(path: Path) -> None:
+    config = path.with_name("config.yaml")
+    config.write_text(f"control: {path}\n")
+    config.chmod(0o644)
+    with serving(path, _HANDLERS, _GRANTS):
+        done = as_nobody("status", "--config", config)
+    assert done.returncode == 1
+    assert (
+        f"you may not connect to {path}: root may, members of the group hotplugd, and groups" in done.stderr
+    )
 
 
 def test_who_gets_a_connection_all_the_same_is_refused(path: Path) -> None:
