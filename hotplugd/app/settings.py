@@ -25,6 +25,8 @@ from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.pattern import Pattern
 
 DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
+HOOKS: Final = "hooks.yaml"
+"""The name of the file of hooks, beside the configuration."""
 CONTROL: Final = Path("/run/hotplugd/control.sock")
 INJECT: Final = Path("/run/hotplugd-inject.sock")
 SEAL: Final = Path("/run/hotplugd-seal.sock")

@@ -41,7 +41,7 @@ _COMMANDS: Final = {
     "serve": "Serve metrics for Prometheus.",
     "hooks": "Run commands when something happens to a device.",
     "reload": "Have the daemon read its files again.",
-    "schema": "Print the JSON Schema of rules or configuration, for editors.",
+    "schema": "Print the JSON Schema of rules, configuration or hooks, for editors.",
     "test": "Test rules by devices and where they must go.",
     "record": "Write down the devices that are there, to try rules by.",
     "report": "Write all that a report on a fault needs into a file, serial numbers masked.",

@@ -109,10 +109,12 @@ def command(
 
 def _wrong_hooks(config: Path) -> tuple[Diagnostic, ...]:
     """What is wrong with the hooks beside a configuration; nothing where there are none."""
-    from hotplugd.hooks.settings import NAME, load
+    file = config.with_name(configuration.HOOKS)
+    if not file.exists():
+        return ()
+    from hotplugd.hooks.settings import load as load_hooks
 
-    file = config.with_name(NAME)
-    return patiently(partial(load, file))[1] if file.exists() else ()
+    return patiently(partial(load_hooks, file))[1]
 
 
 def _tried(file: Path, rules: RuleSet) -> list[TriedJson]:

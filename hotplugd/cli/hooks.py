@@ -35,7 +35,11 @@ def command(cursor: Path | None, config: Path) -> None:
     from hotplugd.hooks import settings as hook_settings
 
     found, wrong = configuration.load(config)
-    hooks, wrong_there = hook_settings.load(config.with_name(hook_settings.NAME))
+    file = config.with_name(configuration.HOOKS)
+    if not file.exists():
+        click.echo(f"hotplugd: there is no {file}; hotplugd-hooks(7) says what is in it", err=True)
+        raise SystemExit(BAD_CONFIGURATION)
+    hooks, wrong_there = hook_settings.load(file)
     show((*wrong, *wrong_there))
     if wrong or wrong_there:
         raise SystemExit(BAD_CONFIGURATION)

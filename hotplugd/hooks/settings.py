@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -18,14 +19,13 @@ from hotplugd.hooks.words import Event, check_program, check_word
 from hotplugd.model.text import quoted
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.discover import not_utf8, read
+from hotplugd.rulefile.discover import Reading, not_utf8, read
 from hotplugd.rulefile.parse import Source, YamlNode, YamlScalar, parse_yaml
 from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rules import duration
 from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.pattern import Pattern, PatternError
 
-NAME: Final = "hooks.yaml"
 LOST: Final = "events.lost"
 """The event that stands for those that the daemon does not keep any more."""
 
@@ -88,7 +88,8 @@ def _event(text: str) -> Complaint | None:
     pattern = Pattern.of(text)
     if any(map(pattern.matches, EVENTS)):
         return None
-    hint = "`device.add`, `*.problem`: hotplugd-log-events(5) has them all"
+    close = get_close_matches(text, EVENTS, 1)
+    hint = f"did you mean '{close[0]}'?" if close else "hotplugd-log-events(5) has all events"
     return Complaint(f"no event is called '{quoted(text)}'", hint)
 
 
@@ -133,8 +134,9 @@ _HOOK: Final = Table(
 TABLE: Final = Table("a file of hooks", (Key("hooks", "items", "The hooks.", item=_HOOK, required=True),))
 
 
-def load(path: Path) -> tuple[tuple[Hook, ...], tuple[Diagnostic, ...]]:
-    """What a file says, and what is wrong with it."""
+def load(path: Path, reading: Reading = lambda _: None) -> tuple[tuple[Hook, ...], tuple[Diagnostic, ...]]:
+    """What a file says, and what is wrong with it. reading: called before it is opened, which may hang"""
+    reading(path)
     raw = read(path)
     if isinstance(raw, Diagnostic):
         return (), (raw,)

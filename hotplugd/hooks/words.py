@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Final
 
 from hotplugd.app.event_documents import FIELDS
@@ -41,7 +42,9 @@ def check_word(text: str) -> Complaint | None:
         return Complaint(str(error), error.hint)
     for part in parts:
         if part.is_key and part.text not in FIELDS:
-            return Complaint(f"no field '{{{quoted(part.text)}}}' of events", f"one of {', '.join(FIELDS)}")
+            close = get_close_matches(part.text, FIELDS, 1)
+            hint = f"did you mean '{{{close[0]}}}'?" if close else f"one of {', '.join(FIELDS)}"
+            return Complaint(f"no field '{{{quoted(part.text)}}}' of events", hint)
     return None
 
 
