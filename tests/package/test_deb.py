@@ -23,9 +23,9 @@ NATIVE = (
 UNITS = sorted(
     path.name for path in (PROJECT / "systemd").glob("*.*") if path.suffix in (".service", ".socket")
 )
-# Of all users and groups of the host; beside each is what it was before the last change.
+# Of all users and groups of the host. Beside each is what it was before, and userdel(8) makes the last two.
 NAMES = tuple(f"/etc/{each}" for each in ("passwd", "shadow", "group", "gshadow"))
-OF_NAMES = {*NAMES, *(f"{each}-" for each in NAMES), "/etc/.pwd.lock"}
+OF_NAMES = {*NAMES, *(f"{each}-" for each in NAMES), "/etc/.pwd.lock", "/etc/subuid", "/etc/subgid"}
 RULES = Path("/etc/hotplugd/rules.d/50-mine.yaml")
 STATE = Path("/var/lib/hotplugd/state.json")
 ENABLED = sorted(each for each in UNITS if each.endswith(".socket") or each == "hotplugd.service")
