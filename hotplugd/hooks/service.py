@@ -41,7 +41,9 @@ class Service:
         self._kept = self._jobs.taken = _read(keep)
         self._lost_at: float | None = None
         self._was = ""
-        self._failing: dict[str, str] = {}
+        # What the daemon was told last, and when; None: another daemon may run since.
+        self._told: tuple[list[str], float] | None = None
+        self._refused = ""
 
     async def run(self, client: EventClient, stop: asyncio.Event) -> None:
         """Work until told to stop. Raises OSError where the cursor cannot be kept."""
@@ -72,10 +74,13 @@ class Service:
                     self._changed.set()
                 async for event in client.events(self._jobs.taken):
                     self._say_once("")
+                    if self._told is None:
+                        self._changed.set()
                     if event.get("event") == LOST:
                         self._lose("the daemon does not keep some events any more that nobody took in time")
                     await self._jobs.take(event)
             except DaemonAway as error:
+                self._told = None
                 self._say_once(f"the daemon is away: {error}; its events are awaited")
             except Refused as error:
                 self._say_once(f"the daemon tells no events: {error}")
@@ -99,20 +104,28 @@ class Service:
         while True:
             self._changed.clear()
             self._write()
-            told = ""
-            try:
-                await client.post("hooks", {"failing": [*self._problems()], "ended": False})
-            except Refused as error:
-                told = f"`hotplugd status` does not say how hooks do: {error}"
-            except (DaemonAway, NoEvent):
-                pass
-            if told and told != self._failing.get(""):
-                self._say(plain(told))
-            self._failing[""] = told
+            await self._report(client)
             await asyncio.sleep(_PAUSE)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_OFTEN):
                     await self._changed.wait()
+
+    async def _report(self, client: EventClient) -> None:
+        """Tell the daemon how hooks do, where it does not know that yet."""
+        problems, now = [*self._problems()], asyncio.get_running_loop().time()
+        if self._told is not None and self._told[0] == problems and now - self._told[1] < _OFTEN:
+            return
+        refused = ""
+        try:
+            await client.post("hooks", {"failing": problems, "ended": False})
+            self._told = (problems, now)
+        except Refused as error:
+            refused = f"`hotplugd status` does not say how hooks do: {error}"
+        except (DaemonAway, NoEvent):
+            self._told = None
+        if refused and refused != self._refused:
+            self._say(plain(refused))
+        self._refused = refused
 
     def _problems(self) -> Iterator[str]:
         now = asyncio.get_running_loop().time()
