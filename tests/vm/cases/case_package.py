@@ -201,7 +201,7 @@ def test_hooks_run_as_their_page_says(hub: Hub, phone: Phone, box: Container) ->
     (command,) = re.findall(r"(?m)^# (systemctl enable .*)$", page)
     run(*command.split())
     kept = Path("/var/lib/hotplugd-hooks/cursor")
-    eventually(kept.exists, DEADLINE)
+    eventually(kept.exists, 2 * DEADLINE)
     hub.unplug(phone)
     eventually(lambda: usb_nodes(box) == set(), DEADLINE)
     hub.plug(phone)
@@ -211,10 +211,10 @@ def test_hooks_run_as_their_page_says(hub: Hub, phone: Phone, box: Container) ->
     assert kept.owner() == "hotplugd-hooks"
     assert of_unit("User", "hotplugd-hooks") == "hotplugd-hooks"
     run("systemctl", "restart", "hotplugd")
-    eventually(lambda: any("hook 'sad' failed" in each for each in problems()), DEADLINE)
+    eventually(lambda: any("hook 'sad' failed" in each for each in problems()), 2 * DEADLINE)
     Path("/etc/hotplugd/hooks.yaml").write_text(first)
     run("systemctl", "restart", "hotplugd-hooks")
-    eventually(lambda: problems() == [], DEADLINE)
+    eventually(lambda: problems() == [], 2 * DEADLINE)
     eventually(lambda: verified(box), DEADLINE)
 
 
