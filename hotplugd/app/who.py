@@ -11,12 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from structlog.typing import FilteringBoundLogger
+
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app.grants import DEFAULT_ALLOW, Allowed, Grants
 from hotplugd.app.peer import Peer
 from hotplugd.model.asker import Asker
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
+from hotplugd.reconcile.problem_log import ProblemLog
 
 # Names may come from a directory on the network.
 _PATIENCE: Final = 2.0
@@ -84,6 +87,20 @@ async def resolved(threads: Threads, allow: Iterable[Allowed]) -> tuple[Grants, 
     found = ((answers[each.group], each) for each in allowed)
     by_group = tuple((gid, each) for gid, each in found if isinstance(gid, int))
     return Grants(by_group, by_default), problems
+
+
+class Groups:
+    """The groups that `allow` names. problems: what is wrong with those that this host has not"""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._told = ProblemLog(log, "allow.problem")
+        self.problems: list[Problem] = []
+
+    async def granted(self, allow: Iterable[Allowed]) -> Grants:
+        """What those may that this host has. The others are told of."""
+        grants, self.problems = await resolved(Threads(16), allow)
+        self._told.are(self.problems)
+        return grants
 
 
 def _is_number(group: str) -> bool:
