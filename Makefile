@@ -217,6 +217,7 @@ generate: $(BIN)/hotplugd
 	@$(BIN)/python -m hotplugd.rulefile.reference > docs/reference/rules.md
 	@$(BIN)/python -m hotplugd.rulefile.json_schema > hotplugd/rulefile/rules.schema.json
 	@$(BIN)/python -m hotplugd.app.config_schema > hotplugd/app/config.schema.json
+	@$(BIN)/python -m hotplugd.hooks.schema > hotplugd/hooks/hooks.schema.json
 	@$(BIN)/python docs/generate.py
 
 docs: $(BIN)/hotplugd

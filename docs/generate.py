@@ -55,11 +55,11 @@ def json_page() -> str:
         "",
         _MADE,
         "",
-        "All commands but `run`, `record`, `report`, `schema`, `serve` and `help` take `--json`. The keys",
-        "stay: later versions add some, and rename or remove none. `list[X]` is an array; `X | None` may be",
-        "null. `monitor` and `history` print one object a line, with the fields of [events](log-events.md).",
-        "A command that cannot do its work prints nothing on standard output, and says why on standard",
-        "error; its exit code is not 0.",
+        "All commands but `run`, `record`, `report`, `schema`, `serve`, `hooks` and `help` take `--json`.",
+        "The keys stay: later versions add some, and rename or remove none. `list[X]` is an array; `X |",
+        "None` may be null. `monitor` and `history` print one object a line, with the fields of",
+        "[events](log-events.md). A command that cannot do its work prints nothing on standard output, and",
+        "says why on standard error; its exit code is not 0.",
     ]
     for name, kind in _types().items():
         if is_typeddict(kind) and not name.startswith("_"):

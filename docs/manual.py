@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 _DOCS: Final = Path(__file__).parent
+# Where the package has the pages that are not in the manual.
+_INSTALLED: Final = "/usr/share/doc/hotplugd"
 _WHAT: Final = "physical devices into running LXD and Incus instances, by rules"
 # The page of the docs, its name in the manual, and the section there (man(1)). How-tos are of section 7,
 # and the rest of the reference is of section 5.
@@ -59,12 +61,37 @@ def _prepare(app: Sphinx, tree: nodes.document) -> None:
         page = (
             target if target in names else posixpath.normpath(posixpath.join(posixpath.dirname(own), target))
         )
+        where = ""
         if page in names and page != own:
-            link.parent.insert(link.parent.index(link) + 1, nodes.Text(f" ({names[page]})"))
+            where = f" ({names[page]})"
+        elif target and (_DOCS / f"{page}.md").exists() and page not in names:
+            where = f" ({_INSTALLED}/{page}.md)"
+        # Without the link itself, of which the page would show an empty address.
+        link.parent.replace(link, [*link.children, nodes.Text(where)])
+    if own == _NAMED[0][0]:
+        tree.children[-1].append(_others(own))
     for table in list(tree.findall(nodes.table)):
         rows = [list(each.findall(nodes.entry, descend=True)) for each in table.findall(nodes.row)]
         if rows and all(len(each) == 2 for each in rows):  # noqa: PLR2004  # a term and what it means
             table.replace_self(_listed(rows[1:]))
+
+
+def _others(own: str) -> nodes.section:
+    """Which pages there are besides."""
+    items = [
+        nodes.definition_list_item(
+            "", nodes.term("", f"{name}({section})"), nodes.definition("", nodes.paragraph("", about))
+        )
+        for page, name, about, _, section in pages()
+        if page != own
+    ]
+    return nodes.section(
+        "",
+        nodes.title("", "See also"),
+        nodes.definition_list("", *items),
+        ids=["see-also"],
+        names=["see also"],
+    )
 
 
 def _listed(rows: list[list[nodes.entry]]) -> nodes.definition_list:

@@ -55,7 +55,7 @@ async def serve(
     grants   what others than root may ask for
     refused  is told why somebody cannot be let in, for want of descriptors
     """
-    listening = listen(path, grants.gids)
+    listening = listen(path, grants.gids, must=not grants.by_default)
     inode = os.stat(path).st_ino
     clients = _Clients(handlers, grants)
     server = Server(clients.answer, handler_cancellation=True, request_factory=request_of)

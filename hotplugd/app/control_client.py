@@ -87,6 +87,11 @@ def _exchange(path: Path, request: bytes, patience: float) -> bytes:
                 f"hotplugd is not running (nobody answers on {path}); what is attached stays attached; "
                 f"`systemctl status hotplugd` says why it ended"
             ) from None
+        except PermissionError:
+            raise ControlError(
+                f"you may not connect to {path}: root may, members of the group hotplugd, and groups that "
+                f"`allow` in the configuration names"
+            ) from None
         except OSError as error:
             raise ControlError(f"cannot connect to {path}: {error.strerror or error}") from error
         raw = bytearray()

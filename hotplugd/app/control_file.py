@@ -55,9 +55,10 @@ def let_in(path: Path, gids: Collection[int]) -> None:
         )
 
 
-def listen(path: Path, gids: Collection[int]) -> socket.socket:
+def listen(path: Path, gids: Collection[int], *, must: bool = True) -> socket.socket:
     """A listening socket for root and these groups, in place of one that nobody listens on any more.
 
+    must  else it is for root alone where groups cannot be let in
     Raises ControlError.
     """
     try:
@@ -75,7 +76,11 @@ def listen(path: Path, gids: Collection[int]) -> socket.socket:
                 listening.bind(str(path))
             finally:
                 os.umask(before)
-            let_in(path, gids)
+            try:
+                let_in(path, gids)
+            except AccessError:
+                if must:
+                    raise
             listening.listen(_BACKLOG)
             undo.pop_all()
     except AccessError as error:

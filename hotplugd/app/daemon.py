@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +19,6 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd import __version__
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.pace import Pace
-from hotplugd.aio.threads import Threads
 from hotplugd.app import answers, endpoints, systemd
 from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.by_hand import ByHand
@@ -29,8 +28,8 @@ from hotplugd.app.device_answers import DeviceAnswers
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer
-from hotplugd.app.grants import Allowed, Grants
 from hotplugd.app.health import health
+from hotplugd.app.hook_reports import HookReports
 from hotplugd.app.in_force import Settings, texts
 from hotplugd.app.lease_orders import LeaseOrders
 from hotplugd.app.once import tell_defect
@@ -41,13 +40,12 @@ from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
 from hotplugd.app.settings_reader import SettingsReader, Unreadable
 from hotplugd.app.usb_orders import UsbOrders
-from hotplugd.app.who import asked_by, resolved
+from hotplugd.app.who import Groups, asked_by
 from hotplugd.host.server_lock import AlreadyRunning
 from hotplugd.host.sysfs import boot
 from hotplugd.model.ports import ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
-from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.server.discover import find_server
 
@@ -99,8 +97,8 @@ class Daemon:
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._defect = False
         self._refused_clients = RefusedClients(log)
-        self._unknown_groups: list[Problem] = []
-        self._told_of_groups = ProblemLog(log, "allow.problem")
+        self._groups = Groups(log)
+        self._hooks = HookReports()
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit code.
@@ -154,19 +152,13 @@ class Daemon:
         await self._by_hand.load(config.state, "start")
         async with AsyncExitStack() as undo:
             if not self._dry_run:
-                grants = await self._granted(config.allow)
+                grants = await self._groups.granted(config.allow)
                 await undo.enter_async_context(
                     serve(config.control, self._handlers(), grants, self._refused_client)
                 )
             address = await self._find(config.server)
             if address is not None:
                 await self._one(address)
-
-    async def _granted(self, allow: Iterable[Allowed]) -> Grants:
-        """What groups may that this host has. The others are told of."""
-        grants, self._unknown_groups = await resolved(Threads(16), allow)
-        self._told_of_groups.are(self._unknown_groups)
-        return grants
 
     def _handlers(self) -> Mapping[Endpoint, Handler]:
         """What the control socket offers."""
@@ -182,6 +174,7 @@ class Daemon:
             endpoints.RELOAD: self._reload,
             **self._by_hand.handlers,
             **self._lease_orders.handlers,
+            **self._hooks.handlers,
             **UsbOrders(self._log, lambda: self._session).handlers,
             **DeviceAnswers(lambda: self._session, lambda: self._by_hand.overrides).handlers,
         }
@@ -296,7 +289,7 @@ class Daemon:
         self._reload_problem = ""
         is_another = replace(before.config, rules=()) != replace(settings.config, rules=())
         # A group that was not there may have been made.
-        if is_another or self._unknown_groups:
+        if is_another or self._groups.problems:
             self._again.set()
         elif self._session is not None:
             self._session.set_rules(settings.rules)
@@ -334,8 +327,9 @@ class Daemon:
     def _problems(self) -> list[Problem]:
         away = f"{self._retry.message}{TRIED_AGAIN}" if self._retry.message else ""
         own = [text for text in (self._reload_problem, away) if text]
-        found = [Problem("", "", text) for text in own] + self._by_hand.problems() + self._unknown_groups
-        return found + (self._session.problems(TRIED_AGAIN) if self._session is not None else [])
+        found = [Problem("", "", text) for text in own] + self._by_hand.problems() + self._groups.problems
+        of_session = self._session.problems(TRIED_AGAIN) if self._session is not None else []
+        return found + self._hooks.problems() + of_session
 
     def _status(self) -> StatusJson:
         return answers.status(

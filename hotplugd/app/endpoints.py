@@ -130,6 +130,21 @@ class PortJson(_SwitchJson, total=False):
     yes: bool
 
 
+class HookReportJson(TypedDict):
+    """failing: what is wrong with hooks now, a sentence for each. ended: `hotplugd hooks` ends. Whoever has
+    not ended says more within two and a half minutes.
+    """
+
+    failing: list[str]
+    ended: bool
+
+
+class HookReportTakenJson(TypedDict):
+    """problems: how many of them `status` shows."""
+
+    problems: int
+
+
 class EmptyJson(TypedDict):
     """Nothing is to be said."""
 
@@ -254,10 +269,14 @@ RESET: Final = Endpoint(
 PORT: Final = Endpoint(
     "POST", "port", "port", "Switch a port of a USB hub: `port --json`.", UsbOrderJson, takes=PortJson
 )
+HOOKS: Final = Endpoint(
+    "POST", "hooks", "hooks", "Have `status` say how the hooks do: what `hotplugd hooks` does.",
+    HookReportTakenJson, takes=HookReportJson,
+)  # fmt: skip
 
 ENDPOINTS: Final = (
     STATUS, HEALTH, RULES, POOLS, DEVICES, TOPOLOGY, EXPLAIN, SETTINGS, OPENAPI, EVENTS,
     STREAM, RELOAD, ATTACH, DETACH, UNDO,
-    LEASE_RELEASE, LEASE_MOVE, CORDON, UNCORDON, DRAIN, RESET, PORT,
+    LEASE_RELEASE, LEASE_MOVE, CORDON, UNCORDON, DRAIN, RESET, PORT, HOOKS,
 )  # fmt: skip
 """All endpoints of the control socket."""

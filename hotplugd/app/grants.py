@@ -11,9 +11,12 @@ from hotplugd.model.values import InstanceName
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pools import Pool
 
-Verb = Literal["read", "attach", "detach", "undo", "reload", "lease", "cordon", "reset", "port"]
+Verb = Literal["read", "attach", "detach", "undo", "reload", "lease", "cordon", "reset", "port", "hooks"]
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 _EVERY: Final = "*"
+# Groups that the package makes: one without members, and that of the user who runs `hotplugd hooks`.
+_GROUP: Final = "hotplugd"
+_OF_HOOKS: Final = "hotplugd-hooks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,10 @@ class Allowed:
         return instance.project == self.project and any(
             pattern.matches(instance.name) for pattern in self.instances
         )
+
+
+DEFAULT_ALLOW: Final = (Allowed(_GROUP, ("read",)), Allowed(_OF_HOOKS, ("read", "hooks")))
+"""Who may ask where the configuration has no `allow`: for nothing that changes devices or settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +91,13 @@ def not_for_all(told: str, of: str, verb: Verb) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What groups may, each with its number."""
+    """What groups may, each with its number.
+
+    by_default  nobody wrote it down: where they cannot be let in, the daemon does without them
+    """
 
     by_group: tuple[tuple[int, Allowed], ...] = ()
+    by_default: bool = False
 
     def of(self, peer: Peer) -> Grant:
         """What this one may ask for."""

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from hotplugd.app.grants import VERBS, Allowed
+from hotplugd.app.grants import DEFAULT_ALLOW, VERBS, Allowed
 from hotplugd.model.text import quoted
 from hotplugd.reconcile.hold_off import MOST
 from hotplugd.rulefile import validate, validate_pools
@@ -25,6 +25,8 @@ from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.pattern import Pattern
 
 DEFAULT: Final = Path("/etc/hotplugd/config.yaml")
+HOOKS: Final = "hooks.yaml"
+"""The name of the file of hooks, beside the configuration."""
 CONTROL: Final = Path("/run/hotplugd/control.sock")
 INJECT: Final = Path("/run/hotplugd-inject.sock")
 SEAL: Final = Path("/run/hotplugd-seal.sock")
@@ -65,7 +67,7 @@ class Config:
     udev_rules: Path | None = UDEV_RULES
     most_plugs: int = MOST
     state: Path = STATE
-    allow: tuple[Allowed, ...] = ()
+    allow: tuple[Allowed, ...] = DEFAULT_ALLOW
     named: Mapping[str, Related] = field(default_factory=lambda: _UNNAMED, compare=False, repr=False)
     text: str = field(default="", compare=False, repr=False)
 
@@ -157,9 +159,7 @@ TABLE: Final = Table(
         Key("usb", "text", "The socket of the program that revokes USB devices.", text=_socket),
         Key("udev_rules", "text", "Where hotplugd writes udev rules, or none.", text=_folder),
         Key("state", "text", "The file of what people decide by hand.", text=_absolute),
-        Key(
-            "allow", "items", "What groups may ask the daemon for. Without it only root may ask.", item=_ALLOW
-        ),
+        Key("allow", "items", "What groups may ask the daemon for, besides root.", item=_ALLOW),
         Key("most_plugs", "text", "Plugs of a device within two minutes; 0: any.", text=_number),
     ),
 )
@@ -208,7 +208,7 @@ def _read(decoder: Decoder, root: YamlNode | None) -> Config:
     folder = decoder.text(fields["udev_rules"]) if "udev_rules" in fields else None
     most = decoder.text(fields["most_plugs"]) if "most_plugs" in fields else None
     state = decoder.text(fields["state"]) if "state" in fields else None
-    allow = tuple(_allowed(decoder, fields["allow"])) if "allow" in fields else ()
+    allow = tuple(_allowed(decoder, fields["allow"])) if "allow" in fields else config.allow
     return Config(
         server or config.server,
         tuple(map(Path, rules)) or config.rules,

@@ -11,12 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from structlog.typing import FilteringBoundLogger
+
 from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.app.grants import Allowed, Grants
+from hotplugd.app.grants import DEFAULT_ALLOW, Allowed, Grants
 from hotplugd.app.peer import Peer
 from hotplugd.model.asker import Asker
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
+from hotplugd.reconcile.problem_log import ProblemLog
 
 # Names may come from a directory on the network.
 _PATIENCE: Final = 2.0
@@ -54,7 +57,10 @@ def asked_by(by: Asker) -> dict[str, object]:
 
 
 async def resolved(threads: Threads, allow: Iterable[Allowed]) -> tuple[Grants, list[Problem]]:
-    """The grants of groups that this host has, and what is wrong with the others, within two seconds."""
+    """The grants of groups that this host has, and what is wrong with the others, within two seconds.
+
+    Groups of `DEFAULT_ALLOW` may be missing.
+    """
     allowed = [*allow]
     answers: dict[str, int | BaseException | None] = {
         each.group: int(each.group) for each in allowed if _is_number(each.group)
@@ -64,21 +70,37 @@ async def resolved(threads: Threads, allow: Iterable[Allowed]) -> tuple[Grants, 
     calls = (threads.call(partial(_gid, name), _PATIENCE) for name in names)
     answers |= zip(names, await asyncio.gather(*calls, return_exceptions=True), strict=True)
     problems: list[Problem] = []
+    by_default = tuple(allowed) == DEFAULT_ALLOW
     for name, gid in answers.items():
-        if isinstance(gid, NoThread | TimeoutError):
-            why = f"it is not known whether this host has a group '{quoted(name)}'"
-            todo = "see why names of groups cannot be had (`getent group`), and reload"
-        elif isinstance(gid, BaseException):
+        if isinstance(gid, BaseException) and not isinstance(gid, NoThread | TimeoutError):
             raise gid
-        elif gid is None:
+        if isinstance(gid, int) or by_default:
+            continue
+        if gid is None:
             why = f"this host has no group '{quoted(name)}'"
             todo = "make the group (`groupadd`), or correct the name, and reload"
         else:
-            continue
+            why = f"it is not known whether this host has a group '{quoted(name)}'"
+            todo = "see why names of groups cannot be had (`getent group`), and reload"
         told = f"`allow` in the configuration: {why}, so nobody is let in for it; {todo}"
         problems.append(Problem("", "", told))
     found = ((answers[each.group], each) for each in allowed)
-    return Grants(tuple((gid, each) for gid, each in found if isinstance(gid, int))), problems
+    by_group = tuple((gid, each) for gid, each in found if isinstance(gid, int))
+    return Grants(by_group, by_default), problems
+
+
+class Groups:
+    """The groups that `allow` names. problems: what is wrong with those that this host has not"""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._told = ProblemLog(log, "allow.problem")
+        self.problems: list[Problem] = []
+
+    async def granted(self, allow: Iterable[Allowed]) -> Grants:
+        """What those may that this host has. The others are told of."""
+        grants, self.problems = await resolved(Threads(16), allow)
+        self._told.are(self.problems)
+        return grants
 
 
 def _is_number(group: str) -> bool:

@@ -53,7 +53,8 @@ _MOST: Final = 5
 def command(
     paths: tuple[Path, ...], record: Path | None, config: Path, *, strict: bool, as_json: bool
 ) -> None:
-    """Check rule files and folders, or else the configuration and the rules that it names.
+    """Check rule files and folders, or else the configuration, the rules that it names, and hooks.yaml beside
+    it.
 
     Needs no daemon, no server and no root. Shows every error of every file at once. Exit code 1 if there
     are errors; warnings alone are fine, but with --strict. Warns of what can never match, can hardly match,
@@ -63,6 +64,7 @@ def command(
     settings, wrong = configuration.Config(), tuple[Diagnostic, ...]()
     if not paths:
         settings, wrong = patiently(partial(configuration.load, config))
+        wrong += _wrong_hooks(config)
         paths = settings.rules
     controllers = usb_controllers()
     halves = usb3_halves(usb_hubs(), controllers)
@@ -103,6 +105,16 @@ def command(
             total += f", {counted(len(pools), 'pool')}"
         click.echo(summary if errors else f"{total}, {summary}", err=bool(errors))
     raise SystemExit(1 if errors or wrong_there else 0)
+
+
+def _wrong_hooks(config: Path) -> tuple[Diagnostic, ...]:
+    """What is wrong with the hooks beside a configuration; nothing where there are none."""
+    file = config.with_name(configuration.HOOKS)
+    if not file.exists():
+        return ()
+    from hotplugd.hooks.settings import load as load_hooks
+
+    return patiently(partial(load_hooks, file))[1]
 
 
 def _tried(file: Path, rules: RuleSet) -> list[TriedJson]:

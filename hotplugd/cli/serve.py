@@ -33,8 +33,9 @@ _DEFAULT: Final = "127.0.0.1:9417"
 def command(listen: str, names: tuple[str, ...], config: Path, *, serials: bool) -> None:
     """Serve a page of all ports, and metrics for Prometheus at /metrics, from what the running daemon says.
 
-    It needs no privilege but to read the daemon's control socket: `allow` in the configuration grants `read`
-    to a group. It changes nothing, and no metric has the name of a device or an instance.
+    It needs no privilege but to read the daemon's control socket, as members of the group `hotplugd` may, or
+    of a group to which `allow` in the configuration grants `read`. It changes nothing, and no metric has the
+    name of a device or an instance.
     """
     from hotplugd.app import settings as configuration
     from hotplugd.web.server import Listen

@@ -29,6 +29,7 @@ INSTEAD: Final[dict[str, str]] = {
     "class": "write `interface`, as in `interface: 08:*:*`",
     **dict.fromkeys(("detach", "deny", "block", "exclude", "forbid", "drop", "reject", "skip"), KEEP),
     **dict.fromkeys(("allow", "permit", "accept"), "to let an instance have it: `attach: {to: runner-1}`"),
+    "hooks": "hooks are in a file of their own, hooks.yaml beside the configuration: hotplugd-hooks(7)",
     **dict.fromkeys(("bus", "busnum", "devnum", "bus_number", "address"), _PLACE),
     **dict.fromkeys(("priority", "order", "weight"), _ORDER),
 }

@@ -102,6 +102,9 @@ def _value(key: Key, grammar: Grammar) -> Json:  # noqa: C901, PLR0911, PLR0912 
         case "items":
             assert key.item is not None
             return _some(_mapping(key.item, grammar))
+        case "keys":
+            assert key.item is not None
+            return _mapping(key.item, grammar)
         case "rules":
             return {"type": ["array", "null"], "items": _defined("rule")}
 

@@ -23,6 +23,7 @@ Shape = (
         "ports",
         "pools",
         "items",
+        "keys",
         "flap",
         "ready",
         "files",
@@ -43,7 +44,7 @@ class Key:
     text    judges a text, or the name of a key of a group
     json    a regular expression for editors
     aliases what other programs call it, in lower case
-    item    the keys of each item of a list
+    item    the keys of each item of a list, or of the mapping that it takes
     """
 
     name: str

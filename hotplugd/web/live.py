@@ -59,11 +59,6 @@ class Live:
         return self._page if self.message.event == "page" else None
 
     @property
-    def watching(self) -> int:
-        """How many look at it."""
-        return self._watching
-
-    @property
     def is_closed(self) -> bool:
         """Whether nothing is told any more."""
         return self._is_closed

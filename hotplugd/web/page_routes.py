@@ -22,6 +22,7 @@ from hotplugd.aio.pace import Pace
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.web.daemon import DaemonAway, DaemonClient, Rack
 from hotplugd.web.details import ExplainedJson, HistoryJson, SectionJson, happened, history, section
+from hotplugd.web.limits import LIMITER
 from hotplugd.web.live import Live, Message, Unmade
 from hotplugd.web.page import Names, Page, page
 from hotplugd.web.shown import Shown
@@ -57,12 +58,10 @@ NO_DOCUMENT: Final = (
     LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
 )  # fmt: skip
 """What comes of documents that are not as expected, as those of a daemon of another version."""
-# So many streams; and questions in a row, and then one in so many seconds.
-_MOST: Final = 32
+# So many questions in a row, and then one in so many seconds.
 _QUESTIONS: Final = (10, 0.5)
-# Seconds between two signs of life, and for one to be taken.
+# Seconds between two signs of life.
 _STILL: Final = 5.0
-_PATIENCE: Final = 10.0
 # Seconds for the work on documents.
 _WORK: Final = 30.0
 _MOST_EXPLAINED: Final = 4
@@ -132,20 +131,18 @@ class PageRoutes:
         """
         if (refused := _foreign(request)) is not None:
             return refused
-        if self.live.watching >= _MOST:
-            return _said(503, f"{_MOST} others look at the page: more cannot")
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        with suppress(ConnectionError, TimeoutError), self.live.watched() as after:
-            number = after
-            while not self.live.is_closed:
-                message = await self.live.after(number, _STILL)
-                if message is not None:
-                    number = message.number
-                elif self.live.page is None:
-                    message = self.live.message
-                async with asyncio.timeout(_PATIENCE):
-                    await response.write(_event(message))
+        with request.app[LIMITER].stream(request) as write:
+            await response.prepare(request)
+            with suppress(ConnectionError), self.live.watched() as after:
+                number = after
+                while not self.live.is_closed:
+                    message = await self.live.after(number, _STILL)
+                    if message is not None:
+                        number = message.number
+                    elif self.live.page is None:
+                        message = self.live.message
+                    await write(response.write(_event(message)))
         if request.transport is not None:
             # Whoever does not take it is not waited for.
             request.transport.abort()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from hotplugd.web.daemon import DaemonAway, DaemonClient
-from hotplugd.web.door import Door
+from hotplugd.web.limits import LIMITER, LIMITS, Limiter, Limits
 from hotplugd.web.metrics import Counts, exposition
 from hotplugd.web.page_routes import NO_DOCUMENT, PageRoutes
 
@@ -27,7 +27,6 @@ _HEADERS: Final = {
 }
 _LAST_PORT: Final = 0xFFFF
 _DIGITS: Final = 5
-_DOOR: Final = web.AppKey("door", Door)
 _LOCAL: Final = frozenset({"localhost", "localhost.localdomain"})
 
 
@@ -75,7 +74,11 @@ def has_own_name(host: str, names: frozenset[str]) -> bool:
 
 
 def application(
-    control: Path, names: frozenset[str] = frozenset(), *, serials: bool = False
+    control: Path,
+    names: frozenset[str] = frozenset(),
+    *,
+    serials: bool = False,
+    limits: Limits = LIMITS,
 ) -> web.Application:
     """The application: metrics and the page.
 
@@ -83,13 +86,11 @@ def application(
     names    what Host may say besides addresses
     serials  whether the page shows serial numbers
     """
-    door = Door()
 
     @web.middleware
     async def see_host(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        door.asked(request.protocol)
         if request.transport is not None and not has_own_name(request.headers.get("Host", ""), names):
             return web.Response(
                 status=421, headers=_HEADERS,
@@ -97,8 +98,15 @@ def application(
             )  # fmt: skip
         return await handler(request)
 
-    app = web.Application(middlewares=[see_host], client_max_size=0)
-    app[_DOOR] = door
+    @web.middleware
+    async def see_time(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        with request.app[LIMITER].request(request):
+            return await handler(request)
+
+    app = web.Application(middlewares=[see_time, see_host], client_max_size=0)
+    app[LIMITER] = Limiter(limits)
     counts = Counts()
     client: web.AppKey[DaemonClient] = web.AppKey("client", DaemonClient)
     page = PageRoutes(lambda: app[client], serials=serials)
@@ -127,15 +135,10 @@ def application(
 @asynccontextmanager
 async def serving(app: web.Application, listen: Listen) -> AsyncIterator[None]:
     """Serve an application there. Raises OSError where that cannot be."""
-    async with AsyncExitStack() as undo:
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=30.0)
-        undo.push_async_callback(runner.cleanup)
-        await runner.setup()
-        assert runner.server is not None
-        enter, loop = app[_DOOR].of(runner.server), asyncio.get_running_loop()
-        if listen.path is not None:
-            listening = await loop.create_unix_server(enter, str(listen.path))
-        else:
-            listening = await loop.create_server(enter, listen.host, listen.port)
-        undo.callback(listening.close)
-        yield
+    runner = web.AppRunner(app, shutdown_timeout=1.0, handler_cancellation=True)
+    await runner.setup()
+    try:
+        async with app[LIMITER].serving(runner, listen.path, listen.host, listen.port):
+            yield
+    finally:
+        await runner.cleanup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ NATIVE = (
 UNITS = sorted(
     path.name for path in (PROJECT / "systemd").glob("*.*") if path.suffix in (".service", ".socket")
 )
+# Of all users and groups of the host. Beside each is what it was before, and userdel(8) makes the last two.
+NAMES = tuple(f"/etc/{each}" for each in ("passwd", "shadow", "group", "gshadow"))
+OF_NAMES = {*NAMES, *(f"{each}-" for each in NAMES), "/etc/.pwd.lock", "/etc/subuid", "/etc/subgid"}
 RULES = Path("/etc/hotplugd/rules.d/50-mine.yaml")
 STATE = Path("/var/lib/hotplugd/state.json")
 ENABLED = sorted(each for each in UNITS if each.endswith(".socket") or each == "hotplugd.service")
@@ -59,6 +63,8 @@ def test_it_is_installed_updated_and_purged_without_a_trace(release: str, older:
         assert "most_plugs: 7" in one.must("cat", "/etc/hotplugd/config.yaml")
         assert one.run("ls", "/usr/lib/hotplugd/site-packages/hotplugd/gone.py").code != 0
         runs(one)
+        assert one.must("getent", "group", "hotplugd").endswith(":\n")
+        assert ":/usr/sbin/nologin\n" in one.must("getent", "passwd", "hotplugd-hooks")
         # As Debian's python3 does when it becomes another version.
         one.must("/usr/share/python3/runtime.d/hotplugd.rtupdate", "rtupdate", "python3.1", "python3.2")
         assert any(each.endswith(".pyc") for each in one.written())
@@ -66,9 +72,10 @@ def test_it_is_installed_updated_and_purged_without_a_trace(release: str, older:
         # systemd's own helper keeps which units were enabled.
         kept = ("/etc/systemd/system/", "/var/lib/systemd/")
         left = {each for each in one.written() - before if not each.startswith(kept)}
-        assert left == {"/etc/hotplugd/config.yaml", str(RULES), str(STATE)}
+        assert left - OF_NAMES == {"/etc/hotplugd/config.yaml", str(RULES), str(STATE)}
         one.must("dpkg", "--purge", "hotplugd")
-        assert one.written() - before == set()
+        assert one.written() - before - OF_NAMES == set()
+        assert "hotplugd" not in one.must("cat", *NAMES)
         assert one.must("find", "/", "-xdev", "-name", "*hotplugd*", "-not", "-path", "/tmp/*") == ""
 
 
@@ -94,7 +101,7 @@ def test_without_rules_and_settings_nothing_is_wrong(installed: Root) -> None:
     assert said.endswith("0 rules, 1 warning\n")
 
 
-def test_every_unit_is_in_it_and_serve_is_not_enabled(installed: Root) -> None:
+def test_every_unit_is_in_it_and_what_faces_outward_is_not_enabled(installed: Root) -> None:
     for each in UNITS:
         shipped = installed.must("cat", f"/usr/lib/systemd/system/{each}")
         assert shipped == (PROJECT / "systemd" / each).read_text()
@@ -164,3 +171,12 @@ def test_pages_of_the_manual_say_where_links_lead(newer: Path, tmp_path: Path) -
     ]
     shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     assert "hotplugd-install(7)" in re.sub("\u2010\n +", "", shown)
+    pages = list((tmp_path / "usr/share/man").rglob("*.gz"))
+    texts = {each.name: gzip.decompress(each.read_bytes()).decode() for each in pages}
+    # An address that leads nowhere: a link of the docs.
+    assert [
+        name for name, text in texts.items() if re.search(r"<(#[a-z-]+)?>", text.replace("\\&", ""))
+    ] == []
+    others = {f"{each.stem.rpartition('.')[0]}(" for each in pages} - {"hotplugd("}
+    listed = texts["hotplugd.1.gz"].replace("\\", "")
+    assert [each for each in others if each not in listed] == []

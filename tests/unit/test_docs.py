@@ -17,6 +17,8 @@ from click.testing import CliRunner
 from hotplugd.app import config_schema
 from hotplugd.app.command_json import DiagnosticJson, RelatedJson
 from hotplugd.cli import main
+from hotplugd.hooks import schema as hooks_schema
+from hotplugd.hooks.settings import parse as parse_hooks
 from hotplugd.rulefile import json_schema
 from hotplugd.rulefile.load import parse
 
@@ -27,6 +29,13 @@ EXAMPLES = [
     for path in TEXTS
     for number, text in enumerate(
         re.findall(r"```yaml\n((?:rules|hubs):\n.*?)```", path.read_text("utf-8"), re.DOTALL)
+    )
+]
+HOOKS = [
+    pytest.param(text, id=f"{path.relative_to(PROJECT)}-{number}")
+    for path in TEXTS
+    for number, text in enumerate(
+        re.findall(r"```yaml\n(hooks:\n.*?)```", path.read_text("utf-8"), re.DOTALL)
     )
 ]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
@@ -58,11 +67,19 @@ def test_an_example_of_rules_goes_by_no_bus_number(text: str) -> None:
     assert [each.render() for each in parse(text, "example.yaml", controllers).diagnostics] == []
 
 
+@pytest.mark.parametrize("text", HOOKS)
+def test_an_example_of_hooks_is_one(text: str) -> None:
+    found, wrong = parse_hooks(text, "example.yaml")
+    assert [each.render() for each in wrong] == []
+    assert found
+
+
 @pytest.mark.parametrize(
     ("which", "made", "path"),
     [
         ("rules", json_schema.as_text, "rulefile/rules.schema.json"),
         ("config", config_schema.as_text, "app/config.schema.json"),
+        ("hooks", hooks_schema.as_text, "hooks/hooks.schema.json"),
     ],
 )
 def test_the_schemas_are_current_and_printed(which: str, made: Callable[[], str], path: str) -> None:

@@ -25,8 +25,8 @@ _BAD = "rules:\n  - {name: bad, match: {serail: 1}, attach: {to: c1, mode: '999'
 _NEVER = _GOOD + "  - {name: never, match: {id: '18d1:4ee7'}, attach: {to: c2}}\n"
 _COMMANDS = (
     "run", "check", "devices", "plan", "explain", "topology", "suggest", "pool", "lease", "cordon",
-    "uncordon", "drain", "status", "monitor", "history", "health", "serve", "reload", "schema", "test",
-    "record", "report", "attach", "detach", "undo", "reset", "port", "help",
+    "uncordon", "drain", "status", "monitor", "history", "health", "serve", "hooks", "reload", "schema",
+    "test", "record", "report", "attach", "detach", "undo", "reset", "port", "help",
 )  # fmt: skip
 _HEAVY = {"pylxd", "pyudev", "aiohttp", "rich", "requests", "structlog", "asyncio"}
 

@@ -17,6 +17,7 @@ from hotplugd.app.control_client import ControlError, get, post
 from hotplugd.app.control_file import AccessError, let_in
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.grants import Allowed, Grants
+from tests.support.lab.nobody import as_nobody
 from tests.support.serving import serving
 
 pytestmark = pytest.mark.usefixtures("root")
@@ -91,6 +92,18 @@ def test_groups_get_what_they_are_granted_and_others_nothing(path: Path) -> None
         assert post(path, "attach") == {"gids": sorted({os.getgid(), *os.getgroups()})}
 
 
+def test_who_is_not_let_in_is_told_who_is(path: Path) -> None:
+    config = path.with_name("config.yaml")
+    config.write_text(f"control: {path}\n")
+    config.chmod(0o644)
+    with serving(path, _HANDLERS, _GRANTS):
+        done = as_nobody("status", "--config", config)
+    assert done.returncode == 1
+    assert (
+        f"you may not connect to {path}: root may, members of the group hotplugd, and groups" in done.stderr
+    )
+
+
 def test_who_gets_a_connection_all_the_same_is_refused(path: Path) -> None:
     with serving(path, _HANDLERS, _GRANTS):
         os.removexattr(path, "system.posix_acl_access")
@@ -134,6 +147,13 @@ def test_a_folder_that_nobody_gets_through_is_told(path: Path) -> None:
         serving(path, _HANDLERS, _GRANTS),
     ):
         pass
+
+
+def test_groups_that_nobody_wrote_down_stay_out_where_they_cannot_be_let_in(path: Path) -> None:
+    path.parent.chmod(0o700)
+    with serving(path, _HANDLERS, Grants(_GRANTS.by_group, by_default=True)):
+        assert ask_as(path, _LAB) == ["PermissionError"]
+        assert get(path, "status") == {"ready": True}
 
 
 def test_a_file_system_without_lists_is_told() -> None:

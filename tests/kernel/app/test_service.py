@@ -30,6 +30,7 @@ _PROGRAMS = ("inject", "roots", "seal", "udevdb", "udevrules", "usb")
 _SERVICES = (
     "hotplugd.service",
     "hotplugd-serve.service",
+    "hotplugd-hooks.service",
     *(f"hotplugd-{each}@.service" for each in _PROGRAMS),
 )
 _SOCKETS = tuple(f"hotplugd-{each}.socket" for each in _PROGRAMS)
@@ -95,7 +96,7 @@ def test_it_would_say_something_about_a_mistake(units: Path, name: str, line: st
 
 def test_they_are_all_there_are(project: Path) -> None:
     found = {path.name for path in (project / "systemd").iterdir()}
-    assert found == {*_NAMES, "hotplugd.catalog", "https.conf"}
+    assert found == {*_NAMES, "hotplugd.catalog", "https.conf", "sysusers.d"}
 
 
 @pytest.mark.parametrize("name", _SOCKETS)

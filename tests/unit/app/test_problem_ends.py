@@ -277,12 +277,12 @@ async def _allow(folder: Path) -> Events:
     logged = Logged()
     running = daemon(folder, logged)
     for _ in range(2):
-        await running._granted([Allowed("there-is-no-such-group", ("read",))])
+        await running._groups.granted([Allowed("there-is-no-such-group", ("read",))])
     assert len(running._problems()) == 1
     # The group may have been made meanwhile: a reload looks, also where the files say the same.
     running._take(running._settings)
     assert running._again.is_set()
-    await running._granted([])
+    await running._groups.granted([])
     running._again.clear()
     running._take(running._settings)
     assert not running._again.is_set()

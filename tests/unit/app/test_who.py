@@ -8,16 +8,18 @@ import os
 import pwd
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from hotplugd.aio.threads import Threads
 from hotplugd.app import who
-from hotplugd.app.grants import Allowed
+from hotplugd.app.grants import DEFAULT_ALLOW, VERBS, Allowed, Grants
 from hotplugd.app.peer import Peer
 from hotplugd.app.who import asked_by, asker, resolved, who_asks
 from hotplugd.model.asker import Asker
+from hotplugd.model.problem import Problem
 
 
 @pytest.fixture
@@ -98,3 +100,30 @@ def test_groups_of_a_directory_that_does_not_answer_hold_up_nobody_for_long(
     assert (gids, len(problems), seconds < 2) == ([0, 0, 7], 41, True)
     assert "it is not known whether this host has a group 'far-0', so nobody" in problems[0]
     assert "this host has no group 'none'" in problems[40]
+
+
+async def _resolved(allow: Iterable[Allowed]) -> tuple[Grants, list[Problem]]:
+    return await resolved(Threads(4), allow)
+
+
+def test_a_group_that_only_the_default_names_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(name: str) -> grp.struct_group:
+        raise KeyError(name)
+
+    monkeypatch.setattr(grp, "getgrnam", look)
+    grants, problems = asyncio.run(_resolved(DEFAULT_ALLOW))
+    assert (grants, problems) == (Grants(by_default=True), [])
+    explicit = [Allowed("hotplugd", ("read", "reload"))]
+    assert len(asyncio.run(_resolved(explicit))[1]) == 1
+
+
+def test_the_default_lets_the_group_read_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        grp, "getgrnam", lambda name: grp.struct_group((name, "x", {"hotplugd": 990}.get(name, 991), []))
+    )
+    grants, problems = asyncio.run(_resolved(DEFAULT_ALLOW))
+    member = grants.of(Peer(1, 61000, frozenset({990})))
+    assert [verb for verb in VERBS if member.may(verb)] == ["read"]
+    theirs = grants.of(Peer(1, 61000, frozenset({991})))
+    assert [verb for verb in VERBS if theirs.may(verb)] == ["read", "hooks"]
+    assert problems == []

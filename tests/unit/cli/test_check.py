@@ -58,3 +58,31 @@ def test_hubs_need_no_rules(file: Path) -> None:
 def test_what_is_meant_is_fine(file: Path) -> None:
     file.write_text(DOUBTFUL.replace("b]", "b], share: true"))
     assert check("--strict", file).exit_code == 0
+
+
+def test_hooks_beside_the_configuration_are_checked_too(tmp_path: Path) -> None:
+    config, hooks, rules = (tmp_path / name for name in ("config.yaml", "hooks.yaml", "rules.yaml"))
+    config.write_text(f"rules: {rules}\n")
+    rules.write_text("rules: [{name: a, match: {serial: A}, ignore: true}]\n")
+    hooks.write_text("hooks: [{on: device.add, run: [/bin/true]}]\n")
+    assert check("--config", config).output == "1 rule, no errors\n"
+    hooks.write_text("hooks: [{on: device.ad, run: [/bin/true, '{serail}']}]\n")
+    done = check("--config", config)
+    assert done.exit_code == 1
+    assert f"{hooks}:1:14: error: no event is called 'device.ad'" in done.output
+    assert "did you mean '{serial}'?" in done.output
+
+
+def test_hooks_that_are_checked_as_rules_are_told_where_they_belong(tmp_path: Path) -> None:
+    hooks = tmp_path / "hooks.yaml"
+    hooks.write_text("hooks: [{on: device.add, run: [/bin/true]}]\n")
+    assert "hooks are in a file of their own, hooks.yaml" in check(hooks).output
+
+
+def test_hooks_without_their_file_say_where_it_is_described(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"control: {tmp_path}/none\n")
+    done = CliRunner().invoke(main, ["hooks", "--config", str(config)])
+    assert (done.exit_code, done.stderr) == (
+        78, f"hotplugd: there is no {tmp_path}/hooks.yaml; hotplugd-hooks(7) says what is in it\n"
+    )  # fmt: skip

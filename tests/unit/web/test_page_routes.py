@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 
 from hotplugd.app.control import serve
-from hotplugd.web import door, page_routes
+from hotplugd.web import page_routes
+from hotplugd.web.limits import LIMITS, Limits
 from hotplugd.web.server import Listen, application, serving
 from tests.support.farm import Farm
 
@@ -61,7 +62,13 @@ async def page(events: AsyncIterator[tuple[str, str]]) -> dict[str, Any]:
     return found
 
 
-def visit(folder: Path, script: Callable[[Site], Awaitable[None]], farm: Farm | None = None) -> None:
+def visit(
+    folder: Path,
+    script: Callable[[Site], Awaitable[None]],
+    farm: Farm | None = None,
+    *,
+    limits: Limits = LIMITS,
+) -> None:
     """Run a script with the page of a farm."""
 
     async def work() -> None:
@@ -71,7 +78,7 @@ def visit(folder: Path, script: Callable[[Site], Awaitable[None]], farm: Farm | 
         async with (
             asyncio.timeout(30),
             serve(folder / "c.sock", known.handlers()),
-            serving(application(folder / "c.sock"), Listen(folder / "web")),
+            serving(application(folder / "c.sock", limits=limits), Listen(folder / "web")),
             aiohttp.ClientSession(
                 connector=aiohttp.UnixConnector(str(folder / "web"), limit=0), read_bufsize=1 << 20
             ) as client,
@@ -151,9 +158,7 @@ def test_a_page_of_another_site_gets_nothing(tmp_path: Path) -> None:
     visit(tmp_path, script)
 
 
-def test_so_many_look_and_ask_at_a_time_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_routes, "_MOST", 2)
-
+def test_so_many_look_and_ask_at_a_time_and_no_more(tmp_path: Path) -> None:
     async def script(site: Site) -> None:
         async with site.stream() as one, site.stream() as other:
             found = tile(await page(one), "shelf-1/1")
@@ -166,11 +171,10 @@ def test_so_many_look_and_ask_at_a_time_and_no_more(tmp_path: Path, monkeypatch:
             while (await site.get("/page/explain"))[0] == 429:
                 await asyncio.sleep(0.1)
 
-    visit(tmp_path, script)
+    visit(tmp_path, script, limits=Limits(streams=2))
 
 
 def test_who_goes_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_routes, "_MOST", 1)
     monkeypatch.setattr(page_routes, "_STILL", 0.05)
 
     async def script(site: Site) -> None:
@@ -184,27 +188,7 @@ def test_who_goes_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
                         return
                 await asyncio.sleep(0.02)
 
-    visit(tmp_path, script)
-
-
-def test_so_many_are_connected_and_who_asks_for_nothing_is_hung_up_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(door, "_MOST", 3)
-    monkeypatch.setattr(door, "_PATIENCE", 0.3)
-
-    async def script(site: Site) -> None:
-        assert (await site.get("/"))[0] == 200
-        silent = [await asyncio.open_unix_connection(tmp_path / "web") for _ in range(3)]
-        silent[0][1].write(b"GET / HTTP/1.1\r\nHost: lo")
-        # One has no room, two are silent, and the one that asked before may ask again.
-        for reader, writer in silent:
-            with suppress(ConnectionError):
-                assert await reader.read() == b""
-            writer.close()
-        assert (await site.get("/"))[0] == 200
-
-    visit(tmp_path, script)
+    visit(tmp_path, script, limits=Limits(streams=1))
 
 
 @pytest.mark.parametrize(

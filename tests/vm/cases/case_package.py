@@ -10,6 +10,7 @@ import re
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,8 +82,8 @@ def status() -> Json:
     return cast("Json", json.loads(done.stdout))
 
 
-def of_unit(name: str) -> str:
-    return run("systemctl", "show", "hotplugd", "--property", name, "--value").strip()
+def of_unit(name: str, unit: str = "hotplugd") -> str:
+    return run("systemctl", "show", unit, "--property", name, "--value").strip()
 
 
 def verified(box: Container) -> bool:
@@ -175,6 +176,60 @@ def test_a_phone_is_pulled_and_comes_back_after_the_update(hub: Hub, phone: Phon
     eventually(lambda: verified(box), DEADLINE)
 
 
+def test_metrics_are_found_as_their_page_says(hub: Hub, phone: Phone) -> None:
+    page = (PROJECT / "docs" / "how-to" / "monitoring.md").read_text()
+    (command,) = re.findall(r"(?m)^# (systemctl .*)$", page)
+    run(*command.split())
+    eventually(lambda: 'hotplugd_devices{state="attached"} 1.0' in metrics(), DEADLINE)
+    assert SERIAL not in metrics()
+
+
+def metrics() -> str:
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:9417/metrics", timeout=20) as answer:
+            return str(answer.read().decode())
+    except OSError as error:
+        return f"{error} " + of_unit("ActiveState", "hotplugd-serve")
+
+
+def test_hooks_run_as_their_page_says(hub: Hub, phone: Phone, box: Container) -> None:
+    page = (PROJECT / "docs" / "how-to" / "hooks.md").read_text()
+    first = re.findall(r"```yaml\n(hooks:\n.*?)```", page, re.DOTALL)[0]
+    bad = "  - {name: sad, on: device.add, run: [/bin/false]}\n"
+    Path("/etc/hotplugd/hooks.yaml").write_text(first + bad)
+    assert run(HOTPLUGD, "check").endswith("no errors\n")
+    (command,) = re.findall(r"(?m)^# (systemctl enable .*)$", page)
+    run(*command.split())
+    kept = Path("/var/lib/hotplugd-hooks/cursor")
+    eventually(kept.exists, 2 * DEADLINE)
+    hub.unplug(phone)
+    eventually(lambda: usb_nodes(box) == set(), DEADLINE)
+    hub.plug(phone)
+    eventually(lambda: any("hook 'sad' failed" in each for each in problems()), DEADLINE)
+    eventually(lambda: len([each for each in told() if SERIAL in each]) >= 2, DEADLINE)
+    # Who it is: its files are its own, and the rest of the host is not.
+    assert kept.owner() == "hotplugd-hooks"
+    assert of_unit("User", "hotplugd-hooks") == "hotplugd-hooks"
+    run("systemctl", "restart", "hotplugd")
+    eventually(lambda: any("hook 'sad' failed" in each for each in problems()), 2 * DEADLINE)
+    Path("/etc/hotplugd/hooks.yaml").write_text(first)
+    run("systemctl", "restart", "hotplugd-hooks")
+    eventually(lambda: problems() == [], 2 * DEADLINE)
+    eventually(lambda: verified(box), DEADLINE)
+
+
+def problems() -> list[str]:
+    done = subprocess.run([HOTPLUGD, "status", "--json"], capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        return [done.stderr]
+    return [each["message"] for each in json.loads(done.stdout)["problems"]]
+
+
+def told() -> list[str]:
+    """What the first hook of the page wrote into the journal."""
+    return run("journalctl", "--no-pager", "-t", "hotplugd-hooks").splitlines()
+
+
 def test_what_is_attached_stays_when_the_package_is_removed(hub: Hub, phone: Phone, box: Container) -> None:
     (node,) = usb_nodes(box)
     with never_gone(box, node):
@@ -215,4 +270,6 @@ def test_purged_after_everything_was_taken_out_it_leaves_nothing(
         "find", *where, "-name", "*hotplugd*", "-not", "-path", "/var/log/*", "-not", "-path", "/var/cache/*"
     )
     assert found == ""
+    names = run("cat", *(f"/etc/{each}" for each in ("passwd", "shadow", "group", "gshadow")))
+    assert "hotplugd" not in names
     assert "b0b5e0ed8d2b4d1fa0d9b4c0a64fd101" not in run("journalctl", "--list-catalog")

@@ -1,0 +1,1 @@
+"""What `hotplugd hooks` does: commands on events, by an unprivileged client of the control socket."""

@@ -1,0 +1,183 @@
+"""Follows the daemon's events, runs the commands of hooks, and tells the daemon how that goes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from hotplugd.app.event_client import DaemonAway, EventClient, NoEvent, Refused
+from hotplugd.hooks.command import run
+from hotplugd.hooks.jobs import Jobs
+from hotplugd.hooks.settings import LOST, Hook
+from hotplugd.hooks.words import Event, WordError, document, variables, words
+from hotplugd.model.text import counted, plain
+
+# Seconds until the next try to reach the daemon, from one report to it to the next at least, and at most.
+_PAUSE: Final = 1.0
+_OFTEN: Final = 60.0
+# Seconds for commands that run to come to their end, when this ends.
+_GRACE: Final = 5.0
+# Seconds for which it is a problem that events were lost.
+_LONG: Final = 3600.0
+_LONGEST_CURSOR: Final = 100
+
+
+class Service:
+    """Hooks, and the daemon that they listen to.
+
+    keep  the file of the cursor; None: it is forgotten
+    say   takes a message for the journal
+    """
+
+    def __init__(self, hooks: Sequence[Hook], keep: Path | None, say: Callable[[str], None]) -> None:
+        self._keep = keep
+        self._say = say
+        self._changed = asyncio.Event()
+        self._jobs = Jobs(hooks, self._run, self._changed.set)
+        self._kept = self._jobs.taken = _read(keep)
+        self._lost_at: float | None = None
+        self._was = ""
+        # What the daemon was told last, and when; None: another daemon may run since.
+        self._told: tuple[list[str], float] | None = None
+        self._refused = ""
+
+    async def run(self, client: EventClient, stop: asyncio.Event) -> None:
+        """Work until told to stop. Raises OSError where the cursor cannot be kept."""
+        work: list[asyncio.Task[None]] = [
+            asyncio.create_task(each) for each in (self._follow(client), self._tell(client))
+        ]
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({*work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for each in work:
+                if each.done():
+                    each.result()
+        finally:
+            stopped.cancel()
+            for each in work:
+                each.cancel()
+            await asyncio.gather(*work, stopped, return_exceptions=True)
+            await self._jobs.end(_GRACE)
+            self._write()
+            with suppress(DaemonAway, Refused, NoEvent):
+                await client.post("hooks", {"failing": [], "ended": True})
+
+    async def _follow(self, client: EventClient) -> None:
+        while True:
+            try:
+                if not self._jobs.taken:
+                    self._jobs.taken = await client.cursor()
+                    self._changed.set()
+                async for event in client.events(self._jobs.taken):
+                    self._say_once("")
+                    if self._told is None:
+                        self._changed.set()
+                    if event.get("event") == LOST:
+                        self._lose("the daemon does not keep some events any more that nobody took in time")
+                    await self._jobs.take(event)
+            except DaemonAway as error:
+                self._told = None
+                self._say_once(f"the daemon is away: {error}; its events are awaited")
+            except Refused as error:
+                self._say_once(f"the daemon tells no events: {error}")
+            except NoEvent as error:
+                # Asked again it would say the same: go on with what happens from now on.
+                self._lose(f"the daemon, or this program, is another version: {error}")
+                self._jobs.taken = ""
+            await asyncio.sleep(_PAUSE)
+
+    def _say_once(self, text: str) -> None:
+        if text and text != self._was:
+            self._say(plain(text))
+        self._was = text
+
+    def _lose(self, why: str) -> None:
+        self._lost_at = asyncio.get_running_loop().time()
+        self._say(plain(f"events were lost: {why}"))
+        self._changed.set()
+
+    async def _tell(self, client: EventClient) -> None:
+        while True:
+            self._changed.clear()
+            self._write()
+            await self._report(client)
+            await asyncio.sleep(_PAUSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_OFTEN):
+                    await self._changed.wait()
+
+    async def _report(self, client: EventClient) -> None:
+        """Tell the daemon how hooks do, where it does not know that yet."""
+        problems, now = [*self._problems()], asyncio.get_running_loop().time()
+        if self._told is not None and self._told[0] == problems and now - self._told[1] < _OFTEN:
+            return
+        refused = ""
+        try:
+            await client.post("hooks", {"failing": problems, "ended": False})
+            self._told = (problems, now)
+        except Refused as error:
+            refused = f"`hotplugd status` does not say how hooks do: {error}"
+        except (DaemonAway, NoEvent):
+            self._told = None
+        if refused and refused != self._refused:
+            self._say(plain(refused))
+        self._refused = refused
+
+    def _problems(self) -> Iterator[str]:
+        now = asyncio.get_running_loop().time()
+        if self._lost_at is not None and now - self._lost_at < _LONG:
+            yield "hooks: events were lost, and nothing ran for them; `journalctl -u hotplugd-hooks` says why"
+        for name, each in self._jobs.outcomes.items():
+            if each.why:
+                times = f"{counted(each.failed, 'time')} in a row, " if each.failed > 1 else ""
+                yield f"hook '{name}' failed {times}the last time for the event of {each.at}: {each.why}"
+        if self._jobs.open > self._jobs.waiting:
+            yield f"hooks: {self._jobs.open} events wait for commands to end, and no further one is taken"
+
+    async def _run(self, hook: Hook, event: Event) -> str:
+        try:
+            command = words(hook.run, event)
+        except WordError as error:
+            why = str(error)
+        else:
+            why = await run(command, variables(event, os.environ), document(event), hook.timeout)
+        if why:
+            self._say(plain(f"hook '{hook.name}' failed for {_about(event)}: {why}"))
+        return why
+
+    def _write(self) -> None:
+        cursor = self._jobs.cursor
+        if self._keep is None or not cursor or cursor == self._kept:
+            return
+        new = self._keep.with_name(f"{self._keep.name}.new")
+        new.write_text(cursor + "\n", "ascii")
+        new.replace(self._keep)
+        self._kept = cursor
+
+
+def _about(event: Mapping[str, object]) -> str:
+    found = [str(event.get(key, "")) for key in ("event", "device", "instance", "cursor")]
+    return " ".join(each for each in found if each)
+
+
+def _read(keep: Path | None) -> str:
+    """The cursor that is kept; empty where there is none that can be one."""
+    if keep is None:
+        return ""
+    with suppress(OSError, UnicodeDecodeError):
+        with keep.open(encoding="ascii") as file:
+            text = file.read(_LONGEST_CURSOR).strip()
+        return text if text.isprintable() else ""
+    return ""
+
+
+async def serve(
+    hooks: Sequence[Hook], control: Path, keep: Path | None, say: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Run hooks until told to stop. Raises OSError where the cursor cannot be kept."""
+    async with EventClient.at(control) as client:
+        await Service(hooks, keep, say).run(client, stop)
