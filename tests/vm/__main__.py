@@ -6,6 +6,7 @@ means all groups on both.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -67,18 +68,28 @@ _ATTACKS: Final = tuple(
     )
 )
 _MACHINES: Final = (f"{_CASES}/case_machines.py", f"{_CASES}/case_machines_pci.py")
+_DAY: Final = (f"{_CASES}/case_day.py",)
 _PACKAGE: Final = (f"{_CASES}/case_package.py",)
 _SHORT: Final = (
     *(f"{_CASES}/case_{name}.py" for name in ("cable", "order", "uevents")),
     f"{_CASES}/case_phones.py::test_adb_to_the_bootloader_and_back",
 )
+_SEED: Final = os.environ.get("SEED", "1")
+
+
+def _day(size: str) -> tuple[tuple[str, ...], ...]:
+    """The boots of a farm's day of this size."""
+    words = (*_DAY, f"--day={size}", f"--seed={_SEED}", "-m")
+    return ((*words, "first_boot"), (*words, "second_boot"))
+
+
 _UNMARKED: Final = "not first_boot and not second_boot and not crashes"
 _WITH_LXD: Final = {
     "plain": Group(
         (
             (
                 _CASES,
-                *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS, *_MACHINES, *_PACKAGE)),
+                *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS, *_MACHINES, *_PACKAGE, *_DAY)),
                 "-m",
                 _UNMARKED,
             ),
@@ -100,6 +111,9 @@ _WITH_LXD: Final = {
         init=SYSTEMD,
         disk=True,
     ),
+    # SEED in the environment is that of the events.
+    "day": Group(_day("whole"), deadline=2400.0, disk=True, board=Board(2560)),
+    "day-in-short": Group(_day("short"), disk=True, board=Board(2048)),
     "package": Group((_PACKAGE,), init=SYSTEMD, packages=True, board=Board(2560)),
 }
 _WITH_BOTH: Final = ("plain", "hardware", "systemd")

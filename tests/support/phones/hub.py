@@ -14,7 +14,9 @@ from typing import Final, Protocol, Self
 from tests.support.lab.wait import eventually
 from tests.support.phones.gadget import Gadget, Speed
 
-_CONTROLLER: Final = Path("/sys/devices/platform/vhci_hcd.0")
+_PLATFORM: Final = Path("/sys/devices/platform")
+# By its files all controllers are told of devices.
+_CONTROLLER: Final = _PLATFORM / "vhci_hcd.0"
 _FREE: Final = "004"
 
 
@@ -98,14 +100,21 @@ class Hub:
 
 def port_name(port: int) -> str:
     """A port's name, as udev has it: the bus, a dash, and the number counted from one."""
-    buses = sorted(int(each.name[3:]) for each in _CONTROLLER.glob("usb[0-9]*"))
+    controller, number = divmod(port, len(_status()))
+    buses = sorted(int(each.name[3:]) for each in (_PLATFORM / f"vhci_hcd.{controller}").glob("usb[0-9]*"))
     ports = len(_status()) // len(buses)
-    return f"{buses[port // ports]}-{port % ports + 1}"
+    return f"{buses[number // ports]}-{number % ports + 1}"
+
+
+def port_of(controller: int, number: int) -> int:
+    """The port for high-speed devices with this number, counted from 0, of a controller, counted from 0."""
+    return controller * len(_status()) + number
 
 
 def syspath(name: str) -> Path:
     """Where sysfs has what is on the port of this name."""
-    return _CONTROLLER / f"usb{name.partition('-')[0]}" / name
+    bus = f"usb{name.partition('-')[0]}"
+    return next(_PLATFORM.glob(f"vhci_hcd.*/{bus}"), _CONTROLLER / bus) / name
 
 
 def _live(plug: _Plug, connection: socket.socket) -> None:
@@ -143,11 +152,13 @@ def _free(speed: Speed) -> int:
 
 
 def _wait_free(port: int) -> None:
-    eventually(lambda: _status()[port][1] == _FREE)
+    controller = port // len(_status())
+    eventually(lambda: _status(controller)[port][1] == _FREE)
 
 
-def _status() -> dict[int, tuple[str, str]]:
-    """The kind of each port, `hs` or `ss`, and its state, by number."""
-    lines = (_CONTROLLER / "status").read_text().splitlines()[1:]
+def _status(controller: int = 0) -> dict[int, tuple[str, str]]:
+    """The kind of each of its ports, `hs` or `ss`, and its state, by number."""
+    name = f"status.{controller}" if controller else "status"
+    lines = (_CONTROLLER / name).read_text().splitlines()[1:]
     found = (re.match(r"(hs|ss)\s+(\d+)\s+(\d+)", line) for line in lines)
     return {int(each[2]): (each[1], each[3]) for each in found if each}

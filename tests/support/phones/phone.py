@@ -22,6 +22,7 @@ class Mode(Enum):
     MTP_ADB = 0x4EE2
     ADB = 0x4EE7
     FASTBOOT = 0x4EE0
+    RECOVERY = 0xD001
     EMERGENCY = 0x9008
 
 
@@ -68,6 +69,7 @@ class Phone:
             Mode.MTP_ADB: (_MTP, _ADB),
             Mode.ADB: (_ADB,),
             Mode.FASTBOOT: (_FASTBOOT,),
+            Mode.RECOVERY: (_ADB,),
             Mode.EMERGENCY: (_EMERGENCY,),
         }[self.mode]
         if self.mode is Mode.EMERGENCY:
@@ -81,8 +83,9 @@ class Phone:
         def send(data: bytes) -> None:
             gadget.send(1, data)
 
-        if self.mode in (Mode.ADB, Mode.MTP_ADB):
-            banner = f"device::ro.product.name={self._model};ro.product.model={self._model};features="
+        if self.mode in (Mode.ADB, Mode.MTP_ADB, Mode.RECOVERY):
+            state = "recovery" if self.mode is Mode.RECOVERY else "device"
+            banner = f"{state}::ro.product.name={self._model};ro.product.model={self._model};features="
             self._adb = Adb(banner, send, self._shell, self._reboot, authorised=self._authorised)
             gadget.outs = {1: self._adb.take}
         elif self.mode is Mode.FASTBOOT:

@@ -22,6 +22,11 @@ from tests.vm.machine import Machine
 RESULTS = Path("/results")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--day", default="short", choices=("short", "whole"), help="how much of a farm's day")
+    parser.addoption("--seed", default="1", help="other events of that day, in another order")
+
+
 @pytest.fixture(scope="session")
 def log(server: Server) -> Iterator[None]:
     """What the server logged is kept."""
