@@ -8,7 +8,8 @@
 # make matrix   all native tests with every server, for the table of support; hours. ONLY="incus7 links" for some
 # make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them
 # make bench    what it costs, beside others; FIGURES="live storm" for some of it
-# make soak     ten thousand plugs, with crashes and people in between: 20 minutes at most
+# make soak     ten thousand plugs, with crashes and people in between: 20 minutes at most; and a farm's day
+#               of two thousand events
 # make fuzz     a million hostile cases
 # make mutants  changes the code, and sees whether the tests notice: an hour and more
 # make coverage what the tests reach
@@ -183,6 +184,7 @@ bench: lab $(STAMPS)/labgrid
 
 soak: lab
 	@$(BIN)/python -m tests.soak
+	@$(BIN)/python -m tests.farm
 
 fuzz: $(BIN)/hotplugd
 	@$(BIN)/python -m tests.fuzz

@@ -22,6 +22,8 @@ from tests.support.lab.wait import ended, eventually
 
 _KEY: Final = f"{CLAIM}phone"
 _LINKS: Final = Path("/dev/hotplugd")
+# Of the one daemon that serves a server, and of the one that serves pools.
+_LOCKS: Final = (".lock-", ".pools")
 _SNAPSHOT: Final = "before"
 _FAR_TOO_MANY: Final = 400
 _EDIT: Final = {"mode": "0777"}
@@ -212,7 +214,7 @@ class Lab(ABC):
         eventually(self.daemon.is_fine)
         kept = json.loads(self.daemon.state.read_text())["leases"] if self.daemon.state.exists() else {}
         assert not any(kept.get(key) for key in ("away", "order", "quarantines")), kept
-        left = {each for each in _links() - self._before if not each.startswith(".lock-")}
+        left = {each for each in _links() - self._before if not each.startswith(_LOCKS)}
         assert left == set(), f"{_LINKS} has {sorted(left)}"
         folder = self.server.data / "devices"
         assert not any(folder.glob("*/unix.*")), f"{folder} has {sorted(folder.glob('*/unix.*'))}"

@@ -247,7 +247,7 @@ class Phones(Lab):
 
 
 def ask_adb(container: Container) -> dict[str, str]:
-    """What the adb server in a container says of its phones, asked in there as `adb devices` asks it (Android:
+    """What the adb server in a container says of its phones, asked in there as `adb devices` does (Android:
     packages/modules/adb/SERVICES.TXT); empty where none runs.
     """
     with suppress(ConnectionError, FileNotFoundError), _connected(container.pid) as connection:

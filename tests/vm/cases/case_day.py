@@ -129,12 +129,12 @@ def _make_key() -> None:
 def _tell(state: State, took: list[float], seconds: float) -> None:
     """What the day was like, in a file and on the console."""
     assert len(took) > 1, "no phone's way to adb was measured"
-    most, rest = max(took), state.diary.rests
+    rest, late = state.diary.rests, quantiles(took, n=20)[-1]
     text = (
         f"a day of {state.events} events, seed {state.diary.seed}, {len(state.model.devices)} phones and "
         f"{state.most} containers: {seconds:.0f} s\n"
-        f"plug to adb, {len(took)} times: median {median(took):.1f} s, p95 {quantiles(took, n=20)[-1]:.1f} s, "
-        f"worst {most:.1f} s\n"
+        f"plug to adb, {len(took)} times: median {median(took):.1f} s, p95 {late:.1f} s, "
+        f"worst {max(took):.1f} s\n"
         f"until all was right, {len(rest)} times: median {median(rest):.1f} s, worst {max(rest):.1f} s\n"
     )
     (RESULTS / "day.txt").write_text("\n".join((text, *state.diary.lines)))
