@@ -38,6 +38,8 @@ class Day(Events):
     def run(self, until: int) -> None:
         """Go on until so many events happened and all is quiet. What is wrong is raised with the diary."""
         try:
+            if not self.state.events:
+                self._morning()
             while self.state.events < until:
                 self._event()
             self.rest()
@@ -67,6 +69,15 @@ class Day(Events):
         leased = ", ".join(f"{name} {job}" for name, job in sorted(seen.listed.items()))
         self.diary.say(f"right after {self.diary.rests[-1]:.1f} s: {leased or 'no lease'}")
         self.state.due = self.state.events + self.state.die.randint(1, _REST)
+
+    def _morning(self) -> None:
+        """Most devices are there when the day begins, and half of the instances."""
+        die = self.state.die
+        names = list(self.model.devices)
+        for name in names[: -len(names) // 4]:
+            self._plug(name)
+        while len(self.model.jobs) < self.state.most // 2:
+            self.create(die.randrange(1 << 30))
 
     def _event(self) -> None:
         """One event, of the first kind that is possible; the die is thrown as often whatever comes of it."""

@@ -144,6 +144,8 @@ class Events:
         self.diary.say(f"copy {job} to {name}, and start it")
         self._world.copy(job, name)
         self.model.created(name, self.model.jobs[job].claim, running=False)
+        if job in self.state.snapshots:
+            self.state.snapshots[name] = self.state.snapshots[job]
         self._world.start(name)
         self.model.started(name)
         return True

@@ -6,7 +6,7 @@ import pytest
 
 from tests.farm.consoles import farm, live
 
-EVENTS = 90
+EVENTS = 60
 
 
 @pytest.mark.timeout(300)

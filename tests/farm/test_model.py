@@ -69,6 +69,8 @@ class Farm:
 
     def copy(self, job: str, name: str) -> None:
         self.jobs[name] = self.jobs[job][0], False
+        if job in self.snapshots:
+            self.snapshots[name] = self.snapshots[job]
 
     def snapshot(self, job: str) -> None:
         self.snapshots[job] = self.jobs[job][0]

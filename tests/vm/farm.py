@@ -31,8 +31,8 @@ RULES: Final = """
 pools:
   android:
     {instances: "job-*", keep: 60m, keep_stopped: true, ready: adb, leases_file: /run/phones.json,
-     files: [{source: /root/day/adbkey, path: /root/.android/adbkey}], flap: {count: 8, within: 60s}}
-  loose: {instances: "job-*", flap: {count: 8, within: 60s}}
+     files: [{source: /root/day/adbkey, path: /root/.android/adbkey}], flap: {count: 8, within: 3m}}
+  loose: {instances: "job-*", flap: {count: 8, within: 3m}}
 rules:
   - {name: loose, match: {vendor_id: 18d1, serial: "L*"}, attach: {pool: loose}}
   - name: phones

@@ -105,7 +105,7 @@ def test_after_the_power_is_back(
             day.end()
         lab.see_nothing_left()
         seconds = night.seconds + time.monotonic() - begun
-        server.close()
+    server.close()
     assert all(state.diary.done.values()), state.diary.done
     _tell(state, [*night.took, *lab.arrivals.took], seconds)
 
