@@ -43,7 +43,7 @@ class Day(Events):
             while self.state.events < until:
                 self._event()
             self.rest()
-        except Exception as error:
+        except BaseException as error:
             error.add_note(self.diary.told())
             raise
 

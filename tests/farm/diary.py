@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from tests.farm.model import Claim, Model
@@ -14,9 +15,11 @@ class Diary:
     """What happened, line by line, and how often each kind of thing.
 
     rests  the seconds until all was right, at each quiet moment
+    file   where each line is written at once; None for nowhere
     """
 
     seed: int
+    file: Path | None = None
     lines: list[str] = field(default_factory=list)
     done: dict[str, int] = field(default_factory=dict)
     rests: list[float] = field(default_factory=list)
@@ -24,6 +27,9 @@ class Diary:
 
     def say(self, line: str) -> None:
         self.lines.append(f"{time.time() - self.begun:8.2f} {line}")
+        if self.file is not None:
+            with self.file.open("a") as file:
+                file.write(f"{self.lines[-1]}\n")
 
     def told(self) -> str:
         """For whoever has to find out what went wrong."""

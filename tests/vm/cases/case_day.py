@@ -56,6 +56,7 @@ def test_until_the_power_goes(
     server.start()
     server.initialise()
     state = begin(new_model(size), int(request.config.getoption("seed")), size.jobs)
+    state.diary.file = RESULTS / "diary.txt"
     begun = time.monotonic()
     with _kept_log(server, Daemon(server.socket, RULES, commands=commands)) as daemon:
         _make_key()
