@@ -163,7 +163,7 @@ class Lab(ABC):
 
     def restart_server(self, *, by_force: bool) -> None:
         (self.server.kill if by_force else self.server.stop)()
-        self.server.start()
+        self.server.start(self.deadline)
 
     # --- what is seen -----------------------------------------------------------------------------------
 

@@ -122,8 +122,10 @@ class Server(Manager):
 
     # --- the process ------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the server on its folder, also again after `stop` or `kill`, and wait until it is ready."""
+    def start(self, deadline: float = 60.0) -> None:
+        """Start the server on its folder, also again after `stop` or `kill`, and wait until it is ready: after a
+        boot of the host it starts its containers first.
+        """
         assert self._process is None, "the private server runs already"
         name, packages = _PROGRAMS[self._software]
         program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/libexec/incus")
@@ -145,7 +147,7 @@ class Server(Manager):
                 return True
             return False
 
-        eventually(ready, 60, pause=0.02)
+        eventually(ready, deadline, pause=0.02)
 
     def stop(self) -> None:
         """End the server in an orderly way; containers go on running."""

@@ -93,8 +93,9 @@ def test_after_the_power_is_back(
                 # The kernel counts those of each bus anew.
                 lab.plug(name, device.sight)
                 state.model.enumerated(name, device.sight)
-        server.start()
+        # Both start with the host; the daemon finds its server when that is there.
         lab.spawn()
+        server.start(lab.deadline)
         lab.came_back(job for job, each in state.model.jobs.items() if each.running)
         for job, each in state.model.jobs.items():
             if each.running:
