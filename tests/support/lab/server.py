@@ -123,8 +123,9 @@ class Server(Manager):
     # --- the process ------------------------------------------------------------------------------------
 
     def start(self, deadline: float = 60.0) -> None:
-        """Start the server on its folder, also again after `stop` or `kill`, and wait until it is ready: after a
-        boot of the host it starts its containers first.
+        """Start the server on its folder, also again after `stop` or `kill`, and wait until it is ready.
+
+        After a boot of the host it starts its containers first.
         """
         assert self._process is None, "the private server runs already"
         name, packages = _PROGRAMS[self._software]
