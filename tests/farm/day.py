@@ -84,7 +84,7 @@ class Day(Events):
         die, done = self.state.die, self.diary.done
         at, pick = die.randrange(len(self._kinds)), die.randrange(1 << 30)
         never = [each for each in self._kinds if not done[each.__name__]]
-        for each in (*never[:1], *self._kinds[at:], *self._kinds[:at]):
+        for each in (*never, *self._kinds[at:], *self._kinds[:at]):
             if each(pick):
                 done[each.__name__] += 1
                 self.state.events += 1

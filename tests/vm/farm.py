@@ -69,13 +69,13 @@ class Size:
 
 
 def new_model(size: Size) -> Model:
-    """Nothing is plugged in, and nobody has allowed the last phone's key."""
+    """Nothing is plugged in, and nobody has allowed the second phone's key."""
     serials = [
         f"{'L' if number % _LOOSE == 0 else 'A'}{number:02}"
         for number in range(1, size.hubs * size.phones + 1)
     ]
     devices = {each: Device("loose" if each[0] == "L" else "android", sight=GOOD) for each in serials}
-    devices[serials[-2]].sight = _UNAUTHORISED
+    devices[serials[1]].sight = _UNAUTHORISED
     return Model(frozenset({"android"}), GOOD, devices)
 
 
