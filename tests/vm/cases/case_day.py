@@ -103,6 +103,8 @@ def test_after_the_power_is_back(
                 state.model.started(job)
         with lab.watched():
             day = Day(lab, state, _WITHOUT)
+            # All is as it was before anything else happens.
+            day.run(state.events)
             day.run(size.events)
             day.end()
         lab.see_nothing_left()
