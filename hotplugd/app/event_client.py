@@ -45,7 +45,8 @@ class EventClient:
     @asynccontextmanager
     async def at(cls, control: Path) -> AsyncIterator[EventClient]:
         """A client of the daemon on this socket."""
-        connector = aiohttp.UnixConnector(str(control), limit=4)
+        # The daemon hangs up soon after an answer: a request on a connection that is kept may come too late.
+        connector = aiohttp.UnixConnector(str(control), limit=4, force_close=True)
         async with aiohttp.ClientSession(connector=connector, read_bufsize=_LONGEST) as session:
             yield cls(session)
 

@@ -16,9 +16,11 @@ from hotplugd.hooks.settings import LOST, Hook
 from hotplugd.hooks.words import Event, WordError, document, variables, words
 from hotplugd.model.text import counted, plain
 
-# Seconds until the next try to reach the daemon, from one report to it to the next at least, and at most.
+# Seconds until the next try to reach the daemon, and from one report to it to the next: at least, at most,
+# and where one did not reach it.
 _PAUSE: Final = 1.0
 _OFTEN: Final = 60.0
+_AGAIN: Final = 5.0
 # Seconds for commands that run to come to their end, when this ends.
 _GRACE: Final = 5.0
 # Seconds for which it is a problem that events were lost.
@@ -107,7 +109,7 @@ class Service:
             await self._report(client)
             await asyncio.sleep(_PAUSE)
             with suppress(TimeoutError):
-                async with asyncio.timeout(_OFTEN):
+                async with asyncio.timeout(_OFTEN if self._told is not None else _AGAIN):
                     await self._changed.wait()
 
     async def _report(self, client: EventClient) -> None:

@@ -160,8 +160,8 @@ class Farm:
                 {**rule, "name": "phones", "line": 6, "failed": None},
             ],
             "along": None, "ignored": False, "claims": [], "wants": [], "changes": [],
-            "holds": [], "problems": [], "attachments": [self._attachment(location)], "holders": [], "warnings": [], "lease": None,
-            "by": "daemon",
+            "holds": [], "problems": [], "attachments": [self._attachment(location)], "holders": [],
+            "warnings": [], "lease": None, "by": "daemon",
         }  # fmt: skip
 
     def handlers(self) -> dict[Endpoint, Handler]:

@@ -19,6 +19,8 @@ from hotplugd.hooks import service
 from hotplugd.hooks.settings import Hook, parse
 
 _BOOT = "1a2b3c4d"
+_HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+_STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
 
 
 class Daemon:
@@ -208,6 +210,41 @@ def test_a_cursor_that_is_none_is_no_end(tmp_path: Path, kept: str) -> None:
     run(work())
 
 
+def test_a_report_that_did_not_reach_the_daemon_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_AGAIN", 0.05)
+
+    async def work() -> None:
+        bed = Bed(tmp_path, "hooks: [{name: sad, on: device.add, run: [/bin/false]}]")
+        reports: list[str] = []
+        streams: list[asyncio.StreamWriter] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"stream" in head:
+                event = b'{"event": "device.add", "serial": "a", "cursor": "1a2b3c4d-7"}\n'
+                writer.write(_STREAM + (event if b"d-1 " in head else b"\n"))
+                streams.append(writer)
+                return
+            if b"POST" in head:
+                length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+                reports.append((await reader.readexactly(length)).decode())
+            # Of reports of what fails only the third has an answer.
+            if sum("sad" in each for each in reports) in (0, 3):
+                writer.write(_HEAD + b'{"cursor": "1a2b3c4d-1"}')
+            writer.close()
+
+        async with await asyncio.start_unix_server(answer, bed.daemon.path), bed.runs():
+            await until(lambda: sum("sad" in each for each in reports) == 3)
+            await asyncio.sleep(0.3)
+            assert sum("sad" in each for each in reports) == 3
+            for each in streams:
+                each.close()
+
+    run(work())
+
+
 def test_who_is_not_let_in_is_told_what_to_do_once(tmp_path: Path) -> None:
     async def work() -> None:
         bed = Bed(tmp_path, _NOTE)
@@ -227,9 +264,6 @@ def test_who_is_not_let_in_is_told_what_to_do_once(tmp_path: Path) -> None:
         ]
 
     run(work())
-
-
-_HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 
 
 @pytest.mark.parametrize(
