@@ -46,8 +46,9 @@ All keys of a match must hold. A value is a pattern of udev's or a list of them:
 character, `[a-f]` one of these, `[!a-f]` one that is not among these, and `a|b` either. A backslash
 stands before a character that is meant as it is. The case of hex digits does not matter.
 
-*udev* is the key of udev's rules for the same value. *index* says whether rules are found by an exact
-value of the key, and *place* whether the value says where the device is plugged in.
+*udev* is the key of udev's rules for the same value; of a USB device, where others have it under another key.
+*index* says whether rules are found by an exact value of the key, and *place* whether the value says where
+the device is plugged in.
 """
 _TEMPLATES: Final = """\
 `to`, `path`, `link` and `name` may be templates: `{serial}` stands for the device's value of the match key
@@ -127,7 +128,7 @@ def _match_keys(registry: Iterable[MatchKey]) -> Iterator[str]:
                 f"`{key.name}`",
                 key.about,
                 key.form.value,
-                ", ".join(f"`{name}`" for name in key.udev.split(":") if name),
+                ", ".join(f"`{name}`" for name in (key.usb or key.udev).split(":") if name),
                 "yes" if key.rank is not None else "no",
                 "yes" if key.place else "no",
             )

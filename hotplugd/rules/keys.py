@@ -54,6 +54,7 @@ class MatchKey:
     about   one line of documentation
     form    how a value is written
     udev    the key of udev's rules that has the value (udev(7)); empty: none. Of Form.ID one for each number
+    usb     likewise, of a USB device itself, where that is another
     same    whether udev's key has exactly these values, for every device
     rank    the index files a rule under its key of the lowest rank; None: the index does not use this key
     column  whether `hotplugd devices` has a column for it
@@ -69,6 +70,7 @@ class MatchKey:
     about: str = field(repr=False)
     form: Form = Form.TEXT
     udev: str = ""
+    usb: str = ""
     same: bool = False
     rank: int | None = None
     column: bool = False
@@ -114,8 +116,13 @@ def _texts(*texts: str) -> tuple[str, ...]:
     return (*filter(None, texts),)
 
 
-def _own_or_usb(device: Device, name: str, attr: str = "") -> str:
-    """A property of the device, or else of the USB device that it hangs from, or that one's attribute."""
+def _own_or_usb(device: Device, name: str, attr: str) -> str:
+    """Of a USB device its attribute in sysfs, which is the kernel's and which no udev rule can change.
+
+    Of others the property, or else that of the USB device that it hangs from, or that one's attribute.
+    """
+    if device.is_usb_device:
+        return device.attrs.get(attr, "").strip(" ")
     text = device.properties.get(name, "")
     if text or device.usb is None:
         return text
@@ -162,13 +169,15 @@ def _path(device: Device) -> tuple[str, ...]:
 
 
 def _interface(device: Device) -> tuple[str, ...]:
-    """All interfaces of the descriptors; where these are unknown, udev's, which are cut.
+    """All interfaces of the descriptors, which are the kernel's; where it shows none, udev's, which are cut.
 
     `:ff4201:080650:` is ff:42:01 and 08:06:50.
     """
     if device.usb is not None and device.usb.descriptors is not None:
         return device.usb.descriptors.interfaces
-    digits = _own_or_usb(device, "ID_USB_INTERFACES").lower().split(":")
+    usb = device.usb if device.usb is not None else device
+    text = device.properties.get("ID_USB_INTERFACES") or usb.properties.get("ID_USB_INTERFACES", "")
+    digits = text.lower().split(":")
     return tuple(f"{six[:2]}:{six[2:4]}:{six[4:]}" for six in digits if len(six) == 6)  # noqa: PLR2004
 
 
@@ -213,22 +222,25 @@ DRIVER: Final = MatchKey(
 )  # fmt: skip
 ID: Final = MatchKey(
     "id", _id, "vendor:product in hex, as lsusb prints it: 0403:6001.",
-    Form.ID, udev="ENV{ID_VENDOR_ID}:ENV{ID_MODEL_ID}", rank=5, column=True,
+    Form.ID, udev="ENV{ID_VENDOR_ID}:ENV{ID_MODEL_ID}", usb="ATTR{idVendor}:ATTR{idProduct}", rank=5,
+    column=True,
 )  # fmt: skip
 VENDOR_ID: Final = MatchKey(
     "vendor_id", lambda device: _texts(_vendor(device)), "The vendor's number: four hex digits.",
-    Form.NUMBER, udev="ENV{ID_VENDOR_ID}", rank=8,
+    Form.NUMBER, udev="ENV{ID_VENDOR_ID}", usb="ATTR{idVendor}", rank=8,
     aliases=("vendor", "vendorid", "vid", "idvendor", "id_vendor_id"),
 )  # fmt: skip
 PRODUCT_ID: Final = MatchKey(
     "product_id", lambda device: _texts(_product(device)), "The product's number: four hex digits.",
-    Form.NUMBER, udev="ENV{ID_MODEL_ID}", rank=7,
+    Form.NUMBER, udev="ENV{ID_MODEL_ID}", usb="ATTR{idProduct}", rank=7,
     aliases=("product", "productid", "pid", "idproduct", "id_model_id"),
 )  # fmt: skip
 SERIAL: Final = MatchKey(
     "serial", lambda device: _texts(_own_or_usb(device, "ID_SERIAL_SHORT", "serial")),
-    "The serial number, of the device or the USB device that it hangs from.",
-    udev="ENV{ID_SERIAL_SHORT}", rank=0, column=True, aliases=("id_serial_short", "serial_number"),
+    "The serial number, of the device or the USB device that it hangs from. A USB device's is what it says "
+    "itself, with blanks; udev's, in which `_` stands for them, is `property: {ID_SERIAL_SHORT: …}`.",
+    udev="ENV{ID_SERIAL_SHORT}", usb="ATTR{serial}", rank=0, column=True,
+    aliases=("id_serial_short", "serial_number"),
 )  # fmt: skip
 PORT: Final = MatchKey(
     "port", _port,
