@@ -68,6 +68,7 @@ _ATTACKS: Final = tuple(
 )
 _MACHINES: Final = (f"{_CASES}/case_machines.py", f"{_CASES}/case_machines_pci.py")
 _PACKAGE: Final = (f"{_CASES}/case_package.py",)
+_TIMED: Final = (f"{_CASES}/case_early_timed.py",)
 _SHORT: Final = (
     *(f"{_CASES}/case_{name}.py" for name in ("cable", "order", "uevents")),
     f"{_CASES}/case_phones.py::test_adb_to_the_bootloader_and_back",
@@ -78,7 +79,7 @@ _WITH_LXD: Final = {
         (
             (
                 _CASES,
-                *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS, *_MACHINES, *_PACKAGE)),
+                *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS, *_MACHINES, *_PACKAGE, *_TIMED)),
                 "-m",
                 _UNMARKED,
             ),
@@ -100,6 +101,7 @@ _WITH_LXD: Final = {
         init=SYSTEMD,
         disk=True,
     ),
+    "timed": Group((_TIMED,)),
     "package": Group((_PACKAGE,), init=SYSTEMD, packages=True, board=Board(2560)),
 }
 _WITH_BOTH: Final = ("plain", "hardware", "systemd")
