@@ -10,6 +10,7 @@ import asyncio
 import time
 from contextlib import aclosing, closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -44,6 +45,7 @@ from hotplugd.plan.cordons import NO_CORDONS, Cordons
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.overrides import NONE, Overrides
 from hotplugd.reconcile.device_log import Cause
+from hotplugd.reconcile.early_devices import take_early
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.hold_off import CALM
 from hotplugd.reconcile.holds import Held
@@ -162,7 +164,14 @@ class Session:
         folder = None if dry_run else config.udev_rules
         self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.assignments.kept, log)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
-        self._udev = Udev(rules.attrs, self.reconciler, self._lost, self._host_problems.udev, self._flapping)
+        self._udev = Udev(
+            rules.attrs,
+            self.reconciler,
+            self._lost,
+            self._host_problems.udev,
+            self._flapping,
+            partial(take_early, self.reconciler),
+        )
 
     async def run(self) -> None:
         """Work until cancelled. A server that is away is waited for.

@@ -23,7 +23,7 @@ from hotplugd.cli.common import (
     with_config,
     with_json,
 )
-from hotplugd.host.sysfs import subsystems, usb_controllers, usb_hubs
+from hotplugd.host.sysfs import subsystems, usb_controllers, usb_hubs, usb_serials
 from hotplugd.model.text import counted, plain, quoted
 from hotplugd.rulefile.bus_numbers import usb3_halves
 from hotplugd.rulefile.diagnostics import Diagnostic
@@ -68,7 +68,8 @@ def command(
         paths = settings.rules
     controllers = usb_controllers()
     halves = usb3_halves(usb_hubs(), controllers)
-    loaded = patiently(partial(load, paths, controllers, halves=halves, subsystems=subsystems()))
+    host = partial(load, subsystems=subsystems(), serials=usb_serials())
+    loaded = patiently(partial(host, paths, controllers, halves=halves))
     diagnostics = (*wrong, *configuration.traced(settings, loaded.diagnostics))
     if strict:
         diagnostics = tuple(replace(diagnostic, severity="error") for diagnostic in diagnostics)

@@ -21,6 +21,7 @@ from hotplugd.host.in_use import use_of
 from hotplugd.host.node_slot import complete, node_slot
 from hotplugd.host.properties import DATABASE, kernel, path_below, record, record_name
 from hotplugd.model import nic_slot
+from hotplugd.model.entry import slot_for
 from hotplugd.model.values import Device, Devnum, Texts, kept_once
 
 _TOP: Final = frozenset({"/sys/devices", "/sys", "/"})
@@ -28,9 +29,11 @@ _TOP: Final = frozenset({"/sys/devices", "/sys", "/"})
 _WITHOUT_NODE: Final = frozenset({"net", "pci"})
 _LISTED: Final = ("/sys/dev/char", "/sys/dev/block", "/sys/class/net", "/sys/bus/pci/devices")
 
-# Read of every USB device: none of these takes the device's lock, so none blocks when it is wedged
-# (Linux: drivers/usb/core/sysfs.c).
+# Read of every USB device. Only `serial` takes the device's lock (Linux: drivers/usb/core/sysfs.c), for which
+# udevd has waited, too.
 _USB_ATTRS: Final = ("idVendor", "idProduct", "serial", "bDeviceClass", "maxchild")
+# What stands for udev's name of the model until udevd has processed a USB device.
+_MODEL: Final = "product"
 _NET_ATTRS: Final = ("address", "type")
 
 
@@ -140,6 +143,41 @@ class Reader:
             device = replace(device, in_use=used, slot=node_slot(device, before, listing=listing))
         return Seen(device, settled=True)
 
+    def plugged(self, syspath: str, sequence: int) -> Device | None:
+        """A USB device that the kernel has just announced, without those above it; None where it is gone.
+
+        Of udevd's database nothing is read: what it has may be of an earlier device with the number.
+
+        sequence  the number of the kernel's event, which names the enumeration as our udev rule will
+        Keeps to files and to what is its own, so that a thread may do it. Raises as `read` does.
+        """
+        folder = sysfs.inode(syspath)
+        bare = _bare(syspath)
+        if bare is None or bare.devnum is None or not bare.is_usb_device:
+            return None
+        attrs = self._read_attrs(bare, bare.properties)
+        if (model := sysfs.attribute(syspath, _MODEL)) is not None:
+            attrs.setdefault(_MODEL, model)
+        device = replace(
+            bare,
+            slot=slot_for(bare.devnum, sysfs.boot(), str(sequence)),
+            attrs=attrs,
+            descriptors=usb_descriptors.read(syspath),
+            early=True,
+        )
+        # Another may have come in its place meanwhile.
+        return device if sysfs.inode(syspath) == folder else None
+
+    def completed(self, device: Device) -> Device:
+        """What `plugged` has read, with the devices above it and the host's use. Raises as `read` does."""
+        whole = replace(
+            device,
+            properties=Texts(device.properties),
+            attrs=Texts(device.attrs),
+            parent=self.above(os.path.dirname(device.syspath)),
+        )
+        return replace(whole, in_use=use_of(whole))
+
     def above(self, syspath: str) -> Device | None:
         """The nearest device that is at or above this folder, and has a subsystem. Raises as `read` does."""
         while syspath not in _TOP:
@@ -179,12 +217,12 @@ class Reader:
             bare,
             slot=_pci_slot(bare) if bare.subsystem == "pci" else "",
             properties=Texts(properties),
-            attrs=self._read_attrs(bare, properties),
+            attrs=Texts(self._read_attrs(bare, properties)),
             parent=above,
             descriptors=usb_descriptors.read(bare.syspath) if bare.is_usb_device else None,
         )
 
-    def _read_attrs(self, device: Device, properties: Mapping[str, str]) -> Texts:
+    def _read_attrs(self, device: Device, properties: Mapping[str, str]) -> dict[str, str]:
         more = _USB_ATTRS if device.is_usb_device else _NET_ATTRS if device.subsystem == "net" else ()
         names = {*self.attrs, *more} if more else self.attrs
         found = {name: text for name in names if (text := sysfs.attribute(device.syspath, name)) is not None}
@@ -194,7 +232,7 @@ class Reader:
             found["peer"] = peer
         if device.subsystem == "net" and (address := netif.permanent_address(device.kernel)):
             found["permanent_address"] = address
-        return Texts(found)
+        return found
 
 
 def _bare(syspath: str) -> Device | None:

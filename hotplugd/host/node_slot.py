@@ -19,6 +19,11 @@ def complete(properties: MutableMapping[str, str]) -> None:
         properties[_KEY] = in_full(named, sysfs.boot())
 
 
+def has_number(device: Device) -> bool:
+    """Whether our udev rule, in its present version, has named the enumeration of the device."""
+    return device.slot == device.properties.get(_KEY) and f"-{sysfs.boot()}-" in device.slot
+
+
 def node_slot(device: Device, before: Device | None, *, listing: bool) -> str:
     """An id for this enumeration of the device, `c-189-3-1a2b3c4d-4711`: by our udev rule's number.
 

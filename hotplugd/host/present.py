@@ -23,6 +23,8 @@ from typing import Final, Protocol
 from hotplugd.host import sysfs
 from hotplugd.host.away import on_host
 from hotplugd.host.device_reader import Reader, Seen, all_syspaths, matters
+from hotplugd.host.known_device import Known, is_same, still
+from hotplugd.host.node_slot import has_number
 from hotplugd.host.removals import Removals
 from hotplugd.host.udevd import Backlog
 from hotplugd.host.waiting import Gate, Waiting
@@ -51,6 +53,7 @@ class Event:
 
     source  `kernel`, or `udev` once udevd has processed it
     before  the syspath that the device had until then, where it was renamed
+    plug    the kernel says that a USB device was plugged in, and nobody has asked it to say so again
     """
 
     source: str
@@ -58,23 +61,11 @@ class Event:
     syspath: str
     sequence: int
     before: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A device as it was told to the sink.
-
-    folder    the number of its folder in sysfs: the kernel gives none twice
-    sequence  the number of the last uevent about it; None where none came since the last listing
-    """
-
-    device: Device
-    folder: int
-    sequence: int | None = None
+    plug: bool = False
 
 
 class Present:
-    """The devices that there are.
+    """The devices that there are. has_numbers: whether our udev rule numbers enumerations.
 
     reader    reads devices
     catch_up  has all events heard that the kernel has sent
@@ -97,10 +88,11 @@ class Present:
         self._catch_up = catch_up
         self._waiting = Waiting(self._read_again, gate)
         self._short = short
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Known] = {}
         # The number of the last uevent about each device that is read later.
         self._later: dict[str, int] = {}
         self._listed = 0
+        self.has_numbers = False
         self._removals = Removals(reader)
         self._comparing: asyncio.TimerHandle | None = None
 
@@ -112,21 +104,21 @@ class Present:
         sysfs.see_room()
         start = sysfs.sequence_now()
         self.reader.forget_all()
-        known: dict[str, _Known] = {}
+        known: dict[str, Known] = {}
         unsettled: list[Device] = []
         held: list[str] = []
         for syspath in all_syspaths():
             sysfs.see_room()
             before = self._known.get(syspath)
-            seen = self.reader.read(syspath, _still(before), listing=True)
+            seen = self.reader.read(syspath, still(before), listing=True)
             if seen is None:
                 continue
             if seen.settled:
                 if self._waiting.was_read(seen.device):
                     held.append(syspath)
                 else:
-                    known[syspath] = _Known(seen.device, sysfs.inode(syspath))
-            elif before is not None and _is_same(seen, before):
+                    known[syspath] = Known(seen.device, sysfs.inode(syspath))
+            elif before is not None and is_same(seen, before):
                 # udevd lost its database: what it said of the device is still so.
                 known[syspath] = replace(before, sequence=None)
             else:
@@ -140,6 +132,8 @@ class Present:
         self._listed = start
         # udevd keeps nothing of PCI devices that it has nothing to say of.
         waiting = [each.syspath for each in unsettled if each.subsystem != "pci"]
+        waiting += [each.device.syspath for each in known.values() if each.device.early]
+        self.has_numbers = any(has_number(each.device) for each in known.values())
         self._backlog.only(set(waiting))
         if wait:
             for syspath in waiting:
@@ -175,6 +169,27 @@ class Present:
         elif event.action == "add":
             self._added(event)
 
+    def plugged(self, device: Device, sequence: int, decides: Callable[[Device], bool]) -> None:
+        """What was just plugged in was read. Raises OSError, and has taken no note of it.
+
+        decides  whether it goes by that; else it waits for udevd
+        """
+        syspath = device.syspath
+        device = self.reader.completed(device)
+        folder = sysfs.inode(syspath)
+        self._catch_up()
+        known = syspath in self._known or syspath in self._waiting
+        if known or self._removals.is_late(syspath, sequence):
+            return
+        if self._waiting.was_read(device):
+            self._later[syspath] = sequence
+        elif decides(device):
+            self._known[syspath] = Known(device, folder, sequence)
+
+    def is_early(self, syspath: str) -> bool:
+        """Whether the device goes by what the kernel alone says of it."""
+        return syspath in self._known and self._known[syspath].device.early
+
     def _processed(self, event: Event) -> None:
         syspath = event.syspath
         if self._removals.is_late(event.syspath, event.sequence):
@@ -184,7 +199,7 @@ class Present:
         if self._waits(event):
             return
         above = self.reader.forget_above(syspath)
-        seen = self.reader.read(syspath, _still(self._known.get(syspath)), listing=False)
+        seen = self.reader.read(syspath, still(self._known.get(syspath)), listing=False)
         self._catch_up()
         if self._removals.is_late(event.syspath, event.sequence):
             return  # what was read may be its successor's
@@ -199,7 +214,7 @@ class Present:
         if above is not None and self.reader.above(syspath) != above:
             for below, known in [each for each in self._known.items() if each[0].startswith(syspath + "/")]:
                 # Rules may ask for what changed by `parent`.
-                self._look_at(below, _still(known), known.sequence)
+                self._look_at(below, still(known), known.sequence)
 
     def _waits(self, event: Event) -> bool:
         """Whether the device is read later: it is held off, or changes all the time."""
@@ -223,7 +238,7 @@ class Present:
         above = self.reader.forget_above(syspath)
         try:
             sysfs.see_room()
-            seen = self.reader.read(syspath, _still(known), listing=False)
+            seen = self.reader.read(syspath, still(known), listing=False)
         except OSError as error:
             self._short(f"{syspath} cannot be read: {error}")
             return
@@ -281,9 +296,9 @@ class Present:
                 if before is not None:
                     self._drop(syspath)  # an earlier device, whose removal was not heard
                 return
-            self._known[syspath] = _Known(seen.device, sysfs.inode(syspath), sequence)
+            self._known[syspath] = Known(seen.device, sysfs.inode(syspath), sequence)
             self._sink.device(seen.device)
-        elif before is None or not _is_same(seen, before):
+        elif before is None or not is_same(seen, before):
             # What was said is about an earlier device; udevd will tell of this one.
             self._backlog.add(syspath)
             if before is not None:
@@ -333,12 +348,3 @@ class Present:
     def _drop(self, syspath: str) -> None:
         del self._known[syspath]
         self._sink.no_device(syspath)
-
-
-def _is_same(seen: Seen, known: _Known) -> bool:
-    return seen.device.devnum == known.device.devnum and sysfs.inode(seen.device.syspath) == known.folder
-
-
-def _still(known: _Known | None) -> Device | None:
-    """The device, unless its folder is another's by now."""
-    return known.device if known is not None and sysfs.inode(known.device.syspath) == known.folder else None

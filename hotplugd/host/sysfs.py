@@ -90,7 +90,16 @@ def peer(syspath: str) -> str:
     `port` links to the hub's port, and `peer` there to the same socket's port on the other hub
     (Documentation/ABI/testing/sysfs-bus-usb). Ports are called `usb2-port4` or `2-4-port2`.
     """
-    return in_port(name_of_link(f"{syspath}/port/peer"))
+    if port := name_of_link(f"{syspath}/port/peer"):
+        return in_port(port)
+    # `port` is made after the device is announced. The ports are in the folder of the hub's interface.
+    hub, name = os.path.dirname(syspath), os.path.basename(syspath)
+    above = os.path.basename(hub)
+    number = name.removeprefix(f"{above}.") if not above.startswith("usb") else name.partition("-")[2]
+    if not number.isdecimal():
+        return ""
+    links = (f"{hub}/{each}/{above}-port{number}/peer" for each in names(hub) if ":" in each)
+    return in_port(next(filter(None, map(name_of_link, links)), ""))
 
 
 def in_port(port: str) -> str:
@@ -123,6 +132,12 @@ def usb_hubs() -> dict[str, tuple[str, str]]:
             root = f"/sys/bus/usb/devices/usb{name.partition('-')[0]}"
             ports[name] = (attribute(root, "idProduct") or "").lstrip("0"), peer(syspath)
     return ports
+
+
+def usb_serials() -> frozenset[str]:
+    """The serial numbers of all USB devices."""
+    found = (attribute(f"/sys/bus/usb/devices/{name}", "serial") for name in names("/sys/bus/usb/devices"))
+    return frozenset(filter(None, found))
 
 
 def subsystems() -> frozenset[str]:

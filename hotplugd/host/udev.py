@@ -4,8 +4,8 @@ Two groups of the kernel's uevent socket are listened to, before anything is lis
 
 - udevd's: devices count once udevd has processed them. Before that they lack the properties that rules ask
   for, and would fall through to a later, broader rule.
-- the kernel's own: removals come earlier there, and still come when udevd hangs; and what is added there and
-  never processed by udevd is noticed.
+- the kernel's own: removals come earlier there, and still come when udevd hangs; what is added there and
+  never processed by udevd is noticed; and USB devices are read at once (`early`).
 
 What was lost (an overflow, a broken socket) is found again by opening new sockets and listing.
 """
@@ -21,9 +21,12 @@ from typing import Any, Final
 
 import pyudev
 
+from hotplugd.aio.tasks import Activity
+from hotplugd.aio.threads import Threads
 from hotplugd.host import sysfs
 from hotplugd.host.bpf_filter import hush
 from hotplugd.host.device_reader import Reader, name_of
+from hotplugd.host.early import MOST_READ, Early
 from hotplugd.host.present import Event, Present, Sink
 from hotplugd.host.udevd import Backlog, Udevd, unprocessed
 from hotplugd.host.waiting import Gate
@@ -35,6 +38,8 @@ _ONE_TURN: Final = 128
 _UNHEARD: Final = ("change", "bind")
 # Sockets that break again are opened again no more often than this, in seconds.
 _PAUSE: Final = 0.25
+# By the second the kernel says that somebody asked for the event (Documentation/ABI/testing/sysfs-uevent).
+_OF_PLUGS: Final = (b"DEVTYPE", b"SYNTH_UUID")
 # What reading a message may raise: its strings may be malformed.
 _UNREADABLE: Final = (ValueError, pyudev.DeviceNotFoundError)
 
@@ -47,6 +52,8 @@ class Udev:
     trouble   called with a device, or an empty text, and what is the matter when udevd does not do its work;
               and with the same and an empty text when that is over
     gate      holds off what comes and goes all the time; None where nothing does
+    early     called with a USB device that was just plugged in, and returns whether it goes by what the
+              kernel says of it; None where all devices wait for udevd
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class Udev:
         lost: Callable[[str], None],
         trouble: Callable[[str, str], None] = lambda _device, _what: None,
         gate: Gate | None = None,
+        early: Callable[[Device], bool] | None = None,
     ) -> None:
         self._lost = lost
         self._trouble = trouble
@@ -64,6 +72,9 @@ class Udev:
         # What devices were called that udevd had not processed, by syspath.
         self._late: dict[str, str] = {}
         self._present = Present(Reader(attrs), sink, self._backlog, self._hear_kernel, gate, self._list_later)
+        self._early: Early | None = None
+        if early is not None:
+            self._early = Early(self._present, Threads(MOST_READ), Activity(), early)
         self._context: Any = pyudev.Context()
         # udevd's and the kernel's, or none.
         self._monitors: list[Any] = []
@@ -79,6 +90,8 @@ class Udev:
     def stop(self) -> None:
         """Listen no more."""
         self._close()
+        if self._early is not None:
+            self._early.stop()
         self._present.stop()
         self._udevd.stop()
         self._backlog.stop()
@@ -108,7 +121,7 @@ class Udev:
             yield "", self._udevd.fault
         why = self._udevd.why()
         for syspath, since in self._backlog.late(found=bool(why)):
-            yield name_of(syspath), unprocessed(why, since)
+            yield name_of(syspath), unprocessed(why, since, early=self._present.is_early(syspath))
 
     def list(self) -> None:
         """Tell the sink of every device there is. Raises OSError, and tells nothing, where files run out."""
@@ -201,6 +214,8 @@ class Udev:
             return
         try:
             self._present.heard(event)
+            if event.plug and self._early is not None:
+                self._early.plugged(event)
         except OSError as error:
             self._list_later(f"an event of {event.syspath} cannot be judged: {error}")
 
@@ -213,7 +228,7 @@ class Udev:
         why = self._udevd.why()
         for each in syspaths:
             self._late[each] = name_of(each)
-            self._trouble(self._late[each], unprocessed(why))
+            self._trouble(self._late[each], unprocessed(why, early=self._present.is_early(each)))
 
     def _about_over(self, syspath: str) -> None:
         self._trouble(self._late.pop(syspath), "")
@@ -229,7 +244,10 @@ def _event(message: Any, source: str) -> Event:
     syspath: str = message.sys_path
     action: str = message.action
     sequence: int = message.sequence_number
-    before = ""
+    before, plug = "", False
+    if source == "kernel" and action == "add" and message.subsystem == "usb":
+        said = (message._libudev.udev_device_get_property_value(message, key) for key in _OF_PLUGS)  # noqa: SLF001
+        plug = tuple(said) == (b"usb_device", None)
     if source == "udev":
         sequence = min(sequence, sysfs.sequence_now() or sequence)
         if (folder := os.path.realpath(syspath)) != syspath:
@@ -237,4 +255,4 @@ def _event(message: Any, source: str) -> Event:
     if source == "udev" and (action == "move" or message.subsystem == "net"):
         raw = message._libudev.udev_device_get_property_value(message, b"DEVPATH_OLD")  # noqa: SLF001
         before = f"/sys{os.fsdecode(raw)}" if raw else ""
-    return Event(source, action, syspath, sequence, before)
+    return Event(source, action, syspath, sequence, before, plug)

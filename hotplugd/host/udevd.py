@@ -29,16 +29,20 @@ _PAUSE: Final = 3.0
 _PATIENCE: Final = 5.0
 
 MISSING: Final = (
-    "udevd is not running, so devices that are plugged in are not seen; what is attached stays; "
+    "udevd is not running, so most devices that are plugged in are not seen; what is attached stays; "
     "`systemctl start systemd-udevd` starts it"
 )
 
 
-def unprocessed(why: str, since: str = "") -> str:
-    """The message for a device that udevd has not processed. since: empty where the time is unknown."""
+def unprocessed(why: str, since: str = "", *, early: bool = False) -> str:
+    """The message for a device that udevd has not processed. since: empty where the time is unknown.
+
+    early  whether it goes by what the kernel says
+    """
     how = f"since {since}" if since else f"for {_PATIENCE:.0f} s"
     why = why or "udevd may hang, or what its rules run; `udevadm settle` waits for it"
-    return f"udevd has not processed this device {how}, so it is not attached: {why}"
+    follows = "so what udev says of it is missing inside" if early else "so it is not attached"
+    return f"udevd has not processed this device {how}, {follows}: {why}"
 
 
 class Udevd:

@@ -121,6 +121,7 @@ class Device:
     stays       why it cannot leave the host, or empty: of network interfaces without a slot
     away        it is not on the host, since it is in an instance: network interfaces move
     descriptors of a USB device; None of others, and where the kernel does not show them
+    early       udevd has not processed it: what it is like is what the kernel says, and no more
     """
 
     syspath: str
@@ -138,6 +139,7 @@ class Device:
     stays: str = ""
     away: bool = False
     descriptors: Descriptors | None = None
+    early: bool = False
 
     def __hash__(self) -> int:
         return hash(self.syspath)

@@ -24,6 +24,10 @@ from hotplugd.plan.kinds.kind import EntrySelector, Want
 from hotplugd.plan.overrides import BY_HAND
 
 _NOTHING: Final[Mapping[EntrySelector, Owner]] = MappingProxyType({})
+# By these a server finds a node by udev's properties.
+_BY_PROPERTIES: Final = "unix-hotplug"
+# Where no link of udev's can be: the kernel's own names of USB devices.
+_USB_NODES: Final = ("/dev/bus/usb/", "/dev/char/")
 # The selectors of entries that name a node by a path.
 _NODES: Final = ("char", "block", "node")
 
@@ -56,6 +60,8 @@ class _Index:
     def __init__(self) -> None:
         self._holders: dict[EntrySelector, dict[InstanceName, Owner]] = {}
         self._shapes: dict[str, dict[Shape, int]] = {}
+        # How many selectors may take a USB device by what udev says of it.
+        self.by_udev = 0
 
     def __bool__(self) -> bool:
         return bool(self._holders)
@@ -64,6 +70,7 @@ class _Index:
         if selector not in self._holders:
             shapes = self._shapes.setdefault(selector[0], {})
             shapes[given(selector)] = shapes.get(given(selector), 0) + 1
+            self.by_udev += _goes_by_udev(selector)
         self._holders.setdefault(selector, {})[holder.instance] = holder
 
     def drop(self, selector: EntrySelector, name: InstanceName) -> None:
@@ -71,6 +78,7 @@ class _Index:
         if self._holders[selector]:
             return
         del self._holders[selector]
+        self.by_udev -= _goes_by_udev(selector)
         shapes = self._shapes[selector[0]]
         shapes[given(selector)] -= 1
         if not shapes[given(selector)]:
@@ -126,6 +134,11 @@ class Owners:
         now, _ = self._by_instance.get(instance.id, (_NOTHING, _NOTHING))
         return any(alone(instance, selector) for selector in now)
 
+    @property
+    def may_go_by_udev(self) -> bool:
+        """Whether an entry may take a USB device by a property or a link of udev's."""
+        return bool(self._now.by_udev or self._later.by_udev)
+
     def naming(self, paths: Iterable[str]) -> Iterator[Owner]:
         """The owners to whom the server gives any node at one of these paths now."""
         return self._now.at(paths)
@@ -137,6 +150,13 @@ class Owners:
     def later(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Owner]:
         """The owners to whom the server gives the device once they start. names: only these instances."""
         return self._later.of(device, names)
+
+
+def _goes_by_udev(selector: EntrySelector) -> bool:
+    kind, *texts = selector
+    if kind in _NODES:
+        return not texts[0].startswith(_USB_NODES)
+    return kind == _BY_PROPERTIES
 
 
 def met(devices: Iterable[Device], selectors: AbstractSet[EntrySelector]) -> list[Device]:

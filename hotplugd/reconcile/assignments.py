@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -17,6 +18,7 @@ from hotplugd.aio.pace import Pace
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants, judged, wants
+from hotplugd.plan.early import differs, is_decided
 from hotplugd.plan.guard_rails import guard_rail, may_be_used
 from hotplugd.plan.kinds.kind import EntrySelector, Want
 from hotplugd.plan.overrides import NONE, Override, Overrides
@@ -174,7 +176,11 @@ class Assignments:
         self._used.pop(was or key, None)
         if gone or was not in ("", key):
             self.leases.gone(was or key)
-        now = Wants(device) if gone else self._wanted(device)
+        # Of one that udevd has not processed it may be unknown by now where it goes: then it waits, too.
+        waits = gone or (device.early and not self.is_decided(device))
+        now = Wants(device) if waits else self._wanted(device)
+        if before is not None and (problem := differs(before, now)) is not None:
+            now = replace(now, problems=(*now.problems, problem))
         if now.rule is not None:
             self.wants[key] = now
             if before is None or before.rule is None or before.rule.name != now.rule.name:
@@ -187,6 +193,10 @@ class Assignments:
             self.log.judged(device, now.rule, was)
         self.log.problems(before, now)
         return before, now
+
+    def is_decided(self, device: Device) -> bool:
+        """Whether it is known where a USB device goes that udevd has not processed yet: into an instance."""
+        return is_decided(self.leases.leasing.rules, device, self.overrides, self.ownership.owners)
 
     def learned(self, name: InstanceName, instance: Instance | None) -> list[Device]:
         """Take note of an instance as it is, None where it is gone. Returns the devices to assign anew."""

@@ -13,6 +13,7 @@ from typing import Final
 
 from hotplugd.model.names import is_serial
 from hotplugd.model.values import Device
+from hotplugd.rules.keys import SERIAL
 
 # A phone that is being flashed appears about ten times in two minutes; so does a device plugged by hand.
 MOST: Final = 40
@@ -63,7 +64,7 @@ def plug_of(device: Device) -> Plug:
 
 
 def _identity(device: Device) -> str:
-    serial = device.properties.get("ID_SERIAL_SHORT") or device.attrs.get("permanent_address", "")
+    serial = next(iter(SERIAL.values(device)), "") or device.attrs.get("permanent_address", "")
     return serial if is_serial(serial) else ""
 
 

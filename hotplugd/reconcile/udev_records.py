@@ -77,13 +77,20 @@ class UdevRecords:
         found = {
             each.want.device.slot: UdevRecord(each.want.device, each.want.links)
             for each in asked
-            if (node := inside.nodes[each.want.target]) is not None and node.devnum == each.want.device.devnum
+            if (node := inside.nodes[each.want.target]) is not None
+            and node.devnum == each.want.device.devnum
+            and not each.want.device.early
         }
         self._wanted = tuple(found[slot] for slot in sorted(found))
         self._queue.run()
 
     def is_ready(self, attachment: Attachment) -> bool:
-        """Whether those inside may be told of the device: its record is there, or none should be."""
+        """Whether those inside may be told of the device: its record is there, or none should be.
+
+        What is told is what udevd says, too.
+        """
+        if attachment.want.device.early:
+            return False
         kept = self._kept or ()
         return not attachment.want.attach.udev or any(
             each.device.slot == attachment.want.device.slot for each in kept

@@ -13,6 +13,7 @@ from hotplugd.rulefile.build import BuiltRule
 from hotplugd.rulefile.bus_numbers import bus_patterns, bus_warning, path_of_port
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.hardly import hardly
+from hotplugd.rulefile.udev_serials import written_as_udev
 from hotplugd.rules.index import Fact, Index
 from hotplugd.rules.keys import (
     DEVTYPE,
@@ -42,11 +43,13 @@ def lint(
     written: Sequence[BuiltRule],
     controllers: Mapping[str, str] = _NOWHERE,
     subsystems: Collection[str] = (),
+    serials: Collection[str] = (),
 ) -> Iterator[Diagnostic]:
     """Warnings about rules, which are given in the order in which they count.
 
     controllers  the host's USB controllers in sysfs by the number of each bus; none where nobody looked
     subsystems   those that the host has; likewise
+    serials      of the USB devices that are plugged in; likewise
     """
     index = Index.of([built.rule.match for built in written])
     sizes = [_size(built.rule.match) for built in written]
@@ -61,6 +64,7 @@ def lint(
             continue
         doubts = (*_doubts(built), *_told_by_the_device(built), *_places(built, controllers))
         # One by one: no more are made than are shown.
+        doubts += (*written_as_udev(match, serials),)
         for message, hint in chain(doubts, hardly(built.rule, subsystems)):
             yield built.source.diagnostic("warning", built.span, f"rule '{built.rule.name}' {message}", hint)
         for earlier in index.filed_under(_one_of_each(match)) if built.rule.enabled else ():

@@ -57,12 +57,14 @@ def load(
     reading: Reading = lambda _: None,
     halves: Mapping[str, str] = _NOWHERE,
     subsystems: Collection[str] = (),
+    serials: Collection[str] = (),
 ) -> Loaded:
     """The rules of files and folders, in order. Raises nothing: what cannot be read is a diagnostic.
 
     controllers  the host's USB controllers by the number of each bus, which ports are warned about by
     halves       the paths of the host's USB 3 hubs, as `usb3_halves` has them; hubs are warned about by them
     subsystems   those that the host has, besides the kernel's own
+    serials      of the USB devices that are plugged in, as sysfs has them
     """
 
     def folder(path: Path) -> bool:
@@ -85,8 +87,8 @@ def load(
             else:
                 _check(content, str(path), draft, GRAMMAR)
             if draft.is_full(str(path)):
-                return _loaded(draft, controllers, halves, subsystems)
-    return _loaded(draft, controllers, halves, subsystems)
+                return _loaded(draft, controllers, halves, subsystems, serials)
+    return _loaded(draft, controllers, halves, subsystems, serials)
 
 
 def parse(
@@ -148,6 +150,7 @@ def _loaded(
     controllers: Mapping[str, str],
     halves: Mapping[str, str] = _NOWHERE,
     subsystems: Collection[str] = (),
+    serials: Collection[str] = (),
 ) -> Loaded:
     sources = tuple(draft.sources)
     doubts = [
@@ -156,7 +159,7 @@ def _loaded(
                 _doubles(draft.names),
                 doubles(draft.hubs),
                 pool_errors(draft.pools, draft.pools_asked),
-                lint(draft.written, controllers, subsystems),
+                lint(draft.written, controllers, subsystems, serials),
             )
         )
     ]

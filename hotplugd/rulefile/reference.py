@@ -46,8 +46,11 @@ All keys of a match must hold. A value is a pattern of udev's or a list of them:
 character, `[a-f]` one of these, `[!a-f]` one that is not among these, and `a|b` either. A backslash
 stands before a character that is meant as it is. The case of hex digits does not matter.
 
-*udev* is the key of udev's rules for the same value. *index* says whether rules are found by an exact
-value of the key, and *place* whether the value says where the device is plugged in.
+*udev* is the key of udev's rules for the same value; of a USB device, where others have it under another key.
+*index* says whether rules are found by an exact value of the key, *place* whether the value says where the
+device is plugged in, and *early* whether it is known of a USB device before udevd has processed it. A rule
+that asks for nothing else, with `to` and `mode`, attaches a USB device then, unless an earlier rule has to
+wait.
 """
 _TEMPLATES: Final = """\
 `to`, `path`, `link` and `name` may be templates: `{serial}` stands for the device's value of the match key
@@ -121,15 +124,16 @@ def _page(grammar: Grammar) -> Iterator[str]:
 
 def _match_keys(registry: Iterable[MatchKey]) -> Iterator[str]:
     yield from _table(
-        ("key", "meaning", "value", "udev", "index", "place"),
+        ("key", "meaning", "value", "udev", "index", "place", "early"),
         (
             (
                 f"`{key.name}`",
                 key.about,
                 key.form.value,
-                ", ".join(f"`{name}`" for name in key.udev.split(":") if name),
+                ", ".join(f"`{name}`" for name in (key.usb or key.udev).split(":") if name),
                 "yes" if key.rank is not None else "no",
                 "yes" if key.place else "no",
+                "yes" if key.early is not None else "no",
             )
             for key in registry
         ),

@@ -158,4 +158,4 @@ def _controller(root: Device, usb: Device, own: str) -> str:
 
 
 def _serial(hub: Device) -> str:
-    return hub.properties.get("ID_SERIAL_SHORT", "") or hub.attrs.get("serial", "")
+    return hub.attrs.get("serial", "").strip()

@@ -7,7 +7,7 @@ every device.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from types import MappingProxyType
@@ -36,12 +36,17 @@ class Index:
     keys: tuple[MatchKey, ...]
 
     @classmethod
-    def of(cls, matches: Sequence[Match]) -> Index:
-        """The index of these matches; a position is the one in `matches`."""
+    def of(
+        cls, matches: Sequence[Match | None], usable: Callable[[MatchKey], bool] = lambda _: True
+    ) -> Index:
+        """The index of these matches; a position is the one in `matches`.
+
+        usable  whether matches may be filed under a key. None of the matches is one that any device may meet
+        """
         filed: dict[Fact, list[int]] = {}
         always: list[int] = []
         for position, match in enumerate(matches):
-            best = anchor(match)
+            best = anchor(match, usable) if match is not None else None
             if best is None:
                 always.append(position)
             else:
@@ -51,6 +56,7 @@ class Index:
         ranks = {
             test.key.name: (test.key.rank, test.key)
             for match in matches
+            if match is not None
             for test in match.key_tests()
             if test.key.rank is not None and test.key.name in names
         }
@@ -70,20 +76,20 @@ class Index:
         return merge(self.always, *(self.filed.get(fact, ()) for fact in facts))
 
 
-def anchor(match: Match) -> Anchor | None:
-    """The anchor of the lowest rank; None where no exact value is certain."""
-    anchors = [_of_test(test) for test in match.tests]
+def anchor(match: Match, usable: Callable[[MatchKey], bool]) -> Anchor | None:
+    """The anchor of the lowest rank; None where no exact value of a usable key is certain."""
+    anchors = [_of_test(test, usable) for test in match.tests]
     return min((one for one in anchors if one is not None), key=lambda one: one[0], default=None)
 
 
-def _of_test(test: Test) -> Anchor | None:
-    if isinstance(test, KeyTest) and test.is_exact and test.key.rank is not None:
+def _of_test(test: Test, usable: Callable[[MatchKey], bool]) -> Anchor | None:
+    if isinstance(test, KeyTest) and test.is_exact and test.key.rank is not None and usable(test.key):
         return test.key.rank, frozenset((test.key.name, value) for value in test.exact)
     if not isinstance(test, AnyOf):
         return None
     ranks, facts = set(), set[Fact]()
     for branch in test.branches:
-        best = anchor(branch)
+        best = anchor(branch, usable)
         if best is None:
             return None
         ranks.add(best[0])

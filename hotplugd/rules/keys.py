@@ -54,12 +54,15 @@ class MatchKey:
     about   one line of documentation
     form    how a value is written
     udev    the key of udev's rules that has the value (udev(7)); empty: none. Of Form.ID one for each number
+    usb     likewise, of a USB device itself, where that is another
     same    whether udev's key has exactly these values, for every device
     rank    the index files a rule under its key of the lowest rank; None: the index does not use this key
     column  whether `hotplugd devices` has a column for it
     listed  whether JSON has a list of all values, and not the first one alone
     single  whether a device has one value at most
     always  whether every device has a value
+    early   of a USB device that udevd has not processed yet: whether its values are all that it will have.
+            They are the first of these in any case. None: nothing is known before udevd
     place   whether it says where a device is plugged in
     aliases what udev and other programs call it, in lower case
     """
@@ -69,12 +72,14 @@ class MatchKey:
     about: str = field(repr=False)
     form: Form = Form.TEXT
     udev: str = ""
+    usb: str = ""
     same: bool = False
     rank: int | None = None
     column: bool = False
     listed: bool = False
     single: bool = True
     always: bool = False
+    early: Callable[[Device], bool] | None = field(default=None, repr=False, compare=False)
     place: bool = False
     aliases: tuple[str, ...] = ()
 
@@ -109,13 +114,23 @@ class KeyGroup:
         )
 
 
+def kernels(_: Device) -> bool:
+    """The values are the kernel's alone."""
+    return True
+
+
 def _texts(*texts: str) -> tuple[str, ...]:
     """The texts that are not empty."""
     return (*filter(None, texts),)
 
 
-def _own_or_usb(device: Device, name: str, attr: str = "") -> str:
-    """A property of the device, or else of the USB device that it hangs from, or that one's attribute."""
+def _own_or_usb(device: Device, name: str, attr: str) -> str:
+    """Of a USB device its attribute in sysfs, which is the kernel's and which no udev rule can change.
+
+    Of others the property, or else that of the USB device that it hangs from, or that one's attribute.
+    """
+    if device.is_usb_device:
+        return device.attrs.get(attr, "").strip(" ")
     text = device.properties.get(name, "")
     if text or device.usb is None:
         return text
@@ -145,6 +160,15 @@ def _port(device: Device) -> tuple[str, ...]:
     return _texts(usb.kernel, usb.attrs.get("peer", "")) if usb is not None else ()
 
 
+def _has_all_ports(device: Device) -> bool:
+    """Whether the socket has no other name than those known.
+
+    The other half of a hub, or of one above it, may come later; not where no socket above has two names.
+    """
+    peers = (each.attrs.get("peer") for each in device.ancestors())
+    return bool(device.attrs.get("peer")) or not any(peers)
+
+
 def _path(device: Device) -> tuple[str, ...]:
     """Udev's ID_PATH, and for USB the one that also says which of a controller's two buses it is on.
 
@@ -162,13 +186,15 @@ def _path(device: Device) -> tuple[str, ...]:
 
 
 def _interface(device: Device) -> tuple[str, ...]:
-    """All interfaces of the descriptors; where these are unknown, udev's, which are cut.
+    """All interfaces of the descriptors, which are the kernel's; where it shows none, udev's, which are cut.
 
     `:ff4201:080650:` is ff:42:01 and 08:06:50.
     """
     if device.usb is not None and device.usb.descriptors is not None:
         return device.usb.descriptors.interfaces
-    digits = _own_or_usb(device, "ID_USB_INTERFACES").lower().split(":")
+    usb = device.usb if device.usb is not None else device
+    text = device.properties.get("ID_USB_INTERFACES") or usb.properties.get("ID_USB_INTERFACES", "")
+    digits = text.lower().split(":")
     return tuple(f"{six[:2]}:{six[2:4]}:{six[4:]}" for six in digits if len(six) == 6)  # noqa: PLR2004
 
 
@@ -196,16 +222,16 @@ def _mac(device: Device) -> tuple[str, ...]:
 SUBSYSTEM: Final = MatchKey(
     "subsystem", lambda device: _texts(device.subsystem),
     "udev's SUBSYSTEM: tty, block, net, ... Without it a rule means USB devices (usb, usb_device).",
-    udev="SUBSYSTEM", same=True, rank=12, column=True, always=True,
+    udev="SUBSYSTEM", same=True, rank=12, column=True, always=True, early=kernels,
 )  # fmt: skip
 DEVTYPE: Final = MatchKey(
     "devtype", lambda device: _texts(device.devtype),
     "udev's DEVTYPE: usb_device, usb_interface, disk, partition, ...",
-    udev="ENV{DEVTYPE}", same=True, rank=11,
+    udev="ENV{DEVTYPE}", same=True, rank=11, early=kernels,
 )  # fmt: skip
 KERNEL: Final = MatchKey(
     "kernel", lambda device: _texts(device.kernel), "The kernel's name of the device: ttyUSB0, sdb, 1-4.2.",
-    udev="KERNEL", same=True, rank=6, column=True, always=True,
+    udev="KERNEL", same=True, rank=6, column=True, always=True, early=kernels,
 )  # fmt: skip
 DRIVER: Final = MatchKey(
     "driver", lambda device: _texts(device.driver), "The driver that is bound to the device.",
@@ -213,28 +239,32 @@ DRIVER: Final = MatchKey(
 )  # fmt: skip
 ID: Final = MatchKey(
     "id", _id, "vendor:product in hex, as lsusb prints it: 0403:6001.",
-    Form.ID, udev="ENV{ID_VENDOR_ID}:ENV{ID_MODEL_ID}", rank=5, column=True,
+    Form.ID, udev="ENV{ID_VENDOR_ID}:ENV{ID_MODEL_ID}", usb="ATTR{idVendor}:ATTR{idProduct}", rank=5,
+    column=True, early=kernels,
 )  # fmt: skip
 VENDOR_ID: Final = MatchKey(
     "vendor_id", lambda device: _texts(_vendor(device)), "The vendor's number: four hex digits.",
-    Form.NUMBER, udev="ENV{ID_VENDOR_ID}", rank=8,
+    Form.NUMBER, udev="ENV{ID_VENDOR_ID}", usb="ATTR{idVendor}", rank=8, early=kernels,
     aliases=("vendor", "vendorid", "vid", "idvendor", "id_vendor_id"),
 )  # fmt: skip
 PRODUCT_ID: Final = MatchKey(
     "product_id", lambda device: _texts(_product(device)), "The product's number: four hex digits.",
-    Form.NUMBER, udev="ENV{ID_MODEL_ID}", rank=7,
+    Form.NUMBER, udev="ENV{ID_MODEL_ID}", usb="ATTR{idProduct}", rank=7, early=kernels,
     aliases=("product", "productid", "pid", "idproduct", "id_model_id"),
 )  # fmt: skip
 SERIAL: Final = MatchKey(
     "serial", lambda device: _texts(_own_or_usb(device, "ID_SERIAL_SHORT", "serial")),
-    "The serial number, of the device or the USB device that it hangs from.",
-    udev="ENV{ID_SERIAL_SHORT}", rank=0, column=True, aliases=("id_serial_short", "serial_number"),
+    "The serial number, of the device or the USB device that it hangs from. A USB device's is what it says "
+    "itself, with blanks; udev's, in which `_` stands for them, is `property: {ID_SERIAL_SHORT: …}`.",
+    udev="ENV{ID_SERIAL_SHORT}", usb="ATTR{serial}", rank=0, column=True,
+    early=kernels, aliases=("id_serial_short", "serial_number"),
 )  # fmt: skip
 PORT: Final = MatchKey(
     "port", _port,
     "The USB port: 1-4.2. It stays when the device is replugged there. Its first number is the "
     "bus's, which another boot may give to another controller: with several of them use `path`.",
     Form.PORT, udev="KERNEL", rank=3, column=True, listed=True, single=False, place=True,
+    early=_has_all_ports,
 )  # fmt: skip
 PATH: Final = MatchKey(
     "path", _path,
@@ -255,11 +285,13 @@ INTERFACE: Final = MatchKey(
     "class:subclass:protocol of any of the USB device's interfaces, in hex: ff:42:01; in whichever "
     "configuration and alternate setting.",
     Form.INTERFACE, udev="ENV{ID_USB_INTERFACES}", rank=9, column=True, listed=True, single=False,
+    early=lambda device: device.descriptors is not None,
     aliases=("id_usb_interfaces", "interfaces"),
 )  # fmt: skip
 MAC: Final = MatchKey(
     "mac", _mac, "A network interface's permanent hardware address: 00:e0:4c:68:01:02.",
-    Form.MAC, udev="ATTR{address}", rank=1, column=True, aliases=("macaddress", "address", "hwaddr"),
+    Form.MAC, udev="ATTR{address}", rank=1, column=True, early=kernels,
+    aliases=("macaddress", "address", "hwaddr"),
 )  # fmt: skip
 
 KEYS: Final = (

@@ -50,6 +50,8 @@ _PROPERTIES: Final = {
     VENDOR_ID.name: "ID_VENDOR_ID", PRODUCT_ID.name: "ID_MODEL_ID", SERIAL.name: "ID_SERIAL_SHORT",
 }  # fmt: skip
 _ID: Final = ("ID_VENDOR_ID", "ID_MODEL_ID")
+# What a USB device has in sysfs; its properties are as udev makes them.
+_USB_ATTRS: Final = {"ID_VENDOR_ID": "idVendor", "ID_MODEL_ID": "idProduct", "ID_SERIAL_SHORT": "serial"}
 _NAMES: Final = (
     *_USB, SUBSYSTEM.name, DEVTYPE.name, KERNEL.name, DRIVER.name, PATH.name, MAC.name
 )  # fmt: skip
@@ -154,9 +156,11 @@ def _usb(values: Values, place: Place, parent: Device | None, path: str) -> Devi
     own = {key: texts[0] for key, texts in values.items() if texts and key in _USB}
     interfaces = tuple(each.lower() for each in values.get(INTERFACE.name, ()))
     there = {"ID_PATH": place.path} if place.path else {}
+    properties = _properties(own)
+    attrs = {_USB_ATTRS[name]: text for name, text in properties.items()}
     return Device(
-        path, "usb", place.port, "usb_device", "usb", properties={**there, **_properties(own)},
-        attrs={"peer": place.peer} if place.peer else {}, parent=above(place, parent, path),
+        path, "usb", place.port, "usb_device", "usb", properties={**there, **properties},
+        attrs={**attrs, **({"peer": place.peer} if place.peer else {})}, parent=above(place, parent, path),
         descriptors=Descriptors(interfaces),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from hotplugd.model.values import Device
 from hotplugd.rules.gpu_nodes import tell_apart
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.index import Index
-from hotplugd.rules.keys import ATTR, KEYS, LOCATION, MAC, MatchKey, keys_with
+from hotplugd.rules.keys import ATTR, KEYS, LOCATION, MAC, MatchKey, kernels, keys_with
 from hotplugd.rules.match import AnyOf, Failure, Match, Parent, unmet
 from hotplugd.rules.pool_health import Ready
 from hotplugd.rules.pools import Pool
@@ -179,6 +179,7 @@ class RuleSet:
     has_parent    whether any rule looks at ancestors
     has_with      whether any rule takes devices along
     parts_gpus    whether any rule takes some nodes of a GPU and not the others
+    early_index   finds the rules that may decide of a device before udevd has processed it
     """
 
     rules: tuple[Rule, ...] = ()
@@ -192,6 +193,7 @@ class RuleSet:
     has_with: bool = field(init=False, repr=False, compare=False)
     parts_gpus: bool = field(init=False, repr=False, compare=False)
     index: Index = field(init=False, repr=False, compare=False)
+    early_index: Index = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         attaches = [rule.attach for rule in self.rules if rule.attach is not None]
@@ -208,6 +210,11 @@ class RuleSet:
         own = (rule.match for rule in self.rules if rule.enabled)
         object.__setattr__(self, "parts_gpus", tell_apart((*own, *below)))
         object.__setattr__(self, "index", Index.of(matches))
+        # What goes along with another device need not meet the match.
+        alone = [
+            rule.match if rule.attach is None or not rule.attach.companions else None for rule in self.rules
+        ]
+        object.__setattr__(self, "early_index", Index.of(alone, lambda key: key.early is kernels))
 
     @classmethod
     def of(cls, rules: Iterable[Rule], hubs: Hubs, pools: Iterable[Pool] = ()) -> RuleSet:

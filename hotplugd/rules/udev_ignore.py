@@ -159,7 +159,7 @@ def _test(test: Test, hubs: Hubs, *, is_usb: bool) -> list[tuple[Condition, ...]
 
 
 def _key_test(test: KeyTest, *, is_usb: bool) -> list[tuple[Condition, ...]] | None:
-    udev, form = test.key.udev, test.key.form
+    udev, form = (is_usb and test.key.usb) or test.key.udev, test.key.form
     if form is Form.ID:
         return _ids(udev, test.patterns)
     pattern = _joined(test.patterns)

@@ -19,6 +19,7 @@ def usb(
     attrs: Mapping[str, str] | None = None,
     properties: Mapping[str, str] | None = None,
 ) -> Device:
+    kernels = {"idVendor": vendor, "idProduct": product, "serial": serial}
     own = {"ID_VENDOR_ID": vendor, "ID_MODEL_ID": product, "ID_SERIAL_SHORT": serial}
     own |= {
         "ID_USB_INTERFACES": interfaces,
@@ -33,7 +34,7 @@ def usb(
         driver="usb",
         node="/dev/bus/usb/001/004",
         properties={name: value for name, value in own.items() if value},
-        attrs=attrs or {},
+        attrs={**{name: text for name, text in kernels.items() if text}, **(attrs or {})},
         parent=HUB,
     )
 

@@ -70,6 +70,7 @@ _ATTACKS: Final = tuple(
 _MACHINES: Final = (f"{_CASES}/case_machines.py", f"{_CASES}/case_machines_pci.py")
 _DAY: Final = (f"{_CASES}/case_day.py",)
 _PACKAGE: Final = (f"{_CASES}/case_package.py",)
+_TIMED: Final = (f"{_CASES}/case_early_timed.py",)
 _SHORT: Final = (
     *(f"{_CASES}/case_{name}.py" for name in ("cable", "order", "uevents")),
     f"{_CASES}/case_phones.py::test_adb_to_the_bootloader_and_back",
@@ -89,7 +90,10 @@ _WITH_LXD: Final = {
         (
             (
                 _CASES,
-                *(f"--ignore={each}" for each in (*_HARDWARE, *_ATTACKS, *_MACHINES, *_PACKAGE, *_DAY)),
+                *(
+                    f"--ignore={each}"
+                    for each in (*_HARDWARE, *_ATTACKS, *_MACHINES, *_PACKAGE, *_DAY, *_TIMED)
+                ),
                 "-m",
                 _UNMARKED,
             ),
@@ -114,6 +118,7 @@ _WITH_LXD: Final = {
     # SEED in the environment is that of the events.
     "day": Group(_day("whole"), deadline=2400.0, disk=True, board=Board(2560)),
     "day-in-short": Group(_day("short"), disk=True, board=Board(2048)),
+    "timed": Group((_TIMED,)),
     "package": Group((_PACKAGE,), init=SYSTEMD, packages=True, board=Board(2560)),
 }
 _WITH_BOTH: Final = ("plain", "hardware", "systemd")

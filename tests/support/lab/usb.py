@@ -125,10 +125,11 @@ class Usb:
         preload = " ".join(["libumockdev-preload.so.0", *os.environ.get("LD_PRELOAD", "").split()])
         return {**os.environ, "LD_PRELOAD": preload, "UMOCKDEV_DIR": str(self.root)}
 
-    def plug(self, phone: Phone, port: str, *, bus: int = 0) -> Plugged:
+    def plug(self, phone: Phone, port: str, *, bus: int = 0, processed: bool = True) -> Plugged:
         """Plug a device in. It has a number that no device on this bus had before.
 
-        bus  another than the first: `add_bus`
+        bus        another than the first: `add_bus`
+        processed  whether udevd has processed it; else it has once `change` says so
         """
         self._devnum += 1
         bus = bus or self.bus
@@ -137,7 +138,8 @@ class Usb:
         devnum = self._devnum
         minor = (bus - 1) * 128 + devnum - 1
         node = f"{_NODES}/{bus:03}/{devnum:03}"
-        return self._plug(phone, name, self._parent_of(port, bus), node, minor, devnum)
+        above = self._parent_of(port, bus)
+        return self._plug(phone, name, above, node, minor, devnum, processed=processed)
 
     def there(self, name: str) -> Plugged:
         """What the kernel calls by this name."""
@@ -302,7 +304,17 @@ class Usb:
         above = port.rpartition(".")[0]
         return self._there[f"{bus}-{above}" if above else f"usb{bus}"].syspath
 
-    def _plug(self, phone: Phone, name: str, parent: str, node: str, minor: int, devnum: int) -> Plugged:
+    def _plug(
+        self,
+        phone: Phone,
+        name: str,
+        parent: str,
+        node: str,
+        minor: int,
+        devnum: int,
+        *,
+        processed: bool = True,
+    ) -> Plugged:
         attrs = {
             "idVendor": phone.vendor, "idProduct": phone.product, "bDeviceClass": phone.device_class,
             "busnum": str(minor // 128 + 1), "devnum": str(devnum), "dev": f"{_USB_MAJOR}:{minor}",
@@ -317,7 +329,8 @@ class Usb:
         }  # fmt: skip
         # The node and the database are there before the event is, as udevd has it.
         self._node(node, _USB_MAJOR, minor)
-        self._database(_USB_MAJOR, minor, properties)
+        if processed:
+            self._database(_USB_MAJOR, minor, properties)
         syspath = str(self._ask("add", "usb", name, parent, attrs, properties))
         self._properties[syspath] = properties
         plugged = Plugged(phone, name, syspath, node, _USB_MAJOR, minor)
@@ -356,7 +369,9 @@ class Usb:
 
     def _database(self, major: int, minor: int, properties: Mapping[str, str]) -> None:
         lines = [f"I:{properties['USEC_INITIALIZED']}\n"]
-        lines += [f"E:{key}={value}\n" for key, value in properties.items() if key.startswith("ID_")]
+        lines += [
+            f"E:{key}={value}\n" for key, value in properties.items() if key.startswith(("ID_", "HOTPLUGD_"))
+        ]
         for root in (Path("/"), self.root):
             path = root / _DATABASE / f"c{major}:{minor}"
             path.parent.mkdir(parents=True, exist_ok=True)

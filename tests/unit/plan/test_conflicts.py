@@ -286,7 +286,7 @@ def twin(number: int) -> Device:
     """One of the phones with one serial number, with all that says it."""
     made = phone(number, "RX")
     more = {"ID_SERIAL": "Google_Pixel_RX", "DEVLINKS": "/dev/x/by-id/usb-Google_Pixel_RX"}
-    return replace(made, properties={**made.properties, **more}, attrs={"serial": "RX"})
+    return replace(made, properties={**made.properties, **more})
 
 
 def place(device: Device) -> str:

@@ -63,7 +63,7 @@ def test_what_no_rule_attaches_goes_in_without_options(rules: RuleSet) -> None:
 def test_it_holds_after_a_replug_at_another_port_and_in_another_mode() -> None:
     overrides = decided(phone())
     again = at(phone(born=2), "7")
-    mtp = replace(again, properties={**again.properties, "ID_MODEL_ID": "4ee1"})
+    mtp = replace(again, attrs={**again.attrs, "idProduct": "4ee1"})
     assert goes(PHONES, again, overrides) == goes(PHONES, mtp, overrides) == ["other"]
 
 
@@ -71,7 +71,7 @@ def test_without_a_serial_it_holds_for_that_model_at_that_place_alone() -> None:
     device = phone(serial="")
     overrides = decided(device)
     assert [each.of.identity for each in overrides] == ["path:pci-0000:00:14.0-usb-0:1-1"]
-    another = replace(device, properties={**device.properties, "ID_MODEL_ID": "4ee1"})
+    another = replace(device, attrs={**device.attrs, "idProduct": "4ee1"})
     assert goes(PHONES, replace(device, slot="c-1-1-1a2b3c4d-9"), overrides) == ["other"]
     assert goes(PHONES, at(device, "2"), overrides) == ["box"]
     assert goes(PHONES, another, overrides) == ["box"]

@@ -27,7 +27,7 @@ from tests.unit.reconcile.bench import Bench
 ONE, TWO = console(1), console(2)
 NIC = interface()
 USED = "it carries the default route"
-HUB = replace(phone(3), attrs={"bDeviceClass": "09"})
+HUB = replace(phone(3), attrs={**phone(3).attrs, "bDeviceClass": "09"})
 
 
 @in_virtual_time

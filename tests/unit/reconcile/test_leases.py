@@ -384,7 +384,7 @@ async def test_the_mode_of_a_phone_may_change_what_it_is() -> None:
     """Rules of one pool may be for both modes; one of no rule ends the lease."""
     bench = Bench(job(1), rules=rules())
     await bench.start(PHONES[0])
-    other = replace(phone(1, born=2), properties={**PHONES[0].properties, "ID_VENDOR_ID": "0000"})
+    other = replace(phone(1, born=2), attrs={**PHONES[0].attrs, "idVendor": "0000"})
     await bench.plug(other)
     assert places(bench) == {}
     await bench.plug(phone(1, born=3))

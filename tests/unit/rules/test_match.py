@@ -22,7 +22,14 @@ def rules(*matches: str) -> RuleSet:
     return loaded.rules
 
 
+# What a hostile udev rule, or usb_id, says of a USB device whose kernel says otherwise.
+OVERRIDDEN = {"ID_VENDOR_ID": "dead", "ID_MODEL_ID": "beef", "ID_SERIAL_SHORT": "A_B"}
+
 MEETS = [
+    ("{serial: 'A B', id: '18d1:4ee7'}", usb("1-1", "18d1", "4ee7", "A B", properties=OVERRIDDEN)),
+    ("{serial: 'A B'}", usb(serial=" A B ")),
+    ("{property: {ID_SERIAL_SHORT: A_B}}", usb(serial="A B", properties=OVERRIDDEN)),
+    ("{subsystem: tty, serial: A_B}", tty(usb(serial="A B", properties=OVERRIDDEN))),
     ("{vendor_id: 0403}", CABLE),
     ("{vendor_id: '0403', product_id: 6001}", CABLE),
     ("{id: '0403:6001'}", CABLE),

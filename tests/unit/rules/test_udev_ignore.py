@@ -34,17 +34,17 @@ SAID: dict[str, tuple[str, list[str]]] = {
     "ids": (
         "{id: ['18d1:4ee7', '04e8:6860']}",
         [
-            f'{USB}, ENV{{ID_VENDOR_ID}}=="18d1|0x18d1", ENV{{ID_MODEL_ID}}=="4ee7|0x4ee7", TOLD',
-            f'{USB}, ENV{{ID_VENDOR_ID}}=="04e8|0x04e8", ENV{{ID_MODEL_ID}}=="6860|0x6860", TOLD',
+            f'{USB}, ATTR{{idVendor}}=="18d1|0x18d1", ATTR{{idProduct}}=="4ee7|0x4ee7", TOLD',
+            f'{USB}, ATTR{{idVendor}}=="04e8|0x04e8", ATTR{{idProduct}}=="6860|0x6860", TOLD',
         ],
     ),
     "products": (
         "{product_id: [4EE7, '68*']}",
-        [f'{USB}, ENV{{ID_MODEL_ID}}=="4ee7|0x4ee7|68*|0x68*", TOLD'],
+        [f'{USB}, ATTR{{idProduct}}=="4ee7|0x4ee7|68*|0x68*", TOLD'],
     ),
     "a vendor and serials": (
         "{vendor_id: 18D1, serial: ['1A*', 'R5[CD]?']}",
-        [f'{USB}, ENV{{ID_VENDOR_ID}}=="18d1|0x18d1", ENV{{ID_SERIAL_SHORT}}=="1A*|R5[CD]?", TOLD'],
+        [f'{USB}, ATTR{{idVendor}}=="18d1|0x18d1", ATTR{{serial}}=="1A*|R5[CD]?", TOLD'],
     ),
     "a port": ("{port: '1-4.*'}", [f'{USB}, KERNEL=="1-4.*", TOLD']),
     "an interface": ("{interface: 'ff:42:01'}", [f'{USB}, ENV{{ID_USB_INTERFACES}}=="*:ff4201:*", TOLD']),
@@ -60,11 +60,11 @@ SAID: dict[str, tuple[str, list[str]]] = {
     "an attribute": ("{attr: {bMaxPower: 500mA}}", [f'{USB}, ATTR{{bMaxPower}}=="500mA", TOLD']),
     "any": (
         "{any: [{serial: A}, {port: 1-2}]}",
-        [f'{USB}, ENV{{ID_SERIAL_SHORT}}=="A", TOLD', f'{USB}, KERNEL=="1-2", TOLD'],
+        [f'{USB}, ATTR{{serial}}=="A", TOLD', f'{USB}, KERNEL=="1-2", TOLD'],
     ),
     "a branch that cannot be said": (
         "{any: [{serial: A}, {parent: {driver: x}}]}",
-        [f'{USB}, ENV{{ID_SERIAL_SHORT}}=="A", TOLD'],
+        [f'{USB}, ATTR{{serial}}=="A", TOLD'],
     ),
     "a tty": (
         "{subsystem: tty, serial: A}",
@@ -181,7 +181,7 @@ def test_what_goes_along_is_told_by_a_property_that_it_has_from_above() -> None:
     assert importing == 'IMPORT{parent}="HOTPLUGD_WITH_*"'
     assert own == 'LABEL="hotplugd_leave_own"'
     mark = device.partition("ENV{HOTPLUGD_WITH_")[2].partition("}")[0]
-    assert device == f'{USB}, ENV{{ID_SERIAL_SHORT}}=="A", ENV{{HOTPLUGD_WITH_{mark}}}="1", TOLD'
+    assert device == f'{USB}, ATTR{{serial}}=="A", ENV{{HOTPLUGD_WITH_{mark}}}="1", TOLD'
     below = f'ENV{{HOTPLUGD_WITH_{mark}}}=="1"'
     assert net == f'{below}, SUBSYSTEM=="net", TOLD'
     assert partition == f'{below}, SUBSYSTEM=="block", ENV{{DEVTYPE}}=="partition", TOLD'

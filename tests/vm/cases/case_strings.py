@@ -28,9 +28,9 @@ rules:
     attach: {to: "box-{serial}"}
 """
 
-# udevd's usb_id makes underscores of what is no plain character, and ignores a serial in which anything is no
-# printable ASCII, as Windows does: then it is the kernel's.
-IN_A_RULE = {"é": "é", "A B": "A_B", "../../etc": ".._.._etc", "A\nB\x1b[2J": "A?B?[[]2J"}
+# As the kernel has them: udevd's usb_id makes underscores of what is no plain character, and ignores a serial
+# in which anything is no printable ASCII, as Windows does.
+IN_A_RULE = {"é": "é", "A B": "A B", "../../etc": "../../etc", "A\nB\x1b[2J": "A?B?[[]2J"}
 
 
 def test_those_without_a_serial_of_their_own_are_told_apart_by_port(

@@ -1,0 +1,69 @@
+"""A phone that goes in before udevd has processed it, and what follows once it has.
+
+With umockdev both groups of the uevent socket get each message. What udevd has not processed has no file in
+its database.
+"""
+
+from __future__ import annotations
+
+from tests.conftest import StartDaemon
+from tests.support.lab.container import Container
+from tests.support.lab.udevd import SLOTS
+from tests.support.lab.uevents import listening
+from tests.support.lab.usb import Phone, Plugged, Usb
+from tests.support.lab.wait import eventually, steadily
+
+RULES = """
+rules:
+  - {{name: phones, match: {{serial: AAA, vendor_id: 18d1}}, attach: {{to: {box}, mode: "0660"}}}}
+  - {{name: models, match: {{property: {{ID_MODEL: "*"}}}}, attach: {{to: {box}, mode: "0660"}}}}
+"""
+
+
+def numbered(plugged: Plugged, number: str) -> str:
+    """What our udev rule calls the enumeration."""
+    return f"c-189-{plugged.minor}-boot-{number}"
+
+
+def inside(container: Container, plugged: Plugged) -> bool:
+    seen = container.look(plugged.node)
+    return seen is not None and seen.number == f"c 189:{plugged.minor}"
+
+
+def test_it_goes_in_at_once_and_stays_whatever_udevd_says(
+    container: Container, usb: Usb, daemon: StartDaemon
+) -> None:
+    known = usb.plug(Phone(serial="KNOWN"), "1")
+    usb.change(known, HOTPLUGD_SLOT=numbered(known, "1"))
+    running = daemon(RULES.format(box=container), usb.environment)
+    with listening(container.pid) as ear:
+        phone = usb.plug(Phone(serial="AAA"), "2", processed=False)
+        waits = usb.plug(Phone(serial="BBB"), "3", processed=False)
+        eventually(lambda: inside(container, phone))
+        assert ear.actions(phone.node) == []
+        prefix = f"c-189-{phone.minor}-"
+        (number,) = {
+            path.name.partition(".")[0].rpartition("-")[2]
+            for path in SLOTS.iterdir()
+            if path.name.startswith(prefix)
+        }
+        lies = {"ID_SERIAL_SHORT": "OTHER", "ID_VENDOR_ID": "dead", "ID_MODEL": "Pixel"}
+        usb.change(phone, "add", HOTPLUGD_SLOT=numbered(phone, number), **lies)
+        eventually(lambda: ear.actions(phone.node) == ["add kernel", "add libudev"])
+    assert not inside(container, waits)
+    usb.change(waits, "add", HOTPLUGD_SLOT=numbered(waits, "999"), ID_MODEL="Pixel")
+    eventually(lambda: inside(container, waits))
+    steadily(lambda: inside(container, phone), 0.5)
+    assert [each["event"] for each in running.changes()] == ["device.add", "device.add"]
+    assert running.status()["problems"] == []
+    usb.unplug(phone)
+    eventually(lambda: container.look(phone.node) is None)
+
+
+def test_without_our_udev_rule_it_waits(container: Container, usb: Usb, daemon: StartDaemon) -> None:
+    running = daemon(RULES.format(box=container), usb.environment)
+    phone = usb.plug(Phone(serial="AAA"), "2", processed=False)
+    steadily(lambda: container.look(phone.node) is None, 0.5)
+    usb.change(phone, "add")
+    eventually(lambda: inside(container, phone))
+    eventually(lambda: len(running.changes()) == 1)
