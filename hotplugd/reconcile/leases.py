@@ -24,6 +24,7 @@ from hotplugd.plan.health import Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.leaving import StillOpen
+from hotplugd.reconcile.claim_log import ClaimLog
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.pool_files import PoolFiles
 from hotplugd.reconcile.ports import Ports
@@ -73,6 +74,7 @@ class Leases:
         self._log = ports.log
         self._is_due = False
         self._problems = ProblemLog(ports.log, "claim.problem")
+        self._claims = ClaimLog(ports.log)
         # The leases that were told of and are not over.
         self._told: set[str] = set()
         self._loop = asyncio.get_running_loop()
@@ -106,7 +108,7 @@ class Leases:
         for key in keys:
             if (lease := self.leasing.allocation.leases.get(key)) is not None:
                 self.leasing.asked.release(key, why)
-                self.leasing.last(lease)
+                self.leasing.claimants.last(lease)
         self.settle()
 
     def move(self, key: str, to: Lease, why: str) -> None:
@@ -265,6 +267,7 @@ class Leases:
         self._told_of_files, self._told_of_silent = self._files.problems(), self._silent()
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
+        self._claims.are(allocation.claims, self.leasing.claimants.why_over)
         self._told = {*allocation.leases}
 
     def _tell_found(self, key: str, lease: Lease) -> None:
