@@ -23,7 +23,7 @@ class ClaimLog:
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
-        # Those that wait, and those that are unsatisfiable: instance, claim and pool, and the fields of events.
+        # Those that wait, and those that are unsatisfiable, by instance, claim and pool, with events' fields.
         self._waiting: dict[tuple[InstanceName, str, str], Fields] = {}
         self._unsatisfiable: dict[tuple[InstanceName, str, str], Fields] = {}
 

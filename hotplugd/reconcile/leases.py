@@ -73,6 +73,8 @@ class Leases:
         self._changed = changed
         self._log = ports.log
         self._is_due = False
+        # Whether nothing was allocated yet.
+        self._is_first = True
         self._problems = ProblemLog(ports.log, "claim.problem")
         self._claims = ClaimLog(ports.log)
         # The leases that were told of and are not over.
@@ -183,6 +185,12 @@ class Leases:
             self.revocations.start(slot)
         if changed:
             self._changed(changed)
+        self._is_first = False
+
+    def had_before(self, device: Device) -> bool:
+        """Whether leases are allocated for the first time, and this one was somebody's before."""
+        key, made = self.leasing.key_of(device), self.leasing.allocation
+        return self._is_first and key in made.leases and key not in made.new
 
     def close(self) -> None:
         """Cancel all timers, and allocate no more."""

@@ -116,6 +116,14 @@ async def test_a_restart_keeps_leases_against_the_order() -> None:
         assert bench.changes == []
         assert places(bench) == {"job-9": ["1-1"]}
         assert [each.want.claim for each in bench.reconciler.attachments()] == ["phone"]
+        assert [each["cause"] for each in bench.events("device.attached")] == ["start"]
+
+
+@in_virtual_time
+async def test_what_is_leased_at_a_start_is_put_in_for_its_lease() -> None:
+    bench = Bench(job(1), rules=rules())
+    await bench.start(PHONES[0])
+    assert [each["cause"] for each in bench.events("device.add")] == ["lease"]
 
 
 @in_virtual_time
