@@ -250,6 +250,12 @@ def _show(status: StatusJson, meant: Meant) -> None:
     ]
     if rows:
         head = ["device", *NAMED, "rule", "instance", "path", "since", "verified"]
+        more = [
+            key for key in ("link", "mode", "owner") if any(each.get(key) for each in status["attachments"])
+        ]
+        head += more
+        for row, each in zip(rows, status["attachments"], strict=True):
+            row += [str(each.get(key, "")).rstrip(":") for key in more]
         if any(each.get("pool") for each in status["attachments"]):
             head += ["pool", "claim"]
             leases = [(each.get("pool", ""), each.get("claim", "")) for each in status["attachments"]]
