@@ -58,7 +58,8 @@ def test_link_mode_and_owner_are_shown_where_a_rule_says_them(
     config: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     place = {
-        "device": "/dev/ttyUSB0", "identity": "serial:A", "serial": "A", "model": "", "port": "", "location": "",
+        "device": "/dev/ttyUSB0", "identity": "serial:A", "serial": "A", "model": "", "port": "",
+        "location": "",
         "rule": "r", "project": "default", "instance": "box", "path": "/dev/x", "since": "", "verified": True,
         "pool": "", "claim": "", "by_hand": False, "link": "", "mode": mode, "owner": "5:" if mode else "",
     }  # fmt: skip
