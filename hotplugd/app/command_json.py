@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from hotplugd.app.documents import ChangeJson, HoldJson, ProblemJson, UnmatchedJson
-from hotplugd.app.pool_documents import ClaimJson
+from hotplugd.app.pool_documents import ClaimJson, LeaseJson
 from hotplugd.app.tried import TriedJson
 
 
@@ -54,7 +54,7 @@ class CheckDevicesJson(CheckJson):
 
 class PlanJson(TypedDict):
     """`plan --json`. unmatched: as in Status. by: as in Explain. claims: those that are not met, by the
-    leases that a daemon would find and make that starts now.
+    leases that a daemon would find and make that starts now. unleased: as in Status, by the same leases.
     """
 
     changes: list[ChangeJson]
@@ -62,6 +62,7 @@ class PlanJson(TypedDict):
     claims: list[ClaimJson]
     problems: list[ProblemJson]
     unmatched: list[UnmatchedJson]
+    unleased: list[LeaseJson]
     by: str
 
 

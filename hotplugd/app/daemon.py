@@ -258,7 +258,8 @@ class Daemon:
                     first = settings.errors[0]
                     self._refuse(
                         f"{counted(len(settings.errors), 'error')} in the files, the first: "
-                        f"{first.place}: {first.message}"
+                        f"{first.place}: {first.message}",
+                        "`hotplugd check` shows all",
                     )
                 else:
                     self._take(settings)
@@ -278,10 +279,11 @@ class Daemon:
         self._reload_soon()
         return await asked
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, reason: str, hint: str = "") -> None:
         self._failed_reloads += 1
-        self._reload_problem = f"reload failed, and the old settings stay in force: {reason}"
-        self._log.error("reload.failed", reason=reason)
+        told = f"{reason}; {hint}" if hint else reason
+        self._reload_problem = f"reload failed, and the old settings stay in force: {told}"
+        self._log.error("reload.failed", reason=reason, **({"hint": hint} if hint else {}))
 
     def _take(self, settings: Settings) -> None:
         before, self._settings = self._settings, settings

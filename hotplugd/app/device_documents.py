@@ -25,14 +25,16 @@ from hotplugd.app.pool_documents import ClaimJson, LeaseJson, lease_json, unmet_
 from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
 from hotplugd.model.text import quoted
-from hotplugd.model.values import Device
+from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.desired import wants
 from hotplugd.plan.fates import Fates
 from hotplugd.plan.identity import identity, model
+from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.overrides import Override
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
 from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
-from hotplugd.rules.ruleset import Rule, Verdict
+from hotplugd.rules.ruleset import Rule, RuleSet, Verdict
 
 
 class FailedJson(TypedDict):
@@ -113,6 +115,7 @@ class ExplainJson(DeviceJson):
     warnings: what is doubtful about the rule that takes it, on this host.
     lease: of a device of a pool, whose it is; null for others, and where no server was asked.
     claims: those on its pool that are not met, where it is leased to nobody.
+    inside: how a device of a pool that nobody has would be in an instance, whose name is empty; else null.
     by: `files`, or `daemon` where these have errors and it is what the running daemon has in force.
     """
 
@@ -128,6 +131,7 @@ class ExplainJson(DeviceJson):
     warnings: list[str]
     lease: LeaseJson | None
     claims: list[ClaimJson]
+    inside: PlaceJson | None
     by: str
 
 
@@ -206,8 +210,16 @@ def explain_json(
         "warnings": [*_warnings(device, rule, controllers)],
         "lease": lease,
         "claims": _waiting(lease, leasing) if lease is not None and leasing is not None else [],
+        "inside": None,
         "by": "files",
     }
+
+
+def inside_json(rules: RuleSet, device: Device) -> PlaceJson | None:
+    """How a device of a pool would be in an instance, whoever gets it; None where it is of none, or unfit."""
+    somebody = Lease(InstanceName("", ""), "")
+    found = wants(rules, device, holder=lambda _: somebody).wants
+    return place_json(found[0]) if found and found[0].attach.pool else None
 
 
 def _waiting(lease: LeaseJson, leasing: Leasing) -> list[ClaimJson]:

@@ -117,6 +117,7 @@ def narrowed_plan(plan: PlanJson, meant: Meant) -> PlanJson:
         "claims": _claims(plan["claims"], meant),
         "problems": problems,
         "unmatched": _unmatched(plan["unmatched"], meant, problems),
+        "unleased": _unleased(plan["unleased"], meant),
     }
 
 

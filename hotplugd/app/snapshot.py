@@ -66,6 +66,10 @@ class Survey:
         """Whether a rule takes the device."""
         return (wanted := self.wants.get(device.key)) is not None and wanted.rule is not None
 
+    def placed(self) -> set[str]:
+        """What the devices are called that should be in an instance."""
+        return {str(each.device) for each in self.wants.values() if each.wants}
+
     def in_order(self) -> list[Plan]:
         """The plans by instance, as people count."""
         return [self.plans[name] for name in sorted(self.plans, key=lambda name: name.order)]

@@ -22,12 +22,14 @@ class TriedPlaceJson(TypedDict):
 
 class TriedJson(NamedJson):
     """A device of `check --devices --json`. rule: the one that takes it, or null. places: where it would go.
-    problems: why it would not go where its rule says, or what else is doubtful.
+    pool: the one that it would be of, or empty. problems: why it would not go where its rule says, or what
+    else is doubtful.
     """
 
     device: str
     rule: str | None
     ignored: bool
+    pool: str
     places: list[TriedPlaceJson]
     problems: list[str]
 
@@ -38,13 +40,15 @@ def tried(rules: RuleSet, devices: Iterable[Device]) -> list[TriedJson]:
     results: list[TriedJson] = []
     for device in every:
         wanted = wants(rules, device)
+        attach = wanted.rule.attach if wanted.rule is not None else None
         doubts = takes_nothing(wanted.rule, device, every) if wanted.rule is not None else []
         results.append(
             {
-                **named_json(device),
+                **named_json(device, hubs=rules.hubs),
                 "device": str(device),
                 "rule": wanted.rule.name if wanted.rule is not None else None,
                 "ignored": wanted.rule is not None and wanted.rule.attach is None,
+                "pool": attach.pool if attach is not None else "",
                 "places": [{"instance": str(want.instance), "path": want.target} for want in wanted.wants],
                 "problems": [*(problem.message for problem in wanted.problems), *doubts],
             }

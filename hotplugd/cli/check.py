@@ -14,12 +14,12 @@ from hotplugd.app import settings as configuration
 from hotplugd.cli.common import (
     NAMED,
     fail,
+    located,
     names_of,
     patiently,
     print_json,
     say,
     show,
-    table,
     with_config,
     with_json,
 )
@@ -140,13 +140,13 @@ def _show_devices(devices: Sequence[TriedJson]) -> None:
             each["device"],
             *names_of(each),
             each["rule"] or "",
-            "ignored" if each["ignored"] else " ".join(place["instance"] for place in each["places"]) or "-",
+            _where(each),
             " ".join(place["path"] for place in each["places"]),
         ]
         for each in taken
     ]
     if rows:
-        table(("device", *NAMED, "rule", "goes to", "path"), rows)
+        located(("device", *NAMED, "rule", "goes to", "path"), rows, taken)
     for each in taken:
         for problem in each["problems"]:
             say(
@@ -154,6 +154,13 @@ def _show_devices(devices: Sequence[TriedJson]) -> None:
             )
     if devices:
         say(f"no rule takes {len(devices) - len(taken)} of {counted(len(devices), 'device')}")
+
+
+def _where(device: TriedJson) -> str:
+    if device["ignored"]:
+        return "ignored"
+    pool = f"(pool {device['pool']})" if device["pool"] else "-"
+    return " ".join(place["instance"] for place in device["places"]) or pool
 
 
 def _nothing_in(paths: Sequence[Path]) -> Diagnostic:

@@ -219,7 +219,8 @@ def ask_daemon(control: Path) -> StatusJson | None:
     from hotplugd.app.control_client import Answer, ControlError, get
 
     try:
-        return cast("StatusJson", Answer({"holds": [], "unmatched": [], **get(control, "status")}))
+        lacks = {key: list[object]() for key in ("holds", "unmatched", "unleased")}
+        return cast("StatusJson", Answer({**lacks, **get(control, "status")}))
     except ControlError:
         return None
 

@@ -64,7 +64,7 @@ def command(
         _has(status),
         kept(found.config.state).overrides,
     )
-    wrong = {each["device"] for each in status["problems"]} if status is not None else set()
+    wrong = _wrong(status)
     chosen = [
         each
         for each in fates
@@ -145,6 +145,13 @@ def _has(status: StatusJson | None) -> dict[str, list[str]]:
         project = "" if each["project"] == "default" else f"{each['project']}/"
         found.setdefault(each["device"], []).append(f"{project}{each['instance']}")
     return found
+
+
+def _wrong(status: StatusJson | None) -> set[str]:
+    """The names of the devices that something is wrong with, and of those of pools that nobody has."""
+    if status is None:
+        return set()
+    return {each["device"] for each in (*status["problems"], *status["unleased"])}
 
 
 def _tell_unsettled(unsettled: Iterable[Device]) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hotplugd.app.device_documents import ExplainJson, VerdictJson
-    from hotplugd.app.documents import ProblemJson
+    from hotplugd.app.documents import PlaceJson, ProblemJson
     from hotplugd.app.in_force import Settings
     from hotplugd.app.pool_documents import LeaseJson
     from hotplugd.rules.ruleset import RuleSet
@@ -75,7 +75,7 @@ def command(device: str | None, as_text: str | None, config: Path, *, as_json: b
 
 
 def _made_up(text: str, rules: RuleSet) -> ExplainJson:
-    from hotplugd.app.device_documents import explain_json
+    from hotplugd.app.device_documents import explain_json, inside_json
     from hotplugd.app.snapshot import survey_devices
     from hotplugd.rules.made_up import MadeUpError, made_up, values_of
 
@@ -85,14 +85,15 @@ def _made_up(text: str, rules: RuleSet) -> ExplainJson:
         raise click.UsageError(f"--as: {error}" + (f"; {error.hint}" if error.hint else "")) from None
     document = explain_json(one, rules.explain(one), survey_devices(rules, [one]).of(one), [], {}, rules.keys)
     document["device"], document["syspath"] = text, ""
-    for place in document["wants"]:
+    document["inside"] = inside_json(rules, one)
+    for place in (*document["wants"], *filter(None, [document["inside"]])):
         # Its node's number is made up, too.
         place["path"] = "" if place["path"] == one.node else place["path"]
     return document
 
 
 def _there(device: str, found: Settings) -> ExplainJson:
-    from hotplugd.app.device_documents import concerns, explain_json, holds_up
+    from hotplugd.app.device_documents import concerns, explain_json, holds_up, inside_json
     from hotplugd.app.documents import problem_json
     from hotplugd.app.naming import by_name
     from hotplugd.app.snapshot import survey, survey_devices
@@ -120,6 +121,7 @@ def _there(device: str, found: Settings) -> ExplainJson:
     verdicts, keys = found.rules.explain(one), found.rules.keys
     fate = survey_devices(found.rules, nodeless).of(one) if nodeless else seen.of(one)
     document = explain_json(one, verdicts, fate, holding, usb_controllers(), keys, seen.leasing)
+    document["inside"] = inside_json(found.rules, one) if not document["wants"] else None
     if (rule := fate.wants.rule) is not None:
         document["warnings"] += takes_nothing(rule, one, devices)
     if nodeless and rule is None:
@@ -209,9 +211,9 @@ def _show_places(document: ExplainJson) -> None:
     for want in document["wants"]:
         path = f" as {want['path']}" if want["path"] else ""
         say(f"goes to {want['project']}/{want['instance']}{path}")
-        inside = [f"{key} {plain(want[key])}" for key in ("link", "mode", "owner") if want[key]]
-        if inside:
-            say(f"  with {', '.join(inside)}")
+        _show_inside(want)
+    if document["inside"] is not None and not document["wants"]:
+        _show_inside(document["inside"])
     for attachment in document["attachments"]:
         seen = {True: "seen inside", False: "not seen inside", None: "which nobody looks into now"}
         place = f"{attachment['project']}/{attachment['instance']}"
@@ -219,6 +221,12 @@ def _show_places(document: ExplainJson) -> None:
     for change in document["changes"]:
         place = f"{change['project']}/{change['instance']}"
         say(f"to do: {change['action']} in {place}, since {plain(change['why'])}", "yellow")
+
+
+def _show_inside(place: PlaceJson) -> None:
+    found = (("link", place["link"]), ("mode", place["mode"]), ("owner", place["owner"].rstrip(":")))
+    if told := [f"{key} {plain(text)}" for key, text in found if text]:
+        say(f"  with {', '.join(told)}")
 
 
 def _show_rule(document: ExplainJson) -> None:

@@ -28,6 +28,7 @@ from hotplugd.cli.common import (
     with_json,
 )
 from hotplugd.cli.filters import with_filters
+from hotplugd.cli.unleased import show_unleased
 
 if TYPE_CHECKING:
     from hotplugd.app.command_json import PlanJson
@@ -48,7 +49,7 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
     from hotplugd.app.documents import changes_in_order, problems_in_order, unmatched_json
     from hotplugd.app.naming import by_name
     from hotplugd.app.narrow import narrowed_plan
-    from hotplugd.app.pool_documents import unmet_json
+    from hotplugd.app.pool_documents import unleased_json, unmet_json
     from hotplugd.app.snapshot import survey
     from hotplugd.host.list_once import listed
     from hotplugd.model.ports import ServerError
@@ -71,6 +72,7 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
         "claims": unmet_json(seen.leasing) if seen.leasing is not None else [],
         "problems": problems,
         "unmatched": free,
+        "unleased": unleased_json(seen.leasing, seen.placed()) if seen.leasing is not None else [],
         "by": by,
     }
     document = narrowed_plan(whole, meant)
@@ -84,6 +86,8 @@ def _show(plan: PlanJson, meant: Meant) -> None:
     show_problems(plan["problems"])
     show_claims(plan["claims"], plan["problems"])
     show_holds(plan["holds"])
+    if meant.problems:
+        show_unleased(plan["unleased"])
     if meant.unmatched or (meant.problems and plan["unmatched"]):
         show_unmatched(plan["unmatched"])
     elif plan["changes"]:

@@ -36,6 +36,7 @@ from hotplugd.cli.common import (
     with_json,
 )
 from hotplugd.cli.filters import with_filters
+from hotplugd.cli.unleased import show_unleased
 from hotplugd.cli.watch import Show, begin_anew, follow, parsed
 from hotplugd.model.text import counted, plain
 
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from hotplugd.app.cluster_json import ClusterJson
     from hotplugd.app.documents import AttachmentJson, StatusJson
     from hotplugd.app.override_json import OverrideJson
-    from hotplugd.app.pool_documents import LeaseJson
     from hotplugd.app.reports import RulesJson
 
 _VERIFIED: Final = {True: "yes", False: "no", None: "unknown"}
@@ -231,23 +231,6 @@ def _show_cluster(document: ClusterJson) -> None:
     say(f"{len(rows)} attached{where}")
 
 
-def _show_unleased(unleased: Sequence[LeaseJson]) -> None:
-    """Print the devices of pools that are in no instance, if there are any."""
-    if unleased:
-        rows = [
-            [
-                each["device"],
-                *names_of(each),
-                each["pool"],
-                each["state"],
-                each["health"],
-                each["reason"] or each["health_reason"],
-            ]
-            for each in unleased
-        ]
-        located(("leased to nobody", *NAMED, "pool", "state", "health", "reason"), rows, unleased)
-
-
 def _show(status: StatusJson, meant: Meant) -> None:
     show_problems(status["problems"])
     if meant.unmatched:
@@ -267,6 +250,12 @@ def _show(status: StatusJson, meant: Meant) -> None:
     ]
     if rows:
         head = ["device", *NAMED, "rule", "instance", "path", "since", "verified"]
+        more = [
+            key for key in ("link", "mode", "owner") if any(each.get(key) for each in status["attachments"])
+        ]
+        head += more
+        for row, each in zip(rows, status["attachments"], strict=True):
+            row += [str(each.get(key, "")).rstrip(":") for key in more]
         if any(each.get("pool") for each in status["attachments"]):
             head += ["pool", "claim"]
             leases = [(each.get("pool", ""), each.get("claim", "")) for each in status["attachments"]]
@@ -294,7 +283,7 @@ def _show(status: StatusJson, meant: Meant) -> None:
     if meant.problems:
         if status["unmatched"]:
             show_unmatched(status["unmatched"])
-        _show_unleased(status["unleased"])
+        show_unleased(status["unleased"])
         say(counted(len(status["problems"]), "problem"))
         return
     server = status["server"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
+from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.allocate import Asking
 from hotplugd.plan.away_leases import Away, Moment
@@ -147,6 +148,16 @@ class PoolClaimants:
         stopped = not known.instance.running
         keeps = any(self._rules.pools[claim.pool].keep_stopped for claim in known.claims)
         return f"{name} is stopped" if stopped and not keeps else ""
+
+    def why_over(self, name: InstanceName, claim: str, pool: str) -> str:
+        """Why an instance's claim of this name on this pool asks for nothing more; empty where it may."""
+        if why := self.silence(name):
+            return why
+        known = self._known[name]
+        if not known.instance.running:
+            return f"{name} is stopped"
+        is_there = any((each.name, each.pool) == (claim, pool) for each in known.claims)
+        return "" if is_there else f"claim '{quoted(claim)}' is withdrawn"
 
     def problems(self) -> Iterator[Problem]:
         """Which claims cannot be read."""

@@ -43,6 +43,7 @@ class Leasing:
     since       since when each device is what `state` says
     cordons     what people have taken out of use
     leaving     what keeps the devices that are being released
+    claimants   the instances, and what they claim
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Leasing:
         self._units = PoolUnits(rules, self._not_given)
         self.leaving = Leaving(self._units, still_open)
         self._units.awaited = frozenset(each.key for each in kept.away)
-        self._claimants = PoolClaimants(rules, kept.order)
+        self.claimants = PoolClaimants(rules, kept.order)
         # Of the daemon before; None once that was looked at.
         self._before: KeptLeases | None = kept
         self._releasing: set[str] = set()
@@ -79,7 +80,7 @@ class Leasing:
         """Take these rules from now on; every device has to be told anew."""
         self._rules = rules
         self._units.set_rules(rules)
-        self._claimants.set_rules(rules)
+        self.claimants.set_rules(rules)
 
     # --- what is told -----------------------------------------------------------------------------------
 
@@ -96,11 +97,11 @@ class Leasing:
 
     def learned(self, name: InstanceName, instance: Instance | None) -> bool:
         """An instance is like this; None where there is none. Returns whether it matters for any pool."""
-        return self._claimants.learned(name, instance)
+        return self.claimants.learned(name, instance)
 
     def brings(self, name: InstanceName) -> bool:
         """Whether the instance may have leases that are not known yet, by the entries that it came with."""
-        return bool(self._units) and self._claimants.brings(name)
+        return bool(self._units) and self.claimants.brings(name)
 
     def set_cordons(self, cordons: Cordons) -> bool:
         """Take what is cordoned from now on. Returns whether that matters for any device or instance."""
@@ -142,7 +143,7 @@ class Leasing:
     def kept(self, boot: str) -> KeptLeases:
         """What is to outlive the daemon. boot: the first 8 digits of the boot's id."""
         away = tuple(self.away)
-        return KeptLeases(boot if away else "", away, self._claimants.order)
+        return KeptLeases(boot if away else "", away, self.claimants.order)
 
     def next_end(self, now: Moment) -> float | None:
         """In how many seconds the next lease of an absent device ends; None where there is none."""
@@ -161,7 +162,7 @@ class Leasing:
         naming = self._still_open.or_in(entries_of)
         before, came = self.allocation.leases, frozenset(self._units.new)
         adopted = self._adopted(before, naming)
-        asking = self._claimants.asking(unprocessed, self.cordons)
+        asking = self.claimants.asking(unprocessed, self.cordons)
         known = {**before, **self._restored({**before, **adopted}, asking, now)}
         leases, gone = {**known, **adopted}, self._over(known, asking, entries_of, now)
         for over in gone:
@@ -179,7 +180,7 @@ class Leasing:
         }
         ended = [*gone, *by_hand]
         while True:
-            made = allocate(self.devices, asking, leases, self._releasing, self._claimants.silence)
+            made = allocate(self.devices, asking, leases, self._releasing, self.claimants.silence)
             if busy := {key for key in made.new if self._names(key, naming, made.leases[key].instance)}:
                 # Somebody has it, or may get it, without a lease: it is given once that is over.
                 self._releasing |= busy
@@ -227,16 +228,12 @@ class Leasing:
         """What a pool's device is known by in leases; empty for others."""
         return self._units.key_of(device)
 
-    def last(self, lease: Lease) -> None:
-        """The claim by which somebody has this is served after all that are known by now."""
-        self._claimants.last(lease)
-
     def problems(self) -> list[Problem]:
         """Which claims cannot be read, which cannot be had, and which pools have too few devices."""
         if not self._rules.leases:
             return []
         return [
-            *self._claimants.problems(),
+            *self.claimants.problems(),
             *cannot_be_met(self.allocation),
             *too_few(self._rules, self.devices),
         ]
@@ -306,7 +303,7 @@ class Leasing:
                 lacks[lease.instance, lease.claim] -= 1
         found: dict[str, Lease] = {}
         noted = {(each.key, each.lease): each for each in kept.away}
-        left = (noted.get((each.key, each.lease), each) for each in self._claimants.absent(now))
+        left = (noted.get((each.key, each.lease), each) for each in self.claimants.absent(now))
         for away in (*left, *kept.away):
             claim = away.lease.instance, away.lease.claim
             # A claim that is withdrawn has its lease ended, and told of.
@@ -334,11 +331,11 @@ class Leasing:
     def _adopted(self, leases: Mapping[str, Lease], naming: Naming) -> dict[str, Lease]:
         """What instances have already by entries of ours, of what was met for the first time."""
         units = {key for key in self._units.new if key not in leases and key not in self._releasing}
-        new = self._claimants.new
+        new = self.claimants.new
         free = (key for key in self._units if key not in leases)
         of_slot = {slot: key for key in (free if new else units) for slot in self._units.slots_of(key)}
         found: dict[str, Lease] = {}
-        for name, entry in self._claimants.entries(only_new=not units) if of_slot else ():
+        for name, entry in self.claimants.entries(only_new=not units) if of_slot else ():
             key = of_slot.get(entries.slot_of(entry))
             if key is None or not (name in new or key in units):
                 continue

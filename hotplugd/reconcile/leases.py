@@ -24,6 +24,7 @@ from hotplugd.plan.health import Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.leaving import StillOpen
+from hotplugd.reconcile.claim_log import ClaimLog
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.pool_files import PoolFiles
 from hotplugd.reconcile.ports import Ports
@@ -72,7 +73,10 @@ class Leases:
         self._changed = changed
         self._log = ports.log
         self._is_due = False
+        # Whether nothing was allocated yet.
+        self._is_first = True
         self._problems = ProblemLog(ports.log, "claim.problem")
+        self._claims = ClaimLog(ports.log)
         # The leases that were told of and are not over.
         self._told: set[str] = set()
         self._loop = asyncio.get_running_loop()
@@ -106,7 +110,7 @@ class Leases:
         for key in keys:
             if (lease := self.leasing.allocation.leases.get(key)) is not None:
                 self.leasing.asked.release(key, why)
-                self.leasing.last(lease)
+                self.leasing.claimants.last(lease)
         self.settle()
 
     def move(self, key: str, to: Lease, why: str) -> None:
@@ -181,6 +185,12 @@ class Leases:
             self.revocations.start(slot)
         if changed:
             self._changed(changed)
+        self._is_first = False
+
+    def had_before(self, device: Device) -> bool:
+        """Whether leases are allocated for the first time, and this one was somebody's before."""
+        key, made = self.leasing.key_of(device), self.leasing.allocation
+        return self._is_first and key in made.leases and key not in made.new
 
     def close(self) -> None:
         """Cancel all timers, and allocate no more."""
@@ -265,6 +275,7 @@ class Leases:
         self._told_of_files, self._told_of_silent = self._files.problems(), self._silent()
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
+        self._claims.are(allocation.claims, self.leasing.claimants.why_over)
         self._told = {*allocation.leases}
 
     def _tell_found(self, key: str, lease: Lease) -> None:

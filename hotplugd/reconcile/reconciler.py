@@ -309,7 +309,8 @@ class Reconciler:
         self._judge_all("others", self.assignments.met(selectors))
 
     def _leased(self, keys: Sequence[str]) -> None:
-        self._judge_all("lease", filter(None, map(self.inventory.devices.get, keys)))
+        for device in filter(None, map(self.inventory.devices.get, keys)):
+            self._judge_all("start" if self._leases.had_before(device) else "lease", [device])
 
     def looked(self, worker: Worker) -> None:
         """Take note that somebody looked into an instance."""

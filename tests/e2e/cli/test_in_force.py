@@ -75,6 +75,7 @@ def test_reload_waits_and_tells_what_changed(
     assert "the old settings stay in force" in done.stderr.splitlines()[-1]
     assert running.ask("health").returncode == 1
     assert running.ask("health").stdout.startswith("degraded: reload failed")
+    assert "unknown key 'serail'; `hotplugd check` shows all" in running.ask("status").stdout
     running.write_rules(rules(console, container, "other", ", description: For the lab."))
     done = running.ask("reload")
     assert (done.returncode, done.stdout) == (0, "reloaded, 1 rule; new: other; gone: screen\n")

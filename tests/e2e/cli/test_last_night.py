@@ -171,6 +171,9 @@ def test_each_question_is_one_command_for_phones_of_pools(
     said = ask(unattached)
     assert re.search(rf"^LEASED TO NOBODY .*\n{spare.node}\s+SPARE1\s.* android +free", said, re.MULTILINE)
     assert phone.node not in said
+    for command in ("plan", "devices"):
+        said = running.ask(command, "--problems").stdout
+        assert (spare.node in said, phone.node in said) == (True, False), (command, said)
     said = ask(why.replace(_PHONE, "SPARE1"))
     assert "pool android: free, and no claim on the pool waits for a device\n" in said
     assert running.ask("cordon", "SPARE1", "--reason", "broken screen").returncode == 0

@@ -47,3 +47,17 @@ def test_the_changes_are_not_searched_for_each_device(config: Path, monkeypatch:
     assert [each["serial"] for each in document["unmatched"]] == [
         f"R5C{number:03}" for number in range(10, 41)
     ]
+
+
+def test_phones_of_pools_that_nobody_has_are_problems(config: Path) -> None:
+    (config.parent / "r.yaml").write_text(
+        "pools: {android: {instances: 'job-*'}}\n"
+        "rules: [{name: r, match: {serial: 'R5C00*'}, attach: {pool: android}}]\n"
+    )
+    done = CliRunner().invoke(main, ["plan", "--json", "--config", str(config)])
+    assert [each["serial"] for each in json.loads(done.stdout)["unleased"]] == [
+        f"R5C{number:03}" for number in range(1, 10)
+    ]
+    plan = CliRunner().invoke(main, ["plan", "--problems", "--config", str(config)]).stdout
+    assert "LEASED TO NOBODY" in plan
+    assert "LEASED TO NOBODY" not in CliRunner().invoke(main, ["plan", "--config", str(config)]).stdout

@@ -51,3 +51,23 @@ def test_a_server_is_said_to_be_away_only_while_it_is(
         f"ready; 0 attached, 0 pending, 0 problems; 1 rule, 2 devices; lxd 5.0.2 /run/lxd.socket"
         f"{'' if connected else ' (away)'}\n"
     )
+
+
+@pytest.mark.parametrize("mode", ["0660", ""])
+def test_link_mode_and_owner_are_shown_where_a_rule_says_them(
+    config: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    place = {
+        "device": "/dev/ttyUSB0", "identity": "serial:A", "serial": "A", "model": "", "port": "",
+        "location": "",
+        "rule": "r", "project": "default", "instance": "box", "path": "/dev/x", "since": "", "verified": True,
+        "pool": "", "claim": "", "by_hand": False, "link": "", "mode": mode, "owner": "5:" if mode else "",
+    }  # fmt: skip
+    answer = {
+        "ready": True, "rules": 1, "devices": 1, "attachments": [place], "pending": [], "problems": [],
+        "server": {"address": "", "software": "lxd", "version": "", "connected": True},
+    }  # fmt: skip
+    monkeypatch.setattr(control_client, "get", lambda *_: answer)
+    head, row, *_ = status(config).stdout.splitlines()
+    assert head.split()[-3:] == (["VERIFIED", "MODE", "OWNER"] if mode else ["PATH", "SINCE", "VERIFIED"])
+    assert row.split()[-3:] == (["yes", "0660", "5"] if mode else ["box", "/dev/x", "yes"])

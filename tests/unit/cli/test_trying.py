@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from click.testing import CliRunner, Result
 
 from hotplugd.app.record import record
 from hotplugd.cli import main
-from tests.support.devices import console, phone
+from tests.support.devices import console, phone, plugged
+from tests.support.usb_tree import Sockets
 
 RULES = """rules:
   - name: phone
@@ -255,3 +257,47 @@ class TestSuggest:
         done = run("suggest", "null", "--to", to, "--config", config)
         assert (done.exit_code, done.stdout) == (2, "")
         assert "Invalid value for --to: " in done.stderr
+
+
+POOLED = """hubs: {shelf: {path: "pci-0000:00:14.0-usb-0:4", ports: {1: "1"}}}
+pools: {android: {instances: "job-*"}}
+rules:
+  - name: phones
+    match: {location: "shelf/1"}
+    attach: {pool: android, link: "/dev/phones/{serial}", uid: 5, mode: "0660"}
+"""
+
+
+class TestPools:
+    @pytest.fixture
+    def pooled(self, config: Path) -> Path:
+        (config.parent / "r.yaml").write_text(POOLED)
+        return config
+
+    def test_how_a_phone_that_nobody_has_would_be_inside_is_explained(self, pooled: Path) -> None:
+        words = ("explain", "--as", "id=18d1:4ee7 serial=X location=shelf/1", "--config", pooled)
+        assert run(*words).stdout.endswith(
+            "pool android: goes to the instance that it is leased to\n"
+            "  with link /dev/phones/X, mode 0660, owner 5\n"
+        )
+        document = json.loads(run(*words, "--json").stdout)
+        assert document["wants"] == []
+        assert document["inside"] == {
+            "project": "", "instance": "", "path": "", "link": "/dev/phones/X", "mode": "0660", "owner": "5:",
+        }  # fmt: skip
+
+    def test_a_recorded_phone_would_be_of_the_pool(self, pooled: Path, tmp_path: Path) -> None:
+        one = replace(plugged(Sockets().plug("4.1"), 189, 1), node="/dev/bus/usb/001/002")
+        file = tmp_path / "devices.json"
+        file.write_text(record([one]))
+        head, row, *_ = run("check", "--devices", file, "--config", pooled).stdout.splitlines()
+        assert (head.split()[-1], row.split()[-1]) == ("LOCATION", "shelf/1")
+        assert "phones  (pool android)" in row
+
+    def test_broken_rules_are_told_and_not_what_follows_from_them(self, pooled: Path, tmp_path: Path) -> None:
+        (pooled.parent / "r.yaml").write_text(POOLED.replace("link:", "lnik:"))
+        file = tmp_path / "t.yaml"
+        file.write_text("tests: [{name: one, device: {location: shelf/1}, pool: android}]\n")
+        done = run("test", file, "--config", pooled)
+        assert "unknown key 'lnik'" in done.stderr
+        assert "no port is called" not in done.stderr

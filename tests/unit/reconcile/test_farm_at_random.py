@@ -412,7 +412,7 @@ async def clean_up(farm: Farm) -> None:
 def left(farm: Farm) -> dict[str, object]:
     """What is kept of devices and instances, none of which are there any more."""
     leases, handovers = farm.leases, farm.bench.reconciler.inventory.handovers
-    leasing, units, claimants = leases.leasing, leases.leasing._units, leases.leasing._claimants
+    leasing, units, claimants = leases.leasing, leases.leasing._units, leases.leasing.claimants
     ready, files, tries = leases.readiness, leases._files, leases.revocations
     kept = {
         "handovers": (handovers._by_instance, handovers._by_slot, handovers._left, handovers._by_hand),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL, is_ours, names_for
@@ -115,6 +116,14 @@ async def test_a_restart_keeps_leases_against_the_order() -> None:
         assert bench.changes == []
         assert places(bench) == {"job-9": ["1-1"]}
         assert [each.want.claim for each in bench.reconciler.attachments()] == ["phone"]
+        assert [each["cause"] for each in bench.events("device.attached")] == ["start"]
+
+
+@in_virtual_time
+async def test_what_is_leased_at_a_start_is_put_in_for_its_lease() -> None:
+    bench = Bench(job(1), rules=rules())
+    await bench.start(PHONES[0])
+    assert [each["cause"] for each in bench.events("device.add")] == ["lease"]
 
 
 @in_virtual_time
@@ -394,3 +403,46 @@ async def test_the_mode_of_a_phone_may_change_what_it_is() -> None:
 def _leased(device: Device, instance: Instance) -> Entry:
     marks = {MARK_POOL: "android", MARK_CLAIM: "phone"}
     return entry(device, marks, instance=instance.id, rule="phones")
+
+
+@in_virtual_time
+async def test_a_claim_that_waits_is_told_of_once_and_so_is_its_end() -> None:
+    bench = Bench(job(1), job(2), job(3), rules=rules())
+    await bench.start(PHONES[0])
+    await told(bench, "job-1", "job-3")
+    await made(bench, job(3, running=False))
+    await bench.plug(PHONES[1])
+    assert [_told(each) for each in bench.events(*CLAIMS)] == [
+        ("claim.waiting", "job-2", "claim 'phone' waits: 1 device of pool 'android', of which none is free"),
+        ("claim.waiting", "job-3", "claim 'phone' waits: 1 device of pool 'android', of which none is free"),
+        ("claim.withdrawn", "job-3", "job-3 is stopped"),
+        ("claim.bound", "job-2", "claim 'phone': it has all that it asks for"),
+    ]
+
+
+@in_virtual_time
+async def test_the_end_of_an_unsatisfiable_claim_is_told_of() -> None:
+    bench = Bench(job(1, "android serial=R5C002"), job(2, "android count=9"), job(3), rules=rules())
+    await bench.start(PHONES[0])
+    await bench.plug(PHONES[1])
+    await made(bench, job(2, None))
+    # It never waited: it was told of as a problem.
+    assert [_told(each)[:2] for each in bench.events(*CLAIMS)] == [
+        ("claim.bound", "job-1"),
+        ("claim.withdrawn", "job-2"),
+    ]
+
+
+@in_virtual_time
+async def test_what_pools_give_unasked_is_no_claim_that_waits() -> None:
+    bench = Bench(job(1, None), job(2, None), rules=rules("instances: 'job-*', per_instance: 1"))
+    await bench.start(PHONES[0])
+    assert bench.events(*CLAIMS) == []
+
+
+CLAIMS = ("claim.waiting", "claim.bound", "claim.withdrawn")
+
+
+def _told(event: Mapping[str, object]) -> tuple[object, object, object]:
+    assert (event["claim"], event["pool"]) == ("phone", "android")
+    return event["event"], event["instance"], event["why"]

@@ -54,6 +54,39 @@ def test_the_stream_replays_into_what_pool_shows(steps: list[Step]) -> None:
     test()
 
 
+def waiting(bench: Bench) -> set[tuple[str, str]]:
+    """The instances and names of the claims that wait, by the events."""
+    found: set[tuple[str, str]] = set()
+    for each in bench.events("claim.waiting", "claim.bound", "claim.withdrawn", "claim.problem"):
+        key = str(each.get("instance")), str(each.get("claim"))
+        if each["event"] == "claim.waiting":
+            assert key not in found
+            found.add(key)
+        else:
+            found.discard(key)
+    return found
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(STEPS, max_size=30))
+def test_the_stream_replays_into_the_claims_that_wait(steps: list[Step]) -> None:
+    @in_virtual_time
+    async def test() -> None:
+        farm = Farm()
+        await live(farm, steps)
+        states = {
+            (str(each.asking.instance), each.asking.claim.name): each.state
+            for each in farm.leases.leasing.allocation.claims
+            if each.asking.claim.asked
+        }
+        told = waiting(farm.bench)
+        # An instance of which it is not known yet what it has gets nothing, and waits on.
+        assert {states.get(each, "waiting") for each in told} <= {"waiting"}
+        assert {each for each, state in states.items() if state == "waiting"} <= told
+
+    test()
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(STEPS, max_size=30))
 def test_the_stream_replays_into_the_problems_that_status_shows(steps: list[Step]) -> None:
