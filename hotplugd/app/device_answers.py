@@ -21,6 +21,8 @@ from hotplugd.app.device_documents import (
     device_json,
     explain_json,
     holds_up,
+    inside_json,
+    waiting_claims,
 )
 from hotplugd.app.device_request import see_short
 from hotplugd.app.documents import problem_json
@@ -125,13 +127,15 @@ class DeviceAnswers:
             wanted.problems,
         )
         # The leases, the waits and the problems are the loop's, and are read before the thread has its turn.
-        lease = lease_json(wanted.anchor or device, known.assignments.leases.leasing)
+        leasing = known.assignments.leases.leasing
+        lease = lease_json(wanted.anchor or device, leasing)
+        claims = waiting_claims(lease, leasing) if lease is not None else []
         called, hubs = by_name([device]), session.rules.hubs
         held = [each for each in holds(session, called, hubs) if holds_up(each, device)]
         problems = [problem_json(each, called, hubs) for each in session.problems()]
         others = tuple(known.assignments.wants.values())
         document = await self._call(partial(_explained, fate, session.rules, found, others))
-        document["lease"], document["holds"] = lease, held
+        document["lease"], document["claims"], document["holds"] = lease, claims, held
         tried = [each for each in problems if concerns(each, device, document["pool"])]
         document["problems"] += [each for each in tried if each not in document["problems"]]
         return document
@@ -217,5 +221,6 @@ def _explained(fate: Fate, rules: RuleSet, devices: Iterable[Device], others: Se
     else:
         document["warnings"] += takes_nothing(rule, device, devices)
     document["warnings"] += held_by_drivers(wanted, interfaces(device.syspath), others)
+    document["inside"] = inside_json(rules, device) if not document["wants"] else None
     document["by"] = "daemon"
     return document

@@ -209,7 +209,7 @@ def explain_json(
         ],
         "warnings": [*_warnings(device, rule, controllers)],
         "lease": lease,
-        "claims": _waiting(lease, leasing) if lease is not None and leasing is not None else [],
+        "claims": waiting_claims(lease, leasing) if lease is not None and leasing is not None else [],
         "inside": None,
         "by": "files",
     }
@@ -222,7 +222,7 @@ def inside_json(rules: RuleSet, device: Device) -> PlaceJson | None:
     return place_json(found[0]) if found and found[0].attach.pool else None
 
 
-def _waiting(lease: LeaseJson, leasing: Leasing) -> list[ClaimJson]:
+def waiting_claims(lease: LeaseJson, leasing: Leasing) -> list[ClaimJson]:
     """The claims that a device could be for that is leased to nobody, and that are not met."""
     if lease["instance"]:
         return []

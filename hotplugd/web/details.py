@@ -80,6 +80,11 @@ def _rows(document: ExplainJson, *, serials: bool) -> Iterator[Row]:
 
 
 def _lease(document: ExplainJson) -> Iterator[Row]:
+    for claim in document["claims"]:
+        yield (
+            f"claim {claim['claim']}",
+            f"of {_instance(claim['project'], claim['instance'])}: {claim['reason']}",
+        )
     if (lease := document["lease"]) is None:
         return
     whose = f" to {_instance(lease['project'], lease['instance'])}" if lease["instance"] else ""

@@ -37,8 +37,8 @@ _NAMED: Final = Hubs(
 )  # fmt: skip
 _NOTHING: Final[Mapping[str, Any]] = {
     "ready": True, "rules": 3, "devices": 60, "attachments": [], "pending": [], "holds": [], "claims": [],
-    "overrides": [], "problems": [], "unmatched": [], "unleased": [],
-    "failed_reloads": 0, "lost_events": 0, "cursor": "x",
+    "overrides": [], "problems": [], "unmatched": [],
+    "unleased": [], "failed_reloads": 0, "lost_events": 0, "cursor": "x",
     "server": {"address": "/s", "software": "incus", "version": "7.0", "connected": True},
 }  # fmt: skip
 
@@ -161,7 +161,7 @@ class Farm:
             ],
             "along": None, "ignored": False, "claims": [], "wants": [], "changes": [],
             "holds": [], "problems": [], "attachments": [self._attachment(location)], "holders": [],
-            "warnings": [], "lease": None, "by": "daemon",
+            "warnings": [], "lease": None, "inside": None, "by": "daemon",
         }  # fmt: skip
 
     def handlers(self) -> dict[Endpoint, Handler]:

@@ -27,9 +27,11 @@ from hotplugd.plan.desired import wants
 from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.overrides import NONE
 from hotplugd.rulefile.load import parse
-from tests.support.devices import plugged
+from tests.support.devices import phone, plugged
 from tests.support.usb_tree import CONTROLLER, Sockets
+from tests.unit.app.test_lease_orders import RULES as POOL_RULES
 from tests.unit.app.test_openapi import is_as_said
+from tests.unit.reconcile.test_leases import job
 
 RULES = parse(
     f"""\
@@ -127,6 +129,24 @@ def test_what_becomes_of_a_device_is_explained(lab: Lab) -> None:
         assert [each["instance"] for each in found["attachments"]] == ["job-1"]
         assert [each["message"] for each in found["problems"]] == ["not there", "all"]
         assert found["by"] == "daemon"
+
+
+def test_of_a_device_of_a_pool_it_is_told_whose_it_is_and_who_waits(lab: Lab) -> None:
+    pixel = phone(1)
+    leasing = Leasing(POOL_RULES)
+    leasing.judged(wants(POOL_RULES, pixel))
+    leasing.learned(job(1).id, job(1, "android serial=R5C999"))
+    leasing.settle(lambda _: iter(()))
+    known = lab.session.reconciler
+    known.inventory.devices = {pixel.key: pixel}
+    known.assignments.wants = {pixel.key: wants(POOL_RULES, pixel)}
+    known.assignments.leases.leasing = leasing
+    known.attachments = list
+    lab.session.rules = POOL_RULES
+    found = lab.ask(EXPLAIN, device=str(pixel))
+    assert (found["pool"], found["lease"]["state"]) == ("android", "free")
+    assert (found["inside"]["instance"], found["inside"]["path"]) == ("", str(pixel))
+    assert [(each["instance"], each["state"]) for each in found["claims"]] == [("job-1", "unsatisfiable")]
 
 
 @pytest.mark.parametrize(
