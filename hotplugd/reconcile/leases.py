@@ -119,7 +119,7 @@ class Leases:
         if self.leasing.judged(found, owner):
             self._touch()
             self._see_flapping(found.device)
-        if not self._inventory.devices_listed and found.rule is not None:
+        if not self._inventory.devices_listed:
             self.revocations.met(found.device)
 
     def gone(self, key: str) -> None:
@@ -151,6 +151,8 @@ class Leases:
 
         device  as it is; None where it is gone
         """
+        if device is not None:
+            self.revocations.met(device)
         if device is not None and self.leasing.key_of(device) and any(self._naming(device.slot)):
             # Before the worker of who has it plans: it would take out what is leased.
             self.settle()
