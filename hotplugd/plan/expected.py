@@ -1,18 +1,27 @@
-"""Claims for which there are too few devices, pools that should have more, and ports that are empty. Pure."""
+"""What is wrong with claims and pools: too few devices, empty ports, and phones that nobody knows. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from typing import Final
 
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
 from hotplugd.plan.allocate import Allocation
-from hotplugd.plan.pool_devices import PoolDevices
+from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.rules.keys import LOCATION
 from hotplugd.rules.ruleset import RuleSet
 
 _MOST_SHOWN: Final = 16
+
+
+def wrong(
+    rules: RuleSet, allocation: Allocation, devices: PoolDevices, phones: Mapping[str, PoolDevice]
+) -> Iterator[Problem]:
+    """All of these problems. phones: those in emergency download mode, by what they are known by"""
+    yield from cannot_be_met(allocation)
+    yield from too_few(rules, devices)
+    yield from in_edl(phones, allocation.leases)
 
 
 def cannot_be_met(allocation: Allocation) -> Iterator[Problem]:
@@ -31,6 +40,19 @@ def too_few(rules: RuleSet, devices: PoolDevices) -> Iterator[Problem]:
         if number < pool.expect:
             message = f"pool '{pool.name}' has {counted(number, 'device')}, and should have {pool.expect}"
             yield Problem("", "", message + _nothing_in(rules, pool.name, devices), pool=pool.name)
+
+
+def in_edl(phones: Mapping[str, PoolDevice], leases: Container[str]) -> Iterator[Problem]:
+    """A problem for each phone in emergency download mode that nobody has."""
+    for key, known in phones.items():
+        if key not in leases:
+            what = "look at the phone there and restart it, or attach it by hand"
+            yield Problem(
+                str(known.device),
+                "",
+                f"{known.device} is given to nobody: {known.reason}; {what}",
+                pool=known.pool,
+            )
 
 
 def empty_places(rules: RuleSet, pool: str, devices: PoolDevices) -> list[str]:
