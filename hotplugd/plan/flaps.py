@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from hotplugd.rules.pool_health import Flap
@@ -31,7 +31,7 @@ class Quarantine:
 
     key    what the device is known by in leases
     pool   its pool
-    place  the name or number of the port where it was plugged in last; empty where it has none
+    place  the name or number of the port where it came and went too often; empty where it has none
     count  how often it was plugged in, within so many seconds
     since  when it was quarantined: ISO 8601, UTC
     quiet  so many seconds without a plug end it
@@ -108,8 +108,8 @@ class Flaps:
             return False
         count.token = token
         if (known := self._quarantines.get(key)) is not None:
+            # Elsewhere it is as quarantined: where it came and went stays the reason.
             self._until[key] = now + known.quiet
-            self._quarantines[key] = replace(known, place=place)
             return False
         count.since.append(now)
         while now - count.since[0] > flap.within:

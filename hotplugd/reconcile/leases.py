@@ -20,7 +20,7 @@ from hotplugd.plan.allocate import Allocation
 from hotplugd.plan.away_leases import Moment
 from hotplugd.plan.cordons import Cordons
 from hotplugd.plan.desired import Wants
-from hotplugd.plan.health import Health
+from hotplugd.plan.health import UNKNOWN, Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.leaving import StillOpen
@@ -64,8 +64,10 @@ class Leases:
         kept = ports.leases.before().from_now(ports.boot, self._now())
         self.leasing = Leasing(rules, kept, StillOpen(inventory.handovers.may_have, inventory.handovers.why))
         self.revocations = Revocations(workers, inventory, activity, ports, self._revoked)
-        self.quarantines = Quarantines(self.set_health, ports.log, ports.now)
-        self.readiness = Readiness(ports.commands, self.leasing, self._looked_at, ports.log, ports.now)
+        self.quarantines = Quarantines(self._quarantined, ports.log, ports.now)
+        self.readiness = Readiness(
+            ports.commands, self.leasing, inventory.slots, self._looked_at, ports.log, ports.now
+        )
         self._workers = workers
         self._inventory = inventory
         self._activity = activity
@@ -218,6 +220,10 @@ class Leases:
         for key in keys:
             self.quarantines.lift(key)
             self.readiness.forgive(key)
+
+    def _quarantined(self, key: str, health: Health) -> None:
+        """A quarantine begins or is over. What was bad meanwhile, or before, is bad then."""
+        self.set_health(key, health if health != UNKNOWN else self.readiness.health(key))
 
     def _looked_at(self, key: str, health: Health) -> None:
         """Somebody looked inside how a device does. In quarantine it is, however that is."""
