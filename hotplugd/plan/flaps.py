@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from hotplugd.plan.health import Health
 from hotplugd.rules.pool_health import Flap
 
 LEAST_QUIET: Final = 60.0
@@ -54,6 +55,11 @@ class Quarantine:
             f"power, or it starts again and again; it is in quarantine until "
             f"{self.quiet / 60:.0f} min pass without another plug"
         )
+
+    @property
+    def health(self) -> Health:
+        """The health of the device meanwhile."""
+        return Health("quarantined", self.reason, self.since)
 
 
 @dataclass(slots=True)
