@@ -9,6 +9,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
 from hotplugd.plan.allocate import Allocation
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
+from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.keys import LOCATION
 from hotplugd.rules.ruleset import RuleSet
 
@@ -21,7 +22,7 @@ def wrong(
     """All of these problems. phones: those in emergency download mode, by what they are known by"""
     yield from cannot_be_met(allocation)
     yield from too_few(rules, devices)
-    yield from in_edl(phones, allocation.leases)
+    yield from in_edl(phones, allocation.leases, rules.hubs)
 
 
 def cannot_be_met(allocation: Allocation) -> Iterator[Problem]:
@@ -42,17 +43,17 @@ def too_few(rules: RuleSet, devices: PoolDevices) -> Iterator[Problem]:
             yield Problem("", "", message + _nothing_in(rules, pool.name, devices), pool=pool.name)
 
 
-def in_edl(phones: Mapping[str, PoolDevice], leases: Container[str]) -> Iterator[Problem]:
-    """A problem for each phone in emergency download mode that nobody has."""
+def in_edl(phones: Mapping[str, PoolDevice], leases: Container[str], hubs: Hubs) -> Iterator[Problem]:
+    """A problem for each phone in emergency download mode that nobody has, which names its port."""
     for key, known in phones.items():
         if key not in leases:
-            what = "look at the phone there and restart it, or attach it by hand"
-            yield Problem(
-                str(known.device),
-                "",
-                f"{known.device} is given to nobody: {known.reason}; {what}",
-                pool=known.pool,
+            device = known.device
+            place = hubs.location(device) or device.kernel
+            message = (
+                f"{device} at {place} is given to nobody: {known.reason}; look at the phone there and "
+                f"restart it, or attach it by hand"
             )
+            yield Problem(str(device), "", message, pool=known.pool, place=place)
 
 
 def empty_places(rules: RuleSet, pool: str, devices: PoolDevices) -> list[str]:

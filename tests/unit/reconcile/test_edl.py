@@ -113,7 +113,9 @@ async def test_anywhere_else_it_is_a_problem_and_no_guess() -> None:
     await bench.plug(other)
     assert has(bench, other) == {}
     (problem,) = [each for each in bench.reconciler.problems() if each.device == str(other)]
-    assert (problem.pool, "nobody knows which phone it is" in problem.message) == ("android", True)
+    assert (problem.pool, problem.place) == ("android", "1-2")
+    assert "at 1-2 is given to nobody" in problem.message
+    assert "nobody knows which phone it is" in problem.message
     assert leasing(bench).holder(PHONE) is None
     assert leasing(bench).allocation.leases == {KEY: Lease(ONE, "phone")}
     bench.reconciler.no_device(other.syspath)
