@@ -1,14 +1,16 @@
-"""What is wrong with claims and pools: too few devices, empty ports, and phones that nobody knows. Pure."""
+"""What is wrong with claims and pools: too few devices, and some that nobody can tell. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final
 
 from hotplugd.model.problem import Problem
-from hotplugd.model.text import counted
+from hotplugd.model.text import counted, quoted
 from hotplugd.plan.allocate import Allocation
+from hotplugd.plan.identity import apart
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
+from hotplugd.plan.pool_units import PoolUnits
 from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.keys import LOCATION
 from hotplugd.rules.ruleset import RuleSet
@@ -16,13 +18,12 @@ from hotplugd.rules.ruleset import RuleSet
 _MOST_SHOWN: Final = 16
 
 
-def wrong(
-    rules: RuleSet, allocation: Allocation, devices: PoolDevices, phones: Mapping[str, PoolDevice]
-) -> Iterator[Problem]:
-    """All of these problems. phones: those in emergency download mode, by what they are known by"""
+def wrong(rules: RuleSet, allocation: Allocation, units: PoolUnits) -> Iterator[Problem]:
+    """All of these problems."""
     yield from cannot_be_met(allocation)
-    yield from too_few(rules, devices)
-    yield from in_edl(phones, allocation.leases, rules.hubs)
+    yield from too_few(rules, units.devices)
+    yield from in_edl(units.in_edl, allocation.leases, rules.hubs)
+    yield from same_identity(units.twins)
 
 
 def cannot_be_met(allocation: Allocation) -> Iterator[Problem]:
@@ -54,6 +55,18 @@ def in_edl(phones: Mapping[str, PoolDevice], leases: Container[str], hubs: Hubs)
                 f"restart it, or attach it by hand"
             )
             yield Problem(str(device), "", message, pool=known.pool, place=place)
+
+
+def same_identity(twins: Iterable[tuple[PoolDevice, PoolDevice]]) -> Iterator[Problem]:
+    """A problem for each device that came when another of its serial number was there."""
+    for first, came in twins:
+        key, its, own = apart(first.device, came.device)
+        message = (
+            f"two devices are known as {quoted(first.key)}: {first.device} at {its}, and {came.device} at "
+            f"{own}, which came later and is known by its place alone: tell them apart with `{key}`, or have "
+            f"another serial number written into one"
+        )
+        yield Problem(str(came.device), "", message, pool=came.pool)
 
 
 def empty_places(rules: RuleSet, pool: str, devices: PoolDevices) -> list[str]:

@@ -235,7 +235,7 @@ class Leasing:
         """Which claims cannot be read, which cannot be had, and which pools have too few devices."""
         if not self._rules.leases:
             return []
-        rest = wrong(self._rules, self.allocation, self.devices, self._units.in_edl)
+        rest = wrong(self._rules, self.allocation, self._units)
         return [*self._claimants.problems(), *rest]
 
     # --- within: who is given nothing --------------------------------------------------------------------

@@ -56,6 +56,8 @@ class PoolUnits:
         self._rules = rules
         self._not_given = not_given
         self._phone_at = phone_at
+        # Of a unit that another has the identity of: the other's key, by its own.
+        self._twin_of: dict[str, str] = {}
         # The keys of units that are phones in emergency download mode.
         self._in_edl: set[str] = set()
         self._units: dict[str, _Unit] = {}
@@ -140,6 +142,7 @@ class PoolUnits:
                 del self._units[name]
                 self.new.discard(name)
                 self._in_edl.discard(name)
+                self._twin_of.pop(name, None)
                 if (device := self.devices.get(name)) is not None:
                     self.went[name] = device
                 self.devices.drop(name)
@@ -149,6 +152,14 @@ class PoolUnits:
     def in_edl(self) -> dict[str, PoolDevice]:
         """The phones that are in emergency download mode, by their keys."""
         return {key: known for key in sorted(self._in_edl) if (known := self.devices.get(key)) is not None}
+
+    @property
+    def twins(self) -> Iterator[tuple[PoolDevice, PoolDevice]]:
+        """Those of one identity: the one that was there first, and the one that came."""
+        for key, other in sorted(self._twin_of.items()):
+            first, came = self.devices.get(other), self.devices.get(key)
+            if first is not None and came is not None:
+                yield first, came
 
     def key_of(self, device: Device) -> str:
         """What a pool's device is known by in leases; empty for others."""
@@ -187,13 +198,15 @@ class PoolUnits:
         if edl.mode(device) and (phone := self._phone_in_edl(device, pool)):
             return phone
         if (own := f"{key}@{place(device)}") in self.awaited:
+            self._twin_of[own] = key
             return own
         unit = self._units.get(key)
         if unit is None or device.key in unit.slots or unit.entry == entry:
             return key
         if unit.slot == slot and unit.pool == pool:
             return key
-        return f"{key}@{place(device)}"
+        self._twin_of[own] = key
+        return own
 
     def _phone_in_edl(self, device: Device, pool: str) -> str:
         """What the phone is known by that a device in emergency download mode is; or empty."""
