@@ -89,6 +89,9 @@ def _broken_leases() -> list[object]:
                 ("instance", ""),
                 ("key", "a\nb"),
                 ("more", 1),
+                ("socket", "usb-0:1"),
+                ("socket", ["a", "b", "c"]),
+                ("socket", [1]),
             )
         ),
     ]
