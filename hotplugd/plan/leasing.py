@@ -141,8 +141,8 @@ class Leasing:
         return bool(self._releasing)
 
     def kept(self, boot: str) -> KeptLeases:
-        """What is to outlive the daemon. boot: the first 8 digits of the boot's id."""
-        return self.away.kept(boot, self._claimants.order)
+        """What is to outlive the daemon; as before while another serves pools. boot: 8 digits of its id"""
+        return self._before or self.away.kept(boot, self._claimants.order)
 
     def next_end(self, now: Moment) -> float | None:
         """In how many seconds the next lease of an absent device ends; None where there is none."""
@@ -297,7 +297,7 @@ class Leasing:
         """The leases of before whose devices are absent, or came back meanwhile: those that entries are left
         of, and then those that were kept, as far as the claims lack something.
         """
-        kept, self._before = self._before, None
+        kept, self._before = (self._before, None) if self._rules.leases else (None, self._before)
         if kept is None:
             return {}
         lacks = {(each.instance, each.claim.name): each.claim.count for each in asking}
