@@ -226,8 +226,8 @@ def test_what_somebody_decided_by_hand_is_in_no_pool(
     # With that one alone the claim cannot be met, and that is said.
     made, _ = farm(monkeypatch, State(overrides), one)
     assert [each.claim for each in made.problems()] == ["it"]
-    document = explain_json(one, [], made.of(one), [], {}, leasing=made.leasing)
-    assert document["lease"] is None
+    document = explain_json(one, POOL.explain(one), made.of(one), [], {}, leasing=made.leasing)
+    assert (document["pool"], document["lease"]) == ("a", None)
 
 
 @pytest.mark.usefixtures("of")
