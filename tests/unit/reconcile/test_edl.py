@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+from hotplugd.app.pool_documents import lease_json
 from hotplugd.model.entry import is_ours, slot_of
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.lease import Lease
@@ -85,6 +87,11 @@ async def test_the_leased_phone_is_known_by_its_place_and_comes_back_by_its_seri
     assert has(bench, EDL) == {"job-1": [EDL.node]}
     assert leasing(bench).key_of(EDL) == KEY
     assert not any(each.device == str(EDL) for each in bench.reconciler.problems())
+    # It is called as the phone, inside and outside.
+    lease = lease_json(EDL, leasing(bench))
+    assert lease is not None
+    assert (lease["identity"], lease["device"]) == (KEY, EDL.node)
+    assert [each["identity"] for each in json.loads(bench.instances[ONE].leases)] == [KEY]
     again = replace(at_port(phone(1, born=9), 1))
     await replug(bench, EDL, again)
     assert has(bench, again) == {"job-1": [again.node]}
