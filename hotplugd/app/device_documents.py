@@ -172,7 +172,7 @@ def device_json(
         "syspath": device.syspath,
         "instances": [*where.instances] if where is not None else [],
         "missing": [*where.missing] if where is not None else [],
-        "pool": rule.attach.pool if rule is not None and rule.attach is not None else "",
+        "pool": _pool_of(rule),
         "parents": [_values(above, keys) for above in device.ancestors()],
         "override": override_json(override, device) if override is not None else None,
     }
@@ -194,8 +194,11 @@ def explain_json(
     """
     rule = fate.wants.rule
     lease = lease_json(fate.wants.anchor or device, leasing) if leasing is not None else None
+    # What somebody decided by hand alters nothing about which pool's device it is.
+    taken = next((each.rule for each in verdicts if each.failed is None and each.rule.enabled), rule)
     return {
         **device_json(device, rule, keys, override=fate.wants.override),
+        "pool": _pool_of(taken),
         "rules": [_verdict(each) for each in verdicts],
         "along": str(fate.wants.anchor) if fate.wants.anchor is not None else None,
         "ignored": rule is not None and rule.attach is None,
@@ -227,6 +230,10 @@ def waiting_claims(lease: LeaseJson, leasing: Leasing) -> list[ClaimJson]:
     if lease["instance"]:
         return []
     return [each for each in unmet_json(leasing) if each["pool"] == lease["pool"]]
+
+
+def _pool_of(rule: Rule | None) -> str:
+    return rule.attach.pool if rule is not None and rule.attach is not None else ""
 
 
 def _warnings(device: Device, rule: Rule | None, controllers: Mapping[str, str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from hotplugd.host.open_disks import OpenDisks
 from hotplugd.host.open_files import cgroup_name, holder
 from hotplugd.host.trusted_files import read_trusted
 from hotplugd.host.usb_actions import UsbActions
-from hotplugd.host.usb_counts import over_current_counts
+from hotplugd.host.usb_signs import usb_signs
 from hotplugd.host.use_watch import HostWatch
 from hotplugd.model.text import quoted
 from hotplugd.model.values import CANNOT_TELL, Device
@@ -118,10 +118,10 @@ class HostLook:
     async def look_at_usb(self, told: HostProblems, devices: Mapping[str, Device], hubs: Hubs) -> None:
         """Look how USB ports and buses do, and tell of those that do not do well."""
         try:
-            counts = await self._threads.call(over_current_counts, _FILE)
+            signs = await self._threads.call(usb_signs, _FILE)
         except OSError:
-            counts = None
-        told.usb(counts, [*devices.values()], hubs)
+            signs = None
+        told.usb(signs, [*devices.values()], hubs)
 
     async def revoke(self, device: Device) -> str:
         """See `RevokerPort`."""

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.container.seal_problems import Unsealed
+from hotplugd.host.usb_signs import UsbSigns
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device
 from hotplugd.plan.about import Fields, about_entry
-from hotplugd.plan.usb_health import OverCurrents, full_buses
+from hotplugd.plan.usb_health import (
+    OverCurrents,
+    Standing,
+    UsbPorts,
+    failed_ports,
+    full_buses,
+    full_controllers,
+    unconfigured_devices,
+)
 from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.rules.hubs import Hubs
 
@@ -25,6 +34,7 @@ class HostProblems:
         self._unheld: dict[str, str] = {}
         self._unprocessed: dict[str, str] = {}
         self._over_currents = OverCurrents()
+        self._unfinished, self._unconfigured = Standing(), Standing()
         self._usb: list[Problem] = []
         self._usb_log = ProblemLog(log, "usb.problem")
 
@@ -60,14 +70,20 @@ class HostProblems:
         """That is over."""
         self._log.info("problem.over", **_fields(unsealed))
 
-    def usb(self, counts: Mapping[str, int] | None, devices: Sequence[Device], hubs: Hubs) -> None:
-        """Somebody looked how USB ports and buses do.
-
-        counts  as `usb_counts` has them; None where nobody could tell
-        """
-        if counts is not None:
-            self._over_currents = self._over_currents.seen(counts, asyncio.get_running_loop().time())
-        self._usb = [*self._over_currents.problems(devices, hubs), *full_buses(devices)]
+    def usb(self, signs: UsbSigns | None, devices: Sequence[Device], hubs: Hubs) -> None:
+        """Somebody looked how USB ports, devices and buses do. signs: None where nobody could tell"""
+        now, ports = asyncio.get_running_loop().time(), UsbPorts(devices, hubs)
+        if signs is not None:
+            self._over_currents = self._over_currents.seen(signs.over_currents, now)
+            self._unfinished = self._unfinished.seen(signs.unfinished, now)
+            self._unconfigured = self._unconfigured.seen(signs.unconfigured, now)
+        self._usb = [
+            *self._over_currents.problems(devices, hubs),
+            *failed_ports(self._unfinished, ports, now),
+            *unconfigured_devices(self._unconfigured, ports, devices, now),
+            *full_controllers(devices),
+            *full_buses(devices),
+        ]
         self._usb_log.are(self._usb, devices)
 
     def problems(self) -> list[Problem]:

@@ -68,7 +68,8 @@ def device(session: Session, words: DeviceRequest) -> Target:
     """One device of a pool, or one that is absent and leased. Raises Refusal."""
     leasing, found = leasing_of(session), _devices(session, words)
     by_key = {key: each for each in found if (key := leasing.key_of(each))}
-    absent = [each.key for each in leasing.away if _is_called(each.key, words.device)]
+    away = (*leasing.away, *leasing.away.in_edl)
+    absent = [each.key for each in away if _is_called(each.key, words.device)]
     if len(by_key) > 1:
         raise several_called(words.device, by_key.values())
     if by_key:

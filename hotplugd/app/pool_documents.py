@@ -161,7 +161,8 @@ def lease_json(device: Device, leasing: Leasing, since: str = "") -> LeaseJson |
     return {
         **named_json(device, hubs=leasing.rules.hubs),
         "device": str(device),
-        "identity": identity(device),
+        # In emergency download mode it says nothing of itself.
+        "identity": key if known.in_edl else identity(device),
         "pool": known.pool,
         "state": leasing.state(key),
         "reason": leasing.reason(key),

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotplugd.aio.backoff import delay
 from hotplugd.host.pool_lock import PoolLock
 from hotplugd.model.problem import Problem
 from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.rules.ruleset import RuleSet
 
+# Nothing tells when another leaves the lock: seconds until it is tried again, at first and at most.
+_PAUSES: Final = (1.0, 15.0)
 _ANOTHER: Final = (
     "the pools of the rules are not served: another hotplugd on this host serves some, for another server "
-    "(it has the lock of /dev/hotplugd/.pools); have one of them without pools"
+    "(it has the lock of /dev/hotplugd/.pools); have one of them without pools: this one tries again every "
+    f"{_PAUSES[1]:.0f} s at least"
 )
 
 
@@ -29,15 +35,33 @@ class ServedPools:
         self._lock = PoolLock()
         self._dry_run = dry_run
         self._has_pools = False
+        # Set while another serves pools and ours are not served therefore.
+        self._refused = asyncio.Event()
 
     def served(self, rules: RuleSet) -> RuleSet:
         """The rules, without pools where another serves some. Raises OSError where /dev cannot be written."""
         self.problem = None
+        self._refused.clear()
         self._has_pools = bool(rules.pools)
         if self._has_pools and not self._dry_run and not self._lock.take():
             self.problem = Problem("", "", _ANOTHER)
+            self._refused.set()
         self._told.are([self.problem] if self.problem is not None else ())
         return rules.without_leases() if self.problem is not None else rules
+
+    async def left(self) -> None:
+        """Return once the lock is ours that another had while ours were not served; each try is later."""
+        tries = 0
+        while True:
+            if not self._refused.is_set():
+                await self._refused.wait()
+                tries = 0
+            tries += 1
+            await asyncio.sleep(delay(tries, *_PAUSES))
+            # It is tried again where no file can be opened just now.
+            with suppress(OSError):
+                if self._refused.is_set() and self._lock.take():
+                    return
 
     def let_go(self, *, has_leased: bool) -> None:
         """Leave pools to others if rules have none.

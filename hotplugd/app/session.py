@@ -240,6 +240,7 @@ class Session:
                 tasks.create_task(self._try())
                 tasks.create_task(self._leave_alone.run())
                 tasks.create_task(self._tell_over())
+                tasks.create_task(self._serve_pools())
                 tasks.create_task(self.host.run(self.reconciler.usable, self.reconciler.found_used))
         finally:
             self._listing.close()
@@ -312,11 +313,15 @@ class Session:
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(_RESYNC)
-            if self._pools.problem is not None:
-                self.set_rules(self.rules)
             self._udev.refresh()
             self.reconciler.look_everywhere()
             self._listing.soon()
+
+    async def _serve_pools(self) -> None:
+        """Serve the pools of the rules once no other hotplugd of this host serves any."""
+        while True:
+            await self._pools.left()
+            self.set_rules(self.rules)
 
     async def _tell_over(self) -> None:
         """Have it said what is not held off any more."""

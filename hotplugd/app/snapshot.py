@@ -185,10 +185,12 @@ def _leasing(
     now = Moment(time.clock_gettime(time.CLOCK_BOOTTIME))
     leasing = Leasing(rules, state.leases.from_now(boot(), now))
     leasing.set_cordons(state.cordons)
+    for each in state.leases.quarantines:
+        leasing.set_health(each.key, each.health)
     if not rules.pools:
         return leasing
     for device in devices:
-        leasing.judged(judged(rules, device, has), owner(device, owners))
+        leasing.judged(judged(rules, device, has, state.overrides), owner(device, owners))
     for name, instance in instances.items():
         leasing.learned(name, instance)
 
@@ -213,8 +215,8 @@ def _leased(
     for name, instance in instances.items():
         owners.learned(name, instance)
     holder = _leasing(rules, devices, instances, owners, lambda _: False, state).holder
-    found = {device.key: wants(rules, device, holder=holder) for device in devices}
-    return {key: each for key, each in found.items() if each.rule is not None}
+    found = {device.key: wants(rules, device, state.overrides, holder=holder) for device in devices}
+    return {key: each for key, each in found.items() if each.rule or each.override}
 
 
 def _away(

@@ -22,6 +22,8 @@ T = TypeVar("T")
 # Who may edit instances may write claims, and is not to fill the file: of more the oldest are kept.
 _MOST_CLAIMS: Final = 5_000
 _MOST_AWAY: Final = 1_000
+# By USB 2 and by USB 3.
+_MOST_NAMES: Final = 2
 
 _LEASE: Final = {"key", "pool", "project", "instance", "claim", "place", "since", "boottime"}
 _CLAIM: Final = ("project", "instance", "claim")
@@ -113,14 +115,16 @@ def _away_json(away: Away) -> dict[str, object]:
         "place": away.place,
         "since": away.since.day,
         "boottime": away.since.boot,
+        "socket": [*away.socket],
     }
 
 
 def _away(found: object) -> Away:
-    told = fields(found, _LEASE)
+    told = fields(found, _LEASE, frozenset({"socket"}))
     lease = Lease(some_instance(told["project"], told["instance"]), text(told["claim"]))
     since = Moment(seconds(told["boottime"]), text(told["since"]))
-    return Away(text(told["key"]), text(told["pool"]), lease, text(told["place"]), since)
+    socket = tuple(items(told.get("socket", []), _MOST_NAMES, "name of a socket", text))
+    return Away(text(told["key"]), text(told["pool"]), lease, text(told["place"]), since, socket)
 
 
 def _claim(found: object) -> tuple[InstanceName, str]:

@@ -17,6 +17,9 @@ from hotplugd.model.entry import SLOTS, slot_links, slot_made, slot_node, slot_o
 from hotplugd.model.values import Device
 
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+# In the file beside a slot's links.
+_ALONE: Final = "HOTPLUGD_ALONE=1\n"
+_LONGEST_MARK: Final = 1024
 _SAME: Final = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -38,8 +41,10 @@ class Slots:
         # Locked, each shared with other hotplugds: our udev rule removes the links of unlocked ones alone.
         self._held: dict[str, int] = {}
 
-    def make(self, device: Device) -> None:
+    def make(self, device: Device, *, alone: bool = False) -> None:
         """Make the device's links, or see that they are right, and keep the udev rule from removing them.
+
+        alone  whether one instance has the device alone: that stays known for as long as the links exist
 
         Raises SlotError where a link of that name leads to another device, else OSError.
         """
@@ -49,7 +54,7 @@ class Slots:
             Path(SLOTS).mkdir(mode=0o755, exist_ok=True)
             _link(device)
         # After the links: another hotplugd would remove a mark without links.
-        self._mark(device.slot)
+        self._mark(device.slot, alone=alone)
 
     def hold(self, slot: str) -> None:
         """Keep the udev rule from removing the links of a slot that there is. Raises OSError."""
@@ -73,6 +78,14 @@ class Slots:
     def was_made(self, slot: str) -> bool:
         """Whether there are links of this slot: the device was attached since it was plugged in."""
         return os.path.lexists(slot_node(slot))
+
+    def was_alone(self, slot: str) -> bool:
+        """Whether one instance had the device alone, at any time since it was plugged in."""
+        try:
+            with open(slot_made(slot), encoding="ascii", opener=_opened) as file:
+                return _ALONE in file.read(_LONGEST_MARK)
+        except (OSError, UnicodeDecodeError):
+            return False
 
     def remove(self, slot: str) -> None:
         """Remove the links of a slot that no entry names any more. Raises OSError.
@@ -109,11 +122,14 @@ class Slots:
             os.close(file)
         self._held.clear()
 
-    def _mark(self, slot: str) -> None:
-        """Say what the slot's links are called, as our udev rule imports it: at any time, so none is cut."""
+    def _mark(self, slot: str, *, alone: bool) -> None:
+        """Say what the slot's links are called, as our udev rule imports it: at any time, so none is cut.
+
+        What a longer mark says beyond this one stays.
+        """
         file = os.open(slot_made(slot), _SAME, 0o600)
         try:
-            os.write(file, f"HOTPLUGD_LINK={slot}\n".encode("ascii"))
+            os.write(file, f"HOTPLUGD_LINK={slot}\n{_ALONE if alone else ''}".encode("ascii"))
         except OSError:
             os.close(file)
             raise
@@ -150,6 +166,10 @@ def _link(device: Device) -> None:
     for link in (*slot_links(device.slot), node):
         if link not in made and (found := devnum_of(os.stat(link))) != device.devnum:
             raise SlotError(f"{link} should lead to {device.devnum} and leads to {found}")
+
+
+def _opened(path: str, _: int) -> int:
+    return os.open(path, _READ)
 
 
 def _put(link: str, target: str) -> None:

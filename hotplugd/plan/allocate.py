@@ -164,8 +164,8 @@ class _Turn:
         self.kept_for: Asking | None = None
 
     def fits(self, devices: PoolDevices, key: str) -> bool:
-        """Whether it lacks such a device. One that is away cannot be compared with anything."""
-        return self.lacks > 0 and (key not in devices or self.takes & devices.bit(key) != 0)
+        """Whether it lacks such a device."""
+        return self.lacks > 0 and devices.may_keep(self.asking.claim, self.takes, key)
 
     def give(self, key: str) -> None:
         """It has this one from now on."""
@@ -222,7 +222,7 @@ def _kept(
     for key in over:
         lease = leases[key]
         own = (turn for turn in turns if turn.asking.instance == lease.instance)
-        other = next((turn for turn in own if key in devices and turn.fits(devices, key)), None)
+        other = next((turn for turn in own if turn.lacks and turn.takes & devices.bit(key)), None)
         if other is None:
             turn = by_name.get(_name(lease.instance, lease.claim))
             ended.append(Ended(key, lease, _why_over(lease, turn.asking.claim if turn else None, silence)))

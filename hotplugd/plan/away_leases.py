@@ -6,7 +6,7 @@ What is attached is recorded by its entry. That goes with its device, so what is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,8 +14,10 @@ from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.flaps import Quarantine
 from hotplugd.plan.lease import Lease
+from hotplugd.plan.pool_devices import PoolDevice
 from hotplugd.plan.unit_key import place
 from hotplugd.rules.duration import in_words
+from hotplugd.rules.hubs import sockets
 
 _OF_ITSELF: Final = ("serial:", "mac:")
 """What a key begins with that a device has wherever it is plugged in."""
@@ -36,6 +38,7 @@ class Away:
     key    what the device is known by in leases
     place  where it was plugged in; empty where nobody knows
     since  since when it is absent
+    socket  the names of the USB socket that it was in; none where nobody knows
     """
 
     key: str
@@ -43,6 +46,15 @@ class Away:
     lease: Lease
     place: str
     since: Moment
+    socket: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, key: str, lease: Lease, was: PoolDevice | None, since: Moment) -> Away:
+        """That of a device, as it was; None where nobody knows."""
+        if was is None:
+            return cls(key, "", lease, "", since)
+        usb = was.device.usb
+        return cls(key, was.pool, lease, place(was.device), since, sockets(usb) if usb is not None else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +91,13 @@ class AwayLeases:
     """The leases whose devices are absent, by what these are known by.
 
     went  those whose device went since `begin` was called; back: the keys of those that came back
+    in_edl  those whose phone is there in emergency download mode, where a restart of ours would not know it
     """
 
     def __init__(self) -> None:
         self.went: list[Away] = []
         self.back: list[str] = []
+        self.in_edl: tuple[Away, ...] = ()
         self._away: dict[str, Away] = {}
 
     def __contains__(self, key: object) -> bool:
@@ -96,6 +110,16 @@ class AwayLeases:
         """The lease of an absent device, if there is one."""
         return self._away.get(key)
 
+    def kept(self, boot: str, order: tuple[tuple[InstanceName, str], ...]) -> KeptLeases:
+        """What is to outlive the daemon. boot, order: as in `KeptLeases`"""
+        away = (*self._away.values(), *self.in_edl)
+        return KeptLeases(boot if away else "", away, order)
+
+    def next_end(self, keep: Callable[[str], float], now: Moment) -> float | None:
+        """In how many seconds the next one ends; None where there is none. keep: of a pool, in seconds"""
+        ends = (each.since.boot + keep(each.pool) for each in self)
+        return max(end - now.boot, 0.0) if (end := min(ends, default=None)) is not None else None
+
     def begin(self) -> None:
         """Another allocation begins: forget what went and came back before."""
         self.went, self.back = [], []
@@ -104,10 +128,11 @@ class AwayLeases:
         """Take a lease that the daemon before has kept."""
         self._away[away.key] = away
 
-    def goes(self, away: Away) -> None:
-        """A device that is leased is absent from now on."""
+    def goes(self, away: Away) -> Away:
+        """A device that is leased is absent from now on. Returns its lease."""
         self._away[away.key] = away
         self.went.append(away)
+        return away
 
     def comes(self, key: str, device: Device | None) -> str:
         """A leased device is there. Returns why its lease is over: what is there is another device."""
@@ -129,6 +154,39 @@ class AwayLeases:
         if now.boot - self._away[key].since.boot < keep:
             return ""
         return f"its device was away for longer than {in_words(keep)}" if keep else "its device is gone"
+
+    def phone_at(
+        self,
+        device: Device,
+        pool: str,
+        before: Iterable[Away],
+        went: Mapping[str, PoolDevice],
+        leases: Mapping[str, Lease],
+    ) -> str:
+        """What the leased phone is known by that was the last one in a device's socket.
+
+        Empty where there is none of this pool, or where there are several.
+
+        before  what the daemon before has kept, while that was not looked at
+        went    what is no more, and not noted yet; leases: those of before that
+        """
+        here = sockets(device)
+        going = (Away.of(key, leases[key], was, Moment()) for key, was in went.items() if key in leases)
+        were = {
+            each.key
+            for each in (*self._away.values(), *before, *going)
+            if each.pool == pool and not {*each.socket}.isdisjoint(here)
+        }
+        return were.pop() if len(were) == 1 else ""
+
+    def note_edl(self, phones: Mapping[str, PoolDevice], leases: Mapping[str, Lease], now: Moment) -> None:
+        """These devices are there in emergency download mode, and these are all leases."""
+        since = {each.key: each.since for each in self.in_edl}
+        self.in_edl = tuple(
+            Away.of(key, leases[key], known, since.get(key, now))
+            for key, known in phones.items()
+            if key in leases
+        )
 
     def keep_only(self, leases: Iterable[str]) -> None:
         """Forget all but these: the others are over."""

@@ -1,18 +1,29 @@
-"""Claims for which there are too few devices, pools that should have more, and ports that are empty. Pure."""
+"""What is wrong with claims and pools: too few devices, and some that nobody can tell. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final
 
 from hotplugd.model.problem import Problem
-from hotplugd.model.text import counted
+from hotplugd.model.text import counted, quoted
 from hotplugd.plan.allocate import Allocation
-from hotplugd.plan.pool_devices import PoolDevices
+from hotplugd.plan.identity import apart
+from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
+from hotplugd.plan.pool_units import PoolUnits
+from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.keys import LOCATION
 from hotplugd.rules.ruleset import RuleSet
 
 _MOST_SHOWN: Final = 16
+
+
+def wrong(rules: RuleSet, allocation: Allocation, units: PoolUnits) -> Iterator[Problem]:
+    """All of these problems."""
+    yield from cannot_be_met(allocation)
+    yield from too_few(rules, units.devices)
+    yield from in_edl(units.in_edl, allocation.leases, rules.hubs)
+    yield from same_identity(units.twins)
 
 
 def cannot_be_met(allocation: Allocation) -> Iterator[Problem]:
@@ -31,6 +42,31 @@ def too_few(rules: RuleSet, devices: PoolDevices) -> Iterator[Problem]:
         if number < pool.expect:
             message = f"pool '{pool.name}' has {counted(number, 'device')}, and should have {pool.expect}"
             yield Problem("", "", message + _nothing_in(rules, pool.name, devices), pool=pool.name)
+
+
+def in_edl(phones: Mapping[str, PoolDevice], leases: Container[str], hubs: Hubs) -> Iterator[Problem]:
+    """A problem for each phone in emergency download mode that nobody has, which names its port."""
+    for key, known in phones.items():
+        if key not in leases:
+            device = known.device
+            place = hubs.location(device) or device.kernel
+            message = (
+                f"{device} at {place} is given to nobody: {known.reason}; look at the phone there and "
+                f"restart it, or attach it by hand"
+            )
+            yield Problem(str(device), "", message, pool=known.pool, place=place)
+
+
+def same_identity(twins: Iterable[tuple[PoolDevice, PoolDevice]]) -> Iterator[Problem]:
+    """A problem for each device that came when another of its serial number was there."""
+    for first, came in twins:
+        key, its, own = apart(first.device, came.device)
+        message = (
+            f"two devices are known as {quoted(first.key)}: {first.device} at {its}, and {came.device} at "
+            f"{own}, which came later and is known by its place alone: tell them apart with `{key}`, or have "
+            f"another serial number written into one"
+        )
+        yield Problem(str(came.device), "", message, pool=came.pool)
 
 
 def empty_places(rules: RuleSet, pool: str, devices: PoolDevices) -> list[str]:

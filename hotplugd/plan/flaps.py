@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
+from hotplugd.plan.health import Health
 from hotplugd.rules.pool_health import Flap
 
 LEAST_QUIET: Final = 60.0
@@ -31,7 +32,7 @@ class Quarantine:
 
     key    what the device is known by in leases
     pool   its pool
-    place  the name or number of the port where it was plugged in last; empty where it has none
+    place  the name or number of the port where it came and went too often; empty where it has none
     count  how often it was plugged in, within so many seconds
     since  when it was quarantined: ISO 8601, UTC
     quiet  so many seconds without a plug end it
@@ -54,6 +55,11 @@ class Quarantine:
             f"power, or it starts again and again; it is in quarantine until "
             f"{self.quiet / 60:.0f} min pass without another plug"
         )
+
+    @property
+    def health(self) -> Health:
+        """The health of the device meanwhile."""
+        return Health("quarantined", self.reason, self.since)
 
 
 @dataclass(slots=True)
@@ -108,8 +114,8 @@ class Flaps:
             return False
         count.token = token
         if (known := self._quarantines.get(key)) is not None:
+            # Elsewhere it is as quarantined: where it came and went stays the reason.
             self._until[key] = now + known.quiet
-            self._quarantines[key] = replace(known, place=place)
             return False
         count.since.append(now)
         while now - count.since[0] > flap.within:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Iterable
 
 from hotplugd.model import entry as entries
+from hotplugd.plan.edl import mode
 from hotplugd.plan.identity import identity
 from hotplugd.plan.kinds.kind import Want
 
@@ -23,7 +24,7 @@ def leases_text(wants: Iterable[Want], names: Collection[str]) -> str:
         {
             "pool": want.attach.pool,
             "claim": want.claim,
-            "identity": identity(want.device),
+            "identity": want.unit if mode(want.device) else identity(want.device),
             "path": want.target,
             "link": next(iter(want.links), ""),
         }

@@ -15,20 +15,21 @@ from typing import Final
 from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
+from hotplugd.plan import edl
 from hotplugd.plan.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
 from hotplugd.plan.asked_leases import AskedLeases
 from hotplugd.plan.away_leases import NOTHING_KEPT, Away, AwayLeases, KeptLeases, Moment, pool_changed
 from hotplugd.plan.claimants import PoolClaimants
 from hotplugd.plan.cordons import NO_CORDONS, Cordon, Cordons
 from hotplugd.plan.desired import Wants
-from hotplugd.plan.expected import cannot_be_met, too_few
+from hotplugd.plan.expected import wrong
 from hotplugd.plan.health import UNKNOWN, Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leaving import NOTHING_OPEN, Leaving, Naming, StillOpen
 from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
 from hotplugd.plan.pool_units import PoolUnits
 from hotplugd.plan.state_since import StateSince
-from hotplugd.plan.unit_key import place
+from hotplugd.plan.unit_key import unit_key
 from hotplugd.rules.ruleset import RuleSet
 
 _NO_TIME: Final = Moment()
@@ -58,7 +59,7 @@ class Leasing:
         self.cordons: Cordons = NO_CORDONS
         self._health: dict[str, Health] = {}
         self._rules = rules
-        self._units = PoolUnits(rules, self._not_given)
+        self._units = PoolUnits(rules, self._not_given, self._phone_at)
         self.leaving = Leaving(self._units, still_open)
         self._units.awaited = frozenset(each.key for each in kept.away)
         self.claimants = PoolClaimants(rules, kept.order)
@@ -141,14 +142,12 @@ class Leasing:
         return bool(self._releasing)
 
     def kept(self, boot: str) -> KeptLeases:
-        """What is to outlive the daemon. boot: the first 8 digits of the boot's id."""
-        away = tuple(self.away)
-        return KeptLeases(boot if away else "", away, self.claimants.order)
+        """What is to outlive the daemon; as before while another serves pools. boot: 8 digits of its id"""
+        return self._before or self.away.kept(boot, self.claimants.order)
 
     def next_end(self, now: Moment) -> float | None:
         """In how many seconds the next lease of an absent device ends; None where there is none."""
-        ends = (each.since.boot + self._keep(each.pool) for each in self.away)
-        return max(end - now.boot, 0.0) if (end := min(ends, default=None)) is not None else None
+        return self.away.next_end(self._keep, now)
 
     def settle(
         self, entries_of: Naming, unprocessed: Sequence[Device] = (), now: Moment = _NO_TIME
@@ -199,6 +198,7 @@ class Leasing:
         # What was somebody's without a lease, and has one now.
         self._releasing -= leases.keys()
         self.away.keep_only(leases)
+        self.away.note_edl(self._units.in_edl, leases, now)
         self._units.awaited = frozenset(each.key for each in self.away)
         self.leaving.note(self._releasing, naming)
         self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
@@ -232,11 +232,8 @@ class Leasing:
         """Which claims cannot be read, which cannot be had, and which pools have too few devices."""
         if not self._rules.leases:
             return []
-        return [
-            *self.claimants.problems(),
-            *cannot_be_met(self.allocation),
-            *too_few(self._rules, self.devices),
-        ]
+        rest = wrong(self._rules, self.allocation, self._units)
+        return [*self.claimants.problems(), *rest]
 
     # --- within: who is given nothing --------------------------------------------------------------------
 
@@ -247,11 +244,18 @@ class Leasing:
     def _not_given(self, key: str, device: Device) -> str:
         """Why a device is given to nobody who has it not; empty where it is given."""
         cordon = self.cordons.of_device(key, device, self._rules.keys)
-        return str(cordon) if cordon is not None else self.health(key).not_given
+        why = str(cordon) if cordon is not None else self.health(key).not_given
+        return why or edl.why_not_given(device, known=unit_key(device) != key)
 
     def _judge_given(self, devices: Iterable[PoolDevice]) -> None:
         for known in devices:
             self.devices.put(replace(known, not_given=self._not_given(known.key, known.device)))
+
+    def _phone_at(self, device: Device, pool: str) -> str:
+        """See `PoolUnits`."""
+        before = self._before.away if self._before is not None else ()
+        found = self.away.phone_at(device, pool, before, self._units.went, self.allocation.leases)
+        return found if self._keep(pool) else ""
 
     # --- within -----------------------------------------------------------------------------------------
 
@@ -276,12 +280,8 @@ class Leasing:
                 why = self.away.comes(key, device.device if device is not None else None)
                 why = why or self._why_useless(key, naming)
             elif not (why := self._units.left.get(key, "")):
-                if key not in self.away:
-                    was = self._units.went.get(key)
-                    where = ("", "") if was is None else (was.pool, place(was.device))
-                    self.away.goes(Away(key, where[0], lease, where[1], now))
-                away = self.away.get(key)
-                assert away is not None
+                went = self._units.went.get(key)
+                away = self.away.get(key) or self.away.goes(Away.of(key, lease, went, now))
                 why = self.away.why_over(key, self._keep(away.pool), now)
                 why = why or pool_changed(away, pools.get((lease.instance, lease.claim), away.pool))
             if why:
@@ -294,7 +294,7 @@ class Leasing:
         """The leases of before whose devices are absent, or came back meanwhile: those that entries are left
         of, and then those that were kept, as far as the claims lack something.
         """
-        kept, self._before = self._before, None
+        kept, self._before = (self._before, None) if self._rules.leases else (None, self._before)
         if kept is None:
             return {}
         lacks = {(each.instance, each.claim.name): each.claim.count for each in asking}

@@ -22,6 +22,7 @@ class PoolDevice:
     device  what selectors are compared with
     unfit   why it cannot be put into an instance now, or empty; whoever has it inside keeps it
     not_given  why it is given to nobody who has it not, or empty: it is cordoned, or its health is bad
+    in_edl  whether it is in emergency download mode, where it is not what selectors ask for
     """
 
     key: str
@@ -29,6 +30,7 @@ class PoolDevice:
     device: Device
     unfit: str = ""
     not_given: str = ""
+    in_edl: bool = False
 
     @property
     def reason(self) -> str:
@@ -125,6 +127,18 @@ class PoolDevices:
                     taken ^= self._bits[key]
         self._taken[name] = taken, claim
         return taken
+
+    def may_keep(self, claim: Claim, taken: int, key: str) -> bool:
+        """Whether a claim may keep a device that it has.
+
+        One that is away, or in emergency download mode, cannot be compared with anything.
+
+        taken  the set of the devices that will do for the claim
+        """
+        device, bit = self._devices.get(key), self.bit(key)
+        if device is not None and device.in_edl:
+            return self.of_pool(claim.pool) & bit != 0
+        return device is None or taken & bit != 0
 
     def forget_others(self, claims: Iterable[Claim]) -> None:
         """Keep the sets of these claims alone: whoever edits instances may write new ones all the time."""

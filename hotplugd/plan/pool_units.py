@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hotplugd.model.values import Device
+from hotplugd.plan import edl
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.overrides import told_of
@@ -38,9 +39,15 @@ class PoolUnits:
     left       why devices that are there are of no pool any more, since the last allocation
     awaited    what leased devices that are absent are known by
     not_given  why a device is given to nobody who has it not, by what it is known by
+    phone_at   what a pool's leased phone is known by that was the last one in a device's socket; or empty
     """
 
-    def __init__(self, rules: RuleSet, not_given: Callable[[str, Device], str]) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        not_given: Callable[[str, Device], str],
+        phone_at: Callable[[Device, str], str],
+    ) -> None:
         self.devices = PoolDevices()
         self.new: set[str] = set()
         self.went: dict[str, PoolDevice] = {}
@@ -48,6 +55,11 @@ class PoolUnits:
         self.awaited: frozenset[str] = frozenset()
         self._rules = rules
         self._not_given = not_given
+        self._phone_at = phone_at
+        # Of a unit that another has the identity of: the other's key, by its own.
+        self._twin_of: dict[str, str] = {}
+        # The keys of units that are phones in emergency download mode.
+        self._in_edl: set[str] = set()
         self._units: dict[str, _Unit] = {}
         # The unit of each device that a pool's rule is about, and those that go along with it.
         self._unit_of: dict[str, str] = {}
@@ -108,8 +120,10 @@ class PoolUnits:
         unfit = found.unfit or owner
         if min(unit.slots) == device.key:
             unit.pool = attach.pool
-            not_given = self._not_given(key, device)
-            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given))
+            not_given, in_edl = self._not_given(key, device), bool(edl.mode(device))
+            if in_edl:
+                self._in_edl.add(key)
+            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given, in_edl))
         return is_new
 
     def gone(self, key: str) -> bool:
@@ -127,10 +141,25 @@ class PoolUnits:
             if not unit.slots:
                 del self._units[name]
                 self.new.discard(name)
+                self._in_edl.discard(name)
+                self._twin_of.pop(name, None)
                 if (device := self.devices.get(name)) is not None:
                     self.went[name] = device
                 self.devices.drop(name)
         return anchor is not None or name is not None
+
+    @property
+    def in_edl(self) -> dict[str, PoolDevice]:
+        """The phones that are in emergency download mode, by their keys."""
+        return {key: known for key in sorted(self._in_edl) if (known := self.devices.get(key)) is not None}
+
+    @property
+    def twins(self) -> Iterator[tuple[PoolDevice, PoolDevice]]:
+        """Those of one identity: the one that was there first, and the one that came."""
+        for key, other in sorted(self._twin_of.items()):
+            first, came = self.devices.get(other), self.devices.get(key)
+            if first is not None and came is not None:
+                yield first, came
 
     def key_of(self, device: Device) -> str:
         """What a pool's device is known by in leases; empty for others."""
@@ -166,14 +195,27 @@ class PoolUnits:
         known = self._unit_of.get(device.key)
         if known in (key, f"{key}@{place(device)}"):
             return known
+        if edl.mode(device) and (phone := self._phone_in_edl(device, pool)):
+            return phone
         if (own := f"{key}@{place(device)}") in self.awaited:
+            self._twin_of[own] = key
             return own
         unit = self._units.get(key)
         if unit is None or device.key in unit.slots or unit.entry == entry:
             return key
         if unit.slot == slot and unit.pool == pool:
             return key
-        return f"{key}@{place(device)}"
+        self._twin_of[own] = key
+        return own
+
+    def _phone_in_edl(self, device: Device, pool: str) -> str:
+        """What the phone is known by that a device in emergency download mode is; or empty."""
+        known = self._unit_of.get(device.key, "")
+        if known and self._units[known].slots[device.key] == device.slot:
+            # The phone that it was is back in this way, and is not absent any more.
+            return known
+        phone = self._phone_at(device, pool)
+        return phone if phone not in self._units else ""
 
 
 def _why_of_none(found: Wants) -> str:

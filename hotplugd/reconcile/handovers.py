@@ -134,11 +134,13 @@ class Handovers:
         """The instances that had the device with this slot, in words; empty where that is not known."""
         return ", ".join(str(name) for name in sorted(self._left.get(slot, ())) if name != self.unknown)
 
-    def was_attached(self, slot: str) -> None:
-        """An earlier hotplugd has attached the device with this slot to some instance."""
+    def was_attached(self, slot: str, *, alone: bool) -> None:
+        """An earlier hotplugd has attached the device with this slot to some instance.
+
+        alone  whether one instance had it alone: where none had, a plain rule's change does not wait for it
+        """
         if slot not in self._by_slot:
-            # Whether a pool's, nobody knows: what goes by a plain rule does not wait for it.
-            self._left.setdefault(slot, {})[self.unknown] = False
+            self._left.setdefault(slot, {})[self.unknown] = alone
 
     def begins(self, slot: str) -> None:
         """The device with this slot, which is left, is being revoked from now on."""
@@ -217,7 +219,7 @@ class Handovers:
         want, slot = change.want, slot_of(change.entry)
         if change.action != "add" or want is None:
             return None
-        alone = bool(want.attach.pool) or want.override is not None
+        alone = want.is_alone
         left = self._left.get(slot, {})
         others = (
             *(each for each in sorted(self._by_slot.get(slot, ())) if self._has(each, slot, alone)),

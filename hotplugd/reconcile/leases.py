@@ -20,7 +20,7 @@ from hotplugd.plan.allocate import Allocation
 from hotplugd.plan.away_leases import Moment
 from hotplugd.plan.cordons import Cordons
 from hotplugd.plan.desired import Wants
-from hotplugd.plan.health import Health
+from hotplugd.plan.health import UNKNOWN, Health
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.leaving import StillOpen
@@ -65,8 +65,10 @@ class Leases:
         kept = ports.leases.before().from_now(ports.boot, self._now())
         self.leasing = Leasing(rules, kept, StillOpen(inventory.handovers.may_have, inventory.handovers.why))
         self.revocations = Revocations(workers, inventory, activity, ports, self._revoked)
-        self.quarantines = Quarantines(self.set_health, ports.log, ports.now)
-        self.readiness = Readiness(ports.commands, self.leasing, self._looked_at, ports.log, ports.now)
+        self.quarantines = Quarantines(self._quarantined, ports.log, ports.now)
+        self.readiness = Readiness(
+            ports.commands, self.leasing, inventory.slots, self._looked_at, ports.log, ports.now
+        )
         self._workers = workers
         self._inventory = inventory
         self._activity = activity
@@ -123,7 +125,7 @@ class Leases:
         if self.leasing.judged(found, owner):
             self._touch()
             self._see_flapping(found.device)
-        if not self._inventory.devices_listed and found.rule is not None:
+        if not self._inventory.devices_listed:
             self.revocations.met(found.device)
 
     def gone(self, key: str) -> None:
@@ -155,6 +157,8 @@ class Leases:
 
         device  as it is; None where it is gone
         """
+        if device is not None:
+            self.revocations.met(device)
         if device is not None and self.leasing.key_of(device) and any(self._naming(device.slot)):
             # Before the worker of who has it plans: it would take out what is leased.
             self.settle()
@@ -226,6 +230,10 @@ class Leases:
         for key in keys:
             self.quarantines.lift(key)
             self.readiness.forgive(key)
+
+    def _quarantined(self, key: str, health: Health) -> None:
+        """A quarantine begins or is over. What was bad meanwhile, or before, is bad then."""
+        self.set_health(key, health if health != UNKNOWN else self.readiness.health(key))
 
     def _looked_at(self, key: str, health: Health) -> None:
         """Somebody looked inside how a device does. In quarantine it is, however that is."""

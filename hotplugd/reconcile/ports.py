@@ -18,14 +18,20 @@ from hotplugd.plan.kinds.kind import Want
 class SlotsPort(Protocol):
     """The slots' links below /dev/hotplugd."""
 
-    def make(self, device: Device) -> None:
-        """Make the device's links, or see that they are right. Raises OSError."""
+    def make(self, device: Device, *, alone: bool = False) -> None:
+        """Make the device's links, or see that they are right. Raises OSError.
+
+        alone  whether one instance has the device alone: of a pool, or by hand
+        """
 
     def cut(self, slot: str) -> None:
         """Make the slot's links lead nowhere, which the server does not notice. Raises OSError."""
 
     def was_made(self, slot: str) -> bool:
         """Whether the slot has links: the device was, or is, attached since it was plugged in."""
+
+    def was_alone(self, slot: str) -> bool:
+        """Whether one instance had the device alone since it was plugged in."""
 
     def remove(self, slot: str) -> None:
         """Remove the slot's links, which no entry of the server names any more. Raises OSError."""

@@ -84,7 +84,7 @@ class Quarantines:
         if quarantine.key not in self._told:
             self._told[quarantine.key] = {**about, "pool": quarantine.pool, "reason": quarantine.reason}
             self._log.warning("health.problem", **self._told[quarantine.key])
-        self._has(quarantine.key, Health("quarantined", quarantine.reason, quarantine.since))
+        self._has(quarantine.key, quarantine.health)
 
     def _ends(self, ended: Iterable[Quarantine]) -> None:
         for each in ended:

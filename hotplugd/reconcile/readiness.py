@@ -59,6 +59,7 @@ class Readiness:
 
     commands  runs commands inside
     leasing   has the rules, and knows devices of pools
+    present   the slots of the devices that are there
     has       called with what a device is known by in leases, and its health, when that is another
     now       the time of day, ISO 8601
     """
@@ -67,12 +68,14 @@ class Readiness:
         self,
         commands: CommandPort,
         leasing: Leasing,
+        present: Container[str],
         has: Callable[[str, Health], None],
         log: FilteringBoundLogger,
         now: Callable[[], str],
     ) -> None:
         self._commands = commands
         self._leasing = leasing
+        self._present = present
         self._has = has
         self._log = log
         self._now = now
@@ -82,8 +85,8 @@ class Readiness:
         self._room = asyncio.Semaphore(_COMMANDS)
         self._watched: dict[_Key, _Watched] = {}
         self._by_instance: dict[InstanceName, set[_Key]] = {}
-        # Which enumeration of a device is bad: the next one may do well.
-        self._bad: dict[str, str] = {}
+        # Which enumeration of a device is bad, and why: the next one may do well.
+        self._bad: dict[str, tuple[str, Health]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def attached(self, name: InstanceName, attachments: Sequence[Attachment]) -> None:
@@ -109,13 +112,17 @@ class Readiness:
 
     def enumerated(self, device: str, slot: str) -> None:
         """A device of a pool is there, by this enumeration: one that was bad before may do well now."""
-        if self._bad.get(device, slot) != slot:
+        if device in self._bad and self._bad[device][0] != slot:
             self.forgive(device)
 
     def only(self, slots: Container[str]) -> None:
         """There are devices with these slots alone: what was bad of others is gone."""
-        for device in [device for device, slot in self._bad.items() if slot not in slots]:
+        for device in [device for device, (slot, _) in self._bad.items() if slot not in slots]:
             self.forgive(device)
+
+    def health(self, device: str) -> Health:
+        """The health of a device that is bad, by what it is known by; `UNKNOWN` of others."""
+        return self._bad[device][1] if device in self._bad else UNKNOWN
 
     @property
     def bad(self) -> tuple[str, ...]:
@@ -246,14 +253,16 @@ class Readiness:
         found.watch = before.answered(answer, now)
         # Where nobody can tell it is what it was.
         answer = found.watch.answer or answer
-        if found.device and (
-            before.answer is None or before.state != found.watch.state or answer != before.answer
-        ):
-            if found.watch.state == "bad":
-                self._bad[found.device] = found.want.device.slot
+        is_other = before.answer is None or before.state != found.watch.state or answer != before.answer
+        slot = found.want.device.slot
+        # Of an enumeration that is over the answer says nothing about the one that is there.
+        if found.device and is_other and slot in self._present:
+            health = Health(found.watch.state, answer.reason, self._now())
+            if health.state == "bad":
+                self._bad[found.device] = slot, health
             else:
                 self._bad.pop(found.device, None)
-            self._has(found.device, Health(found.watch.state, answer.reason, self._now()))
+            self._has(found.device, health)
         self._tell(found, answer)
 
     def _tell(self, found: _Watched, answer: Answer) -> None:

@@ -107,7 +107,7 @@ class Requests:
         for change in batch:
             try:
                 if change.want is not None and "source" in change.entry.config:
-                    self._ports.slots.make(change.want.device)
+                    self._ports.slots.make(change.want.device, alone=change.want.is_alone)
             except OSError as error:
                 self._hold(change, f"its link in {entries.SLOTS} cannot be made: {error}")
             else:

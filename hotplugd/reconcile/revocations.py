@@ -73,7 +73,7 @@ class Revocations:
     def met(self, device: Device) -> None:
         """A device was there when hotplugd began: an earlier one may have had it in an instance."""
         if self._ports.slots.was_made(device.slot):
-            self._handovers.was_attached(device.slot)
+            self._handovers.was_attached(device.slot, alone=self._ports.slots.was_alone(device.slot))
 
     def start(self, slot: str) -> None:
         """Revoke the device with this slot, once no instance has it and nobody revokes it already."""

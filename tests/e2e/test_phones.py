@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import cast
 
 import pytest
 
+from hotplugd.model.claim_texts import CLAIM
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
@@ -72,6 +74,32 @@ def test_without_a_serial_the_port_tells(
     usb.unplug(hub)
     eventually(lambda: two.look(b.node) is None)
     assert there(one, a)
+
+
+def test_a_leased_phone_in_emergency_download_mode_is_known_by_its_socket(
+    launch: Callable[..., Container], usb: Usb, daemon: StartDaemon
+) -> None:
+    job = launch(config={f"{CLAIM}phone": "farm serial=AAA"})
+    running = daemon(
+        f"pools: {{farm: {{instances: '{job.name}', keep: 5m}}}}\n"
+        "rules: [{name: a, match: {vendor_id: ['18d1', '05c6']}, attach: {pool: farm}}]\n",
+        usb.environment,
+    )
+    adb = usb.plug(Phone(serial="AAA"), "1")
+    eventually(lambda: there(job, adb))
+    usb.unplug(adb)
+    emergency, other = usb.plug(Phone("05c6", "9008"), "1"), usb.plug(Phone("05c6", "9008"), "2")
+    eventually(lambda: there(job, emergency))
+    eventually(lambda: [each["device"] for each in problems(running)] == [other.node])
+    running.kill()
+    running.start()
+    steadily(lambda: there(job, emergency) and not there(job, other), 1.0)
+    (lease,) = json.loads(running.ask("lease", "list", "--json").stdout)["leases"]
+    assert (lease["identity"], lease["device"]) == ("serial:AAA", emergency.node)
+    assert running.ask("cordon", "AAA").returncode == 0
+    usb.unplug(emergency)
+    again = usb.plug(Phone(serial="AAA"), "1")
+    eventually(lambda: there(job, again) and job.look(emergency.node) is None)
 
 
 def test_two_phones_with_one_serial_are_told_of_and_the_first_stays(

@@ -17,6 +17,13 @@ AREAS: Final[dict[str, tuple[str, ...]]] = {
     "phones": (f"{_E2E}/test_phones.py",),
     "making": (f"{_E2E}/test_making.py",),
     "states": (f"{_E2E}/test_machine.py",),
+    "pools": (
+        f"{_E2E}/test_pools.py",
+        f"{_E2E}/test_leases.py",
+        f"{_E2E}/test_files.py",
+        f"{_E2E}/test_ready.py",
+        f"{_E2E}/test_exec.py",
+    ),
     "requests": (
         f"{_E2E}/test_client.py",
         f"{_E2E}/test_client_answers.py",

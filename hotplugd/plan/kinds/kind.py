@@ -73,6 +73,11 @@ class Want:
         """The hub's port that the device is in where that has a name, else empty."""
         return self.rule.value(LOCATION, self.device)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether one instance has the device alone: it is of a pool, or somebody attached it by hand."""
+        return bool(self.attach.pool) or self.override is not None
+
 
 class Kind(ABC):
     """One way in which devices go into instances. Without state, and pure.

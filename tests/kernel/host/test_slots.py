@@ -204,6 +204,23 @@ class TestOfThisBoot:
         ours.make(null(NEW))
         assert (folder / "c-1-3-boot-77.made").read_text() == f"HOTPLUGD_LINK={NEW}\n"
 
+    def test_it_says_also_for_ever_that_one_instance_had_the_device_alone(
+        self, folder: Path, ours: Slots
+    ) -> None:
+        assert not ours.was_alone(NEW)
+        ours.make(null(NEW))
+        assert not ours.was_alone(NEW)
+        ours.make(null(NEW), alone=True)
+        ours.make(null(NEW))
+        with closing(Slots()) as other:
+            assert other.was_alone(NEW)
+            other.make(null(NEW))
+            assert other.was_alone(NEW)
+        said = (folder / "c-1-3-boot-77.made").read_text()
+        assert said == f"HOTPLUGD_LINK={NEW}\nHOTPLUGD_ALONE=1\n"
+        ours.remove(NEW)
+        assert not ours.was_alone(NEW)
+
     @pytest.mark.usefixtures("folder")
     def test_all_three_are_one_slot_and_go_together(self, ours: Slots) -> None:
         ours.make(null(NEW))

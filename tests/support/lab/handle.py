@@ -52,11 +52,9 @@ for line in sys.stdin:
     else:
         print("done", flush=True)
 """
-# Opens the device, and reads from it when it is told to.
+# Opens the device, and reads from it when it is told to; so does a child of it, by what it has inherited.
 _OPENER: Final = f"""{_JOIN}
-device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-print(device, flush=True)
-for line in sys.stdin:
+def read():
     try:
         os.lseek(device, 0, os.SEEK_SET)
         os.read(device, 18)
@@ -64,6 +62,19 @@ for line in sys.stdin:
         print(errno.errorcode[error.errno], flush=True)
     else:
         print("done", flush=True)
+device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+asked, ask = os.pipe()
+if os.fork() == 0:
+    os.close(ask)
+    while os.read(asked, 1):
+        read()
+    os._exit(0)
+print(device, flush=True)
+for line in sys.stdin:
+    if line.strip() == "child":
+        os.write(ask, b".")
+    else:
+        read()
 """
 # Takes a handle on each node that is at the path for as long as it runs.
 _CATCHER: Final = f"""{_JOIN}
@@ -155,6 +166,10 @@ class Opened(_Inside):
     def read(self) -> str:
         """What comes of reading the first bytes by it: `done`, or the error's name."""
         return self._do("read")
+
+    def read_in_child(self) -> str:
+        """The same of a child, which has inherited it."""
+        return self._do("child")
 
     @property
     def pid(self) -> int:

@@ -26,6 +26,7 @@ from hotplugd.app.session import Session
 from hotplugd.app.settings import Config
 from hotplugd.container.seal_problems import SealProblems, Unsealed
 from hotplugd.host.udev import Udev
+from hotplugd.host.usb_signs import UsbSigns
 from hotplugd.model.ports import Refused, ServerInfo, Unreachable, Untold
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Instance
@@ -179,7 +180,7 @@ async def _usb(_: Path) -> Events:
     problems = HostProblems(mine.log)
     for now, count in ((0.0, 0), (15.0, 1), (30.0, 1), (4000.0, 1)):
         await at(now)
-        problems.usb({"1-4": count}, [ONE], NO_HUBS)
+        problems.usb(UsbSigns({"1-4": count}), [ONE], NO_HUBS)
     return mine.events
 
 

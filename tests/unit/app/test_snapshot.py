@@ -18,7 +18,9 @@ from hotplugd.model.server_traits import ServerTraits
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
 from hotplugd.plan.away_leases import Away, KeptLeases, Moment
 from hotplugd.plan.cordons import Cordon, Cordons
+from hotplugd.plan.flaps import Quarantine
 from hotplugd.plan.lease import Lease
+from hotplugd.plan.overrides import Overrides
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import (
@@ -35,6 +37,7 @@ from tests.support.devices import (
     rule,
     ruleset,
 )
+from tests.unit.reconcile.test_by_hand import override
 
 NIC, ZERO = interface(), channel(0)
 OLD = f"n-00e04c000001-{folder(NIC).above}"
@@ -174,3 +177,64 @@ def test_what_is_cordoned_is_planned_for_nobody(monkeypatch: pytest.MonkeyPatch)
     assert goes_to(State(leases=KeptLeases("another", (away,)))) == ["job-2"]
     cordon = Cordon("device", "serial:R5C001", "", "", Asker(0))
     assert goes_to(State(cordons=Cordons.made_of([cordon]))) == []
+
+
+POOL = parse(
+    "pools: {a: {instances: 'job-*', flap: {count: 5, within: 60s}}}\n"
+    "rules: [{name: r, match: {vendor_id: 18d1}, attach: {pool: a}}]",
+    "x",
+).rules
+
+
+def farm(monkeypatch: pytest.MonkeyPatch, state: State, *devices: Device) -> tuple[Survey, set[InstanceName]]:
+    """What is planned where one job claims a phone, and into which instances somebody looked."""
+    job = replace(box(name="job-1"), claims={"it": "a"})
+    looked: set[InstanceName] = set()
+
+    async def seen(*_: object) -> tuple[dict[InstanceName, Instance], Mapping[InstanceName, Inside]]:
+        instances = {each.id: each for each in (job, box(name="zoo"))}
+        looked.update(snapshot._by_instance(snapshot._leased(POOL, devices, instances, state)))
+        return instances, {}
+
+    monkeypatch.setattr(snapshot, "_look", seen)
+    return snapshot.survey(POOL, devices, [], "", {}, state), looked
+
+
+def goes(made: Survey) -> list[tuple[str, str]]:
+    return sorted(
+        (str(each.want.device), name.name)
+        for name, plan in made.plans.items()
+        for each in plan.changes
+        if each.want is not None
+    )
+
+
+@pytest.mark.usefixtures("of")
+@pytest.mark.parametrize("zoo", [InstanceName("default", "zoo"), None])
+def test_what_somebody_decided_by_hand_is_in_no_pool(
+    zoo: InstanceName | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = phone(1), phone(2)
+    overrides = Overrides.made_of([override(one, zoo)])
+    made, looked = farm(monkeypatch, State(overrides), one, two)
+    # The claim gets the other phone, as it does of the daemon.
+    by_hand = [(one.node, "zoo")] if zoo is not None else []
+    assert goes(made) == [*by_hand, (two.node, "job-1")]
+    assert looked == {name for _, each in goes(made) for name in [InstanceName("default", each)]}
+    assert made.leasing is not None
+    assert made.leasing.key_of(one) == ""
+    # With that one alone the claim cannot be met, and that is said.
+    made, _ = farm(monkeypatch, State(overrides), one)
+    assert [each.claim for each in made.problems()] == ["it"]
+    document = explain_json(one, POOL.explain(one), made.of(one), [], {}, leasing=made.leasing)
+    assert (document["pool"], document["lease"]) == ("a", None)
+
+
+@pytest.mark.usefixtures("of")
+def test_what_is_in_quarantine_is_planned_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    quarantine = Quarantine("serial:R5C001", "a", "1-1", 6, 60.0, "2026-11-27", 60.0)
+    made, _ = farm(monkeypatch, State(leases=KeptLeases(quarantines=(quarantine,))), phone(1))
+    assert goes(made) == []
+    assert [each.claim for each in made.problems()] == ["it"]
+    assert made.leasing is not None
+    assert made.leasing.health("serial:R5C001").state == "quarantined"

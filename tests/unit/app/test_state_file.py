@@ -89,6 +89,9 @@ def _broken_leases() -> list[object]:
                 ("instance", ""),
                 ("key", "a\nb"),
                 ("more", 1),
+                ("socket", "usb-0:1"),
+                ("socket", ["a", "b", "c"]),
+                ("socket", [1]),
             )
         ),
     ]
@@ -115,14 +118,16 @@ def test_leases_and_cordons_that_are_written_are_read(file: StateFile, path: Pat
     job = InstanceName("default", "job")
     away = Away("serial:R5C001", "android", Lease(job, "phone"), "pci-0", Moment(12.5, "2026-11-27"))
     cordon = Cordon("location", "shelf-1/*", "dust", "2026-11-27", Asker(0, "root"))
+    in_socket = replace(away, key="serial:R5C002", socket=("pci-0-usb-0:1", "pci-0-usbv3-0:5"))
     # What a device calls itself keeps the others from nothing.
     odd = replace(away, key="serial:\x00")
     state = State(
-        leases=KeptLeases("1a2b3c4d", (away, odd), ((job, "phone"),)), cordons=Cordons.made_of([cordon])
+        leases=KeptLeases("1a2b3c4d", (away, in_socket, odd), ((job, "phone"),)),
+        cordons=Cordons.made_of([cordon]),
     )
     file.write(state)
     read = StateFile(path).read()
-    assert read == replace(state, leases=replace(state.leases, away=(away,)))
+    assert read == replace(state, leases=replace(state.leases, away=(away, in_socket)))
 
 
 def _broken() -> list[bytes]:

@@ -101,7 +101,8 @@ class Bench(ScriptedFiles):
     kept       the links that are noted
     before     what was being put in when another ended, and `notes` the names of what is, by instance
     edited     whether others edit instances so fast that hotplugd may write what is there already
-    links      which slots have links; `unlinkable` and `unmakeable` slots fail
+    links      which slots have links, and `alone` those of which one instance has the device alone;
+               `unlinkable` and `unmakeable` slots fail
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class Bench(ScriptedFiles):
         self.gets: list[tuple[float, str]] = []
         self.looks: list[tuple[float, str, tuple[str, ...]]] = []
         self.journal: list[str] = []
-        self.links: set[str] = set()
+        self.links, self.alone = set[str](), set[str]()
         self.unmakeable: set[str] = set()
         self.unlinkable: set[str] = set()
         self.halves: dict[str, tuple[str, Node]] = {}
@@ -409,10 +410,15 @@ class Bench(ScriptedFiles):
 
     # --- Slots ------------------------------------------------------------------------------------------
 
-    def make(self, device: Device) -> None:
+    def make(self, device: Device, *, alone: bool = False) -> None:
         if device.slot in self.unmakeable:
             raise OSError("it leads elsewhere")
         self.links.add(device.slot)
+        if alone:
+            self.alone.add(device.slot)
+
+    def was_alone(self, slot: str) -> bool:
+        return slot in self.alone
 
     def was_made(self, slot: str) -> bool:
         return slot in self.links

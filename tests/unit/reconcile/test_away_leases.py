@@ -308,3 +308,32 @@ async def test_a_device_that_is_moved_while_the_disk_is_waited_for_is_in_one_ins
     await at(60)
     await bench.reconciler.settled()
     assert [name.name for name, each in bench.instances.items() if each.entries] == ["job-2"]
+
+
+@in_virtual_time
+async def test_it_is_kept_while_another_daemon_serves_pools() -> None:
+    """The next daemon may be started while another one has the lock for a moment."""
+    bench = Bench(job(1), job(2), rules=RULES)
+    await bench.start(ONE)
+    await pull(bench, ONE)
+    before = bench.lease_keeper.kept
+    assert before.away
+    bench.reconciler.close()
+    bench = Bench(*bench.instances.values(), rules=RULES.without_leases(), kept=before)
+    await bench.start()
+    await later(1.0)
+    assert (leased_to(bench), bench.lease_keeper._noted) == ({}, before)
+    bench.reconciler.set_rules(RULES)
+    await bench.reconciler.settled()
+    assert leased_to(bench) == {KEY: "job-1"}
+    await bench.plug(AGAIN)
+    assert leased_to(bench) == {KEY: "job-1"}
+    # It is over as any other.
+    await pull(bench, AGAIN)
+    await later(KEEP + 1)
+    assert leased_to(bench) == {}
+
+
+def leased_to(bench: Bench) -> dict[str, str]:
+    leases = bench.reconciler.assignments.leases.leasing.allocation.leases
+    return {key: lease.instance.name for key, lease in leases.items()}

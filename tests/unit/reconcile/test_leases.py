@@ -378,6 +378,12 @@ async def test_two_of_one_serial_are_two_devices() -> None:
     bench = Bench(job(1), job(2), rules=rules())
     await bench.start(phone(1, "SAME"), phone(2, "SAME"))
     assert sorted(places(bench)) == ["job-1", "job-2"]
+    (problem,) = bench.reconciler.problems()
+    assert (problem.device, problem.pool) == (phone(2).node, "android")
+    assert problem.message.startswith(
+        f"two devices are known as serial:SAME: {phone(1).node} at path pci-0000:00:14.0-usb-0:1-1, and "
+        f"{phone(2).node} at path pci-0000:00:14.0-usb-0:1-2, which came later"
+    )
     # One goes, and the other stays where it is, also when udevd says more of it.
     bench.reconciler.no_device(phone(1).syspath)
     await bench.reconciler.settled()
@@ -386,6 +392,7 @@ async def test_two_of_one_serial_are_two_devices() -> None:
     await bench.plug(replace(twin, properties={**twin.properties, "ID_MODEL": "Pixel"}))
     assert places(bench) == {"job-2": ["1-2"]}
     assert len(bench.requests) == before
+    assert not any(each.device == phone(2).node for each in bench.reconciler.problems())
 
 
 @in_virtual_time
@@ -398,6 +405,41 @@ async def test_the_mode_of_a_phone_may_change_what_it_is() -> None:
     assert places(bench) == {}
     await bench.plug(phone(1, born=3))
     assert len(bench.instances[InstanceName("default", "job-1")].entries) == 1
+
+
+@in_virtual_time
+async def test_a_lease_lasts_through_all_modes_of_its_phone() -> None:
+    """The product is another one in each: MTP, adb, fastboot, recovery and sideload (Google's)."""
+    bench = Bench(job(1), job(2), rules=rules("instances: 'job-*', keep: 10m"))
+    await bench.start(PHONES[0])
+    for born, product in enumerate(("4ee1", "4ee2", "4ee7", "4ee0", "d001", "d002"), 2):
+        bench.reconciler.no_device(PHONES[0].syspath)
+        await bench.reconciler.settled()
+        other = phone(1, born=born)
+        await bench.plug(replace(other, properties={**other.properties, "ID_MODEL_ID": product}))
+        assert [name.name for name, each in bench.instances.items() if each.entries] == ["job-1"]
+    assert len(bench.events("lease.given")) == 1
+    assert bench.events("lease.over") == []
+
+
+@in_virtual_time
+async def test_an_instance_that_moves_to_another_member_ends_its_leases() -> None:
+    one = replace(job(1), location="m1")
+    bench = Bench(one, job(2), rules=rules("instances: 'job-*', keep: 10m"))
+    await bench.start(PHONES[0])
+    assert places(bench) == {"job-1": ["1-1"]}
+    # The server takes its entries along, and the devices of this member are none there.
+    bench.change(one.id, location="m2", here=False)
+    await told(bench, "job-1")
+    await later(2.0)
+    (over,) = bench.events("lease.over")
+    assert over["why"] == "job-1 is on another member of the cluster"
+    assert leases_of(bench) == {"job-2"}
+
+
+def leases_of(bench: Bench) -> set[str]:
+    leases = bench.reconciler.assignments.leases.leasing.allocation.leases
+    return {each.instance.name for each in leases.values()}
 
 
 def _leased(device: Device, instance: Instance) -> Entry:

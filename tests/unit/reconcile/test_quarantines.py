@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from hotplugd.model.ports import Ran
 from hotplugd.model.values import Device
 from hotplugd.plan.health import UNKNOWN
 from hotplugd.reconcile.leases import Leases
@@ -139,3 +142,77 @@ async def test_a_pool_without_a_limit_has_none() -> None:
     for born in range(2, 30):
         await again(bench, born)
     assert (has(bench, 1), bench.told()) == (1, [])
+
+
+@in_virtual_time
+async def test_its_reason_stays_where_it_is_replugged_elsewhere() -> None:
+    bench = Bench(job(1), rules=rules())
+    await bench.start(phone(1))
+    await again(bench, 2)
+    device = await again(bench, 3)
+    reason, (_, told) = leases(bench).leasing.health(KEY).reason, bench.told()
+    assert " at 1-1: " in reason
+    bench.reconciler.no_device(device.syspath)
+    await bench.reconciler.settled()
+    assert leases(bench).leasing.health(KEY).reason == reason
+    await bench.plug(replace(phone(7, "R5C001", born=9)))
+    assert leases(bench).leasing.health(KEY).reason == reason
+    assert bench.told()[1:] == [told]
+    (known,) = leases(bench).leasing.devices
+    assert (known.device.kernel, known.reason) == ("1-7", f"quarantined: {reason}")
+
+
+READY = ", ready: {command: [/opt/check], within: 1s, every: 10s, timeout: 5s}"
+
+
+async def replugged_while_asked(flap: str) -> Bench:
+    """A phone that is bad, and plugged in anew, without a removal, while somebody looks at it."""
+    bench = Bench(job(1), rules=rules(f"{flap}{READY.replace('1s', '8s')}"))
+    bench.commands.answer = lambda _name, _words: Ran(1, b"")
+    await bench.start(phone(1))
+    await at(5)
+    bench.commands.takes, bench.takes = 3.0, 5.0
+    await at(9)
+    assert len(bench.commands.ran) == 2
+    assert leases(bench).leasing.health(KEY).state == "unknown"
+    bench.reconciler.device(phone(1, born=2))
+    await later(3.5)
+    return bench
+
+
+@in_virtual_time
+async def test_an_answer_about_the_phone_of_before_a_plug_alters_no_quarantine() -> None:
+    bench = await replugged_while_asked("{count: 1, within: 60s}")
+    assert leases(bench).leasing.health(KEY).state == "quarantined"
+    assert leases(bench).unwell() == [KEY]
+    bench.commands.answer = lambda _name, _words: Ran(0, b"")
+    await later(200.0)
+    assert leases(bench).leasing.health(KEY).state == "good"
+
+
+@in_virtual_time
+async def test_nor_does_it_make_the_phone_bad_that_is_there_now() -> None:
+    bench = await replugged_while_asked("{count: 9, within: 60s}")
+    assert (leases(bench).leasing.health(KEY).state, leases(bench).unwell()) == ("unknown", [])
+
+
+@in_virtual_time
+async def test_one_that_is_bad_when_its_quarantine_ends_is_bad() -> None:
+    bench = Bench(job(1), rules=rules(f"{{count: 1, within: 60s}}{READY}"))
+    bench.commands.answer = lambda _name, _words: Ran(1, b"")
+    await bench.start(phone(1))
+    await at(15)
+    assert leases(bench).leasing.health(KEY).state == "bad"
+    # As where an answer was under way when it was quarantined.
+    health = leases(bench).leasing.health(KEY)
+    quarantines = leases(bench).quarantines
+    (known,) = leases(bench).leasing.devices
+    flap = leases(bench).leasing.rules.pools["android"].flap
+    assert flap is not None
+    for token in ("x", "y"):
+        quarantines.plugged(replace(known, device=replace(known.device, slot=token)), flap, "1-1")
+    assert leases(bench).leasing.health(KEY).state == "quarantined"
+    quarantines.lift(KEY)
+    assert leases(bench).leasing.health(KEY) == health
+    leases(bench).forgive([KEY])
+    assert leases(bench).leasing.health(KEY) == UNKNOWN

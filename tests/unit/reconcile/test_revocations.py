@@ -9,6 +9,7 @@ from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.lease import Lease
 from hotplugd.plan.leasing import Leasing
 from hotplugd.rulefile.load import parse
+from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import BOX, box, console, plugged, rule, ruleset
 from tests.support.virtual import in_virtual_time, later
 from tests.unit.reconcile.bench import Bench, recover, refuse
@@ -360,3 +361,83 @@ async def test_it_is_revoked_again_where_its_holder_had_it_meanwhile() -> None:
     assert places(bench) == {"job-2": ["1-1"]}
     assert bench.revoker.asked == [(0.0, "1-1"), (5.0, "1-1")]
     assert bench.times[-1] == 10.0
+
+
+PLAIN = ruleset(rule("{vendor_id: 18d1}", "{to: box}"))
+
+
+async def killed_before_it_was_revoked(*, by_hand: bool = False) -> Bench:
+    """A bench of a daemon that was killed when a device was out of one instance, and open there yet."""
+    bench = Bench(job(1), box(), rules=ruleset() if by_hand else rules())
+    bench.revoker.open["1-1"] = "it is open"
+    await bench.start(PHONE)
+    if by_hand:
+        bench.reconciler.set_overrides(decided(override(PHONE, ONE)), "asked")
+        await bench.reconciler.settled()
+        bench.reconciler.set_overrides(decided(), "asked")
+    else:
+        assert places(bench) == {"job-1": ["1-1"]}
+        withdrawn(bench)
+    await bench.reconciler.settled()
+    assert places(bench) == {}
+    return bench
+
+
+def started_after(before: Bench, with_rules: RuleSet) -> Bench:
+    """The daemon that is started after that one, with these rules."""
+    bench = Bench(*before.instances.values(), rules=with_rules)
+    bench.links, bench.alone = before.links, before.alone
+    bench.revoker.takes = 0.05
+    nobody_has_it(bench)
+    return bench
+
+
+@in_virtual_time
+async def test_after_a_restart_a_plain_rule_waits_for_what_a_pool_gave_before() -> None:
+    for by_hand in (False, True):
+        bench = started_after(await killed_before_it_was_revoked(by_hand=by_hand), PLAIN)
+        await bench.start(PHONE)
+        assert (bench.revoker.names, places(bench)) == (["1-1"], {"box": ["1-1"]})
+
+
+@in_virtual_time
+async def test_after_a_restart_without_any_rule_a_reload_waits_for_it() -> None:
+    bench = started_after(await killed_before_it_was_revoked(), ruleset())
+    await bench.start(PHONE)
+    assert places(bench) == {}
+    bench.reconciler.set_rules(PLAIN)
+    await bench.reconciler.settled()
+    assert (bench.revoker.names, places(bench)) == (["1-1"], {"box": ["1-1"]})
+
+
+@in_virtual_time
+async def test_after_a_restart_it_waits_also_where_udevd_is_late() -> None:
+    bench = started_after(await killed_before_it_was_revoked(), PLAIN)
+    await bench.start(unsettled=[PHONE])
+    await bench.plug(PHONE)
+    assert (bench.revoker.names, places(bench)) == (["1-1"], {"box": ["1-1"]})
+
+
+@in_virtual_time
+async def test_after_a_restart_what_a_pool_gave_is_revoked_whatever_rule_takes_it() -> None:
+    pools = "pools: {android: {instances: 'job-*'}, b: {instances: 'job-*'}}\n"
+    loaded = parse(f"{pools}rules: [{{name: p, match: {{vendor_id: 18d1}}, attach: {{pool: b}}}}]", "x")
+    assert not loaded.errors, loaded.errors[0].render()
+    for with_rules, where_then in ((PLAIN, "box"), (loaded.rules, "job-2")):
+        before = Bench(job(1), job(2, "b"), box(), rules=rules())
+        await before.start(PHONE)
+        assert places(before) == {"job-1": ["1-1"]}
+        bench = started_after(before, with_rules)
+        await bench.start(PHONE)
+        assert (bench.revoker.names, places(bench)) == (["1-1"], {where_then: ["1-1"]})
+
+
+@in_virtual_time
+async def test_what_plain_rules_alone_attached_goes_on_at_once_after_a_restart() -> None:
+    before = Bench(box(), box(name="zoo"), rules=PLAIN)
+    await before.start(PHONE)
+    before.reconciler.set_rules(ruleset())
+    await before.reconciler.settled()
+    bench = started_after(before, PLAIN)
+    await bench.start(PHONE)
+    assert (bench.revoker.asked, places(bench)) == ([], {"box": ["1-1"]})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,18 @@ def leases(daemon: Daemon) -> list[dict[str, Any]]:
     return found
 
 
+def has_open(name: str, node: str) -> list[int]:
+    """The processes of a container that have a device open, with descriptors that were revoked."""
+    number, found = os.stat(node).st_rdev, list[int]()
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"/lxc.payload.{name}" in (each / "cgroup").read_text():
+                opened = [file.stat() for file in (each / "fd").iterdir() if file.exists()]
+                if any(stat.S_ISCHR(file.st_mode) and file.st_rdev == number for file in opened):
+                    found.append(int(each.name))
+    return found
+
+
 def told(daemon: Daemon, name: str) -> list[dict[str, Any]]:
     events = [json.loads(line) for line in daemon.log().splitlines() if line.startswith("{")]
     return [each for each in events if each["event"] == name]
@@ -76,8 +91,12 @@ def test_a_phone_is_revoked_before_the_next_instance_has_it(
         eventually(came, DEADLINE, pause=0.0)
         assert (True, "done") not in seen, "both had it"
         assert seen[-1] == (True, "ENODEV")
+        assert opened.read_in_child() == "ENODEV"
         assert one.look(node) is None
     eventually(lambda: adb_devices(two) == {"AAA1": "device"}, DEADLINE, pause=0.2)
+    # The adb server of the first one runs on, and has let go of it: nothing is left to be done about it.
+    eventually(lambda: not has_open("c1", node), DEADLINE, pause=0.2)
+    assert has_open("c2", node)
     assert adb_devices(one) == {}
     # It is the same device under the same number, and was not taken for another one.
     assert node_of(port) == node

@@ -1,0 +1,196 @@
+"""A leased phone that goes into emergency download mode, where it has no serial number."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from hotplugd.app.pool_documents import lease_json
+from hotplugd.model.entry import is_ours, slot_of
+from hotplugd.model.values import Device, InstanceName
+from hotplugd.plan.lease import Lease
+from hotplugd.plan.leasing import Leasing
+from hotplugd.rulefile.load import parse
+from hotplugd.rules.ruleset import RuleSet
+from tests.support.devices import phone, plugged
+from tests.support.virtual import at, in_virtual_time, later
+from tests.unit.devices import usb
+from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.test_leases import job, made, told
+
+KEY = "serial:R5C001"
+ONE = InstanceName("default", "job-1")
+
+
+def at_port(device: Device, port: int) -> Device:
+    return replace(device, properties={**device.properties, "ID_PATH": f"pci-0000:00:14.0-usb-0:{port}"})
+
+
+def edl(port: int = 1, born: int = 5) -> Device:
+    found = replace(usb(f"1-{port}", "05c6", "9008", ""), node=f"/dev/bus/usb/001/{port + 50:03}")
+    return at_port(plugged(found, 189, port + 50, born), port)
+
+
+PHONE = at_port(phone(1), 1)
+OTHER = at_port(phone(2), 2)
+EDL = edl()
+
+
+def rules(keep: str = ", keep: 10m") -> RuleSet:
+    loaded = parse(
+        f"pools: {{android: {{instances: 'job-*'{keep}}}}}\n"
+        "rules: [{name: phones, match: {vendor_id: ['18d1', '05c6']}, attach: {pool: android}}]",
+        "x",
+    )
+    assert not loaded.errors, loaded.errors[0].render()
+    return loaded.rules
+
+
+def leasing(bench: Bench) -> Leasing:
+    return bench.reconciler.assignments.leases.leasing
+
+
+def has(bench: Bench, *devices: Device) -> dict[str, list[str]]:
+    """The nodes of these that instances have by entries of ours."""
+    by_slot = {each.slot: each.node for each in devices}
+    found = {
+        name.name: [by_slot[slot_of(each)] for each in instance.entries.values() if is_ours(each)]
+        for name, instance in bench.instances.items()
+    }
+    return {name: nodes for name, nodes in found.items() if nodes}
+
+
+async def replug(bench: Bench, old: Device, new: Device) -> None:
+    bench.reconciler.no_device(old.syspath)
+    bench.reconciler.device(new)
+    await bench.reconciler.settled()
+
+
+async def after(bench: Bench, *devices: Device) -> Bench:
+    """The next daemon, with what the one before has left."""
+    bench.reconciler.close()
+    new = Bench(*bench.instances.values(), rules=rules(), kept=bench.lease_keeper.kept)
+    new.links, new.alone = bench.links, bench.alone
+    await new.start(*devices)
+    return new
+
+
+@in_virtual_time
+async def test_the_leased_phone_is_known_by_its_place_and_comes_back_by_its_serial_number() -> None:
+    # The other one wants any phone, and would be served first.
+    bench = Bench(job(1, "android serial=R5C001"), job(0, None), rules=rules())
+    await bench.start(PHONE)
+    await made(bench, job(0))
+    bench.reconciler.no_device(PHONE.syspath)
+    await later(5.0)
+    await bench.plug(EDL)
+    assert has(bench, EDL) == {"job-1": [EDL.node]}
+    assert leasing(bench).key_of(EDL) == KEY
+    assert not any(each.device == str(EDL) for each in bench.reconciler.problems())
+    # It is called as the phone, inside and outside.
+    lease = lease_json(EDL, leasing(bench))
+    assert lease is not None
+    assert (lease["identity"], lease["device"]) == (KEY, EDL.node)
+    assert [each["identity"] for each in json.loads(bench.instances[ONE].leases)] == [KEY]
+    again = replace(at_port(phone(1, born=9), 1))
+    await replug(bench, EDL, again)
+    assert has(bench, again) == {"job-1": [again.node]}
+    assert [each["event"] for each in bench.events("lease.over", "lease.given")] == ["lease.given"]
+
+
+@in_virtual_time
+async def test_it_is_known_also_where_both_are_told_at_once() -> None:
+    bench = Bench(job(1), rules=rules())
+    await bench.start(PHONE)
+    await replug(bench, PHONE, EDL)
+    assert (has(bench, EDL), leasing(bench).key_of(EDL)) == ({"job-1": [EDL.node]}, KEY)
+    # A change of the device alters nothing.
+    bench.reconciler.device(replace(EDL, properties={**EDL.properties, "X": "1"}))
+    await bench.reconciler.settled()
+    assert (has(bench, EDL), leasing(bench).key_of(EDL)) == ({"job-1": [EDL.node]}, KEY)
+
+
+@in_virtual_time
+async def test_anywhere_else_it_is_a_problem_and_no_guess() -> None:
+    bench = Bench(job(1), job(2), rules=rules())
+    await bench.start(PHONE)
+    bench.reconciler.no_device(PHONE.syspath)
+    await bench.reconciler.settled()
+    other = edl(2)
+    await bench.plug(other)
+    assert has(bench, other) == {}
+    (problem,) = [each for each in bench.reconciler.problems() if each.device == str(other)]
+    assert (problem.pool, problem.place) == ("android", "1-2")
+    assert "at 1-2 is given to nobody" in problem.message
+    assert "nobody knows which phone it is" in problem.message
+    assert leasing(bench).holder(PHONE) is None
+    assert leasing(bench).allocation.leases == {KEY: Lease(ONE, "phone")}
+    bench.reconciler.no_device(other.syspath)
+    await bench.reconciler.settled()
+    assert not any(each.device == str(other) for each in bench.reconciler.problems())
+
+
+@in_virtual_time
+async def test_a_phone_that_nobody_has_is_no_guess_either() -> None:
+    bench = Bench(job(1, None), rules=rules())
+    await bench.start(PHONE)
+    await replug(bench, PHONE, EDL)
+    assert leasing(bench).key_of(EDL) != KEY
+    assert len(bench.told()) == 1
+    await made(bench, job(1))
+    assert has(bench, EDL) == {}
+
+
+@in_virtual_time
+async def test_after_keep_and_without_it_it_is_nobodys() -> None:
+    bench = Bench(job(1), rules=rules())
+    await bench.start(PHONE)
+    bench.reconciler.no_device(PHONE.syspath)
+    await at(601)
+    await bench.plug(EDL)
+    assert has(bench, EDL) == {}
+    bench = Bench(job(1), rules=rules(keep=""))
+    await bench.start(PHONE)
+    await replug(bench, PHONE, EDL)
+    assert has(bench, EDL) == {}
+
+
+@in_virtual_time
+async def test_it_is_the_phone_still_after_a_restart() -> None:
+    bench = Bench(job(1), job(0, None), rules=rules())
+    await bench.start(PHONE)
+    await replug(bench, PHONE, EDL)
+    for _ in range(2):
+        bench = await after(bench, EDL)
+        assert (has(bench, EDL), leasing(bench).key_of(EDL)) == ({"job-1": [EDL.node]}, KEY)
+        assert bench.told() == []
+    await made(bench, job(0))
+    again = at_port(phone(1, born=9), 1)
+    await replug(bench, EDL, again)
+    assert has(bench, again) == {"job-1": [again.node]}
+    bench = await after(bench, again)
+    assert has(bench, again) == {"job-1": [again.node]}
+
+
+@in_virtual_time
+async def test_it_is_known_where_it_went_into_that_mode_while_no_daemon_ran() -> None:
+    bench = Bench(job(1), job(0, None), rules=rules())
+    await bench.start(PHONE)
+    bench.reconciler.no_device(PHONE.syspath)
+    await bench.reconciler.settled()
+    bench = await after(bench, EDL)
+    assert (has(bench, EDL), leasing(bench).key_of(EDL)) == ({"job-1": [EDL.node]}, KEY)
+
+
+@in_virtual_time
+async def test_when_its_lease_ends_in_that_mode_it_is_given_to_nobody() -> None:
+    bench = Bench(job(1), job(2), rules=rules())
+    await bench.start(PHONE)
+    await replug(bench, PHONE, EDL)
+    bench.change(ONE, claims={})
+    await told(bench, "job-1")
+    assert has(bench, EDL) == {}
+    assert [each.pool for each in bench.reconciler.problems() if each.device == str(EDL)] == ["android"]
+    again = at_port(phone(1, born=9), 1)
+    await replug(bench, EDL, again)
+    assert has(bench, again) == {"job-2": [again.node]}
