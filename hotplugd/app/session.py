@@ -164,14 +164,8 @@ class Session:
         folder = None if dry_run else config.udev_rules
         self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.assignments.kept, log)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
-        self._udev = Udev(
-            rules.attrs,
-            self.reconciler,
-            self._lost,
-            self._host_problems.udev,
-            self._flapping,
-            partial(take_early, self.reconciler),
-        )
+        lost, wrong, early = self._lost, self._host_problems.udev, partial(take_early, self.reconciler)
+        self._udev = Udev(rules.attrs, self.reconciler, lost, wrong, self._flapping, early)
 
     async def run(self) -> None:
         """Work until cancelled. A server that is away is waited for.
