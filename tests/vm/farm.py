@@ -170,6 +170,8 @@ class Phones(Lab):
     def came_back(self, jobs: Iterable[str]) -> None:
         """The host was switched on, and these containers start by themselves."""
         self.containers = {each.name: each for each in self.server.containers()}
+        (image,) = self.server.api.list("/1.0/images?recursion=1")
+        self.server.image = str(image["fingerprint"])
         for job in jobs:
             eventually(partial(self._runs, job), self.deadline, pause=0.2)
             self.came_up(self.containers[job])
