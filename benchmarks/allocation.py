@@ -13,14 +13,14 @@ from statistics import median
 from typing import Final
 
 from benchmarks.figure import Figure
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.allocate import Asking, allocate
 from hotplugd.plan.desired import judged
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.leasing import Leasing
-from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
+from hotplugd.pools.allocate import Asking, allocate
+from hotplugd.pools.claims import claims_of
+from hotplugd.pools.devices import PoolDevice, PoolDevices
+from hotplugd.pools.leasing import Leasing
 from hotplugd.rulefile.load import parse
-from hotplugd.rules.claims import claims_of
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pools import Pool
 from tests.support.devices import box, phone

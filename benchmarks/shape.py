@@ -25,7 +25,7 @@ from tests.support.virtual import at, in_virtual_time
 from tests.unit.reconcile.bench import Bench
 
 _ROOT: Final = os.path.dirname(hotplugd.__file__) + os.sep
-_CORE: Final = ("aio", "plan", "reconcile", "rules")
+_CORE: Final = ("aio", "plan", "pools", "reconcile", "rules")
 _DEVICE: Final = console()
 
 

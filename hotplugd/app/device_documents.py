@@ -24,14 +24,14 @@ from hotplugd.app.override_json import OverrideJson, override_json
 from hotplugd.app.pool_documents import ClaimJson, LeaseJson, lease_json, unmet_json
 from hotplugd.app.snapshot import Fate
 from hotplugd.host.open_files import Holder
+from hotplugd.model.lease import Lease
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.desired import wants
 from hotplugd.plan.fates import Fates
 from hotplugd.plan.identity import identity, model
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.overrides import Override
+from hotplugd.pools.leasing import Leasing
 from hotplugd.rulefile.bus_numbers import bus_warning, lasting_paths
 from hotplugd.rules.keys import GROUPS, KEYS, MatchKey
 from hotplugd.rules.ruleset import Rule, RuleSet, Verdict

@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app.state_file import Broken, State, StateError, StateFile
 from hotplugd.model.problem import Problem
-from hotplugd.plan.away_leases import NOTHING_KEPT, KeptLeases
+from hotplugd.pools.away_leases import NOTHING_KEPT, KeptLeases
 from hotplugd.reconcile.problem_log import ProblemLog
 
 # So many seconds the disk is waited for.

@@ -32,12 +32,12 @@ from hotplugd.app.refusal import Refusal, keep, ready, telling
 from hotplugd.app.session import Session
 from hotplugd.app.who import asked_by
 from hotplugd.model.asker import Asker
+from hotplugd.model.lease import Lease
 from hotplugd.model.text import counted, quoted
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.about import ABOUT, Fields
-from hotplugd.plan.cordons import MOST_CORDONS, Cordon, Cordons
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.leasing import Leasing
+from hotplugd.pools.cordons import MOST_CORDONS, Cordon, Cordons
+from hotplugd.pools.leasing import Leasing
 
 _Work = Callable[[DeviceRequest, Asker, Grant], Awaitable[LeaseOrderJson]]
 

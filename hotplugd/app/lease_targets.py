@@ -13,9 +13,9 @@ from hotplugd.app.refusal import Refusal, none_called, several_called
 from hotplugd.app.session import Session
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.cordons import Cordon, CordonKind, Cordons
 from hotplugd.plan.find import named
-from hotplugd.plan.leasing import Leasing
+from hotplugd.pools.cordons import Cordon, CordonKind, Cordons
+from hotplugd.pools.leasing import Leasing
 from hotplugd.rules.pattern import Pattern, PatternError
 
 # Of locations: to compile one of 64 KiB holds up the event loop for a second.

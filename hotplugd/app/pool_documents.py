@@ -11,10 +11,10 @@ from typing import TypedDict
 from hotplugd.app.naming import NamedJson, named_json
 from hotplugd.model.text import natural
 from hotplugd.model.values import Device
-from hotplugd.plan.allocate import ClaimState
-from hotplugd.plan.expected import empty_places
 from hotplugd.plan.identity import identity
-from hotplugd.plan.leasing import Leasing
+from hotplugd.pools.allocate import ClaimState
+from hotplugd.pools.expected import empty_places
+from hotplugd.pools.leasing import Leasing
 
 
 class LeaseJson(NamedJson):

@@ -41,9 +41,9 @@ from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.about import HUBS
-from hotplugd.plan.cordons import NO_CORDONS, Cordons
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.overrides import NONE, Overrides
+from hotplugd.pools.cordons import NO_CORDONS, Cordons
 from hotplugd.reconcile.device_log import Cause
 from hotplugd.reconcile.early_devices import take_early
 from hotplugd.reconcile.flapping import Flapping

@@ -24,14 +24,14 @@ from hotplugd.model.nic_slot import assumed, entry_for, inside, is_nic, number_a
 from hotplugd.model.ports import Gone, ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Inside, Instance, InstanceName
-from hotplugd.plan.away_leases import Moment
 from hotplugd.plan.change import Attachment, Change, Plan
 from hotplugd.plan.desired import Wants, judged, wants
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.overrides import NONE, Overrides, told_of
 from hotplugd.plan.ownership import Owners, owner, withheld
 from hotplugd.plan.planner import plan_instance
+from hotplugd.pools.away_leases import Moment
+from hotplugd.pools.leasing import Leasing
 from hotplugd.rules.ruleset import RuleSet
 from hotplugd.server.client import Lxd
 from hotplugd.server.discover import find_server

@@ -22,9 +22,9 @@ from typing import Final
 from hotplugd.app.state_of_leases import cordons, cordons_json, leases, leases_json
 from hotplugd.app.state_values import asker, asker_json, fields, instance, items, text
 from hotplugd.model.text import quoted
-from hotplugd.plan.away_leases import NOTHING_KEPT, KeptLeases
-from hotplugd.plan.cordons import NO_CORDONS, Cordons
 from hotplugd.plan.overrides import MOST, Lasting, Override, Overrides
+from hotplugd.pools.away_leases import NOTHING_KEPT, KeptLeases
+from hotplugd.pools.cordons import NO_CORDONS, Cordons
 
 VERSION: Final = 1
 _MOST_BYTES: Final = 4 << 20

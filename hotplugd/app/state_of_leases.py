@@ -9,12 +9,12 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from hotplugd.app.state_values import asker, fields, items, seconds, some_instance, text
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.away_leases import Away, KeptLeases, Moment
-from hotplugd.plan.cordons import MOST_CORDONS, Cordon, Cordons
-from hotplugd.plan.flaps import MOST as MOST_QUARANTINES
-from hotplugd.plan.flaps import MOST_QUIET, Quarantine
-from hotplugd.plan.lease import Lease
+from hotplugd.pools.away_leases import Away, KeptLeases, Moment
+from hotplugd.pools.cordons import MOST_CORDONS, Cordon, Cordons
+from hotplugd.pools.flaps import MOST as MOST_QUARANTINES
+from hotplugd.pools.flaps import MOST_QUIET, Quarantine
 from hotplugd.rules.pattern import Pattern
 
 T = TypeVar("T")

@@ -52,7 +52,7 @@ def told(name: str, events: Iterable[Event], rules: RuleSet) -> str:
 
 def _would(name: str, event: Event | None, rules: RuleSet) -> str:
     """The rule that would take it, by what was last told of it, or else by what it is called."""
-    from hotplugd.rules.made_up import MadeUpError, made_up
+    from hotplugd.rulefile.made_up import MadeUpError, made_up
 
     took = str(event.get("rule", "")) if event is not None else ""
     if took and any(each.name == took and each.enabled for each in rules.rules):

@@ -77,7 +77,7 @@ def command(device: str | None, as_text: str | None, config: Path, *, as_json: b
 def _made_up(text: str, rules: RuleSet) -> ExplainJson:
     from hotplugd.app.device_documents import explain_json, inside_json
     from hotplugd.app.snapshot import survey_devices
-    from hotplugd.rules.made_up import MadeUpError, made_up, values_of
+    from hotplugd.rulefile.made_up import MadeUpError, made_up, values_of
 
     try:
         one = made_up(values_of(text), hubs=rules.hubs)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hotplugd.model.lease import Lease
 from hotplugd.model.names import is_instance_name, is_reserved_path
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
@@ -20,7 +21,6 @@ from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.guard_rails import guard_rail, held, is_hub
 from hotplugd.plan.kinds.kind import Kind, Want
 from hotplugd.plan.kinds.registry import kind_for
-from hotplugd.plan.lease import Lease
 from hotplugd.plan.overrides import NONE, Override, Overrides, overridden
 from hotplugd.rules.keys import MatchKey
 from hotplugd.rules.ruleset import Attach, Decision, Rule, RuleSet

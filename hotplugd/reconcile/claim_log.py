@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.model.text import quoted
 from hotplugd.model.values import InstanceName
 from hotplugd.plan.about import Fields
-from hotplugd.plan.allocate import ClaimState
+from hotplugd.pools.allocate import ClaimState
 
 _HAS_ALL: Final = "it has all that it asks for"
 

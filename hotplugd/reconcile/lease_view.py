@@ -9,7 +9,7 @@ from hotplugd.aio.pace import Pace
 from hotplugd.model import entry as entries
 from hotplugd.model.values import Entry, Instance
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.lease_view import leases_text
+from hotplugd.pools.lease_view import leases_text
 
 # So often in a row, and then once in so many seconds: others may write it as well, or the server refuses it.
 _PACE: Final = (3, 60.0)

@@ -12,18 +12,18 @@ from dataclasses import replace
 from typing import Final
 
 from hotplugd.aio.tasks import Activity
+from hotplugd.model.lease import Lease
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
-from hotplugd.plan.allocate import Allocation
-from hotplugd.plan.away_leases import Moment
-from hotplugd.plan.cordons import Cordons
 from hotplugd.plan.desired import Wants
-from hotplugd.plan.health import UNKNOWN, Health
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.leasing import Leasing
-from hotplugd.plan.leaving import StillOpen
+from hotplugd.pools.allocate import Allocation
+from hotplugd.pools.away_leases import Moment
+from hotplugd.pools.cordons import Cordons
+from hotplugd.pools.health import UNKNOWN, Health
+from hotplugd.pools.leasing import Leasing
+from hotplugd.pools.leaving import StillOpen
 from hotplugd.reconcile.claim_log import ClaimLog
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.pool_files import PoolFiles

@@ -11,8 +11,8 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.model.ports import CommandPort, InjectorPort, InspectorPort, ServerPort, UdevDatabasePort
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry, Instance, InstanceName, Link
-from hotplugd.plan.away_leases import KeptLeases
 from hotplugd.plan.kinds.kind import Want
+from hotplugd.pools.away_leases import KeptLeases
 
 
 class SlotsPort(Protocol):

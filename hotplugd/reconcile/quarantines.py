@@ -13,9 +13,9 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.plan.about import ABOUT, Fields
-from hotplugd.plan.flaps import Flaps, Quarantine
-from hotplugd.plan.health import UNKNOWN, Health
-from hotplugd.plan.pool_devices import PoolDevice
+from hotplugd.pools.devices import PoolDevice
+from hotplugd.pools.flaps import Flaps, Quarantine
+from hotplugd.pools.health import UNKNOWN, Health
 from hotplugd.rules.pool_health import Flap
 
 

@@ -18,13 +18,13 @@ from hotplugd.model.ports import CommandPort, Ran, Refused, ServerError
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted
 from hotplugd.model.values import InstanceName
-from hotplugd.plan import adb
 from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.change import Attachment
-from hotplugd.plan.health import UNKNOWN, Health
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.leasing import Leasing
-from hotplugd.plan.readiness import Answer, Watch, of_adb, of_command
+from hotplugd.pools import adb
+from hotplugd.pools.health import UNKNOWN, Health
+from hotplugd.pools.leasing import Leasing
+from hotplugd.pools.readiness import Answer, Watch, of_adb, of_command
 from hotplugd.rules.keys import SERIAL
 from hotplugd.rules.pool_health import Ready
 from hotplugd.rules.template import TemplateError, render

@@ -10,8 +10,8 @@ from hotplugd.model.ports import Changed, Gone, LeftBehind, Refused, ServerError
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.lease_view import leases_text
 from hotplugd.plan.nic_entries import told_of_stuck
+from hotplugd.pools.lease_view import leases_text
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.known import Known
 from hotplugd.reconcile.ports import Ports

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
+from hotplugd.model.lease import Lease
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.desired import wants
-from hotplugd.plan.lease import Lease
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.diagnostics import Diagnostic
+from hotplugd.rulefile.made_up import MadeUpError, made_up
 from hotplugd.rulefile.parse import (
     InvalidNode,
     Source,
@@ -26,7 +27,6 @@ from hotplugd.rulefile.parse import (
 from hotplugd.rulefile.tables import Key, Table
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.keys import GROUPS
-from hotplugd.rules.made_up import MadeUpError, made_up
 from hotplugd.rules.ruleset import Rule, RuleSet
 
 _FILE: Final = Table("a file of rule tests", (Key("tests", "rules", "The tests.", required=True),))

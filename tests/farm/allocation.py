@@ -1,6 +1,6 @@
 """Allocation alone, event after event: what holds after each of them, by sets of names and nothing else.
 
-Small worlds of every shape are in tests/unit/plan/test_allocate_at_random.py; this is one farm, for long.
+Small worlds of every shape are in tests/unit/pools/test_allocate_at_random.py; this is one farm, for long.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.allocate import Allocation, Asking, allocate
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
-from hotplugd.rules.claims import claims_of
+from hotplugd.pools.allocate import Allocation, Asking, allocate
+from hotplugd.pools.claims import claims_of
+from hotplugd.pools.devices import PoolDevice, PoolDevices
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pools import Pool
 from tests.unit.devices import usb

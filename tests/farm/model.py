@@ -10,7 +10,7 @@ quiet moment `judge` compares with what was seen inside and with the daemon's ow
 4. No device lies idle that would give an instance all that it asks for.
 5. The daemon lists these leases, and no others.
 
-In which order waiting claims are served is not judged here: see tests/unit/plan/test_allocate_at_random.py.
+In which order waiting claims are served is not judged here: see tests/unit/pools/test_allocate_at_random.py.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Entry
 from hotplugd.plan.change import Attachment
 from hotplugd.plan.desired import wants
-from hotplugd.plan.leasing import Leasing
 from hotplugd.plan.overrides import NONE
+from hotplugd.pools.leasing import Leasing
 from hotplugd.rulefile.load import parse
 from tests.support.devices import phone, plugged
 from tests.support.usb_tree import CONTROLLER, Sockets

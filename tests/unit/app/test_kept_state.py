@@ -13,8 +13,8 @@ from hotplugd.app.kept_state import KeptState
 from hotplugd.app.state_file import State, StateFile, written
 from hotplugd.model.asker import Asker
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.away_leases import KeptLeases
-from hotplugd.plan.cordons import Cordon, Cordons
+from hotplugd.pools.away_leases import KeptLeases
+from hotplugd.pools.cordons import Cordon, Cordons
 from tests.unit.app.test_problem_ends import Logged
 
 JOB = InstanceName("default", "job")

@@ -24,8 +24,8 @@ from hotplugd.app.pool_documents import LeaseOrderJson
 from hotplugd.app.refusal import Refusal
 from hotplugd.app.state_file import StateFile
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.cordons import NO_CORDONS
-from hotplugd.plan.flaps import Quarantine
+from hotplugd.pools.cordons import NO_CORDONS
+from hotplugd.pools.flaps import Quarantine
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.pattern import Pattern
 from tests.support.devices import phone

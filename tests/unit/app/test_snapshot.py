@@ -14,13 +14,13 @@ from hotplugd.app.snapshot import Survey
 from hotplugd.app.state_file import State
 from hotplugd.model.asker import Asker
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
+from hotplugd.model.lease import Lease
 from hotplugd.model.server_traits import ServerTraits
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
-from hotplugd.plan.away_leases import Away, KeptLeases, Moment
-from hotplugd.plan.cordons import Cordon, Cordons
-from hotplugd.plan.flaps import Quarantine
-from hotplugd.plan.lease import Lease
 from hotplugd.plan.overrides import Overrides
+from hotplugd.pools.away_leases import Away, KeptLeases, Moment
+from hotplugd.pools.cordons import Cordon, Cordons
+from hotplugd.pools.flaps import Quarantine
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import (

@@ -12,11 +12,11 @@ import pytest
 
 from hotplugd.app.state_file import Broken, State, StateError, StateFile, written
 from hotplugd.model.asker import Asker
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.away_leases import Away, KeptLeases, Moment
-from hotplugd.plan.cordons import Cordon, Cordons
-from hotplugd.plan.lease import Lease
 from hotplugd.plan.overrides import MOST, Lasting, Override, Overrides
+from hotplugd.pools.away_leases import Away, KeptLeases, Moment
+from hotplugd.pools.cordons import Cordon, Cordons
 
 OUT = Override(Lasting("serial:R5C001", "usb"), None, "2026-11-27T18:00:00+00:00", Asker(0, "root", "bob"))
 IN = Override(

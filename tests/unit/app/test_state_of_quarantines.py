@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.app.state_of_leases import leases, leases_json
-from hotplugd.plan.away_leases import KeptLeases
-from hotplugd.plan.flaps import Quarantine
+from hotplugd.pools.away_leases import KeptLeases
+from hotplugd.pools.flaps import Quarantine
 
 ONE = Quarantine("serial:A", "android", "shelf-1/4", 6, 60.0, "2026-11-27T12:00:00+00:00", 120.0)
 

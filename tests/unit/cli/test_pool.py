@@ -16,9 +16,9 @@ from hotplugd.app.pool_documents import pools_json, unleased_json
 from hotplugd.cli import main
 from hotplugd.model.asker import Asker
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.cordons import NO_CORDONS, Cordon, Cordons
 from hotplugd.plan.desired import judged
-from hotplugd.plan.leasing import Leasing
+from hotplugd.pools.cordons import NO_CORDONS, Cordon, Cordons
+from hotplugd.pools.leasing import Leasing
 from hotplugd.rulefile.load import parse
 from tests.support.devices import box, phone
 

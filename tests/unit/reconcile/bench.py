@@ -18,8 +18,8 @@ from hotplugd.model.ports import Busy, Changed, Gone, Refused, ServerError, Unre
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
 from hotplugd.plan.about import spread
-from hotplugd.plan.away_leases import NOTHING_KEPT, KeptLeases
 from hotplugd.plan.kinds.kind import Want
+from hotplugd.pools.away_leases import NOTHING_KEPT, KeptLeases
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from hotplugd.plan.away_leases import NOTHING_KEPT, KeptLeases
+from hotplugd.pools.away_leases import NOTHING_KEPT, KeptLeases
 from tests.support.virtual import later
 
 UPTIME: Final = 1000.0

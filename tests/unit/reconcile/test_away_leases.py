@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL, MARK_UNIT
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.away_leases import NOTHING_KEPT, Away, KeptLeases, Moment
-from hotplugd.plan.lease import Lease
+from hotplugd.pools.away_leases import NOTHING_KEPT, Away, KeptLeases, Moment
 from tests.support.devices import BOOT, entry, phone
 from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.reconcile.bench import Bench

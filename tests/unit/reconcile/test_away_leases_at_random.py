@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotplugd.plan.away_leases import NOTHING_KEPT, KeptLeases
+from hotplugd.pools.away_leases import NOTHING_KEPT, KeptLeases
 from tests.support.virtual import at, in_virtual_time, now
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.test_leases import once_each, rules

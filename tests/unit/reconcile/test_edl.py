@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from hotplugd.app.pool_documents import lease_json
 from hotplugd.model.entry import is_ours, slot_of
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.leasing import Leasing
+from hotplugd.pools.leasing import Leasing
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import phone, plugged

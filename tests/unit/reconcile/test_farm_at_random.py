@@ -12,12 +12,12 @@ from hotplugd.app.lease_targets import claim_for
 from hotplugd.app.refusal import Refusal
 from hotplugd.model.asker import Asker
 from hotplugd.model.entry import MARK_INSTANCE, is_ours, mark_for, names_for, slot_of
+from hotplugd.model.lease import Lease
 from hotplugd.model.ports import Changed, Ran, Refused, Unreachable
 from hotplugd.model.values import Device, Instance, InstanceName
-from hotplugd.plan.away_leases import NOTHING_KEPT, KeptLeases
-from hotplugd.plan.cordons import NO_CORDONS, Cordon, CordonKind
-from hotplugd.plan.lease import Lease
 from hotplugd.plan.overrides import Lasting, Override
+from hotplugd.pools.away_leases import NOTHING_KEPT, KeptLeases
+from hotplugd.pools.cordons import NO_CORDONS, Cordon, CordonKind
 from hotplugd.reconcile.leases import Leases
 from tests.support.devices import box, phone, plugged
 from tests.support.virtual import at, in_virtual_time, now

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
 from hotplugd.model.values import Entry, InstanceName
-from hotplugd.plan.claimants import PoolClaimants
+from hotplugd.pools.claimants import PoolClaimants
 from hotplugd.rulefile.load import parse
 from tests.support.devices import box, entry, gpu, phone, plugged, rule
 from tests.support.virtual import in_virtual_time, later

@@ -9,8 +9,8 @@ import pytest
 from hotplugd.app.pool_documents import lease_json, leases_json, pools_json
 from hotplugd.model.asker import Asker
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.cordons import NO_CORDONS, Cordon, CordonKind, Cordons
-from hotplugd.plan.health import UNKNOWN, Health
+from hotplugd.pools.cordons import NO_CORDONS, Cordon, CordonKind, Cordons
+from hotplugd.pools.health import UNKNOWN, Health
 from tests.support.devices import plugged
 from tests.support.virtual import in_virtual_time
 from tests.unit.devices import HUB, usb

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hotplugd.model.ports import Ran
 from hotplugd.model.values import Device
-from hotplugd.plan.health import UNKNOWN
+from hotplugd.pools.health import UNKNOWN
 from hotplugd.reconcile.leases import Leases
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import phone

@@ -11,7 +11,7 @@ from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import console, phone
 from tests.support.virtual import at, in_virtual_time, later
-from tests.unit.plan.test_adb import answer
+from tests.unit.pools.test_adb import answer
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.test_leases import job
 from tests.unit.reconcile.test_leases import rules as rules_with

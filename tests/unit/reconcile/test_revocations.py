@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hotplugd.model.entry import name_for, slot_of
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.leasing import Leasing
+from hotplugd.pools.leasing import Leasing
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import BOX, box, console, plugged, rule, ruleset

@@ -7,10 +7,10 @@ from typing import Final
 
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import counted, quoted
-from hotplugd.plan.allocate import Allocation
 from hotplugd.plan.identity import apart
-from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
-from hotplugd.plan.pool_units import PoolUnits
+from hotplugd.pools.allocate import Allocation
+from hotplugd.pools.devices import PoolDevice, PoolDevices
+from hotplugd.pools.units import PoolUnits
 from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.keys import LOCATION
 from hotplugd.rules.ruleset import RuleSet

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hotplugd.plan.desired import wants
+from hotplugd.rulefile.made_up import MadeUpError, made_up, values_of
 from hotplugd.rules.hubs import Hub, Hubs
 from hotplugd.rules.keys import GROUPS, KEYS, KeyGroup, MatchKey, keys_with
-from hotplugd.rules.made_up import MadeUpError, made_up, values_of
 from tests.support.devices import rule, ruleset
 
 PATH = "pci-0000:00:14.0-usb-0:3"

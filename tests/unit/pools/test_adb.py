@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hotplugd.plan import adb
-from hotplugd.plan.adb import Phone, listed, state_of, told
+from hotplugd.pools import adb
+from hotplugd.pools.adb import Phone, listed, state_of, told
 
 LINES = (
     "R5C001                 device usb:1-1.4 product:panther model:Pixel_7 device:panther transport_id:3\n"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from hotplugd.plan.health import Health
+from hotplugd.pools.health import Health
 from hotplugd.rules.pool_health import Flap
 
 LEAST_QUIET: Final = 60.0

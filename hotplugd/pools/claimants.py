@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hotplugd.model import entry as entries
+from hotplugd.model.lease import Lease
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
-from hotplugd.plan.allocate import Asking
-from hotplugd.plan.away_leases import Away, Moment
-from hotplugd.plan.cordons import NO_CORDONS, Cordons
-from hotplugd.plan.lease import Lease
 from hotplugd.plan.planner import of_unprocessed
-from hotplugd.rules.claims import Claim, ClaimProblem, claims_of
+from hotplugd.pools.allocate import Asking
+from hotplugd.pools.away_leases import Away, Moment
+from hotplugd.pools.claims import Claim, ClaimProblem, claims_of
+from hotplugd.pools.cordons import NO_CORDONS, Cordons
 from hotplugd.rules.ruleset import RuleSet
 
 

@@ -17,12 +17,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from hotplugd.model.lease import Lease
 from hotplugd.model.text import counted, quoted
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.cordons import Cordon
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.pool_devices import PoolDevices
-from hotplugd.rules.claims import Claim
+from hotplugd.pools.claims import Claim
+from hotplugd.pools.cordons import Cordon
+from hotplugd.pools.devices import PoolDevices
 
 
 def _may_ask(_: InstanceName) -> str:

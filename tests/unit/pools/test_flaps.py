@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from hotplugd.plan.flaps import MOST, MOST_QUIET, Flaps
+from hotplugd.pools.flaps import MOST, MOST_QUIET, Flaps
 from hotplugd.rules.pool_health import Flap
 
 FLAP = Flap(5, 60.0)

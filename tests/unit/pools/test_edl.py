@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.allocate import Asking, allocate
-from hotplugd.plan.away_leases import Away, AwayLeases, Moment
-from hotplugd.plan.edl import MODES, mode, why_not_given
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
-from hotplugd.rules.claims import claims_of
+from hotplugd.pools.allocate import Asking, allocate
+from hotplugd.pools.away_leases import Away, AwayLeases, Moment
+from hotplugd.pools.claims import claims_of
+from hotplugd.pools.devices import PoolDevice, PoolDevices
+from hotplugd.pools.edl import MODES, mode, why_not_given
 from hotplugd.rules.keys import KEYS
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pools import Pool

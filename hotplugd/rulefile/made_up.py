@@ -15,6 +15,14 @@ from typing import Final
 
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Descriptors, Device, Devnum
+from hotplugd.rulefile.made_up_place import (
+    Place,
+    above,
+    place_of,
+    unknown_port,
+    where_it_is,
+    without_revision,
+)
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.keys import (
     ATTR,
@@ -34,7 +42,6 @@ from hotplugd.rules.keys import (
     VENDOR_ID,
     keys_with,
 )  # fmt: skip
-from hotplugd.rules.made_up_place import Place, above, place_of, unknown_port, where_it_is, without_revision
 from hotplugd.rules.subsystems import NODELESS
 
 Values = Mapping[str, Sequence[str]]

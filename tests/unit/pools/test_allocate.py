@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.allocate import Allocation, Asking, ClaimState, allocate
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
-from hotplugd.rules.claims import claims_of
+from hotplugd.pools.allocate import Allocation, Asking, ClaimState, allocate
+from hotplugd.pools.claims import claims_of
+from hotplugd.pools.devices import PoolDevice, PoolDevices
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pools import Pool
 from tests.unit.devices import usb

@@ -9,14 +9,14 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotplugd.plan.allocate import Allocation, Asking, allocate
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
-from hotplugd.rules.claims import claims_of
+from hotplugd.model.lease import Lease
+from hotplugd.pools.allocate import Allocation, Asking, allocate
+from hotplugd.pools.claims import claims_of
+from hotplugd.pools.devices import PoolDevice, PoolDevices
 from hotplugd.rules.pattern import Pattern
 from hotplugd.rules.pools import Pool
 from tests.unit.devices import usb
-from tests.unit.plan.test_allocate import who
+from tests.unit.pools.test_allocate import who
 
 UNTIMED = settings(deadline=None)
 POOLS = {

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hotplugd.model.lease import Lease
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.flaps import Quarantine
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.pool_devices import PoolDevice
-from hotplugd.plan.unit_key import place
+from hotplugd.pools.devices import PoolDevice
+from hotplugd.pools.flaps import Quarantine
+from hotplugd.pools.unit_key import place
 from hotplugd.rules.duration import in_words
 from hotplugd.rules.hubs import sockets
 

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 
 from hotplugd.model.values import InstanceName
-from hotplugd.plan.pool_units import PoolUnits
+from hotplugd.pools.units import PoolUnits
 
 Naming = Callable[[str], Iterable[InstanceName]]
 """The instances that may have the device with a slot."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hotplugd.plan.expected import empty_places, too_few
-from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
+from hotplugd.pools.devices import PoolDevice, PoolDevices
+from hotplugd.pools.expected import empty_places, too_few
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.unit.devices import usb

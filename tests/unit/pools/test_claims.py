@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hotplugd.model.claim_texts import CLAIM, LONGEST_CLAIM, MOST_CLAIMS, claim_texts
 from hotplugd.model.text import plain
 from hotplugd.model.values import InstanceName
-from hotplugd.rules.claims import Claim, ClaimProblem, claims_of
+from hotplugd.pools.claims import Claim, ClaimProblem, claims_of
 from hotplugd.rules.hubs import Hub, Hubs
 from hotplugd.rules.keys import keys_with
 from hotplugd.rules.pattern import Pattern

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hotplugd.plan.allocate import Ended
-from hotplugd.plan.lease import Lease
+from hotplugd.model.lease import Lease
+from hotplugd.pools.allocate import Ended
 
 
 class AskedLeases:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hotplugd.model.values import Device
-from hotplugd.rules.claims import Claim
+from hotplugd.pools.claims import Claim
 
 
 @dataclass(frozen=True, slots=True)

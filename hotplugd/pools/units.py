@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hotplugd.model.values import Device
-from hotplugd.plan import edl
 from hotplugd.plan.desired import Wants
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.overrides import told_of
-from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
-from hotplugd.plan.unit_key import place, unit_key
+from hotplugd.pools import edl
+from hotplugd.pools.devices import PoolDevice, PoolDevices
+from hotplugd.pools.unit_key import place, unit_key
 from hotplugd.rules.ruleset import RuleSet
 
 

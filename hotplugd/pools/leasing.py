@@ -13,23 +13,23 @@ from dataclasses import replace
 from typing import Final
 
 from hotplugd.model import entry as entries
+from hotplugd.model.lease import Lease
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
-from hotplugd.plan import edl
-from hotplugd.plan.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
-from hotplugd.plan.asked_leases import AskedLeases
-from hotplugd.plan.away_leases import NOTHING_KEPT, Away, AwayLeases, KeptLeases, Moment, pool_changed
-from hotplugd.plan.claimants import PoolClaimants
-from hotplugd.plan.cordons import NO_CORDONS, Cordon, Cordons
 from hotplugd.plan.desired import Wants
-from hotplugd.plan.expected import wrong
-from hotplugd.plan.health import UNKNOWN, Health
-from hotplugd.plan.lease import Lease
-from hotplugd.plan.leaving import NOTHING_OPEN, Leaving, Naming, StillOpen
-from hotplugd.plan.pool_devices import PoolDevice, PoolDevices
-from hotplugd.plan.pool_units import PoolUnits
-from hotplugd.plan.state_since import StateSince
-from hotplugd.plan.unit_key import unit_key
+from hotplugd.pools import edl
+from hotplugd.pools.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
+from hotplugd.pools.asked_leases import AskedLeases
+from hotplugd.pools.away_leases import NOTHING_KEPT, Away, AwayLeases, KeptLeases, Moment, pool_changed
+from hotplugd.pools.claimants import PoolClaimants
+from hotplugd.pools.cordons import NO_CORDONS, Cordon, Cordons
+from hotplugd.pools.devices import PoolDevice, PoolDevices
+from hotplugd.pools.expected import wrong
+from hotplugd.pools.health import UNKNOWN, Health
+from hotplugd.pools.leaving import NOTHING_OPEN, Leaving, Naming, StillOpen
+from hotplugd.pools.state_since import StateSince
+from hotplugd.pools.unit_key import unit_key
+from hotplugd.pools.units import PoolUnits
 from hotplugd.rules.ruleset import RuleSet
 
 _NO_TIME: Final = Moment()

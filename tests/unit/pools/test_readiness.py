@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hotplugd.model.ports import Ran
-from hotplugd.plan.readiness import ONCE_READY, Answer, Watch, of_adb, of_command
+from hotplugd.pools.readiness import ONCE_READY, Answer, Watch, of_adb, of_command
 from hotplugd.rules.pool_health import Ready
-from tests.unit.plan.test_adb import answer
+from tests.unit.pools.test_adb import answer
 
 READY = Ready(("/bin/true",), within=60, every=10)
 NOT = Answer(ready=False, reason="it boots")

@@ -9,9 +9,9 @@ import json
 from collections.abc import Collection, Iterable
 
 from hotplugd.model import entry as entries
-from hotplugd.plan.edl import mode
 from hotplugd.plan.identity import identity
 from hotplugd.plan.kinds.kind import Want
+from hotplugd.pools.edl import mode
 
 
 def leases_text(wants: Iterable[Want], names: Collection[str]) -> str:

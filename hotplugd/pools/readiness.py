@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from hotplugd.model.ports import Ran
 from hotplugd.model.text import quoted
-from hotplugd.plan import adb
+from hotplugd.pools import adb
 from hotplugd.rules.pool_health import Ready
 
 ONCE_READY: Final = 60.0
