@@ -141,7 +141,9 @@ def test_the_files_that_architecture_names_are_there() -> None:
 
 def test_what_newcomers_read_first_is_read_in_an_hour() -> None:
     text = (PROJECT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
-    listed = re.findall(r"^\d\. (.*?):", text.partition("in this order:")[2].partition("## ")[0], re.M | re.S)
+    listed = re.findall(
+        r"^\d\. ([^:]*):", text.partition("in this order:")[2].partition("## ")[0], re.MULTILINE
+    )
     files = [PROJECT / "hotplugd" / each for each in re.findall(r"`([a-z_/]+\.py)`", " ".join(listed))]
     assert len(files) == len(set(files)) > 10
     assert sum(len(each.read_text("utf-8").splitlines()) for each in files) < 3000
