@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from hotplugd.app import settings as configuration
+from hotplugd.cli import unknown
 from hotplugd.cli.common import (
     NAMED,
     NOT_RUNNING,
@@ -32,7 +33,18 @@ if TYPE_CHECKING:
     from hotplugd.app.pool_documents import LeaseJson, PoolsJson
 
 
-@click.group()
+class _Group(click.Group):
+    """Says what is meant by a command that there is not, in the words of `hotplugd` itself."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            ctx.fail(unknown(args[0], self.commands))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Group)
 def command() -> None:
     """Show which devices of pools are leased to which instances, end a lease, or move one."""
 
