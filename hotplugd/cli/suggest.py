@@ -61,7 +61,9 @@ def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None
         raise click.BadParameter(f"{wrong.message}; {wrong.hint}".removesuffix("; "), param_hint="--to")
     devices, unsettled = listed(settings.rules.attrs)
     one = find(device, devices, unsettled, settings)
-    offers = suggestions(one, sorted(devices, key=lambda each: natural(each.syspath)), to)
+    offers = suggestions(
+        one, sorted(devices, key=lambda each: natural(each.syspath)), to, settings.rules.hubs
+    )
     earlier = settings.rules.decide(one)
     now = earlier.rule.name if earlier is not None else None
     if as_json:

@@ -14,7 +14,20 @@ from hotplugd.model.values import Device
 from hotplugd.plan.identity import hardware, model
 from hotplugd.rulefile.bus_numbers import lasting_paths
 from hotplugd.rulefile.load import parse
-from hotplugd.rules.keys import DEVTYPE, ID, KERNEL, MAC, PATH, PORT, SERIAL, SUBSYSTEM, VENDOR_ID, MatchKey
+from hotplugd.rules.hubs import NO_HUBS, Hubs
+from hotplugd.rules.keys import (
+    DEVTYPE,
+    ID,
+    KERNEL,
+    LOCATION,
+    MAC,
+    PATH,
+    PORT,
+    SERIAL,
+    SUBSYSTEM,
+    VENDOR_ID,
+    MatchKey,
+)  # fmt: skip
 from hotplugd.rules.match import unmet
 
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -43,25 +56,35 @@ class Suggestion:
     rule: str
 
 
-def suggestions(device: Device, devices: Iterable[Device], to: str) -> list[Suggestion]:
+def suggestions(device: Device, devices: Iterable[Device], to: str, hubs: Hubs = NO_HUBS) -> list[Suggestion]:
     """Rules that take the device, the best first; those that take others of the devices, too, come last.
 
-    to  the instance where it is to go
+    to    the instance where it is to go
+    hubs  whose ports have names, which the files of rules say beside the suggested one
     """
     every = [each for each in devices if each.syspath != device.syspath]
     found = []
-    for match, why in _candidates(device, every):
+    location = hubs.location(device)
+    for match, why in _candidates(device, every, location):
         text = _yaml(_name(device), match, to)
-        loaded = parse(f"rules:\n{text}", "suggestion")
+        # What the rest takes, of what is in that port.
+        rest = tuple(each for each in match if each[0] != LOCATION.name)
+        loaded = parse(f"rules:\n{_yaml(_name(device), rest, to)}", "suggestion")
         if loaded.errors or unmet(loaded.rules.rules[0].match, device) is not None:
             continue
         rule = loaded.rules.rules[0]
-        others = tuple(each for each in every if unmet(rule.match, each) is None)
+        others = tuple(
+            each
+            for each in every
+            if unmet(rule.match, each) is None and (rest == match or hubs.location(each) == location)
+        )
         found.append(Suggestion(match, why, others, text))
     return sorted(found, key=lambda each: bool(each.others))
 
 
-def _candidates(device: Device, others: Sequence[Device]) -> Iterator[tuple[tuple[Condition, ...], str]]:
+def _candidates(
+    device: Device, others: Sequence[Device], location: str
+) -> Iterator[tuple[tuple[Condition, ...], str]]:
     kind = _kind(device)
     ids = _values(ID, device)
     serial = next(iter(SERIAL.values(device)), "")
@@ -73,6 +96,8 @@ def _candidates(device: Device, others: Sequence[Device]) -> Iterator[tuple[tupl
         doubt = _doubt(serial, device, others)
         if not doubt:
             yield by_serial, "its serial number, wherever it is plugged in"
+    if location and ids:
+        yield (*kind, *ids, (LOCATION.name, (location,))), "its model and the port where it is plugged in"
     if paths := lasting_paths(device):
         place = (PATH.name, paths)
         yield (

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hotplugd.model.values import Device
 from hotplugd.rulefile.load import parse
 from hotplugd.rulefile.suggestion import suggestions, taken_too
+from hotplugd.rules.hubs import Hub, Hubs
 from tests.support.devices import console, interface, phone
+from tests.support.usb_tree import CONTROLLER, Sockets
 from tests.unit import devices
 
 PIXEL = replace(phone(1), properties={**phone(1).properties, "ID_MODEL": "Pixel_8"})
@@ -64,6 +66,23 @@ def test_a_serial_that_two_have_is_told_and_comes_last() -> None:
     (by_serial,) = [each for each in found if "serial" in dict(each.match)]
     assert by_serial.others == (twin,)
     assert "1 other device that is plugged in has the same" in by_serial.why
+
+
+def test_a_port_with_a_name_comes_before_its_path() -> None:
+    hubs = Hubs((Hub("shelf", (f"{CONTROLLER}-usb-0:3",), "", {"1": "1", "2": "2"}),))
+    sockets = Sockets()
+    fleet = [sockets.plug(each, attrs={"idVendor": "18d1", "idProduct": "4ee7"}) for each in ("3.1", "3.2")]
+    first = suggestions(fleet[0], fleet, "box", hubs)[0]
+    assert dict(first.match) == {"id": ("18d1:4ee7",), "location": ("shelf/1",)}
+    assert first.others == ()
+    whole = (
+        f'hubs: {{shelf: {{path: "{CONTROLLER}-usb-0:3", ports: {{1: "1", 2: "2"}}}}}}\nrules:\n{first.rule}'
+    )
+    rules = parse(whole, "f")
+    assert rules.errors == ()
+    assert [each for each in fleet if rules.rules.decide(each) is not None] == fleet[:1]
+    # Without names it goes by the path.
+    assert all("location" not in dict(each.match) for each in suggestions(fleet[0], fleet, "box"))
 
 
 def test_what_hangs_from_a_device_is_named_by_its_subsystem() -> None:
