@@ -208,7 +208,7 @@ class TestEveryCommand:
         assert (done.exit_code, done.stderr) == (0, "")
         assert ("--config FILE" in done.stdout) == (name not in ("lease", "schema", "help"))
         assert ("--json" in done.stdout) == (
-            name not in ("run", "record", "report", "lease", "schema", "serve", "help")
+            name not in ("run", "record", "report", "lease", "schema", "serve", "hooks", "help")
         )
 
     def test_the_version_is_the_packages(self, hotplugd: Hotplugd) -> None:

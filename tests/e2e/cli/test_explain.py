@@ -168,7 +168,7 @@ class TestFate:
             "subsystem", "kernel", "property", "attr", "device", "identity", "syspath", "parents",
             "rules", "rule", "along", "ignored", "wants", "attachments", "changes", "problems", "holders",
             "warnings", "holds", "model", "by", "instances", "missing", "override",
-            "pool", "lease",
+            "pool", "lease", "claims", "inside",
         }  # fmt: skip
         assert names == set(document)
         assert [each["instance"] for each in document["wants"]] == [str(container), "lost"]
