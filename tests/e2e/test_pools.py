@@ -154,6 +154,24 @@ def test_a_claim_that_cannot_be_read_hurts_nobody_else(
     assert told(farm) == [f"{bad.name}: {CLAIM}phone, column 6: unknown key 'seral'; did you mean 'serial'?"]
 
 
+def test_the_history_of_an_instance_says_that_its_claim_waited(
+    launch: Launch, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    (phone,) = consoles(1)
+    phone.plug()
+    farm = daemon(rules([phone]))
+    first = launch(config=claiming())
+    eventually(lambda: had(first, [phone]) == [phone.number])
+    second = launch(config=claiming())
+    waits = "claim.waiting     {0}: claim 'phone' waits: 1 device of pool 'farm', of which none is free"
+    eventually(lambda: waits.format(second.name) in farm.ask("history", second.name).stdout)
+    first.delete()
+    eventually(lambda: "claim.bound" in farm.ask("history", second.name).stdout)
+    said = farm.ask("history", second.name).stdout
+    assert said.count("claim.waiting") == said.count("claim.bound") == 1
+    assert "claim." not in farm.ask("history", first.name).stdout
+
+
 def test_what_is_wrong_with_a_claim_is_told_of_its_instance_alone(
     launch: Launch, consoles: Callable[[int], list[Console]], daemon: StartDaemon
 ) -> None:
