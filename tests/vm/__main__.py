@@ -124,16 +124,13 @@ _WITH_LXD: Final = {
 _WITH_BOTH: Final = ("plain", "hardware", "systemd")
 GROUPS: Final = {
     **_WITH_LXD,
-    **{
-        f"{each}-incus": replace(_WITH_LXD[each], server="incus", board=Board(processors=1))
-        for each in _WITH_BOTH
-    },
+    **{f"{each}-incus": replace(_WITH_LXD[each], server="incus") for each in _WITH_BOTH},
     # What CI runs of it.
-    "plain-incus-in-short": Group((_SHORT,), server="incus", board=Board(processors=1)),
+    "plain-incus-in-short": Group((_SHORT,), server="incus"),
     # Virtual machines of a server, in this one.
-    "machines": Group((_MACHINES[:1],), server="incus", deadline=720.0, disk=True, board=Board(4096, 1)),
+    "machines": Group((_MACHINES[:1],), server="incus", deadline=720.0, disk=True, board=Board(4096)),
     "machines-pci": Group(
-        (_MACHINES[1:],), server="incus", deadline=900.0, disk=True, board=Board(4096, 1, iommu=True)
+        (_MACHINES[1:],), server="incus", deadline=900.0, disk=True, board=Board(4096, iommu=True)
     ),
 }
 

@@ -20,6 +20,9 @@ RESULTS: Final = PROJECT / "build" / "e2e"
 SCRIPT: Final = "/opt/e2e/tests/vm/start"
 SYSTEMD: Final = "/sbin/init"
 _DISK: Final = 1 << 30
+# With two the guest may hang, or end with "Oops: int3", where its kernel patches its own code: QEMU 7.2 may
+# go on running, on one of them, the breakpoint of a patch that the other one made and that is over.
+_PROCESSORS: Final = "1"
 _KERNEL: Final = ("console=ttyS0", "quiet", "panic=-1", "oops=panic")
 # Both servers are in the image; in a guest with systemd one of them is started.
 _UNITS: Final = {
@@ -32,15 +35,11 @@ _UNITS: Final = {
 class Board:
     """What a guest runs on.
 
-    memory      in MiB
-    processors  with two the guest may hang, or end with "Oops: int3", where its kernel patches its own code:
-                QEMU 7.2 may go on running, on one of them, the breakpoint of a patch that the other one made
-                and that is over. KVM has the kernel patched, and so have Incus's cpusets
-    iommu       whether there is one; without it the guest gives no PCI device to a virtual machine of its own
+    memory  in MiB
+    iommu   whether there is one; without it the guest gives no PCI device to a virtual machine of its own
     """
 
     memory: int = 1536
-    processors: int = 2
     iommu: bool = False
 
 
@@ -129,7 +128,7 @@ def _machine(image: Image, folder: Path, disk: Path | None, board: Board, server
     translation = ("-device", "intel-iommu,intremap=on") if board.iommu else ()
     return [
         "qemu-system-x86_64", "-machine", "q35", *translation,
-        "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", str(board.processors),
+        "-accel", "tcg,tb-size=512", "-cpu", "max", "-smp", _PROCESSORS,
         "-m", str(board.memory), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         "-serial", f"file:{folder / 'console.txt'}", "-serial", "stdio", "-nic", "none",
         "-kernel", str(image.kernel), "-initrd", str(image.initial),
