@@ -7,6 +7,7 @@ stopped instance reserve nothing: once it starts, two instances have the device,
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -26,8 +27,26 @@ from hotplugd.plan.overrides import BY_HAND
 _NOTHING: Final[Mapping[EntrySelector, Owner]] = MappingProxyType({})
 # By these a server finds a node by udev's properties.
 _BY_PROPERTIES: Final = "unix-hotplug"
-# Where no link of udev's can be: the kernel's own names of USB devices.
-_USB_NODES: Final = ("/dev/bus/usb/", "/dev/char/")
+# Where a link of udev's can be, by whatever way: udev(7) makes them below /dev alone.
+_LINKS: Final = ("/dev/", "/proc/")
+# What is no link to a USB device there: the kernel's own names, which udevd does not replace by links, and the
+# names that the rules of systemd give block devices.
+_NO_LINKS: Final = tuple(
+    f"/dev/{each}"
+    for each in (
+        "bus/usb/",
+        "char/",
+        "block/",
+        "disk/",
+        "dri/",
+        "snd/",
+        "net/tun",
+        "kvm",
+        "fuse",
+        "loop",
+        "dm-",
+    )
+)
 # The selectors of entries that name a node by a path.
 _NODES: Final = ("char", "block", "node")
 
@@ -155,7 +174,9 @@ class Owners:
 def _goes_by_udev(selector: EntrySelector) -> bool:
     kind, *texts = selector
     if kind in _NODES:
-        return not texts[0].startswith(_USB_NODES)
+        path = posixpath.normpath(texts[0])
+        # The node of a USB device is none of a block device.
+        return kind != "block" and path.startswith(_LINKS) and not path.startswith(_NO_LINKS)
     return kind == _BY_PROPERTIES
 
 

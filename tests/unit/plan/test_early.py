@@ -67,7 +67,13 @@ def test_devices_of_pools_wait() -> None:
         ({"type": "unix-hotplug", "vendorid": "1234"}, True),
         # That may be a link of udev's.
         ({"type": "unix-char", "source": "/dev/android"}, True),
+        ({"type": "unix-char", "source": "/dev/../dev//android"}, True),
+        ({"type": "disk", "source": "/proc/1/root/dev/android", "path": "/x"}, True),
         ({"type": "unix-char", "source": "/dev/bus/usb/001/009"}, False),
+        ({"type": "unix-char", "source": "/dev/kvm"}, False),
+        ({"type": "unix-block", "source": "/dev/android"}, False),
+        ({"type": "disk", "source": "/usr", "path": "/usr"}, False),
+        ({"type": "disk", "source": "/dev/disk/by-uuid/4711", "path": "/x"}, False),
         ({"type": "usb", "vendorid": "1234"}, False),
         ({"type": "nic", "nictype": "bridged", "parent": "br0"}, False),
     ],

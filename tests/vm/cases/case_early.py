@@ -96,6 +96,7 @@ def test_it_goes_in_while_udevd_stands_still_and_stays_once_it_goes_on(
 def test_a_udev_rule_that_says_otherwise_changes_nothing(
     hub: Hub, launch: Launch, daemon: StartDaemon
 ) -> None:
+    RULE.parent.mkdir(parents=True, exist_ok=True)
     RULE.write_text(HOSTILE)
     subprocess.run(["udevadm", "control", "--reload"], check=True)
     home, other = launch("c1"), launch("c2")
