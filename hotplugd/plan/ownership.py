@@ -29,8 +29,8 @@ _NOTHING: Final[Mapping[EntrySelector, Owner]] = MappingProxyType({})
 _BY_PROPERTIES: Final = "unix-hotplug"
 # Where a link of udev's can be, by whatever way: udev(7) makes them below /dev alone.
 _LINKS: Final = ("/dev/", "/proc/")
-# What is no link to a USB device there: the kernel's own names, which udevd does not replace by links, and names
-# that the rules of systemd give block devices.
+# What is no link to a USB device there: the kernel's own names, which udevd does not replace by links, and
+# names that the rules of systemd give block devices.
 _NO_LINKS: Final = tuple(
     f"/dev/{each}"
     for each in (
