@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import cast
 
@@ -176,18 +177,28 @@ def test_a_phone_is_pulled_and_comes_back_after_the_update(hub: Hub, phone: Phon
     eventually(lambda: verified(box), DEADLINE)
 
 
-def test_metrics_are_found_as_their_page_says(hub: Hub, phone: Phone) -> None:
+def test_metrics_and_the_page_are_found_as_their_pages_say(hub: Hub, phone: Phone) -> None:
     page = (PROJECT / "docs" / "how-to" / "monitoring.md").read_text()
     (command,) = re.findall(r"(?m)^# (systemctl .*)$", page)
     run(*command.split())
     eventually(lambda: 'hotplugd_devices{state="attached"} 1.0' in metrics(), DEADLINE)
     assert SERIAL not in metrics()
+    with opened("/") as answer:
+        assert b"/page.js" in answer.read()
+    with opened("/page/stream") as answer:
+        line = next(each.decode() for each in answer if each.startswith(b"data: {"))
+    assert "attached" in line
+    assert SERIAL not in line
+
+
+def opened(path: str) -> HTTPResponse:
+    return cast("HTTPResponse", urllib.request.urlopen(f"http://127.0.0.1:9417{path}", timeout=20))
 
 
 def metrics() -> str:
     try:
-        with urllib.request.urlopen("http://127.0.0.1:9417/metrics", timeout=20) as answer:
-            return str(answer.read().decode())
+        with opened("/metrics") as answer:
+            return answer.read().decode()
     except OSError as error:
         return f"{error} " + of_unit("ActiveState", "hotplugd-serve")
 
