@@ -38,7 +38,7 @@ class Away:
     key    what the device is known by in leases
     place  where it was plugged in; empty where nobody knows
     since  since when it is absent
-    socket  the names of the USB socket that it was in; none where nobody knows
+    socket  the names of the USB socket that it was in; none where nobody knows, and of a part of a USB device
     """
 
     key: str
@@ -53,8 +53,9 @@ class Away:
         """That of a device, as it was; None where nobody knows."""
         if was is None:
             return cls(key, "", lease, "", since)
-        usb = was.device.usb
-        return cls(key, was.pool, lease, place(was.device), since, sockets(usb) if usb is not None else ())
+        # A phone's modem, which is leased by itself, never is the phone.
+        socket = sockets(was.device) if was.device.is_usb_device else ()
+        return cls(key, was.pool, lease, place(was.device), since, socket)
 
 
 @dataclass(frozen=True, slots=True)

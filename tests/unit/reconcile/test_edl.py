@@ -14,7 +14,7 @@ from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import phone, plugged
 from tests.support.virtual import at, in_virtual_time, later
-from tests.unit.devices import usb
+from tests.unit.devices import tty, usb
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.test_leases import job, made, told
 
@@ -36,10 +36,10 @@ OTHER = at_port(phone(2), 2)
 EDL = edl()
 
 
-def rules(keep: str = ", keep: 10m") -> RuleSet:
+def rules(keep: str = ", keep: 10m", more: str = "") -> RuleSet:
     loaded = parse(
         f"pools: {{android: {{instances: 'job-*'{keep}}}}}\n"
-        "rules: [{name: phones, match: {vendor_id: ['18d1', '05c6']}, attach: {pool: android}}]",
+        f"rules: [{{name: phones, match: {{vendor_id: ['18d1', '05c6']}}, attach: {{pool: android}}}}{more}]",
         "x",
     )
     assert not loaded.errors, loaded.errors[0].render()
@@ -194,3 +194,33 @@ async def test_when_its_lease_ends_in_that_mode_it_is_given_to_nobody() -> None:
     again = at_port(phone(1, born=9), 1)
     await replug(bench, EDL, again)
     assert has(bench, again) == {"job-2": [again.node]}
+
+
+@in_virtual_time
+async def test_a_serial_number_that_identifies_nothing_leaves_it_known_by_its_place() -> None:
+    attrs = {**PHONE.attrs, "serial": "AAA"}
+    first = replace(PHONE, attrs=attrs, properties={**PHONE.properties, "ID_SERIAL_SHORT": "AAA"})
+    bench = Bench(job(1), job(0, None), rules=rules())
+    await bench.start(first)
+    key = leasing(bench).key_of(first)
+    assert key.startswith("path:")
+    await replug(bench, first, EDL)
+    bench = await after(bench, EDL)
+    assert (has(bench, EDL), leasing(bench).key_of(EDL)) == ({"job-1": [EDL.node]}, key)
+    await made(bench, job(0))
+    await replug(bench, EDL, replace(first, slot="c-189-1-1a2b3c4d-9"))
+    assert [lease.instance for lease in leasing(bench).allocation.leases.values()] == [ONE]
+
+
+@in_virtual_time
+async def test_a_modem_of_the_phone_in_the_same_pool_is_no_other_phone() -> None:
+    modem = plugged(tty(PHONE, "ttyACM1"), 166, 1, 1)
+    modems = ", {name: modems, match: {subsystem: tty}, attach: {pool: android}}"
+    bench = Bench(job(1, "android count=2"), rules=rules(more=modems))
+    await bench.start(PHONE, modem)
+    assert len(leasing(bench).allocation.leases) == 2
+    bench.reconciler.no_device(modem.syspath)
+    await replug(bench, PHONE, EDL)
+    assert leasing(bench).key_of(EDL) == KEY
+    bench = await after(bench, EDL)
+    assert (has(bench, EDL), leasing(bench).key_of(EDL)) == ({"job-1": [EDL.node]}, KEY)
