@@ -79,23 +79,27 @@ def test_without_a_serial_the_port_tells(
 def test_a_leased_phone_in_emergency_download_mode_is_known_by_its_socket(
     launch: Callable[..., Container], usb: Usb, daemon: StartDaemon
 ) -> None:
-    job = launch(config={f"{CLAIM}phone": "farm serial=AAA"})
+    # A serial number of one repeated character would identify no phone.
+    job = launch(config={f"{CLAIM}phone": "farm serial=R5C001"})
     running = daemon(
         f"pools: {{farm: {{instances: '{job.name}', keep: 5m}}}}\n"
         "rules: [{name: a, match: {vendor_id: ['18d1', '05c6']}, attach: {pool: farm}}]\n",
         usb.environment,
     )
-    adb = usb.plug(Phone(serial="AAA"), "1")
+    adb = usb.plug(Phone(serial="R5C001"), "1")
     eventually(lambda: there(job, adb))
     usb.unplug(adb)
     emergency, other = usb.plug(Phone("05c6", "9008"), "1"), usb.plug(Phone("05c6", "9008"), "2")
     eventually(lambda: there(job, emergency))
     eventually(lambda: [each["device"] for each in problems(running)] == [other.node])
-    steadily(lambda: there(job, emergency) and not there(job, other), 0.3)
+    running.kill()
+    running.start()
+    steadily(lambda: there(job, emergency) and not there(job, other), 1.0)
     (lease,) = json.loads(running.ask("lease", "list", "--json").stdout)["leases"]
-    assert (lease["identity"], lease["device"]) == ("serial:AAA", emergency.node)
+    assert (lease["identity"], lease["device"]) == ("serial:R5C001", emergency.node)
+    assert running.ask("cordon", "R5C001").returncode == 0
     usb.unplug(emergency)
-    again = usb.plug(Phone(serial="AAA"), "1")
+    again = usb.plug(Phone(serial="R5C001"), "1")
     eventually(lambda: there(job, again) and job.look(emergency.node) is None)
 
 
