@@ -173,8 +173,10 @@ class _Turn:
         self.lacks -= 1
 
     def can(self, devices: PoolDevices) -> bool:
-        """Whether there are as many devices as it lacks that somebody may be given, whoever has them."""
-        fit = self.takes & ~devices.unfit
+        """Whether there are as many devices as it lacks that somebody may be given, whoever has them, or may
+        once they are in another mode.
+        """
+        fit = self.takes & ~devices.useless
         for key in self.has:
             fit &= ~devices.bit(key)
         return fit.bit_count() >= (self.lacks if self.asking.claim.asked else 1)
@@ -192,7 +194,7 @@ class _Turn:
             tuple(self.has),
             devices.of_pool(asking.claim.pool).bit_count(),
             self.takes.bit_count(),
-            (self.takes & devices.unfit).bit_count(),
+            (self.takes & devices.useless).bit_count(),
             self.kept.bit_count(),
             self.kept_for,
         )

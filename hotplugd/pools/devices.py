@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hotplugd.model.values import Device
+from hotplugd.pools import edl
 from hotplugd.pools.claims import Claim
+from hotplugd.pools.unit_key import unit_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,10 @@ class PoolDevice:
     """A device of a pool.
 
     key     what it is known by, also after it was enumerated again
-    device  what selectors are compared with
+    device  as it is there
     unfit   why it cannot be put into an instance now, or empty; whoever has it inside keeps it
     not_given  why it is given to nobody who has it not, or empty: it is cordoned, or its health is bad
-    in_edl  whether it is in emergency download mode, where it is not what selectors ask for
+    edl     why it is given to nobody in the emergency download mode that it is in; empty in any other mode
     """
 
     key: str
@@ -30,12 +32,28 @@ class PoolDevice:
     device: Device
     unfit: str = ""
     not_given: str = ""
-    in_edl: bool = False
+    edl: str = ""
 
     @property
     def reason(self) -> str:
         """Why it is given to nobody now, or empty; whoever has it keeps it."""
-        return self.unfit or self.not_given
+        return self.unfit or self.not_given or self.edl
+
+    @property
+    def in_edl(self) -> bool:
+        """Whether it is in emergency download mode, where it is not what selectors ask for."""
+        return bool(self.edl)
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether nothing is in the way but that mode, and it is known which phone it is."""
+        kept = self.unfit or self.not_given
+        return self.in_edl and not kept and self.key != unit_key(self.device)
+
+    @property
+    def selected(self) -> Device:
+        """What selectors are compared with: in emergency download mode it does not say its serial number."""
+        return edl.with_serial(self.device, self.key) if self.in_edl else self.device
 
 
 class PoolDevices:
@@ -48,6 +66,7 @@ class PoolDevices:
         self._unused: list[int] = []
         self._pools: dict[str, int] = {}
         self._unfit = 0
+        self._coming_back = 0
         # By pool and selector, with a claim of that selector.
         self._taken: dict[tuple[str, str], tuple[int, Claim]] = {}
 
@@ -76,8 +95,10 @@ class PoolDevices:
         self._pools[device.pool] = self._pools.get(device.pool, 0) | bit
         if device.reason:
             self._unfit |= bit
+        if device.comes_back:
+            self._coming_back |= bit
         for name, (taken, claim) in self._taken.items():
-            if claim.pool == device.pool and claim.takes(device.device):
+            if claim.pool == device.pool and claim.takes(device.selected):
                 self._taken[name] = taken | bit, claim
         return True
 
@@ -90,6 +111,7 @@ class PoolDevices:
         self._unused.append(bit.bit_length() - 1)
         self._pools[device.pool] &= ~bit
         self._unfit &= ~bit
+        self._coming_back &= ~bit
         for name, (taken, claim) in self._taken.items():
             if taken & bit:
                 self._taken[name] = taken & ~bit, claim
@@ -102,6 +124,11 @@ class PoolDevices:
     def unfit(self) -> int:
         """The set of those that are given to nobody now."""
         return self._unfit
+
+    @property
+    def useless(self) -> int:
+        """The set of those without the phones that come back from emergency download mode."""
+        return self._unfit & ~self._coming_back
 
     def bit(self, key: str) -> int:
         """The set of this device alone; none where it is not there."""
@@ -123,7 +150,7 @@ class PoolDevices:
         taken = self.of_pool(claim.pool)
         if claim.selector:
             for key in self.keys(taken):
-                if not claim.takes(self._devices[key].device):
+                if not claim.takes(self._devices[key].selected):
                     taken ^= self._bits[key]
         self._taken[name] = taken, claim
         return taken

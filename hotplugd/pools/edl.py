@@ -8,11 +8,12 @@ one it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.values import Device
-from hotplugd.rules.keys import ID
+from hotplugd.rules.keys import ID, SERIAL
 
 MODES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -37,6 +38,12 @@ def mode(device: Device) -> str:
     if not device.is_usb_device:
         return ""
     return next((found for each in ID.values(device) if (found := MODES.get(each))), "")
+
+
+def with_serial(device: Device, key: str) -> Device:
+    """A phone in such a mode with the serial number that it is known by, if it is known by one."""
+    kind, _, serial = key.partition(":")
+    return replace(device, attrs={**device.attrs, "serial": serial}) if kind == SERIAL.name else device
 
 
 def why_not_given(device: Device, *, known: bool) -> str:

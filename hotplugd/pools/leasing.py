@@ -17,7 +17,6 @@ from hotplugd.model.lease import Lease
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants
-from hotplugd.pools import edl
 from hotplugd.pools.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
 from hotplugd.pools.asked_leases import AskedLeases
 from hotplugd.pools.away_leases import NOTHING_KEPT, Away, AwayLeases, KeptLeases, Moment, pool_changed
@@ -28,7 +27,6 @@ from hotplugd.pools.expected import wrong
 from hotplugd.pools.health import UNKNOWN, Health
 from hotplugd.pools.leaving import NOTHING_OPEN, Leaving, Naming, StillOpen
 from hotplugd.pools.state_since import StateSince
-from hotplugd.pools.unit_key import unit_key
 from hotplugd.pools.units import PoolUnits
 from hotplugd.rules.ruleset import RuleSet
 
@@ -244,8 +242,7 @@ class Leasing:
     def _not_given(self, key: str, device: Device) -> str:
         """Why a device is given to nobody who has it not; empty where it is given."""
         cordon = self.cordons.of_device(key, device, self._rules.keys)
-        why = str(cordon) if cordon is not None else self.health(key).not_given
-        return why or edl.why_not_given(device, known=unit_key(device) != key)
+        return str(cordon) if cordon is not None else self.health(key).not_given
 
     def _judge_given(self, devices: Iterable[PoolDevice]) -> None:
         for known in devices:

@@ -38,7 +38,7 @@ class PoolUnits:
     went       what is no more since the last allocation, as it was
     left       why devices that are there are of no pool any more, since the last allocation
     awaited    what leased devices that are absent are known by
-    not_given  why a device is given to nobody who has it not, by what it is known by
+    not_given  why a device is given to nobody who has it not, in whichever mode, by what it is known by
     phone_at   what a pool's leased phone is known by that was the last one in a device's socket; or empty
     """
 
@@ -106,6 +106,9 @@ class PoolUnits:
             return is_new
         slot = kind_for(device, attach.kind).slot(device)
         entry = kind_for(device, attach.kind, parted=self._rules.parts_gpus).slot(device)
+        if edl.mode(device) and self._is_another(device):
+            # Nobody heard that the phone went before it was back in this way.
+            self.gone(device.key)
         key = self._key(device, attach.pool, slot, entry)
         if self._unit_of.get(device.key) != key:
             self.gone(device.key)
@@ -120,9 +123,9 @@ class PoolUnits:
         unfit = found.unfit or owner
         if min(unit.slots) == device.key:
             unit.pool = attach.pool
-            not_given, in_edl = self._not_given(key, device), bool(edl.mode(device))
-            if in_edl:
-                self._in_edl.add(key)
+            not_given = self._not_given(key, device)
+            in_edl = edl.why_not_given(device, known=unit_key(device) != key)
+            (self._in_edl.add if in_edl else self._in_edl.discard)(key)
             is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given, in_edl))
         return is_new
 
@@ -210,12 +213,16 @@ class PoolUnits:
 
     def _phone_in_edl(self, device: Device, pool: str) -> str:
         """What the phone is known by that a device in emergency download mode is; or empty."""
-        known = self._unit_of.get(device.key, "")
-        if known and self._units[known].slots[device.key] == device.slot:
+        if known := self._unit_of.get(device.key, ""):
             # The phone that it was is back in this way, and is not absent any more.
             return known
         phone = self._phone_at(device, pool)
         return phone if phone not in self._units else ""
+
+    def _is_another(self, device: Device) -> bool:
+        """Whether what is known by the same was enumerated before this."""
+        known = self._unit_of.get(device.key)
+        return known is not None and self._units[known].slots[device.key] != device.slot
 
 
 def _why_of_none(found: Wants) -> str:

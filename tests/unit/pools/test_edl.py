@@ -96,9 +96,28 @@ def test_a_claim_by_serial_number_keeps_its_phone_in_that_mode_and_no_other_gets
         return Asking(instance, claim)
 
     devices = PoolDevices()
-    devices.put(PoolDevice("serial:R5C001", "android", edl(), not_given="it is in EDL", in_edl=True))
+    devices.put(PoolDevice("serial:R5C001", "android", edl(), edl="it is in EDL"))
     leases = {"serial:R5C001": LEASE}
     assert allocate(devices, [asking("android serial=R5C001")], leases).leases == leases
     for none in ("b", "none"):
         assert allocate(devices, [asking(none)] if none == "b" else [], leases).leases == {}
     assert allocate(devices, [asking("android", "job-2")], {}).leases == {}
+    # It comes back as what it was: whoever may have it then waits for it.
+    for text, state in (
+        ("android", "waiting"),
+        ("android serial=R5*", "waiting"),
+        ("android serial=R6*", "unsatisfiable"),
+        ("android count=2", "unsatisfiable"),
+    ):
+        for given in (leases, {}):
+            made = allocate(devices, [asking(text, "job-2")], given)
+            assert [each.state for each in made.claims] == [state], text
+    # Of one that nobody had nobody knows that, and one that is cordoned is given to nobody then.
+    for other in (
+        PoolDevice("path:pci-0000:00:14.0-usb-0:1", "android", edl(), edl="it is in EDL"),
+        PoolDevice("serial:R5C001", "android", edl(), not_given="it is cordoned", edl="it is in EDL"),
+    ):
+        devices = PoolDevices()
+        devices.put(other)
+        (claim,) = allocate(devices, [asking("android", "job-2")], {}).claims
+        assert claim.state == "unsatisfiable"

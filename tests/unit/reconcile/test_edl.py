@@ -224,3 +224,37 @@ async def test_a_modem_of_the_phone_in_the_same_pool_is_no_other_phone() -> None
     assert leasing(bench).key_of(EDL) == KEY
     bench = await after(bench, EDL)
     assert (has(bench, EDL), leasing(bench).key_of(EDL)) == ({"job-1": [EDL.node]}, KEY)
+
+
+@in_virtual_time
+async def test_a_claim_of_another_waits_for_it_and_is_no_problem() -> None:
+    bench = Bench(job(1), rules=rules())
+    await bench.start(PHONE)
+    await replug(bench, PHONE, EDL)
+    await made(bench, job(2, "android serial=R5C001"))
+    assert [each.state for each in leasing(bench).allocation.claims] == ["bound", "waiting"]
+    assert bench.told() == []
+    bench.change(ONE, claims={})
+    await told(bench, "job-1")
+    assert [each.state for each in leasing(bench).allocation.claims] == ["waiting"]
+    again = at_port(phone(1, born=9), 1)
+    await replug(bench, EDL, again)
+    assert has(bench, again) == {"job-2": [again.node]}
+
+
+@in_virtual_time
+async def test_it_is_known_where_nobody_heard_that_it_went() -> None:
+    bench = Bench(job(1), job(0, None), rules=rules())
+    await bench.start(PHONE)
+    bench.reconciler.listed_devices([EDL], [])
+    await bench.reconciler.settled()
+    assert (has(bench, EDL), leasing(bench).key_of(EDL)) == ({"job-1": [EDL.node]}, KEY)
+    again = replace(PHONE, slot=PHONE.slot + "9")
+    bench.reconciler.listed_devices([again], [])
+    await bench.reconciler.settled()
+    assert has(bench, again) == {"job-1": [again.node]}
+    bench.change(ONE, claims={})
+    await told(bench, "job-1")
+    assert bench.told() == []
+    bench.reconciler.close()
+    assert bench.lease_keeper.kept.away == ()
