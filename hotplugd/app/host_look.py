@@ -46,6 +46,8 @@ class HostLook:
     def __init__(self, threads: Threads, roots: Path, usb: Path) -> None:
         self.usb = UsbActions(threads, usb)
         self._threads = threads
+        # One at a time: a device whose driver hangs keeps whoever reads its configuration.
+        self._signs = Threads(1)
         # Set while a look is due.
         self._unseen = asyncio.Event()
         self._watch = HostWatch(self._unseen.set)
@@ -63,6 +65,7 @@ class HostLook:
         self._open_disks.close()
         self._users.close()
         self.usb.close()
+        self._signs.close()
         self._again.cancel()
 
     def unsure(self) -> None:
@@ -118,7 +121,7 @@ class HostLook:
     async def look_at_usb(self, told: HostProblems, devices: Mapping[str, Device], hubs: Hubs) -> None:
         """Look how USB ports and buses do, and tell of those that do not do well."""
         try:
-            signs = await self._threads.call(usb_signs, _FILE)
+            signs = await self._signs.call(usb_signs, _FILE)
         except OSError:
             signs = None
         told.usb(signs, [*devices.values()], hubs)
