@@ -61,7 +61,7 @@ class ClaimState:
     state     bound: it has all that it asks for; waiting: there are such devices, and they are taken;
               unsatisfiable: there are not so many of them
     has       the keys of the devices that it has
-    devices   how many devices its pool has
+    devices   how many devices its pool has, with those that are leased and absent
     will_do   how many of these will do, with those that are given to nobody now: `unfit` of them
     free      how many that will do are kept for it until there are enough
     kept_for  a claim before it for which devices are kept that would do for this one
@@ -179,7 +179,8 @@ class _Turn:
         fit = self.takes & ~devices.useless
         for key in self.has:
             fit &= ~devices.bit(key)
-        return fit.bit_count() >= (self.lacks if self.asking.claim.asked else 1)
+        absent = len(devices.absent_for(self.asking.claim).difference(self.has))
+        return fit.bit_count() + absent >= (self.lacks if self.asking.claim.asked else 1)
 
     def state(self, devices: PoolDevices) -> ClaimState | None:
         """What has become of it; None of an instance that gets nothing and lacks something."""
@@ -192,8 +193,8 @@ class _Turn:
             asking,
             "waiting" if asking.cordon is not None or self.can(devices) else "unsatisfiable",
             tuple(self.has),
-            devices.of_pool(asking.claim.pool).bit_count(),
-            self.takes.bit_count(),
+            devices.of_pool(asking.claim.pool).bit_count() + devices.absent_of_pool(asking.claim.pool),
+            self.takes.bit_count() + len(devices.absent_for(asking.claim)),
             (self.takes & devices.useless).bit_count(),
             self.kept.bit_count(),
             self.kept_for,

@@ -100,6 +100,8 @@ class AwayLeases:
         self.back: list[str] = []
         self.in_edl: tuple[Away, ...] = ()
         self._away: dict[str, Away] = {}
+        # What selectors were compared with before, where somebody knows that.
+        self._were: dict[str, Device] = {}
 
     def __contains__(self, key: object) -> bool:
         return key in self._away
@@ -110,6 +112,10 @@ class AwayLeases:
     def get(self, key: str) -> Away | None:
         """The lease of an absent device, if there is one."""
         return self._away.get(key)
+
+    def taken(self, keys: Iterable[str]) -> dict[str, tuple[str, Device | None]]:
+        """Those of these that are absent, as `PoolDevices` takes them."""
+        return {key: (self._away[key].pool, self._were.get(key)) for key in keys if key in self._away}
 
     def kept(self, boot: str, order: tuple[tuple[InstanceName, str], ...]) -> KeptLeases:
         """What is to outlive the daemon. boot, order: as in `KeptLeases`"""
@@ -129,9 +135,11 @@ class AwayLeases:
         """Take a lease that the daemon before has kept."""
         self._away[away.key] = away
 
-    def goes(self, away: Away) -> Away:
-        """A device that is leased is absent from now on. Returns its lease."""
-        self._away[away.key] = away
+    def goes(self, key: str, lease: Lease, was: PoolDevice | None, since: Moment) -> Away:
+        """A device that is leased, and was like this, is absent from now on. Returns its lease."""
+        self._away[key] = away = Away.of(key, lease, was, since)
+        if was is not None:
+            self._were[key] = was.selected
         self.went.append(away)
         return away
 
@@ -192,6 +200,7 @@ class AwayLeases:
     def keep_only(self, leases: Iterable[str]) -> None:
         """Forget all but these: the others are over."""
         self._away = {key: self._away[key] for key in leases if key in self._away}
+        self._were = {key: was for key, was in self._were.items() if key in self._away}
 
 
 def pool_changed(away: Away, pool: str) -> str:

@@ -7,7 +7,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hotplugd.model.values import Device
@@ -69,6 +69,9 @@ class PoolDevices:
         self._coming_back = 0
         # By pool and selector, with a claim of that selector.
         self._taken: dict[tuple[str, str], tuple[int, Claim]] = {}
+        self._absent: Mapping[str, tuple[str, Device | None]] = {}
+        # By pool and selector the keys of the absent ones.
+        self._absent_taken: dict[tuple[str, str], frozenset[str]] = {}
 
     def __contains__(self, key: object) -> bool:
         return key in self._devices
@@ -154,6 +157,28 @@ class PoolDevices:
                     taken ^= self._bits[key]
         self._taken[name] = taken, claim
         return taken
+
+    def set_absent(self, absent: Mapping[str, tuple[str, Device | None]]) -> None:
+        """These are leased and absent, by key: the pool of each, and what selectors are compared with; None
+        where nobody knows that.
+        """
+        if self._absent != absent:
+            self._absent, self._absent_taken = absent, {}
+
+    def absent_of_pool(self, pool: str) -> int:
+        """How many of a pool's devices are leased and absent."""
+        return sum(pool == of for of, _ in self._absent.values())
+
+    def absent_for(self, claim: Claim) -> frozenset[str]:
+        """The keys of those that are leased and absent, and would do for a claim, as far as is known."""
+        name = claim.pool, claim.selector
+        if name not in self._absent_taken:
+            self._absent_taken[name] = frozenset(
+                key
+                for key, (pool, device) in self._absent.items()
+                if pool == claim.pool and (device is None or claim.takes(device))
+            )
+        return self._absent_taken[name]
 
     def may_keep(self, claim: Claim, taken: int, key: str) -> bool:
         """Whether a claim may keep a device that it has.

@@ -176,6 +176,8 @@ class Leasing:
             key for key in self._releasing if key in self._units and self._names(key, naming, None)
         }
         ended = [*gone, *by_hand]
+        usable = (key for key in leases if self.cordons.get("device", key) is None)
+        self.devices.set_absent(self.away.taken(usable))
         while True:
             made = allocate(self.devices, asking, leases, self._releasing, self.claimants.silence)
             if busy := {key for key in made.new if self._names(key, naming, made.leases[key].instance)}:
@@ -278,7 +280,7 @@ class Leasing:
                 why = why or self._why_useless(key, naming)
             elif not (why := self._units.left.get(key, "")):
                 went = self._units.went.get(key)
-                away = self.away.get(key) or self.away.goes(Away.of(key, lease, went, now))
+                away = self.away.get(key) or self.away.goes(key, lease, went, now)
                 why = self.away.why_over(key, self._keep(away.pool), now)
                 why = why or pool_changed(away, pools.get((lease.instance, lease.claim), away.pool))
             if why:

@@ -337,3 +337,33 @@ async def test_it_is_kept_while_another_daemon_serves_pools() -> None:
 def leased_to(bench: Bench) -> dict[str, str]:
     leases = bench.reconciler.assignments.leases.leasing.allocation.leases
     return {key: lease.instance.name for key, lease in leases.items()}
+
+
+def states(bench: Bench) -> list[str]:
+    claims = bench.reconciler.assignments.leases.leasing.allocation.claims
+    return [f"{each.asking.instance.name} {each.state} {each.reason}".strip() for each in claims]
+
+
+@in_virtual_time
+async def test_others_wait_for_a_phone_that_is_leased_and_absent() -> None:
+    bench = Bench(job(1), job(2), job(3, "android serial=R5C002"), rules=RULES)
+    await bench.start(ONE)
+    nobody = "job-3 unsatisfiable none of the 1 device of pool 'android' is one with serial=R5C002"
+    waits = [
+        "job-1 bound",
+        "job-2 waiting 1 device of pool 'android', of which none is free",
+        nobody,
+    ]
+    assert states(bench) == waits
+    before = [*bench.logged.entries]
+    await pull(bench, ONE)
+    assert states(bench) == waits
+    assert not [each for each in bench.logged.entries[len(before) :] if each["event"].startswith("claim.")]
+    # After a restart nobody knows what it was like.
+    bench = await after(bench)
+    assert [each.split()[1] for each in states(bench)] == ["bound", "waiting", "waiting"]
+    await bench.plug(AGAIN)
+    assert states(bench) == waits
+    await pull(bench, AGAIN)
+    await later(KEEP + 60)
+    assert [each.split()[1] for each in states(bench)] == ["unsatisfiable"] * 3

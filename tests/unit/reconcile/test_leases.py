@@ -20,7 +20,7 @@ PHONES = [phone(number) for number in range(1, 5)]
 def rules(pool: str = "instances: 'job-*'", attach: str = "{pool: android}") -> RuleSet:
     loaded = parse(
         f"pools: {{android: {{{pool}}}}}\n"
-        f"rules: [{{name: phones, match: {{vendor_id: 18d1}}, "
+        f"rules: [{{name: phones, match: {{vendor_id: [18d1, 05c6]}}, "
         f"attach: {attach}}}]",
         "x",
     )
