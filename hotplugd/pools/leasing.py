@@ -166,10 +166,10 @@ class Leasing:
             del leases[over.key]
         by_hand, new = self.asked.apply(leases)
         self._units.left.clear()
-        for key in self._units.went:
-            if key not in self._units and not self.health(key).not_given:
-                # It may never come back, and devices may say any serial number.
-                self._health.pop(key, None)
+        # What is gone may never come back, and devices may say any serial number.
+        self._health = {
+            key: health for key, health in self._health.items() if key in self._units or health.not_given
+        }
         self._units.went.clear()
         self.devices.forget_others(asked.claim for asked in asking)
         self._releasing = {

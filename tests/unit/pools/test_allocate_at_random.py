@@ -37,12 +37,25 @@ CLAIMS = st.dictionaries(st.tuples(st.sampled_from(NAMES), st.sampled_from("pq")
 # Of one pool, and more free than there are claims: which of them a claim gets is open.
 MANY = st.lists(st.sampled_from(SERIALS), min_size=5, unique=True)
 PICKY = st.lists(st.builds("a count={}{}".format, st.integers(1, 2), st.sampled_from(SELECTORS)), max_size=5)
+
+
+def in_edl(key: str, pool: str, unfit: str = "", not_given: str = "") -> PoolDevice:
+    """A phone in emergency download mode: its serial number is known by its lease, or not at all."""
+    return PoolDevice(key, pool, usb(f"1-{key}", "05c6", "9008", ""), unfit, not_given, "it is in EDL")
+
+
 DEVICES = st.lists(
     st.builds(
-        lambda serial, pool, unfit: PoolDevice(serial, pool, usb(f"1-{serial}", serial=serial), unfit),
+        lambda serial, pool, edl, *why: (
+            in_edl(serial, pool, *why)
+            if edl
+            else PoolDevice(serial, pool, usb(f"1-{serial}", serial=serial), *why)
+        ),
         st.sampled_from(SERIALS),
         st.sampled_from("aabu"),
+        st.sampled_from([False, False, True]),
         st.sampled_from(["", "", "", "it is a hub"]),
+        st.sampled_from(["", "", "", "it is cordoned"]),
     ),
     unique_by=lambda each: each.key,
 )
@@ -80,7 +93,11 @@ def given_to(leases: Mapping[str, Lease], each: Asking) -> set[str]:
 
 
 def will_do(each: Asking, device: PoolDevice) -> bool:
-    return device.pool == each.claim.pool and each.claim.takes(device.device)
+    return device.pool == each.claim.pool and each.claim.takes(device.selected)
+
+
+def may_keep(each: Asking, device: PoolDevice) -> bool:
+    return will_do(each, device) or (device.in_edl and device.pool == each.claim.pool)
 
 
 @given(DEVICES, asking(), LEASES, st.sets(st.sampled_from(SERIALS)))
@@ -102,14 +119,14 @@ def test_every_allocation(
         each = by_name[found.leases[key].instance, found.leases[key].claim]
         assert key not in leases
         assert key not in releasing
-        assert there[key].unfit == ""
+        assert there[key].reason == ""
         assert each.gets
         assert will_do(each, there[key])
     assert {*found.new} | (leases.keys() - over) == found.leases.keys()
     # Nobody has more than it asks for, and what it has will do.
     for key, lease in found.leases.items():
         each = by_name[lease.instance, lease.claim]
-        assert key not in there or will_do(each, there[key])
+        assert key not in there or may_keep(each, there[key])
     for each in claims:
         has, had = given_to(found.leases, each), given_to(leases, each)
         assert len(has) <= each.claim.count
@@ -118,7 +135,7 @@ def test_every_allocation(
         assert not each.claim.asked or not gained or len(has) == each.claim.count
         # A lease is over only where its claim asks for no such device, or for fewer.
         if each.claim.count >= len(had):
-            assert all(key in has for key in had if key not in there or will_do(each, there[key]))
+            assert all(key in has for key in had if key not in there or may_keep(each, there[key]))
 
 
 @given(DEVICES, asking(), LEASES)
@@ -126,10 +143,14 @@ def test_every_allocation(
 def test_what_becomes_of_claims(
     devices: list[PoolDevice], claims: list[Asking], leases: dict[str, Lease]
 ) -> None:
-    found = allocate(stock(devices), claims, leases)
+    there = {one.key for one in devices}
+    absent = {key: ("a", None) for key in leases if key not in there}
+    pool = stock(devices)
+    pool.set_absent(absent)
+    found = allocate(pool, claims, leases)
     states = {(each.asking.instance, each.asking.claim.name): each for each in found.claims}
     # A device whose lease is over is not free before its entry is gone.
-    free = [each for each in devices if not each.unfit and each.key not in {*found.leases, *leases}]
+    free = [each for each in devices if not each.reason and each.key not in {*found.leases, *leases}]
     order = sorted(claims, key=lambda each: (each.order, each.instance, each.claim.name))
     kept: set[str] = set()
     for each in order:
@@ -141,15 +162,17 @@ def test_what_becomes_of_claims(
             assert (each.instance, each.claim.name) not in states
             continue
         state = states[each.instance, each.claim.name]
-        others = [one for one in devices if will_do(each, one) and not one.unfit and one.key not in has]
+        fit = [one for one in devices if not one.reason or one.comes_back]
+        others = [one.key for one in fit if will_do(each, one) and one.key not in has]
+        others += [key for key, (of, _) in absent.items() if of == each.claim.pool and key not in has]
         enough = (each.claim.count - len(has)) if each.claim.asked else 1
         assert state.state == ("waiting" if len(others) >= enough else "unsatisfiable")
         assert state.reason
         # No device stays free that would complete it, but what is kept for an older claim of several.
-        there = {one.key for one in free if will_do(each, one)} - kept
-        assert len(there) < enough
+        completes = {one.key for one in free if will_do(each, one)} - kept
+        assert len(completes) < enough
         if state.state == "waiting":
-            kept |= there
+            kept |= completes
 
 
 @given(DEVICES, asking(), LEASES, st.randoms())
@@ -211,7 +234,7 @@ def test_a_claim_gets_what_the_fewest_others_could_use(serials: list[str], texts
 
 
 def events() -> st.SearchStrategy[list[tuple[str, str]]]:
-    plugs = st.tuples(st.sampled_from(["plug", "pull"]), st.sampled_from(SERIALS))
+    plugs = st.tuples(st.sampled_from(["plug", "pull", "edl"]), st.sampled_from(SERIALS))
     claims = st.tuples(st.sampled_from(["claim", "withdraw"]), st.sampled_from(NAMES))
     return st.lists(st.one_of(plugs, claims), max_size=40)
 
@@ -225,6 +248,9 @@ def test_a_day(day: list[tuple[str, str]], data: st.DataObject) -> None:
     for number, (what, name) in enumerate(day):
         if what == "plug":
             there[name] = PoolDevice(name, "a", usb(f"1-{name}", serial=name))
+            devices.put(there[name])
+        elif what == "edl":
+            there[name] = in_edl(name, "a")
             devices.put(there[name])
         elif what == "pull":
             there.pop(name, None)
