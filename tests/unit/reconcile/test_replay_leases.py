@@ -11,7 +11,8 @@ from hotplugd.model.problem import Problem
 from hotplugd.reconcile.leases import Leases
 from tests.support.virtual import in_virtual_time
 from tests.unit.reconcile.bench import Bench
-from tests.unit.reconcile.test_farm_at_random import STEPS, Farm, Step, live
+from tests.unit.reconcile.farm import Farm
+from tests.unit.reconcile.test_farm_at_random import STEPS, Step, live
 from tests.unit.reconcile.test_problems_at_random import RESTLESS, is_of
 
 EVENTS = ("lease.found", "lease.given", "lease.over", "lease.away", "lease.back")
