@@ -91,7 +91,8 @@ class ClaimState:
         if not self.devices:
             return f"{pool} has no device"
         if not self.will_do:
-            return f"none of the {counted(self.devices, 'device')} of {pool} is one{with_selector}"
+            # Without their number: claims of this kind are not told of anew with each device that comes.
+            return f"none of the devices of {pool} is one{with_selector}"
         kept = f", {self.unfit} of which cannot be given to anybody" if self.unfit else ""
         return f"it asks for {claim.count}, and there {_be(self.will_do)} {such}{kept}"
 

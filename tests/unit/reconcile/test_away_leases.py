@@ -348,7 +348,7 @@ def states(bench: Bench) -> list[str]:
 async def test_others_wait_for_a_phone_that_is_leased_and_absent() -> None:
     bench = Bench(job(1), job(2), job(3, "android serial=R5C002"), rules=RULES)
     await bench.start(ONE)
-    nobody = "job-3 unsatisfiable none of the 1 device of pool 'android' is one with serial=R5C002"
+    nobody = "job-3 unsatisfiable none of the devices of pool 'android' is one with serial=R5C002"
     waits = [
         "job-1 bound",
         "job-2 waiting 1 device of pool 'android', of which none is free",
@@ -367,3 +367,14 @@ async def test_others_wait_for_a_phone_that_is_leased_and_absent() -> None:
     await pull(bench, AGAIN)
     await later(KEEP + 60)
     assert [each.split()[1] for each in states(bench)] == ["unsatisfiable"] * 3
+
+
+@in_virtual_time
+async def test_that_no_device_is_what_claims_ask_for_is_told_once() -> None:
+    bench = Bench(*(job(number, "android serial=R5C009") for number in range(100)), rules=RULES)
+    await bench.start(ONE)
+    await bench.plug(phone(2), phone(3))
+    bench.reconciler.no_device(ONE.syspath)
+    await made(bench, job(1, None))
+    assert len(bench.events("claim.problem")) == 100
+    assert [each["instance"] for each in bench.events("problem.over")] == ["job-1"]

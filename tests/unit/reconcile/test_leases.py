@@ -244,7 +244,7 @@ async def test_bad_and_impossible_claims_are_problems_and_hurt_nobody() -> None:
     assert places(bench) == {"job-3": ["1-1"]}
     assert bench.told() == [
         "job-1: user.hotplugd.claim.phone, column 1: there is no pool 'androd'; did you mean 'android'?",
-        "job-2: claim 'phone' cannot be met: none of the 1 device of pool 'android' is one with serial=X",
+        "job-2: claim 'phone' cannot be met: none of the devices of pool 'android' is one with serial=X",
     ]
     told = bench.events("claim.problem")
     assert [(each["instance"], each["claim"]) for each in told] == [("job-1", "phone"), ("job-2", "phone")]
