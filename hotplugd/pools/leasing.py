@@ -19,7 +19,7 @@ from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants
 from hotplugd.pools.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
 from hotplugd.pools.asked_leases import AskedLeases
-from hotplugd.pools.away_leases import NOTHING_KEPT, Away, AwayLeases, KeptLeases, Moment, pool_changed
+from hotplugd.pools.away_leases import NOTHING_KEPT, AwayLeases, KeptLeases, Moment, pool_changed
 from hotplugd.pools.claimants import PoolClaimants
 from hotplugd.pools.cordons import NO_CORDONS, Cordon, Cordons
 from hotplugd.pools.devices import PoolDevice, PoolDevices
