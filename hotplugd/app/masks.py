@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 from urllib.parse import quote
 
-from hotplugd.model.text import printable
+from hotplugd.model.text import printable, quoted
 
 # A shorter value stands in other words too: it is masked where it is a word of its own, ...
 _PART: Final = 6
@@ -71,7 +71,8 @@ class Masks:
         mask = self._mask(kind, value)
         # As udev, messages, URLs and JSON write it.
         once = json.dumps(value, ensure_ascii=False)[1:-1]
-        forms = {value, re.sub(r"\s+", "_", value), printable(value), quote(value, safe=""), once}
+        cut = quoted(value)
+        forms = {value, re.sub(r"\s+", "_", value), printable(value), cut, quote(value, safe=""), once}
         forms.add(json.dumps(once, ensure_ascii=False)[1:-1])
         for each in forms:
             if each.casefold() not in self._known:
@@ -86,6 +87,11 @@ class Masks:
             return self._known[text.casefold()]
         text = self._pattern.sub(lambda found: self._known[found[0].casefold()], text)
         return _SHAPES.sub(self._shape, text)
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest text that has a mask."""
+        return max(map(len, self._known), default=0)
 
     def applied(self, found: object) -> object:
         """A JSON document with masks in all of its texts."""

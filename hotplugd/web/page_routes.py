@@ -203,8 +203,7 @@ class PageRoutes:
 
 
 def _page(rack: Rack, shown: Shown, ident: Callable[[str], str]) -> Page:
-    for document in rack:
-        shown.learn(document)
+    shown.learn_anew(*rack)
     return page(*rack, shown, ident)
 
 
