@@ -54,8 +54,16 @@ async def _ended(process: asyncio.subprocess.Process, limit: float) -> str:
                 await process.wait()
         return f"it ran longer than {limit:g} s, and was ended"
     if status < 0:
-        return f"it was ended by {signal.Signals(-status).name}"
+        return f"it was ended by {_called(-status)}"
     return f"its exit status was {status}" if status else ""
+
+
+def _called(number: int) -> str:
+    """The name of a signal; those for real time have none (signal(7))."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _signal(group: int, number: signal.Signals) -> None:

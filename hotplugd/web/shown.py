@@ -33,7 +33,7 @@ class Shown:
         self._known: dict[str, str] = {}
 
     def learn_anew(self, *documents: object) -> None:
-        """Take note of all that the daemon says now. What was there before is forgotten where that is too much."""
+        """Take note of all that the daemon says now; what was before is forgotten where that is too much."""
         if self._masks() > _MOST_MASKS:
             self._found = FoundSerials()
             self._known.clear()
