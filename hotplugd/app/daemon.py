@@ -85,6 +85,8 @@ class Daemon:
         self._session: Session | None = None
         self._by_hand = ByHand(log, lambda: self._session, dry_run=dry_run)
         self._lease_orders = LeaseOrders(log, lambda: self._session, self._by_hand)
+        self._usb_orders = UsbOrders(log, lambda: self._session)
+        self._device_answers = DeviceAnswers(lambda: self._session, lambda: self._by_hand.overrides)
         self._retry = Retry()
         self._ready = False
         self._failed_reloads = 0
@@ -175,8 +177,8 @@ class Daemon:
             **self._by_hand.handlers,
             **self._lease_orders.handlers,
             **self._hooks.handlers,
-            **UsbOrders(self._log, lambda: self._session).handlers,
-            **DeviceAnswers(lambda: self._session, lambda: self._by_hand.overrides).handlers,
+            **self._usb_orders.handlers,
+            **self._device_answers.handlers,
         }
 
     def _refused_client(self, reason: str) -> None:

@@ -93,12 +93,13 @@ class Groups:
     """The groups that `allow` names. problems: what is wrong with those that this host has not"""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
+        self._threads = Threads(16)
         self._told = ProblemLog(log, "allow.problem")
         self.problems: list[Problem] = []
 
     async def granted(self, allow: Iterable[Allowed]) -> Grants:
         """What those may that this host has. The others are told of."""
-        grants, self.problems = await resolved(Threads(16), allow)
+        grants, self.problems = await resolved(self._threads, allow)
         self._told.are(self.problems)
         return grants
 
