@@ -22,22 +22,24 @@ from hotplugd.model.text import plain
 # Seconds after which it should have said something.
 SILENCE: Final = 150.0
 _MOST: Final = 50
+_MOST_USERS: Final = 16
 _LONGEST: Final = 500
+_SILENT: Final = "hotplugd-hooks says nothing any more; `systemctl status hotplugd-hooks` says how it is"
 
 
 @dataclass(frozen=True, slots=True)
 class _Report:
     at: float
     failing: tuple[str, ...]
-    ended: bool
 
 
 class HookReports:
-    """Keeps the last report. now: the time in seconds, by any clock that only goes on"""
+    """Keeps the last report of each user. now: the time in seconds, by any clock that only goes on"""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._last: _Report | None = None
+        # By the user's number, who said something least recently first.
+        self._last: dict[int, _Report] = {}
 
     @property
     def handlers(self) -> Mapping[Endpoint, Handler]:
@@ -46,13 +48,11 @@ class HookReports:
 
     def problems(self) -> list[Problem]:
         """What fails, by the last report."""
-        last = self._last
-        if last is None or last.ended:
-            return []
-        if self._now() - last.at > SILENCE:
-            told = "hotplugd-hooks says nothing any more; `systemctl status hotplugd-hooks` says how it is"
-            return [Problem("", "", told)]
-        return [Problem("", "", each) for each in last.failing]
+        now, found = self._now(), list[Problem]()
+        for each in self._last.values():
+            texts = (_SILENT,) if now - each.at > SILENCE else each.failing
+            found += (Problem("", "", text) for text in texts)
+        return found
 
     def _take(self, asked: Asked) -> HookReportTakenJson:
         """Take a report. Raises ValueError."""
@@ -65,7 +65,11 @@ class HookReports:
         shown = texts[:_MOST]
         if more := len(texts) - len(shown):
             shown.append(f"{more} more hooks fail")
-        self._last = _Report(self._now(), tuple(shown), ended is True)
+        self._last.pop(asked.peer.uid, None)
+        if ended is not True:
+            self._last[asked.peer.uid] = _Report(self._now(), tuple(shown))
+        while len(self._last) > _MOST_USERS:
+            del self._last[next(iter(self._last))]
         return {"problems": len(shown)}
 
 

@@ -18,9 +18,9 @@ class Bed:
         self.now = 0.0
         self.reports = HookReports(lambda: self.now)
 
-    def say(self, body: object) -> object:
+    def say(self, body: object, user: int = 0) -> object:
         text = body if isinstance(body, str) else json.dumps(body)
-        return self.reports.handlers[HOOKS](Asked(Peer(1, 0), ROOT, {}, text))
+        return self.reports.handlers[HOOKS](Asked(Peer(1, user), ROOT, {}, text))
 
     @property
     def shown(self) -> list[str]:
@@ -67,3 +67,26 @@ def test_texts_are_bounded_and_escaped() -> None:
     assert bed.shown[0].startswith("a\\x1b[31m\\x0ax")
     assert len(bed.shown[0]) < 520
     assert bed.shown[-1] == "50 more hooks fail"
+
+
+def test_what_one_user_says_takes_nothing_away_from_what_another_said() -> None:
+    bed = Bed()
+    bed.say({"failing": ["a"], "ended": False}, user=1)
+    bed.say({"failing": ["b"], "ended": False}, user=2)
+    assert bed.shown == ["a", "b"]
+    bed.say({"failing": [], "ended": True}, user=2)
+    assert bed.shown == ["a"]
+    for user in range(100):
+        bed.say({"failing": ["c"], "ended": False}, user=user)
+    assert len(bed.shown) <= 16
+
+
+def test_how_long_nobody_spoke_is_known_of_each_user() -> None:
+    bed = Bed()
+    bed.say({"failing": ["a"], "ended": False}, user=1)
+    bed.now = SILENCE + 1
+    bed.say({"failing": ["b"], "ended": False}, user=2)
+    assert bed.shown == [
+        "hotplugd-hooks says nothing any more; `systemctl status hotplugd-hooks` says how it is",
+        "b",
+    ]
