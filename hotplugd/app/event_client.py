@@ -57,7 +57,7 @@ class EventClient:
 
     async def post(self, name: str, document: Mapping[str, object]) -> Mapping[str, object]:
         """What is answered to a document. Raises DaemonAway, Refused, NoEvent."""
-        return await self._ask("POST", name, json.dumps(document))
+        return await self._ask("POST", name, json.dumps(document, ensure_ascii=False))
 
     async def events(self, after: str) -> AsyncIterator[Mapping[str, object]]:
         """The events after a cursor, and all that follow. Raises DaemonAway, Refused, NoEvent."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +28,9 @@ _GRACE: Final = 5.0
 # Seconds for which it is a problem that events were lost.
 _LONG: Final = 3600.0
 _LONGEST_CURSOR: Final = 100
+# Of a report: the daemon shows no more problems, and takes 64 KiB, in which a character may have four bytes.
+_MOST_PROBLEMS: Final = 50
+_LONGEST_PROBLEM: Final = 300
 
 
 class Service:
@@ -40,7 +45,7 @@ class Service:
         self._say = say
         self._changed = asyncio.Event()
         self._jobs = Jobs(hooks, self._run, self._changed.set)
-        self._kept = self._jobs.taken = _read(keep)
+        self._kept = ""
         self._lost_at: float | None = None
         self._was = ""
         # What the daemon was told last, and when; None: another daemon may run since.
@@ -49,6 +54,7 @@ class Service:
 
     async def run(self, client: EventClient, stop: asyncio.Event) -> None:
         """Work until told to stop. Raises OSError where the cursor cannot be kept."""
+        self._begin()
         work: list[asyncio.Task[None]] = [
             asyncio.create_task(each) for each in (self._follow(client), self._tell(client))
         ]
@@ -67,6 +73,19 @@ class Service:
             self._write()
             with suppress(DaemonAway, Refused, NoEvent):
                 await client.post("hooks", {"failing": [], "ended": True})
+
+    def _begin(self) -> None:
+        """Take the cursor that is kept, and see that the next one can be. Raises OSError.
+
+        Else hooks that are started again and again would run for the same events each time.
+        """
+        if self._keep is None:
+            return
+        found = _read(self._keep)
+        if found is None:
+            self._lose(f"there is no cursor in {self._keep}")
+        self._kept = self._jobs.taken = found or ""
+        _new(self._keep).write_text(f"{self._kept}\n", "ascii")
 
     async def _follow(self, client: EventClient) -> None:
         while True:
@@ -99,7 +118,7 @@ class Service:
 
     def _lose(self, why: str) -> None:
         self._lost_at = asyncio.get_running_loop().time()
-        self._say(plain(f"events were lost: {why}"))
+        self._say_once(f"events were lost: {why}")
         self._changed.set()
 
     async def _tell(self, client: EventClient) -> None:
@@ -114,7 +133,7 @@ class Service:
 
     async def _report(self, client: EventClient) -> None:
         """Tell the daemon how hooks do, where it does not know that yet."""
-        problems, now = [*self._problems()], asyncio.get_running_loop().time()
+        problems, now = _shown(self._problems()), asyncio.get_running_loop().time()
         if self._told is not None and self._told[0] == problems and now - self._told[1] < _OFTEN:
             return
         refused = ""
@@ -155,8 +174,8 @@ class Service:
         cursor = self._jobs.cursor
         if self._keep is None or not cursor or cursor == self._kept:
             return
-        new = self._keep.with_name(f"{self._keep.name}.new")
-        new.write_text(cursor + "\n", "ascii")
+        new = _new(self._keep)
+        new.write_text(f"{cursor}\n", "ascii")
         new.replace(self._keep)
         self._kept = cursor
 
@@ -166,20 +185,53 @@ def _about(event: Mapping[str, object]) -> str:
     return " ".join(each for each in found if each)
 
 
-def _read(keep: Path | None) -> str:
-    """The cursor that is kept; empty where there is none that can be one."""
-    if keep is None:
-        return ""
-    with suppress(OSError, UnicodeDecodeError):
+def _new(keep: Path) -> Path:
+    """What becomes the file of the cursor."""
+    return keep.with_name(f"{keep.name}.new")
+
+
+def _read(keep: Path) -> str | None:
+    """The cursor that is kept; empty where there is no file, None where there is no cursor in it.
+
+    Raises OSError.
+    """
+    try:
         with keep.open(encoding="ascii") as file:
             text = file.read(_LONGEST_CURSOR).strip()
-        return text if text.isprintable() else ""
-    return ""
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        return None
+    return text if text and text.isprintable() else None
+
+
+@contextmanager
+def _alone(keep: Path | None) -> Iterator[None]:
+    """While nobody else keeps a cursor there. Raises OSError."""
+    if keep is None:
+        yield
+        return
+    with keep.with_name(f"{keep.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(errno.EBUSY, "another `hotplugd hooks` keeps its own there") from None
+        yield
+
+
+def _shown(problems: Iterable[str]) -> list[str]:
+    """As many of the problems, and as much of each, as the daemon takes."""
+    found = [plain(each)[:_LONGEST_PROBLEM] for each in problems]
+    if len(found) > _MOST_PROBLEMS:
+        left = len(found) - _MOST_PROBLEMS + 1
+        found = [*found[: _MOST_PROBLEMS - 1], f"{left} more hooks fail"]
+    return found
 
 
 async def serve(
     hooks: Sequence[Hook], control: Path, keep: Path | None, say: Callable[[str], None], stop: asyncio.Event
 ) -> None:
     """Run hooks until told to stop. Raises OSError where the cursor cannot be kept."""
-    async with EventClient.at(control) as client:
-        await Service(hooks, keep, say).run(client, stop)
+    with _alone(keep):
+        async with EventClient.at(control) as client:
+            await Service(hooks, keep, say).run(client, stop)
