@@ -143,7 +143,8 @@ class EventBuffer:
             # The cursor before the first event: the next page begins with the first.
             f"{self._boot}-{last}",
             start + len(events) < len(self._kept),
-            self._dropped and 0 <= after < self._first - 1,
+            # After a cursor of another boot all events of this one are missing.
+            self._dropped and cursor != "" and after < self._first - 1,
         )
 
     async def after(self, cursor: str, patience: float) -> Page:

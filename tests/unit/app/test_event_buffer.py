@@ -100,6 +100,14 @@ def test_a_cursor_of_the_daemon_before_or_of_another_boot_gets_everything_there_
         assert (numbers(page), page.lost) == ([0, 1], False)
 
 
+def test_a_cursor_of_another_boot_is_told_of_what_is_not_kept_any_more() -> None:
+    buffer = filled(3, most=2)
+    assert buffer.page("ffffffff-7").lost
+    # Who asks for all that is kept misses nothing.
+    assert not buffer.page("").lost
+    assert not filled(2, most=2).page("ffffffff-7").lost
+
+
 def test_a_cursor_from_the_future_gets_nothing_twice() -> None:
     buffer = filled(2)
     page = buffer.page(f"{BOOT}-{10**19}")
