@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -25,6 +25,8 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+# Seconds between two looks at the daemon for metrics, at least.
+_PAUSE: Final = 0.5
 _LAST_PORT: Final = 0xFFFF
 _DIGITS: Final = 5
 _LOCAL: Final = frozenset({"localhost", "localhost.localdomain"})
@@ -73,6 +75,27 @@ def has_own_name(host: str, names: frozenset[str]) -> bool:
     return True
 
 
+class _Shared:
+    """Metrics for all who ask at a time. On loopback each user may ask, as often as it wants to.
+
+    make  asks the daemon and makes them
+    """
+
+    def __init__(self, make: Callable[[], Coroutine[object, object, bytes]]) -> None:
+        self._make = make
+        self._task: asyncio.Task[bytes] | None = None
+        self._until = 0.0
+
+    async def get(self) -> bytes:
+        """The metrics of half a second ago at most."""
+        now = asyncio.get_running_loop().time()
+        if self._task is None or (self._task.done() and now >= self._until):
+            self._until = now + _PAUSE
+            self._task = asyncio.create_task(self._make())
+        # Whoever hangs up takes nothing away from the others.
+        return await asyncio.shield(self._task)
+
+
 def application(
     control: Path,
     names: frozenset[str] = frozenset(),
@@ -119,12 +142,16 @@ def application(
             following.cancel()
             await asyncio.wait([following])
 
-    async def metrics(request: web.Request) -> web.Response:
+    async def made() -> bytes:
         try:
-            body = exposition(await request.app[client].answers(), counts)
+            return exposition(await app[client].answers(), counts)
         except (DaemonAway, *NO_DOCUMENT):
-            body = exposition(None, counts)
-        return web.Response(body=body, headers={**_HEADERS, "Content-Type": _METRICS})
+            return exposition(None, counts)
+
+    shared = _Shared(made)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=await shared.get(), headers={**_HEADERS, "Content-Type": _METRICS})
 
     app.cleanup_ctx.append(connected)
     app.router.add_get("/metrics", metrics)

@@ -229,3 +229,15 @@ def test_without_a_daemon_the_page_is_there_and_stale(tmp_path: Path) -> None:
             assert (await site.get("/page/explain?tile=x"))[0] == 404
 
     asyncio.run(work())
+
+
+def test_however_many_ask_for_metrics_the_daemon_is_asked_once(tmp_path: Path) -> None:
+    async def script(site: Site) -> None:
+        for _ in range(3):
+            found = await asyncio.gather(*(site.get("/metrics") for _ in range(100)))
+            assert {status for status, _ in found} == {200}
+            assert all("hotplugd_up 1.0" in text for _, text in found)
+        # A look in half a second, and three take less than two.
+        assert site.farm.asked.count("status") <= 4
+
+    visit(tmp_path, script)
