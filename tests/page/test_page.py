@@ -183,15 +183,65 @@ def test_without_serve_it_is_stale_at_once(rack: Rack) -> None:
     assert "connection to hotplugd serve is cut" in rack.one("#stale").text
 
 
-def test_silence_is_stale(rack: Rack) -> None:
+_TOLD = """
+const done = arguments[0]; let told = 0;
+new MutationObserver(() => { told++ }).observe(
+  document.getElementById("stale"), { childList: true, characterData: true, subtree: true });
+setTimeout(() => done(told), 3000);
+"""
+
+
+def test_silence_is_stale_whatever_the_clock_says(rack: Rack) -> None:
     rack.show()
     rack.served.process.send_signal(signal.SIGSTOP)
+    # The clock is set back, and stands still.
+    rack.driver.execute_script("Date.now = () => 0;")
     try:
         eventually(lambda: is_stale(rack), 30.0, pause=0.2)
-        assert "nothing was heard for 1" in rack.one("#stale").text
+        assert "nothing was heard for 15 seconds" in rack.one("#stale").text
+        # It is an alert: each change would be read aloud.
+        assert rack.driver.execute_async_script(_TOLD) == 0
     finally:
         rack.served.process.send_signal(signal.SIGCONT)
     rack.until(lambda: rack.looks("shelf-1/1") == "good")
+
+
+def test_a_host_that_slept_is_stale_at_once(rack: Rack) -> None:
+    rack.show()
+    rack.served.process.send_signal(signal.SIGSTOP)
+    rack.driver.execute_script("const now = Date.now; Date.now = () => now.call(Date) + 3600000;")
+    try:
+        eventually(lambda: is_stale(rack), 5.0, pause=0.2)
+    finally:
+        rack.served.process.send_signal(signal.SIGCONT)
+    rack.until(lambda: rack.looks("shelf-1/1") == "good")
+
+
+def test_what_is_open_is_of_now(rack: Rack) -> None:
+    rack.show()
+    rack.tile("shelf-1/3").click()
+    rack.until(lambda: "rule phones" in rack.one("#explain").text)
+    rack.farm.pull("shelf-1/3")
+    rack.until(lambda: rack.one("#details-title").text == "shelf-1/3: free")
+    rack.until(lambda: rack.one("#explain").text == "Nothing is plugged in.")
+    assert "runner-3" not in rack.one("#facts").text
+    assert console(rack.driver) == []
+
+
+def test_a_further_problem_leaves_the_focus_where_it_is(rack: Rack) -> None:
+    one, other = rack.farm.problem("shelf-4/2", "one"), rack.farm.problem("shelf-4/3", "other")
+    rack.farm.lasting = {"problems": [one]}
+    rack.show()
+    rack.driver.execute_script("document.querySelector('.problem').focus()")
+    rack.farm.lasting = {"problems": [other, one]}
+    rack.farm.happens("device.problem", "shelf-4/3")
+    rack.until(lambda: len(rack.all(".problem")) == 2)
+    assert rack.driver.switch_to.active_element.text == "shelf-4/2: one"
+    # Of one that is over it goes to the next.
+    rack.farm.lasting = {"problems": [other]}
+    rack.farm.happens("device.problem", "shelf-4/3")
+    rack.until(lambda: len(rack.all(".problem")) == 1)
+    assert rack.driver.switch_to.active_element.text == "shelf-4/3: other"
 
 
 def test_the_keyboard_alone_opens_and_closes_a_port(rack: Rack) -> None:

@@ -1,14 +1,16 @@
 // The page of `hotplugd serve`: what the stream says is shown, and STALE as soon as it says nothing.
 // Texts of devices come in by textContent alone.
 
-import { element, setStale, showGroups, tileOf } from "./tiles.js";
+import { element, put, setStale, showGroups, shownOf, tileOf } from "./tiles.js";
 
 // Milliseconds without a sign of life, which comes every five seconds; and until a stream is tried again.
 const SILENCE = 15000;
 const AGAIN = 5000;
 const byId = (id) => document.getElementById(id);
 
-let heardAt = Date.now();
+// By the clock, which goes on while the host sleeps, and by one that nobody sets.
+const now = () => [Date.now(), performance.now()];
+let heardAt = now();
 let stream = null;
 
 function stale(why) {
@@ -21,6 +23,7 @@ function stale(why) {
 }
 
 function show(page) {
+  const wasStale = document.body.classList.contains("stale");
   document.body.classList.remove("stale");
   setStale(false);
   byId("stale").hidden = true;
@@ -34,32 +37,42 @@ function show(page) {
   showProblems(page.problems);
   byId("empty").hidden = page.groups.length > 0;
   showGroups(byId("groups"), page.groups, open);
+  if (byId("details").open) tellAgain(wasStale);
 }
 
 function showProblems(problems) {
   byId("problems").hidden = problems.length === 0;
-  const told = JSON.stringify(problems);
-  if (byId("problem-list").dataset.told === told) return;
-  byId("problem-list").dataset.told = told;
-  byId("problem-list").replaceChildren(
-    ...problems.map((each) => {
-      const item = element("li");
-      if (!each.tile) {
-        item.textContent = each.text;
-        return item;
-      }
-      const button = element("button", { type: "button", className: "problem" }, each.text);
-      button.addEventListener("click", () => tileOf(each.tile)?.focus());
-      item.append(button);
-      return item;
-    }),
-  );
+  const list = byId("problem-list");
+  const known = new Map([...list.children].map((item) => [item.dataset.told, item]));
+  const items = problems.map((each) => {
+    const told = JSON.stringify(each);
+    const item = known.get(told) ?? problem(each, told);
+    known.delete(told);
+    return item;
+  });
+  const lost = [...known.values()].some((item) => item.contains(document.activeElement));
+  for (const item of known.values()) item.remove();
+  items.forEach((item, position) => put(list, item, position));
+  if (lost) list.querySelector("button")?.focus();
+}
+
+function problem(each, told) {
+  const item = element("li");
+  item.dataset.told = told;
+  if (!each.tile) {
+    item.textContent = each.text;
+    return item;
+  }
+  const button = element("button", { type: "button", className: "problem" }, each.text);
+  button.addEventListener("click", () => tileOf(each.tile)?.focus());
+  item.append(button);
+  return item;
 }
 
 function listen() {
   stream = new EventSource("/page/stream");
   const heard = (then) => (event) => {
-    heardAt = Date.now();
+    heardAt = now();
     then(event.data);
   };
   stream.addEventListener("page", heard((text) => show(JSON.parse(text))));
@@ -73,15 +86,30 @@ function listen() {
 }
 
 function seeSilence() {
-  const silent = Date.now() - heardAt;
-  if (silent > SILENCE) stale(`nothing was heard for ${Math.round(silent / 1000)} seconds`);
+  // Always the same text: a screen reader says what changes.
+  if (now().some((at, clock) => at - heardAt[clock] > SILENCE)) {
+    stale(`nothing was heard for ${SILENCE / 1000} seconds or more`);
+  }
 }
 
 // --- one tile --------------------------------------------------------------------------------------------
 
 let asking = null;
+let told = null;
 
 function open(tile) {
+  tell(tile);
+  if (!byId("details").open) byId("details").showModal();
+}
+
+// What is open is of now, as the tiles are. must: also where the tile shows the same
+function tellAgain(must) {
+  const tile = shownOf(told.id) ?? { id: told.id, place: told.place, word: "not shown any more" };
+  if (must || JSON.stringify(tile) !== JSON.stringify(told)) tell(tile);
+}
+
+function tell(tile) {
+  told = tile;
   asking?.abort();
   asking = new AbortController();
   byId("details-title").textContent = `${tile.place}: ${tile.word}`;
@@ -104,7 +132,6 @@ function open(tile) {
     const found = answer.lines.length ? [list] : [element("p", {}, "The daemon has no event of it.")];
     return answer.note ? [element("p", {}, answer.note), ...found] : found;
   });
-  if (!byId("details").open) byId("details").showModal();
 }
 
 async function ask(what, tile, signal, made) {

@@ -25,6 +25,11 @@ export function tileOf(id) {
   return tiles.get(id)?.button;
 }
 
+// What a tile shows.
+export function shownOf(id) {
+  return tiles.get(id)?.shown;
+}
+
 // open: called with what a tile shows when it is chosen.
 export function showGroups(place, shown, open) {
   const names = new Set(shown.map((each) => each.id));
@@ -44,7 +49,8 @@ export function showGroups(place, shown, open) {
   keepOneInTabOrder();
 }
 
-function put(parent, child, position) {
+// What stays in its place keeps the focus.
+export function put(parent, child, position) {
   if (parent.children[position] !== child) parent.insertBefore(child, parent.children[position] ?? null);
 }
 
