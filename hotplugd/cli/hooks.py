@@ -36,7 +36,7 @@ def command(cursor: Path | None, config: Path) -> None:
 
     found, wrong = configuration.load(config)
     file = config.with_name(configuration.HOOKS)
-    if not file.exists():
+    if not _is_there(file):
         click.echo(f"hotplugd: there is no {file}; hotplugd-hooks(7) says what is in it", err=True)
         raise SystemExit(BAD_CONFIGURATION)
     hooks, wrong_there = hook_settings.load(file)
@@ -47,6 +47,17 @@ def command(cursor: Path | None, config: Path) -> None:
         asyncio.run(_serve(hooks, found.control, cursor))
     except OSError as error:
         raise fail(f"cannot keep the cursor in {cursor}: {error.strerror or error}") from None
+
+
+def _is_there(file: Path) -> bool:
+    """Whether there is such a file; also where that cannot be known, and reading it says why."""
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 async def _serve(hooks: tuple[Hook, ...], control: Path, cursor: Path | None) -> None:
