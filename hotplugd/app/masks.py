@@ -25,6 +25,9 @@ _BYTE: Final = "(?:[0-9a-f]{2})"
 _PLAIN_HOSTS: Final = frozenset({"localhost", "lxd", "incus", "host", "server", "debian", "ubuntu", "none"})
 _PLAIN_USERS: Final = frozenset({"root", "nobody", "lxd", "incus"})
 _ANYWHERE: Final = frozenset({"127.0.0.1", "::", "::1"})
+_TURKISH: Final = str.maketrans("\u0130\u0131", "ii")
+# Of what differs in case in a way that nobody thought of.
+_MASK: Final = "<serial>"
 _SHAPES: Final = re.compile(
     rf"""
     (?P<key>-----BEGIN\ [^-]+-----.*?(?:-----END\ [^-]+-----|\Z))
@@ -53,7 +56,9 @@ class Masks:
     def __init__(self) -> None:
         self._masks: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
+        # By what they are masked as, without case, and by what stands in texts.
         self._known: dict[str, str] = {}
+        self._written: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
 
     def learn(self, kind: str, value: str) -> None:
@@ -75,23 +80,23 @@ class Masks:
         forms = {value, re.sub(r"\s+", "_", value), printable(value), cut, quote(value, safe=""), once}
         forms.add(json.dumps(once, ensure_ascii=False)[1:-1])
         for each in forms:
-            if each.casefold() not in self._known:
-                self._known[each.casefold()] = mask
+            if each not in self._written:
+                self._written[each] = self._known.setdefault(_folded(each), mask)
                 self._pattern = None
 
     def apply(self, text: str) -> str:
         """The text with masks."""
         if self._pattern is None:
             self._pattern = re.compile("|".join(self._alternatives()) or r"(?!)", re.IGNORECASE)
-        if text.casefold() in self._known:
-            return self._known[text.casefold()]
-        text = self._pattern.sub(lambda found: self._known[found[0].casefold()], text)
+        if (whole := self._known.get(_folded(text))) is not None:
+            return whole
+        text = self._pattern.sub(lambda found: self._known.get(_folded(found[0]), _MASK), text)
         return _SHAPES.sub(self._shape, text)
 
     @property
     def longest(self) -> int:
         """Characters of the longest text that has a mask."""
-        return max(map(len, self._known), default=0)
+        return max(map(len, self._written), default=0)
 
     def applied(self, found: object) -> object:
         """A JSON document with masks in all of its texts."""
@@ -109,9 +114,9 @@ class Masks:
 
     def _alternatives(self) -> Iterator[str]:
         # The longest first: one may begin as another does.
-        for each in sorted(self._known, key=lambda each: (-len(each), each)):
+        for each in sorted(self._written, key=lambda each: (-len(each), each)):
             whole = re.escape(each)
-            is_name = self._known[each].startswith(("<host-", "<user-"))
+            is_name = self._written[each].startswith(("<host-", "<user-"))
             if not is_name and (len(each) < _WORD or (len(each) < _PART and len(set(each)) == 1)):
                 yield rf"(?:{_SAID}){whole}(?![^\W_])"
             elif is_name or len(each) < _PART:
@@ -131,6 +136,11 @@ class Masks:
         if shape == "secret":
             return "=<secret>"
         return text if _stays(shape, text) else self._mask(_KINDS[shape], text)
+
+
+def _folded(text: str) -> str:
+    """The text without case. With `re.IGNORECASE` both of Turkish, dotted and dotless, are an i, too."""
+    return text.translate(_TURKISH).casefold()
 
 
 def _stays(shape: str, text: str) -> bool:

@@ -102,3 +102,18 @@ def test_no_serial_gets_through(serial: str, around: str) -> None:
     text = masks(serial).apply(f"{around}{serial}{around} {json.dumps(serial)}")
     # A mask's own letters aside.
     assert serial.casefold() not in text.casefold() or serial.casefold() in "<serial-1> <serial-1>"
+
+
+@pytest.mark.parametrize(
+    ("serial", "text"),
+    [
+        ("i" * 6, "\u0130" * 6), ("i" * 6, "\u0131" * 6),
+        ("\u0130stanbul", "istanbul"), ("\u0130stanbul", "\u0130stanbul"), ("stra\xdfe12", "stra\xdfe12"),
+        ("\ufb01\ufb0112", "\ufb01\ufb0112"), ("\ufb05abcde", "\ufb06abcde"),
+        ("\u1e9ex\xdfx\u1e9ex", "\xdfx\xdfx\xdfx"),
+    ],
+)  # fmt: skip
+def test_letters_whose_case_is_odd_are_masked_too(serial: str, text: str) -> None:
+    masks = Masks()
+    masks.learn("serial", serial)
+    assert masks.apply(f"at {text} now") == "at <serial-1> now"
