@@ -60,6 +60,8 @@ NO_DOCUMENT: Final = (
 """What comes of documents that are not as expected, as those of a daemon of another version."""
 # So many questions in a row, and then one in so many seconds.
 _QUESTIONS: Final = (10, 0.5)
+# And so many at a time: the page and metrics need connections to the daemon, too (daemon.py, `limit`).
+_AT_A_TIME: Final = 2
 # Seconds between two signs of life.
 _STILL: Final = 5.0
 # Seconds for the work on documents.
@@ -76,6 +78,7 @@ class PageRoutes:
         self._shown = Shown(serials=serials)
         self._key = secrets.token_bytes(16)
         self._questions = Pace(*_QUESTIONS)
+        self._asking = asyncio.Semaphore(_AT_A_TIME)
         self._threads: Threads | None = None
         self.live = Live(self._made)
 
@@ -171,7 +174,8 @@ class PageRoutes:
         if names is None:
             return _said(404, "nothing is known of that tile now")
         try:
-            return web.json_response(await answer(names), headers=HEADERS)
+            async with self._asking:
+                return web.json_response(await answer(names), headers=HEADERS)
         except (DaemonAway, NoThread, TimeoutError) as error:
             why = str(error) or "the answer takes too long"
         except NO_DOCUMENT:

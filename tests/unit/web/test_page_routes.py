@@ -12,7 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from hotplugd.app import endpoints
+from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.control import serve
+from hotplugd.app.endpoints import Endpoint
 from hotplugd.web import page_routes
 from hotplugd.web.limits import LIMITS, Limits
 from hotplugd.web.server import Listen, application, serving
@@ -241,3 +244,34 @@ def test_however_many_ask_for_metrics_the_daemon_is_asked_once(tmp_path: Path) -
         assert site.farm.asked.count("status") <= 4
 
     visit(tmp_path, script)
+
+
+class _Slow(Farm):
+    """A farm whose daemon takes its time to explain."""
+
+    def handlers(self) -> dict[Endpoint, Handler]:
+        async def explained(asked: Asked) -> object:
+            await asyncio.sleep(3.0)
+            return self.explain(asked)
+
+        return {**super().handlers(), endpoints.EXPLAIN: explained}
+
+
+def test_questions_that_take_long_keep_nobody_from_the_page(tmp_path: Path) -> None:
+    async def script(site: Site) -> None:
+        async with site.stream() as events:
+            one = tile(await page(events), "shelf-1/1")
+            asked = [asyncio.create_task(site.get(f"/page/explain?tile={one}")) for _ in range(9)]
+            await asyncio.sleep(0)
+            site.farm.pull("shelf-1/2")
+            while True:
+                name, data = await anext(events)
+                assert name != "stale", data
+                if name == "page" and json.loads(data)["summary"] == "39 attached, 9 free":
+                    break
+            assert not all(each.done() for each in asked)
+            assert "hotplugd_up 1.0" in (await site.get("/metrics"))[1]
+            for each in asked:
+                each.cancel()
+
+    visit(tmp_path, script, _Slow())
