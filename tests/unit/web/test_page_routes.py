@@ -150,8 +150,14 @@ def test_a_page_of_another_site_gets_nothing(tmp_path: Path) -> None:
         for path in ("/page/stream", "/page/explain", "/page/history"):
             for site_of in ("cross-site", "same-site"):
                 assert (await site.get(path, **{"Sec-Fetch-Site": site_of}))[0] == 403
+            # As a browser says it where there is no HTTPS.
+            for origin in ("http://evil.example", "null", "https://localhost.evil.example"):
+                assert (await site.get(path, Origin=origin))[0] == 403
             assert (await site.get(path, Host="evil.example"))[0] == 421
         assert site.farm.asked == []
+        assert (await site.get("/page/explain", Origin="http://localhost"))[0] == 404
+        async with site.client.get(f"{AT}/metrics") as response:
+            assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
         async with site.client.get(f"{AT}/") as response:
             policy = response.headers["Content-Security-Policy"]
             assert "unsafe" not in policy
