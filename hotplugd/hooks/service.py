@@ -140,9 +140,9 @@ class Service:
         try:
             await client.post("hooks", {"failing": problems, "ended": False})
             self._told = (problems, now)
-        except Refused as error:
+        except (Refused, NoEvent) as error:
             refused = f"`hotplugd status` does not say how hooks do: {error}"
-        except (DaemonAway, NoEvent):
+        except DaemonAway:
             self._told = None
         if refused and refused != self._refused:
             self._say(plain(refused))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -53,8 +56,8 @@ class Rack:
         self.farm = farm
         self.served = served
 
-    def show(self) -> None:
-        self.driver.get(f"http://127.0.0.1:{self.served.port}/")
+    def show(self, port: int = 0) -> None:
+        self.driver.get(f"http://127.0.0.1:{port or self.served.port}/")
         self.until(lambda: len(self.all(".tile")) >= HUBS * PORTS)
 
     def all(self, selector: str) -> list[WebElement]:
@@ -215,6 +218,56 @@ def test_a_host_that_slept_is_stale_at_once(rack: Rack) -> None:
     finally:
         rack.served.process.send_signal(signal.SIGCONT)
     rack.until(lambda: rack.looks("shelf-1/1") == "good")
+
+
+class Relay:
+    """Hands on what browsers and the page say, until it says nothing any more to those who are there."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._lost: set[socket.socket] = set()
+        self._there: list[socket.socket] = []
+        self.port: int = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def lose(self) -> None:
+        """As a router that forgets connections."""
+        self._lost.update(self._there)
+
+    def close(self) -> None:
+        for each in (self._listening, *self._there):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                one, _ = self._listening.accept()
+                other = socket.create_connection(("127.0.0.1", self._to))
+                self._there += one, other
+                for pair in ((one, other), (other, one)):
+                    threading.Thread(target=self._hand, args=pair, daemon=True).start()
+
+    def _hand(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while raw := one.recv(1 << 16):
+                if one not in self._lost:
+                    other.sendall(raw)
+            if one not in self._lost:
+                other.shutdown(socket.SHUT_WR)
+
+
+def test_a_connection_that_is_lost_without_a_word_is_made_anew(rack: Rack) -> None:
+    with closing(Relay(rack.served.port)) as relay:
+        rack.show(relay.port)
+        relay.lose()
+        eventually(lambda: rack.one("#stale").is_displayed(), 30.0, pause=0.2)
+        rack.farm.pull("shelf-1/3")
+        rack.until(lambda: rack.says("shelf-1/3") == "shelf-1/3: free")
+        assert not rack.one("#stale").is_displayed()
+        rack.driver.get("about:blank")
 
 
 def test_what_is_open_is_of_now(rack: Rack) -> None:

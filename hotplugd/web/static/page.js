@@ -11,6 +11,7 @@ const byId = (id) => document.getElementById(id);
 // By the clock, which goes on while the host sleeps, and by one that nobody sets.
 const now = () => [Date.now(), performance.now()];
 let heardAt = now();
+let triedAt = 0;
 let stream = null;
 
 function stale(why) {
@@ -70,26 +71,31 @@ function problem(each, told) {
 }
 
 function listen() {
-  stream = new EventSource("/page/stream");
+  stream?.close();
+  const made = new EventSource("/page/stream");
+  stream = made;
+  triedAt = performance.now();
   const heard = (then) => (event) => {
     heardAt = now();
     then(event.data);
   };
-  stream.addEventListener("page", heard((text) => show(JSON.parse(text))));
-  stream.addEventListener("stale", heard(stale));
-  stream.addEventListener("alive", heard(() => {}));
-  stream.addEventListener("error", () => {
+  made.addEventListener("page", heard((text) => show(JSON.parse(text))));
+  made.addEventListener("stale", heard(stale));
+  made.addEventListener("alive", heard(() => {}));
+  made.addEventListener("error", () => {
     stale("the connection to hotplugd serve is cut; it is tried again");
     // The browser tries again by itself, but not where the answer was an error.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN);
+    if (made.readyState === EventSource.CLOSED) setTimeout(() => made === stream && listen(), AGAIN);
   });
 }
 
 function seeSilence() {
-  // Always the same text: a screen reader says what changes.
-  if (now().some((at, clock) => at - heardAt[clock] > SILENCE)) {
-    stale(`nothing was heard for ${SILENCE / 1000} seconds or more`);
-  }
+  if (!now().some((at, clock) => at - heardAt[clock] > SILENCE)) return;
+  // Once, and always the same text: a screen reader says what changes.
+  const isTold = byId("stale").textContent.startsWith("STALE");
+  if (!isTold) stale(`nothing was heard for ${SILENCE / 1000} seconds or more`);
+  // What forgot the connection, as a router, or a tunnel while this host slept, does not say so.
+  if (performance.now() - triedAt > SILENCE) listen();
 }
 
 // --- one tile --------------------------------------------------------------------------------------------
@@ -154,4 +160,5 @@ byId("close").addEventListener("click", () => byId("details").close());
 byId("details").addEventListener("close", () => asking?.abort());
 setInterval(seeSilence, 1000);
 document.addEventListener("visibilitychange", seeSilence);
+window.addEventListener("pageshow", seeSilence);
 listen();

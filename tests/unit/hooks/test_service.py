@@ -137,6 +137,19 @@ def test_an_old_daemon_is_told_of_once(tmp_path: Path) -> None:
     asyncio.run(tried())
 
 
+def test_a_daemon_that_takes_no_report_is_told_of_once(tmp_path: Path) -> None:
+    async def tried() -> None:
+        bed = Bed(tmp_path)
+        bed.without = frozenset({endpoints.HOOKS})
+        async with bed.running():
+            await bed.until(lambda: bed.said)
+            bed.happens()
+            await bed.until(bed.ran.exists)
+        assert len([each for each in bed.said if "does not say how hooks do" in each]) == 1
+
+    asyncio.run(tried())
+
+
 def test_a_report_on_many_hooks_is_not_too_long_for_the_daemon(tmp_path: Path) -> None:
     async def tried() -> None:
         bed = Bed(tmp_path)
