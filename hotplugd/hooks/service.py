@@ -91,9 +91,10 @@ class Service:
         while True:
             try:
                 if not self._jobs.taken:
-                    self._jobs.taken = await client.cursor()
+                    self._jobs.taken = _cursor(await client.cursor())
                     self._changed.set()
                 async for event in client.events(self._jobs.taken):
+                    _cursor(event.get("cursor"))
                     self._say_once("")
                     if self._told is None:
                         self._changed.set()
@@ -188,6 +189,18 @@ def _about(event: Mapping[str, object]) -> str:
 def _new(keep: Path) -> Path:
     """What becomes the file of the cursor."""
     return keep.with_name(f"{keep.name}.new")
+
+
+def _cursor(found: object) -> str:
+    """What a daemon says is a cursor. Raises NoEvent: it cannot be kept as one."""
+    if (
+        isinstance(found, str)
+        and 0 < len(found) < _LONGEST_CURSOR
+        and found.isascii()
+        and found.isprintable()
+    ):
+        return found
+    raise NoEvent("an event without a cursor")
 
 
 def _read(keep: Path) -> str | None:

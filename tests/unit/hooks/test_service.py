@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ class Bed:
         self.said: list[str] = []
         self.events = EventBuffer("1a2b3c4d")
         self.reports = HookReports()
+        self.streamed: Callable[[], AsyncIterator[str]] | None = None
         self.without: frozenset[Endpoint] = frozenset()
         self.hooks = [self.hook("note", "/bin/sh", "-c", f"echo x >>{self.ran}")]
         self.stop = asyncio.Event()
@@ -50,7 +52,9 @@ class Bed:
     def handlers(self) -> Mapping[Endpoint, Handler]:
         every: dict[Endpoint, Handler] = {
             endpoints.STATUS: lambda _: {"cursor": self.events.cursor},
-            endpoints.STREAM: lambda asked: event_lines(self.events, asked),
+            endpoints.STREAM: lambda asked: (
+                event_lines(self.events, asked) if self.streamed is None else self.streamed()
+            ),
             **self.reports.handlers,
         }
         return {each: handler for each, handler in every.items() if each not in self.without}
@@ -133,6 +137,22 @@ def test_an_old_daemon_is_told_of_once(tmp_path: Path) -> None:
             await bed.until(lambda: bed.said)
             await asyncio.sleep(0.5)
         assert len([each for each in bed.said if "another version" in each]) == 1
+
+    asyncio.run(tried())
+
+
+@pytest.mark.parametrize("cursor", ["\xe9", "x" * 200, "", 7, "a\nb"])
+def test_an_event_whose_cursor_cannot_be_kept_is_none(tmp_path: Path, cursor: object) -> None:
+    async def lines() -> AsyncIterator[str]:
+        yield json.dumps({"event": "device.add", "cursor": cursor})
+        await asyncio.sleep(60)
+
+    async def tried() -> None:
+        bed = Bed(tmp_path)
+        bed.streamed = lines
+        async with bed.running():
+            await bed.until(lambda: any("cursor" in each for each in bed.said))
+        assert not bed.ran.exists()
 
     asyncio.run(tried())
 
