@@ -45,7 +45,7 @@ from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.overrides import NONE, Overrides
 from hotplugd.pools.cordons import NO_CORDONS, Cordons
 from hotplugd.reconcile.device_log import Cause
-from hotplugd.reconcile.early_devices import take_early
+from hotplugd.reconcile.early_devices import goes_early
 from hotplugd.reconcile.flapping import Flapping
 from hotplugd.reconcile.hold_off import CALM
 from hotplugd.reconcile.holds import Held
@@ -164,7 +164,7 @@ class Session:
         folder = None if dry_run else config.udev_rules
         self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.assignments.kept, log)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
-        lost, wrong, early = self._lost, self._host_problems.udev, partial(take_early, self.reconciler)
+        lost, wrong, early = self._lost, self._host_problems.udev, partial(goes_early, self.reconciler)
         self._udev = Udev(rules.attrs, self.reconciler, lost, wrong, self._flapping, early)
 
     async def run(self) -> None:

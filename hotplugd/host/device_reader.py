@@ -18,7 +18,7 @@ from typing import Final
 from hotplugd.aio.shortage import is_short
 from hotplugd.host import netif, netns, sysfs, usb_descriptors
 from hotplugd.host.in_use import use_of
-from hotplugd.host.node_slot import complete, node_slot
+from hotplugd.host.node_slot import complete, is_of_earlier, node_slot
 from hotplugd.host.properties import DATABASE, kernel, path_below, record, record_name
 from hotplugd.model import nic_slot
 from hotplugd.model.entry import slot_for
@@ -43,6 +43,14 @@ class Seen:
 
     device: Device
     settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plugged:
+    """A USB device that udevd has not processed. folder: the number of its folder in sysfs."""
+
+    device: Device
+    folder: int
 
 
 def all_syspaths() -> Iterator[str]:
@@ -127,7 +135,8 @@ class Reader:
         name = record_of(bare)
         said = record(name, self._folder)
         born = said.get("USEC_INITIALIZED", "") if said is not None else ""
-        if said is None or (born and self.gone.get(name) == born):
+        is_old = said is not None and before is not None and is_of_earlier(said, before)
+        if said is None or (born and self.gone.get(name) == born) or is_old:
             # Of a device without a number udevd keeps a file only where it has something to say.
             if said is not None or bare.subsystem != "pci" or listing:
                 return Seen(replace(bare, properties={}), settled=False)
@@ -143,7 +152,7 @@ class Reader:
             device = replace(device, in_use=used, slot=node_slot(device, before, listing=listing))
         return Seen(device, settled=True)
 
-    def plugged(self, syspath: str, sequence: int) -> Device | None:
+    def plugged(self, syspath: str, sequence: int) -> Plugged | None:
         """A USB device that the kernel has just announced, without those above it; None where it is gone.
 
         Of udevd's database nothing is read: what it has may be of an earlier device with the number.
@@ -165,8 +174,10 @@ class Reader:
             descriptors=usb_descriptors.read(syspath),
             early=True,
         )
-        # Another may have come in its place meanwhile.
-        return device if sysfs.inode(syspath) == folder else None
+        # Another may have come in its place meanwhile. The kernel takes away a device's attributes before it
+        # announces that it goes, `dev` before those read here (Linux: drivers/base/core.c, device_del).
+        is_whole = sysfs.attribute(syspath, "dev") is not None and sysfs.inode(syspath) == folder
+        return Plugged(device, folder) if is_whole else None
 
     def completed(self, device: Device) -> Device:
         """What `plugged` has read, with the devices above it and the host's use. Raises as `read` does."""

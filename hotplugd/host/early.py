@@ -12,7 +12,8 @@ from typing import Final
 
 from hotplugd.aio.tasks import Activity
 from hotplugd.aio.threads import Threads
-from hotplugd.host.present import Event, Present
+from hotplugd.host.present import Present
+from hotplugd.host.uevent import Event
 from hotplugd.model.values import Device
 
 # Seconds; by then udevd has long processed the device, or hangs at the same lock.
@@ -41,6 +42,7 @@ class Early:
     def plugged(self, event: Event) -> None:
         """The kernel has announced a USB device."""
         if self._present.has_numbers:
+            self._present.plugs.read(event.syspath, event.sequence)
             self._activity.start(partial(self._read, event), lambda _: None)
 
     def stop(self) -> None:
@@ -51,10 +53,12 @@ class Early:
     async def _read(self, event: Event) -> None:
         reader = self._present.reader
         try:
-            device = await self._threads.call(
+            plugged = await self._threads.call(
                 partial(reader.plugged, event.syspath, event.sequence), _DEADLINE
             )
-            if device is not None:
-                self._present.plugged(device, event.sequence, self._decides)
+            if plugged is not None:
+                self._present.plugged(plugged, event.sequence, self._decides)
         except OSError:  # no file or thread is left, or it takes too long: udevd tells of the device
             return
+        finally:
+            self._present.plugs.done(event.syspath, event.sequence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Final
 
 from hotplugd.host import sysfs
@@ -22,6 +22,22 @@ def complete(properties: MutableMapping[str, str]) -> None:
 def has_number(device: Device) -> bool:
     """Whether our udev rule, in its present version, has named the enumeration of the device."""
     return device.slot == device.properties.get(_KEY) and f"-{sysfs.boot()}-" in device.slot
+
+
+def is_of_earlier(said: Mapping[str, str], device: Device) -> bool:
+    """Whether what udevd's database has is of an earlier one than this device, which udevd has yet to process.
+
+    said  its properties, as the database has them
+    """
+    if not device.early or device.devnum is None:
+        return False
+    named = slot_named(in_full(said.get(_KEY, ""), sysfs.boot()), device.devnum, sysfs.boot())
+    return bool(named) and _sequence(named) < _sequence(device.slot)
+
+
+def _sequence(slot: str) -> int:
+    """The number of the kernel's event in a slot that our udev rule names."""
+    return int(slot.rpartition("-")[2])
 
 
 def node_slot(device: Device, before: Device | None, *, listing: bool) -> str:

@@ -17,15 +17,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from hotplugd.host import sysfs
 from hotplugd.host.away import on_host
-from hotplugd.host.device_reader import Reader, Seen, all_syspaths, matters
+from hotplugd.host.device_reader import Plugged, Reader, Seen, all_syspaths, matters
 from hotplugd.host.known_device import Known, is_same, still
 from hotplugd.host.node_slot import has_number
+from hotplugd.host.plugs import Plugs
 from hotplugd.host.removals import Removals
+from hotplugd.host.uevent import Event
 from hotplugd.host.udevd import Backlog
 from hotplugd.host.waiting import Gate, Waiting
 from hotplugd.model.values import Device
@@ -47,25 +49,11 @@ class Sink(Protocol):
         """All devices there are, and those that udevd has not processed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A uevent, with the kernel's sequence number, 0 where it has none.
-
-    source  `kernel`, or `udev` once udevd has processed it
-    before  the syspath that the device had until then, where it was renamed
-    plug    the kernel says that a USB device was plugged in, and nobody has asked it to say so again
-    """
-
-    source: str
-    action: str
-    syspath: str
-    sequence: int
-    before: str = ""
-    plug: bool = False
-
-
 class Present:
-    """The devices that there are. has_numbers: whether our udev rule numbers enumerations.
+    """The devices that there are.
+
+    has_numbers  whether our udev rule numbers enumerations
+    plugs        the USB devices that are being read before udevd has processed them
 
     reader    reads devices
     catch_up  has all events heard that the kernel has sent
@@ -93,6 +81,7 @@ class Present:
         self._later: dict[str, int] = {}
         self._listed = 0
         self.has_numbers = False
+        self.plugs = Plugs()
         self._removals = Removals(reader)
         self._comparing: asyncio.TimerHandle | None = None
 
@@ -101,6 +90,7 @@ class Present:
 
         wait  whether events follow, so that those that udevd has not processed are waited for
         """
+        self.plugs.missed()
         sysfs.see_room()
         start = sysfs.sequence_now()
         self.reader.forget_all()
@@ -169,22 +159,22 @@ class Present:
         elif event.action == "add":
             self._added(event)
 
-    def plugged(self, device: Device, sequence: int, decides: Callable[[Device], bool]) -> None:
+    def plugged(self, read: Plugged, sequence: int, decides: Callable[[Device], bool]) -> None:
         """What was just plugged in was read. Raises OSError, and has taken no note of it.
 
         decides  whether it goes by that; else it waits for udevd
         """
-        syspath = device.syspath
-        device = self.reader.completed(device)
-        folder = sysfs.inode(syspath)
+        syspath = read.device.syspath
+        device = self.reader.completed(read.device)
         self._catch_up()
         known = syspath in self._known or syspath in self._waiting
-        if known or self._removals.is_late(syspath, sequence):
+        if known or not self.plugs.is_announced(read, sequence) or not decides(device):
             return
         if self._waiting.was_read(device):
             self._later[syspath] = sequence
-        elif decides(device):
-            self._known[syspath] = Known(device, folder, sequence)
+        else:
+            self._known[syspath] = Known(device, read.folder, sequence)
+            self._sink.device(device)
 
     def is_early(self, syspath: str) -> bool:
         """Whether the device goes by what the kernel alone says of it."""
@@ -261,6 +251,8 @@ class Present:
 
     def _removed(self, syspath: str, sequence: int, *, early: bool) -> None:
         self._compare_soon()
+        if early:
+            self.plugs.gone(syspath)
         known = self._known.get(syspath)
         last = self._last(syspath)
         if last is not None and 0 < sequence < last:

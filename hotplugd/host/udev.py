@@ -27,8 +27,9 @@ from hotplugd.host import sysfs
 from hotplugd.host.bpf_filter import hush
 from hotplugd.host.device_reader import Reader, name_of
 from hotplugd.host.early import MOST_READ, Early
-from hotplugd.host.present import Event, Present, Sink
+from hotplugd.host.present import Present, Sink
 from hotplugd.host.udevd import Backlog, Udevd, unprocessed
+from hotplugd.host.uevent import Event
 from hotplugd.host.waiting import Gate
 from hotplugd.model.values import Device
 
@@ -78,6 +79,8 @@ class Udev:
         self._context: Any = pyudev.Context()
         # udevd's and the kernel's, or none.
         self._monitors: list[Any] = []
+        # The number of the last event of the kernel's that was heard.
+        self._heard = 0
         self._restarted = float("-inf")
         self._short = False
         self._again: asyncio.TimerHandle | None = None
@@ -159,6 +162,7 @@ class Udev:
 
     def _start_again(self) -> None:
         self._close()
+        self._present.plugs.missed()
         pause = max(0.0, self._restarted + _PAUSE - time.monotonic())
         self._again = asyncio.get_running_loop().call_later(pause, self._try_again)
 
@@ -171,6 +175,7 @@ class Udev:
             self._start_again()
 
     def _list_later(self, reason: str) -> None:
+        self._present.plugs.missed()
         if not self._short:
             self._short = True
             self._lost(reason)
@@ -183,14 +188,15 @@ class Udev:
 
     # --- messages ---------------------------------------------------------------------------------------
 
-    def _read(self, monitor: Any, source: str) -> None:
+    def _read(self, monitor: Any, source: str) -> bool:
+        """Read what there is, so many messages at most. Returns whether there may be more."""
         # Not `poll`, which makes a poll object for each message, and answers ENOBUFS without reading: the
         # socket would stay readable for ever. A message that is cut short, or none, raises ValueError.
         try:
             for _ in range(_ONE_TURN):
                 message = monitor._receive_device()  # noqa: SLF001
                 if message is None:
-                    return
+                    return False
                 self._hear(message, source)
         except ValueError as error:
             # A malformed message, whose device is unknown. The next message is not affected.
@@ -198,10 +204,17 @@ class Udev:
         except OSError as error:
             self._lost(str(error) or type(error).__name__)
             self._start_again()
+        else:
+            return True
+        return False
 
     def _hear_kernel(self) -> None:
-        if self._monitors:
-            self._read(self._monitors[-1], "kernel")
+        if not self._monitors or not self._read(self._monitors[-1], "kernel"):
+            return
+        # What the kernel says from now on is later than what was read.
+        until = sysfs.sequence_now()
+        while self._heard < until and self._read(self._monitors[-1], "kernel"):
+            pass
 
     def _hear(self, message: Any, source: str) -> None:
         try:
@@ -212,6 +225,8 @@ class Udev:
         except _UNREADABLE as error:
             self._lost(f"an event of a device that cannot be read: {error}")
             return
+        if source == "kernel":
+            self._heard = event.sequence
         try:
             self._present.heard(event)
             if event.plug and self._early is not None:

@@ -1,4 +1,4 @@
-"""Takes note of USB devices before udevd has processed them, where what becomes of them is known."""
+"""Which USB devices go in before udevd has processed them: those whose place is known by then."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from hotplugd.model.values import Device
 from hotplugd.reconcile.reconciler import Reconciler
 
 
-def take_early(reconciler: Reconciler, device: Device) -> bool:
-    """Take note of a device that was just plugged in, as the kernel has it. Returns whether that was done.
+def goes_early(reconciler: Reconciler, device: Device) -> bool:
+    """Whether a device that was just plugged in, as the kernel has it, may be told to the reconciler now.
 
-    Else, and once udevd has processed it in any case, it is told by `Reconciler.device`.
+    Once udevd has processed it, it is told in any case.
     """
     inventory = reconciler.inventory
     if not (inventory.devices_listed and inventory.instances_listed) or device.syspath in inventory.devices:
         return False
-    if not reconciler.assignments.is_decided(device):
-        return False
-    reconciler.device(device)
-    return True
+    return reconciler.assignments.is_decided(device)

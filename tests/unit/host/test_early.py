@@ -10,18 +10,21 @@ import pytest
 
 from hotplugd.aio.tasks import Activity
 from hotplugd.aio.threads import Threads
-from hotplugd.host import device_reader, sysfs, udevd
+from hotplugd.host import device_reader, sysfs, udevd, usb_descriptors
 from hotplugd.host.early import Early
-from hotplugd.host.present import Event
-from hotplugd.model.values import Device
+from hotplugd.host.uevent import Event
+from hotplugd.model.values import Descriptors, Device
 from tests.kernel.udev.bench import until
 from tests.unit.host.test_present import Scene
 
 PORT = "pci0/usb1/1-4"
 SLOTTED = "I:5\nE:HOTPLUGD_SLOT=c-188-0-boot-7\n"
 DESCRIPTORS = bytes([18, 1, *[0] * 15, 1, 9, 2, 0, 0, 1, 1, 0, 128, 50, 9, 4, 0, 0, 2, 0xFF, 0x42, 1, 0])
-Announce = Callable[[str, int], Awaitable[None]]
-"""The kernel announces the device at a syspath, by an event with a number, and it is read."""
+Announce = Callable[..., Awaitable[None]]
+"""The kernel announces the device at a syspath, by an event with a number, and it is read.
+
+A third argument is called before it is read, while no thread is free.
+"""
 Script = Callable[[Scene, Announce], Awaitable[None]]
 
 
@@ -45,18 +48,16 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
         async def whole() -> None:
             scene = Scene(tmp_path)
 
-            def told(device: Device) -> bool:
-                if decides:
-                    scene.device(device)
-                return decides
-
             activity = Activity()
-            early = Early(scene.present, Threads(2), activity, told)
+            early = Early(scene.present, Threads(2), activity, lambda _: decides)
 
-            async def announce(syspath: str, sequence: int) -> None:
+            async def announce(
+                syspath: str, sequence: int, meanwhile: Callable[[], object] = lambda: None
+            ) -> None:
                 event = Event("kernel", "add", syspath, sequence, plug=True)
                 scene.present.heard(event)
                 early.plugged(event)
+                meanwhile()
                 await activity.none()
 
             try:
@@ -202,6 +203,116 @@ def test_two_that_come_back_with_each_others_numbers_are_two(play: Callable[...,
         assert (scene.devices[second].early, scene.devices[second].slot[-2:]) == (False, "24")
 
     play(script)
+
+
+def test_what_came_in_its_place_before_it_was_read_is_not_taken_for_it(play: Callable[..., None]) -> None:
+    """udevd has even caught up with the first one's removal."""
+
+    async def script(scene: Scene, announce: Announce) -> None:
+        first = plug(scene, 9, "ONE")
+
+        def swap() -> None:
+            scene.tree.remove(first)
+            scene.kernel_said("remove", first, 21)
+            scene.udevd("remove", first, 21)
+            plug(scene, 9, "TWO")
+
+        await announce(first, 20, swap)
+        assert first not in scene.devices
+        await announce(first, 22)
+        assert scene.devices[first].slot == f"c-189-8-{sysfs.boot()}-22"
+
+    play(script)
+
+
+def test_one_that_udevd_says_is_gone_before_it_was_told_is_not_told(play: Callable[..., None]) -> None:
+    async def script(scene: Scene, announce: Announce) -> None:
+        phone = plug(scene)
+        read = scene.present.reader.completed
+
+        def gone(device: Device) -> Device:
+            whole = read(device)
+            scene.tree.remove(phone)
+            scene.kernel_said("remove", phone, 21)
+            scene.udevd("remove", phone, 21)
+            return whole
+
+        scene.present.reader.completed = gone  # type: ignore[method-assign]
+        await announce(phone, 20)
+        assert phone not in scene.devices
+
+    play(script)
+
+
+def test_where_events_were_lost_what_is_being_read_waits(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has heard that the first one went, and that another came in its place."""
+
+    async def script(scene: Scene, announce: Announce) -> None:
+        first = plug(scene, 9, "ONE")
+
+        def swap() -> None:
+            scene.tree.remove(first)
+            plug(scene, 9, "TWO")
+            scene.list(monkeypatch, 22, scene.path("usb/ttyUSB0"), first)
+
+        await announce(first, 20, swap)
+        assert first not in scene.devices
+
+    play(script)
+
+
+def test_what_udevd_has_of_an_earlier_one_is_not_taken_for_what_it_says_of_this_one(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a phone that nobody here has known, and whose removal udevd has yet to process."""
+
+    async def script(scene: Scene, announce: Announce) -> None:
+        phone = plug(scene)
+        scene.tree.processed("c189:8", says(3, serial="OTHER"))
+        await announce(phone, 20)
+        scene.list(monkeypatch, 20, scene.path("usb/ttyUSB0"), phone)
+        scene.udevd("bind", phone, 21)
+        device = scene.devices[phone]
+        assert (device.early, device.slot[-3:]) == (True, "-20")
+        scene.tree.processed("c189:8", says(20))
+        scene.udevd("add", phone, 20)
+        assert (scene.devices[phone].early, scene.devices[phone].slot) == (False, device.slot)
+
+    play(script)
+
+
+def test_one_that_has_lost_its_attributes_is_not_told(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel takes them away before it announces that the device goes (Linux: device_del)."""
+    descriptors = usb_descriptors.read
+
+    def read(syspath: str) -> Descriptors | None:
+        for name in ("dev", "uevent"):
+            Path(syspath, name).unlink()
+        return descriptors(syspath)
+
+    monkeypatch.setattr(usb_descriptors, "read", read)
+
+    async def script(scene: Scene, announce: Announce) -> None:
+        await announce(phone := plug(scene), 20)
+        assert phone not in scene.devices
+
+    play(script)
+
+
+def test_of_one_that_is_not_decided_no_plug_is_counted(play: Callable[..., None]) -> None:
+    """Whoever is told that it is held off is told by what udevd says of it, too."""
+
+    async def script(scene: Scene, announce: Announce) -> None:
+        phone = plug(scene)
+        scene.gate.read_for[phone] = 10.0
+        await announce(phone, 20)
+        assert phone in scene.gate.read_for
+
+    play(script, decides=False)
 
 
 def test_the_other_name_of_its_port_is_found_before_the_kernel_says_which_port_it_is_in(

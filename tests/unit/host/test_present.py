@@ -12,8 +12,9 @@ import pytest
 
 from hotplugd.host import present, sysfs
 from hotplugd.host.device_reader import Reader
-from hotplugd.host.present import Event, Present
+from hotplugd.host.present import Present
 from hotplugd.host.udevd import Backlog
+from hotplugd.host.uevent import Event
 from hotplugd.model.nic_slot import NetSlot
 from hotplugd.model.values import Device
 from tests.kernel.udev.bench import until
