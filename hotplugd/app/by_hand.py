@@ -228,6 +228,11 @@ def _concerned(session: Session, device: Device, what: Literal["attach", "detach
 
 def _override(device: Device, devices: list[Device], to: InstanceName | None, by: Asker) -> Override:
     of = kept_by(device, devices)
+    if of is None and device.early:
+        raise Refusal(
+            f"udevd has not processed {device} yet, and only its place tells it from others; ask again once "
+            f"it has"
+        )
     if of is None:
         raise Refusal(
             f"nothing that stays tells {device} from another device that is there; write a rule for it"

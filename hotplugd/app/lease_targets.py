@@ -16,6 +16,7 @@ from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.find import named
 from hotplugd.pools.cordons import Cordon, CordonKind, Cordons
 from hotplugd.pools.leasing import Leasing
+from hotplugd.pools.unit_key import key_before
 from hotplugd.rules.pattern import Pattern, PatternError
 
 # Of locations: to compile one of 64 KiB holds up the event loop for a second.
@@ -98,7 +99,8 @@ def cordoned(
     others  devices of that name for which there is something else to do
     """
     leasing = leasing_of(session)
-    keys = {leasing.key_of(each) for each in _devices(session, words)}
+    devices = [(leasing.key_of(each), each) for each in _devices(session, words)]
+    keys = {name for key, each in devices for name in (key, key_before(key, each))}
     instance = f"{words.project}/{words.device}"
     found = [
         each

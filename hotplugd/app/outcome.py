@@ -14,7 +14,7 @@ from hotplugd.model.text import counted
 from hotplugd.model.values import Device, Inside, Instance, InstanceName
 from hotplugd.plan.change import Attachment
 from hotplugd.plan.find import described
-from hotplugd.plan.overrides import Override, lasting
+from hotplugd.plan.overrides import Override, ever
 from hotplugd.plan.planner import plan_instance
 
 # So many seconds it is waited for what comes of a decision.
@@ -115,7 +115,7 @@ def undone(session: Session | None, found: Sequence[Override]) -> Done:
     devices = session.reconciler.inventory.devices.values()
     told, left = [], []
     for device in devices:
-        if not about.isdisjoint(lasting(device)):
+        if not about.isdisjoint(ever(device)):
             there, missing = _where(session, device)
             told += [f"{device} is in {each}" for each in there]
             left += [f"{device} is not {each} yet{_why(session, device)}" for each in missing]

@@ -25,7 +25,7 @@ def has_number(device: Device) -> bool:
 
 
 def is_of_earlier(said: Mapping[str, str], device: Device) -> bool:
-    """Whether what udevd's database has is of an earlier one than this device, which udevd has yet to process.
+    """Whether what udevd's database has is an earlier device's, and udevd has yet to process this one.
 
     said  its properties, as the database has them
     """

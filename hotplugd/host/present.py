@@ -27,8 +27,8 @@ from hotplugd.host.known_device import Known, is_same, still
 from hotplugd.host.node_slot import has_number
 from hotplugd.host.plugs import Plugs
 from hotplugd.host.removals import Removals
-from hotplugd.host.uevent import Event
 from hotplugd.host.udevd import Backlog
+from hotplugd.host.uevent import Event
 from hotplugd.host.waiting import Gate, Waiting
 from hotplugd.model.values import Device
 

@@ -6,6 +6,7 @@ from hotplugd.model.names import is_serial
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
 from hotplugd.rules.keys import KERNEL, MAC, PATH, PORT, SERIAL
+from hotplugd.rules.udev_serial import as_udev
 
 
 def identity(device: Device) -> str:
@@ -41,6 +42,15 @@ def model(device: Device) -> str:
             if text:
                 return text
     return device.properties.get("ID_MODEL_FROM_DATABASE", "")
+
+
+def serial_before(device: Device) -> str:
+    """The serial number of a USB device as udevd writes it, or empty where that is the same or there is none.
+
+    What people decided before serial numbers were the kernel's is kept by it.
+    """
+    said = next(iter(SERIAL.values(device)), "") if device.is_usb_device else ""
+    return written if (written := as_udev(said)) != said else ""
 
 
 def hardware(device: Device) -> Device:

@@ -18,7 +18,7 @@ from typing import Final
 from hotplugd.model.asker import Asker
 from hotplugd.model.text import printable, quoted
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.identity import hardware, identity
+from hotplugd.plan.identity import hardware, identity, serial_before
 from hotplugd.rules.keys import ID, KERNEL, KEYS, MAC, PATH, PORT, SERIAL, MatchKey
 from hotplugd.rules.match import Match
 from hotplugd.rules.ruleset import Attach, Decision, Rule
@@ -112,14 +112,14 @@ class Overrides:
         """What was decided about this device: about its place, or else about its serial number."""
         if not self.by_device:
             return None
-        return next((self.by_device[each] for each in lasting(device) if each in self.by_device), None)
+        return next((self.by_device[each] for each in ever(device) if each in self.by_device), None)
 
     def about(self, device: Device, anchor: Device | None) -> list[Override]:
         """All that was decided about a device: about its place, its serial number, the device with which it
         goes along (anchor), and the USB device that it hangs from.
         """
         above = [each for each in (device, anchor, device.usb) if each is not None]
-        keys = dict.fromkeys(key for each in above for key in lasting(each))
+        keys = dict.fromkeys(key for each in above for key in ever(each))
         return [self.by_device[each] for each in keys if each in self.by_device]
 
     def decided(self, device: Device, anchor: Device | None) -> Override | None:
@@ -145,7 +145,8 @@ class Overrides:
         """
         keys = lasting(device)
         before = keys[: keys.index(override.of)] if override.of in keys else ()
-        kept = {key: each for key, each in self.by_device.items() if key not in (*before, override.of)}
+        over = (*before, override.of, *ever(device)[len(keys) :])
+        kept = {key: each for key, each in self.by_device.items() if key not in over}
         return Overrides({**kept, override.of: override})
 
     def without(self, of: Lasting) -> Overrides:
@@ -186,6 +187,16 @@ def lasting(device: Device) -> tuple[Lasting, ...]:
     return place, Lasting(known_by, device.subsystem, part)
 
 
+def ever(device: Device) -> tuple[Lasting, ...]:
+    """What an override about this device may be kept by: as `lasting`, and what was before serial numbers were
+    the kernel's, after that.
+    """
+    now, before = lasting(device), serial_before(device)
+    place, *serial = now
+    then = (replace(place, serial=before), *(replace(each, identity=f"serial:{before}") for each in serial))
+    return (*now, *then) if before else now
+
+
 def kept_by(device: Device, devices: Iterable[Device]) -> Lasting | None:
     """What an override about this device is kept by, so that none of the other devices is meant by it.
 
@@ -196,9 +207,11 @@ def kept_by(device: Device, devices: Iterable[Device]) -> Lasting | None:
         each
         for other in devices
         if other.key != device.key and other.subsystem == device.subsystem and not _are_one(device, other)
-        for each in lasting(other)
+        for each in ever(other)
     }
-    return next((each for each in reversed(lasting(device)) if each not in others), None)
+    # udevd has yet to name the place of what it has not processed.
+    may_be = (each for each in reversed(lasting(device)) if each.is_unique or not device.early)
+    return next((each for each in may_be if each not in others), None)
 
 
 def meant(found: Sequence[Device], taken: Iterable[Device]) -> list[Device]:

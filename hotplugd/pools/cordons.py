@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from hotplugd.model.asker import Asker
 from hotplugd.model.values import Device, InstanceName
+from hotplugd.pools.unit_key import key_before
 from hotplugd.rules.keys import LOCATION, MatchKey
 from hotplugd.rules.pattern import Pattern
 
@@ -74,7 +75,7 @@ class Cordons:
 
     def of_device(self, key: str, device: Device, keys: Sequence[MatchKey]) -> Cordon | None:
         """Why a device is given to nobody. key: what it is known by in leases; keys: those of the rules."""
-        own = self.get("device", key)
+        own = self.get("device", key) or self.get("device", key_before(key, device))
         if own is not None or not self.locations:
             return own
         values = next(each for each in keys if each.name == LOCATION.name).values(device)

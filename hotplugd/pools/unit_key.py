@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
-from hotplugd.plan.identity import hardware, identity
-from hotplugd.rules.keys import PATH, PORT
+from hotplugd.plan.identity import hardware, identity, serial_before
+from hotplugd.rules.keys import PATH, PORT, SERIAL
 
 
 def unit_key(device: Device) -> str:
@@ -20,6 +20,15 @@ def unit_key(device: Device) -> str:
     )
     part = device.properties.get("PARTN", "")
     return "/".join(filter(None, (_lasting(device), interface, device.subsystem, part)))
+
+
+def key_before(key: str, device: Device) -> str:
+    """What a device was known by before serial numbers were the kernel's: the same, or with udevd's form."""
+    serial = f"{SERIAL.name}:{quoted(next(iter(SERIAL.values(device)), ''))}"
+    before = serial_before(device)
+    if not before or not key.startswith(serial):
+        return key
+    return f"{SERIAL.name}:{quoted(before)}{key.removeprefix(serial)}"
 
 
 def _lasting(device: Device) -> str:

@@ -1,28 +1,16 @@
 """Warns of serial numbers that a rule has as udev writes them, and not as the USB device says them. Pure.
 
-udevd's usb_id takes away blanks at the ends, makes one `_` of blanks within and of each character that is
-none of its own, and has no serial where one character is not printable ASCII, or is a comma (measured with
-systemd 252; src/udev/udev-builtin-usb_id.c). `serial` is what the device says.
+`serial` is what the device says.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from hotplugd.model.text import printable, quoted
 from hotplugd.rules.keys import DEVTYPE, SERIAL
 from hotplugd.rules.match import KeyTest, Match
-
-_OTHER: Final = re.compile(r"[^A-Za-z0-9#+.:=@_-]", re.ASCII)
-
-
-def as_udev(serial: str) -> str:
-    """ID_SERIAL_SHORT of a USB device with this serial number; empty where udev has none."""
-    if not (serial.isascii() and serial.isprintable()) or "," in serial:
-        return ""
-    return _OTHER.sub("_", "_".join(serial.split()))
+from hotplugd.rules.udev_serial import as_udev
 
 
 def written_as_udev(match: Match, serials: Iterable[str]) -> Iterator[tuple[str, str]]:

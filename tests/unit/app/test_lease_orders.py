@@ -178,6 +178,18 @@ async def test_a_cordoned_device_is_given_to_nobody_else(desk: Desk) -> None:
     assert (places(desk.bench), StateFile(desk.path).read().cordons) == ({"job-2": ["1-1"]}, NO_CORDONS)
 
 
+@on_farm()
+async def test_what_was_cordoned_by_udevs_form_of_a_serial_number_can_be_uncordoned(desk: Desk) -> None:
+    await desk.start()
+    await desk.bench.plug(phone(serial="AB_CD"))
+    await desk.ask("cordon", "AB_CD")
+    desk.bench.reconciler.no_device(phone().syspath)
+    await desk.bench.plug(phone(serial="AB CD", born=2))
+    assert desk.state(1) == "cordoned"
+    assert (await desk.ask("uncordon", "AB CD"))["done"]
+    assert (desk.state(1), StateFile(desk.path).read().cordons) == ("free", NO_CORDONS)
+
+
 @on_farm(1, 2, 3)
 async def test_a_drain_says_first_what_it_would_end(desk: Desk) -> None:
     await desk.start(1, 2)

@@ -234,6 +234,31 @@ def test_of_one_piece_of_hardware_what_a_rule_takes_is_meant() -> None:
     assert meant([cable, phone()], [cable]) == [cable, phone()]
 
 
+def test_what_was_decided_by_udevs_form_of_a_serial_number_holds() -> None:
+    """As it was kept before serial numbers were the kernel's."""
+    device = phone(serial="AB CD")
+    then = replace(device, attrs={**device.attrs, "serial": "AB_CD"})
+    for others in ((), (phone(2, serial="AB_CD"),)):
+        kept = decided(then, others=others)
+        assert goes(PHONES, device, kept) == ["other"]
+        assert [each.of for each in kept.about(device, None)] == [each.of for each in kept]
+        now = kept.with_one(Override(lasting(device)[-1], BOX, "2026-11-28T03:00:00+00:00", ROOT), device)
+        assert [each.instance for each in now] == [BOX]
+
+
+def test_what_udev_has_the_same_serial_number_of_is_not_meant() -> None:
+    device, other = phone(serial="AB CD"), phone(2, serial="AB_CD")
+    assert goes(PHONES, device, decided(other, others=(device,))) == ["box"]
+    assert goes(PHONES, other, decided(device, others=(other,))) == ["box"]
+
+
+def test_what_udevd_has_not_processed_has_none_by_its_place() -> None:
+    """udevd names the place, and then the device would not be found by another name of it."""
+    device, twin = replace(phone(), early=True), phone(2, serial="R5C001")
+    assert kept_by(device, [device]) is not None
+    assert kept_by(device, [device, twin]) is None
+
+
 def test_it_says_who_decided_what() -> None:
     (out,), (to,) = decided(phone(), None), decided(phone())
     assert told_of(out) == "detached by hand (2026-11-27T18:00:00+00:00, uid 0 (root), logged in as bob)"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hotplugd.rulefile.udev_serials import as_udev, written_as_udev
+from hotplugd.rulefile.udev_serials import written_as_udev
+from hotplugd.rules.udev_serial import as_udev
 from tests.support.devices import rule, ruleset
 
 # What `udevadm test-builtin usb_id` of systemd 252 made of each serial.
