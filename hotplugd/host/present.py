@@ -209,7 +209,9 @@ class Present:
     def _waits(self, event: Event) -> bool:
         """Whether the device is read later: it is held off, or changes all the time."""
         syspath = event.syspath
-        if not self._waiting.said(syspath, plugged=event.action == "add", known=self._is_known(syspath)):
+        # An event of one that was read before udevd had processed it is no second plug.
+        plugged = event.action == "add" and self._later.get(syspath) != event.sequence
+        if not self._waiting.said(syspath, plugged=plugged, known=self._is_known(syspath)):
             return False
         self._removals.forget(syspath)
         if event.before:

@@ -188,8 +188,8 @@ def lasting(device: Device) -> tuple[Lasting, ...]:
 
 
 def ever(device: Device) -> tuple[Lasting, ...]:
-    """What an override about this device may be kept by: as `lasting`, and what was before serial numbers were
-    the kernel's, after that.
+    """What an override about this device may be kept by: as `lasting`, and then as that was before serial
+    numbers were the kernel's.
     """
     now, before = lasting(device), serial_before(device)
     place, *serial = now

@@ -30,7 +30,7 @@ class Sink:
 
 
 class Socket:
-    """The kernel's uevent socket with removals in it, of which the last is a phone's. answer: what it raises"""
+    """The kernel's uevent socket with removals in it, the last of them a phone's. answer: what it raises"""
 
     def __init__(self, answer: Exception | None = None) -> None:
         self.left = [*(f"{PHONE}:1.{number}" for number in range(1, MANY)), PHONE]

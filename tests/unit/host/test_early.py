@@ -153,6 +153,18 @@ def test_one_that_is_held_off_waits(play: Callable[..., None]) -> None:
     play(script)
 
 
+def test_udevds_event_of_one_that_is_held_off_is_no_second_plug(play: Callable[..., None]) -> None:
+    async def script(scene: Scene, announce: Announce) -> None:
+        phone = plug(scene)
+        scene.gate.read_for[phone] = 10.0
+        await announce(phone, 20)
+        scene.gate.heard_for[phone] = 10.0
+        scene.udevd("add", phone, 20)
+        assert scene.gate.plugs == 0
+
+    play(script)
+
+
 def test_one_that_goes_is_gone(play: Callable[..., None]) -> None:
     async def script(scene: Scene, announce: Announce) -> None:
         phone = plug(scene)

@@ -33,8 +33,10 @@ class Held:
         self.heard_for: dict[str, float] = {}
         self.read_for: dict[str, float] = {}
         self.left: list[str] = []
+        self.plugs = 0
 
     def heard(self, syspath: str, now: float, *, plugged: bool) -> float:
+        self.plugs += plugged
         return now + self.heard_for.pop(syspath, 0.0)
 
     def plugged(self, device: Device, now: float) -> float:
