@@ -37,16 +37,12 @@ def _usb(device: Device) -> Facts:
     if not device.is_usb_device:
         return None
     return (
-        some(_sysfs(device, "idVendor", "ID_VENDOR_ID")),
-        some(_sysfs(device, "idProduct", "ID_MODEL_ID")),
-        some(_sysfs(device, "serial", "ID_SERIAL_SHORT").strip()),
+        some(device.attrs.get("idVendor", "")),
+        some(device.attrs.get("idProduct", "")),
+        some(device.attrs.get("serial", "").strip()),
         some(device.properties.get("BUSNUM", "").lstrip("0")),
         some(device.properties.get("DEVNUM", "").lstrip("0")),
     )
-
-
-def _sysfs(device: Device, attr: str, name: str) -> str:
-    return device.attrs.get(attr) or device.properties.get(name, "")
 
 
 def _hotplug(device: Device) -> Facts:

@@ -142,6 +142,10 @@ LEFT: dict[str, tuple[Device, Config]] = {
     "what the server would refuse": (PHONE, {"type": "usb", "vendorid": "18D1"}),
     "what is no pattern": (PHONE, {"type": "usb", "vendorid": "*"}),
     "udev's spelling of a serial number": (PHONE, {"type": "usb", "serial": "R5C001"}),
+    "a serial number that udev alone says": (
+        replace(PHONE, attrs={**PHONE.attrs, "serial": ""}),
+        {"type": "usb", "serial": PHONE.properties["ID_SERIAL_SHORT"]},
+    ),
     "a number with zeros in front": (PHONE, {"type": "usb", "busnum": "001"}),
     "a USB device, but a tty": (CABLE, {"type": "usb", "vendorid": "0403"}),
     "everything, but for a key that nobody knows yet": (PHONE, {"type": "usb", "port": "1-1"}),
