@@ -54,11 +54,11 @@ wait.
 """
 _TEMPLATES: Final = """\
 `to`, `path`, `link` and `name` may be templates: `{serial}` stands for the device's value of the match key
-`serial`, of several values the first; `{location}` has a dash where the value has a slash, and
-`{property.ID_MODEL}` is a property of udev's. A template may name every property, and every key of the first
-table under *match*; in `to` not those whose values have colons: COLONS. `{{` and `}}` are braces. A rule does
-not attach a device that has no value for a key that a template names, or whose value makes no legal name or
-path.
+`serial`, of several values the first. `{location}` has a dash where the value has a slash, `{serial}` of a
+USB device is as udev writes it, with `_` for blanks and slashes, and `{property.ID_MODEL}` is a property of
+udev's. A template may name every property, and every key of the first table under *match*; in `to` not those
+whose values have colons: COLONS. `{{` and `}}` are braces. A rule does not attach a device that has no value
+for a key that a template names, or whose value makes no legal name or path.
 
 ## udev's links
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from hotplugd.model.values import Device
 from hotplugd.rules.hubs import Hubs
+from hotplugd.rules.udev_serial import as_udev
 
 _HEX_PREFIX: Final = "0x"
 UDEV_INTERFACES: Final = 72
@@ -64,6 +65,7 @@ class MatchKey:
     early   of a USB device that udevd has not processed yet: whether its values are all that it will have.
             They are the first of these in any case. None: nothing is known before udevd
     place   whether it says where a device is plugged in
+    named   makes of a device's value what a template has, where that is not as its form says
     aliases what udev and other programs call it, in lower case
     """
 
@@ -81,7 +83,12 @@ class MatchKey:
     always: bool = False
     early: Callable[[Device], bool] | None = field(default=None, repr=False, compare=False)
     place: bool = False
+    named: Callable[[Device, str], str] | None = field(default=None, repr=False, compare=False)
     aliases: tuple[str, ...] = ()
+
+    def in_template(self, device: Device, value: str) -> str:
+        """A value of the device as a template has it."""
+        return self.named(device, value) if self.named is not None else self.form.in_template(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,11 @@ def _own_or_usb(device: Device, name: str, attr: str) -> str:
     if text or device.usb is None:
         return text
     return device.usb.properties.get(name, "") or device.usb.attrs.get(attr, "")
+
+
+def _serial_named(device: Device, serial: str) -> str:
+    """A serial number in a name or path: a USB device chooses no folder, and blanks are in neither."""
+    return (as_udev(serial) or serial.replace("/", "_")) if device.is_usb_device else serial
 
 
 def _number(device: Device, name: str, attr: str) -> str:
@@ -257,7 +269,7 @@ SERIAL: Final = MatchKey(
     "The serial number, of the device or the USB device that it hangs from. A USB device's is what it says "
     "itself, with blanks; udev's, in which `_` stands for them, is `property: {ID_SERIAL_SHORT: …}`.",
     udev="ENV{ID_SERIAL_SHORT}", usb="ATTR{serial}", rank=0, column=True,
-    early=kernels, aliases=("id_serial_short", "serial_number"),
+    early=kernels, named=_serial_named, aliases=("id_serial_short", "serial_number"),
 )  # fmt: skip
 PORT: Final = MatchKey(
     "port", _port,

@@ -88,5 +88,5 @@ def render(template: str, device: Device, keys: Sequence[MatchKey] = KEYS) -> st
         values = [value for value in key.values(device) if value]
         if not values:
             raise TemplateError(f"the device has no {part.text}, which '{printable(template)}' needs")
-        text += key.form.in_template(values[0])
+        text += key.in_template(device, values[0])
     return text

@@ -116,7 +116,7 @@ def test_a_name_starts_with_a_letter(start: str) -> None:
 def test_one_name_that_is_not_legal_hurts_no_other() -> None:
     found = wants(ruleset(rule("{subsystem: '*'}", "{to: [box, 'ci-{serial}']}")), phone(1, "a b"))
     assert places(found.wants) == ["box:/dev/bus/usb/001/001"]
-    assert [problem.message.split(" is")[0] for problem in found.problems] == ["'ci-a b'"]
+    assert [problem.message.split(" is")[0] for problem in found.problems] == ["'ci-a_b'"]
 
 
 def interface_called(name: str) -> Device:
@@ -304,3 +304,15 @@ def test_a_node_whose_path_on_the_host_has_a_dot_is_where_it_can_be_with_a_link(
     assert (want.target, want.links) == ("/dev/spidev0_0", ("/dev/spidev0.0", "/dev/display"))
     (want,) = wants(all_with("path: /dev/display"), device).wants
     assert (want.target, want.links) == ("/dev/display", ())
+
+
+@pytest.mark.parametrize(
+    ("serial", "written"),
+    [("AB CD", "AB_CD"), ("a/b", "a_b"), ("../a", ".._a"), ("a,/b", "a,_b"), ("R5C001", "R5C001")],
+)
+def test_a_serial_number_in_a_template_is_written_as_udev_writes_it(serial: str, written: str) -> None:
+    """A USB device says what it likes: it chooses no folder, and what has a blank goes in all the same."""
+    found = wants(
+        ruleset(rule("{vendor_id: 18d1}", "{to: box, link: '/dev/phones/{serial}'}")), phone(serial=serial)
+    )
+    assert [want.links for want in found.wants] == [(f"/dev/phones/{written}",)]
