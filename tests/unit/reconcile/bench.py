@@ -389,10 +389,11 @@ class Bench(ScriptedFiles):
         self.looks.append((now(), str(name), tuple(paths)))
         if name not in self.instances or not self.instances[name].running:
             raise Unreachable("it has no init")
-        seen = {path: self.inside[name].get(path) for path in paths}
+        inside = self.inside.setdefault(name, {})
+        seen = {path: inside.get(path) for path in paths}
         await self._while(name, self.hanging_looks, self.looking)
         self.glance(name)
-        names = frozenset(place for place in self.inside[name] if not is_path(place))
+        names = frozenset(place for place in inside if not is_path(place))
         folders = {each: self.folders[name, each] for each in names if (name, each) in self.folders}
         shown = {"lo": Interface("/sys/devices/virtual", 1, 1), **folders} if name not in self.veiled else {}
         users, groups = dict(self.users), dict(self.groups)
