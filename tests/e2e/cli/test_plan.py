@@ -48,7 +48,7 @@ def planned(made: Daemon) -> tuple[Changes, Changes]:
     done = made.ask("plan", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads(done.stdout)
-    assert list(document) == ["changes", "holds", "claims", "problems", "unmatched", "by"]
+    assert list(document) == ["changes", "holds", "claims", "problems", "unmatched", "unleased", "by"]
     assert document["holds"] == []
     return document["changes"], document["problems"]
 
