@@ -170,7 +170,7 @@ class TestJournal:
         assert (sent[1]["PRIORITY"], sent[1]["MESSAGE_ID"]) == ("4", MESSAGE_IDS["server.away"])
         assert sent[2]["PRIORITY"] == "2"
         assert sent[2]["MESSAGE"].endswith(f"\n    ValueError: {_TAME_LINES}")
-        assert "MESSAGE_ID" not in sent[2]
+        assert sent[2]["MESSAGE_ID"] == MESSAGE_IDS["defect"]
         assert len(sent) == 3
 
     @pytest.mark.usefixtures("root")
@@ -186,10 +186,10 @@ class TestJournal:
     def test_an_event_that_the_catalog_does_not_know_has_no_id(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sent: list[dict[str, object]] = []
         monkeypatch.setattr("systemd.journal.send", lambda _, **fields: sent.append(fields))
-        systemd._Journal()({"event": "slot.swept", "level": "info", "slot": "c-1-2-3"}, "")
+        systemd._Journal()({"event": "made.up", "level": "info", "slot": "c-1-2-3"}, "")
         (fields,) = sent
         assert "MESSAGE_ID" not in fields
-        assert (fields["HOTPLUGD_EVENT"], fields["HOTPLUGD_SLOT"]) == ("slot.swept", "c-1-2-3")
+        assert (fields["HOTPLUGD_EVENT"], fields["HOTPLUGD_SLOT"]) == ("made.up", "c-1-2-3")
 
 
 _THREADS: Final = 8
