@@ -225,7 +225,7 @@ class Lab(ABC):
         """What the server has, and what the daemon says beside its leases, fits what was seen inside."""
         assert not ended(self.daemon.pid), "hotplugd has ended by itself"
         status = self.daemon.status()
-        assert status["pending"] == []
+        assert status["pending"] == [], f"{status['pending']} {status['holds']} {status['problems']}"
         for job, found in seen.inside.items():
             config = self.containers[job].config
             entries = [name for name in cast("Mapping[str, object]", config["devices"]) if name[:3] == "hp-"]
