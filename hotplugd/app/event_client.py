@@ -31,7 +31,7 @@ class Refused(Exception):
     """The daemon does not let this one do that. The text is the daemon's own, or says what to do."""
 
 
-class NoEvent(Exception):
+class NoEvent(ValueError):
     """What the daemon sent is no event, or it does not know the cursor: it is another version."""
 
 
@@ -84,7 +84,7 @@ class EventClient:
                 method, f"{_AT}/{name}", data=body, timeout=_PATIENCE
             ) as response:
                 await _see_taken(response)
-                return _object(await _bounded(response, _MOST))
+                return _object(await bounded(response, _MOST))
         except _FAILURES as error:
             raise _away(error) from error
 
@@ -92,13 +92,13 @@ class EventClient:
 async def _see_taken(response: aiohttp.ClientResponse) -> None:
     if response.status < _REFUSED:
         return
-    text = (await _bounded(response, _LONGEST)).decode("utf-8", "replace").strip()
+    text = (await bounded(response, _LONGEST)).decode("utf-8", "replace").strip()
     if response.status == _FORBIDDEN:
         raise Refused(text)
     raise NoEvent(f"HTTP status {response.status}: {text}")
 
 
-async def _bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
+async def bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
     """The body of an answer. Raises NoEvent: it is longer than any is."""
     raw = bytearray()
     async for part in response.content.iter_any():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
+from hotplugd.app.event_client import bounded
 from hotplugd.app.event_views import Event
 from hotplugd.app.history import parse_page
 from hotplugd.web.metrics import Answers, Counts
@@ -100,7 +101,7 @@ class DaemonClient:
     async def _get(self, name: str, query: Mapping[str, str] = MappingProxyType({})) -> Mapping[str, object]:
         try:
             async with self._session.get(f"{_AT}/{name}", params=query, timeout=_PATIENCE) as response:
-                document = json.loads(await _bounded(response))
+                document = json.loads(await bounded(response, _ANSWER_MOST))
         except _FAILURES as error:
             raise DaemonAway(f"{type(error).__name__}: {error}") from error
         if not isinstance(document, dict) or "error" in document:
@@ -151,13 +152,3 @@ class DaemonClient:
                         heard()
             finally:
                 counts.cut += 1
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The body of an answer. Raises ValueError: it is larger than any is."""
-    raw = bytearray()
-    async for part in response.content.iter_any():
-        raw += part
-        if len(raw) > _ANSWER_MOST:
-            raise ValueError(f"expected at most {_ANSWER_MOST >> 20} MiB, and found more")
-    return bytes(raw)

@@ -23,7 +23,7 @@ from tests.unit.reconcile.bench import Bench, Request
 from tests.unit.reconcile.test_by_hand import decided, override
 from tests.unit.reconcile.test_edl import at_port, edl
 from tests.unit.reconcile.test_leases import job, rules
-from tests.unit.reconcile.test_leases_at_random import name
+from tests.unit.reconcile.test_leases_at_random import had, name
 
 ZOO = InstanceName("default", "zoo")
 ROOT = Asker(0, "root")
@@ -348,12 +348,4 @@ class Farm:
         return cordoned is None and port not in self.in_edl and self.leases.leasing.health(key).state != "bad"
 
     def had(self) -> dict[int, set[int]]:
-        return {
-            number: {
-                port
-                for port, device in self.devices.items()
-                if not {*names_for(device.slot)}.isdisjoint(instance.entries)
-            }
-            for number in range(4)
-            if (instance := self.bench.instances.get(name(number))) is not None
-        }
+        return had(self.bench, self.devices)

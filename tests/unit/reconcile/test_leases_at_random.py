@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -103,15 +103,20 @@ class Farm:
 
     def had(self) -> dict[int, set[int]]:
         """The phones that jobs have an entry for."""
-        return {
-            number: {
-                port
-                for port, device in self.devices.items()
-                if not {*names_for(device.slot)}.isdisjoint(instance.entries)
-            }
-            for number in range(4)
-            if (instance := self.bench.instances.get(name(number))) is not None
+        return had(self.bench, self.devices)
+
+
+def had(bench: Bench, devices: Mapping[int, Device]) -> dict[int, set[int]]:
+    """The phones, by their ports, that jobs have an entry for, by the jobs' numbers."""
+    return {
+        number: {
+            port
+            for port, device in devices.items()
+            if not {*names_for(device.slot)}.isdisjoint(instance.entries)
         }
+        for number in range(4)
+        if (instance := bench.instances.get(name(number))) is not None
+    }
 
 
 def name(number: int) -> InstanceName:
