@@ -16,6 +16,7 @@ from typing import IO, cast
 import pytest
 
 from hotplugd.app.systemd import MESSAGE_IDS
+from hotplugd.rules.udev_serial import as_udev
 from tests.fuzz.holds import can_be_shown
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon, command
@@ -42,8 +43,10 @@ STRINGS = {
 # Of sysfs, where udev has no serial number of the device.
 RAW = {"a NUL": b"A\0B", "lines": b"A\n12:00:00 forged\r\nB", "bytes": b"\xff\xfe\x1b[2J\xed\xa0\x80"}
 TEXTS = STRINGS | {name: raw.decode("utf-8", "surrogateescape") for name, raw in RAW.items()}
-# As the name of a link or a node these are harmless.
+# As the name of a node, for which a tty's serial is taken as it is, these are harmless.
 HARMLESS = {"a flag", "an entry's name"}
+# The name of a link, for which a USB device's serial is taken as udev writes it, where udev has one.
+LINKS = {name: as_udev(text) for name, text in TEXTS.items() if as_udev(text)}
 VENDORS = {"flag": "1d6d", "named": "1d6e", "linked": "1d6f", "placed": "1d70", "inside": "18d1"}
 # A USB device keeps its path, so the one with another is a tty below. Without a serial none goes in.
 RULES = """
@@ -79,7 +82,12 @@ class Scene:
 
 
 def goes_in(rule: str, name: str) -> bool:
-    return rule == "inside" or (rule in ("linked", "placed") and name in HARMLESS)
+    return rule == "inside" or (rule == "linked" and name in LINKS) or (rule == "placed" and name in HARMLESS)
+
+
+def in_templates(rule: str, name: str) -> str:
+    """What a rule's template has of the string: a USB device's is as udev writes it, and has no slash."""
+    return TEXTS[name] if rule == "placed" else LINKS.get(name, TEXTS[name].replace("/", "_"))
 
 
 def below_dev(container: Container) -> frozenset[str]:
@@ -151,23 +159,26 @@ def test_every_string_arrives_as_it_is(scene: Scene) -> None:
 def test_every_string_meets_every_template(scene: Scene) -> None:
     said = problems(scene.running)
     assert said.keys() == {each.node for each in scene.held}
-    for (_, name), each in scene.plugged.items():
+    for (rule, name), each in scene.plugged.items():
         if each in scene.held:
             can_be_shown(said[each.node])
             # A message is not longer than messages may be.
-            assert TEXTS[name][:40] in unescaped(said[each.node])
+            assert in_templates(rule, name)[:40] in unescaped(said[each.node])
 
 
-def named(folder: str) -> set[str]:
-    """The paths inside that harmless strings make."""
-    return {f"{folder}/{TEXTS[name]}" for name in HARMLESS}
+def test_a_serial_makes_a_name_and_no_path() -> None:
+    assert HARMLESS < LINKS.keys() < TEXTS.keys()
+    assert not any(re.search("[/\\s$`;|%{}\"']", text) for text in LINKS.values())
+
+
+PLACES = {f"/dev/by-serial/{TEXTS[name]}" for name in HARMLESS}
 
 
 def test_entries_and_links_have_names_of_ours_alone(scene: Scene) -> None:
     for name, config in scene.container.devices.items():
         assert re.fullmatch("hp-[0-9a-f]{16}", name)
         assert re.fullmatch(r"/dev/hotplugd/c-18[89]-[0-9]+-[0-9a-f]{8}-i?[0-9]+(\.r)?", config["source"])
-        if config["path"] not in named("/dev/by-serial"):
+        if config["path"] not in PLACES:
             assert re.fullmatch("/dev/bus/usb/[0-9]{3}/[0-9]{3}", config["path"])
         can_be_shown(*config.values())
     for link in Path("/dev/hotplugd").iterdir():
@@ -181,9 +192,9 @@ def test_entries_and_links_have_names_of_ours_alone(scene: Scene) -> None:
 def test_inside_there_is_nothing_but_their_nodes(scene: Scene) -> None:
     more = below_dev(scene.container) - scene.before
     nodes = {each.node for each in scene.inside if each.node.startswith("/dev/bus/")}
-    links, places = named("/dev/by-id"), named("/dev/by-serial")
-    assert more >= nodes | links | places
-    ways = more - nodes - links - places - {"/dev/by-id", "/dev/by-serial"}
+    links = {f"/dev/by-id/{text}" for text in LINKS.values()}
+    assert more >= nodes | links | PLACES
+    ways = more - nodes - links - PLACES - {"/dev/by-id", "/dev/by-serial"}
     assert all(re.fullmatch("/dev/bus(/usb(/[0-9]{3})?)?", path) for path in ways)
     for each in scene.held:
         assert scene.container.look(each.node) is None
@@ -211,8 +222,8 @@ def test_the_log_is_one_event_a_line(scene: Scene) -> None:
             can_be_shown(str(value))
         if event["event"] == "device.problem":
             told[event.get("device")] = unescaped(event["reason"])
-    for (_, name), each in scene.plugged.items():
-        assert each in scene.inside or TEXTS[name][:40] in told[each.node]
+    for (rule, name), each in scene.plugged.items():
+        assert each in scene.inside or in_templates(rule, name)[:40] in told[each.node]
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["piped", "on a terminal"])
@@ -243,7 +254,8 @@ def test_what_commands_print_as_json_is_json_of_plain_characters(scene: Scene) -
     assert explained["serial"] == TEXTS["bytes"]
     for document in (status, plan):
         messages = unescaped(" ".join(each["message"] for each in document["problems"]))
-        assert [name for name, text in TEXTS.items() if text[:40] not in messages] == []
+        held = [in_templates(*key) for key in scene.plugged if not goes_in(*key)]
+        assert [text for text in held if text[:40] not in messages] == []
 
 
 def test_what_udevd_is_told_has_nothing_of_theirs(scene: Scene) -> None:

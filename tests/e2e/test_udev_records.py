@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,13 @@ def name(console: Console) -> str:
 
 
 def records(container: Container) -> dict[str, str]:
-    """By name what is in the container's database."""
+    """By name what is in the container's database, but for what the daemon writes or has just removed."""
     folder = Path(f"/proc/{container.pid}/root/run/udev/data")
-    return {each.name: each.read_text() for each in folder.iterdir()} if folder.is_dir() else {}
+    found = {}
+    for each in folder.glob("[!.]*") if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            found[each.name] = each.read_text()
+    return found
 
 
 def udevadm(container: Container, *words: str) -> str:
