@@ -51,7 +51,7 @@ def _title(page: str) -> str:
 
 
 def _prepare(app: Sphinx, tree: nodes.document) -> None:
-    """For the manual: links say where they lead, and tables of two columns are lists."""
+    """For the manual: links say where they lead, and tables are lists, for narrow terminals."""
     if app.builder.name != "man":
         return
     names = {page: f"{name}({section})" for page, name, _, _, section in pages()}
@@ -72,8 +72,8 @@ def _prepare(app: Sphinx, tree: nodes.document) -> None:
         tree.children[-1].append(_others(own))
     for table in list(tree.findall(nodes.table)):
         rows = [list(each.findall(nodes.entry, descend=True)) for each in table.findall(nodes.row)]
-        if rows and all(len(each) == 2 for each in rows):  # noqa: PLR2004  # a term and what it means
-            table.replace_self(_listed(rows[1:]))
+        if rows:
+            table.replace_self(_listed(*rows))
 
 
 def _others(own: str) -> nodes.section:
@@ -94,11 +94,16 @@ def _others(own: str) -> nodes.section:
     )
 
 
-def _listed(rows: list[list[nodes.entry]]) -> nodes.definition_list:
+def _listed(header: list[nodes.entry], *rows: list[nodes.entry]) -> nodes.definition_list:
+    """A list: the first cell of a row is the term, and what the others say is named by the header."""
     items = []
-    for term, about in rows:
+    for term, *cells in rows:
         inline = [child for part in term.children for child in part.children]
-        definition = nodes.definition("", *about.children)
+        definition = nodes.definition("")
+        for title, cell in zip(header[1:], cells, strict=True):
+            if len(cells) > 1 and cell.children and (name := title.astext()):
+                cell.children[0].insert(0, nodes.Text(f"{name}: "))
+            definition += cell.children
         items.append(nodes.definition_list_item("", nodes.term("", "", *inline), definition))
     return nodes.definition_list("", *items)
 
