@@ -76,8 +76,8 @@ class OwnershipWatch:
 
     def judge(self, wants: Wants, *, attached: bool) -> Wants:
         """The wants of a device, less those that conflict with others' entries."""
-        judged = withheld(wants, self.owners, attached=attached)
         self.forget(wants.device.key)
+        judged = withheld(wants, self.owners, attached=attached)
         if wants.wants and not judged.wants:
             self._withheld[wants.device.key] = wants
         return judged
@@ -261,17 +261,23 @@ class Assignments:
         return withheld(found, self.ownership.owners, attached=self._is_attached(found))
 
     def _wanted(self, device: Device) -> Wants:
+        wants = self._judged(device)
+        if self.leases.has_pools and self._is_leased_anew(wants):
+            wants = self._judged(device)
+        return self.ownership.judge(wants, attached=self._is_attached(wants))
+
+    def _judged(self, device: Device) -> Wants:
         leasing = self.leases.leasing
-        lease = leasing.holder(device)
-        wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
-        attached = self._is_attached(wants)
+        return judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
+
+    def _is_leased_anew(self, wants: Wants) -> bool:
+        """Tell the leases of a device. Returns whether it has another lease by what it is known by now."""
+        device, holder = wants.device, self.leases.leasing.holder
+        lease = holder(device)
         is_of_pool = wants.rule is not None and wants.rule.attach is not None and wants.rule.attach.pool
-        self.leases.judged(wants, owner(device, self.ownership.owners) if is_of_pool and not attached else "")
-        if leasing.holder(device) != lease:
-            # It was known by something else, and is leased.
-            wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
-            attached = self._is_attached(wants)
-        return self.ownership.judge(wants, attached=attached)
+        belongs = is_of_pool and not self._is_attached(wants)
+        self.leases.judged(wants, owner(device, self.ownership.owners) if belongs else "")
+        return holder(device) != lease
 
     def _is_attached(self, wants: Wants) -> bool:
         """Whether an instance where it should be has an entry of ours for it, of whichever version."""

@@ -150,7 +150,8 @@ class Requests:
             await self._sealing.hold(replaced, before)
         try:
             await self._put_files(before, batch)
-            self._sealing.check(going, restarts)
+            if going:
+                self._sealing.check(restarts)
             leases = self._leases_with(put, remove)
             actual = await self._ports.server.apply(self._known.name, put, remove, before, leases)
         except ServerError as error:

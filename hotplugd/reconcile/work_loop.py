@@ -163,9 +163,9 @@ class WorkLoop:
         """
         known = self._known
         return (
-            known.container is not None
+            any(want.kind.has_name for want in added)
+            and known.container is not None
             and not known.observed.knows_names
-            and any(want.kind.has_name for want in added)
         )
 
     def _is_misstated(self, now: float) -> bool:

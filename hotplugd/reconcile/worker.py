@@ -95,7 +95,7 @@ class Worker:
         """Put the device into the instance as these say, and take it out if there are none."""
         if gone := self._known.wants.pop(key, ()):
             self._known.batching.leaves(name for want in gone for name in entries.names_for(want.slot))
-        self._known.log.attachments.because((want.slot for want in (*gone, *wants)), cause)
+        self._known.log.attachments.because([want.slot for want in (*gone, *wants)], cause)
         if wants:
             self._known.wants[key] = wants
         self._work.kick()
