@@ -13,7 +13,6 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
     """The entry as it should be, or why it cannot be written yet: the id of a user or group is unknown."""
     config = {
         **want.kind.body(want, instance, actual),
-        **want.kind.marks(want, instance),
         entries.MARK_VERSION: entries.VERSION,
         entries.MARK_INSTANCE: entries.mark_for(want.instance),
         entries.MARK_DEVICE: identity(want.device),
@@ -30,7 +29,7 @@ def entry_for(want: Want, instance: Instance, inside: Inside | None, actual: Ent
     if "source" not in config:
         config[entries.MARK_SLOT] = _marked_slot(want, actual)
     name = actual.name if actual is not None else entries.name_for(want.slot)
-    if not want.kind.has_owner(instance):
+    if instance.kind not in want.kind.owned:
         return Entry(name, config)
     if want.attach.mode is not None:
         config["mode"] = want.attach.mode
