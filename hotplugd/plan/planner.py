@@ -64,9 +64,10 @@ def plan_instance(
     planner = _Planner(instance, inside, unsettled, held, unstartable)
     mine = planner.adopt(mine)
     planner.wait(mine)
-    if present is not None:
+    if present is not None and planner.nics.entries:
         planner.bury(present, mine)
-    planner.problems += problems_of(planner.others, instance)
+    if planner.others:
+        planner.problems += problems_of(planner.others, instance)
     planner.place(mine)
     planner.clear(present or (), by_hand)
     found = [(each, _fixed(each, instance)) for each in planner.changes]
@@ -125,14 +126,14 @@ class _Planner:
             if each.name not in self._ours
         )
         self._targets = Targets(instance, self.others)
-        self._nics = NicEntries(instance, self._ours, held)
+        self.nics = NicEntries(instance, self._ours, held)
         self._waiting = of_unprocessed(self._ours, unsettled)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
 
     def adopt(self, wanted: Iterable[Want]) -> list[Want]:
         """The wants, those of an interface under the slot that its entry names, where there is one."""
-        return [self._nics.adopt(want) for want in wanted]
+        return [self.nics.adopt(want) if want.kind.leaves else want for want in wanted]
 
     def wait(self, wanted: Iterable[Want]) -> None:
         """Keep the places of entries whose devices are not known yet."""
@@ -145,7 +146,7 @@ class _Planner:
 
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
         """Leave the entries of network interfaces whose hardware went while they were inside."""
-        dead = list(self._nics.dead(present, wanted))
+        dead = list(self.nics.dead(present, wanted))
         for number, entry in enumerate(dead):
             self._kept.add(entry.name)
             holder = f"the entry '{entry.name}' of an interface that is gone"
@@ -192,8 +193,8 @@ class _Planner:
         elif why := self._why_unstartable(first, name):
             self.out.append(_problem(first, why))
             self.problems.append(self.out[-1])
-        elif other := next(filter(None, map(self._targets.foreign, wants)), ""):
-            self._share(first, actual, other)
+        elif theirs := [want.target for want in wants if want.target in self._targets.foreign]:
+            self._share(first, actual, self._targets.foreign[theirs[0]])
         else:
             for want in wants:
                 self._targets.take_all(want)
@@ -270,14 +271,15 @@ class _Planner:
         if (name in self._instance.entries and name not in self._ours) or name in self._instance.inherited:
             return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
         serial = self._own_serial(want)
-        message = self._twin(want, serial) or self._targets.occupied(want) or self._same_name(want, name)
+        message = (serial and self._twin(want, serial)) or self._targets.occupied(want)
+        message = message or (self._same_name(want, name) if want.kind.has_name else "")
         if serial and not message:
             self._serials.setdefault((_decider(want), serial), want)
         return message
 
     def _own_serial(self, want: Want) -> str:
         """The serial number that tells it from the rule's other devices; empty where something else does."""
-        if self._targets.foreign(want):
+        if want.target in self._targets.foreign:
             return ""
         if want.override is not None:
             return own_serial(want.device) if want.override.of.is_unique else ""
@@ -301,7 +303,7 @@ class _Planner:
 
     def _same_name(self, want: Want, name: str) -> str:
         """Which interface inside, none of ours, is called as this one would be; or empty."""
-        if not want.kind.has_name or name in self._ours or self._inside is None:
+        if name in self._ours or self._inside is None:
             return ""
         if want.target not in (self._inside.interfaces or ()) or any(
             entries.target_of(each) == want.target for each in self._ours.values()
