@@ -127,6 +127,9 @@ class Owners:
         ] = {}
         self._now, self._later = _Index(), _Index()
 
+    def __bool__(self) -> bool:
+        return bool(self._by_instance)
+
     def learned(
         self, name: InstanceName, instance: Instance | None, *, restarts: bool = False
     ) -> frozenset[EntrySelector]:

@@ -74,10 +74,15 @@ class OwnershipWatch:
         elif changed:
             self._say(changed)
 
-    def judge(self, wants: Wants, *, attached: bool) -> Wants:
-        """The wants of a device, less those that conflict with others' entries."""
+    def judge(self, wants: Wants, is_attached: Callable[[Wants], bool]) -> Wants:
+        """The wants of a device, less those that conflict with others' entries.
+
+        is_attached  whether the device is where it should be
+        """
         self.forget(wants.device.key)
-        judged = withheld(wants, self.owners, attached=attached)
+        if not self.owners:
+            return wants
+        judged = withheld(wants, self.owners, attached=is_attached(wants))
         if wants.wants and not judged.wants:
             self._withheld[wants.device.key] = wants
         return judged
@@ -264,7 +269,7 @@ class Assignments:
         wants = self._judged(device)
         if self.leases.has_pools and self._is_leased_anew(wants):
             wants = self._judged(device)
-        return self.ownership.judge(wants, attached=self._is_attached(wants))
+        return self.ownership.judge(wants, self._is_attached)
 
     def _judged(self, device: Device) -> Wants:
         leasing = self.leases.leasing

@@ -217,7 +217,7 @@ class Handovers:
     def _other(self, name: InstanceName, change: Change) -> InstanceName | None:
         """The instance that has to be without the device first; None where there is none."""
         want, slot = change.want, slot_of(change.entry)
-        if change.action != "add" or want is None:
+        if change.action != "add" or want is None or not (slot in self._by_slot or slot in self._left):
             return None
         alone = want.is_alone
         left = self._left.get(slot, {})

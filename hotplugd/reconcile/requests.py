@@ -129,17 +129,19 @@ class Requests:
         remove = [change.entry.name for change in batch if change.action == "remove"]
         self._known.sending = frozenset(change.entry.name for change in batch)
         paths = [entries.target_of(change.entry) for change in batch]
-        self._known.observed.changed(paths)
         before, restarts = self._known.actual, self._sealing.restarts
         there = before.entries if before is not None else {}
         going = [there[change.entry.name] for change in batch if change.entry.name in there]
+        self._known.observed.changed(paths)
         for old in going:
             self._known.verifier.ends(old)
         self._known.freshness.sent()
         self._known.batching.sent(self._loop.time())
         self._known.orphans.records.begin(batch)
         self._inventory.handovers.sends(self._known.name, batch)
-        if any(change.action == "remove" and entries.MARK_POOL in change.entry.config for change in batch):
+        if remove and any(
+            change.action == "remove" and entries.MARK_POOL in change.entry.config for change in batch
+        ):
             # Until it goes the entry is the record of a lease whose device is absent. Others know by now what
             # is sent: meanwhile a device of this batch may be given to another instance, or go.
             await self._ports.leases.written()

@@ -129,8 +129,8 @@ class WorkLoop:
         batch = known.batching.batch(changes, now) if changes else []
         doubtful = sends and known.orphans.records.by_name
         added = [change.want for change in batch if change.action == "add" and change.want is not None]
-        to_check = [want for want in added if may_be_used(want)]
         unseen = self._is_unseen(added)
+        to_check = [*filter(may_be_used, added)]
         return State(
             now=now,
             stale=stale,
