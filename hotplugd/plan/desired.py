@@ -148,8 +148,8 @@ def _wants(
         names = list(dict.fromkeys([render(to, anchor or device, rule.keys) for to in attach.to]))
     except TemplateError as error:
         return problem(str(error))
-    target, slot = kind.target(device, attach, path), kind.slot(device)
-    links = tuple(dict.fromkeys((*kind.links(device, attach), *links)))
+    target = kind.target(device, attach, path)
+    links, slot = tuple(dict.fromkeys((*kind.links(device, attach), *links))), kind.slot(device)
     wrong = kind.wrong(device, attach, target, several=len(names) > 1)
     if message := wrong or _bad_links(links, target):
         return problem(message)

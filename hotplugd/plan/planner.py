@@ -196,10 +196,10 @@ class _Planner:
         elif theirs := [want.target for want in wants if want.target in self._targets.foreign]:
             self._share(first, actual, self._targets.foreign[theirs[0]])
         else:
+            wants = [first, *(self._as_one(first, want) for want in wants[1:])]
             for want in wants:
                 self._targets.take_all(want)
             self._kept.add(name)
-            wants = [first, *(self._as_one(first, want) for want in wants[1:])]
             entry = entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
                 self.problems.append(_problem(first, entry))

@@ -80,7 +80,7 @@ class OwnershipWatch:
         is_attached  whether the device is where it should be
         """
         self.forget(wants.device.key)
-        if not self.owners:
+        if not self.owners.by_instance:
             return wants
         judged = withheld(wants, self.owners, attached=is_attached(wants))
         if wants.wants and not judged.wants:

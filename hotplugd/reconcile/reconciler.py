@@ -293,8 +293,7 @@ class Reconciler:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as the server has it; None where there is none."""
         self._finder.learned(name, instance)
-        self.inventory.handovers.learned(name, instance)
-        for other in self.inventory.usb_numbers.learned(name, instance):
+        for other in self.inventory.handovers.learned(name, instance):
             self._workers.of(other).kick()
         self._judge_all("others", self.assignments.learned(name, instance))
         if instance is not None and instance.kind == "virtual-machine":

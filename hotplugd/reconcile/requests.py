@@ -233,8 +233,11 @@ class Requests:
         """What its configuration is to say of its leases after this; None where nobody knows."""
         if (actual := self._known.actual) is None:
             return None
+        leased = [want for wants in self._known.wants.values() for want in wants if want.unit]
+        if not leased:
+            return ""
         names = (actual.entries.keys() | {each.name for each in put}) - {*remove}
-        return leases_text(self._known.wanted(), names)
+        return leases_text(leased, names)
 
     def _stamped(self, entry: Entry) -> Entry:
         """The entry with the mark that says since when it exists."""
