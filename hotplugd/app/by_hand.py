@@ -19,6 +19,7 @@ from hotplugd.aio.threads import Threads
 from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import ATTACH, DETACH, UNDO, Endpoint
+from hotplugd.app.find import named
 from hotplugd.app.grants import Grant
 from hotplugd.app.kept_state import KeptState
 from hotplugd.app.outcome import Done, attached, detached, in_the_way, settled, undone
@@ -36,7 +37,6 @@ from hotplugd.model.text import printable, quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.change import Attachment
-from hotplugd.plan.find import named
 from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.identity import model
 from hotplugd.plan.overrides import NONE, Override, Overrides, kept_by, meant

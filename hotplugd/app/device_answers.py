@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from hotplugd.aio.threads import NoThread, Threads
+from hotplugd.app.along import goes_in_whole, takes_nothing
 from hotplugd.app.answers import holds
 from hotplugd.app.asked import Asked, Handler, Unavailable
 from hotplugd.app.device_documents import (
@@ -27,6 +28,9 @@ from hotplugd.app.device_documents import (
 from hotplugd.app.device_request import see_short
 from hotplugd.app.documents import problem_json
 from hotplugd.app.endpoints import DEVICES, EXPLAIN, TOPOLOGY, Endpoint
+from hotplugd.app.fates import seen_fates
+from hotplugd.app.find import each_of, missing, named, several
+from hotplugd.app.host_drivers import held_by_drivers
 from hotplugd.app.naming import by_name
 from hotplugd.app.pool_documents import lease_json
 from hotplugd.app.session import Session
@@ -38,11 +42,7 @@ from hotplugd.host.usb_ports import UsbPort, ports_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import natural
 from hotplugd.model.values import Device
-from hotplugd.plan.along import goes_in_whole, takes_nothing
 from hotplugd.plan.desired import Wants
-from hotplugd.plan.fates import seen_fates
-from hotplugd.plan.find import each_of, missing, named, several
-from hotplugd.plan.host_drivers import held_by_drivers
 from hotplugd.plan.overrides import Overrides
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.ruleset import RuleSet

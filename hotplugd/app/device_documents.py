@@ -19,6 +19,7 @@ from hotplugd.app.documents import (
     place_json,
     problem_json,
 )
+from hotplugd.app.fates import Fates
 from hotplugd.app.naming import by_name
 from hotplugd.app.override_json import OverrideJson, override_json
 from hotplugd.app.pool_documents import ClaimJson, LeaseJson, lease_json, unmet_json
@@ -28,7 +29,6 @@ from hotplugd.model.lease import Lease
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.desired import wants
-from hotplugd.plan.fates import Fates
 from hotplugd.plan.identity import identity, model
 from hotplugd.plan.overrides import Override
 from hotplugd.pools.leasing import Leasing

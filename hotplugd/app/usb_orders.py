@@ -18,6 +18,7 @@ from hotplugd.app.asked import Asked, Forbidden, Handler
 from hotplugd.app.command_json import UsbOrderJson
 from hotplugd.app.device_request import object_in, see_short
 from hotplugd.app.endpoints import PORT, RESET, Endpoint
+from hotplugd.app.find import described, each_of, named
 from hotplugd.app.grants import Grant, Verb
 from hotplugd.app.refusal import Refusal, none_called, ready, several_called, telling
 from hotplugd.app.session import Session
@@ -30,7 +31,6 @@ from hotplugd.model.asker import Asker
 from hotplugd.model.text import counted, quoted
 from hotplugd.model.values import CANNOT_TELL, Device, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
-from hotplugd.plan.find import described, each_of, named
 
 SWITCHES: Final[tuple[Switch, ...]] = ("on", "off", "cycle")
 # Seconds for a look at sysfs.

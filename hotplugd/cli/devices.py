@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hotplugd.app.fates import Fates, seen_fates
 from hotplugd.app.narrow import Meant
 from hotplugd.cli.common import ask_daemon, in_force, kept, print_json, say, table, with_config, with_json
 from hotplugd.cli.filters import with_filters
 from hotplugd.model.text import counted, natural, quoted
 from hotplugd.model.values import Device
-from hotplugd.plan.fates import Fates, seen_fates
 from hotplugd.plan.guard_rails import is_hub
 from hotplugd.rules.keys import MatchKey
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hotplugd.plan.fates import seen_fates
+from hotplugd.app.fates import seen_fates
 from tests.support.devices import phone, rule, ruleset
 
 RULES = ruleset(
