@@ -26,9 +26,9 @@ from hotplugd.app.device_documents import (
     waiting_claims,
 )
 from hotplugd.app.device_request import see_short
+from hotplugd.app.device_status import device_statuses
 from hotplugd.app.documents import problem_json
 from hotplugd.app.endpoints import DEVICES, EXPLAIN, TOPOLOGY, Endpoint
-from hotplugd.app.fates import seen_fates
 from hotplugd.app.find import each_of, missing, named, several
 from hotplugd.app.host_drivers import held_by_drivers
 from hotplugd.app.naming import by_name
@@ -120,7 +120,7 @@ class DeviceAnswers:
             partial(_one, name, real, found, (*known.inventory.unprocessed.values(),), session.rules)
         )
         wanted = known.assignments.wants.get(device.key, Wants(device))
-        fate = Fate(
+        status = Fate(
             wanted,
             tuple(each for each in known.attachments() if each.want.device.key == device.key),
             tuple(each for each in known.pending() if each.device == str(device)),
@@ -134,7 +134,7 @@ class DeviceAnswers:
         held = [each for each in holds(session, called, hubs) if holds_up(each, device)]
         problems = [problem_json(each, called, hubs) for each in session.problems()]
         others = tuple(known.assignments.wants.values())
-        document = await self._call(partial(_explained, fate, session.rules, found, others))
+        document = await self._call(partial(_explained, status, session.rules, found, others))
         document["lease"], document["claims"], document["holds"] = lease, claims, held
         tried = [each for each in problems if concerns(each, device, document["pool"])]
         document["problems"] += [each for each in tried if each not in document["problems"]]
@@ -170,7 +170,7 @@ def _devices(
     parts: list[str] = []
     length = 0
     in_order = sorted(devices, key=lambda each: natural(each.syspath))
-    for each in seen_fates(rules, in_order, has, overrides):
+    for each in device_statuses(rules, in_order, has, overrides):
         if everything or each.is_listed:
             text = json.dumps(device_json(each.device, each.rule, rules.keys, each, each.override))
             length += len(text)
@@ -212,10 +212,12 @@ def _one(
     return found[0]
 
 
-def _explained(fate: Fate, rules: RuleSet, devices: Iterable[Device], others: Sequence[Wants]) -> ExplainJson:
-    wanted = fate.wants
+def _explained(
+    status: Fate, rules: RuleSet, devices: Iterable[Device], others: Sequence[Wants]
+) -> ExplainJson:
+    wanted = status.wants
     device, rule = wanted.device, wanted.rule
-    document = explain_json(device, rules.explain(device), fate, [], sysfs.usb_controllers(), rules.keys)
+    document = explain_json(device, rules.explain(device), status, [], sysfs.usb_controllers(), rules.keys)
     if rule is None:
         document["warnings"] += goes_in_whole(device, others)
     else:

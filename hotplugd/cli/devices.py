@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.app.fates import Fates, seen_fates
+from hotplugd.app.device_status import DeviceStatus, device_statuses
 from hotplugd.app.narrow import Meant
 from hotplugd.cli.common import ask_daemon, in_force, kept, print_json, say, table, with_config, with_json
 from hotplugd.cli.filters import with_filters
@@ -58,7 +58,7 @@ def command(
     found, _ = in_force(config)
     status = ask_daemon(found.config.control)
     there, unsettled = listed(found.rules.attrs)
-    fates = seen_fates(
+    statuses = device_statuses(
         found.rules,
         sorted(there, key=lambda device: natural(device.syspath)),
         _has(status),
@@ -67,7 +67,7 @@ def command(
     wrong = _wrong(status)
     chosen = [
         each
-        for each in fates
+        for each in statuses
         if meant.has_rule(each.rule_name)
         and (meant.instance is None or any(map(_has_name(meant), (*each.instances, *each.missing))))
         and meant.has_location(found.rules.hubs.location(each.device))
@@ -130,12 +130,12 @@ def _with_column(
     return [*head[:2], name, *head[2:]], more
 
 
-def _where(fate: Fates) -> str:
-    hand = ("by hand" if fate.override.attaches else "detached by hand",) if fate.override else ()
-    attach = fate.rule.attach if fate.rule is not None else None
-    if attach is not None and attach.pool and not (fate.instances or hand):
+def _where(status: DeviceStatus) -> str:
+    hand = ("by hand" if status.override.attaches else "detached by hand",) if status.override else ()
+    attach = status.rule.attach if status.rule is not None else None
+    if attach is not None and attach.pool and not (status.instances or hand):
         return f"(pool {attach.pool})"
-    return " ".join((*fate.instances, *(f"({each})" for each in fate.missing), *hand))
+    return " ".join((*status.instances, *(f"({each})" for each in status.missing), *hand))
 
 
 def _has(status: StatusJson | None) -> dict[str, list[str]]:
