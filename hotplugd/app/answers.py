@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from hotplugd.app.asked import Asked
+from hotplugd.app.control_request import Asked
 from hotplugd.app.documents import (
     HoldJson,
     StatusJson,

@@ -16,7 +16,7 @@ from typing import Literal
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.threads import Threads
-from hotplugd.app.asked import Asked, Handler
+from hotplugd.app.control_request import Asked, Handler
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import ATTACH, DETACH, UNDO, Endpoint
 from hotplugd.app.find import named
@@ -25,10 +25,10 @@ from hotplugd.app.kept_state import KeptState
 from hotplugd.app.outcome import Done, attached, detached, in_the_way, settled, undone
 from hotplugd.app.override_json import AskedJson, overrides_json
 from hotplugd.app.peer import Peer
+from hotplugd.app.peer_names import asked_by, who_asks
 from hotplugd.app.permitted import see_own, see_permitted
 from hotplugd.app.refusal import Refusal, keep, none_called, ready, several_called, telling
 from hotplugd.app.session import Session
-from hotplugd.app.who import asked_by, who_asks
 from hotplugd.model.asker import Asker
 from hotplugd.model.names import is_instance_name
 from hotplugd.model.ports import Gone, ServerError

@@ -20,10 +20,10 @@ from hotplugd import __version__
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.pace import Pace
 from hotplugd.app import answers, endpoints, systemd
-from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.by_hand import ByHand
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError
+from hotplugd.app.control_request import Asked, Handler
 from hotplugd.app.device_answers import DeviceAnswers
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.endpoints import Endpoint
@@ -32,15 +32,15 @@ from hotplugd.app.health import health
 from hotplugd.app.hook_reports import HookReports
 from hotplugd.app.in_force import Settings, texts
 from hotplugd.app.lease_orders import LeaseOrders
-from hotplugd.app.once import tell_defect
 from hotplugd.app.openapi import openapi
+from hotplugd.app.peer_names import Groups, asked_by
 from hotplugd.app.refused_clients import RefusedClients
 from hotplugd.app.reports import ReloadJson, reload_json
+from hotplugd.app.run_once import tell_defect
 from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
 from hotplugd.app.settings_reader import SettingsReader, Unreadable
 from hotplugd.app.usb_orders import UsbOrders
-from hotplugd.app.who import Groups, asked_by
 from hotplugd.host.server_lock import AlreadyRunning
 from hotplugd.host.sysfs import boot
 from hotplugd.model.ports import ServerError

@@ -13,9 +13,8 @@ from functools import partial
 from typing import Final, TypeVar
 
 from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.app.along import goes_in_whole, takes_nothing
 from hotplugd.app.answers import holds
-from hotplugd.app.asked import Asked, Handler, Unavailable
+from hotplugd.app.control_request import Asked, Handler, Unavailable
 from hotplugd.app.device_documents import (
     ExplainJson,
     concerns,
@@ -36,6 +35,7 @@ from hotplugd.app.pool_documents import lease_json
 from hotplugd.app.session import Session
 from hotplugd.app.snapshot import Fate
 from hotplugd.app.topology import ATTRS, TopologyJson, topology
+from hotplugd.app.with_hints import goes_in_whole, takes_nothing
 from hotplugd.host import sysfs
 from hotplugd.host.usb_interfaces import interfaces
 from hotplugd.host.usb_ports import UsbPort, ports_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.app import endpoints
-from hotplugd.app.asked import Asked, Handler
+from hotplugd.app.control_request import Asked, Handler
 from hotplugd.app.endpoints import Endpoint, HookReportTakenJson
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import plain

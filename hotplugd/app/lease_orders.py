@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.app.asked import Asked, Forbidden, Handler
 from hotplugd.app.by_hand import ByHand
+from hotplugd.app.control_request import Asked, Forbidden, Handler
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import CORDON, DRAIN, LEASE_MOVE, LEASE_RELEASE, UNCORDON, Endpoint
 from hotplugd.app.grants import Grant
@@ -27,10 +27,10 @@ from hotplugd.app.lease_targets import (
     unwell,
 )
 from hotplugd.app.outcome import settled
+from hotplugd.app.peer_names import asked_by
 from hotplugd.app.pool_documents import LeaseJson, LeaseOrderJson, lease_by_key
 from hotplugd.app.refusal import Refusal, keep, ready, telling
 from hotplugd.app.session import Session
-from hotplugd.app.who import asked_by
 from hotplugd.model.asker import Asker
 from hotplugd.model.lease import Lease
 from hotplugd.model.text import counted, quoted

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from hotplugd.app.asked import Forbidden
+from hotplugd.app.control_request import Forbidden
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.find import named
 from hotplugd.app.grants import Grant, Verb, not_for, not_for_all

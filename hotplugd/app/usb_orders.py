@@ -14,16 +14,16 @@ from typing import Final, Literal
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.app.asked import Asked, Forbidden, Handler
 from hotplugd.app.command_json import UsbOrderJson
+from hotplugd.app.control_request import Asked, Forbidden, Handler
 from hotplugd.app.device_request import object_in, see_short
 from hotplugd.app.endpoints import PORT, RESET, Endpoint
 from hotplugd.app.find import described, each_of, named
 from hotplugd.app.grants import Grant, Verb
+from hotplugd.app.peer_names import asked_by, who_asks
 from hotplugd.app.refusal import Refusal, none_called, ready, several_called, telling
 from hotplugd.app.session import Session
 from hotplugd.app.topology import SocketJson, topology
-from hotplugd.app.who import asked_by, who_asks
 from hotplugd.host.in_use import in_use
 from hotplugd.host.usb_actions import Switch
 from hotplugd.host.usb_ports import UsbPort, ports_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hotplugd.app.device_status import DeviceStatus, device_statuses
-from hotplugd.app.narrow import Meant
+from hotplugd.app.selection import Meant
 from hotplugd.cli.common import ask_daemon, in_force, kept, print_json, say, table, with_config, with_json
 from hotplugd.cli.filters import with_filters
 from hotplugd.model.text import counted, natural, quoted

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.app.along import goes_in_whole, takes_nothing
 from hotplugd.app.find import named
 from hotplugd.app.host_drivers import held_by_drivers
+from hotplugd.app.with_hints import goes_in_whole, takes_nothing
 from hotplugd.cli.common import (
     ask_daemon,
     in_force,

@@ -7,7 +7,7 @@ from functools import wraps
 
 import click
 
-from hotplugd.app.narrow import Meant
+from hotplugd.app.selection import Meant
 
 _OPTIONS = (
     click.option("--instance", metavar="NAME", help="What is in this instance, or should be. A glob."),

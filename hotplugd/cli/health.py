@@ -28,8 +28,8 @@ def command(config: Path, *, as_json: bool) -> None:
     and claims ask for and cannot have is no matter of health: `hotplugd status` has it.
     """
     from hotplugd.app.control_client import ControlError, get
+    from hotplugd.app.exit_reason import last_words
     from hotplugd.app.health import EXIT_CODES, health
-    from hotplugd.app.last_words import last_words
 
     found, _ = configuration.load(config)
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.app.narrow import Meant
+from hotplugd.app.selection import Meant
 from hotplugd.cli.common import (
     NAMED,
     ask_daemon,
@@ -48,8 +48,8 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
     found, by = in_force(config)
     from hotplugd.app.documents import changes_in_order, problems_in_order, unmatched_json
     from hotplugd.app.naming import by_name
-    from hotplugd.app.narrow import narrowed_plan
     from hotplugd.app.pool_documents import unleased_json, unmet_json
+    from hotplugd.app.selection import narrowed_plan
     from hotplugd.app.snapshot import survey
     from hotplugd.host.list_once import listed
     from hotplugd.model.ports import ServerError

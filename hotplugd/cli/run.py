@@ -16,8 +16,8 @@ from hotplugd.model.text import counted
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from hotplugd.app.exit_reason import LastWords
     from hotplugd.app.in_force import Settings
-    from hotplugd.app.last_words import LastWords
     from hotplugd.app.systemd import LogFormat
 
 
@@ -42,9 +42,9 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
     from hotplugd.app.control_client import ControlError
     from hotplugd.app.daemon import Daemon
     from hotplugd.app.event_buffer import EventBuffer
+    from hotplugd.app.exit_reason import LastWords, with_crashes
     from hotplugd.app.in_force import load
-    from hotplugd.app.last_words import LastWords, with_crashes
-    from hotplugd.app.once import converge
+    from hotplugd.app.run_once import converge
     from hotplugd.app.systemd import log_format as default_format
     from hotplugd.app.systemd import logger
     from hotplugd.host.server_lock import AlreadyRunning

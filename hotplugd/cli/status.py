@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from hotplugd.app import settings as configuration
-from hotplugd.app.narrow import Meant, narrowed
+from hotplugd.app.selection import Meant, narrowed
 from hotplugd.cli.common import (
     NAMED,
     NOT_RUNNING,
@@ -136,8 +136,8 @@ def _shower(meant: Meant, *, as_json: bool) -> Show:
 
 def _cannot_start(config: Path) -> list[str]:
     """Why the daemon ended, or could not start, and why it cannot be started by its files, if it cannot."""
+    from hotplugd.app.exit_reason import last_words
     from hotplugd.app.in_force import load
-    from hotplugd.app.last_words import last_words
 
     found = patiently(partial(load, config))
     more = [words] if (words := last_words(found.config.control)) else []

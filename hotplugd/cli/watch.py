@@ -90,7 +90,7 @@ def _wait(control: Path, cursor: str) -> None:
 
 
 def _say_away(control: Path, *, heard: bool, why: str) -> None:
-    from hotplugd.app.last_words import last_words
+    from hotplugd.app.exit_reason import last_words
 
     at = f"{datetime.now().astimezone():%H:%M:%S}"
     words = last_words(control)

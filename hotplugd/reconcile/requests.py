@@ -12,8 +12,8 @@ from hotplugd.plan.change import Change
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.nic_entries import told_of_stuck
 from hotplugd.pools.lease_view import leases_text
+from hotplugd.reconcile.instance_state import Known
 from hotplugd.reconcile.inventory import Inventory
-from hotplugd.reconcile.known import Known
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.sealing import Sealing, sealed_by_now
 

@@ -17,8 +17,8 @@ from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.host_use import HostUse
+from hotplugd.reconcile.instance_state import Known
 from hotplugd.reconcile.inventory import Inventory
-from hotplugd.reconcile.known import Known
 from hotplugd.reconcile.moved_devices import MovedDevices, PresentDevices
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.requests import Requests

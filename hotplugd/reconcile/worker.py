@@ -20,8 +20,8 @@ from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.freshness import Freshness
 from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.host_use import HostUse
+from hotplugd.reconcile.instance_state import Known
 from hotplugd.reconcile.inventory import Inventory
-from hotplugd.reconcile.known import Known
 from hotplugd.reconcile.moved_devices import MovedDevices
 from hotplugd.reconcile.observed import Observed
 from hotplugd.reconcile.orphans import Orphans

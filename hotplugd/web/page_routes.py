@@ -24,8 +24,8 @@ from hotplugd.web.daemon import DaemonAway, DaemonClient, Rack
 from hotplugd.web.details import ExplainedJson, HistoryJson, SectionJson, happened, history, section
 from hotplugd.web.limits import LIMITER
 from hotplugd.web.live import Live, Message, Unmade
+from hotplugd.web.masking import Shown
 from hotplugd.web.page import Names, Page, page
-from hotplugd.web.shown import Shown
 
 if TYPE_CHECKING:
     from hotplugd.app.device_documents import ExplainJson

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from hotplugd.app import endpoints
 from hotplugd.app.answers import event_lines, events
-from hotplugd.app.asked import Asked, Handler
+from hotplugd.app.control_request import Asked, Handler
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer, Moment
 from hotplugd.app.topology import topology

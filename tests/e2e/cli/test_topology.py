@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from hotplugd.app.control_client import get
+from hotplugd.web.masking import Shown
 from hotplugd.web.page import page
-from hotplugd.web.shown import Shown
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from hotplugd.app import control, control_client
-from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError, NotRunning, get, post
+from hotplugd.app.control_request import Asked, Handler
 from hotplugd.app.endpoints import Endpoint, Method
 from tests.support.lab.wait import eventually
 from tests.support.serving import serving

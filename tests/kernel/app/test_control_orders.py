@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hotplugd.app import control
-from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError, get
+from hotplugd.app.control_request import Asked, Handler
 from hotplugd.app.endpoints import Endpoint, Method
 
 _ORDER = b"POST /1/order HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"

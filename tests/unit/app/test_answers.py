@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from hotplugd.app import answers
-from hotplugd.app.asked import Asked
+from hotplugd.app.control_request import Asked
 from hotplugd.app.event_buffer import EventBuffer
 from hotplugd.app.grants import ROOT
 from hotplugd.app.peer import Peer

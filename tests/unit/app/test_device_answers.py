@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hotplugd.app import device_answers
-from hotplugd.app.asked import Asked, Unavailable
+from hotplugd.app.control_request import Asked, Unavailable
 from hotplugd.app.device_answers import DeviceAnswers
 from hotplugd.app.endpoints import DEVICES, EXPLAIN, TOPOLOGY, Endpoint
 from hotplugd.app.grants import ROOT

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from hotplugd.app.asked import Asked, Forbidden
 from hotplugd.app.by_hand import ByHand
+from hotplugd.app.control_request import Asked, Forbidden
 from hotplugd.app.grants import ROOT, Allowed, Grant
 from hotplugd.app.peer import Peer
 from hotplugd.model.values import Device, Instance

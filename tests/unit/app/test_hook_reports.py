@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hotplugd.app.asked import Asked
+from hotplugd.app.control_request import Asked
 from hotplugd.app.endpoints import HOOKS
 from hotplugd.app.grants import ROOT
 from hotplugd.app.hook_reports import SILENCE, HookReports

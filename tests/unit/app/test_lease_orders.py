@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from hotplugd.app.asked import Asked, Forbidden
 from hotplugd.app.by_hand import ByHand
+from hotplugd.app.control_request import Asked, Forbidden
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import CORDON
 from hotplugd.app.event_views import Filter

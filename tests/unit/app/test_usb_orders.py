@@ -14,8 +14,8 @@ import structlog
 from structlog.testing import LogCapture
 
 from hotplugd.app import usb_orders
-from hotplugd.app.asked import Asked, Forbidden
 from hotplugd.app.command_json import UsbOrderJson
+from hotplugd.app.control_request import Asked, Forbidden
 from hotplugd.app.endpoints import ENDPOINTS
 from hotplugd.app.grants import ROOT, Allowed, Grant
 from hotplugd.app.peer import Peer

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hotplugd.app.asked import Asked, Handler
+from hotplugd.app.control_request import Asked, Handler
 from hotplugd.app.endpoints import EVENTS, STATUS, Endpoint
 from hotplugd.app.event_buffer import EventBuffer, Moment
 from tests.support.lab.wait import eventually

@@ -12,8 +12,8 @@ import pytest
 
 from hotplugd.app import endpoints
 from hotplugd.app.answers import event_lines
-from hotplugd.app.asked import Handler
 from hotplugd.app.control import serve as control
+from hotplugd.app.control_request import Handler
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer, Moment
 from hotplugd.app.hook_reports import HookReports

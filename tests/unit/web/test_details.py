@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hotplugd.app.asked import Asked
+from hotplugd.app.control_request import Asked
 from hotplugd.app.grants import ROOT
 from hotplugd.app.peer import Peer
 from hotplugd.web.details import happened, history, section
+from hotplugd.web.masking import Shown
 from hotplugd.web.page import Names
-from hotplugd.web.shown import Shown
 from tests.support.farm import Farm
 
 NAMES = Names(("/dev/bus/usb/001/004",), ("serial:R5C[1]*",), ("shelf-1/4", "1-1.4"))

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from hotplugd.app import endpoints
-from hotplugd.app.asked import Asked
+from hotplugd.app.control_request import Asked
 from hotplugd.app.grants import ROOT
 from hotplugd.app.peer import Peer
 from hotplugd.web import page as page_module
+from hotplugd.web.masking import Shown
 from hotplugd.web.page import Page, TileJson, page
-from hotplugd.web.shown import Shown
 from tests.support.farm import HUBS, PHONES, PORTS, Farm
 from tests.unit.app.test_openapi import is_as_said
 

@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from hotplugd.app import endpoints
-from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.control import serve
+from hotplugd.app.control_request import Asked, Handler
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.web import page_routes
 from hotplugd.web.limits import LIMITS, Limits

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypedDict
 
-from hotplugd.app.along import takes_nothing
 from hotplugd.app.naming import NamedJson, named_json
+from hotplugd.app.with_hints import takes_nothing
 from hotplugd.model.text import natural
 from hotplugd.model.values import Device
 from hotplugd.plan.desired import wants

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hotplugd.app import last_words as module
+from hotplugd.app import exit_reason as module
 from hotplugd.app.daemon import Daemon
-from hotplugd.app.last_words import LastWords, last_words, place
+from hotplugd.app.exit_reason import LastWords, last_words, place
 from hotplugd.cli import main
 from hotplugd.cli.run import command
 from hotplugd.host.server_lock import AlreadyRunning

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from hotplugd.app.documents import StatusJson
-from hotplugd.app.narrow import Meant, narrowed
+from hotplugd.app.selection import Meant, narrowed
 
 
 def place(device: str, instance: str, rule: str, project: str = "default") -> dict[str, Any]:

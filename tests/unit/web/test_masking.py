@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hotplugd.model.text import quoted
-from hotplugd.web.shown import Shown
+from hotplugd.web.masking import Shown
 
 LONG = "R5CT" * 25
 
