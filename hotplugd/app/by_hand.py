@@ -16,7 +16,7 @@ from typing import Literal
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.threads import Threads
-from hotplugd.app.control_request import Asked, Handler
+from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import ATTACH, DETACH, UNDO, Endpoint
 from hotplugd.app.find import named
@@ -103,19 +103,19 @@ class ByHand:
         """Who is at the other end of the control socket."""
         return await who_asks(self._threads, peer)
 
-    async def attach(self, asked: Asked) -> AskedJson:
+    async def attach(self, asked: ControlRequest) -> AskedJson:
         """Have a device in an instance, and nowhere else."""
         return await self._ask("attach", asked)
 
-    async def detach(self, asked: Asked) -> AskedJson:
+    async def detach(self, asked: ControlRequest) -> AskedJson:
         """Have a device in no instance."""
         return await self._ask("detach", asked)
 
-    async def undo(self, asked: Asked) -> AskedJson:
+    async def undo(self, asked: ControlRequest) -> AskedJson:
         """Have the rules decide about a device again, or about all."""
         return await self._ask("undo", asked)
 
-    async def _ask(self, what: What, asked: Asked) -> AskedJson:
+    async def _ask(self, what: What, asked: ControlRequest) -> AskedJson:
         words = DeviceRequest.of(asked.body)
         by = await self.who(asked.peer)
         async with self._turn:

@@ -23,7 +23,7 @@ from hotplugd.app import answers, endpoints, systemd
 from hotplugd.app.by_hand import ByHand
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError
-from hotplugd.app.control_request import Asked, Handler
+from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.device_answers import DeviceAnswers
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.endpoints import Endpoint
@@ -273,7 +273,7 @@ class Daemon:
                     asked.set_result(outcome)
             systemd.notify("READY=1\n" + self._summary())
 
-    async def _reload(self, asker: Asked) -> ReloadJson:
+    async def _reload(self, asker: ControlRequest) -> ReloadJson:
         """Read the files again, and say what came of it."""
         self._log.info("reload.asked", **asked_by(await self._by_hand.who(asker.peer)))
         asked: asyncio.Future[ReloadJson] = asyncio.get_running_loop().create_future()

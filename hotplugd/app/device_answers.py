@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app.answers import holds
-from hotplugd.app.control_request import Asked, Handler, Unavailable
+from hotplugd.app.control_request import ControlRequest, Handler, Unavailable
 from hotplugd.app.device_documents import (
     ExplainJson,
     concerns,
@@ -70,7 +70,7 @@ class DeviceAnswers:
         """What people can ask for on the control socket."""
         return {DEVICES: self.devices, TOPOLOGY: self.topology, EXPLAIN: self.explain}
 
-    async def devices(self, asked: Asked) -> str:
+    async def devices(self, asked: ControlRequest) -> str:
         """`DevicesJson` as text. Raises ValueError and Unavailable."""
         everything = _is_set(asked.query.get("all", ""))
         session = self._session()
@@ -83,7 +83,7 @@ class DeviceAnswers:
         work = partial(_devices, session.rules, found, has, self._overrides(), everything=everything)
         return await self._call(work)
 
-    async def topology(self, _: Asked) -> TopologyJson:
+    async def topology(self, _: ControlRequest) -> TopologyJson:
         """The tree of USB. Raises Unavailable."""
         session = self._session()
         if session is None:
@@ -105,7 +105,7 @@ class DeviceAnswers:
         tree = [each for each in every if each.is_usb_device]
         return await self._call(partial(_topology, tree, session.rules.hubs, held))
 
-    async def explain(self, asked: Asked) -> ExplainJson:
+    async def explain(self, asked: ControlRequest) -> ExplainJson:
         """What becomes of one device, and why. Raises ValueError and Unavailable."""
         name, session = asked.query.get("device", ""), self._session()
         real = asked.query.get("real", "") or name

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.app.by_hand import ByHand
-from hotplugd.app.control_request import Asked, Forbidden, Handler
+from hotplugd.app.control_request import ControlRequest, Forbidden, Handler
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import CORDON, DRAIN, LEASE_MOVE, LEASE_RELEASE, UNCORDON, Endpoint
 from hotplugd.app.grants import Grant
@@ -79,7 +79,7 @@ class LeaseOrders:
         return {endpoint: self._handler(endpoint.name, each) for endpoint, each in work.items()}
 
     def _handler(self, verb: str, work: _Work) -> Handler:
-        async def answer(asked: Asked) -> LeaseOrderJson:
+        async def answer(asked: ControlRequest) -> LeaseOrderJson:
             words, by = DeviceRequest.of(asked.body), await self._by_hand.who(asked.peer)
             async with self._turn:
                 try:

@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.threads import NoThread, Threads
 from hotplugd.app.command_json import UsbOrderJson
-from hotplugd.app.control_request import Asked, Forbidden, Handler
+from hotplugd.app.control_request import ControlRequest, Forbidden, Handler
 from hotplugd.app.device_request import object_in, see_short
 from hotplugd.app.endpoints import PORT, RESET, Endpoint
 from hotplugd.app.find import described, each_of, named
@@ -65,15 +65,15 @@ class UsbOrders:
         """What people can ask for on the control socket."""
         return {RESET: self.reset, PORT: self.port}
 
-    async def reset(self, asked: Asked) -> UsbOrderJson:
+    async def reset(self, asked: ControlRequest) -> UsbOrderJson:
         """Have its port reset a USB device."""
         return await self._ask("reset", asked)
 
-    async def port(self, asked: Asked) -> UsbOrderJson:
+    async def port(self, asked: ControlRequest) -> UsbOrderJson:
         """Switch a port, and what shares its socket."""
         return await self._ask("port", asked)
 
-    async def _ask(self, order: Literal["reset", "port"], asked: Asked) -> UsbOrderJson:
+    async def _ask(self, order: Literal["reset", "port"], asked: ControlRequest) -> UsbOrderJson:
         words = _parsed(asked.body)
         by = await who_asks(self._threads, asked.peer)
         do, what = (self._reset, "device") if order == "reset" else (self._port, "port")

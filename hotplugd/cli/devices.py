@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hotplugd.app.device_status import DeviceStatus, device_statuses
-from hotplugd.app.selection import Meant
+from hotplugd.app.selection import Selection
 from hotplugd.cli.common import ask_daemon, in_force, kept, print_json, say, table, with_config, with_json
 from hotplugd.cli.filters import with_filters
 from hotplugd.model.text import counted, natural, quoted
@@ -42,7 +42,7 @@ def command(
     config: Path,
     *,
     everything: bool,
-    meant: Meant,
+    selection: Selection,
     as_json: bool,
 ) -> None:
     """List the devices that rules can see, the rule that takes each, and the values that rules can match on.
@@ -68,11 +68,11 @@ def command(
     chosen = [
         each
         for each in statuses
-        if meant.has_rule(each.rule_name)
-        and (meant.instance is None or any(map(_has_name(meant), (*each.instances, *each.missing))))
-        and meant.has_location(found.rules.hubs.location(each.device))
-        and (not meant.unmatched or (each.rule is None and (everything or not is_hub(each.device))))
-        and (not meant.problems or str(each.device) in wrong)
+        if selection.has_rule(each.rule_name)
+        and (selection.instance is None or any(map(_has_name(selection), (*each.instances, *each.missing))))
+        and selection.has_location(found.rules.hubs.location(each.device))
+        and (not selection.unmatched or (each.rule is None and (everything or not is_hub(each.device))))
+        and (not selection.problems or str(each.device) in wrong)
     ]
     shown = [each for each in chosen if everything or each.is_listed]
     if as_json:
@@ -84,26 +84,26 @@ def command(
         head, *rows = columns(((each.device, each.rule) for each in shown), found.rules.keys)
         where = ["instance", *(_where(each) for each in shown)]
         table(*_with_column(head, rows, where))
-    if not chosen and not meant.is_all:
-        say(_why_none(meant.rule, [each.name for each in found.rules.rules]))
+    if not chosen and not selection.is_all:
+        say(_why_none(selection.rule, [each.name for each in found.rules.rules]))
     if len(chosen) > len(shown):
         hidden = counted(len(chosen) - len(shown), "virtual or PCI device")
         say(f"not shown: {hidden}; --all shows them too")
     _tell_unsettled(unsettled)
 
 
-def _has_name(meant: Meant) -> Callable[[str], bool]:
-    """Whether an instance, as `name` or `project/name`, is meant."""
+def _has_name(selection: Selection) -> Callable[[str], bool]:
+    """Whether an instance, as `name` or `project/name`, is selected."""
 
     def has(name: str) -> bool:
         project, _, last = name.rpartition("/")
-        return meant.has_instance(last, project or "default")
+        return selection.has_instance(last, project or "default")
 
     return has
 
 
 def _why_none(rule: str | None, rules: list[str]) -> str:
-    """That no device is meant. rule: whose devices were asked for."""
+    """That no device is selected. rule: whose devices were asked for."""
     if rule is None or any(fnmatchcase(each, rule) for each in rules):
         return "no such device is there"
     close = get_close_matches(rule, rules, 1)

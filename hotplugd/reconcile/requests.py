@@ -12,7 +12,7 @@ from hotplugd.plan.change import Change
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.nic_entries import told_of_stuck
 from hotplugd.pools.lease_view import leases_text
-from hotplugd.reconcile.instance_state import Known
+from hotplugd.reconcile.instance_state import InstanceState
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.sealing import Sealing, sealed_by_now
@@ -27,7 +27,7 @@ class Requests:
 
     def __init__(
         self,
-        known: Known,
+        known: InstanceState,
         ports: Ports,
         inventory: Inventory,
         learned: Callable[[InstanceName, Instance | None], None],

@@ -17,7 +17,7 @@ from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.host_use import HostUse
-from hotplugd.reconcile.instance_state import Known
+from hotplugd.reconcile.instance_state import InstanceState
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.moved_devices import MovedDevices, PresentDevices
 from hotplugd.reconcile.ports import Ports
@@ -38,7 +38,7 @@ class WorkLoop:
 
     def __init__(
         self,
-        known: Known,
+        known: InstanceState,
         requests: Requests,
         host_use: HostUse,
         ports: Ports,

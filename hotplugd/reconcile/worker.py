@@ -20,7 +20,7 @@ from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.freshness import Freshness
 from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.host_use import HostUse
-from hotplugd.reconcile.instance_state import Known
+from hotplugd.reconcile.instance_state import InstanceState
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.moved_devices import MovedDevices
 from hotplugd.reconcile.observed import Observed
@@ -75,7 +75,7 @@ class Worker:
         log = EventLog(name, ports.log, inventory)
         orphans, observed = Orphans(name, ports.entry_journal), Observed()
         self._verifier = Verifier(name, ports, activity, log, orphans, observed, self._looked)
-        self._known = Known(name, log, orphans, observed, self._verifier, Freshness(forgotten))
+        self._known = InstanceState(name, log, orphans, observed, self._verifier, Freshness(forgotten))
         self._requests = Requests(self._known, ports, inventory, listener.learned)
         host_use = HostUse(ports, listener.found_used)
         self._work = WorkLoop(
