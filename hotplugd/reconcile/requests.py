@@ -11,9 +11,9 @@ from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.nic_entries import told_of_stuck
-from hotplugd.pools.lease_view import leases_text
 from hotplugd.reconcile.instance_state import InstanceState
 from hotplugd.reconcile.inventory import Inventory
+from hotplugd.reconcile.lease_view import leases_text
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.sealing import Sealing, sealed_by_now
 
