@@ -18,13 +18,21 @@ from hotplugd.model import nic_slot
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
-from hotplugd.plan.change import Attachment, Barred, Change, Plan, change_of, removal
-from hotplugd.plan.compare import compare, observed
+from hotplugd.plan.change import (
+    Attachment,
+    Barred,
+    Change,
+    Plan,
+    change_of,
+    compare,
+    entry_for,
+    observed,
+    removal,
+)
 from hotplugd.plan.foreign_entries import problems_of
 from hotplugd.plan.identity import apart, hardware, own_serial
 from hotplugd.plan.kinds import registry
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.make_entry import entry_for
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.targets import Targets
 
@@ -70,14 +78,13 @@ def plan_instance(
         planner.problems += problems_of(planner.others, instance)
     planner.place(mine)
     planner.clear(present or (), by_hand)
-    found = [(each, _fixed(each, instance)) for each in planner.changes]
-    told = [Problem(each.device, each.rule, f"{each.why}; {why}") for each, why in found if why]
-    return Plan(
-        tuple(each for each, why in found if not why),
-        tuple(planner.attachments),
-        (*planner.problems, *told),
-        tuple(planner.out),
-    )
+    changes: list[Change] = []
+    for change in planner.changes:
+        if why := _fixed(change, instance):
+            planner.problems.append(Problem(change.device, change.rule, f"{change.why}; {why}"))
+        else:
+            changes.append(change)
+    return Plan(tuple(changes), tuple(planner.attachments), tuple(planner.problems), tuple(planner.out))
 
 
 def _decider(want: Want) -> str:
@@ -127,7 +134,7 @@ class _Planner:
         )
         self._targets = Targets(instance, self.others)
         self.nics = NicEntries(instance, self._ours, held)
-        self._waiting = of_unprocessed(self._ours, unsettled)
+        self._waiting = entries.of_unprocessed(self._ours, unsettled)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
 
@@ -330,21 +337,3 @@ class _Planner:
         if not unlike:
             self._kept.add(actual.name)
             self.attachments.append(Attachment(want, actual, verified=unlike == ""))
-
-
-def of_unprocessed(ours: Mapping[str, Entry], devices: Sequence[Device]) -> dict[str, Entry]:
-    """The entries, by name, that may be for one of these devices, which udevd has not processed."""
-    if not devices:
-        return {}
-    numbers = {entries.slot_prefix(device.devnum) for device in devices if device.devnum is not None}
-    interfaces = {device.kernel for device in devices if device.subsystem == "net"}
-    parts = {part for device in devices for part in device.syspath.split("/")}
-
-    def may_be_for(entry: Entry) -> bool:
-        if "-".join(entries.slot_of(entry).split("-", 3)[:3]) + "-" in numbers:
-            return True
-        if entry.config.get("type") == "nic":
-            return entry.config.get("parent") in interfaces
-        return (entry.config.get("pci") or entry.config.get("address")) in parts
-
-    return {name: entry for name, entry in ours.items() if may_be_for(entry)}
