@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd import __version__
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.pace import Pace
-from hotplugd.app import answers, endpoints, systemd
+from hotplugd.app import endpoints, status_answers, systemd
 from hotplugd.app.by_hand import ByHand
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError
@@ -167,12 +167,12 @@ class Daemon:
         return {
             endpoints.STATUS: lambda _: self._status(),
             endpoints.HEALTH: lambda _: health(self._status()),
-            endpoints.RULES: lambda _: answers.rules(self._settings.rules, self._session, self._since),
-            endpoints.POOLS: lambda _: answers.pools(self._session),
+            endpoints.RULES: lambda _: status_answers.rules(self._settings.rules, self._session, self._since),
+            endpoints.POOLS: lambda _: status_answers.pools(self._session),
             endpoints.SETTINGS: lambda _: texts(self._path, self._settings),
             endpoints.OPENAPI: lambda _: openapi(),
-            endpoints.EVENTS: lambda asked: answers.events(self._events, asked),
-            endpoints.STREAM: lambda asked: answers.event_lines(self._events, asked),
+            endpoints.EVENTS: lambda asked: status_answers.events(self._events, asked),
+            endpoints.STREAM: lambda asked: status_answers.event_lines(self._events, asked),
             endpoints.RELOAD: self._reload,
             **self._by_hand.handlers,
             **self._lease_orders.handlers,
@@ -336,7 +336,7 @@ class Daemon:
         return found + self._hooks.problems() + of_session
 
     def _status(self) -> StatusJson:
-        return answers.status(
+        return status_answers.status(
             self._settings.rules,
             self._session,
             self._by_hand.overrides,

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Final, TypeVar
 
 from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.app.answers import holds
 from hotplugd.app.control_request import ControlRequest, Handler, Unavailable
 from hotplugd.app.device_documents import (
     ExplainJson,
@@ -34,6 +33,7 @@ from hotplugd.app.naming import by_name
 from hotplugd.app.pool_documents import lease_json
 from hotplugd.app.session import Session
 from hotplugd.app.snapshot import Fate
+from hotplugd.app.status_answers import holds
 from hotplugd.app.topology import ATTRS, TopologyJson, topology
 from hotplugd.app.with_hints import goes_in_whole, takes_nothing
 from hotplugd.host import sysfs

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from hotplugd.app import endpoints
-from hotplugd.app.answers import event_lines, events
 from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer, Moment
+from hotplugd.app.status_answers import event_lines, events
 from hotplugd.app.topology import topology
 from hotplugd.host.usb_ports import UsbPort
 from hotplugd.model.values import Device
