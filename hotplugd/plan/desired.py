@@ -143,7 +143,7 @@ def _wants(
         path = render(attach.path, device, rule.keys) if attach.path and kind.has_path else ""
         if attach.name is not None:
             attach = replace(attach, name=render(attach.name, device, rule.keys))
-        links, unfit = _links(attach.links, device, rule.keys) if attach.links else ((), ())
+        links, unfit = _links(attach.links, device, rule.keys)
         # What goes along goes where the device goes that the rule is about.
         names = list(dict.fromkeys([render(to, anchor or device, rule.keys) for to in attach.to]))
     except TemplateError as error:
@@ -151,7 +151,7 @@ def _wants(
     target = kind.target(device, attach, path)
     links, slot = tuple(dict.fromkeys((*kind.links(device, attach), *links))), kind.slot(device)
     wrong = kind.wrong(device, attach, target, several=len(names) > 1)
-    if message := wrong or _bad_links(links, target):
+    if message := wrong or (_bad_links(links, target) if links else ""):
         return problem(message)
     problems = [
         Problem(str(device), rule.name, f"udev's link '{quoted(link)}' is no name for a link; left out")
