@@ -10,7 +10,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final, TypeVar
 
-from hotplugd.aio.outcome import Outcome, outcome_of
+from hotplugd.aio.result import Outcome, outcome_of
 
 T = TypeVar("T")
 

@@ -16,18 +16,19 @@ from typing import Literal
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.threads import Threads
-from hotplugd.app.asked import Asked, Handler
+from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import ATTACH, DETACH, UNDO, Endpoint
+from hotplugd.app.find import named
 from hotplugd.app.grants import Grant
 from hotplugd.app.kept_state import KeptState
 from hotplugd.app.outcome import Done, attached, detached, in_the_way, settled, undone
 from hotplugd.app.override_json import AskedJson, overrides_json
 from hotplugd.app.peer import Peer
+from hotplugd.app.peer_names import asked_by, who_asks
 from hotplugd.app.permitted import see_own, see_permitted
 from hotplugd.app.refusal import Refusal, keep, none_called, ready, several_called, telling
 from hotplugd.app.session import Session
-from hotplugd.app.who import asked_by, who_asks
 from hotplugd.model.asker import Asker
 from hotplugd.model.names import is_instance_name
 from hotplugd.model.ports import Gone, ServerError
@@ -36,7 +37,6 @@ from hotplugd.model.text import printable, quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
 from hotplugd.plan.change import Attachment
-from hotplugd.plan.find import named
 from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.identity import model
 from hotplugd.plan.overrides import NONE, Override, Overrides, kept_by, meant
@@ -103,19 +103,19 @@ class ByHand:
         """Who is at the other end of the control socket."""
         return await who_asks(self._threads, peer)
 
-    async def attach(self, asked: Asked) -> AskedJson:
+    async def attach(self, asked: ControlRequest) -> AskedJson:
         """Have a device in an instance, and nowhere else."""
         return await self._ask("attach", asked)
 
-    async def detach(self, asked: Asked) -> AskedJson:
+    async def detach(self, asked: ControlRequest) -> AskedJson:
         """Have a device in no instance."""
         return await self._ask("detach", asked)
 
-    async def undo(self, asked: Asked) -> AskedJson:
+    async def undo(self, asked: ControlRequest) -> AskedJson:
         """Have the rules decide about a device again, or about all."""
         return await self._ask("undo", asked)
 
-    async def _ask(self, what: What, asked: Asked) -> AskedJson:
+    async def _ask(self, what: What, asked: ControlRequest) -> AskedJson:
         words = DeviceRequest.of(asked.body)
         by = await self.who(asked.peer)
         async with self._turn:

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from hotplugd.app.documents import ChangeJson, HoldJson, ProblemJson, UnmatchedJson
 from hotplugd.app.pool_documents import ClaimJson, LeaseJson
-from hotplugd.app.tried import TriedJson
+from hotplugd.app.try_rules import TriedJson
 
 
 class RelatedJson(TypedDict):

@@ -22,9 +22,9 @@ from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response, StreamResponse
 from aiohttp.web_server import Server
 
-from hotplugd.app.asked import Asked, Forbidden, Handler, Unavailable
 from hotplugd.app.control_connection import connection, logger_of, request_of
 from hotplugd.app.control_file import listen
+from hotplugd.app.control_request import ControlRequest, Forbidden, Handler, Unavailable
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.grants import NO_GRANTS, Grants
 from hotplugd.app.peer import Peer
@@ -234,7 +234,7 @@ class _Clients:
         try:
             body = raw.decode()
             client.has(_LONG)
-            answer = handler(Asked(client.peer, grant, request.query, body))
+            answer = handler(ControlRequest(client.peer, grant, request.query, body))
             if isinstance(answer, AsyncIterator):
                 return await _stream(request, client, answer)
             if isinstance(answer, Coroutine) and endpoint.method == "POST":

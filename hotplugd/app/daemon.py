@@ -19,11 +19,11 @@ from structlog.typing import FilteringBoundLogger
 from hotplugd import __version__
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.pace import Pace
-from hotplugd.app import answers, endpoints, systemd
-from hotplugd.app.asked import Asked, Handler
+from hotplugd.app import endpoints, status_answers, systemd
 from hotplugd.app.by_hand import ByHand
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError
+from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.device_answers import DeviceAnswers
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.endpoints import Endpoint
@@ -32,15 +32,15 @@ from hotplugd.app.health import health
 from hotplugd.app.hook_reports import HookReports
 from hotplugd.app.in_force import Settings, texts
 from hotplugd.app.lease_orders import LeaseOrders
-from hotplugd.app.once import tell_defect
 from hotplugd.app.openapi import openapi
+from hotplugd.app.peer_names import Groups, asked_by
 from hotplugd.app.refused_clients import RefusedClients
 from hotplugd.app.reports import ReloadJson, reload_json
+from hotplugd.app.run_once import tell_defect
 from hotplugd.app.session import TRIED_AGAIN, Session
 from hotplugd.app.settings import Config
 from hotplugd.app.settings_reader import SettingsReader, Unreadable
 from hotplugd.app.usb_orders import UsbOrders
-from hotplugd.app.who import Groups, asked_by
 from hotplugd.host.server_lock import AlreadyRunning
 from hotplugd.host.sysfs import boot
 from hotplugd.model.ports import ServerError
@@ -167,12 +167,12 @@ class Daemon:
         return {
             endpoints.STATUS: lambda _: self._status(),
             endpoints.HEALTH: lambda _: health(self._status()),
-            endpoints.RULES: lambda _: answers.rules(self._settings.rules, self._session, self._since),
-            endpoints.POOLS: lambda _: answers.pools(self._session),
+            endpoints.RULES: lambda _: status_answers.rules(self._settings.rules, self._session, self._since),
+            endpoints.POOLS: lambda _: status_answers.pools(self._session),
             endpoints.SETTINGS: lambda _: texts(self._path, self._settings),
             endpoints.OPENAPI: lambda _: openapi(),
-            endpoints.EVENTS: lambda asked: answers.events(self._events, asked),
-            endpoints.STREAM: lambda asked: answers.event_lines(self._events, asked),
+            endpoints.EVENTS: lambda asked: status_answers.events(self._events, asked),
+            endpoints.STREAM: lambda asked: status_answers.event_lines(self._events, asked),
             endpoints.RELOAD: self._reload,
             **self._by_hand.handlers,
             **self._lease_orders.handlers,
@@ -273,7 +273,7 @@ class Daemon:
                     asked.set_result(outcome)
             systemd.notify("READY=1\n" + self._summary())
 
-    async def _reload(self, asker: Asked) -> ReloadJson:
+    async def _reload(self, asker: ControlRequest) -> ReloadJson:
         """Read the files again, and say what came of it."""
         self._log.info("reload.asked", **asked_by(await self._by_hand.who(asker.peer)))
         asked: asyncio.Future[ReloadJson] = asyncio.get_running_loop().create_future()
@@ -336,7 +336,7 @@ class Daemon:
         return found + self._hooks.problems() + of_session
 
     def _status(self) -> StatusJson:
-        return answers.status(
+        return status_answers.status(
             self._settings.rules,
             self._session,
             self._by_hand.overrides,

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from hotplugd.aio.backoff import delay
 from hotplugd.aio.threads import Threads
 from hotplugd.app.peer import Peer
+from hotplugd.app.peer_names import asked_by, asker
 from hotplugd.app.settings import Config
 from hotplugd.app.systemd import tell_journal
-from hotplugd.app.who import asked_by, asker
 from hotplugd.container.inspector import Inspector
 from hotplugd.container.opener import Opener
 from hotplugd.container.sealer import Sealer

@@ -13,8 +13,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.app.answers import holds
-from hotplugd.app.asked import Asked, Handler, Unavailable
+from hotplugd.app.control_request import ControlRequest, Handler, Unavailable
 from hotplugd.app.device_documents import (
     ExplainJson,
     concerns,
@@ -25,24 +24,25 @@ from hotplugd.app.device_documents import (
     waiting_claims,
 )
 from hotplugd.app.device_request import see_short
+from hotplugd.app.device_status import device_statuses
 from hotplugd.app.documents import problem_json
 from hotplugd.app.endpoints import DEVICES, EXPLAIN, TOPOLOGY, Endpoint
+from hotplugd.app.find import each_of, missing, named, several
+from hotplugd.app.host_drivers import held_by_drivers
 from hotplugd.app.naming import by_name
 from hotplugd.app.pool_documents import lease_json
 from hotplugd.app.session import Session
 from hotplugd.app.snapshot import Fate
+from hotplugd.app.status_answers import holds
 from hotplugd.app.topology import ATTRS, TopologyJson, topology
+from hotplugd.app.with_hints import goes_in_whole, takes_nothing
 from hotplugd.host import sysfs
 from hotplugd.host.usb_interfaces import interfaces
 from hotplugd.host.usb_ports import UsbPort, ports_of
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import natural
 from hotplugd.model.values import Device
-from hotplugd.plan.along import goes_in_whole, takes_nothing
 from hotplugd.plan.desired import Wants
-from hotplugd.plan.fates import seen_fates
-from hotplugd.plan.find import each_of, missing, named, several
-from hotplugd.plan.host_drivers import held_by_drivers
 from hotplugd.plan.overrides import Overrides
 from hotplugd.rules.hubs import NO_HUBS, Hubs
 from hotplugd.rules.ruleset import RuleSet
@@ -70,7 +70,7 @@ class DeviceAnswers:
         """What people can ask for on the control socket."""
         return {DEVICES: self.devices, TOPOLOGY: self.topology, EXPLAIN: self.explain}
 
-    async def devices(self, asked: Asked) -> str:
+    async def devices(self, asked: ControlRequest) -> str:
         """`DevicesJson` as text. Raises ValueError and Unavailable."""
         everything = _is_set(asked.query.get("all", ""))
         session = self._session()
@@ -83,7 +83,7 @@ class DeviceAnswers:
         work = partial(_devices, session.rules, found, has, self._overrides(), everything=everything)
         return await self._call(work)
 
-    async def topology(self, _: Asked) -> TopologyJson:
+    async def topology(self, _: ControlRequest) -> TopologyJson:
         """The tree of USB. Raises Unavailable."""
         session = self._session()
         if session is None:
@@ -105,7 +105,7 @@ class DeviceAnswers:
         tree = [each for each in every if each.is_usb_device]
         return await self._call(partial(_topology, tree, session.rules.hubs, held))
 
-    async def explain(self, asked: Asked) -> ExplainJson:
+    async def explain(self, asked: ControlRequest) -> ExplainJson:
         """What becomes of one device, and why. Raises ValueError and Unavailable."""
         name, session = asked.query.get("device", ""), self._session()
         real = asked.query.get("real", "") or name
@@ -120,7 +120,7 @@ class DeviceAnswers:
             partial(_one, name, real, found, (*known.inventory.unprocessed.values(),), session.rules)
         )
         wanted = known.assignments.wants.get(device.key, Wants(device))
-        fate = Fate(
+        status = Fate(
             wanted,
             tuple(each for each in known.attachments() if each.want.device.key == device.key),
             tuple(each for each in known.pending() if each.device == str(device)),
@@ -134,7 +134,7 @@ class DeviceAnswers:
         held = [each for each in holds(session, called, hubs) if holds_up(each, device)]
         problems = [problem_json(each, called, hubs) for each in session.problems()]
         others = tuple(known.assignments.wants.values())
-        document = await self._call(partial(_explained, fate, session.rules, found, others))
+        document = await self._call(partial(_explained, status, session.rules, found, others))
         document["lease"], document["claims"], document["holds"] = lease, claims, held
         tried = [each for each in problems if concerns(each, device, document["pool"])]
         document["problems"] += [each for each in tried if each not in document["problems"]]
@@ -170,7 +170,7 @@ def _devices(
     parts: list[str] = []
     length = 0
     in_order = sorted(devices, key=lambda each: natural(each.syspath))
-    for each in seen_fates(rules, in_order, has, overrides):
+    for each in device_statuses(rules, in_order, has, overrides):
         if everything or each.is_listed:
             text = json.dumps(device_json(each.device, each.rule, rules.keys, each, each.override))
             length += len(text)
@@ -212,10 +212,12 @@ def _one(
     return found[0]
 
 
-def _explained(fate: Fate, rules: RuleSet, devices: Iterable[Device], others: Sequence[Wants]) -> ExplainJson:
-    wanted = fate.wants
+def _explained(
+    status: Fate, rules: RuleSet, devices: Iterable[Device], others: Sequence[Wants]
+) -> ExplainJson:
+    wanted = status.wants
     device, rule = wanted.device, wanted.rule
-    document = explain_json(device, rules.explain(device), fate, [], sysfs.usb_controllers(), rules.keys)
+    document = explain_json(device, rules.explain(device), status, [], sysfs.usb_controllers(), rules.keys)
     if rule is None:
         document["warnings"] += goes_in_whole(device, others)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypedDict, cast
 
+from hotplugd.app.device_status import DeviceStatus
 from hotplugd.app.documents import (
     AttachmentJson,
     ChangeJson,
@@ -28,7 +29,6 @@ from hotplugd.model.lease import Lease
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.desired import wants
-from hotplugd.plan.fates import Fates
 from hotplugd.plan.identity import identity, model
 from hotplugd.plan.overrides import Override
 from hotplugd.pools.leasing import Leasing
@@ -158,7 +158,7 @@ def device_json(
     device: Device,
     rule: Rule | None,
     keys: Iterable[MatchKey] = KEYS,
-    where: Fates | None = None,
+    where: DeviceStatus | None = None,
     override: Override | None = None,
 ) -> DeviceJson:
     """A device with every value that a rule can match on, the rule that takes it, and where it is."""
@@ -181,7 +181,7 @@ def device_json(
 def explain_json(
     device: Device,
     verdicts: Sequence[Verdict],
-    fate: Fate,
+    status: Fate,
     holding: Sequence[Holder],
     controllers: Mapping[str, str],
     keys: Iterable[MatchKey] = KEYS,
@@ -192,21 +192,21 @@ def explain_json(
     controllers  the host's USB controllers by the number of each bus
     leasing      who has which device of a pool; None where no server was asked
     """
-    rule = fate.wants.rule
-    lease = lease_json(fate.wants.anchor or device, leasing) if leasing is not None else None
+    rule = status.wants.rule
+    lease = lease_json(status.wants.anchor or device, leasing) if leasing is not None else None
     # What somebody decided by hand alters nothing about which pool's device it is.
     taken = next((each.rule for each in verdicts if each.failed is None and each.rule.enabled), rule)
     return {
-        **device_json(device, rule, keys, override=fate.wants.override),
+        **device_json(device, rule, keys, override=status.wants.override),
         "pool": _pool_of(taken),
         "rules": [_verdict(each) for each in verdicts],
-        "along": str(fate.wants.anchor) if fate.wants.anchor is not None else None,
+        "along": str(status.wants.anchor) if status.wants.anchor is not None else None,
         "ignored": rule is not None and rule.attach is None,
-        "wants": [place_json(each) for each in fate.wants.wants],
-        "attachments": [attachment_json(each) for each in fate.attachments],
-        "changes": [change_json(each) for each in fate.changes],
+        "wants": [place_json(each) for each in status.wants.wants],
+        "attachments": [attachment_json(each) for each in status.attachments],
+        "changes": [change_json(each) for each in status.changes],
         "holds": [],
-        "problems": [problem_json(each, by_name([device])) for each in fate.problems],
+        "problems": [problem_json(each, by_name([device])) for each in status.problems],
         "holders": [
             {"pid": each.pid, "command": each.command, "instance": each.instance} for each in holding
         ],

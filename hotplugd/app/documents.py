@@ -217,11 +217,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
 
 def unmatched_json(devices: Iterable[Device], hubs: Hubs = NO_HUBS) -> list[UnmatchedJson]:
     """Those of the devices, which no rule takes, that are plugged into USB ports, as people count."""
-    found = [
-        each
-        for each in devices
-        if is_worth_telling(each, attaches=False) and not is_hub(each) and not each.away
-    ]
+    found = [each for each in devices if is_worth_telling(each) and not is_hub(each) and not each.away]
     return [
         {**named_json(each, hubs=hubs), "device": str(each), "identity": identity(each)}
         for each in sorted(found, key=lambda each: natural(each.kernel))

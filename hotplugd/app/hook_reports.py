@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotplugd.app import endpoints
-from hotplugd.app.asked import Asked, Handler
+from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.endpoints import Endpoint, HookReportTakenJson
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import plain
@@ -54,7 +54,7 @@ class HookReports:
             found += (Problem("", "", text) for text in texts)
         return found
 
-    def _take(self, asked: Asked) -> HookReportTakenJson:
+    def _take(self, asked: ControlRequest) -> HookReportTakenJson:
         """Take a report. Raises ValueError."""
         try:
             document = json.loads(asked.body)

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.container.seal_problems import Unsealed
-from hotplugd.host.usb_signs import UsbSigns
-from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device
-from hotplugd.plan.about import Fields, about_entry
-from hotplugd.plan.usb_health import (
+from hotplugd.app.usb_health import (
     OverCurrents,
     Standing,
     UsbPorts,
@@ -21,6 +16,11 @@ from hotplugd.plan.usb_health import (
     full_controllers,
     unconfigured_devices,
 )
+from hotplugd.container.seal_problems import Unsealed
+from hotplugd.host.usb_signs import UsbSigns
+from hotplugd.model.problem import Problem
+from hotplugd.model.values import Device
+from hotplugd.plan.about import Fields, about_entry
 from hotplugd.reconcile.problem_log import ProblemLog
 from hotplugd.rules.hubs import Hubs
 

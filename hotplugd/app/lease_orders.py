@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.app.asked import Asked, Forbidden, Handler
 from hotplugd.app.by_hand import ByHand
+from hotplugd.app.control_request import ControlRequest, Forbidden, Handler
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import CORDON, DRAIN, LEASE_MOVE, LEASE_RELEASE, UNCORDON, Endpoint
 from hotplugd.app.grants import Grant
@@ -27,10 +27,10 @@ from hotplugd.app.lease_targets import (
     unwell,
 )
 from hotplugd.app.outcome import settled
+from hotplugd.app.peer_names import asked_by
 from hotplugd.app.pool_documents import LeaseJson, LeaseOrderJson, lease_by_key
 from hotplugd.app.refusal import Refusal, keep, ready, telling
 from hotplugd.app.session import Session
-from hotplugd.app.who import asked_by
 from hotplugd.model.asker import Asker
 from hotplugd.model.lease import Lease
 from hotplugd.model.text import counted, quoted
@@ -79,7 +79,7 @@ class LeaseOrders:
         return {endpoint: self._handler(endpoint.name, each) for endpoint, each in work.items()}
 
     def _handler(self, verb: str, work: _Work) -> Handler:
-        async def answer(asked: Asked) -> LeaseOrderJson:
+        async def answer(asked: ControlRequest) -> LeaseOrderJson:
             words, by = DeviceRequest.of(asked.body), await self._by_hand.who(asked.peer)
             async with self._turn:
                 try:

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from hotplugd.app.asked import Forbidden
+from hotplugd.app.control_request import Forbidden
 from hotplugd.app.device_request import DeviceRequest
+from hotplugd.app.find import named
 from hotplugd.app.grants import Grant, Verb, not_for, not_for_all
 from hotplugd.app.refusal import Refusal, none_called, several_called
 from hotplugd.app.session import Session
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.find import named
 from hotplugd.pools.cordons import Cordon, CordonKind, Cordons
 from hotplugd.pools.leasing import Leasing
 from hotplugd.pools.unit_key import key_before

@@ -12,11 +12,11 @@ from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.backoff import Retry
 from hotplugd.aio.threads import Threads
+from hotplugd.app.udev_ignore import ignore_rules
 from hotplugd.host.udev_rules import Leave
 from hotplugd.model.problem import Problem
 from hotplugd.plan.about import Fields
 from hotplugd.rules.ruleset import RuleSet
-from hotplugd.rules.udev_ignore import ignore_rules
 
 # Seconds until udev's rules are written again that could not be: at first, and at most.
 _PAUSES: Final = (1.0, 60.0)

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from hotplugd.app.find import described
 from hotplugd.app.session import Session
 from hotplugd.model.entry import names_for
 from hotplugd.model.text import counted
 from hotplugd.model.values import Device, Inside, Instance, InstanceName
 from hotplugd.plan.change import Attachment
-from hotplugd.plan.find import described
 from hotplugd.plan.overrides import Override, ever
 from hotplugd.plan.planner import plan_instance
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hotplugd.app.asked import Forbidden
+from hotplugd.app.control_request import Forbidden
 from hotplugd.app.grants import Grant, Verb, not_for, not_for_all
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.desired import wants

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.app.asked import Forbidden
+from hotplugd.app.control_request import Forbidden
+from hotplugd.app.find import each_of, missing, several
 from hotplugd.app.kept_state import KeptState
+from hotplugd.app.peer_names import asked_by
 from hotplugd.app.session import Session
 from hotplugd.app.state_file import State, StateError
-from hotplugd.app.who import asked_by
 from hotplugd.model.asker import Asker
 from hotplugd.model.values import Device
-from hotplugd.plan.find import each_of, missing, several
 
 
 class Refusal(Exception):

@@ -205,7 +205,7 @@ def _told(devices: Iterable[Device], rules: RuleSet) -> Iterator[str]:
     for each in devices:
         decision = rules.decide(each)
         rule = decision.rule if decision is not None else None
-        if rule is None and not is_worth_telling(each, attaches=False):
+        if rule is None and not is_worth_telling(each):
             continue
         values = (
             f"subsystem {each.subsystem}",

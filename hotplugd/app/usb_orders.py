@@ -14,15 +14,16 @@ from typing import Final, Literal
 from structlog.typing import FilteringBoundLogger
 
 from hotplugd.aio.threads import NoThread, Threads
-from hotplugd.app.asked import Asked, Forbidden, Handler
 from hotplugd.app.command_json import UsbOrderJson
+from hotplugd.app.control_request import ControlRequest, Forbidden, Handler
 from hotplugd.app.device_request import object_in, see_short
 from hotplugd.app.endpoints import PORT, RESET, Endpoint
+from hotplugd.app.find import described, each_of, named
 from hotplugd.app.grants import Grant, Verb
+from hotplugd.app.peer_names import asked_by, who_asks
 from hotplugd.app.refusal import Refusal, none_called, ready, several_called, telling
 from hotplugd.app.session import Session
 from hotplugd.app.topology import SocketJson, topology
-from hotplugd.app.who import asked_by, who_asks
 from hotplugd.host.in_use import in_use
 from hotplugd.host.usb_actions import Switch
 from hotplugd.host.usb_ports import UsbPort, ports_of
@@ -30,7 +31,6 @@ from hotplugd.model.asker import Asker
 from hotplugd.model.text import counted, quoted
 from hotplugd.model.values import CANNOT_TELL, Device, InstanceName
 from hotplugd.plan.about import ABOUT, Fields
-from hotplugd.plan.find import described, each_of, named
 
 SWITCHES: Final[tuple[Switch, ...]] = ("on", "off", "cycle")
 # Seconds for a look at sysfs.
@@ -65,15 +65,15 @@ class UsbOrders:
         """What people can ask for on the control socket."""
         return {RESET: self.reset, PORT: self.port}
 
-    async def reset(self, asked: Asked) -> UsbOrderJson:
+    async def reset(self, asked: ControlRequest) -> UsbOrderJson:
         """Have its port reset a USB device."""
         return await self._ask("reset", asked)
 
-    async def port(self, asked: Asked) -> UsbOrderJson:
+    async def port(self, asked: ControlRequest) -> UsbOrderJson:
         """Switch a port, and what shares its socket."""
         return await self._ask("port", asked)
 
-    async def _ask(self, order: Literal["reset", "port"], asked: Asked) -> UsbOrderJson:
+    async def _ask(self, order: Literal["reset", "port"], asked: ControlRequest) -> UsbOrderJson:
         words = _parsed(asked.body)
         by = await who_asks(self._threads, asked.peer)
         do, what = (self._reset, "device") if order == "reset" else (self._port, "port")

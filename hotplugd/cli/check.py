@@ -32,7 +32,7 @@ from hotplugd.rulefile.load import load
 
 if TYPE_CHECKING:
     from hotplugd.app.command_json import CheckDevicesJson, CheckJson
-    from hotplugd.app.tried import TriedJson
+    from hotplugd.app.try_rules import TriedJson
     from hotplugd.rules.ruleset import RuleSet
 
 _MOST: Final = 5
@@ -121,7 +121,7 @@ def _wrong_hooks(config: Path) -> tuple[Diagnostic, ...]:
 def _tried(file: Path, rules: RuleSet) -> list[TriedJson]:
     """What each device of a record would get by the rules. Ends the command where it is none."""
     from hotplugd.app.record import NoRecord, recorded
-    from hotplugd.app.tried import tried
+    from hotplugd.app.try_rules import tried
 
     try:
         return tried(rules, recorded(file.read_text("utf-8")))

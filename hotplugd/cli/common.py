@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeVar, cast
 
 import click
 
-from hotplugd.aio.outcome import Outcome, outcome_of
+from hotplugd.aio.result import Outcome, outcome_of
 from hotplugd.app.settings import DEFAULT
 from hotplugd.model.text import counted, plain
 from hotplugd.rulefile.diagnostics import Diagnostic

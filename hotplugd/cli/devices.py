@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.app.narrow import Meant
+from hotplugd.app.device_status import DeviceStatus, device_statuses
+from hotplugd.app.selection import Selection
 from hotplugd.cli.common import ask_daemon, in_force, kept, print_json, say, table, with_config, with_json
 from hotplugd.cli.filters import with_filters
 from hotplugd.model.text import counted, natural, quoted
 from hotplugd.model.values import Device
-from hotplugd.plan.fates import Fates, seen_fates
 from hotplugd.plan.guard_rails import is_hub
 from hotplugd.rules.keys import MatchKey
 
@@ -42,7 +42,7 @@ def command(
     config: Path,
     *,
     everything: bool,
-    meant: Meant,
+    selection: Selection,
     as_json: bool,
 ) -> None:
     """List the devices that rules can see, the rule that takes each, and the values that rules can match on.
@@ -58,7 +58,7 @@ def command(
     found, _ = in_force(config)
     status = ask_daemon(found.config.control)
     there, unsettled = listed(found.rules.attrs)
-    fates = seen_fates(
+    statuses = device_statuses(
         found.rules,
         sorted(there, key=lambda device: natural(device.syspath)),
         _has(status),
@@ -67,12 +67,12 @@ def command(
     wrong = _wrong(status)
     chosen = [
         each
-        for each in fates
-        if meant.has_rule(each.rule_name)
-        and (meant.instance is None or any(map(_has_name(meant), (*each.instances, *each.missing))))
-        and meant.has_location(found.rules.hubs.location(each.device))
-        and (not meant.unmatched or (each.rule is None and (everything or not is_hub(each.device))))
-        and (not meant.problems or str(each.device) in wrong)
+        for each in statuses
+        if selection.has_rule(each.rule_name)
+        and (selection.instance is None or any(map(_has_name(selection), (*each.instances, *each.missing))))
+        and selection.has_location(found.rules.hubs.location(each.device))
+        and (not selection.unmatched or (each.rule is None and (everything or not is_hub(each.device))))
+        and (not selection.problems or str(each.device) in wrong)
     ]
     shown = [each for each in chosen if everything or each.is_listed]
     if as_json:
@@ -84,26 +84,26 @@ def command(
         head, *rows = columns(((each.device, each.rule) for each in shown), found.rules.keys)
         where = ["instance", *(_where(each) for each in shown)]
         table(*_with_column(head, rows, where))
-    if not chosen and not meant.is_all:
-        say(_why_none(meant.rule, [each.name for each in found.rules.rules]))
+    if not chosen and not selection.is_all:
+        say(_why_none(selection.rule, [each.name for each in found.rules.rules]))
     if len(chosen) > len(shown):
         hidden = counted(len(chosen) - len(shown), "virtual or PCI device")
         say(f"not shown: {hidden}; --all shows them too")
     _tell_unsettled(unsettled)
 
 
-def _has_name(meant: Meant) -> Callable[[str], bool]:
-    """Whether an instance, as `name` or `project/name`, is meant."""
+def _has_name(selection: Selection) -> Callable[[str], bool]:
+    """Whether an instance, as `name` or `project/name`, is selected."""
 
     def has(name: str) -> bool:
         project, _, last = name.rpartition("/")
-        return meant.has_instance(last, project or "default")
+        return selection.has_instance(last, project or "default")
 
     return has
 
 
 def _why_none(rule: str | None, rules: list[str]) -> str:
-    """That no device is meant. rule: whose devices were asked for."""
+    """That no device is selected. rule: whose devices were asked for."""
     if rule is None or any(fnmatchcase(each, rule) for each in rules):
         return "no such device is there"
     close = get_close_matches(rule, rules, 1)
@@ -130,12 +130,12 @@ def _with_column(
     return [*head[:2], name, *head[2:]], more
 
 
-def _where(fate: Fates) -> str:
-    hand = ("by hand" if fate.override.attaches else "detached by hand",) if fate.override else ()
-    attach = fate.rule.attach if fate.rule is not None else None
-    if attach is not None and attach.pool and not (fate.instances or hand):
+def _where(status: DeviceStatus) -> str:
+    hand = ("by hand" if status.override.attaches else "detached by hand",) if status.override else ()
+    attach = status.rule.attach if status.rule is not None else None
+    if attach is not None and attach.pool and not (status.instances or hand):
         return f"(pool {attach.pool})"
-    return " ".join((*fate.instances, *(f"({each})" for each in fate.missing), *hand))
+    return " ".join((*status.instances, *(f"({each})" for each in status.missing), *hand))
 
 
 def _has(status: StatusJson | None) -> dict[str, list[str]]:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hotplugd.app.find import named
+from hotplugd.app.host_drivers import held_by_drivers
+from hotplugd.app.with_hints import goes_in_whole, takes_nothing
 from hotplugd.cli.common import (
     ask_daemon,
     in_force,
@@ -24,9 +27,6 @@ from hotplugd.cli.common import (
 )
 from hotplugd.cli.which import find
 from hotplugd.model.text import plain
-from hotplugd.plan.along import goes_in_whole, takes_nothing
-from hotplugd.plan.find import named
-from hotplugd.plan.host_drivers import held_by_drivers
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.rules.keys import KEYS, MatchKey
 

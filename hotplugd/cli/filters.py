@@ -7,7 +7,7 @@ from functools import wraps
 
 import click
 
-from hotplugd.app.narrow import Meant
+from hotplugd.app.selection import Selection
 
 _OPTIONS = (
     click.option("--instance", metavar="NAME", help="What is in this instance, or should be. A glob."),
@@ -19,7 +19,7 @@ _OPTIONS = (
 
 
 def with_filters(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command these options, as `meant`."""
+    """Give a command these options, as `selection`."""
 
     @wraps(command)
     def wrapped(
@@ -31,7 +31,7 @@ def with_filters(command: Callable[..., object]) -> Callable[..., object]:
         problems: bool,
         **options: object,
     ) -> object:
-        return command(*words, meant=Meant(instance, rule, location, unmatched, problems), **options)
+        return command(*words, selection=Selection(instance, rule, location, unmatched, problems), **options)
 
     found: Callable[..., object] = wrapped
     for option in reversed(_OPTIONS):

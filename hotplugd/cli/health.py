@@ -28,14 +28,14 @@ def command(config: Path, *, as_json: bool) -> None:
     and claims ask for and cannot have is no matter of health: `hotplugd status` has it.
     """
     from hotplugd.app.control_client import ControlError, get
+    from hotplugd.app.exit_reason import exit_reason
     from hotplugd.app.health import EXIT_CODES, health
-    from hotplugd.app.last_words import last_words
 
     found, _ = configuration.load(config)
     try:
         document = health(cast("StatusJson", get(found.control, "status")))
     except ControlError as error:
-        words = last_words(found.control)
+        words = exit_reason(found.control)
         document = health(None, f"{error}; {words}" if words else str(error))
     if as_json:
         print_json(document)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotplugd.app.narrow import Meant
+from hotplugd.app.selection import Selection
 from hotplugd.cli.common import (
     NAMED,
     ask_daemon,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @with_filters
 @with_config
 @with_json
-def command(config: Path, *, meant: Meant, as_json: bool) -> None:
+def command(config: Path, *, selection: Selection, as_json: bool) -> None:
     """Say what the daemon would change now, and why. Changes nothing, and needs no daemon.
 
     Goes by the files on disk, which a running daemon may not have reloaded yet; where these have errors, by
@@ -48,8 +48,8 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
     found, by = in_force(config)
     from hotplugd.app.documents import changes_in_order, problems_in_order, unmatched_json
     from hotplugd.app.naming import by_name
-    from hotplugd.app.narrow import narrowed_plan
     from hotplugd.app.pool_documents import unleased_json, unmet_json
+    from hotplugd.app.selection import narrowed_plan
     from hotplugd.app.snapshot import survey
     from hotplugd.host.list_once import listed
     from hotplugd.model.ports import ServerError
@@ -75,20 +75,20 @@ def command(config: Path, *, meant: Meant, as_json: bool) -> None:
         "unleased": unleased_json(seen.leasing, seen.placed()) if seen.leasing is not None else [],
         "by": by,
     }
-    document = narrowed_plan(whole, meant)
+    document = narrowed_plan(whole, selection)
     if as_json:
         print_json(document)
     else:
-        _show(document, meant)
+        _show(document, selection)
 
 
-def _show(plan: PlanJson, meant: Meant) -> None:
+def _show(plan: PlanJson, selection: Selection) -> None:
     show_problems(plan["problems"])
     show_claims(plan["claims"], plan["problems"])
     show_holds(plan["holds"])
-    if meant.problems:
+    if selection.problems:
         show_unleased(plan["unleased"])
-    if meant.unmatched or (meant.problems and plan["unmatched"]):
+    if selection.unmatched or (selection.problems and plan["unmatched"]):
         show_unmatched(plan["unmatched"])
     elif plan["changes"]:
         located(
@@ -106,5 +106,5 @@ def _show(plan: PlanJson, meant: Meant) -> None:
             ],
             plan["changes"],
         )
-    elif not meant.problems:
+    elif not selection.problems:
         say("nothing to change")

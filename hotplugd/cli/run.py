@@ -16,8 +16,8 @@ from hotplugd.model.text import counted
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from hotplugd.app.exit_reason import ExitReason
     from hotplugd.app.in_force import Settings
-    from hotplugd.app.last_words import LastWords
     from hotplugd.app.systemd import LogFormat
 
 
@@ -42,9 +42,9 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
     from hotplugd.app.control_client import ControlError
     from hotplugd.app.daemon import Daemon
     from hotplugd.app.event_buffer import EventBuffer
+    from hotplugd.app.exit_reason import ExitReason, with_crashes
     from hotplugd.app.in_force import load
-    from hotplugd.app.last_words import LastWords, with_crashes
-    from hotplugd.app.once import converge
+    from hotplugd.app.run_once import converge
     from hotplugd.app.systemd import log_format as default_format
     from hotplugd.app.systemd import logger
     from hotplugd.host.server_lock import AlreadyRunning
@@ -62,7 +62,7 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
         show(found.diagnostics)
     else:
         _tell(log, found)
-    words = None if once or dry_run else LastWords(found.config.control)
+    words = None if once or dry_run else ExitReason(found.config.control)
     if found.errors:
         _end(words, f"{counted(len(found.errors), 'error')} in its files, the first {first(found.errors)}")
         raise SystemExit(BAD_CONFIGURATION)
@@ -88,7 +88,7 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
     raise SystemExit(code)
 
 
-def _end(words: LastWords | None, reason: str) -> None:
+def _end(words: ExitReason | None, reason: str) -> None:
     if words is not None:
         words.ended(reason)
 

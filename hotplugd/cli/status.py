@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from hotplugd.app import settings as configuration
-from hotplugd.app.narrow import Meant, narrowed
+from hotplugd.app.selection import Selection, narrowed
 from hotplugd.cli.common import (
     NAMED,
     NOT_RUNNING,
@@ -66,7 +66,7 @@ def command(
     of_rules: bool,
     by_hand: bool,
     watch: bool,
-    meant: Meant,
+    selection: Selection,
     as_json: bool,
 ) -> None:
     """Ask the running daemon how things are: problems first, then what is attached.
@@ -83,7 +83,7 @@ def command(
 
     if watch and (everywhere or of_rules):
         raise click.UsageError("--watch is about the state of the daemon: neither --cluster nor --rules")
-    meant = replace(meant, by_hand=by_hand)
+    selection = replace(selection, by_hand=by_hand)
     found, wrong = configuration.load(config)
     if everywhere:
         if wrong:
@@ -92,7 +92,7 @@ def command(
         _cluster(found.server, as_json=as_json)
         return
     if watch:
-        follow(found.control, _shower(meant, as_json=as_json))
+        follow(found.control, _shower(selection, as_json=as_json))
     try:
         if of_rules:
             _rules(cast("RulesJson", get(found.control, "rules")), as_json=as_json)
@@ -104,23 +104,23 @@ def command(
         raise fail(error) from None
     if wrong:
         say_broken(wrong)
-    status = narrowed(status, meant)
+    status = narrowed(status, selection)
     if as_json:
         print_json(status)
     else:
-        _show(status, meant)
+        _show(status, selection)
     raise SystemExit(1 if status["problems"] else 0)
 
 
-def _shower(meant: Meant, *, as_json: bool) -> Show:
+def _shower(selection: Selection, *, as_json: bool) -> Show:
     """What shows a status where that is another than was shown before."""
     last: list[StatusJson] = []
 
     def show_if_new(status: StatusJson, *, again: bool) -> None:
-        part = narrowed(status, meant)
+        part = narrowed(status, selection)
         # Of what is left out nothing is to be heard.
         same: StatusJson = {**part, "cursor": ""}
-        if meant.instance is not None or meant.rule is not None or meant.location is not None:
+        if selection.instance is not None or selection.rule is not None or selection.location is not None:
             same["devices"] = 0
         if last == [same] and not again:
             return
@@ -129,18 +129,18 @@ def _shower(meant: Meant, *, as_json: bool) -> Show:
         if as_json:
             click.echo(json.dumps(part))
         else:
-            _show(part, meant)
+            _show(part, selection)
 
     return show_if_new
 
 
 def _cannot_start(config: Path) -> list[str]:
     """Why the daemon ended, or could not start, and why it cannot be started by its files, if it cannot."""
+    from hotplugd.app.exit_reason import exit_reason
     from hotplugd.app.in_force import load
-    from hotplugd.app.last_words import last_words
 
     found = patiently(partial(load, config))
-    more = [words] if (words := last_words(found.config.control)) else []
+    more = [words] if (words := exit_reason(found.config.control)) else []
     if found.errors:
         many = f"{counted(len(found.errors), 'error')} in its files"
         more.append(f"it cannot start: {many}, the first {first(found.errors)}; `hotplugd check` shows all")
@@ -231,9 +231,9 @@ def _show_cluster(document: ClusterJson) -> None:
     say(f"{len(rows)} attached{where}")
 
 
-def _show(status: StatusJson, meant: Meant) -> None:
+def _show(status: StatusJson, selection: Selection) -> None:
     show_problems(status["problems"])
-    if meant.unmatched:
+    if selection.unmatched:
         show_unmatched(status["unmatched"])
         return
     rows = [
@@ -280,7 +280,7 @@ def _show(status: StatusJson, meant: Meant) -> None:
         )
     show_claims(status["claims"], status["problems"])
     show_holds(status["holds"], status["problems"])
-    if meant.problems:
+    if selection.problems:
         if status["unmatched"]:
             show_unmatched(status["unmatched"])
         show_unleased(status["unleased"])

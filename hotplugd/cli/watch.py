@@ -90,9 +90,9 @@ def _wait(control: Path, cursor: str) -> None:
 
 
 def _say_away(control: Path, *, heard: bool, why: str) -> None:
-    from hotplugd.app.last_words import last_words
+    from hotplugd.app.exit_reason import exit_reason
 
     at = f"{datetime.now().astimezone():%H:%M:%S}"
-    words = last_words(control)
+    words = exit_reason(control)
     told = f"{at} it has ended{f' ({words})' if words else ''}" if heard else why
     click.echo(f"hotplugd: {told}; waiting for it", err=True)

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from hotplugd.app.find import absent, each_of, named, not_processed, rule_for, several
 from hotplugd.cli.absent import last_known
 from hotplugd.cli.common import fail
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
-from hotplugd.plan.find import absent, each_of, named, not_processed, rule_for, several
 
 if TYPE_CHECKING:
     from hotplugd.app.in_force import Settings

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from hotplugd.hooks.command_input import Event
 from hotplugd.hooks.settings import Hook
-from hotplugd.hooks.words import Event
 
 AT_A_TIME: Final = 8
 """How many commands run at a time."""

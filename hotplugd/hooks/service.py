@@ -13,9 +13,9 @@ from typing import Final
 
 from hotplugd.app.event_client import DaemonAway, EventClient, NoEvent, Refused
 from hotplugd.hooks.command import run
+from hotplugd.hooks.command_input import Event, WordError, document, variables, words
 from hotplugd.hooks.jobs import Jobs
 from hotplugd.hooks.settings import LOST, Hook
-from hotplugd.hooks.words import Event, WordError, document, variables, words
 from hotplugd.model.text import counted, plain
 
 # Seconds until the next try to reach the daemon, and from one report to it to the next: at least, at most,

@@ -15,7 +15,7 @@ from typing import Final
 
 from hotplugd.app.event_documents import FIELDS
 from hotplugd.app.systemd import MESSAGE_IDS
-from hotplugd.hooks.words import Event, check_program, check_word
+from hotplugd.hooks.command_input import Event, check_program, check_word
 from hotplugd.model.text import quoted
 from hotplugd.rulefile.decode import Decoder, Field
 from hotplugd.rulefile.diagnostics import Diagnostic

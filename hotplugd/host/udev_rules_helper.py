@@ -1,7 +1,7 @@
 """The program that writes what udevd is told to leave alone: the only one that may write for udevd.
 
 udevd runs what its rules say, as root. So whoever can write rules is root; this program writes none but those
-that `rules/udev_ignore.py` makes: conditions, a few fixed properties, and a jump to the end.
+that `app/udev_ignore.py` makes: conditions, a few fixed properties, and a jump to the end.
 
 It is served as `helper_loop` says. A request is the name of one of `FILES`, with one descriptor beside it: a
 file with the text; where that is empty, the file goes. The answer is `DONE` or what went wrong. An argument
@@ -49,7 +49,7 @@ class BadRules(ValueError):
 
 
 def see(text: str) -> None:
-    """Raises BadRules where a line is none of those that `rules/udev_ignore.py` makes."""
+    """Raises BadRules where a line is none of those that `app/udev_ignore.py` makes."""
     for number, line in enumerate(text.split("\n"), 1):
         if not _LINE.fullmatch(line):
             raise BadRules(f"line {number} is none that hotplugd makes: {line[:_QUOTED]!a}")

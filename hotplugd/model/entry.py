@@ -18,11 +18,11 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from hotplugd.model.values import Devnum, Entry, InstanceName, kept_once
+from hotplugd.model.values import Device, Devnum, Entry, InstanceName, kept_once
 
 SLOTS: Final = "/dev/hotplugd"
 VERSION: Final = "2"
@@ -274,3 +274,21 @@ def differing(actual: Entry, wanted: Entry) -> list[str]:
     if is_later(actual):
         keys &= _KEYS
     return sorted(key for key in keys if actual.config.get(key) != wanted.config.get(key))
+
+
+def of_unprocessed(entries: Mapping[str, Entry], devices: Sequence[Device]) -> dict[str, Entry]:
+    """The entries, by name, that may be for one of these devices, which udevd has not processed."""
+    if not devices:
+        return {}
+    numbers = {slot_prefix(device.devnum) for device in devices if device.devnum is not None}
+    interfaces = {device.kernel for device in devices if device.subsystem == "net"}
+    parts = {part for device in devices for part in device.syspath.split("/")}
+
+    def may_be_for(entry: Entry) -> bool:
+        if "-".join(slot_of(entry).split("-", 3)[:3]) + "-" in numbers:
+            return True
+        if entry.config.get("type") == "nic":
+            return entry.config.get("parent") in interfaces
+        return (entry.config.get("pci") or entry.config.get("address")) in parts
+
+    return {name: entry for name, entry in entries.items() if may_be_for(entry)}

@@ -165,6 +165,13 @@ class Device:
         return self.subsystem == "usb" and self.devtype == "usb_device"
 
     @property
+    def may_leave(self) -> bool:
+        """Whether it can leave the host for an instance: a network interface, and what is made of a PCI
+        device.
+        """
+        return self.subsystem == "net" or self.pci is not None
+
+    @property
     def pci(self) -> Device | None:
         """The PCI device that this one is, or is a function of; none where a USB bus is between."""
         if self.subsystem == "pci":

@@ -67,11 +67,10 @@ def about_entry(entry: Entry) -> Fields:
     return {name: text for name, text in found.items() if text}
 
 
-def is_worth_telling(device: Device, *, attaches: bool) -> bool:
-    """Whether it is told of that the device comes and goes.
-
-    A rule attaches it, or it is what somebody plugs into a USB port. All else comes with one of these, or
-    never comes or goes: a host has hundreds of such devices, and each is announced at every boot.
+def is_worth_telling(device: Device) -> bool:
+    """Whether it is told of that a device comes and goes that no rule attaches: whether it is what somebody
+    plugs into a USB port. All else comes with that, or with what a rule attaches, or never comes or goes: a
+    host has hundreds of such devices, and each is announced at every boot.
     """
     # A root hub is called usb1, and comes with its controller.
-    return attaches or (device.is_usb_device and not device.kernel.startswith("usb"))
+    return device.is_usb_device and not device.kernel.startswith("usb")

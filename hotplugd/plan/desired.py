@@ -19,7 +19,7 @@ from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.guard_rails import guard_rail, held, is_hub
-from hotplugd.plan.kinds.kind import Kind, Want
+from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.overrides import NONE, Override, Overrides, overridden
 from hotplugd.rules.keys import MatchKey
@@ -102,10 +102,11 @@ def wants(
     if used:
         device = replace(device, in_use="")
     taken = rules.decide(device)
-    override = overrides.decided(device, taken.anchor if taken is not None else None)
+    anchor = taken.anchor if taken is not None else None
+    override = overrides.decided(device, anchor) if overrides.by_device else None
     chosen = overridden(taken, override, rules.keys) if override is not None else taken
     if chosen is None or chosen.rule.attach is None:
-        rule, anchor = (taken.rule, taken.anchor) if taken is not None else (None, None)
+        rule = taken.rule if taken is not None else None
         return Wants(device, rule, anchor=anchor, override=override)
     return _wants(rules, device, chosen, chosen.rule.attach, override, holder)
 
@@ -142,14 +143,15 @@ def _wants(
         path = render(attach.path, device, rule.keys) if attach.path and kind.has_path else ""
         if attach.name is not None:
             attach = replace(attach, name=render(attach.name, device, rule.keys))
-        target = kind.target(device, attach, path)
         links, unfit = _links(attach.links, device, rule.keys)
-        links = tuple(dict.fromkeys((*kind.links(device, attach), *links)))
         # What goes along goes where the device goes that the rule is about.
-        names = list(dict.fromkeys(render(to, anchor or device, rule.keys) for to in attach.to))
+        names = list(dict.fromkeys([render(to, anchor or device, rule.keys) for to in attach.to]))
     except TemplateError as error:
         return problem(str(error))
-    if message := _wrong(device, kind, attach, target, links, several=len(names) > 1):
+    target = kind.target(device, attach, path)
+    links, slot = tuple(dict.fromkeys((*kind.links(device, attach), *links))), kind.slot(device)
+    wrong = kind.wrong(device, attach, target, several=len(names) > 1)
+    if message := wrong or (_bad_links(links, target) if links else ""):
         return problem(message)
     problems = [
         Problem(str(device), rule.name, f"udev's link '{quoted(link)}' is no name for a link; left out")
@@ -166,49 +168,14 @@ def _wants(
         if not is_instance_name(name)
     ]
     found = [
-        Want(
-            device,
-            rule,
-            attach,
-            InstanceName(attach.project, name),
-            kind,
-            target,
-            kind.slot(device),
-            links,
-            override,
-        )
+        Want(device, rule, attach, InstanceName(attach.project, name), kind, target, slot, links, override)
         for name in names
         if is_instance_name(name)
     ]
     if attach.pool and (lease := holder(anchor or device)) is not None:
-        want = Want(device, rule, attach, lease.instance, kind, target, kind.slot(device), links)
+        want = Want(device, rule, attach, lease.instance, kind, target, slot, links)
         found = [replace(want, claim=lease.claim, unit=lease.unit if anchor is None else "")]
     return Wants(device, rule, tuple(found), tuple(problems), anchor, override=override)
-
-
-def _wrong(
-    device: Device, kind: Kind, attach: Attach, target: str, links: Sequence[str], *, several: bool
-) -> str:
-    """Why the device cannot go in as the rule says; empty where it can."""
-    message = (
-        kind.fault(device) or _too_much(device, kind, attach) or kind.target_fault(device, attach, target)
-    )
-    if not message:
-        message = next((fault for link in links if (fault := _bad_link(link, target))), "")
-    return message or (kind.sharing_fault(device, attach) if several else "")
-
-
-def _too_much(device: Device, kind: Kind, attach: Attach) -> str:
-    """What the rule says and such a device cannot have; empty where there is nothing."""
-    if attach.path is not None and not kind.has_path:
-        return f"a {kind.name} has no `path` inside; take it out of the rule"
-    if attach.links and not kind.has_links:
-        return f"a {kind.name} has no node that a `link` could lead to; take it out of the rule"
-    if attach.name is not None and not kind.has_name:
-        return "`name` is for network interfaces; take it out of the rule"
-    if attach.udev and device.devnum is None:
-        return f"`udev` is for devices with a node, and a {kind.name} has none; take it out of the rule"
-    return ""
 
 
 def _links(
@@ -224,6 +191,11 @@ def _links(
 
 
 _LINK: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=.-]+)+", re.ASCII)
+
+
+def _bad_links(links: Sequence[str], target: str) -> str:
+    """What is wrong with the first link that cannot be there; empty where all can."""
+    return next(filter(None, (_bad_link(link, target) for link in links)), "")
 
 
 def _bad_link(link: str, target: str) -> str:

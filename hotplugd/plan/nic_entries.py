@@ -19,8 +19,9 @@ from hotplugd.plan.kinds.kind import Want
 class NicEntries:
     """The network interfaces' entries of ours in one instance.
 
-    ours  all entries of ours, by name
-    held  the network interfaces that are in it: their entries' names by slot
+    ours     all entries of ours, by name
+    entries  those of network interfaces
+    held     the network interfaces that are in it: their entries' names by slot
     """
 
     def __init__(self, instance: Instance, ours: Mapping[str, Entry], held: Mapping[str, str]) -> None:
@@ -29,13 +30,16 @@ class NicEntries:
         self._held = held
         # By their names on the host: several were plugged in under one name, one after the other.
         self._by_parent: dict[str, list[Entry]] = {}
-        for entry in ours.values():
-            if nic_slot.is_nic(entry):
-                self._by_parent.setdefault(entry.config.get("parent", ""), []).append(entry)
+        self.entries = [*filter(nic_slot.is_nic, ours.values())]
+        for entry in self.entries:
+            self._by_parent.setdefault(entry.config.get("parent", ""), []).append(entry)
 
     def adopt(self, want: Want) -> Want:
-        """The want with its entry's slot, where an entry under another slot stands for the device."""
-        if not want.kind.leaves or entries.name_for(want.slot) in self._ours:
+        """The want with its entry's slot, where an entry under another slot stands for the device.
+
+        want  of what leaves the host for the instance
+        """
+        if entries.name_for(want.slot) in self._ours:
             return want
         actual = self._ours.get(self._held.get(want.slot, "")) or next(
             (
@@ -62,7 +66,7 @@ class NicEntries:
         mark = entries.mark_for(self._instance.id)
         here = {want.device.kernel: want for want in wanted if want.kind.leaves and not want.device.away}
         inside = set(self._held.values())
-        for entry in filter(nic_slot.is_nic, self._ours.values()):
+        for entry in self.entries:
             lives = entry.name in inside or entries.slot_of(entry) in present
             if lives or entry.config.get(entries.MARK_INSTANCE) != mark:
                 continue

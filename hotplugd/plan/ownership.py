@@ -119,10 +119,13 @@ class _Index:
 
 
 class Owners:
-    """Who owns what by the foreign entries of all instances: running ones now, others once they run."""
+    """Who owns what by the foreign entries of all instances: running ones now, others once they run.
+
+    by_instance  the owners of each instance, by what they take
+    """
 
     def __init__(self) -> None:
-        self._by_instance: dict[
+        self.by_instance: dict[
             InstanceName, tuple[Mapping[EntrySelector, Owner], Mapping[EntrySelector, Owner]]
         ] = {}
         self._now, self._later = _Index(), _Index()
@@ -134,10 +137,10 @@ class Owners:
 
         restarts  it has just stopped, and may start again at once: it keeps devices that only one can have
         """
-        before = self._by_instance.pop(name, (_NOTHING, _NOTHING))
+        before = self.by_instance.pop(name, (_NOTHING, _NOTHING))
         after = (_NOTHING, _NOTHING) if instance is None else _split(instance, restarts=restarts)
         if any(after):
-            self._by_instance[name] = after
+            self.by_instance[name] = after
         changed: set[EntrySelector] = set()
         for index, old, new in zip((self._now, self._later), before, after, strict=True):
             for selector in [each for each in old if each not in new]:
@@ -150,7 +153,7 @@ class Owners:
 
     def has_alone(self, instance: Instance) -> bool:
         """Whether the instance is known to have a device that only one instance can have at a time."""
-        now, _ = self._by_instance.get(instance.id, (_NOTHING, _NOTHING))
+        now, _ = self.by_instance.get(instance.id, (_NOTHING, _NOTHING))
         return any(alone(instance, selector) for selector in now)
 
     @property

@@ -18,13 +18,21 @@ from hotplugd.model import nic_slot
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Inside, Instance, InstanceName
-from hotplugd.plan.change import Attachment, Barred, Change, Plan, change_of, removal
-from hotplugd.plan.compare import compare, observed
+from hotplugd.plan.change import (
+    Attachment,
+    Barred,
+    Change,
+    Plan,
+    change_of,
+    compare,
+    entry_for,
+    observed,
+    removal,
+)
 from hotplugd.plan.foreign_entries import problems_of
 from hotplugd.plan.identity import apart, hardware, own_serial
 from hotplugd.plan.kinds import registry
 from hotplugd.plan.kinds.kind import Want
-from hotplugd.plan.make_entry import entry_for
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
 from hotplugd.plan.targets import Targets
 
@@ -64,19 +72,19 @@ def plan_instance(
     planner = _Planner(instance, inside, unsettled, held, unstartable)
     mine = planner.adopt(mine)
     planner.wait(mine)
-    if present is not None:
+    if present is not None and planner.nics.entries:
         planner.bury(present, mine)
-    planner.problems += problems_of(planner.others, instance)
+    if planner.others:
+        planner.problems += problems_of(planner.others, instance)
     planner.place(mine)
     planner.clear(present or (), by_hand)
-    found = [(each, _fixed(each, instance)) for each in planner.changes]
-    told = [Problem(each.device, each.rule, f"{each.why}; {why}") for each, why in found if why]
-    return Plan(
-        tuple(each for each, why in found if not why),
-        tuple(planner.attachments),
-        (*planner.problems, *told),
-        tuple(planner.out),
-    )
+    changes: list[Change] = []
+    for change in planner.changes:
+        if why := _fixed(change, instance):
+            planner.problems.append(Problem(change.device, change.rule, f"{change.why}; {why}"))
+        else:
+            changes.append(change)
+    return Plan(tuple(changes), tuple(planner.attachments), tuple(planner.problems), tuple(planner.out))
 
 
 def _decider(want: Want) -> str:
@@ -125,14 +133,14 @@ class _Planner:
             if each.name not in self._ours
         )
         self._targets = Targets(instance, self.others)
-        self._nics = NicEntries(instance, self._ours, held)
-        self._waiting = of_unprocessed(self._ours, unsettled)
+        self.nics = NicEntries(instance, self._ours, held)
+        self._waiting = entries.of_unprocessed(self._ours, unsettled)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
 
     def adopt(self, wanted: Iterable[Want]) -> list[Want]:
         """The wants, those of an interface under the slot that its entry names, where there is one."""
-        return [self._nics.adopt(want) for want in wanted]
+        return [self.nics.adopt(want) if want.kind.leaves else want for want in wanted]
 
     def wait(self, wanted: Iterable[Want]) -> None:
         """Keep the places of entries whose devices are not known yet."""
@@ -145,7 +153,7 @@ class _Planner:
 
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
         """Leave the entries of network interfaces whose hardware went while they were inside."""
-        dead = list(self._nics.dead(present, wanted))
+        dead = list(self.nics.dead(present, wanted))
         for number, entry in enumerate(dead):
             self._kept.add(entry.name)
             holder = f"the entry '{entry.name}' of an interface that is gone"
@@ -192,13 +200,13 @@ class _Planner:
         elif why := self._why_unstartable(first, name):
             self.out.append(_problem(first, why))
             self.problems.append(self.out[-1])
-        elif other := next(filter(None, map(self._targets.foreign, wants)), ""):
-            self._share(first, actual, other)
+        elif theirs := [want.target for want in wants if want.target in self._targets.foreign]:
+            self._share(first, actual, self._targets.foreign[theirs[0]])
         else:
+            wants = [first, *(self._as_one(first, want) for want in wants[1:])]
             for want in wants:
                 self._targets.take_all(want)
             self._kept.add(name)
-            wants = [first, *(self._as_one(first, want) for want in wants[1:])]
             entry = entry_for(first, self._instance, self._inside, actual)
             if isinstance(entry, str):
                 self.problems.append(_problem(first, entry))
@@ -270,14 +278,15 @@ class _Planner:
         if (name in self._instance.entries and name not in self._ours) or name in self._instance.inherited:
             return f"{who} has an entry '{name}' that is not ours (it lacks our marks); remove it by hand"
         serial = self._own_serial(want)
-        message = self._twin(want, serial) or self._targets.occupied(want) or self._same_name(want, name)
+        message = (serial and self._twin(want, serial)) or self._targets.occupied(want)
+        message = message or (self._same_name(want, name) if want.kind.has_name else "")
         if serial and not message:
             self._serials.setdefault((_decider(want), serial), want)
         return message
 
     def _own_serial(self, want: Want) -> str:
         """The serial number that tells it from the rule's other devices; empty where something else does."""
-        if self._targets.foreign(want):
+        if want.target in self._targets.foreign:
             return ""
         if want.override is not None:
             return own_serial(want.device) if want.override.of.is_unique else ""
@@ -301,7 +310,7 @@ class _Planner:
 
     def _same_name(self, want: Want, name: str) -> str:
         """Which interface inside, none of ours, is called as this one would be; or empty."""
-        if not want.kind.has_name or name in self._ours or self._inside is None:
+        if name in self._ours or self._inside is None:
             return ""
         if want.target not in (self._inside.interfaces or ()) or any(
             entries.target_of(each) == want.target for each in self._ours.values()
@@ -328,21 +337,3 @@ class _Planner:
         if not unlike:
             self._kept.add(actual.name)
             self.attachments.append(Attachment(want, actual, verified=unlike == ""))
-
-
-def of_unprocessed(ours: Mapping[str, Entry], devices: Sequence[Device]) -> dict[str, Entry]:
-    """The entries, by name, that may be for one of these devices, which udevd has not processed."""
-    if not devices:
-        return {}
-    numbers = {entries.slot_prefix(device.devnum) for device in devices if device.devnum is not None}
-    interfaces = {device.kernel for device in devices if device.subsystem == "net"}
-    parts = {part for device in devices for part in device.syspath.split("/")}
-
-    def may_be_for(entry: Entry) -> bool:
-        if "-".join(entries.slot_of(entry).split("-", 3)[:3]) + "-" in numbers:
-            return True
-        if entry.config.get("type") == "nic":
-            return entry.config.get("parent") in interfaces
-        return (entry.config.get("pci") or entry.config.get("address")) in parts
-
-    return {name: entry for name, entry in ours.items() if may_be_for(entry)}

@@ -15,12 +15,13 @@ from hotplugd.rules.keys import PORT, SERIAL
 class Targets:
     """The taken paths and names of one instance.
 
-    foreign  the instance's entries that are not ours
+    foreign  by each target that an entry has that is not ours: that entry's name
     """
 
-    def __init__(self, instance: Instance, foreign: Iterable[Entry]) -> None:
+    def __init__(self, instance: Instance, others: Iterable[Entry]) -> None:
+        """others: the instance's entries that are not ours"""
         self._instance = instance
-        self._foreign = {target: each.name for each in foreign for target in targets_of(each) if target}
+        self.foreign = {target: each.name for each in others for target in targets_of(each) if target}
         self._taken: dict[str, Want | str] = {}
 
     def take(self, target: str, holder: Want | str) -> None:
@@ -38,17 +39,13 @@ class Targets:
         holder = self._taken.get(target)
         return holder is not None and not any(holder is each for each in wants)
 
-    def foreign(self, want: Want) -> str:
-        """The name of the entry, not ours, that has the device's target; else empty."""
-        return self._foreign.get(want.target, "")
-
     def occupied(self, want: Want) -> str:
         """What is where the device or its links should be, as a sentence; empty where nothing is."""
         who = self._instance.id
         if want.target and (holder := self._taken.get(want.target)):
             return f"{want.target} in {who} is taken by {_named(holder)}"
         for link in want.links:
-            if holder := self._taken.get(link) or self._foreign.get(link):
+            if holder := self._taken.get(link) or self.foreign.get(link):
                 leads = isinstance(holder, Want) and link in holder.links
                 where = f"already leads to {_named(holder)}" if leads else f"is where {_named(holder)} is"
                 return f"the link {link} in {who} {where}{_same_serial(want, holder)}"

@@ -10,7 +10,6 @@ from hotplugd.model.lease import Lease
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
-from hotplugd.plan.planner import of_unprocessed
 from hotplugd.pools.allocate import Asking
 from hotplugd.pools.away_leases import Away, Moment
 from hotplugd.pools.claims import Claim, ClaimProblem, claims_of
@@ -191,7 +190,9 @@ def _serves(instance: Instance) -> tuple[bool, bool]:
 
 def _has_any_of(instance: Instance, unprocessed: Sequence[Device]) -> bool:
     """Whether the instance may have one of these devices by an entry of ours."""
-    return bool(unprocessed and of_unprocessed({own.name: own for own in _own(instance)}, unprocessed))
+    return bool(
+        unprocessed and entries.of_unprocessed({own.name: own for own in _own(instance)}, unprocessed)
+    )
 
 
 def _own(instance: Instance) -> Iterator[Entry]:

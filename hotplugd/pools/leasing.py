@@ -36,6 +36,7 @@ _NO_TIME: Final = Moment()
 class Leasing:
     """What is leased to whom.
 
+    rules       those that decide
     allocation  what `settle` made last
     away        the leases whose devices are absent
     asked       which leases somebody asked to end, or to move, since then
@@ -56,7 +57,7 @@ class Leasing:
         self.allocation: Allocation = NO_ALLOCATION
         self.cordons: Cordons = NO_CORDONS
         self._health: dict[str, Health] = {}
-        self._rules = rules
+        self.rules = rules
         self._units = PoolUnits(rules, self._not_given, self._phone_at)
         self.leaving = Leaving(self._units, still_open)
         self._units.awaited = frozenset(each.key for each in kept.away)
@@ -70,14 +71,9 @@ class Leasing:
         """The devices of all pools that are there."""
         return self._units.devices
 
-    @property
-    def rules(self) -> RuleSet:
-        """The rules that decide."""
-        return self._rules
-
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on; every device has to be told anew."""
-        self._rules = rules
+        self.rules = rules
         self._units.set_rules(rules)
         self.claimants.set_rules(rules)
 
@@ -230,20 +226,20 @@ class Leasing:
 
     def problems(self) -> list[Problem]:
         """Which claims cannot be read, which cannot be had, and which pools have too few devices."""
-        if not self._rules.leases:
+        if not self.rules.leases:
             return []
-        rest = wrong(self._rules, self.allocation, self._units)
+        rest = wrong(self.rules, self.allocation, self._units)
         return [*self.claimants.problems(), *rest]
 
     # --- within: who is given nothing --------------------------------------------------------------------
 
     def _cordon_of(self, key: str) -> Cordon | None:
         known = self.devices.get(key)
-        return self.cordons.of_device(key, known.device, self._rules.keys) if known is not None else None
+        return self.cordons.of_device(key, known.device, self.rules.keys) if known is not None else None
 
     def _not_given(self, key: str, device: Device) -> str:
         """Why a device is given to nobody who has it not; empty where it is given."""
-        cordon = self.cordons.of_device(key, device, self._rules.keys)
+        cordon = self.cordons.of_device(key, device, self.rules.keys)
         return str(cordon) if cordon is not None else self.health(key).not_given
 
     def _judge_given(self, devices: Iterable[PoolDevice]) -> None:
@@ -263,8 +259,8 @@ class Leasing:
         return any(name != holder for slot in self._units.slots_of(key) for name in naming(slot))
 
     def _keep(self, pool: str) -> float:
-        found = self._rules.pools.get(pool)
-        return found.keep if found is not None and self._rules.leases else 0.0
+        found = self.rules.pools.get(pool)
+        return found.keep if found is not None and self.rules.leases else 0.0
 
     def _over(
         self, leases: Mapping[str, Lease], asking: Iterable[Asking], naming: Naming, now: Moment
@@ -293,7 +289,7 @@ class Leasing:
         """The leases of before whose devices are absent, or came back meanwhile: those that entries are left
         of, and then those that were kept, as far as the claims lack something.
         """
-        kept, self._before = (self._before, None) if self._rules.leases else (None, self._before)
+        kept, self._before = (self._before, None) if self.rules.leases else (None, self._before)
         if kept is None:
             return {}
         lacks = {(each.instance, each.claim.name): each.claim.count for each in asking}

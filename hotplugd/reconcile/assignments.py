@@ -74,10 +74,15 @@ class OwnershipWatch:
         elif changed:
             self._say(changed)
 
-    def judge(self, wants: Wants, *, attached: bool) -> Wants:
-        """The wants of a device, less those that conflict with others' entries."""
-        judged = withheld(wants, self.owners, attached=attached)
+    def judge(self, wants: Wants, is_attached: Callable[[Wants], bool]) -> Wants:
+        """The wants of a device, less those that conflict with others' entries.
+
+        is_attached  whether the device is where it should be
+        """
         self.forget(wants.device.key)
+        if not self.owners.by_instance:
+            return wants
+        judged = withheld(wants, self.owners, attached=is_attached(wants))
         if wants.wants and not judged.wants:
             self._withheld[wants.device.key] = wants
         return judged
@@ -261,17 +266,23 @@ class Assignments:
         return withheld(found, self.ownership.owners, attached=self._is_attached(found))
 
     def _wanted(self, device: Device) -> Wants:
+        wants = self._judged(device)
+        if self.leases.has_pools and self._is_leased_anew(wants):
+            wants = self._judged(device)
+        return self.ownership.judge(wants, self._is_attached)
+
+    def _judged(self, device: Device) -> Wants:
         leasing = self.leases.leasing
-        lease = leasing.holder(device)
-        wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
-        attached = self._is_attached(wants)
+        return judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
+
+    def _is_leased_anew(self, wants: Wants) -> bool:
+        """Tell the leases of a device. Returns whether it has another lease by what it is known by now."""
+        device, holder = wants.device, self.leases.leasing.holder
+        lease = holder(device)
         is_of_pool = wants.rule is not None and wants.rule.attach is not None and wants.rule.attach.pool
-        self.leases.judged(wants, owner(device, self.ownership.owners) if is_of_pool and not attached else "")
-        if leasing.holder(device) != lease:
-            # It was known by something else, and is leased.
-            wants = judged(leasing.rules, device, self._has, self.overrides, holder=leasing.holder)
-            attached = self._is_attached(wants)
-        return self.ownership.judge(wants, attached=attached)
+        belongs = is_of_pool and not self._is_attached(wants)
+        self.leases.judged(wants, owner(device, self.ownership.owners) if belongs else "")
+        return holder(device) != lease
 
     def _is_attached(self, wants: Wants) -> bool:
         """Whether an instance where it should be has an entry of ours for it, of whichever version."""

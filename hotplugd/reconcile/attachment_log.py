@@ -11,7 +11,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from hotplugd.model.entry import is_ours, slot_of, target_of
+from hotplugd.model.entry import MARK_DEVICE, is_ours, slot_of, target_of
 from hotplugd.model.text import natural
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.about import ABOUT, Fields, about_entry
@@ -181,7 +181,7 @@ class AttachmentLog:
         found = {
             **(known or about_entry(change.entry)),
             "device": change.device,
-            "identity": change.identity,
+            "identity": change.entry.config.get(MARK_DEVICE, ""),
             "rule": change.rule,
             "instance": self._instance,
             "action": change.action,
@@ -189,8 +189,6 @@ class AttachmentLog:
             "path": target_of(change.entry),
         }
         found.pop("cause", None)
-        if change.want is not None and (location := change.want.location):
-            found["location"] = location
         slot = change.want.slot if change.want is not None else slot_of(change.entry)
         return found | self._because(slot, "inside" if change.action == "repair" else None)
 

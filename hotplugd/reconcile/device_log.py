@@ -83,7 +83,7 @@ class DeviceLog:
         name = rule.name if rule is not None else None
         if told is None:
             attaches = rule is not None and rule.attach is not None
-            if not is_worth_telling(device, attaches=attaches):
+            if not attaches and not is_worth_telling(device):
                 self._log.debug(
                     "device.other", device=str(device), subsystem=device.subsystem, cause=self.cause
                 )

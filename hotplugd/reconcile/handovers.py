@@ -2,7 +2,8 @@
 
 A device of a pool, and one that somebody attached by hand, is in one instance at a time. Where the server
 takes long, or does not answer, about the one that has it, the other one waits, and that is said. Processes in
-there may have it open after that: until it is revoked (`revocations`) the other one waits as well.
+there may have it open after that: until it is revoked (`revocations`) the other one waits as well. And
+nothing is put into a virtual machine by its numbers on a USB bus before another's entry is out that takes it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,50 @@ class Holder(Protocol):
 
     def is_to_have(self, slot: str) -> bool:
         """Whether the device with this slot should be in the instance."""
+
+
+_Number = tuple[str, str]
+"""Of the bus and the device, as entries have them."""
+
+
+class _UsbNumbers:
+    """Which virtual machines have entries of ours for which bus and device numbers of USB.
+
+    An entry that names its device by numbers may outlive it while no hotplugd runs, and the numbers are
+    another device's in time: after some 127 plugs, or once the bus is another one. Then its server gives that
+    device to the wrong virtual machine.
+    """
+
+    def __init__(self) -> None:
+        self._by_instance: dict[InstanceName, dict[_Number, Entry]] = {}
+        self._waiting: set[InstanceName] = set()
+
+    def learned(self, name: InstanceName, instance: Instance | None) -> Sequence[InstanceName]:
+        """The instance is like this now, None if it is gone. Returns those that may have waited for that."""
+        there = instance.entries.values() if instance is not None and instance.here else ()
+        before = self._by_instance.pop(name, {})
+        now = {number: each for each in there if (number := _number(each)) is not None}
+        if now:
+            self._by_instance[name] = now
+        if all(now.get(number) == each for number, each in before.items()):
+            return ()
+        waited, self._waiting = self._waiting, set()
+        return sorted(waited)
+
+    def ready(self, name: InstanceName, changes: Sequence[Change]) -> Sequence[Change]:
+        """Those of the instance's changes that need not wait for another instance."""
+        ready = [each for each in changes if not self._is_others(name, each)]
+        if len(ready) < len(changes):
+            self._waiting.add(name)
+        return ready
+
+    def _is_others(self, name: InstanceName, change: Change) -> bool:
+        number = _number(change.entry) if change.action != "remove" else None
+        if number is None:
+            return False
+        others = (numbers.get(number) for other, numbers in self._by_instance.items() if other != name)
+        # One of this name was made for this enumeration.
+        return any(each is not None and each.name != change.entry.name for each in others)
 
 
 class Handovers:
@@ -56,10 +101,12 @@ class Handovers:
         self._rests_later: set[InstanceName] = set()
         # The slots of devices that somebody has attached by hand.
         self._by_hand: set[str] = set()
+        self._numbers = _UsbNumbers()
 
-    def learned(self, name: InstanceName, instance: Instance | None) -> None:
-        """The instance is like this now, None if it is gone."""
+    def learned(self, name: InstanceName, instance: Instance | None) -> Sequence[InstanceName]:
+        """The instance is like this now, None if it is gone. Returns those that may have waited for that."""
         self._note(name, instance.entries.values() if instance is not None and instance.here else ())
+        return self._numbers.learned(name, instance)
 
     def sends(self, name: InstanceName, batch: Sequence[Change]) -> None:
         """These changes are about to be asked for: whether they were made may never be known."""
@@ -74,8 +121,16 @@ class Handovers:
             for name in self._by_slot.get(slot, ()):
                 self._by_instance[name][slot] = True
 
-    def ready(self, name: InstanceName, changes: Sequence[Change]) -> Sequence[Change]:
-        """Those of the instance's changes that need not wait for another instance."""
+    def ready(
+        self, name: InstanceName, changes: Sequence[Change], *, dry_run: bool = False
+    ) -> Sequence[Change]:
+        """Those of the instance's changes that need not wait for another instance.
+
+        dry_run  nothing is taken out of other instances, for which this one would wait
+        """
+        changes = self._numbers.ready(name, changes)
+        if dry_run:
+            return changes
         ready: list[Change] = []
         for change in changes:
             if change.action == "add":
@@ -217,7 +272,7 @@ class Handovers:
     def _other(self, name: InstanceName, change: Change) -> InstanceName | None:
         """The instance that has to be without the device first; None where there is none."""
         want, slot = change.want, slot_of(change.entry)
-        if change.action != "add" or want is None:
+        if change.action != "add" or want is None or not (slot in self._by_slot or slot in self._left):
             return None
         alone = want.is_alone
         left = self._left.get(slot, {})
@@ -232,3 +287,10 @@ class Handovers:
         if holder is None or not (alone or self._by_instance[other][slot]):
             return False
         return holder.may_name(slot) and not holder.is_to_have(slot)
+
+
+def _number(entry: Entry) -> _Number | None:
+    config = entry.config
+    if config.get("type") != "usb" or "devnum" not in config or not is_ours(entry):
+        return None
+    return config.get("busnum", ""), config["devnum"]

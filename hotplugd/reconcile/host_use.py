@@ -22,21 +22,18 @@ class HostUse:
     """Checks for one instance's worker.
 
     used  called with a device that the host uses, and how
+    free  until when each slot's device is known to be free; to be cleared once the request was sent, or is
+          not needed: the answers count for one
     """
 
     def __init__(self, ports: Ports, used: Callable[[Device, str], None]) -> None:
         self._ports = ports
         self._used = used
-        # Until when each slot's device is known to be free.
-        self._free: dict[str, float] = {}
+        self.free: dict[str, float] = {}
 
     def unchecked(self, wants: Iterable[Want], now: float) -> list[Want]:
         """The devices that were not checked for the next request."""
-        return [want for want in wants if self._free.get(want.slot, LONG_AGO) <= now]
-
-    def forget(self) -> None:
-        """Drop the answers: they count for one request, which was sent or is not needed."""
-        self._free.clear()
+        return [want for want in wants if self.free.get(want.slot, LONG_AGO) <= now]
 
     async def ask(self, wants: Iterable[Want], now: Callable[[], float]) -> None:
         """Ask of each device whether the host uses it.
@@ -44,7 +41,7 @@ class HostUse:
         All are asked at once, and all answers count from the last one on: otherwise the first could expire
         before a slow last one comes, and no device would ever go in.
         """
-        self._free = {slot: until for slot, until in self._free.items() if until > now()}
+        self.free = {slot: until for slot, until in self.free.items() if until > now()}
         asked = list(wants)
         answers = await asyncio.gather(*map(self._ports.in_use, asked))
         until = now() + _FRESH
@@ -52,4 +49,4 @@ class HostUse:
             if how:
                 self._used(want.device, how)
             else:
-                self._free[want.slot] = until
+                self.free[want.slot] = until

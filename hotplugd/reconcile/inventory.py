@@ -9,7 +9,6 @@ from hotplugd.model.values import Device
 from hotplugd.plan.overrides import Override, told_of
 from hotplugd.reconcile.handovers import Handovers
 from hotplugd.reconcile.pool_files import PoolFiles
-from hotplugd.reconcile.usb_numbers import UsbNumbers
 
 
 @dataclass(slots=True)
@@ -22,7 +21,6 @@ class Inventory:
     unprocessed       devices that udevd has not processed, by their syspaths
     devices_listed    whether all devices were listed once, and `instances_listed` all instances
     starting          whether instances are yet to be taken note of for the first time
-    usb_numbers       of entries of ours, by which their servers find USB devices
     by_hand           what somebody decided about a device, in words, by its slot
     pool_files        what pools put inside; None where nothing is
     handovers         what has to be out of one instance before it goes into another
@@ -35,7 +33,6 @@ class Inventory:
     devices_listed: bool = False
     instances_listed: bool = False
     starting: bool = True
-    usb_numbers: UsbNumbers = field(default_factory=UsbNumbers)
     by_hand: dict[str, str] = field(default_factory=dict)
     handovers: Handovers = field(default_factory=lambda: Handovers({}))
     pool_files: PoolFiles | None = None

@@ -45,6 +45,7 @@ class Leases:
     """The leases of all pools. All of it belongs to the event loop.
 
     leasing      what is known, and what was allocated last
+    has_pools    whether devices have to be told: there are pools, or there were, or nothing was allocated yet
     revocations  of what goes from one instance to another
     ports        where it is told of leases that begin and end, and where they are kept
     quarantines  which devices come and go too often
@@ -62,6 +63,7 @@ class Leases:
         ports: Ports,
     ) -> None:
         self._ports = ports
+        self.has_pools = True
         kept = ports.leases.before().from_now(ports.boot, self._now())
         self.leasing = Leasing(rules, kept, StillOpen(inventory.handovers.may_have, inventory.handovers.why))
         self.revocations = Revocations(workers, inventory, activity, ports, self._revoked)
@@ -94,6 +96,7 @@ class Leases:
 
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
+        self.has_pools = True
         self.leasing.set_rules(rules)
         self._files.set_rules(rules.pools)
 
@@ -190,6 +193,7 @@ class Leases:
         if changed:
             self._changed(changed)
         self._is_first = False
+        self.has_pools = bool(self.leasing.rules.pools)
 
     def had_before(self, device: Device) -> bool:
         """Whether leases are allocated for the first time, and this one was somebody's before."""

@@ -77,9 +77,9 @@ class Reconciler:
 
     def device(self, device: Device) -> None:
         """Take note of a device that is there, as udevd has it."""
-        if self._finder.takes(device):
+        if (may_leave := device.may_leave) and self._finder.takes(device):
             return
-        was = self._finder.back(device)
+        was = self._finder.back(device) if may_leave else None
         before = self.inventory.devices.get(device.syspath)
         if before == device and was is None:
             return
@@ -99,7 +99,8 @@ class Reconciler:
         if device.slot in self._slot_removal.devices:
             self._slot_removal.back(device.slot)
         self._assign(device, was=was.key if was is not None else "")
-        self._processed(device.syspath)
+        if self.inventory.unprocessed:
+            self._processed(device.syspath)
 
     def no_device(self, syspath: str) -> None:
         """Take note that a device is gone."""
@@ -292,8 +293,7 @@ class Reconciler:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """Take note of an instance as the server has it; None where there is none."""
         self._finder.learned(name, instance)
-        self.inventory.handovers.learned(name, instance)
-        for other in self.inventory.usb_numbers.learned(name, instance):
+        for other in self.inventory.handovers.learned(name, instance):
             self._workers.of(other).kick()
         self._judge_all("others", self.assignments.learned(name, instance))
         if instance is not None and instance.kind == "virtual-machine":
@@ -316,15 +316,14 @@ class Reconciler:
         """Take note that somebody looked into an instance."""
         self._finder.looked(worker)
 
-    # --- devices to workers -----------------------------------------------------------------------------
-
     def _assign(self, device: Device, *, gone: bool = False, was: str = "") -> None:
         """Tell the workers concerned where the device should go. was: what it was known by before."""
         key = device.key
         if device.subsystem == "net":
             self._finder.tell()
         before, now = self.assignments.assign(device, gone=gone, was=was)
-        self.inventory.decided(device.slot, now.override)
+        if now.override is not None or device.slot in self.inventory.by_hand:
+            self.inventory.decided(device.slot, now.override)
         if now.rule is not None and device.in_use.startswith(CANNOT_TELL):
             self._ports.unsure()
         if before is not None and before.wants == now.wants and was in ("", key):

@@ -11,9 +11,9 @@ from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.nic_entries import told_of_stuck
-from hotplugd.pools.lease_view import leases_text
+from hotplugd.reconcile.instance_state import InstanceState
 from hotplugd.reconcile.inventory import Inventory
-from hotplugd.reconcile.known import Known
+from hotplugd.reconcile.lease_view import leases_text
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.sealing import Sealing, sealed_by_now
 
@@ -27,7 +27,7 @@ class Requests:
 
     def __init__(
         self,
-        known: Known,
+        known: InstanceState,
         ports: Ports,
         inventory: Inventory,
         learned: Callable[[InstanceName, Instance | None], None],
@@ -129,17 +129,19 @@ class Requests:
         remove = [change.entry.name for change in batch if change.action == "remove"]
         self._known.sending = frozenset(change.entry.name for change in batch)
         paths = [entries.target_of(change.entry) for change in batch]
-        self._known.observed.changed(paths)
         before, restarts = self._known.actual, self._sealing.restarts
         there = before.entries if before is not None else {}
         going = [there[change.entry.name] for change in batch if change.entry.name in there]
+        self._known.observed.changed(paths)
         for old in going:
             self._known.verifier.ends(old)
         self._known.freshness.sent()
         self._known.batching.sent(self._loop.time())
         self._known.orphans.records.begin(batch)
         self._inventory.handovers.sends(self._known.name, batch)
-        if any(change.action == "remove" and entries.MARK_POOL in change.entry.config for change in batch):
+        if remove and any(
+            change.action == "remove" and entries.MARK_POOL in change.entry.config for change in batch
+        ):
             # Until it goes the entry is the record of a lease whose device is absent. Others know by now what
             # is sent: meanwhile a device of this batch may be given to another instance, or go.
             await self._ports.leases.written()
@@ -150,7 +152,8 @@ class Requests:
             await self._sealing.hold(replaced, before)
         try:
             await self._put_files(before, batch)
-            self._sealing.check(going, restarts)
+            if going:
+                self._sealing.check(restarts)
             leases = self._leases_with(put, remove)
             actual = await self._ports.server.apply(self._known.name, put, remove, before, leases)
         except ServerError as error:
@@ -230,8 +233,11 @@ class Requests:
         """What its configuration is to say of its leases after this; None where nobody knows."""
         if (actual := self._known.actual) is None:
             return None
+        leased = [want for wants in self._known.wants.values() for want in wants if want.unit]
+        if not leased:
+            return ""
         names = (actual.entries.keys() | {each.name for each in put}) - {*remove}
-        return leases_text(self._known.wanted(), names)
+        return leases_text(leased, names)
 
     def _stamped(self, entry: Entry) -> Entry:
         """The entry with the mark that says since when it exists."""

@@ -55,12 +55,12 @@ class Sealing:
         if replaced and instance.has_nodes:
             await self._seals.hold(self._name, replaced)
 
-    def check(self, going: Iterable[Entry], restarts: int) -> None:
-        """The nodes of these entries were sealed, or held, since there were so many restarts.
+    def check(self, restarts: int) -> None:
+        """Nodes were sealed, or held, when there had been so many restarts.
 
-        Raises Changed where there was one more, and so they are others.
+        Raises Changed where there was one more since, and so they are other nodes.
         """
-        if restarts != self.restarts and any(going):
+        if restarts != self.restarts:
             raise Changed(f"{self._name} restarted meanwhile")
 
     def went(self, gone: Iterable[Entry], instance: Instance, restarts: int) -> bool:

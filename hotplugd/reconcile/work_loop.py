@@ -7,19 +7,18 @@ nothing to send the inside is seen to (`verify`), and an alarm is set for what h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
 from hotplugd.aio.backoff import LONG_AGO, NEVER
 from hotplugd.aio.tasks import Activity
-from hotplugd.plan.change import Change
 from hotplugd.plan.guard_rails import may_be_used
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.planner import plan_instance
 from hotplugd.reconcile.host_use import HostUse
+from hotplugd.reconcile.instance_state import InstanceState
 from hotplugd.reconcile.inventory import Inventory
-from hotplugd.reconcile.known import Known
 from hotplugd.reconcile.moved_devices import MovedDevices, PresentDevices
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.requests import Requests
@@ -39,7 +38,7 @@ class WorkLoop:
 
     def __init__(
         self,
-        known: Known,
+        known: InstanceState,
         requests: Requests,
         host_use: HostUse,
         ports: Ports,
@@ -108,7 +107,7 @@ class WorkLoop:
                     # Meanwhile a device may have gone.
                     self._known.freshness.answered &= self._known.planned
                 case Send(batch):
-                    self._host_use.forget()
+                    self._host_use.free.clear()
                     await self._requests.send(batch)
                 case Look() | Rest():
                     return
@@ -125,12 +124,13 @@ class WorkLoop:
         is_old = fresh.stale or min(backoff.look_at, fresh.again_at) <= now
         stale = is_old and not fresh.answered
         sends = known.planned and not stale and backoff.until <= now
-        changes = self._ready() if sends else ()
+        plan, dry_run = known.plan.changes, self._ports.dry_run
+        changes = self._inventory.handovers.ready(known.name, plan, dry_run=dry_run) if sends else ()
         batch = known.batching.batch(changes, now) if changes else []
         doubtful = sends and known.orphans.records.by_name
         added = [change.want for change in batch if change.action == "add" and change.want is not None]
-        to_check = [want for want in added if may_be_used(want)]
         unseen = self._is_unseen(added)
+        to_check = [*filter(may_be_used, added)]
         return State(
             now=now,
             stale=stale,
@@ -146,16 +146,8 @@ class WorkLoop:
             misstated=sends and not batch and self._is_misstated(now),
             echoed=fresh.echoed,
             look_at=self._look_at() if known.planned and (unseen or not batch) else NEVER,
-            dry_run=self._ports.dry_run,
+            dry_run=dry_run,
         )
-
-    def _ready(self) -> Sequence[Change]:
-        """The changes that need not wait for another instance."""
-        changes = self._inventory.usb_numbers.ready(self._known.name, self._known.plan.changes)
-        if self._ports.dry_run:
-            # Nothing is taken out, for which others would wait.
-            return changes
-        return self._inventory.handovers.ready(self._known.name, changes)
 
     def _is_unseen(self, added: Iterable[Want]) -> bool:
         """Whether these give interfaces names, and nobody has looked which names are taken inside: a server
@@ -163,9 +155,9 @@ class WorkLoop:
         """
         known = self._known
         return (
-            known.container is not None
+            any(want.kind.has_name for want in added)
+            and known.container is not None
             and not known.observed.knows_names
-            and any(want.kind.has_name for want in added)
         )
 
     def _is_misstated(self, now: float) -> bool:
@@ -197,7 +189,7 @@ class WorkLoop:
     def _rest(self, state: State, step: Rest) -> None:
         """There is nothing to ask or to send: have links made and uevents told, and set the alarm."""
         known, now = self._known, state.now
-        self._host_use.forget()
+        self._host_use.free.clear()
         known.freshness.expect_nothing()
         times = [*known.batching.rest(known.plan.changes, now), state.look_at]
         times += [known.freshness.again_at, known.backoff.retry_at, known.lease_view.until]

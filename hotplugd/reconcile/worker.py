@@ -20,8 +20,8 @@ from hotplugd.reconcile.event_log import EventLog
 from hotplugd.reconcile.freshness import Freshness
 from hotplugd.reconcile.holds import Held
 from hotplugd.reconcile.host_use import HostUse
+from hotplugd.reconcile.instance_state import InstanceState
 from hotplugd.reconcile.inventory import Inventory
-from hotplugd.reconcile.known import Known
 from hotplugd.reconcile.moved_devices import MovedDevices
 from hotplugd.reconcile.observed import Observed
 from hotplugd.reconcile.orphans import Orphans
@@ -75,7 +75,7 @@ class Worker:
         log = EventLog(name, ports.log, inventory)
         orphans, observed = Orphans(name, ports.entry_journal), Observed()
         self._verifier = Verifier(name, ports, activity, log, orphans, observed, self._looked)
-        self._known = Known(name, log, orphans, observed, self._verifier, Freshness(forgotten))
+        self._known = InstanceState(name, log, orphans, observed, self._verifier, Freshness(forgotten))
         self._requests = Requests(self._known, ports, inventory, listener.learned)
         host_use = HostUse(ports, listener.found_used)
         self._work = WorkLoop(
@@ -95,7 +95,7 @@ class Worker:
         """Put the device into the instance as these say, and take it out if there are none."""
         if gone := self._known.wants.pop(key, ()):
             self._known.batching.leaves(name for want in gone for name in entries.names_for(want.slot))
-        self._known.log.attachments.because((want.slot for want in (*gone, *wants)), cause)
+        self._known.log.attachments.because([want.slot for want in (*gone, *wants)], cause)
         if wants:
             self._known.wants[key] = wants
         self._work.kick()

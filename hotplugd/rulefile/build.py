@@ -16,7 +16,7 @@ from hotplugd.rulefile.build_pool_health import ready_of
 from hotplugd.rulefile.build_pools import BuiltPool, PoolName, pools_of
 from hotplugd.rulefile.decode import Decoder, Field, first_word, what_is
 from hotplugd.rulefile.grammar import Grammar
-from hotplugd.rulefile.hardly import without_node
+from hotplugd.rulefile.lint_matches import without_node
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
 from hotplugd.rules import forms
 from hotplugd.rules.keys import DEVTYPE, SUBSYSTEM, KeyGroup, MatchKey

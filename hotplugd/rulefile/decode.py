@@ -9,9 +9,8 @@ from typing import Final
 from hotplugd.model.names import is_instance_name
 from hotplugd.model.text import quoted
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.hints import EXPECTED, KEEP
+from hotplugd.rulefile.hints import EXPECTED, KEEP, instead_of
 from hotplugd.rulefile.parse import InvalidNode, Source, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
-from hotplugd.rulefile.suggest import instead_of
 from hotplugd.rulefile.tables import Key, Shape, Table
 from hotplugd.rules.complaint import Complaint
 from hotplugd.rules.keys import KeyGroup, MatchKey

@@ -12,7 +12,7 @@ from hotplugd.model.text import printable
 from hotplugd.rulefile.build import BuiltRule
 from hotplugd.rulefile.bus_numbers import bus_patterns, bus_warning, path_of_port
 from hotplugd.rulefile.diagnostics import Diagnostic
-from hotplugd.rulefile.hardly import hardly
+from hotplugd.rulefile.lint_matches import hardly
 from hotplugd.rulefile.udev_serials import written_as_udev
 from hotplugd.rules.index import Fact, Index
 from hotplugd.rules.keys import (

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from hotplugd.model.text import counted
-from hotplugd.web.facts import Facts, Look, called, facts_of, since, speed, state, who
-from hotplugd.web.shown import short
+from hotplugd.web.masking import short
+from hotplugd.web.port_state import Facts, Look, called, facts_of, since, speed, state, who
 
 if TYPE_CHECKING:
     from hotplugd.app.documents import ProblemJson, StatusJson

@@ -24,8 +24,8 @@ from hotplugd.web.daemon import DaemonAway, DaemonClient, Rack
 from hotplugd.web.details import ExplainedJson, HistoryJson, SectionJson, happened, history, section
 from hotplugd.web.limits import LIMITER
 from hotplugd.web.live import Live, Message, Unmade
+from hotplugd.web.masking import Masking
 from hotplugd.web.page import Names, Page, page
-from hotplugd.web.shown import Shown
 
 if TYPE_CHECKING:
     from hotplugd.app.device_documents import ExplainJson
@@ -75,7 +75,7 @@ class PageRoutes:
 
     def __init__(self, client: Callable[[], DaemonClient], *, serials: bool = False) -> None:
         self._client = client
-        self._shown = Shown(serials=serials)
+        self._shown = Masking(serials=serials)
         self._key = secrets.token_bytes(16)
         self._questions = Pace(*_QUESTIONS)
         self._asking = asyncio.Semaphore(_AT_A_TIME)
@@ -206,12 +206,12 @@ class PageRoutes:
         return await self._call(told)
 
 
-def _page(rack: Rack, shown: Shown, ident: Callable[[str], str]) -> Page:
+def _page(rack: Rack, shown: Masking, ident: Callable[[str], str]) -> Page:
     shown.learn_anew(*rack)
     return page(*rack, shown, ident)
 
 
-def _section(document: ExplainJson, shown: Shown) -> SectionJson:
+def _section(document: ExplainJson, shown: Masking) -> SectionJson:
     shown.learn(document)
     return section(document, shown, serials=shown.serials)
 

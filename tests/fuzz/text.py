@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from hotplugd.app import settings as configuration
+from hotplugd.app.udev_ignore import ignore_rules
 from hotplugd.model.ports import Unreachable
 from hotplugd.rulefile.load import parse
-from hotplugd.rules.udev_ignore import ignore_rules
 from hotplugd.server.discover import find_server
 from tests.fuzz import holds, made
 from tests.fuzz.feed import HOSTILE, Feed

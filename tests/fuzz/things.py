@@ -11,8 +11,8 @@ from typing import Final
 
 from hotplugd.app.device_documents import explain_json
 from hotplugd.app.documents import attachment_json, change_json, hold_json, problem_json
-from hotplugd.app.narrow import Meant
 from hotplugd.app.override_json import overrides_json
+from hotplugd.app.selection import Selection
 from hotplugd.app.snapshot import Fate
 from hotplugd.cli import common, explain, status
 from hotplugd.container.uevent_message import kernel_form, libudev_form
@@ -188,7 +188,7 @@ def _show(verdicts: Sequence[Verdict], device: Device, found: Wants, plans: list
                 "unleased": [],
                 "problems": [problem_json(each) for each in problems],
             },
-            Meant(),
+            Selection(),
         )  # fmt: skip
     shown = _SCREEN.getvalue()
     holds.can_be_shown(shown, lines=True)

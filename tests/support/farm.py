@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from hotplugd.app import endpoints
-from hotplugd.app.answers import event_lines, events
-from hotplugd.app.asked import Asked, Handler
+from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer, Moment
+from hotplugd.app.status_answers import event_lines, events
 from hotplugd.app.topology import topology
 from hotplugd.host.usb_ports import UsbPort
 from hotplugd.model.values import Device
@@ -144,7 +144,7 @@ class Farm:
         root = replace(_TREE.root(), attrs={**_TREE.root().attrs, "maxchild": str(HUBS)})
         return topology([root, *boxes, *self.phones.values()], ports, _NAMED, held)
 
-    def explain(self, asked: Asked) -> dict[str, Any]:
+    def explain(self, asked: ControlRequest) -> dict[str, Any]:
         """As `GET /1/explain`."""
         name = asked.query["device"]
         self.asked.append(f"explain {name}")
@@ -168,7 +168,7 @@ class Farm:
         """What is on the control socket."""
 
         def asking(name: str, answer: Callable[[], object]) -> Handler:
-            def told(_: Asked) -> object:
+            def told(_: ControlRequest) -> object:
                 self.asked.append(name)
                 return answer()
 

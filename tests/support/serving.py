@@ -10,9 +10,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from hotplugd.app.asked import Handler
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError
+from hotplugd.app.control_request import Handler
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.grants import Grants
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hotplugd.app.udev_ignore import ignore_rules
 from hotplugd.rulefile.cases import failure, parse_cases
 from hotplugd.rulefile.load import parse
-from hotplugd.rules.udev_ignore import ignore_rules
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "devices.md"
 PARTS = re.split(r"^## ", PAGE.read_text("utf-8"), flags=re.MULTILINE)[1:]

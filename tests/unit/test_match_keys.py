@@ -9,6 +9,7 @@ import pytest
 
 from hotplugd.app.device_documents import ValuesJson, device_json, explain_json
 from hotplugd.app.snapshot import Fate
+from hotplugd.app.udev_ignore import ignore_rules
 from hotplugd.cli.devices import columns
 from hotplugd.cli.explain import show
 from hotplugd.model.values import Device
@@ -18,7 +19,6 @@ from hotplugd.rulefile.json_schema import schema
 from hotplugd.rulefile.load import Loaded, parse
 from hotplugd.rulefile.reference import reference
 from hotplugd.rules.keys import GROUPS, KEYS, Form, MatchKey
-from hotplugd.rules.udev_ignore import ignore_rules
 from tests.support.devices import plugged
 from tests.unit.devices import PHONE
 

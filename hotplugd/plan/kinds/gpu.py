@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.values import Device, Entry, Inside, Instance
-from hotplugd.plan.kinds.kind import BOTH, EntrySelector, Facts, Reading, Want
+from hotplugd.plan.kinds.kind import BOTH, CONTAINERS, EntrySelector, Facts, Reading, Want
 from hotplugd.plan.kinds.node import NodeKind
 from hotplugd.plan.kinds.pci import PciKind, only_at_start, only_in_the_end
 from hotplugd.plan.kinds.reading import NUMBER, by_keys, pci_address, some
@@ -70,6 +70,8 @@ class Gpu(PciKind):
 
     name = "gpu"
     doc = "the GPU that the device is a node of, with its card and its render node"
+    subsystems = frozenset({"drm"})
+    owned = CONTAINERS
     shared = True
     has_links = True
     has_parts = True
@@ -78,7 +80,7 @@ class Gpu(PciKind):
 
     def takes(self, device: Device) -> bool:
         """The nodes of graphics cards on PCI."""
-        return device.subsystem == "drm" and device.pci is not None
+        return device.pci is not None
 
     def target(self, device: Device, attach: Attach, path: str) -> str:
         """Where the server puts the node of this device: the host's own path."""
@@ -97,11 +99,7 @@ class Gpu(PciKind):
 
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
         """By its address."""
-        return {"type": "gpu", "gputype": "physical", "pci": self.address(want)}
-
-    def has_owner(self, instance: Instance) -> bool:
-        """A container's nodes have one."""
-        return instance.kind == "container"
+        return {"type": "gpu", "gputype": "physical", "pci": self.address(want), **self.seen(want, instance)}
 
     def observed(self, want: Want, inside: Inside) -> str | None:
         """The node that is at the path, by its number."""
@@ -111,15 +109,16 @@ class Gpu(PciKind):
 class GpuNode(NodeKind):
     """One node of a GPU. Rules call it a node."""
 
+    subsystems = frozenset({"drm"})
     shared = True
 
     def takes(self, device: Device) -> bool:
         """The nodes of graphics cards on PCI."""
-        return device.subsystem == "drm" and device.pci is not None
+        return device.pci is not None
 
     def serves(self, device: Device) -> bool:
         """A rule's `as: node` means this for them."""
-        return self.takes(device)
+        return device.subsystem == "drm" and device.pci is not None
 
     def barred(self, want: Want, instance: Instance, actual: Entry | None) -> str:
         """A virtual machine has the whole GPU."""

@@ -84,13 +84,14 @@ class Kind(ABC):
 
     name        what rules call it, after `as:`
     doc         one line of the reference
-    subsystems  all of whose devices go in as this where the rule does not say what they go in as
+    subsystems  whose devices go in as this where the rule does not say what they go in as; None: any
     single      only one instance can have such a device at a time
     shared      several may have it where the rule does not say so
     leaves      the kinds of instance for which the device leaves the host while one has it
     has_path    rules may say where its node is inside, by `path`
     has_links   it has a node that symlinks can lead to
     has_name    rules may say what it is called inside, by `name`
+    owned       the kinds of instance for which its entry says who owns its nodes inside, and their mode
     has_parts   it takes several devices in as a whole, each of which could go in by itself
     readings    by type of entry, how the server reads those that give such devices
     facts       by kind of selector, the values that a device has for it
@@ -98,20 +99,21 @@ class Kind(ABC):
 
     name: ClassVar[str]
     doc: ClassVar[str]
-    subsystems: ClassVar[frozenset[str]] = frozenset()
+    subsystems: ClassVar[frozenset[str] | None] = frozenset()
     single: ClassVar[bool] = False
     shared: ClassVar[bool] = False
     leaves: ClassVar[frozenset[str]] = frozenset()
     has_path: ClassVar[bool] = False
     has_links: ClassVar[bool] = False
     has_name: ClassVar[bool] = False
+    owned: ClassVar[frozenset[str]] = frozenset()
     has_parts: ClassVar[bool] = False
     readings: ClassVar[Mapping[str, Reading]] = MappingProxyType({})
     facts: ClassVar[Mapping[str, Callable[[Device], Facts]]] = MappingProxyType({})
 
     def takes(self, device: Device) -> bool:
-        """Whether the device goes in as this where the rule does not say what it goes in as."""
-        return device.subsystem in self.subsystems
+        """Whether a device of its subsystems goes in as this where the rule does not say as what."""
+        return True
 
     def serves(self, device: Device) -> bool:
         """Whether this is the kind that a rule means for the device by this kind's name."""
@@ -120,6 +122,30 @@ class Kind(ABC):
     @abstractmethod
     def fault(self, device: Device) -> str:
         """Why the device cannot go in as this; empty where it can."""
+
+    def wrong(self, device: Device, attach: Attach, target: str, *, several: bool) -> str:
+        """Why the device cannot go in as the rule says; empty where it can.
+
+        several  whether the rule puts it into several instances
+        """
+        return (
+            self.fault(device)
+            or self._too_much(device, attach)
+            or self.target_fault(device, attach, target)
+            or (self.sharing_fault(device, attach) if several else "")
+        )
+
+    def _too_much(self, device: Device, attach: Attach) -> str:
+        """What the rule says and such a device cannot have; empty where there is nothing."""
+        if attach.path is not None and not self.has_path:
+            return f"a {self.name} has no `path` inside; take it out of the rule"
+        if attach.links and not self.has_links:
+            return f"a {self.name} has no node that a `link` could lead to; take it out of the rule"
+        if attach.name is not None and not self.has_name:
+            return "`name` is for network interfaces; take it out of the rule"
+        if attach.udev and device.devnum is None:
+            return f"`udev` is for devices with a node, and a {self.name} has none; take it out of the rule"
+        return ""
 
     def slot(self, device: Device) -> str:
         """The id of the enumeration that its entry is for."""
@@ -161,15 +187,7 @@ class Kind(ABC):
 
     @abstractmethod
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
-        """The keys of its entry, but for marks, owner and mode."""
-
-    def marks(self, want: Want, instance: Instance) -> dict[str, str]:
-        """Marks of its entry that not every kind has."""
-        return {}
-
-    def has_owner(self, instance: Instance) -> bool:
-        """Whether its entry says who owns its nodes inside, and their mode."""
-        return False
+        """The keys of its entry, and marks that only some kinds have. Owner and mode are added to these."""
 
     def observed(self, want: Want, inside: Inside) -> str | None:
         """What is at its target instead of it, by what was seen inside; empty where it is there.

@@ -93,12 +93,14 @@ class Nic(Kind):
         )
 
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
-        """By its name on the host."""
-        return {"type": "nic", "nictype": "physical", "parent": want.device.kernel, "name": want.target}
-
-    def marks(self, want: Want, instance: Instance) -> dict[str, str]:
-        """What rules can match on, for as long as the host does not see it."""
-        return {MARK_SEEN: remember(want.device)}
+        """By its name on the host, and what rules can match on for as long as the host does not see it."""
+        return {
+            "type": "nic",
+            "nictype": "physical",
+            "parent": want.device.kernel,
+            "name": want.target,
+            MARK_SEEN: remember(want.device),
+        }
 
     def observed(self, want: Want, inside: Inside) -> str | None:
         """The interface of that name, by the number of its folder in sysfs where that was to be seen."""

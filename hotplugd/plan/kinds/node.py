@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final
 
 from hotplugd.model.entry import slot_links, slot_node
 from hotplugd.model.names import is_reserved_path
@@ -77,6 +77,8 @@ class NodeKind(Kind):
 
     name = "node"
     doc = "the device's own node"
+    subsystems: ClassVar[frozenset[str] | None] = None
+    owned = CONTAINERS
     has_path = True
     has_links = True
     readings = MappingProxyType(
@@ -89,10 +91,6 @@ class NodeKind(Kind):
     facts = MappingProxyType(
         {"node": _paths, "char": _paths_of("char"), "block": _paths_of("block"), "number": _number}
     )
-
-    def takes(self, device: Device) -> bool:
-        """Whatever is left."""
-        return True
 
     def fault(self, device: Device) -> str:
         """Nothing goes in without a node that has a number."""
@@ -153,10 +151,6 @@ class NodeKind(Kind):
             # A required device that is absent keeps the instance from starting.
             "required": "false",
         }
-
-    def has_owner(self, instance: Instance) -> bool:
-        """A container's nodes have one."""
-        return instance.kind == "container"
 
     def observed(self, want: Want, inside: Inside) -> str | None:
         """The node that is at the path, by its number."""

@@ -43,8 +43,8 @@ class PciKind(Kind):
         """The PCI device's: a card and its render node are one entry."""
         return device.pci.slot if device.pci is not None else device.slot
 
-    def marks(self, want: Want, instance: Instance) -> dict[str, str]:
-        """What rules can match on, for as long as the host does not see it."""
+    def seen(self, want: Want, instance: Instance) -> dict[str, str]:
+        """The mark that says what rules can match on, for as long as the host does not see it."""
         return {MARK_SEEN: remember(want.device)} if instance.kind in self.leaves else {}
 
     def address(self, want: Want) -> str:
@@ -83,7 +83,7 @@ class Pci(PciKind):
 
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
         """By its address."""
-        return {"type": "pci", "address": self.address(want)}
+        return {"type": "pci", "address": self.address(want), **self.seen(want, instance)}
 
 
 def only_at_start(name: str, instance: Instance) -> str:

@@ -22,9 +22,14 @@ def kind_for(device: Device, name: str | None, *, parted: bool = False) -> Kind:
     name    what the rule says; None where it does not
     parted  whether rules tell apart what goes in as a whole: then each goes in by itself
     """
-    if name is None:
-        return next(kind for kind in KINDS if kind.takes(device) and not (parted and kind.has_parts))
-    return next(kind for kind in KINDS if kind.name == name and kind.serves(device))
+    if name is not None:
+        return next(kind for kind in KINDS if kind.name == name and kind.serves(device))
+    return next(
+        kind
+        for kind in KINDS
+        if kind.subsystems is None
+        or (device.subsystem in kind.subsystems and kind.takes(device) and not (parted and kind.has_parts))
+    )
 
 
 def kind_named(name: str) -> Kind:
@@ -61,4 +66,4 @@ def is_single(name: str | None, subsystems: frozenset[str]) -> bool:
     """
     if name is not None:
         return kind_named(name).single
-    return subsystems <= {each for kind in KINDS if kind.single for each in kind.subsystems}
+    return subsystems <= {each for kind in KINDS if kind.single for each in kind.subsystems or ()}

@@ -87,6 +87,7 @@ def _number(device: Device, key: str) -> str:
 class Usb(NodeKind):
     """See the top of this file."""
 
+    subsystems = frozenset({"usb"})
     readings = MappingProxyType(
         {"usb": Reading(BOTH, _usb_selectors), "unix-hotplug": Reading(CONTAINERS, _hotplug_selectors)}
     )

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from hotplugd.app.control_client import get
+from hotplugd.web.masking import Masking
 from hotplugd.web.page import page
-from hotplugd.web.shown import Shown
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
@@ -163,7 +163,7 @@ def test_instances_and_locations_are_named(
     # And the page shows it.
     asked: tuple[Any, ...] = tuple(get(running.control, each) for each in ("status", "topology", "pools"))
     status, tree, pools = asked
-    groups = page(status, tree, pools, Shown(), str).document["groups"]
+    groups = page(status, tree, pools, Masking(), str).document["groups"]
     tiles = {tile["place"]: (tile["word"], tile["who"]) for group in groups for tile in group["tiles"]}
     assert tiles["shelf-1/left"] == tiles["shelf-1/right"] == ("attached", str(container))
     # Other hubs, and the same rule: a reload is enough.

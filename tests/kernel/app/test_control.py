@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from hotplugd.app import control, control_client
-from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError, NotRunning, get, post
+from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.endpoints import Endpoint, Method
 from tests.support.lab.wait import eventually
 from tests.support.serving import serving
@@ -34,12 +34,12 @@ def _at(name: str, method: Method = "GET") -> Endpoint:
     return Endpoint(method, name, "read", "", dict)
 
 
-async def _later(_: Asked) -> object:
+async def _later(_: ControlRequest) -> object:
     await asyncio.sleep(0.5)
     return {"later": True}
 
 
-async def _never(_: Asked) -> object:
+async def _never(_: ControlRequest) -> object:
     _waiting.append(1)
     try:
         return await asyncio.Event().wait()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hotplugd.app import control
-from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError, get
+from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.endpoints import Endpoint, Method
 
 _ORDER = b"POST /1/order HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
@@ -30,7 +30,7 @@ def test_who_asked_for_something_is_told_what_came_of_it(path: Path) -> None:
     async def run() -> bytes:
         began = asyncio.Event()
 
-        async def order(_: Asked) -> object:
+        async def order(_: ControlRequest) -> object:
             began.set()
             await asyncio.sleep(0.1)
             return {"taken": True}
@@ -50,7 +50,7 @@ def test_an_order_without_end_does_not_keep_it_from_ending(path: Path) -> None:
     async def run() -> float:
         loop, began = asyncio.get_running_loop(), asyncio.Event()
 
-        async def order(_: Asked) -> object:
+        async def order(_: ControlRequest) -> object:
             began.set()
             return await asyncio.Event().wait()
 
@@ -73,7 +73,7 @@ def test_an_order_goes_on_where_its_client_hangs_up_and_counts_until_then(
     async def run() -> None:
         began, go_on, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-        async def order(_: Asked) -> object:
+        async def order(_: ControlRequest) -> object:
             began.set()
             await go_on.wait()
             over.set()
@@ -106,7 +106,7 @@ def test_an_order_without_a_client_that_fails_is_a_defect(path: Path, error: Exc
         began, go_on = asyncio.Event(), asyncio.Event()
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
 
-        async def order(_: Asked) -> object:
+        async def order(_: ControlRequest) -> object:
             began.set()
             await go_on.wait()
             raise error

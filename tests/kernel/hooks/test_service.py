@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hotplugd.app import answers, endpoints
+from hotplugd.app import endpoints, status_answers
 from hotplugd.app.control import serve as serve_control
 from hotplugd.app.event_buffer import EventBuffer, Moment
 from hotplugd.app.hook_reports import HookReports
@@ -39,7 +39,7 @@ class Daemon:
     async def runs(self) -> AsyncIterator[None]:
         handlers = {
             endpoints.STATUS: lambda _: {"cursor": self.buffer.cursor},
-            endpoints.STREAM: lambda asked: answers.event_lines(self.buffer, asked),
+            endpoints.STREAM: lambda asked: status_answers.event_lines(self.buffer, asked),
             **self.reports.handlers,
         }
         async with serve_control(self.path, handlers):

@@ -15,9 +15,9 @@ from random import Random
 import pytest
 
 from hotplugd.aio.helper import words
+from hotplugd.app.udev_ignore import ignore_rules
 from hotplugd.host import udev_rules_helper
 from hotplugd.rulefile.load import load
-from hotplugd.rules.udev_ignore import ignore_rules
 from tests.support.devices import rule, ruleset
 from tests.support.lab.daemon import command
 

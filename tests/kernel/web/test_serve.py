@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hotplugd.app import endpoints
-from hotplugd.app.asked import Handler
+from hotplugd.app.control_request import Handler
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.app.event_buffer import EventBuffer, Moment
 from tests.support.lab.wait import eventually

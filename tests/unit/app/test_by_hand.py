@@ -13,8 +13,8 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from hotplugd.app.asked import Asked
 from hotplugd.app.by_hand import ByHand
+from hotplugd.app.control_request import ControlRequest
 from hotplugd.app.grants import ROOT as EVERYTHING
 from hotplugd.app.override_json import AskedJson
 from hotplugd.app.peer import Peer
@@ -33,8 +33,8 @@ TTY = Override(
 )  # fmt: skip
 
 
-def asked(text: str) -> Asked:
-    return Asked(Peer(os.getpid(), os.getuid()), EVERYTHING, {}, text)
+def asked(text: str) -> ControlRequest:
+    return ControlRequest(Peer(os.getpid(), os.getuid()), EVERYTHING, {}, text)
 
 
 class Bed:

@@ -12,8 +12,8 @@ from hotplugd.app import endpoints
 from hotplugd.app.daemon import Daemon
 from hotplugd.app.grants import Allowed
 from hotplugd.app.in_force import Settings
+from hotplugd.app.peer_names import Groups
 from hotplugd.app.settings import Config
-from hotplugd.app.who import Groups
 from tests.support.devices import ALL
 
 LOG: Any = structlog.wrap_logger(None, [], structlog.make_filtering_bound_logger(50))

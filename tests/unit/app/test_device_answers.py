@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hotplugd.app import device_answers
-from hotplugd.app.asked import Asked, Unavailable
+from hotplugd.app.control_request import ControlRequest, Unavailable
 from hotplugd.app.device_answers import DeviceAnswers
 from hotplugd.app.endpoints import DEVICES, EXPLAIN, TOPOLOGY, Endpoint
 from hotplugd.app.grants import ROOT
@@ -80,7 +80,7 @@ class Lab:
     def ask(self, endpoint: Endpoint, **query: str) -> Any:
         async def ask() -> object:
             answers = DeviceAnswers(lambda: self.session, lambda: NONE)
-            answer: Any = answers.handlers[endpoint](Asked(Peer(1, 0), ROOT, query, ""))
+            answer: Any = answers.handlers[endpoint](ControlRequest(Peer(1, 0), ROOT, query, ""))
             found: object = await answer
             return json.loads(found) if isinstance(found, str) else found
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from hotplugd.app.asked import Asked, Forbidden
 from hotplugd.app.by_hand import ByHand
+from hotplugd.app.control_request import ControlRequest, Forbidden
 from hotplugd.app.grants import ROOT, Allowed, Grant
 from hotplugd.app.peer import Peer
 from hotplugd.model.values import Device, Instance
@@ -63,7 +63,7 @@ class Desk:
 
     async def ask(self, what: str, device: Device, grant: Grant, peer: Peer = ME, to: str = "") -> bool:
         words = {"device": device.node, "instance": to}
-        answer = await getattr(self.by_hand, what)(Asked(peer, grant, {}, json.dumps(words)))
+        answer = await getattr(self.by_hand, what)(ControlRequest(peer, grant, {}, json.dumps(words)))
         return bool(answer["taken"])
 
 

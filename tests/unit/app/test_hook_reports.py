@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hotplugd.app.asked import Asked
+from hotplugd.app.control_request import ControlRequest
 from hotplugd.app.endpoints import HOOKS
 from hotplugd.app.grants import ROOT
 from hotplugd.app.hook_reports import SILENCE, HookReports
@@ -20,7 +20,7 @@ class Bed:
 
     def say(self, body: object, user: int = 0) -> object:
         text = body if isinstance(body, str) else json.dumps(body)
-        return self.reports.handlers[HOOKS](Asked(Peer(1, user), ROOT, {}, text))
+        return self.reports.handlers[HOOKS](ControlRequest(Peer(1, user), ROOT, {}, text))
 
     @property
     def shown(self) -> list[str]:

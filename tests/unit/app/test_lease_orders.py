@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from hotplugd.app.asked import Asked, Forbidden
 from hotplugd.app.by_hand import ByHand
+from hotplugd.app.control_request import ControlRequest, Forbidden
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.endpoints import CORDON
 from hotplugd.app.event_views import Filter
@@ -68,7 +68,7 @@ class Desk:
     ) -> LeaseOrderJson:
         told = {"device": device, "real": device, "project": "default", **words}
         order: Any = next(work for each, work in self._orders.handlers.items() if each.name == verb)
-        found: Any = await order(Asked(peer, grant, {}, json.dumps(told)))
+        found: Any = await order(ControlRequest(peer, grant, {}, json.dumps(told)))
         return found  # type: ignore[no-any-return]
 
     def events(self, *names: str) -> list[Any]:
@@ -251,7 +251,7 @@ async def test_what_nobody_is_called_is_refused(desk: Desk) -> None:
         assert len(desk.events(f"{verb}.refused")) == 1
     order: Any = desk._orders.handlers[CORDON]
     with pytest.raises(ValueError, match="object"):
-        await order(Asked(ME, ROOT, {}, "[]"))
+        await order(ControlRequest(ME, ROOT, {}, "[]"))
 
 
 @on_farm(1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hotplugd.app import answers
+from hotplugd.app import status_answers
 from hotplugd.app.documents import StatusJson
 from hotplugd.app.endpoints import EVENTS, HEALTH, LEASE_MOVE, POOLS, RELOAD, RULES, STATUS, Endpoint
 from hotplugd.app.event_buffer import EventBuffer, Moment
@@ -87,15 +87,15 @@ async def _answered(folder: Path) -> None:
     problems = [Problem("/dev/a", "r", "x")]
 
     def status(of: Any) -> StatusJson:
-        return answers.status(
+        return status_answers.status(
             POOL_RULES, of, Overrides.made_of([override]), problems,
             ready=True, failed_reloads=0, cursor="1-1",
         )  # fmt: skip
 
     for each in (session, None):
         is_as_said(STATUS, status(each))
-        is_as_said(POOLS, answers.pools(each))
-        is_as_said(RULES, answers.rules(POOL_RULES, each, "2026-11-27T18:00:00+00:00"))
+        is_as_said(POOLS, status_answers.pools(each))
+        is_as_said(RULES, status_answers.rules(POOL_RULES, each, "2026-11-27T18:00:00+00:00"))
         is_as_said(HEALTH, health(status(each)), "503" if each is None else "200")
     told = status(session)
     assert all(told[key] for key in ("attachments", "claims", "overrides", "problems"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from hotplugd.app.asked import Forbidden
+from hotplugd.app.control_request import Forbidden
 from hotplugd.app.grants import ROOT, Allowed, Grant, Grants, Verb
 from hotplugd.app.peer import Peer
 from hotplugd.app.permitted import see_own, see_permitted

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hotplugd.app.record import NoRecord, record, recorded
-from hotplugd.app.tried import tried
+from hotplugd.app.try_rules import tried
 from hotplugd.model.text import natural
 from hotplugd.model.values import Descriptors
 from tests.support.devices import console, disk, interface, phone, rule, ruleset

@@ -14,8 +14,8 @@ import structlog
 from structlog.testing import LogCapture
 
 from hotplugd.app import usb_orders
-from hotplugd.app.asked import Asked, Forbidden
 from hotplugd.app.command_json import UsbOrderJson
+from hotplugd.app.control_request import ControlRequest, Forbidden
 from hotplugd.app.endpoints import ENDPOINTS
 from hotplugd.app.grants import ROOT, Allowed, Grant
 from hotplugd.app.peer import Peer
@@ -81,7 +81,7 @@ class Lab:
     def ask(self, order: str, **words: object) -> UsbOrderJson:
         async def ask() -> UsbOrderJson:
             (row,) = [each for each in ENDPOINTS if each.name == order]
-            asked: Any = self.make().handlers[row](Asked(ME, self.grant, {}, json.dumps(words)))
+            asked: Any = self.make().handlers[row](ControlRequest(ME, self.grant, {}, json.dumps(words)))
             answer: UsbOrderJson = await asked
             return answer
 

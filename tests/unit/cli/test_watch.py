@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hotplugd.app.asked import Asked, Handler
+from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.endpoints import EVENTS, STATUS, Endpoint
 from hotplugd.app.event_buffer import EventBuffer, Moment
 from tests.support.lab.wait import eventually
@@ -44,7 +44,7 @@ class Scripted:
         self.asked += 1
         return {**DOCUMENT, "rules": self.rules, "cursor": self.events.cursor}
 
-    async def after(self, asked: Asked) -> object:
+    async def after(self, asked: ControlRequest) -> object:
         return (await self.events.after(asked.query["after"], 20)).json()
 
     def happens(self, rules: int) -> None:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from hotplugd.hooks.command_input import Event
 from hotplugd.hooks.jobs import Jobs
 from hotplugd.hooks.settings import Hook
-from hotplugd.hooks.words import Event
 from hotplugd.rules.pattern import Pattern
 
 

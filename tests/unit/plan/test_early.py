@@ -9,9 +9,9 @@ import pytest
 
 from hotplugd.model.asker import Asker
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
+from hotplugd.plan.change import entry_for
 from hotplugd.plan.desired import wants
 from hotplugd.plan.early import differs, is_decided
-from hotplugd.plan.make_entry import entry_for
 from hotplugd.plan.overrides import NONE, Override, Overrides, kept_by
 from hotplugd.plan.ownership import Owners
 from hotplugd.rulefile.load import parse

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
-from structlog.testing import LogCapture
 
 from hotplugd.model.entry import is_ours, is_path, name_for, slot_of, target_of
 from hotplugd.model.nic_slot import above_of, read
@@ -17,7 +16,6 @@ from hotplugd.model.nic_snapshot import left_from
 from hotplugd.model.ports import Busy, Changed, Gone, Refused, ServerError, Unreachable
 from hotplugd.model.uevent import Uevent
 from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Interface, Link, Node
-from hotplugd.plan.about import spread
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.pools.away_leases import NOTHING_KEPT, KeptLeases
 from hotplugd.reconcile.ports import Ports
@@ -25,6 +23,7 @@ from hotplugd.reconcile.reconciler import Reconciler
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import ALL, BOOT, BOX, box
 from tests.support.virtual import later, now
+from tests.unit.reconcile.logged import Logged
 from tests.unit.reconcile.scripted_inside import ScriptedFiles
 from tests.unit.reconcile.scripted_leases import UPTIME, ScriptedLeaseKeeper
 from tests.unit.reconcile.scripted_records import ScriptedDatabase, ScriptedRecordNotes
@@ -163,11 +162,9 @@ class Bench(ScriptedFiles):
         self.database = ScriptedDatabase()
         self.record_notes = ScriptedRecordNotes()
         self.seals, self.revoker = ScriptedSeals(), ScriptedRevoker()
-        self.logged = LogCapture()
+        self.logged = Logged()
         self._busy: set[InstanceName] = set()
-        log: Any = structlog.wrap_logger(
-            None, [_spread, self.logged], structlog.make_filtering_bound_logger(0)
-        )
+        log: Any = structlog.wrap_logger(None, [self.logged], structlog.make_filtering_bound_logger(0))
         self.reconciler = Reconciler(
             Ports(
                 self,
@@ -446,10 +443,6 @@ class Bench(ScriptedFiles):
 
     def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
         self.notes[name] = {each.name for each in entries}
-
-
-def _spread(_: object, __: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
-    return spread(event)
 
 
 def refuse(bench: Bench, device: Device, *, blame: bool) -> None:

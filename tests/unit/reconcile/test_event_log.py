@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 from structlog.testing import capture_logs
 
+from hotplugd.plan.about import HUBS, spread
 from hotplugd.plan.change import Change
 from hotplugd.plan.desired import wants
 from hotplugd.reconcile.event_log import EventLog
@@ -24,11 +25,12 @@ def logged(socket: str) -> dict[str, object]:
     device = plugged(Sockets().plug(socket), 189, 1)
     (want,) = wants(loaded.rules, device).wants
     with capture_logs() as events:
-        EventLog(BOX, structlog.get_logger(), Inventory()).done(
+        log = structlog.get_logger().bind(**{HUBS: lambda: loaded.rules.hubs})
+        EventLog(BOX, log, Inventory()).done(
             Change("add", BOX, entry(device), str(device), "r", "it is not attached", want), None
         )
     (event,) = events
-    return dict(event)
+    return spread(event)
 
 
 def test_the_location_is_in_it_where_there_is_one() -> None:

@@ -165,7 +165,7 @@ async def test_an_answer_holds_for_one_request_within_two_seconds() -> None:
     await checks.ask(wants, now)
     assert checks.unchecked(wants, now() + 1.9) == []
     assert checks.unchecked(wants, now() + 2) == wants
-    checks.forget()
+    checks.free.clear()
     assert checks.unchecked(wants, now()) == wants
 
 

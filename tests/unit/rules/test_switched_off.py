@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hotplugd.app.udev_ignore import ignore_rules
 from hotplugd.rulefile.load import Loaded, parse
-from hotplugd.rules.udev_ignore import ignore_rules
 from tests.unit.devices import CABLE, CONSOLE
 
 

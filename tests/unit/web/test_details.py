@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hotplugd.app.asked import Asked
+from hotplugd.app.control_request import ControlRequest
 from hotplugd.app.grants import ROOT
 from hotplugd.app.peer import Peer
 from hotplugd.web.details import happened, history, section
+from hotplugd.web.masking import Masking
 from hotplugd.web.page import Names
-from hotplugd.web.shown import Shown
 from tests.support.farm import Farm
 
 NAMES = Names(("/dev/bus/usb/001/004",), ("serial:R5C[1]*",), ("shelf-1/4", "1-1.4"))
@@ -17,8 +17,8 @@ NAMES = Names(("/dev/bus/usb/001/004",), ("serial:R5C[1]*",), ("shelf-1/4", "1-1
 
 def explained(farm: Farm, *, serials: bool, **changes: Any) -> dict[str, str]:
     device = str(farm.phones["shelf-1/1"])
-    document: Any = {**farm.explain(Asked(Peer(1, 0), ROOT, {"device": device}, "")), **changes}
-    shown = Shown(serials=serials)
+    document: Any = {**farm.explain(ControlRequest(Peer(1, 0), ROOT, {"device": device}, "")), **changes}
+    shown = Masking(serials=serials)
     shown.learn(document)
     return dict(section(document, shown, serials=serials)["rows"])
 
@@ -73,7 +73,7 @@ def test_events_of_the_place_and_of_the_device_are_its_history() -> None:
 
 def test_the_last_events_are_shown() -> None:
     events = [{"event": "device.add", "level": "info", "device": f"/dev/{number}"} for number in range(100)]
-    found = history(events, "", Shown(serials=True))
+    found = history(events, "", Masking(serials=True))
     assert (len(found["lines"]), found["note"]) == (60, "the last 60 of 100: `hotplugd history` has all")
     assert "/dev/99" in found["lines"][-1][1]
-    assert history(events[:3], "older", Shown())["note"] == "older"
+    assert history(events[:3], "older", Masking())["note"] == "older"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from hotplugd.app import endpoints
-from hotplugd.app.asked import Asked
+from hotplugd.app.control_request import ControlRequest
 from hotplugd.app.grants import ROOT
 from hotplugd.app.peer import Peer
 from hotplugd.web import page as page_module
+from hotplugd.web.masking import Masking
 from hotplugd.web.page import Page, TileJson, page
-from hotplugd.web.shown import Shown
 from tests.support.farm import HUBS, PHONES, PORTS, Farm
 from tests.unit.app.test_openapi import is_as_said
 
@@ -25,7 +25,7 @@ def farm() -> Farm:
 
 
 def made(farm: Farm, *, serials: bool = False, **changes: Any) -> Page:
-    shown = Shown(serials=serials)
+    shown = Masking(serials=serials)
     documents: list[Any] = [
         farm.status(), {**farm.topology(), **changes},
         {"pools": [{"name": "android", "devices": farm.leases}], "cordons": []},
@@ -42,7 +42,7 @@ def test_the_farm_says_what_a_daemon_says(farm: Farm) -> None:
         "unmatched": [farm.named("shelf-1/3")],
     }  # fmt: skip
     farm.leases = [lease(farm, "shelf-1/5")]
-    asked = Asked(Peer(1, 0), ROOT, {"device": str(farm.phones["shelf-1/1"])}, "")
+    asked = ControlRequest(Peer(1, 0), ROOT, {"device": str(farm.phones["shelf-1/1"])}, "")
     for endpoint, handler in farm.handlers().items():
         if endpoint not in (endpoints.EVENTS, endpoints.STREAM):
             is_as_said(endpoint, handler(asked))

@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from hotplugd.app import endpoints
-from hotplugd.app.asked import Asked, Handler
 from hotplugd.app.control import serve
+from hotplugd.app.control_request import ControlRequest, Handler
 from hotplugd.app.endpoints import Endpoint
 from hotplugd.web import page_routes
 from hotplugd.web.limits import LIMITS, Limits
@@ -256,7 +256,7 @@ class _Slow(Farm):
     """A farm whose daemon takes its time to explain."""
 
     def handlers(self) -> dict[Endpoint, Handler]:
-        async def explained(asked: Asked) -> object:
+        async def explained(asked: ControlRequest) -> object:
             await asyncio.sleep(3.0)
             return self.explain(asked)
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import TypedDict
 
 from hotplugd.app.naming import NamedJson, named_json
+from hotplugd.app.with_hints import takes_nothing
 from hotplugd.model.text import natural
 from hotplugd.model.values import Device
-from hotplugd.plan.along import takes_nothing
 from hotplugd.plan.desired import wants
 from hotplugd.rules.ruleset import RuleSet
 

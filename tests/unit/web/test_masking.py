@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from hotplugd.model.text import quoted
-from hotplugd.web.shown import Shown
+from hotplugd.web.masking import Masking
 
 LONG = "R5CT" * 25
 
 
 def test_a_serial_number_that_a_message_cuts_is_masked() -> None:
-    shown = Shown()
+    shown = Masking()
     shown.learn({"serial": LONG})
     assert shown(f"no device '{quoted(LONG)}'") == "no device '<serial-1>'"
 
 
 def test_a_serial_number_that_a_long_text_ends_in_is_not_shown_in_part() -> None:
-    shown = Shown()
+    shown = Masking()
     serials = [f"SER{number:03}{'QZ' * 58}" for number in range(10)]
     shown.learn([{"serial": each} for each in serials])
     text = shown(" ".join(serials))
@@ -25,7 +25,7 @@ def test_a_serial_number_that_a_long_text_ends_in_is_not_shown_in_part() -> None
 
 
 def test_what_is_there_now_is_masked_also_where_there_were_too_many_masks() -> None:
-    shown = Shown()
+    shown = Masking()
     for turn in range(3):
         status = {"attachments": [{"serial": f"AAQQ{turn}{number:06}"} for number in range(2100)]}
         topology = {"devices": [{"serial": f"BBQQ{turn}{number:06}"} for number in range(2100)]}

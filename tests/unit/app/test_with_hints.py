@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hotplugd.plan.along import goes_in_whole, takes_nothing
+from hotplugd.app.with_hints import goes_in_whole, takes_nothing
 from hotplugd.plan.desired import wants
 from tests.support.devices import console, gpu, phone, rule, ruleset
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hotplugd.app import last_words as module
+from hotplugd.app import exit_reason as module
 from hotplugd.app.daemon import Daemon
-from hotplugd.app.last_words import LastWords, last_words, place
+from hotplugd.app.exit_reason import ExitReason, exit_reason, place
 from hotplugd.cli import main
 from hotplugd.cli.run import command
 from hotplugd.host.server_lock import AlreadyRunning
@@ -127,12 +127,12 @@ def test_one_that_was_told_to_end_is_said_to_be_stopped(
 
 def test_one_that_was_killed_has_said_nothing(tmp_path: Path) -> None:
     control = tmp_path / "c.sock"
-    words = LastWords(control)
-    assert last_words(control) == ""  # it lives
-    other = LastWords(control)
+    words = ExitReason(control)
+    assert exit_reason(control) == ""  # it lives
+    other = ExitReason(control)
     other.ended("another's")
     os.close(words._descriptor)
-    assert "and ended without a word" in last_words(control)
+    assert "and ended without a word" in exit_reason(control)
 
 
 @pytest.mark.parametrize(
@@ -151,19 +151,19 @@ def test_one_that_was_killed_has_said_nothing(tmp_path: Path) -> None:
 )
 def test_what_is_no_last_word_is_left_out(tmp_path: Path, text: str) -> None:
     place(tmp_path / "c.sock").write_text(text)
-    assert last_words(tmp_path / "c.sock") == ""
+    assert exit_reason(tmp_path / "c.sock") == ""
 
 
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text(json.dumps({"how": "ended", "reason": "x", "at": "2026-11-27T00:00:00+00:00"}))
     place(tmp_path / "c.sock").symlink_to(precious)
-    LastWords(tmp_path / "c.sock").ended("y")
-    assert last_words(tmp_path / "c.sock") == ""
+    ExitReason(tmp_path / "c.sock").ended("y")
+    assert exit_reason(tmp_path / "c.sock") == ""
     assert '"x"' in precious.read_text()
 
 
 def test_a_long_reason_is_cut(tmp_path: Path) -> None:
-    words = LastWords(tmp_path / "c.sock")
+    words = ExitReason(tmp_path / "c.sock")
     words.ended("x" * 100_000)
-    assert len(last_words(tmp_path / "c.sock")) < 2 * module._LONGEST
+    assert len(exit_reason(tmp_path / "c.sock")) < 2 * module._LONGEST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hotplugd.plan.fates import seen_fates
+from hotplugd.app.device_status import device_statuses
 from tests.support.devices import phone, rule, ruleset
 
 RULES = ruleset(
@@ -13,7 +13,7 @@ RULES = ruleset(
 
 def test_each_device_has_its_rule_and_the_instances_that_have_it_and_that_should() -> None:
     ones = [phone(1), phone(2), phone(3)]
-    found = seen_fates(RULES, ones, {phone(1).node: ["a"], phone(3).node: ["c"]})
+    found = device_statuses(RULES, ones, {phone(1).node: ["a"], phone(3).node: ["c"]})
     assert [(each.device, each.rule_name, each.instances, each.missing) for each in found] == [
         (ones[0], "both", ("a",), ("b",)),
         (ones[1], "none", (), ()),

@@ -22,7 +22,7 @@ from hotplugd.reconcile.verify import Verifier
 
 
 @dataclass(slots=True)
-class Known:
+class InstanceState:
     """One instance, which may not exist (yet). All of it belongs to the event loop.
 
     actual   as the server has it; None where there is none, or nothing is known yet

@@ -12,7 +12,7 @@ from hotplugd.rules.ruleset import Rule, RuleSet
 
 
 @dataclass(frozen=True, slots=True)
-class Fates:
+class DeviceStatus:
     """One device: the rule that takes it, what somebody decided by hand instead, the instances that have it,
     and those that should and do not.
     """
@@ -39,12 +39,12 @@ class Fates:
         )
 
 
-def seen_fates(
+def device_statuses(
     rules: RuleSet,
     devices: Iterable[Device],
     has: Mapping[str, Sequence[str]],
     overrides: Overrides = NONE,
-) -> list[Fates]:
+) -> list[DeviceStatus]:
     """What there is to say of each device.
 
     has  the instances that have a device, by what it is called; none of any where nobody knows
@@ -56,5 +56,5 @@ def seen_fates(
         missing = tuple(
             name for name in dict.fromkeys(str(want.instance) for want in wanted.wants) if name not in there
         )
-        found.append(Fates(device, wanted.rule, there, missing, wanted.override))
+        found.append(DeviceStatus(device, wanted.rule, there, missing, wanted.override))
     return found

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from hotplugd.app.documents import StatusJson
-from hotplugd.app.narrow import Meant, narrowed
+from hotplugd.app.selection import Selection, narrowed
 
 
 def place(device: str, instance: str, rule: str, project: str = "default") -> dict[str, Any]:
@@ -74,65 +74,67 @@ def said(found: StatusJson) -> list[str]:
 def test_what_is_about_an_instance_and_a_rule_stays(
     instance: str | None, rule: str | None, expected: list[str]
 ) -> None:
-    assert said(narrowed(STATUS, Meant(instance, rule))) == expected
+    assert said(narrowed(STATUS, Selection(instance, rule))) == expected
 
 
 def test_problems_alone_have_what_waits_beside_them() -> None:
-    found = said(narrowed(STATUS, Meant(problems=True)))
+    found = said(narrowed(STATUS, Selection(problems=True)))
     assert found == ["/dev/d", "!", "!/dev/a", "!/dev/d", "!/dev/e"]
 
 
 def test_claims_are_about_their_instances_and_no_rule() -> None:
-    assert [claim["instance"] for claim in narrowed(STATUS, Meant(instance="other"))["claims"]] == ["other"]
-    assert narrowed(STATUS, Meant(rule="r1"))["claims"] == []
-    assert len(narrowed(STATUS, Meant())["claims"]) == 2
+    assert [claim["instance"] for claim in narrowed(STATUS, Selection(instance="other"))["claims"]] == [
+        "other"
+    ]
+    assert narrowed(STATUS, Selection(rule="r1"))["claims"] == []
+    assert len(narrowed(STATUS, Selection())["claims"]) == 2
 
 
 @pytest.mark.parametrize(
-    ("meant", "expected"),
+    ("selection", "expected"),
     [
-        (Meant(), ["/dev/p", "/dev/q"]),
-        (Meant(problems=True), ["/dev/p", "/dev/q"]),
-        (Meant(problems=True, location="shelf/*"), ["/dev/p"]),
-        (Meant(instance="box"), []),
-        (Meant(rule="r1"), []),
-        (Meant(unmatched=True), []),
-        (Meant(by_hand=True), []),
+        (Selection(), ["/dev/p", "/dev/q"]),
+        (Selection(problems=True), ["/dev/p", "/dev/q"]),
+        (Selection(problems=True, location="shelf/*"), ["/dev/p"]),
+        (Selection(instance="box"), []),
+        (Selection(rule="r1"), []),
+        (Selection(unmatched=True), []),
+        (Selection(by_hand=True), []),
     ],
 )
-def test_what_is_leased_to_nobody_is_of_no_instance(meant: Meant, expected: list[str]) -> None:
-    assert [each["device"] for each in narrowed(STATUS, meant)["unleased"]] == expected
+def test_what_is_leased_to_nobody_is_of_no_instance(selection: Selection, expected: list[str]) -> None:
+    assert [each["device"] for each in narrowed(STATUS, selection)["unleased"]] == expected
 
 
 @pytest.mark.parametrize(
-    ("meant", "expected"),
+    ("selection", "expected"),
     [
-        (Meant(location="shelf/1"), ["/dev/a", "!", "!/dev/a"]),
-        (Meant(location="shelf/*"), ["/dev/a", "/dev/c", "!", "!/dev/a"]),
-        (Meant(location="none"), ["!"]),
-        (Meant(instance="lab/*"), ["/dev/c", "!"]),
-        (Meant(instance="o*", rule="r1"), ["/dev/b", "!"]),
-        (Meant(unmatched=True), ["!"]),
-        (Meant(location="shelf/1", problems=True), ["!", "!/dev/a"]),
+        (Selection(location="shelf/1"), ["/dev/a", "!", "!/dev/a"]),
+        (Selection(location="shelf/*"), ["/dev/a", "/dev/c", "!", "!/dev/a"]),
+        (Selection(location="none"), ["!"]),
+        (Selection(instance="lab/*"), ["/dev/c", "!"]),
+        (Selection(instance="o*", rule="r1"), ["/dev/b", "!"]),
+        (Selection(unmatched=True), ["!"]),
+        (Selection(location="shelf/1", problems=True), ["!", "!/dev/a"]),
     ],
 )
-def test_all_that_is_asked_for_has_to_hold(meant: Meant, expected: list[str]) -> None:
-    assert said(narrowed(STATUS, meant)) == expected
+def test_all_that_is_asked_for_has_to_hold(selection: Selection, expected: list[str]) -> None:
+    assert said(narrowed(STATUS, selection)) == expected
 
 
 @pytest.mark.parametrize(
-    ("meant", "expected"),
+    ("selection", "expected"),
     [
-        (Meant(), ["/dev/u", "/dev/v"]),
-        (Meant(unmatched=True), ["/dev/u", "/dev/v"]),
-        (Meant(location="shelf/*"), ["/dev/u"]),
-        (Meant(unmatched=True, problems=True), []),
-        (Meant(rule="r1"), []),
-        (Meant(instance="box"), []),
+        (Selection(), ["/dev/u", "/dev/v"]),
+        (Selection(unmatched=True), ["/dev/u", "/dev/v"]),
+        (Selection(location="shelf/*"), ["/dev/u"]),
+        (Selection(unmatched=True, problems=True), []),
+        (Selection(rule="r1"), []),
+        (Selection(instance="box"), []),
     ],
 )
-def test_what_no_rule_takes_is_in_no_instance(meant: Meant, expected: list[str]) -> None:
-    assert [each["device"] for each in narrowed(STATUS, meant)["unmatched"]] == expected
+def test_what_no_rule_takes_is_in_no_instance(selection: Selection, expected: list[str]) -> None:
+    assert [each["device"] for each in narrowed(STATUS, selection)["unmatched"]] == expected
 
 
 @pytest.mark.parametrize(
@@ -146,29 +148,29 @@ def test_what_no_rule_takes_is_in_no_instance(meant: Meant, expected: list[str])
 def test_what_was_decided_by_hand_can_be_shown_alone(
     instance: str | None, decided: list[str], expected: list[str]
 ) -> None:
-    found = narrowed(STATUS, Meant(instance=instance, by_hand=True))
+    found = narrowed(STATUS, Selection(instance=instance, by_hand=True))
     assert [each["device"] for each in found["overrides"]] == decided
     assert said(found) == expected
-    assert narrowed(STATUS, Meant(rule="r1"))["overrides"] == []
-    assert narrowed(STATUS, Meant(problems=True))["overrides"] == []
+    assert narrowed(STATUS, Selection(rule="r1"))["overrides"] == []
+    assert narrowed(STATUS, Selection(problems=True))["overrides"] == []
 
 
 @pytest.mark.parametrize(
-    ("meant", "expected"),
+    ("selection", "expected"),
     [
-        (Meant(), ["away", "claim", "pool"]),
-        (Meant(problems=True), ["away", "claim", "pool"]),
-        (Meant(instance="job"), ["away", "claim"]),
-        (Meant(instance="lab/*"), ["away"]),
-        (Meant(instance="runner-1"), ["away"]),
-        (Meant(rule="r1"), ["away"]),
-        (Meant(location="shelf/1"), ["away"]),
-        (Meant(unmatched=True), ["away"]),
-        (Meant(by_hand=True), ["away"]),
+        (Selection(), ["away", "claim", "pool"]),
+        (Selection(problems=True), ["away", "claim", "pool"]),
+        (Selection(instance="job"), ["away", "claim"]),
+        (Selection(instance="lab/*"), ["away"]),
+        (Selection(instance="runner-1"), ["away"]),
+        (Selection(rule="r1"), ["away"]),
+        (Selection(location="shelf/1"), ["away"]),
+        (Selection(unmatched=True), ["away"]),
+        (Selection(by_hand=True), ["away"]),
     ],
 )
 def test_problems_of_claims_are_about_their_instances_and_of_pools_about_none(
-    meant: Meant, expected: list[str]
+    selection: Selection, expected: list[str]
 ) -> None:
     problems = [
         problem("", "", "away", instance="", claim="", pool=""),
@@ -176,4 +178,4 @@ def test_problems_of_claims_are_about_their_instances_and_of_pools_about_none(
         problem("", "", "pool", instance="", claim="", pool="android"),
     ]
     status = cast("StatusJson", {**STATUS, "problems": problems})
-    assert [each["message"] for each in narrowed(status, meant)["problems"]] == expected
+    assert [each["message"] for each in narrowed(status, selection)["problems"]] == expected

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.plan.find import absent, described, each_of, missing, named
+from hotplugd.app.find import absent, described, each_of, missing, named
 from hotplugd.plan.identity import model
 from tests.support.devices import phone, rule, ruleset
 from tests.unit import devices

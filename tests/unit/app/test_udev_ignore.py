@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hotplugd.app.udev_ignore import ignore_rules
 from hotplugd.host.udev_rules_helper import see
 from hotplugd.rulefile.load import parse
-from hotplugd.rules.udev_ignore import ignore_rules
 from tests.support.devices import rule, ruleset
 
 TO = "{to: box}"

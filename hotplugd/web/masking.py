@@ -21,7 +21,7 @@ def short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-class Shown:
+class Masking:
     """Makes texts printable and short, and masks serial numbers, each by the same mask for as long as it can.
 
     serials  whether serial numbers are shown

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotplugd.hooks.words import VARIABLE, WordError, check_program, check_word, document, variables, words
+from hotplugd.hooks.command_input import (
+    VARIABLE,
+    WordError,
+    check_program,
+    check_word,
+    document,
+    variables,
+    words,
+)
 
 _HOSTILE = ("$(reboot)", "`reboot`", "; reboot", "a b", "*", "\\", "'\"", "{serial}", "é", "\U0001f4f1", "")
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from hotplugd.app.asked import Asked
+from hotplugd.app.control_request import ControlRequest
 from hotplugd.app.documents import (
     HoldJson,
     StatusJson,
@@ -110,7 +110,7 @@ def pools(session: Session | None) -> PoolsJson:
     return pools_json(known.assignments.leases.leasing, since)
 
 
-async def events(kept: EventBuffer, asked: Asked) -> str:
+async def events(kept: EventBuffer, asked: ControlRequest) -> str:
     """Events after a cursor, as JSON; the first is waited for where that is asked. Raises ValueError."""
     try:
         patience = min(float(asked.query.get("wait", "0")), _MOST_WAIT)
@@ -121,7 +121,7 @@ async def events(kept: EventBuffer, asked: Asked) -> str:
     return (await kept.after(asked.query.get("after", ""), patience)).json()
 
 
-def event_lines(kept: EventBuffer, asked: Asked) -> AsyncIterator[str]:
+def event_lines(kept: EventBuffer, asked: ControlRequest) -> AsyncIterator[str]:
     """Events after a cursor and all that follow, one a line. Raises ValueError."""
     return kept.lines(asked.query.get("after", ""), _STILL)
 

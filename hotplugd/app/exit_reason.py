@@ -26,13 +26,13 @@ _FLAGS: Final = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def place(control: Path) -> Path:
-    """Where the last words of the daemon with this control socket are."""
+    """The file of the exit reason, beside this control socket."""
     return control.with_name(f"{control.name}.last")
 
 
-class LastWords:
-    """Those of this process. Where they cannot be written, or another daemon that lives has the file, nothing
-    happens: the log has them, too.
+class ExitReason:
+    """The exit reason of this process. Where it cannot be written, or another daemon holds the file, nothing
+    happens: the log has it, too.
     """
 
     def __init__(self, control: Path) -> None:
@@ -70,13 +70,13 @@ class LastWords:
 
 
 @contextmanager
-def with_crashes(words: LastWords | None) -> Iterator[None]:
-    """Have it written down where what is done meanwhile fails by what nobody foresaw."""
+def with_crashes(exits: ExitReason | None) -> Iterator[None]:
+    """Write the reason down where the body raises an unexpected exception."""
     try:
         yield
     except Exception as error:
-        if words is not None:
-            words.ended(_crash(error))
+        if exits is not None:
+            exits.ended(_crash(error))
         raise
 
 
@@ -89,7 +89,7 @@ def _crash(error: BaseException) -> str:
     return f"it crashed: {type(error).__name__}: {error}{where}"
 
 
-def last_words(control: Path) -> str:
+def exit_reason(control: Path) -> str:
     """Why the daemon that had this control socket ended, and when; empty where nobody knows, or it lives."""
     try:
         descriptor = os.open(place(control), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -19,7 +19,7 @@ class Unavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ControlRequest:
     """A request.
 
     grant  what the peer may
@@ -33,7 +33,7 @@ class Asked:
     body: str
 
 
-Handler: TypeAlias = Callable[[Asked], object]
+Handler: TypeAlias = Callable[[ControlRequest], object]
 """Gives the document, or its text as JSON; an awaitable of it; or an AsyncIterator of lines without end.
 Raises ValueError where what was asked is wrong, Forbidden, and Unavailable.
 """

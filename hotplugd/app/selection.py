@@ -17,8 +17,8 @@ _Each = TypeVar("_Each", bound=Mapping[str, object])
 
 
 @dataclass(frozen=True, slots=True)
-class Meant:
-    """What is meant: all of it has to hold. Texts are globs.
+class Selection:
+    """What is asked for: all of it has to hold. Texts are globs.
 
     instance   `name`, or `project/name`
     unmatched  what no rule takes, alone
@@ -37,55 +37,61 @@ class Meant:
     @property
     def is_all(self) -> bool:
         """Whether nothing is left out."""
-        return self == Meant()
+        return self == Selection()
 
     def has_instance(self, name: object, project: object = "default") -> bool:
-        """Whether this instance is meant."""
+        """Whether this instance is selected."""
         wanted = self.instance
         names = (str(name), f"{project}/{name}")
         return wanted is None or any(fnmatchcase(each, wanted) for each in names)
 
     def has_rule(self, rule: object) -> bool:
-        """Whether this rule is meant. rule: a name; empty or None for what none takes"""
+        """Whether this rule is selected. rule: a name; empty or None for what none takes"""
         return self.rule is None or (bool(rule) and fnmatchcase(str(rule), self.rule))
 
     def has_location(self, location: object) -> bool:
-        """Whether this location is meant."""
+        """Whether this location is selected."""
         return self.location is None or (bool(location) and fnmatchcase(str(location), self.location))
 
 
-def narrowed(status: StatusJson, meant: Meant) -> StatusJson:
-    """The status with nothing but what is meant."""
-    nothing = meant.problems or meant.unmatched
+def narrowed(status: StatusJson, selection: Selection) -> StatusJson:
+    """The status with nothing but what is selected."""
+    nothing = selection.problems or selection.unmatched
     places = (*status["attachments"], *status["pending"], *status["holds"])
-    problems = _problems(status["problems"], meant, places, status["unmatched"])
-    no_override = nothing or meant.rule is not None
+    problems = _problems(status["problems"], selection, places, status["unmatched"])
+    no_override = nothing or selection.rule is not None
     narrow: StatusJson = {
         **status,
-        "attachments": [] if nothing else _meant(status["attachments"], meant),
-        "pending": [] if nothing else _meant(status["pending"], meant),
-        "holds": [] if meant.unmatched else _meant(status["holds"], meant),
-        "claims": _claims(status["claims"], meant),
-        "overrides": [] if no_override else _overrides(status["overrides"], meant),
+        "attachments": [] if nothing else _selected(status["attachments"], selection),
+        "pending": [] if nothing else _selected(status["pending"], selection),
+        "holds": [] if selection.unmatched else _selected(status["holds"], selection),
+        "claims": _claims(status["claims"], selection),
+        "overrides": [] if no_override else _overrides(status["overrides"], selection),
         "problems": problems,
-        "unmatched": _unmatched(status["unmatched"], meant, problems),
-        "unleased": _unleased(status["unleased"], meant),
+        "unmatched": _unmatched(status["unmatched"], selection, problems),
+        "unleased": _unleased(status["unleased"], selection),
     }
-    return _decided_by_hand(narrow) if meant.by_hand else narrow
+    return _decided_by_hand(narrow) if selection.by_hand else narrow
 
 
-def _claims(claims: Sequence[ClaimJson], meant: Meant) -> list[ClaimJson]:
+def _claims(claims: Sequence[ClaimJson], selection: Selection) -> list[ClaimJson]:
     """Those of an instance. A claim that is not met is about no rule and no location."""
-    if meant.unmatched or meant.by_hand or meant.rule is not None or meant.location is not None:
+    if (
+        selection.unmatched
+        or selection.by_hand
+        or selection.rule is not None
+        or selection.location is not None
+    ):
         return []
-    return [each for each in claims if meant.has_instance(each["instance"], each["project"])]
+    return [each for each in claims if selection.has_instance(each["instance"], each["project"])]
 
 
-def _overrides(overrides: Sequence[OverrideJson], meant: Meant) -> list[OverrideJson]:
+def _overrides(overrides: Sequence[OverrideJson], selection: Selection) -> list[OverrideJson]:
     return [
         each
         for each in overrides
-        if meant.has_instance(each["instance"], each["project"]) and meant.has_location(each.get("location"))
+        if selection.has_instance(each["instance"], each["project"])
+        and selection.has_location(each.get("location"))
     ]
 
 
@@ -106,47 +112,49 @@ def _decided_by_hand(status: StatusJson) -> StatusJson:
     }
 
 
-def narrowed_plan(plan: PlanJson, meant: Meant) -> PlanJson:
-    """A plan with nothing but what is meant."""
+def narrowed_plan(plan: PlanJson, selection: Selection) -> PlanJson:
+    """A plan with nothing but what is selected."""
     places = (*plan["changes"], *plan["holds"])
-    problems = _problems(plan["problems"], meant, places, plan["unmatched"])
+    problems = _problems(plan["problems"], selection, places, plan["unmatched"])
     return {
         **plan,
-        "changes": [] if meant.problems or meant.unmatched else _meant(plan["changes"], meant),
-        "holds": [] if meant.unmatched else _meant(plan["holds"], meant),
-        "claims": _claims(plan["claims"], meant),
+        "changes": [] if selection.problems or selection.unmatched else _selected(plan["changes"], selection),
+        "holds": [] if selection.unmatched else _selected(plan["holds"], selection),
+        "claims": _claims(plan["claims"], selection),
         "problems": problems,
-        "unmatched": _unmatched(plan["unmatched"], meant, problems),
-        "unleased": _unleased(plan["unleased"], meant),
+        "unmatched": _unmatched(plan["unmatched"], selection, problems),
+        "unleased": _unleased(plan["unleased"], selection),
     }
 
 
 def _problems(
     problems: Sequence[ProblemJson],
-    meant: Meant,
+    selection: Selection,
     places: Sequence[Mapping[str, object]],
     unmatched: Sequence[UnmatchedJson] = (),
 ) -> list[ProblemJson]:
-    """Those problems that are meant.
+    """Those problems that are selected.
 
     A problem of a device tells in its text alone which instance it is about.
 
     places     attachments, changes and holds, which say in which instance a device is
     unmatched  what no rule takes
     """
-    if meant.unmatched:
+    if selection.unmatched:
         devices = {str(each["device"]) for each in unmatched}
         found = [each for each in problems if each["device"] in devices or _is_general(each)]
-        return [each for each in found if not each["device"] or meant.has_location(each.get("location"))]
-    inside = {str(each["device"]) for each in places if meant.has_instance(each["instance"], each["project"])}
+        return [each for each in found if not each["device"] or selection.has_location(each.get("location"))]
+    inside = {
+        str(each["device"]) for each in places if selection.has_instance(each["instance"], each["project"])
+    }
     return [
         each
         for each in problems
         if _is_general(each)
         or (
-            meant.has_rule(each["rule"])
-            and meant.has_location(each.get("location"))
-            and (meant.instance is None or each["device"] in inside or _is_of_instance(each, meant))
+            selection.has_rule(each["rule"])
+            and selection.has_location(each.get("location"))
+            and (selection.instance is None or each["device"] in inside or _is_of_instance(each, selection))
         )
     ]
 
@@ -157,48 +165,54 @@ def _is_general(problem: ProblemJson) -> bool:
     return not (problem["device"] or problem["rule"] or problem.get("claim") or problem.get("pool"))
 
 
-def _is_of_instance(problem: ProblemJson, meant: Meant) -> bool:
+def _is_of_instance(problem: ProblemJson, selection: Selection) -> bool:
     instance = problem.get("instance", "")
     if not instance:
-        return not problem.get("pool") and _names(problem["message"], meant)
+        return not problem.get("pool") and _names(problem["message"], selection)
     project, _, name = instance.rpartition("/")
-    return meant.has_instance(name, project or "default")
+    return selection.has_instance(name, project or "default")
 
 
 def _unmatched(
-    unmatched: Sequence[UnmatchedJson], meant: Meant, problems: Sequence[ProblemJson]
+    unmatched: Sequence[UnmatchedJson], selection: Selection, problems: Sequence[ProblemJson]
 ) -> list[UnmatchedJson]:
     wrong = {each["device"] for each in problems}
     return [
         each
         for each in unmatched
-        if meant.instance is None
-        and meant.rule is None
-        and meant.has_location(each.get("location"))
-        and (not (meant.unmatched and meant.problems) or each["device"] in wrong)
+        if selection.instance is None
+        and selection.rule is None
+        and selection.has_location(each.get("location"))
+        and (not (selection.unmatched and selection.problems) or each["device"] in wrong)
     ]
 
 
-def _unleased(unleased: Sequence[LeaseJson], meant: Meant) -> list[LeaseJson]:
+def _unleased(unleased: Sequence[LeaseJson], selection: Selection) -> list[LeaseJson]:
     """Those at a location. What is leased to nobody is of no instance; nothing says which rule takes it."""
-    if meant.unmatched or meant.by_hand or meant.rule is not None or meant.instance is not None:
+    if (
+        selection.unmatched
+        or selection.by_hand
+        or selection.rule is not None
+        or selection.instance is not None
+    ):
         return []
-    return [each for each in unleased if meant.has_location(each["location"])]
+    return [each for each in unleased if selection.has_location(each["location"])]
 
 
-def _meant(places: Sequence[_Each], meant: Meant) -> list[_Each]:
+def _selected(places: Sequence[_Each], selection: Selection) -> list[_Each]:
     return [
         each
         for each in places
-        if meant.has_instance(each["instance"], each["project"])
-        and meant.has_rule(each["rule"])
-        and meant.has_location(each.get("location"))
+        if selection.has_instance(each["instance"], each["project"])
+        and selection.has_rule(each["rule"])
+        and selection.has_location(each.get("location"))
     ]
 
 
-def _names(message: str, meant: Meant) -> bool:
+def _names(message: str, selection: Selection) -> bool:
     """Whether a message has the instance's name as a word."""
     words = "".join(each if each.isalnum() or each in "-/" else " " for each in message).split()
     return any(
-        meant.has_instance(each.rpartition("/")[2], each.rpartition("/")[0] or "default") for each in words
+        selection.has_instance(each.rpartition("/")[2], each.rpartition("/")[0] or "default")
+        for each in words
     )

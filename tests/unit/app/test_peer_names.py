@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from hotplugd.aio.threads import Threads
-from hotplugd.app import who
+from hotplugd.app import peer_names
 from hotplugd.app.grants import DEFAULT_ALLOW, VERBS, Allowed, Grants
 from hotplugd.app.peer import Peer
-from hotplugd.app.who import asked_by, asker, resolved, who_asks
+from hotplugd.app.peer_names import asked_by, asker, resolved, who_asks
 from hotplugd.model.asker import Asker
 from hotplugd.model.problem import Problem
 
@@ -72,7 +72,7 @@ def test_an_event_says_no_more_than_is_known() -> None:
 def test_groups_of_a_directory_that_does_not_answer_hold_up_nobody_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(who, "_PATIENCE", 0.2)
+    monkeypatch.setattr(peer_names, "_PATIENCE", 0.2)
     go_on = threading.Event()
 
     def look(name: str) -> grp.struct_group:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hotplugd.model.values import Device
-from hotplugd.plan.usb_health import (
+from hotplugd.app.usb_health import (
     COMES_UP,
     LASTS,
     NEAR,
@@ -17,6 +16,7 @@ from hotplugd.plan.usb_health import (
     full_controllers,
     unconfigured_devices,
 )
+from hotplugd.model.values import Device
 from hotplugd.rules.hubs import NO_HUBS, Hub, Hubs
 from tests.support.devices import console, phone
 
