@@ -27,7 +27,7 @@ from hotplugd.app import (
     pool_documents,
     reports,
     topology,
-    tried,
+    try_rules,
 )
 from hotplugd.app.endpoints import ENDPOINTS
 from hotplugd.app.event_documents import ENDS, FIELDS
@@ -78,7 +78,7 @@ def _types() -> Mapping[str, type]:
         cluster_json,
         reports,
         topology,
-        tried,
+        try_rules,
         command_json,
         endpoints,
     )
