@@ -108,8 +108,8 @@ class Verifier:
         if self.is_looked_at:
             return NEVER
         links = self._symlinks.paths(plan.attachments)
-        also = self._notifier.paths(instance) | self._orphans.paths() | self._records.paths()
-        self._observed.also = links | also
+        orphans = self._orphans.paths() if self._orphans.records.by_name else ()
+        self._observed.also = links.union(self._notifier.paths(instance), orphans, self._records.paths())
         self._nics = [target_of(entry) for entry in instance.entries.values() if is_nic(entry)]
         return self._observed.next(plan.attachments, wanted, interfaces=bool(self._nics))
 

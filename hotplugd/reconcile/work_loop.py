@@ -125,7 +125,7 @@ class WorkLoop:
         stale = is_old and not fresh.answered
         sends = known.planned and not stale and backoff.until <= now
         plan, dry_run = known.plan.changes, self._ports.dry_run
-        changes = self._inventory.handovers.ready(known.name, plan, dry_run=dry_run) if sends else ()
+        changes = self._inventory.handovers.ready(known.name, plan, dry_run=dry_run) if sends and plan else ()
         batch = known.batching.batch(changes, now) if changes else []
         doubtful = sends and known.orphans.records.by_name
         added = [change.want for change in batch if change.action == "add" and change.want is not None]
