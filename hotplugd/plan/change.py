@@ -185,13 +185,13 @@ def compare(
         return Plan((_update(first, moved(wanted, actual, first.slot), actual, why),))
     if entries.name_for(entries.slot_of(actual)) != actual.name:
         return Plan((_update(first, None, actual, "its marks name another device"),))
-    unlike = [(want, observed(want, instance, inside)) for want in wants]
-    wrong = next(((want, found) for want, found in unlike if found), None)
+    seen = [(want, observed(want, instance, inside)) for want in wants]
+    wrong = next(((want, unlike) for want, unlike in seen if unlike), None)
     if wrong is None or wrong[0].device.away:
-        problems = [_problem(want, found, inside) for want, found in unlike]
+        problems = [_problem(want, unlike, inside) for want, unlike in seen]
         attachments = [
-            Attachment(want, actual, _is_verified(want, found, problem, instance, inside))
-            for (want, found), problem in zip(unlike, problems, strict=True)
+            Attachment(want, actual, _is_verified(want, unlike, problem, instance, inside))
+            for (want, unlike), problem in zip(seen, problems, strict=True)
         ]
         return Plan(attachments=tuple(attachments), problems=tuple(filter(None, problems)))
     if (again := moved(wanted, actual, first.slot)) is None or entries.is_later(actual):
@@ -261,14 +261,14 @@ def _what_is_there(unlike: str) -> str:
     return "there is no interface" if unlike == "missing" else f"{unlike} is"
 
 
-def _instead(want: Want, found: str) -> str:
-    """What is at the device's place inside. found: by `Kind.observed`, and not empty."""
-    if found == "missing":
+def _instead(want: Want, unlike: str) -> str:
+    """What is at the device's place inside. unlike: by `Kind.observed`, and not empty."""
+    if unlike == "missing":
         what = "node" if entries.is_path(want.target) else "interface"
         return f"{what} {want.target} is missing inside"
-    if found == NO_NODE:
+    if unlike == NO_NODE:
         return f"node {want.target} is missing inside, and another file is there"
-    if found == SEALED:
+    if unlike == SEALED:
         return f"nobody inside may open node {want.target}"
     number = f", not {want.device.devnum}" if want.device.devnum is not None else ""
-    return f"{want.target} inside is {found}{number}"
+    return f"{want.target} inside is {unlike}{number}"

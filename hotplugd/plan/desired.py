@@ -70,19 +70,19 @@ def judged(
     has     whether the instance runs and has the device by an entry of ours
     holder  who has a device of a pool
     """
-    found = wants(rules, device, overrides, holder=holder)
-    if found.wants or not found.problems or found.rule is None or not guard_rail(device):
-        return found
-    meant = wants(rules, device, overrides, holder=holder, used=True)
-    there = tuple(want for want in meant.wants if has(want))
+    decided = wants(rules, device, overrides, holder=holder)
+    if decided.wants or not decided.problems or decided.rule is None or not guard_rail(device):
+        return decided
+    unused = wants(rules, device, overrides, holder=holder, used=True)
+    there = tuple(want for want in unused.wants if has(want))
     if not there:
-        return replace(found, kept=meant.wants)
+        return replace(decided, kept=unused.wants)
     names = ", ".join(str(want.instance) for want in there)
     message = (
         f"{guard_rail(device)}, and it is in {names}, where it stays: end the host's use, or stop {names}"
     )
-    problems = (Problem(str(device), found.rule.name, message), *meant.problems)
-    return replace(meant, device=device, wants=there, problems=problems, kept=meant.wants, unfit=message)
+    problems = (Problem(str(device), decided.rule.name, message), *unused.problems)
+    return replace(unused, device=device, wants=there, problems=problems, kept=unused.wants, unfit=message)
 
 
 def wants(
@@ -127,8 +127,8 @@ def _wants(
         )
 
     def problem(message: str, *, guard: bool = False) -> Wants:
-        found = (Problem(str(device), rule.name, message, guard),)
-        return Wants(device, rule, (), found, anchor, override=override, unfit=message)
+        problems = (Problem(str(device), rule.name, message, guard),)
+        return Wants(device, rule, (), problems, anchor, override=override, unfit=message)
 
     if not attach.force and (why := held(device, anchor)):
         way = "`force: true` in the rule attaches it all the same"
@@ -167,27 +167,27 @@ def _wants(
         for name in names
         if not is_instance_name(name)
     ]
-    found = [
+    in_instances = [
         Want(device, rule, attach, InstanceName(attach.project, name), kind, target, slot, links, override)
         for name in names
         if is_instance_name(name)
     ]
     if attach.pool and (lease := holder(anchor or device)) is not None:
         want = Want(device, rule, attach, lease.instance, kind, target, slot, links)
-        found = [replace(want, claim=lease.claim, unit=lease.unit if anchor is None else "")]
-    return Wants(device, rule, tuple(found), tuple(problems), anchor, override=override)
+        in_instances = [replace(want, claim=lease.claim, unit=lease.unit if anchor is None else "")]
+    return Wants(device, rule, tuple(in_instances), tuple(problems), anchor, override=override)
 
 
 def _links(
     links: Sequence[str], device: Device, keys: Sequence[MatchKey]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The links that a rule asks for, and those of udev's that cannot be made. Raises TemplateError."""
-    found, unfit = dict[str, None](), dict[str, None]()
+    fit, unfit = dict[str, None](), dict[str, None]()
     for link in links:
-        fit, left = udev_links(device, link) if link in FOLDERS else ((render(link, device, keys),), ())
-        found.update(dict.fromkeys(fit))
+        some, left = udev_links(device, link) if link in FOLDERS else ((render(link, device, keys),), ())
+        fit.update(dict.fromkeys(some))
         unfit.update(dict.fromkeys(left))
-    return tuple(found), tuple(unfit)
+    return tuple(fit), tuple(unfit)
 
 
 _LINK: Final = re.compile(r"/dev(/[A-Za-z0-9_:+@,=.-]+)+", re.ASCII)

@@ -32,8 +32,8 @@ _LINKS: Final = ("/dev/", "/proc/")
 # What is no link to a USB device there: the kernel's own names, which udevd does not replace by links, and
 # names that the rules of systemd give block devices.
 _NO_LINKS: Final = tuple(
-    f"/dev/{each}"
-    for each in (
+    f"/dev/{name}"
+    for name in (
         "bus/usb/",
         "char/",
         "block/",
@@ -115,7 +115,7 @@ class _Index:
             if names is None:
                 yield from holders.values()
             else:
-                yield from (holders[each] for each in names if each in holders)
+                yield from (holders[name] for name in names if name in holders)
 
 
 class Owners:
@@ -143,7 +143,7 @@ class Owners:
             self.by_instance[name] = after
         changed: set[EntrySelector] = set()
         for index, old, new in zip((self._now, self._later), before, after, strict=True):
-            for selector in [each for each in old if each not in new]:
+            for selector in [gone for gone in old if gone not in new]:
                 index.drop(selector, name)
             for selector, holder in new.items():
                 if old.get(selector) != holder:
@@ -188,35 +188,35 @@ def met(devices: Iterable[Device], selectors: AbstractSet[EntrySelector]) -> lis
     shapes: dict[str, set[Shape]] = {}
     for selector in selectors:
         shapes.setdefault(selector[0], set()).add(given(selector))
-    return [each for each in devices if not selectors.isdisjoint(selectors_on(each, shapes))]
+    return [device for device in devices if not selectors.isdisjoint(selectors_on(device, shapes))]
 
 
-def withheld(found: Wants, owners: Owners, *, attached: bool = False) -> Wants:
+def withheld(wants: Wants, owners: Owners, *, attached: bool = False) -> Wants:
     """The wants of a device, and what is to be said of others' entries that take it too.
 
     An attached device stays, and a problem tells of the other instance. A device that is not attached stays
     out if another instance has it.
     """
-    if not found.wants or found.rule is None or _may_be_shared(found.wants[0]):
-        return found
-    targets = dict.fromkeys(want.instance for want in found.wants)
+    if not wants.wants or wants.rule is None or _may_be_shared(wants.wants[0]):
+        return wants
+    targets = dict.fromkeys(want.instance for want in wants.wants)
 
     def counts(holder: Owner) -> bool:
         # Two entries of one instance have a path each; the planner resolves those at the same path.
         return not (attached and holder.instance in targets and holder.target)
 
-    now = next(filter(counts, owners.now(found.device)), None)
+    now = next(filter(counts, owners.now(wants.device)), None)
     if now is not None:
-        return _with(found, _both(found, now)) if attached else _without(found, now)
-    own = next(filter(counts, owners.later(found.device, targets)), None)
+        return _with(wants, _both(wants, now)) if attached else _without(wants, now)
+    own = next(filter(counts, owners.later(wants.device, targets)), None)
     if own is not None and not attached:
         # The instance has the device already, and two entries for one device disturb each other.
-        return _without(found, own)
-    later = own or next(filter(counts, owners.later(found.device)), None)
+        return _without(wants, own)
+    later = own or next(filter(counts, owners.later(wants.device)), None)
     if later is None:
-        return found
-    message, harmless = _afterwards(found, later)
-    return _with(found, message, guard=harmless)
+        return wants
+    message, harmless = _afterwards(wants, later)
+    return _with(wants, message, guard=harmless)
 
 
 def owner(device: Device, owners: Owners) -> str:
@@ -225,44 +225,44 @@ def owner(device: Device, owners: Owners) -> str:
     return f"it belongs to {now.instance} by {now}; take that out{now.where}" if now is not None else ""
 
 
-def _without(found: Wants, owner: Owner) -> Wants:
-    has_way = not _is_one(found.wants[0]) and found.rule is not None and found.rule.name != BY_HAND
+def _without(wants: Wants, owner: Owner) -> Wants:
+    has_way = not _is_one(wants.wants[0]) and wants.rule is not None and wants.rule.name != BY_HAND
     way = "; `share: true` in the rule attaches it all the same" if has_way else ""
-    said = _with(found, f"it belongs to {owner.instance} by {owner}; take that out{way}{owner.where}")
+    said = _with(wants, f"it belongs to {owner.instance} by {owner}; take that out{way}{owner.where}")
     return replace(said, wants=())
 
 
-def _with(found: Wants, message: str, *, guard: bool = False) -> Wants:
-    assert found.rule is not None
-    problem = Problem(str(found.device), found.rule.name, message, guard)
-    return replace(found, problems=(*found.problems, problem))
+def _with(wants: Wants, message: str, *, guard: bool = False) -> Wants:
+    assert wants.rule is not None
+    problem = Problem(str(wants.device), wants.rule.name, message, guard)
+    return replace(wants, problems=(*wants.problems, problem))
 
 
-def _both(found: Wants, other: Owner) -> str:
+def _both(wants: Wants, other: Owner) -> str:
     """The message for a device that we have attached and another instance has too."""
-    if any(want.instance == other.instance for want in found.wants):
+    if any(want.instance == other.instance for want in wants.wants):
         return f"{other.instance} has it twice, by our entry and by {other}; take that out{other.where}"
-    way = "" if _is_one(found.wants[0]) else ", or write `share: true` in the rule if both may have it"
+    way = "" if _is_one(wants.wants[0]) else ", or write `share: true` in the rule if both may have it"
     return (
-        f"it is in {_where(found)}, and {other.instance} has it too, by {other}; take that out{way}"
+        f"it is in {_where(wants)}, and {other.instance} has it too, by {other}; take that out{way}"
         f"{other.where}"
     )
 
 
-def _where(found: Wants) -> str:
-    return " and ".join(dict.fromkeys(str(want.instance) for want in found.wants))
+def _where(wants: Wants) -> str:
+    return " and ".join(dict.fromkeys(str(want.instance) for want in wants.wants))
 
 
-def _afterwards(found: Wants, other: Owner) -> tuple[str, bool]:
+def _afterwards(wants: Wants, other: Owner) -> tuple[str, bool]:
     """The message for an instance that would take the device once it starts, and whether nothing is wrong
     until then.
     """
     who, more = f"{other.instance}, which does not run,", other.where
-    if any(want.instance == other.instance for want in found.wants):
+    if any(want.instance == other.instance for want in wants.wants):
         return f"{who} has it twice once it starts, by our entry and by {other}; take that out{more}", False
-    if _is_one(found.wants[0]):
+    if _is_one(wants.wants[0]):
         return (
-            f"{who} cannot start while it is in {_where(found)}: it needs it for {other}; take that out{more}"
+            f"{who} cannot start while it is in {_where(wants)}: it needs it for {other}; take that out{more}"
         ), False
     return f"{who} gets it too once it starts, by {other}{more}", True
 
@@ -284,15 +284,15 @@ def _split(
     """The selectors of the instance's foreign entries that count now, and those that count once it runs."""
     if not instance.here:
         return _NOTHING, _NOTHING
-    found = {
-        selector: Owner(instance.id, each.name, target_of(each), each.name not in instance.entries)
-        for each in (*instance.inherited.values(), *instance.entries.values())
-        if not is_ours(each)
-        for selector in taken_by(each, instance.kind)
+    taken = {
+        selector: Owner(instance.id, entry.name, target_of(entry), entry.name not in instance.entries)
+        for entry in (*instance.inherited.values(), *instance.entries.values())
+        if not is_ours(entry)
+        for selector in taken_by(entry, instance.kind)
     }
-    if instance.running or not found:
-        return found, _NOTHING
+    if instance.running or not taken:
+        return taken, _NOTHING
     if not restarts:
-        return _NOTHING, found
-    held = {selector: holder for selector, holder in found.items() if alone(instance, selector)}
-    return held, {selector: holder for selector, holder in found.items() if selector not in held}
+        return _NOTHING, taken
+    held = {selector: holder for selector, holder in taken.items() if alone(instance, selector)}
+    return held, {selector: holder for selector, holder in taken.items() if selector not in held}

@@ -126,11 +126,11 @@ class _Planner:
         self._instance = instance
         self._inside = inside
         self._unstartable = unstartable
-        self._ours = {each.name: each for each in instance.entries.values() if entries.is_ours(each)}
+        self._ours = {entry.name: entry for entry in instance.entries.values() if entries.is_ours(entry)}
         self.others = tuple(
-            each
-            for each in (*instance.inherited.values(), *instance.entries.values())
-            if each.name not in self._ours
+            entry
+            for entry in (*instance.inherited.values(), *instance.entries.values())
+            if entry.name not in self._ours
         )
         self._targets = Targets(instance, self.others)
         self.nics = NicEntries(instance, self._ours, held)
@@ -146,10 +146,10 @@ class _Planner:
         """Keep the places of entries whose devices are not known yet."""
         # By its name it is a device's that is known: whatever else it says was edited, and is put right.
         known = {name for want in wanted for name in entries.names_for(want.slot)}
-        for name, each in self._waiting.items():
+        for name, entry in self._waiting.items():
             if name not in known:
                 holder = f"the entry '{name}' of a device that udevd has not processed"
-                self._targets.take(entries.target_of(each), holder)
+                self._targets.take(entries.target_of(entry), holder)
 
     def bury(self, present: Container[str], wanted: Sequence[Want]) -> None:
         """Leave the entries of network interfaces whose hardware went while they were inside."""
@@ -188,7 +188,7 @@ class _Planner:
     def _name_of(self, want: Want) -> str:
         """The name of the want's entry: the one that it has, whichever version gave it."""
         first, *before = entries.names_for(want.slot)
-        return first if first in self._ours else next((each for each in before if each in self._ours), first)
+        return first if first in self._ours else next((name for name in before if name in self._ours), first)
 
     def _place_entry(self, name: str, wants: Sequence[Want]) -> None:
         first, actual = wants[0], self._ours.get(name)
@@ -242,33 +242,33 @@ class _Planner:
         if self._instance.running:
             return ""
         names = {name, *entries.names_for(want.slot)}
-        for each, barred in self._unstartable.items():
+        for out, barred in self._unstartable.items():
             # An interface may have had one under another slot, and has its own once that is out.
-            if each in names or nic_slot.stands_for(barred.entry, want.device, self._instance):
+            if out in names or nic_slot.stands_for(barred.entry, want.device, self._instance):
                 return barred.why
         return ""
 
     def clear(self, present: Container[str], by_hand: Mapping[str, str]) -> None:
         """Take out what is ours and has no reason to be here."""
-        for each in self._ours.values():
-            if each.name in self._kept:
+        for entry in self._ours.values():
+            if entry.name in self._kept:
                 continue
-            mark = each.config.get(entries.MARK_INSTANCE, "")
-            member = each.config.get(entries.MARK_MEMBER, "")
+            mark = entry.config.get(entries.MARK_INSTANCE, "")
+            member = entry.config.get(entries.MARK_MEMBER, "")
             if mark != entries.mark_for(self._instance.id):
                 why = f"it was made for {quoted(mark)}, not for this instance"
             elif member != self._instance.location:
                 why = f"its device is on the cluster member {quoted(member) or 'of another time'}"
-            elif each.name in self._unstartable:
+            elif entry.name in self._unstartable:
                 why = f"{self._instance.id} cannot be started with it"
-            elif (said := by_hand.get(entries.slot_of(each))) is not None:
+            elif (said := by_hand.get(entries.slot_of(entry))) is not None:
                 why = f"its device was {said}"
-            elif entries.slot_of(each) in present:
-                leased = entries.MARK_POOL in each.config
+            elif entries.slot_of(entry) in present:
+                leased = entries.MARK_POOL in entry.config
                 why = "its lease is over" if leased else "no rule puts its device here any more"
             else:
                 why = "its device is gone"
-            self.changes.append(removal(self._instance.id, each, why))
+            self.changes.append(removal(self._instance.id, entry, why))
 
     def _in_the_way(self, want: Want, name: str) -> str:
         """Why this device cannot be in this instance, or empty. Notes its serial where it counts."""
@@ -313,7 +313,7 @@ class _Planner:
         if name in self._ours or self._inside is None:
             return ""
         if want.target not in (self._inside.interfaces or ()) or any(
-            entries.target_of(each) == want.target for each in self._ours.values()
+            entries.target_of(entry) == want.target for entry in self._ours.values()
         ):
             return ""
         return (

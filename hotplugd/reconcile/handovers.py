@@ -48,17 +48,17 @@ class _UsbNumbers:
         """The instance is like this now, None if it is gone. Returns those that may have waited for that."""
         there = instance.entries.values() if instance is not None and instance.here else ()
         before = self._by_instance.pop(name, {})
-        now = {number: each for each in there if (number := _number(each)) is not None}
+        now = {number: entry for entry in there if (number := _number(entry)) is not None}
         if now:
             self._by_instance[name] = now
-        if all(now.get(number) == each for number, each in before.items()):
+        if all(now.get(number) == entry for number, entry in before.items()):
             return ()
         waited, self._waiting = self._waiting, set()
         return sorted(waited)
 
     def ready(self, name: InstanceName, changes: Sequence[Change]) -> Sequence[Change]:
         """Those of the instance's changes that need not wait for another instance."""
-        ready = [each for each in changes if not self._is_others(name, each)]
+        ready = [change for change in changes if not self._is_others(name, change)]
         if len(ready) < len(changes):
             self._waiting.add(name)
         return ready
@@ -69,7 +69,7 @@ class _UsbNumbers:
             return False
         others = (numbers.get(number) for other, numbers in self._by_instance.items() if other != name)
         # One of this name was made for this enumeration.
-        return any(each is not None and each.name != change.entry.name for each in others)
+        return any(entry is not None and entry.name != change.entry.name for entry in others)
 
 
 class Handovers:
@@ -264,8 +264,8 @@ class Handovers:
                 self._revoking.discard(slot)
                 if (left := self._left.get(slot)) is not None:
                     # An earlier hotplugd has revoked it before it has put it in there.
-                    for each in (name, self.unknown):
-                        left.pop(each, None)
+                    for without in (name, self.unknown):
+                        left.pop(without, None)
                     if not left:
                         self.forget(slot)
 
@@ -277,8 +277,8 @@ class Handovers:
         alone = want.is_alone
         left = self._left.get(slot, {})
         others = (
-            *(each for each in sorted(self._by_slot.get(slot, ())) if self._has(each, slot, alone)),
-            *(each for each in sorted(left) if alone or left[each]),
+            *(other for other in sorted(self._by_slot.get(slot, ())) if self._has(other, slot, alone)),
+            *(other for other in sorted(left) if alone or left[other]),
         )
         return next((other for other in others if other != name), None)
 
