@@ -162,7 +162,7 @@ class _Clients:
         }
         self._grants = grants
         self._there: dict[asyncio.BaseTransport, _Client] = {}
-        # What is done for each request, and whether somebody asks for something to be done.
+        # The task of each request, and whether the request is an order.
         self._work: dict[asyncio.Task[None], bool] = {}
         # Orders, which go on where their clients hang up, and who gave them.
         self._orders: dict[asyncio.Task[object], _Client] = {}

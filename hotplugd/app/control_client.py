@@ -14,11 +14,11 @@ from urllib.parse import urlencode
 from hotplugd.model.text import plain
 
 _PATIENCE: Final = 5.0
-# Of a question for which the daemon may have to work, or wait.
+# Seconds to wait for an answer that takes the daemon work.
 _LONG: Final = 90.0
 _ANSWER_MOST: Final = 64 << 20
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
-# Of an error that is shown; and what to do where nothing else is known.
+# The most characters of an error that are shown; and the advice where there is no better.
 _LONGEST: Final = 4096
 _ASK: Final = "`systemctl status hotplugd` says how it is"
 # Bytes that the daemon takes (control_connection.py, _LINE and _BODY).
@@ -99,7 +99,7 @@ def _exchange(path: Path, request: bytes, patience: float) -> bytes:
             channel.sendall(request)
             while len(raw) < _ANSWER_MOST and (more := channel.recv(1 << 16)):
                 raw += more
-                # For the whole answer: one that comes byte by byte would be waited for as long.
+                # The deadline is for the whole answer, also where it comes byte by byte.
                 channel.settimeout(max(until - time.monotonic(), 0.001))
         except TimeoutError:
             raise ControlError(f"hotplugd on {path} did not answer within {patience:.0f} s; {_ASK}") from None

@@ -78,7 +78,7 @@ class _Defects(logging.Handler):
 
 def logger_of(loop: asyncio.AbstractEventLoop) -> logging.Logger:
     """What aiohttp logs to, for connections of this loop: exceptions of handlers are the loop's."""
-    # Of this server alone, and not of the process.
+    # A logger of its own: the process's loggers stay as they are.
     logger = logging.Logger(__name__, logging.ERROR)  # noqa: LOG001
     logger.addHandler(_Defects(loop))
     return logger

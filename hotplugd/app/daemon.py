@@ -77,7 +77,7 @@ class Daemon:
     ) -> None:
         self._path = path
         self._settings = settings
-        # What was in force before the last reload, to go back to.
+        # The settings before the last reload, in case it fails.
         self._before: Settings | None = None
         self._log = log
         self._dry_run = dry_run
@@ -94,7 +94,7 @@ class Daemon:
         self._again = asyncio.Event()
         self._stop = asyncio.Event()
         self._reloads = asyncio.Queue[None](1)
-        # Those who wait for what comes of a reload that has not begun.
+        # Clients that wait for the outcome of a reload that has not begun.
         self._waiting: list[asyncio.Future[ReloadJson]] = []
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._defect = False
@@ -110,7 +110,7 @@ class Daemon:
         self._log.info("starting", version=__version__)
         # A thread that has a request to send does not wait for the loop to be done with the next event.
         sys.setswitchinterval(_SWITCH)
-        # What was imported stays, and is most of what there is: garbage is looked for among the rest.
+        # Imported modules are most of the objects and never garbage: the collector skips them.
         gc.freeze()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_defect)

@@ -134,7 +134,7 @@ def attached(events: Iterable[Event]) -> dict[tuple[str, str], Event]:
     What a daemon does not find attached when it starts is not: its instance was deleted while none ran.
     """
     found: dict[tuple[str, str], Event] = {}
-    # What the daemon before told of, and this one has not yet.
+    # Problems that the previous daemon reported and this one has not reported yet.
     untold: set[tuple[str, str]] = set()
     is_connected = False
     for each in events:
@@ -169,7 +169,7 @@ def last_seen(events: Iterable[Event], word: str) -> Event | None:
             found = {**{key: text for key in _PLACE if (text := _text(found, key))}, **each}
             if name in _PLUGS:
                 gone = each.get("timestamp") if name == "device.gone" else None
-            # It is taken out of its instance later, where that hangs much later.
+            # The removal from the instance comes later, much later where that hangs.
             found["timestamp"] = gone or each.get("timestamp")
     return found or None
 

@@ -23,7 +23,7 @@ _FIELDS: Final = (
     "DEVICE",
     *(f"{FIELD}{name}" for name in ("SERIAL", "PORT", "LOCATION", "IDENTITY", "INSTANCE", "SLOT", "NAME")),
 )
-# What an identity may begin with that is not written: `R5C001` is `serial:R5C001`.
+# Prefixes of an identity that users may leave out: `R5C001` is `serial:R5C001`.
 _KINDS: Final = ("", "serial:", "port:", "mac:", "path:", "kernel:")
 _GLOB: Final = frozenset("*?[")
 _NAMES: Final = {number: name for name, number in MESSAGE_IDS.items()}

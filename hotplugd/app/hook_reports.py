@@ -38,7 +38,7 @@ class HookReports:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        # By the user's number, who said something least recently first.
+        # By uid, the oldest report first.
         self._last: dict[int, _Report] = {}
 
     @property

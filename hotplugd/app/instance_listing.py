@@ -28,7 +28,7 @@ from hotplugd.server.client import Lxd
 PAUSES: Final = (0.2, 10.0)
 # Seconds until projects that could not be listed are listed again: at first, and at most.
 _UNLISTED_PAUSES: Final = (1.0, 300.0)
-# It is said of a project that so many requests of its own wait.
+# A project with this many waiting requests is reported.
 _CROWD: Final = 100
 # So often in a row all are listed, and then once in so many seconds, and for half of the time at most.
 _LISTINGS: Final = (10, 1.0)
@@ -54,7 +54,7 @@ class InstanceListing:
         self._turn = asyncio.Lock()
         self._unlisted: list[Problem] = []
         self._unlisted_log = ProblemLog(log, "server.unlisted")
-        # Of those in which requests wait for each other.
+        # Reports projects in which requests wait for each other.
         self._crowded_log = ProblemLog(log, "server.problem")
         # How often a listing failed, and why.
         self._retry = Retry()

@@ -40,7 +40,7 @@ class KeptState:
         # Each writer begins with what the file says then.
         self._turn = asyncio.Lock()
         self._noted: KeptLeases | None = None
-        # What was noted last, and may be being written.
+        # The newest leases, on the disk or about to be written.
         self._latest = NOTHING_KEPT
         self._writing: asyncio.Task[None] | None = None
 

@@ -19,7 +19,7 @@ from hotplugd.pools.leasing import Leasing
 from hotplugd.pools.unit_key import key_before
 from hotplugd.rules.pattern import Pattern, PatternError
 
-# Of locations: to compile one of 64 KiB holds up the event loop for a second.
+# The longest glob: compiling one of 64 KiB blocks the event loop for a second.
 _LONGEST_PATTERN: Final = 1024
 
 

@@ -18,7 +18,7 @@ def tell_lifecycle(
     elif listing.is_for_many(event.name):
         listing.soon()
     elif event.action == "instance-restarted":
-        # It ran before and does again: nothing else tells of it.
+        # A restart: the instance runs before and after it, so its state shows no change.
         if reconciler.knows(event.name):
             log.info("instance.restarted", instance=str(event.name))
         reconciler.refresh(event.name)

@@ -21,12 +21,12 @@ _PART: Final = 6
 _WORD: Final = 4
 _SAID: Final = "|".join(f"(?<=serial{each})" for each in (" ", ":", "=", ": ", ':"', ': "', ": '", ': \\\\"'))
 _BYTE: Final = "(?:[0-9a-f]{2})"
-# What stands for itself in what hotplugd and the servers print.
+# Names that identify nobody: they are not masked.
 _PLAIN_HOSTS: Final = frozenset({"localhost", "lxd", "incus", "host", "server", "debian", "ubuntu", "none"})
 _PLAIN_USERS: Final = frozenset({"root", "nobody", "lxd", "incus"})
 _ANYWHERE: Final = frozenset({"127.0.0.1", "::", "::1"})
 _TURKISH: Final = str.maketrans("\u0130\u0131", "ii")
-# Of what differs in case in a way that nobody thought of.
+# The mask of a text whose number is not known, since it is written in another case.
 _MASK: Final = "<serial>"
 _SHAPES: Final = re.compile(
     rf"""
@@ -56,7 +56,7 @@ class Masks:
     def __init__(self) -> None:
         self._masks: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
-        # By what they are masked as, without case, and by what stands in texts.
+        # The masks by the folded value, and by the value as texts have it.
         self._known: dict[str, str] = {}
         self._written: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None

@@ -11,7 +11,7 @@ from hotplugd.model.text import quoted
 from hotplugd.model.values import Descriptors, Device, Devnum
 
 FORMAT: Final = 1
-# What rules may ask for besides what those of today do.
+# Attributes that are recorded though no rule in force uses them.
 ATTRS: Final = frozenset(
     {
         "manufacturer", "product", "serial", "bcdDevice", "bMaxPower", "speed", "version", "removable",

@@ -31,7 +31,7 @@ async def revoke(
         if not failed:
             return ""
         if not name_of_link(f"{device.syspath}/driver"):
-            # It is no use to anybody without one.
+            # A device without a driver cannot be revoked, nor used.
             return f"it could not be revoked: {failed}"
     open_in = await held(device)
     return f"{open_in}; it could not be revoked: {failed}" if open_in and failed else open_in

@@ -56,7 +56,7 @@ async def converge(settings: Settings, log: FilteringBoundLogger, *, dry_run: bo
         if work.done():
             await work
         problems = session.problems()
-        # Those of a device were logged when they were met.
+        # Problems of devices were logged by the reconciler.
         for each in problems:
             if not each.device:
                 log.error("instance.problem", reason=each.message)

@@ -107,7 +107,7 @@ class Session:
         # When, in the loop's time, the server's events were heard at last.
         self._since = LONG_AGO
         self._threads = Threads()
-        # Its own: what hangs in containers takes nothing away from what is asked of the server.
+        # The server has its own threads: a hung container must not block requests.
         self._lxd = Lxd(address, Threads(_REQUESTS))
         self._opener = Opener(self._threads, config.roots)
         self._inspector = Inspector(
@@ -283,7 +283,7 @@ class Session:
                 await (self._never if self._woken else self._lxd.answered).wait()
         except TimeoutError:
             return
-        # It may need a moment more.
+        # The server has just started to answer: try again soon.
         self._woken, self._retry.tries = True, 0
 
     async def _happened(self, happened: Lifecycle | None) -> None:

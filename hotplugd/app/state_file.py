@@ -28,7 +28,7 @@ from hotplugd.pools.cordons import NO_CORDONS, Cordons
 
 VERSION: Final = 1
 _MOST_BYTES: Final = 4 << 20
-# What files of before have not.
+# Keys that files of earlier versions lack.
 _LATER: Final = frozenset({"leases", "cordons"})
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW

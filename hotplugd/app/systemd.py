@@ -120,7 +120,7 @@ FIELD: Final = "HOTPLUGD_"
 """What the journal's field for each of an event begins with; the device's own is the journal's DEVICE=."""
 EVENT: Final = f"{FIELD}EVENT"
 """The journal's field with the name of the event."""
-# What says when an event was, and not what.
+# Fields that the journal has itself.
 _STAMPS: Final = frozenset({"timestamp", "boottime", "cursor"})
 LogFormat = Literal["json", "console", "journal"]
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}

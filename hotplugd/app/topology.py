@@ -156,7 +156,7 @@ class _Tree:
 
     def _socket(self, hub: Device, number: int, names: list[str], port: UsbPort, tier: int) -> SocketJson:
         devices = [self.usb[name] for name in names if name in self.usb]
-        # What would be in it, if nothing is.
+        # A stand-in for the device of an empty socket, to find the socket's location.
         peer = {"peer": names[1]} if names[1:] else {}
         empty = Device(f"{hub.syspath}/{names[0]}", "usb", names[0], "usb_device", attrs=peer, parent=hub)
         inner = [each for each in devices if _count(each)]

@@ -37,16 +37,16 @@ _PROPERTIES: Final[Mapping[str, str]] = MappingProxyType(
         "UDISKS_IGNORE": "1",
         "NM_UNMANAGED": "1",
         "MTP_NO_PROBE": "1",
-        # Of whoever manages the interface: networkd leaves alone what is another's.
+        # networkd does not touch an interface that another program manages.
         "ID_NET_MANAGED_BY": "hotplugd",
     }
 )
-# What is below a device that a rule with `with` takes has this of that rule, with more behind it.
+# Prefix of the property that marks devices below one that a rule with `with` takes.
 _WITH: Final = "HOTPLUGD_WITH_"
 _OWN: Final = "hotplugd_leave_own"
 # networkd gives these the bit rate without which they cannot go in (include/uapi/linux/if_arp.h: ARPHRD_CAN).
 _CAN: Final = "280"
-# What means itself in udev's quotes, for udev and for us alike (udev(7)).
+# Characters that neither udev nor hotplugd's patterns interpret in quotes (udev(7)).
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.:*?\[\]|@/+,=! -]+", re.ASCII)
 _UDEV_KEY: Final = re.compile(r"[A-Z]+(\{[A-Za-z0-9_.]+\})?", re.ASCII)
 # Only at the end may a star be left: what follows it is more of one interface, or another whole one.

@@ -261,7 +261,7 @@ def named(each: ProblemJson | HoldJson) -> str:
 
 
 NAMED: Final = ("serial", "model", "port")
-# In columns of a terminal: wider than any table.
+# Wider than any table, in columns of a terminal.
 _WIDEST: Final = 100_000
 
 

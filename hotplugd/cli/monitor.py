@@ -42,7 +42,7 @@ def command(filters: tuple[str, ...], config: Path, *, everything: bool, as_json
         meant = [parse_filter(each) for each in filters]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    # What is wrong there is no reason not to tell what happens.
+    # Errors in the configuration do not keep events from being shown.
     settings, wrong = configuration.load(config)
     show(wrong)
     try:

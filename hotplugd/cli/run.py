@@ -57,7 +57,7 @@ def command(config: Path, log_format: LogFormat | None, *, once: bool, dry_run: 
     except ImportError:
         raise click.UsageError("--log-format journal needs Python's systemd module") from None
     found = patiently(partial(load, config))
-    # For programs everything is an event, from the first line on.
+    # Programs read events alone: with their formats, errors in files are events, too.
     if form == "console":
         show(found.diagnostics)
     else:

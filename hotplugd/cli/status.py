@@ -118,7 +118,7 @@ def _shower(selection: Selection, *, as_json: bool) -> Show:
 
     def show_if_new(status: StatusJson, *, again: bool) -> None:
         part = narrowed(status, selection)
-        # Of what is left out nothing is to be heard.
+        # Changes outside the selection are not shown.
         same: StatusJson = {**part, "cursor": ""}
         if selection.instance is not None or selection.rule is not None or selection.location is not None:
             same["devices"] = 0

@@ -39,7 +39,7 @@ class DiskUsers:
         try:
             async with self._program.turn:
                 answer = await self._program.ask(request, ())
-                # It is seldom needed.
+                # The helper is needed seldom: it ends until then.
                 self._program.let_go()
         except Unanswered as error:
             raise OSError(str(error)) from error

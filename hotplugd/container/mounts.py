@@ -16,7 +16,7 @@ FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 """The types of file systems that are in memory."""
 
-# Of these and those in memory the kernel alone is in charge, and no process of anybody's.
+# The kernel answers for these and for those in memory; no process can make them hang.
 _DISKS: Final = frozenset({"ext4", "ext3", "ext2", "xfs", "btrfs", "zfs", "f2fs", "bcachefs"})
 _NUMBER, _PLACE = 2, 4  # of a mount, in a line of mountinfo
 

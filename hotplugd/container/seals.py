@@ -334,6 +334,6 @@ class Seals:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        # What is cancelled is so by the end of all, which mends nothing.
+        # A task is cancelled when the daemon ends: that solves no problem.
         if not task.cancelled():
             self._problems.are(self._wrong())

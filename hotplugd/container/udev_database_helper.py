@@ -55,7 +55,7 @@ ROOM: Final = 4 << 20
 _DEADLINE: Final = 3
 _CONTROL: Final = "/run/udev/control"
 _RECORD_MOST: Final = 64 << 10
-# In a folder with more of them what is left of ours may stay.
+# The most files that are listed: in a larger folder, files of ours may be left.
 _LISTED_MOST: Final = 4096
 _TEMPORARY: Final = ".hotplugd-"
 # systemd: sd-device.c, `sd_device_get_device_id`.
@@ -76,7 +76,7 @@ def handle(message: bytes, descriptors: Sequence[int]) -> Answer:
     process, root, wanted = descriptors
     if message != KEEP:
         raise ValueError(NO_REQUEST)
-    # Whatever in there never answers.
+    # A file system in the container may never answer.
     signal.alarm(_DEADLINE)
     try:
         records = _records(wanted)
@@ -129,7 +129,7 @@ def _become(user: int, group: int) -> None:
     libc = ctypes.CDLL(None)
     libc.setfsgid(group)
     libc.setfsuid(user)
-    # They tell of no failure: what is so is what a second call gives.
+    # setfsuid(2) reports no failure: a second call returns the id in force.
     now = (libc.setfsuid(-1), libc.setfsgid(-1))
     if tuple(each & 0xFFFFFFFF for each in now) != (user, group):
         if user or group:

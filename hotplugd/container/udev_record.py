@@ -30,11 +30,11 @@ _TAG: Final = re.compile("[A-Za-z0-9_-]{1,64}", re.ASCII)
 # Who asks for these acts for the host: its service manager, and our own udev rule.
 _HOSTS_TAGS: Final = frozenset({"systemd"})
 _OURS: Final = "hotplugd"
-# In the uevent file of sysfs, where libudev finds them.
+# Properties that libudev reads from sysfs's uevent file.
 _KERNELS: Final = frozenset(
     {"DRIVER", "BUSNUM", "DEVNUM", "PRODUCT", "TYPE", "INTERFACE", "IFINDEX", "DISKSEQ", "PARTN", "MODALIAS"}
 )
-# What the lines are made of otherwise.
+# The property whose value has a line of its own.
 _BORN: Final = "USEC_INITIALIZED"
 
 

@@ -24,7 +24,7 @@ VARIABLE: Final = "HOTPLUGD_"
 
 _END_OF_OPTIONS: Final = "--"
 _FIELD: Final = re.compile("[a-z][a-z0-9_]*", re.ASCII)
-# Of what started this program, and no command's.
+# Variables that systemd gave this program; commands do not get them.
 _NOT_THEIRS: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY"})
 
 
@@ -67,7 +67,7 @@ def words(run: Sequence[str], event: Event) -> list[str]:
         word = "".join(
             _text(event.get(part.text)) if part.is_key else part.text for part in parse_template(each)
         )
-        # What the file itself begins with a dash is its author's will, and so is what follows `--`.
+        # The file may write options, and anything after `--`; a device's value must not be an option.
         if word.startswith("-") and not each.startswith("-") and _END_OF_OPTIONS not in run[: number - 1]:
             raise WordError(
                 f"word {number}, '{quoted(each)}', would be '{quoted(word)}', which programs take for an "

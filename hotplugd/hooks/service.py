@@ -28,7 +28,7 @@ _GRACE: Final = 5.0
 # Seconds for which it is a problem that events were lost.
 _LONG: Final = 3600.0
 _LONGEST_CURSOR: Final = 100
-# Of a report: the daemon shows no more problems, and takes 64 KiB, in which a character may have four bytes.
+# Limits of a report: the daemon takes 64 KiB, and a character may have four bytes.
 _MOST_PROBLEMS: Final = 50
 _LONGEST_PROBLEM: Final = 300
 
@@ -48,7 +48,7 @@ class Service:
         self._kept = ""
         self._lost_at: float | None = None
         self._was = ""
-        # What the daemon was told last, and when; None: another daemon may run since.
+        # The report that the daemon got last, and when; None: another daemon may run since.
         self._told: tuple[list[str], float] | None = None
         self._refused = ""
 

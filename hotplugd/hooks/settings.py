@@ -36,7 +36,7 @@ _LONGEST_NAME: Final = 64
 _MOST: Final = 200
 _INSTANCE: Final = "instance"
 _DEFAULT_PROJECT: Final = "default/"
-# What says when an event was, and not what.
+# Fields by which no hook can match: they say when the event was, or which it is.
 _UNMATCHED: Final = ("event", "timestamp", "boottime", "cursor", "before", "exception")
 
 

@@ -35,7 +35,7 @@ _LAST: Final = "MODALIAS"
 _HID: Final = ("HID_ID", "HID_NAME", "HID_PHYS", "HID_UNIQ", "MODALIAS")
 # Strings of a device that sysfs has as attributes, too: one file each, so none is taken for another.
 _ATTRIBUTES: Final = {"input": (("NAME", "name"), ("PHYS", "phys"), ("UNIQ", "uniq"))}
-# What only the kernel says of a device, or what is true of one event alone.
+# Properties that only the kernel sets, or that are about one event.
 _KERNELS: Final = _SURE | {
     "SUBSYSTEM", "DEVPATH", "DEVPATH_OLD", "ACTION", "SEQNUM", "SYNTH_UUID", "UDEV_DATABASE_VERSION",
     "HID_NAME", "HID_PHYS", "HID_UNIQ", "NAME", "PHYS", "UNIQ",

@@ -17,7 +17,7 @@ from hotplugd.model.entry import SLOTS, slot_links, slot_made, slot_node, slot_o
 from hotplugd.model.values import Device
 
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-# In the file beside a slot's links.
+# The content of the file beside a slot's links of a device that one instance has alone.
 _ALONE: Final = "HOTPLUGD_ALONE=1\n"
 _LONGEST_MARK: Final = 1024
 _SAME: Final = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

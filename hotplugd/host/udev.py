@@ -39,7 +39,7 @@ _ONE_TURN: Final = 128
 _UNHEARD: Final = ("change", "bind")
 # Sockets that break again are opened again no more often than this, in seconds.
 _PAUSE: Final = 0.25
-# By the second the kernel says that somebody asked for the event (Documentation/ABI/testing/sysfs-uevent).
+# SYNTH_UUID marks events that somebody asked for (Documentation/ABI/testing/sysfs-uevent).
 _OF_PLUGS: Final = (b"DEVTYPE", b"SYNTH_UUID")
 # What reading a message may raise: its strings may be malformed.
 _UNREADABLE: Final = (ValueError, pyudev.DeviceNotFoundError)

@@ -51,7 +51,7 @@ class Leave:
                 if not path.is_file() or path.read_bytes() != wanted.encode():
                     await self._put(name, wanted)
                     changed = True
-            # It is seldom needed.
+            # The helper is needed seldom: it ends until then.
             self._program.let_go()
         return changed
 

@@ -214,7 +214,7 @@ class UsbHelper:
             finally:
                 os.close(descriptor)
 
-        # Of the files that all devices share, one that hangs is about one device.
+        # A write to a file that all devices share may hang because of one device.
         self._within(f"{file} ({text})", write)
 
     def _within(self, what: str, work: Callable[[], object]) -> None:

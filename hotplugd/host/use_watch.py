@@ -13,7 +13,7 @@ from typing import Final
 _FILES: Final = ("/proc/1/mountinfo", "/proc/self/mountinfo", "/proc/swaps")
 # include/uapi/linux/rtnetlink.h: RTMGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
 _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
-# What changes all the time is looked at once in so many seconds.
+# Seconds between two looks where mounts or routes change all the time.
 _PAUSE: Final = 0.5
 _CHUNK: Final = 1 << 16
 _ONE_TURN: Final = 64

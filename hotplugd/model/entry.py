@@ -66,7 +66,7 @@ _LONGEST_AGE: Final = 20
 # Our marks take some KB. A user who may edit an instance can write nested lists, which take twenty times the
 # memory and block the event loop while they are parsed.
 _LONGEST_MARKS: Final = 1 << 18
-# In place of the boot's id, which our udev rule cannot read.
+# Stands for the boot's id in names of links: our udev rule cannot read the id.
 _THIS_BOOT: Final = "boot"
 _FILE: Final = re.compile(r"([cb]-\d+-\d+)-(?:([0-9a-f]{8}|boot)-(i?\d+)|i?\d+)", re.ASCII)
 _NUMBER: Final = re.compile(r"\d+", re.ASCII)

@@ -29,7 +29,7 @@ kept_once: Final = sys.intern if sys.version_info[:2] != (3, 12) else str
 _MOST_KINDS: Final = 1024
 
 
-# What no two devices say alike: to look for another that does would cost more than it saves.
+# Properties whose values differ for each device: their texts are not shared.
 _OWN: Final = frozenset(
     {
         "DEVNAME", "DEVPATH", "DEVLINKS", "DEVNUM", "MINOR", "SEQNUM", "USEC_INITIALIZED", "HOTPLUGD_SLOT",

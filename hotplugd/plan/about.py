@@ -11,7 +11,7 @@ from hotplugd.model.values import Device, Entry
 from hotplugd.plan.identity import identity, model
 from hotplugd.rules.keys import PORT, SERIAL
 
-# What an identity begins with that is a value of its own: `serial:R5C001`.
+# Prefixes of an identity that are fields of events, too: `serial:R5C001`.
 _NAMED: Final = (SERIAL.name, PORT.name)
 
 

@@ -181,7 +181,7 @@ def compare(
     if why := _difference(wanted, actual):
         return Plan((_update(first, wanted, actual, why),))
     if why := _wrong_mark(wanted, actual, instance):
-        # It is right but for a mark, which alone cannot be changed.
+        # Only a mark is wrong, and a mark alone cannot be changed.
         return Plan((_update(first, moved(wanted, actual, first.slot), actual, why),))
     if entries.name_for(entries.slot_of(actual)) != actual.name:
         return Plan((_update(first, None, actual, "its marks name another device"),))

@@ -28,7 +28,7 @@ class NicEntries:
         self._instance = instance
         self._ours = ours
         self._held = held
-        # By their names on the host: several were plugged in under one name, one after the other.
+        # By the name on the host, which several interfaces had, one after the other.
         self._by_parent: dict[str, list[Entry]] = {}
         self.entries = [*filter(nic_slot.is_nic, ours.values())]
         for entry in self.entries:

@@ -182,7 +182,7 @@ def lasting(device: Device) -> tuple[Lasting, ...]:
     if not known_by.startswith(_UNIQUE):
         return (place,)
     if known_by.startswith(SERIAL.name):
-        # In full: an identity is cut where it is too long to be shown.
+        # `identity` cuts long values for display; this compares whole ones.
         known_by = f"{SERIAL.name}:{told}"
     return place, Lasting(known_by, device.subsystem, part)
 

@@ -25,9 +25,9 @@ from hotplugd.plan.kinds.kind import EntrySelector, Want
 from hotplugd.plan.overrides import BY_HAND
 
 _NOTHING: Final[Mapping[EntrySelector, Owner]] = MappingProxyType({})
-# By these a server finds a node by udev's properties.
+# The type of entry by which a server finds nodes by udev's properties.
 _BY_PROPERTIES: Final = "unix-hotplug"
-# Where a link of udev's can be, by whatever way: udev(7) makes them below /dev alone.
+# udev(7) makes links below /dev alone; /proc can lead there.
 _LINKS: Final = ("/dev/", "/proc/")
 # What is no link to a USB device there: the kernel's own names, which udevd does not replace by links, and
 # names that the rules of systemd give block devices.

@@ -144,7 +144,7 @@ class _Planner:
 
     def wait(self, wanted: Iterable[Want]) -> None:
         """Keep the places of entries whose devices are not known yet."""
-        # By its name it is a device's that is known: whatever else it says was edited, and is put right.
+        # Its name says that its device is known: other keys were edited, and are put right.
         known = {name for want in wanted for name in entries.names_for(want.slot)}
         for name, entry in self._waiting.items():
             if name not in known:

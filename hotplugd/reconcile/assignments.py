@@ -47,7 +47,7 @@ class OwnershipWatch:
         self._loop = asyncio.get_running_loop()
         self._changed = changed
         self._gathered: set[EntrySelector] | None = None
-        # Those that changed since, when there were very many.
+        # Selectors that changed since the last report, while reports are limited.
         self._late: set[EntrySelector] = set()
         self._pace = Pace(*_CHANGES)
         self._timer: asyncio.TimerHandle | None = None
@@ -181,7 +181,7 @@ class Assignments:
         self._used.pop(was or key, None)
         if gone or was not in ("", key):
             self.leases.gone(was or key)
-        # Of one that udevd has not processed it may be unknown by now where it goes: then it waits, too.
+        # A device that udevd has not processed waits where its place is undecided.
         waits = gone or (device.early and not self.is_decided(device))
         now = Wants(device) if waits else self._wanted(device)
         if before is not None and (problem := differs(before, now)) is not None:
@@ -209,9 +209,9 @@ class Assignments:
         self.leases.learned(name, instance)
         again: list[Device] = []
         if instance is not None:
-            # What was attached before anybody knew of it stays.
+            # A device that was attached before its owner was known stays.
             again += [wants.device for wants in self.ownership.withheld(name) if self._is_attached(wants)]
-        # What the host uses stays where it is, while that runs.
+        # A device that the host uses stays in a running instance.
         return again + [
             device
             for key, device in self._used.items()

@@ -36,9 +36,9 @@ class AttachmentLog:
         self._log = log
         # Instances are listed for the first time: nothing tells how long the entry has been there.
         self._starting = inventory.starting
-        # What each attached entry was told of as.
+        # The fields of the event by which each attached entry was logged.
         self._attached: dict[str, Fields] = {}
-        # What is asked for, and why.
+        # Changes that were asked for: the action and its event's fields.
         self._asked: dict[str, tuple[Action, Fields]] = {}
         self._inside: set[str] = set()
         # Why the next plan may differ: the cause by slot, and the cause for all others.

@@ -27,7 +27,7 @@ class EventLog:
         self.attachments = AttachmentLog(name, log, inventory)
         self._instance = str(name)
         self._log = log
-        # What each problem was told of as, by what `status` says of it: the device and the message.
+        # The event's fields of each open problem, by the device and message that `status` has.
         self._problems: dict[tuple[str, str], Fields] = {}
         self._would: set[tuple[str, str]] = set()
         self._busy: set[str] = set()
@@ -146,7 +146,7 @@ class EventLog:
         if before == fields:
             return False
         if before is not None:
-            # It was told of the device that had this name before.
+            # The open problem is about an earlier device of this name.
             self._log.info("problem.over", **before)
         self._problems[device, message] = fields
         return True

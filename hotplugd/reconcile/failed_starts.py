@@ -16,7 +16,7 @@ from hotplugd.plan.change import Barred
 
 # The types that the server requires at the start; entries of nodes say that they are not required.
 _NEEDED: Final = ("nic", "gpu", "pci")
-# This many answers may be older than the failure: one is on its way, and one belongs to a request of ours.
+# So many answers may be older than the failure: one under way, one to a request of ours.
 _OLDER: Final = 3
 _BLAMED: Final = re.compile(r'device "([^"]*)"')
 

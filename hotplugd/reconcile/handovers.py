@@ -93,11 +93,11 @@ class Handovers:
         self._by_instance: dict[InstanceName, dict[str, bool]] = {}
         self._by_slot: dict[str, set[InstanceName]] = {}
         self._waiting: set[InstanceName] = set()
-        # Those that are without a device that was not revoked since, by its slot; as in `_by_instance`.
+        # By slot: instances that gave up a device that is not revoked yet; values as in `_by_instance`.
         self._left: dict[str, dict[InstanceName, bool]] = {}
-        # What is being revoked, and that no instance had since that began, by its slot.
+        # Slots whose revocation has begun, and which no instance has had since.
         self._revoking: set[str] = set()
-        # Those that were seen to be without a device while something was under way for them.
+        # Instances that gave up a device while a request of theirs was under way.
         self._rests_later: set[InstanceName] = set()
         # The slots of devices that somebody has attached by hand.
         self._by_hand: set[str] = set()

@@ -80,7 +80,7 @@ class Readiness:
         self._log = log
         self._now = now
         self._loop = asyncio.get_running_loop()
-        # Its own: nobody waits until everything was looked at.
+        # Checks do not count as work that `settled` waits for.
         self._activity = Activity()
         self._room = asyncio.Semaphore(_COMMANDS)
         self._watched: dict[_Key, _Watched] = {}

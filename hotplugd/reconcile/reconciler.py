@@ -145,7 +145,7 @@ class Reconciler:
             seen = device.syspath in self.inventory.devices
             self.device(device)
             if not seen:
-                # Nobody knows since when it is there.
+                # A listing does not tell when the device came.
                 self.inventory.since.pop(device.syspath, None)
         self.inventory.unprocessed = {
             device.syspath: device for device in unsettled if device.syspath not in self.inventory.devices
@@ -177,7 +177,7 @@ class Reconciler:
                 else:
                     self._workers.of(name).listed(by_name.get(name), asked)
             if not first:
-                # What others edit meanwhile is not to wait for all of them.
+                # Report edits by others now, not once all instances are listed.
                 self._ownership.tell()
                 self._ownership.gather()
         self.inventory.starting = False
@@ -305,7 +305,7 @@ class Reconciler:
                 self._assign(device)
 
     def _judge(self, selectors: AbstractSet[EntrySelector]) -> None:
-        # Those that others' entries take now, or did. No rule takes the rest.
+        # Only devices that foreign entries take, or took.
         self._judge_all("others", self.assignments.met(selectors))
 
     def _leased(self, keys: Sequence[str]) -> None:

@@ -192,13 +192,13 @@ class Requests:
                 problem = self._known.orphans.refused(left[0], str(error))
                 self._known.log.refused(str(error), pause, problem)
         except ServerError as error:
-            # For a while only: it must not keep other devices out for ever.
+            # Held for a limited time: an orphan must not keep other devices out for ever.
             self._known.orphans.held(left, "", self._loop.time())
             self._back_off(error)
             return False
         else:
             self._known.orphans.cleared(left)
-        # What the server did may have changed what it lists.
+        # The server may list other entries now.
         self._known.freshness.stale = True
         for change in left:
             self._known.observed.changed([entries.target_of(change.entry)])
@@ -252,7 +252,7 @@ class Requests:
     def _failed(self, batch: Sequence[Change], error: ServerError, *, sealed: bool) -> None:
         """The server did not make these changes. sealed: the nodes that were to go are, all of them."""
         if isinstance(error, Unreachable) or (isinstance(error, Refused) and error.half):
-            # What it has recorded is unknown, too.
+            # It is unknown which entries the server has recorded.
             self._known.orphans.records.unknown()
             self._known.freshness.stale = True
         else:
@@ -302,7 +302,7 @@ class Requests:
         now, boottime = self._loop.time(), self._ports.boottime()
         put = {entries.target_of(change.entry) for change in batch if change.action != "remove"}
         self._known.orphans.arrived(put)
-        # Of one device that came while its last enumeration went the last word is that it is there.
+        # A device that was enumerated again: log its removal before its new entry.
         for change in sorted(batch, key=lambda each: each.action != "remove"):
             path = entries.target_of(change.entry)
             if (fight := self._known.batching.done(change, now)) is not None:

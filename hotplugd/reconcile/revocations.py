@@ -66,7 +66,7 @@ class Revocations:
         self._done = done
         self._loop = asyncio.get_running_loop()
         self._tries: dict[str, _Try] = {}
-        # What was to be started and could not be, by its slot.
+        # Slots whose revocation waits, for an instance that is not known yet or for another device.
         self._late: set[str] = set()
         self._problems = ProblemLog(ports.log, "lease.problem")
 

@@ -22,7 +22,7 @@ class Sealing:
         self._seals = seals
         # How often the instance had other nodes than before, in all.
         self.restarts = 0
-        # What went from an instance that did not run, or restarted meanwhile, and how that was then.
+        # Entries removed from an instance that was stopped or restarted meanwhile, with its state then.
         self._doubtful: list[tuple[Entry, Instance]] = []
         # By the names of entries, as which they were sealed; None of one that the instance did not have yet.
         self._asked: dict[str, tuple[Entry | None, asyncio.Task[bool]]] = {}
@@ -43,7 +43,7 @@ class Sealing:
         tasks = {self._asked[each][1] for each in wanted}
         sealed = {each: await each for each in tasks}
         for each in wanted:
-            # What is not sealed is asked for again when that is wanted again.
+            # A failed sealing is forgotten, so that the next request tries again.
             if each in self._asked and not sealed.get(self._asked[each][1], True):
                 del self._asked[each]
         return bool(sealed) and all(sealed.values())

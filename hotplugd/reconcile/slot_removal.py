@@ -147,7 +147,7 @@ class SlotRemoval:
             self._cut(slot)
             self._settle(slot)
             if slot not in self._failed:
-                # It may go on waiting for an instance.
+                # The slot may still wait for an instance.
                 self._over(slot)
         if not self._failed:
             self._again.reset()

@@ -55,7 +55,7 @@ class Verifier:
         self._records = UdevRecords(name, ports, activity, self._recorded, report)
         self._notifier = Notifier(name, ports, activity, report, self._records.is_ready, learned)
         self.is_looked_at = False
-        # Of most of 10,000 instances nothing is known of the inside, nor can be wrong there.
+        # Saves work: most of 10,000 instances were never looked into, and have no problems inside.
         self._has_looked = False
         # The names of the interfaces that entries put inside.
         self._nics: list[str] = []

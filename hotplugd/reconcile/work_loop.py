@@ -104,7 +104,7 @@ class WorkLoop:
                     await self._requests.clear(orphans)
                 case Check(wants):
                     await self._host_use.ask(wants, self._loop.time)
-                    # Meanwhile a device may have gone.
+                    # A device may have gone while the host was asked.
                     self._known.freshness.answered &= self._known.planned
                 case Send(batch):
                     self._host_use.free.clear()

@@ -27,7 +27,7 @@ from hotplugd.rules.subsystems import NODELESS
 
 # An event of a device may have to be compared with all of them, and each takes some 0.1 ms to be made.
 _MOST_WILD: Final = 10_000
-# What the word means in `with`.
+# The match that `partitions` stands for in `with`.
 _PARTITIONS: Final = Match(
     (KeyTest(SUBSYSTEM, (Pattern.of("block"),)), KeyTest(DEVTYPE, (Pattern.of("partition"),)))
 )
@@ -86,7 +86,7 @@ class Builder(Decoder):
             self.error(first_word(root), "a rule file needs `rules`, `hubs` or `pools`")
         self._sections(fields)
         if "rules" in fields and _is_empty(fields["rules"].value):
-            # What fills in a template, and has none to fill in, writes such files.
+            # Generated files may have an empty list of rules.
             self.warning(fields["rules"].name.span, "no rules here")
         elif "rules" in fields:
             for item in self.items(fields["rules"], "rules"):
@@ -184,7 +184,7 @@ class Builder(Decoder):
     def _pattern(self, meant: str, text: str, span: Span) -> Pattern | None:
         """The pattern that is meant by a text; None where it is none, or where there are too many."""
         if self.wild > _MOST_WILD:
-            # It was said, and making each of them takes its time.
+            # Too many wildcards, which was reported: compiling more takes too long.
             return None
         try:
             pattern = Pattern.of(meant)

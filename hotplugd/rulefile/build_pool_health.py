@@ -11,7 +11,7 @@ from hotplugd.rulefile.tables import Table
 from hotplugd.rules.duration import seconds
 from hotplugd.rules.pool_health import Flap, Ready
 
-# What stands in place of a command.
+# The word that `ready` takes in place of a command.
 _ADB: Final = "adb"
 _MOST_WORDS: Final = 64
 _MOST_FILES: Final = 16

@@ -31,10 +31,10 @@ from hotplugd.rules.template import key_named, parse_template
 from hotplugd.rules.twins import is_place, is_serial, names_place, names_serial
 
 _MOST_COMPARISONS: Final = 50_000
-# Of a pattern with another, in all comparisons: two rules with a thousand patterns each make a million.
+# The most pairs of patterns to compare: two rules with 1,000 patterns each have a million.
 _MOST_PAIRS: Final = 500_000
 _MOST_BRANCHES: Final = 32
-# That follow from a list of vendors and one of products.
+# The most ids that a list of vendors and a list of products stand for.
 _MOST_IDS: Final = 1_000
 _NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 

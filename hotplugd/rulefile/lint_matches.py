@@ -44,14 +44,14 @@ _SUBSYSTEM_OF: Final = {
     "network": "net", "ethernet": "net", "audio": "sound", "alsa": "sound", "snd": "sound", "gpu": "drm",
     "camera": "video4linux", "video": "video4linux", "v4l": "video4linux", "storage": "block", "dri": "drm",
 }  # fmt: skip
-# What is special in regular expressions, and is hardly meant in a pattern of udev's.
+# Syntax of regular expressions, which means nothing in udev's patterns.
 _REGEX: Final = re.compile(r"(?:^|[^0-9*?])\.\*|\.\+|\][+{]|\\[dwsDWS]|^\^|\$$|\([^()|]*\|[^()]*\)|\)[+*?]$")
 _BRACES: Final = re.compile(r"\{[^{},]*,[^{}]*\}")
 _BLANK: Final = re.compile(r"^\s|\s$|\s\||\|\s")
 _GPUS: Final = frozenset({"drm"})
 _MOST_NAMES: Final = 1_000
 _LONGEST: Final = 32
-# What hangs from a USB device has these of it.
+# Keys whose values a device below a USB device has from it.
 _INHERITED: Final = (ID, VENDOR_ID, PRODUCT_ID, SERIAL)
 
 

@@ -47,7 +47,7 @@ from hotplugd.rules.subsystems import NODELESS
 Values = Mapping[str, Sequence[str]]
 """By the name of a match key, `property.NAME` or `attr.NAME`: the values that the device is to have."""
 
-# Of the USB device, and of what hangs from it by that.
+# Keys of a USB device, which what hangs from it has, too.
 _USB: Final = (
     ID.name, VENDOR_ID.name, PRODUCT_ID.name, SERIAL.name, PORT.name, LOCATION.name, INTERFACE.name
 )  # fmt: skip

@@ -67,7 +67,7 @@ def suggestions(device: Device, devices: Iterable[Device], to: str, hubs: Hubs =
     location = hubs.location(device)
     for match, why in _candidates(device, every, location):
         text = _yaml(_name(device), match, to)
-        # What the rest takes, of what is in that port.
+        # Whether the rule without `location` takes the device.
         rest = tuple(each for each in match if each[0] != LOCATION.name)
         loaded = parse(f"rules:\n{_yaml(_name(device), rest, to)}", "suggestion")
         if loaded.errors or unmet(loaded.rules.rules[0].match, device) is not None:

@@ -67,7 +67,7 @@ class Live:
     def watched(self) -> Iterator[int]:
         """Somebody looks at it meanwhile. Gives the number of the message after which to listen."""
         if not self._watching:
-            # What was so when somebody looked at last is nothing to show.
+            # The page made for the last viewer is out of date.
             self._page, self.message = None, self._stale(self.message.number + 1, _ASKED)
         self._watching += 1
         self._due.set()
@@ -106,7 +106,7 @@ class Live:
         try:
             while True:
                 await self._wait()
-                # What is not looked at is made when somebody comes, and `cut` has said why it is stale.
+                # Without viewers the page is not made; `cut` has said why it is stale.
                 if self._watching and self._is_heard:
                     await self._look()
         finally:

@@ -147,7 +147,7 @@ class PageRoutes:
                         message = self.live.message
                     await write(response.write(_event(message)))
         if request.transport is not None:
-            # Whoever does not take it is not waited for.
+            # Do not wait for a client that stops reading.
             request.transport.abort()
         return response
 

@@ -93,7 +93,7 @@ class _Shared:
         if self._task is None or (self._task.done() and now >= self._until):
             self._until = now + _PAUSE
             self._task = asyncio.create_task(self._make())
-        # Whoever hangs up takes nothing away from the others.
+        # A client that hangs up must not disturb the others.
         return await asyncio.shield(self._task)
 
 

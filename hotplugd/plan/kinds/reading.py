@@ -11,7 +11,7 @@ from hotplugd.plan.kinds.kind import EntrySelector
 
 NUMBER: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 
-# What says how a device is inside, and not which one it is.
+# Keys that say how a device is put in, not which device it is.
 _HOW: Final = frozenset(
     {"type", "required", "attached", "uid", "gid", "mode", "ownership.inherit",
      "gputype", "mdev", "mig.gi", "mig.ci", "mig.uuid", "blob.size"}
