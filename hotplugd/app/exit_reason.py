@@ -25,7 +25,7 @@ _LONGEST: Final = 1000
 _FLAGS: Final = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def place(control: Path) -> Path:
+def file_of(control: Path) -> Path:
     """The file of the exit reason, beside this control socket."""
     return control.with_name(f"{control.name}.last")
 
@@ -39,7 +39,7 @@ class ExitReason:
         self._descriptor = -1
         with suppress(OSError):
             control.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(place(control), _FLAGS, 0o600)
+            descriptor = os.open(file_of(control), _FLAGS, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -92,7 +92,7 @@ def _crash(error: BaseException) -> str:
 def exit_reason(control: Path) -> str:
     """Why the daemon that had this control socket ended, and when; empty where nobody knows, or it lives."""
     try:
-        descriptor = os.open(place(control), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(file_of(control), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return ""
     try:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from hotplugd.app import exit_reason as module
 from hotplugd.app.daemon import Daemon
-from hotplugd.app.exit_reason import ExitReason, exit_reason, place
+from hotplugd.app.exit_reason import ExitReason, exit_reason, file_of
 from hotplugd.cli import main
 from hotplugd.cli.run import command
 from hotplugd.host.server_lock import AlreadyRunning
@@ -122,7 +122,7 @@ def test_one_that_was_told_to_end_is_said_to_be_stopped(
     assert run(config) == 0
     (stopped,) = status(config)
     assert stopped.startswith("it was stopped at 20")
-    assert stat.S_IMODE(place(config.parent / "run" / "c.sock").stat().st_mode) == 0o600
+    assert stat.S_IMODE(file_of(config.parent / "run" / "c.sock").stat().st_mode) == 0o600
 
 
 def test_one_that_was_killed_has_said_nothing(tmp_path: Path) -> None:
@@ -150,14 +150,14 @@ def test_one_that_was_killed_has_said_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_last_word_is_left_out(tmp_path: Path, text: str) -> None:
-    place(tmp_path / "c.sock").write_text(text)
+    file_of(tmp_path / "c.sock").write_text(text)
     assert exit_reason(tmp_path / "c.sock") == ""
 
 
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text(json.dumps({"how": "ended", "reason": "x", "at": "2026-11-27T00:00:00+00:00"}))
-    place(tmp_path / "c.sock").symlink_to(precious)
+    file_of(tmp_path / "c.sock").symlink_to(precious)
     ExitReason(tmp_path / "c.sock").ended("y")
     assert exit_reason(tmp_path / "c.sock") == ""
     assert '"x"' in precious.read_text()
