@@ -15,7 +15,7 @@ class Forbidden(Exception):
 
 
 class Unavailable(Exception):
-    """It cannot be said now, and may be later. The text says why."""
+    """The answer is not known now, and may be later. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)

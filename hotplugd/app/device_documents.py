@@ -136,7 +136,7 @@ class ExplainJson(DeviceJson):
 
 
 class DevicesJson(TypedDict):
-    """Those of `devices --json`. In their order in sysfs."""
+    """The documents of `devices --json`, in the order of sysfs."""
 
     devices: list[DeviceJson]
 

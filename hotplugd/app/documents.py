@@ -216,7 +216,7 @@ def attachment_json(attachment: Attachment) -> AttachmentJson:
 
 
 def unmatched_json(devices: Iterable[Device], hubs: Hubs = NO_HUBS) -> list[UnmatchedJson]:
-    """Those of the devices, which no rule takes, that are plugged into USB ports, as people count."""
+    """The devices in USB ports that no rule takes, in the order in which people count."""
     found = [each for each in devices if is_worth_telling(each) and not is_hub(each) and not each.away]
     return [
         {**named_json(each, hubs=hubs), "device": str(each), "identity": identity(each)}

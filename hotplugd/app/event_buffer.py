@@ -103,7 +103,7 @@ class EventBuffer:
 
     @property
     def cursor(self) -> str:
-        """Of the last event, or of none before the first."""
+        """The cursor of the last event; before the first event, one that is older than all."""
         return f"{self._boot}-{self._next - 1}"
 
     def worst(self) -> str:

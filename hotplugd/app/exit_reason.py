@@ -49,7 +49,7 @@ class ExitReason:
         self._write("started", "")
 
     def ended(self, reason: str = "") -> None:
-        """It ends for this reason; as it was told to, where that is empty."""
+        """Write that the daemon ends for this reason; empty where it was told to end."""
         self._write("ended" if reason else "stopped", reason)
         if self._descriptor >= 0:
             os.close(self._descriptor)

@@ -81,7 +81,7 @@ def in_order(events: Iterable[Event]) -> list[Event]:
 
 
 def from_daemon(control: Path, gaps: list[str]) -> Iterator[Event]:
-    """Those that the running daemon keeps. gaps: what the journal lacks; gets why the daemon has none"""
+    """The events that the running daemon keeps. gaps: what the journal lacks; gets why the daemon has none"""
     cursor, more = "", True
     for _ in range(_MOST_PAGES):
         if not more:

@@ -55,7 +55,7 @@ class HostProblems:
         self._log.warning("slot.problem", device=slot, slot=slot, reason=reason)
 
     def settled(self, slot: str) -> None:
-        """It is known of the slot."""
+        """The problem of this slot is over."""
         if (reason := self._unheld.pop(slot, None)) is not None:
             self._log.info("problem.over", device=slot, slot=slot, reason=reason)
 
@@ -67,7 +67,7 @@ class HostProblems:
             self._log.error("seal.problem", **_fields(unsealed))
 
     def seal_over(self, unsealed: Unsealed) -> None:
-        """That is over."""
+        """The problem of a node that could not be sealed is over."""
         self._log.info("problem.over", **_fields(unsealed))
 
     def usb(self, signs: UsbSigns | None, devices: Sequence[Device], hubs: Hubs) -> None:

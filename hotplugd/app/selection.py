@@ -75,7 +75,7 @@ def narrowed(status: StatusJson, selection: Selection) -> StatusJson:
 
 
 def _claims(claims: Sequence[ClaimJson], selection: Selection) -> list[ClaimJson]:
-    """Those of an instance. A claim that is not met is about no rule and no location."""
+    """The selected claims. A claim that is not met is about no rule and no location."""
     if (
         selection.unmatched
         or selection.by_hand
@@ -133,7 +133,7 @@ def _problems(
     places: Sequence[Mapping[str, object]],
     unmatched: Sequence[UnmatchedJson] = (),
 ) -> list[ProblemJson]:
-    """Those problems that are selected.
+    """The selected problems.
 
     A problem of a device tells in its text alone which instance it is about.
 

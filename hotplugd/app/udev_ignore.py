@@ -195,7 +195,7 @@ def _places(udev: str, places: Sequence[str], *, is_usb: bool) -> list[tuple[Con
 
 
 def _number(udev: str, pattern: str) -> Condition:
-    """Of PCI devices udev writes 0x before it."""
+    """The condition for a number in hex, with and without 0x: udev has it for PCI devices."""
     both = "|".join(f"{number}|0x{number}" for number in pattern.split("|"))
     return f'{udev}=="{both}"'
 

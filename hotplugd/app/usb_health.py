@@ -77,11 +77,11 @@ class Standing:
     since: Mapping[str, float] = field(default_factory=dict)
 
     def seen(self, names: Iterable[str], now: float) -> Standing:
-        """It is so of these, and of no others."""
+        """Replace the names of which it is so."""
         return Standing({name: self.since.get(name, now) for name in names})
 
     def lasting(self, now: float) -> list[str]:
-        """Those of which it is so for longer than a device takes to come up."""
+        """The names of which it is so for longer than a device takes to come up."""
         return sorted(name for name, since in self.since.items() if now - since >= COMES_UP)
 
 

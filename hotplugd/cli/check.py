@@ -164,7 +164,7 @@ def _where(device: TriedJson) -> str:
 
 
 def _nothing_in(paths: Sequence[Path]) -> Diagnostic:
-    """That there is no rule, and which files are not read since they are called otherwise."""
+    """The warning that there is no rule, and which files were skipped for their names."""
     ignored = [each.name for path in paths for each in others_in(path)]
     where = plain(", ".join(map(str, paths)))
     if not ignored:

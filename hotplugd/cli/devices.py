@@ -103,7 +103,7 @@ def _has_name(selection: Selection) -> Callable[[str], bool]:
 
 
 def _why_none(rule: str | None, rules: list[str]) -> str:
-    """That no device is selected. rule: whose devices were asked for."""
+    """The message that no device is selected. rule: whose devices were asked for"""
     if rule is None or any(fnmatchcase(each, rule) for each in rules):
         return "no such device is there"
     close = get_close_matches(rule, rules, 1)

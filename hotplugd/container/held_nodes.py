@@ -191,7 +191,7 @@ class HeldNodes:
             del self.unseen[entry.name]
 
     def restarted(self) -> None:
-        """There is another init, or none: who had what was not sealed has ended."""
+        """The instance restarted or stopped: the processes that had its nodes open have ended."""
         self.unseen.clear()
         for node, _ in self.unsealed:
             node.close()

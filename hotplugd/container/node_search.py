@@ -81,5 +81,5 @@ class NodeSearch:
         return None
 
     def miss(self, held: HeldNodes, entry: Entry, reason: str) -> None:
-        """Nobody knows which nodes the entry has, or not all of them."""
+        """Not all nodes of the entry are known."""
         held.unseen[entry.name] = entry, held.problem(entry, reason)

@@ -30,7 +30,7 @@ class SealProblems:
         self._told: dict[Problem, Unsealed] = {}
 
     def are(self, now: Iterable[Unsealed]) -> None:
-        """These are all there are now."""
+        """Take these as all problems: log the new ones and those that are over."""
         found = {each.problem: each for each in now}
         for problem in [each for each in found if each not in self._told]:
             self._told[problem] = found[problem]

@@ -96,7 +96,7 @@ class Seals:
         self._problems.are(self._wrong())
 
     def restarted(self, name: InstanceName) -> None:
-        """There is another init, or none: who was inside has ended."""
+        """The instance restarted or stopped: the processes inside have ended."""
         if (held := self._all.get(name)) is not None:
             held.restarted()
             self._problems.are(self._wrong())

@@ -21,7 +21,7 @@ class Removal:
 
 
 class Removals:
-    """Those that udevd has not caught up with, by the devices' syspaths.
+    """The announced removals that udevd has not processed, by the devices' syspaths.
 
     reader  is told which files of udevd's database are of devices that are gone
     """

@@ -14,7 +14,7 @@ _SERIAL: Final = "usbserial"
 
 
 def interfaces(syspath: str) -> list[UsbInterface]:
-    """Those of the USB device at this syspath; none of what is no USB device. Raises OSError."""
+    """The interfaces of the USB device at this syspath; none where there is no USB device. Raises OSError."""
     return [
         UsbInterface(
             f"{syspath}/{name}",

@@ -140,7 +140,7 @@ def stands_for(entry: Entry, device: Device, instance: Instance) -> bool:
 def inside(
     instance: Instance, interfaces: Mapping[str, Interface], boot: str
 ) -> Iterator[tuple[NetSlot, Entry, Interface]]:
-    """Of the instance's entries those whose interface was seen inside, each with its true slot.
+    """The instance's entries whose interface was seen inside, each with its true slot.
 
     interfaces  what was seen there, by name
     boot        the first 8 digits of the present boot's id

@@ -22,4 +22,4 @@ class ServerTraits:
 
 
 NO_TRAITS = ServerTraits()
-"""Of a server of which nothing is known."""
+"""The traits of a server of which nothing is known."""

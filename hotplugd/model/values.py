@@ -23,7 +23,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 # Python 3.12 keeps for ever what was interned: whoever invents texts would fill the memory with them.
 kept_once: Final = sys.intern if sys.version_info[:2] != (3, 12) else str
-"""Of texts that are equal the same one, for as long as there is one."""
+"""Returns one object for equal texts, for as long as one is in use."""
 
 # As many as there are kinds of devices; one that invents names does not fill the memory with them.
 _MOST_KINDS: Final = 1024

@@ -217,7 +217,7 @@ def _difference(wanted: Entry, actual: Entry) -> str:
 
 
 def _wrong_mark(wanted: Entry, actual: Entry, instance: Instance) -> str:
-    """That the entry's marks name another instance or cluster member; empty where they do not."""
+    """Which other instance or cluster member the entry's marks name; empty where they name this one."""
     if actual.config[entries.MARK_INSTANCE] != wanted.config[entries.MARK_INSTANCE]:
         return f"it was made for {quoted(actual.config[entries.MARK_INSTANCE])}, not for this instance"
     member = actual.config.get(entries.MARK_MEMBER, "")

@@ -53,7 +53,7 @@ Holder = Callable[[Device], Lease | None]
 
 
 def nobody(_: Device) -> Lease | None:
-    """Nobody has a device of a pool: what can be said without instances."""
+    """A holder for when no instances are known: nobody has a device of a pool."""
     return None
 
 

@@ -139,7 +139,7 @@ class Overrides:
         return of_usb if of_usb is not None and not of_usb.attaches else None
 
     def with_one(self, override: Override, device: Device) -> Overrides:
-        """These and one more, in place of what was decided about that device.
+        """A copy with one more override, in place of the device's earlier one.
 
         What was decided about its place would come before what is decided about its serial number now.
         """
@@ -150,11 +150,11 @@ class Overrides:
         return Overrides({**kept, override.of: override})
 
     def without(self, of: Lasting) -> Overrides:
-        """These but one."""
+        """A copy without the override of this device."""
         return Overrides({key: each for key, each in self.by_device.items() if key != of})
 
     def named(self, name: str) -> list[Override]:
-        """Those about devices that are called so, whether these are there or not: by their identity, what
+        """The overrides of devices of this name, present or not: by their identity, what
         follows its colon, and the serial number, node or port that the device had.
         """
         return [

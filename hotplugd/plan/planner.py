@@ -99,7 +99,7 @@ def _fixed(change: Change, instance: Instance) -> str:
 
 
 def _elsewhere(want: Want, instance: Instance) -> Problem:
-    """Of no concern where all members have the same rules: only `explain` says it."""
+    """The problem of a device and an instance on two members: only `explain` shows it."""
     message = f"{instance.id} is on the cluster member {instance.location}, and the device is here"
     return Problem(str(want.device), want.rule.name, message, guard=True)
 

@@ -28,7 +28,7 @@ class ClaimLog:
         self._unsatisfiable: dict[tuple[InstanceName, str, str], Fields] = {}
 
     def are(self, claims: Iterable[ClaimState], why_over: Callable[[InstanceName, str, str], str]) -> None:
-        """These are all claims there are now, but for those of instances that get nothing now.
+        """Take these as all claims, except those of instances that get nothing now.
 
         why_over  why a claim, by its instance, name and pool, asks for nothing more; empty where it may
         """

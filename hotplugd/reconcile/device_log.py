@@ -99,7 +99,7 @@ class DeviceLog:
             self._gone(told)
 
     def problems(self, before: Wants | None, now: Wants) -> None:
-        """These are in the way of where the device should be; before: what was in the way until now."""
+        """Log the problems of a device that are new, and those that are over. before: as it was until now"""
         known = before.problems if before is not None else ()
         for problem in _new(now.problems, known):
             fields = _fields(now.device, problem.rule)
@@ -114,7 +114,7 @@ class DeviceLog:
 
 
 def _new(problems: Iterable[Problem], before: Iterable[Problem]) -> list[Problem]:
-    """Those that somebody has to act on, and that were not there before."""
+    """The new problems that somebody has to act on."""
     return [each for each in problems if not each.guard and each not in before]
 
 

@@ -86,8 +86,7 @@ class EventLog:
             self.busy(reason, now=False)
 
     def problems(self, problems: Iterable[Problem], wanted: Callable[[], Iterable[Want]]) -> None:
-        """These are all problems that the instance has now: new ones are told of, and what was told of and is
-        none any more is over.
+        """Take these as all problems of the instance: log the new ones, and those that are over.
 
         wanted  what should be in the instance
         """
@@ -165,7 +164,7 @@ class EventLog:
         self._log.debug("instance.asked", instance=self._instance)
 
     def looks(self, paths: int) -> None:
-        """Somebody looks into the instance, at so many paths."""
+        """Log a look into the instance, at so many paths."""
         self._log.debug("instance.looked", instance=self._instance, paths=paths)
 
     def untold(self, telling: Notification, reason: str, pause: float | None = None) -> None:

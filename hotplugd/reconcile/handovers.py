@@ -29,7 +29,7 @@ class Holder(Protocol):
 
 
 _Number = tuple[str, str]
-"""Of the bus and the device, as entries have them."""
+"""A USB bus number and device number, as entries have them."""
 
 
 class _UsbNumbers:
@@ -57,7 +57,7 @@ class _UsbNumbers:
         return sorted(waited)
 
     def ready(self, name: InstanceName, changes: Sequence[Change]) -> Sequence[Change]:
-        """Those of the instance's changes that need not wait for another instance."""
+        """The instance's changes that need not wait for another instance."""
         ready = [change for change in changes if not self._is_others(name, change)]
         if len(ready) < len(changes):
             self._waiting.add(name)
@@ -109,7 +109,7 @@ class Handovers:
         return self._numbers.learned(name, instance)
 
     def sends(self, name: InstanceName, batch: Sequence[Change]) -> None:
-        """These changes are about to be asked for: whether they were made may never be known."""
+        """Take note of changes that are about to be sent: whether they were made may never be known."""
         self._note(name, [change.entry for change in batch if change.action == "add"])
 
     def decided(self, slot: str, *, attaches: bool) -> None:
@@ -124,7 +124,7 @@ class Handovers:
     def ready(
         self, name: InstanceName, changes: Sequence[Change], *, dry_run: bool = False
     ) -> Sequence[Change]:
-        """Those of the instance's changes that need not wait for another instance.
+        """The instance's changes that need not wait for another instance.
 
         dry_run  nothing is taken out of other instances, for which this one would wait
         """
@@ -144,7 +144,7 @@ class Handovers:
         return ready
 
     def held(self, name: InstanceName, changes: Sequence[Change]) -> list[Held]:
-        """Those that wait, and for which instance."""
+        """The changes that wait, and for which instance."""
         others = [(change, self._other(name, change)) for change in changes]
         return [
             Held(
@@ -202,13 +202,13 @@ class Handovers:
         self._revoking.add(slot)
 
     def ends(self, slot: str) -> bool:
-        """That is over. Returns whether no instance had the device meanwhile, perhaps for a moment."""
+        """End a revocation. Returns whether no instance had the device meanwhile, even for a moment."""
         stayed = slot in self._revoking
         self._revoking.discard(slot)
         return stayed
 
     def revoked(self, slot: str) -> Sequence[InstanceName]:
-        """Nobody has anything open of the device with this slot. Returns as `idle` does."""
+        """Take note that no process has the device with this slot open. Returns as `idle` does."""
         self.forget(slot)
         return self._waited()
 
@@ -218,7 +218,7 @@ class Handovers:
         self._by_hand.discard(slot)
 
     def forget(self, slot: str) -> None:
-        """There is nothing to revoke with this slot."""
+        """Drop what is noted of a revocation of this slot."""
         self._left.pop(slot, None)
         self.why.pop(slot, None)
 

@@ -38,7 +38,7 @@ class Inventory:
     pool_files: PoolFiles | None = None
 
     def decided(self, slot: str, override: Override | None) -> None:
-        """Somebody decided this about the device with this slot; None: nobody did, or it is gone."""
+        """Take note of the override of a device, by its slot; None: there is none, or the device is gone."""
         if override is not None:
             self.handovers.decided(slot, attaches=override.attaches)
             self.by_hand[slot] = told_of(override)
@@ -46,7 +46,7 @@ class Inventory:
             self.handovers.decided(slot, attaches=False)
 
     def drop_slot(self, slot: str) -> None:
-        """There is no device with this slot any more."""
+        """Forget a slot whose device is gone."""
         self.slots.discard(slot)
         self.handovers.gone(slot)
 

@@ -119,7 +119,7 @@ class MovedDevices:
         self._wait(slot)
 
     def wait_longer(self, slot: str) -> bool:
-        """It may be on its way into a virtual machine. Returns whether that is still to be waited for."""
+        """Wait again for a device that goes into a virtual machine. Returns whether there is time left."""
         if self._loop.time() >= self._left[slot].until:
             return False
         self._wait(slot)

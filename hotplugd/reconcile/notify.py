@@ -54,7 +54,7 @@ class Notifier:
         self._queue = RetryQueue[Notification](activity, self._inject, self._due, self._failed, over)
 
     def forget(self) -> None:
-        """There is another init, or none: nobody in there knows anything."""
+        """The instance restarted or stopped: programs inside know of no device."""
         self._notified.forget()
         self._facts = None
         self._unfit.clear()
@@ -122,18 +122,18 @@ class Notified:
         self._known: dict[tuple[str, str], Notification] = {}
 
     def forget(self) -> None:
-        """There is another init, or none."""
+        """The instance restarted or stopped."""
         self._known.clear()
 
     def note(self, notification: Notification, uevent: Uevent) -> None:
-        """They were told this."""
+        """Take note of a uevent that was sent."""
         if uevent.action == "add":
             self._known[notification.key] = Notification(uevent, notification.entry, notification.rule)
         else:
             self._known.pop(notification.key, None)
 
     def leaving(self, instance: Instance) -> list[Notification]:
-        """Of which devices those inside know that the instance has no entry for any more."""
+        """The `add` uevents that were sent for devices whose entries are gone."""
         places = {entry.name: target_of(entry) for entry in instance.entries.values()}
         # Where a GPU's nodes are its entry does not say.
         return [

@@ -44,7 +44,7 @@ class OrphanRecord:
 
 
 class OrphanRecords:
-    """Those of one instance.
+    """The orphan records of one instance.
 
     by_name  the records by the entries' names; empty where nothing may be orphaned
     """

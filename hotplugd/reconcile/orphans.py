@@ -30,7 +30,7 @@ _PAUSES: Final = (0.1, 600.0)
 
 
 class Orphans:
-    """Of one instance. Times are the event loop's, in seconds.
+    """The orphaned nodes of one instance. Times are the event loop's, in seconds.
 
     records  what is known of entries that it does not have, or may not have
     """
@@ -91,7 +91,7 @@ class Orphans:
         return True
 
     def restarted(self) -> None:
-        """There is another init, or none: nothing is inside that has no entry."""
+        """The instance restarted or stopped: no node is inside without an entry."""
         for record in self.records.by_name.values():
             record.lost, record.seen = False, None
             if not record.kept:

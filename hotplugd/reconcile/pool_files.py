@@ -33,7 +33,7 @@ class PoolFiles:
         self._wrong: dict[tuple[InstanceName, str], Problem] = {}
 
     def set_rules(self, pools: Mapping[str, Pool]) -> None:
-        """These are the pools from now on; files may be others than before."""
+        """Take these pools from now on: their files may differ."""
         self._pools = pools
         self._has.clear()
         self._wrong.clear()

@@ -47,7 +47,7 @@ class EntryJournal(Protocol):
         """What was being put into this instance when the process before ended, by the entries' names."""
 
     def note(self, name: InstanceName, entries: Sequence[Entry]) -> None:
-        """These are being put in; the instance's journal is removed if there are none."""
+        """Note that these are being put in; none removes the instance's journal."""
 
 
 class LinkJournal(Protocol):
@@ -63,7 +63,7 @@ class LinkJournal(Protocol):
         """The links that were made in this instance by the process before, or about to be, by path."""
 
     def note(self, name: InstanceName, links: Mapping[str, Link]) -> None:
-        """These exist or are about to; the instance's journal is removed if there are none."""
+        """Note that these exist or are about to; none removes the instance's journal."""
 
 
 class RecordJournal(Protocol):
@@ -76,7 +76,7 @@ class RecordJournal(Protocol):
         """Whether the process before has put records into this instance, or was about to."""
 
     def note(self, name: InstanceName, *, there: bool) -> None:
-        """There are some or are about to be; or there are none."""
+        """Note whether there are records, or are about to be."""
 
 
 class SealsPort(Protocol):

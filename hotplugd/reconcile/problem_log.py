@@ -24,7 +24,7 @@ class ProblemLog:
         self._told: dict[Problem, Fields] = {}
 
     def are(self, problems: Iterable[Problem], devices: Iterable[Device] = ()) -> None:
-        """These are all problems there are now. devices: those that they may be about"""
+        """Take these as all problems: log new ones, and those that are over. devices: of any of them"""
         now = dict.fromkeys(problems)
         if new := [each for each in now if each not in self._told]:
             known = {str(device): device for device in devices}

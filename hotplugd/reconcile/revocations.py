@@ -190,7 +190,7 @@ class Revocations:
             self._forget(slot)
 
     def _forget(self, slot: str) -> None:
-        """It went, or is where it was."""
+        """The device went, or is back where it was."""
         if (tried := self._tries.get(slot)) is not None and not tried.busy and tried.alarm is None:
             del self._tries[slot]
             self._problems.are(self.problems())

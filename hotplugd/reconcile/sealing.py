@@ -92,7 +92,7 @@ class Sealing:
         self._asked = {name: each for name, each in self._asked.items() if each[0] == there.get(name)}
 
     def restarted(self) -> None:
-        """There is another init, or none: there are other nodes."""
+        """The instance restarted or stopped: its nodes are new."""
         self.restarts += 1
         self._asked.clear()
 

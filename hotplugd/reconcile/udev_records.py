@@ -64,7 +64,7 @@ class UdevRecords:
         return frozenset({_PLACE}) if self._may_be and not self._wanted else frozenset()
 
     def looked(self) -> None:
-        """Somebody looked into the instance: what it has may have changed."""
+        """Take note of a look: the records inside may have changed."""
         self._is_old = True
 
     def keep(self, attachments: Iterable[Attachment], inside: Inside | None) -> None:

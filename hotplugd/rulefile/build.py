@@ -272,7 +272,7 @@ class Builder(Decoder):
                 yield Companion(match)
 
     def _has_node(self, match: Match, node: YamlNode) -> None:
-        """It is an error where an item of `with` means devices that cannot go anywhere."""
+        """Report an item of `with` that means devices which cannot go anywhere."""
         if nodeless := without_node(match):
             message = f"nothing of subsystem {nodeless} can go along: its devices have no node"
             self.error(node.span, message, NODELESS[nodeless])

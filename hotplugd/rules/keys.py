@@ -132,7 +132,7 @@ def _texts(*texts: str) -> tuple[str, ...]:
 
 
 def _own_or_usb(device: Device, name: str, attr: str) -> str:
-    """Of a USB device its attribute in sysfs, which is the kernel's and which no udev rule can change.
+    """A USB device's attribute in sysfs, which is the kernel's and which no udev rule can change.
 
     Of others the property, or else that of the USB device that it hangs from, or that one's attribute.
     """

@@ -223,7 +223,7 @@ class RuleSet:
         return cls(named, hubs, MappingProxyType({pool.name: pool for pool in pools}))
 
     def without_leases(self) -> RuleSet:
-        """These rules where no pool gives devices to anybody, whatever instances claim."""
+        """A copy of these rules in which no pool leases devices."""
         return replace(self, leases=False)
 
     @property

@@ -109,7 +109,7 @@ def _instance(project: str, name: str) -> str:
 
 
 def happened(events: Iterable[Mapping[str, object]], names: Names) -> list[Mapping[str, object]]:
-    """Those of the events that are about a tile."""
+    """The events that are about a tile."""
     words: Sequence[str] = (*names.places, *names.identities, *names.devices)
     filters = [Filter("", escape(each)) for each in words]
     return [each for each in events if any(one.meets(each) for one in filters)]

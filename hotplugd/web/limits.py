@@ -150,7 +150,7 @@ class _Connection(Connection):
         self._limit: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is there."""
+        """Count a connection that was opened."""
         super().connection_made(transport)
         self.has(self._limiter.limits.first)
         self._limiter.came(self)

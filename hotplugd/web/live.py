@@ -65,7 +65,7 @@ class Live:
 
     @contextmanager
     def watched(self) -> Iterator[int]:
-        """Somebody looks at it meanwhile. Gives the number of the message after which to listen."""
+        """Keep the page current within the context. Gives the number of the message after which to listen."""
         if not self._watching:
             # The page made for the last viewer is out of date.
             self._page, self.message = None, self._stale(self.message.number + 1, _ASKED)
