@@ -196,7 +196,7 @@ class WorkLoop:
         if state.stale:
             times.append(state.ask_at)
         # A failure is reported until the next try.
-        if step.done:
+        if step.done and known.backoff.message:
             known.backoff.reset()
         in_doubt = False
         if known.orphans.records.by_name:
