@@ -23,8 +23,8 @@ class Hotplugd(Matcher):
 
     def read(self) -> None:
         """Take a snapshot of each, as the daemon does at its start."""
-        self._devices, unsettled = listed(self._rules.attrs)
-        assert not any(each.is_usb_device for each in unsettled)
+        self._devices, unprocessed = listed(self._rules.attrs)
+        assert not any(each.is_usb_device for each in unprocessed)
 
     def match(self) -> list[tuple[str, str]]:
         """Decide for all devices."""

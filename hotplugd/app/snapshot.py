@@ -114,12 +114,12 @@ class Survey:
 def survey(
     rules: RuleSet,
     devices: Sequence[Device],
-    unsettled: Sequence[Device],
+    unprocessed: Sequence[Device],
     server: str,
     environment: Mapping[str, str],
     state: State,
 ) -> Survey:
-    """What becomes of these devices, of which udevd has not processed the `unsettled`.
+    """What becomes of these devices, of which udevd has not processed the `unprocessed`.
 
     server is the configuration's, and state what the state file says. Raises ServerError where the server is
     away.
@@ -157,7 +157,7 @@ def survey(
             instances.get(name),
             mine.get(name, ()),
             insides.get(name),
-            unsettled,
+            unprocessed,
             on_host | held.get(name, {}).keys(),
             held.get(name, {}),
             by_hand=by_hand,

@@ -179,17 +179,17 @@ def _status(found: FoundSerials, control: Path) -> Section:
 def _devices(found: FoundSerials, settings: Settings) -> Section:
     """The devices that a rule takes, or that are plugged in."""
     try:
-        devices, unsettled = listed(settings.rules.attrs)
+        devices, unprocessed = listed(settings.rules.attrs)
     except OSError as error:
         return _none("devices", error)
-    every = (*devices, *unsettled)
+    every = (*devices, *unprocessed)
     found.places |= {above.kernel for each in every for above in each.ancestors()}
     for each in every:
         for value in filter(None, _serials(each)):
             found.secret(value)
         for mac in MAC.values(each):
             found.masks.learn("mac", mac)
-    return Section("devices", [*_told(devices, settings.rules), *_waiting(unsettled)])
+    return Section("devices", [*_told(devices, settings.rules), *_waiting(unprocessed)])
 
 
 def _serials(device: Device) -> Iterator[str]:
@@ -218,8 +218,8 @@ def _told(devices: Iterable[Device], rules: RuleSet) -> Iterator[str]:
         yield plain(f"{each}: {', '.join(filter(None, values))}")
 
 
-def _waiting(unsettled: Iterable[Device]) -> Iterator[str]:
-    return (plain(f"{each}: udevd has not processed it") for each in unsettled)
+def _waiting(unprocessed: Iterable[Device]) -> Iterator[str]:
+    return (plain(f"{each}: udevd has not processed it") for each in unprocessed)
 
 
 def _entries(found: FoundSerials, setting: str, environment: Mapping[str, str]) -> Section:

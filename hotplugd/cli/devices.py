@@ -57,7 +57,7 @@ def command(
 
     found, _ = in_force(config)
     status = ask_daemon(found.config.control)
-    there, unsettled = listed(found.rules.attrs)
+    there, unprocessed = listed(found.rules.attrs)
     statuses = device_statuses(
         found.rules,
         sorted(there, key=lambda device: natural(device.syspath)),
@@ -89,7 +89,7 @@ def command(
     if len(chosen) > len(shown):
         hidden = counted(len(chosen) - len(shown), "virtual or PCI device")
         say(f"not shown: {hidden}; --all shows them too")
-    _tell_unsettled(unsettled)
+    _tell_unprocessed(unprocessed)
 
 
 def _has_name(selection: Selection) -> Callable[[str], bool]:
@@ -154,9 +154,9 @@ def _wrong(status: StatusJson | None) -> set[str]:
     return {each["device"] for each in (*status["problems"], *status["unleased"])}
 
 
-def _tell_unsettled(unsettled: Iterable[Device]) -> None:
+def _tell_unprocessed(unprocessed: Iterable[Device]) -> None:
     """Say that there are devices of which nothing is known; udevd keeps nothing of most PCI devices."""
-    count = sum(each.subsystem != "pci" for each in unsettled)
+    count = sum(each.subsystem != "pci" for each in unprocessed)
     if not os.path.isdir(_DATABASE):
         say(
             f"udev's database ({_DATABASE}) is missing, so nothing is known of {counted(count, 'device')}: "

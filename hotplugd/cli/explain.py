@@ -105,17 +105,17 @@ def _there(device: str, found: Settings) -> ExplainJson:
     from hotplugd.model.ports import ServerError
     from hotplugd.model.problem import Problem
 
-    devices, unsettled = listed(found.rules.attrs)
+    devices, unprocessed = listed(found.rules.attrs)
     unasked, state = "", kept(found.config.state)
     try:
-        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, state)
+        seen = survey(found.rules, devices, unprocessed, found.config.server, os.environ, state)
     except (ServerError, OSError) as error:
         seen = survey_devices(found.rules, devices, state.overrides)
         unasked = f"the server cannot be asked: {error}"
     there = (*devices, *seen.away)
-    is_known = named(device, (*there, *unsettled), os.path.realpath(device), found.rules.hubs)
+    is_known = named(device, (*there, *unprocessed), os.path.realpath(device), found.rules.hubs)
     nodeless = () if is_known else tuple(without_node(device, found.rules.attrs))
-    one = find(device, (*there, *nodeless), unsettled, found)
+    one = find(device, (*there, *nodeless), unprocessed, found)
     away = [problem_json(Problem(str(one), "", unasked), by_name([one]), found.rules.hubs)] if unasked else []
     holding = holders(one.devnum) if one.devnum is not None else []
     verdicts, keys = found.rules.explain(one), found.rules.keys

@@ -55,9 +55,9 @@ def command(config: Path, *, selection: Selection, as_json: bool) -> None:
     from hotplugd.model.ports import ServerError
 
     try:
-        devices, unsettled = listed(found.rules.attrs)
+        devices, unprocessed = listed(found.rules.attrs)
         state = kept(found.config.state)
-        seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, state)
+        seen = survey(found.rules, devices, unprocessed, found.config.server, os.environ, state)
     except (ServerError, OSError) as error:
         raise fail(error) from None
     hubs, known = found.rules.hubs, by_name((*devices, *seen.away))

@@ -59,8 +59,8 @@ def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None
     settings, _ = in_force(config)
     if (wrong := instance(to, settings.rules.keys)) is not None:
         raise click.BadParameter(f"{wrong.message}; {wrong.hint}".removesuffix("; "), param_hint="--to")
-    devices, unsettled = listed(settings.rules.attrs)
-    one = find(device, devices, unsettled, settings)
+    devices, unprocessed = listed(settings.rules.attrs)
+    one = find(device, devices, unprocessed, settings)
     offers = suggestions(
         one, sorted(devices, key=lambda each: natural(each.syspath)), to, settings.rules.hubs
     )

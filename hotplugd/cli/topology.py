@@ -46,12 +46,12 @@ def look(found: Settings, *, ask_server: bool = True) -> TopologyJson:
     from hotplugd.model.ports import ServerError
     from hotplugd.model.problem import Problem
 
-    devices, unsettled = listed(found.rules.attrs | ATTRS)
+    devices, unprocessed = listed(found.rules.attrs | ATTRS)
     problems, held = [], dict[str, list[str]]()
     if ask_server:
         state = kept(found.config.state)
         try:
-            seen = survey(found.rules, devices, unsettled, found.config.server, os.environ, state)
+            seen = survey(found.rules, devices, unprocessed, found.config.server, os.environ, state)
         except (ServerError, OSError) as error:
             problems = [problem_json(Problem("", "", f"the server cannot be asked: {error}"))]
         else:
@@ -60,7 +60,7 @@ def look(found: Settings, *, ask_server: bool = True) -> TopologyJson:
                 for usb in dict.fromkeys(filter(None, inside)):
                     held.setdefault(usb.syspath, []).append(f"{name.project}/{name.name}")
     # Of what udevd has not processed the kernel says enough to see that a socket is not free.
-    every = (*devices, *unsettled)
+    every = (*devices, *unprocessed)
     ports = {each.syspath: ports_of(each.syspath) for each in every if each.is_usb_device}
     return topology(every, ports, found.rules.hubs, held, problems)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hotplugd.app.in_force import Settings
 
 
-def find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], by: Settings) -> Device:
+def find(name: str, devices: Iterable[Device], unprocessed: Iterable[Device], by: Settings) -> Device:
     """The device that is meant by a node or a link to one, a path in sysfs, the kernel's name, a serial
     number, an identity or a location.
 
@@ -25,7 +25,7 @@ def find(name: str, devices: Iterable[Device], unsettled: Iterable[Device], by: 
     Ends the command where it is none, several, or one that udevd has not processed.
     """
     real = os.path.realpath(name) if name.startswith("/") else name
-    waiting = list(unsettled)
+    waiting = list(unprocessed)
     found = named(name, (*devices, *waiting), real, by.rules.hubs)
     if not found:
         if not (known := last_known(name, by)):

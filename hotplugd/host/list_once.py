@@ -18,8 +18,8 @@ class _Sink:
 
     def no_device(self, syspath: str) -> None: ...
 
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
-        self.found = tuple(devices), tuple(unsettled)
+    def listed_devices(self, devices: list[Device], unprocessed: list[Device]) -> None:
+        self.found = tuple(devices), tuple(unprocessed)
 
 
 def _once(attrs: frozenset[str], sink: Sink) -> Present:

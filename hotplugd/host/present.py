@@ -45,7 +45,7 @@ class Sink(Protocol):
     def no_device(self, syspath: str) -> None:
         """The device is gone."""
 
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
+    def listed_devices(self, devices: list[Device], unprocessed: list[Device]) -> None:
         """All devices there are, and those that udevd has not processed."""
 
 
@@ -95,7 +95,7 @@ class Present:
         start = sysfs.sequence_now()
         self.reader.forget_all()
         known: dict[str, Known] = {}
-        unsettled: list[Device] = []
+        unprocessed: list[Device] = []
         held: list[str] = []
         for syspath in all_syspaths():
             sysfs.see_room()
@@ -112,7 +112,7 @@ class Present:
                 # udevd lost its database: what it said of the device is still so.
                 known[syspath] = replace(before, sequence=None)
             else:
-                unsettled.append(seen.device)
+                unprocessed.append(seen.device)
         self._later = dict.fromkeys((*held, *(self._later.keys() - known.keys())), start)
         for syspath in self._known.keys() - known.keys():
             if syspath not in self._waiting:
@@ -121,14 +121,14 @@ class Present:
         self._known = known
         self._listed = start
         # udevd keeps nothing of PCI devices that it has nothing to say of.
-        waiting = [each.syspath for each in unsettled if each.subsystem != "pci"]
+        waiting = [each.syspath for each in unprocessed if each.subsystem != "pci"]
         waiting += [each.device.syspath for each in known.values() if each.device.early]
         self.has_numbers = any(has_number(each.device) for each in known.values())
         self._backlog.only(set(waiting))
         if wait:
             for syspath in waiting:
                 self._backlog.add(syspath, found=True)
-        self._sink.listed_devices([each.device for each in known.values()], unsettled)
+        self._sink.listed_devices([each.device for each in known.values()], unprocessed)
 
     def restore(self, device: Device) -> Device | None:
         """What is away, with the devices above it as they are; None where they are gone.

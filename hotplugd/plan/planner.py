@@ -45,7 +45,7 @@ def plan_instance(
     instance: Instance | None,
     wanted: Iterable[Want],
     inside: Inside | None,
-    unsettled: Sequence[Device] = (),
+    unprocessed: Sequence[Device] = (),
     present: Container[str] | None = None,
     held: Mapping[str, str] = MappingProxyType({}),
     unstartable: Mapping[str, Barred] = MappingProxyType({}),
@@ -56,7 +56,7 @@ def plan_instance(
     instance   as the server has it now; None where there is none of that name
     wanted     what should be in it
     inside     what was seen in it since the last change; None where nothing was
-    unsettled  devices that exist and that udevd has not processed (yet, or any more): an entry for one of
+    unprocessed  devices that exist and that udevd has not processed (yet, or any more): an entry for one of
                them stays as it is until udevd says what the device is
     present    the slots of all devices that exist; None where nobody knows, and an entry goes if unwanted
     held       the network interfaces that are in it: their entries' names by slot
@@ -69,7 +69,7 @@ def plan_instance(
     if not instance.here:
         return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
     mine = list(wanted)
-    planner = _Planner(instance, inside, unsettled, held, unstartable)
+    planner = _Planner(instance, inside, unprocessed, held, unstartable)
     mine = planner.adopt(mine)
     planner.wait(mine)
     if present is not None and planner.nics.entries:
@@ -115,7 +115,7 @@ class _Planner:
         self,
         instance: Instance,
         inside: Inside | None,
-        unsettled: Sequence[Device],
+        unprocessed: Sequence[Device],
         held: Mapping[str, str],
         unstartable: Mapping[str, Barred],
     ) -> None:
@@ -134,7 +134,7 @@ class _Planner:
         )
         self._targets = Targets(instance, self.others)
         self.nics = NicEntries(instance, self._ours, held)
-        self._waiting = entries.of_unprocessed(self._ours, unsettled)
+        self._waiting = entries.of_unprocessed(self._ours, unprocessed)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
 

@@ -123,10 +123,10 @@ class Reconciler:
             with self.assignments.log.because("host"):
                 self.device(replace(known, in_use=how))
 
-    def listed_devices(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
+    def listed_devices(self, devices: Sequence[Device], unprocessed: Sequence[Device]) -> None:
         """Take note of all devices there are. Those that udevd has not processed stay what they were."""
         with self.assignments.log.because("listing" if self.inventory.devices_listed else "start"):
-            self._listed(devices, unsettled)
+            self._listed(devices, unprocessed)
         self.inventory.devices_listed = True
         self._leases.settle()
         # All at once: nothing is planned without what is inside instances.
@@ -134,8 +134,8 @@ class Reconciler:
             self.looked(worker)
         self._workers.for_all(Worker.kick)
 
-    def _listed(self, devices: Sequence[Device], unsettled: Sequence[Device]) -> None:
-        present = {device.syspath for device in (*devices, *unsettled)}
+    def _listed(self, devices: Sequence[Device], unprocessed: Sequence[Device]) -> None:
+        present = {device.syspath for device in (*devices, *unprocessed)}
         for key, known in [item for item in self.inventory.devices.items() if item[0] not in present]:
             if not known.away:
                 self.no_device(key)
@@ -148,7 +148,7 @@ class Reconciler:
                 # A listing does not tell when the device came.
                 self.inventory.since.pop(device.syspath, None)
         self.inventory.unprocessed = {
-            device.syspath: device for device in unsettled if device.syspath not in self.inventory.devices
+            device.syspath: device for device in unprocessed if device.syspath not in self.inventory.devices
         }
 
     async def listed_instances(

@@ -81,8 +81,8 @@ def plans(data: bytes) -> None:
     wanted = [want for each in found for want in wants(rules, each).wants if want.instance == made.BOX]
     box = made.instance(feed, next(iter(found), None))
     seen = made.inside(feed, {want.target: want.device for want in wanted})
-    unsettled = [made.usb_device(feed)] if feed.chance(3) else []
-    plan = plan_instance(made.BOX, box, wanted, seen, unsettled, {each.slot for each in found})
+    unprocessed = [made.usb_device(feed)] if feed.chance(3) else []
+    plan = plan_instance(made.BOX, box, wanted, seen, unprocessed, {each.slot for each in found})
     theirs = {each.name for each in box.entries.values() if not is_ours(each)} | box.inherited.keys()
     for change in plan.changes:
         assert change.entry.name not in theirs

@@ -20,24 +20,24 @@ class Heard:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
         self.devices: dict[str, Device] = {}
-        self.unsettled: dict[str, Device] = {}
+        self.unprocessed: dict[str, Device] = {}
         self.lost: list[str] = []
         self.on_device: Callable[[Device], None] = lambda _: None
 
     def device(self, device: Device) -> None:
         self.calls.append(("device", device.syspath))
         self.devices[device.syspath] = device
-        self.unsettled.pop(device.syspath, None)
+        self.unprocessed.pop(device.syspath, None)
         self.on_device(device)
 
     def no_device(self, syspath: str) -> None:
         self.calls.append(("no_device", syspath))
         del self.devices[syspath]
 
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
+    def listed_devices(self, devices: list[Device], unprocessed: list[Device]) -> None:
         self.calls.append(("listed", ""))
         self.devices = {each.syspath: each for each in devices}
-        self.unsettled = {each.syspath: each for each in unsettled}
+        self.unprocessed = {each.syspath: each for each in unprocessed}
         assert len(self.devices) == len(devices), "a device was listed twice"
 
     def of(self, syspath: str) -> list[str]:

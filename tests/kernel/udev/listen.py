@@ -108,8 +108,8 @@ class _Teller:
     def no_device(self, syspath: str) -> None:
         _tell("no_device", syspath)
 
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
-        _tell("listed", [_plain(each) for each in devices], [_plain(each) for each in unsettled])
+    def listed_devices(self, devices: list[Device], unprocessed: list[Device]) -> None:
+        _tell("listed", [_plain(each) for each in devices], [_plain(each) for each in unprocessed])
 
 
 def _tell(*said: object) -> None:

@@ -123,7 +123,7 @@ def test_what_is_held_off_is_not_listed_either(console: Console) -> None:
             await asyncio.sleep(0.01)
         udev.refresh()
         assert console.syspath not in heard.devices
-        assert console.syspath not in heard.unsettled
+        assert console.syspath not in heard.unprocessed
         await until(lambda: console.syspath in heard.devices)
 
     run(script)

@@ -41,7 +41,7 @@ class TestListing:
             udev.start()
             console.plug()
             assert heard.calls == [("listed", "")]
-            found = {**heard.devices, **heard.unsettled}
+            found = {**heard.devices, **heard.unprocessed}
             assert _steady(_numbered()) == _steady(each.syspath for each in found.values() if each.devnum)
             await until(lambda: console.syspath in heard.devices)
 

@@ -187,8 +187,8 @@ class TestDatabase:
         forget(usb, phone)
         listening = listen()
         assert phone.syspath not in listening.heard.devices
-        assert other.syspath not in listening.heard.unsettled
-        seen = listening.heard.unsettled[phone.syspath]
+        assert other.syspath not in listening.heard.unprocessed
+        seen = listening.heard.unprocessed[phone.syspath]
         assert (seen.node, seen.subsystem, seen.slot) == (phone.node, "usb", "")
         assert seen.devnum is not None
         assert (seen.devnum.major, seen.devnum.minor) == (phone.major, phone.minor)
@@ -205,7 +205,7 @@ class TestDatabase:
         for _ in range(2):
             listening.list()
             assert listening.heard.devices[phone.syspath] == before
-            assert phone.syspath not in listening.heard.unsettled
+            assert phone.syspath not in listening.heard.unprocessed
         usb.unplug(phone)
         listening.until(lambda: phone.syspath not in listening.heard.devices)
 

@@ -25,7 +25,7 @@ class Sink:
     def no_device(self, syspath: str) -> None:
         """None goes."""
 
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
+    def listed_devices(self, devices: list[Device], unprocessed: list[Device]) -> None:
         """None is listed."""
 
 

@@ -81,7 +81,7 @@ class Scene:
         self.told.append(("no_device", syspath))
         del self.devices[syspath]
 
-    def listed_devices(self, devices: list[Device], unsettled: list[Device]) -> None:
+    def listed_devices(self, devices: list[Device], unprocessed: list[Device]) -> None:
         self.devices = {each.syspath: each for each in devices}
 
     def list(self, monkeypatch: pytest.MonkeyPatch, sequence: int, *syspaths: str) -> None:

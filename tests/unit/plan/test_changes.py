@@ -25,10 +25,10 @@ def said(plan: Plan) -> list[str]:
 
 
 def plan(
-    attach: str, entries: list[Entry], inside: Inside | None = RUNNING, unsettled: tuple[Device, ...] = ()
+    attach: str, entries: list[Entry], inside: Inside | None = RUNNING, unprocessed: tuple[Device, ...] = ()
 ) -> Plan:
     rules = all_with(attach) if attach else ALL
-    return plan_instance(BOX, box(entries), wanted(rules, ONE), inside, unsettled)
+    return plan_instance(BOX, box(entries), wanted(rules, ONE), inside, unprocessed)
 
 
 # What `attach` says, and the keys that the entry has besides.

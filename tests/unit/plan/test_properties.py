@@ -80,7 +80,7 @@ IDS = st.sampled_from([None, 7, 1000])
 class World:
     rules: RuleSet
     devices: list[Device]
-    unsettled: list[Device]
+    unprocessed: list[Device]
     instance: Instance
     inside: Inside
 
@@ -95,7 +95,7 @@ class World:
 
     def plan(self) -> Plan:
         inside = self.inside if self.instance.running else None
-        return plan_instance(BOX, self.instance, self.wanted, inside, self.unsettled)
+        return plan_instance(BOX, self.instance, self.wanted, inside, self.unprocessed)
 
 
 @st.composite
@@ -200,7 +200,7 @@ def test_what_stays_of_ours_is_wanted_or_waits_for_udevd(world: World) -> None:
     names = {name_for(each.slot) for each in world.devices}
     for each in applied(world, world.plan()).instance.entries.values():
         if is_ours(each) and each.name not in names:
-            assert any(one.devnum and is_for(each, one.devnum) for one in world.unsettled)
+            assert any(one.devnum and is_for(each, one.devnum) for one in world.unprocessed)
 
 
 @UNTIMED
@@ -209,7 +209,7 @@ def test_the_order_of_what_is_wanted_does_not_matter(world: World, random: Rando
     shuffled = list(world.wanted)
     random.shuffle(shuffled)
     inside = world.inside if world.instance.running else None
-    assert plan_instance(BOX, world.instance, shuffled, inside, world.unsettled) == world.plan()
+    assert plan_instance(BOX, world.instance, shuffled, inside, world.unprocessed) == world.plan()
 
 
 @UNTIMED

@@ -46,12 +46,12 @@ WAITS: dict[str, tuple[Device, Instance, Device, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("device", "instance", "unsettled", "stays"), WAITS.values(), ids=WAITS)
+@pytest.mark.parametrize(("device", "instance", "unprocessed", "stays"), WAITS.values(), ids=WAITS)
 def test_an_entry_waits_for_what_may_be_its_device(
-    device: Device, instance: Instance, unsettled: Device, stays: bool
+    device: Device, instance: Instance, unprocessed: Device, stays: bool
 ) -> None:
     its = entry_of(device, instance)
-    found = plan_instance(BOX, replace(instance, entries={its.name: its}), [], None, [unsettled], set())
+    found = plan_instance(BOX, replace(instance, entries={its.name: its}), [], None, [unprocessed], set())
     assert [each.action for each in found.changes] == ([] if stays else ["remove"])
     assert found.attachments == ()
 

@@ -192,9 +192,9 @@ class Bench(ScriptedFiles):
             rules,
         )
 
-    async def start(self, *devices: Device, unsettled: Sequence[Device] = ()) -> None:
+    async def start(self, *devices: Device, unprocessed: Sequence[Device] = ()) -> None:
         """List devices and instances, and let everything settle."""
-        self.reconciler.listed_devices(devices, unsettled)
+        self.reconciler.listed_devices(devices, unprocessed)
         await self.reconciler.listed_instances(self.instances.values())
         await self.reconciler.settled()
 

@@ -259,7 +259,7 @@ async def test_a_listing_removes_and_adds_devices() -> None:
 async def test_an_unprocessed_devices_entry_stays_until_udevd_is_done() -> None:
     bench = Bench(box([entry(ONE), entry(TWO)]))
     bare = replace(ONE, slot="", properties={}, parent=None)
-    await bench.start(unsettled=[bare])
+    await bench.start(unprocessed=[bare])
     assert bench.ours() == {entry(ONE).name}
     # Of another device nothing follows.
     bench.reconciler.no_device(TWO.syspath)
@@ -273,7 +273,7 @@ async def test_an_unprocessed_devices_entry_stays_until_udevd_is_done() -> None:
 @in_virtual_time
 async def test_what_is_unprocessed_and_goes_takes_its_entry_along() -> None:
     bench = Bench(box([entry(ONE)]))
-    await bench.start(unsettled=[replace(ONE, slot="", properties={}, parent=None)])
+    await bench.start(unprocessed=[replace(ONE, slot="", properties={}, parent=None)])
     assert bench.ours() == {entry(ONE).name}
     bench.reconciler.no_device(ONE.syspath)
     await bench.reconciler.settled()

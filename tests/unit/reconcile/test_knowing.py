@@ -17,7 +17,7 @@ OTHER = InstanceName("default", "other")
 @in_virtual_time
 async def test_an_entry_stays_until_udevd_says_what_its_device_is() -> None:
     bench = Bench(box([entry(ONE), entry(TWO)]))
-    await bench.start(unsettled=[ONE, TWO])
+    await bench.start(unprocessed=[ONE, TWO])
     await at(100)
     assert bench.requests == []
     await bench.plug(ONE)
@@ -32,7 +32,7 @@ async def test_an_entry_stays_until_udevd_says_what_its_device_is() -> None:
 @in_virtual_time
 async def test_an_entry_goes_once_udevd_names_another_device() -> None:
     bench = Bench(box([entry(ONE)]))
-    await bench.start(unsettled=[ONE])
+    await bench.start(unprocessed=[ONE])
     again = console(1, born=2)
     await bench.plug(again)
     assert bench.ours() == names([again])
@@ -52,7 +52,7 @@ async def test_a_device_that_udevd_forgot_stays_attached() -> None:
 @in_virtual_time
 async def test_an_unprocessed_device_that_is_not_listed_is_gone() -> None:
     bench = Bench(box([entry(ONE)]))
-    await bench.start(unsettled=[ONE])
+    await bench.start(unprocessed=[ONE])
     assert bench.ours() == names([ONE])
     bench.reconciler.listed_devices([], [])
     await bench.reconciler.settled()

@@ -367,7 +367,7 @@ async def test_what_the_host_uses_is_leased_to_nobody() -> None:
 async def test_a_device_that_udevd_has_not_processed_is_still_leased() -> None:
     had = replace(job(1), entries={each.name: each for each in [_leased(PHONES[0], job(1))]})
     bench = Bench(had, rules=rules())
-    await bench.start(PHONES[1], unsettled=[PHONES[0]])
+    await bench.start(PHONES[1], unprocessed=[PHONES[0]])
     assert (places(bench), bench.changes) == ({"job-1": ["1-1"]}, [])
     await bench.plug(PHONES[0])
     assert (places(bench), bench.changes) == ({"job-1": ["1-1"]}, [])

@@ -209,7 +209,7 @@ async def test_what_udevd_processes_as_an_answer_comes_stays_leased() -> None:
     has = entry(PHONES[0], {MARK_POOL: "android", MARK_CLAIM: "phone"}, instance=job(1).id, rule="phones")
     for turns in range(12):
         bench = Bench(replace(job(1), entries={has.name: has}), rules=loaded.rules)
-        await bench.start(unsettled=[PHONES[0]])
+        await bench.start(unprocessed=[PHONES[0]])
         bench.takes = 1.0
         bench.reconciler.device(PHONES[1])
         await later(1.0)

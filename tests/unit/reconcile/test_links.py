@@ -202,7 +202,7 @@ async def test_a_crash_while_links_lead_elsewhere_leaves_none(stopped: int, afte
 @in_virtual_time
 async def test_those_of_a_device_that_udevd_has_to_look_at_again_stay() -> None:
     bench = again(await linked())
-    await bench.start(unsettled=[ONE])
+    await bench.start(unprocessed=[ONE])
     await at(20)
     assert target(bench) == ONE.node
     bench.reconciler.device(ONE)

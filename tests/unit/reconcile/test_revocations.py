@@ -413,7 +413,7 @@ async def test_after_a_restart_without_any_rule_a_reload_waits_for_it() -> None:
 @in_virtual_time
 async def test_after_a_restart_it_waits_also_where_udevd_is_late() -> None:
     bench = started_after(await killed_before_it_was_revoked(), PLAIN)
-    await bench.start(unsettled=[PHONE])
+    await bench.start(unprocessed=[PHONE])
     await bench.plug(PHONE)
     assert (bench.revoker.names, places(bench)) == (["1-1"], {"box": ["1-1"]})
 
