@@ -18,7 +18,7 @@ from hotplugd.model.names import is_instance_name, is_reserved_path
 from hotplugd.model.problem import Problem
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
-from hotplugd.plan.guard_rails import guard_rail, held, is_hub
+from hotplugd.plan.guard_rails import guard_rail, is_hub, why_on_host
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.overrides import NONE, Override, Overrides, overridden
@@ -130,7 +130,7 @@ def _wants(
         problems = (Problem(str(device), rule.name, message, guard),)
         return Wants(device, rule, (), problems, anchor, override=override, unfit=message)
 
-    if not attach.force and (why := held(device, anchor)):
+    if not attach.force and (why := why_on_host(device, anchor)):
         way = "`force: true` in the rule attaches it all the same"
         if override is not None:
             way = "nobody can attach it by hand"

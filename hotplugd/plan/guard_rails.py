@@ -46,10 +46,10 @@ def guard_rail(device: Device) -> str:
     return ""
 
 
-def held(device: Device, anchor: Device | None) -> str:
+def why_on_host(device: Device, anchor: Device | None) -> str:
     """Why the device, or the one that it would go along with, stays on the host; or empty."""
-    if held := guard_rail(device):
-        return held
-    if anchor is not None and (held := guard_rail(anchor)):
-        return f"{anchor}, with which it would go, is kept: {held}"
+    if why := guard_rail(device):
+        return why
+    if anchor is not None and (why := guard_rail(anchor)):
+        return f"{anchor}, with which it would go, is kept: {why}"
     return ""

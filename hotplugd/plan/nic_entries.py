@@ -19,15 +19,15 @@ from hotplugd.plan.kinds.kind import Want
 class NicEntries:
     """The network interfaces' entries of ours in one instance.
 
-    ours     all entries of ours, by name
-    entries  those of network interfaces
-    held     the network interfaces that are in it: their entries' names by slot
+    ours         all entries of ours, by name
+    entries      those of network interfaces
+    nics_inside  the network interfaces that are in it: their entries' names by slot
     """
 
-    def __init__(self, instance: Instance, ours: Mapping[str, Entry], held: Mapping[str, str]) -> None:
+    def __init__(self, instance: Instance, ours: Mapping[str, Entry], nics_inside: Mapping[str, str]) -> None:
         self._instance = instance
         self._ours = ours
-        self._held = held
+        self._nics_inside = nics_inside
         # By the name on the host, which several interfaces had, one after the other.
         self._by_parent: dict[str, list[Entry]] = {}
         self.entries = [*filter(nic_slot.is_nic, ours.values())]
@@ -41,7 +41,7 @@ class NicEntries:
         """
         if entries.name_for(want.slot) in self._ours:
             return want
-        actual = self._ours.get(self._held.get(want.slot, "")) or next(
+        actual = self._ours.get(self._nics_inside.get(want.slot, "")) or next(
             (
                 entry
                 for entry in self._by_parent.get(want.device.kernel, ())
@@ -65,7 +65,7 @@ class NicEntries:
             return
         mark = entries.mark_for(self._instance.id)
         here = {want.device.kernel: want for want in wanted if want.kind.leaves and not want.device.away}
-        inside = set(self._held.values())
+        inside = set(self._nics_inside.values())
         for entry in self.entries:
             lives = entry.name in inside or entries.slot_of(entry) in present
             if lives or entry.config.get(entries.MARK_INSTANCE) != mark:

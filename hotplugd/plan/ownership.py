@@ -77,26 +77,26 @@ class _Index:
     """The owners of each selector. A device is looked up by its selectors: no search."""
 
     def __init__(self) -> None:
-        self._holders: dict[EntrySelector, dict[InstanceName, Owner]] = {}
+        self._owners: dict[EntrySelector, dict[InstanceName, Owner]] = {}
         self._shapes: dict[str, dict[Shape, int]] = {}
         # How many selectors may take a USB device by what udev says of it.
         self.by_udev = 0
 
     def __bool__(self) -> bool:
-        return bool(self._holders)
+        return bool(self._owners)
 
-    def put(self, selector: EntrySelector, holder: Owner) -> None:
-        if selector not in self._holders:
+    def put(self, selector: EntrySelector, owner: Owner) -> None:
+        if selector not in self._owners:
             shapes = self._shapes.setdefault(selector[0], {})
             shapes[given(selector)] = shapes.get(given(selector), 0) + 1
             self.by_udev += _goes_by_udev(selector)
-        self._holders.setdefault(selector, {})[holder.instance] = holder
+        self._owners.setdefault(selector, {})[owner.instance] = owner
 
     def drop(self, selector: EntrySelector, name: InstanceName) -> None:
-        del self._holders[selector][name]
-        if self._holders[selector]:
+        del self._owners[selector][name]
+        if self._owners[selector]:
             return
-        del self._holders[selector]
+        del self._owners[selector]
         self.by_udev -= _goes_by_udev(selector)
         shapes = self._shapes[selector[0]]
         shapes[given(selector)] -= 1
@@ -106,16 +106,16 @@ class _Index:
     def at(self, paths: Iterable[str]) -> Iterator[Owner]:
         """The owners that take any node at one of these paths."""
         for selector in product(_NODES, paths):
-            yield from self._holders.get(selector, {}).values()
+            yield from self._owners.get(selector, {}).values()
 
     def of(self, device: Device, names: Iterable[InstanceName] | None = None) -> Iterator[Owner]:
         """The owners that take the device. names: only these instances; None for all."""
-        for selector in selectors_on(device, self._shapes) if self._holders else ():
-            holders = self._holders.get(selector, {})
+        for selector in selectors_on(device, self._shapes) if self._owners else ():
+            owners = self._owners.get(selector, {})
             if names is None:
-                yield from holders.values()
+                yield from owners.values()
             else:
-                yield from (holders[name] for name in names if name in holders)
+                yield from (owners[name] for name in names if name in owners)
 
 
 class Owners:
@@ -145,9 +145,9 @@ class Owners:
         for index, old, new in zip((self._now, self._later), before, after, strict=True):
             for selector in [gone for gone in old if gone not in new]:
                 index.drop(selector, name)
-            for selector, holder in new.items():
-                if old.get(selector) != holder:
-                    index.put(selector, holder)
+            for selector, owner in new.items():
+                if old.get(selector) != owner:
+                    index.put(selector, owner)
             changed |= {selector for selector, _ in old.items() ^ new.items()}
         return frozenset(changed)
 
@@ -201,9 +201,9 @@ def withheld(wants: Wants, owners: Owners, *, attached: bool = False) -> Wants:
         return wants
     targets = dict.fromkeys(want.instance for want in wants.wants)
 
-    def counts(holder: Owner) -> bool:
+    def counts(owner: Owner) -> bool:
         # Two entries of one instance have a path each; the planner resolves those at the same path.
-        return not (attached and holder.instance in targets and holder.target)
+        return not (attached and owner.instance in targets and owner.target)
 
     now = next(filter(counts, owners.now(wants.device)), None)
     if now is not None:
@@ -219,7 +219,7 @@ def withheld(wants: Wants, owners: Owners, *, attached: bool = False) -> Wants:
     return _with(wants, message, guard=harmless)
 
 
-def owner(device: Device, owners: Owners) -> str:
+def belongs_to(device: Device, owners: Owners) -> str:
     """Whom a device of a pool belongs to by an entry that is not ours; empty where to nobody."""
     now = next(owners.now(device), None)
     return f"it belongs to {now.instance} by {now}; take that out{now.where}" if now is not None else ""
@@ -294,5 +294,5 @@ def _split(
         return taken, _NOTHING
     if not restarts:
         return _NOTHING, taken
-    held = {selector: holder for selector, holder in taken.items() if alone(instance, selector)}
-    return held, {selector: holder for selector, holder in taken.items() if selector not in held}
+    kept = {selector: owner for selector, owner in taken.items() if alone(instance, selector)}
+    return kept, {selector: owner for selector, owner in taken.items() if selector not in kept}

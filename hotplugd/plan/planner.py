@@ -47,21 +47,21 @@ def plan_instance(
     inside: Inside | None,
     unprocessed: Sequence[Device] = (),
     present: Container[str] | None = None,
-    held: Mapping[str, str] = MappingProxyType({}),
+    nics_inside: Mapping[str, str] = MappingProxyType({}),
     unstartable: Mapping[str, Barred] = MappingProxyType({}),
     by_hand: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """What has to change in one instance.
 
-    instance   as the server has it now; None where there is none of that name
-    wanted     what should be in it
-    inside     what was seen in it since the last change; None where nothing was
+    instance     as the server has it now; None where there is none of that name
+    wanted       what should be in it
+    inside       what was seen in it since the last change; None where nothing was
     unprocessed  devices that exist and that udevd has not processed (yet, or any more): an entry for one of
-               them stays as it is until udevd says what the device is
-    present    the slots of all devices that exist; None where nobody knows, and an entry goes if unwanted
-    held       the network interfaces that are in it: their entries' names by slot
+                 them stays as it is until udevd says what the device is
+    present      the slots of all devices that exist; None where nobody knows, and an entry goes if unwanted
+    nics_inside  the network interfaces that are in it: their entries' names by slot
     unstartable  the entries with which the instance could not be started, by name
-    by_hand  what somebody decided about devices, in words, by their slots
+    by_hand      what somebody decided about devices, in words, by their slots
     """
     if instance is None:
         message = f"there is no instance '{name.name}' in project '{name.project}'"
@@ -69,7 +69,7 @@ def plan_instance(
     if not instance.here:
         return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
     mine = list(wanted)
-    planner = _Planner(instance, inside, unprocessed, held, unstartable)
+    planner = _Planner(instance, inside, unprocessed, nics_inside, unstartable)
     mine = planner.adopt(mine)
     planner.wait(mine)
     if present is not None and planner.nics.entries:
@@ -116,7 +116,7 @@ class _Planner:
         instance: Instance,
         inside: Inside | None,
         unprocessed: Sequence[Device],
-        held: Mapping[str, str],
+        nics_inside: Mapping[str, str],
         unstartable: Mapping[str, Barred],
     ) -> None:
         self.changes: list[Change] = []
@@ -133,7 +133,7 @@ class _Planner:
             if entry.name not in self._ours
         )
         self._targets = Targets(instance, self.others)
-        self.nics = NicEntries(instance, self._ours, held)
+        self.nics = NicEntries(instance, self._ours, nics_inside)
         self._waiting = entries.of_unprocessed(self._ours, unprocessed)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
