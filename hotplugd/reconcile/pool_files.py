@@ -21,15 +21,16 @@ class PoolFiles:
 
     server  puts files into instances
     read    a file of the host's. Raises OSError, with a text fit to be shown
+    leases  what the files of leases inside each instance say, by path, and since which of its starts
     """
 
     def __init__(self, server: ServerPort, read: Callable[[str], Awaitable[bytes]]) -> None:
         self._server = server
         self._read = read
         self._pools = _NO_POOLS
-        # The files that an instance has, and since which of its starts; and what its files of leases say.
+        # The files that an instance has, and since which of its starts.
         self._has: dict[InstanceName, tuple[str, set[PoolFile]]] = {}
-        self._leases: dict[InstanceName, dict[str, tuple[str, str]]] = {}
+        self.leases: dict[InstanceName, dict[str, tuple[str, str]]] = {}
         self._wrong: dict[tuple[InstanceName, str], Problem] = {}
 
     def set_rules(self, pools: Mapping[str, Pool]) -> None:
@@ -40,7 +41,7 @@ class PoolFiles:
 
     def forget(self, name: InstanceName) -> None:
         """There is no such instance, or it stopped: what is on a tmpfs inside is gone."""
-        for known in (self._has, self._leases):
+        for known in (self._has, self.leases):
             known.pop(name, None)
         for key in [key for key in self._wrong if key[0] == name]:
             del self._wrong[key]
@@ -66,7 +67,7 @@ class PoolFiles:
         for path, text in self._other_leases(instance, pools):
             file = PoolFile("", path, mode="0644")
             if await self._tried(instance.id, file, text.encode() + b"\n"):
-                self._leases.setdefault(instance.id, {})[path] = instance.started, text
+                self.leases.setdefault(instance.id, {})[path] = instance.started, text
 
     def differs(self, instance: Instance, pools: Iterable[str]) -> bool:
         """Whether a file inside says anything else of leases, or was not put there yet. As `after`."""
@@ -76,7 +77,7 @@ class PoolFiles:
         """The files of leases that are to be written, and what they say."""
         if not instance.running or not instance.known:
             return []
-        known = self._leases.get(instance.id, {})
+        known = self.leases.get(instance.id, {})
         asked = {self._pools[pool].leases_file for pool in pools if pool in self._pools} - {""}
         texts = (
             (path, instance.leases if path in asked and instance.leases else NO_LEASES)

@@ -218,11 +218,14 @@ class Requests:
     @property
     def is_misstated(self) -> bool:
         """Whether the configuration, or a file inside, says anything else of leases than what there is."""
-        actual, wants = self._known.actual, self._known.wanted()
-        files = self._inventory.pool_files
-        if self._known.lease_view.differs(actual, wants):
+        actual, files = self._known.actual, self._inventory.pool_files
+        leased = [want for wants in self._known.wants.values() for want in wants if want.attach.pool]
+        has_files = files is not None and self._known.name in files.leases
+        if actual is None or not (leased or actual.leases or has_files):
+            return False
+        if self._known.lease_view.differs(actual, self._known.wanted()):
             return True
-        return files is not None and actual is not None and files.differs(actual, _pools(wants))
+        return files is not None and files.differs(actual, _pools(leased))
 
     async def _put_leases(self) -> None:
         """Have the files inside say what the instance has leased."""

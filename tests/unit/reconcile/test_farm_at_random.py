@@ -125,7 +125,7 @@ def left(farm: Farm) -> dict[str, object]:
         "edl": (units._in_edl, units._twin_of, leasing.away.in_edl),
         "claims": (claimants._order, claimants._known.keys() - {ZOO}, claimants.new - {ZOO}),
         "readiness": (ready._watched, ready._by_instance, ready._bad),
-        "files": (files._has.keys() - {ZOO}, files._leases.keys() - {ZOO}, files._wrong),
+        "files": (files._has.keys() - {ZOO}, files.leases.keys() - {ZOO}, files._wrong),
         "quarantines": (leases.quarantines.all, leases.quarantines._told),
         "links": (farm.bench.links,),
         "noted": (farm.bench.lease_keeper._noted.away, farm.bench.lease_keeper._noted.order),
