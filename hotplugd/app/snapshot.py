@@ -28,7 +28,7 @@ from hotplugd.plan.change import Attachment, Change, Plan
 from hotplugd.plan.desired import Wants, judged, wants
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.overrides import NONE, Overrides, told_of
-from hotplugd.plan.ownership import Owners, belongs_to, withheld
+from hotplugd.plan.ownership import Owners, owner, withheld
 from hotplugd.plan.planner import plan_instance
 from hotplugd.pools.away_leases import Moment
 from hotplugd.pools.leasing import Leasing
@@ -190,7 +190,7 @@ def _leasing(
     if not rules.pools:
         return leasing
     for device in devices:
-        leasing.judged(judged(rules, device, has, state.overrides), belongs_to(device, owners))
+        leasing.judged(judged(rules, device, has, state.overrides), owner(device, owners))
     for name, instance in instances.items():
         leasing.learned(name, instance)
 

@@ -13,9 +13,9 @@ from hotplugd.aio.shortage import is_short
 from hotplugd.host import disks, netif, sysfs
 from hotplugd.model.values import CANNOT_TELL, Device
 
-# Subsystems through which a program may reach a disk.
+# What is another way to disks.
 _LEADING: Final = frozenset({"usb", "pci", "scsi_generic", "bsg", "nvme", "nvme-generic"})
-# Folders of a USB interface in which there is no disk and no network interface.
+# What the folder of a USB interface has below it that is no disk and no network interface.
 _NODES: Final = ("ep_", "power", "tty", "usbmisc", "sound", "input", "video4linux", "hidraw", "0003:")
 
 

@@ -219,7 +219,7 @@ def withheld(wants: Wants, owners: Owners, *, attached: bool = False) -> Wants:
     return _with(wants, message, guard=harmless)
 
 
-def belongs_to(device: Device, owners: Owners) -> str:
+def owner(device: Device, owners: Owners) -> str:
     """Whom a device of a pool belongs to by an entry that is not ours; empty where to nobody."""
     now = next(owners.now(device), None)
     return f"it belongs to {now.instance} by {now}; take that out{now.where}" if now is not None else ""

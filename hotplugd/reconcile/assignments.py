@@ -22,7 +22,7 @@ from hotplugd.plan.early import differs, is_decided
 from hotplugd.plan.guard_rails import guard_rail, may_be_used
 from hotplugd.plan.kinds.kind import EntrySelector, Want
 from hotplugd.plan.overrides import NONE, Override, Overrides
-from hotplugd.plan.ownership import Owners, belongs_to, met, withheld
+from hotplugd.plan.ownership import Owners, met, owner, withheld
 from hotplugd.reconcile.device_log import DeviceLog
 from hotplugd.reconcile.leases import Leases
 from hotplugd.reconcile.moved_devices import Candidates
@@ -181,7 +181,7 @@ class Assignments:
         self._used.pop(was or key, None)
         if gone or was not in ("", key):
             self.leases.gone(was or key)
-        # A device that udevd has not processed waits where its place is undecided.
+        # Of one that udevd has not processed it may be unknown by now where it goes: then it waits, too.
         waits = gone or (device.early and not self.is_decided(device))
         now = Wants(device) if waits else self._wanted(device)
         if before is not None and (problem := differs(before, now)) is not None:
@@ -281,7 +281,7 @@ class Assignments:
         lease = holder(device)
         is_of_pool = wants.rule is not None and wants.rule.attach is not None and wants.rule.attach.pool
         belongs = is_of_pool and not self._is_attached(wants)
-        self.leases.judged(wants, belongs_to(device, self.ownership.owners) if belongs else "")
+        self.leases.judged(wants, owner(device, self.ownership.owners) if belongs else "")
         return holder(device) != lease
 
     def _is_attached(self, wants: Wants) -> bool:
