@@ -137,6 +137,14 @@ class PoolClaimants:
             if instance.running or self._rules.pools[claim.pool].keep_stopped
         ]
 
+    def may_ask_udev(self, pool: str, device: Device) -> bool:
+        """Whether udevd has yet to process the device, and decides whether it will do for a claim of it."""
+        return device.early and any(
+            claim.pool == pool and claim.may_ask_udev(device)
+            for known in self._known.values()
+            for claim in known.claims
+        )
+
     def silence(self, name: InstanceName) -> str:
         """Why an instance asks for nothing; empty where it may ask."""
         known = self._known.get(name)

@@ -18,6 +18,7 @@ from typing import Final
 from hotplugd.model.claim_texts import CLAIM, LONGEST_CLAIM, MOST_CLAIMS
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
+from hotplugd.rules.early import early_verdict, is_kernels
 from hotplugd.rules.forms import match_value
 from hotplugd.rules.keys import ATTR, KEYS, PROPERTY, MatchKey
 from hotplugd.rules.match import KeyTest, Match, unmet
@@ -52,10 +53,18 @@ class Claim:
     selector: str = ""
     match: Match = field(default=Match(()), repr=False, compare=False)
     asked: bool = True
+    _is_kernels: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_is_kernels", is_kernels(self.match))
 
     def takes(self, device: Device) -> bool:
         """Whether a device of the pool will do."""
         return unmet(self.match, device) is None
+
+    def may_ask_udev(self, device: Device) -> bool:
+        """Whether udevd has not processed the device, and decides whether it will do."""
+        return device.early and not self._is_kernels and early_verdict(self.match, device) is None
 
     def __str__(self) -> str:
         count = f"{self.count} devices" if self.count > 1 else "a device"

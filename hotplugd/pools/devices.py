@@ -67,6 +67,8 @@ class PoolDevices:
         self._pools: dict[str, int] = {}
         self._unfit = 0
         self._coming_back = 0
+        # The keys of those that udevd has not processed.
+        self._early: set[str] = set()
         # By pool and selector, with a claim of that selector.
         self._taken: dict[tuple[str, str], tuple[int, Claim]] = {}
         self._absent: Mapping[str, tuple[str, Device | None]] = {}
@@ -100,6 +102,8 @@ class PoolDevices:
             self._unfit |= bit
         if device.comes_back:
             self._coming_back |= bit
+        if device.device.early:
+            self._early.add(device.key)
         for name, (taken, claim) in self._taken.items():
             if claim.pool == device.pool and claim.takes(device.selected):
                 self._taken[name] = taken | bit, claim
@@ -110,6 +114,7 @@ class PoolDevices:
         device = self._devices.pop(key, None)
         if device is None:
             return
+        self._early.discard(key)
         bit = self._bits.pop(key)
         self._unused.append(bit.bit_length() - 1)
         self._pools[device.pool] &= ~bit
@@ -132,6 +137,11 @@ class PoolDevices:
     def useless(self) -> int:
         """The set of those without the phones that come back from emergency download mode."""
         return self._unfit & ~self._coming_back
+
+    @property
+    def early(self) -> tuple[PoolDevice, ...]:
+        """Those that udevd has not processed."""
+        return tuple(map(self._devices.__getitem__, self._early))
 
     def bit(self, key: str) -> int:
         """The set of this device alone; none where it is not there."""
@@ -183,12 +193,13 @@ class PoolDevices:
     def may_keep(self, claim: Claim, taken: int, key: str) -> bool:
         """Whether a claim may keep a device that it has.
 
-        One that is away, or in emergency download mode, cannot be compared with anything.
+        One that is away, or in emergency download mode, cannot be compared with anything; one that udevd has
+        not processed not with everything.
 
         taken  the set of the devices that will do for the claim
         """
         device, bit = self._devices.get(key), self.bit(key)
-        if device is not None and device.in_edl:
+        if device is not None and (device.in_edl or claim.may_ask_udev(device.device)):
             return self.of_pool(claim.pool) & bit != 0
         return device is None or taken & bit != 0
 
