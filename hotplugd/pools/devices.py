@@ -8,7 +8,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hotplugd.model.values import Device
 from hotplugd.pools import edl
@@ -86,10 +86,11 @@ class PoolDevices:
         return self._devices.get(key)
 
     def put(self, device: PoolDevice) -> bool:
-        """A device is there, and like this. Returns whether that is new."""
+        """A device is there, and like this. Returns whether another allocation may come of that."""
         before = self._devices.get(device.key)
         if before == device:
             return False
+        taken_before = self._claims_on(device.key)
         if before is not None:
             self.drop(device.key)
         position = self._unused.pop() if self._unused else len(self._at)
@@ -107,7 +108,8 @@ class PoolDevices:
         for name, (taken, claim) in self._taken.items():
             if claim.pool == device.pool and claim.takes(device.selected):
                 self._taken[name] = taken | bit, claim
-        return True
+        is_same = before is not None and replace(before, device=device.device) == device
+        return not is_same or self._claims_on(device.key) != taken_before
 
     def drop(self, key: str) -> None:
         """A device is not there any more. It need not have been."""
@@ -167,6 +169,11 @@ class PoolDevices:
                     taken ^= self._bits[key]
         self._taken[name] = taken, claim
         return taken
+
+    def _claims_on(self, key: str) -> list[tuple[str, str]]:
+        """The pools and selectors that a device will do for."""
+        bit = self.bit(key)
+        return [name for name, (taken, _) in self._taken.items() if taken & bit]
 
     def set_absent(self, absent: Mapping[str, tuple[str, Device | None]]) -> None:
         """These are leased and absent, by key: the pool of each, and what selectors are compared with; None

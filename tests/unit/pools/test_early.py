@@ -237,3 +237,12 @@ def test_the_world_is_served_early_now_and_then() -> None:
     made = world.leasing()
     found = plug(made, early(phone(2)))
     assert found["serial:R5C002"].instance in {InstanceName("default", name) for name in NAMES}
+
+
+def test_what_udevd_says_and_nobody_asks_for_is_no_reason_to_allocate_anew() -> None:
+    made = World({"i0": "a", "i1": "a property.ID_MODEL=Pixel"}).leasing()
+    told = [
+        made.judged(wants(RULES, each))
+        for each in (udev(ONE), udev(ONE, {"ID_MODEL": "Nexus"}), udev(ONE, {"ID_MODEL": "Pixel"}), udev(ONE))
+    ]
+    assert told == [True, False, True, True]
