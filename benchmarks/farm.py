@@ -8,23 +8,20 @@ NAME` prints what it took.
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from statistics import quantiles
 from typing import Final
 
-from benchmarks.farm_server import CHANGE, DEVICE, FarmServer, Run
+from benchmarks.farm_server import CHANGE, DEVICE, FarmServer, Run, Scenario, ran, tell
 from benchmarks.figure import Figure
 from hotplugd.model.values import Device, Instance
 from hotplugd.reconcile.early_devices import goes_early
 from hotplugd.rulefile.load import parse
 from tests.support.devices import box, phone
-from tests.support.virtual import VirtualLoop, at, later, now
+from tests.support.virtual import at, later, now
 
 _PHONES: Final = 1_000
 _INSTANCES: Final = 200
@@ -44,7 +41,7 @@ _LOADED: Final = parse(
 
 def figures() -> list[Figure]:
     """How long it takes until all phones are in, and what that costs."""
-    boot, come, late = run("boot"), run("come"), run("late")
+    boot, come, late = (ran("benchmarks.farm", name) for name in SCENARIOS)
     alone = _INSTANCES * (CHANGE + _EACH * DEVICE)
     last = (_PHONES // _BUSES - 1) * _ENUMERATION
     what = f"{_PHONES:,} phones of a pool in {_INSTANCES} instances"
@@ -67,35 +64,26 @@ def figures() -> list[Figure]:
     ]  # fmt: skip
 
 
-def run(name: str) -> Run:
-    """A scenario in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.farm", name],
-        cwd=Path(__file__).parents[1], check=True, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    return Run(**json.loads(done.stdout))
-
-
 # --- scenarios ------------------------------------------------------------------------------------------
 
 
-async def boot() -> Run:
+async def boot(phones: int = _PHONES) -> Run:
     """All phones are there, and all instances run, when the daemon starts."""
-    server = _server()
+    server = _server(phones)
     begun = now()
-    await server.start(*_phones())
-    assert server.attached == _PHONES
+    await server.start(*_phones(phones))
+    assert server.attached == phones
     return server.run(begun)
 
 
-async def come(*, early: bool) -> Run:
+async def come(phones: int = _PHONES, *, early: bool) -> Run:
     """The phones are enumerated while the daemon runs. early: not all wait for udevd"""
-    server = _server()
+    server = _server(phones)
     await server.start()
     begun, came = now(), dict[str, float]()
 
     async def bus(number: int) -> None:
-        for place, device in enumerate(_phones()[number::_BUSES]):
+        for place, device in enumerate(_phones(phones)[number::_BUSES]):
             await at(begun + (place + number / _BUSES) * _ENUMERATION)
             came[device.slot] = now()
             tasks.append(asyncio.create_task(_plug(server, device, early=early)))
@@ -104,7 +92,7 @@ async def come(*, early: bool) -> Run:
     await asyncio.gather(*map(bus, range(_BUSES)))
     await asyncio.gather(*tasks)
     await server.reconciler.settled()
-    assert server.attached == _PHONES
+    assert server.attached == phones
     took = [server.inside_at[slot] - when for slot, when in came.items()]
     return server.run(begun, quantiles(took, n=20)[-1])
 
@@ -118,34 +106,24 @@ async def _plug(server: FarmServer, device: Device, *, early: bool) -> None:
     server.reconciler.device(device)
 
 
-def _server() -> FarmServer:
-    return FarmServer([_job(number) for number in range(_INSTANCES)], _LOADED.rules)
+def _server(phones: int) -> FarmServer:
+    return FarmServer([_job(number) for number in range(phones // _EACH)], _LOADED.rules)
 
 
 def _job(number: int) -> Instance:
     return replace(box(name=f"job-{number}"), created=f"{number:04}")
 
 
-def _phones() -> list[Device]:
-    return [phone(number, f"R5C{number:04}") for number in range(_PHONES)]
+def _phones(number: int) -> list[Device]:
+    return [phone(each, f"R5C{each:04}") for each in range(number)]
 
 
-SCENARIOS: Final[Mapping[str, Callable[[], Awaitable[Run]]]] = {
+SCENARIOS: Final[Mapping[str, Scenario]] = {
     "boot": boot,
     "come": partial(come, early=True),
     "late": partial(come, early=False),
 }
 
 
-def main(name: str) -> None:
-    """Print what a scenario took, as JSON."""
-
-    async def scenario() -> Run:
-        return await SCENARIOS[name]()
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        print(json.dumps(asdict(runner.run(scenario()))))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    tell(SCENARIOS[sys.argv[1]])

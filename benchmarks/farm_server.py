@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
 from typing import Final
 
 from hotplugd.model.entry import is_ours, slot_of
-from hotplugd.model.values import Device, Entry, Instance, InstanceName
+from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.rules.ruleset import RuleSet
-from tests.support.virtual import now
+from tests.support.virtual import VirtualLoop, now
 from tests.unit.reconcile.bench import Bench
 
 # Seconds, of LXD 5.0.2 with a pool of the driver `dir`: a PATCH that adds nothing, and each device that it
@@ -50,6 +53,9 @@ class Run:
             f"{self.seconds:.2f} s; {self.changes:,} changes, {self.questions:,} questions, "
             f"{self.processor:.1f} s of CPU, {self.memory:.0f} MB"
         )
+
+
+Scenario = Callable[[], Awaitable[Run]]
 
 
 class FarmServer(Bench):
@@ -96,9 +102,23 @@ class FarmServer(Bench):
         return Run(seconds, slowest, len(self.requests), len(self.gets), spent, _resident())
 
 
-def slots(devices: Iterable[Device]) -> set[str]:
-    """The slots of these."""
-    return {each.slot for each in devices}
+def ran(module: str, name: str) -> Run:
+    """What a scenario of this module took, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, name],
+        cwd=Path(__file__).parents[1], check=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    return Run(**json.loads(done.stdout))
+
+
+def tell(scenario: Scenario) -> None:
+    """Print what a scenario took, in virtual time, as JSON."""
+
+    async def run() -> Run:
+        return await scenario()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        print(json.dumps(asdict(runner.run(run()))))
 
 
 def _resident() -> float:
