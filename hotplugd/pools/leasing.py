@@ -164,10 +164,8 @@ class Leasing:
         by_hand, new = self.asked.apply(leases)
         self._units.left.clear()
         # What is gone may never come back, and devices may say any serial number.
-        left = (
-            (key, health) for key, health in self._health.items() if key in self._units or health.not_given
-        )
-        self._health = dict(left)
+        stays = {key: one for key, one in self._health.items() if key in self._units or one.not_given}
+        self._health = stays
         self._units.went.clear()
         self.devices.forget_others(asked.claim for asked in asking)
         self._releasing = {
@@ -336,9 +334,9 @@ class Leasing:
         free = (key for key in self._units if key not in leases)
         of_slot = {slot: key for key in (free if new else units) for slot in self._units.slots_of(key)}
         found: dict[str, Lease] = {}
-        for name, entry in self.claimants.entries(only_new=not units) if of_slot else ():
-            key = of_slot.get(entries.slot_of(entry))
-            if key is None or not (name in new or key in units):
+        for name, entry in self.claimants.entries(of_slot, only_new=not units) if of_slot else ():
+            key = of_slot[entries.slot_of(entry)]
+            if not (name in new or key in units):
                 continue
             # As long as nobody could tell what the instance has, that was not given to others.
             if key not in self._releasing or not self._names(key, naming, name):
