@@ -47,16 +47,19 @@ print("ready", flush=True)
 while True:
     device = monitor.poll()
     name = device.sys_name
-    if name not in ready and device.device_node is not None:
+    if name not in ready:
         serial = device.properties.get("ID_SERIAL_SHORT", "") if device.action == "add" else ""
-        name = (
-            names.setdefault(device.sys_path, serial) if serial in ready else names.get(device.sys_path, "")
-        )
+        if serial in ready and device.device_node is not None:
+            url, patch = ready[serial]
+            names[device.sys_path] = serial
+            ask("PATCH", url, patch.replace(f"/dev/{serial}".encode(), device.device_node.encode()))
+            continue
+        name = names.get(device.sys_path, "")
     if name not in ready:
         continue
     url, patch = ready[name]
     if device.action == "add":
-        ask("PATCH", url, patch.replace(f"/dev/{name}".encode(), device.device_node.encode()))
+        ask("PATCH", url, patch)
     elif device.action == "remove":
         found, etag = ask("GET", url)
         devices = found["metadata"]["devices"]

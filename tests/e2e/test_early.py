@@ -82,7 +82,7 @@ def test_a_pools_phone_goes_in_at_once_and_comes_back_at_once(
     usb.change(known, HOTPLUGD_SLOT=numbered(known, "1"))
     running = daemon(POOL.format(box=container), usb.environment)
     for _ in range(2):
-        phone = usb.plug(Phone(serial="AAA"), "2", processed=False)
+        phone = usb.plug(Phone(serial="A1"), "2", processed=False)
         eventually(lambda phone=phone: inside(container, phone))  # type: ignore[misc]
         usb.unplug(phone)
         eventually(lambda phone=phone: container.look(phone.node) is None)  # type: ignore[misc]
