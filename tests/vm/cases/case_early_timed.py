@@ -43,7 +43,7 @@ PHONES = {
     "alone": Phone("R5C5", product_id=ALONE),
 }
 STATIC = {"type": "usb", "vendorid": "18d1", "productid": f"{ALONE:04x}", "required": "false"}
-ROUNDS = 12
+ROUNDS = 8
 RESULT = Path("/results/figures.txt")
 
 
