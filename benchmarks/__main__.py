@@ -13,6 +13,8 @@ from typing import Final
 from benchmarks import (
     allocation,
     beside,
+    cluster,
+    farm,
     flapping,
     forged,
     idle,
@@ -33,6 +35,8 @@ FIGURES: Final[tuple[tuple[str, Callable[[], list[Figure]]], ...]] = (
     ("flapping", flapping.figures),
     ("plans", plans.figures),
     ("allocation", allocation.figures),
+    ("farm", farm.figures),
+    ("cluster", cluster.figures),
     ("forged", forged.figures),
     ("matching", matching.figures),
     ("restart", restart.figures),

@@ -3,7 +3,8 @@
     python benchmarks/floor.py SOCKET WHICH=INSTANCE …
 
 At an `add` it sends one ready-made PATCH over a connection that is open; at a `remove` it does what no PATCH
-can: GET, PUT without the entry, and the wait for the server. WHICH is the kernel's name of a device.
+can: GET, PUT without the entry, and the wait for the server. WHICH is the kernel's name of a device, or the
+serial number of one whose name is not known beforehand.
 """
 
 import http.client
@@ -30,6 +31,8 @@ def ask(method: str, url: str, body: bytes = b"", etag: str = "") -> tuple[dict[
 
 
 ready: dict[str, tuple[str, bytes]] = {}
+# Udev tells no serial number of a device that went.
+names: dict[str, str] = {}
 for word in sys.argv[2:]:
     which, instance = word.split("=")
     node = f"/dev/{which}"
@@ -44,6 +47,14 @@ print("ready", flush=True)
 while True:
     device = monitor.poll()
     name = device.sys_name
+    if name not in ready:
+        serial = device.properties.get("ID_SERIAL_SHORT", "") if device.action == "add" else ""
+        if serial in ready and device.device_node is not None:
+            url, patch = ready[serial]
+            names[device.sys_path] = serial
+            ask("PATCH", url, patch.replace(f"/dev/{serial}".encode(), device.device_node.encode()))
+            continue
+        name = names.get(device.sys_path, "")
     if name not in ready:
         continue
     url, patch = ready[name]

@@ -13,11 +13,13 @@ from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.overrides import Overrides
 from hotplugd.plan.ownership import Owners
 from hotplugd.rules.early import early_decision, renders_early
-from hotplugd.rules.ruleset import RuleSet
+from hotplugd.rules.ruleset import Attach, RuleSet
 
 
-def is_decided(rules: RuleSet, device: Device, overrides: Overrides, owners: Owners) -> bool:
-    """Whether a rule puts the device into instances, and nothing that udevd says can change that.
+def decided(rules: RuleSet, device: Device, overrides: Overrides, owners: Owners) -> Attach | None:
+    """What a rule says of where it puts the device, if nothing that udevd says can change that; else None.
+
+    Who has a device of a pool is not asked here.
 
     device     as it is before udevd has processed it
     overrides  what people decided by hand: about a place they go by udev's name of it
@@ -25,12 +27,12 @@ def is_decided(rules: RuleSet, device: Device, overrides: Overrides, owners: Own
     """
     taken = early_decision(rules, device)
     if taken is None or (attach := taken.rule.attach) is None:
-        return False
-    # Without `mode` the server takes the mode of the host's node, which udevd has yet to set. Devices of
-    # pools are told apart by udev's name of their places.
-    if attach.mode is None or attach.pool or not renders_early(attach, device, taken.rule.keys):
-        return False
-    return all(each.of.is_unique for each in overrides) and not owners.may_go_by_udev
+        return None
+    # Without `mode` the server takes the mode of the host's node, which udevd has yet to set.
+    if attach.mode is None or not renders_early(attach, device, taken.rule.keys):
+        return None
+    is_known = all(each.of.is_unique for each in overrides) and not owners.may_go_by_udev
+    return attach if is_known else None
 
 
 def differs(before: Wants, now: Wants) -> Problem | None:

@@ -23,6 +23,7 @@ from hotplugd.model.values import InstanceName
 from hotplugd.pools.claims import Claim
 from hotplugd.pools.cordons import Cordon
 from hotplugd.pools.devices import PoolDevices
+from hotplugd.pools.supply import Supplies, Supply
 
 
 def _may_ask(_: InstanceName) -> str:
@@ -134,7 +135,8 @@ def allocate(
     silence    why an instance asks for nothing; empty where it may ask
     """
     served = sorted(asking, key=lambda each: (each.order, *_name(each.instance, each.claim.name)))
-    turns = [_Turn(each, devices.taken_by(each.claim)) for each in served]
+    supplies = Supplies(devices)
+    turns = [_Turn(each, supplies.of(each.claim)) for each in served]
     kept, ended = _kept(devices, turns, leases, silence)
     taken = devices.unfit
     for key in (*leases, *releasing):
@@ -147,6 +149,7 @@ def allocate(
 class _Turn:
     """A claim while the allocation is made.
 
+    supply    what there is for it
     takes     the set of the devices that will do
     has       the keys of the devices that it has
     lacks     how many it lacks
@@ -154,11 +157,12 @@ class _Turn:
     kept_for  a claim before it for which devices are kept that would do
     """
 
-    __slots__ = ("asking", "has", "kept", "kept_for", "lacks", "takes")
+    __slots__ = ("asking", "has", "kept", "kept_for", "lacks", "supply", "takes")
 
-    def __init__(self, asking: Asking, takes: int) -> None:
+    def __init__(self, asking: Asking, supply: Supply) -> None:
         self.asking = asking
-        self.takes = takes
+        self.supply = supply
+        self.takes = supply.takes
         self.has: list[str] = []
         self.lacks = asking.claim.count
         self.kept = 0
@@ -177,15 +181,15 @@ class _Turn:
         """Whether there are as many devices as it lacks that somebody may be given, whoever has them, or may
         once they are in another mode.
         """
-        fit = self.takes & ~devices.useless
+        fit, absent = self.supply.fit, self.supply.absent
         for key in self.has:
             fit &= ~devices.bit(key)
-        absent = len(devices.absent_for(self.asking.claim).difference(self.has))
-        return fit.bit_count() + absent >= (self.lacks if self.asking.claim.asked else 1)
+        there = fit.bit_count() + (len(absent.difference(self.has)) if absent else 0)
+        return there >= (self.lacks if self.asking.claim.asked else 1)
 
     def state(self, devices: PoolDevices) -> ClaimState | None:
         """What has become of it; None of an instance that gets nothing and lacks something."""
-        asking = self.asking
+        asking, supply = self.asking, self.supply
         if not self.lacks:
             return ClaimState(asking, "bound", tuple(self.has))
         if not asking.gets:
@@ -194,9 +198,9 @@ class _Turn:
             asking,
             "waiting" if asking.cordon is not None or self.can(devices) else "unsatisfiable",
             tuple(self.has),
-            devices.of_pool(asking.claim.pool).bit_count() + devices.absent_of_pool(asking.claim.pool),
-            self.takes.bit_count() + len(devices.absent_for(asking.claim)),
-            (self.takes & devices.useless).bit_count(),
+            supply.devices,
+            supply.will_do,
+            supply.unfit,
             self.kept.bit_count(),
             self.kept_for,
         )

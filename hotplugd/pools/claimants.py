@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from hotplugd.model import entry as entries
@@ -49,17 +49,21 @@ class PoolClaimants:
         self._ordered = len(order)
         # The same in order; None where that is to be made anew.
         self._in_order: tuple[tuple[InstanceName, str], ...] | None = None
+        # One of each pool and selector that asks for what udevd says; None where that is to be made anew.
+        self._asking_udev: tuple[Claim, ...] | None = None
 
     def set_rules(self, rules: RuleSet) -> None:
         """Judge the claims by the pools of these rules from now on."""
         self._rules = rules
         self._known = {name: self._claimant(known.instance) for name, known in self._known.items()}
+        self._asking_udev = None
 
     def learned(self, name: InstanceName, instance: Instance | None) -> bool:
         """An instance is like this; None where there is none. Returns whether it matters for any pool."""
         before = self._known.get(name)
         if instance is None:
             self._known.pop(name, None)
+            self._asking_udev = None
             self.new.discard(name)
             return before is not None and before.matters
         if before is None:
@@ -67,7 +71,7 @@ class PoolClaimants:
         elif before.instance.claims == instance.claims:
             self._known[name] = _Claimant(instance, before.claims, before.problems)
             return before.matters and _serves(before.instance) != _serves(instance)
-        self._known[name] = self._claimant(instance)
+        self._known[name], self._asking_udev = self._claimant(instance), None
         return self._known[name].matters or (before is not None and before.matters)
 
     @property
@@ -137,6 +141,17 @@ class PoolClaimants:
             if instance.running or self._rules.pools[claim.pool].keep_stopped
         ]
 
+    def may_ask_udev(self, pool: str, device: Device) -> bool:
+        """Whether udevd has yet to process the device, and decides whether it will do for a claim of it."""
+        if not device.early:
+            return False
+        if self._asking_udev is None:
+            every = (
+                claim for known in self._known.values() for claim in known.claims if not claim.is_kernels
+            )
+            self._asking_udev = tuple({(claim.pool, claim.selector): claim for claim in every}.values())
+        return any(claim.pool == pool and claim.may_ask_udev(device) for claim in self._asking_udev)
+
     def silence(self, name: InstanceName) -> str:
         """Why an instance asks for nothing; empty where it may ask."""
         known = self._known.get(name)
@@ -164,12 +179,18 @@ class PoolClaimants:
             for problem in known.problems if known.instance.here else ():
                 yield Problem("", "", f"{name}: {problem}", instance=str(name), claim=problem.name)
 
-    def entries(self, *, only_new: bool) -> Iterator[tuple[InstanceName, Entry]]:
-        """The entries of ours of all instances, or of the new ones: those that run first, then the older."""
-        for name in sorted(self.new if only_new else self._known, key=self._precedence):
-            known = self._known.get(name)
-            for entry in _own(known.instance) if known is not None else ():
-                yield name, entry
+    def entries(self, slots: Container[str], *, only_new: bool) -> list[tuple[InstanceName, Entry]]:
+        """The entries of ours for these slots, of all instances, or of the new ones: of those that run first,
+        then of the older.
+        """
+        found = [
+            (name, entry)
+            for name in (self.new if only_new else self._known)
+            if (known := self._known.get(name)) is not None
+            for entry in _own(known.instance)
+            if entries.slot_of(entry) in slots
+        ]
+        return sorted(found, key=lambda each: self._precedence(each[0]))
 
     def _claimant(self, instance: Instance) -> _Claimant:
         if not self._rules.leases:

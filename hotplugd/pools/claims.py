@@ -18,6 +18,7 @@ from typing import Final
 from hotplugd.model.claim_texts import CLAIM, LONGEST_CLAIM, MOST_CLAIMS
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device, InstanceName
+from hotplugd.rules.early import early_verdict, is_kernels
 from hotplugd.rules.forms import match_value
 from hotplugd.rules.keys import ATTR, KEYS, PROPERTY, MatchKey
 from hotplugd.rules.match import KeyTest, Match, unmet
@@ -44,6 +45,7 @@ class Claim:
     selector  the patterns that each of them must meet, as text; empty where any will do
     match     the same, to compare devices with
     asked     whether somebody wrote it: then it gets all of its devices at once, or none
+    is_kernels  whether it asks for nothing that udevd has a say in
     """
 
     name: str
@@ -52,10 +54,18 @@ class Claim:
     selector: str = ""
     match: Match = field(default=Match(()), repr=False, compare=False)
     asked: bool = True
+    is_kernels: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_kernels", is_kernels(self.match))
 
     def takes(self, device: Device) -> bool:
         """Whether a device of the pool will do."""
         return unmet(self.match, device) is None
+
+    def may_ask_udev(self, device: Device) -> bool:
+        """Whether udevd has not processed the device, and decides whether it will do."""
+        return device.early and not self.is_kernels and early_verdict(self.match, device) is None
 
     def __str__(self) -> str:
         count = f"{self.count} devices" if self.count > 1 else "a device"

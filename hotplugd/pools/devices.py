@@ -8,7 +8,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hotplugd.model.values import Device
 from hotplugd.pools import edl
@@ -67,6 +67,8 @@ class PoolDevices:
         self._pools: dict[str, int] = {}
         self._unfit = 0
         self._coming_back = 0
+        # The keys of those that udevd has not processed.
+        self._early: set[str] = set()
         # By pool and selector, with a claim of that selector.
         self._taken: dict[tuple[str, str], tuple[int, Claim]] = {}
         self._absent: Mapping[str, tuple[str, Device | None]] = {}
@@ -84,10 +86,11 @@ class PoolDevices:
         return self._devices.get(key)
 
     def put(self, device: PoolDevice) -> bool:
-        """A device is there, and like this. Returns whether that is new."""
+        """A device is there, and like this. Returns whether another allocation may come of that."""
         before = self._devices.get(device.key)
         if before == device:
             return False
+        taken_before = self._claims_on(device.key)
         if before is not None:
             self.drop(device.key)
         position = self._unused.pop() if self._unused else len(self._at)
@@ -100,16 +103,20 @@ class PoolDevices:
             self._unfit |= bit
         if device.comes_back:
             self._coming_back |= bit
+        if device.device.early:
+            self._early.add(device.key)
         for name, (taken, claim) in self._taken.items():
             if claim.pool == device.pool and claim.takes(device.selected):
                 self._taken[name] = taken | bit, claim
-        return True
+        is_same = before is not None and replace(before, device=device.device) == device
+        return not is_same or self._claims_on(device.key) != taken_before
 
     def drop(self, key: str) -> None:
         """A device is not there any more. It need not have been."""
         device = self._devices.pop(key, None)
         if device is None:
             return
+        self._early.discard(key)
         bit = self._bits.pop(key)
         self._unused.append(bit.bit_length() - 1)
         self._pools[device.pool] &= ~bit
@@ -132,6 +139,11 @@ class PoolDevices:
     def useless(self) -> int:
         """The set of those without the phones that come back from emergency download mode."""
         return self._unfit & ~self._coming_back
+
+    @property
+    def early(self) -> tuple[PoolDevice, ...]:
+        """Those that udevd has not processed."""
+        return tuple(map(self._devices.__getitem__, self._early))
 
     def bit(self, key: str) -> int:
         """The set of this device alone; none where it is not there."""
@@ -158,6 +170,11 @@ class PoolDevices:
         self._taken[name] = taken, claim
         return taken
 
+    def _claims_on(self, key: str) -> list[tuple[str, str]]:
+        """The pools and selectors that a device will do for."""
+        bit = self.bit(key)
+        return [name for name, (taken, _) in self._taken.items() if taken & bit]
+
     def set_absent(self, absent: Mapping[str, tuple[str, Device | None]]) -> None:
         """These are leased and absent, by key: the pool of each, and what selectors are compared with; None
         where nobody knows that.
@@ -183,12 +200,13 @@ class PoolDevices:
     def may_keep(self, claim: Claim, taken: int, key: str) -> bool:
         """Whether a claim may keep a device that it has.
 
-        One that is away, or in emergency download mode, cannot be compared with anything.
+        One that is away, or in emergency download mode, cannot be compared with anything; one that udevd has
+        not processed not with everything.
 
         taken  the set of the devices that will do for the claim
         """
         device, bit = self._devices.get(key), self.bit(key)
-        if device is not None and device.in_edl:
+        if device is not None and (device.in_edl or claim.may_ask_udev(device.device)):
             return self.of_pool(claim.pool) & bit != 0
         return device is None or taken & bit != 0
 

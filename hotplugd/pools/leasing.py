@@ -153,6 +153,7 @@ class Leasing:
         entries_of   which instances may have an entry of ours for the device with a slot, now or soon
         """
         naming = self._still_open.or_in(entries_of)
+        self._judge_given(self.devices.early)
         before, came = self.allocation.leases, frozenset(self._units.new)
         adopted = self._adopted(before, naming)
         asking = self.claimants.asking(unprocessed, self.cordons)
@@ -163,9 +164,8 @@ class Leasing:
         by_hand, new = self.asked.apply(leases)
         self._units.left.clear()
         # What is gone may never come back, and devices may say any serial number.
-        self._health = {
-            key: health for key, health in self._health.items() if key in self._units or health.not_given
-        }
+        stays = {key: one for key, one in self._health.items() if key in self._units or one.not_given}
+        self._health = stays
         self._units.went.clear()
         self.devices.forget_others(asked.claim for asked in asking)
         self._releasing = {
@@ -228,8 +228,12 @@ class Leasing:
         """Which claims cannot be read, which cannot be had, and which pools have too few devices."""
         if not self.rules.leases:
             return []
-        rest = wrong(self.rules, self.allocation, self._units)
-        return [*self.claimants.problems(), *rest]
+        return [*self.claimants.problems(), *wrong(self.rules, self.allocation, self._units)]
+
+    def waits_for_udev(self, device: Device, pool: str) -> str:
+        """Why a device is given to nobody before udevd has processed it; empty where it may be given."""
+        waits = device.early and (self.cordons.locations or self.claimants.may_ask_udev(pool, device))
+        return "udevd has not processed it" if waits else ""
 
     # --- within: who is given nothing --------------------------------------------------------------------
 
@@ -237,14 +241,14 @@ class Leasing:
         known = self.devices.get(key)
         return self.cordons.of_device(key, known.device, self.rules.keys) if known is not None else None
 
-    def _not_given(self, key: str, device: Device) -> str:
+    def _not_given(self, key: str, pool: str, device: Device) -> str:
         """Why a device is given to nobody who has it not; empty where it is given."""
         cordon = self.cordons.of_device(key, device, self.rules.keys)
-        return str(cordon) if cordon is not None else self.health(key).not_given
+        return str(cordon or self.health(key).not_given or self.waits_for_udev(device, pool))
 
     def _judge_given(self, devices: Iterable[PoolDevice]) -> None:
         for known in devices:
-            self.devices.put(replace(known, not_given=self._not_given(known.key, known.device)))
+            self.devices.put(replace(known, not_given=self._not_given(known.key, known.pool, known.device)))
 
     def _phone_at(self, device: Device, pool: str) -> str:
         """See `PoolUnits`."""
@@ -330,9 +334,9 @@ class Leasing:
         free = (key for key in self._units if key not in leases)
         of_slot = {slot: key for key in (free if new else units) for slot in self._units.slots_of(key)}
         found: dict[str, Lease] = {}
-        for name, entry in self.claimants.entries(only_new=not units) if of_slot else ():
-            key = of_slot.get(entries.slot_of(entry))
-            if key is None or not (name in new or key in units):
+        for name, entry in self.claimants.entries(of_slot, only_new=not units) if of_slot else ():
+            key = of_slot[entries.slot_of(entry)]
+            if not (name in new or key in units):
                 continue
             # As long as nobody could tell what the instance has, that was not given to others.
             if key not in self._releasing or not self._names(key, naming, name):

@@ -45,7 +45,7 @@ class PoolUnits:
     def __init__(
         self,
         rules: RuleSet,
-        not_given: Callable[[str, Device], str],
+        not_given: Callable[[str, str, Device], str],
         phone_at: Callable[[Device, str], str],
     ) -> None:
         self.devices = PoolDevices()
@@ -123,7 +123,7 @@ class PoolUnits:
         unfit = found.unfit or owner
         if min(unit.slots) == device.key:
             unit.pool = attach.pool
-            not_given = self._not_given(key, device)
+            not_given = self._not_given(key, unit.pool, device)
             in_edl = edl.why_not_given(device, known=unit_key(device) != key)
             (self._in_edl.add if in_edl else self._in_edl.discard)(key)
             is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given, in_edl))

@@ -18,11 +18,12 @@ from hotplugd.aio.pace import Pace
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants, judged, wants
-from hotplugd.plan.early import differs, is_decided
+from hotplugd.plan.early import decided, differs
 from hotplugd.plan.guard_rails import guard_rail, may_be_used
 from hotplugd.plan.kinds.kind import EntrySelector, Want
 from hotplugd.plan.overrides import NONE, Override, Overrides
 from hotplugd.plan.ownership import Owners, met, owner, withheld
+from hotplugd.pools.early import is_decided
 from hotplugd.reconcile.device_log import DeviceLog
 from hotplugd.reconcile.leases import Leases
 from hotplugd.reconcile.moved_devices import Candidates
@@ -179,10 +180,12 @@ class Assignments:
         key = device.key
         before = self.wants.pop(was or key, None)
         self._used.pop(was or key, None)
-        if gone or was not in ("", key):
+        if was not in ("", key):
             self.leases.gone(was or key)
         # Of one that udevd has not processed it may be unknown by now where it goes: then it waits, too.
         waits = gone or (device.early and not self.is_decided(device))
+        if waits:
+            self.leases.gone(key)
         now = Wants(device) if waits else self._wanted(device)
         if before is not None and (problem := differs(before, now)) is not None:
             now = replace(now, problems=(*now.problems, problem))
@@ -201,7 +204,9 @@ class Assignments:
 
     def is_decided(self, device: Device) -> bool:
         """Whether it is known where a USB device goes that udevd has not processed yet: into an instance."""
-        return is_decided(self.leases.leasing.rules, device, self.overrides, self.ownership.owners)
+        leasing = self.leases.leasing
+        attach = decided(leasing.rules, device, self.overrides, self.ownership.owners)
+        return attach is not None and (not attach.pool or is_decided(leasing, device, attach.pool))
 
     def learned(self, name: InstanceName, instance: Instance | None) -> list[Device]:
         """Take note of an instance as it is, None where it is gone. Returns the devices to assign anew."""

@@ -133,7 +133,14 @@ class Worker:
         self.refresh()
 
     def updated(self) -> None:
-        """The instance's configuration was updated, by us or by another client."""
+        """The instance's configuration was updated, by us or by another client.
+
+        What is on another member of the cluster, and stays there, is that member's matter: each update would
+        have all members ask for it. A move is told of by itself.
+        """
+        actual = self._known.actual
+        if actual is not None and actual.known and not actual.here:
+            return
         if self._known.freshness.is_echo():
             self._work.kick()
         else:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from hotplugd.model.values import Device
-from hotplugd.rules.keys import MatchKey
+from hotplugd.rules.keys import MatchKey, kernels
 from hotplugd.rules.match import AnyOf, KeyTest, Match, Not, Parent, Test
 from hotplugd.rules.ruleset import Attach, Decision, RuleSet
 from hotplugd.rules.template import TemplateError, key_named
@@ -37,6 +37,11 @@ def early_decision(rules: RuleSet, device: Device) -> Decision | None:
 def early_verdict(match: Match, device: Device) -> bool | None:
     """Whether the device will meet the match; None where that is not known yet."""
     return _all(_test(test, device) for test in match.tests)
+
+
+def is_kernels(match: Match) -> bool:
+    """Whether the verdict on every USB device is known: the match asks only for what is the kernel's."""
+    return all(isinstance(test, KeyTest) and test.key.early is kernels for test in match.tests)
 
 
 def is_known_early(key: MatchKey, device: Device) -> bool:

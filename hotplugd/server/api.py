@@ -17,8 +17,9 @@ once read. Facts about the server that this file leans on, each measured by hand
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from secrets import token_hex
 from typing import Any, Final
@@ -27,15 +28,16 @@ from urllib.parse import unquote
 import requests
 from pylxd.exceptions import LXDAPIException, NotFound
 
-from hotplugd.model.claim_texts import LEASES
-from hotplugd.model.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, is_ours, mark_for, written
-from hotplugd.model.ports import Busy, Changed, Gone, LeftBehind, Member, Refused, Unreachable
+from hotplugd.model.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, mark_for
+from hotplugd.model.ports import Gone, LeftBehind, Member, Refused, ServerError, Unreachable
 from hotplugd.model.text import plain
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.server import decode
 from hotplugd.server.connection import CONNECT, READ, Connection, failure_of, said_by
 from hotplugd.server.errors import is_left_behind, refusal, short
 from hotplugd.server.listing import elements
+from hotplugd.server.unix_socket import Begun
+from hotplugd.server.update import Revision, planned, starts_from
 
 # Seconds that the server may take for an operation of its own, before it answers that it is not done.
 _OPERATION: Final = READ - CONNECT
@@ -48,26 +50,10 @@ _MOST_INSTANCES: Final = 20_000
 # What is larger is not kept for the next update, but asked for.
 _KEPT: Final = 1 << 16
 
-_WRITABLE: Final = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
 # No device has this number (Linux: overlayfs makes such nodes for what was deleted).
 _NO_DEVICE: Final = {
     "source": f"{SLOTS}/.nowhere", "major": "0", "minor": "0", "mode": "0000", "required": "true",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """An instance as the server has it.
-
-    raw   in the server's own words
-    etag  of that. Both are empty where it was not read by itself: after a listing, or an update of ours
-    kept  whether it may be kept as it is
-    """
-
-    instance: Instance
-    raw: Mapping[str, Any] = field(default_factory=dict)
-    etag: str = ""
-    kept: bool = True
 
 
 class Api:
@@ -136,13 +122,16 @@ class Api:
         known: Revision | None,
         sealed: Instance | None = None,
         leases: str | None = None,
+        begun: Begun | None = None,
     ) -> Revision:
         """Put entries in and take entries of ours out, as one request. See `ports.ServerPort`.
 
         known  what the instance is like, where events tell of whatever changes it
+        begun  what `begin` has sent of this
         """
         try:
-            return self._apply(name, put, remove, sealed, known, leases)
+            with begun.answering() if begun is not None else nullcontext():
+                return self._apply(name, put, remove, sealed, known, leases)
         except (LXDAPIException, Refused) as error:
             refused = error if isinstance(error, Refused) else failure_of(error)
             said = str(error) if isinstance(error, Refused) else said_by(error)
@@ -150,6 +139,40 @@ class Api:
                 said = f"it has left something of an earlier try behind: {refused}"
                 raise LeftBehind(said, refused.entries) from error
             raise
+
+    def begin(
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        known: Revision | None,
+        sealed: Instance | None = None,
+        leases: str | None = None,
+    ) -> Begun | None:
+        """Send what `apply` will ask for, and wait for nothing: for the event loop. None where that is not
+        known yet, or nothing can be sent at once; `apply` says why, or sends it.
+        """
+        if known is None or not starts_from(known, put, remove):
+            return None
+        begun = partial(self._begin, name, put, remove, sealed, known, leases)
+        try:
+            return self._connection.guarded(begun)
+        except ServerError:
+            return None
+
+    def _begin(
+        self,
+        name: InstanceName,
+        put: Sequence[Entry],
+        remove: Sequence[str],
+        sealed: Instance | None,
+        known: Revision,
+        leases: str | None,
+    ) -> Begun | None:
+        update = planned(name, put, remove, sealed, known, leases, self._connection.traits)
+        if update is None:
+            return None
+        return self._connection.begin(self._tree.instances[name.name], update.method, **update.request)
 
     def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
         """Have the server take away what it left of these entries: by a crash, or another's update.
@@ -222,9 +245,7 @@ class Api:
         known: Revision | None = None,
         leases: str | None = None,
     ) -> Revision:
-        # What goes out goes by PUT, which writes down everything else too, or is nobody else's by the ETag;
-        # and no node is to go, or be made anew, in an instance that was started since.
-        if known is not None and (known.etag or not (remove or _replaces(known.instance, put))):
+        if known is not None and starts_from(known, put, remove):
             try:
                 return self._update(name, put, remove, sealed, known, leases)
             except LXDAPIException as error:
@@ -242,43 +263,13 @@ class Api:
         known: Revision,
         leases: str | None,
     ) -> Revision:
-        instance = known.instance
-        if sealed is not None and instance.has_other_nodes(sealed, (*remove, *(each.name for each in put))):
-            raise Changed(f"{name} was started, or somebody changed an entry of ours in it, meanwhile")
-        for each in put:
-            if (now := instance.entries.get(each.name)) is not None and not is_ours(now):
-                raise Busy(f"somebody else made an entry '{each.name}' in {name} meanwhile")
-        if absent := [each for each in remove if each not in instance.entries]:
-            # Whoever asked for this is to know that it was not this request that took it out.
-            raise Busy(f"{name} has lost its entry '{absent[0]}' meanwhile")
-        gone = {each for each in remove if is_ours(instance.entries[each])}
-        after = {key: each for key, each in instance.entries.items() if key not in gone}
-        after |= {each.name: each for each in put}
-        leases = instance.leases if leases is None else leases
-        if after == instance.entries and leases == instance.leases:
+        update = planned(name, put, remove, sealed, known, leases, self._connection.traits)
+        if update is None:
             return known
         endpoint = self._tree.instances[name.name]
-        request: dict[str, Any] = {"params": {"project": name.project}}
-        if known.etag:
-            request["headers"] = {"If-Match": known.etag}
-        traits = self._connection.traits
-        devices: dict[str, Any] = {each.name: written(each) for each in put}
-        if gone and not traits.removes_by_patch:
-            body = {key: known.raw[key] for key in _WRITABLE if key in known.raw}
-            before = known.raw["devices"] or {}
-            others = {key: config for key, config in before.items() if key not in gone}
-            config = {key: value for key, value in (body.pop("config", None) or {}).items() if key != LEASES}
-            body["config"] = config | ({LEASES: leases} if leases else {})
-            self._finish(endpoint.put(json={**body, "devices": others | devices}, **request))
-        else:
-            body = {} if traits.keeps_description else {"description": instance.description}
-            # Null takes an entry out.
-            body["devices"] = {**dict.fromkeys(gone), **devices}
-            if leases != instance.leases:
-                # Empty takes the key out.
-                body["config"] = {LEASES: leases}
-            self._finish(endpoint.patch(json=body, **request))
-        return Revision(replace(instance, entries=after, leases=leases))
+        send = endpoint.put if update.method == "PUT" else endpoint.patch
+        self._finish(send(**update.request))
+        return Revision(update.after)
 
     def _finish(self, answer: Any) -> None:
         """Return once the update is done that was answered so: at once, or by an operation."""
@@ -303,11 +294,6 @@ class Api:
 def sharing(instance: Instance, other: Instance) -> Instance:
     """The instance, with the other's own where it inherits the same."""
     return replace(instance, inherited=other.inherited) if instance.inherited == other.inherited else instance
-
-
-def _replaces(instance: Instance, put: Sequence[Entry]) -> bool:
-    """Whether the server would make a node anew that is there."""
-    return any(each.name in instance.entries for each in put)
 
 
 def _where(scope: Mapping[str, str]) -> str:

@@ -15,11 +15,12 @@ from hotplugd.aio.turns import Turns
 from hotplugd.model.pool_file import PoolFile
 from hotplugd.model.ports import Gone, Member, Ran, ServerError, ServerInfo, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
-from hotplugd.server.api import Api, Revision, sharing
+from hotplugd.server.api import Api, sharing
 from hotplugd.server.connection import Connection
 from hotplugd.server.events import Lifecycle, lifecycle
 from hotplugd.server.exec import Exec
 from hotplugd.server.files import put_file
+from hotplugd.server.update import Revision
 
 T = TypeVar("T")
 
@@ -142,8 +143,14 @@ class Lxd:
     ) -> Instance:
         """Put entries in and take entries of ours out, as one request. See `ports.ServerPort`."""
         known = self._begin(name)
-        work = partial(self._api.apply, name, put, remove, known, sealed, leases)
-        return self._keep(name, await self._call_for(name, work))
+        asked = name, put, remove, known, sealed, leases
+        async with self._shares.of(name.project):
+            begun = self._api.begin(*asked)
+            try:
+                return self._keep(name, await self._call(lambda: self._api.apply(*asked, begun)))
+            finally:
+                if begun is not None and not begun.taken:
+                    begun.drop()
 
     async def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
         """Take away what the server left of these entries. See `ports.Server`."""

@@ -19,6 +19,7 @@ from hotplugd.server.errors import NOT_LXD, failure, no_answer, short
 from hotplugd.server.events import Identity
 from hotplugd.server.traits import FOLDERS, traits_of
 from hotplugd.server.transport import Http, Room
+from hotplugd.server.unix_socket import Begun
 
 T = TypeVar("T")
 
@@ -84,6 +85,12 @@ class Connection:
             raise Unreachable(f"{self.address} answered {NOT_LXD}: {short(error)}") from error
         finally:
             self._room.leave()
+
+    def begin(self, endpoint: Any, method: str, **request: Any) -> Begun | None:
+        """Send a request to one of the tree's endpoints. See `Http.begin`."""
+        if self._session is None:
+            return None
+        return self._session.begin(method, endpoint._api_endpoint, **request)  # noqa: SLF001
 
     def connect(self) -> ServerInfo:
         """Connect, and return what the server says of itself. Raises Unreachable, or Refused (no trust)."""

@@ -7,14 +7,10 @@ once, and all requests share their connections: 0.3 ms from the call to the firs
 
 from __future__ import annotations
 
-import io
 import re
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
-from http.client import HTTPResponse
 from itertools import islice
 from json import dumps
 from typing import Any, Final
@@ -23,12 +19,12 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ContentDecodingError
 from requests.structures import CaseInsensitiveDict
-from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import HTTPSConnectionPool
 
-# The most bytes of one answer, unless the caller expects more; and of its head.
+from hotplugd.server.unix_socket import Begun, UnixAdapter, timed
+
+# The most bytes of one answer, unless the caller expects more.
 _MOST: Final = 1 << 24
-_HEAD: Final = 1 << 18
 # Answers of more bytes are had one at a time, and looked at before they are read as JSON, which holds up the
 # event loop meanwhile: lists in lists take twenty times the memory that they come in.
 _LARGE: Final = 1 << 18
@@ -36,6 +32,8 @@ _MOST_PARTS: Final = 200_000
 _PART: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{,:]', re.DOTALL)
 _CHUNK: Final = 1 << 16
 _ADDRESSES: Final = 1024
+# A socket takes so many bytes at once (unix(7): net.core.wmem_default is 208 KB).
+_SMALL: Final = 1 << 16
 
 
 class Room:
@@ -76,7 +74,28 @@ class Http(requests.Session):
         self._longest = longest
         self._room = room
         if path:
-            self.mount("http+unix://", _UnixAdapter(path, most, longest))
+            self.mount("http+unix://", UnixAdapter(path, most, longest))
+
+    def begin(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, Any],
+        json: object,
+        headers: Mapping[str, str] | None = None,
+    ) -> Begun | None:
+        """Send a request by a connection to a socket that is open, and read nothing: that blocks nobody.
+
+        None, and nothing was sent, where no connection is open, or where the request is large.
+        """
+        request = _request(method, url, params, None, json, headers)
+        assert request.url is not None
+        adapter = self.get_adapter(request.url)
+        assert isinstance(request.body, bytes)
+        if not isinstance(adapter, UnixAdapter) or len(request.body) > _SMALL:
+            return None
+        return adapter.begin(method, request.path_url, request.body, dict(request.headers))
 
     def mount_https(self, address: str, adapter: HTTPAdapter) -> None:
         """Speak to this address by this adapter, within the same time."""
@@ -105,19 +124,8 @@ class Http(requests.Session):
         JSON is UTF-8: what is not raises ValueError. requests would guess, and what others wrote would be put
         back as it was guessed.
         """
-        request = requests.PreparedRequest()
-        request.method = method
-        # An operation is asked for once.
-        find = _prepared if "/1.0/operations/" in url else _whole
-        request.url = find(url, tuple((params or {}).items()))
-        request.headers = CaseInsensitiveDict({"User-Agent": "hotplugd", "Accept": "application/json"})
-        if json is not None:
-            data = dumps(json).encode()
-            request.headers["Content-Type"] = "application/json"
-        if data is not None or method not in ("GET", "HEAD"):
-            request.headers["Content-Length"] = str(len(data or b""))
-        request.headers.update(headers or {})
-        request.body = data
+        request = _request(method, url, params, data, json, headers)
+        assert request.url is not None
         adapter, verify = self.get_adapter(request.url), self.verify is not None and self.verify
         response = adapter.send(request, stream=True, timeout=timeout, verify=verify, cert=self.cert)
         if packed := response.headers.get("Content-Encoding"):
@@ -137,6 +145,30 @@ class Http(requests.Session):
         return response
 
 
+def _request(
+    method: str,
+    url: str,
+    params: Mapping[str, Any] | None,
+    data: bytes | None,
+    json: object,
+    headers: Mapping[str, str] | None,
+) -> requests.PreparedRequest:
+    request = requests.PreparedRequest()
+    request.method = method
+    # An operation is asked for once.
+    find = _prepared if "/1.0/operations/" in url else _whole
+    request.url = find(url, tuple((params or {}).items()))
+    request.headers = CaseInsensitiveDict({"User-Agent": "hotplugd", "Accept": "application/json"})
+    if json is not None:
+        data = dumps(json).encode()
+        request.headers["Content-Type"] = "application/json"
+    if data is not None or method not in ("GET", "HEAD"):
+        request.headers["Content-Length"] = str(len(data or b""))
+    request.headers.update(headers or {})
+    request.body = data
+    return request
+
+
 def _prepared(url: str, params: tuple[tuple[str, Any], ...]) -> str:
     found = requests.Request("GET", url, params=dict(params)).prepare().url
     assert found is not None
@@ -146,135 +178,13 @@ def _prepared(url: str, params: tuple[tuple[str, Any], ...]) -> str:
 _whole: Final = lru_cache(_ADDRESSES)(_prepared)
 
 
-class _UnixAdapter(HTTPAdapter):
-    """Has one socket's connections, whatever is asked for."""
-
-    def __init__(self, path: str, most: int, longest: float) -> None:
-        super().__init__()
-        self._path = path
-        self._most = most
-        self._longest = longest
-        self._pool = _Pool(path, most, longest)
-
-    def get_connection_with_tls_context(self, *_: object, **__: object) -> HTTPConnectionPool:
-        return self._pool
-
-    def request_url(self, request: requests.PreparedRequest, _: object) -> str:
-        return request.path_url
-
-    def close(self) -> None:
-        # A request that is under way gets a new connection.
-        before, self._pool = self._pool, _Pool(self._path, self._most, self._longest)
-        before.close()
-
-
-class _Pool(HTTPConnectionPool):
-    def __init__(self, path: str, most: int, longest: float) -> None:
-        super().__init__("localhost", maxsize=most)
-        self._path = path
-        self._longest = longest
-
-    def _new_conn(self) -> Any:
-        return _timed(_Connection(self._path), self._longest)
-
-
 class _HttpsPool(HTTPSConnectionPool):
     def __init__(self, *words: Any, longest: float, **options: Any) -> None:
         super().__init__(*words, **options)
         self._longest = longest
 
     def _new_conn(self) -> Any:
-        return _timed(super()._new_conn(), self._longest)
-
-
-def _timed(connection: Any, longest: float) -> Any:
-    """The connection, with answers that are there in time."""
-    connection.response_class = partial(_Response, longest=longest)
-    return connection
-
-
-class _Connection(HTTPConnection):
-    """Sends a request in one piece: between head and body another thread could run."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
-        self._path = path
-        self._pieces: list[bytes] | None = None
-
-    def request(self, *words: Any, **options: Any) -> None:
-        self._pieces = []
-        try:
-            super().request(*words, **options)
-            whole = b"".join(self._pieces)
-        finally:
-            self._pieces = None
-        self.send(whole)
-
-    def send(self, data: Any) -> None:
-        if self._pieces is None:
-            super().send(data)
-        else:
-            self._pieces.append(data)
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-class _Response(HTTPResponse):
-    """An answer that is there in time, with its head.
-
-    A time-out counts between two bytes: a server that sends one now and then would block a thread for hours.
-    """
-
-    def __init__(self, channel: socket.socket, *words: Any, longest: float, **options: Any) -> None:
-        self._timed = _Timed(channel, longest)
-        super().__init__(self._timed, *words, **options)  # type: ignore[arg-type]  # no more is asked of it
-
-    def begin(self) -> None:
-        """Read the head."""
-        super().begin()
-        self._timed.most = None
-
-
-class _Timed(io.RawIOBase):
-    """What comes from a socket until so many seconds from now on, and not more than `most` bytes."""
-
-    def __init__(self, channel: socket.socket, longest: float) -> None:
-        super().__init__()
-        self.most: int | None = _HEAD
-        self._channel = channel
-        # By a file, for as long as which the socket is not closed.
-        self._file = channel.makefile("rb", buffering=0)
-        self._pause = channel.gettimeout()
-        self._until = time.monotonic() + longest
-
-    def makefile(self, _: str) -> io.BufferedReader:
-        """See `socket.makefile`."""
-        return io.BufferedReader(self, _CHUNK)
-
-    def readable(self) -> bool:
-        """Always true."""
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        """See `io.RawIOBase`. Raises TimeoutError, or OSError for more bytes than `most`."""
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer has no end in time")
-        self._channel.settimeout(left if self._pause is None else min(left, self._pause))
-        size = self._file.readinto(buffer)
-        if size is not None and self.most is not None:
-            self.most -= size
-            if self.most < 0:
-                raise OSError(f"the head of the answer is larger than {_HEAD >> 10} KB")
-        return size
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._file.close()
-        super().close()
+        return timed(super()._new_conn(), self._longest)
 
 
 class _Bounded:

@@ -67,3 +67,23 @@ def test_without_our_udev_rule_it_waits(container: Container, usb: Usb, daemon: 
     usb.change(phone, "add")
     eventually(lambda: inside(container, phone))
     eventually(lambda: len(running.changes()) == 1)
+
+
+POOL = """
+pools: {{android: {{instances: "{box}", per_instance: 1, keep: 60s}}}}
+rules: [{{name: phones, match: {{vendor_id: 18d1}}, attach: {{pool: android, mode: "0660"}}}}]
+"""
+
+
+def test_a_pools_phone_goes_in_at_once_and_comes_back_at_once(
+    container: Container, usb: Usb, daemon: StartDaemon
+) -> None:
+    known = usb.plug(Phone(vendor="0403", serial="KNOWN"), "1")
+    usb.change(known, HOTPLUGD_SLOT=numbered(known, "1"))
+    running = daemon(POOL.format(box=container), usb.environment)
+    for _ in range(2):
+        phone = usb.plug(Phone(serial="A1"), "2", processed=False)
+        eventually(lambda phone=phone: inside(container, phone))  # type: ignore[misc]
+        usb.unplug(phone)
+        eventually(lambda phone=phone: container.look(phone.node) is None)  # type: ignore[misc]
+    assert [each["event"] for each in running.changes()] == ["device.add", "device.remove"] * 2

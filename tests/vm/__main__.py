@@ -221,6 +221,8 @@ def _tell(outcome: Outcome, folder: Path, seconds: float) -> int:
     for case in outcome.cases:
         print(f"{case.outcome:8} {case.seconds:6.1f} s  {case.name}  {case.text.partition(chr(10))[0]}")
     status = outcome.code if outcome.code is not None else 1
+    if (figures := folder / "figures.txt").exists():
+        print(figures.read_text().rstrip())
     if status:
         console = (folder / "console.txt").read_text(errors="replace").splitlines()
         sys.stdout.write("\n".join(["--- the end of its console", *console[-_TAIL:], "---", ""]))

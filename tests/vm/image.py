@@ -226,7 +226,7 @@ def _project(base: Path, folder: Path, packages: Mapping[str, Path]) -> Path:
     shutil.rmtree(layer / "tmp")
     tree = layer / "opt" / "e2e"
     # Not the package itself: what is tested is what was installed.
-    for name in ("tests", "rules", "systemd", "docs"):
+    for name in ("tests", "benchmarks", "rules", "systemd", "docs"):
         shutil.copytree(PROJECT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "config.example.yaml", "README.md"):
         shutil.copy(PROJECT / name, tree)

@@ -11,10 +11,10 @@ from hotplugd.model.asker import Asker
 from hotplugd.model.values import Device, Entry, Instance, InstanceName
 from hotplugd.plan.change import entry_for
 from hotplugd.plan.desired import wants
-from hotplugd.plan.early import differs, is_decided
+from hotplugd.plan.early import decided as decided_early
+from hotplugd.plan.early import differs
 from hotplugd.plan.overrides import NONE, Override, Overrides, kept_by
 from hotplugd.plan.ownership import Owners
-from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import BOX, box, phone, rule, ruleset
 
@@ -30,7 +30,7 @@ def decided(rules: RuleSet, overrides: Overrides = NONE, *, others: Iterable[Ent
     owners = Owners()
     instance = replace(box(name="other"), entries={each.name: each for each in others})
     owners.learned(instance.id, instance)
-    return is_decided(rules, early(phone()), overrides, owners)
+    return decided_early(rules, early(phone()), overrides, owners) is not None
 
 
 def test_a_rule_of_what_is_the_kernels_decides() -> None:
@@ -49,16 +49,6 @@ def test_a_rule_of_what_is_the_kernels_decides() -> None:
 )
 def test_what_udevd_may_have_a_say_in_waits(attach: str | None) -> None:
     assert not decided(ruleset(rule("{vendor_id: 18d1}", attach)))
-
-
-def test_devices_of_pools_wait() -> None:
-    loaded = parse(
-        "pools: {android: {instances: 'job-*'}}\n"
-        "rules: [{name: r, match: {vendor_id: 18d1}, attach: {pool: android, mode: '0660'}}]",
-        "x",
-    )
-    assert not loaded.errors
-    assert not decided(loaded.rules)
 
 
 @pytest.mark.parametrize(

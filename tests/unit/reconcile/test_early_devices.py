@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hotplugd.model.values import Device, Entry
+from hotplugd.model.entry import is_ours
+from hotplugd.model.lease import Lease
+from hotplugd.model.values import Device, Entry, Instance
 from hotplugd.reconcile.early_devices import goes_early
+from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import BOX, box, phone, rule, ruleset
 from tests.support.virtual import at, in_virtual_time
@@ -171,4 +174,88 @@ async def test_two_phones_that_come_back_with_each_others_numbers_go_where_they_
 
     assert nodes(made.instances[BOX].entries) == [two.node]
     assert nodes(made.instances[box(name="other").id].entries) == [one.node]
+    assert made.told() == []
+
+
+def job(number: int, text: str) -> Instance:
+    return replace(box(name=f"job-{number}"), claims={"phone": text}, created=f"2026-{number}")
+
+
+def pool(attach: str = "pool: android") -> RuleSet:
+    loaded = parse(
+        "pools: {android: {instances: 'job-*', keep: 60s}}\n"
+        f"rules: [{{name: phones, match: {{vendor_id: 18d1}}, attach: {{{attach}, {MODE}}}}}]",
+        "x",
+    )
+    assert not loaded.errors, loaded.errors[0].render()
+    return loaded.rules
+
+
+async def farm(*texts: str, rules: RuleSet | None = None) -> Bench:
+    jobs = [job(number, text) for number, text in enumerate(texts)]
+    made = Bench(*jobs, rules=rules if rules is not None else pool())
+    await made.start()
+    return made
+
+
+def holders(made: Bench) -> list[str]:
+    """The instances that have an entry of ours."""
+    return [
+        name.name for name, instance in made.instances.items() if any(map(is_ours, instance.entries.values()))
+    ]
+
+
+@in_virtual_time
+async def test_a_device_of_a_pool_goes_in_at_once_and_stays() -> None:
+    made = await farm("android", "android")
+    assert await take(made, phone())
+    assert holders(made) == ["job-0"]
+    await made.plug(says(phone(), {"ID_PATH": "pci-0-usb-0:1"}))
+    assert len(made.requests) == 1
+    assert [each["event"] for each in made.events("lease.given", "lease.over", "lease.away")] == [
+        "lease.given"
+    ]
+    assert made.told() == []
+
+
+@in_virtual_time
+async def test_a_leased_phone_comes_back_to_its_instance_at_once() -> None:
+    made = await farm("android", "android")
+    await made.plug(phone())
+    made.reconciler.no_device(phone().syspath)
+    await made.reconciler.settled()
+    again = phone(born=2)
+    assert await take(made, again)
+    await made.plug(again)
+    assert holders(made) == ["job-0"]
+    assert made.verified() == {"/dev/bus/usb/001/001": True}
+
+
+@in_virtual_time
+async def test_one_that_a_claim_asks_udev_about_waits() -> None:
+    made = await farm("android path=pci-*", "android")
+    assert not await take(made, phone())
+    await made.plug(says(phone(), {"ID_PATH": "pci-0-usb-0:1"}))
+    assert holders(made) == ["job-0"]
+
+
+@in_virtual_time
+async def test_rules_that_make_it_wait_have_it_given_to_nobody_meanwhile() -> None:
+    made = await farm("android", "android")
+    await take(made, phone())
+    made.reconciler.set_rules(pool("pool: android, link: '/dev/{path}'"))
+    await made.reconciler.settled()
+    assert holders(made) == []
+    await made.plug(says(phone(), {"ID_PATH": "pci-0-usb-0:1"}))
+    assert holders(made) == ["job-0"]
+    assert made.told() == []
+
+
+@in_virtual_time
+async def test_a_lease_that_moves_while_udevd_is_busy_is_no_other_verdict() -> None:
+    made = await farm("android", "android")
+    await take(made, phone())
+    made.reconciler.assignments.leases.move("serial:R5C001", Lease(job(1, "").id, "phone"), "asked")
+    await made.plug(phone())
+    assert holders(made) == ["job-1"]
     assert made.told() == []

@@ -61,3 +61,15 @@ async def test_a_migration_that_never_ends_is_asked_for_a_few_times() -> None:
     bench.reconciler.moved(BOX)
     await at(400)
     assert [round(when, 1) for when, _ in bench.gets] == [0.0, 0.1, 0.5, 2.0, 10.0]
+
+
+@in_virtual_time
+async def test_no_member_asks_for_what_is_edited_on_another() -> None:
+    bench = await elsewhere()
+    for _ in range(10):
+        bench.reconciler.updated(BOX)
+    await at(10)
+    assert bench.gets == []
+    bench.reconciler.refresh(BOX)
+    await at(20)
+    assert len(bench.gets) == 1

@@ -22,6 +22,7 @@ from tests.support.phones.hub import syspath
 Launch = Callable[..., Container]
 
 RULES = """
+pools: {android: {instances: c2, per_instance: 1, keep: 60s}}
 rules:
   - name: one
     match: {serial: R5C1}
@@ -32,6 +33,9 @@ rules:
   - name: waits
     match: {serial: R5C3, property: {ID_MODEL: "*"}}
     attach: {to: c1, mode: "0660"}
+  - name: pool
+    match: {serial: R5C4}
+    attach: {pool: android, mode: "0660"}
 """
 # A udev rule that says of each phone that it is another.
 HOSTILE = (
@@ -91,6 +95,24 @@ def test_it_goes_in_while_udevd_stands_still_and_stays_once_it_goes_on(
     ).stdout
     number = next(line for line in said.splitlines() if line.startswith("HOTPLUGD_SLOT=")).rpartition("-")[2]
     assert number in {each.rpartition("-")[2] for each in slots() - before}
+
+
+def test_a_leased_phone_comes_back_while_udevd_stands_still(
+    hub: Hub, launch: Launch, daemon: StartDaemon
+) -> None:
+    home = launch("c2")
+    running = daemon(RULES)
+    phone = Phone("R5C4")
+    for _ in range(2):
+        pid = stop()
+        node = arrives(home, hub.plug(phone))
+        os.kill(pid, signal.SIGCONT)
+        settle()
+        steadily(lambda node=node: usb_nodes(home) == {node}, 1)  # type: ignore[misc]
+        hub.unplug(phone)
+        leaves(home, node)
+    assert running.status()["problems"] == []
+    assert [each["event"] for each in running.changes()] == ["device.add", "device.remove"] * 2
 
 
 def test_a_udev_rule_that_says_otherwise_changes_nothing(
