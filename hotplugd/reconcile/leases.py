@@ -7,7 +7,7 @@ one allocation, and none waits for a timer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -146,6 +146,16 @@ class Leases:
                 self.settle()
             else:
                 self._touch()
+
+    def listed(self, unlisted: Collection[str]) -> None:
+        """Instances were listed, but for those of these projects. Allocates at once the first time: workers
+        plan next.
+        """
+        is_new = self.leasing.claimants.unlisted(unlisted)
+        if self._is_first:
+            self.settle()
+        elif is_new:
+            self._touch()
 
     def is_idle(self, worker: Worker) -> None:
         """Nothing is under way for an instance any more: what it had may be free now."""
@@ -316,11 +326,15 @@ class Leases:
         """The instances of which the server never said what they have, where that is a matter of pools."""
         if not self._serves:
             return frozenset()
-        return frozenset(name for name, worker in self._workers.items() if worker.is_silent)
+        return frozenset(name for name, worker in self._workers.items() if self._is_silent(worker))
+
+    def _is_silent(self, worker: Worker) -> bool:
+        # What those of a project that was not listed yet may have is given to nobody.
+        return worker.is_silent and not self.leasing.claimants.is_unknown(worker.name)
 
     def _is_to_tell(self, worker: Worker) -> bool:
         """Whether there is a problem that no lease is about, and that was not told of, or is over."""
-        is_told, is_silent = worker.name in self._told_of_silent, self._serves and worker.is_silent
+        is_told, is_silent = worker.name in self._told_of_silent, self._serves and self._is_silent(worker)
         return is_told != is_silent or self._files.problems() != self._told_of_files
 
     def _fields(self, key: str, lease: Lease) -> Fields:
