@@ -31,6 +31,7 @@ from hotplugd.plan.change import (
 )
 from hotplugd.plan.foreign_entries import problems_of
 from hotplugd.plan.identity import apart, hardware, own_serial
+from hotplugd.plan.kept_entries import of_pools
 from hotplugd.plan.kinds import registry
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
@@ -50,6 +51,8 @@ def plan_instance(
     held: Mapping[str, str] = MappingProxyType({}),
     unstartable: Mapping[str, Barred] = MappingProxyType({}),
     by_hand: Mapping[str, str] = MappingProxyType({}),
+    *,
+    unserved: bool = False,
 ) -> Plan:
     """What has to change in one instance.
 
@@ -62,6 +65,7 @@ def plan_instance(
     held       the network interfaces that are in it: their entries' names by slot
     unstartable  the entries with which the instance could not be started, by name
     by_hand  what somebody decided about devices, in words, by their slots
+    unserved  whether another hotplugd serves pools: what they gave stays as it is while its device exists
     """
     if instance is None:
         message = f"there is no instance '{name.name}' in project '{name.project}'"
@@ -70,6 +74,8 @@ def plan_instance(
         return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
     mine = list(wanted)
     planner = _Planner(instance, inside, unsettled, held, unstartable)
+    if unserved:
+        planner.leave(present or (), by_hand)
     mine = planner.adopt(mine)
     planner.wait(mine)
     if present is not None and planner.nics.entries:
@@ -137,6 +143,13 @@ class _Planner:
         self._waiting = entries.of_unprocessed(self._ours, unsettled)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
+
+    def leave(self, present: Container[str], by_hand: Container[str]) -> None:
+        """Keep what pools gave of these devices, and its places."""
+        for name, each in of_pools(self._instance, self._ours, present, by_hand).items():
+            if name not in self._unstartable:
+                self._kept.add(name)
+                self._targets.take(entries.target_of(each), f"the entry '{name}' of a pool's device")
 
     def adopt(self, wanted: Iterable[Want]) -> list[Want]:
         """The wants, those of an interface under the slot that its entry names, where there is one."""

@@ -180,7 +180,7 @@ class Assignments:
         before = self.wants.pop(was or key, None)
         self._used.pop(was or key, None)
         if gone or was not in ("", key):
-            self.leases.gone(was or key)
+            self.leases.gone(was or key, device.slot)
         # Of one that udevd has not processed it may be unknown by now where it goes: then it waits, too.
         waits = gone or (device.early and not self.is_decided(device))
         now = Wants(device) if waits else self._wanted(device)

@@ -66,7 +66,7 @@ class Leases:
         self.has_pools = True
         kept = ports.leases.before().from_now(ports.boot, self._now())
         self.leasing = Leasing(rules, kept, StillOpen(inventory.handovers.may_have, inventory.handovers.why))
-        self.revocations = Revocations(workers, inventory, activity, ports, self._revoked)
+        self.revocations = Revocations(workers, inventory, activity, ports, self._wake)
         self.quarantines = Quarantines(self._quarantined, ports.log, ports.now)
         self.readiness = Readiness(
             ports.commands, self.leasing, inventory.slots, self._looked_at, ports.log, ports.now
@@ -87,6 +87,7 @@ class Leases:
         # When a lease of an absent device ends.
         self._alarm: asyncio.TimerHandle | None = None
         self._files = PoolFiles(ports.server, ports.trusted_file)
+        inventory.unserved = bool(rules.pools) and not rules.leases
         inventory.pool_files = self._files if not ports.dry_run else None
         self._files.set_rules(rules.pools)
         # What was told of and is no matter of leases: of files, and of whom the server never said anything.
@@ -98,6 +99,7 @@ class Leases:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
         self.has_pools = True
         self.leasing.set_rules(rules)
+        self._inventory.unserved = bool(rules.pools) and not rules.leases
         self._files.set_rules(rules.pools)
 
     def set_cordons(self, cordons: Cordons) -> None:
@@ -131,10 +133,13 @@ class Leases:
         if not self._inventory.devices_listed:
             self.revocations.met(found.device)
 
-    def gone(self, key: str) -> None:
-        """A device is no more, by what it is known by."""
+    def gone(self, key: str, slot: str) -> None:
+        """A device is no more, by what it is known by, and its slot."""
         if self.leasing.gone(key):
             self._touch()
+        if self._inventory.unserved:
+            # Where a pool's entry is, nothing else tells.
+            self._wake([*self._inventory.handovers.may_have(slot)])
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The server said how an instance is; None where there is none."""
@@ -264,7 +269,7 @@ class Leases:
             where = rules.hubs.location(device) or next(iter(PORT.values(device)), "")
             self.quarantines.plugged(known, pool.flap, quoted(where))
 
-    def _revoked(self, waited: Sequence[InstanceName]) -> None:
+    def _wake(self, waited: Sequence[InstanceName]) -> None:
         for name in waited:
             if (worker := self._workers.get(name)) is not None:
                 worker.kick()

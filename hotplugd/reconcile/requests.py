@@ -231,7 +231,7 @@ class Requests:
 
     def _leases_with(self, put: Iterable[Entry], remove: Iterable[str]) -> str | None:
         """What its configuration is to say of its leases after this; None where nobody knows."""
-        if (actual := self._known.actual) is None:
+        if (actual := self._known.actual) is None or self._inventory.unserved:
             return None
         leased = [want for wants in self._known.wants.values() for want in wants if want.unit]
         if not leased:

@@ -1,4 +1,4 @@
-"""Leases while a pool's project cannot be listed: nothing ends, and nothing is given, that nobody knows of."""
+"""Leases while a pool's project cannot be listed: what nobody knows of neither ends nor is given."""
 
 from __future__ import annotations
 
