@@ -61,10 +61,10 @@ class Leasing:
         self.rules = rules
         self._units = PoolUnits(rules, self._not_given, self._phone_at)
         self.leaving = Leaving(self._units, still_open)
-        self._units.awaited = frozenset(each.key for each in kept.away)
         self.claimants = PoolClaimants(rules, kept.order)
         # Of the daemon before; None once that was looked at.
         self._before: KeptLeases | None = kept
+        self._note_awaited()
         self._releasing: set[str] = set()
 
     @property
@@ -114,6 +114,7 @@ class Leasing:
             self._health.pop(key, None)
         else:
             self._health[key] = health
+        self._note_awaited()
         self._judge_given([known] if known is not None else [])
         return before != self.health(key)
 
@@ -199,7 +200,7 @@ class Leasing:
         self._releasing -= leases.keys()
         self.away.keep_only(leases)
         self.away.note_edl(self._units.in_edl, leases, now)
-        self._units.awaited = frozenset(each.key for each in self.away)
+        self._note_awaited()
         self.leaving.note(self._releasing, naming)
         self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
         self.since.note(((each.key, self.state(each.key)) for each in self.devices), now.day)
@@ -252,6 +253,10 @@ class Leasing:
     def _judge_given(self, devices: Iterable[PoolDevice]) -> None:
         for known in devices:
             self.devices.put(replace(known, not_given=self._not_given(known.key, known.device)))
+
+    def _note_awaited(self) -> None:
+        before = self._before.away if self._before is not None else ()
+        self._units.awaited = frozenset((*self._health, *(each.key for each in (*before, *self.away))))
 
     def _phone_at(self, device: Device, pool: str) -> str:
         """See `PoolUnits`."""

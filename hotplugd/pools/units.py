@@ -11,7 +11,7 @@ from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.overrides import told_of
 from hotplugd.pools import edl
 from hotplugd.pools.devices import PoolDevice, PoolDevices
-from hotplugd.pools.unit_key import place, unit_key
+from hotplugd.pools.unit_key import key_before, place, unit_key
 from hotplugd.rules.ruleset import RuleSet
 
 
@@ -37,7 +37,7 @@ class PoolUnits:
     new        what was met for the first time since the last allocation
     went       what is no more since the last allocation, as it was
     left       why devices that are there are of no pool any more, since the last allocation
-    awaited    what leased devices that are absent are known by
+    awaited    what leased devices that are absent are known by, and those whose health is not as any other's
     not_given  why a device is given to nobody who has it not, in whichever mode, by what it is known by
     phone_at   what a pool's leased phone is known by that was the last one in a device's socket; or empty
     """
@@ -196,7 +196,11 @@ class PoolUnits:
         whole = device.pci if entry != device.slot else None
         key = unit_key(whole or device)
         known = self._unit_of.get(device.key)
-        if known in (key, f"{key}@{place(device)}"):
+        before = key_before(key, device)
+        if before != key and before in self.awaited and before not in self._units:
+            # An earlier hotplugd has kept that by udev's form of the serial number.
+            known = before
+        if known in (key, f"{key}@{place(device)}", before):
             return known
         if edl.mode(device) and (phone := self._phone_in_edl(device, pool)):
             return phone
