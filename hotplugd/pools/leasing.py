@@ -59,7 +59,7 @@ class Leasing:
         self.cordons: Cordons = NO_CORDONS
         self._health: dict[str, Health] = {}
         self.rules = rules
-        self._units = PoolUnits(rules, self._not_given, self._phone_at)
+        self._units = PoolUnits(rules, self._not_given, self._phone_at, self.away.was)
         self.leaving = Leaving(self._units, still_open)
         self.claimants = PoolClaimants(rules, kept.order)
         # Of the daemon before; None once that was looked at.

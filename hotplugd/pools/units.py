@@ -40,6 +40,7 @@ class PoolUnits:
     awaited    what leased devices that are absent are known by, and those whose health is not as any other's
     not_given  why a device is given to nobody who has it not, in whichever mode, by what it is known by
     phone_at   what a pool's leased phone is known by that was the last one in a device's socket; or empty
+    was        a leased device that is absent as it was, by what it is known by; None where nobody knows
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class PoolUnits:
         rules: RuleSet,
         not_given: Callable[[str, Device], str],
         phone_at: Callable[[Device, str], str],
+        was: Callable[[str], Device | None],
     ) -> None:
         self.devices = PoolDevices()
         self.new: set[str] = set()
@@ -56,6 +58,7 @@ class PoolUnits:
         self._rules = rules
         self._not_given = not_given
         self._phone_at = phone_at
+        self._was = was
         # Of a unit that another has the identity of: the other's key, by its own.
         self._twin_of: dict[str, str] = {}
         # The keys of units that are phones in emergency download mode.
@@ -126,7 +129,8 @@ class PoolUnits:
             not_given = self._not_given(key, device)
             in_edl = edl.why_not_given(device, known=unit_key(device) != key)
             (self._in_edl.add if in_edl else self._in_edl.discard)(key)
-            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given, in_edl))
+            was = self._before_edl(key) if in_edl else None
+            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given, in_edl, was))
         return is_new
 
     def gone(self, key: str) -> bool:
@@ -222,6 +226,11 @@ class PoolUnits:
             return known
         phone = self._phone_at(device, pool)
         return phone if phone not in self._units else ""
+
+    def _before_edl(self, key: str) -> Device | None:
+        """A phone in emergency download mode as it was before; None where nobody knows."""
+        before = self.devices.get(key) or self.went.get(key)
+        return before.lasting if before is not None else self._was(key)
 
     def _is_another(self, device: Device) -> bool:
         """Whether what is known by the same was enumerated before this."""
