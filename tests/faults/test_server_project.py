@@ -89,7 +89,7 @@ def test_a_lease_whose_device_is_absent_is_kept(farm: Farm) -> None:
     farm.daemon.stop()
     with farm.proxy.fault(_UNLISTED):
         farm.daemon.start()
-        assert held(farm) == {f"kernel:vcsa{farm.one.number}": "lab/holder"}
+        assert held(farm) == {f"kernel:vcsa{farm.one.number}": "holder"}
     eventually(lambda: not told(farm.daemon))
     farm.one.plug()
     eventually(lambda: had(farm.holder, [farm.one]) == [farm.one.number])
