@@ -220,6 +220,9 @@ class Requests:
         """Whether the configuration, or a file inside, says anything else of leases than what there is."""
         actual, wants = self._known.actual, self._known.wanted()
         files = self._inventory.pool_files
+        if self._inventory.unserved:
+            # Nobody here knows.
+            return False
         if self._known.lease_view.differs(actual, wants):
             return True
         return files is not None and actual is not None and files.differs(actual, _pools(wants))
