@@ -8,11 +8,12 @@ from hotplugd.model.lease import Lease
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.pools.away_leases import KeptLeases
 from hotplugd.rulefile.load import parse
-from tests.support.devices import console
+from tests.support.devices import console, plugged
 from tests.support.virtual import in_virtual_time, later
+from tests.unit.devices import tty
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.test_away_leases import KEY, events
-from tests.unit.reconcile.test_leases import PHONES, job, once_each, places
+from tests.unit.reconcile.test_leases import PHONES, job, once_each, places, rules
 
 ONE, TWO = PHONES[:2]
 JOB = InstanceName("default", "job-1")
@@ -72,6 +73,23 @@ async def test_the_entry_of_a_device_that_goes_goes_with_it() -> None:
     bench.reconciler.no_device(ONE.syspath)
     await bench.reconciler.settled()
     assert bench.ours(JOB) == set()
+
+
+@in_virtual_time
+async def test_nothing_is_said_anew_of_leases_where_what_goes_along_is_left() -> None:
+    modem = plugged(tty(ONE, "ttyACM1"), 166, 1)
+    along = rules(attach="{pool: android, with: tty}")
+    first = Bench(job(1), rules=along)
+    await first.start(ONE, modem)
+    assert len(first.ours(JOB)) == 2
+    first.reconciler.close()
+    bench = Bench(*first.instances.values(), rules=along.without_leases())
+    bench.links = first.links
+    said = bench.instances[JOB].leases
+    await bench.start(modem)
+    await later(1000)
+    assert [len(each.names) for each in bench.requests] == [1]
+    assert bench.instances[JOB].leases == said
 
 
 @in_virtual_time
