@@ -31,7 +31,6 @@ from hotplugd.plan.change import (
 )
 from hotplugd.plan.foreign_entries import problems_of
 from hotplugd.plan.identity import apart, hardware, own_serial
-from hotplugd.plan.kept_entries import of_pools
 from hotplugd.plan.kinds import registry
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.nic_entries import NicEntries, told_of_dead
@@ -72,11 +71,10 @@ def plan_instance(
         return Plan(problems=tuple(_problem(want, message) for want in wanted))
     if not instance.here:
         return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
-    mine = list(wanted)
     planner = _Planner(instance, inside, unsettled, held, unstartable)
     if unserved:
         planner.leave(present or (), by_hand)
-    mine = planner.adopt(mine)
+    mine = planner.adopt(wanted)
     planner.wait(mine)
     if present is not None and planner.nics.entries:
         planner.bury(present, mine)
@@ -146,7 +144,7 @@ class _Planner:
 
     def leave(self, present: Container[str], by_hand: Container[str]) -> None:
         """Keep what pools gave of these devices, and its places."""
-        for name, each in of_pools(self._instance, self._ours, present, by_hand).items():
+        for name, each in entries.of_pools(self._instance, self._ours, present, by_hand).items():
             if name not in self._unstartable:
                 self._kept.add(name)
                 self._targets.take(entries.target_of(each), f"the entry '{name}' of a pool's device")

@@ -138,7 +138,6 @@ class Leases:
         if self.leasing.gone(key):
             self._touch()
         if self._inventory.unserved:
-            # Where a pool's entry is, nothing else tells.
             self._wake([*self._inventory.handovers.may_have(slot)])
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
@@ -153,9 +152,7 @@ class Leases:
                 self._touch()
 
     def listed(self, unlisted: Collection[str]) -> None:
-        """Instances were listed, but for those of these projects. Allocates at once the first time: workers
-        plan next.
-        """
+        """All but these projects' instances were listed. At first it allocates before workers plan."""
         is_new = self.leasing.claimants.unlisted(unlisted)
         if self._is_first:
             self.settle()
