@@ -16,11 +16,6 @@ from hotplugd.rules.ruleset import RuleSet
 
 # Nothing tells when another leaves the lock: seconds until it is tried again, at first and at most.
 _PAUSES: Final = (1.0, 15.0)
-_ANOTHER: Final = (
-    "the pools of the rules are not served: another hotplugd on this host serves some, for another server "
-    "(it has the lock of /dev/hotplugd/.pools); have one of them without pools: this one tries again every "
-    f"{_PAUSES[1]:.0f} s at least"
-)
 
 
 class ServedPools:
@@ -29,10 +24,11 @@ class ServedPools:
     problem  why pools are not served; None where they are, or where rules have none
     """
 
-    def __init__(self, log: FilteringBoundLogger, *, dry_run: bool) -> None:
+    def __init__(self, log: FilteringBoundLogger, server: str, *, dry_run: bool) -> None:
+        """server: the address of the one that this hotplugd looks after."""
         self.problem: Problem | None = None
         self._told = ProblemLog(log, "claim.problem")
-        self._lock = PoolLock()
+        self._lock = PoolLock(server)
         self._dry_run = dry_run
         self._has_pools = False
         # Set while another serves pools and ours are not served therefore.
@@ -44,7 +40,7 @@ class ServedPools:
         self._refused.clear()
         self._has_pools = bool(rules.pools)
         if self._has_pools and not self._dry_run and not self._lock.take():
-            self.problem = Problem("", "", _ANOTHER)
+            self.problem = Problem("", "", _refused(self._lock.holder))
             self._refused.set()
         self._told.are([self.problem] if self.problem is not None else ())
         return rules.without_leases() if self.problem is not None else rules
@@ -75,3 +71,14 @@ class ServedPools:
         """Leave pools to others."""
         self._told.are(())
         self._lock.release()
+
+
+def _refused(holder: str) -> str:
+    """Why pools are not served here. holder: what the lock says of who has it; empty for nothing"""
+    who = f" ({holder})" if holder else ""
+    return (
+        f"the pools of the rules are not served: another hotplugd on this host{who} serves some, for another "
+        f"server (it has the lock of /dev/hotplugd/.pools); what instances have of pools stays as it is, and "
+        f"nothing is given; take pools out of the rules of one of the two, or stop one: this one tries again "
+        f"every {_PAUSES[1]:.0f} s at least"
+    )

@@ -153,7 +153,7 @@ class Session:
             dry_run=dry_run,
             boot=boot(),
         )
-        self._pools = ServedPools(log, dry_run=dry_run)
+        self._pools = ServedPools(log, address, dry_run=dry_run)
         self.reconciler = Reconciler(ports, rules.without_leases() if rules.pools else rules)
         self.reconciler.assignments.leases.set_cordons(cordons)
         self.reconciler.set_overrides(overrides, "start")

@@ -18,11 +18,11 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from hotplugd.model.values import Device, Devnum, Entry, InstanceName, kept_once
+from hotplugd.model.values import Device, Devnum, Entry, Instance, InstanceName, kept_once
 
 SLOTS: Final = "/dev/hotplugd"
 VERSION: Final = "2"
@@ -292,3 +292,22 @@ def of_unprocessed(entries: Mapping[str, Entry], devices: Sequence[Device]) -> d
         return (entry.config.get("pci") or entry.config.get("address")) in parts
 
     return {name: entry for name, entry in entries.items() if may_be_for(entry)}
+
+
+def of_pools(
+    instance: Instance, ours: Mapping[str, Entry], present: Container[str], decided: Container[str]
+) -> dict[str, Entry]:
+    """The entries, by name, of devices that pools gave to this instance and that are there: where another
+    hotplugd serves pools, nobody here knows whose they should be.
+
+    present  the slots of all devices that exist; decided: of those about which somebody decided by hand
+    """
+    own = mark_for(instance.id), instance.location
+    return {
+        name: entry
+        for name, entry in ours.items()
+        if MARK_POOL in entry.config
+        and (entry.config.get(MARK_INSTANCE, ""), entry.config.get(MARK_MEMBER, "")) == own
+        and (slot := slot_of(entry)) in present
+        and slot not in decided
+    }

@@ -50,6 +50,8 @@ def plan_instance(
     nics_inside: Mapping[str, str] = MappingProxyType({}),
     unstartable: Mapping[str, Barred] = MappingProxyType({}),
     by_hand: Mapping[str, str] = MappingProxyType({}),
+    *,
+    unserved: bool = False,
 ) -> Plan:
     """What has to change in one instance.
 
@@ -62,15 +64,17 @@ def plan_instance(
     nics_inside  the network interfaces that are in it: their entries' names by slot
     unstartable  the entries with which the instance could not be started, by name
     by_hand      what somebody decided about devices, in words, by their slots
+    unserved     whether another hotplugd serves pools: what they gave stays as it is while its device exists
     """
     if instance is None:
         message = f"there is no instance '{name.name}' in project '{name.project}'"
         return Plan(problems=tuple(_problem(want, message) for want in wanted))
     if not instance.here:
         return Plan(problems=tuple(_elsewhere(want, instance) for want in wanted))
-    mine = list(wanted)
     planner = _Planner(instance, inside, unprocessed, nics_inside, unstartable)
-    mine = planner.adopt(mine)
+    if unserved:
+        planner.leave(present or (), by_hand)
+    mine = planner.adopt(wanted)
     planner.wait(mine)
     if present is not None and planner.nics.entries:
         planner.bury(present, mine)
@@ -137,6 +141,13 @@ class _Planner:
         self._waiting = entries.of_unprocessed(self._ours, unprocessed)
         self._kept = set(self._waiting)
         self._serials: dict[tuple[str, str], Want] = {}
+
+    def leave(self, present: Container[str], by_hand: Container[str]) -> None:
+        """Keep what pools gave of these devices, and its places."""
+        for name, each in entries.of_pools(self._instance, self._ours, present, by_hand).items():
+            if name not in self._unstartable:
+                self._kept.add(name)
+                self._targets.take(entries.target_of(each), f"the entry '{name}' of a pool's device")
 
     def adopt(self, wanted: Iterable[Want]) -> list[Want]:
         """The wants, those of an interface under the slot that its entry names, where there is one."""

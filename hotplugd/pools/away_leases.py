@@ -113,6 +113,10 @@ class AwayLeases:
         """The lease of an absent device, if there is one."""
         return self._away.get(key)
 
+    def was(self, key: str) -> Device | None:
+        """An absent device as it was; None where nobody knows."""
+        return self._were.get(key)
+
     def taken(self, keys: Iterable[str]) -> dict[str, tuple[str, Device | None]]:
         """Those of these that are absent, as `PoolDevices` takes them."""
         return {key: (self._away[key].pool, self._were.get(key)) for key in keys if key in self._away}
@@ -138,8 +142,8 @@ class AwayLeases:
     def goes(self, key: str, lease: Lease, was: PoolDevice | None, since: Moment) -> Away:
         """A device that is leased, and was like this, is absent from now on. Returns its lease."""
         self._away[key] = away = Away.of(key, lease, was, since)
-        if was is not None:
-            self._were[key] = was.selected
+        if was is not None and was.lasting is not None:
+            self._were[key] = was.lasting
         self.went.append(away)
         return away
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from hotplugd.model import entry as entries
@@ -37,12 +37,14 @@ class PoolClaimants:
     Claims are in the order in which they were first seen here; of those that were seen together, in the order
     in which their instances were created, and then by name.
 
-    new  those that were met for the first time since `seen` was called
+    new       those that were met for the first time since `seen` was called
+    late      those of them that nobody knew of before, since their projects could not be listed
     """
 
     def __init__(self, rules: RuleSet, order: Sequence[tuple[InstanceName, str]] = ()) -> None:
         """order: the claims that were seen before, and by which names, the first one first."""
         self.new: set[InstanceName] = set()
+        self.late: set[InstanceName] = set()
         self._rules = rules
         self._known: dict[InstanceName, _Claimant] = {}
         self._order = {claim: number for number, claim in enumerate(order)}
@@ -51,6 +53,11 @@ class PoolClaimants:
         self._in_order: tuple[tuple[InstanceName, str], ...] | None = None
         # One of each pool and selector that asks for what udevd says; None where that is to be made anew.
         self._asking_udev: tuple[Claim, ...] | None = None
+        # The projects of which the server could not tell yet, once it was asked for all.
+        self._unlisted: frozenset[str] = frozenset()
+        self._was_listed = False
+        # The instances of those of which it has told, be it that there is none.
+        self._told: set[InstanceName] = set()
 
     def set_rules(self, rules: RuleSet) -> None:
         """Judge the claims by the pools of these rules from now on."""
@@ -60,12 +67,16 @@ class PoolClaimants:
 
     def learned(self, name: InstanceName, instance: Instance | None) -> bool:
         """An instance is like this; None where there is none. Returns whether it matters for any pool."""
-        before = self._known.get(name)
+        before, was_unknown = self._known.get(name), self.is_unknown(name)
+        if was_unknown:
+            self._told.add(name)
         if instance is None:
             self._known.pop(name, None)
             self._asking_udev = None
             self.new.discard(name)
-            return before is not None and before.matters
+            return was_unknown or (before is not None and before.matters)
+        if was_unknown:
+            self.late.add(name)
         if before is None:
             self.new.add(name)
         elif before.instance.claims == instance.claims:
@@ -73,6 +84,26 @@ class PoolClaimants:
             return before.matters and _serves(before.instance) != _serves(instance)
         self._known[name], self._asking_udev = self._claimant(instance), None
         return self._known[name].matters or (before is not None and before.matters)
+
+    def unlisted(self, projects: Collection[str]) -> bool:
+        """The server could not tell which instances these projects have. Returns whether that is another
+        answer than before: of a project that was listed once everything is known.
+        """
+        before, first = self._unlisted, not self._was_listed
+        self._unlisted, self._was_listed = frozenset(projects) if first else before & {*projects}, True
+        self._told = {name for name in self._told if name.project in self._unlisted}
+        return before != self._unlisted
+
+    def is_unknown(self, name: InstanceName) -> bool:
+        """Whether nobody knows if there is such an instance, and what it claims."""
+        return name.project in self._unlisted and name not in self._told
+
+    def why_unlisted(self, pool: str) -> str:
+        """Why nobody knows which instances may have devices of a pool; empty where that is known."""
+        found = self._rules.pools.get(pool) if self._unlisted else None
+        if found is None or found.project not in self._unlisted:
+            return ""
+        return f"project '{quoted(found.project)}' was not listed yet"
 
     @property
     def order(self) -> tuple[tuple[InstanceName, str], ...]:
@@ -87,9 +118,10 @@ class PoolClaimants:
             self._order[claim], self._in_order = self._ordered, None
             self._ordered += 1
 
-    def absent(self, now: Moment) -> Iterator[Away]:
+    def absent(self, now: Moment, *, only_late: bool = False) -> Iterator[Away]:
         """The leases that all entries of ours are left of, as if their devices were absent from now on."""
-        for name in sorted(self._known, key=self._precedence):
+        names = self.late & self._known.keys() if only_late else self._known
+        for name in sorted(names, key=self._precedence):
             for each in _own(self._known[name].instance):
                 if unit := each.config.get(entries.MARK_UNIT, ""):
                     lease = Lease(name, each.config.get(entries.MARK_CLAIM, ""))
@@ -114,7 +146,11 @@ class PoolClaimants:
         ]
         there = {(instance.id, claim.name) for instance, claim in claims}
         before = len(self._order)
-        self._order = {name: order for name, order in self._order.items() if name in there}
+        self._order = {
+            claim: order
+            for claim, order in self._order.items()
+            if claim in there or self.is_unknown(claim[0])
+        }
         new = [
             (instance.created, instance.id, claim.name)
             for instance, claim in claims
@@ -126,7 +162,9 @@ class PoolClaimants:
             self._order[instance_name, claim_name] = self._ordered
             self._ordered += 1
         gets = {
-            name: known.instance.running and not _has_any_of(known.instance, unprocessed)
+            name: known.instance.running
+            and name.project not in self._unlisted
+            and not _has_any_of(known.instance, unprocessed)
             for name, known in self._known.items()
         }
         return [
@@ -156,7 +194,7 @@ class PoolClaimants:
         """Why an instance asks for nothing; empty where it may ask."""
         known = self._known.get(name)
         if known is None:
-            return f"{name} is gone"
+            return "" if self.is_unknown(name) else f"{name} is gone"
         if not known.instance.here:
             return f"{name} is on another member of the cluster"
         stopped = not known.instance.running
@@ -165,16 +203,21 @@ class PoolClaimants:
 
     def why_over(self, name: InstanceName, claim: str, pool: str) -> str:
         """Why an instance's claim of this name on this pool asks for nothing more; empty where it may."""
-        if why := self.silence(name):
+        known = self._known.get(name)
+        if (why := self.silence(name)) or known is None:
             return why
-        known = self._known[name]
         if not known.instance.running:
             return f"{name} is stopped"
         is_there = any((each.name, each.pool) == (claim, pool) for each in known.claims)
         return "" if is_there else f"claim '{quoted(claim)}' is withdrawn"
 
     def problems(self) -> Iterator[Problem]:
-        """Which claims cannot be read."""
+        """Which claims cannot be read, and of which pools nobody knows the instances."""
+        for pool in self._rules.pools.values() if self._unlisted else ():
+            if why := self.why_unlisted(pool.name):
+                what = "so nobody knows who has which device of it: none is given, and no lease of it ends"
+                message = f"pool '{pool.name}': {why}, {what}, until the project is listed"
+                yield Problem("", "", message, pool=pool.name)
         for name, known in sorted(self._known.items()):
             for problem in known.problems if known.instance.here else ():
                 yield Problem("", "", f"{name}: {problem}", instance=str(name), claim=problem.name)

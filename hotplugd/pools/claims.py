@@ -10,7 +10,7 @@ Whoever may edit an instance or one of its profiles may write anything there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
@@ -66,6 +66,11 @@ class Claim:
     def may_ask_udev(self, device: Device) -> bool:
         """Whether udevd has not processed the device, and decides whether it will do."""
         return device.early and not self.is_kernels and early_verdict(self.match, device) is None
+
+    def may_take(self, device: Device, keys: Container[str]) -> bool:
+        """Whether a device of the pool may do of which nothing is known but what these match keys ask for."""
+        tests = (each for each in self.match.key_tests() if each.key.name in keys)
+        return all(test.holds(device) for test in tests)
 
     def __str__(self) -> str:
         count = f"{self.count} devices" if self.count > 1 else "a device"

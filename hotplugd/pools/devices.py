@@ -25,6 +25,7 @@ class PoolDevice:
     unfit   why it cannot be put into an instance now, or empty; whoever has it inside keeps it
     not_given  why it is given to nobody who has it not, or empty: it is cordoned, or its health is bad
     edl     why it is given to nobody in the emergency download mode that it is in; empty in any other mode
+    was     in that mode, as it was before; None where nobody knows
     """
 
     key: str
@@ -33,6 +34,7 @@ class PoolDevice:
     unfit: str = ""
     not_given: str = ""
     edl: str = ""
+    was: Device | None = None
 
     @property
     def reason(self) -> str:
@@ -45,15 +47,30 @@ class PoolDevice:
         return bool(self.edl)
 
     @property
+    def is_known(self) -> bool:
+        """Whether it is known which device it is: of one in that mode alone it may not be."""
+        return not self.in_edl or self.key != unit_key(self.device)
+
+    @property
     def comes_back(self) -> bool:
         """Whether nothing is in the way but that mode, and it is known which phone it is."""
         kept = self.unfit or self.not_given
-        return self.in_edl and not kept and self.key != unit_key(self.device)
+        return self.in_edl and not kept and self.is_known
 
     @property
-    def selected(self) -> Device:
-        """What selectors are compared with: in emergency download mode it does not say its serial number."""
-        return edl.with_serial(self.device, self.key) if self.in_edl else self.device
+    def lasting(self) -> Device | None:
+        """As it is in no such mode; None where nobody knows."""
+        return self.was if self.in_edl else self.device
+
+    def will_do(self, claim: Claim) -> bool:
+        """Whether a claim takes it. In emergency download mode its ids are another device's, and it does not
+        say its serial number: it is taken for what it was, or by what stays, where nobody knows that.
+        """
+        if not self.in_edl or not self.is_known:
+            return claim.takes(self.device)
+        if self.was is not None:
+            return claim.takes(self.was)
+        return claim.may_take(edl.with_serial(self.device, self.key), edl.STAYS)
 
 
 class PoolDevices:
@@ -106,7 +123,7 @@ class PoolDevices:
         if device.device.early:
             self._early.add(device.key)
         for name, (taken, claim) in self._taken.items():
-            if claim.pool == device.pool and claim.takes(device.selected):
+            if claim.pool == device.pool and device.will_do(claim):
                 self._taken[name] = taken | bit, claim
         is_same = before is not None and replace(before, device=device.device) == device
         return not is_same or self._claims_on(device.key) != taken_before
@@ -165,7 +182,7 @@ class PoolDevices:
         taken = self.of_pool(claim.pool)
         if claim.selector:
             for key in self.keys(taken):
-                if not claim.takes(self._devices[key].selected):
+                if not self._devices[key].will_do(claim):
                     taken ^= self._bits[key]
         self._taken[name] = taken, claim
         return taken

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.values import Device
-from hotplugd.rules.keys import ID, SERIAL
+from hotplugd.rules.keys import ID, LOCATION, PATH, PORT, SERIAL
 
 MODES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -31,6 +31,9 @@ MODES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """What each of these vendor and product numbers means, in which no phone says its serial number."""
+
+STAYS: Final = frozenset(key.name for key in (SERIAL, PORT, PATH, LOCATION))
+"""The match keys whose values stay in such a mode, where it is known which phone it is."""
 
 
 def mode(device: Device) -> str:

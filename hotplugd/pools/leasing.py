@@ -26,6 +26,7 @@ from hotplugd.pools.devices import PoolDevice, PoolDevices
 from hotplugd.pools.expected import wrong
 from hotplugd.pools.health import UNKNOWN, Health
 from hotplugd.pools.leaving import NOTHING_OPEN, Leaving, Naming, StillOpen
+from hotplugd.pools.restored import restored
 from hotplugd.pools.state_since import StateSince
 from hotplugd.pools.units import PoolUnits
 from hotplugd.rules.ruleset import RuleSet
@@ -58,12 +59,12 @@ class Leasing:
         self.cordons: Cordons = NO_CORDONS
         self._health: dict[str, Health] = {}
         self.rules = rules
-        self._units = PoolUnits(rules, self._not_given, self._phone_at)
+        self._units = PoolUnits(rules, self._not_given, self._phone_at, self.away.was)
         self.leaving = Leaving(self._units, still_open)
-        self._units.awaited = frozenset(each.key for each in kept.away)
         self.claimants = PoolClaimants(rules, kept.order)
         # Of the daemon before; None once that was looked at.
         self._before: KeptLeases | None = kept
+        self._note_awaited()
         self._releasing: set[str] = set()
 
     @property
@@ -113,6 +114,7 @@ class Leasing:
             self._health.pop(key, None)
         else:
             self._health[key] = health
+        self._note_awaited()
         self._judge_given([known] if known is not None else [])
         return before != self.health(key)
 
@@ -174,13 +176,16 @@ class Leasing:
         ended = [*gone, *by_hand]
         usable = (key for key in leases if self.cordons.get("device", key) is None)
         self.devices.set_absent(self.away.taken(usable))
+        # Nobody knows what has become of their instances.
+        held = {key: lease for key, lease in leases.items() if self.claimants.is_unknown(lease.instance)}
         while True:
-            made = allocate(self.devices, asking, leases, self._releasing, self.claimants.silence)
+            rest, taken = {key: leases[key] for key in leases.keys() - held}, self._releasing | held.keys()
+            made = allocate(self.devices, asking, rest, taken, self.claimants.silence)
             if busy := {key for key in made.new if self._names(key, naming, made.leases[key].instance)}:
                 # Somebody has it, or may get it, without a lease: it is given once that is over.
                 self._releasing |= busy
                 continue
-            leases = {**made.leases}
+            leases = {**made.leases, **held}
             new.update(made.new)
             # An entry without a claim's name was no lease.
             ended += (over for over in made.ended if over.lease.claim)
@@ -195,7 +200,7 @@ class Leasing:
         self._releasing -= leases.keys()
         self.away.keep_only(leases)
         self.away.note_edl(self._units.in_edl, leases, now)
-        self._units.awaited = frozenset(each.key for each in self.away)
+        self._note_awaited()
         self.leaving.note(self._releasing, naming)
         self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
         self.since.note(((each.key, self.state(each.key)) for each in self.devices), now.day)
@@ -205,11 +210,12 @@ class Leasing:
 
     def state(self, key: str) -> str:
         """Whether a device is `free`, `leased`, `releasing` or `cordoned`. One that is cordoned and that
-        somebody has yet is `leased` or `releasing`.
+        somebody has yet, or may have, is `leased` or `releasing`.
         """
         if key in self.allocation.leases:
             return "leased"
-        if key in self._releasing:
+        device = self.devices.get(key)
+        if key in self._releasing or (device is not None and self.claimants.why_unlisted(device.pool)):
             return "releasing"
         return "cordoned" if self.cordons and self._cordon_of(key) is not None else "free"
 
@@ -218,6 +224,8 @@ class Leasing:
         if key in self._releasing:
             return self.leaving.reason(key)
         device = self.devices.get(key)
+        if device is not None and self.state(key) == "releasing":
+            return f"{self.claimants.why_unlisted(device.pool)}: nobody knows who has it"
         return device.reason if device is not None else ""
 
     def key_of(self, device: Device) -> str:
@@ -249,6 +257,10 @@ class Leasing:
     def _judge_given(self, devices: Iterable[PoolDevice]) -> None:
         for known in devices:
             self.devices.put(replace(known, not_given=self._not_given(known.key, known.pool, known.device)))
+
+    def _note_awaited(self) -> None:
+        before = self._before.away if self._before is not None else ()
+        self._units.awaited = frozenset((*self._health, *(each.key for each in (*before, *self.away))))
 
     def _phone_at(self, device: Device, pool: str) -> str:
         """See `PoolUnits`."""
@@ -290,33 +302,16 @@ class Leasing:
     def _restored(
         self, leases: Mapping[str, Lease], asking: Iterable[Asking], now: Moment
     ) -> dict[str, Lease]:
-        """The leases of before whose devices are absent, or came back meanwhile: those that entries are left
-        of, and then those that were kept, as far as the claims lack something.
+        """The leases of before whose devices are absent, or came back meanwhile. Later those alone that
+        entries are left of in instances of projects that could not be listed before.
         """
         kept, self._before = (self._before, None) if self.rules.leases else (None, self._before)
-        if kept is None:
-            return {}
-        lacks = {(each.instance, each.claim.name): each.claim.count for each in asking}
-        for lease in leases.values():
-            if (lease.instance, lease.claim) in lacks:
-                lacks[lease.instance, lease.claim] -= 1
-        found: dict[str, Lease] = {}
-        noted = {(each.key, each.lease): each for each in kept.away}
-        left = (noted.get((each.key, each.lease), each) for each in self.claimants.absent(now))
-        for away in (*left, *kept.away):
-            claim = away.lease.instance, away.lease.claim
-            # A claim that is withdrawn has its lease ended, and told of.
-            if (
-                away.key in leases
-                or away.key in found
-                or lacks.get(claim, 1) < 1
-                or not self._keep(away.pool)
-            ):
-                continue
-            lacks[claim] = lacks.get(claim, 1) - 1
-            found[away.key] = away.lease
+        left = self.claimants.absent(now, only_late=kept is None)
+        found = restored(kept.away if kept is not None else (), left, leases, asking, self._keep)
+        self.claimants.late.clear()
+        for away in found:
             self.away.restore(away)
-        return found
+        return {away.key: away.lease for away in found}
 
     def _why_useless(self, key: str, naming: Naming) -> str:
         """Why nothing comes of the lease of a device that is there; empty where something may."""

@@ -11,7 +11,7 @@ from hotplugd.plan.kinds.registry import kind_for
 from hotplugd.plan.overrides import told_of
 from hotplugd.pools import edl
 from hotplugd.pools.devices import PoolDevice, PoolDevices
-from hotplugd.pools.unit_key import place, unit_key
+from hotplugd.pools.unit_key import key_before, place, unit_key
 from hotplugd.rules.ruleset import RuleSet
 
 
@@ -37,9 +37,10 @@ class PoolUnits:
     new        what was met for the first time since the last allocation
     went       what is no more since the last allocation, as it was
     left       why devices that are there are of no pool any more, since the last allocation
-    awaited    what leased devices that are absent are known by
+    awaited    what leased devices that are absent are known by, and those whose health is not as any other's
     not_given  why a device is given to nobody who has it not, in whichever mode, by what it is known by
     phone_at   what a pool's leased phone is known by that was the last one in a device's socket; or empty
+    was        a leased device that is absent as it was, by what it is known by; None where nobody knows
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class PoolUnits:
         rules: RuleSet,
         not_given: Callable[[str, str, Device], str],
         phone_at: Callable[[Device, str], str],
+        was: Callable[[str], Device | None],
     ) -> None:
         self.devices = PoolDevices()
         self.new: set[str] = set()
@@ -56,6 +58,7 @@ class PoolUnits:
         self._rules = rules
         self._not_given = not_given
         self._phone_at = phone_at
+        self._was = was
         # Of a unit that another has the identity of: the other's key, by its own.
         self._twin_of: dict[str, str] = {}
         # The keys of units that are phones in emergency download mode.
@@ -126,7 +129,8 @@ class PoolUnits:
             not_given = self._not_given(key, unit.pool, device)
             in_edl = edl.why_not_given(device, known=unit_key(device) != key)
             (self._in_edl.add if in_edl else self._in_edl.discard)(key)
-            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given, in_edl))
+            was = self._before_edl(key) if in_edl else None
+            is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given, in_edl, was))
         return is_new
 
     def gone(self, key: str) -> bool:
@@ -196,7 +200,11 @@ class PoolUnits:
         whole = device.pci if entry != device.slot else None
         key = unit_key(whole or device)
         known = self._unit_of.get(device.key)
-        if known in (key, f"{key}@{place(device)}"):
+        before = key_before(key, device)
+        if before != key and before in self.awaited and before not in self._units:
+            # An earlier hotplugd has kept that by udev's form of the serial number.
+            known = before
+        if known in (key, f"{key}@{place(device)}", before):
             return known
         if edl.mode(device) and (phone := self._phone_in_edl(device, pool)):
             return phone
@@ -218,6 +226,11 @@ class PoolUnits:
             return known
         phone = self._phone_at(device, pool)
         return phone if phone not in self._units else ""
+
+    def _before_edl(self, key: str) -> Device | None:
+        """A phone in emergency download mode as it was before; None where nobody knows."""
+        before = self.devices.get(key) or self.went.get(key)
+        return before.lasting if before is not None else self._was(key)
 
     def _is_another(self, device: Device) -> bool:
         """Whether what is known by the same was enumerated before this."""

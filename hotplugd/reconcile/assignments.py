@@ -181,11 +181,11 @@ class Assignments:
         before = self.wants.pop(was or key, None)
         self._used.pop(was or key, None)
         if was not in ("", key):
-            self.leases.gone(was or key)
+            self.leases.gone(was, device.slot)
         # Of one that udevd has not processed it may be unknown by now where it goes: then it waits, too.
         waits = gone or (device.early and not self.is_decided(device))
         if waits:
-            self.leases.gone(key)
+            self.leases.gone(key, device.slot)
         now = Wants(device) if waits else self._wanted(device)
         if before is not None and (problem := differs(before, now)) is not None:
             now = replace(now, problems=(*now.problems, problem))

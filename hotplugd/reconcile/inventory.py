@@ -23,6 +23,7 @@ class Inventory:
     starting          whether instances are yet to be taken note of for the first time
     by_hand           what somebody decided about a device, in words, by its slot
     pool_files        what pools put inside; None where nothing is
+    unserved          whether the rules have pools, and another hotplugd of this host serves pools
     handovers         what has to be out of one instance before it goes into another
     """
 
@@ -36,6 +37,7 @@ class Inventory:
     by_hand: dict[str, str] = field(default_factory=dict)
     handovers: Handovers = field(default_factory=lambda: Handovers({}))
     pool_files: PoolFiles | None = None
+    unserved: bool = False
 
     def decided(self, slot: str, override: Override | None) -> None:
         """Take note of the override of a device, by its slot; None: there is none, or the device is gone."""

@@ -7,7 +7,7 @@ one allocation, and none waits for a timer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -66,7 +66,7 @@ class Leases:
         self.has_pools = True
         kept = ports.leases.before().from_now(ports.boot, self._now())
         self.leasing = Leasing(rules, kept, StillOpen(inventory.handovers.may_have, inventory.handovers.why))
-        self.revocations = Revocations(workers, inventory, activity, ports, self._revoked)
+        self.revocations = Revocations(workers, inventory, activity, ports, self._wake)
         self.quarantines = Quarantines(self._quarantined, ports.log, ports.now)
         self.readiness = Readiness(
             ports.commands, self.leasing, inventory.slots, self._looked_at, ports.log, ports.now
@@ -87,6 +87,7 @@ class Leases:
         # When a lease of an absent device ends.
         self._alarm: asyncio.TimerHandle | None = None
         self._files = PoolFiles(ports.server, ports.trusted_file)
+        inventory.unserved = bool(rules.pools) and not rules.leases
         inventory.pool_files = self._files if not ports.dry_run else None
         self._files.set_rules(rules.pools)
         # What was told of and is no matter of leases: of files, and of whom the server never said anything.
@@ -98,6 +99,7 @@ class Leases:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
         self.has_pools = True
         self.leasing.set_rules(rules)
+        self._inventory.unserved = bool(rules.pools) and not rules.leases
         self._files.set_rules(rules.pools)
 
     def set_cordons(self, cordons: Cordons) -> None:
@@ -131,10 +133,12 @@ class Leases:
         if not self._inventory.devices_listed:
             self.revocations.met(found.device)
 
-    def gone(self, key: str) -> None:
-        """A device is no more, by what it is known by."""
+    def gone(self, key: str, slot: str) -> None:
+        """A device is no more, by what it is known by, and its slot."""
         if self.leasing.gone(key):
             self._touch()
+        if self._inventory.unserved:
+            self._wake([*self._inventory.handovers.may_have(slot)])
 
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The server said how an instance is; None where there is none."""
@@ -146,6 +150,14 @@ class Leases:
                 self.settle()
             else:
                 self._touch()
+
+    def listed(self, unlisted: Collection[str]) -> None:
+        """All but these projects' instances were listed. At first it allocates before workers plan."""
+        is_new = self.leasing.claimants.unlisted(unlisted)
+        if self._is_first:
+            self.settle()
+        elif is_new:
+            self._touch()
 
     def is_idle(self, worker: Worker) -> None:
         """Nothing is under way for an instance any more: what it had may be free now."""
@@ -254,7 +266,7 @@ class Leases:
             where = rules.hubs.location(device) or next(iter(PORT.values(device)), "")
             self.quarantines.plugged(known, pool.flap, quoted(where))
 
-    def _revoked(self, waited: Sequence[InstanceName]) -> None:
+    def _wake(self, waited: Sequence[InstanceName]) -> None:
         for name in waited:
             if (worker := self._workers.get(name)) is not None:
                 worker.kick()
@@ -316,11 +328,15 @@ class Leases:
         """The instances of which the server never said what they have, where that is a matter of pools."""
         if not self._serves:
             return frozenset()
-        return frozenset(name for name, worker in self._workers.items() if worker.is_silent)
+        return frozenset(name for name, worker in self._workers.items() if self._is_silent(worker))
+
+    def _is_silent(self, worker: Worker) -> bool:
+        # What those of a project that was not listed yet may have is given to nobody.
+        return worker.is_silent and not self.leasing.claimants.is_unknown(worker.name)
 
     def _is_to_tell(self, worker: Worker) -> bool:
         """Whether there is a problem that no lease is about, and that was not told of, or is over."""
-        is_told, is_silent = worker.name in self._told_of_silent, self._serves and worker.is_silent
+        is_told, is_silent = worker.name in self._told_of_silent, self._serves and self._is_silent(worker)
         return is_told != is_silent or self._files.problems() != self._told_of_files
 
     def _fields(self, key: str, lease: Lease) -> Fields:

@@ -145,9 +145,11 @@ class Orphans:
         for orphan in there.values():
             self.records.of(orphan.change.entry).seen = orphan
         new = [orphan for path, orphan in there.items() if before.get(path) != orphan]
-        gone = [orphan.change.entry.name for path, orphan in sought.items() if path not in there]
+        gone = {orphan.change.entry.name for path, orphan in sought.items() if path not in there}
         still = [orphan.change.entry for orphan in new if not orphan.cleared]
         self.records.end_search({*gone, *(entry.name for entry in still)})
+        # An entry that had two places may have its node at the other one.
+        gone -= {orphan.change.entry.name for orphan in there.values()}
         if any(self.records.by_name[name].unsure for name in gone if name in self.records.by_name):
             self.records.forget(gone)
         self.doubt(still)

@@ -182,9 +182,9 @@ class Reconciler:
                 self._ownership.gather()
         self.inventory.starting = False
         self._ownership.tell()
+        self.inventory.instances_listed = True
+        self._leases.listed(unlisted)
         if first:
-            self.inventory.instances_listed = True
-            self._leases.settle()
             async for workers in slices(list(self._workers.all.values()), SLICE):
                 for worker in workers:
                     worker.kick()

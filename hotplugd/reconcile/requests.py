@@ -219,9 +219,12 @@ class Requests:
     def is_misstated(self) -> bool:
         """Whether the configuration, or a file inside, says anything else of leases than what there is."""
         actual, files = self._known.actual, self._inventory.pool_files
+        if actual is None or self._inventory.unserved:
+            # Nobody here knows.
+            return False
         leased = [want for wants in self._known.wants.values() for want in wants if want.attach.pool]
         has_files = files is not None and self._known.name in files.leases
-        if actual is None or not (leased or actual.leases or has_files):
+        if not (leased or actual.leases or has_files):
             return False
         if self._known.lease_view.differs(actual, self._known.wanted()):
             return True
@@ -234,7 +237,7 @@ class Requests:
 
     def _leases_with(self, put: Iterable[Entry], remove: Iterable[str]) -> str | None:
         """What its configuration is to say of its leases after this; None where nobody knows."""
-        if (actual := self._known.actual) is None:
+        if (actual := self._known.actual) is None or self._inventory.unserved:
             return None
         leased = [want for wants in self._known.wants.values() for want in wants if want.unit]
         if not leased:

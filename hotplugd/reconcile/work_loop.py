@@ -183,6 +183,7 @@ class WorkLoop:
             self._moved.held_by.get(known.name, {}),
             known.failed_starts.barred,
             self._inventory.by_hand,
+            unserved=self._inventory.unserved,
         )
         known.log.attachments.planned(known.plan, dry_run=self._ports.dry_run)
 

@@ -65,6 +65,13 @@ def told(daemon: Daemon) -> list[str]:
     return [each["message"] for each in cast("list[dict[str, str]]", daemon.status()["problems"])]
 
 
+def has_one(daemon: Daemon, container: Container, consoles: Sequence[Console]) -> bool:
+    """Whether one of them is inside. Raises AssertionError, with the daemon's problems, where none is."""
+    found = had(container, consoles)
+    assert len(found) == 1, f"{container} has {found}: {told(daemon)}"
+    return True
+
+
 def test_a_day_of_a_farm(
     launch: Launch, consoles: Callable[[int], list[Console]], daemon: StartDaemon
 ) -> None:
@@ -204,16 +211,45 @@ def test_one_daemon_on_a_host_serves_pools(
         each.plug()
     first = daemon(rules(phones))
     here, there = launch(config=claiming()), own_server.launch(config=claiming())
-    eventually(lambda: len(had(here, phones)) == 1)
+    eventually(lambda: has_one(first, here, phones))
     with Daemon(own_server.socket, rules(phones)) as second:
         (problem,) = told(second)
-        assert "another hotplugd on this host serves some" in problem
+        assert f"another hotplugd on this host (process {first.pid}, for " in problem
         steadily(lambda: had(there, phones) == [], 0.5)
         first.stop()
         # It looks by itself whether it may serve them.
-        eventually(lambda: len(had(there, phones)) == 1, 30.0)
+        eventually(lambda: has_one(second, there, phones), 30.0)
         assert second.is_fine()
     first.start()
+
+
+def test_one_that_starts_while_another_serves_pools_leaves_what_is_in_place(
+    launch: Launch, own_server: Server, consoles: Callable[[int], list[Console]], daemon: StartDaemon
+) -> None:
+    phones = consoles(2)
+    for each in phones:
+        each.plug()
+    first = daemon(rules(phones))
+    here, there = launch(config=claiming()), own_server.launch(config=claiming())
+    eventually(lambda: has_one(first, here, phones))
+    mine, done = had(here, phones), first.changes()
+    first.kill()
+    with Daemon(own_server.socket, rules(phones)) as second:
+        eventually(lambda: has_one(second, there, phones))
+        first.start()
+        (problem,) = told(first)
+        assert f"another hotplugd on this host (process {second.pid}, for {own_server.socket})" in problem
+        assert "what instances have of pools stays as it is" in problem
+        steadily(lambda: had(here, phones) == mine, 0.5)
+        assert len(once([here, there], phones)) == 2
+        second.write_rules("rules: []\n")
+        second.reload()
+        eventually(lambda: had(there, phones) == [])
+        # It has the lock by itself, and the phone that it had is a lease.
+        eventually(lambda: not told(first), 30.0)
+        assert {each["state"] for each in pool(first, "devices")} == {"leased", "free"}
+        assert had(here, phones) == mine
+    assert first.changes() == done
 
 
 def test_an_open_device_is_not_given_to_the_next_claim(

@@ -67,6 +67,14 @@ def filled(folder: Path) -> Iterator[None]:
         filler.unlink()
 
 
+def was_told(bed: Bed) -> bool:
+    """Whether hotplugd has said that the disk is full. With its next try that may be over: its log is looked
+    at. Raises AssertionError, with what it says, where not.
+    """
+    assert _FULL in (said := bed.daemon.log()), f"{bed.told()}\n{said[-2000:]}"
+    return True
+
+
 def test_a_full_disk_fails(small: Path) -> None:
     with filled(small), pytest.raises(OSError, match="No space") as failed:
         (small / "file").write_bytes(b"x" * (1 << 13))
@@ -86,7 +94,7 @@ def test_its_disk_is_full(small: Path) -> None:
             with filled(small):
                 bed.three.plug()
                 bed.one.plug()
-                eventually(lambda: _FULL in bed.told())
+                eventually(lambda: was_told(bed))
                 bed.two.unplug()
                 bed.pace(".*")
                 eventually(lambda: not script.running)
@@ -108,7 +116,7 @@ def test_what_it_could_neither_write_down_nor_take_back_does_not_stay(small: Pat
         with bed.script() as script, filled(small):
             bed.one.plug()
             bed.three.plug()
-            eventually(lambda: _FULL in bed.told())
+            eventually(lambda: was_told(bed))
             eventually(lambda: not script.running)
             # It refused the entries, and the nodes are inside.
             for container, console in ((bed.hurt, bed.one), (bed.theirs, bed.three)):

@@ -63,7 +63,7 @@ def in_virtual_time(test: Callable[_P, Coroutine[Any, Any, None]]) -> Callable[_
         loop = VirtualLoop()
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(test(*args, **kwargs))
-        assert loop.defects == []
+        assert loop.defects == [], loop.defects
 
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import structlog
 from structlog.testing import capture_logs
@@ -15,7 +16,7 @@ from tests.unit.reconcile.test_leases import rules
 
 
 def test_it_is_released_without_pools_once_the_devices_are_out() -> None:
-    served, other = ServedPools(structlog.get_logger(), dry_run=False), PoolLock()
+    served, other = ServedPools(structlog.get_logger(), "/x", dry_run=False), PoolLock()
     try:
         assert served.served(rules()).pools
         assert not other.take()
@@ -33,7 +34,7 @@ def test_it_is_released_without_pools_once_the_devices_are_out() -> None:
 
 def test_who_does_not_serve_them_says_so_until_the_rules_have_none() -> None:
     with capture_logs() as events:
-        served, other = ServedPools(structlog.get_logger(), dry_run=False), PoolLock()
+        served, other = ServedPools(structlog.get_logger(), "/x", dry_run=False), PoolLock()
         try:
             assert other.take()
             for _ in range(2):
@@ -48,7 +49,7 @@ def test_who_does_not_serve_them_says_so_until_the_rules_have_none() -> None:
 
 @in_virtual_time
 async def test_the_second_one_has_it_by_itself_when_the_first_one_leaves_it() -> None:
-    served, first = ServedPools(structlog.get_logger(), dry_run=False), PoolLock()
+    served, first = ServedPools(structlog.get_logger(), "/x", dry_run=False), PoolLock()
     left = asyncio.ensure_future(served.left())
     try:
         # As long as it is ours, or rules have no pools, nothing is tried.
@@ -74,7 +75,7 @@ async def test_the_second_one_has_it_by_itself_when_the_first_one_leaves_it() ->
 
 @in_virtual_time
 async def test_a_lock_that_is_not_wanted_any_more_is_left_to_others() -> None:
-    served, first = ServedPools(structlog.get_logger(), dry_run=False), PoolLock()
+    served, first = ServedPools(structlog.get_logger(), "/x", dry_run=False), PoolLock()
     left = asyncio.ensure_future(served.left())
     try:
         assert first.take()
@@ -88,3 +89,22 @@ async def test_a_lock_that_is_not_wanted_any_more_is_left_to_others() -> None:
         left.cancel()
         served.close()
         first.release()
+
+
+def test_who_has_the_lock_is_told() -> None:
+    served, other = ServedPools(structlog.get_logger(), "/x", dry_run=False), PoolLock("/run/other.socket")
+    last = PoolLock()
+    try:
+        assert other.take()
+        served.served(rules())
+        assert served.problem is not None
+        assert f"(process {os.getpid()}, for /run/other.socket)" in served.problem.message
+        other.release()
+        # One that does not say who it is.
+        assert last.take()
+        served.served(rules())
+        assert "another hotplugd on this host serves some" in served.problem.message
+    finally:
+        served.close()
+        other.release()
+        last.release()

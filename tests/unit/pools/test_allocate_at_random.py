@@ -93,7 +93,7 @@ def given_to(leases: Mapping[str, Lease], each: Asking) -> set[str]:
 
 
 def will_do(each: Asking, device: PoolDevice) -> bool:
-    return device.pool == each.claim.pool and each.claim.takes(device.selected)
+    return device.pool == each.claim.pool and device.will_do(each.claim)
 
 
 def may_keep(each: Asking, device: PoolDevice) -> bool:

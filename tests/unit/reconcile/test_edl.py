@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
+
 from hotplugd.app.pool_documents import lease_json
 from hotplugd.model.entry import is_ours, slot_of
 from hotplugd.model.lease import Lease
@@ -240,6 +242,42 @@ async def test_a_claim_of_another_waits_for_it_and_is_no_problem() -> None:
     again = at_port(phone(1, born=9), 1)
     await replug(bench, EDL, again)
     assert has(bench, again) == {"job-2": [again.node]}
+
+
+SELECTORS = {
+    "model": "product_id=4ee7",
+    "id": "id=18d1:4ee7",
+    "property": "property.ID_MODEL_ID=4ee7",
+    "all": "vendor_id=18d1 serial=R5* port=1-1",
+}
+
+
+@pytest.mark.parametrize("selector", SELECTORS.values(), ids=SELECTORS)
+def test_a_claim_that_asks_for_what_the_phone_is_else_waits_for_it(selector: str) -> None:
+    @in_virtual_time
+    async def test() -> None:
+        bench = Bench(job(1, f"android {selector}"), rules=rules())
+        await bench.start(PHONE)
+        await replug(bench, PHONE, EDL)
+        await made(bench, job(2, f"android {selector}"))
+        for _ in range(2):
+            assert [each.state for each in leasing(bench).allocation.claims] == ["bound", "waiting"]
+            assert (has(bench, EDL), bench.told()) == ({"job-1": [EDL.node]}, [])
+            bench = await after(bench, EDL)
+        bench.reconciler.no_device(EDL.syspath)
+        await bench.reconciler.settled()
+        assert [each.state for each in leasing(bench).allocation.claims] == ["bound", "waiting"]
+
+    test()
+
+
+@in_virtual_time
+async def test_a_claim_that_asks_for_another_model_cannot_be_met() -> None:
+    bench = Bench(job(1), rules=rules())
+    await bench.start(PHONE)
+    await replug(bench, PHONE, EDL)
+    await made(bench, job(2, "android product_id=4ee0"))
+    assert [each.state for each in leasing(bench).allocation.claims] == ["bound", "unsatisfiable"]
 
 
 @in_virtual_time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hotplugd.model.entry import name_for, target_of
@@ -82,7 +82,14 @@ STEPS = st.tuples(
     st.sampled_from([0.0, 0.01, 0.05, 0.3, 3.0]),
 )
 
+# What is left of the first one is at two places, and the server takes nothing away at first.
+AT_TWO_PLACES: list[Step] = [
+    (_forget, TWO, 0.0), (_alone, TWO, 0.0), (_refuse, ONE, 0.0), (_share, ONE, 0.0), (_overlap, ONE, 0.3),
+    (_pull, ONE, 0.0),
+]  # fmt: skip
 
+
+@example(AT_TWO_PLACES, 0.0, 0.0)
 @settings(max_examples=300, deadline=None)
 @given(st.lists(STEPS, max_size=9), st.sampled_from([0.0, 0.02]), st.sampled_from([0.0, 0.05, 0.3]))
 def test_whatever_is_forgotten_the_inside_is_right_in_the_end(

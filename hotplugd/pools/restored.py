@@ -1,0 +1,39 @@
+"""Which leases whose devices are absent are leases still when their instances are met. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from hotplugd.model.lease import Lease
+from hotplugd.pools.allocate import Asking
+from hotplugd.pools.away_leases import Away
+
+
+def restored(
+    kept: Iterable[Away],
+    left: Iterable[Away],
+    leases: Mapping[str, Lease],
+    asking: Iterable[Asking],
+    keep: Callable[[str], float],
+) -> list[Away]:
+    """Those that entries are left of, and then those that were kept, as far as the claims lack something.
+
+    kept    of the daemon before; left: those that entries are left of
+    leases  those that there are
+    asking  all claims; one that is none of them is withdrawn: its lease ends later, and is told of
+    keep    for how many seconds a pool's lease outlives the absence of its device
+    """
+    kept = tuple(kept)
+    lacks = {(each.instance, each.claim.name): each.claim.count for each in asking}
+    for lease in leases.values():
+        if (lease.instance, lease.claim) in lacks:
+            lacks[lease.instance, lease.claim] -= 1
+    found: dict[str, Away] = {}
+    noted = {(each.key, each.lease): each for each in kept}
+    for away in (*(noted.get((each.key, each.lease), each) for each in left), *kept):
+        claim = away.lease.instance, away.lease.claim
+        if away.key in leases or away.key in found or lacks.get(claim, 1) < 1 or not keep(away.pool):
+            continue
+        lacks[claim] = lacks.get(claim, 1) - 1
+        found[away.key] = away
+    return [*found.values()]
