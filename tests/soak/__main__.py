@@ -27,6 +27,7 @@ from tests.support.lab.stop import clean_up_when_told_to_end
 from tests.support.lab.udevd import udevd
 
 _CONSOLES: Final = 8
+_CABLES: Final = 2
 _CRASHES: Final = Plan(plugs=10_000, people=20, daemon=200, server=1_000, quiet=110)
 _ONE_LIFE: Final = Plan(plugs=3_000, people=20, daemon=0, server=1_000, quiet=130)
 _DEFECTS: Final = ("defect", "stopping")
@@ -57,7 +58,7 @@ def main() -> int:
 def _soak(title: str, plan: Plan, seed: int, every: int) -> bool:
     diary, wrong = Diary(), ""
     _print(f"{title}: {plan.plugs:,} plugs, seed {seed}")
-    with Scene(_CONSOLES) as scene:
+    with Scene(_CONSOLES, _CABLES) as scene:
         soak = Soak(scene, plan, Random(seed), diary.say)
         begin = time.monotonic()
         try:
@@ -70,6 +71,7 @@ def _soak(title: str, plan: Plan, seed: int, every: int) -> bool:
             f"{done.plugs:,} plugs and {done.unplugs:,} unplugs in {time.monotonic() - begin:.0f} s; "
             f"{done.kills} times hotplugd was killed, {done.servers} times LXD was killed or restarted, "
             f"people did {_counts(done.people)}\n"
+            f"the server forgot: {_counts(scene.forgotten) or 'nothing'}\n"
             f"hotplugd told: {_counts(log)}"
         )
         all_wrong = [
