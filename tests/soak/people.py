@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from random import Random
@@ -17,6 +17,7 @@ from tests.support.lab.patience import patiently
 from tests.support.lab.wait import eventually
 
 _FOREIGN: Final = {"type": "unix-char", "source": "/dev/zero"}
+_DEAD: Final = "hardware"  # in what hotplugd says of an interface that is gone
 _EDITS: Final = {"mode": "0777", "path": "/dev/edited", "user.hotplugd.device": "something else"}
 
 
@@ -71,14 +72,19 @@ class People:
             if not model.running:
                 self._stop_or_start(name, 0)
 
-    def free_dead_interfaces(self) -> None:
-        """No container has an entry of an interface that was pulled while it was inside."""
-        for name in self._scene.containers:
-            self._free(name)
+    def follow(self, problems: Collection[str]) -> None:
+        """Do as hotplugd's problems say of interfaces that were pulled while they were inside: stop the
+        container, and start it again.
+        """
+        for name in [name for name, model in self._scene.model.items() if model.running]:
+            if any(_DEAD in each and name in each for each in problems):
+                self._say(f"stop {name} for its dead interface")
+                self._stop_or_start(name, 0)
+                self._stop_or_start(name, 0)
 
     def _free(self, name: str) -> None:
-        """As hotplugd's problem says of an interface that was pulled while it was inside: its container is
-        stopped until the entry is gone. With it the container does not start.
+        """It has no entry of an interface that was pulled: with one it does not start. It is stopped for that
+        where it runs.
         """
         for each in self._scene.parts:
             if not each.plugged and (dead := each.interface(name)):

@@ -7,8 +7,9 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
@@ -120,8 +121,11 @@ class Scene:
 
     # --- what must hold ---------------------------------------------------------------------------------
 
-    def see_rest(self) -> None:
-        """See that everything becomes as it should be, and then stays so. Raises AssertionError."""
+    def see_rest(self, follow: Callable[[Collection[str]], None]) -> None:
+        """See that everything becomes as it should be, and then stays so. Raises AssertionError.
+
+        follow  does what hotplugd's problems say, until there is nothing to be done
+        """
         self.be_ready()
         # A device that was pulled and is back looks right before anybody has heard of either. udevd goes
         # through the events of each device in order.
@@ -129,15 +133,17 @@ class Scene:
         if seen:
             trigger("--action=change", *seen)
         self.waited_for = ""
-        eventually(self._right_by_now, _DEADLINE, pause=0.05)
+        eventually(partial(self._right_by_now, follow), _DEADLINE, pause=0.05)
         answer = self.daemon.ask("plan", "--json")
         assert answer.returncode == 0, answer.stderr
         assert json.loads(answer.stdout)["changes"] == [], answer.stdout
         assert self._right()
         self._past.clear()
 
-    def _right_by_now(self) -> bool:
+    def _right_by_now(self, follow: Callable[[Collection[str]], None]) -> bool:
         try:
+            problems = cast("list[dict[str, str]]", self.daemon.status()["problems"])
+            follow([each["message"] for each in problems])
             return self._right()
         except AssertionError as error:
             self.waited_for = str(error)

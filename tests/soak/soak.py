@@ -79,8 +79,7 @@ class Soak:
         self._say("pull everything")
         for each in self._scene.parts:
             each.unplug()
-        self._people.free_dead_interfaces()
-        self._scene.see_rest()
+        self._scene.see_rest(self._people.follow)
         self._scene.crash()
 
     # --- devices ----------------------------------------------------------------------------------------
@@ -152,10 +151,9 @@ class Soak:
     def _rest(self) -> None:
         """Nothing happens any more: all must become right, and be so."""
         self._say("rest")
-        self._people.free_dead_interfaces()
         self._people.wake_all()
         start = time.monotonic()
-        self._scene.see_rest()
+        self._scene.see_rest(self._people.follow)
         took = time.monotonic() - start
         waited_for = self._scene.waited_for or "nothing"
         figures = measure(self._scene.daemon.pid, self.outcome.plugs - self._born)
